@@ -92,7 +92,7 @@ fn habitual_options_get_a_hint_at_the_right_command() {
 // case 7.1
 #[test]
 fn a_workspace_is_named_from_outside_of_it() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let workspace = sandbox.path("");
     let outside = |arguments: &[&str]| {
         let mut command = sandbox.command(&[&["-C", workspace.as_str()], arguments].concat());
@@ -109,7 +109,7 @@ fn a_workspace_is_named_from_outside_of_it() {
 // case 7.6
 #[test]
 fn a_table_fits_the_terminal_without_a_broken_word() {
-    let mut sandbox = Sandbox::shipped(AIRLOCK);
+    let mut sandbox = Sandbox::with_examples(AIRLOCK);
     let wide = sandbox.run(&["list"]).success().stdout;
     sandbox.variable("COLUMNS", "80");
     let narrow = sandbox.run(&["list"]).success().stdout;
@@ -413,7 +413,7 @@ fn the_version_is_that_of_the_package_and_names_the_revision() {
 
 #[test]
 fn writing_to_a_closed_pipe_is_not_a_failure() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = sandbox

@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use support::faulty::{FaultyRegistry, Quirks};
 use support::{Lab, Sandbox};
 
-use crate::deploy::{Running, assert_ended};
+use crate::deploy::deploy::{Running, assert_ended};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 // cases 1.6, 1.6a, 1.6b

@@ -111,7 +111,7 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
 
 /// Returns a sandbox of a machine without CA certificates.
 fn without_certificates() -> Sandbox {
-    let mut sandbox = Sandbox::shipped(AIRLOCK);
+    let mut sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox
         .variable("SSL_CERT_FILE", "/nowhere/certificates.pem")
         .variable("SSL_CERT_DIR", "/nowhere");

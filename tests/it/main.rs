@@ -1,77 +1,90 @@
-//! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `diagnosis` for the log,
-//! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `fleet` for many of both, `resume`, `faults` and `interrupted`
-//! for what goes wrong on the way, `referees` for programs of other authors that pull what was pushed, `terminal` for the width of what is shown, and `tidy` for the rules of the repository.
+//! The integration tests, one program. Each group of the help is a folder: it has a file for each command, and files for what
+//! several of its commands share, such as `faults` for pushes that fail. Beside the folders are tests of all commands:
+//! `terminal` for the width of what is shown, `concurrency` for several commands on one environment, `fleet` for many of both,
+//! `referees` for programs of other authors that pull what was pushed, and `tidy` for the rules of the repository.
 //!
 //! Tests that need other programs are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod apply;
-mod approval;
-mod bench;
-mod carry;
-mod check;
-mod ci;
-mod cluster;
+mod inspect {
+    mod list;
+    mod show;
+    mod inspect;
+    mod images;
+    mod plan;
+    mod snapshot;
+    mod diff;
+    mod releases;
+    mod status;
+    mod report;
+    pub(super) mod preflight;
+}
+
+mod prepare {
+    mod new;
+    mod check;
+    mod configuration;
+    mod gallery;
+    mod mutations;
+    mod lock;
+    mod learn;
+    mod sets;
+    mod fetch;
+    mod pack;
+    mod unpack;
+    mod returned;
+    mod drift;
+    mod render;
+    mod defaults;
+    mod promote;
+    mod rehearse;
+}
+
+mod deploy {
+    pub(super) mod deploy;
+    mod approval;
+    mod signed;
+    mod push;
+    mod carry;
+    mod partial;
+    mod faults;
+    mod interrupted;
+    mod resume;
+    mod refused;
+    mod apply;
+    pub(super) mod operation;
+    pub(super) mod upgrade;
+    mod migrate;
+}
+
+mod maintain {
+    mod verify;
+    mod store;
+    mod receipt;
+    mod cluster;
+    mod mkectl;
+    mod prune;
+    mod support;
+    mod completion;
+    mod man;
+    mod ci;
+}
+
 mod command_line;
-mod completion;
-mod concurrency;
-mod configuration;
-mod defaults;
-mod deploy;
-mod diagnosis;
-mod diff;
-mod drift;
-mod faults;
-mod fetch;
-mod files;
-mod fleet;
-mod gallery;
-mod images;
-mod inspect;
-mod interrupted;
-mod learn;
-mod list;
-mod lock;
-mod machines;
-mod man;
-mod migrate;
-mod mkectl;
-mod mutations;
-mod new;
-mod offline;
-mod operation;
-mod pack;
-mod partial;
-mod plan;
-mod preflight;
-mod promote;
-mod prune;
-mod push;
-mod receipt;
-mod redaction;
-mod referees;
-mod refused;
-mod rehearse;
-mod releases;
-mod render;
-mod report;
-mod resume;
-mod returned;
-mod sets;
-mod show;
-mod signed;
-mod snapshot;
-mod status;
-mod store;
-mod support;
-mod team;
 mod terminal;
+mod machines;
+mod offline;
+mod files;
+mod redaction;
+mod diagnosis;
+mod concurrency;
+mod fleet;
+mod referees;
+mod team;
+mod bench;
 mod tidy;
-mod unpack;
-mod upgrade;
-mod verify;
 
 /// The command under test.
 const AIRLOCK: &str = env!("CARGO_BIN_EXE_xtask-under-test");

@@ -137,7 +137,7 @@ fn only_programs_and_ci_start_programs() {
         let starts = ["Command::new(", "duct::cmd", "xshell::"];
         if !path.starts_with("tests")
             && !path.starts_with("crates/programs")
-            && !["xtask/src/tasks/ci.rs", "xtask/src/failure.rs"].contains(&path.as_str())
+            && !["xtask/src/tasks/maintain/ci.rs", "xtask/src/failure.rs"].contains(&path.as_str())
         {
             for start in starts {
                 assert!(!text.contains(start), "{path} has `{start}`");
@@ -196,7 +196,7 @@ fn only_the_edge_writes_to_the_terminal() {
     let edges = [
         "xtask/src/ui/edge.rs",
         // The stand-in for mkectl writes to a pipe, whose reader masks and escapes.
-        "xtask/src/tasks/rehearsal_mkectl.rs",
+        "xtask/src/tasks/prepare/rehearsal_mkectl.rs",
     ];
     for file in sources() {
         let path = file.strip_prefix(repository()).unwrap();
@@ -257,30 +257,39 @@ fn every_package_takes_the_workspaces_lints_and_versions() {
 #[test]
 fn no_test_file_is_forgotten() {
     let main = read("tests/it/main.rs");
-    for file in names_in("tests/it") {
-        let Some(module) = file.strip_suffix(".rs").filter(|module| *module != "main") else {
-            continue;
-        };
-        assert!(
-            main.contains(&format!("mod {module};")),
-            "tests/it/{file} is in no test"
-        );
+    let groups = groups().into_iter().map(|(group, _)| group);
+    for group in groups.chain([String::new()]) {
+        let modules = modules_of(&group, &main);
+        for file in names_in(&format!("tests/it/{group}")) {
+            let module = file.strip_suffix(".rs").unwrap_or("main");
+            assert!(
+                module == "main" || modules.iter().any(|name| name == module),
+                "tests/it/{group}/{file} is in no test"
+            );
+        }
+    }
+}
+
+#[test]
+fn commands_are_in_the_folders_and_the_order_of_the_help() {
+    let tasks = read("xtask/src/tasks.rs");
+    for (group, mut verbs) in groups() {
+        if group == "prepare" {
+            verbs.push("rehearsal_mkectl".to_owned());
+        }
+        assert_eq!(modules_of(&group, &tasks), verbs, "{group}");
     }
 }
 
 #[test]
 fn every_verb_has_its_three_files() {
-    for task in names_in("xtask/src/tasks") {
-        let verb = task.trim_end_matches(".rs");
-        if verb == "rehearsal_mkectl" {
-            continue;
+    for (group, verb) in verbs() {
+        for folder in ["xtask/src/tasks", "tests/it"] {
+            let file = format!("{folder}/{group}/{verb}.rs");
+            assert!(repository().join(&file).is_file(), "`{verb}` has no {file}");
         }
-        assert!(
-            repository().join(format!("tests/it/{verb}.rs")).is_file(),
-            "`{verb}` has no tests/it/{verb}.rs"
-        );
         // `show` prints what `environment` has read, `ci` starts cargo, two are about the command line; they have no step.
-        if !["show", "ci", "completion", "man"].contains(&verb) {
+        if !["show", "ci", "completion", "man"].contains(&verb.as_str()) {
             let step = format!("/{verb}.rs");
             let mut files = sources().into_iter();
             assert!(
@@ -295,15 +304,11 @@ fn every_verb_has_its_three_files() {
 #[test]
 fn every_verb_is_in_the_readme() {
     let readme = read("README.md");
-    for task in names_in("xtask/src/tasks") {
-        let verb = task.trim_end_matches(".rs");
+    for (_, verb) in verbs() {
         let named = readme
             .lines()
             .any(|line| line.starts_with('|') && line.contains(&format!("| `{verb}")));
-        assert!(
-            verb == "rehearsal_mkectl" || named,
-            "`{verb}` is not in the README's table"
-        );
+        assert!(named, "`{verb}` is not in the README's table");
     }
 }
 
@@ -362,15 +367,15 @@ fn every_error_has_a_kind_and_no_wildcard_gives_it() {
 #[test]
 fn recipes_name_files_and_tests_that_exist() {
     let text = read("CONTRIBUTING.md");
-    let tests = names_in("tests/it");
     let mut found = 0;
     for word in text.split('`').skip(1).step_by(2) {
-        if let Some((module, function)) = word.split_once("::")
-            && tests.contains(&format!("{module}.rs"))
-        {
-            let file = read(&format!("tests/it/{module}.rs"));
-            assert!(file.contains(&format!("fn {function}")), "no test {word}");
-            found += 1;
+        if let Some((module, function)) = word.rsplit_once("::") {
+            let file = format!("tests/it/{}.rs", module.replace("::", "/"));
+            if repository().join(&file).exists() {
+                let function = format!("fn {function}");
+                assert!(read(&file).contains(&function), "no test {word}");
+                found += 1;
+            }
         }
         let is_path = word.contains('/') && !word.contains(' ') && !word.contains("NAME");
         if is_path {
@@ -404,6 +409,51 @@ fn hashing_is_fast_in_the_profile_that_the_alias_builds() {
 fn read(path: &str) -> String {
     let path = repository().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Returns the groups of the help with their commands, in its order.
+fn groups() -> Vec<(String, Vec<String>)> {
+    let cli = read("xtask/src/cli.rs");
+    let (_, help) = cli.split_once("const HELP: &str").unwrap();
+    let (help, _) = help.split_once("Options:").unwrap();
+    let paragraphs = help.split("\n\n").filter(|text| text.contains("\n  "));
+    let groups = paragraphs.map(|text| {
+        let mut words = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        let group = words.next().unwrap().to_lowercase();
+        (group, words.map(str::to_owned).collect())
+    });
+    let groups: Vec<_> = groups.collect();
+    assert_eq!(groups.len(), 4, "{groups:?}");
+    groups
+}
+
+/// Returns each command with its group.
+fn verbs() -> Vec<(String, String)> {
+    let groups = groups().into_iter();
+    groups
+        .flat_map(|(group, verbs)| verbs.into_iter().map(move |verb| (group.clone(), verb)))
+        .collect()
+}
+
+/// Returns the modules of a group, in their order; without a group, those outside of all groups.
+fn modules_of(group: &str, text: &str) -> Vec<String> {
+    let (_, rest) = text
+        .split_once(&format!("\nmod {group} {{\n"))
+        .unwrap_or(("", text));
+    let body = match group {
+        "" => rest,
+        _ => rest.split_once("\n}\n").unwrap().0,
+    };
+    let indent = if group.is_empty() { "" } else { "    " };
+    let lines = body.lines().filter_map(|line| line.strip_prefix(indent));
+    let modules =
+        lines.filter_map(|line| line.trim_start_matches("pub(super) ").strip_prefix("mod "));
+    modules
+        .filter_map(|line| line.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Returns the paths of all documents.

@@ -1,11 +1,20 @@
 //! A workspace of its own for each test, and the real command run in it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
+
+/// What Airlock ships of the folders where a team adds its own.
+const SHIPPED: [&str; 6] = [
+    "bundles/v4.1.5-demo-amd64.lock.yaml",
+    "environments/base.yaml",
+    "environments/ci",
+    "environments/demo",
+    "environments/environment.schema.json",
+    "environments/examples",
+];
 
 /// A workspace in a temporary folder.
 pub struct Sandbox {
@@ -57,12 +66,22 @@ impl Sandbox {
         self.is_alias = false;
     }
 
-    /// Makes a workspace with the environments and locks that this repository ships, the demo's registry at a free port.
+    /// Makes a workspace with the environments that are committed here, also those that a team has added.
+    pub fn committed(program: &str) -> Self {
+        let sandbox = Self::new(program);
+        let environments = "environments";
+        copy_committed(
+            &repository().join(environments),
+            &sandbox.path(environments),
+        );
+        sandbox
+    }
+
+    /// Makes a workspace as Airlock ships it, with the demo's registry at a free port.
     pub fn shipped(program: &str) -> Self {
         let sandbox = Self::new(program);
-        let repository = repository();
-        for below in ["environments", "bundles"] {
-            copy_committed(&repository.join(below), &sandbox.path(below));
+        for below in SHIPPED {
+            copy_committed(&repository().join(below), &sandbox.path(below));
         }
         let demo = sandbox.path("environments/demo/environment.yaml");
         let text = std::fs::read_to_string(&demo).expect("the demo's file");
@@ -72,6 +91,14 @@ impl Sandbox {
             "the demo's registry has moved; tell this function where to"
         );
         std::fs::write(&demo, moved).expect("the demo's file");
+        sandbox
+    }
+
+    /// Makes a workspace as Airlock ships it, whose examples an operator has copied to be the environments `prod` and `staging`.
+    pub fn with_examples(program: &str) -> Self {
+        let sandbox = Self::shipped(program);
+        let folder = sandbox.path("environments");
+        copy_committed(&folder.join("examples"), &folder);
         sandbox
     }
 
@@ -319,6 +346,28 @@ pub fn repository() -> Utf8PathBuf {
         .to_owned()
 }
 
+/// Returns the names of this repository's environments, sorted.
+pub fn environments() -> Vec<String> {
+    described(&repository().join("environments"))
+}
+
+/// Returns the names of the examples that can be copied to be environments, sorted.
+pub fn examples() -> Vec<String> {
+    described(&repository().join("environments/examples"))
+}
+
+/// Returns the names of the folders in a folder that have an environment.yaml, sorted.
+fn described(folder: &Utf8Path) -> Vec<String> {
+    let entries = folder.read_dir_utf8().expect("a folder of the repository");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("a folder of the repository"))
+        .filter(|entry| entry.path().join("environment.yaml").exists())
+        .map(|entry| entry.file_name().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
 /// Returns a port that is free at this moment.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
@@ -327,23 +376,19 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// Copies what is committed: no bundle, no store, no receipt, no log.
+/// Copies what is committed, a file or a folder: no bundle, no store, no receipt, no log.
 fn copy_committed(from: &Utf8Path, to: &Utf8Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in from.read_dir_utf8().expect("a folder of the repository") {
-        let entry = entry.expect("a folder of the repository");
-        let name = entry.file_name();
-        let path = entry.path();
-        if path.is_dir() {
-            if !["store", "rehearsal", "logs"].contains(&name) {
-                copy_committed(path, &to.join(name));
-            }
-        } else if Path::new(name)
-            .extension()
-            .is_some_and(|extension| extension != "gz")
-            && name != "receipt.yaml"
-        {
-            std::fs::copy(path, to.join(name)).expect("a file of the repository");
+    let name = from.file_name().expect("a name");
+    if !from.is_dir() {
+        let is_bundle = from.extension().is_none_or(|extension| extension == "gz");
+        if !is_bundle && name != "receipt.yaml" {
+            std::fs::copy(from, to).expect("a file of the repository");
+        }
+    } else if !["store", "rehearsal", "logs"].contains(&name) {
+        std::fs::create_dir_all(to).expect("a folder");
+        for entry in from.read_dir_utf8().expect("a folder of the repository") {
+            let entry = entry.expect("a folder of the repository");
+            copy_committed(entry.path(), &to.join(entry.file_name()));
         }
     }
 }

@@ -89,8 +89,6 @@ pub(crate) enum Failure {
     NameOfDemo,
     #[error("the name `{0}` is that of a set, and commands take both")]
     NameOfSet(String),
-    #[error("environments/{0} is reserved for files that are not of an environment")]
-    NameOfFolder(String),
     #[error("{option} is for sets, and {release} is not a set")]
     OptionOfSets {
         option: &'static str,
@@ -192,7 +190,6 @@ impl Failure {
             | Self::UnknownRelease(_)
             | Self::NameOfDemo
             | Self::NameOfSet(_)
-            | Self::NameOfFolder(_)
             | Self::Log(_)
             | Self::NeitherEnvironmentNorRelease(_)
             | Self::OptionOfSets { .. }
@@ -273,7 +270,7 @@ impl Failure {
             Self::UnknownRelease(release) => vec![format!(
                 "`cargo xtask releases` lists the known releases; to use a different one, lock it first: `cargo xtask lock {release}`"
             )],
-            Self::NameOfDemo | Self::NameOfSet(_) | Self::NameOfFolder(_) => {
+            Self::NameOfDemo | Self::NameOfSet(_) => {
                 vec!["choose a different name".to_owned()]
             }
             Self::NoFolder(_) => vec!["correct the path after `-C`".to_owned()],

@@ -1,41 +1,64 @@
-//! One file a command: flags in, one call of `release`, a result out.
+//! One file a command: flags in, one call of `release`, a result out. Groups and order are those of the help.
 
-mod apply;
-mod check;
-mod ci;
-mod cluster;
-mod completion;
-mod deploy;
-mod diff;
-mod fetch;
-mod images;
-mod inspect;
-mod learn;
-mod list;
-mod lock;
-mod man;
-mod migrate;
-mod mkectl;
-mod new;
-mod pack;
-mod plan;
-mod preflight;
-mod promote;
-mod prune;
-mod push;
-mod receipt;
-mod rehearsal_mkectl;
-mod rehearse;
-mod releases;
-mod render;
-mod report;
-mod show;
-mod snapshot;
-mod status;
-mod store;
-mod support;
-mod unpack;
-mod verify;
+/// Commands that read and report.
+mod inspect {
+    use super::{count, one_or_all, release};
+
+    pub(super) mod list;
+    pub(super) mod show;
+    pub(super) mod inspect;
+    pub(super) mod images;
+    pub(super) mod plan;
+    pub(super) mod snapshot;
+    pub(super) mod diff;
+    pub(super) mod releases;
+    pub(super) mod status;
+    pub(super) mod report;
+    pub(super) mod preflight;
+}
+
+/// Commands that write files of the workspace and media.
+mod prepare {
+    use super::{all_done, count, one_or_all, release, with_each};
+
+    pub(super) mod new;
+    pub(super) mod check;
+    pub(super) mod lock;
+    pub(super) mod learn;
+    pub(super) mod fetch;
+    pub(super) mod pack;
+    pub(super) mod unpack;
+    pub(super) mod render;
+    pub(super) mod promote;
+    pub(super) mod rehearse;
+    pub(super) mod rehearsal_mkectl;
+}
+
+/// Commands that change a registry or a cluster.
+mod deploy {
+    use super::count;
+
+    pub(super) mod deploy;
+    pub(super) mod push;
+    pub(super) mod apply;
+    pub(super) mod migrate;
+}
+
+/// Commands for what is deployed, and for the program itself.
+mod maintain {
+    use super::{count, release};
+
+    pub(super) mod verify;
+    pub(super) mod store;
+    pub(super) mod receipt;
+    pub(super) mod cluster;
+    pub(super) mod mkectl;
+    pub(super) mod prune;
+    pub(super) mod support;
+    pub(super) mod completion;
+    pub(super) mod man;
+    pub(super) mod ci;
+}
 
 use std::process::ExitCode;
 
@@ -49,36 +72,44 @@ use crate::failure::Failure;
 /// Runs the command that was typed.
 pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
-        Command::List => list::run(app),
-        Command::Show { environment } => show::run(app, environment),
-        Command::Images(arguments) => images::run(app, arguments),
-        Command::Inspect { what } => inspect::run(app, what),
-        Command::Plan(arguments) => plan::run(app, arguments),
-        Command::Snapshot { environment, out } => snapshot::run(app, environment, out.as_deref()),
-        Command::Diff(arguments) => diff::run(app, arguments),
-        Command::Releases { release, check } => releases::run(app, release.as_deref(), *check),
-        Command::Status(arguments) => status::run(app, arguments),
-        Command::Report(arguments) => report::run(app, arguments),
-        Command::Promote(arguments) => promote::run(app, arguments),
-        Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
-        Command::Support { environment, out } => support::run(app, environment, out.as_deref()),
-        Command::New(arguments) => new::run(app, arguments),
+        Command::List => inspect::list::run(app),
+        Command::Show { environment } => inspect::show::run(app, environment),
+        Command::Images(arguments) => inspect::images::run(app, arguments),
+        Command::Inspect { what } => inspect::inspect::run(app, what),
+        Command::Plan(arguments) => inspect::plan::run(app, arguments),
+        Command::Snapshot { environment, out } => {
+            inspect::snapshot::run(app, environment, out.as_deref())
+        }
+        Command::Diff(arguments) => inspect::diff::run(app, arguments),
+        Command::Releases { release, check } => {
+            inspect::releases::run(app, release.as_deref(), *check)
+        }
+        Command::Status(arguments) => inspect::status::run(app, arguments),
+        Command::Report(arguments) => inspect::report::run(app, arguments),
+        Command::Promote(arguments) => prepare::promote::run(app, arguments),
+        Command::Preflight { environment, nodes } => {
+            inspect::preflight::run(app, environment, *nodes)
+        }
+        Command::Support { environment, out } => {
+            maintain::support::run(app, environment, out.as_deref())
+        }
+        Command::New(arguments) => prepare::new::run(app, arguments),
         Command::Check {
             environment,
             all: _,
             with_mkectl,
             strict,
-        } => check::run(app, environment.as_deref(), *with_mkectl, *strict),
-        Command::Learn(arguments) => learn::run(app, arguments),
-        Command::Lock(arguments) => lock::run(app, arguments),
-        Command::Fetch(arguments) => fetch::run(app, arguments),
-        Command::Unpack(arguments) => unpack::run(app, arguments),
+        } => prepare::check::run(app, environment.as_deref(), *with_mkectl, *strict),
+        Command::Learn(arguments) => prepare::learn::run(app, arguments),
+        Command::Lock(arguments) => prepare::lock::run(app, arguments),
+        Command::Fetch(arguments) => prepare::fetch::run(app, arguments),
+        Command::Unpack(arguments) => prepare::unpack::run(app, arguments),
         Command::Render {
             environment,
             all: _,
             check,
-        } => render::run(app, environment.as_deref(), *check),
-        Command::Rehearse { environment } => rehearse::run(app, environment),
+        } => prepare::render::run(app, environment.as_deref(), *check),
+        Command::Rehearse { environment } => prepare::rehearse::run(app, environment),
         Command::Deploy {
             environment,
             approval,
@@ -88,7 +119,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             without_backup,
             take_over,
             plan,
-        } => deploy::run(
+        } => deploy::deploy::run(
             app,
             environment,
             plan.as_deref(),
@@ -97,44 +128,44 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             without_backup.as_deref(),
             take_over.take_over,
         ),
-        Command::Pack(arguments) => pack::run(app, arguments),
-        Command::Push(arguments) => push::run(app, arguments),
+        Command::Pack(arguments) => prepare::pack::run(app, arguments),
+        Command::Push(arguments) => deploy::push::run(app, arguments),
         Command::Apply {
             environment,
             approval,
             consent: _,
             overrides,
             take_over,
-        } => apply::run(
+        } => deploy::apply::run(
             app,
             environment,
             approval,
             overrides.override_requires.as_deref(),
             take_over.take_over,
         ),
-        Command::Migrate(arguments) => migrate::run(app, arguments),
-        Command::Receipt { command } => receipt::run(app, command),
-        Command::Cluster { command } => cluster::run(app, command),
-        Command::Verify(arguments) => verify::run(app, arguments),
-        Command::Mkectl(arguments) => mkectl::run(app, arguments),
-        Command::Store { command: None } => store::run(app),
+        Command::Migrate(arguments) => deploy::migrate::run(app, arguments),
+        Command::Receipt { command } => maintain::receipt::run(app, command),
+        Command::Cluster { command } => maintain::cluster::run(app, command),
+        Command::Verify(arguments) => maintain::verify::run(app, arguments),
+        Command::Mkectl(arguments) => maintain::mkectl::run(app, arguments),
+        Command::Store { command: None } => maintain::store::run(app),
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),
-        } => store::collect(app, *dry_run),
-        Command::Prune(arguments) => prune::run(app, arguments),
-        Command::Completion { shell } => completion::run(*shell),
-        Command::Man { out } => man::run(app, out),
-        Command::Ci { steps } => ci::run(app, steps),
+        } => maintain::store::collect(app, *dry_run),
+        Command::Prune(arguments) => maintain::prune::run(app, arguments),
+        Command::Completion { shell } => maintain::completion::run(*shell),
+        Command::Man { out } => maintain::man::run(app, out),
+        Command::Ci { steps } => maintain::ci::run(app, steps),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl(arguments),
     }
 }
 
-pub(crate) use completion::answer;
+pub(crate) use maintain::completion::answer;
 
 /// Plays mkectl in a rehearsal. All its paths are absolute, so it needs no workspace: the folder that it is started in
 /// may be outside.
 pub(crate) fn rehearsal_mkectl(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
-    rehearsal_mkectl::run(arguments)
+    prepare::rehearsal_mkectl::run(arguments)
 }
 
 /// Reads a release as people write it: `v4.1.5`.

@@ -229,6 +229,9 @@ pub(crate) fn is_variable_name(text: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
+/// The folders of `environments/` that are not environments: what `learn` records, the pipelines, and what can be copied.
+const RESERVED: [&str; 3] = ["facts", "ci", "examples"];
+
 /// Checks the name of an environment, which is the name of a folder and part of messages, file names and prompts.
 pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
     let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -240,6 +243,8 @@ pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
         "only lower-case letters, digits and hyphens are allowed"
     } else if !text.starts_with(is_letter) || !text.ends_with(is_letter) {
         "it begins or ends with a hyphen"
+    } else if RESERVED.contains(&text) {
+        "its folder is reserved for other files"
     } else {
         return Ok(());
     };

@@ -293,7 +293,8 @@ fn environment_names() {
     }
     let too_long = "a".repeat(64);
     for name in [
-        "", "Prod", "prod_1", "-prod", "prod-", "../prod", "a/b", ".", "a.b", "prod ", &too_long,
+        "", "Prod", "prod_1", "-prod", "prod-", "../prod", "a/b", ".", "a.b", "prod ", "ci",
+        &too_long,
     ] {
         assert!(environment_name(name).is_err(), "{name}");
     }

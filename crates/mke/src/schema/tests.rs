@@ -45,7 +45,7 @@ fn the_committed_page_is_the_one_that_is_made() {
 fn every_file_of_this_repository_names_the_schema_and_keeps_to_it() {
     let mut files = vec![environments().join("base.yaml")];
     let gallery = environments().join("../tests/gallery");
-    for folder in [environments(), gallery] {
+    for folder in [environments(), environments().join("examples"), gallery] {
         for entry in folder.read_dir_utf8().unwrap() {
             let file = entry.unwrap().path().join("environment.yaml");
             if file.is_file() {

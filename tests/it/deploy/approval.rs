@@ -1,0 +1,147 @@
+//! Approval: what is asked before a plan is executed, at a terminal and without one.
+
+use std::io::Write as _;
+
+use support::{Lab, Run, Sandbox};
+
+use crate::deploy::deploy::{last_line, last_stderr};
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_shown_the_plan_and_asked() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    for typed in ["\n", "n\n", "lab\n"] {
+        let run = answer(&lab, &["deploy", "lab"], typed).exits_with(8);
+        let (plan, rest) = run.stderr.split_once("\n\n").unwrap();
+        assert!(plan.starts_with("Plan for lab: v4.1.5"), "{plan}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(rest, @"
+            Execute this plan on lab? [y/N] error: the plan for lab was not approved; nothing was changed
+            ");
+        }
+    }
+    assert!(lab.repositories().await.is_empty());
+    for (typed, port) in [("y\n", "port: 22"), ("YES\n", "port: 2222")] {
+        lab.edit_environment("port: 22", port);
+        let run = answer(&lab, &["deploy", "lab"], typed).success();
+        assert!(run.stderr.contains("[y/N] "), "{}", run.whole());
+    }
+    assert_eq!(lab.applies().len(), 2);
+    // A deploy with nothing to do asks nothing.
+    let run = answer(&lab, &["deploy", "lab"], "").success();
+    assert!(!run.stderr.contains("[y/N]"), "{}", run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let run = |arguments: &[&str]| {
+        let output = lab.sandbox.command(arguments).output().unwrap();
+        let stderr = lab.sandbox.redact(&String::from_utf8_lossy(&output.stderr));
+        Run {
+            code: output.status.code(),
+            stdout: String::new(),
+            stderr,
+        }
+    };
+    let refused = run(&["deploy", "lab"]);
+    assert!(
+        refused.stderr.contains("Plan for lab: v4.1.5"),
+        "{}",
+        refused.whole()
+    );
+    insta::assert_snapshot!(last_stderr(&refused, 2), @"
+    exit code: 8
+    error: the plan for lab requires approval, and a terminal to ask is missing
+    hint: review the plan and add `--yes`; `deploy` also accepts a plan of `plan --out FILE` by `--plan FILE`
+    ");
+    assert!(lab.repositories().await.is_empty());
+    run(&["plan", "lab", "--out", "lab.plan.yaml"]).success();
+    run(&["deploy", "lab", "--plan", "lab.plan.yaml"]).success();
+    // Nothing to do, nothing to approve.
+    run(&["deploy", "lab"]).success();
+    run(&["apply", "lab"]).exits_with(8);
+    run(&["apply", "lab", "--yes"]).success();
+    // The name says more than `--yes`.
+    run(&["apply", "lab", "--confirm", "lab"]).success();
+    run(&["apply", "lab", "--confirm", "prod", "--yes"]).exits_with(8);
+    assert_eq!(lab.applies().len(), 3);
+}
+
+#[test]
+fn the_demo_and_rehearsals_ask_nothing() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    for arguments in [["deploy", "demo"], ["rehearse", "staging"]] {
+        let output = sandbox.command(&arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_environment_wants_its_name() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let nobody_to_ask = lab.run(&["deploy", "lab"]);
+    assert_eq!(nobody_to_ask.code, Some(8));
+    insta::assert_snapshot!("protected", nobody_to_ask.whole());
+    // `run` adds `--yes`, which is not enough.
+    let wrong = lab.run(&["deploy", "lab", "--confirm", "prod"]);
+    assert_eq!(wrong.code, Some(8));
+    insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
+    exit code: 8
+    error: lab was not confirmed: `--confirm` has `prod`, but expected `lab`
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    "#);
+    let machine = lab
+        .run(&["deploy", "lab", "--format", "json"])
+        .exits_with(8);
+    assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
+    assert!(lab.repositories().await.is_empty());
+    assert_eq!(lab.applies().len(), 0);
+
+    lab.run(&["deploy", "lab", "--confirm", "lab"]).success();
+    assert_eq!(lab.applies().len(), 1);
+    // Where nothing is to be done, nothing is asked.
+    lab.run(&["deploy", "lab"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_the_name_is_asked_for() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let wrong = answer(&lab, &["deploy", "lab"], "prod\n");
+    insta::assert_snapshot!(last_stderr(&wrong, 4), @r#"
+    exit code: 8
+                because no receipt records a successful deploy
+
+    lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed; expected `lab`
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    "#);
+    let nothing = answer(&lab, &["deploy", "lab"], "\n");
+    insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
+    exit code: 8
+    lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed; expected `lab`
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    "#);
+    assert!(lab.repositories().await.is_empty());
+    answer(&lab, &["deploy", "lab"], "lab\n").success();
+    assert_eq!(lab.applies().len(), 1);
+}
+
+/// Runs the command with a terminal for standard input, on which this is typed.
+#[must_use]
+fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
+    let (mut controller, terminal) = support::terminal::open();
+    controller.write_all(typed.as_bytes()).unwrap();
+    let output = lab
+        .sandbox
+        .command(arguments)
+        .stdin(terminal)
+        .output()
+        .unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: lab.sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
+        stderr: lab.sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
+    }
+}

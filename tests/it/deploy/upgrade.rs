@@ -1,0 +1,1270 @@
+//! The upgrade of a cluster by `deploy`: which commands of which mkectl run, what stops it before anything is touched, and what it leaves.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use support::bundles::{self, Member};
+use support::wire::Wire;
+use support::{Lab, Server};
+
+use crate::deploy::deploy::{Running, assert_ended};
+use crate::deploy::operation::platform;
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const RELEASES: [&str; 8] = [
+    "v4.1.0", "v4.1.1", "v4.1.2", "v4.1.3", "v4.1.4", "v4.1.5", "v4.2.0", "v4.2.1",
+];
+
+const RECEIPT: &str = "environments/lab/receipt.yaml";
+
+/// What the way from 4.1.2 asks for.
+const PORTS: &str = "  gatewayMKEIngress: { nodePorts: { http: 33010, https: 33011 } }\n";
+
+/// A cluster of a release, and an environment that names a later one; every bundle is in the store.
+struct Road {
+    lab: Lab,
+}
+
+impl Road {
+    /// Makes it, with the mkectl of the later release on PATH and no other one.
+    async fn new(from: &str, to: &str) -> Self {
+        let mut lab = Lab::without_mkectl(AIRLOCK).await;
+        let cluster = lab.sandbox.home().join("cluster.yaml");
+        lab.sandbox
+            .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+        lab.edit_environment("config:\n", &format!("config:\n{PORTS}"));
+        let road = Self { lab };
+        road.lock(from);
+        road.lock(to);
+        road.name(from);
+        road.install(from);
+        road.lab.run(&["deploy", "lab"]).success();
+        road.name(to);
+        road.install(to);
+        road
+    }
+
+    fn run(&self, command: &str) -> support::Run {
+        self.lab.run(&[command, "lab"])
+    }
+
+    /// Locks a release with the bundle that all of them have here, without a mkectl.
+    fn lock(&self, release: &str) {
+        let bundle = self
+            .lab
+            .sandbox
+            .path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+        if !self.lock_path(release).exists() {
+            self.lab
+                .run(&[
+                    "lock",
+                    release,
+                    "--bundle",
+                    bundle.as_str(),
+                    "--force-release",
+                ])
+                .success();
+        }
+        self.edit_lock(release, |lock| {
+            lock.mkectl.clear();
+            lock.forced_release.clear();
+        });
+    }
+
+    fn lock_path(&self, release: &str) -> Utf8PathBuf {
+        let file = format!("bundles/{release}-amd64.lock.yaml");
+        self.lab.sandbox.path(&file)
+    }
+
+    fn edit_lock(&self, release: &str, edit: impl FnOnce(&mut bundle::Lock)) {
+        let path = self.lock_path(release);
+        let mut lock = bundle::Lock::read(&path).unwrap();
+        edit(&mut lock);
+        std::fs::write(path, lock.to_yaml()).unwrap();
+    }
+
+    /// Locks the mkectl of a release, which is to be had from `url`.
+    fn lock_mkectl(&self, release: &str, url: String, download: &[u8]) {
+        use sha2::Digest as _;
+        self.edit_lock(release, |lock| {
+            lock.mkectl = vec![bundle::LockedMkectl {
+                platform: platform(),
+                url,
+                sha256: hex::encode(sha2::Sha256::digest(download)),
+                trusted_on_first_use: false,
+            }];
+        });
+    }
+
+    /// Has the mkectl of a release locked and fetched.
+    fn keep(&self, release: &str) {
+        let download = download(release);
+        self.lock_mkectl(release, "http://127.0.0.1:1/mkectl".to_owned(), &download);
+        let folder = format!("bundles/mkectl/{release}/{}", platform());
+        let folder = self.lab.sandbox.path(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("mkectl.tar.gz"), download).unwrap();
+        write_script(&folder.join("mkectl"), release);
+    }
+
+    /// Loses every mkectl of a release that was kept.
+    fn lose(&self, release: &str) {
+        let folder = self.lab.sandbox.path("bundles/mkectl");
+        for entry in folder.read_dir_utf8().unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().starts_with(&format!("{release}-")) {
+                std::fs::remove_dir_all(entry.path()).unwrap();
+            }
+        }
+    }
+
+    /// Names a release in the environment.
+    fn name(&self, release: &str) {
+        let path = "environments/lab/environment.yaml";
+        let text = self.lab.sandbox.read(path);
+        let line = text.lines().find(|line| line.starts_with("release: "));
+        let text = text.replace(line.unwrap(), &format!("release: {release}"));
+        self.lab.sandbox.write(path, &text);
+    }
+
+    /// Puts the mkectl of a release on PATH.
+    fn install(&self, release: &str) {
+        write_script(&self.lab.sandbox.bin().join("mkectl"), release);
+    }
+
+    /// Changes what the cluster is.
+    fn edit_cluster(&self, edit: impl FnOnce(String) -> String) {
+        let path = self.lab.sandbox.home().join("cluster.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, edit(text)).unwrap();
+    }
+
+    /// Puts a kubeconfig where mkectl looks for one.
+    fn has_kubeconfig(&self) {
+        let folder = self.lab.sandbox.home().join(".mke");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
+    }
+
+    /// Returns the commands of mkectl since the first installation, each with the release of that mkectl. Questions about itself
+    /// are left out.
+    fn commands(&self) -> Vec<String> {
+        let calls = self.lab.calls();
+        let begun = calls
+            .iter()
+            .position(|call| {
+                let is_dry = call.arguments.iter().any(|word| word == "--dry-run");
+                call.arguments[0] == "apply" && call.file.is_some() && !is_dry
+            })
+            .map_or(0, |at| at + 1);
+        calls[begun..]
+            .iter()
+            .filter(|call| !call.arguments.iter().any(|word| word == "--help"))
+            .filter(|call| call.arguments != ["version"])
+            .map(|call| {
+                let release = &call.environment["FAKE_MKECTL_VERSION"];
+                let arguments = self.lab.sandbox.redact(&call.arguments.join(" "));
+                format!("{release}: {}", arguments.replace("[WORKSPACE]/", ""))
+            })
+            .collect()
+    }
+
+    /// Checks that mkectl got no command that changes a cluster, and that the registry is unchanged.
+    #[track_caller]
+    fn assert_untouched(&self) {
+        for command in self.commands() {
+            assert!(command.contains(": config get"), "{command}");
+        }
+    }
+
+    fn backups(&self) -> Vec<String> {
+        let folder = self.lab.sandbox.path("environments/lab/backups");
+        let mut names: Vec<String> = folder
+            .read_dir_utf8()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// Returns a text without the hash in the folder of the mkectl that was kept: it differs from machine to machine.
+fn without_hash(text: &str) -> String {
+    let mut parts = text.split("bundles/mkectl/v4.1.1-");
+    let mut whole = parts.next().unwrap().to_owned();
+    for part in parts {
+        whole.push_str("bundles/mkectl/v4.1.1-[SHA-256]");
+        whole.push_str(&part[12..]);
+    }
+    whole
+}
+
+/// Returns a mkectl that plays a release.
+fn script(release: &str) -> String {
+    format!("#!/bin/sh\nFAKE_MKECTL_VERSION={release} exec {FAKE_MKECTL} \"$@\"\n")
+}
+
+pub(crate) fn write_script(path: &Utf8Path, release: &str) {
+    let _ = std::fs::remove_file(path);
+    std::fs::write(path, script(release)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn download(release: &str) -> Vec<u8> {
+    bundles::pack(&[Member::new("mkectl", script(release))])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    insta::assert_snapshot!("plan", without_hash(&road.run("plan").success().whole()));
+    road.assert_untouched();
+    insta::assert_snapshot!(
+        "deploy",
+        without_hash(&road.run("deploy").success().whole())
+    );
+    insta::assert_snapshot!("receipt", road.lab.receipt());
+    let sandbox = &road.lab.sandbox;
+    // What it was before is kept for a restore, and the matrix is the vendor's to the byte.
+    let before = sandbox.read("environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml");
+    assert!(before.contains("version: v4.1.1\n"), "{before}");
+    let lock = bundle::Lock::read(&road.lock_path("v4.1.2")).unwrap();
+    let matrix = std::fs::read(sandbox.path("bundles/mkectl/v4.1.2/release-matrix.json")).unwrap();
+    use sha2::Digest as _;
+    assert_eq!(
+        hex::encode(sha2::Sha256::digest(matrix)),
+        lock.release_matrix.unwrap().sha256
+    );
+    // What the upgrade added can be adopted, and what is rendered is applied: nothing to do.
+    let adopted = sandbox.path("environments/lab/mke4.adopted.yaml");
+    let mode = std::fs::metadata(&adopted).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(
+        std::fs::read_to_string(adopted)
+            .unwrap()
+            .contains("  upgraded: true\n")
+    );
+    let calls = road.lab.calls().len();
+    let again = road.run("deploy").success();
+    assert_eq!(again.stdout, "lab: nothing to do\n");
+    assert_eq!(road.lab.calls().len(), calls, "nobody is asked for nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_way_runs_the_commands_of_its_page() {
+    let mut all = String::new();
+    for (from, to) in [
+        ("v4.1.1", "v4.1.2"),
+        ("v4.1.2", "v4.1.5"),
+        ("v4.1.5", "v4.2.0"),
+        ("v4.2.0", "v4.2.1"),
+    ] {
+        let road = Road::new(from, to).await;
+        // The old one is not on PATH any more, and was kept when it installed the cluster.
+        road.run("deploy").success();
+        writeln!(all, "{from} to {to}").unwrap();
+        for command in road.commands() {
+            writeln!(all, "  {command}").unwrap();
+        }
+        writeln!(all, "  leaves {}", road.backups().join(", ")).unwrap();
+        let receipt = road.lab.receipt();
+        assert!(receipt.contains(&format!("  release: {to}\n")), "{receipt}");
+        assert!(!receipt.contains("failed:"), "{receipt}");
+    }
+    insta::assert_snapshot!("commands", all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_pair_of_releases_has_its_commands_or_a_reason() {
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    for release in RELEASES {
+        road.lock(release);
+        road.keep(release);
+    }
+    // What was applied is rendered for 4.1.0, so each other release finds another configuration.
+    let receipt = road.lab.sandbox.read(RECEIPT);
+    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let mut upgraded = 0;
+    let mut all = String::new();
+    for to in RELEASES {
+        road.name(to);
+        std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+        write!(all, "{}", described("new", to, &plan(&road))).unwrap();
+        for from in RELEASES {
+            road.lab.sandbox.write(
+                RECEIPT,
+                &receipt.replace("release: v4.1.1", &format!("release: {from}")),
+            );
+            road.edit_cluster(|text| {
+                let line = text.lines().find(|line| line.starts_with("  version: "));
+                let line = line.unwrap().to_owned();
+                text.replace(&line, &format!("  version: {from}"))
+            });
+            let plan = plan(&road);
+            write!(all, "{}", described(from, to, &plan)).unwrap();
+            // Case 1.2: the commands of every pair name only files that exist, which the fake checks.
+            let mkectl = &plan["result"]["mkectl"];
+            if mkectl["action"] == "upgrade" && mkectl["problem"].is_null() {
+                let kept = std::fs::read_to_string(&cluster).unwrap();
+                // The registry still records the pair before.
+                let deploy = ["deploy", "lab", "--take-over"];
+                road.lab.run(&deploy).success();
+                std::fs::write(&cluster, kept).unwrap();
+                upgraded += 1;
+            }
+        }
+    }
+    assert_eq!(upgraded, 18);
+    insta::assert_snapshot!("matrix", all);
+}
+
+/// Returns what a plan says, as machines read it.
+fn plan(road: &Road) -> serde_json::Value {
+    let run = road.lab.run(&["plan", "lab", "--format", "json"]);
+    let text = road.lab.sandbox.redact(&run.stdout);
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Returns the commands of a plan, or why there are none.
+fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let mut described = format!("{from} to {to}\n");
+    if let Some(error) = plan.get("error") {
+        let reason = text(&error["causes"][0]);
+        writeln!(described, "  refused: {reason}").unwrap();
+        return described;
+    }
+    let mkectl = &plan["result"]["mkectl"];
+    // Case 1.1: the mkectl of 4.1.0 writes no archive, so there is no upgrade from it without a reason.
+    if mkectl["action"] == "upgrade" && from == "v4.1.0" {
+        let problem = text(&mkectl["problem"]);
+        assert_eq!(
+            problem,
+            "mkectl v4.1.0 cannot write a backup archive to a local file"
+        );
+        writeln!(described, "  refused: {problem}").unwrap();
+        return described;
+    }
+    assert_eq!(mkectl["problem"], serde_json::Value::Null, "{mkectl}");
+    for command in mkectl["commands"].as_array().unwrap() {
+        let mut command = text(&command["command"]).replace("[WORKSPACE]/", "");
+        for release in RELEASES {
+            let program = format!("bundles/mkectl/{release}/{}/mkectl ", platform());
+            command = command.replace(&program, &format!("mkectl-{release} "));
+        }
+        let command = command
+            .replace("environments/lab/backups", "backups")
+            .replace("environments/lab/mke4.yaml", "mke4.yaml");
+        writeln!(described, "  {command}").unwrap();
+    }
+    described
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_upgrade_is_reported_and_run_again() {
+    let mut road = Road::new("v4.1.1", "v4.1.2").await;
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "3");
+    let run = road.run("deploy").exits_with(7);
+    assert!(
+        run.stderr.contains("rollback is complete")
+            && run
+                .stderr
+                .contains("error: `mkectl upgrade` exited with code 3"),
+        "{}",
+        run.stderr
+    );
+    let receipt = road.lab.receipt();
+    assert!(
+        receipt.contains("  error: '`mkectl upgrade` exited with code 3'\n"),
+        "{receipt}"
+    );
+    assert!(
+        receipt.contains("  release: v4.1.1\n")
+            && receipt.contains("failed:\n  release: v4.1.2\n")
+            && receipt.contains("  step: upgrade\n"),
+        "{receipt}"
+    );
+    // The cluster may show either release now, and mkectl did say that it failed.
+    for version in ["v4.1.1", "v4.1.2"] {
+        road.edit_cluster(|text| {
+            text.replace("  version: v4.1.1", &format!("  version: {version}"))
+        });
+        let plan = road.run("plan").success();
+        assert!(
+            plan.stdout.contains("upgrade from v4.1.1")
+                && plan.stdout.contains("because the last upgrade failed"),
+            "{}",
+            plan.whole()
+        );
+    }
+    road.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.run("deploy").success();
+    assert!(road.lab.receipt().contains("  release: v4.1.2\n"));
+    // What the first try kept is still there.
+    assert_eq!(
+        road.backups(),
+        [
+            "v4.1.1-to-v4.1.2-2_by-v4.1.1.tar",
+            "v4.1.1-to-v4.1.2-2_by-v4.1.1.tar.yaml",
+            "v4.1.1-to-v4.1.2-2_mke4.yaml",
+            "v4.1.1-to-v4.1.2_by-v4.1.1.tar",
+            "v4.1.1-to-v4.1.2_by-v4.1.1.tar.yaml",
+            "v4.1.1-to-v4.1.2_mke4.yaml"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
+    let mut road = Road::new("v4.1.1", "v4.1.2").await;
+    road.has_kubeconfig();
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "3");
+    road.run("deploy").exits_with(7);
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.name("v4.1.1");
+    road.install("v4.1.1");
+    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
+    let run = road.run("deploy").exits_with(3);
+    assert!(
+        run.stderr
+            .contains("the receipt of lab records v4.1.1 from 127.0.0.1:[PORT]/mke, but the cluster that mkectl reaches runs v4.1.2"),
+        "{}",
+        run.stderr
+    );
+    road.edit_cluster(|text| text.replace("version: v4.1.2", "version: v4.1.1"));
+    road.run("deploy").success();
+    assert_eq!(road.lab.applies().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
+    let mut road = Road::new("v4.1.1", "v4.1.2").await;
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(&road.lab, &["deploy", "lab"]);
+    running.wait_for("waiting for nodes");
+    let note = road
+        .lab
+        .sandbox
+        .read("environments/lab/logs/under-way.yaml");
+    assert!(
+        note.starts_with("command: upgrade\nrelease: v4.1.2\n"),
+        "{note}"
+    );
+    running.interrupt();
+    let run = running.end().exits_with(130);
+    assert_eq!(
+        run.stderr.matches("received SIGINT").count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    assert_ended(&road.lab);
+    assert!(road.lab.receipt().contains("  step: upgrade\n"));
+
+    // As if Airlock had been killed meanwhile, and mkectl had come to its end.
+    let receipt = road.lab.sandbox.read(RECEIPT);
+    let (applied, _) = receipt.split_once("failed:\n").unwrap();
+    road.lab.sandbox.write(RECEIPT, applied);
+    let note: String = note
+        .lines()
+        .filter(|line| !line.starts_with("process: "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    road.lab
+        .sandbox
+        .write("environments/lab/logs/under-way.yaml", &note);
+    let plan = road.run("plan").success();
+    assert!(
+        plan.stdout.contains("upgrade from v4.1.1"),
+        "{}",
+        plan.stdout
+    );
+    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
+    let plan = road.run("plan").success();
+    assert!(
+        plan.stdout
+            .contains("the upgrade to v4.1.2 was interrupted, but the cluster of lab runs it")
+            && plan.stdout.contains("mkectl apply -f"),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_reported_before_anything_is_touched() {
+    let road = Road::new("v4.1.2", "v4.2.1").await;
+    let refused = |code: i32, text: &str| {
+        let run = road.run("deploy").exits_with(code);
+        assert!(run.stderr.contains(text), "{text}\n{}", run.whole());
+        let plan = road.run("plan");
+        assert!(plan.whole().contains(text), "{text}\n{}", plan.whole());
+        road.assert_untouched();
+    };
+    // The mkectl that writes the backup.
+    road.lose("v4.1.2");
+    refused(
+        6,
+        "the backup before the upgrade requires mkectl v4.1.2, which was not found",
+    );
+    road.keep("v4.1.2");
+    // A changed byte in it.
+    let program = format!("bundles/mkectl/v4.1.2/{}/mkectl", platform());
+    let program = road.lab.sandbox.path(&program);
+    std::fs::write(&program, format!("{}#", script("v4.1.2"))).unwrap();
+    refused(6, "it was changed");
+    write_script(&program, "v4.1.2");
+    // The cluster.
+    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let kept = std::fs::read_to_string(&cluster).unwrap();
+    std::fs::remove_file(&cluster).unwrap();
+    refused(6, "the cluster of lab does not return its configuration");
+    std::fs::write(&cluster, &kept).unwrap();
+    // The release matrix.
+    road.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
+    refused(3, "the bundle of v4.2.1 has none");
+    road.lab
+        .sandbox
+        .write("environments/lab/matrix.json", "[]\n");
+    road.lab
+        .edit_environment("release:", "release-matrix: matrix.json\nrelease:");
+    // The ports.
+    road.lab.edit_environment(PORTS, "");
+    refused(3, "this upgrade requires the gateway's node ports");
+    let check = road.run("check").exits_with(3);
+    assert!(
+        check.stderr.contains("the gateway's node ports"),
+        "{}",
+        check.whole()
+    );
+    road.lab
+        .edit_environment("config:\n", &format!("config:\n{PORTS}"));
+    // The same cluster in a different registry.
+    road.edit_cluster(|text| text.replace("/mke", "/other"));
+    refused(
+        3,
+        "the receipt of lab records v4.1.2 from 127.0.0.1:[PORT]/mke",
+    );
+    // Another cluster.
+    std::fs::write(
+        &cluster,
+        kept.replace("192.0.2.10", "192.0.2.99")
+            .replace("mke.lab.example.com", "other.example.com"),
+    )
+    .unwrap();
+    refused(3, "runs v4.1.2 at other.example.com");
+    // Another release.
+    std::fs::write(&cluster, kept.replace("version: v4.1.2", "version: v4.1.5")).unwrap();
+    refused(3, "runs v4.1.5 at mke.lab.example.com");
+
+    std::fs::write(&cluster, kept).unwrap();
+    road.run("deploy").success();
+    let upgrade = road
+        .commands()
+        .into_iter()
+        .find(|one| one.contains(": upgrade "));
+    assert!(
+        upgrade
+            .as_ref()
+            .is_some_and(|one| one.contains("--release-matrix environments/lab/matrix.json")),
+        "{upgrade:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    // Without a kubeconfig no cluster can be read: a first installation. But the registry records the deploy before.
+    let plan = road.run("plan").exits_with(8);
+    assert!(plan.stdout.contains("mkectl apply -f"), "{}", plan.stdout);
+    assert!(road.commands().is_empty());
+
+    road.has_kubeconfig();
+    let plan = road.run("plan").exits_with(8);
+    assert!(
+        plan.stdout
+            .contains("no receipt records the cluster of lab, but it responds: it runs v4.1.1")
+            && plan.stdout.contains("upgrade from v4.1.1"),
+        "{}",
+        plan.stdout
+    );
+    // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is one with other machines.
+    road.lab.edit_environment("project: mke", "project: other");
+    let run = road.run("deploy").exits_with(3);
+    assert!(
+        run.stderr.contains(
+            "`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
+             environment's"
+        ) && run.stderr.contains("pulls from 127.0.0.1:[PORT]/other")
+            && run.stderr.contains("hint: if the file belongs to another environment, move it")
+            && !run.stderr.contains("receipt.yaml"),
+        "{}",
+        run.stderr
+    );
+    road.lab.edit_environment("project: other", "project: mke");
+    road.edit_cluster(|text| {
+        text.replace("192.0.2.10", "192.0.2.99")
+            .replace("mke.lab.example.com", "other.example.com")
+    });
+    let run = road.run("deploy").exits_with(3);
+    assert!(
+        run.stderr
+            .contains("reached the cluster at other.example.com"),
+        "{}",
+        run.stderr
+    );
+    road.assert_untouched();
+
+    // One that is gone holds nothing up.
+    std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
+    let plan = road.run("plan").exits_with(8);
+    assert!(
+        plan.stdout.contains("this counts as a first installation")
+            && plan.stdout.contains("mkectl apply -f"),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    road.lab
+        .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    let run = road.run("deploy").success();
+    assert!(
+        run.stderr
+            .contains("differs from what is rendered, in 2 places"),
+        "{}",
+        run.stderr
+    );
+    let plan = road.run("plan").success();
+    assert!(
+        plan.stdout.contains("mkectl apply -f")
+            && plan.stdout.contains("because the configuration changed"),
+        "{}",
+        plan.stdout
+    );
+    road.run("deploy").success();
+    assert_eq!(road.run("deploy").success().stdout, "lab: nothing to do\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
+    let road = Road::new("v4.2.0", "v4.2.1").await;
+    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    let server = Server::start(|asked| {
+        use axum::response::IntoResponse as _;
+        let release = asked.path.trim_start_matches('/').to_owned();
+        download(&release).into_response()
+    })
+    .await;
+    road.lose("v4.2.0");
+    // Without a response, the plan names what is missing.
+    road.lock_mkectl(
+        "v4.2.1",
+        "http://127.0.0.1:1/mkectl".to_owned(),
+        &download("v4.2.1"),
+    );
+    let run = road.run("deploy").exits_with(6);
+    assert!(
+        run.stderr
+            .contains("mkectl v4.2.1 is not here and could not be brought"),
+        "{}",
+        run.stderr
+    );
+    // Another one than the locked is not kept.
+    road.lock_mkectl("v4.2.1", server.url("v4.2.0"), &download("v4.2.1"));
+    road.run("deploy").exits_with(4);
+    road.assert_untouched();
+
+    for release in ["v4.2.0", "v4.2.1"] {
+        road.lock_mkectl(release, server.url(release), &download(release));
+    }
+    // So does `fetch`, for carrying both across the gap.
+    road.run("fetch").success();
+    for release in ["v4.2.0", "v4.2.1"] {
+        let folder = road
+            .lab
+            .sandbox
+            .path(&format!("bundles/mkectl/{release}/{}", platform()));
+        assert!(folder.join("mkectl").exists(), "{folder}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    road.run("deploy").success();
+    insta::assert_debug_snapshot!("fetched", road.commands());
+    // Both are kept.
+    for release in ["v4.2.0", "v4.2.1"] {
+        let program = format!("bundles/mkectl/{release}/{}/mkectl", platform());
+        assert!(road.lab.sandbox.path(&program).exists(), "{program}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
+    let road = Road::new("v4.1.5", "v4.2.0").await;
+    let run = road.run("verify").success();
+    assert!(
+        run.stdout.ends_with(
+            "14 artifacts of v4.2.0 to nodes; according to the receipt, the cluster runs v4.1.5\n"
+        ),
+        "{}",
+        run.whole()
+    );
+    let run = road.lab.run(&["verify", "lab", "--format", "json"]);
+    let value: serde_json::Value =
+        serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(value["result"]["release"], "v4.2.0");
+    assert_eq!(value["result"]["deployed"], "v4.1.5");
+    road.run("deploy").success();
+    let run = road.run("verify").success();
+    assert!(!run.stdout.contains("v4.1.5"), "{}", run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_accepted() {
+    let mut road = Road::new("v4.1.2", "v4.1.5").await;
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab.edit_environment(
+        "  push-credentials:",
+        "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
+    );
+    road.lab.edit_environment(
+        "config:\n",
+        "facts: { anonymous-pull: optional }\nconfig:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
+         chartRegistry: { credentialsSecretName: pull }\n",
+    );
+    road.lab
+        .sandbox
+        .variable("LAB_PULL_USERNAME", "puller")
+        .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
+    let lacks = "mkectl lists no --chart-registry-username and no --image-registry-username: nodes get no pull credentials from it";
+    let take_over = ["deploy", "lab", "--take-over"];
+    // The registry has the shared state of the receipt that was removed.
+    let plan = road.run("plan").exits_with(8);
+    assert!(plan.stdout.contains(lacks), "{}", plan.whole());
+    let run = road.lab.run(&take_over).exits_with(6);
+    assert!(
+        run.stderr.contains(lacks) && run.stderr.contains("`accept: [pull-secret]`"),
+        "{}",
+        run.whole()
+    );
+    road.assert_untouched();
+
+    road.lab
+        .edit_environment("[telemetry]", "[telemetry, pull-secret]");
+    let saved = ["plan", "lab", "--out", "lab.plan.yaml"];
+    let plan = road.lab.run(&saved).exits_with(8);
+    let accepted = format!("{lacks}, which the environment accepts");
+    assert!(plan.stdout.contains(&accepted), "{}", plan.whole());
+    let saved = road.lab.sandbox.read("lab.plan.yaml");
+    assert!(saved.contains("which the environment accepts"), "{saved}");
+    road.lab.run(&take_over).success();
+    assert_eq!(road.lab.applies().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows_them() {
+    const USER: &str = "planted-puller-3e9b";
+    const PASSWORD: &str = "planted-pull-password-c2d8";
+    let mut road = Road::new("v4.2.0", "v4.2.1").await;
+    let sandbox = &mut road.lab.sandbox;
+    std::fs::remove_file(sandbox.path(RECEIPT)).unwrap();
+    road.lab.edit_environment(
+        "  push-credentials:",
+        "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
+    );
+    road.lab.edit_environment(
+        "config:\n",
+        "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
+         chartRegistry: { credentialsSecretName: pull }\n",
+    );
+    // The registry is looked at with them, as nodes do.
+    let run = road.run("plan").exits_with(3);
+    assert!(
+        run.stderr
+            .contains("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set"),
+        "{}",
+        run.stderr
+    );
+    road.lab
+        .sandbox
+        .variable("LAB_PULL_USERNAME", USER)
+        .variable("LAB_PULL_PASSWORD", PASSWORD)
+        .variable("FAKE_MKECTL_LEAK", "MKE_IMAGE_REGISTRY_PASSWORD");
+    let plan = road.run("plan").exits_with(8);
+    let command = format!(
+        "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml \
+         --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
+    );
+    assert!(plan.stdout.contains(&command), "{}", plan.stdout);
+    // The failed command is shown as it ran, without secrets.
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    let failed = ["deploy", "lab", "--take-over", "--format", "json"];
+    let failed = road.lab.run(&failed);
+    let last: serde_json::Value =
+        serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
+    let told = last["error"]["mkectl-command"].as_str().unwrap();
+    assert_eq!(format!("{told}\n"), command);
+    assert!(!failed.whole().contains(PASSWORD), "{}", failed.whole());
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let deploy = road.run("deploy").success();
+    assert!(
+        deploy.stderr.contains("WRN connecting with ***"),
+        "{}",
+        deploy.stderr
+    );
+    let applied = road.lab.applies().pop().unwrap();
+    for variable in ["MKE_CHART_REGISTRY_PASSWORD", "MKE_IMAGE_REGISTRY_PASSWORD"] {
+        assert_eq!(applied.environment[variable], PASSWORD);
+    }
+    assert!(!applied.environment.contains_key("LAB_PULL_PASSWORD"));
+    assert!(!applied.arguments.concat().contains(PASSWORD));
+    for run in [&plan, &deploy] {
+        assert!(!run.whole().contains(PASSWORD), "{}", run.whole());
+    }
+    for (path, content) in road.lab.sandbox.files() {
+        let content = String::from_utf8_lossy(&content);
+        let is_record = path.as_str().ends_with("mkectl-calls");
+        assert!(is_record || !content.contains(PASSWORD), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_registry_is_pulled_from_with_its_own_secret() {
+    const PASSWORD: &str = "planted-pull-password-c2d8";
+    let mut road = Road::new("v4.2.0", "v4.2.1").await;
+    let wire = Wire::before(&road.lab.registry.address).await;
+    wire.close("/mirrored-chart-");
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab
+        .edit_environment(&road.lab.registry.address, &wire.address);
+    road.lab.edit_environment(
+        "  push-credentials:",
+        "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
+    );
+    road.lab.edit_environment(
+        "config:\n",
+        "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
+    );
+    road.lab
+        .sandbox
+        .variable("LAB_PULL_USERNAME", "puller")
+        .variable("LAB_PULL_PASSWORD", PASSWORD);
+    // Charts are pulled without, but the registry requires credentials for them.
+    road.run("push").exits_with(5);
+    let plan = road.run("plan").exits_with(8);
+    assert!(
+        plan.stdout.contains("--image-registry-username puller")
+            && !plan.stdout.contains("--chart-registry-username"),
+        "{}",
+        plan.stdout
+    );
+    let private = "the registry refuses nodes without credentials";
+    assert!(plan.stdout.contains(private), "{}", plan.stdout);
+    road.lab
+        .edit_environment("    imageRegistry:", "    chartRegistry:");
+    let plan = road.run("plan").exits_with(8);
+    assert!(!plan.stdout.contains(private), "{}", plan.stdout);
+    road.lab.run(&["deploy", "lab", "--take-over"]).success();
+    let applied = road.lab.applies().pop().unwrap();
+    assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
+    assert!(
+        !applied
+            .environment
+            .contains_key("MKE_IMAGE_REGISTRY_PASSWORD")
+    );
+}
+
+// Case 1.4: `KUBECONFIG` reaches mkectl as a flag, and only where the cluster exists.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_variable_of_kubeconfigs_is_not_handed_down() {
+    let mut road = Road::new("v4.1.5", "v4.2.0").await;
+    let home = road.lab.sandbox.home();
+    let (mine, other) = (home.join("mine.kubeconf"), home.join("other.kubeconf"));
+    std::fs::write(&mine, format!("# cluster: {home}/cluster.yaml\n")).unwrap();
+    std::fs::write(&other, format!("# cluster: {home}/other.yaml\n")).unwrap();
+    let text = std::fs::read_to_string(home.join("cluster.yaml")).unwrap();
+    let text = text
+        .replace("mke.lab.example.com", "other.example.com")
+        .replace("192.0.2.10", "192.0.2.99");
+    std::fs::write(home.join("other.yaml"), &text).unwrap();
+
+    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
+    let run = road.run("deploy").exits_with(3);
+    assert!(
+        run.stderr.contains("hint: unset KUBECONFIG"),
+        "{}",
+        run.stderr
+    );
+    road.lab
+        .sandbox
+        .variable("KUBECONFIG", "/nowhere/mke.kubeconf");
+    let run = road.run("deploy").exits_with(3);
+    assert!(
+        run.stderr.contains(
+            "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab"
+        ),
+        "{}",
+        run.stderr
+    );
+    road.assert_untouched();
+    road.lab.edit_environment(
+        "release:",
+        "kubeconfig: ../../../home/mine.kubeconf\nrelease:",
+    );
+    let run = road.run("deploy").success();
+    assert!(run.stderr.contains("--kubeconfig "), "{}", run.stderr);
+    for call in road
+        .lab
+        .calls()
+        .iter()
+        .filter(|call| call.arguments.contains(&"--name".to_owned()))
+    {
+        assert!(
+            !call.environment.contains_key("KUBECONFIG"),
+            "{:?}",
+            call.arguments
+        );
+    }
+    let commands = road.commands();
+    for command in [": backup ", ": upgrade ", ": config get"] {
+        let found = commands.iter().rfind(|one| one.contains(command)).unwrap();
+        assert!(found.contains("--kubeconfig "), "{found}");
+    }
+
+    // A new environment does not use it, and is refused while it leads to another cluster.
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab
+        .edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
+    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
+    let run = road.run("deploy").exits_with(3);
+    assert!(
+        run.stderr.contains(
+            "error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
+             environment's"
+        ) && run.stderr.contains("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`"),
+        "{}",
+        run.stderr
+    );
+    std::fs::remove_file(home.join("cluster.yaml")).unwrap();
+    road.lab.sandbox.variable("KUBECONFIG", "");
+    road.lab.run(&["deploy", "lab", "--take-over"]).success();
+    let apply = road.lab.applies().pop().unwrap();
+    assert!(
+        !apply.arguments.contains(&"--kubeconfig".to_owned())
+            && !apply.environment.contains_key("KUBECONFIG")
+    );
+    assert_eq!(
+        std::fs::read_to_string(home.join("other.yaml")).unwrap(),
+        text
+    );
+}
+
+/// Returns whether `mkectl upgrade` was run.
+fn was_upgraded(road: &Road) -> bool {
+    road.commands().iter().any(|one| one.contains(": upgrade "))
+}
+
+// Cases 1.1 and 1.2: without a complete archive of the old release's mkectl, the upgrade is not started.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_without_a_complete_backup_is_not_started() {
+    let mut road = Road::new("v4.1.3", "v4.1.5").await;
+    road.lab
+        .edit_environment("release:", "apply-timeout: 2s\nrelease:");
+    for (backup, problem) in [
+        (
+            "none",
+            "mkectl reported success, but the backup environments/lab/backups/v4.1.3-to-v4.1.5_by-v4.1.3.tar does not exist",
+        ),
+        ("empty", "_by-v4.1.3.tar is empty"),
+        ("garbage", "_by-v4.1.3.tar is not a complete tar archive"),
+        ("cut", "_by-v4.1.3.tar is not a complete tar archive"),
+        ("fail", "`mkectl backup` exited with code 1"),
+        (
+            "hang",
+            "`mkectl backup` took longer than 2 s and exited with code 130",
+        ),
+    ] {
+        road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", backup);
+        let run = road.run("deploy").exits_with(7);
+        assert!(run.stderr.contains(problem), "{backup}: {}", run.stderr);
+        assert!(
+            run.stderr.contains("--without-backup REASON"),
+            "{backup}: {}",
+            run.stderr
+        );
+        assert!(!was_upgraded(&road), "{backup}: {:?}", road.commands());
+        // Nothing that is left looks like an archive.
+        let left: Vec<String> = (road.backups().into_iter())
+            .filter(|name| name.contains(".tar"))
+            .collect();
+        assert!(
+            left.iter().all(|name| name.ends_with(".tar.failed")),
+            "{backup}: {left:?}"
+        );
+        let has_file = !["none", "hang"].contains(&backup);
+        assert_eq!(
+            run.stderr.contains("cannot be restored: renamed to"),
+            has_file,
+            "{}",
+            run.stderr
+        );
+        let receipt = road.lab.receipt();
+        assert!(
+            receipt.contains("  release: v4.1.3\n") && receipt.contains("  step: backup\n"),
+            "{receipt}"
+        );
+    }
+    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
+    road.run("deploy").success();
+    assert!(was_upgraded(&road));
+}
+
+// Case 1.1: the reason for an upgrade without a backup is in the plan and in the receipt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
+    let road = Road::new("v4.1.0", "v4.1.1").await;
+    let run = road.run("deploy").exits_with(6);
+    assert!(
+        run.stderr
+            .contains("mkectl v4.1.0 cannot write a backup archive to a local file"),
+        "{}",
+        run.stderr
+    );
+    road.assert_untouched();
+    let reason = ["--without-backup", "Velero has it as nightly-7"];
+    let plan = road
+        .lab
+        .run(&["plan", "lab", reason[0], reason[1]])
+        .success();
+    assert!(
+        plan.stdout
+            .contains("so there is no archive to restore: Velero has it as nightly-7")
+            && !plan.stdout.contains("mkectl backup")
+            && !plan.stdout.contains(" --name "),
+        "{}",
+        plan.stdout
+    );
+    road.lab
+        .run(&["deploy", "lab", reason[0], reason[1]])
+        .success();
+    let receipt = road.lab.receipt();
+    assert!(
+        receipt.contains("  release: v4.1.1\n")
+            && receipt.contains("  without-backup: Velero has it as nightly-7\n"),
+        "{receipt}"
+    );
+    let empty = road.lab.run(&["deploy", "lab", reason[0], " "]);
+    empty.exits_with(64);
+}
+
+// Items 19 and 20: the plan says what a failure does, and what the vendor suggests to do first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() {
+    let road = Road::new("v4.1.5", "v4.2.0").await;
+    let plan = road.run("plan").success();
+    assert!(
+        plan.stdout.contains(
+            "rolls back without asking: it resets and reboots every controller, then every worker"
+        ) && plan
+            .stdout
+            .contains("but the lock has no chart of that name"),
+        "{}",
+        plan.stdout
+    );
+    let rename = |tag: &str| {
+        road.edit_lock("v4.2.0", |lock| {
+            let mut charts = lock
+                .artifacts
+                .iter_mut()
+                .filter(|one| one.kind == bundle::Kind::Chart);
+            let chart = charts.next().unwrap();
+            chart.repository = "kube-prometheus-stack".to_owned();
+            chart.tag = tag.to_owned();
+            chart.archive = format!("bundles/charts/kube-prometheus-stack@{tag}.tar");
+            lock.artifacts.sort_by_key(|one| one.reference());
+        });
+        road.run("plan").success().stdout
+    };
+    let plan = rename("79.5.0");
+    assert!(
+        plan.contains("but the lock has kube-prometheus-stack:79.5.0 instead"),
+        "{plan}"
+    );
+    let plan = rename("86.2.3");
+    assert!(
+        plan.contains(
+            "`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
+             kube-prometheus-stack/charts/crds/crds/`"
+        ),
+        "{plan}"
+    );
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    assert!(!road.run("plan").stdout.contains("kube-prometheus-stack"));
+}
+
+// Item 30: k0s reads kubelet settings when it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_kubelet_settings_ask_for_a_restart_of_k0s() {
+    let road = Road::new("v4.1.1", "v4.1.1").await;
+    road.lab
+        .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    let notice = "the kubelet settings change: after the deploy, restart k0s on every node";
+    let told = |road: &Road| road.run("plan").success().stdout.contains(notice);
+    assert!(told(&road), "by what was rendered last");
+    road.has_kubeconfig();
+    road.run("render").success();
+    assert!(told(&road), "by what the cluster reports");
+    road.run("deploy").success();
+    assert!(!told(&road));
+}
+
+// Item 28: a password that was missed can be set anew, where mkectl has a command for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
+    for (release, has_one) in [("v4.1.5", false), ("v4.2.0", true)] {
+        let mut road = Road::new(release, release).await;
+        road.lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "unknown");
+        road.lab.edit_environment(
+            "tracking: { enabled: false }",
+            "tracking: { enabled: true }",
+        );
+        let run = road.run("deploy").success();
+        assert!(
+            run.stderr
+                .contains("in an unknown format: look for it in the log"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(
+            run.stderr
+                .contains("`mkectl reset-password --user admin --password-stdin`"),
+            has_one,
+            "{}",
+            run.stderr
+        );
+    }
+}
+
+// case 1.6a
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
+    let road = Road::new("v4.2.0", "v4.2.1").await;
+    let first = Running::start(&road.lab, &["deploy", "lab", "--max-rate", "80MB"]);
+    let second = Running::start(&road.lab, &["deploy", "lab", "--max-rate", "8MB"]);
+    let runs = [first.end(), second.end()];
+    let mut codes = runs.iter().map(|run| run.code).collect::<Vec<_>>();
+    codes.sort();
+    assert_eq!(
+        codes,
+        [Some(0), Some(8)],
+        "{}\n{}",
+        runs[0].whole(),
+        runs[1].whole()
+    );
+    let receipt = road.lab.receipt();
+    assert!(receipt.contains("  release: v4.2.1\n"), "{receipt}");
+    assert!(!receipt.contains("failed:"), "{receipt}");
+    let plan = road.run("plan").success();
+    assert!(!plan.stdout.contains("upgrade from"), "{}", plan.stdout);
+}
+
+/// An old receipt that was restored, or one of a different branch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_deploy() {
+    let road = Road::new("v4.1.4", "v4.1.5").await;
+    let text = road.lab.sandbox.read(RECEIPT);
+    road.lab
+        .sandbox
+        .write(RECEIPT, &text.replace("release: v4.1.4", "release: v4.1.5"));
+    let run = road.run("deploy").exits_with(3);
+    assert!(
+        run.stderr.contains("v4.1.5") && run.stderr.contains("v4.1.4"),
+        "{}",
+        run.whole()
+    );
+    road.assert_untouched();
+}
+
+/// The file is replaced by a rename, so half of it means that something else wrote it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
+    let road = Road::new("v4.1.4", "v4.1.5").await;
+    let note = "environments/lab/logs/under-way.yaml";
+    for text in ["", "command: upgr", "release: 4.1.5\nlog: x\n"] {
+        road.lab.sandbox.write(note, text);
+        for command in ["plan", "deploy"] {
+            let run = road.run(command).exits_with(3);
+            assert!(run.stderr.contains(note), "{}", run.whole());
+        }
+        assert_eq!(road.lab.sandbox.read(note), text);
+    }
+    insta::assert_snapshot!(road.run("deploy").whole());
+    let run = road.lab.run(&["status", "--format", "json"]);
+    assert!(run.stdout.contains("under-way.yaml"), "{}", run.stdout);
+    road.assert_untouched();
+}
+
+/// PATH has the mkectl of the later release, and that of the cluster's was kept when it was deployed.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_uses_the_mkectl_that_was_kept() {
+    let road = Road::new("v4.1.4", "v4.1.5").await;
+    let program =
+        |road: &Road| road.lab.calls().pop().unwrap().environment["FAKE_MKECTL_VERSION"].clone();
+    for arguments in [
+        &["cluster", "status", "lab"][..],
+        &["cluster", "backup", "lab"],
+        &["mkectl", "lab", "--", "config", "get"],
+        &["diff", "lab", "--live"],
+    ] {
+        road.lab.run(arguments).success();
+        assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
+    }
+    // The environment is back at the release that runs, and PATH is not.
+    road.name("v4.1.4");
+    for arguments in [&["diff", "lab", "--live"][..], &["apply", "lab"]] {
+        road.lab.run(arguments).success();
+        assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
+    }
+    road.lose("v4.1.4");
+    road.lab.run(&["diff", "lab", "--live"]).exits_with(6);
+}
+
+/// The attempt that failed keeps its files, so those of the next one have a number in their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
+    let mut road = Road::new("v4.1.3", "v4.1.5").await;
+    road.keep("v4.1.3");
+    road.lab
+        .run(&["plan", "lab", "--out", "signed.yaml"])
+        .success();
+    let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "1");
+    road.lab.run(&deploy).exits_with(7);
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.lab.run(&deploy).success();
+    let names = road.backups();
+    assert!(
+        names
+            .iter()
+            .any(|name| name == "v4.1.3-to-v4.1.5-2_by-v4.1.3.tar"),
+        "{names:?}"
+    );
+}

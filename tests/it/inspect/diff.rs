@@ -1,0 +1,326 @@
+//! `diff`: an environment against what is committed and applied, two environments, two releases.
+
+use support::bundles::{self, FILE};
+use support::{Lab, Run, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+fn json(run: Run) -> serde_json::Value {
+    let run = run.success();
+    assert_eq!(run.stderr, "");
+    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    value["result"].clone()
+}
+
+/// Makes the shipped workspace with changes in everything that prod says.
+fn changed() -> Sandbox {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    let path = "environments/prod/environment.yaml";
+    let text = sandbox
+        .read(path)
+        .replace("project: mke", "project: platform/mke")
+        .replace("storageQuota: 8GB", "storageQuota: 16GB")
+        .replace("10.10.0.22", "10.10.0.23")
+        .replace(
+            "    - role: worker\n      ssh: { address: 10.10.0.21, user: mke",
+            "    - role: worker\n      ssh: { address: 10.10.0.21, user: admin",
+        )
+        .replace("    serviceCIDR: 10.96.0.0/16\n", "")
+        .replace("externalAddress: mke.prod", "externalAddress: api.prod");
+    sandbox.write(path, &text);
+    sandbox
+}
+
+#[test]
+fn what_differs_from_the_committed_file_is_shown_by_meaning() {
+    let sandbox = changed();
+    let before = sandbox.state();
+    insta::assert_snapshot!("drift", sandbox.run(&["diff", "prod"]).whole());
+    insta::assert_snapshot!(
+        "drift_markdown",
+        sandbox.run(&["diff", "prod", "--markdown"]).whole()
+    );
+    let result = json(sandbox.run(&["diff", "prod", "--format", "json"]));
+    assert_eq!(result["committed"], "different");
+    assert_eq!(result["applied"], serde_json::Value::Null);
+    let areas: Vec<&str> = result["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| change["area"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        areas,
+        [
+            "registry",
+            "registry",
+            "api-server",
+            "hosts",
+            "hosts",
+            "hosts",
+            "network",
+            "other"
+        ]
+    );
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+}
+
+#[test]
+fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    let path = "environments/staging/mke4.yaml";
+    let text = sandbox.read(path);
+    sandbox.write(path, &format!("{text}# by hand\n"));
+    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
+    exit code: 0
+    --- stdout
+    environments/staging/mke4.yaml has the same values as what is rendered, written differently
+
+    nothing was applied yet
+    --- stderr
+    "#);
+    std::fs::remove_file(sandbox.path(path)).unwrap();
+    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
+    exit code: 0
+    --- stdout
+    environments/staging/mke4.yaml does not exist yet
+
+    nothing was applied yet
+    --- stderr
+    "#);
+    sandbox.write(path, "a: 1\na: 2\n");
+    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: duplicate key `a`
+     --> environments/staging/mke4.yaml:2:1
+      |
+    2 | a: 2
+      | ^
+      |
+      = help: keep one; the first is in line 1
+
+    1 problem
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receipt_records_what_was_applied() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let detailed = ["diff", "lab", "--detailed-exitcode"];
+    lab.run(&detailed).exits_with(2);
+    lab.run(&["deploy", "lab"]).success();
+    insta::assert_snapshot!(lab.run(&detailed).whole(), @r#"
+    exit code: 0
+    --- stdout
+    environments/lab/mke4.yaml is up to date
+
+    the rendered configuration was applied at [TIME]
+    --- stderr
+    "#);
+
+    lab.edit_environment("user: ubuntu", "user: admin");
+    let committed = lab.run(&detailed).exits_with(2);
+    insta::assert_snapshot!(committed.whole(), @r#"
+    exit code: 2
+    --- stdout
+    environments/lab/mke4.yaml differs from what is rendered
+
+    hosts
+      ~ spec.hosts[192.0.2.10].ssh.user: ubuntu → admin
+
+    the committed configuration was applied at [TIME]; the differences are not applied yet
+    --- stderr
+    "#);
+
+    lab.run(&["render", "lab"]).success();
+    let another = lab.run(&detailed).exits_with(2);
+    insta::assert_snapshot!(another.whole(), @r#"
+    exit code: 2
+    --- stdout
+    environments/lab/mke4.yaml is up to date
+
+    a different configuration was applied at [TIME]; the receipt records only its digest, but the git history of environments/lab/mke4.yaml has its text
+    --- stderr
+    "#);
+
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.run(&["deploy", "lab"]).exits_with(7);
+    let result = json(lab.run(&["diff", "lab", "--format", "json"]));
+    assert_eq!(result["applied"]["config"], "another");
+    assert_eq!(result["applied"]["failed-later"], "apply");
+
+    lab.edit_environment("v4.1.5", "v4.1.6");
+    let result = json(lab.run(&["diff", "lab", "--format", "json"]));
+    assert_eq!(result["applied"]["changes"][0]["subject"], "release");
+    assert_eq!(result["applied"]["changes"][0]["old"], "v4.1.5");
+    assert_eq!(result["applied"]["changes"][0]["new"], "v4.1.6");
+}
+
+#[test]
+fn two_environments_are_compared_by_meaning() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    insta::assert_snapshot!(
+        "environments",
+        sandbox.run(&["diff", "staging", "prod"]).whole()
+    );
+    insta::assert_snapshot!(
+        "environments_markdown",
+        sandbox
+            .run(&["diff", "staging", "prod", "--markdown"])
+            .whole()
+    );
+    let same = sandbox
+        .run(&["diff", "prod", "prod", "--detailed-exitcode"])
+        .success();
+    assert_eq!(same.stdout, "prod and prod have the same values\n");
+    sandbox
+        .run(&["diff", "staging", "prod", "--detailed-exitcode"])
+        .exits_with(2);
+}
+
+#[test]
+fn secrets_are_in_no_form_of_a_diff() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    let path = "environments/prod/environment.yaml";
+    let text = sandbox.read(path);
+    sandbox.write(
+        path,
+        &format!("{text}  authentication:\n    oidc:\n      clientSecret: planted-secret-1\n"),
+    );
+    for arguments in [
+        &["diff", "prod"][..],
+        &["diff", "staging", "prod"],
+        &["diff", "staging", "prod", "--markdown"],
+        &["diff", "prod", "--format", "json"],
+    ] {
+        let run = sandbox.run(arguments).success();
+        assert!(run.stdout.contains("(not shown)"), "{}", run.stdout);
+        assert!(!run.whole().contains("planted-secret-1"), "{}", run.whole());
+    }
+}
+
+/// Locks the tiny bundle as v4.1.3 and another one, with something added, removed, changed and kept, as v4.1.5.
+fn lock_two(sandbox: &Sandbox) {
+    let mut recipe = bundles::tiny();
+    let lock = |recipe: &bundle::make::Recipe, release: &str| {
+        let name = FILE.replace("v4.1.5", release);
+        let file = sandbox.path(&format!("bundles/{name}"));
+        bundles::make(recipe, &file);
+        sandbox
+            .run(&[
+                "lock",
+                release,
+                "--bundle",
+                file.as_str(),
+                "--force-release",
+            ])
+            .success();
+    };
+    recipe.artifacts.push(bundles::image(
+        "old/agent",
+        "v1",
+        &["linux/amd64"],
+        &[("base", 900), ("agent", 400)],
+    ));
+    lock(&recipe, "v4.1.3");
+    recipe.artifacts.pop();
+    // A new version that keeps one layer, and new content under the old tag.
+    recipe.artifacts[0] = bundles::image(
+        "calico/node",
+        "v3.30.3",
+        &["linux/amd64", "linux/arm64"],
+        &[("base", 900), ("node-2", 1_700)],
+    );
+    recipe.artifacts[1] = bundles::image(
+        "pause",
+        "3.10",
+        &["linux/amd64"],
+        &[("base", 900), ("pause-2", 800)],
+    );
+    // It shares a layer with what is new, which must be counted once.
+    recipe.artifacts.push(bundles::image(
+        "new/agent",
+        "v2",
+        &["linux/amd64"],
+        &[("base", 900), ("pause-2", 800)],
+    ));
+    lock(&recipe, "v4.1.5");
+}
+
+#[test]
+fn two_releases_are_compared_by_their_locks() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    lock_two(&sandbox);
+    insta::assert_snapshot!(
+        "releases",
+        sandbox.run(&["diff", "v4.1.3", "v4.1.5"]).whole()
+    );
+    insta::assert_snapshot!(
+        "releases_markdown",
+        sandbox
+            .run(&["diff", "v4.1.3", "v4.1.5", "--markdown"])
+            .whole()
+    );
+    sandbox
+        .run(&["diff", "v4.1.3", "v4.1.5", "--detailed-exitcode"])
+        .exits_with(2);
+    let same = sandbox
+        .run(&["diff", "v4.1.5", "v4.1.5", "--detailed-exitcode"])
+        .success();
+    assert!(same.stdout.contains("0 artifacts added"), "{}", same.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bytes_of_a_diff_are_those_that_a_push_sends() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.write(bundles::LOCK, "");
+    std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
+    bundles::forget_store(&lab.sandbox);
+    lock_two(&lab.sandbox);
+    lab.edit_environment("v4.1.5", "v4.1.3");
+    let push = || json_of_last_line(&lab.run(&["push", "lab", "--format", "json"]).success());
+    let first = push();
+    assert_ne!(first["sent-bytes"], 0);
+    let diff = json(lab.run(&["diff", "v4.1.3", "v4.1.5", "--format", "json"]));
+    lab.edit_environment("v4.1.3", "v4.1.5");
+    let second = push();
+    assert_ne!(second["sent-bytes"], 0);
+    assert_eq!(second["sent-bytes"], diff["blob-bytes"]);
+    assert_ne!(second["sent-bytes"], first["sent-bytes"]);
+}
+
+fn json_of_last_line(run: &Run) -> serde_json::Value {
+    let line = run.stdout.lines().last().unwrap();
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    value["result"].clone()
+}
+
+#[test]
+fn only_two_of_a_kind_are_compared() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["diff", "prod", "v4.1.5"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: `prod` and `v4.1.5` cannot be compared: name two environments or two releases
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.5"]).whole(), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: name a second release to compare v4.1.5 with
+    hint: `cargo xtask diff v4.1.5 OTHER` compares two; `cargo xtask releases v4.1.5` shows the facts of one
+    ");
+    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.3", "v4.1.5"]).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.3 is not locked: bundles/v4.1.3-amd64.lock.yaml does not exist
+    hint: on a machine with internet: `cargo xtask lock v4.1.3`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.3 --bundle FILE`
+    ");
+    sandbox
+        .run(&["diff", "prod", "--markdown", "--format", "json"])
+        .exits_with(64);
+}

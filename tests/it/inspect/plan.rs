@@ -1,0 +1,234 @@
+//! `plan`: what deploy would do, for people, machines and scripts.
+
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_everything_and_does_nothing() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let before = lab.sandbox.state();
+    let run = lab.run(&["plan", "lab"]).success();
+    insta::assert_snapshot!("first", run.whole());
+    // But for what it has learned of this very mkectl, which is asked once only.
+    let mut changes = lab.sandbox.changes_since(&before);
+    changes.retain(|path| !path.starts_with("bundles/mkectl/help/"));
+    assert_eq!(changes, [""; 0]);
+    assert!(lab.repositories().await.is_empty());
+    assert!(lab.applies().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_shows_whether_something_is_to_be_done() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let plan = ["plan", "lab", "--detailed-exitcode"];
+    lab.run(&plan).exits_with(2);
+    lab.run(&["plan", "lab"]).success();
+    lab.run(&["deploy", "lab"]).success();
+    let run = lab.run(&plan);
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 0
+    --- stdout
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+    Nothing to do: 14 artifacts are in the registry, mke4.yaml is applied.
+    --- stderr
+    "#);
+
+    // Each of these alone is something to do.
+    let path = "environments/lab/mke4.yaml";
+    let config = lab.sandbox.read(path);
+    lab.sandbox.write(path, &format!("{config}# by hand\n"));
+    let by_hand = lab.run(&plan);
+    insta::assert_snapshot!(by_hand.whole(), @r#"
+    exit code: 2
+    --- stdout
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    not needed
+      registry  14 artifacts already present
+      config    write environments/lab/mke4.yaml
+      mkectl    not needed
+
+    --- a/environments/lab/mke4.yaml
+    +++ b/environments/lab/mke4.yaml
+    @@ -24,4 +24,3 @@
+             keyPath: ~/.ssh/id_ed25519
+       tracking:
+         enabled: false
+    -# by hand
+    --- stderr
+    "#);
+    lab.sandbox.write(path, &config);
+    lab.run(&plan).success();
+
+    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    // A refusal of `deploy` takes precedence over a difference.
+    lab.run(&plan).exits_with(8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_get_the_same_plan() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let plan = |lab: &Lab, code: i32| {
+        let run = lab
+            .run(&["plan", "lab", "--format", "json", "--detailed-exitcode"])
+            .exits_with(code);
+        assert_eq!(run.stderr, "");
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        value["result"].clone()
+    };
+    let first = plan(&lab, 2);
+    assert_eq!(first["environment"], "lab");
+    assert_eq!(first["release"], "v4.1.5");
+    assert_eq!(first["artifacts"], 14);
+    assert_eq!(first["missing"].as_array().unwrap().len(), 14);
+    assert_eq!(first["nothing-to-do"], false);
+    assert_eq!(first["config"], "environments/lab/mke4.yaml");
+    assert!(
+        first["config-diff"]
+            .as_str()
+            .unwrap()
+            .contains("+kind: MkeConfig\n")
+    );
+    assert!(
+        first["mkectl"]["commands"][0]["command"]
+            .as_str()
+            .unwrap()
+            .ends_with("--no-pretty-print")
+    );
+    assert_eq!(first["mkectl"]["action"], "apply");
+    assert_eq!(first["mkectl"]["problem"], serde_json::Value::Null);
+
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
+    let without = plan(&lab, 2);
+    assert_eq!(without["mkectl"]["commands"], serde_json::json!([]));
+    let problem = without["mkectl"]["problem"].as_str().unwrap();
+    assert!(
+        problem.ends_with("is mkectl v4.1.4, but release v4.1.5 requires its own"),
+        "{problem}"
+    );
+
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.5");
+    lab.run(&["deploy", "lab"]).success();
+    let last = plan(&lab, 0);
+    assert_eq!(last["nothing-to-do"], true);
+    assert_eq!(last["missing"].as_array().unwrap().len(), 0);
+    assert_eq!(last["bytes-to-send"], 0);
+    assert_eq!(last["config-diff"], "");
+    assert_eq!(last["mkectl"]["action"], "none");
+}
+
+#[test]
+fn a_release_without_a_lock_says_how_to_lock_it() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["plan", "staging"]).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist
+    hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`
+    ");
+    insta::assert_snapshot!(sandbox.run(&["plan", "staging", "--format", "json"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    {"error":{"causes":[],"exit-code":3,"hints":["on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`"],"message":"release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist"}}
+    --- stderr
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_down_says_so() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let nobody = format!("127.0.0.1:{}", support::sandbox::free_port());
+    lab.edit_environment(&lab.registry.address, &nobody);
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 5
+    --- stdout
+    --- stderr
+    error: registry 127.0.0.1:[PORT] cannot be used
+      because: GET http://127.0.0.1:[PORT]/v2/: connection refused
+    hint: start the registry, open the port in the firewall, or correct registry.address
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_cannot_be_read_stops_it() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: [WORKSPACE]/environments/lab/receipt.yaml is not a receipt
+      because: unknown field `signed`, expected one of `version`, `run`, `applied`, `failed` at line 2 column 1
+    hint: restore the committed file: it records what the cluster runs
+    "#);
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "version: 3\n");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: [WORKSPACE]/environments/lab/receipt.yaml is a receipt of version 3, which this version of Airlock does not support
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_broken_stops_it() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let path = "bundles/v4.1.5-amd64.lock.yaml";
+    let lock = lab.sandbox.read(path);
+    lab.sandbox
+        .write(path, &lock.replacen("kind: image", "kind: picture", 1));
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: bundles/v4.1.5-amd64.lock.yaml:27:9: this is not a lock
+      because: artifacts[0].kind: unknown variant `picture`, expected one of `image`, `chart`, `artifact` at line 27 column 9
+    "#);
+}
+
+// case 1.6e
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let second = "    - role: worker\n      ssh: { address: 192.0.2.11, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }\n";
+    lab.edit_environment("  tracking:", &format!("{second}  tracking:"));
+    lab.run(&["deploy", "lab", "--confirm", "lab"]).success();
+    lab.edit_environment(second, "");
+    // The file as it was written still is what was applied.
+    let run = lab.run(&["deploy", "lab"]).exits_with(8);
+    insta::assert_snapshot!("removed_host", run.stderr);
+
+    // It is rendered and committed, as on the way through a review: only git's history has what was applied.
+    lab.sandbox.install_system("git");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["config", "user.name", "Jane Doe"],
+        &["config", "user.email", "jane@example.com"],
+        &["add", "environments"],
+        &["commit", "--quiet", "--message=first"],
+    ] {
+        lab.sandbox.git(arguments);
+    }
+    lab.run(&["render", "lab"]).success();
+    lab.sandbox
+        .git(&["commit", "--quiet", "--all", "--message=second"]);
+    let run = lab.run(&["deploy", "lab"]).exits_with(8);
+    insta::assert_snapshot!("removed_host_committed", run.stderr);
+    let json = lab.run(&["plan", "lab", "--format", "json"]).success();
+    let plan: serde_json::Value =
+        serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        plan["result"]["removed-hosts"],
+        serde_json::json!(["192.0.2.11"])
+    );
+    let markdown = lab.run(&["plan", "lab", "--markdown"]).success();
+    assert!(
+        markdown.stdout.contains("**Removed host:** `192.0.2.11`"),
+        "{}",
+        markdown.stdout
+    );
+}

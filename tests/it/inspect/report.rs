@@ -1,0 +1,359 @@
+//! `report`: a page for people, judged by a browser.
+
+use bundle::make::{ContentsRecipe, LayerRecipe};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+use sha2::Digest as _;
+use support::browser::{Browser, Look, Scheme};
+use support::{Lab, Sandbox, bundles};
+
+use crate::deploy::upgrade::write_script;
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// How many environments a team has.
+const ENVIRONMENTS: usize = 20;
+
+/// The largest page of them, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+const ENVIRONMENT: &str = "environments/lab/environment.yaml";
+
+/// Returns a team's workspace in git. `lab` runs v4.1.3, was deployed twice, failed once and is to become v4.1.5; of the others some are
+/// as wanted, and some are not, each in its own way.
+async fn fleet() -> Lab {
+    let mut lab = Lab::without_mkectl(AIRLOCK).await;
+    lab.sandbox.install_system("git");
+    let commit = |lab: &Lab, message: &str| {
+        lab.sandbox.git(&["add", "environments"]);
+        let message = format!("--message={message}");
+        lab.sandbox.git(&["commit", "--quiet", &message]);
+    };
+    lab.sandbox.git(&["init", "--quiet"]);
+    let cluster = lab.sandbox.home().join("cluster.yaml");
+    lab.sandbox
+        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str())
+        .variable("USER", "jane");
+    lab.edit_environment("release:", "record-operator: true\nrelease:");
+    // What is in v4.1.5 and changed since.
+    let mut older = bundles::small();
+    older.artifacts.remove(0);
+    older.artifacts[0].tag = "v3.29.1".to_owned();
+    if let ContentsRecipe::Image { layers, .. } = &mut older.artifacts[3].contents {
+        layers.push(LayerRecipe {
+            name: "older".to_owned(),
+            size: 10_000,
+            same_on_every_platform: true,
+        });
+    }
+    let mut gone = bundles::pause("3.9");
+    gone.repository = "ucp/kube-proxy".to_owned();
+    older.artifacts.push(gone);
+    let file = lab.sandbox.path("bundles/mke_bundle_v4.1.3_amd64.tar.gz");
+    bundles::make(&older, &file);
+    let arguments = [
+        "lock",
+        "v4.1.3",
+        "--bundle",
+        file.as_str(),
+        "--force-release",
+    ];
+    lab.run(&arguments).success();
+    for release in ["v4.1.3", "v4.1.5"] {
+        let path = lab
+            .sandbox
+            .path(&format!("bundles/{release}-amd64.lock.yaml"));
+        let mut lock = bundle::Lock::read(&path).unwrap();
+        lock.mkectl.clear();
+        lock.forced_release.clear();
+        std::fs::write(path, lock.to_yaml()).unwrap();
+    }
+    let mkectl = lab.sandbox.bin().join("mkectl");
+    lab.edit_environment(
+        "release: v4.1.5",
+        "accept: [incomplete-lock]\nrelease: v4.1.3",
+    );
+    lab.edit_environment("accept: [telemetry]\n", "");
+    lab.edit_environment("[incomplete-lock]", "[incomplete-lock, telemetry]");
+    write_script(&mkectl, "v4.1.3");
+    lab.run(&["deploy", "lab"]).success();
+    commit(&lab, "lab: deploy v4.1.3");
+    as_wanted(&lab.sandbox);
+    lab.edit_environment(
+        "  tracking: { enabled: false }",
+        "  tracking: { enabled: false }\n  dns: { lameduck: { enabled: true } }",
+    );
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
+    lab.run(&["deploy", "lab"]).exits_with(7);
+    commit(&lab, "lab: deploy failed");
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.run(&["deploy", "lab"]).success();
+    commit(&lab, "lab: deploy again");
+    lab.edit_environment("release: v4.1.3", "release: v4.1.5");
+    lab.edit_environment("enabled: true", "enabled: false");
+    write_script(&mkectl, "v4.1.5");
+    lab
+}
+
+/// Writes the other environments, for which the receipt of `lab` serves.
+fn as_wanted(sandbox: &Sandbox) {
+    let text = sandbox.read(ENVIRONMENT);
+    let (receipt, config) = (
+        sandbox.read("environments/lab/receipt.yaml"),
+        sandbox.read("environments/lab/mke4.yaml"),
+    );
+    for number in 2..=ENVIRONMENTS {
+        let name = ["eu-west", "us-east", "ap-south", "plant"][number % 4];
+        let folder = format!("environments/{name}-{number:02}");
+        let mut text = text.clone();
+        match number {
+            3 => text = text.replace(&sandbox_address(&text), "127.0.0.1:1"),
+            4 => text = text.replace("release:", "relaese:"),
+            6 => text = format!("protected: true\n{text}"),
+            _ => {}
+        }
+        sandbox.write(&format!("{folder}/environment.yaml"), &text);
+        if number != 7 {
+            sandbox.write(&format!("{folder}/receipt.yaml"), &receipt);
+            sandbox.write(&format!("{folder}/mke4.yaml"), &config);
+        }
+    }
+    render(sandbox, &receipt);
+    // One has changed since.
+    let path = "environments/us-east-05/environment.yaml";
+    sandbox.write(path, &text.replace("enabled: false", "enabled: true"));
+}
+
+/// Returns the address of the registry that an environment names.
+fn sandbox_address(text: &str) -> String {
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("address: "));
+    line.unwrap().to_owned()
+}
+
+/// Writes what each of them would have been deployed with.
+fn render(sandbox: &Sandbox, receipt: &str) {
+    let applied = receipt
+        .lines()
+        .find(|line| line.trim().starts_with("config: "))
+        .unwrap();
+    for entry in sandbox.path("environments").read_dir_utf8().unwrap() {
+        let name = entry.unwrap().file_name().to_owned();
+        let path = format!("environments/{name}/receipt.yaml");
+        if name == "lab" || !sandbox.path(&path).exists() {
+            continue;
+        }
+        // One of them is invalid, and keeps what it has.
+        let _ = sandbox.run(&["render", &name]);
+        let config = std::fs::read(sandbox.path(&format!("environments/{name}/mke4.yaml")));
+        let digest = hex::encode(sha2::Sha256::digest(config.unwrap()));
+        sandbox.write(
+            &path,
+            &receipt.replace(applied, &format!("  config: {digest}")),
+        );
+    }
+}
+
+/// Returns a folder in which people find the pages and the pictures of them.
+fn gallery() -> Utf8PathBuf {
+    let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Writes the pages of a team, and returns them.
+fn pages(lab: &Lab) -> [Utf8PathBuf; 2] {
+    lab.run(&["report", "lab", "--out", "lab.html"]).success();
+    lab.run(&["report", "--all", "--out", "all.html"]).success();
+    ["lab.html", "all.html"].map(|name| {
+        let to = gallery().join(name);
+        std::fs::copy(lab.sandbox.path(name), &to).unwrap();
+        to
+    })
+}
+
+/// The widths of a desk and of a hand.
+const WIDTHS: [u32; 2] = [1280, 390];
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_chromium, ignore = "chromium is not on PATH")]
+async fn a_browser_finds_nothing_wrong_with_the_pages() {
+    let lab = fleet().await;
+    let browser = Browser::new();
+    for page in pages(&lab) {
+        let size = std::fs::metadata(&page).unwrap().len();
+        assert!(size < LARGEST, "{page} has {size} bytes");
+        let desk = Look {
+            width: WIDTHS[0],
+            scheme: Scheme::Light,
+        };
+        assert_eq!(browser.console(&page, desk), "", "{page}");
+        let looks = WIDTHS.iter().flat_map(|width| {
+            [Scheme::Light, Scheme::Dark].map(|scheme| Look {
+                width: *width,
+                scheme,
+            })
+        });
+        for look in looks {
+            let found = browser.measure(&page, look);
+            assert_sound(&found, look);
+            if (look.scheme == Scheme::Light) == (look.width == WIDTHS[0]) {
+                let to = page.with_extension(format!("{}.png", look.width));
+                browser.picture(&page, look, 2400, &to);
+            }
+        }
+        browser.print(&page, &page.with_extension("pdf"));
+    }
+}
+
+/// Checks what `measure.js` has found.
+fn assert_sound(found: &Value, look: Look) {
+    let nothing = [
+        "errors",
+        "resources",
+        "overlaps",
+        "outside",
+        "contrast",
+        "unreachable",
+        "links",
+    ];
+    for kind in nothing {
+        let all = found[kind].as_array().unwrap();
+        let first = &all[..all.len().min(5)];
+        assert!(
+            first.is_empty(),
+            "{look:?}: {} {kind}: {first:?}",
+            all.len()
+        );
+    }
+    let number = |key: &str| found[key].as_f64().unwrap();
+    assert_eq!(number("width"), f64::from(look.width));
+    assert_eq!(found["dark"], look.scheme == Scheme::Dark);
+    assert!(number("scrollWidth") <= number("clientWidth"), "{look:?}");
+    assert!(number("texts") > 100.0 && number("reachable") > 1.0);
+    assert!(number("least") >= 4.5);
+    // One title, and no level is left out on the way down.
+    let levels = found["headings"].as_array().unwrap().iter();
+    let levels: Vec<u64> = levels.map(|level| level.as_u64().unwrap()).collect();
+    assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1);
+    assert_eq!(levels[0], 1);
+    assert!(
+        levels.windows(2).all(|pair| pair[1] <= pair[0] + 1),
+        "{levels:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
+    let lab = fleet().await;
+    let run = lab.run(&["report", "lab", "--format", "json"]).success();
+    let page: Value = serde_json::from_str(&run.stdout).unwrap();
+    let section = &page["result"]["environments"][0];
+    assert_eq!(section["status"]["release"], "v4.1.5");
+    assert_eq!(section["applied"]["release"], "v4.1.3");
+    assert_eq!(section["plan"]["mkectl"]["from"], "v4.1.3");
+    assert_eq!(section["is-assumed"], false);
+    let change = &section["change"];
+    let names = |kind: &str| -> Vec<&str> {
+        let rows = change[kind].as_array().unwrap().iter();
+        rows.map(|row| row["repository"].as_str().unwrap())
+            .collect()
+    };
+    assert_eq!(names("added"), ["calico/apiserver"]);
+    assert_eq!(names("removed"), ["ucp/kube-proxy"]);
+    assert_eq!(names("changed"), ["calico/node", "envoyproxy/envoy"]);
+    let deploys = section["timeline"].as_array().unwrap().iter();
+    let failures: Vec<&Value> = deploys.map(|deploy| &deploy["failed-at"]).collect();
+    assert_eq!(failures, [&json!(null), &json!("apply"), &json!(null)]);
+
+    let html = lab.run(&["report", "lab"]).success().stdout;
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let lock = receipt
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("lock: "));
+    for text in [
+        "v4.1.3 → v4.1.5",
+        "<dd>11 of 14</dd>",
+        "1 added, 2 changed, 1 removed, 11 unchanged",
+        "v3.29.1 → v3.30.2",
+        "<span class=\"add\">+      enabled: false\n",
+        "<span>--upgrade-version</span> <span>v4.1.5</span>",
+        "failed at apply",
+        "`mkectl apply` exited with code 7",
+        "by jane",
+        lock.unwrap(),
+    ] {
+        assert!(html.contains(text), "{text}: {html}");
+    }
+    // What an upgrade sends is in the comparison of the releases, too.
+    let diff = lab.run(&["diff", "v4.1.3", "v4.1.5"]).success().stdout;
+    assert!(
+        diff.contains("386.13 kB") && html.contains("386.13 kB"),
+        "{diff}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_without_an_answer_is_part_of_the_page() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    lab.edit_environment(&lab.registry.address, "127.0.0.1:1");
+    let html = lab.run(&["report", "lab"]).success().stdout;
+    assert!(
+        html.contains("<dt>Registry serves</dt><dd>no answer</dd>"),
+        "{html}"
+    );
+    assert!(
+        html.contains("The registry did not answer when this report was written."),
+        "{html}"
+    );
+    assert!(!html.contains("Images and charts to push"), "{html}");
+    // Its registry cannot be changed, so no plan is computed.
+    assert!(html.contains("No plan could be computed: "), "{html}");
+
+    lab.edit_environment("release:", "relaese:");
+    let html = lab.run(&["report", "--all"]).success().stdout;
+    assert!(
+        html.contains("No plan can be computed while the files are invalid."),
+        "{html}"
+    );
+    lab.run(&["report", "nowhere"]).exits_with(3);
+    lab.run(&["report"]).exits_with(64);
+    lab.run(&["report", "lab", "--all"]).exits_with(64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_has_no_secret_and_nothing_that_runs() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let secret = "pl4nted<&\"'s3cret";
+    lab.sandbox.variable("LAB_REGISTRY_PASSWORD", secret);
+    lab.edit_environment(
+        "config:\n",
+        &format!(
+            "config:\n  license: {{ token: {} }}\n",
+            json!(format!("license-{secret}"))
+        ),
+    );
+    lab.run(&["deploy", "lab"]).success();
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let version = receipt
+        .lines()
+        .find(|line| line.contains("version: v4.1.5"))
+        .unwrap();
+    let hostile = format!("    version: <script>alert(1)</script> {secret}");
+    lab.sandbox.write(
+        "environments/lab/receipt.yaml",
+        &receipt.replace(version, &hostile),
+    );
+    lab.edit_environment("port: 22", "port: 2222");
+    let html = lab.run(&["report", "lab"]).success().stdout;
+    assert!(
+        html.contains("&lt;script&gt;alert(1)") && html.contains("2222"),
+        "{html}"
+    );
+    for text in [
+        "<script", "pl4nted", "s3cret", "src=", "http:", "https:", "url(",
+    ] {
+        assert!(!html.contains(text), "{text}: {html}");
+    }
+}

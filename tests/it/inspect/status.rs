@@ -1,0 +1,248 @@
+//! `status`: the required, the deployed and the present state of all environments, and what fixes each difference.
+
+use std::time::{Duration, Instant};
+
+use support::wire::Wire;
+use support::{Lab, Sandbox, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn environments_that_were_never_deployed_say_what_is_missing() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    let nobody = support::sandbox::free_port();
+    for environment in ["prod", "staging"] {
+        let path = format!("environments/{environment}/environment.yaml");
+        let text = sandbox.read(&path);
+        let local = text.replace(&format!("registry.{environment}.example.com"), "127.0.0.1");
+        let local = local.replace("127.0.0.1\n", &format!("127.0.0.1:{nobody}\n"));
+        sandbox.write(&path, &local);
+    }
+    let before = sandbox.state();
+    insta::assert_snapshot!("never_deployed", sandbox.run(&["status"]).whole());
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+    sandbox
+        .run(&["status", "--detailed-exitcode"])
+        .exits_with(2);
+    sandbox.run(&["status", "nowhere"]).exits_with(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    lab.run(&["deploy", "lab"]).success();
+    let _ = wire.take();
+    let run = lab.run(&["status", "--detailed-exitcode"]);
+    insta::assert_snapshot!(run.whole(), @r"
+    exit code: 0
+    --- stdout
+    ENVIRONMENT  WANTED  DEPLOYED                     REGISTRY  SHARED STATE                          DIFFERENCES
+    lab          v4.1.5  v4.1.5 [TIME]  14 of 14  v4.1.5 deployed [TIME]         none
+    --- stderr
+    ");
+    // One more for the registry itself, and two for the shared state.
+    let seen = wire.take();
+    assert_eq!(
+        seen.len(),
+        bundles::lock_of(&lab.sandbox).artifacts.len() + 3
+    );
+    assert!(
+        seen.iter().all(|request| {
+            request.starts_with("HEAD")
+                || request == "GET /v2/"
+                || request.starts_with("GET /v2/mke/airlock/state/")
+        }),
+        "{seen:?}"
+    );
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process that stands for a mkectl at work"
+)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_is_not_called_never_deployed() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "garbage\n");
+    let run = lab.run(&["status", "lab"]).success();
+    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
+    assert!(run.stdout.contains("git checkout -- "), "{}", run.stdout);
+
+    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    // It leads a session of its own, as every mkectl does.
+    let mut at_work = std::process::Command::new("setsid")
+        .args(["sleep", "60"])
+        .spawn()
+        .unwrap();
+    lab.sandbox.write(
+        "environments/lab/logs/under-way.yaml",
+        &format!(
+            "command: apply\nrelease: v4.1.5\nlog: x.log\nbegan: now\nprocess: {}\n",
+            at_work.id()
+        ),
+    );
+    let run = lab.run(&["status", "lab"]).success();
+    at_work.kill().unwrap();
+    at_work.wait().unwrap();
+    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
+    assert!(run.stdout.contains("tail -f x.log"), "{}", run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_difference_has_its_command() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    let only = |lab: &Lab, arguments: &[&str]| {
+        let arguments = [&["status", "lab", "--format", "json"], arguments].concat();
+        let run = lab.run(&arguments).success();
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let drift = value["result"]["environments"][0]["drift"].clone();
+        let drift: Vec<String> = drift
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|drift| {
+                let text = |key: &str| drift[key].as_str().unwrap().to_owned();
+                format!("{} | {}", text("what"), text("fix"))
+            })
+            .collect();
+        lab.sandbox.redact(&drift.join("\n"))
+    };
+    assert_eq!(only(&lab, &[]), "");
+
+    // With a kubeconfig, the cluster of the fake mkectl has a first configuration.
+    let kubeconfig = lab.sandbox.home().join(".mke");
+    std::fs::create_dir_all(&kubeconfig).unwrap();
+    std::fs::write(kubeconfig.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
+    assert_eq!(
+        only(&lab, &["--live"]),
+        "the cluster differs from what is rendered in 9 values: `cargo xtask diff lab --live` | cargo xtask apply lab"
+    );
+    std::fs::remove_dir_all(&kubeconfig).unwrap();
+
+    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    lab.sandbox.write(
+        "environments/lab/mke4.yaml",
+        &format!("{config}# by hand\n"),
+    );
+    assert_eq!(
+        only(&lab, &[]),
+        "environments/lab/mke4.yaml differs from what is rendered | cargo xtask render lab"
+    );
+    lab.sandbox.write("environments/lab/mke4.yaml", &config);
+
+    lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
+    assert_eq!(
+        only(&lab, &[]),
+        "environments/lab/mke4.yaml differs from what is rendered | cargo xtask render lab\n\
+         the configuration changed since [TIME] | cargo xtask deploy lab"
+    );
+    lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
+
+    let lock = lab.sandbox.read("bundles/v4.1.5-amd64.lock.yaml");
+    lab.sandbox.write(
+        "bundles/v4.1.5-amd64.lock.yaml",
+        &format!("{lock}# another\n"),
+    );
+    assert_eq!(
+        only(&lab, &[]),
+        "it was deployed from a different lock | cargo xtask deploy lab"
+    );
+    lab.sandbox.write("bundles/v4.1.5-amd64.lock.yaml", &lock);
+
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.run(&["apply", "lab"]).exits_with(7);
+    assert_eq!(
+        only(&lab, &[]),
+        "the last deploy, of v4.1.5, failed at apply | cargo xtask deploy lab"
+    );
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.run(&["deploy", "lab"]).success();
+
+    lab.edit_environment("release: v4.1.5", "relaese: v4.1.5");
+    assert_eq!(
+        only(&lab, &[]),
+        "its files have 2 problems | cargo xtask check lab"
+    );
+    lab.edit_environment("relaese: v4.1.5", "release: v4.1.5");
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
+    assert!(
+        only(&lab, &[]).contains("is not a receipt: unknown field `signed`"),
+        "{}",
+        only(&lab, &[])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_registry_is_asked_once_for_many_environments() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    for number in 1..30 {
+        let path = format!("environments/lab-{number}/environment.yaml");
+        lab.sandbox.write(&path, &text);
+    }
+    let run = lab.run(&["status"]).success();
+    let answers = run.stdout.lines().filter(|line| line.contains("0 of 14"));
+    assert_eq!(answers.count(), 30, "{}", run.stdout);
+    // The registry, the tags of the one lock, and what is recorded of each environment.
+    let artifacts = bundles::lock_of(&lab.sandbox).artifacts.len();
+    let seen = wire.take();
+    assert_eq!(seen.len(), 1 + artifacts + 30, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_others() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    // They take connections and say nothing.
+    let silent = [(); 6].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let gone = format!("127.0.0.1:{}", support::sandbox::free_port());
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let environment = |name: &str, address: &str| {
+        lab.sandbox.write(
+            &format!("environments/{name}/environment.yaml"),
+            &text.replace(&lab.registry.address, address),
+        );
+    };
+    environment("gone", &gone);
+    environment("gone-too", &gone);
+    environment("nameless", "registry.invalid");
+    for (number, listener) in silent.iter().enumerate() {
+        let address = listener.local_addr().unwrap().to_string();
+        environment(&format!("silent-{number}"), &address);
+    }
+    let began = Instant::now();
+    let run = lab.run(&["status"]).success();
+    // One deadline of 20 s holds for all of them; on a busy machine the rest takes its time.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(100), "{took:?}");
+    let line = |name: &str| {
+        let mut lines = run.stdout.lines();
+        lines
+            .find(|line| line.starts_with(name))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(line("lab ").contains("14 of 14"), "{}", run.stdout);
+    assert!(line("gone ").contains("no answer"), "{}", run.stdout);
+    assert!(line("silent-5 ").contains("no answer"), "{}", run.stdout);
+    assert_eq!(
+        run.stdout.matches("cargo xtask preflight ").count(),
+        9,
+        "{}",
+        run.stdout
+    );
+    let mut lines = run.stdout.lines();
+    let nameless = "GET https://registry.invalid/v2/: the host name cannot be resolved: ";
+    assert!(
+        lines.any(|line| line.starts_with("nameless: ") && line.contains(nameless)),
+        "{}",
+        run.stdout
+    );
+}

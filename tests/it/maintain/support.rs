@@ -1,0 +1,263 @@
+//! `support`: an archive that names the fault, and has no secret and nothing else.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use camino::Utf8Path;
+use flate2::read::GzDecoder;
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use support::{Lab, Sandbox};
+
+use crate::inspect::preflight;
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// How many runs have secrets planted in them.
+const RUNS: usize = 50;
+
+/// Returns the texts of an archive by name.
+fn unpack(path: &Utf8Path) -> BTreeMap<String, String> {
+    let file = std::fs::File::open(path).unwrap();
+    let mut archive = tar::Archive::new(GzDecoder::new(file));
+    let mut entries = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        entries.insert(name, text);
+    }
+    entries
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    let before = lab.sandbox.state();
+    let run = lab
+        .run(&["support", "lab", "--out", "lab.tar.gz"])
+        .success();
+    let changes = lab.sandbox.changes_since(&before);
+    // What `preflight` measures of the registry is kept.
+    assert!(changes[0].starts_with("bundles/registries/"), "{changes:?}");
+    assert_eq!(changes[1..], ["lab.tar.gz"]);
+    let entries = unpack(&lab.sandbox.path("lab.tar.gz"));
+    let names: Vec<String> = entries
+        .keys()
+        .map(|name| lab.sandbox.redact(name))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "support/environment.txt",
+            "support/logs/[TIME]-apply.log",
+            "support/mke4.yaml",
+            "support/plan.txt",
+            "support/preflight.json",
+            "support/profile.json",
+            "support/receipt.yaml",
+            "support/versions.json",
+        ],
+        "{}",
+        run.whole()
+    );
+    assert!(
+        entries["support/plan.txt"].contains("Nothing to do"),
+        "{}",
+        entries["support/plan.txt"]
+    );
+    let versions: Value = serde_json::from_str(&entries["support/versions.json"]).unwrap();
+    assert_eq!(versions["environment"], "lab");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(lab.sandbox.path("lab.tar.gz"))
+            .unwrap()
+            .permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    // An archive is not replaced.
+    lab.run(&["support", "lab", "--out", "lab.tar.gz"])
+        .exits_with(3);
+
+    // An environment that is not valid has its problems in the archive.
+    lab.edit_environment("release:", "relaese:");
+    let run = lab.run(&["support", "lab", "--format", "json"]).success();
+    let last: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        last["result"]["entries"],
+        serde_json::json!(["problems.json", "versions.json"])
+    );
+    let logs = lab.sandbox.path("environments/lab/logs");
+    let mut written = logs
+        .read_dir_utf8()
+        .unwrap()
+        .map(|entry| entry.unwrap().into_path());
+    let written = written
+        .find(|path| path.as_str().ends_with(".tar.gz"))
+        .unwrap();
+    assert!(unpack(&written)["support/problems.json"].contains("relaese"));
+    lab.run(&["support", "nowhere"]).exits_with(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_planted_secret_is_in_the_archives_of_fifty_runs() {
+    let lab = Arc::new(Lab::new(AIRLOCK, FAKE_MKECTL).await);
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let found: Vec<String> = futures_util::stream::iter(0..RUNS)
+        .map(|run| {
+            let (lab, text) = (Arc::clone(&lab), text.clone());
+            tokio::task::spawn_blocking(move || plant(&lab.sandbox, run, &text))
+        })
+        .buffer_unordered(4)
+        .flat_map(|found| futures_util::stream::iter(found.unwrap()))
+        .collect()
+        .await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Returns a text as a URL writes it.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Plants secrets in everything that an archive is made of, and returns those that it has.
+fn plant(sandbox: &Sandbox, run: usize, text: &str) -> Vec<String> {
+    // Characters that YAML, JSON, URLs and shells write in different ways.
+    let odd = ["", "\"", "'", "\\", "%", "&", "ä", "$", "<", "+/="][run % 10];
+    let secret = |place: &str| format!("{place}{odd}-7f3a{run:02}-91c4{odd}");
+    let [password, literal, referenced, admin, proxy, other] =
+        ["pass", "license", "value", "admin", "proxy", "other"].map(secret);
+    let name = format!("run-{run}");
+    let folder = format!("environments/{name}");
+    let quoted = serde_json::to_string(&literal).unwrap();
+    let config = format!(
+        "config:\n  license: {{ token: {quoted} }}\n  foo: {{ password: {{ $env: PLANTED_VALUE }} }}\n"
+    );
+    sandbox.write(
+        &format!("{folder}/environment.yaml"),
+        &format!("# {literal}\n{}", text.replace("config:\n", &config)),
+    );
+    sandbox.write(&format!("{folder}/admin-password"), &format!("{admin}\n"));
+    let pair = format!("planted:{password}");
+    let planted = [password, literal, referenced, admin, proxy, other];
+    let forms = |secret: &str| {
+        let hexadecimal = hex::encode(secret);
+        let escaped = encoded(secret);
+        let json = serde_json::to_string(secret).unwrap();
+        let json = json[1..json.len() - 1].to_owned();
+        [
+            secret.to_owned(),
+            BASE64_STANDARD.encode(secret),
+            hexadecimal,
+            escaped,
+            json,
+        ]
+    };
+    let mut log = format!("Authorization: Basic {}\n", BASE64_STANDARD.encode(&pair));
+    for secret in &planted {
+        for form in forms(secret) {
+            log.push_str(&format!(
+                "time=12:00 msg=\"logged in with {form} at once\"\n"
+            ));
+        }
+    }
+    sandbox.write(
+        &format!("{folder}/logs/2026-01-02T03-04-05Z-apply.log"),
+        &log,
+    );
+    sandbox.write(
+        &format!("{folder}/mke4.yaml"),
+        &format!("spec:\n  license: {{ token: {quoted} }}\n"),
+    );
+    let archive = format!("{name}.tar.gz");
+    let output = sandbox
+        .command(&["support", &name, "--out", &archive])
+        .env("LAB_REGISTRY_USERNAME", "planted")
+        .env("LAB_REGISTRY_PASSWORD", &planted[0])
+        .env("PLANTED_VALUE", &planted[2])
+        .env(
+            "UNUSED_PROXY",
+            format!(
+                "http://user:{}@proxy.example.com:3128",
+                encoded(&planted[4])
+            ),
+        )
+        .env("SOME_TOKEN", &planted[5])
+        .output()
+        .unwrap();
+    if !output.status.success() {
+        return vec![format!(
+            "{run}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )];
+    }
+    let entries = unpack(&sandbox.path(&archive));
+    let log = &entries["support/logs/2026-01-02T03-04-05Z-apply.log"];
+    assert_eq!(log.matches("logged in with ***").count(), 30, "{log}");
+    let all: String = entries
+        .into_iter()
+        .map(|(name, text)| name + &text)
+        .collect();
+    let forms = planted
+        .iter()
+        .flat_map(|secret| forms(secret))
+        .chain([BASE64_STANDARD.encode(&pair)]);
+    forms
+        .filter(|form| all.contains(form.as_str()))
+        .map(|form| format!("{run}: {form} in {all}"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_the_masker_cannot_reach_stops_the_archive() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    // It is the name of an entry, which is not masked.
+    lab.sandbox.variable("SOME_TOKEN", "preflight.json");
+    let run = lab
+        .run(&["support", "lab", "--out", "lab.tar.gz"])
+        .exits_with(8);
+    assert!(
+        run.stderr
+            .contains("a secret would be in *** of the archive; nothing was written"),
+        "{}",
+        run.whole()
+    );
+    assert!(!lab.sandbox.path("lab.tar.gz").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fault_of_ten_registries_is_named() {
+    let sandbox = Arc::new(preflight::sandbox());
+    let mut cases = preflight::cases();
+    cases.retain(|case| case.expected.2 == "problem");
+    cases.truncate(10);
+    assert_eq!(cases.len(), 10);
+    let unnamed: Vec<String> = futures_util::stream::iter(cases.into_iter().enumerate())
+        .map(|(number, case)| {
+            let sandbox = Arc::clone(&sandbox);
+            async move {
+                let _registry = preflight::start(&sandbox, number, &case).await;
+                let (check, fault, verdict) = case.expected;
+                let archive = format!("case-{number}.tar.gz");
+                let path = sandbox.path(&archive);
+                let run = tokio::task::spawn_blocking(move || {
+                    let name = format!("case-{number}");
+                    sandbox.run(&["support", &name, "--out", &archive])
+                });
+                let run = run.await.unwrap().success();
+                let preflight = &unpack(&path)["support/preflight.json"];
+                let result: Value = serde_json::from_str(preflight).unwrap();
+                let found = preflight::of_verdict(&result, verdict);
+                (found != [format!("{check} {fault}")])
+                    .then(|| format!("{}: {found:?}\n{}", case.name, run.whole()))
+            }
+        })
+        .buffer_unordered(4)
+        .filter_map(|unnamed| async { unnamed })
+        .collect()
+        .await;
+    assert!(unnamed.is_empty(), "{}", unnamed.join("\n"));
+}

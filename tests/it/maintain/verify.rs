@@ -1,0 +1,776 @@
+//! Tests of `verify`: what the registry lacks is named exactly, and nothing else is; what is repaired is that, and nothing else;
+//! a watch reports only changes.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use bundle::Lock;
+use serde_json::Value;
+use sha2::Digest as _;
+use support::bundles::{self, FILE};
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
+use support::wire::Wire;
+use support::{Lab, Run, Sandbox, TestRegistry};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_is_served_is_verified_without_bundle_and_store() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::small());
+    std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    bundles::forget_store(&sandbox);
+    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_without_anything_lacks_every_tag() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let lock = bundles::lock_of(&sandbox);
+    let pause = artifact(&lock, "pause");
+    let node = artifact(&lock, "calico/node");
+    let http = support::registries::http();
+    move_tag(&http, &registry, node).await;
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
+
+    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
+
+    // The hint holds what it promises.
+    sandbox.run(&["push", "lab"]).success();
+    sandbox.run(&["verify", "lab"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let lock = bundles::lock_of(&sandbox);
+    let node = artifact(&lock, "calico/node");
+    let dex = artifact(&lock, "charts/dex");
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, node, node.manifests[0].digest.as_ref()),
+    )
+    .await;
+    let layer = &dex.manifests[0].blobs[1].digest;
+    delete(
+        &http,
+        &format!(
+            "http://{}/v2/mke/four/{}/blobs/{layer}",
+            registry.address, dex.repository
+        ),
+    )
+    .await;
+    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+
+    // The hint holds what it promises.
+    sandbox.run(&["verify", "lab", "--repair"]).success();
+    sandbox.run(&["verify", "lab"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
+    let registry = TestRegistry::plain().await;
+    let wire = Wire::before(&registry.address).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&wire.address, None, &sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    sandbox.run(&["push", "lab"]).success();
+    let lock = bundles::lock_of(&sandbox);
+    let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
+    let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
+    let http = support::registries::http();
+    let manifest = |reference: &str| manifest_url(&registry, node, reference);
+    let blob =
+        |digest: &str| manifest_url(&registry, pause, digest).replace("/manifests/", "/blobs/");
+    let children = child.digest.to_string();
+    let cases = [
+        (
+            "missing-child",
+            children.clone(),
+            vec![format!("PUT /v2/mke/four/calico/node/manifests/{children}")],
+        ),
+        (
+            "missing-blob",
+            layer.digest.to_string(),
+            vec!["POST /v2/mke/four/pause/blobs/uploads/".to_owned()],
+        ),
+        (
+            "missing-tag",
+            node.digest.to_string(),
+            vec![format!(
+                "PUT /v2/mke/four/calico/node/manifests/{}",
+                node.tag
+            )],
+        ),
+        (
+            "moved-tag",
+            node.digest.to_string(),
+            vec![format!(
+                "PUT /v2/mke/four/calico/node/manifests/{}",
+                node.tag
+            )],
+        ),
+    ];
+    for (kind, digest, changes) in cases {
+        match kind {
+            "missing-child" => delete(&http, &manifest(&children)).await,
+            "missing-blob" => delete(&http, &blob(layer.digest.as_ref())).await,
+            "missing-tag" => delete(&http, &manifest(node.digest.as_ref())).await,
+            _ => move_tag(&http, &registry, node).await,
+        }
+        let found = findings(
+            &sandbox
+                .run(&["verify", "lab", "--format", "json"])
+                .exits_with(5),
+        );
+        let [finding] = found.as_slice() else {
+            panic!("{kind}: {found:#?}");
+        };
+        assert_eq!(finding["kind"], kind);
+        assert_eq!(finding["digest"], digest.as_str());
+
+        wire.take();
+        sandbox.run(&["verify", "lab", "--repair"]).success();
+        let sent = changing(&wire.take());
+        // An upload is a session and what is put into it.
+        let of_sessions =
+            |request: &String| request.starts_with("PUT") && request.contains("/uploads/");
+        let (uploads, rest): (Vec<String>, Vec<String>) = sent.into_iter().partition(of_sessions);
+        assert_eq!(rest, changes, "{kind}");
+        assert_eq!(
+            uploads.len(),
+            usize::from(kind == "missing-blob"),
+            "{uploads:?}"
+        );
+        sandbox.run(&["verify", "lab", "--full"]).success();
+    }
+    wire.take();
+    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    assert_eq!(changing(&wire.take()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let lock = bundles::lock_of(&sandbox);
+    let pause = artifact(&lock, "pause");
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
+    bundles::forget_store(&sandbox);
+    sandbox.run(&["verify", "lab", "--repair"]).success();
+    sandbox.run(&["verify", "lab"]).success();
+
+    // A damaged blob of the store is never sent.
+    let layer = &pause.manifests[0].blobs[2].digest;
+    let file = sandbox.path(&format!(
+        "bundles/store/blobs/{}",
+        layer.to_string().replace(':', "/")
+    ));
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[9] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
+    delete(&http, &url).await;
+    sandbox.run(&["verify", "lab", "--repair"]).success();
+    sandbox.run(&["verify", "lab", "--full"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_environment_is_asked_before_a_repair() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let file = "environments/lab/environment.yaml";
+    sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(8);
+    assert!(
+        run.stderr.contains("pause:3.10 is missing"),
+        "{}",
+        run.whole()
+    );
+    sandbox.run(&["verify", "lab"]).exits_with(5);
+    let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
+    sandbox.run(&confirmed).success();
+    sandbox.run(&["verify", "lab", "--full"]).success();
+}
+
+#[test]
+fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox.run(&["deploy", "demo"]).success();
+    let run = sandbox
+        .run(&["verify", "demo", "--full", "--format", "json"])
+        .success();
+    let read = last(&run)["result"]["read-bytes"].as_u64();
+    let lock = Lock::read(&sandbox.path("bundles/v4.1.5-demo-amd64.lock.yaml")).unwrap();
+    let unique: u64 = lock.blobs().values().sum();
+    assert_eq!(read, Some(unique), "each byte once, whatever shares it");
+
+    let layer = lock.artifacts[0].manifests[0]
+        .blobs
+        .iter()
+        .max_by_key(|blob| blob.size)
+        .unwrap();
+    // The embedded registry splits the digest into folders.
+    let hex = layer.digest.to_string().replace("sha256:", "").split_off(2);
+    let kept = sandbox
+        .files()
+        .into_keys()
+        .filter(|path| path.as_str().contains("/rehearsal/demo/registry/"));
+    let file = kept
+        .into_iter()
+        .find(|path| path.as_str().contains(&hex))
+        .unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[1_000] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    sandbox.run(&["verify", "demo"]).success();
+    let found = findings(
+        &sandbox
+            .run(&["verify", "demo", "--full", "--format", "json"])
+            .exits_with(5),
+    );
+    let [finding] = found.as_slice() else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(finding["kind"], "wrong-digest");
+    assert_eq!(finding["digest"], layer.digest.as_ref());
+
+    // The registry believes that it has the blob, so none can be sent.
+    let run = sandbox
+        .run(&["verify", "demo", "--full", "--repair"])
+        .exits_with(5);
+    assert!(
+        run.stderr.contains("storage is damaged")
+            && run.stderr.contains("verify demo --full --repair"),
+        "{}",
+        run.whole()
+    );
+    // case 7.8: the same without --repair, since it could not help.
+    let run = sandbox.run(&["verify", "demo", "--full"]).exits_with(5);
+    assert!(
+        run.stderr.contains("docker/registry/v2/blobs/sha256/"),
+        "{}",
+        run.whole()
+    );
+    assert!(!run.stderr.contains("puts back"), "{}", run.whole());
+    // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
+    std::fs::remove_file(&file).unwrap();
+    sandbox.run(&["verify", "demo"]).exits_with(5);
+    sandbox.run(&["verify", "demo", "--repair"]).success();
+    sandbox.run(&["verify", "demo", "--full"]).success();
+}
+
+// case 5.5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_without_an_end_is_read_to_its_locked_size() {
+    let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    sandbox.run(&["push", "lab"]).success();
+    sandbox.run(&["render", "lab"]).success();
+    let rule = Rule::new(&[Kind::GetBlob], Fault::Endless, When::Always);
+    registry.play(&[rule]);
+    let run = sandbox.run(&["verify", "lab", "--full"]).exits_with(5);
+    assert!(run.stderr.contains("is a longer blob"), "{}", run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let (images, charts) = (
+        Wire::before(&registry.address).await,
+        Wire::before(&registry.address).await,
+    );
+    sandbox.run(&["render", "lab"]).success();
+    let file = "environments/lab/mke4.yaml";
+    let own = format!("{}/mke/four", registry.address);
+    let text = sandbox
+        .read(file)
+        .replace(
+            &format!("oci://{own}"),
+            &format!("oci://{}/mke/four", charts.address),
+        )
+        .replace(&own, &format!("{}/mke/four", images.address));
+    sandbox.write(file, &text);
+    let run = sandbox.run(&["verify", "lab"]).success();
+    assert!(
+        run.stderr.contains("makes nodes pull from"),
+        "{}",
+        run.whole()
+    );
+    let seen = |wire: &Wire, part: &str| {
+        let seen = wire.take();
+        let about: Vec<bool> = seen
+            .iter()
+            .filter(|one| one.len() > 9)
+            .map(|one| one.contains(part))
+            .collect();
+        (about.len(), about.into_iter().all(|is| is))
+    };
+    let (asked, only_charts) = seen(&charts, "/charts/");
+    assert!(asked > 3 && only_charts);
+    let (asked, is_chart) = seen(&images, "/charts/");
+    assert!(asked > 3 && !is_chart);
+    // Nothing is sent to a registry that is not the environment's.
+    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    sandbox.write(file, &text.replace("/mke/four", "/other"));
+    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(3);
+    assert!(
+        run.stderr.contains("cargo xtask render lab"),
+        "{}",
+        run.whole()
+    );
+
+    sandbox.write(file, "spec: {}\n");
+    let run = sandbox.run(&["verify", "lab"]).exits_with(3);
+    assert!(
+        run.stderr
+            .contains("does not specify where nodes pull from"),
+        "{}",
+        run.whole()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_reports_each_change_once_and_ends_calmly() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let metrics = sandbox.path("metrics/airlock.prom");
+    std::fs::create_dir(metrics.parent().unwrap()).unwrap();
+    let mut command = sandbox.command(&[
+        "verify",
+        "lab",
+        "--watch",
+        "1s",
+        "--textfile",
+        metrics.as_str(),
+    ]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = || sandbox.redact(&lines.next().unwrap().unwrap());
+    assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
+    // Some rounds in which nothing changes.
+    std::thread::sleep(Duration::from_millis(2_500));
+    let lock = bundles::lock_of(&sandbox);
+    let pause = artifact(&lock, "pause");
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
+    assert_eq!(line(), "[TIME] lab: pause:3.10 is missing");
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    assert!(
+        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n"),
+        "{text}"
+    );
+    sandbox.run(&["push", "lab"]).success();
+    assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    assert!(
+        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 1\n"),
+        "{text}"
+    );
+    // A file that is wrong for a while ends nothing.
+    let file = "environments/lab/environment.yaml";
+    let right = sandbox.read(file);
+    sandbox.write(file, "release: nonsense\n");
+    assert!(line().starts_with("[TIME] lab: unknown: "));
+    sandbox.write(file, &right);
+    assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
+    let process = i32::try_from(child.id()).unwrap();
+    // SAFETY: the process is a child that has not been waited for.
+    unsafe { libc::kill(process, libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let left: Vec<_> = metrics.parent().unwrap().read_dir_utf8().unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_look_writes_metrics_whatever_came_of_it() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let look = ["verify", "lab", "--textfile", "lab.prom"];
+    let metric = |name: &str| {
+        let text = sandbox.read("lab.prom");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
+    };
+    sandbox.run(&look).success();
+    assert_eq!(metric("airlock_verify_success").as_deref(), Some("1"));
+    assert_eq!(metric("airlock_verify_artifacts").as_deref(), Some("3"));
+    let file = "environments/lab/environment.yaml";
+    let free = format!("127.0.0.1:{}", support::sandbox::free_port());
+    sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
+    sandbox.run(&look).exits_with(5);
+    assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
+    assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
+    assert_eq!(metric("airlock_verify_artifacts"), None);
+    // A folder that is missing was mistyped.
+    let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
+    let run = sandbox.run(&nowhere).exits_with(1);
+    assert!(
+        run.stderr.contains("cannot write nowhere/lab.prom"),
+        "{}",
+        run.whole()
+    );
+    assert!(!sandbox.path("nowhere").exists());
+    let run = sandbox.run(&["verify", "--watch", "lab"]).exits_with(64);
+    assert!(
+        run.stderr.contains("the environment goes before `--watch`"),
+        "{}",
+        run.whole()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_registry_is_reported() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let file = "environments/lab/environment.yaml";
+    let free = format!("127.0.0.1:{}", support::sandbox::free_port());
+    sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
+    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+}
+
+#[test]
+fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["verify", "prod"]).whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accepted() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.write(
+        "images.txt",
+        "registry.mirantis.com/mke/calico/node:v3.30.2\nregistry.mirantis.com/mke/felix:v9\nquay.io/other/thing:v1\n",
+    );
+    let list = lab.sandbox.path("images.txt");
+    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    let lacks = "registry.mirantis.com/mke/felix:v9";
+    let plan = lab.run(&["plan", "lab"]).exits_with(3);
+    assert!(
+        plan.stdout.contains(&format!(
+            "refused   the lock lacks what mkectl lists: {lacks}\n"
+        )),
+        "{}",
+        plan.whole()
+    );
+    assert!(
+        plan.stdout
+            .contains("mkectl lists quay.io/other/thing:v1, which is of another registry"),
+        "{}",
+        plan.whole()
+    );
+    let run = lab.run(&["deploy", "lab"]).exits_with(3);
+    assert!(
+        run.stderr.contains("accept: [incomplete-lock]"),
+        "{}",
+        run.whole()
+    );
+    assert!(lab.repositories().await.is_empty(), "nothing is sent");
+    assert_eq!(lab.applies().len(), 0);
+    lab.run(&["push", "lab"]).success();
+    lab.run(&["apply", "lab"]).exits_with(3);
+    let run = lab.run(&["verify", "lab"]).success();
+    assert!(
+        run.stderr
+            .contains(&format!("mkectl lists {lacks}, which is not in the lock")),
+        "{}",
+        run.whole()
+    );
+
+    lab.edit_environment("[telemetry]", "[telemetry, incomplete-lock]");
+    let run = lab.run(&["deploy", "lab"]).success();
+    assert!(
+        run.stderr.contains("which the environment accepts"),
+        "{}",
+        run.whole()
+    );
+    // A deploy that changes nothing asks mkectl nothing.
+    let before = lab.calls().len();
+    lab.run(&["deploy", "lab"]).success();
+    assert_eq!(lab.calls().len(), before);
+}
+
+// Item 26: mkectl may list images that no bundle holds, and the registry may have them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["push", "lab"]).success();
+    let listed = "registry.mirantis.com/mke/calico/node:extra";
+    lab.sandbox.write("images.txt", &format!("{listed}\n"));
+    let list = lab.sandbox.path("images.txt");
+    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    lab.run(&["deploy", "lab"]).exits_with(3);
+    let url = |tag: &str| {
+        format!(
+            "http://{}/v2/mke/calico/node/manifests/{tag}",
+            lab.registry.address
+        )
+    };
+    let client = reqwest::Client::new();
+    let accept =
+        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+    let manifest = client
+        .get(url("v3.30.2"))
+        .header("accept", accept)
+        .send()
+        .await
+        .unwrap();
+    let media_type = manifest.headers()["content-type"].clone();
+    let bytes = manifest.bytes().await.unwrap();
+    let put = client
+        .put(url("extra"))
+        .header("content-type", media_type)
+        .body(bytes);
+    assert_eq!(put.send().await.unwrap().status(), 201);
+    let run = lab.run(&["deploy", "lab"]).success();
+    assert!(
+        run.stderr
+            .contains(&format!("mkectl lists {listed}: the lock does not have it")),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(lab.applies().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_lists_nothing_is_not_asked() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.2");
+    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    lab.run(&[
+        "lock",
+        "v4.1.2",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
+    lab.edit_environment("v4.1.5", "v4.1.2");
+    lab.run(&["deploy", "lab"]).success();
+    let asked = lab
+        .calls()
+        .into_iter()
+        .filter(|call| call.arguments.first().is_some_and(|word| word == "airgap"));
+    assert_eq!(asked.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_charts_name_and_the_lock_lacks_is_warned_of() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let values = "\
+image: { repository: registry.mirantis.com/mke/dex-helper, tag: v1 }
+known: { image: 'registry.mirantis.com/mke/calico/node:v3.30.2' }
+older: { image: 'calico/node:v3.29.0' }
+elsewhere: { image: 'docker.io/library/busybox:1.36' }
+relative: { image: 'busybox:1.36' }
+own: { repository: registry.mirantis.com/mke/late, tag: '' }
+";
+    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let bytes = with_values(&std::fs::read(&bundle).unwrap(), values);
+    std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
+    bundles::put_locked(&lab.sandbox, &bytes);
+    lab.sandbox.variable("FAKE_MKECTL_CHARTS", "/dev/null");
+    let run = lab.run(&["deploy", "lab"]).success();
+    let warnings: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| line.contains("the lock does not have"))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "warning: the lock does not have calico/node:v3.29.0, which mirrored-chart-dex:v0.23.0 names",
+            "warning: the lock does not have registry.mirantis.com/mke/dex-helper:v1, which mirrored-chart-dex:v0.23.0 names",
+        ],
+        "{}",
+        run.whole()
+    );
+    // It is in the store now, so a plan reports it before anything is done.
+    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    // The registry records the deploy that the receipt lacks.
+    let plan = lab.run(&["plan", "lab"]).exits_with(8);
+    assert_eq!(
+        plan.stdout.matches("the lock does not have").count(),
+        2,
+        "{}",
+        plan.whole()
+    );
+    // A plan's file is the same without the bundle in a store.
+    let written = || {
+        lab.run(&["plan", "lab", "--out", "plan.yaml"])
+            .exits_with(8);
+        lab.sandbox.read("plan.yaml")
+    };
+    let here = written();
+    bundles::forget_store(&lab.sandbox);
+    assert_eq!(written(), here);
+}
+
+/// Makes a workspace whose bundle is in the registry.
+fn pushed(registry: &TestRegistry, recipe: &bundle::make::Recipe) -> Sandbox {
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, recipe);
+    sandbox.run(&["push", "lab"]).success();
+    sandbox
+}
+
+fn artifact<'l>(lock: &'l Lock, repository: &str) -> &'l bundle::Artifact {
+    lock.artifacts
+        .iter()
+        .find(|artifact| artifact.repository == repository)
+        .unwrap()
+}
+
+fn manifest_url(registry: &TestRegistry, artifact: &bundle::Artifact, reference: &str) -> String {
+    format!(
+        "http://{}/v2/mke/four/{}/manifests/{reference}",
+        registry.address, artifact.repository
+    )
+}
+
+async fn delete(http: &reqwest::Client, url: &str) {
+    http.delete(url)
+        .send()
+        .await
+        .unwrap()
+        .error_for_status()
+        .unwrap();
+}
+
+/// Lets the tag of an image for two platforms point at the first of its children.
+async fn move_tag(http: &reqwest::Client, registry: &TestRegistry, artifact: &bundle::Artifact) {
+    let child = &artifact.manifests[0];
+    let url = manifest_url(registry, artifact, child.digest.as_ref());
+    let media_type = child.media_type.to_string();
+    let manifest = http.get(&url).header("accept", &media_type);
+    let manifest = manifest.send().await.unwrap().error_for_status().unwrap();
+    let moved = http
+        .put(manifest_url(registry, artifact, &artifact.tag))
+        .header("content-type", &media_type)
+        .body(manifest.bytes().await.unwrap());
+    moved.send().await.unwrap().error_for_status().unwrap();
+}
+
+/// Returns the last object that a run wrote.
+fn last(run: &Run) -> Value {
+    let line = run.stdout.lines().last().unwrap();
+    serde_json::from_str(line).unwrap()
+}
+
+/// Returns what a run with `--format json` found.
+fn findings(run: &Run) -> Vec<Value> {
+    let error = &last(run)["error"];
+    serde_json::from_value(error["findings"].clone()).unwrap()
+}
+
+/// Returns the requests that change something.
+fn changing(seen: &[String]) -> Vec<String> {
+    let changes = seen
+        .iter()
+        .filter(|request| !(request.starts_with("HEAD ") || request.starts_with("GET ")));
+    changes.cloned().collect()
+}
+
+/// Returns a bundle with other values in the chart of Dex.
+fn with_values(bundle: &[u8], values: &str) -> Vec<u8> {
+    let mut members = bundles::unpack(bundle);
+    let archive = members
+        .iter_mut()
+        .find(|member| member.path.contains("mirrored-chart-dex@"))
+        .unwrap();
+    let mut blobs = bundles::untar(&archive.bytes);
+    let (chart, layer) = blobs
+        .iter()
+        .enumerate()
+        .find(|(_, blob)| blob.bytes.starts_with(&[0x1f, 0x8b]))
+        .map(|(place, blob)| (place, blob.bytes.clone()))
+        .unwrap();
+    let mut files = bundles::unpack(&layer);
+    let file = files
+        .iter_mut()
+        .find(|file| file.path.ends_with("values.yaml"))
+        .unwrap();
+    file.bytes = values.as_bytes().to_vec();
+    let packed = bundles::gzip(&bundles::tar(&files));
+    replace(&mut blobs, chart, packed);
+    archive.bytes = bundles::tar(&blobs);
+    bundles::pack(&members)
+}
+
+/// Replaces a blob of an OCI layout, and whatever names it by its digest, up to the index.
+fn replace(blobs: &mut [bundles::Member], place: usize, bytes: Vec<u8>) {
+    let old = (
+        blobs[place].path.rsplit('/').next().unwrap().to_owned(),
+        blobs[place].bytes.len(),
+    );
+    let new = hex::encode(sha2::Sha256::digest(&bytes));
+    let size = bytes.len();
+    blobs[place].path = blobs[place].path.replace(&old.0, &new);
+    blobs[place].bytes = bytes;
+    let naming = (0..blobs.len()).find(|other| {
+        *other != place
+            && blobs[*other]
+                .bytes
+                .windows(64)
+                .any(|window| window == old.0.as_bytes())
+    });
+    let Some(naming) = naming else { return };
+    let text = String::from_utf8(blobs[naming].bytes.clone()).unwrap();
+    let text = text
+        .replace(&old.0, &new)
+        .replace(&format!("\"size\":{}", old.1), &format!("\"size\":{size}"));
+    if blobs[naming].path.ends_with("index.json") {
+        blobs[naming].bytes = text.into_bytes();
+    } else {
+        replace(blobs, naming, text.into_bytes());
+    }
+}

@@ -1,0 +1,442 @@
+//! `check`: everything that is wrong with environments, from their files alone.
+
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn what_is_shipped_is_right_and_nothing_is_written() {
+    let fresh = Sandbox::shipped(AIRLOCK).run(&["check"]).success();
+    assert_eq!(fresh.stdout, "no errors in 1 environment\n");
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    let before = sandbox.state();
+    for arguments in [&["check"][..], &["check", "--all"]] {
+        let run = sandbox.run(arguments);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @r#"
+            exit code: 0
+            --- stdout
+            no errors in 3 environments; 2 warnings
+            --- stderr
+            warning: prod: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
+            warning: staging: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
+            "#);
+        }
+    }
+    let one = sandbox.run(&["check", "prod"]).success();
+    assert_eq!(one.stdout, "no errors in prod; 1 warning\n");
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+    insta::assert_snapshot!(sandbox.run(&["check", "prod", "--all"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: the argument '[ENVIRONMENT]' cannot be used with '--all'
+
+    Usage: cargo xtask check <ENVIRONMENT>
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["check", "prdo"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: environment not found: `prdo`
+    hint: did you mean `prod`? `cargo xtask list` shows them all
+    "#);
+}
+
+#[test]
+fn a_lock_that_cannot_be_read_is_found_and_a_missing_one_is_ignored() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let lock = "bundles/v4.1.5-demo-amd64.lock.yaml";
+    let text = sandbox.read(lock);
+    sandbox.write(lock, &text.replacen("sha256:", "sha255:", 1));
+    let run = sandbox.run(&["check"]).exits_with(3);
+    assert!(run.stderr.contains(lock), "{}", run.stderr);
+    assert!(!run.stdout.contains("nothing is wrong"), "{}", run.stdout);
+    std::fs::remove_file(sandbox.path(lock)).unwrap();
+    sandbox.run(&["check"]).success();
+}
+
+// case 1.9
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_are_counted_and_strict_makes_them_fail() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let run = lab.run(&["check", "lab", "--strict"]).success();
+    assert_eq!(run.stdout, "no errors in lab\n");
+    // A release that is not locked, and that the vendor has removed.
+    lab.edit_environment("release: v4.1.5", "release: v4.1.4");
+    let run = lab.run(&["check", "lab"]).success();
+    assert!(run.stdout.contains("; 2 warnings\n"), "{}", run.whole());
+    assert!(
+        run.stderr.contains("release v4.1.4 is not locked"),
+        "{}",
+        run.whole()
+    );
+    let run = lab.run(&["check", "--strict"]).exits_with(3);
+    assert!(
+        run.stderr.contains("`--strict` treats warnings as errors"),
+        "{}",
+        run.whole()
+    );
+    // A downgrade, which a deploy refuses.
+    lab.edit_environment("release: v4.1.4", "release: v4.1.5");
+    lab.run(&["deploy", "lab"]).success();
+    lab.edit_environment("release: v4.1.5", "release: v4.1.4");
+    let run = lab.run(&["check", "lab", "--strict"]).exits_with(3);
+    assert!(
+        run.stderr.contains("`deploy` and `apply` refuse v4.1.4"),
+        "{}",
+        run.whole()
+    );
+}
+
+#[test]
+fn a_new_environment_is_right_and_warned_of() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["check"]).whole(), @r#"
+    exit code: 0
+    --- stdout
+    No environment exists yet. Create one with `cargo xtask new NAME`.
+    --- stderr
+    "#);
+    sandbox
+        .run(&["new", "lab", "--release", "v4.1.4"])
+        .success();
+    let run = sandbox.run(&["check", "lab"]).success();
+    assert!(
+        run.stderr.contains("warning: lab: v4.1.4"),
+        "{}",
+        run.stderr
+    );
+
+    let run = sandbox.run(&["check", "--format", "json"]).success();
+    assert_eq!(run.stderr, "");
+    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let one = &value["result"]["environments"][0];
+    assert_eq!(one["environment"], "lab");
+    assert_eq!(one["release"], "v4.1.4");
+    assert!(!one["warnings"].as_array().unwrap().is_empty());
+}
+
+/// Makes a workspace where all of `alpha`, `beta` and `gamma` are wrong, each in another way, two of them by what they
+/// inherit, and `delta` is right.
+fn wrong() -> Sandbox {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let registry = "registry: { address: registry.example.com }\n";
+    let host = |role: &str| {
+        format!(
+            "  apiServer: {{ externalAddress: mke.example.com }}\n  hosts:\n    - role: {role}\n      \
+             ssh: {{ address: 192.0.2.1, user: mke, port: 22, keyPath: key }}\n"
+        )
+    };
+    sandbox.write(
+        "environments/base.yaml",
+        "release: v4.1.5\nconfig:\n  version: v4.1.4\n",
+    );
+    for (name, text) in [
+        (
+            "alpha",
+            format!(
+                "inherit: ../base.yaml\n{registry}config:\n{}",
+                host("master")
+            ),
+        ),
+        (
+            "beta",
+            format!(
+                "inherit: ../base.yaml\n{registry}config:\n{}",
+                host("single")
+            ),
+        ),
+        (
+            "delta",
+            format!("release: v4.1.5\n{registry}config:\n{}", host("single")),
+        ),
+        (
+            "gamma",
+            format!("release: v4.0.1\n{registry}config:\n{}", host("single")),
+        ),
+    ] {
+        sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
+    }
+    sandbox.write(
+        "environments/omega/environment.yaml",
+        &format!("release: v4.1.5\n{registry}config:\n{}", host("single")),
+    );
+    sandbox.write("environments/omega/receipt.yaml", "version: 7\n");
+    sandbox
+}
+
+#[test]
+fn all_of_all_wrong_environments_is_shown_and_what_they_inherit_once() {
+    let sandbox = wrong();
+    insta::assert_snapshot!("several", sandbox.run(&["check", "--all"]).whole());
+}
+
+#[test]
+fn machines_get_the_problems_of_each_environment() {
+    let sandbox = wrong();
+    let run = sandbox
+        .run(&["check", "--all", "--format", "json"])
+        .exits_with(3);
+    assert_eq!(run.stderr, "");
+    let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
+    let error = &value["error"];
+    assert_eq!(error["exit-code"], 3);
+    assert_eq!(error["message"], "4 of 5 environments are wrong");
+    let found: Vec<(&str, usize)> = error["environments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            (
+                one["environment"].as_str().unwrap(),
+                one["problems"].as_array().map_or(0, Vec::len),
+            )
+        })
+        .collect();
+    // What two environments inherit is wrong with both of them.
+    assert_eq!(
+        found,
+        [("alpha", 2), ("beta", 1), ("gamma", 1), ("omega", 0)]
+    );
+    let first = &error["environments"][0]["problems"];
+    let files: Vec<&str> = first
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["file"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "environments/alpha/environment.yaml",
+            "environments/base.yaml"
+        ]
+    );
+}
+
+#[test]
+fn render_shows_all_wrong_environments_and_writes_none() {
+    let sandbox = wrong();
+    let before = sandbox.state();
+    for arguments in [&["render", "--all"][..], &["render", "--all", "--check"]] {
+        let run = sandbox.run(arguments).exits_with(3);
+        for name in ["alpha", "base"] {
+            assert!(
+                run.stderr.contains(&format!("environments/{name}")),
+                "{}",
+                run.stderr
+            );
+        }
+        assert!(
+            run.stderr
+                .contains("v4.0.1 has no documented offline installation")
+        );
+        assert!(
+            run.stderr.contains("3 of 5 environments are wrong"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_keeps_permanently_is_refused_from_the_receipt() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    lab.run(&["check", "lab"]).success();
+    lab.edit_environment(
+        "apiServer: { externalAddress: mke.lab.example.com }",
+        "apiServer: {}",
+    );
+    lab.edit_environment("project: mke", "project: other");
+    insta::assert_snapshot!("write_once", lab.run(&["check", "lab"]).whole());
+    // A deploy obeys the same rules.
+    for command in ["plan", "deploy", "apply"] {
+        let run = lab.run(&[command, "lab"]).exits_with(3);
+        assert!(run.stderr.contains("2 problems"), "{}", run.whole());
+    }
+    assert_eq!(lab.applies().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_external_address_is_allowed_and_another_release_warned_of() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    lab.edit_environment("mke.lab.example.com", "other.lab.example.com");
+    let run = lab.run(&["check", "lab"]).success();
+    assert_eq!(run.stderr, "");
+    lab.edit_environment("v4.1.5", "v4.2.1");
+    let run = lab.run(&["check", "lab"]).success();
+    assert!(
+        run.stderr
+            .contains("warning: lab: the cluster runs v4.1.5, so v4.2.1 is an upgrade"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains(
+            "warning: lab: it is unverified whether the vendor supports the upgrade from v4.1.5 to v4.2.1"
+        ),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_without_an_upgrade_path_is_reported_with_the_reason() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    let receipt = "environments/lab/receipt.yaml";
+    let applied = lab.sandbox.read(receipt);
+    lab.sandbox
+        .write(receipt, &applied.replace("v4.1.5", "v4.1.2"));
+    lab.edit_environment("v4.1.5", "v4.1.3");
+    let run = lab.run(&["check", "lab"]).success();
+    assert!(
+        run.stderr.contains(
+            "warning: lab: the cluster runs v4.1.2, but v4.1.3 is not an upgrade target: Mirantis supports only fresh \
+             installations of it"
+        ),
+        "{}",
+        run.stderr
+    );
+}
+
+// Item 27: mkectl itself checks what is rendered, before anything is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["check", "lab", "--with-mkectl"]).success();
+    lab.edit_environment(
+        "config:
+",
+        "config:
+  license: { token: { $env: LAB_LICENSE } }
+  kubelet: { maxPods: 250 }
+",
+    );
+    lab.sandbox
+        .variable("LAB_LICENSE", "planted-license-5d21")
+        .variable("FAKE_MKECTL_REFUSED", "maxPods");
+    lab.run(&["check", "lab"]).success();
+    for command in [
+        &["check", "lab", "--with-mkectl"][..],
+        &["rehearse", "lab"],
+        &["deploy", "lab"],
+    ] {
+        let run = lab.run(command).exits_with(3);
+        assert!(
+            run.stderr
+                .contains("mkectl v4.1.5 refuses the rendered configuration: FTL invalid config")
+                && run.stderr.contains("maxPods is not allowed"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert!(lab.repositories().await.is_empty() && lab.applies().is_empty());
+    lab.sandbox
+        .variable("FAKE_MKECTL_REFUSED", "planted-license-5d21");
+    let run = lab.run(&["check", "lab", "--with-mkectl"]).exits_with(3);
+    assert!(
+        run.stderr.contains("*** is not allowed") && !run.whole().contains("planted-license"),
+        "{}",
+        run.whole()
+    );
+}
+
+// Item 27: where mkectl can simulate `apply`, that comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_is_simulated_first_where_mkectl_can() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
+    support::bundles::make(&support::bundles::small(), &bundle);
+    lab.run(&[
+        "lock",
+        "v4.2.0",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
+    lab.edit_environment("release: v4.1.5", "release: v4.2.0");
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.0");
+    lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "fail");
+    let run = lab.run(&["deploy", "lab"]).exits_with(7);
+    assert!(
+        run.stderr
+            .contains("`mkectl apply --dry-run` exited with code 1"),
+        "{}",
+        run.stderr
+    );
+    assert!(lab.applies().is_empty());
+    lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "");
+    lab.run(&["deploy", "lab"]).success();
+    let calls = lab.calls();
+    let applies = calls
+        .iter()
+        .filter(|call| call.file.is_some() && call.arguments[0] == "apply");
+    let dry: Vec<bool> = applies
+        .map(|call| call.arguments.iter().any(|word| word == "--dry-run"))
+        .collect();
+    assert_eq!(dry, [true, true, false]);
+}
+
+/// A typo in a key hides no other problem.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment(
+        "  tracking:",
+        "  etcd: { storagequota: 4GB }\n  apiserver2: {}\n  tracking:",
+    );
+    lab.edit_environment("externalAddress", "externalAdress");
+    let run = lab.run(&["check", "lab"]).success();
+    for (key, meant) in [
+        ("apiServer.externalAdress", "externalAddress"),
+        ("etcd.storagequota", "storageQuota"),
+    ] {
+        let text = format!("`{key}` is unknown to v4.1.5");
+        assert!(run.whole().contains(&text), "{}", run.whole());
+        assert!(
+            run.whole().contains(&format!("did you mean `{meant}`?")),
+            "{}",
+            run.whole()
+        );
+    }
+    lab.edit_environment("enabled: false", "enabled: perhaps");
+    let run = lab.run(&["check", "lab"]).exits_with(3);
+    for key in ["apiServer.externalAdress", "etcd.storagequota"] {
+        let text = format!("\nwarning: unknown key `{key}`");
+        assert!(run.whole().contains(&text), "{}", run.whole());
+    }
+    let counted = "\n1 problem, 3 warnings\n";
+    assert!(run.whole().contains(counted), "{}", run.whole());
+    let json = lab.run(&["check", "lab", "--format", "json"]).exits_with(3);
+    let warnings = json.stdout.matches("\"warning\":true").count();
+    assert_eq!(warnings, 3, "{}", json.stdout);
+    lab.edit_environment("  project:", "  projekt:");
+    let list = lab.run(&["list"]).stdout;
+    assert!(list.contains("wrong: 1 problem, 3 warnings"), "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_machines_without_machines_or_with_control_characters_is_named() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment("release:", "inventory: hosts.csv\nrelease:");
+    for (text, expected) in [
+        ("", "hosts.csv` lists no machines"),
+        ("address,role\n", "hosts.csv` lists no machines"),
+        (
+            "address,role\n10.0.0.\u{1b}[31m1,worker\n",
+            "`10.0.0. [31m1` contains a control character\n --> environments/lab/hosts.csv:2:1",
+        ),
+    ] {
+        lab.sandbox.write("environments/lab/hosts.csv", text);
+        let run = lab.run(&["check", "lab"]).exits_with(3);
+        assert!(run.whole().contains(expected), "{text:?}: {}", run.whole());
+    }
+}

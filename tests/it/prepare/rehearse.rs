@@ -1,0 +1,162 @@
+//! `rehearse`: the whole way, touching neither registry nor cluster.
+
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
+    for name in ["prod", "staging"] {
+        let sandbox = Sandbox::with_examples(AIRLOCK);
+        let before = sandbox.state();
+        let run = sandbox.run(&["rehearse", name]).success();
+        insta::assert_snapshot!(format!("rehearse_{name}"), run.whole());
+        let mut changes = sandbox.changes_since(&before);
+        changes.retain(|path| !path.starts_with("bundles/"));
+        assert_eq!(changes, [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_second_rehearsal_is_like_the_first() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    sandbox.run(&["rehearse", "staging"]).success();
+    let again = sandbox.run(&["rehearse", "staging"]).success();
+    assert!(again.stdout.contains(", 0 pushed, "), "{}", again.stdout);
+    assert!(
+        again.stderr.contains("INF Rehearsal complete"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let run = lab.run(&["rehearse", "lab"]).success();
+    assert!(!run.stderr.contains("is used instead"), "{}", run.stderr);
+    // Item 27: the release's own mkectl checks the configuration, and is asked nothing else.
+    let is_question = |words: &[String]| {
+        words == ["version"] || words.ends_with(&["--help".to_owned()]) || words[0] == "init"
+    };
+    let calls = lab.calls();
+    assert!(
+        calls.iter().all(|call| is_question(&call.arguments)),
+        "{calls:?}"
+    );
+    let asked = calls.iter().filter(|call| {
+        call.arguments
+            .iter()
+            .any(|word| word == "--print-k0sctl-config")
+    });
+    assert_eq!(asked.count(), 1, "{calls:?}");
+    assert!(lab.repositories().await.is_empty());
+    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
+    assert!(!lab.sandbox.path("environments/lab/logs").exists());
+}
+
+#[test]
+fn machines_get_the_result() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    let run = sandbox
+        .run(&["rehearse", "prod", "--format", "json"])
+        .success();
+    assert_eq!(run.stderr, "");
+    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let result = &last["result"];
+    assert_eq!(result["environment"], "prod");
+    assert_eq!(result["applied"], true);
+    assert_eq!(result["rehearsal"], true);
+    assert!(
+        result["log"]
+            .as_str()
+            .unwrap()
+            .starts_with("bundles/rehearsal/prod/logs/"),
+        "{result}"
+    );
+}
+
+#[test]
+fn a_configuration_that_cannot_be_is_refused() {
+    let sandbox = Sandbox::with_examples(AIRLOCK);
+    let path = "environments/staging/environment.yaml";
+    let text = sandbox.read(path);
+    sandbox.write(
+        path,
+        &text.replace(
+            "externalAddress: mke.staging.example.com",
+            "externalAddress: https://mke",
+        ),
+    );
+    insta::assert_snapshot!(sandbox.run(&["rehearse", "staging"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: `apiServer.externalAddress` is a host with an optional port, without a scheme
+      --> environments/staging/environment.yaml:15:22
+       |
+    15 |     externalAddress: https://mke
+       |                      ^^^^^^^^^^^
+       |
+       = help: remove everything up to `://`
+
+    1 problem
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    lab.run(&[
+        "lock",
+        "v4.2.1",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
+    lab.edit_environment("v4.1.5", "v4.2.1");
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let run = lab.run(&["rehearse", "lab"]).success();
+    insta::assert_snapshot!("upgrade", run.whole());
+    // The real ones are as they were.
+    assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    assert_eq!(lab.applies().len(), 1);
+    // What the vendor does not support is refused here, too.
+    lab.run(&[
+        "lock",
+        "v4.1.2",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
+    lab.edit_environment("v4.2.1", "v4.1.2");
+    let run = lab.run(&["rehearse", "lab"]).exits_with(3);
+    assert!(
+        run.stderr.contains("v4.1.2 is older than v4.1.5"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn commands_for_a_cluster_refuse_a_rehearsal_before_they_ask() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    for command in [
+        &["migrate", "demo"][..],
+        &["cluster", "reset", "demo"],
+        &["cluster", "status", "demo"],
+        &["diff", "demo", "--live"],
+    ] {
+        let run = sandbox.run(command).exits_with(3);
+        assert_eq!(
+            run.stderr, "error: demo is a rehearsal and has no cluster\n",
+            "{command:?}"
+        );
+    }
+}

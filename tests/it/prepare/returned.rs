@@ -1,0 +1,365 @@
+//! `pack --return`: what a site returns, what stays there, and what the next medium leaves out because of it.
+
+use std::fs;
+use std::process::Stdio;
+
+use camino::Utf8PathBuf;
+use medium::What;
+use support::lab::PASSWORD;
+use support::{Courier, Run};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const RECEIPT: &str = "environments/lab/receipt.yaml";
+const SNAPSHOT: &str = "environments/lab/registry.snapshot.yaml";
+
+/// Both sides, after the first medium was unpacked inside.
+struct Sides {
+    courier: Courier,
+}
+
+impl Sides {
+    async fn new() -> Self {
+        let courier = Courier::new(AIRLOCK, FAKE_MKECTL).await;
+        courier.lab.sandbox.install_system("ssh-keygen");
+        let sides = Self { courier };
+        sides.carry();
+        sides
+    }
+
+    /// Packs a medium outside and unpacks it inside.
+    fn carry(&self) {
+        let medium = self.new_folder("medium");
+        let sandbox = &self.courier.lab.sandbox;
+        sandbox.write("program", "#!/bin/sh\n");
+        let out = ["--out", medium.as_str(), "--program", "program"];
+        self.outside(&[&["pack", "lab"], &out[..]].concat())
+            .success();
+        self.inside(&["unpack", medium.as_str(), "--allow-unsigned"])
+            .success();
+    }
+
+    fn new_folder(&self, name: &str) -> Utf8PathBuf {
+        let folder = self.courier.lab.sandbox.path("..").join(name);
+        let _ = fs::remove_dir_all(&folder);
+        folder
+    }
+
+    fn outside(&self, arguments: &[&str]) -> Run {
+        self.courier.lab.run(arguments)
+    }
+
+    fn inside(&self, arguments: &[&str]) -> Run {
+        let folder = self.courier.inside("");
+        let arguments = [arguments, &["-C", folder.as_str(), "--offline"]].concat();
+        self.courier.lab.run(&arguments)
+    }
+
+    /// Returns to a new folder.
+    fn returned(&self, more: &[&str]) -> (Utf8PathBuf, Run) {
+        let back = self.new_folder("back");
+        let pack = ["pack", "--return", "--out", back.as_str()];
+        (back.clone(), self.inside(&[&pack[..], more].concat()))
+    }
+
+    /// Unpacks outside.
+    fn receive(&self, back: &Utf8PathBuf) -> Run {
+        self.outside(&["unpack", back.as_str(), "--allow-unsigned"])
+    }
+
+    fn git_inside(&self, arguments: &[&str]) -> String {
+        self.courier.git_in(&self.courier.inside(""), arguments)
+    }
+
+    /// Commits a file inside.
+    fn commit_inside(&self, file: &str, text: &str) {
+        fs::write(self.courier.inside(file), text).unwrap();
+        self.git_inside(&["add", file]);
+        self.git_inside(&["commit", "--quiet", "--message", file]);
+    }
+}
+
+/// Returns what a folder has, by its kind.
+fn kinds(folder: &Utf8PathBuf) -> Vec<&'static str> {
+    let found = medium::find(std::slice::from_ref(folder)).unwrap();
+    let medium = found.trust_unsigned().unwrap();
+    assert_eq!(medium.examine(&|_| true).unwrap(), []);
+    let contents = medium.manifest().contents.iter();
+    contents
+        .map(|content| match content.what {
+            What::Commits { .. } => "commits",
+            What::Receipt { .. } => "receipt",
+            What::Snapshot { .. } => "snapshot",
+            What::Log { .. } => "log",
+            _ => "something else",
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
+    let sides = Sides::new().await;
+    let nothing = sides.inside(&["pack", "--return", "--out", "back"]);
+    let nothing = nothing.exits_with(3);
+    assert!(
+        nothing.stderr.contains("nothing to return"),
+        "{}",
+        nothing.stderr
+    );
+
+    sides.inside(&["deploy", "lab"]).success();
+    let (back, run) = sides.returned(&[]);
+    let run = run.success();
+    assert_eq!(kinds(&back), ["snapshot", "receipt", "log"]);
+    insta::assert_snapshot!("returned", crate::prepare::unpack::hashes(&run.whole()));
+    // A few kilobytes: no program, no blob.
+    let size: u64 = walk(&back)
+        .iter()
+        .map(|path| path.metadata().unwrap().len())
+        .sum();
+    assert!(size < 20_000, "{size}");
+    assert!(
+        fs::read_to_string(back.join("START.txt"))
+            .unwrap()
+            .contains("cargo xtask unpack DIR")
+    );
+
+    let run = sides.receive(&back).success();
+    insta::assert_snapshot!("received", crate::prepare::unpack::hashes(&run.whole()));
+    let sandbox = &sides.courier.lab.sandbox;
+    let text = fs::read_to_string(sides.courier.inside(RECEIPT)).unwrap();
+    assert_eq!(sandbox.read(RECEIPT), text);
+    assert!(sandbox.read(SNAPSHOT).contains("\ntaken: "));
+    sides.courier.commit("Return of lab");
+    let run = sides.outside(&["pack", "lab", "--dry-run", "--program", "program"]);
+    let text = run.success().stdout;
+    assert!(!text.contains("\n  blobs "), "{text}");
+    assert!(!text.contains("\n  mkectl "), "{text}");
+    assert!(
+        text.contains("the site of lab returned what it had at"),
+        "{text}"
+    );
+
+    // The next medium moves the site on, whose receipt is the one that was returned.
+    sides.carry();
+    assert_eq!(
+        sides.git_inside(&["status", "--porcelain", "environments/lab/receipt.yaml"]),
+        ""
+    );
+
+    // What the site has lost since travels again.
+    let store = sides.courier.inside("bundles/store");
+    fs::remove_dir_all(store).unwrap();
+    let lock = support::bundles::lock_of(sandbox);
+    let artifact = &lock.artifacts[0];
+    let lost = artifact.manifests[0].blobs.last().unwrap();
+    let url = format!(
+        "http://{}/v2/mke/{}/blobs/{}",
+        sides.courier.lab.registry.address, artifact.repository, lost.digest
+    );
+    let removed = support::registries::http()
+        .delete(url)
+        .send()
+        .await
+        .unwrap();
+    assert!(removed.status().is_success(), "{removed:?}");
+    let (back, run) = sides.returned(&[]);
+    run.success();
+    sides.receive(&back).success();
+    sides.courier.commit("Return of lab, again");
+    let medium = sides.new_folder("medium");
+    let out = ["--out", medium.as_str(), "--program", "program"];
+    sides
+        .outside(&[&["pack", "lab"], &out[..]].concat())
+        .success();
+    let found = medium::find(std::slice::from_ref(&medium)).unwrap();
+    let manifest = found.trust_unsigned().unwrap().manifest().clone();
+    let blobs = manifest
+        .contents
+        .iter()
+        .filter(|one| one.what == What::Blob {});
+    let blobs: Vec<&str> = blobs.map(|blob| blob.sha256.as_str()).collect();
+    let matrix = lock
+        .release_matrix
+        .as_ref()
+        .map(|matrix| matrix.sha256.as_str());
+    let expected: Vec<&str> = [Some(lost.digest.digest()), matrix]
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(sorted(blobs), sorted(expected));
+}
+
+fn sorted(mut list: Vec<&str>) -> Vec<&str> {
+    list.sort_unstable();
+    list
+}
+
+fn walk(folder: &Utf8PathBuf) -> Vec<Utf8PathBuf> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        match path.is_dir() {
+            true => files.extend(walk(&path)),
+            false => files.push(path),
+        }
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
+    let sides = Sides::new().await;
+    let sandbox = &sides.courier.lab.sandbox;
+    // An environment that was never deployed has a snapshot.
+    let (back, run) = sides.returned(&["lab"]);
+    run.success();
+    assert_eq!(kinds(&back), ["snapshot"]);
+
+    // Both sides have moved on. What is not committed inside stays there and is named.
+    sides.commit_inside("inside.txt", "inside\n");
+    sides.courier.lab.sandbox.write("outside.txt", "outside\n");
+    sides.courier.commit("Outside");
+    let environment = "environments/lab/environment.yaml";
+    let text = sandbox.read(environment);
+    fs::write(
+        sides.courier.inside(environment),
+        format!("{text}# a note\n"),
+    )
+    .unwrap();
+    let (back, run) = sides.returned(&["lab"]);
+    let run = run.success();
+    assert!(
+        run.stderr.contains(&format!(
+            "1 file is not committed, and not returned: {environment}"
+        )),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(kinds(&back), ["snapshot", "commits"]);
+    // A local change outside is never overwritten.
+    sandbox.write("inside.txt", "mine\n");
+    let run = sides.receive(&back).exits_with(8);
+    assert!(
+        run.stderr
+            .contains("local changes would be overwritten: inside.txt"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(sandbox.read("inside.txt"), "mine\n");
+    fs::remove_file(sandbox.path("inside.txt")).unwrap();
+    sides.receive(&back).success();
+    assert_eq!(sandbox.read("inside.txt"), "inside\n");
+    assert_eq!(sandbox.read("outside.txt"), "outside\n");
+    // The merge moves the site on.
+    fs::write(sides.courier.inside(environment), text).unwrap();
+    sides.courier.commit("Return of lab");
+    sides.carry();
+    assert_eq!(
+        sides.git_inside(&["rev-parse", "HEAD"]),
+        sides.courier.git(&["rev-parse", "HEAD"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_run_is_not_returned() {
+    let sides = Sides::new().await;
+    sides.commit_inside("notes.txt", &format!("the password is {PASSWORD}\n"));
+    let commit = sides.git_inside(&["rev-parse", "--short=12", "HEAD"]);
+    let (back, run) = sides.returned(&["lab"]);
+    let run = run.exits_with(8);
+    assert!(
+        run.stderr
+            .contains(&format!("a secret would be in commit {commit}")),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.whole().contains(PASSWORD));
+    assert!(!back.exists());
+    // To remove it is not to add it, but the commit before still has it.
+    sides.commit_inside("notes.txt", "nothing\n");
+    sides.returned(&["lab"]).1.exits_with(8);
+    sides.git_inside(&["reset", "--quiet", "--soft", "HEAD~2"]);
+    sides.git_inside(&["commit", "--quiet", "--message", "notes"]);
+    // A log is masked, and an unreachable registry is named.
+    let logs = sides.courier.inside("environments/lab/logs");
+    fs::create_dir_all(&logs).unwrap();
+    fs::write(
+        logs.join("2026-apply.log"),
+        format!("login {PASSWORD} failed\n"),
+    )
+    .unwrap();
+    let file = sides.courier.inside("environments/lab/environment.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let address = &sides.courier.lab.registry.address;
+    let port = format!("127.0.0.1:{}", support::sandbox::free_port());
+    fs::write(&file, text.replace(address.as_str(), &port)).unwrap();
+    let (back, run) = sides.returned(&[]);
+    let run = run.success();
+    assert!(
+        run.stderr
+            .contains("what the site of lab has is not returned"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(kinds(&back), ["log", "commits"]);
+    for path in walk(&back) {
+        let bytes = fs::read(path).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(PASSWORD));
+    }
+    sides.receive(&back).success();
+    assert_eq!(
+        sides
+            .courier
+            .lab
+            .sandbox
+            .read("environments/lab/logs/2026-apply.log"),
+        "login *** failed\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_ssh_keygen, ignore = "needs `ssh-keygen`")]
+async fn a_return_is_signed_streamed_or_only_counted() {
+    let sides = Sides::new().await;
+    let courier = &sides.courier;
+    let before = walk(&courier.inside("")).len();
+    let run = sides.inside(&["pack", "lab", "--return", "--dry-run"]);
+    assert!(run.success().stdout.contains("snapshots"));
+    assert_eq!(walk(&courier.inside("")).len(), before);
+    sides
+        .inside(&["pack", "lab", "--return", "--all", "--out", "x"])
+        .exits_with(64);
+
+    let (back, run) = sides.returned(&["lab", "--sign", courier.key.as_str()]);
+    run.success();
+    sides.receive(&back).exits_with(8);
+    let fingerprint = courier.fingerprint(&courier.key);
+    let arguments = ["unpack", back.as_str(), "--fingerprint", &fingerprint];
+    sides.outside(&arguments).success();
+
+    let inside = courier.inside("");
+    let pack = [
+        "pack",
+        "lab",
+        "--return",
+        "--out",
+        "-",
+        "-C",
+        inside.as_str(),
+    ];
+    let mut packing = courier.lab.sandbox.command(&pack);
+    let stream = packing.stderr(Stdio::null()).output().unwrap();
+    assert!(stream.status.success());
+    let file = courier.lab.sandbox.path("../stream");
+    fs::write(&file, stream.stdout).unwrap();
+    let mut unpacking = courier
+        .lab
+        .sandbox
+        .command(&["unpack", "-", "--allow-unsigned"]);
+    let output = unpacking
+        .stdin(fs::File::open(file).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

@@ -1,0 +1,103 @@
+//! `deploy`: plans, asks for approval, and executes the plan.
+
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use indicatif::DecimalBytes;
+use release::Context;
+use release::deploy::Deployed;
+use release::plan::{Plan, Purpose, SavedFile};
+use release::workspace::Output;
+use serde_json::json;
+
+use crate::app::App;
+use crate::cli::ApprovalArgs;
+use crate::confirm;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(
+    app: &App<'_>,
+    name: &str,
+    file: Option<&Utf8Path>,
+    approval: &ApprovalArgs,
+    reason: Option<&str>,
+    without_backup: Option<&str>,
+    take_over: bool,
+) -> Result<ExitCode, Failure> {
+    let saved = file.map(SavedFile::read).transpose()?;
+    let (environment, lock) = app.lock_environment(name, "deploy")?;
+    until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let context = Context {
+            without_backup,
+            ..app.context()
+        };
+        let output = Output::below(&app.workspace.environment(name));
+        let mut plan =
+            release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
+        if let Some(saved) = &saved {
+            saved.bind(&mut plan, &app.workspace)?;
+        }
+        let summary = plan.summary(&app.workspace);
+        app.ui.plan(&summary.with_overrides(take_over, reason));
+        let take_over = confirm::take_over(&plan, take_over)?;
+        let permit = release::plan::permit(plan, reason, take_over, &lock)?;
+        if !permit.plan().is_empty() {
+            confirm::approve(permit.plan(), approval, file.is_some())?;
+        }
+        let deployed = release::deploy::deploy(&context, &permit).await?;
+        report(app, "deployed", permit.plan(), &deployed)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what a deploy came to; `done` is the word for it.
+pub(in crate::tasks) fn report(
+    app: &App<'_>,
+    done: &str,
+    plan: &Plan,
+    deployed: &Deployed,
+) -> Result<(), Failure> {
+    let environment = &plan.environment;
+    let after = (deployed.applied.as_ref()).and_then(|applied| applied.after_upgrade.as_ref());
+    let mut text = if plan.is_empty() {
+        format!("{}: nothing to do\n", environment.name)
+    } else {
+        format!(
+            "{}: v{} {done}: {} in {}, {} pushed, {} sent, {}\n",
+            environment.name,
+            environment.release,
+            super::count(deployed.confirmed.artifacts(), "artifact"),
+            environment.registry.image_url(),
+            deployed.sent.artifacts,
+            DecimalBytes(deployed.sent.uploaded_bytes),
+            match &deployed.applied {
+                Some(applied) => format!("mkectl's log is {}", applied.log),
+                None => "mkectl not needed".to_owned(),
+            },
+        )
+    };
+    if let Some(after) = after.filter(|after| !after.changes.is_empty()) {
+        text.push_str("from the cluster, as the upgrade left it, to what is rendered:\n");
+        text.push_str(&crate::tasks::inspect::diff::text_of_changes(
+            &after.changes,
+        ));
+    }
+    app.ui.result(
+        &text,
+        &json!({
+            "environment": environment.name,
+            "release": format!("v{}", environment.release),
+            "registry": environment.registry.image_url(),
+            "artifacts": deployed.confirmed.artifacts(),
+            "pushed": deployed.sent.artifacts,
+            "sent-bytes": deployed.sent.uploaded_bytes,
+            "applied": deployed.applied.is_some(),
+            "log": deployed.applied.as_ref().map(|applied| &applied.log),
+            "upgraded": after.map(|after| json!({ "differences": after.changes, "file": after.file })),
+            "nothing-to-do": plan.is_empty(),
+            "rehearsal": environment.rehearsal,
+        }),
+    )
+}

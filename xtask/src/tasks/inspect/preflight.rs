@@ -1,0 +1,202 @@
+//! `preflight`: everything from here that would stop an installation, each with its fix.
+
+mod fix;
+mod nodes;
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::process::ExitCode;
+
+use environment::Environment;
+use release::preflight::nodes::NodeFault;
+use release::preflight::{Check, Fault, Group, Report, Verdict, WorkspaceFault};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+use crate::ui::Columns;
+use fix::{Fix, fix};
+
+/// How wide the columns are.
+const VERDICT: usize = 8;
+const NAME: usize = 17;
+
+pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCode, Failure> {
+    let environment = app.environment(name)?;
+    let tag = tag();
+    app.ui.note(&format!(
+        "{name}: trying {} with a probe tagged {tag}{}; this takes up to a minute",
+        environment.registry.image_url(),
+        if asks_nodes {
+            ", and checking all nodes over SSH"
+        } else {
+            ""
+        }
+    ));
+    let report = until_interrupted(app, async {
+        let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
+        Ok(release::preflight::preflight(&app.context(), &environment, &tag, asks_nodes).await?)
+    })?;
+    let fixes = fixes(&report, &environment);
+    app.ui
+        .result(&text(&report, &fixes), &value(&report, &fixes))?;
+    Ok(ExitCode::from(exit_code(&report)))
+}
+
+/// Returns what is found without asking nodes, for `support`.
+pub(in crate::tasks) async fn checked(
+    app: &App<'_>,
+    environment: &Environment,
+) -> Result<Value, Failure> {
+    let report = release::preflight::preflight(&app.context(), environment, &tag(), false).await?;
+    Ok(value(&report, &fixes(&report, environment)))
+}
+
+fn fixes(report: &Report, environment: &Environment) -> Vec<Option<Fix>> {
+    let fixes = report.checks.iter();
+    fixes
+        .map(|check| check.fault.map(|fault| fix(fault, check, environment)))
+        .collect()
+}
+
+/// Returns a tag that no other run has. The standard library's hashers begin with what is random for each process.
+fn tag() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Returns the exit code of the first problem, as the same problem has it in a deploy.
+fn exit_code(report: &Report) -> u8 {
+    let Some(problem) = report.problems().next() else {
+        return 0;
+    };
+    match problem.fault {
+        Some(Fault::Workspace(fault)) => match fault {
+            WorkspaceFault::Configuration
+            | WorkspaceFault::AuthorityOutOfDate
+            | WorkspaceFault::CredentialsMissing
+            | WorkspaceFault::NotLocked
+            | WorkspaceFault::LockBroken => 3,
+            WorkspaceFault::BundleDiffers => 4,
+            WorkspaceFault::MkectlMissing => 6,
+            WorkspaceFault::RequirementUnmet => 8,
+            WorkspaceFault::BundleMissing
+            | WorkspaceFault::BlobsMissing
+            | WorkspaceFault::DiskFull
+            | WorkspaceFault::NotInBundle
+            | WorkspaceFault::ToolMissing => 1,
+        },
+        // Of nodes it is what comes before mkectl could begin.
+        Some(Fault::Node(NodeFault::NotDescribed | NodeFault::NoHosts)) => 3,
+        Some(Fault::Node(_)) => 1,
+        Some(Fault::Registry(_)) | None => 5,
+    }
+}
+
+fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
+    let columns = Columns::of_results();
+    let mut text = String::new();
+    let mut group = None;
+    let mut checks = report.checks.iter().zip(fixes).peekable();
+    while let Some((check, fix)) = checks.next() {
+        if group != Some(check.group) {
+            if group.is_some() {
+                text.push('\n');
+            }
+            group = Some(check.group);
+            text.push_str(&format!("{}\n", check.group));
+            if check.group == Group::Nodes {
+                text.push_str(
+                    &report
+                        .nodes
+                        .as_ref()
+                        .map(nodes::table_of)
+                        .unwrap_or_default(),
+                );
+            }
+        }
+        // What was skipped for the same reason is one line, so it does not hide the reason.
+        let mut more = 0;
+        while check.verdict == Verdict::Skipped
+            && checks
+                .next_if(|(next, _)| next.verdict == check.verdict && next.text == check.text)
+                .is_some()
+        {
+            more += 1;
+        }
+        let name = match more {
+            0 => check.name.to_owned(),
+            more => format!("{} and {more} more", check.name),
+        };
+        let lead = format!("  {:VERDICT$} {name:NAME$} ", verdict(check.verdict));
+        text.push_str(&format!("{}\n", columns.hanging(&lead, &check.text)));
+        let Some(fix) = fix else { continue };
+        let lead = format!("  {:VERDICT$} {:NAME$} fix: ", "", "");
+        text.push_str(&format!("{}\n", columns.hanging(&lead, fix.text)));
+        if let Some(command) = &fix.command {
+            text.push_str(&format!("  {:VERDICT$} {:NAME$} $ {command}\n", "", ""));
+        }
+    }
+    text.push_str(&format!("\n{}: {}\n", report.environment, summary(report)));
+    if let Some(nodes) = &report.nodes {
+        text.push_str(&nodes::summary(nodes, &report.environment));
+    }
+    text
+}
+
+fn summary(report: &Report) -> String {
+    let problems = super::count(report.count(Verdict::Problem), "problem");
+    let warnings = super::count(report.count(Verdict::Warning), "warning");
+    match (
+        report.count(Verdict::Problem),
+        report.count(Verdict::Warning),
+    ) {
+        (0, 0) => format!("preflight passed: {} is ready to install", report.release),
+        (0, _) => format!(
+            "preflight passed: {} is ready to install; {warnings}",
+            report.release
+        ),
+        _ => format!("{problems}, {warnings}"),
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Problem => "PROBLEM",
+        Verdict::Skipped => "skipped",
+    }
+}
+
+fn value(report: &Report, fixes: &[Option<Fix>]) -> Value {
+    let checks: Vec<Value> = report
+        .checks
+        .iter()
+        .zip(fixes)
+        .map(|(check, fix)| entry(check, fix.as_ref()))
+        .collect();
+    json!({
+        "environment": report.environment,
+        "release": report.release,
+        "registry": report.registry,
+        "problems": report.count(Verdict::Problem),
+        "warnings": report.count(Verdict::Warning),
+        "checks": checks,
+        "nodes": report.nodes.as_ref().map(nodes::value),
+    })
+}
+
+fn entry(check: &Check, fix: Option<&Fix>) -> Value {
+    json!({
+        "group": check.group,
+        "name": check.name,
+        "verdict": check.verdict,
+        "fault": check.fault,
+        "text": check.text,
+        "nodes": check.shared.nodes,
+        "fix": fix.map(|fix| &fix.text),
+        // The name before it, which scripts may still read.
+        "cure": fix.map(|fix| &fix.text),
+        "command": fix.and_then(|fix| fix.command.as_ref()),
+    })
+}

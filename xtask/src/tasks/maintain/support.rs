@@ -1,0 +1,92 @@
+//! `support`: one archive with what a colleague asks for first.
+
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+use release::plan::Purpose;
+use release::report::support::Support;
+use release::workspace::{Output, check_writable};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+use crate::ui::{Detail, Ui};
+
+pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
+    let folder = app.workspace.environment(name);
+    if let Some(out) = out {
+        if out.exists() {
+            return Err(Failure::Exists(out.to_owned()));
+        }
+        check_writable(out)?;
+    }
+    let facts = app.workspace.overlay_releases().map_err(Failure::from);
+    let mut support = match facts.and_then(|_| app.environment(name)) {
+        Ok(environment) => of(app, &environment)?,
+        // Without its folder there is nothing to send.
+        Err(failure) if !folder.is_dir() => return Err(failure),
+        Err(failure) => {
+            let mut support = Support::default();
+            support.add("problems.json", pretty(&failure.value()));
+            support
+        }
+    };
+    let now = (app.tool.now)();
+    let versions = json!({
+        "airlock": env!("AIRLOCK_VERSION"),
+        "environment": name,
+        "system": std::env::consts::OS,
+        "machine": std::env::consts::ARCH,
+        "written": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    });
+    support.add("versions.json", pretty(&versions));
+    let path = out.map_or_else(|| default(&folder, now), Utf8Path::to_owned);
+    let entries = support.write(&path)?;
+    let shown = app.workspace.shown(&path);
+    let text = format!(
+        "{name}: wrote {shown}, which contains {}\nThe secrets of this run are masked. Review the archive before you send it.\n",
+        entries.join(", ")
+    );
+    let value = json!({ "environment": name, "archive": shown, "entries": entries });
+    app.ui.result(&text, &value)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Collects everything of an environment. What fails is in the archive as the error that it is.
+fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
+    let name = &environment.name;
+    let (preflight, plan) = until_interrupted(app, async {
+        let _registry = release::rehearse::serve_for_reading(&app.workspace, environment).await?;
+        let output = Output::below(&app.workspace.environment(name));
+        let context = app.context();
+        let preflight = crate::tasks::inspect::preflight::checked(app, environment).await;
+        let plan =
+            release::plan::plan(&context, environment.clone(), output, Purpose::Deploy).await;
+        Ok((preflight, plan.map_err(Failure::from)))
+    })?;
+    // After both, which read the secrets that are to be masked.
+    let mut support = Support::of_files(&app.context(), environment)?;
+    let merged = environment::yaml::emit_with_origins(&environment.merged);
+    support.add("environment.txt", merged);
+    let preflight = preflight.unwrap_or_else(|failure| failure.value());
+    support.add("preflight.json", pretty(&preflight));
+    match plan {
+        Ok(plan) => {
+            let summary = plan.summary(&app.workspace);
+            support.add("plan.txt", Ui::plan_text(&summary, Detail::Full));
+        }
+        Err(failure) => support.add("plan.json", pretty(&failure.value())),
+    }
+    Ok(support)
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn default(folder: &Utf8Path, now: jiff::Timestamp) -> Utf8PathBuf {
+    let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ");
+    folder.join(format!("logs/support-{stamp}.tar.gz"))
+}
