@@ -13,7 +13,7 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
     --- stderr
     error: unrecognized subcommand 'depoly'
 
-      tip: some similar subcommands exist: 'apply', 'deploy'
+      tip: a similar subcommand exists: 'deploy'
 
     Usage: cargo xtask [OPTIONS] <COMMAND>
 

@@ -269,7 +269,7 @@ async fn mkectl_is_downloaded_for_other_machines() {
         .exits_with(3);
     assert!(
         run.stderr
-            .contains("has no mkectl for plan9-386, only for: "),
+            .contains("has no mkectl for plan9-386, only for "),
         "{}",
         run.whole()
     );

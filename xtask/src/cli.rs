@@ -802,6 +802,50 @@ pub(crate) enum Typed {
     Team(CommonArgs, usize, ArgMatches),
 }
 
+/// Replaces clap's tips where a better one is known, and removes those of names that hardly look alike.
+fn suggest(error: &mut clap::Error) {
+    let text = |error: &clap::Error, kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned().unwrap_or_default(),
+        _ => String::new(),
+    };
+    let argument = text(error, ContextKind::InvalidArg);
+    let tip = match argument.as_str() {
+        "--dry-run" => Some(instead_of_dry_run(std::env::args_os())),
+        "--json" => Some("use '--format json'"),
+        _ => None,
+    };
+    match tip {
+        Some(tip) => {
+            error.remove(ContextKind::SuggestedArg);
+            let tip = ContextValue::StyledStrs(vec![tip.into()]);
+            error.insert(ContextKind::Suggested, tip);
+        }
+        None => drop(error.remove(ContextKind::Suggested)),
+    }
+    for (given, suggested) in [
+        (argument, ContextKind::SuggestedArg),
+        (
+            text(error, ContextKind::InvalidSubcommand),
+            ContextKind::SuggestedSubcommand,
+        ),
+    ] {
+        let tips = match error.remove(suggested) {
+            Some(ContextValue::String(tip)) => vec![tip],
+            Some(ContextValue::Strings(tips)) => tips,
+            _ => Vec::new(),
+        };
+        if let Some(tip) = environment::nearest(&given, tips.iter().map(String::as_str)) {
+            let tip = tip.to_owned();
+            let tip = match suggested {
+                ContextKind::SuggestedArg => ContextValue::String(tip),
+                _ => ContextValue::Strings(vec![tip]),
+            };
+            error.insert(suggested, tip);
+        }
+    }
+}
+
 /// Parses the command line.
 ///
 /// # Errors
@@ -809,17 +853,7 @@ pub(crate) enum Typed {
 /// which here means that something differs.
 pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
     typed(tasks).map_err(|mut error| {
-        let is_dry_run = matches!(
-           error.get(ContextKind::InvalidArg),
-            Some(ContextValue::String(argument)) if argument == "--dry-run"
-        );
-        if is_dry_run {
-            let way = instead_of_dry_run(std::env::args_os());
-            error.insert(
-                ContextKind::Suggested,
-                ContextValue::StyledStrs(vec![way.into()]),
-            );
-        }
+        suggest(&mut error);
         let code = if error.use_stderr() {
             crate::failure::USAGE
         } else {

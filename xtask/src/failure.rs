@@ -1,6 +1,7 @@
 //! The message, the hints and the exit code of each failure. Libraries describe; this decides.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
@@ -16,6 +17,8 @@ use release::{
     ArchiveError, Error, Kind, MkectlError, NotReady, ReadError, StoreError, cluster, disk,
     kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
 };
+
+use semver::Version;
 
 use crate::advice::here;
 
@@ -83,6 +86,8 @@ pub(crate) enum Failure {
     Clock,
     #[error("`{0}` is not a release; expected a version such as v4.1.5")]
     NotARelease(String),
+    #[error("`{name}` is an environment with {release}; name the release")]
+    IsEnvironment { name: String, release: String },
     #[error("release {0} is neither known to Airlock nor locked")]
     UnknownRelease(String),
     #[error("the name `demo` is reserved for the demo, which reaches no cluster")]
@@ -188,6 +193,7 @@ impl Failure {
             Self::Release(error) => error.kind(),
             Self::NotARelease(_)
             | Self::UnknownRelease(_)
+            | Self::IsEnvironment { .. }
             | Self::NameOfDemo
             | Self::NameOfSet(_)
             | Self::Log(_)
@@ -244,6 +250,9 @@ impl Failure {
                 hints.dedup();
                 hints
             }
+            Self::Declined { environment, .. } if std::io::stdin().is_terminal() => {
+                vec![format!("run it again and type `{environment}`")]
+            }
             Self::Declined { environment, .. } => {
                 vec![format!(
                     "add `--confirm {environment}` for runs without a terminal; `--yes` alone does not confirm"
@@ -276,10 +285,15 @@ impl Failure {
             Self::NoFolder(_) => vec!["correct the path after `-C`".to_owned()],
             Self::NeitherReleaseNorFile(_) => {
                 vec![
-                    "name a release such as v4.1.5; `cargo xtask list` shows the locked releases"
+                    "name a release such as v4.1.5; `cargo xtask list` shows environments with their releases, and what is locked"
                         .to_owned(),
                 ]
             }
+            Self::NotARelease(text) => match meant(&format!("{text}/")) {
+                Some(meant) if meant.starts_with('v') => vec![format!("did you mean `{meant}`?")],
+                _ => vec!["`cargo xtask list` shows environments with their releases".to_owned()],
+            },
+            Self::Exists(path) => vec![format!("edit {path}, or choose a different name")],
             Self::OneRelease(release) => {
                 vec![format!(
                     "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` shows the facts of one"
@@ -310,6 +324,9 @@ fn hints(error: &Error) -> Vec<String> {
             "`cargo xtask list` shows the environments; `cargo xtask new NAME` creates one".to_owned()
         }
         Error::Environment(environment::Error::Name { name, .. }) => match meant(name) {
+            Some(_) if name.strip_prefix('v').is_some_and(|version| Version::parse(version).is_ok()) => {
+                "this is a release; `cargo xtask list` shows the environments with their releases".to_owned()
+            }
             Some(meant) => format!("did you mean `{meant}`?"),
             None => return Vec::new(),
         },
@@ -373,6 +390,11 @@ fn hints(error: &Error) -> Vec<String> {
             full.mount
         ),
         Error::Pack(error) => return pack::hints(error),
+        Error::Fetch(fetch::Error::Offline { what, .. })
+            if !what.starts_with("bundles") && !what.as_str().contains(' ') =>
+        {
+            "run it on a machine with internet, without `--offline` and AIRLOCK_OFFLINE".to_owned()
+        }
         Error::Fetch(fetch::Error::Offline { what, .. }) => missing(what),
         Error::Fetch(fetch::Error::NoBundle { path }) => missing(path),
         Error::Fetch(fetch::Error::Nowhere { .. } | fetch::Error::NoMatrix(_)) => return crate::advice::to_be_carried(),
@@ -385,7 +407,8 @@ fn hints(error: &Error) -> Vec<String> {
             format!("replace {path} by a new {what}; if the checksum still differs, ask the vendor")
         }
         Error::Lock(lock::Error::Checksum { .. }) => {
-            "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
+            "no lock was written: check the checksum's file or URL, or compare the bundle by other means and lock it with `--bundle FILE`"
+                .to_owned()
         }
         Error::Fetch(fetch::Error::Download { source, path, .. }) => return download_hints(source, path),
         Error::Disk(disk::Error::BundleSize { path, .. }) => replace(path),
@@ -415,6 +438,9 @@ fn hints(error: &Error) -> Vec<String> {
             let again = here("download or copy", "copy");
             format!("check that {path} is the complete and unchanged bundle of the vendor; {again} it again")
         }
+        Error::Disk(disk::Error::Store { source: StoreError::Corrupt { path, .. }, .. }) => {
+            format!("delete {path}, then run `cargo xtask fetch`, which brings it again")
+        }
         Error::Disk(disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
             "run it again after the other command ends".to_owned()
         }
@@ -439,20 +465,30 @@ fn hints(error: &Error) -> Vec<String> {
             "the registry lost blobs of existing tags, and a push trusts tags: \
              `cargo xtask verify {environment} --repair` restores them"
         ),
-        Error::Verify(verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` pushes what is missing or different"),
+        Error::Verify(verify::Error::NotConfirmed { environment, .. }) => format!(
+            "`cargo xtask push {environment}` pushes missing and different tags; `cargo xtask verify {environment} --repair` restores what is below tags too"
+        ),
         Error::Verify(verify::Error::NotRepaired { environment, .. }) => return damage(environment),
         Error::Lock(lock::Error::Incomplete { release, .. }) => format!(
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
         Error::Prune(prune::Error::LockUnknown { .. }) => "lock it, or restore its lock: without it the artifacts to keep are unknown".to_owned(),
-        Error::Prune(prune::Error::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
+        Error::Prune(prune::Error::OtherEnvironment { path, planned, .. }) => {
+            format!("`cargo xtask prune {planned} --plan {path}`, or name a plan of this environment")
+        }
+        Error::Prune(prune::Error::Refused { path, .. }) => format!(
+            "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out {path}`"
+        ),
         Error::Prune(prune::Error::RemovesNothing { .. }) => {
             "for registry:2, set REGISTRY_STORAGE_DELETE_ENABLED=true; for other registries, ask the administrator, or remove there what the plan names"
                 .to_owned()
         }
         Error::Prune(prune::Error::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),
-        Error::Verify(verify::Error::NoPulls { .. }) => "`cargo xtask render` writes it again".to_owned(),
+        Error::Verify(verify::Error::NoPulls { path, .. }) => format!(
+            "write it again: `cargo xtask render {}`",
+            path.parent().and_then(Utf8Path::file_name).unwrap_or("ENVIRONMENT")
+        ),
         Error::Verify(verify::Error::PullsElsewhere { environment, .. }) => format!(
             "Airlock pushes only to the environment's own registry; if the file is outdated, `cargo xtask render {environment}` writes it again"
         ),
@@ -465,11 +501,14 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Rehearse(rehearse::Error::Registry { .. }) => {
             "wait for another command of this environment to end, or change registry.address to a free port".to_owned()
         }
+        Error::Receipt(receipt::Error::Version { .. }) => {
+            "use the version of Airlock that wrote it, or a newer one".to_owned()
+        }
         Error::Receipt(receipt::Error::File { .. }) => {
             "restore the committed file: it records what the cluster runs".to_owned()
         }
         Error::Plan(plan::Error::ReleaseChanged { refusal: Some(_), applied, .. }) => {
-            format!("set `release` back to {applied}; `cargo xtask releases RELEASE` lists the supported source releases")
+            format!("set `release` back to {applied}; `cargo xtask releases` with the new release lists its sources of an upgrade")
         }
         Error::Plan(plan::Error::ReleaseChanged { refusal: None, .. }) => {
             "run `cargo xtask deploy`, which upgrades the cluster".to_owned()
@@ -504,8 +543,14 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::Plan(plan::Error::Moved { environment, path, .. }) => format!(
-            "nothing was changed: compute a new plan with `cargo xtask plan {environment} --out {path}` and have it signed"
+            "nothing was changed: compute a new plan with `cargo xtask plan {environment} --out {path}` and have it reviewed"
         ),
+        Error::Plan(plan::Error::OtherEnvironment { path, planned, environment }) => {
+            format!("`cargo xtask deploy {planned} --plan {path}`, or name a plan of {environment}")
+        }
+        Error::Plan(plan::Error::Applied { environment, .. }) => {
+            format!("nothing is left to do; for further changes, make a new plan: `cargo xtask plan {environment} --out FILE`")
+        }
         Error::Plan(plan::Error::WithoutMkectl { environment, .. }) => {
             here(
                 format!("`cargo xtask fetch {environment}` downloads the mkectl of the release"),

@@ -175,6 +175,17 @@ fn release(text: &str) -> Result<Version, Failure> {
         .ok_or_else(|| Failure::NotARelease(text.to_owned()))
 }
 
+/// Returns the failure for the name of an environment where a release is expected, if it is one.
+pub(crate) fn environment_instead(app: &App<'_>, name: &str) -> Result<(), Failure> {
+    match environment::load(app.workspace.root(), name) {
+        Ok(environment) => Err(Failure::IsEnvironment {
+            name: name.to_owned(),
+            release: format!("v{}", environment.release),
+        }),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Returns the environment that was named, or the names of all.
 fn one_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure> {
     match name {

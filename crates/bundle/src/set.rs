@@ -72,7 +72,7 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
     /// The text is not YAML, or not a set.
-    #[error("{path}:{line}:{column}: this is not a set")]
+    #[error("{path}:{line}:{column}: the set is not valid")]
     Syntax {
         /// The set's file.
         path: Utf8PathBuf,
@@ -367,7 +367,7 @@ mod tests {
                 "images: [{ reference: nginx, platforms: [amd64] }]\n",
                 "`amd64` is not a platform",
             ),
-            ("image: [nginx]\n", ":1:1: this is not a set"),
+            ("image: [nginx]\n", ":1:1: the set is not valid"),
             (
                 "images: [quay.io/a/b:1, ghcr.io/a/b:1]\n",
                 "quay.io/a/b:1 and ghcr.io/a/b:1 would both become a/b:1 in the mirror",

@@ -57,6 +57,12 @@ pub enum Error {
         /// The folder.
         path: Utf8PathBuf,
     },
+    /// What was named does not exist.
+    #[error("`{path}` does not exist")]
+    NoFolder {
+        /// The folder.
+        path: Utf8PathBuf,
+    },
     /// What was named is a file, and a medium is a folder.
     #[error("`{path}` is a file, not the folder of a medium")]
     File {

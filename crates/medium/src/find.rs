@@ -66,6 +66,11 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     let mut root = None;
     let mut volumes = Vec::new();
     for folder in folders {
+        if !folder.exists() {
+            return Err(Error::NoFolder {
+                path: folder.clone(),
+            });
+        }
         if folder.is_file() {
             return Err(Error::File {
                 path: folder.clone(),

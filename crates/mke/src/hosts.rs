@@ -107,7 +107,8 @@ fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
         let problem = Problem::at(
             &place(last),
             format!(
-                "this is controller {count}; an even number of controllers tolerates no more failures than one fewer"
+                "there are {count} controllers; they tolerate no more failures than {} would",
+                count - 1
             ),
         );
         notes.refuse(
@@ -163,7 +164,12 @@ fn check_login(login: &Node, path: &str, notes: &mut Notes) {
                     login.get(key).unwrap_or(login),
                     format!("a host has no `{path}.{key}`"),
                 )
-                .with_help(format!("write `{key}: {example}`")),
+                .with_help(match login.source.path.extension() {
+                    Some("csv") => {
+                        format!("fill in the column `{key}`, or set it in `inventory.defaults`")
+                    }
+                    _ => format!("write `{key}: {example}`"),
+                }),
             );
         }
     }

@@ -249,11 +249,8 @@ fn check_external_address(
     match address {
         Some(address) if address.text().is_some_and(|text| text.contains("://")) => {
             notes.problems.push(
-                Problem::at(
-                    address,
-                    "`apiServer.externalAddress` is a host with an optional port, without a scheme",
-                )
-                .with_help("remove everything up to `://`"),
+                Problem::at(address, "`apiServer.externalAddress` has a scheme")
+                    .with_help("write a host with an optional port: remove everything up to `://`"),
             );
         }
         None if release.external_address_required() => {

@@ -109,7 +109,7 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
                 ),
             )
             .with_help(format!(
-                "set it back to {}: \"{}\", says the vendor. For a new cluster delete the environment's receipt.yaml",
+                "set it back to {}. The vendor: \"{}\". Only for a new cluster, delete the environment's receipt.yaml",
                 installed.registry,
                 rule("registries")
             )),
@@ -127,7 +127,7 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
                 ),
             )
             .with_help(format!(
-                "set it: \"{}\", says the vendor. For a new cluster delete the environment's receipt.yaml",
+                "set it. The vendor: \"{}\". Only for a new cluster, delete the environment's receipt.yaml",
                 rule("apiServer.externalAddress")
             )),
         );
@@ -166,7 +166,7 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
                 ),
             )
             .with_help(format!(
-                "set it back to {}: \"{}\", says the vendor. If the cluster was changed with the vendor's help, write `accept: [{}]`",
+                "set it back to {}. The vendor: \"{}\". If the cluster was changed with the vendor's help, write `accept: [{}]`",
                 words(before),
                 kept.rule,
                 notes::name(Rule::WriteOnce)
@@ -241,7 +241,7 @@ mod tests {
         let before = format!("{HOSTS}{NETWORK}");
         assert_eq!(refused(&before, &before), "");
         insta::assert_snapshot!(refused(&before, &before.replace("10.0.0.0/16", "10.2.0.0/16")), @r#"
-        environments/prod/environment.yaml:8:63: the cluster of prod was installed with `network.providers[].extraConfig.cidrV4`: 10.0.0.0/16, but the environment has 10.2.0.0/16; set it back to 10.0.0.0/16: "Contact Mirantis Support if you need to modify it once your cluster has been deployed", says the vendor. If the cluster was changed with the vendor's help, write `accept: [write-once]`
+        environments/prod/environment.yaml:8:63: the cluster of prod was installed with `network.providers[].extraConfig.cidrV4`: 10.0.0.0/16, but the environment has 10.2.0.0/16; set it back to 10.0.0.0/16. The vendor: "Contact Mirantis Support if you need to modify it once your cluster has been deployed". If the cluster was changed with the vendor's help, write `accept: [write-once]`
         "#);
         // What is switched off may change, and a default equals its value.
         assert_eq!(

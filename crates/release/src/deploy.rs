@@ -289,11 +289,7 @@ fn keeps_receipt(plan: &Plan, course: &Course, mkectl_ran: bool) -> Result<Optio
 /// Returns whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt
 /// records a failure that is resolved.
 fn writes_receipt(plan: &Plan) -> bool {
-    let failed_before = plan
-        .receipt
-        .as_ref()
-        .is_some_and(|receipt| receipt.failed.is_some());
-    !plan.is_empty() || failed_before || plan.shared.conflict().is_some()
+    !plan.is_empty() || plan.records_failure() || plan.shared.conflict().is_some()
 }
 
 /// Returns which of the concurrent steps an error belongs to.

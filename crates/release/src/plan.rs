@@ -158,6 +158,11 @@ impl Plan {
         applied.is_some_and(|applied| applied.lock != self.lock_digest || applied.sets != self.sets)
     }
 
+    /// Returns whether the receipt records that the last deploy failed.
+    pub(crate) fn records_failure(&self) -> bool {
+        (self.receipt.as_ref()).is_some_and(|receipt| receipt.failed.is_some())
+    }
+
     /// Returns whether anything is to be pushed.
     pub fn pushes(&self) -> bool {
         self.artifacts

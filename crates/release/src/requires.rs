@@ -148,6 +148,6 @@ fn too_young(
     let until = jiff::Timestamp::from_second(ready)
         .map_or_else(|_| "long after".to_owned(), |until| until.to_string());
     Some(format!(
-        "{name} has run it only since {ended}: wait until {until}"
+        "{name} has run it only since {ended}; wait until {until}"
     ))
 }

@@ -39,11 +39,11 @@ pub struct Loaded {
 pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
     let file = workspace.set(name);
     let path = workspace.shown(&file).to_owned();
-    let text = match bundle::set::is_name(name) {
-        true => read_if_there(&file)?,
-        false => None,
-    };
-    let Some(text) = text else {
+    if !bundle::set::is_name(name) {
+        let name = name.to_owned();
+        return Err(Error::Name { name }.into());
+    }
+    let Some(text) = read_if_there(&file)? else {
         return Err(Error::Missing {
             name: name.to_owned(),
             path,

@@ -115,13 +115,13 @@ async fn at_a_terminal_the_name_is_asked_for() {
                 because no receipt records a successful deploy
 
     lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed; expected `lab`
-    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    hint: run it again and type `lab`
     "#);
     let nothing = answer(&lab, &["deploy", "lab"], "\n");
     insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
     exit code: 8
     lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed; expected `lab`
-    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    hint: run it again and type `lab`
     "#);
     assert!(lab.repositories().await.is_empty());
     answer(&lab, &["deploy", "lab"], "lab\n").success();

@@ -504,7 +504,7 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
             4 |   project: other
               |            ^^^^^
               |
-              = help: set it back to 127.0.0.1:[PORT]/mke: "can only be configured once during the first running of the mkectl apply command", says the vendor. For a new cluster delete the environment's receipt.yaml
+              = help: set it back to 127.0.0.1:[PORT]/mke. The vendor: "can only be configured once during the first running of the mkectl apply command". Only for a new cluster, delete the environment's receipt.yaml
 
             1 problem
             "#);
@@ -560,7 +560,7 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     --- stderr
     error: the cluster of lab runs v4.1.5, but its environment now requires v4.1.2
       because: v4.1.2 is older than v4.1.5; only a backup restores an older release
-    hint: set `release` back to v4.1.5; `cargo xtask releases RELEASE` lists the supported source releases
+    hint: set `release` back to v4.1.5; `cargo xtask releases` with the new release lists its sources of an upgrade
     ");
     assert_eq!(lab.applies().len(), 1);
 }

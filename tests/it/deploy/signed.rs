@@ -117,10 +117,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
 
     // It was obeyed: the receipt is another one, and mkectl has nothing to do.
     let again = moved(&lab);
-    assert_eq!(
-        again,
-        "error: lab.plan.yaml is outdated: a deploy would now do something different\n  receipt: this plan was applied successfully at [TIME]"
-    );
+    assert_eq!(again, "error: lab.plan.yaml was already applied, at [TIME]");
     // The requests are those of a deploy without a file.
     let _ = plan(&lab);
     let _ = wire.take();
@@ -233,10 +230,11 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
     let text = plan(&lab);
     lab.sandbox
         .write(PLAN, &text.replace("environment: lab", "environment: prod"));
-    insta::assert_snapshot!(moved(&lab), @r"
-    error: lab.plan.yaml is outdated: a deploy would now do something different
-      environment: was prod and is lab
-    ");
+    let run = obey(&lab).exits_with(64);
+    assert_eq!(
+        run.stderr,
+        "error: lab.plan.yaml is a plan for prod, not for lab\nhint: `cargo xtask deploy prod --plan lab.plan.yaml`, or name a plan of lab\n"
+    );
     lab.sandbox
         .write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
     let run = obey(&lab).exits_with(3);

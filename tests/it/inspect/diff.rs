@@ -83,7 +83,7 @@ fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
     insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
     exit code: 0
     --- stdout
-    environments/staging/mke4.yaml does not exist yet
+    environments/staging/mke4.yaml does not exist yet; `render` writes it
 
     nothing was applied yet
     --- stderr
@@ -116,7 +116,7 @@ async fn the_receipt_records_what_was_applied() {
     --- stdout
     environments/lab/mke4.yaml is up to date
 
-    the rendered configuration was applied at [TIME]
+    what is rendered was applied at [TIME]
     --- stderr
     "#);
 
@@ -130,7 +130,7 @@ async fn the_receipt_records_what_was_applied() {
     hosts
       ~ spec.hosts[192.0.2.10].ssh.user: ubuntu → admin
 
-    the committed configuration was applied at [TIME]; the differences are not applied yet
+    environments/lab/mke4.yaml was applied at [TIME] as it is now; the differences are not applied yet
     --- stderr
     "#);
 

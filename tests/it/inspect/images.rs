@@ -89,7 +89,7 @@ async fn each_consumer_gets_its_own_form() {
     );
     assert!(
         hosts.contains(
-            "# not by this file: quay.io/org/tool:v1 is 127.0.0.1:[PORT]/mke/tools/tool:v1\n"
+            "# A hosts.toml cannot change paths or tags. Change these in the manifests:\n#   quay.io/org/tool:v1 -> 127.0.0.1:[PORT]/mke/tools/tool:v1\n"
         ),
         "{hosts}"
     );
@@ -146,8 +146,9 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     assert!(
         hosts.contains(
             "# /etc/containerd/certs.d/quay.io/hosts.toml\n\
-             # not by this file: quay.io/org/one:1 is 127.0.0.1:[PORT]/mke/org/one:1.0\n\
-             # not by this file: quay.io/org/two:1 is 127.0.0.1:[PORT]/mke/old/two:1\nserver"
+             # A hosts.toml cannot change paths or tags. Change these in the manifests:\n\
+             #   quay.io/org/one:1 -> 127.0.0.1:[PORT]/mke/org/one:1.0\n\
+             #   quay.io/org/two:1 -> 127.0.0.1:[PORT]/mke/old/two:1\nserver"
         ),
         "{hosts}"
     );

@@ -102,13 +102,13 @@ fn what_is_missing_is_named() {
     --- stdout
     --- stderr
     error: `nowhere.tar.gz` is neither a release, a set nor a bundle's file
-    hint: name a release such as v4.1.5; `cargo xtask list` shows the locked releases
+    hint: name a release such as v4.1.5; `cargo xtask list` shows environments with their releases, and what is locked
     "#);
     insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
     error: `environments` is neither a release, a set nor a bundle's file
-    hint: name a release such as v4.1.5; `cargo xtask list` shows the locked releases
+    hint: name a release such as v4.1.5; `cargo xtask list` shows environments with their releases, and what is locked
     "#);
 }

@@ -170,6 +170,7 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
     --- stdout
     --- stderr
     error: [WORKSPACE]/environments/lab/receipt.yaml is a receipt of version 3, which this version of Airlock does not support
+    hint: use the version of Airlock that wrote it, or a newer one
     "#);
 }
 

@@ -74,6 +74,7 @@ fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     --- stdout
     --- stderr
     error: `4.1.5` is not a release; expected a version such as v4.1.5
+    hint: did you mean `v4.1.5`?
     "#);
 }
 
@@ -102,7 +103,7 @@ fn a_team_adds_a_release_without_building() {
     let path = "environments/lab/environment.yaml";
     let text = sandbox
         .read(path)
-        .replace("release: v4.2.1", "release: v4.2.2");
+        .replace("release: v4.2.0", "release: v4.2.2");
     sandbox.write(path, &text);
     let unknown = "is unknown to this version of Airlock";
     let run = sandbox.run(&["render", "lab"]).success();

@@ -574,7 +574,10 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
         "prune.yaml",
         &reviewed.replace("environment: lab", "environment: prod"),
     );
-    refused(&obey().exits_with(3), "it is for prod");
+    refused(
+        &obey().exits_with(64),
+        "is a prune plan for prod, not for lab",
+    );
     site.sandbox
         .write("prune.yaml", &format!("{reviewed}more: 1\n"));
     assert_eq!(obey().code, Some(3));

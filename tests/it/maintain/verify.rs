@@ -422,7 +422,10 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
     unsafe { libc::kill(process, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read\n"
+    );
     let left: Vec<_> = metrics.parent().unwrap().read_dir_utf8().unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }

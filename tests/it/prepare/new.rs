@@ -13,7 +13,8 @@ fn a_new_environment_is_valid_as_it_is() {
             insta::assert_snapshot!(run.whole(), @r#"
             exit code: 0
             --- stdout
-            wrote environments/lab/environment.yaml: fill in the registry and the hosts, then `cargo xtask render lab`
+            wrote environments/lab/environment.yaml for v4.2.0: fill in the registry and the hosts, then `cargo xtask check lab` and `cargo xtask render lab`
+            v4.2.0 is not locked yet: `cargo xtask lock v4.2.0`
             --- stderr
             "#);
         }
@@ -71,6 +72,7 @@ fn one_that_exists_is_left_alone() {
     --- stdout
     --- stderr
     error: environments/prod/environment.yaml already exists
+    hint: edit environments/prod/environment.yaml, or choose a different name
     ");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 }
@@ -167,6 +169,7 @@ fn the_release_can_be_named() {
     --- stdout
     --- stderr
     error: `4.1.5` is not a release; expected a version such as v4.1.5
+    hint: did you mean `v4.1.5`?
     "#);
     assert!(!sandbox.path("environments/old").exists());
     assert!(!sandbox.path("environments/older").exists());
@@ -178,13 +181,13 @@ fn machines_get_the_path() {
     let run = sandbox.run(&["new", "lab", "--format", "json"]).success();
     assert_eq!(
         run.stdout,
-        "{\"result\":{\"path\":\"environments/lab/environment.yaml\"}}\n"
+        "{\"result\":{\"path\":\"environments/lab/environment.yaml\",\"release\":\"v4.2.0\"}}\n"
     );
     assert_eq!(run.stderr, "");
     let run = sandbox
         .run(&["new", "lab", "--format", "json"])
         .exits_with(3);
-    insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":[],"message":"environments/lab/environment.yaml already exists"}}"#);
+    insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":["edit environments/lab/environment.yaml, or choose a different name"],"message":"environments/lab/environment.yaml already exists"}}"#);
 }
 
 #[test]

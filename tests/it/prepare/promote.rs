@@ -82,7 +82,7 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let young = lab.run(&["deploy", "lab"]).exits_with(8);
     assert!(
         young.stderr.contains(
-            "error: lab requires staging: staging has run it only since [TIME]: wait until [TIME]\n"
+            "error: lab requires staging: staging has run it only since [TIME]; wait until [TIME]\n"
         ),
         "{}",
         young.stderr

@@ -94,13 +94,13 @@ fn a_configuration_that_cannot_be_is_refused() {
     exit code: 3
     --- stdout
     --- stderr
-    error: `apiServer.externalAddress` is a host with an optional port, without a scheme
+    error: `apiServer.externalAddress` has a scheme
       --> environments/staging/environment.yaml:15:22
        |
     15 |     externalAddress: https://mke
        |                      ^^^^^^^^^^^
        |
-       = help: remove everything up to `://`
+       = help: write a host with an optional port: remove everything up to `://`
 
     1 problem
     "#);

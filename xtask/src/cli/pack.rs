@@ -32,7 +32,7 @@ pub(crate) struct PackArgs {
     #[arg(long, conflicts_with_all = ["since", "have"])]
     pub(crate) all: bool,
     /// Replace these pieces of an earlier medium: at least 8 digits of each name
-    #[arg(long, value_name = "PIECES", value_delimiter = ',', value_parser = values::piece, conflicts_with_all = ["since", "have"])]
+    #[arg(long, value_name = "PIECE[,PIECE...]", value_delimiter = ',', value_parser = values::piece, conflicts_with_all = ["since", "have"])]
     pub(crate) only: Vec<String>,
     /// Platform of mkectl; repeatable [default: linux-x86_64]
     #[arg(long, value_name = "PLATFORM")]

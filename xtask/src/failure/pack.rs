@@ -34,7 +34,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             "name the file of `cargo xtask snapshot`, or manifest.yaml of a medium"
         }
         Error::OtherEnvironment { .. } => "name a file of an environment that is packed",
-        Error::UnknownPiece { .. } => "copy the names from the output of `unpack`",
+        Error::UnknownPiece { .. } => {
+            "give the options of the damaged medium again, --volume above all; the names are in the output of `unpack`"
+        }
         Error::Medium { source } => match source {
             MediumError::Occupied { .. } => "name an empty folder, or delete the old medium first",
             MediumError::Foreign { .. } => "name an empty folder",

@@ -61,6 +61,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             _ => return registry_error::hints(source),
         },
         Error::Unlisted { .. }
+        | Error::Name { .. }
         | Error::Invalid(_)
         | Error::Ca { .. }
         | Error::Content { .. }

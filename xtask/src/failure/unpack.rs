@@ -14,27 +14,41 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             missing_volumes,
             ..
         } => {
-            let mut hints = Vec::new();
-            if !missing_volumes.is_empty() {
-                hints.push(
-                    "name the folders of all volumes: `cargo xtask unpack DIR DIR...`".to_owned(),
-                );
-            }
-            hints.push(format!(
-                "on the other side, make a replacement by `{replacement}`; then unpack it here"
-            ));
-            return hints;
+            return match missing_volumes.is_empty() {
+                true => vec![format!(
+                    "on the other side, make a replacement with the options of the medium, such as --volume and --sign: `{replacement}`; \
+                     then unpack it here"
+                )],
+                false => vec![
+                    "connect the disks of all volumes and name their folders: `cargo xtask unpack DIR DIR...`".to_owned(),
+                    "if a volume is lost, pack the medium again on the other side".to_owned(),
+                ],
+            };
         }
         Error::Medium(MediumError::Signature(SignatureError::Missing)) => {
             "ask for a signed medium, or accept this one with `--allow-unsigned`"
         }
-        Error::Medium(MediumError::Signature(SignatureError::Unknown { .. })) => {
-            return vec![format!(
-                "do not use the medium before its sender confirms the key; a new key is added to {SIGNERS}"
-            )];
+        Error::Medium(MediumError::Signature(SignatureError::Unknown { signer })) => {
+            let line = signer.allowed_signers_line("courier").unwrap_or_default();
+            return vec![
+                "do not use the medium before its sender confirms the key".to_owned(),
+                format!(
+                    "to accept the key, append a line to {SIGNERS} and commit it: `{}`",
+                    line.trim_end()
+                ),
+            ];
         }
         Error::Medium(MediumError::Signature(_)) | Error::Fingerprint { .. } => {
             "do not use the medium; ask its sender"
+        }
+        Error::Medium(MediumError::NoFolder { .. }) => {
+            "check the path, and that the disk is mounted"
+        }
+        Error::Medium(MediumError::NotFound { .. }) => {
+            "name the folder that has manifest.yaml, or the folder of a volume"
+        }
+        Error::Medium(MediumError::File { .. }) => {
+            "name the medium's folder; a tar stream is read from standard input: `cargo xtask unpack - < FILE`"
         }
         Error::Medium(MediumError::OtherPack { .. }) => "unpack one pack after the other",
         Error::Medium(MediumError::Stream { action: "read", .. }) => {

@@ -128,6 +128,12 @@ pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
         Kind::Integer => scalar(node, |value| integer(value, (rule.min, rule.max))),
         Kind::Port => scalar(node, |value| match reading(value) {
             Reading::Integer(1..=65535) => None,
+            Reading::Text if value.text.parse::<u16>().is_ok_and(|port| port > 0) => {
+                Some(Fault::new(
+                    format!("the text {}, not a number", quote(&value.text)),
+                    "write it without quotes",
+                ))
+            }
             _ => Some(Fault::new(
                 format!("{}, not a port", quote(&value.text)),
                 "a port is a number from 1 to 65535",

@@ -95,7 +95,7 @@ fn controllers_are_counted() {
     const CONTROLLER: &str = "controller+worker";
     assert_eq!(said(&hosts(&[CONTROLLER; 3]), "4.1.5"), "");
     insta::assert_snapshot!(said(&hosts(&[CONTROLLER, "worker", CONTROLLER]), "4.1.5"), @r#"
-    environments/prod/environment.yaml:5:12: this is controller 2; an even number of controllers tolerates no more failures than one fewer; use an odd number of controllers, or write `accept: [even-controllers]`
+    environments/prod/environment.yaml:5:12: there are 2 controllers; they tolerate no more failures than 1 would; use an odd number of controllers, or write `accept: [even-controllers]`
     "#);
     insta::assert_snapshot!(said(&hosts(&["single", "worker"]), "4.1.5"), @r#"
     environments/prod/environment.yaml:3:12: a `single` host is a cluster by itself, but there are 2 hosts; give it the role `controller+worker`, or remove the others

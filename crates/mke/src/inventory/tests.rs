@@ -134,7 +134,7 @@ address,role,user,keypath,rack
     environments/prod/hosts.csv:2:1: 3 hosts have no `keyPath`, so only an SSH agent can provide their keys; write the path of the private key, or write `accept: [ssh-agent]`
     environments/prod/hosts.csv:3:1: `10.0.0.1` is also the address of the host in line 2; list each host once
     environments/prod/hosts.csv:3:10: `manager` is not a role; write `controller+worker` or `worker`
-    environments/prod/hosts.csv:6:1: a host has no `ssh.user`; write `user: root`
+    environments/prod/hosts.csv:6:1: a host has no `ssh.user`; fill in the column `user`, or set it in `inventory.defaults`
     environments/prod/hosts.csv:6:1: `hosts[].ssh.address` is `10.0.0.300`, which is neither a host name nor an IPv4 address; write a host name, or an IPv4 address such as `10.0.0.5`
     "#);
     insta::assert_snapshot!(rendered(csv, "address,role,role\na,b,c,d\n"), @r"
@@ -142,7 +142,7 @@ address,role,user,keypath,rack
     environments/prod/hosts.csv:2:7: the line has 4 values for 3 columns; remove the extra values, or put quotes around a value with a comma
     ");
     insta::assert_snapshot!(rendered(csv, "address,role,port\n10.0.0.1,single,ssh\n"), @r#"
-    environments/prod/hosts.csv:2:1: a host has no `ssh.user`; write `user: root`
+    environments/prod/hosts.csv:2:1: a host has no `ssh.user`; fill in the column `user`, or set it in `inventory.defaults`
     environments/prod/hosts.csv:2:17: `hosts[].ssh.port` is `ssh`, not a port; a port is a number from 1 to 65535
     "#);
     let yaml = "inventory: hosts.yaml\n";

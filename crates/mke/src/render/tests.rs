@@ -330,7 +330,7 @@ apiServer:
     environments/prod/environment.yaml:4:36: `hosts[].ssh.port` is `ssh`, not a port; a port is a number from 1 to 65535
     environments/prod/environment.yaml:6:10: a host has no `ssh` mapping; write `ssh: { address: 10.0.0.1, user: root, keyPath: ... }`
     environments/prod/environment.yaml:7:5: a host is a single value, not a mapping; write `role` and `ssh` below it
-    environments/prod/environment.yaml:9:20: `apiServer.externalAddress` is a host with an optional port, without a scheme; remove everything up to `://`
+    environments/prod/environment.yaml:9:20: `apiServer.externalAddress` has a scheme; write a host with an optional port: remove everything up to `://`
     "#);
     assert_eq!(
         problems("hosts: 10.0.0.1\n", URLS),

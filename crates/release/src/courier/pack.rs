@@ -93,6 +93,7 @@ pub async fn prepare(
     options: &Options,
 ) -> Result<Pack, crate::Error> {
     let workspace = context.workspace;
+    check_named(options)?;
     let scratch = Scratch::new(workspace)?;
     let have = have::have(context, environments, options)?;
     let mut locks = BTreeMap::new();
@@ -119,9 +120,10 @@ pub async fn prepare(
     }
     assumed.retain(|sha256, _| !needed.contains_key(sha256));
 
+    // Small enough to fill a volume well.
     let largest = options
         .volume
-        .map_or(medium::LARGEST_PIECE, |volume| volume / 2);
+        .map_or(medium::LARGEST_PIECE, |volume| volume / 8);
     let mut sources = Vec::new();
     let commits = repository(context, &scratch, &have, environments, &mut sources)?;
     let program = program::choose(context, options)?;
@@ -173,7 +175,13 @@ pub async fn prepare(
         only(&mut sources, &options.only)?;
     }
 
-    let glibc = program::glibc(&program)?;
+    let has_program =
+        (sources.iter()).any(|source| matches!(source.content.what, What::Program { .. }));
+    let glibc = match (has_program, options.portable && options.dry_run) {
+        (false, _) => None,
+        (true, true) => Some(programs::portable::OLDEST_GLIBC.to_string()),
+        (true, false) => program::glibc(&program)?,
+    };
     let names: Vec<String> = environments.iter().map(|one| one.name.clone()).collect();
     let releases = locks.keys().map(|(release, _)| release.clone()).collect();
     let start = start::text(&names, &releases, glibc.as_deref(), options);
@@ -271,6 +279,23 @@ impl Pack {
         });
         Ok(())
     }
+}
+
+/// Refuses a key that does not exist, and a program that cannot be one.
+fn check_named(options: &Options) -> Result<(), crate::Error> {
+    let named = |path: &Utf8Path, expected| Error::Named {
+        path: path.to_owned(),
+        expected,
+    };
+    if let Some(key) = options.sign.as_deref().filter(|key| !key.is_file()) {
+        return Err(named(key, "the file of an OpenSSH key").into());
+    }
+    if let Some(program) = options.program.as_deref()
+        && !program::is_executable(program)?
+    {
+        return Err(named(program, "an executable file").into());
+    }
+    Ok(())
 }
 
 /// Adds the history of the workspace, unless the other side has all of it. Returns the commits that it builds on.

@@ -44,6 +44,26 @@ pub enum Error {
         /// Its format's version.
         version: u32,
     },
+    /// The plan is of a different environment.
+    #[error("{path} is a plan for {planned}, not for {environment}")]
+    OtherEnvironment {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The environment that it is for.
+        planned: String,
+        /// The environment that was named.
+        environment: String,
+    },
+    /// The plan was executed before.
+    #[error("{path} was already applied, at {ended}")]
+    Applied {
+        /// The environment.
+        environment: String,
+        /// The file.
+        path: Utf8PathBuf,
+        /// When, in UTC.
+        ended: String,
+    },
     /// Something changed since the plan was made.
     #[error("{path} is outdated: a deploy would now do something different")]
     Moved {
@@ -86,7 +106,8 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Outdated(_) | Self::Moved { .. } => Kind::Outdated,
+            Self::Outdated(_) | Self::Moved { .. } | Self::Applied { .. } => Kind::Outdated,
+            Self::OtherEnvironment { .. } => Kind::Usage,
             Self::ReleaseChanged { .. }
             | Self::File { .. }
             | Self::Version { .. }

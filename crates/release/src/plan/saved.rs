@@ -226,24 +226,45 @@ pub struct SavedFile {
 }
 
 impl SavedFile {
-    /// Reads a saved plan.
+    /// Reads a saved plan of an environment.
     ///
     /// # Errors
-    /// The file cannot be read, or is not a plan.
-    pub fn read(path: &Utf8Path) -> Result<Self, Error> {
+    /// The file cannot be read, is not a plan, or is that of a different environment.
+    pub fn read(path: &Utf8Path, environment: &str) -> Result<Self, Error> {
         let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
+        let saved = parse(&text, path)?;
+        if saved.environment != environment {
+            return Err(plan::Error::OtherEnvironment {
+                path: path.to_owned(),
+                planned: saved.environment,
+                environment: environment.to_owned(),
+            }
+            .into());
+        }
         Ok(Self {
             path: path.to_owned(),
             digest: sha256(text.as_bytes()),
-            saved: parse(&text, path)?,
+            saved,
         })
     }
 
     /// Compares a plan that was computed now with this one, and binds it to this file.
     ///
     /// # Errors
-    /// Something changed since the file was written: each change is named.
+    /// The plan was applied before, or something changed since the file was written: each change is named.
     pub fn bind(&self, plan: &mut Plan, workspace: &Workspace) -> Result<(), Error> {
+        let applied = (plan.receipt.as_ref()).and_then(|receipt| receipt.applied.as_ref());
+        // Everything that differs is what came of it, or came after it.
+        if let Some(applied) = applied
+            && applied.plan.as_deref() == Some(&self.digest)
+        {
+            return Err(plan::Error::Applied {
+                environment: plan.environment.name.clone(),
+                path: self.path.clone(),
+                ended: applied.ended.clone(),
+            }
+            .into());
+        }
         let now = Saved::of(plan, workspace)?;
         let moved = moved(&self.saved, &now, plan, &self.digest);
         if !moved.is_empty() {
@@ -286,21 +307,9 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
 /// Returns everything that is not as the file says, and that a deploy by this file did not do itself.
 fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
     let mut moved = Vec::new();
-    let applied = plan
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.applied.as_ref());
-    if let Some(applied) = applied.filter(|applied| applied.plan.as_deref() == Some(digest)) {
-        // Everything else that differs is what came of it, or came after it.
-        return vec![Moved {
-            subject: "receipt",
-            what: format!("this plan was applied successfully at {}", applied.ended),
-        }];
-    }
     let (old_sets, new_sets) = (listed(&saved.sets), listed(&now.sets));
     for (subject, old, new) in [
         ("sets", &old_sets, &new_sets),
-        ("environment", &saved.environment, &now.environment),
         ("release", &saved.release, &now.release),
         ("lock", &saved.lock, &now.lock),
         ("config", &saved.config.path, &now.config.path),

@@ -217,8 +217,12 @@ impl Plan {
             config,
             mkectl: MkectlSummary::of(&self.cluster, workspace),
             // Where mkectl runs, there is one anyway.
-            receipt_reason: (self.is_receipt_stale() && !self.cluster.is_needed())
-                .then_some("the receipt records a different lock"),
+            receipt_reason: match self.cluster.is_needed() {
+                true => None,
+                false if self.is_receipt_stale() => Some("the receipt records a different lock"),
+                false => (self.records_failure())
+                    .then_some("the receipt records that the last deploy failed"),
+            },
             requirement_problem: self
                 .unmet
                 .as_ref()

@@ -20,12 +20,22 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// The plan of a removal cannot be read or written.
-    #[error("{path} is not a removal plan")]
+    #[error("{path} is not a prune plan")]
     File {
         /// The file.
         path: Utf8PathBuf,
         /// Why.
         source: serde_yaml::Error,
+    },
+    /// The plan of a removal is of a different environment.
+    #[error("{path} is a prune plan for {planned}, not for {environment}")]
+    OtherEnvironment {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The environment that it is for.
+        planned: String,
+        /// The environment that was named.
+        environment: String,
     },
     /// The plan of a removal does not hold any more. Nothing was removed.
     #[error("the plan {path} is outdated: {}", moved.join("; "))]
@@ -62,6 +72,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::LockUnknown { .. } | Self::File { .. } | Self::Refused { .. } => Kind::Workspace,
+            Self::OtherEnvironment { .. } => Kind::Usage,
             Self::RemovesNothing { .. } | Self::NotRemoved { .. } => Kind::Registry,
         }
     }

@@ -35,6 +35,13 @@ pub async fn prune<E: From<Error>>(
     path: &camino::Utf8Path,
     confirm: impl FnOnce() -> Result<(), E>,
 ) -> Result<Pruned, E> {
+    if plan.environment != environment.name {
+        return Err(E::from(Error::Prune(prune::Error::OtherEnvironment {
+            path: path.to_owned(),
+            planned: plan.environment.clone(),
+            environment: environment.name.clone(),
+        })));
+    }
     let registry = connect(context, environment, context.credentials(environment)?)?;
     let refuse = |moved: Vec<String>| {
         Err(E::from(Error::Prune(prune::Error::Refused {
@@ -42,9 +49,6 @@ pub async fn prune<E: From<Error>>(
             moved,
         })))
     };
-    if plan.environment != environment.name {
-        return refuse(vec![format!("it is for {}", plan.environment)]);
-    }
     let url = environment.registry.image_url();
     if plan.registry != url {
         return refuse(vec![format!(

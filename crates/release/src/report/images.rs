@@ -254,11 +254,13 @@ impl Images {
                 text.push('\n');
             }
             text.push_str(&format!("# /etc/containerd/certs.d/{host}/hosts.toml\n"));
+            if !moved.is_empty() {
+                text.push_str(
+                    "# A hosts.toml cannot change paths or tags. Change these in the manifests:\n",
+                );
+            }
             for one in &moved {
-                text.push_str(&format!(
-                    "# not by this file: {} is {}\n",
-                    one.upstream, one.mirrored
-                ));
+                text.push_str(&format!("#   {} -> {}\n", one.upstream, one.mirrored));
             }
             if same.is_empty() {
                 continue;

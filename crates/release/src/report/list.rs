@@ -140,7 +140,7 @@ fn sets(workspace: &Workspace) -> Result<Vec<SetRow>, Error> {
             }
             Err(Error::Set(set::Error::NotLocked { .. })) => row(0, 0, "not locked"),
             Err(Error::Set(set::Error::Outdated { .. })) => row(0, 0, "its lock does not fit"),
-            Err(_) => row(0, 0, "cannot be read"),
+            Err(_) => row(0, 0, "invalid; `lock` shows why"),
         }
     });
     Ok(rows.collect())

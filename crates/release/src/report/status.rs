@@ -87,6 +87,7 @@ pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<
     if live {
         ask_clusters(context, &mut all);
     }
+    all.iter_mut().for_each(Status::order);
     all
 }
 
@@ -96,6 +97,21 @@ impl Status {
             what: what.into(),
             fix: fix.into(),
         });
+    }
+
+    /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long as the files are wrong.
+    fn order(&mut self) {
+        let command = |verb: &str| format!("cargo xtask {verb} {}", self.environment);
+        let [check, render, push, deploy] = ["check", "render", "push", "deploy"].map(command);
+        if self.drift.iter().any(|drift| drift.fix == check) {
+            let refused = [&render, &push, &deploy];
+            self.drift.retain(|drift| !refused.contains(&&drift.fix));
+        }
+        if self.drift.iter().any(|drift| drift.fix == deploy) {
+            let pushes = self.drift.iter_mut().filter(|drift| drift.fix == push);
+            pushes.for_each(|drift| drift.fix.clone_from(&deploy));
+        }
+        self.drift.sort_by_key(|drift| drift.fix == deploy);
     }
 }
 
@@ -314,8 +330,8 @@ fn requirement(
     match requires::unmet(context.workspace, environment, lock, now) {
         Ok(None) => {}
         Ok(Some(unmet)) => status.add(
-            format!("a deploy is refused until then: {}", unmet.missing),
-            format!("cargo xtask deploy {}", unmet.environment),
+            format!("a deploy is refused: {}", unmet.missing),
+            format!("cargo xtask status {}", unmet.environment),
         ),
         Err(error) => {
             let what = error.problems().map_or_else(|| chain(&error), first);

@@ -35,6 +35,14 @@ pub enum Error {
     /// The set's file is wrong.
     #[error(transparent)]
     Invalid(bundle::set::SetError),
+    /// A name cannot be that of a set.
+    #[error(
+        "`{name}` is not a valid name of a set: only lower-case letters, digits and hyphens are allowed"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// No set has this name.
     #[error("`{name}` is not a set: {path} does not exist")]
     Missing {
@@ -195,6 +203,7 @@ impl Error {
         match self {
             Self::Invalid(_)
             | Self::Missing { .. }
+            | Self::Name { .. }
             | Self::NameOfEnvironment { .. }
             | Self::NotLocked { .. }
             | Self::Outdated { .. }

@@ -60,10 +60,15 @@ pub async fn served(
     depth: Depth,
 ) -> Result<Served, Error> {
     let nodes = nodes_of(context, environment)?;
-    if let Err(elsewhere) = nodes.require_own(environment) {
-        context.reporter.report(Event::Warning(chain(&elsewhere)));
+    let own = nodes.require_own(environment);
+    if let Err(elsewhere) = &own {
+        context.reporter.report(Event::Warning(chain(elsewhere)));
     }
-    look(context, &nodes, lock, depth).await
+    match (look(context, &nodes, lock, depth).await, own) {
+        // The registry that does not answer is not the environment's: the file is to be corrected.
+        (Err(Error::Connect(_)), Err(elsewhere)) => Err(elsewhere),
+        (looked, _) => looked,
+    }
 }
 
 /// Returns the registries that nodes of an environment pull from.
@@ -102,7 +107,7 @@ pub(super) async fn look(
             "{} served to nodes",
             environment::count_are(all.len(), "artifact")
         ),
-        wrong => format!("{} from the lock", environment::count(wrong, "difference")),
+        wrong => environment::count(wrong, "finding"),
     };
     context.reporter.report(Event::Finished {
         step: Step::Confirm,
@@ -129,6 +134,10 @@ fn configuration(
     let text = match read_if_there(&path)? {
         Some(text) => text,
         None => {
+            context.reporter.report(Event::Warning(format!(
+                "{} does not exist; the registry of environment.yaml is read",
+                context.workspace.shown(&path)
+            )));
             let release = context.workspace.release(&environment.release)?;
             let mut environment = environment.clone();
             render::render(context.workspace, &mut environment, &release)?.text

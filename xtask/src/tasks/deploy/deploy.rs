@@ -25,7 +25,7 @@ pub(crate) fn run(
     without_backup: Option<&str>,
     take_over: bool,
 ) -> Result<ExitCode, Failure> {
-    let saved = file.map(SavedFile::read).transpose()?;
+    let saved = file.map(|file| SavedFile::read(file, name)).transpose()?;
     let (environment, lock) = app.lock_environment(name, "deploy")?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;

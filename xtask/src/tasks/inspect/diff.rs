@@ -120,9 +120,10 @@ fn applied(drift: &Drift) -> Vec<String> {
     };
     let when = &last.when;
     let mut lines = vec![match last.config {
-        Which::Rendered => format!("the rendered configuration was applied at {when}"),
+        Which::Rendered => format!("what is rendered was applied at {when}"),
         Which::Committed => format!(
-            "the committed configuration was applied at {when}; the differences are not applied yet"
+            "{} was applied at {when} as it is now; the differences are not applied yet",
+            drift.path
         ),
         Which::Another => format!(
             "a different configuration was applied at {when}; the receipt records only its digest, but the git history of {} has its text",
@@ -131,7 +132,7 @@ fn applied(drift: &Drift) -> Vec<String> {
     }];
     for update in &last.changes {
         lines.push(format!(
-            "since then {} changed from {} to {}",
+            "since then the {} changed from {} to {}",
             update.subject, update.old, update.new
         ));
     }
@@ -153,7 +154,7 @@ fn committed(drift: &Drift) -> String {
             format!("{path} has the same values as what is rendered, written differently")
         }
         State::Different => format!("{path} differs from what is rendered"),
-        State::Missing => format!("{path} does not exist yet"),
+        State::Missing => format!("{path} does not exist yet; `render` writes it"),
     }
 }
 

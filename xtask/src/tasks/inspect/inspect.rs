@@ -18,6 +18,7 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
             of_lock(&release::locked::read_set(&app.workspace, what)?.lock)
         }
         Err(_) if !Utf8Path::new(what).is_file() => {
+            crate::tasks::environment_instead(app, what)?;
             return Err(Failure::NeitherReleaseNorFile(what.to_owned()));
         }
         Err(_) => until_interrupted(app, async {

@@ -115,17 +115,16 @@ fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
             }
         }
         // What was skipped for the same reason is one line, so it does not hide the reason.
-        let mut more = 0;
+        let mut names = vec![check.name];
         while check.verdict == Verdict::Skipped
-            && checks
-                .next_if(|(next, _)| next.verdict == check.verdict && next.text == check.text)
-                .is_some()
+            && let Some((next, _)) =
+                checks.next_if(|(next, _)| next.verdict == check.verdict && next.text == check.text)
         {
-            more += 1;
+            names.push(next.name);
         }
-        let name = match more {
-            0 => check.name.to_owned(),
-            more => format!("{} and {more} more", check.name),
+        let name = match names.as_slice() {
+            [_, _, _, ..] => format!("{} and {} more", check.name, names.len() - 1),
+            names => names.join(", "),
         };
         let lead = format!("  {:VERDICT$} {name:NAME$} ", verdict(check.verdict));
         text.push_str(&format!("{}\n", columns.hanging(&lead, &check.text)));

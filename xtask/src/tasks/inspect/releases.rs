@@ -20,6 +20,9 @@ pub(crate) fn run(
     }
     match release {
         Some(release) => {
+            if super::release(release).is_err() {
+                crate::tasks::environment_instead(app, release)?;
+            }
             let facts = one(&app.workspace, &super::release(release)?)?;
             app.ui.result(&details(&facts), &facts)?;
         }

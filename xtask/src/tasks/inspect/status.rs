@@ -49,18 +49,17 @@ fn text(all: &[Status], live: bool) -> String {
         .map(|status| row(status, shares, live))
         .collect();
     let mut text = table(&titles, &["differences"], rows);
-    let drifts = all.iter().flat_map(|status| {
-        let drifts = status.drift.iter();
-        drifts.map(|drift| (&status.environment, drift))
-    });
-    for (number, (environment, drift)) in drifts.enumerate() {
-        if number == 0 {
-            text.push('\n');
+    if all.iter().any(|status| !status.drift.is_empty()) {
+        text.push('\n');
+    }
+    for status in all {
+        // One command may resolve several differences.
+        for drifts in status.drift.chunk_by(|one, next| one.fix == next.fix) {
+            for drift in drifts {
+                text.push_str(&format!("{}: {}\n", status.environment, drift.what));
+            }
+            text.push_str(&format!("    {}\n", drifts[0].fix));
         }
-        text.push_str(&format!(
-            "{environment}: {}\n    {}\n",
-            drift.what, drift.fix
-        ));
     }
     text
 }

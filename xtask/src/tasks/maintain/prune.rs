@@ -143,6 +143,9 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     }
     if plan.remove.is_empty() {
         text.push_str(&format!("{name}: nothing to remove in {}\n", plan.registry));
+        if let Some(out) = out {
+            text.push_str(&format!("the plan is in {out}\n"));
+        }
         return text;
     }
     text.push_str(&format!(

@@ -15,6 +15,9 @@ const SHOWN: usize = 10;
 
 pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     let report = release::transfer::store::report(&app.workspace)?;
+    for lock in release::transfer::store::missing_locks(&app.context()) {
+        app.ui.note(&restored(&lock));
+    }
     app.ui.result(&report_text(&report), &report)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -90,7 +93,7 @@ fn report_text(report: &Report) -> String {
     ));
     if !report.releases.is_empty() {
         text.push_str(
-            "To free the unique bytes of a release, delete its lock, then run `cargo xtask store gc`.\n",
+            "To free the unique bytes of a release that no environment requires, delete its lock, then run `cargo xtask store gc`.\n",
         );
     }
     if report.unnamed.blobs > 0 {
@@ -106,9 +109,8 @@ fn report_text(report: &Report) -> String {
 fn garbage_text(garbage: &Garbage, missing: &[String]) -> String {
     let mut text = String::new();
     for lock in missing {
-        text.push_str(&format!(
-            "{lock} is committed, but missing from the working tree: `git restore {lock}` restores it\n"
-        ));
+        text.push_str(&restored(lock));
+        text.push('\n');
     }
     text.push_str("No lock in bundles/ names these:\n");
     for artifact in &garbage.artifacts {
@@ -132,6 +134,13 @@ fn garbage_text(garbage: &Garbage, missing: &[String]) -> String {
         ));
     }
     text
+}
+
+/// Returns what to do about a lock that git has and the working tree lacks.
+fn restored(lock: &str) -> String {
+    format!(
+        "{lock} is committed, but missing from the working tree: `git restore {lock}` restores it"
+    )
 }
 
 #[cfg(test)]
@@ -168,7 +177,7 @@ RELEASE  ARCH   BLOBS   STORED   MISSING   SHARED   UNIQUE
 v4.1.5   amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
 
 bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
-To free the unique bytes of a release, delete its lock, then run `cargo xtask store gc`.
+To free the unique bytes of a release that no environment requires, delete its lock, then run `cargo xtask store gc`.
 No lock names 1 blob, 1.00 MB: `cargo xtask store gc` removes them.
 "
         );

@@ -123,18 +123,30 @@ fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<Exit
             lock.bundle.sha256,
         ),
         Read::Store { blobs, missing: 0 } => format!(
-            "the store has everything that the lock of {} names: {} match their digests\n",
+            "the store has everything that the lock of {} names: {} in it match their digests\n",
             lock.release,
             super::count(*blobs, "blob"),
         ),
         Read::Store { blobs, missing } => format!(
-            "the store has a part of {}: {} match their digests; {missing} are missing, and the registry must have them\n",
+            "the store has a part of {}: {} in it match their digests; {} missing, which the registry must have\n",
             lock.release,
             super::count(*blobs, "blob"),
+            environment::count_are(*missing, "blob"),
         ),
     };
-    for (platform, found) in &checked.mkectl {
-        text.push_str(&format!("mkectl for {platform}: {}\n", word(found)));
+    for wanted in [Found::Verified, Found::Missing] {
+        let platforms = checked
+            .mkectl
+            .iter()
+            .filter(|(_, found)| word(found) == word(&wanted));
+        let platforms: Vec<&str> = platforms.map(|(platform, _)| platform.as_str()).collect();
+        if !platforms.is_empty() {
+            text.push_str(&format!(
+                "mkectl {}: {}\n",
+                word(&wanted),
+                platforms.join(", ")
+            ));
+        }
     }
     let mkectl: serde_json::Map<String, serde_json::Value> = (checked.mkectl.iter())
         .map(|(platform, found)| (platform.clone(), word(found).into()))

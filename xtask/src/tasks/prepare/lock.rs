@@ -49,7 +49,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
                 .to_owned()
         }
         Checksum::NotFound(url) => format!("no checksum at {url}: compare it by other means"),
-        Checksum::NotAsked => "not compared with the vendor's checksum".to_owned(),
+        Checksum::NotAsked => {
+            "not compared with a checksum; `--checksum FILE` compares it".to_owned()
+        }
         Checksum::Offline => "offline: not compared with the vendor's checksum".to_owned(),
     };
     let action = if outcome.written {

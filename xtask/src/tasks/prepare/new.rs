@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use dialoguer::Input;
 use environment::Question;
+use release::workspace::DEFAULT_ARCH;
 use semver::Version;
 use serde_json::json;
 
@@ -47,7 +48,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
     let path = directory.join("environment.yaml");
     let shown = app.workspace.shown(&path).to_owned();
     let failed = |source| Failure::io("write", &shown, source);
-    let text = match asks(app, arguments) && !path.exists() {
+    let asks = asks(app, arguments) && !path.exists();
+    let text = match asks {
         true => asked(app, name)?,
         false => text,
     };
@@ -64,12 +66,22 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
         let _ = std::fs::remove_file(&path);
         return Err(failed(error));
     }
-    app.ui.result(
-        &format!(
-            "wrote {shown}: fill in the registry and the hosts, then `cargo xtask render {name}`\n"
-        ),
-        &json!({ "path": shown }),
-    )?;
+    let release = text.lines().find_map(|line| line.strip_prefix("release: "));
+    let release = release.unwrap_or_default();
+    let edit = match asks {
+        true => "add further hosts",
+        false => "fill in the registry and the hosts",
+    };
+    let mut done = format!(
+        "wrote {shown} for {release}: {edit}, then `cargo xtask check {name}` and `cargo xtask render {name}`\n"
+    );
+    if !app.workspace.lock(release, DEFAULT_ARCH).exists() {
+        done.push_str(&format!(
+            "{release} is not locked yet: `cargo xtask lock {release}`\n"
+        ));
+    }
+    app.ui
+        .result(&done, &json!({ "path": shown, "release": release }))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -69,7 +69,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
 }
 
 fn text(summary: &Summary, is_written: bool) -> String {
-    let environments = summary.environments.join(", ");
+    let environments = match summary.environments.as_slice() {
+        [] => "the commits of this site".to_owned(),
+        environments => environments.join(", "),
+    };
     let volumes = count(summary.volumes.len(), "volume");
     let mut text = match is_written {
         true => format!("Pack {} for {environments}: ", &summary.pack[..12]),

@@ -21,7 +21,7 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
         ));
         if let Some(stand_in) = &rehearsal.stand_in {
             app.ui.note(&format!(
-                "v{} is not locked or its bundle is missing; the small bundle of {stand_in} is used instead.",
+                "v{} is not fetched here, so the small bundle of {stand_in} is used instead.",
                 rehearsal.plan.environment.release
             ));
         }

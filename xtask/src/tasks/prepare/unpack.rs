@@ -98,7 +98,7 @@ fn text(unpacked: &Unpacked) -> String {
     for path in &unpacked.returned {
         line("returned", path.as_str());
     }
-    if unpacked.is_return {
+    if unpacked.is_return && !(unpacked.returned.is_empty() && unpacked.environments.is_empty()) {
         text.push_str("Next:\n");
         if !unpacked.returned.is_empty() {
             text.push_str("  git add environments && git commit\n");
@@ -107,7 +107,7 @@ fn text(unpacked: &Unpacked) -> String {
             let program = program();
             text.push_str(&format!("  {program} pack {environment} --out DIR\n"));
         }
-    } else if !unpacked.environments.is_empty() {
+    } else if !unpacked.is_return && !unpacked.environments.is_empty() {
         text.push_str("Next:\n");
         let here = Utf8Path::new(".").canonicalize_utf8().ok();
         if here.as_deref() != unpacked.workspace.canonicalize_utf8().ok().as_deref() {

@@ -15,7 +15,7 @@ pub enum Error {
         source: programs::Absent,
     },
     /// Files that the other side needs are not committed.
-    #[error("a medium has only commits, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
+    #[error("a medium carries committed files only, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
     Uncommitted {
         /// The files.
         files: Vec<String>,
@@ -51,10 +51,18 @@ pub enum Error {
         of: Vec<String>,
     },
     /// A piece is not in this pack.
-    #[error("no content of this pack has a piece `{piece}`")]
+    #[error("this pack has no piece `{piece}`")]
     UnknownPiece {
         /// The beginning of its name.
         piece: String,
+    },
+    /// A file that was named does not exist, or is not what its option expects.
+    #[error("`{path}` is not {expected}")]
+    Named {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What the option expects.
+        expected: &'static str,
     },
     /// The manifest cannot be signed.
     #[error("the manifest cannot be signed with `{key}`")]
@@ -128,7 +136,7 @@ impl Error {
             | Self::NothingToReturn
             | Self::Have { .. }
             | Self::OtherEnvironment { .. } => Kind::Workspace,
-            Self::UnknownPiece { .. } | Self::Folder { .. } => Kind::Usage,
+            Self::UnknownPiece { .. } | Self::Folder { .. } | Self::Named { .. } => Kind::Usage,
             Self::Secret { .. } => Kind::NotAllowed,
             Self::Medium {
                 source: medium::Error::Changed { .. },

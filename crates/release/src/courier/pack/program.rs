@@ -3,7 +3,8 @@
 use std::io::{ErrorKind, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use programs::portable::{Build, Glibc};
+use programs::Executable;
+use programs::portable::{Build, Glibc, ZIGBUILD};
 
 use super::{Error, Options};
 use crate::Context;
@@ -17,7 +18,11 @@ pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8Pat
     if let Some(program) = &options.program {
         return Ok(program.clone());
     }
-    // A dry run builds nothing.
+    if options.portable && options.dry_run {
+        // Nothing is built, but what would build it must be there.
+        let found = Executable::find(ZIGBUILD, context.tool.cargo_variables.clone());
+        found.map_err(|source| Error::Portable { source })?;
+    }
     if !options.portable || options.dry_run {
         return Ok(context.tool.executable.clone());
     }
@@ -39,6 +44,18 @@ pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8Pat
         what: "the portable program is built".to_owned(),
     });
     Ok(built)
+}
+
+/// Returns whether a file is a program of Linux or a script.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn is_executable(program: &Utf8Path) -> Result<bool, crate::Error> {
+    let mut magic = Vec::new();
+    let read = |source| crate::Error::io("read", program, source);
+    let file = files::open(program).map_err(read)?;
+    file.take(4).read_to_end(&mut magic).map_err(read)?;
+    Ok(magic == b"\x7fELF" || magic.starts_with(b"#!"))
 }
 
 /// Returns the platform that a program is for, `linux-x86_64`, according to its ELF header.

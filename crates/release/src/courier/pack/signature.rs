@@ -39,8 +39,12 @@ pub(super) fn sign(
     let signers = Signers::parse(text.as_deref().unwrap_or_default()).map_err(wrong)?;
     if !signers.permits(&signer) {
         context.reporter.report(Event::Warning(format!(
-            "{SIGNERS} does not list the key {}, so unpack asks before it accepts the medium",
-            signer.fingerprint()
+            "{SIGNERS} does not list the key {}, so {}",
+            signer.fingerprint(),
+            match text {
+                Some(_) => "a site that has this file refuses the medium",
+                None => "unpack asks before it accepts the medium",
+            }
         )));
     }
     Ok((signature, signer))

@@ -17,7 +17,7 @@ pub enum Error {
     Medium(#[from] medium::Error),
     /// Some pieces cannot be used. Everything else was.
     #[error(
-        "{} of pack {} cannot be used",
+        "{} of pack {} cannot be used; the other pieces are unpacked",
         environment::count(pieces.len(), "piece"),
         &pack[..12]
     )]
@@ -171,14 +171,16 @@ impl Error {
 
 fn of_medium(error: &medium::Error) -> Kind {
     use medium::Error::{
-        Changed, Contradiction, File, Foreign, Format, Io, Manifest, NoManifest, NoMedium,
-        NotFound, Occupied, OtherPack, Piece, Signature, SmallVolume, Stopped, Stream,
+        Changed, Contradiction, File, Foreign, Format, Io, Manifest, NoFolder, NoManifest,
+        NoMedium, NotFound, Occupied, OtherPack, Piece, Signature, SmallVolume, Stopped, Stream,
     };
     match error {
         Io { .. } | Stream { .. } | Occupied { .. } | Foreign { .. } => Kind::Machine,
         NoMedium | Manifest { .. } | Format { .. } | Contradiction { .. } => Kind::Content,
         NoManifest { .. } | Changed { .. } | Piece { .. } => Kind::Content,
-        NotFound { .. } | File { .. } | OtherPack { .. } | SmallVolume { .. } => Kind::Usage,
+        NotFound { .. } | NoFolder { .. } | File { .. } | OtherPack { .. } | SmallVolume { .. } => {
+            Kind::Usage
+        }
         Signature(_) => Kind::NotAllowed,
         Stopped => Kind::Interrupted,
     }

@@ -44,10 +44,11 @@ pub(super) fn commits(
         return Err(Error::LocalChanges { files }.into());
     }
     let commits = git.count(Some(&from), commit)?;
-    let message = format!(
-        "Merge what {} returned",
-        medium.manifest().serves.environments.join(", ")
-    );
+    let environments = medium.manifest().serves.environments.join(", ");
+    let message = match environments.as_str() {
+        "" => "Merge the commits of a site".to_owned(),
+        environments => format!("Merge what {environments} returned"),
+    };
     if let Err(files) = git.merge(commit, &message)? {
         return Err(Error::Conflict {
             commit: short(commit),

@@ -2,13 +2,15 @@
 //! is requested once. One deadline holds for all of it.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use environment::yaml::Node;
 use environment::{CredentialSource, Environment};
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Registry, Status};
 use crate::locked::Locked;
@@ -24,6 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many projects of one registry are asked about concurrently.
 const PROJECTS_AT_ONCE: usize = 4;
+
+/// How many names are looked up concurrently: resolvers drop questions that come in hundreds.
+const LOOKUPS_AT_ONCE: usize = 16;
+
+/// How long a lookup may keep the next one waiting.
+const LOOKUP_TURN: Duration = Duration::from_millis(50);
 
 /// What is to be asked of an environment's registry.
 pub(super) struct Question {
@@ -130,8 +138,9 @@ pub(super) async fn ask(
             .or_default()
             .push(question);
     }
+    let lookups = &Semaphore::new(LOOKUPS_AT_ONCE);
     let asking = futures_util::stream::iter(registries.into_values())
-        .for_each_concurrent(None, |questions| one_registry(context, questions));
+        .for_each_concurrent(None, |questions| one_registry(context, lookups, questions));
     // What was answered before the deadline counts.
     let _ = timeout_at(Instant::now() + PATIENCE, asking).await;
     for (status, question) in all.iter_mut().zip(questions) {
@@ -141,11 +150,11 @@ pub(super) async fn ask(
     }
 }
 
-async fn one_registry(context: &Context<'_>, questions: Vec<&Question>) {
+async fn one_registry(context: &Context<'_>, lookups: &Semaphore, questions: Vec<&Question>) {
     let Some(first) = questions.first() else {
         return;
     };
-    let _registry = match reached(context, &first.environment).await {
+    let _registry = match reached(context, lookups, &first.environment).await {
         Ok(registry) => registry,
         Err(error) => return questions.iter().for_each(|question| question.fail(&error)),
     };
@@ -163,15 +172,29 @@ async fn one_registry(context: &Context<'_>, questions: Vec<&Question>) {
 /// Looks up the registry's name and asks whether it is a registry. Returns the embedded one of a rehearsal.
 async fn reached(
     context: &Context<'_>,
+    lookups: &Semaphore,
     environment: &Environment,
 ) -> Result<Option<registry::embedded::Embedded>, Error> {
     let served = rehearse::serve_for_reading(context.workspace, environment).await?;
     let endpoint = connect::endpoint(context, environment)?;
-    let resolved = endpoint.look_up().await;
+    let resolved = in_turn(lookups, endpoint.look_up()).await;
     resolved.map_err(|source| look::unusable(environment, source))?;
     let registry = connect(context, environment, Credentials::Anonymous)?;
     look::knock(context, &registry, environment).await?;
     Ok(served)
+}
+
+/// Waits for a turn and for a future, which gives its turn away if it takes long.
+async fn in_turn<T>(turns: &Semaphore, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let turn = turns.acquire().await;
+    match timeout(LOOKUP_TURN, &mut future).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(turn);
+            future.await
+        }
+    }
 }
 
 /// Looks at each tag of a lock once, as a node, and at what the registry records of the last deploy of each environment.
@@ -263,5 +286,39 @@ impl Question {
                 status.add(format!("{what} {count} of {all}"), fix);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Returns how many lookups ran concurrently at most, and how long 320 of them took.
+    async fn looked_up(each: Duration) -> (usize, Duration) {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let turns = Semaphore::new(LOOKUPS_AT_ONCE);
+        let began = Instant::now();
+        let lookup = |_| async {
+            let now = running.fetch_add(1, Ordering::Relaxed) + 1;
+            most.fetch_max(now, Ordering::Relaxed);
+            tokio::time::sleep(each).await;
+            running.fetch_sub(1, Ordering::Relaxed);
+        };
+        futures_util::stream::iter(0..320)
+            .for_each_concurrent(None, |number| in_turn(&turns, lookup(number)))
+            .await;
+        (most.into_inner(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resolver_gets_few_questions_concurrently_and_a_silent_one_costs_its_time_limit_once()
+    {
+        let (most, took) = looked_up(Duration::from_millis(5)).await;
+        assert_eq!(most, LOOKUPS_AT_ONCE);
+        assert!(took < Duration::from_millis(200), "{took:?}");
+        let (_, took) = looked_up(Duration::from_secs(2)).await;
+        assert!(took < Duration::from_millis(3_100), "{took:?}");
     }
 }

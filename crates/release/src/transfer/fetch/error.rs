@@ -46,7 +46,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// The lock has no mkectl for a platform.
-    #[error("the lock of {release} has no mkectl for {platform}, only for: {}", known.join(", "))]
+    #[error("the lock of {release} has no mkectl{}", if known.is_empty() { String::new() } else { format!(" for {platform}, only for {}", known.join(", ")) })]
     NoPlatform {
         /// The release.
         release: String,
