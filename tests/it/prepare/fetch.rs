@@ -175,7 +175,7 @@ async fn what_a_url_holds_of_secrets_is_not_told() {
 
 #[test]
 fn names_that_are_neither_environment_nor_release_are_refused() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["fetch", "nowhere"]).whole());
     insta::assert_snapshot!(sandbox.run(&["fetch", "stagin"]).whole());
     insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
