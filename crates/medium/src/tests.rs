@@ -175,7 +175,7 @@ fn volumes_are_recognised_on_disks_of_their_own_and_a_missing_one_is_named() {
     ));
     assert!(matches!(
         open(&[case.root.join("none")]),
-        Err(Error::NotFound { .. })
+        Err(Error::NoFolder { .. })
     ));
 }
 
