@@ -13,6 +13,7 @@ use support::{Sandbox, Server, bundles};
 use crate::AIRLOCK;
 
 mod carried;
+mod compared;
 mod faulty;
 
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];

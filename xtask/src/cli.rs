@@ -89,7 +89,7 @@ Inspect
   images      Map upstream references to those of the registry
   plan        Show what deploy would do
   snapshot    Write what a registry contains, for plan --snapshot
-  diff        Compare configurations, environments or releases
+  diff        Compare environments, releases or sets
   releases    Show the recorded facts of releases and their sources
   status      Compare files, receipts, registries and clusters
   report      Write a page about environments for a browser
@@ -173,9 +173,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<Utf8PathBuf>,
     },
-    /// Compare configurations, environments or releases
+    /// Compare environments, releases or sets
     ///
-    /// With one environment, compares the rendered configuration with the committed and the applied one.
+    /// With one environment, compares the rendered configuration with the committed and the applied one. With one set, compares its lock
+    /// with the committed one: artifacts added, removed and moved, with digests and the bytes to fetch and to send.
     #[command(after_help = examples::DIFF)]
     Diff(DiffArgs),
     /// Compare files, receipts, registries and clusters

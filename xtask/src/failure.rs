@@ -102,8 +102,16 @@ pub(crate) enum Failure {
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release, a set nor a bundle's file")]
     NeitherReleaseNorFile(String),
-    #[error("`{old}` and `{new}` cannot be compared: name two environments or two releases")]
+    #[error(
+        "`{old}` and `{new}` cannot be compared: name two environments, two releases or two sets"
+    )]
     Kinds { old: String, new: String },
+    #[error("{option} is for {of}, and `{name}` is not one")]
+    DiffOption {
+        option: &'static str,
+        of: &'static str,
+        name: String,
+    },
     #[error("name a second release to compare {0} with")]
     OneRelease(String),
     #[error("{} of {total} environments {} wrong", wrong.len(), if wrong.len() == 1 { "is" } else { "are" })]
@@ -199,6 +207,7 @@ impl Failure {
             | Self::OptionOfBundles { .. }
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
+            | Self::DiffOption { .. }
             | Self::StreamToTerminal
             | Self::OneRelease(_) => Kind::Usage,
             Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
@@ -285,7 +294,7 @@ impl Failure {
             }
             Self::OneRelease(release) => {
                 vec![format!(
-                    "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` shows the facts of one"
+                    "`cargo xtask diff {release} OTHER` compares two; with `--since REVISION` its lock is compared with a committed one; `cargo xtask releases {release}` shows the facts of one"
                 )]
             }
             Self::CiStep { step, .. } => {

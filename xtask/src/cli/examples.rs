@@ -55,6 +55,8 @@ Examples:
   cargo xtask diff prod                      # rendered, committed, applied
   cargo xtask diff staging prod
   cargo xtask diff v4.1.3 v4.1.5
+  cargo xtask diff platform                  # the lock of a set, against HEAD
+  cargo xtask diff platform --since origin/main --markdown
   cargo xtask diff prod --live
 ";
 

@@ -65,6 +65,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         | Error::Ca { .. }
         | Error::Content { .. }
         | Error::Shape { .. }
+        | Error::History { .. }
         | Error::Credentials { .. } => return Vec::new(),
     };
     vec![hint]

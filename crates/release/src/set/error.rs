@@ -179,6 +179,16 @@ pub enum Error {
         /// The second one.
         other: String,
     },
+    /// The committed lock of a release or a set cannot be read.
+    #[error("cannot compare {path} with {revision}")]
+    History {
+        /// The lock, relative to the workspace.
+        path: Utf8PathBuf,
+        /// The revision that has the committed one.
+        revision: String,
+        /// Why not.
+        source: programs::Absent,
+    },
     /// Credentials for a registry are not available.
     #[error("no credentials for registry {host}")]
     Credentials {
@@ -203,6 +213,7 @@ impl Error {
             | Self::Platform { .. }
             | Self::ListedAs { .. }
             | Self::Collision { .. }
+            | Self::History { .. }
             | Self::Credentials { .. } => Kind::Workspace,
             Self::Entry { .. } => Kind::Usage,
             Self::Registry { .. } => Kind::Registry,
