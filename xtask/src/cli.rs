@@ -159,7 +159,7 @@ pub(crate) enum Command {
     /// Map upstream references to those of the registry
     ///
     /// Lists every artifact of the release and of the sets, with its digest. With --as, prints what a consumer reads: a kustomization,
-    /// hosts.toml files of containerd, an ImageDigestMirrorSet, or a CycloneDX document.
+    /// hosts.toml files of containerd, an ImageDigestMirrorSet, Helm values for one chart, or a CycloneDX document.
     Images(ImagesArgs),
     /// Show what deploy would do
     #[command(after_help = examples::PLAN)]
@@ -688,6 +688,9 @@ pub(crate) struct ImagesArgs {
     /// Form of the output [default: a line for each artifact]
     #[arg(long = "as", value_name = "FORM", value_enum)]
     pub(crate) form: Option<ImagesForm>,
+    /// Chart for --as helm: its path in the registry or the end of it, with or without the tag
+    #[arg(long, value_name = "NAME", required_if_eq("form", "helm"))]
+    pub(crate) chart: Option<String>,
 }
 
 /// Who reads the references of an environment.
@@ -699,6 +702,8 @@ pub(crate) enum ImagesForm {
     Containerd,
     /// An ImageDigestMirrorSet
     Idms,
+    /// Helm values by which a chart names the images of the registry
+    Helm,
     /// A CycloneDX 1.6 document with digests and purls
     Cyclonedx,
 }

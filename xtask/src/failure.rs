@@ -112,6 +112,8 @@ pub(crate) enum Failure {
         of: &'static str,
         name: String,
     },
+    #[error("--chart is for --as helm")]
+    ChartWithoutHelm,
     #[error("name a second release to compare {0} with")]
     OneRelease(String),
     #[error("{} of {total} environments {} wrong", wrong.len(), if wrong.len() == 1 { "is" } else { "are" })]
@@ -208,6 +210,7 @@ impl Failure {
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
             | Self::DiffOption { .. }
+            | Self::ChartWithoutHelm
             | Self::StreamToTerminal
             | Self::OneRelease(_) => Kind::Usage,
             Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
@@ -339,6 +342,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
         Error::Unpack(error) => return unpack::hints(error),
         Error::Set(error) => return set::hints(error),
+        Error::Helm(error) => return set::hints_of_chart(error),
         Error::NotReady(NotReady::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::NotReady(NotReady::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()

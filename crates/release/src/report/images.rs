@@ -9,6 +9,10 @@ use serde::Serialize;
 
 use crate::{Error, Workspace, locked};
 
+mod helm;
+
+pub use helm::{Error as HelmError, helm};
+
 /// Where the vendor's releases come from.
 const VENDOR: &str = "registry.mirantis.com";
 
@@ -59,6 +63,9 @@ pub struct Mirrored {
     /// The tag in the environment's registry, if it is a different one.
     #[serde(skip)]
     new_tag: Option<String>,
+    /// The upstream digest, if only some platforms are carried.
+    #[serde(skip)]
+    whole: Option<String>,
 }
 
 /// Returns where the artifacts of an environment are, of its release and of its sets.
@@ -103,6 +110,9 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             to,
             tag,
             new_tag: is_renamed.then(|| artifact.tag.clone()),
+            whole: (artifact.source.as_ref())
+                .and_then(|source| source.whole.as_ref())
+                .map(ToString::to_string),
         });
     }
     artifacts.sort();
