@@ -12,6 +12,7 @@ use support::{Sandbox, Server, bundles};
 
 use crate::AIRLOCK;
 
+mod aliases;
 mod carried;
 mod compared;
 mod faulty;

@@ -66,6 +66,9 @@ pub struct Mirrored {
     /// The upstream digest, if only some platforms are carried.
     #[serde(skip)]
     whole: Option<String>,
+    /// Whether it is one more place of an artifact, to which consumers are not led.
+    #[serde(skip)]
+    is_alias: bool,
 }
 
 /// Returns where the artifacts of an environment are, of its release and of its sets.
@@ -113,6 +116,7 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             whole: (artifact.source.as_ref())
                 .and_then(|source| source.whole.as_ref())
                 .map(ToString::to_string),
+            is_alias: (artifact.source.as_ref()).is_some_and(|source| source.alias),
         });
     }
     artifacts.sort();
@@ -129,10 +133,11 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
 }
 
 impl Images {
-    /// Returns the images alone: charts are not pulled by nodes.
+    /// Returns the images alone, each in its own place: charts are not pulled by nodes.
     fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
         let chart = Kind::Chart.to_string();
-        self.artifacts.iter().filter(move |one| one.kind != chart)
+        let artifacts = self.artifacts.iter();
+        artifacts.filter(move |one| one.kind != chart && !one.is_alias)
     }
 
     /// Returns the repositories in the environment's registry, by upstream host and repository.
