@@ -244,7 +244,7 @@ pub(crate) enum Command {
     /// Record every digest of a bundle or a set
     ///
     /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images and
-    /// charts.
+    /// charts. With --from, a release is locked from a registry, without its bundle.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl
@@ -642,6 +642,12 @@ pub(crate) struct LockArgs {
     /// URL of the bundle, http:, https: or file: [default: the vendor's]
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Registry and path to lock the release from, without a bundle, such as registry.mirantis.com/mke
+    #[arg(long, value_name = "REGISTRY/PATH", requires = "images", conflicts_with_all = ["bundle", "url", "checksum", "checksum_url"])]
+    pub(crate) from: Option<String>,
+    /// File with what `mkectl airgap list-images` and `list-charts` print, for --from; repeatable
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) images: Vec<Utf8PathBuf>,
     /// Checksum of the bundle: 64 hexadecimal digits, or a checksum file
     #[arg(long, value_name = "HEX|FILE", conflicts_with = "checksum_url")]
     pub(crate) checksum: Option<String>,

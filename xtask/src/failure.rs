@@ -373,8 +373,11 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Lock(lock::Error::WrongRelease { .. }) => {
             "lock it as the release that it contains; to insist on this one, add `--force-release`".to_owned()
         }
-        Error::Lock(lock::Error::Differs { is_same_bundle: true, .. }) => {
+        Error::Lock(lock::Error::Differs { difference: lock::Difference::BesideBundle, .. }) => {
             "check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
+        }
+        Error::Lock(lock::Error::Differs { difference: lock::Difference::Registry, .. }) => {
+            "`--diff` shows all lines, `--replace` writes the new lock; review it before you commit it".to_owned()
         }
         Error::Lock(lock::Error::Differs { .. }) => {
             "keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock".to_owned()

@@ -67,6 +67,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         | Error::Content { .. }
         | Error::Shape { .. }
         | Error::History { .. }
+        | Error::Line { .. }
+        | Error::From { .. }
+        | Error::NoReferences { .. }
         | Error::Credentials { .. } => return Vec::new(),
     };
     vec![hint]

@@ -75,6 +75,18 @@ impl Artifact {
 }
 
 impl Lock {
+    /// Returns the lock of a release whose artifacts come from a registry.
+    pub fn of_registry(release: &str, arch: &str, from: &str, artifacts: Vec<Artifact>) -> Self {
+        let mut lock = Self {
+            release: release.to_owned(),
+            arch: arch.to_owned(),
+            from: Some(from.to_owned()),
+            ..Self::of_set("", artifacts)
+        };
+        lock.set = None;
+        lock
+    }
+
     /// Returns the lock of a set.
     pub fn of_set(set: &str, artifacts: Vec<Artifact>) -> Self {
         let mut lock = Self {
@@ -82,6 +94,7 @@ impl Lock {
             set: Some(set.to_owned()),
             release: String::new(),
             arch: String::new(),
+            from: None,
             bundle: LockedBundle::default(),
             forced_release: Vec::new(),
             release_matrix: None,

@@ -80,10 +80,12 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
     let registry = &environment.registry;
     let mut artifacts: Vec<Mirrored> = Vec::with_capacity(lock.artifacts.len());
     for artifact in &lock.artifacts {
-        let parsed = match &artifact.source {
-            Some(source) => Reference::parse(&source.reference).ok(),
-            None => None,
-        };
+        // A mirror of the vendor's registry has what charts name by the vendor's.
+        let of_release =
+            (lock.from.as_ref()).map(|from| format!("{from}/{}", artifact.reference()));
+        let source = artifact.source.as_ref().map(|source| &source.reference);
+        let source = source.filter(|source| Some(*source) != of_release.as_ref());
+        let parsed = source.and_then(|source| Reference::parse(source).ok());
         let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();

@@ -17,7 +17,7 @@ use crate::transfer::fetch::open_store;
 use crate::workspace::{read_if_there, write_whole};
 
 /// How many references are resolved at a time.
-const ENTRIES_AT_ONCE: usize = 8;
+pub(super) const ENTRIES_AT_ONCE: usize = 8;
 
 /// What to lock.
 #[derive(Debug, Clone, Default)]
