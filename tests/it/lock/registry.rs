@@ -203,6 +203,14 @@ async fn wrong_sources_are_named_and_nothing_is_locked() {
     refused(&from, 3);
     sandbox.write("list.txt", "docker.io/library/other:1\n");
     refused(&from, 3);
+    // The vendor's registry has each reference where it is listed.
+    sandbox.write("list.txt", LIST.lines().nth(1).unwrap());
+    let file = sandbox.path("list.txt");
+    let vendor = "registry.mirantis.com/mke";
+    let arguments = ["lock", "v4.1.5", "--from", vendor, "--offline", "--images"];
+    let run = sandbox.run(&[&arguments[..], &[file.as_str()]].concat());
+    let own = "registry.mirantis.com/k0rdent-enterprise/mke-operator:v1.6.3";
+    assert!(run.exits_with(1).stderr.contains(own));
     // A list of a different release.
     let upstream = &mirrored.upstream;
     upstream.image("mirror/mke/mke-operator", "v4.1.3", BOTH, 10, "1");

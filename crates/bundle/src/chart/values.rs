@@ -383,3 +383,112 @@ fn join(path: &str, key: &str) -> String {
         path => format!("{path}.{key}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::pack;
+    use super::*;
+
+    /// A mirror that has everything of `quay.io/org` but `absent`, with a different digest, and its tags with `-m`.
+    fn mirror(asked: &Reference, version: &str) -> Option<ImagePlace> {
+        let name = asked.repository.strip_prefix("org/")?;
+        let known = asked.host == "quay.io" && name != "absent";
+        let tag = asked.tag.as_deref().unwrap_or(version);
+        known.then(|| ImagePlace {
+            registry: "mirror:5000".to_owned(),
+            repository: format!("mke/{name}"),
+            tag: Some(format!("{tag}-m")),
+            digest: asked
+                .digest
+                .as_ref()
+                .map(|_| format!("sha256:{}", "1".repeat(64))),
+        })
+    }
+
+    fn values(files: &[(&str, &str)]) -> Option<ChartValues> {
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(path, text)| (*path, text.as_bytes()))
+            .collect();
+        chart_values(pack(&files).as_slice(), &mirror)
+    }
+
+    #[test]
+    fn habits_of_charts_are_known_and_nothing_else_changes() {
+        let old = "0".repeat(64);
+        let text = format!(
+            "defaults: &defaults {{ registry: quay.io, tag: 1 }}\n\
+             merged: {{ <<: *defaults, repository: org/merged }}\n\
+             hex: {{ repository: quay.io/org/hex, tag: v1, sha: {old} }}\n\
+             elastic: {{ image: quay.io/org/elastic, imageTag: 8.5.1 }}\n\
+             named: {{ image: {{ name: quay.io/org/named, tag: v1 }} }}\n\
+             whole: {{ image: 'quay.io/org/whole:v1@sha256:{old}' }}\n\
+             toolImage: quay.io/org/tool:v2\n\
+             gone: {{ image: quay.io/org/absent:v1 }}\n\
+             urls: {{ repository: 'https://quay.io/org/charts' }}\n\
+             notes: see quay.io/org/notes:v1\n\
+             port: 'localhost:8080'\n"
+        );
+        let found = values(&[
+            ("a/Chart.yaml", "{ name: a, appVersion: 2.0 }"),
+            ("a/values.yaml", &text),
+        ]);
+        let found = found.unwrap();
+        insta::assert_snapshot!(found.text, @r"
+        merged:
+          registry: mirror:5000
+          repository: mke/merged
+          tag: 1-m
+        hex:
+          repository: mirror:5000/mke/hex
+          tag: v1-m
+          sha: '1111111111111111111111111111111111111111111111111111111111111111'
+        elastic:
+          image: mirror:5000/mke/elastic
+          imageTag: 8.5.1-m
+        named:
+          image:
+            name: mirror:5000/mke/named
+            tag: v1-m
+        whole:
+          image: mirror:5000/mke/whole:v1-m@sha256:1111111111111111111111111111111111111111111111111111111111111111
+        toolImage: mirror:5000/mke/tool:v2-m
+        ");
+        let missing: Vec<_> = found.missing.into_iter().collect();
+        let absent = ("gone.image".to_owned(), "quay.io/org/absent:v1".to_owned());
+        assert_eq!(missing, [absent]);
+        assert!(!found.is_cut);
+    }
+
+    #[test]
+    fn values_of_the_chart_around_come_first_and_a_null_removes() {
+        let found = values(&[
+            (
+                "a/Chart.yaml",
+                "{ name: a, dependencies: [{ name: b, alias: one }, { name: b, alias: two }] }",
+            ),
+            (
+                "a/values.yaml",
+                "one: { image: { tag: v9 } }\ntwo: { image: null }\n",
+            ),
+            ("a/charts/b/Chart.yaml", "{ name: b }"),
+            (
+                "a/charts/b/values.yaml",
+                "image: { repository: quay.io/org/b, tag: v1 }\n",
+            ),
+        ]);
+        assert_eq!(
+            found.unwrap().text,
+            "one:\n  image:\n    repository: mirror:5000/mke/b\n    tag: v9-m\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_chart_has_no_values_and_what_is_cut_says_so() {
+        assert!(chart_values(&b"no gzip"[..], &mirror).is_none());
+        assert!(values(&[("a/values.yaml", "image: quay.io/org/a:v1\n")]).is_none());
+        let cut = values(&[("a/Chart.yaml", "name: a\n"), ("a/values.yaml", "a: [\n")]);
+        let cut = cut.unwrap();
+        assert!(cut.is_cut && cut.text.is_empty(), "{cut:?}");
+    }
+}
