@@ -287,7 +287,7 @@ fn without_a_command_the_help_is_shown() {
       images      Map upstream references to those of the registry
       plan        Show what deploy would do
       snapshot    Write what a registry contains, for plan --snapshot
-      diff        Compare configurations, environments or releases
+      diff        Compare environments, releases or sets
       releases    Show the recorded facts of releases and their sources
       status      Compare files, receipts, registries and clusters
       report      Write a page about environments for a browser

@@ -89,7 +89,7 @@ Inspect
   images      Map upstream references to those of the registry
   plan        Show what deploy would do
   snapshot    Write what a registry contains, for plan --snapshot
-  diff        Compare configurations, environments or releases
+  diff        Compare environments, releases or sets
   releases    Show the recorded facts of releases and their sources
   status      Compare files, receipts, registries and clusters
   report      Write a page about environments for a browser
@@ -159,7 +159,7 @@ pub(crate) enum Command {
     /// Map upstream references to those of the registry
     ///
     /// Lists every artifact of the release and of the sets, with its digest. With --as, prints what a consumer reads: a kustomization,
-    /// hosts.toml files of containerd, an ImageDigestMirrorSet, or a CycloneDX document.
+    /// hosts.toml files of containerd, an ImageDigestMirrorSet, Helm values for one chart, or a CycloneDX document.
     Images(ImagesArgs),
     /// Show what deploy would do
     #[command(after_help = examples::PLAN)]
@@ -176,9 +176,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<Utf8PathBuf>,
     },
-    /// Compare configurations, environments or releases
+    /// Compare environments, releases or sets
     ///
-    /// With one environment, compares the rendered configuration with the committed and the applied one.
+    /// With one environment, compares the rendered configuration with the committed and the applied one. With one set, compares its lock
+    /// with the committed one: artifacts added, removed and moved, with digests and the bytes to fetch and to send.
     #[command(after_help = examples::DIFF)]
     Diff(DiffArgs),
     /// Compare files, receipts, registries and clusters
@@ -246,7 +247,7 @@ pub(crate) enum Command {
     /// Record every digest of a bundle or a set
     ///
     /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images and
-    /// charts.
+    /// charts. With --from, a release is locked from a registry, without its bundle.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl
@@ -646,6 +647,12 @@ pub(crate) struct LockArgs {
     /// URL of the bundle, http:, https: or file: [default: the vendor's]
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Registry and path to lock the release from, without a bundle, such as registry.mirantis.com/mke
+    #[arg(long, value_name = "REGISTRY/PATH", requires = "images", conflicts_with_all = ["bundle", "url", "checksum", "checksum_url"])]
+    pub(crate) from: Option<String>,
+    /// File with what `mkectl airgap list-images` and `list-charts` print, for --from; repeatable
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) images: Vec<Utf8PathBuf>,
     /// Checksum of the bundle: 64 hexadecimal digits, or a checksum file
     #[arg(long, value_name = "HEX|FILE", conflicts_with = "checksum_url")]
     pub(crate) checksum: Option<String>,
@@ -692,6 +699,9 @@ pub(crate) struct ImagesArgs {
     /// Form of the output [default: a line for each artifact]
     #[arg(long = "as", value_name = "FORM", value_enum)]
     pub(crate) form: Option<ImagesForm>,
+    /// Chart for --as helm: its path in the registry or the end of it, with or without the tag
+    #[arg(long, value_name = "NAME", required_if_eq("form", "helm"))]
+    pub(crate) chart: Option<String>,
 }
 
 /// Who reads the references of an environment.
@@ -703,6 +713,8 @@ pub(crate) enum ImagesForm {
     Containerd,
     /// An ImageDigestMirrorSet
     Idms,
+    /// Helm values by which a chart names the images of the registry
+    Helm,
     /// A CycloneDX 1.6 document with digests and purls
     Cyclonedx,
 }

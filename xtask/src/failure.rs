@@ -105,8 +105,18 @@ pub(crate) enum Failure {
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release, a set nor a bundle's file")]
     NeitherReleaseNorFile(String),
-    #[error("`{old}` and `{new}` cannot be compared: name two environments or two releases")]
+    #[error(
+        "`{old}` and `{new}` cannot be compared: name two environments, two releases or two sets"
+    )]
     Kinds { old: String, new: String },
+    #[error("{option} is for {of}, and `{name}` is not one")]
+    DiffOption {
+        option: &'static str,
+        of: &'static str,
+        name: String,
+    },
+    #[error("--chart is for --as helm")]
+    ChartWithoutHelm,
     #[error("name a second release to compare {0} with")]
     OneRelease(String),
     #[error("{} of {total} environments {} wrong", wrong.len(), if wrong.len() == 1 { "is" } else { "are" })]
@@ -202,6 +212,8 @@ impl Failure {
             | Self::OptionOfBundles { .. }
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
+            | Self::DiffOption { .. }
+            | Self::ChartWithoutHelm
             | Self::StreamToTerminal
             | Self::OneRelease(_) => Kind::Usage,
             Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
@@ -296,7 +308,7 @@ impl Failure {
             Self::Exists(path) => vec![format!("edit {path}, or choose a different name")],
             Self::OneRelease(release) => {
                 vec![format!(
-                    "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` shows the facts of one"
+                    "`cargo xtask diff {release} OTHER` compares two; with `--since REVISION` its lock is compared with a committed one; `cargo xtask releases {release}` shows the facts of one"
                 )]
             }
             Self::CiStep { step, .. } => {
@@ -344,6 +356,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
         Error::Unpack(error) => return unpack::hints(error),
         Error::Set(error) => return set::hints(error),
+        Error::Helm(error) => return set::hints_of_chart(error),
         Error::NotReady(NotReady::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::NotReady(NotReady::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
@@ -374,8 +387,11 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Lock(lock::Error::WrongRelease { .. }) => {
             "lock it as the release that it contains; to insist on this one, add `--force-release`".to_owned()
         }
-        Error::Lock(lock::Error::Differs { is_same_bundle: true, .. }) => {
+        Error::Lock(lock::Error::Differs { difference: lock::Difference::BesideBundle, .. }) => {
             "check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
+        }
+        Error::Lock(lock::Error::Differs { difference: lock::Difference::Registry, .. }) => {
+            "`--diff` shows all lines, `--replace` writes the new lock; review it before you commit it".to_owned()
         }
         Error::Lock(lock::Error::Differs { .. }) => {
             "keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock".to_owned()

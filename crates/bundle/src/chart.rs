@@ -1,4 +1,5 @@
-//! The images that a Helm chart names in plain text: what a cluster may need beside what the lock contains.
+//! The images that a Helm chart names in plain text: what a cluster may need beside what the lock contains, and the values by which it
+//! finds them in a mirror.
 //!
 //! A chart is a program, and only Helm with all values at hand knows its result. Only literal text is read here: images in
 //! `values.yaml`, and `image:` in templates where nothing is put in. Everything else is counted as unknown. Nothing is unpacked; a chart
@@ -7,20 +8,14 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use flate2::read::MultiGzDecoder;
 use serde_yaml::Value;
 
-/// The most that is inflated of a chart with all that is in it, in bytes.
-const LARGEST_CHART: u64 = 64 << 20;
+mod files;
+mod tree;
+mod values;
 
-/// The most files that are looked at.
-const MOST_FILES: usize = 10_000;
-
-/// The largest text that is read, in bytes.
-const LARGEST_TEXT: u64 = 2 << 20;
-
-/// How deep packed charts may lie in packed charts.
-const DEEPEST: usize = 3;
+use files::{Kind, each_file};
+pub use values::{ChartValues, ImagePlace, chart_values};
 
 /// What a chart names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,114 +33,13 @@ pub struct ChartImages {
 /// It never fails: what cannot be read is left out, and said to be.
 pub fn chart_images(chart: impl Read) -> ChartImages {
     let mut found = ChartImages::default();
-    let mut files = 0;
-    let mut left = LARGEST_CHART;
-    read_chart(chart, &mut found, &mut files, &mut left, 1);
-    found
-}
-
-fn read_chart(
-    chart: impl Read,
-    found: &mut ChartImages,
-    files: &mut usize,
-    left: &mut u64,
-    depth: usize,
-) {
-    // Boxed, since a chart in a chart is read by the same code.
-    let inflated: Box<dyn Read + '_> = Box::new(MultiGzDecoder::new(chart));
-    let mut archive = tar::Archive::new(Bounded {
-        inner: inflated,
-        left,
+    let is_cut = each_file(chart, &mut |_, kind, bytes| match kind {
+        Kind::Values => values(&bytes, &mut found),
+        Kind::Template => template(&String::from_utf8_lossy(&bytes), &mut found),
+        Kind::Metadata => {}
     });
-    let Ok(entries) = archive.entries() else {
-        found.is_cut = true;
-        return;
-    };
-    let mut packed = Vec::new();
-    for entry in entries {
-        let Ok(mut entry) = entry else {
-            found.is_cut = true;
-            break;
-        };
-        *files += 1;
-        if *files > MOST_FILES {
-            found.is_cut = true;
-            return;
-        }
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let kind = kind_of(&path);
-        if kind == Kind::Other || !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let mut bytes = Vec::new();
-        let read = entry
-            .by_ref()
-            .take(LARGEST_TEXT + 1)
-            .read_to_end(&mut bytes);
-        if read.is_err() || bytes.len() as u64 > LARGEST_TEXT {
-            found.is_cut = true;
-            continue;
-        }
-        match kind {
-            Kind::Values => values(&bytes, found),
-            Kind::Template => template(&String::from_utf8_lossy(&bytes), found),
-            Kind::Chart if depth < DEEPEST => packed.push(bytes),
-            Kind::Chart => found.is_cut = true,
-            Kind::Other => {}
-        }
-    }
-    drop(archive);
-    for chart in packed {
-        read_chart(chart.as_slice(), found, files, left, depth + 1);
-    }
-}
-
-/// A reader that ends after this many bytes, which all charts within one share.
-struct Bounded<'a, R> {
-    inner: R,
-    left: &'a mut u64,
-}
-
-impl<R: Read> Read for Bounded<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if *self.left == 0 {
-            return Err(std::io::Error::other("the chart is too large"));
-        }
-        let most = usize::try_from(*self.left).unwrap_or(usize::MAX);
-        let most = most.min(buffer.len());
-        let read = self.inner.read(&mut buffer[..most])?;
-        *self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Values,
-    Template,
-    /// A chart in a chart, packed.
-    Chart,
-    Other,
-}
-
-/// Returns what a file of a chart is by its path, which is used for nothing else.
-fn kind_of(path: &str) -> Kind {
-    let mut parts = path.rsplit('/');
-    let name = parts.next().unwrap_or_default();
-    let folders: Vec<&str> = parts.collect();
-    if folders.first() == Some(&"charts") && name.ends_with(".tgz") {
-        return Kind::Chart;
-    }
-    if name == "values.yaml" && !folders.contains(&"templates") {
-        return Kind::Values;
-    }
-    let is_yaml = [".yaml", ".yml", ".tpl"]
-        .iter()
-        .any(|end| name.ends_with(end));
-    if is_yaml && folders.contains(&"templates") {
-        return Kind::Template;
-    }
-    Kind::Other
+    found.is_cut |= is_cut;
+    found
 }
 
 fn values(bytes: &[u8], found: &mut ChartImages) {
@@ -250,9 +144,10 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
+    use super::files::LARGEST_CHART;
     use super::*;
 
-    fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(super) fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         for (path, bytes) in files {
             let mut header = tar::Header::new_gnu();

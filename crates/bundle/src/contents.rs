@@ -50,6 +50,7 @@ impl Lock {
             set: None,
             release: format!("v{release}"),
             arch: arch.to_owned(),
+            from: None,
             bundle: LockedBundle {
                 file: file.to_owned(),
                 url: http::stored_url(url),

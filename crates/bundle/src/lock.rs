@@ -32,7 +32,11 @@ pub struct Lock {
     pub release: String,
     /// The architecture in the bundle's name, such as `amd64`.
     pub arch: String,
-    /// The bundle itself.
+    /// The registry and path that the release was locked from, `registry.mirantis.com/mke`. Then there is no bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The bundle itself; empty if the release was locked from a registry.
+    #[serde(default, skip_serializing_if = "LockedBundle::is_empty")]
     pub bundle: LockedBundle,
     /// What contradicts release and architecture, although `lock --force-release` locked the bundle as that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -312,9 +316,13 @@ impl Lock {
             return set::to_yaml(set, sorted);
         }
         let body = serde_yaml::to_string(&sorted).expect("a lock holds nothing YAML cannot say");
+        let what = match &self.from {
+            Some(from) => format!("What {from} has, and not the vendor's bundle"),
+            None => format!("What is in {}", self.bundle.file),
+        };
         format!(
-            "# What is in {}. Written by `cargo xtask lock {}`; not to be edited.\n{body}",
-            self.bundle.file, self.release
+            "# {what}. Written by `cargo xtask lock {}`; not to be edited.\n{body}",
+            self.release
         )
     }
 
@@ -357,6 +365,12 @@ impl Lock {
             .sort_by(|one, other| one.archive.cmp(&other.archive));
         self.mkectl
             .sort_by(|one, other| one.platform.cmp(&other.platform));
+    }
+}
+
+impl LockedBundle {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Item {
     pub platforms: Vec<String>,
     /// The repository in the mirror, with or without a tag; nothing for the upstream's own path.
     pub place: Option<String>,
+    /// More places of it.
+    pub aliases: Vec<String>,
 }
 
 /// An item whose words have been checked.
@@ -66,6 +68,8 @@ pub struct Entry {
     pub repository: String,
     /// The tag in the mirror.
     pub tag: String,
+    /// If it is one more place of an entry: that entry's own, `repository:tag`.
+    pub alias_of: Option<String>,
 }
 
 /// Why a set cannot be used.
@@ -96,6 +100,16 @@ pub enum SetError {
     /// A place in the mirror is outside the grammar.
     #[error("{path}: `as: {text}` is not a repository")]
     Place {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// One more place in the mirror is outside the grammar.
+    #[error("{path}: `{text}` in `aliases` is not a repository")]
+    Alias {
         /// The set's file.
         path: Utf8PathBuf,
         /// The text.
@@ -176,16 +190,21 @@ impl Set {
         let items = self.images.iter().map(|item| (item, false));
         for (item, is_chart) in items.chain(self.charts.iter().map(|item| (item, true))) {
             let entry = item.entry(is_chart, path)?;
-            let reference = entry.reference.to_string();
-            if let Some(first) = places.insert(entry.place(), reference.clone()) {
-                return Err(SetError::Collision {
-                    path: path.to_owned(),
-                    one: first,
-                    other: reference,
-                    place: entry.place(),
-                });
+            let aliases = item.aliases.iter();
+            let aliases = aliases.map(|alias| item.alias(alias, &entry, path));
+            let aliases: Vec<Entry> = aliases.collect::<Result<_, _>>()?;
+            for entry in std::iter::once(entry).chain(aliases) {
+                let reference = entry.reference.to_string();
+                if let Some(first) = places.insert(entry.place(), reference.clone()) {
+                    return Err(SetError::Collision {
+                        path: path.to_owned(),
+                        one: first,
+                        other: reference,
+                        place: entry.place(),
+                    });
+                }
+                entries.push(entry);
             }
-            entries.push(entry);
         }
         match entries.is_empty() {
             true => Err(SetError::Empty {
@@ -244,6 +263,24 @@ impl Item {
             platforms,
             repository,
             tag,
+            alias_of: None,
+        })
+    }
+
+    /// Returns the entry of one more place of an entry.
+    fn alias(&self, alias: &str, entry: &Entry, path: &Utf8Path) -> Result<Entry, SetError> {
+        let moved = Self {
+            place: Some(alias.to_owned()),
+            ..self.clone()
+        };
+        let moved = moved.entry(entry.is_chart, path);
+        let moved = moved.map_err(|error| match error {
+            SetError::Place { path, text, source } => SetError::Alias { path, text, source },
+            error => error,
+        })?;
+        Ok(Entry {
+            alias_of: Some(entry.place()),
+            ..moved
         })
     }
 }
@@ -294,6 +331,8 @@ impl<'de> Deserialize<'de> for Item {
             platforms: Vec<String>,
             #[serde(default, rename = "as")]
             place: Option<String>,
+            #[serde(default)]
+            aliases: Vec<String>,
         }
 
         struct ItemVisitor;
@@ -310,17 +349,21 @@ impl<'de> Deserialize<'de> for Item {
                     reference: written::without_credentials(text)?.to_owned(),
                     platforms: Vec::new(),
                     place: None,
+                    aliases: Vec::new(),
                 })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
                 let form = Form::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 written::without_credentials(&form.reference)?;
-                written::without_credentials(form.place.as_deref().unwrap_or_default())?;
+                for place in form.place.iter().chain(&form.aliases) {
+                    written::without_credentials(place)?;
+                }
                 Ok(Item {
                     reference: form.reference,
                     platforms: form.platforms,
                     place: form.place,
+                    aliases: form.aliases,
                 })
             }
         }

@@ -15,6 +15,12 @@ pub fn vendor_name(reference: &str) -> Option<&str> {
         .find_map(|prefix| reference.strip_prefix(prefix))
 }
 
+/// Returns whether a registry, with or without a path, is the vendor's own, which has each family of names below a path of its own.
+pub fn is_vendors(registry: &str) -> bool {
+    let registry = format!("{registry}/");
+    PREFIXES.iter().any(|prefix| prefix.starts_with(&registry))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +41,8 @@ mod tests {
         ] {
             assert_eq!(vendor_name(reference), name);
         }
+        assert!(is_vendors("registry.mirantis.com/mke"));
+        assert!(is_vendors("registry.mirantis.com"));
+        assert!(!is_vendors("registry.example.com/mke"));
     }
 }

@@ -67,6 +67,12 @@ pub enum Absent {
         /// The filter's name.
         filter: String,
     },
+    /// The repository has no such commit.
+    #[error("`{revision}` is not a commit of the repository")]
+    Revision {
+        /// What was asked for.
+        revision: String,
+    },
     /// Git refuses, fails, or takes too long.
     #[error("git returned no result")]
     Refused {
@@ -205,6 +211,31 @@ impl Git {
             }
         }
         Ok(history)
+    }
+
+    /// Returns what a file held at a revision; none if it was missing there, or is not text. `file` is relative to the folder.
+    ///
+    /// # Errors
+    ///
+    /// The revision is unknown, or git has no answer. Before the first commit, `HEAD` is known and has no files.
+    pub fn at(&self, revision: &str, file: &Utf8Path) -> Result<Option<String>, Absent> {
+        let unknown = || Absent::Revision {
+            revision: redaction::line(revision, 100),
+        };
+        if revision.contains(char::is_whitespace) {
+            return Err(unknown());
+        }
+        let wanted = format!("{revision}^{{commit}}\n");
+        let answer = self.ask(&["cat-file", "--batch-check"], wanted.as_bytes())?;
+        if !answer.ends_with(b"\n") || answer.trim_ascii_end().ends_with(b" missing") {
+            return match revision {
+                "HEAD" => Ok(None),
+                _ => Err(unknown()),
+            };
+        }
+        let wanted = format!("{revision}:./{file}\n");
+        let answer = self.ask(&["cat-file", "--batch"], wanted.as_bytes())?;
+        Ok(contents(&answer).pop().flatten())
     }
 
     /// Returns the committed files that match `pattern` and are missing from the working tree, relative to the folder.

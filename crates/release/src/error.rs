@@ -61,6 +61,9 @@ pub enum Error {
     /// An archive for a colleague is not written.
     #[error(transparent)]
     Support(#[from] crate::report::support::Error),
+    /// Values for a chart cannot be made.
+    #[error(transparent)]
+    Helm(#[from] crate::report::images::HelmError),
     /// A promotion is refused.
     #[error(transparent)]
     Promote(#[from] crate::config::promote::Error),
@@ -147,6 +150,7 @@ impl Error {
             Self::Receipt(error) => error.kind(),
             Self::Snapshot(error) => error.kind(),
             Self::Support(error) => error.kind(),
+            Self::Helm(error) => error.kind(),
             Self::Promote(error) => error.kind(),
             Self::Rehearse(error) => error.kind(),
             Self::Demo(error) => error.kind(),

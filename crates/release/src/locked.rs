@@ -194,7 +194,7 @@ fn parsed(workspace: &Workspace, path: Utf8PathBuf, text: &str) -> Result<Locked
         Some(lock) => Arc::clone(lock),
         None => {
             let lock = Arc::new(bundle::Lock::parse(text, workspace.shown(&path))?);
-            if lock.set.is_some() {
+            if lock.set.is_some() || lock.from.is_some() {
                 agrees(workspace, &path, &lock)?;
             }
             parsed.insert(key, Arc::clone(&lock));

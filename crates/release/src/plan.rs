@@ -385,6 +385,12 @@ pub(crate) async fn of_locked(
         );
     }
     warnings.of_plan.extend(external_layers(&locked.lock));
+    if let Some(from) = &locked.lock.from {
+        warnings.of_plan.push(format!(
+            "{} is locked from {from}, not from the vendor's bundle",
+            locked.lock.release
+        ));
+    }
     if !locked.lock.forced_release.is_empty() {
         warnings.of_plan.push(format!(
             "{} was locked with --force-release, although {}",

@@ -356,7 +356,13 @@ async fn bundle_and_disk(
     let name = "bundle";
     let file = &lock.bundle.file;
     checks.push(match fetch::source(workspace, lock) {
-        Ok(Source::Store) => Check::fine(name, "everything is in the store".to_owned()),
+        Ok(Source::Store) => Check::fine(
+            name,
+            match &lock.from {
+                Some(from) => format!("the release is locked from {from}"),
+                None => "everything is in the store".to_owned(),
+            },
+        ),
         Ok(Source::File(path)) => {
             let shown = workspace.shown(&path);
             let observer = BundleObserver::new(context.reporter, Step::Verify);
@@ -402,18 +408,19 @@ async fn bundle_and_disk(
     checks.push(disk(&workspace.bundles(), to_write));
 }
 
-/// Looks where the artifacts of sets would come from; returns nothing if there are none.
+/// Looks where the artifacts of sets and of a release without a bundle would come from; returns nothing if there are none.
 async fn of_registries(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
 ) -> Option<Check> {
-    let name = "sets";
+    let name = match &lock.from {
+        Some(_) => "registries",
+        None if environment.sets.is_empty() => return None,
+        None => "sets",
+    };
     let artifacts = lock.artifacts.iter().filter(|one| one.source.is_some());
     let artifacts = environment::count(artifacts.count(), "artifact");
-    if environment.sets.is_empty() {
-        return None;
-    }
     let store = fetch::open_store(context.workspace).ok()?;
     let missing = set::pull::amount(lock, &store);
     if missing.blobs == 0 {

@@ -237,10 +237,12 @@ fn bundle_at_hand(
 ) -> Result<(Locked, Option<String>), crate::Error> {
     match locked::read(workspace, release) {
         Ok(locked) => {
-            if !matches!(
+            let store = fetch::open_store(workspace)?;
+            let is_here = !matches!(
                 fetch::source(workspace, &locked.lock)?,
                 fetch::Source::Download(_)
-            ) {
+            );
+            if is_here && !set::pull::is_needed(&locked.lock, &store) {
                 return Ok((locked, None));
             }
         }

@@ -304,14 +304,14 @@ fn only_two_of_a_kind_are_compared() {
     exit code: 64
     --- stdout
     --- stderr
-    error: `prod` and `v4.1.5` cannot be compared: name two environments or two releases
+    error: `prod` and `v4.1.5` cannot be compared: name two environments, two releases or two sets
     "#);
     insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.5"]).whole(), @"
     exit code: 64
     --- stdout
     --- stderr
     error: name a second release to compare v4.1.5 with
-    hint: `cargo xtask diff v4.1.5 OTHER` compares two; `cargo xtask releases v4.1.5` shows the facts of one
+    hint: `cargo xtask diff v4.1.5 OTHER` compares two; with `--since REVISION` its lock is compared with a committed one; `cargo xtask releases v4.1.5` shows the facts of one
     ");
     insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.3", "v4.1.5"]).whole(), @"
     exit code: 3

@@ -5,6 +5,8 @@ use support::{Lab, Run};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
+mod helm;
+
 /// A lab with a set of an image of Docker Hub, one in a different place, and a chart.
 async fn lab() -> (Lab, Upstream) {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

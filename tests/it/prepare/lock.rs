@@ -10,6 +10,8 @@ use support::{Run, Sandbox, Server};
 
 use crate::AIRLOCK;
 
+mod registry;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_is_the_same_from_a_file_from_a_server_and_on_repetition() {
     let bundle = bundles::bytes(&bundles::tiny());

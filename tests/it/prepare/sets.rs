@@ -12,7 +12,9 @@ use support::{Sandbox, Server, bundles};
 
 use crate::AIRLOCK;
 
+mod aliases;
 mod carried;
+mod compared;
 mod faulty;
 
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];

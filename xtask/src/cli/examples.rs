@@ -21,6 +21,7 @@ Examples:
   cargo xtask lock v4.1.5
   cargo xtask lock v4.1.5 --bundle mke_bundle_v4.1.5_amd64.tar.gz
   cargo xtask lock v4.1.5 --replace --diff   # accept a different bundle
+  cargo xtask lock v4.1.5 --from registry.mirantis.com/mke --images list.txt
 ";
 
 pub(crate) const UNPACK: &str = "\
@@ -55,6 +56,8 @@ Examples:
   cargo xtask diff prod                      # rendered, committed, applied
   cargo xtask diff staging prod
   cargo xtask diff v4.1.3 v4.1.5
+  cargo xtask diff platform                  # the lock of a set, against HEAD
+  cargo xtask diff platform --since origin/main --markdown
   cargo xtask diff prod --live
 ";
 

@@ -55,12 +55,15 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// Environment or release (v4.1.3) to compare
-    #[arg(value_name = "ENVIRONMENT|RELEASE")]
+    /// Environment, release (v4.1.3) or set to compare
+    #[arg(value_name = "OLD")]
     pub(crate) old: String,
-    /// Second environment or release [default: the committed and applied configuration]
-    #[arg(value_name = "ENVIRONMENT|RELEASE")]
+    /// Second environment, release or set [default: what is committed and applied]
+    #[arg(value_name = "NEW")]
     pub(crate) new: Option<String>,
+    /// Compare the lock of a release or a set with that of a Git revision [default for sets: HEAD]
+    #[arg(long, value_name = "REVISION", conflicts_with_all = ["new", "live"])]
+    pub(crate) since: Option<String>,
     /// Compare with the live configuration of the cluster
     #[arg(long, conflicts_with = "new")]
     pub(crate) live: bool,

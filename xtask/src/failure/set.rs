@@ -1,6 +1,7 @@
 //! The hints for sets.
 
 use release::preflight::RegistryFault;
+use release::report::images::HelmError;
 use release::set::{Error, SetError};
 
 use super::registry_error;
@@ -66,7 +67,32 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         | Error::Ca { .. }
         | Error::Content { .. }
         | Error::Shape { .. }
+        | Error::History { .. }
+        | Error::Line { .. }
+        | Error::From { .. }
+        | Error::NoReferences { .. }
         | Error::Credentials { .. } => return Vec::new(),
     };
     vec![hint]
+}
+
+/// Returns what can be done about a chart for which no values are made.
+pub(super) fn hints_of_chart(error: &HelmError) -> Vec<String> {
+    match error {
+        HelmError::Name {
+            matching, known, ..
+        } => {
+            let names = if matching.is_empty() { known } else { matching };
+            match names.is_empty() {
+                true => Vec::new(),
+                false => vec![format!("name one of: {}", names.join(", "))],
+            }
+        }
+        HelmError::Unfetched { environment, .. } => {
+            vec![format!(
+                "on a machine with internet: `cargo xtask fetch {environment}`; the values are the same there"
+            )]
+        }
+        HelmError::Unreadable { .. } => Vec::new(),
+    }
 }

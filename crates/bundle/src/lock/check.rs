@@ -81,6 +81,12 @@ pub enum Contradiction {
         /// What is wrong with it.
         source: ReferenceError,
     },
+    /// A release comes from both a bundle and a registry, or the registry cannot be one.
+    #[error("`from: {from}` must be a registry, and the only source")]
+    From {
+        /// What it says.
+        from: String,
+    },
     /// There are two downloads of `mkectl` for one platform.
     #[error("mkectl for `{platform}` is listed twice")]
     MkectlTwice {
@@ -193,7 +199,7 @@ impl Lock {
         for artifact in &self.artifacts {
             check_artifact(artifact)?;
             check_origin(artifact)?;
-            if artifact.source.is_some() != self.set.is_some() {
+            if artifact.source.is_some() != (self.set.is_some() || self.from.is_some()) {
                 return Err(Contradiction::Source {
                     reference: artifact.reference(),
                 });
@@ -231,9 +237,17 @@ impl Lock {
             });
         }
         check_word("architecture", &self.arch)?;
-        check_word("file name of the bundle", &self.bundle.file)?;
-        check_sha256("the bundle", &self.bundle.sha256)?;
-        check_url("the bundle", &self.bundle.url)?;
+        match &self.from {
+            Some(from) if !Reference::is_place(from) || !self.bundle.is_empty() => {
+                return Err(Contradiction::From { from: from.clone() });
+            }
+            Some(_) => {}
+            None => {
+                check_word("file name of the bundle", &self.bundle.file)?;
+                check_sha256("the bundle", &self.bundle.sha256)?;
+                check_url("the bundle", &self.bundle.url)?;
+            }
+        }
         if let Some(matrix) = &self.release_matrix {
             check_sha256("the release matrix", &matrix.sha256)?;
         }

@@ -23,6 +23,9 @@ pub struct Source {
         deserialize_with = "some_digest"
     )]
     pub whole: Option<Digest>,
+    /// Whether this is one more place of an artifact that the lock has under the same reference.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alias: bool,
 }
 
 fn some_digest<'de, D: serde::Deserializer<'de>>(
@@ -61,7 +64,9 @@ impl Artifact {
     /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
     pub fn is_of(&self, entry: &Entry) -> bool {
         let is_source = self.source.as_ref().is_some_and(|source| {
-            source.reference == entry.reference.to_string() && source.platforms == entry.platforms
+            source.reference == entry.reference.to_string()
+                && source.platforms == entry.platforms
+                && source.alias == entry.alias_of.is_some()
         });
         is_source
             && self.reference() == entry.place()
@@ -70,6 +75,18 @@ impl Artifact {
 }
 
 impl Lock {
+    /// Returns the lock of a release whose artifacts come from a registry.
+    pub fn of_registry(release: &str, arch: &str, from: &str, artifacts: Vec<Artifact>) -> Self {
+        let mut lock = Self {
+            release: release.to_owned(),
+            arch: arch.to_owned(),
+            from: Some(from.to_owned()),
+            ..Self::of_set("", artifacts)
+        };
+        lock.set = None;
+        lock
+    }
+
     /// Returns the lock of a set.
     pub fn of_set(set: &str, artifacts: Vec<Artifact>) -> Self {
         let mut lock = Self {
@@ -77,6 +94,7 @@ impl Lock {
             set: Some(set.to_owned()),
             release: String::new(),
             arch: String::new(),
+            from: None,
             bundle: LockedBundle::default(),
             forced_release: Vec::new(),
             release_matrix: None,

@@ -149,7 +149,7 @@ fn names_the_place_of_a_wrong_key() {
     assert_eq!(
         wrong("arch: amd64", "archs: amd64"),
         "bundles/x.lock.yaml:4:1: this is not a lock: unknown field `archs`, expected one of `version`, `release`, \
-         `arch`, `bundle`, `forced-release`, `release-matrix`, `mkectl`, `init`, `skipped`, `artifacts` at line 4 column 1"
+         `arch`, `from`, `bundle`, `forced-release`, `release-matrix`, `mkectl`, `init`, `skipped`, `artifacts` at line 4 column 1"
     );
     assert_eq!(
         wrong("kind: image", "kind: picture"),

@@ -91,6 +91,13 @@ impl Reference {
         })
     }
 
+    /// Returns whether a text is a registry, with or without a path: `registry.example.com/mke`.
+    pub fn is_place(text: &str) -> bool {
+        let reference = Self::parse(&format!("{text}/name:tag"));
+        reference
+            .is_ok_and(|one| format!("{}/{}", one.host, one.repository) == format!("{text}/name"))
+    }
+
     /// Returns what a registry is asked for: the digest, or else the tag.
     pub fn asked(&self) -> &str {
         let tag = self.tag.as_deref().unwrap_or_default();

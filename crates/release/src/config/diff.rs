@@ -1,4 +1,5 @@
-//! Compares: an environment with what is committed and applied, two environments, two releases. Nothing is written.
+//! Compares: an environment with what is committed and applied, two environments, two releases or sets, a lock with the committed one.
+//! Nothing is written.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::{Error, Workspace, sha256};
 
 mod releases;
 
-pub use releases::{Changed, Entry, Fact, Releases, Update, releases};
+pub use releases::{Changed, Entry, Fact, Releases, Update, releases, sets, since};
 
 /// An environment's rendered configuration, compared with the committed and the applied one.
 #[derive(Debug, Serialize)]

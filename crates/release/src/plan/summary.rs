@@ -67,11 +67,11 @@ pub struct Summary {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BundleSummary {
-    /// `nothing`, `confirm`, `read`, `make` or `download`.
+    /// `nothing`, `confirm`, `read`, `make` or `download`; `fetch` if the release comes from a registry.
     pub action: &'static str,
-    /// The bundle's file.
+    /// The bundle's file, or that registry.
     pub file: String,
-    /// Its size in bytes.
+    /// Its size in bytes, or what is to be fetched.
     pub size: u64,
 }
 
@@ -187,14 +187,21 @@ impl Plan {
             environment: self.environment.name.clone(),
             release: format!("v{}", self.environment.release),
             lock: self.lock_digest.clone(),
-            bundle: BundleSummary {
-                action: match (needs_bundle, self.held) {
-                    (false, _) => "nothing",
-                    (true, Some(_)) => "confirm",
-                    (true, None) => self.bundle.action(),
+            bundle: match &self.lock.from {
+                Some(from) if self.to_fetch.blobs > 0 => BundleSummary {
+                    action: "fetch",
+                    file: from.clone(),
+                    size: self.to_fetch.bytes,
                 },
-                file: self.lock.bundle.file.clone(),
-                size: self.lock.bundle.size,
+                _ => BundleSummary {
+                    action: match (needs_bundle, self.held) {
+                        (false, _) => "nothing",
+                        (true, Some(_)) => "confirm",
+                        (true, None) => self.bundle.action(),
+                    },
+                    file: self.lock.bundle.file.clone(),
+                    size: self.lock.bundle.size,
+                },
             },
             sets: (!self.sets.is_empty()).then(|| SetsSummary {
                 locks: self.sets.clone(),

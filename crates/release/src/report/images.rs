@@ -9,6 +9,10 @@ use serde::Serialize;
 
 use crate::{Error, Workspace, locked};
 
+mod helm;
+
+pub use helm::{Error as HelmError, helm};
+
 /// Where the vendor's releases come from.
 const VENDOR: &str = "registry.mirantis.com";
 
@@ -59,6 +63,12 @@ pub struct Mirrored {
     /// The tag in the environment's registry, if it is a different one.
     #[serde(skip)]
     new_tag: Option<String>,
+    /// The upstream digest, if only some platforms are carried.
+    #[serde(skip)]
+    whole: Option<String>,
+    /// Whether it is one more place of an artifact, to which consumers are not led.
+    #[serde(skip)]
+    is_alias: bool,
 }
 
 /// Returns where the artifacts of an environment are, of its release and of its sets.
@@ -70,10 +80,12 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
     let registry = &environment.registry;
     let mut artifacts: Vec<Mirrored> = Vec::with_capacity(lock.artifacts.len());
     for artifact in &lock.artifacts {
-        let parsed = match &artifact.source {
-            Some(source) => Reference::parse(&source.reference).ok(),
-            None => None,
-        };
+        // A mirror of the vendor's registry has what charts name by the vendor's.
+        let of_release =
+            (lock.from.as_ref()).map(|from| format!("{from}/{}", artifact.reference()));
+        let source = artifact.source.as_ref().map(|source| &source.reference);
+        let source = source.filter(|source| Some(*source) != of_release.as_ref());
+        let parsed = source.and_then(|source| Reference::parse(source).ok());
         let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();
@@ -103,6 +115,10 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             to,
             tag,
             new_tag: is_renamed.then(|| artifact.tag.clone()),
+            whole: (artifact.source.as_ref())
+                .and_then(|source| source.whole.as_ref())
+                .map(ToString::to_string),
+            is_alias: (artifact.source.as_ref()).is_some_and(|source| source.alias),
         });
     }
     artifacts.sort();
@@ -119,10 +135,11 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
 }
 
 impl Images {
-    /// Returns the images alone: charts are not pulled by nodes.
+    /// Returns the images alone, each in its own place: charts are not pulled by nodes.
     fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
         let chart = Kind::Chart.to_string();
-        self.artifacts.iter().filter(move |one| one.kind != chart)
+        let artifacts = self.artifacts.iter();
+        artifacts.filter(move |one| one.kind != chart && !one.is_alias)
     }
 
     /// Returns the repositories in the environment's registry, by upstream host and repository.

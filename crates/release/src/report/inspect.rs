@@ -15,6 +15,9 @@ pub struct Inspection {
     /// The set; none for a bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
+    /// The registry that the release was locked from, instead of its bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The bundle's file name; none for a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bundle: Option<String>,
@@ -98,9 +101,11 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
             }
         })
         .collect();
-    let bundle = lock.set.is_none().then_some(&lock.bundle);
+    let has_bundle = lock.set.is_none() && lock.from.is_none();
+    let bundle = has_bundle.then_some(&lock.bundle);
     Inspection {
         set: lock.set.clone(),
+        from: lock.from.clone(),
         bundle: bundle.map(|bundle| bundle.file.clone()),
         size: bundle.map(|bundle| bundle.size),
         sha256: bundle.map(|bundle| bundle.sha256.clone()),

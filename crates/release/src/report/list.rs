@@ -85,7 +85,10 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
                 continue;
             }
         };
+        let store = fetch::open_store(workspace)?;
+        let lacks = crate::transfer::set::pull::is_needed(&lock, &store);
         let state = match fetch::source(workspace, &lock) {
+            Ok(fetch::Source::Store) if lacks => "not fetched",
             Ok(fetch::Source::Store) => "in the store",
             Ok(fetch::Source::File(_)) => "bundle is in bundles/",
             Ok(fetch::Source::Made(_)) => "made when needed",
@@ -97,7 +100,10 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
             release: lock.release.clone(),
             arch: lock.arch.clone(),
             artifacts: lock.artifacts.len(),
-            size: lock.bundle.size,
+            size: match lock.from {
+                Some(_) => lock.unique_bytes(),
+                None => lock.bundle.size,
+            },
             state: state.to_owned(),
         });
     }

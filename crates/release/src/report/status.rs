@@ -40,6 +40,9 @@ pub struct Status {
     pub shared: Option<State>,
     /// How many values of its cluster are not what is rendered; none if it was not asked, or has no answer.
     pub cluster_changes: Option<usize>,
+    /// The registry that the release was locked from, instead of its bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked_from: Option<String>,
     /// Everything that differs, with what fixes it.
     pub drift: Vec<Drift>,
 }
@@ -124,6 +127,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         registry: None,
         shared: None,
         cluster_changes: None,
+        locked_from: None,
         drift: Vec::new(),
     };
     let output = Output::below(&context.workspace.environment(name));
@@ -187,6 +191,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     };
     let config = configuration(context, &environment, &output, &mut status);
     let lock = locked.as_ref();
+    status.locked_from = lock.and_then(|locked| locked.lock.from.clone());
     let wants_deploy = compare(
         &environment,
         &output,

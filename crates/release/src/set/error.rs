@@ -187,6 +187,40 @@ pub enum Error {
         /// The second one.
         other: String,
     },
+    /// What a release is to be locked from is not a registry.
+    #[error("`{from}` is not a registry, such as `registry.mirantis.com/mke`")]
+    From {
+        /// What was named.
+        from: String,
+    },
+    /// The lists of a release name nothing of it.
+    #[error("no reference of the vendor's registry is in {}", paths.join(", "))]
+    NoReferences {
+        /// The lists.
+        paths: Vec<String>,
+    },
+    /// A list of references has something else.
+    #[error("{path}:{number}: `{text}` is not a reference")]
+    Line {
+        /// The list.
+        path: Utf8PathBuf,
+        /// The line, from 1.
+        number: usize,
+        /// What it has.
+        text: String,
+        /// What is wrong with it.
+        source: bundle::set::ReferenceError,
+    },
+    /// The committed lock of a release or a set cannot be read.
+    #[error("cannot compare {path} with {revision}")]
+    History {
+        /// The lock, relative to the workspace.
+        path: Utf8PathBuf,
+        /// The revision that has the committed one.
+        revision: String,
+        /// Why not.
+        source: programs::Absent,
+    },
     /// Credentials for a registry are not available.
     #[error("no credentials for registry {host}")]
     Credentials {
@@ -212,8 +246,11 @@ impl Error {
             | Self::Platform { .. }
             | Self::ListedAs { .. }
             | Self::Collision { .. }
+            | Self::History { .. }
+            | Self::Line { .. }
+            | Self::NoReferences { .. }
             | Self::Credentials { .. } => Kind::Workspace,
-            Self::Entry { .. } => Kind::Usage,
+            Self::Entry { .. } | Self::From { .. } => Kind::Usage,
             Self::Registry { .. } => Kind::Registry,
             Self::Content { .. }
             | Self::Contradiction { .. }

@@ -47,7 +47,11 @@ pub async fn check(
     let workspace = context.workspace;
     let path = file.map_or_else(|| workspace.bundle(&lock.bundle.file), Utf8Path::to_owned);
     let shown = workspace.shown(&path).to_owned();
-    let input = match files::open(&path) {
+    let opened = match (&lock.from, file) {
+        (Some(_), None) => Err(std::io::ErrorKind::NotFound.into()),
+        _ => files::open(&path),
+    };
+    let input = match opened {
         Ok(input) => input,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let none = fetch::Error::NoBundle { path: shown };

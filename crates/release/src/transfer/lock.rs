@@ -14,8 +14,9 @@ mod changes;
 mod error;
 mod keep;
 
+pub use crate::transfer::set::listed::Listed;
 pub use changes::Changes;
-pub use error::Error;
+pub use error::{Difference, Error};
 pub use keep::Kept;
 
 /// What to lock, and where its bundle comes from.
@@ -42,6 +43,8 @@ pub struct Request {
     pub diff: bool,
     /// Whether a bundle is locked that contradicts the release or architecture.
     pub force_release: bool,
+    /// A registry to read the release from, instead of a bundle.
+    pub listed: Option<Listed>,
 }
 
 /// What locking came to.
@@ -91,6 +94,127 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     }
     let release = format!("v{}", request.release);
     let arch = request.arch.as_deref().unwrap_or(DEFAULT_ARCH);
+    let read = match &request.listed {
+        Some(listed) => from_registry(context, request, arch, listed).await?,
+        None => from_bundle(context, request, &facts, arch).await?,
+    };
+    let Locking {
+        mut lock,
+        checksum,
+        bundle,
+        asks_vendor,
+    } = read;
+    let lock_path = context.workspace.lock(&release, arch);
+    let shown = context.workspace.shown(&lock_path).to_owned();
+    let committed = crate::workspace::read_if_there(&lock_path)?;
+    let earlier = match committed
+        .as_deref()
+        .map(|text| bundle::Lock::parse(text, &shown))
+    {
+        // One that is not valid is in the way, too.
+        Some(Err(error)) if !request.replace => return Err(crate::Error::InvalidLock(error)),
+        parsed => parsed.and_then(Result::ok),
+    };
+    let known = earlier.as_ref().filter(|_| !request.replace);
+    lock.mkectl = mkectl(context, request, &facts, asks_vendor, known).await?;
+    lock.mkectl
+        .sort_by(|one, other| one.platform.cmp(&other.platform));
+    let init = crate::config::defaults::ask(context, &request.release)?;
+    let has_init = init.is_some();
+    lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
+    let text = lock.to_yaml();
+    // What this writes, every later step must be able to read.
+    bundle::Lock::parse(&text, &shown)?;
+    let written = committed.as_deref() != Some(&text);
+    let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
+    if written {
+        if committed.is_some() && !request.replace {
+            // Parsed and written again, a lock of an earlier version shows no query of a URL.
+            let old = earlier.as_ref().map(bundle::Lock::to_yaml);
+            return Err(Error::Differs {
+                difference: match &earlier {
+                    _ if lock.from.is_some() => Difference::Registry,
+                    Some(earlier) if earlier.bundle.sha256 == lock.bundle.sha256 => {
+                        Difference::BesideBundle
+                    }
+                    _ => Difference::Bundle,
+                },
+                changes: changes.unwrap_or_default(),
+                diff: (request.diff).then(|| render::diff(&shown, old.as_deref(), &text)),
+                path: shown,
+            }
+            .into());
+        }
+        if let Some(init) = init {
+            write_whole(&context.workspace.init(&request.release), &init)?;
+        }
+        write_whole(&lock_path, &text)?;
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!(
+            "{} locked",
+            environment::count(lock.artifacts.len(), "artifact")
+        ),
+    });
+    let kept = bundle.and_then(|path| keep::keep(context, &path, &lock));
+    Ok(Outcome {
+        path: shown,
+        lock,
+        written,
+        checksum,
+        changes,
+        kept,
+        init: has_init.then(|| {
+            let path = context.workspace.init(&request.release);
+            context.workspace.shown(&path).to_owned()
+        }),
+    })
+}
+
+/// What was read of a release, before anything that is not in its bundle or registry.
+struct Locking {
+    lock: bundle::Lock,
+    checksum: Checksum,
+    /// The bundle's file, if there is one.
+    bundle: Option<Utf8PathBuf>,
+    /// Whether mkectl may be downloaded from the vendor.
+    asks_vendor: bool,
+}
+
+/// Reads what a registry has of a release.
+async fn from_registry(
+    context: &Context<'_>,
+    request: &Request,
+    arch: &str,
+    listed: &Listed,
+) -> Result<Locking, crate::Error> {
+    let release = format!("v{}", request.release);
+    let artifacts = crate::transfer::set::listed::artifacts(context, listed).await?;
+    let contradictions = contradictions_in(&request.release, arch, &artifacts, None);
+    refuse_contradictions(context, request, arch, &contradictions)?;
+    let mut lock = bundle::Lock::of_registry(&release, arch, &listed.from, artifacts);
+    lock.forced_release = contradictions
+        .iter()
+        .map(|text| redaction::yaml::free_text(text))
+        .collect();
+    tell_of_matrix(context, &release, "a registry", None);
+    Ok(Locking {
+        lock,
+        checksum: Checksum::NotAsked,
+        bundle: None,
+        asks_vendor: mke::is_vendors(&listed.from),
+    })
+}
+
+/// Reads the bundle of a release into the store.
+async fn from_bundle(
+    context: &Context<'_>,
+    request: &Request,
+    facts: &mke::Release,
+    arch: &str,
+) -> Result<Locking, crate::Error> {
+    let release = format!("v{}", request.release);
     let vendor_url = if demo::is_demo(&request.release) {
         demo::URL.to_owned()
     } else {
@@ -121,15 +245,20 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         what: context.workspace.shown(&path).to_string(),
         bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
     });
-    let rules = crate::transfer::learn::rules(context, &facts, arch)?;
+    let rules = crate::transfer::learn::rules(context, facts, arch)?;
     let contents = read(context, &path, &store, &rules)?;
     let matrix = matrix(&contents, &store);
-    let inside = contradictions_in(&request.release, arch, &contents, matrix.as_deref());
+    let inside = contradictions_in(
+        &request.release,
+        arch,
+        &contents.artifacts,
+        matrix.as_deref(),
+    );
     refuse_contradictions(context, request, arch, &inside)?;
     contradictions.extend(inside);
     tell_of_odd(context, &contents);
     if url != demo::URL {
-        tell_of_matrix(context, &release, matrix.as_deref());
+        tell_of_matrix(context, &release, "the bundle", matrix.as_deref());
     }
     for skipped in &contents.skipped {
         context.reporter.report(Event::Warning(format!(
@@ -137,7 +266,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             skipped.archive, skipped.reason
         )));
     }
-    for warning in crate::transfer::learn::unexpected(&facts, arch, &file, &contents) {
+    for warning in crate::transfer::learn::unexpected(facts, arch, &file, &contents) {
         context.reporter.report(Event::Warning(warning));
     }
     let checksum = if let Some((expected, source)) = expected {
@@ -148,76 +277,21 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     } else if from_vendor && url != demo::URL && context.offline {
         Checksum::Offline
     } else if from_vendor && url != demo::URL {
-        compare_with_vendor(context, &facts, arch, &file, &path, &contents).await?
+        compare_with_vendor(context, facts, arch, &file, &path, &contents).await?
     } else {
         Checksum::NotAsked
     };
-    let lock_path = context.workspace.lock(&release, arch);
-    let shown = context.workspace.shown(&lock_path).to_owned();
-    let committed = crate::workspace::read_if_there(&lock_path)?;
-    let earlier = match committed
-        .as_deref()
-        .map(|text| bundle::Lock::parse(text, &shown))
-    {
-        // One that is not valid is in the way, too.
-        Some(Err(error)) if !request.replace => return Err(crate::Error::InvalidLock(error)),
-        parsed => parsed.and_then(Result::ok),
-    };
-    let asks_vendor = from_vendor && url != demo::URL;
-    let known = earlier.as_ref().filter(|_| !request.replace);
-    let mkectl = mkectl(context, request, &facts, asks_vendor, known).await?;
     let mut lock =
-        bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
+        bundle::Lock::from_contents(&request.release, arch, &file, &url, Vec::new(), contents);
     lock.forced_release = contradictions
         .iter()
         .map(|text| redaction::yaml::free_text(text))
         .collect();
-    let init = crate::config::defaults::ask(context, &request.release)?;
-    let has_init = init.is_some();
-    lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
-    let text = lock.to_yaml();
-    // What this writes, every later step must be able to read.
-    bundle::Lock::parse(&text, &shown)?;
-    let written = committed.as_deref() != Some(&text);
-    let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
-    if written {
-        if committed.is_some() && !request.replace {
-            // Parsed and written again, a lock of an earlier version shows no query of a URL.
-            let old = earlier.as_ref().map(bundle::Lock::to_yaml);
-            return Err(Error::Differs {
-                is_same_bundle: earlier
-                    .as_ref()
-                    .is_some_and(|earlier| earlier.bundle.sha256 == lock.bundle.sha256),
-                changes: changes.unwrap_or_default(),
-                diff: (request.diff).then(|| render::diff(&shown, old.as_deref(), &text)),
-                path: shown,
-            }
-            .into());
-        }
-        if let Some(init) = init {
-            write_whole(&context.workspace.init(&request.release), &init)?;
-        }
-        write_whole(&lock_path, &text)?;
-    }
-    context.reporter.report(Event::Finished {
-        step: Step::Verify,
-        what: format!(
-            "{} locked",
-            environment::count(lock.artifacts.len(), "artifact")
-        ),
-    });
-    let kept = keep::keep(context, &path, &lock);
-    Ok(Outcome {
-        path: shown,
+    Ok(Locking {
         lock,
-        written,
         checksum,
-        changes,
-        kept,
-        init: has_init.then(|| {
-            let path = context.workspace.init(&request.release);
-            context.workspace.shown(&path).to_owned()
-        }),
+        asks_vendor: from_vendor && url != demo::URL,
+        bundle: Some(path),
     })
 }
 
@@ -303,6 +377,11 @@ fn refuse_contradictions(
         return Ok(());
     }
     let refusal = Error::WrongRelease {
+        what: if request.listed.is_some() {
+            "list"
+        } else {
+            "bundle"
+        },
         release: format!("v{}", request.release),
         arch: arch.to_owned(),
         contradictions: contradictions.to_vec(),
@@ -323,11 +402,11 @@ fn matrix(contents: &bundle::Contents, store: &bundle::Store) -> Option<String> 
 }
 
 /// Warns of a release matrix that an upgrade cannot use.
-fn tell_of_matrix(context: &Context<'_>, release: &str, matrix: Option<&str>) {
+fn tell_of_matrix(context: &Context<'_>, release: &str, origin: &str, matrix: Option<&str>) {
     let what = match matrix {
-        None => "the bundle has no release matrix",
+        None => format!("{origin} has no release matrix"),
         Some(text) if !mke::identity::is_matrix(text) => {
-            "the release matrix in the bundle is not a list of releases"
+            format!("the release matrix in {origin} is not a list of releases")
         }
         Some(_) => return,
     };
@@ -340,10 +419,10 @@ fn tell_of_matrix(context: &Context<'_>, release: &str, matrix: Option<&str>) {
 fn contradictions_in(
     release: &Version,
     arch: &str,
-    contents: &bundle::Contents,
+    artifacts: &[bundle::Artifact],
     matrix: Option<&str>,
 ) -> Vec<String> {
-    let artifacts: Vec<mke::identity::Artifact<'_>> = (contents.artifacts.iter())
+    let artifacts: Vec<mke::identity::Artifact<'_>> = (artifacts.iter())
         .map(|artifact| mke::identity::Artifact {
             repository: &artifact.repository,
             tag: &artifact.tag,

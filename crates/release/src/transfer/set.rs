@@ -1,6 +1,7 @@
 //! What registries have for sets: it is locked by digest, compared with its lock, and fetched into the store.
 
 mod charts;
+pub mod listed;
 pub mod lock;
 pub mod pull;
 mod resolve;

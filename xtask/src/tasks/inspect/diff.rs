@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
-use release::config::diff::{Area, Drift, Pair, Releases};
+use release::config::diff::{self, Area, Drift, Pair, Releases};
+use semver::Version;
 use serde::Serialize;
 
 use crate::app::App;
@@ -17,34 +18,66 @@ pub(in crate::tasks) use markdown::code;
 
 pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failure> {
     let (old, new) = (arguments.old.as_str(), arguments.new.as_deref());
-    let differs = match (super::release(old), new.map(super::release)) {
-        (Ok(_), None) => return Err(Failure::OneRelease(old.to_owned())),
-        (Ok(one), Some(Ok(other))) => {
-            let releases = release::config::diff::releases(&app.workspace, &one, &other)?;
-            show(app, arguments, &releases)?;
-            releases.differs()
+    let workspace = &app.workspace;
+    let since = arguments.since.as_deref();
+    let locks = match (side(app, old), new.map(|new| side(app, new))) {
+        (Side::Set, None) if arguments.live => {
+            return Err(Failure::DiffOption {
+                option: "--live",
+                of: "an environment",
+                name: old.to_owned(),
+            });
         }
-        (Err(_), None) if arguments.live => {
-            let pair = release::cluster::differences(&app.context(), old)?;
-            show(app, arguments, &pair)?;
-            !pair.changes.is_empty()
+        (Side::Release(one), None) => {
+            let Some(since) = since else {
+                return Err(Failure::OneRelease(old.to_owned()));
+            };
+            let locked = release::locked::read(workspace, &one)?;
+            Some(diff::since(&app.context(), &locked, since)?)
         }
-        (Err(_), None) => {
-            let drift = release::config::diff::environment(&app.workspace, old)?;
-            show(app, arguments, &drift)?;
-            drift.differs()
+        (Side::Set, None) => {
+            let locked = release::locked::read_set(workspace, old)?;
+            let since = since.unwrap_or("HEAD");
+            Some(diff::since(&app.context(), &locked, since)?)
         }
-        (Err(_), Some(Err(_))) => {
-            let new = new.unwrap_or(old);
-            let pair = release::config::diff::environments(&app.workspace, old, new)?;
-            show(app, arguments, &pair)?;
-            !pair.changes.is_empty()
+        (Side::Release(one), Some(Side::Release(other))) => {
+            Some(diff::releases(workspace, &one, &other)?)
         }
+        (Side::Set, Some(Side::Set)) => Some(diff::sets(workspace, old, new.unwrap_or(old))?),
+        (Side::Environment, None) if since.is_some() => {
+            return Err(Failure::DiffOption {
+                option: "--since",
+                of: "a release or a set",
+                name: old.to_owned(),
+            });
+        }
+        (Side::Environment, None | Some(Side::Environment)) => None,
         (_, Some(_)) => {
             return Err(Failure::Kinds {
                 old: old.to_owned(),
                 new: new.unwrap_or_default().to_owned(),
             });
+        }
+    };
+    let differs = match (&locks, new) {
+        (Some(locks), _) => {
+            show(app, arguments, locks)?;
+            locks.differs()
+        }
+        (None, None) if arguments.live => {
+            let pair = release::cluster::differences(&app.context(), old)?;
+            show(app, arguments, &pair)?;
+            !pair.changes.is_empty()
+        }
+        (None, None) => {
+            let drift = diff::environment(workspace, old)?;
+            show(app, arguments, &drift)?;
+            drift.differs()
+        }
+        (None, Some(new)) => {
+            let pair = diff::environments(workspace, old, new)?;
+            show(app, arguments, &pair)?;
+            !pair.changes.is_empty()
         }
     };
     if arguments.detailed_exitcode && differs {
@@ -53,7 +86,21 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns a difference for a terminal, for a command that shows one beside other things.
+/// What a name on the command line names.
+enum Side {
+    Release(Version),
+    Set,
+    Environment,
+}
+
+fn side(app: &App<'_>, name: &str) -> Side {
+    match super::release(name) {
+        Ok(release) => Side::Release(release),
+        Err(_) if release::set::exists(&app.workspace, name) => Side::Set,
+        Err(_) => Side::Environment,
+    }
+}
+
 /// Returns differences for a terminal, a line each.
 pub(in crate::tasks) fn text_of_changes(changes: &[release::config::diff::Change]) -> String {
     let mut text = String::new();
@@ -61,6 +108,7 @@ pub(in crate::tasks) fn text_of_changes(changes: &[release::config::diff::Change
     text
 }
 
+/// Returns a difference for a terminal, for a command that shows one beside other things.
 pub(in crate::tasks) fn text_of(result: &impl Shown) -> String {
     result.text()
 }
@@ -181,7 +229,12 @@ fn shares(releases: &Releases) -> String {
     )
 }
 
-/// Returns what a registry that holds the one release lacks of the other.
+/// Returns a digest as tables show it: its beginning.
+fn short(digest: &str) -> String {
+    digest.chars().take("sha256:".len() + 12).collect()
+}
+
+/// Returns what a registry that holds the one lock lacks of the other.
 fn lacks(releases: &Releases) -> String {
     format!(
         "a registry that holds {} lacks {} of {} and manifests of {}; all of {} is {}",

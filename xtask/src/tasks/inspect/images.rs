@@ -11,6 +11,9 @@ use crate::failure::Failure;
 pub(crate) fn run(app: &App<'_>, arguments: &ImagesArgs) -> Result<ExitCode, Failure> {
     let environment = app.environment(&arguments.environment)?;
     let images = release::report::images::images(&app.workspace, &environment)?;
+    if arguments.chart.is_some() && arguments.form != Some(ImagesForm::Helm) {
+        return Err(Failure::ChartWithoutHelm);
+    }
     let form = match arguments.form {
         None => {
             let text: String = (images.artifacts.iter())
@@ -23,6 +26,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &ImagesArgs) -> Result<ExitCode, Fai
         Some(ImagesForm::Containerd) => images.containerd(),
         Some(ImagesForm::Cyclonedx) => images.cyclone_dx(),
         Some(ImagesForm::Idms) => images.digest_mirrors(),
+        Some(ImagesForm::Helm) => {
+            let chart = arguments.chart.as_deref().unwrap_or_default();
+            release::report::images::helm(&app.workspace, &environment, chart)?
+        }
     };
     app.ui.document(
         &form,

@@ -54,9 +54,10 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
             super::count(row.external_layers, "external layer"),
         ));
     }
-    let of = match (&inspection.set, &inspection.bundle) {
-        (Some(set), _) => format!("set {set}"),
-        (None, bundle) => format!(
+    let of = match (&inspection.set, &inspection.from, &inspection.bundle) {
+        (Some(set), ..) => format!("set {set}"),
+        (None, Some(from), _) => format!("{what} from {from}, not the vendor's bundle"),
+        (None, None, bundle) => format!(
             "{}: {}, SHA-256 {}",
             bundle.as_deref().unwrap_or_default(),
             DecimalBytes(inspection.size.unwrap_or_default()),

@@ -49,6 +49,14 @@ fn text(all: &[Status], live: bool) -> String {
         .map(|status| row(status, shares, live))
         .collect();
     let mut text = table(&titles, &["differences"], rows);
+    for status in all {
+        if let (Some(from), Some(release)) = (&status.locked_from, &status.release) {
+            text.push_str(&format!(
+                "\n{}: {release} is locked from {from}, not from the vendor's bundle\n",
+                status.environment
+            ));
+        }
+    }
     if all.iter().any(|status| !status.drift.is_empty()) {
         text.push('\n');
     }

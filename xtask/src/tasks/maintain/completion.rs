@@ -66,10 +66,9 @@ fn with_candidates(arg: Arg) -> Arg {
         "environment" | "environments" | "from" | "to" | "confirm" => of(environments),
         "release" => of(releases),
         "release-or-set" => of(|workspace| [releases(workspace), sets(workspace)].concat()),
-        "what" => {
+        "what" | "old" | "new" => {
             of(|workspace| [environments(workspace), locked(workspace), sets(workspace)].concat())
         }
-        "old" | "new" => of(|workspace| [environments(workspace), locked(workspace)].concat()),
         _ => {
             let name = arg.get_value_names().and_then(<[_]>::first);
             return match name.map(clap::builder::Str::as_str) {

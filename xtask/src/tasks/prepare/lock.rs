@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::transfer::lock::{Checksum, Kept, Request};
+use release::transfer::lock::{Checksum, Kept, Listed, Request};
 use serde_json::json;
 
 use crate::app::App;
@@ -38,6 +38,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         replace: arguments.replace,
         diff: arguments.diff,
         force_release: arguments.force_release,
+        listed: arguments.from.clone().map(|from| Listed {
+            from: from.trim_end_matches('/').to_owned(),
+            files: arguments.images.clone(),
+        }),
     };
     let outcome = until_interrupted(app, async {
         Ok(release::transfer::lock::lock(&app.context(), &request).await?)
@@ -59,12 +63,17 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
     } else {
         "unchanged:"
     };
-    let mut text = format!(
-        "{action} {}: {}, SHA-256 {}\n{checksum}\n",
-        outcome.path,
-        super::count(outcome.lock.artifacts.len(), "artifact"),
-        outcome.lock.bundle.sha256,
-    );
+    let artifacts = super::count(outcome.lock.artifacts.len(), "artifact");
+    let mut text = match &outcome.lock.from {
+        Some(from) => format!(
+            "{action} {}: {artifacts}\nlocked from {from}, not from the vendor's bundle\n",
+            outcome.path
+        ),
+        None => format!(
+            "{action} {}: {artifacts}, SHA-256 {}\n{checksum}\n",
+            outcome.path, outcome.lock.bundle.sha256,
+        ),
+    };
     if let Some(changes) = &outcome.changes {
         text.push_str("compared with the lock that was replaced:\n");
         text.push_str(&lock_changes(changes));
@@ -88,7 +97,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
             "path": outcome.path,
             "written": outcome.written,
             "artifacts": outcome.lock.artifacts.len(),
-            "sha256": outcome.lock.bundle.sha256,
+            "from": outcome.lock.from,
+            "sha256": outcome.lock.from.is_none().then_some(&outcome.lock.bundle.sha256),
             "checksum": checksum,
             "init": outcome.init,
             "kept": kept.map(|(_, path)| path),

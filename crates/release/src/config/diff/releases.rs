@@ -1,4 +1,4 @@
-//! Compares two releases by their locks: what was added, removed and changed, and how much must be sent.
+//! Compares releases and sets by their locks: what was added, removed and changed, and how much must be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,16 @@ use mke::Change;
 use semver::Version;
 use serde::Serialize;
 
-use crate::{Error, Workspace, locked};
+use crate::locked::{self, Locked};
+use crate::{Context, Error, Workspace, set};
 
-/// What differs between two locked releases.
+/// What differs between the locks of two releases or sets, or between two states of one lock.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Releases {
-    /// The one, `v4.1.3`.
+    /// The one, `v4.1.3`, `platform` or `platform of HEAD`.
     pub old: String,
-    /// The other, `v4.1.5`.
+    /// The other, `v4.1.5` or `platform`.
     pub new: String,
     /// The artifacts that only the other has.
     pub added: Vec<Entry>,
@@ -50,6 +51,10 @@ pub struct Entry {
     pub tag: String,
     /// `image`, `chart` or `artifact`.
     pub kind: String,
+    /// Its digest.
+    pub digest: String,
+    /// Its bytes, manifests included, each blob counted once.
+    pub size: u64,
     /// Its bytes that the other release has not, manifests included, each blob counted once.
     pub bytes: u64,
 }
@@ -66,6 +71,12 @@ pub struct Changed {
     pub old: String,
     /// Its tag in the other. Where it is the same, the content differs.
     pub new: String,
+    /// Its digest in the one.
+    pub old_digest: String,
+    /// Its digest in the other.
+    pub new_digest: String,
+    /// Its bytes in the other, manifests included, each blob counted once.
+    pub size: u64,
     /// Its bytes that the one release has not, manifests included, each blob counted once.
     pub bytes: u64,
 }
@@ -114,6 +125,49 @@ impl Releases {
 pub fn releases(workspace: &Workspace, old: &Version, new: &Version) -> Result<Releases, Error> {
     let one = locked::read(workspace, old)?.lock;
     let other = locked::read(workspace, new)?.lock;
+    Ok(Releases {
+        facts: facts(old, new)?,
+        defaults: defaults(workspace, old, new)?,
+        ..locks(&one, one.name().to_owned(), &other)
+    })
+}
+
+/// Compares two locked sets.
+///
+/// # Errors
+/// One of them is not locked, or its lock cannot be read.
+pub fn sets(workspace: &Workspace, old: &str, new: &str) -> Result<Releases, Error> {
+    let one = locked::read_set(workspace, old)?.lock;
+    let other = locked::read_set(workspace, new)?.lock;
+    Ok(locks(&one, one.name().to_owned(), &other))
+}
+
+/// Compares a lock with what its file was at a revision. One that was missing there had no artifacts.
+///
+/// # Errors
+/// The revision is unknown, or the lock that it has cannot be read.
+pub fn since(context: &Context<'_>, now: &Locked, revision: &str) -> Result<Releases, Error> {
+    let path = context.workspace.shown(&now.path);
+    let text = programs::Git::of(context.workspace.root(), &context.tool.variables)
+        .and_then(|git| git.at(revision, path))
+        .map_err(|source| set::Error::History {
+            path: path.to_owned(),
+            revision: revision.to_owned(),
+            source,
+        })?;
+    let before = match text {
+        Some(text) => Lock::parse(&text, path)?,
+        None => Lock {
+            artifacts: Vec::new(),
+            ..Lock::clone(&now.lock)
+        },
+    };
+    let name = format!("{} of {revision}", now.lock.name());
+    Ok(locks(&before, name, &now.lock))
+}
+
+/// Compares two locks, the first of which is called `old`.
+fn locks(one: &Lock, old: String, other: &Lock) -> Releases {
     let (before, after) = (one.blobs(), other.blobs());
     let manifests: BTreeSet<&str> = other
         .artifacts
@@ -134,8 +188,8 @@ pub fn releases(workspace: &Workspace, old: &Version, new: &Version) -> Result<R
         }
     }
     let mut releases = Releases {
-        old: one.release.clone(),
-        new: other.release.clone(),
+        old,
+        new: other.name().to_owned(),
         added: Vec::new(),
         removed: Vec::new(),
         changed: Vec::new(),
@@ -144,17 +198,17 @@ pub fn releases(workspace: &Workspace, old: &Version, new: &Version) -> Result<R
         blobs,
         manifest_bytes,
         unique_bytes: other.unique_bytes(),
-        facts: facts(old, new)?,
-        defaults: defaults(workspace, old, new)?,
+        facts: Vec::new(),
+        defaults: Vec::new(),
     };
-    let (of_one, of_other) = (by_repository(&one), by_repository(&other));
+    let (of_one, of_other) = (by_repository(one), by_repository(other));
     let repositories: BTreeSet<&str> = of_one.keys().chain(of_other.keys()).copied().collect();
     for repository in repositories {
         let one = of_one.get(repository).map_or(&[][..], Vec::as_slice);
         let other = of_other.get(repository).map_or(&[][..], Vec::as_slice);
         compare(one, other, &before, &after, &mut releases);
     }
-    Ok(releases)
+    releases
 }
 
 /// Compares what two releases have in one repository.
@@ -209,6 +263,9 @@ fn changed(old: &Artifact, new: &Artifact, before: &BTreeMap<String, u64>) -> Ch
         kind: new.kind.to_string(),
         old: old.tag.clone(),
         new: new.tag.clone(),
+        old_digest: old.digest.to_string(),
+        new_digest: new.digest.to_string(),
+        size: bytes(new, &BTreeMap::new()),
         bytes: bytes(new, before),
     }
 }
@@ -218,6 +275,8 @@ fn entry(artifact: &Artifact, known: &BTreeMap<String, u64>) -> Entry {
         repository: artifact.repository.clone(),
         tag: artifact.tag.clone(),
         kind: artifact.kind.to_string(),
+        digest: artifact.digest.to_string(),
+        size: bytes(artifact, &BTreeMap::new()),
         bytes: bytes(artifact, known),
     }
 }

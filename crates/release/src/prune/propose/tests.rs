@@ -60,6 +60,7 @@ fn lock(number: usize, images: &[Image]) -> Lock {
         set: None,
         version: 1,
         release: format!("v4.1.{number}"),
+        from: None,
         arch: "amd64".to_owned(),
         bundle: LockedBundle {
             file: "b.tar.gz".to_owned(),

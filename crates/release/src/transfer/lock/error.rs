@@ -5,6 +5,27 @@ use camino::Utf8PathBuf;
 use super::Changes;
 use crate::Kind;
 
+/// In what a committed lock differs from a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// Something beside the bundle, such as what mkectl prints.
+    BesideBundle,
+    /// The bundle.
+    Bundle,
+    /// What the registry has that the release is locked from, or something beside it.
+    Registry,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::BesideBundle => "locks the same bundle, but differs in other keys",
+            Self::Bundle => "locks a different bundle",
+            Self::Registry => "differs from what the registry has now",
+        })
+    }
+}
+
 /// Why a lock is not written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,8 +33,10 @@ pub enum Error {
     #[error(transparent)]
     Url(bundle::RequestError),
     /// The bundle is of a different release or architecture.
-    #[error("this bundle is not {release} for {arch}: {}", contradictions.join("; "))]
+    #[error("this {what} is not {release} for {arch}: {}", contradictions.join("; "))]
     WrongRelease {
+        /// What contradicts it: `bundle` or `list`.
+        what: &'static str,
         /// The release that was to be locked.
         release: String,
         /// The architecture.
@@ -22,16 +45,12 @@ pub enum Error {
         contradictions: Vec<String>,
     },
     /// A different lock is committed.
-    #[error("{path} {}", if *is_same_bundle {
-        "locks the same bundle, but differs in other keys"
-    } else {
-        "locks a different bundle"
-    })]
+    #[error("{path} {difference}")]
     Differs {
         /// The committed lock.
         path: Utf8PathBuf,
-        /// Whether only something beside the bundle differs, such as what mkectl prints.
-        is_same_bundle: bool,
+        /// In what it differs.
+        difference: Difference,
         /// What differs, if the committed lock is valid.
         changes: Changes,
         /// All lines that differ, as a unified diff, if it was requested.
@@ -77,9 +96,10 @@ impl Error {
         match self {
             Self::Url(_) => Kind::Usage,
             Self::WrongRelease { .. } => Kind::Content,
-            Self::Differs { is_same_bundle, .. } => match is_same_bundle {
-                true => Kind::Workspace,
-                false => Kind::Content,
+            Self::Differs { difference, .. } => match difference {
+                Difference::BesideBundle => Kind::Workspace,
+                Difference::Bundle => Kind::Content,
+                Difference::Registry => Kind::Outdated,
             },
             Self::VendorChecksum { .. } => Kind::Content,
             Self::UrlWithCredentials { .. } => Kind::Usage,

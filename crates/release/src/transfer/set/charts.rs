@@ -41,7 +41,7 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
     for path in workspace.locks()? {
         let lock = Lock::read(&path)?;
         for artifact in &lock.artifacts {
-            match &artifact.source {
+            match artifact.source.as_ref().filter(|_| lock.from.is_none()) {
                 Some(source) => {
                     let reference = Reference::parse(&source.reference);
                     let bare = reference.map(|reference| Reference {

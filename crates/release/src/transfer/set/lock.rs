@@ -4,7 +4,7 @@
 //! adds or drops is added to or dropped from the lock.
 
 use bundle::set::Entry;
-use bundle::{Artifact, Lock};
+use bundle::{Artifact, Lock, Source};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -17,7 +17,7 @@ use crate::transfer::fetch::open_store;
 use crate::workspace::{read_if_there, write_whole};
 
 /// How many references are resolved at a time.
-const ENTRIES_AT_ONCE: usize = 8;
+pub(super) const ENTRIES_AT_ONCE: usize = 8;
 
 /// What to lock.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +88,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         bytes: None,
     });
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
-    let resolved: Vec<(Artifact, Option<Moved>)> = futures_util::stream::iter(&loaded.entries)
+    let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
+    let resolved: Vec<(Artifact, Option<Moved>)> = futures_util::stream::iter(own)
         .map(|entry| async move {
             let known = locked.get(&entry.place()).copied();
             let known = known.filter(|one| one.is_of(entry));
@@ -118,6 +119,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         }
         artifacts.push(artifact);
     }
+    let aliases: Vec<Artifact> = aliases(&loaded, &artifacts).collect();
+    artifacts.extend(aliases);
     let lock = Lock::of_set(&request.set, artifacts);
     let text = lock.to_yaml();
     // What is written must be readable.
@@ -170,7 +173,8 @@ pub(super) async fn all_moved(
     let upstreams = Upstreams::new(context, &loaded.set);
     let upstreams = &upstreams;
     let locked = set::by_place(lock);
-    let both = loaded.entries.iter().filter_map(|entry| {
+    let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
+    let both = own.filter_map(|entry| {
         let known = locked.get(&entry.place()).copied();
         Some((entry, known.filter(|one| one.is_of(entry))?))
     });
@@ -205,6 +209,27 @@ async fn moved(
     }))
 }
 
+/// Returns the artifacts of more places: what the entry's own place has.
+fn aliases<'a>(
+    loaded: &'a Loaded,
+    artifacts: &'a [Artifact],
+) -> impl Iterator<Item = Artifact> + 'a {
+    loaded.entries.iter().filter_map(|entry| {
+        let own = entry.alias_of.as_ref()?;
+        let own = artifacts.iter().find(|one| one.reference() == *own)?;
+        let source = own.source.clone();
+        Some(Artifact {
+            repository: entry.repository.clone(),
+            tag: entry.tag.clone(),
+            source: source.map(|source| Source {
+                alias: true,
+                ..source
+            }),
+            ..own.clone()
+        })
+    })
+}
+
 /// Returns the entries that these names mean, one each.
 fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, crate::Error> {
     let mut entries = Vec::new();
@@ -214,9 +239,10 @@ fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, cra
             let repository = &entry.reference.repository;
             repository == name || repository.rsplit('/').next() == Some(name)
         };
-        let mut matching: Vec<&Entry> = loaded.entries.iter().filter(exact).collect();
+        let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
+        let mut matching: Vec<&Entry> = own().filter(exact).collect();
         if matching.is_empty() {
-            matching = loaded.entries.iter().filter(by_path).collect();
+            matching = own().filter(by_path).collect();
         }
         match matching.as_slice() {
             [entry] => entries.push(*entry),
@@ -229,7 +255,7 @@ fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, cra
                     set: loaded.name.clone(),
                     name: name.clone(),
                     matching: references(matching),
-                    known: references(loaded.entries.iter().collect()),
+                    known: references(own().collect()),
                 }
                 .into());
             }

@@ -75,6 +75,8 @@ struct Origins<'a> {
     sets: Vec<(String, Upstreams<'a>)>,
     /// The set of each entry, by place and reference.
     entries: HashMap<(String, String), usize>,
+    /// The release with its registry, if it was not locked from a bundle.
+    release: Option<(String, Upstreams<'a>)>,
 }
 
 impl<'a> Origins<'a> {
@@ -95,7 +97,13 @@ impl<'a> Origins<'a> {
             }
             sets.push((name, Upstreams::new(context, &loaded.set)));
         }
-        Ok(Self { sets, entries })
+        let own = || Upstreams::new(context, &bundle::set::Set::default());
+        let release = lock.from.as_ref().map(|_| (lock.release.clone(), own()));
+        Ok(Self {
+            sets,
+            entries,
+            release,
+        })
     }
 
     /// Returns the set of an artifact.
@@ -106,9 +114,10 @@ impl<'a> Origins<'a> {
         let reference = artifact.source.as_ref().map(|source| &source.reference);
         let reference = reference.cloned().unwrap_or_default();
         let set = self.entries.get(&(artifact.reference(), reference.clone()));
-        match set {
-            Some(set) => Ok(&self.sets[*set]),
-            None => Err(Error::Unlisted { reference }.into()),
+        match (set, &self.release) {
+            (Some(set), _) => Ok(&self.sets[*set]),
+            (None, Some(release)) => Ok(release),
+            (None, None) => Err(Error::Unlisted { reference }.into()),
         }
     }
 }

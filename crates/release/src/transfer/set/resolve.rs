@@ -83,6 +83,7 @@ pub(super) async fn resolve(
             reference: walk.reference,
             platforms: entry.platforms.clone(),
             whole: (!is_whole).then_some(digest),
+            alias: false,
         }),
         digest: root.digest,
         media_type: root.media_type,

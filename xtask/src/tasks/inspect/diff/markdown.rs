@@ -3,7 +3,7 @@
 use indicatif::DecimalBytes;
 use release::config::diff::{Change, Drift, Pair, Releases, State};
 
-use super::{applied, area, committed, lacks, shares};
+use super::{applied, area, committed, lacks, shares, short};
 
 pub(super) fn drift(drift: &Drift) -> String {
     let mut text = format!("### {}\n\n{}.\n", drift.environment, committed(drift));
@@ -36,33 +36,34 @@ pub(super) fn releases(releases: &Releases) -> String {
         lacks(releases)
     );
     if releases.differs() {
-        text.push_str("\n| artifact | old | new | to send |\n|---|---|---|---:|\n");
+        text.push_str("\n| artifact | old | new | size | to send |\n|---|---|---|---:|---:|\n");
     }
-    let nothing = String::new();
-    let added = releases
-        .added
-        .iter()
-        .map(|entry| (&entry.repository, &nothing, &entry.tag, Some(entry.bytes)));
-    let removed = releases
-        .removed
-        .iter()
-        .map(|entry| (&entry.repository, &entry.tag, &nothing, None));
-    let changed = releases.changed.iter().map(|changed| {
-        (
-            &changed.repository,
-            &changed.old,
-            &changed.new,
-            Some(changed.bytes),
-        )
-    });
-    for (repository, old, new, bytes) in added.chain(removed).chain(changed) {
+    let at = |tag: &str, digest: &str| code(&format!("{tag}@{}", short(digest)));
+    let mut row = |repository: &str, old: String, new: String, size: u64, bytes: Option<u64>| {
         let bytes = bytes.map_or_else(String::new, |bytes| DecimalBytes(bytes).to_string());
         text.push_str(&format!(
-            "| {} | {} | {} | {bytes} |\n",
+            "| {} | {old} | {new} | {} | {bytes} |\n",
             code(repository),
-            code(old),
-            code(new)
+            DecimalBytes(size)
         ));
+    };
+    for one in &releases.added {
+        let new = at(&one.tag, &one.digest);
+        row(
+            &one.repository,
+            String::new(),
+            new,
+            one.size,
+            Some(one.bytes),
+        );
+    }
+    for one in &releases.removed {
+        let old = at(&one.tag, &one.digest);
+        row(&one.repository, old, String::new(), one.size, None);
+    }
+    for one in &releases.changed {
+        let (old, new) = (at(&one.old, &one.old_digest), at(&one.new, &one.new_digest));
+        row(&one.repository, old, new, one.size, Some(one.bytes));
     }
     if !releases.facts.is_empty() {
         text.push_str("\n| recorded fact | old | new |\n|---|---|---|\n");

@@ -4,7 +4,7 @@ use console::style;
 use indicatif::DecimalBytes;
 use release::config::diff::{Change, Drift, Pair, Releases, State};
 
-use super::{applied, area, committed, lacks, shares};
+use super::{applied, area, committed, lacks, shares, short};
 
 /// How many characters of a value are shown. JSON has them all.
 const WIDTH: usize = 100;
@@ -42,7 +42,12 @@ pub(super) fn releases(releases: &Releases) -> String {
     }
     for changed in &releases.changed {
         let tags = match changed.old == changed.new {
-            true => format!("{}, other content", changed.new),
+            true => format!(
+                "{}, {} → {}",
+                changed.new,
+                short(&changed.old_digest),
+                short(&changed.new_digest)
+            ),
             false => format!("{} → {}", changed.old, changed.new),
         };
         rows.push(('~', changed.repository.clone(), tags, changed.bytes));

@@ -30,6 +30,7 @@ fn option_of_bundles(arguments: &LockArgs) -> Option<&'static str> {
         (arguments.checksum_url.is_some(), "--checksum-url"),
         (arguments.mkectl_url.is_some(), "--mkectl-url"),
         (arguments.arch.is_some(), "--arch"),
+        (arguments.from.is_some(), "--from"),
         (arguments.diff, "--diff"),
         (arguments.force_release, "--force-release"),
     ];

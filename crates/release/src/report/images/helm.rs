@@ -1,0 +1,195 @@
+//! The values by which Helm installs a chart of an environment with the images of its registry.
+
+use bundle::set::Reference;
+use bundle::{Artifact, ChartValues, ImagePlace, Kind};
+use environment::Environment;
+
+use super::{Images, images};
+use crate::transfer::fetch::open_store;
+use crate::{Workspace, locked};
+
+/// The largest chart that is read, in bytes.
+const LARGEST_CHART: u64 = 64 << 20;
+
+/// Why values for a chart cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name is that of no chart, or of several.
+    #[error("`{name}` names {} of {environment}", if matching.is_empty() { "no chart" } else { "several charts" })]
+    Name {
+        /// The environment.
+        environment: String,
+        /// What was named.
+        name: String,
+        /// The charts that it fits.
+        matching: Vec<String>,
+        /// All charts.
+        known: Vec<String>,
+    },
+    /// The store lacks the chart.
+    #[error("bundles/store lacks the chart {chart}")]
+    Unfetched {
+        /// The environment.
+        environment: String,
+        /// The chart, `repository:tag`.
+        chart: String,
+    },
+    /// The artifact is not a chart that can be read.
+    #[error("{chart} has no content that Helm reads as a chart")]
+    Unreadable {
+        /// The chart, `repository:tag`.
+        chart: String,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> crate::Kind {
+        match self {
+            Self::Name { .. } => crate::Kind::Usage,
+            Self::Unfetched { .. } | Self::Unreadable { .. } => crate::Kind::Content,
+        }
+    }
+}
+
+/// Returns a file of values for a chart of an environment, which is named by its path in the registry or the end of it, with or without
+/// the tag.
+///
+/// # Errors
+/// A lock is missing, the chart is not one of the environment, or the store lacks it.
+pub fn helm(
+    workspace: &Workspace,
+    environment: &Environment,
+    name: &str,
+) -> Result<String, crate::Error> {
+    let images = images(workspace, environment)?;
+    let lock = locked::of(workspace, environment)?.lock;
+    let charts = lock.artifacts.iter().filter(|one| one.kind == Kind::Chart);
+    let charts: Vec<&Artifact> = charts.collect();
+    let is_named = |one: &&&Artifact| {
+        let whole = [one.repository.clone(), one.reference()];
+        let mut ends = whole.iter().filter_map(|whole| whole.rsplit('/').next());
+        ends.any(|end| end == name) || whole.iter().any(|whole| whole == name)
+    };
+    let matching: Vec<&Artifact> = charts.iter().filter(is_named).copied().collect();
+    let &[chart] = matching.as_slice() else {
+        let names = |charts: &[&Artifact]| charts.iter().map(|one| one.reference()).collect();
+        return Err(Error::Name {
+            environment: images.environment,
+            name: name.to_owned(),
+            matching: names(&matching),
+            known: names(&charts),
+        }
+        .into());
+    };
+    let values = read(workspace, environment, chart, &|reference, version| {
+        images.place(reference, version)
+    })?;
+    Ok(images.file(chart, &values))
+}
+
+fn read(
+    workspace: &Workspace,
+    environment: &Environment,
+    chart: &Artifact,
+    place: &dyn Fn(&Reference, &str) -> Option<ImagePlace>,
+) -> Result<ChartValues, crate::Error> {
+    let store = open_store(workspace)?;
+    // The config comes first. The chart is a layer, and its signature may be one.
+    let manifests = chart.manifests.iter();
+    let layers: Vec<_> = manifests.flat_map(|one| one.blobs.iter().skip(1)).collect();
+    if layers.iter().any(|one| !store.has(&one.digest, one.size)) {
+        return Err(Error::Unfetched {
+            environment: environment.name.clone(),
+            chart: chart.reference(),
+        }
+        .into());
+    }
+    for layer in layers {
+        let bytes = store
+            .read(&layer.digest, LARGEST_CHART)
+            .map_err(|source| crate::Error::store(workspace, source))?;
+        if let Some(values) = bundle::chart_values(bytes.as_slice(), place) {
+            return Ok(values);
+        }
+    }
+    Err(Error::Unreadable {
+        chart: chart.reference(),
+    }
+    .into())
+}
+
+impl Images {
+    /// Returns where an image is. Without a tag it is the one of this version, or else the only one that the locks have.
+    fn place(&self, asked: &Reference, version: &str) -> Option<ImagePlace> {
+        let from =
+            |one: &&super::Mirrored| one.from == (asked.host.clone(), asked.repository.clone());
+        let known: Vec<&super::Mirrored> = self.pulled().filter(from).collect();
+        let of_tag = |tag: &str| {
+            let mut known = known.iter().copied();
+            known.find(|one| one.tag.as_deref() == Some(tag))
+        };
+        let own_version = || of_tag(version).or_else(|| of_tag(&format!("v{version}")));
+        let (found, has_tag) = match (&asked.tag, &asked.digest) {
+            (tag, Some(digest)) => {
+                let mut known = known.iter().copied();
+                let found =
+                    known.find(|one| one.digest == *digest || one.whole.as_ref() == Some(digest));
+                (
+                    found,
+                    tag.is_none() || found.is_some_and(|one| one.tag == *tag),
+                )
+            }
+            (Some(tag), None) => (of_tag(tag), true),
+            (None, None) => match (own_version(), known.as_slice()) {
+                (Some(found), _) => (Some(found), true),
+                (None, [only]) => (Some(*only), false),
+                (None, _) => (None, false),
+            },
+        };
+        let found = found?;
+        let (_, tag) = found.mirrored.rsplit_once(':')?;
+        let is_same = has_tag && found.new_tag.is_none();
+        let repository = found.to.strip_prefix(&self.address)?;
+        Some(ImagePlace {
+            registry: self.address.clone(),
+            repository: repository.trim_start_matches('/').to_owned(),
+            tag: (!is_same).then(|| tag.to_owned()),
+            digest: (asked
+                .digest
+                .as_ref()
+                .is_some_and(|asked| *asked != found.digest))
+            .then(|| found.digest.clone()),
+        })
+    }
+
+    /// Returns the file with what to know of it in comments.
+    fn file(&self, chart: &Artifact, values: &ChartValues) -> String {
+        let url = format!("oci://{}/{}", self.registry, chart.repository);
+        let version = chart.tag.replace('_', "+");
+        let mut text = format!("# helm install NAME {url} --version {version} --values FILE\n");
+        // What a chart says is on the line that it is written to.
+        let line = |text: &str| redaction::line(text, 300);
+        for (path, image) in &values.missing {
+            text.push_str(&format!(
+                "# in no lock: {} is {}\n",
+                line(path),
+                line(image)
+            ));
+        }
+        for image in &values.fixed {
+            text.push_str(&format!(
+                "# not by values: a template names {}\n",
+                line(image)
+            ));
+        }
+        if values.is_cut {
+            text.push_str("# not complete: parts of the chart cannot be read\n");
+        }
+        text.push_str(match values.text.as_str() {
+            "" => "{}\n",
+            text => text,
+        });
+        text
+    }
+}

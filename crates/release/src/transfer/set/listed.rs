@@ -1,0 +1,119 @@
+//! Resolves what mkectl lists of a release in a registry: a release without its bundle.
+
+use std::collections::BTreeMap;
+
+use bundle::Artifact;
+use bundle::set::{Entry, Reference};
+use camino::{Utf8Path, Utf8PathBuf};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::lock::ENTRIES_AT_ONCE;
+use super::resolve::resolve;
+use super::upstream::Upstreams;
+use crate::Context;
+use crate::event::{Event, Step};
+use crate::set::Error;
+use crate::transfer::fetch::open_store;
+
+/// Where to read a release from, instead of its bundle.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The registry and path, `registry.mirantis.com/mke`.
+    pub from: String,
+    /// Files with what `mkectl airgap list-images` and `list-charts` print.
+    pub files: Vec<Utf8PathBuf>,
+}
+
+/// Returns the artifacts of a release, as its registry has them now.
+///
+/// # Errors
+/// A file cannot be read or lists something else than references, or the registry does not serve one of them.
+pub(crate) async fn artifacts(
+    context: &Context<'_>,
+    listed: &Listed,
+) -> Result<Vec<Artifact>, crate::Error> {
+    if !Reference::is_place(&listed.from) {
+        return Err(Error::From {
+            from: listed.from.clone(),
+        }
+        .into());
+    }
+    let mut entries = BTreeMap::new();
+    for file in &listed.files {
+        let text =
+            files::read_text(file).map_err(|source| crate::Error::io("read", file, source))?;
+        for (number, line) in text.lines().enumerate() {
+            if let Some(entry) = entry(context, &listed.from, file, number + 1, line.trim())? {
+                entries.insert((entry.place(), entry.reference.to_string()), entry);
+            }
+        }
+    }
+    if entries.is_empty() {
+        return Err(Error::NoReferences {
+            paths: listed.files.iter().map(ToString::to_string).collect(),
+        }
+        .into());
+    }
+    let store = open_store(context.workspace)?;
+    let upstreams = Upstreams::new(context, &bundle::set::Set::default());
+    context.reporter.report(Event::Started {
+        step: Step::Fetch,
+        what: format!(
+            "the manifests of {}",
+            environment::count(entries.len(), "reference")
+        ),
+        bytes: None,
+    });
+    let (store, upstreams) = (&store, &upstreams);
+    futures_util::stream::iter(entries.values())
+        .map(|entry| async move {
+            let repository = upstreams.repository(&entry.reference)?;
+            resolve(context, &repository, entry, store).await
+        })
+        .buffered(ENTRIES_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Reads a line of a list; nothing if it is empty or names another registry than the vendor's.
+fn entry(
+    context: &Context<'_>,
+    from: &str,
+    file: &Utf8Path,
+    number: usize,
+    line: &str,
+) -> Result<Option<Entry>, crate::Error> {
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let invalid = |source| Error::Line {
+        path: file.to_owned(),
+        number,
+        text: redaction::line(line, 100),
+        source,
+    };
+    let is_chart = line.starts_with("oci://");
+    // A chart's version may hold what a tag cannot (Helm's rule).
+    let line = line.trim_start_matches("oci://").replace('+', "_");
+    let own = Reference::parse(&line).map_err(invalid)?;
+    let Some(name) = mke::vendor_name(&line) else {
+        context.reporter.report(Event::Warning(format!(
+            "{own} is not locked: it is of another registry; list it in a set"
+        )));
+        return Ok(None);
+    };
+    let reference = match mke::is_vendors(from) {
+        true => own,
+        false => Reference::parse(&format!("{from}/{name}")).map_err(invalid)?,
+    };
+    let tag = reference.mirrored_tag();
+    let repository = name.split([':', '@']).next().unwrap_or(name).to_owned();
+    Ok(Some(Entry {
+        reference,
+        is_chart,
+        platforms: Vec::new(),
+        repository,
+        tag,
+        alias_of: None,
+    }))
+}
