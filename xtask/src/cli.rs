@@ -629,7 +629,7 @@ pub(crate) struct LockArgs {
     /// Release, such as v4.1.5, or set
     #[arg(id = "release-or-set", value_name = "RELEASE|SET")]
     pub(crate) release: String,
-    /// Compare a set's lock with its registries; exit with code 2 if it differs
+    /// Compare a set's lock with its upstream; exit with code 2 if it differs
     #[arg(long, conflicts_with_all = ["update", "replace"])]
     pub(crate) check: bool,
     /// Entry of a set to lock as it is upstream now; repeatable

@@ -109,7 +109,7 @@ pub fn reduce(index: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, Desc
 }
 
 /// Sorts the keys of all objects, whatever the order is that the parser keeps.
-fn sorted(value: Value) -> Value {
+pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(String, Value)> = map.into_iter().collect();

@@ -16,6 +16,7 @@ mod error;
 
 pub(crate) use agree::contradiction;
 
+pub use bundle::HelmError;
 pub use bundle::set::SetError;
 pub use error::{Error, Moved};
 
@@ -109,7 +110,7 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let artifact = artifacts.get(&entry.place());
         artifact.is_none_or(|artifact| !artifact.is_of(entry))
     });
-    let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.reference));
+    let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.origin));
     let unlisted = lock.artifacts.iter().filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {
         let source = artifact.source.as_ref();

@@ -1,7 +1,7 @@
 //! The hints for sets.
 
 use release::preflight::RegistryFault;
-use release::set::{Error, SetError};
+use release::set::{Error, HelmError, SetError};
 
 use super::registry_error;
 use crate::advice;
@@ -45,15 +45,22 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Unfetched { .. } => {
             "on a machine with internet: `cargo xtask fetch SET`; what the registry has need not be here".to_owned()
         }
-        Error::Invalid(SetError::Reserved { .. }) => {
+        Error::Invalid(SetError::Reserved { .. } | SetError::Place { .. }) => {
             "give it a different place with `as:`".to_owned()
+        }
+        Error::Invalid(SetError::NotAnImage { .. }) => "list it under `charts`".to_owned(),
+        Error::Chart { source: HelmError::NoChart { .. } | HelmError::NoVersion { .. }, .. } => {
+            "check `name` and `version` in the set's file: the version must be exact".to_owned()
         }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
         Error::ListedAs { .. } => "list it in the other list of the set's file".to_owned(),
         // Its address is in the set's file.
-        Error::Registry { source, .. } => match advice::fault(source) {
+        Error::Registry { reference, source, .. } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
+            }
+            Some(RegistryFault::NoProject) if reference.contains("://") => {
+                "check the URL in the set's file: its server has no such file".to_owned()
             }
             Some(RegistryFault::NoProject) => {
                 "check the reference in the set's file: its registry has no such repository, tag or digest".to_owned()
@@ -64,6 +71,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         | Error::Invalid(_)
         | Error::Ca { .. }
         | Error::Content { .. }
+        | Error::Chart { .. }
         | Error::Shape { .. }
         | Error::Credentials { .. } => return Vec::new(),
     };

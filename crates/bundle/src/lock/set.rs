@@ -3,7 +3,7 @@
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Kind, Lock, LockedBundle};
+use super::{Artifact, Blob, Kind, Lock, LockedBundle};
 use crate::digest;
 use crate::set::Entry;
 
@@ -11,8 +11,11 @@ use crate::set::Entry;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
-    /// The reference that was resolved, with its host, such as `docker.io/library/nginx:1.29`.
+    /// What was resolved, with its host, such as `docker.io/library/nginx:1.29` or `https://charts.example.com/dex:1.0.0`.
     pub reference: String,
+    /// Where its one layer is downloaded from, if it is in no registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The platforms that are carried, sorted; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
@@ -58,10 +61,16 @@ impl From<Form> for Lock {
 }
 
 impl Artifact {
+    /// Returns the URL and the blob of the layer that is downloaded. Everything else of such an artifact is made of it.
+    pub fn download(&self) -> Option<(&str, &Blob)> {
+        let url = self.source.as_ref()?.url.as_deref()?;
+        Some((url, self.manifests.last()?.blobs.last()?))
+    }
+
     /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
     pub fn is_of(&self, entry: &Entry) -> bool {
         let is_source = self.source.as_ref().is_some_and(|source| {
-            source.reference == entry.reference.to_string() && source.platforms == entry.platforms
+            source.reference == entry.origin.to_string() && source.platforms == entry.platforms
         });
         is_source
             && self.reference() == entry.place()

@@ -6,7 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::Upstream;
+use super::{Upstream, url_fault};
 use crate::name::Name;
 
 /// Why a value with a user name and password is refused.
@@ -51,6 +51,21 @@ pub(super) fn mirror<'de, D: Deserializer<'de>>(
     match path.map(|path| Name::new(path, "latest")) {
         Some(Err(source)) => Err(D::Error::custom(source)),
         _ => Ok(Some(text)),
+    }
+}
+
+/// Reads a URL that a set may be carried from.
+pub(super) fn some_url<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Url>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    // What does not parse is not repeated: it may have a password.
+    let url = Url::parse(&text).map_err(|_| D::Error::custom("expected a URL, `https://...`"))?;
+    match url_fault(&url) {
+        Some(fault) => Err(D::Error::custom(fault)),
+        None => Ok(Some(url)),
     }
 }
 

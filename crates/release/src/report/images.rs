@@ -49,6 +49,9 @@ pub struct Mirrored {
     pub digest: String,
     /// `image`, `chart` or `artifact`.
     pub kind: String,
+    /// The URL of what is in no registry.
+    #[serde(skip)]
+    download: Option<String>,
     #[serde(skip)]
     from: (String, String),
     #[serde(skip)]
@@ -71,9 +74,10 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
     let mut artifacts: Vec<Mirrored> = Vec::with_capacity(lock.artifacts.len());
     for artifact in &lock.artifacts {
         let parsed = match &artifact.source {
-            Some(source) => Reference::parse(&source.reference).ok(),
-            None => None,
+            Some(source) if source.url.is_none() => Reference::parse(&source.reference).ok(),
+            _ => None,
         };
+        let download = artifact.download().map(|(url, _)| url.to_owned());
         let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();
@@ -84,6 +88,17 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
                     ..
                 } = reference;
                 (host, repository, tag, upstream)
+            }
+            None if download.is_some() => {
+                let source = artifact.source.as_ref();
+                let upstream = source.map(|source| source.reference.clone());
+                let tag = Some(artifact.tag.clone());
+                (
+                    String::new(),
+                    artifact.repository.clone(),
+                    tag,
+                    upstream.unwrap_or_default(),
+                )
             }
             None => {
                 let repository = format!("{VENDOR_PATH}/{}", artifact.repository);
@@ -99,6 +114,7 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             mirrored: format!("{to}:{}", artifact.tag),
             digest: artifact.digest.to_string(),
             kind: artifact.kind.to_string(),
+            download,
             from: (host, repository),
             to,
             tag,
@@ -119,10 +135,11 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
 }
 
 impl Images {
-    /// Returns the images alone: charts are not pulled by nodes.
+    /// Returns the images alone: charts and files are not pulled by nodes.
     fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
         let chart = Kind::Chart.to_string();
-        self.artifacts.iter().filter(move |one| one.kind != chart)
+        let is_pulled = move |one: &&Mirrored| one.kind != chart && one.download.is_none();
+        self.artifacts.iter().filter(is_pulled)
     }
 
     /// Returns the repositories in the environment's registry, by upstream host and repository.
@@ -180,14 +197,25 @@ impl Images {
             let version = tag.unwrap_or(&one.digest);
             let tag = tag.map_or_else(String::new, |tag| format!("&tag={tag}"));
             let digest = one.digest.trim_start_matches("sha256:");
-            let purl = format!(
-                "pkg:oci/{name}@sha256%3A{digest}?repository_url={}{tag}",
-                format!("{host}/{repository}").replace(':', "%3A")
-            );
+            let purl = match &one.download {
+                Some(url) => format!(
+                    "pkg:generic/{name}@{}?download_url={}",
+                    encoded(version),
+                    encoded(url)
+                ),
+                None => format!(
+                    "pkg:oci/{name}@sha256%3A{digest}?repository_url={}{tag}",
+                    format!("{host}/{repository}").replace(':', "%3A")
+                ),
+            };
+            let name = match &one.download {
+                Some(_) => one.upstream.clone(),
+                None => format!("{host}/{repository}"),
+            };
             serde_json::json!({
                 "type": "container",
                 "bom-ref": one.mirrored,
-                "name": format!("{host}/{repository}"),
+                "name": name,
                 "version": version,
                 "hashes": [{ "alg": "SHA-256", "content": digest }],
                 "purl": purl,
@@ -280,4 +308,9 @@ impl Images {
         }
         text
     }
+}
+
+/// Returns a text as a part of a purl.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

@@ -1,9 +1,10 @@
-//! What registries have for sets: it is locked by digest, compared with its lock, and fetched into the store.
+//! What registries and Helm repositories have for sets: it is locked by digest, compared with its lock, and fetched into the store.
 
 mod charts;
 pub mod lock;
 pub mod pull;
 mod resolve;
 mod upstream;
+mod web;
 
 pub use charts::Unlocked;

@@ -3,13 +3,14 @@
 //! What is locked stays locked: a tag that has moved since is reported, and moves in the lock only on request. What the set's file
 //! adds or drops is added to or dropped from the lock.
 
-use bundle::set::Entry;
+use bundle::set::{Entry, Origin};
 use bundle::{Artifact, Lock};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::resolve::resolve;
 use super::upstream::Upstreams;
+use super::web;
 use crate::Context;
 use crate::event::{Event, Step};
 use crate::set::{self, Error, Loaded, Moved, load};
@@ -101,8 +102,15 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
                     Some(moved) => Some(moved),
                 },
             };
-            let repository = upstreams.repository(&entry.reference)?;
-            let artifact = resolve(context, &repository, entry, store).await?;
+            let artifact = match &entry.origin {
+                Origin::Registry(reference) => {
+                    let repository = upstreams.repository(reference)?;
+                    resolve(context, &repository, reference, entry, store).await?
+                }
+                Origin::HelmRepository { .. } => {
+                    web::resolve(context, upstreams, entry, store).await?
+                }
+            };
             Ok::<_, crate::Error>((artifact, moved))
         })
         .buffered(ENTRIES_AT_ONCE)
@@ -188,18 +196,24 @@ async fn moved(
     entry: &Entry,
     known: &Artifact,
 ) -> Result<Option<Moved>, crate::Error> {
-    if entry.reference.digest.is_some() {
-        return Ok(None);
-    }
-    let repository = upstreams.repository(&entry.reference)?;
-    let now = repository.digest(entry.reference.asked()).await?;
-    let whole = known
-        .source
-        .as_ref()
-        .and_then(|source| source.whole.as_ref());
-    let locked = whole.unwrap_or(&known.digest).to_string();
+    let (now, locked) = match (&entry.origin, known.download()) {
+        (Origin::Registry(reference), _) => {
+            if reference.digest.is_some() {
+                return Ok(None);
+            }
+            let repository = upstreams.repository(reference)?;
+            let whole = known.source.as_ref().and_then(|one| one.whole.as_ref());
+            let locked = whole.unwrap_or(&known.digest);
+            (repository.digest(reference.asked()).await?, locked)
+        }
+        (origin, layer) => {
+            let locked = layer.map_or(&known.digest, |(_, layer)| &layer.digest);
+            (web::digest(upstreams, origin).await?, locked)
+        }
+    };
+    let locked = locked.to_string();
     Ok((now.as_deref() != Some(locked.as_str())).then(|| Moved {
-        reference: entry.reference.to_string(),
+        reference: entry.origin.to_string(),
         locked,
         now,
     }))
@@ -209,10 +223,10 @@ async fn moved(
 fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, crate::Error> {
     let mut entries = Vec::new();
     for name in names {
-        let exact = |entry: &&Entry| entry.reference.to_string() == *name || entry.place() == *name;
+        let exact = |entry: &&Entry| entry.origin.to_string() == *name || entry.place() == *name;
         let by_path = |entry: &&Entry| {
-            let repository = &entry.reference.repository;
-            repository == name || repository.rsplit('/').next() == Some(name)
+            let known = entry.origin.name();
+            known == name || known.rsplit('/').next() == Some(name)
         };
         let mut matching: Vec<&Entry> = loaded.entries.iter().filter(exact).collect();
         if matching.is_empty() {
@@ -223,7 +237,7 @@ fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, cra
             _ => {
                 let references = |entries: Vec<&Entry>| {
                     let entries = entries.into_iter();
-                    entries.map(|entry| entry.reference.to_string()).collect()
+                    entries.map(|entry| entry.origin.to_string()).collect()
                 };
                 return Err(Error::Entry {
                     set: loaded.name.clone(),

@@ -10,10 +10,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 use registry::BlobTarget;
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use super::charts::{Unlocked, unlocked};
 use super::resolve::keep;
-use super::upstream::{Repository, Upstreams};
+use super::upstream::{Repository, Upstreams, WebFile};
+use super::web;
 use crate::event::{Event, Reporter, Step};
 use crate::observe::FetchObserver;
 use crate::set::{self, Error, load};
@@ -70,6 +72,44 @@ struct Need<'a> {
     is_manifest: bool,
 }
 
+impl Need<'_> {
+    /// Returns whether it is made of the layer of its artifact, which must be in the store then.
+    fn is_made(&self) -> bool {
+        let layer = self.artifact.download();
+        layer.is_some_and(|(_, layer)| layer.digest != *self.digest)
+    }
+}
+
+/// Where a blob is read from.
+enum Remote {
+    Registry(Repository),
+    Web(WebFile),
+}
+
+impl Remote {
+    async fn pull(
+        &self,
+        blob: &registry::Blob,
+        target: &mut dyn BlobTarget,
+        observer: &FetchObserver<'_>,
+    ) -> Result<(), registry::Error> {
+        match self {
+            Self::Registry(one) => {
+                let pulled = one.registry.pull_blob(&one.path, blob, target, observer);
+                pulled.await
+            }
+            Self::Web(file) => file.pull(blob, target, observer).await,
+        }
+    }
+
+    fn failed(&self, digest: &Digest, source: registry::Error) -> crate::Error {
+        match self {
+            Self::Registry(repository) => repository.failed(Some(digest.as_ref()), source),
+            Self::Web(file) => file.failed(source),
+        }
+    }
+}
+
 /// Where each artifact of sets comes from: its set, with the registries that the set's file describes.
 struct Origins<'a> {
     sets: Vec<(String, Upstreams<'a>)>,
@@ -90,7 +130,7 @@ impl<'a> Origins<'a> {
                 continue;
             };
             for entry in &loaded.entries {
-                let key = (entry.place(), entry.reference.to_string());
+                let key = (entry.place(), entry.origin.to_string());
                 entries.entry(key).or_insert(sets.len());
             }
             sets.push((name, Upstreams::new(context, &loaded.set)));
@@ -139,18 +179,20 @@ pub(crate) async fn bring(
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
     let (origins, store) = (&origins, &store);
-    let mut reading = futures_util::stream::iter(needs)
-        .map(|need| async move {
-            read(context, origins, store, &need).await?;
-            Ok::<_, crate::Error>(need)
-        })
-        .buffer_unordered(BLOBS_AT_ONCE);
-    while let Some(need) = reading.try_next().await? {
-        fetched.blobs += 1;
-        fetched.bytes += need.size;
-        each(need.digest);
+    let (made, read_first): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_made);
+    for needs in [read_first, made] {
+        let mut reading = futures_util::stream::iter(needs)
+            .map(|need| async move {
+                read(context, origins, store, &need).await?;
+                Ok::<_, crate::Error>(need)
+            })
+            .buffer_unordered(BLOBS_AT_ONCE);
+        while let Some(need) = reading.try_next().await? {
+            fetched.blobs += 1;
+            fetched.bytes += need.size;
+            each(need.digest);
+        }
     }
-    drop(reading);
     // With every manifest now, the lock can be compared with all of them.
     if let Some((artifact, manifest)) = set::contradiction(lock, store) {
         let (set, _) = origins.set(artifact)?;
@@ -230,13 +272,29 @@ async fn read(
     let Some(source) = &need.artifact.source else {
         unreachable!("only artifacts of registries are needed here");
     };
-    let Ok(reference) = Reference::parse(&source.reference) else {
-        unreachable!("a lock was checked when it was read");
-    };
+    if need.is_made() {
+        let bytes = web::made(context, need.artifact, need.digest, store)?;
+        keep(context, store, need.digest, &bytes)?;
+        advanced(context.reporter, need.size);
+        return Ok(());
+    }
     let (_, upstreams) = origins.set(need.artifact)?;
-    let repository = upstreams.repository(&reference)?;
-    if need.is_manifest {
-        let bytes = read_manifest(&repository, need).await?;
+    let from = match need.artifact.download() {
+        Some((url, _)) => {
+            let Ok(url) = Url::parse(url) else {
+                unreachable!("a lock was checked when it was read");
+            };
+            Remote::Web(upstreams.file(&url)?)
+        }
+        None => {
+            let Ok(reference) = Reference::parse(&source.reference) else {
+                unreachable!("a lock was checked when it was read");
+            };
+            Remote::Registry(upstreams.repository(&reference)?)
+        }
+    };
+    if let (true, Remote::Registry(repository)) = (need.is_manifest, &from) {
+        let bytes = read_manifest(repository, need).await?;
         keep(context, store, need.digest, &bytes)?;
         advanced(context.reporter, need.size);
         return Ok(());
@@ -257,13 +315,11 @@ async fn read(
                 Err(source) => crate::Error::io("write", &context.workspace.store(), source),
             }
         }
-        source => repository.failed(Some(need.digest.as_ref()), source),
+        source => from.failed(need.digest, source),
     };
     if need.size < IN_PIECES {
         let mut target = Memory::default();
-        let pulled = repository
-            .registry
-            .pull_blob(&repository.path, &blob, &mut target, &observer);
+        let pulled = from.pull(&blob, &mut target, &observer);
         pulled.await.map_err(failed)?;
         keep(context, store, need.digest, &target.0)?;
         advanced(context.reporter, need.size);
@@ -281,9 +337,7 @@ async fn read(
             continue;
         };
         let mut target = Pieces::new(partial, context.reporter);
-        let pulled = repository
-            .registry
-            .pull_blob(&repository.path, &blob, &mut target, &observer);
+        let pulled = from.pull(&blob, &mut target, &observer);
         pulled.await.map_err(failed)?;
         return tokio::task::block_in_place(|| target.partial.commit()).map_err(stored);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use bundle::set::{Entry, is_platform_of};
+use bundle::set::{Entry, Reference, is_platform_of};
 use bundle::{
     Artifact, BlobSink as _, Child, Content, Described, Kind, LARGEST_MANIFEST, Manifest, Source,
     Store,
@@ -17,26 +17,27 @@ use crate::set::Error;
 /// How deep indexes may list indexes.
 const DEEPEST: usize = 4;
 
-/// Resolves an entry of a set.
+/// Resolves an entry of a set that is in a registry.
 ///
 /// # Errors
 /// The registry does not serve it, or it cannot be carried.
 pub(super) async fn resolve(
     context: &Context<'_>,
     repository: &Repository,
+    reference: &Reference,
     entry: &Entry,
     store: &Store,
 ) -> Result<Artifact, crate::Error> {
     let mut walk = Walk {
         context,
         repository,
-        reference: entry.reference.to_string(),
+        reference: reference.to_string(),
         store,
         manifests: Vec::new(),
         done: HashSet::new(),
         kinds: Vec::new(),
     };
-    let asked = entry.reference.asked();
+    let asked = reference.asked();
     let (described, bytes, digest) = walk.read(asked, None).await?;
     let root = Child {
         digest: digest.clone(),
@@ -81,6 +82,7 @@ pub(super) async fn resolve(
         archive: String::new(),
         source: Some(Source {
             reference: walk.reference,
+            url: None,
             platforms: entry.platforms.clone(),
             whole: (!is_whole).then_some(digest),
         }),
