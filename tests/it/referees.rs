@@ -449,7 +449,7 @@ fn program(sandbox: &Sandbox, name: &str) -> Command {
 }
 
 /// Runs another program to its end and returns everything that it printed.
-fn run(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> String {
     let output = program(sandbox, name).args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} {arguments:?}: {text}");

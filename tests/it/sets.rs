@@ -14,6 +14,7 @@ use crate::AIRLOCK;
 
 mod carried;
 mod faulty;
+mod files;
 mod helm;
 
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];

@@ -242,8 +242,8 @@ pub(crate) enum Command {
     },
     /// Record every digest of a bundle or a set
     ///
-    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images and
-    /// charts.
+    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images,
+    /// charts and files.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl

@@ -7,8 +7,7 @@ use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use crate::describe::sorted;
-use crate::document::{HELM_CHART, HELM_CONFIG};
-use crate::wrap::{Descriptor, Wrapped, wrap};
+use crate::wrap::{Wrapped, json, wrap_as_helm};
 
 /// The most that is read of an index or of a packed chart, in bytes.
 pub const LARGEST_CHART_FILE: u64 = 64 << 20;
@@ -141,12 +140,11 @@ pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
             annotations.insert(key.clone(), value.clone());
         }
     }
-    let config = crate::wrap::json(&chart);
-    let layer = Descriptor::of(HELM_CHART, packed);
+    let config = json(&chart);
     Ok(WrappedChart {
         name: chart.name,
         version: chart.version,
-        wrapped: wrap(HELM_CONFIG, config, layer, annotations),
+        wrapped: wrap_as_helm(config, packed, annotations),
     })
 }
 

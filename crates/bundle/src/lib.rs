@@ -92,4 +92,4 @@ pub use sink::{BlobSink, Inspection, Sink};
 pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, PartialBlob, Store, StoreError};
 pub use survey::{Survey, SurveyedArchive, SurveyedRoot, survey};
 pub use tarball::count_members;
-pub use wrap::Wrapped;
+pub use wrap::{Wrapped, wrap_file};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::Digest;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Url;
@@ -15,7 +16,7 @@ mod origin;
 mod reference;
 mod written;
 
-pub use origin::{Origin, url_fault};
+pub use origin::{Origin, file_name, url_fault};
 pub use reference::{DOCKER_HUB, Reference, ReferenceError};
 
 /// Where Airlock keeps its own in a project: the state of environments, and the uploads of a preflight.
@@ -33,6 +34,8 @@ pub struct Set {
     pub images: Vec<Item>,
     /// The charts, in registries and in classic Helm repositories.
     pub charts: Vec<Item>,
+    /// The files to carry along.
+    pub files: Vec<FileItem>,
     /// What is to be known of registries, by host.
     #[serde(deserialize_with = "written::registries")]
     pub registries: BTreeMap<String, Upstream>,
@@ -60,6 +63,21 @@ pub struct Item {
     pub place: Option<String>,
 }
 
+/// A file of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileItem {
+    /// Its URL.
+    #[serde(deserialize_with = "written::file_url")]
+    pub url: Url,
+    /// Its digest, written as 64 hexadecimal digits.
+    #[serde(deserialize_with = "written::sha256")]
+    pub sha256: Digest,
+    /// The repository in the mirror, with or without a tag; nothing for the URL's own path.
+    #[serde(default, rename = "as", deserialize_with = "written::some_place")]
+    pub place: Option<String>,
+}
+
 /// Where an item comes from, as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemSource {
@@ -67,6 +85,8 @@ pub enum ItemSource {
     Reference(String),
     /// A chart of a classic Helm repository: URL, name, version.
     HelmRepository(Url, String, String),
+    /// A file: URL and digest.
+    File(Url, Digest),
 }
 
 /// An item whose words have been checked.
@@ -164,7 +184,7 @@ pub enum SetError {
         folder: &'static str,
     },
     /// The set lists nothing.
-    #[error("{path}: the set lists neither images nor charts")]
+    #[error("{path}: the set lists no images, charts or files")]
     Empty {
         /// The set's file.
         path: Utf8PathBuf,
@@ -192,15 +212,17 @@ impl Set {
         })
     }
 
-    /// Returns what the set lists, checked, images first. `path` is named in errors.
+    /// Returns what the set lists, checked: images, charts, files. `path` is named in errors.
     ///
     /// # Errors
     /// When a word is outside its grammar, or two entries would become one in the mirror.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut places: HashMap<String, String> = HashMap::new();
+        let files: Vec<Item> = self.files.iter().map(FileItem::item).collect();
         let items = self.images.iter().map(|item| (item, false));
-        for (item, is_chart) in items.chain(self.charts.iter().map(|item| (item, true))) {
+        let items = items.chain(self.charts.iter().map(|item| (item, true)));
+        for (item, is_chart) in items.chain(files.iter().map(|item| (item, false))) {
             let entry = item.entry(is_chart, path)?;
             let reference = entry.origin.to_string();
             if let Some(first) = places.insert(entry.place(), reference.clone()) {
@@ -222,6 +244,16 @@ impl Set {
     }
 }
 
+impl FileItem {
+    fn item(&self) -> Item {
+        Item {
+            from: ItemSource::File(self.url.clone(), self.sha256.clone()),
+            platforms: Vec::new(),
+            place: self.place.clone(),
+        }
+    }
+}
+
 impl Item {
     fn entry(&self, is_chart: bool, path: &Utf8Path) -> Result<Entry, SetError> {
         let origin = match &self.from {
@@ -238,6 +270,10 @@ impl Item {
                 repository: url.as_str().trim_end_matches('/').to_owned(),
                 name: name.clone(),
                 version: version.clone(),
+            },
+            ItemSource::File(url, digest) => Origin::File {
+                url: url.clone(),
+                digest: digest.clone(),
             },
         };
         let own = origin.place();
@@ -409,7 +445,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, wrong) in [
-            ("images: []\n", "neither images nor charts"),
+            ("images: []\n", "lists no images, charts or files"),
             ("images: [a b]\n", "`a b` is not a reference"),
             (
                 "images: [{ reference: nginx, as: A }]\n",

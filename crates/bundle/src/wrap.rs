@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::digest;
+use crate::document::{HELM_CHART, HELM_CONFIG, OCI_MANIFEST};
+use crate::lock::Blob;
 
 /// The documents of an artifact with one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,42 +20,78 @@ pub struct Wrapped {
 /// What a manifest says of a blob.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Descriptor {
+struct Descriptor {
     media_type: &'static str,
     digest: String,
     size: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ManifestDocument {
     schema_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'static str>,
     config: Descriptor,
     layers: [Descriptor; 1],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
 }
 
 impl Descriptor {
-    pub(crate) fn of(media_type: &'static str, bytes: &[u8]) -> Self {
+    fn of(media_type: &'static str, bytes: &[u8]) -> Self {
         Self {
             media_type,
             digest: digest::digest_of(bytes).to_string(),
             size: bytes.len() as u64,
+            annotations: BTreeMap::new(),
+            data: None,
         }
     }
 }
 
-/// Returns config and manifest of an artifact with one layer.
-pub(crate) fn wrap(
-    config_type: &'static str,
+/// Returns the documents that `oras push` makes of a file, but for the time of the push.
+pub fn wrap_file(name: &str, content: &Blob) -> Wrapped {
+    let config = b"{}".to_vec();
+    let title = ("org.opencontainers.image.title".to_owned(), name.to_owned());
+    let manifest = json(&ManifestDocument {
+        schema_version: 2,
+        media_type: Some(OCI_MANIFEST),
+        artifact_type: Some("application/vnd.unknown.artifact.v1"),
+        config: Descriptor {
+            data: Some("e30="),
+            ..Descriptor::of("application/vnd.oci.empty.v1+json", &config)
+        },
+        layers: [Descriptor {
+            media_type: "application/vnd.oci.image.layer.v1.tar",
+            digest: content.digest.to_string(),
+            size: content.size,
+            annotations: BTreeMap::from([title]),
+            data: None,
+        }],
+        annotations: BTreeMap::new(),
+    });
+    Wrapped { config, manifest }
+}
+
+/// Returns the documents of a chart with these annotations.
+pub(crate) fn wrap_as_helm(
     config: Vec<u8>,
-    layer: Descriptor,
+    packed: &[u8],
     annotations: BTreeMap<String, String>,
 ) -> Wrapped {
     let manifest = json(&ManifestDocument {
         schema_version: 2,
-        config: Descriptor::of(config_type, &config),
-        layers: [layer],
+        media_type: None,
+        artifact_type: None,
+        config: Descriptor::of(HELM_CONFIG, &config),
+        layers: [Descriptor::of(HELM_CHART, packed)],
         annotations,
     });
     Wrapped { config, manifest }

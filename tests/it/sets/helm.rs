@@ -1,7 +1,5 @@
 //! Charts of classic Helm repositories: locked, fetched and pushed as what `helm push` makes of them.
 
-use std::process::Command;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use support::server::cut_after;
@@ -9,6 +7,7 @@ use support::{Lab, Run, TlsProxy, Web, web};
 
 use super::*;
 use crate::FAKE_MKECTL;
+use crate::referees::run;
 
 const METADATA: &str = "\
 apiVersion: v2
@@ -373,11 +372,12 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     let out = lab.sandbox.path("pulled");
     std::fs::create_dir(&out).unwrap();
     let pull = ["pull", &chart, "--destination", out.as_str()];
-    helm(&lab.sandbox, &[&pull[..], &version].concat());
+    run(&lab.sandbox, "helm", &[&pull[..], &version].concat());
     let pulled = std::fs::read(out.join("monitoring-1.2.3+build.5.tgz")).unwrap();
     assert!(pulled == packed);
-    let shown = helm(
+    let shown = run(
         &lab.sandbox,
+        "helm",
         &[&["show", "chart", &chart][..], &version].concat(),
     );
     assert!(shown.contains("\nname: monitoring\n"), "{shown}");
@@ -393,8 +393,9 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     let ours = client.get_manifest("mke/stable/monitoring", "1.2.3_build.5");
     let ours = ours.await.unwrap();
     let file = out.join("monitoring-1.2.3+build.5.tgz");
-    helm(
+    run(
         &lab.sandbox,
+        "helm",
         &[
             "push",
             file.as_str(),
@@ -409,13 +410,4 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     let end = theirs[at..].find("Z\",").unwrap() + at + 3;
     let without = theirs[..at].to_owned() + &theirs[end..];
     assert_eq!(String::from_utf8_lossy(&ours.bytes), without);
-}
-
-fn helm(sandbox: &Sandbox, arguments: &[&str]) -> String {
-    let mut command = Command::new("helm");
-    let command = command.args(arguments).env("HOME", sandbox.home());
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "helm {arguments:?}: {text}");
-    text.into_owned()
 }

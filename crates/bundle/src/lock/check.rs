@@ -81,8 +81,8 @@ pub enum Contradiction {
         /// What is wrong with it.
         source: ReferenceError,
     },
-    /// What is downloaded by URL is not one chart.
-    #[error("the source of `{reference}` is not a chart that can be downloaded")]
+    /// What is downloaded by URL is not one chart or file.
+    #[error("the source of `{reference}` is not a chart or a file that can be downloaded")]
     Download {
         /// The artifact.
         reference: String,
@@ -282,7 +282,7 @@ fn check_origin(artifact: &Artifact) -> Result<(), Contradiction> {
         let is_refused = url::Url::parse(url).is_ok_and(|url| url_fault(&url).is_some());
         let is_whole = source.platforms.is_empty() && source.whole.is_none();
         let is_one = artifact.manifests.len() == 1 && artifact.download().is_some();
-        return match !is_refused && is_whole && is_one && artifact.kind == Kind::Chart {
+        return match !is_refused && is_whole && is_one && artifact.kind != Kind::Image {
             true => Ok(()),
             false => Err(Contradiction::Download {
                 reference: artifact.reference(),

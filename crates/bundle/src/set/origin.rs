@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use oci_spec::image::Digest;
 use url::{Host, Url};
 
 use super::Reference;
@@ -19,6 +20,13 @@ pub enum Origin {
         name: String,
         /// Its version.
         version: String,
+    },
+    /// A web server, which has a file.
+    File {
+        /// The file's URL.
+        url: Url,
+        /// Its digest.
+        digest: Digest,
     },
 }
 
@@ -38,6 +46,10 @@ impl Origin {
                 let tag = version.replace('+', "_");
                 (path.trim_start_matches('/').to_owned(), tag)
             }
+            Self::File { url, digest } => {
+                let path = url.path().trim_start_matches('/').to_owned();
+                (path, digest.to_string().replace(':', "-"))
+            }
         }
     }
 
@@ -46,6 +58,7 @@ impl Origin {
         match self {
             Self::Registry(reference) => &reference.repository,
             Self::HelmRepository { name, .. } => name,
+            Self::File { url, .. } => file_name(url),
         }
     }
 }
@@ -59,8 +72,14 @@ impl fmt::Display for Origin {
                 name,
                 version,
             } => write!(formatter, "{repository}/{name}:{version}"),
+            Self::File { url, digest } => write!(formatter, "{url}@{digest}"),
         }
     }
+}
+
+/// Returns the name of a URL's file; empty for a folder.
+pub fn file_name(url: &Url) -> &str {
+    url.path().rsplit('/').next().unwrap_or_default()
 }
 
 /// Returns why a set must not be carried from a URL, if it must not.

@@ -108,7 +108,11 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
                     resolve(context, &repository, reference, entry, store).await?
                 }
                 Origin::HelmRepository { .. } => {
-                    web::resolve(context, upstreams, entry, store).await?
+                    web::resolve_chart(context, upstreams, entry, store).await?
+                }
+                Origin::File { url, digest } => {
+                    let file = (url, digest);
+                    web::resolve_file(context, upstreams, file, entry, store).await?
                 }
             };
             Ok::<_, crate::Error>((artifact, moved))
@@ -206,7 +210,8 @@ async fn moved(
             let locked = whole.unwrap_or(&known.digest);
             (repository.digest(reference.asked()).await?, locked)
         }
-        (origin, layer) => {
+        (Origin::File { .. }, _) => return Ok(None),
+        (origin @ Origin::HelmRepository { .. }, layer) => {
             let locked = layer.map_or(&known.digest, |(_, layer)| &layer.digest);
             (web::digest(upstreams, origin).await?, locked)
         }

@@ -256,6 +256,15 @@ impl WebFile {
         read.map_err(|source| self.failed(source))
     }
 
+    /// Returns its size in bytes, if the server says it.
+    ///
+    /// # Errors
+    /// The server does not have it.
+    pub(super) async fn size(&self) -> Result<Option<u64>, crate::Error> {
+        let size = self.registry.file_size(&self.url).await;
+        size.map_err(|source| self.failed(source))
+    }
+
     /// Reads it as a blob, into `target`.
     ///
     /// # Errors

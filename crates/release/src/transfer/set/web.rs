@@ -1,10 +1,10 @@
-//! What is in no registry: charts of classic Helm repositories. Each becomes the OCI artifact that `helm push` makes of it, so one store,
-//! one push and one proof serve it, too.
+//! What is in no registry: charts of classic Helm repositories, and files by URL. Each becomes the OCI artifact that `helm push` or
+//! `oras push` makes of it, so one store, one push and one proof serve it, too.
 
-use bundle::set::{Entry, Origin, url_fault};
+use bundle::set::{Entry, Origin, file_name, url_fault};
 use bundle::{
-    Artifact, Content, HelmError, Kind, LARGEST_CHART_FILE, Manifest, Source, Store, Wrapped,
-    WrappedChart, wrap_chart,
+    Artifact, Blob, Content, HelmError, Kind, LARGEST_CHART_FILE, Manifest, Source, Store, Wrapped,
+    WrappedChart, wrap_chart, wrap_file,
 };
 use bytes::Bytes;
 use oci_spec::image::Digest;
@@ -28,11 +28,43 @@ struct Chart<'a> {
     digest: Option<String>,
 }
 
+/// Resolves a file, whose digest the set lists: only its size is asked for.
+///
+/// # Errors
+/// The server does not have it, or has something else.
+pub(super) async fn resolve_file(
+    context: &Context<'_>,
+    upstreams: &Upstreams<'_>,
+    (url, digest): (&Url, &Digest),
+    entry: &Entry,
+    store: &Store,
+) -> Result<Artifact, crate::Error> {
+    let file = upstreams.file(url)?;
+    let size = match file.size().await? {
+        Some(size) => size,
+        None => {
+            let bytes = file.read(LARGEST_CHART_FILE).await?;
+            if digest_of(&bytes) != *digest {
+                let rule = "its SHA-256 differs from that of the set";
+                return Err(shape(&entry.origin.to_string(), rule));
+            }
+            keep(context, store, digest, &bytes)?;
+            bytes.len() as u64
+        }
+    };
+    let digest = digest.clone();
+    let Wrapped { config, manifest } = wrap_file(file_name(url), &Blob { digest, size });
+    for bytes in [&config, &manifest] {
+        keep(context, store, &digest_of(bytes), bytes)?;
+    }
+    Ok(artifact(entry, Kind::Artifact, url.clone(), &manifest))
+}
+
 /// Resolves a chart of a classic Helm repository. The store has all of it then.
 ///
 /// # Errors
 /// The repository does not have it, or serves something else than its index lists.
-pub(super) async fn resolve(
+pub(super) async fn resolve_chart(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
     entry: &Entry,
@@ -122,13 +154,18 @@ pub(super) fn made(
     digest: &Digest,
     store: &Store,
 ) -> Result<Vec<u8>, crate::Error> {
-    let (Some(source), Some((_, layer))) = (&artifact.source, artifact.download()) else {
+    let (Some(source), Some((url, layer))) = (&artifact.source, artifact.download()) else {
         unreachable!("only what is downloaded is made of its layer");
     };
-    let bytes = store.read(&layer.digest, LARGEST_CHART_FILE);
-    let bytes = bytes.map_err(|source| crate::Error::store(context.workspace, source))?;
-    let chart = wrap_chart(&bytes).map_err(|error| failed(&source.reference, error))?;
-    let Wrapped { config, manifest } = chart.wrapped;
+    let Wrapped { config, manifest } = match (artifact.kind, Url::parse(url)) {
+        (Kind::Artifact, Ok(url)) => wrap_file(file_name(&url), layer),
+        _ => {
+            let bytes = store.read(&layer.digest, LARGEST_CHART_FILE);
+            let bytes = bytes.map_err(|source| crate::Error::store(context.workspace, source))?;
+            let chart = wrap_chart(&bytes).map_err(|error| failed(&source.reference, error))?;
+            chart.wrapped
+        }
+    };
     let made = [config, manifest].into_iter();
     let mut made = made.filter(|bytes| digest_of(bytes) == *digest);
     made.next().ok_or_else(|| {
