@@ -16,6 +16,7 @@ mod carried;
 mod faulty;
 mod files;
 mod helm;
+mod signatures;
 
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];
 

@@ -69,7 +69,7 @@ pub use checksum::{Checksum, ChecksumError, checksum, checksum_in_file};
 pub use contents::Contents;
 pub use describe::{
     Child, Content, DescribeError, Described, LARGEST_MANIFEST, describe, platform_of_config,
-    reduce,
+    reduce, referrers_index,
 };
 pub use digest::{DigestError, hash_file, sha256_digest};
 pub use download::{

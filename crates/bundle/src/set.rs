@@ -36,6 +36,8 @@ pub struct Set {
     pub charts: Vec<Item>,
     /// The files to carry along.
     pub files: Vec<FileItem>,
+    /// Whether signatures and attestations are carried, too, of what is in registries.
+    pub signatures: bool,
     /// What is to be known of registries, by host.
     #[serde(deserialize_with = "written::registries")]
     pub registries: BTreeMap<String, Upstream>,
@@ -59,6 +61,8 @@ pub struct Item {
     pub from: ItemSource,
     /// The platforms that are carried; empty for all.
     pub platforms: Vec<String>,
+    /// Whether its signatures are carried, if it says so itself.
+    pub signatures: Option<bool>,
     /// The repository in the mirror, with or without a tag; nothing for the upstream's own path.
     pub place: Option<String>,
 }
@@ -98,6 +102,8 @@ pub struct Entry {
     pub is_chart: bool,
     /// The platforms that are carried, sorted; empty for all.
     pub platforms: Vec<String>,
+    /// Whether its signatures and attestations are carried, too.
+    pub signatures: bool,
     /// The repository in the mirror, below its project.
     pub repository: String,
     /// The tag in the mirror.
@@ -223,7 +229,7 @@ impl Set {
         let items = self.images.iter().map(|item| (item, false));
         let items = items.chain(self.charts.iter().map(|item| (item, true)));
         for (item, is_chart) in items.chain(files.iter().map(|item| (item, false))) {
-            let entry = item.entry(is_chart, path)?;
+            let entry = item.entry(is_chart, self.signatures, path)?;
             let reference = entry.origin.to_string();
             if let Some(first) = places.insert(entry.place(), reference.clone()) {
                 return Err(SetError::Collision {
@@ -249,13 +255,14 @@ impl FileItem {
         Item {
             from: ItemSource::File(self.url.clone(), self.sha256.clone()),
             platforms: Vec::new(),
+            signatures: None,
             place: self.place.clone(),
         }
     }
 }
 
 impl Item {
-    fn entry(&self, is_chart: bool, path: &Utf8Path) -> Result<Entry, SetError> {
+    fn entry(&self, is_chart: bool, signatures: bool, path: &Utf8Path) -> Result<Entry, SetError> {
         let origin = match &self.from {
             ItemSource::Reference(text) => {
                 let bare = text.strip_prefix("oci://").filter(|_| is_chart);
@@ -314,7 +321,9 @@ impl Item {
                 text: wrong.clone(),
             });
         }
+        let is_registry = matches!(origin, Origin::Registry(_));
         Ok(Entry {
+            signatures: is_registry && self.signatures.unwrap_or(signatures),
             origin,
             is_chart,
             platforms,
@@ -372,6 +381,7 @@ impl<'de> Deserialize<'de> for Item {
             version: Option<String>,
             #[serde(default)]
             platforms: Vec<String>,
+            signatures: Option<bool>,
             #[serde(default, rename = "as")]
             place: Option<String>,
         }
@@ -390,6 +400,7 @@ impl<'de> Deserialize<'de> for Item {
                 Ok(Item {
                     from: ItemSource::Reference(text.to_owned()),
                     platforms: Vec::new(),
+                    signatures: None,
                     place: None,
                 })
             }
@@ -408,6 +419,7 @@ impl<'de> Deserialize<'de> for Item {
                 Ok(Item {
                     from,
                     platforms: form.platforms,
+                    signatures: form.signatures,
                     place: form.place,
                 })
             }

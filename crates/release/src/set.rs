@@ -103,6 +103,11 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
     let is_unlisted = |artifact: &&Artifact| {
+        let signed = loaded.entries.iter().filter(|entry| entry.signatures);
+        let mut signed = signed.filter_map(|entry| artifacts.get(&entry.place()));
+        if signed.any(|other| artifact.is_about(other)) {
+            return false;
+        }
         let entry = entries.get(&artifact.reference());
         entry.is_none_or(|entry| !artifact.is_of(entry))
     };

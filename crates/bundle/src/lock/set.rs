@@ -19,6 +19,16 @@ pub struct Source {
     /// The platforms that are carried, sorted; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
+    /// Whether signatures and attestations of it are carried, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signatures: bool,
+    /// The manifest of another artifact that this one signs or attests.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_digest"
+    )]
+    pub subject: Option<Digest>,
     /// What the reference pointed to, if only some platforms of it are carried.
     #[serde(
         default,
@@ -61,6 +71,15 @@ impl From<Form> for Lock {
 }
 
 impl Artifact {
+    /// Returns whether it signs or attests a manifest of `other`.
+    pub fn is_about(&self, other: &Artifact) -> bool {
+        let subject = self.source.as_ref().and_then(|one| one.subject.as_ref());
+        subject.is_some_and(|subject| {
+            let mut manifests = other.manifests.iter();
+            self.repository == other.repository && manifests.any(|one| one.digest == *subject)
+        })
+    }
+
     /// Returns the URL and the blob of the layer that is downloaded. Everything else of such an artifact is made of it.
     pub fn download(&self) -> Option<(&str, &Blob)> {
         let url = self.source.as_ref()?.url.as_deref()?;
@@ -70,7 +89,10 @@ impl Artifact {
     /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
     pub fn is_of(&self, entry: &Entry) -> bool {
         let is_source = self.source.as_ref().is_some_and(|source| {
-            source.reference == entry.origin.to_string() && source.platforms == entry.platforms
+            source.reference == entry.origin.to_string()
+                && source.platforms == entry.platforms
+                && source.signatures == entry.signatures
+                && source.subject.is_none()
         });
         is_source
             && self.reference() == entry.place()

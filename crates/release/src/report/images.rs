@@ -52,6 +52,9 @@ pub struct Mirrored {
     /// The URL of what is in no registry.
     #[serde(skip)]
     download: Option<String>,
+    /// Whether it signs or attests another artifact.
+    #[serde(skip)]
+    is_signature: bool,
     #[serde(skip)]
     from: (String, String),
     #[serde(skip)]
@@ -115,6 +118,7 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             digest: artifact.digest.to_string(),
             kind: artifact.kind.to_string(),
             download,
+            is_signature: (artifact.source.as_ref()).is_some_and(|one| one.subject.is_some()),
             from: (host, repository),
             to,
             tag,
@@ -135,10 +139,11 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
 }
 
 impl Images {
-    /// Returns the images alone: charts and files are not pulled by nodes.
+    /// Returns the images alone: charts, files and signatures are not pulled by nodes.
     fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
         let chart = Kind::Chart.to_string();
-        let is_pulled = move |one: &&Mirrored| one.kind != chart && one.download.is_none();
+        let is_pulled =
+            move |one: &&Mirrored| one.kind != chart && one.download.is_none() && !one.is_signature;
         self.artifacts.iter().filter(is_pulled)
     }
 

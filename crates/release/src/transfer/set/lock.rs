@@ -3,12 +3,14 @@
 //! What is locked stays locked: a tag that has moved since is reported, and moves in the lock only on request. What the set's file
 //! adds or drops is added to or dropped from the lock.
 
+use std::collections::BTreeMap;
+
 use bundle::set::{Entry, Origin};
-use bundle::{Artifact, Lock};
+use bundle::{Artifact, Lock, Store};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::resolve::resolve;
+use super::resolve::{resolve, resolve_signatures};
 use super::upstream::Upstreams;
 use super::web;
 use crate::Context;
@@ -89,47 +91,48 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         bytes: None,
     });
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
-    let resolved: Vec<(Artifact, Option<Moved>)> = futures_util::stream::iter(&loaded.entries)
+    let all = locked.values().copied();
+    let signatures_of = |artifact: &Artifact| -> Vec<Artifact> {
+        let all = all.clone();
+        all.filter(|one| one.is_about(artifact)).cloned().collect()
+    };
+    let signatures_of = &signatures_of;
+    let resolved: Vec<(Vec<Artifact>, Option<Moved>)> = futures_util::stream::iter(&loaded.entries)
         .map(|entry| async move {
             let known = locked.get(&entry.place()).copied();
             let known = known.filter(|one| one.is_of(entry));
             let may_move = request.replace || update.iter().any(|one| **one == *entry);
             let moved = match known {
                 None => None,
-                Some(known) => match moved(upstreams, entry, known).await? {
-                    None => return Ok((known.clone(), None)),
-                    Some(moved) if !may_move => return Ok((known.clone(), Some(moved))),
-                    Some(moved) => Some(moved),
-                },
-            };
-            let artifact = match &entry.origin {
-                Origin::Registry(reference) => {
-                    let repository = upstreams.repository(reference)?;
-                    resolve(context, &repository, reference, entry, store).await?
-                }
-                Origin::HelmRepository { .. } => {
-                    web::resolve_chart(context, upstreams, entry, store).await?
-                }
-                Origin::File { url, digest } => {
-                    let file = (url, digest);
-                    web::resolve_file(context, upstreams, file, entry, store).await?
+                Some(known) => {
+                    let moved = moved(upstreams, entry, known).await?;
+                    // New signatures do not move what they sign.
+                    let is_kept = !may_move || moved.is_none() && !entry.signatures;
+                    if is_kept {
+                        let mut kept = signatures_of(known);
+                        kept.insert(0, known.clone());
+                        return Ok((kept, moved));
+                    }
+                    moved
                 }
             };
-            Ok::<_, crate::Error>((artifact, moved))
+            Ok::<_, crate::Error>((resolved(context, upstreams, entry, store).await?, moved))
         })
         .buffered(ENTRIES_AT_ONCE)
         .try_collect()
         .await?;
-    let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
-    for (artifact, moved) in resolved {
-        if let Some(moved) = moved {
-            match locked.get(&artifact.reference()) == Some(&&artifact) {
+    let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (all, moved) in resolved {
+        if let (Some(moved), Some(artifact)) = (moved, all.first()) {
+            match locked.get(&artifact.reference()) == Some(&artifact) {
                 true => kept.push(moved),
                 false => updated.push(moved),
             }
         }
-        artifacts.push(artifact);
+        // Two tags of one image have the same signatures.
+        artifacts.extend(all.into_iter().map(|one| (one.reference(), one)));
     }
+    let artifacts = artifacts.into_values().collect();
     let lock = Lock::of_set(&request.set, artifacts);
     let text = lock.to_yaml();
     // What is written must be readable.
@@ -151,6 +154,36 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         written,
         moved: kept,
         updated,
+    })
+}
+
+/// Resolves an entry, and what signs it if that is asked for.
+async fn resolved(
+    context: &Context<'_>,
+    upstreams: &Upstreams<'_>,
+    entry: &Entry,
+    store: &Store,
+) -> Result<Vec<Artifact>, crate::Error> {
+    Ok(match &entry.origin {
+        Origin::Registry(reference) => {
+            let repository = upstreams.repository(reference)?;
+            let artifact = resolve(context, &repository, reference, entry, store).await?;
+            let mut all = match entry.signatures {
+                true => {
+                    resolve_signatures(context, &repository, reference, &artifact, store).await?
+                }
+                false => Vec::new(),
+            };
+            all.insert(0, artifact);
+            all
+        }
+        Origin::HelmRepository { .. } => {
+            vec![web::resolve_chart(context, upstreams, entry, store).await?]
+        }
+        Origin::File { url, digest } => {
+            let file = (url, digest);
+            vec![web::resolve_file(context, upstreams, file, entry, store).await?]
+        }
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::Duration;
 
-use bundle::set::Reference;
+use bundle::set::{Origin, Reference};
 use bundle::{Artifact, Lock, PartialBlob, Store};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::charts::{Unlocked, unlocked};
-use super::resolve::keep;
+use super::resolve::{Referrers, keep, referrers};
 use super::upstream::{Repository, Upstreams, WebFile};
 use super::web;
 use crate::event::{Event, Reporter, Step};
@@ -113,7 +113,7 @@ impl Remote {
 /// Where each artifact of sets comes from: its set, with the registries that the set's file describes.
 struct Origins<'a> {
     sets: Vec<(String, Upstreams<'a>)>,
-    /// The set of each entry, by place and reference.
+    /// The set of each entry, by place and reference; that of its signatures, by the repositories of both.
     entries: HashMap<(String, String), usize>,
 }
 
@@ -132,6 +132,10 @@ impl<'a> Origins<'a> {
             for entry in &loaded.entries {
                 let key = (entry.place(), entry.origin.to_string());
                 entries.entry(key).or_insert(sets.len());
+                if let (true, Origin::Registry(reference)) = (entry.signatures, &entry.origin) {
+                    let key = (entry.repository.clone(), repository_of(reference));
+                    entries.entry(key).or_insert(sets.len());
+                }
             }
             sets.push((name, Upstreams::new(context, &loaded.set)));
         }
@@ -143,14 +147,25 @@ impl<'a> Origins<'a> {
     /// # Errors
     /// The set's file changed since the lock was read.
     fn set(&self, artifact: &Artifact) -> Result<&(String, Upstreams<'a>), crate::Error> {
-        let reference = artifact.source.as_ref().map(|source| &source.reference);
-        let reference = reference.cloned().unwrap_or_default();
-        let set = self.entries.get(&(artifact.reference(), reference.clone()));
+        let source = artifact.source.as_ref();
+        let reference = source.map(|source| source.reference.clone());
+        let reference = reference.unwrap_or_default();
+        let signs = source.is_some_and(|source| source.subject.is_some());
+        let key = match Reference::parse(&reference) {
+            Ok(parsed) if signs => (artifact.repository.clone(), repository_of(&parsed)),
+            _ => (artifact.reference(), reference.clone()),
+        };
+        let set = self.entries.get(&key);
         match set {
             Some(set) => Ok(&self.sets[*set]),
             None => Err(Error::Unlisted { reference }.into()),
         }
     }
+}
+
+/// Returns a repository with its host.
+fn repository_of(reference: &Reference) -> String {
+    format!("{}/{}", reference.host, reference.repository)
 }
 
 /// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came.
@@ -356,25 +371,48 @@ async fn read_manifest(repository: &Repository, need: &Need<'_>) -> Result<Vec<u
         .registry
         .get_manifest(&repository.path, asked.as_ref())
         .await;
+    let subject = (artifact.source.as_ref()).and_then(|source| source.subject.as_ref());
+    let locked: Vec<&str> = (artifact.manifests.iter())
+        .map(|one| one.digest.as_ref())
+        .collect();
+    let is_locked = |digest: &str| locked.contains(&digest);
+    let fetched = match (fetched, subject) {
+        // An index that was made of what the referrers API listed.
+        (Err(registry::Error::NotFound { .. }), Some(subject)) if is_made => {
+            return match referrers(repository, subject, &is_locked).await? {
+                Some(Referrers::Listed(bytes)) => as_locked(artifact, need, bytes),
+                _ => Err(Error::Shape {
+                    reference: artifact.reference(),
+                    rule: "its registry does not list it any more",
+                }
+                .into()),
+            };
+        }
+        (fetched, _) => fetched,
+    };
     let fetched = fetched.map_err(|source| repository.failed(Some(asked.as_ref()), source))?;
     if asked == need.digest {
         return Ok(fetched.bytes.to_vec());
     }
-    let locked: Vec<&str> = artifact
-        .manifests
-        .iter()
-        .map(|one| one.digest.as_ref())
-        .collect();
-    let reduced = bundle::reduce(&fetched.bytes, &|digest| locked.contains(&digest));
+    let reduced = bundle::reduce(&fetched.bytes, &is_locked);
     let reduced = reduced.map_err(|source| Error::Content {
         reference: need.digest.to_string(),
         source,
     })?;
-    match format!("sha256:{}", crate::sha256(&reduced)) == need.digest.as_ref() {
-        true => Ok(reduced),
+    as_locked(artifact, need, reduced)
+}
+
+/// Returns bytes that were made again, if they are what was locked.
+fn as_locked(
+    artifact: &Artifact,
+    need: &Need<'_>,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, crate::Error> {
+    match format!("sha256:{}", crate::sha256(&bytes)) == need.digest.as_ref() {
+        true => Ok(bytes),
         false => Err(Error::Shape {
             reference: artifact.reference(),
-            rule: "its platforms do not give the index that was locked",
+            rule: "its parts do not give the index that was locked",
         }
         .into()),
     }

@@ -114,6 +114,8 @@ fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
             reference: entry.origin.to_string(),
             url: Some(url.into()),
             platforms: Vec::new(),
+            signatures: false,
+            subject: None,
             whole: None,
         }),
         digest: manifest.digest.clone(),
