@@ -1,4 +1,4 @@
-//! A set: the committed list of images and charts that a cluster needs beside its release. An operator writes it; a lock of it
+//! A set: the committed list of images, charts and files that a cluster needs beside its release. An operator writes it; a lock of it
 //! records what they were when it was locked.
 
 use std::collections::{BTreeMap, HashMap};

@@ -435,7 +435,7 @@ async fn of_registries(
     Some(match context.offline {
         false => Check::fine(
             name,
-            format!("{artifacts}, {blobs} to be fetched from registries"),
+            format!("{artifacts}, {blobs} to be fetched from upstream"),
         ),
         true => Check::wrong(
             name,

@@ -79,7 +79,7 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     );
     assert!(
         plan.stdout
-            .contains("platform: fetch 10 blobs from registries"),
+            .contains("platform: fetch 10 blobs from upstream"),
         "{}",
         plan.stdout
     );
@@ -87,7 +87,7 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     assert!(
         preflight
             .stdout
-            .contains("3 artifacts, 10 blobs to be fetched from registries"),
+            .contains("3 artifacts, 10 blobs to be fetched from upstream"),
         "{}",
         preflight.whole()
     );

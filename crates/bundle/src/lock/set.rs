@@ -1,4 +1,4 @@
-//! The lock of a set: the same artifacts as in the lock of a release, from registries instead of a bundle.
+//! The lock of a set: the same artifacts as in the lock of a release, from upstream instead of a bundle.
 
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};

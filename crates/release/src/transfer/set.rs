@@ -1,4 +1,4 @@
-//! What registries and Helm repositories have for sets: it is locked by digest, compared with its lock, and fetched into the store.
+//! What registries and web servers have for sets: it is locked by digest, compared with its lock, and fetched into the store.
 
 mod charts;
 pub mod lock;

@@ -187,10 +187,7 @@ pub(crate) async fn bring(
     let origins = Origins::of(context, lock)?;
     context.reporter.report(Event::Started {
         step: Step::Fetch,
-        what: format!(
-            "{} from registries",
-            environment::count(needs.len(), "blob")
-        ),
+        what: format!("{} from upstream", environment::count(needs.len(), "blob")),
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
     let (origins, store) = (&origins, &store);
