@@ -117,6 +117,47 @@ async fn a_file_that_is_not_the_one_of_its_digest_never_reaches_the_store() {
     sandbox.run(&["fetch", "platform"]).success();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_follows_redirects_and_takes_no_credentials_along() {
+    let (sandbox, web, other) = (
+        Sandbox::new(AIRLOCK),
+        Web::start().await,
+        Web::start().await,
+    );
+    let to = format!("http://{}/storage?signature=planted-secret", other.address);
+    let redirects = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&redirects);
+    web.answer("/tool", move |asked| {
+        if asked.header("authorization").is_empty() {
+            let challenge = [("www-authenticate", "Basic realm=\"files\"")];
+            return (StatusCode::UNAUTHORIZED, challenge).into_response();
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        support::server::redirect(&to)
+    });
+    let served = bytes();
+    other.answer("/storage", move |asked| {
+        assert_eq!(asked.header("authorization"), "");
+        part_of(&served, asked)
+    });
+    let folder = sandbox.home().join(".docker");
+    std::fs::create_dir_all(&folder).unwrap();
+    // base64 of `user:sesame-open`
+    let auth = format!(
+        r#"{{"auths":{{"{}":{{"auth":"dXNlcjpzZXNhbWUtb3Blbg=="}}}}}}"#,
+        web.address
+    );
+    std::fs::write(folder.join("config.json"), auth).unwrap();
+    let url = format!("http://{}/tool", web.address);
+    write(&sandbox, &url, &sha256(&bytes()), "");
+    sandbox.run(&["lock", "platform"]).success();
+    let run = sandbox.run(&["fetch", "platform", "-v"]).success();
+    assert!(!run.whole().contains("planted-secret"), "{}", run.whole());
+    assert_eq!(redirects.load(Ordering::SeqCst), 2);
+    let text = sandbox.read("bundles/platform.lock.yaml");
+    assert!(!text.contains("planted-secret"), "{text}");
+}
+
 #[test]
 fn mistakes_of_a_file_are_named() {
     let sandbox = Sandbox::new(AIRLOCK);
