@@ -18,6 +18,7 @@ pub mod terminal;
 pub mod terminators;
 pub mod tls;
 pub mod upstream;
+pub mod web;
 pub mod wire;
 
 pub use courier::Courier;
@@ -29,3 +30,4 @@ pub use sandbox::{Run, Sandbox};
 pub use server::Server;
 pub use terminators::Terminator;
 pub use tls::TlsProxy;
+pub use web::Web;

@@ -150,6 +150,37 @@ impl Upstream {
         digest
     }
 
+    /// Puts a manifest that signs or attests `subject`, whose content follows from `seed`. Returns its descriptor.
+    pub fn signature(&self, repository: &str, subject: &str, seed: &str) -> String {
+        let mut content = lock(&self.content);
+        let config = content.blob(Bytes::from_static(b"{}"));
+        let layer = content.blob(filled(&format!("{repository} {subject} {seed}"), 200));
+        let subject = &content.manifests[&(repository.to_owned(), subject.to_owned())];
+        let subject = descriptor(subject.0, &(digest(&subject.1), subject.1.len()));
+        let kind = "application/vnd.example.signature.v1";
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","artifactType":"{kind}","config":{},"layers":[{}],"subject":{subject}}}"#,
+            descriptor("application/vnd.oci.empty.v1+json", &config),
+            descriptor("application/vnd.dev.cosign.simplesigning.v1+json", &layer),
+        );
+        let (digest, size) = content.manifest(repository, MANIFEST, manifest);
+        format!(
+            r#"{{"mediaType":"{MANIFEST}","digest":"{digest}","size":{size},"artifactType":"{kind}"}}"#
+        )
+    }
+
+    /// Puts an index of these descriptors under a tag.
+    pub fn index(&self, repository: &str, tag: &str, descriptors: &[&str]) {
+        let mut content = lock(&self.content);
+        let (digest, _) = content.manifest(repository, INDEX, index_of(descriptors));
+        content.tag(repository, tag, &digest);
+    }
+
+    /// Puts a manifest under a tag.
+    pub fn tag(&self, repository: &str, tag: &str, digest: &str) {
+        lock(&self.content).tag(repository, tag, digest);
+    }
+
     /// Returns the bytes of a blob.
     pub fn blob(&self, digest: &str) -> Bytes {
         lock(&self.content).blobs[digest].clone()
@@ -224,6 +255,12 @@ impl Content {
             None => missing(),
         }
     }
+}
+
+/// Returns an index of these descriptors.
+pub fn index_of(descriptors: &[&str]) -> String {
+    let all = descriptors.join(",");
+    format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{all}]}}"#)
 }
 
 fn missing() -> Response {

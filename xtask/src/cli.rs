@@ -246,8 +246,8 @@ pub(crate) enum Command {
     },
     /// Record every digest of a bundle or a set
     ///
-    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images and
-    /// charts. With --from, a release is locked from a registry, without its bundle.
+    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images,
+    /// charts and files. With --from, a release is locked from a registry, without its bundle.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl
@@ -635,7 +635,7 @@ pub(crate) struct LockArgs {
     /// Release, such as v4.1.5, or set
     #[arg(id = "release-or-set", value_name = "RELEASE|SET")]
     pub(crate) release: String,
-    /// Compare a set's lock with its registries; exit with code 2 if it differs
+    /// Compare a set's lock with its upstream; exit with code 2 if it differs
     #[arg(long, conflicts_with_all = ["update", "replace"])]
     pub(crate) check: bool,
     /// Entry of a set to lock as it is upstream now; repeatable

@@ -108,8 +108,36 @@ pub fn reduce(index: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, Desc
     serde_json::to_vec(&sorted(value)).map_err(DescribeError::Document)
 }
 
+/// Returns an index of the manifests that a referrers API lists, in the order of their digests; nothing if it lists none. The same
+/// manifests give the same bytes.
+///
+/// # Errors
+/// When the answer is not an index.
+pub fn referrers_index(
+    answer: &[u8],
+    keep: &dyn Fn(&str) -> bool,
+) -> Result<Option<Vec<u8>>, DescribeError> {
+    let reduced = reduce(answer, keep)?;
+    let mut value: Value = serde_json::from_slice(&reduced).map_err(DescribeError::Document)?;
+    let Some(manifests) = value["manifests"].as_array_mut() else {
+        return Err(DescribeError::NotAManifest);
+    };
+    manifests.sort_by_key(|child| child["digest"].to_string());
+    manifests.dedup_by_key(|child| child["digest"].to_string());
+    if manifests.is_empty() {
+        return Ok(None);
+    }
+    let index = serde_json::json!({
+        "manifests": manifests,
+        "mediaType": OCI_INDEX,
+        "schemaVersion": 2,
+    });
+    let bytes = serde_json::to_vec(&sorted(index)).map_err(DescribeError::Document);
+    bytes.map(Some)
+}
+
 /// Sorts the keys of all objects, whatever the order is that the parser keeps.
-fn sorted(value: Value) -> Value {
+pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(String, Value)> = map.into_iter().collect();

@@ -44,6 +44,7 @@ mod contents;
 mod describe;
 mod document;
 mod gzip;
+mod helm;
 mod pipeline;
 mod program;
 mod read;
@@ -51,6 +52,7 @@ mod rules;
 mod strict;
 mod survey;
 mod tarball;
+mod wrap;
 
 mod checksum;
 mod download;
@@ -67,7 +69,7 @@ pub use checksum::{Checksum, ChecksumError, checksum, checksum_in_file};
 pub use contents::Contents;
 pub use describe::{
     Child, Content, DescribeError, Described, LARGEST_MANIFEST, describe, platform_of_config,
-    reduce,
+    reduce, referrers_index,
 };
 pub use digest::{DigestError, hash_file, sha256_digest};
 pub use download::{
@@ -75,6 +77,7 @@ pub use download::{
     download_feeding, following,
 };
 pub use event::{Event, Observer, Silent};
+pub use helm::{HelmError, HelmIndex, Indexed, LARGEST_CHART_FILE, WrappedChart, wrap_chart};
 pub use http::{
     HttpClient, RequestError, Retry, check_url, has_credentials, local_path, shown_url, stored_url,
 };
@@ -89,3 +92,4 @@ pub use sink::{BlobSink, Inspection, Sink};
 pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, PartialBlob, Store, StoreError};
 pub use survey::{Survey, SurveyedArchive, SurveyedRoot, survey};
 pub use tarball::count_members;
+pub use wrap::{Wrapped, wrap_file};

@@ -1,22 +1,30 @@
-//! A set: the committed list of images and charts that a cluster needs beside its release. An operator writes it; a lock of it
+//! A set: the committed list of images, charts and files that a cluster needs beside its release. An operator writes it; a lock of it
 //! records what they were when it was locked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::Digest;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use url::Url;
 
 use crate::name::{Name, NameError};
 
+mod origin;
 mod reference;
 mod written;
 
+pub use origin::{Origin, file_name, url_fault};
 pub use reference::{DOCKER_HUB, Reference, ReferenceError};
 
 /// Where Airlock keeps its own in a project: the state of environments, and the uploads of a preflight.
 const RESERVED: [&str; 2] = ["airlock", "airlock-preflight"];
+
+/// How an item is written.
+const FORMS: &str =
+    "a reference, a mapping with `reference`, or a chart's `repository`, `name` and `version`";
 
 /// What a set's file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,8 +32,12 @@ const RESERVED: [&str; 2] = ["airlock", "airlock-preflight"];
 pub struct Set {
     /// The images.
     pub images: Vec<Item>,
-    /// The charts in registries.
+    /// The charts, in registries and in classic Helm repositories.
     pub charts: Vec<Item>,
+    /// The files to carry along.
+    pub files: Vec<FileItem>,
+    /// Whether signatures and attestations are carried, too, of what is in registries.
+    pub signatures: bool,
     /// What is to be known of registries, by host.
     #[serde(deserialize_with = "written::registries")]
     pub registries: BTreeMap<String, Upstream>,
@@ -45,25 +57,55 @@ pub struct Upstream {
 /// An image or a chart of a set: a reference, or a mapping with more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The reference as it is written.
-    pub reference: String,
+    /// Where it comes from, as it is written.
+    pub from: ItemSource,
     /// The platforms that are carried; empty for all.
     pub platforms: Vec<String>,
+    /// Whether its signatures are carried, if it says so itself.
+    pub signatures: Option<bool>,
     /// The repository in the mirror, with or without a tag; nothing for the upstream's own path.
     pub place: Option<String>,
     /// More places of it.
     pub aliases: Vec<String>,
 }
 
+/// A file of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileItem {
+    /// Its URL.
+    #[serde(deserialize_with = "written::file_url")]
+    pub url: Url,
+    /// Its digest, written as 64 hexadecimal digits.
+    #[serde(deserialize_with = "written::sha256")]
+    pub sha256: Digest,
+    /// The repository in the mirror, with or without a tag; nothing for the URL's own path.
+    #[serde(default, rename = "as", deserialize_with = "written::some_place")]
+    pub place: Option<String>,
+}
+
+/// Where an item comes from, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemSource {
+    /// A reference.
+    Reference(String),
+    /// A chart of a classic Helm repository: URL, name, version.
+    HelmRepository(Url, String, String),
+    /// A file: URL and digest.
+    File(Url, Digest),
+}
+
 /// An item whose words have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Where it comes from.
-    pub reference: Reference,
+    pub origin: Origin,
     /// Whether it is listed as a chart.
     pub is_chart: bool,
     /// The platforms that are carried, sorted; empty for all.
     pub platforms: Vec<String>,
+    /// Whether its signatures and attestations are carried, too.
+    pub signatures: bool,
     /// The repository in the mirror, below its project.
     pub repository: String,
     /// The tag in the mirror.
@@ -98,12 +140,14 @@ pub enum SetError {
         source: ReferenceError,
     },
     /// A place in the mirror is outside the grammar.
-    #[error("{path}: `as: {text}` is not a repository")]
+    #[error("{path}: {reference} would become {place} in the mirror, which is not a valid name")]
     Place {
         /// The set's file.
         path: Utf8PathBuf,
-        /// The text.
-        text: String,
+        /// The entry's reference.
+        reference: String,
+        /// The name, below the registry and project.
+        place: String,
         /// What is wrong with it.
         source: NameError,
     },
@@ -124,6 +168,14 @@ pub enum SetError {
         path: Utf8PathBuf,
         /// The text.
         text: String,
+    },
+    /// A chart of a classic repository is listed as an image.
+    #[error("{path}: {reference} is listed under `images`, but is a chart")]
+    NotAnImage {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The entry's reference.
+        reference: String,
     },
     /// Two entries would get one name in the mirror.
     #[error("{path}: {one} and {other} would both become {place} in the mirror")]
@@ -152,7 +204,7 @@ pub enum SetError {
         folder: &'static str,
     },
     /// The set lists nothing.
-    #[error("{path}: the set lists neither images nor charts")]
+    #[error("{path}: the set lists no images, charts or files")]
     Empty {
         /// The set's file.
         path: Utf8PathBuf,
@@ -180,21 +232,23 @@ impl Set {
         })
     }
 
-    /// Returns what the set lists, checked, images first. `path` is named in errors.
+    /// Returns what the set lists, checked: images, charts, files. `path` is named in errors.
     ///
     /// # Errors
     /// When a word is outside its grammar, or two entries would become one in the mirror.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut places: HashMap<String, String> = HashMap::new();
+        let files: Vec<Item> = self.files.iter().map(FileItem::item).collect();
         let items = self.images.iter().map(|item| (item, false));
-        for (item, is_chart) in items.chain(self.charts.iter().map(|item| (item, true))) {
-            let entry = item.entry(is_chart, path)?;
+        let items = items.chain(self.charts.iter().map(|item| (item, true)));
+        for (item, is_chart) in items.chain(files.iter().map(|item| (item, false))) {
+            let entry = item.entry(is_chart, self.signatures, path)?;
             let aliases = item.aliases.iter();
             let aliases = aliases.map(|alias| item.alias(alias, &entry, path));
             let aliases: Vec<Entry> = aliases.collect::<Result<_, _>>()?;
             for entry in std::iter::once(entry).chain(aliases) {
-                let reference = entry.reference.to_string();
+                let reference = entry.origin.to_string();
                 if let Some(first) = places.insert(entry.place(), reference.clone()) {
                     return Err(SetError::Collision {
                         path: path.to_owned(),
@@ -215,35 +269,65 @@ impl Set {
     }
 }
 
+impl FileItem {
+    fn item(&self) -> Item {
+        Item {
+            from: ItemSource::File(self.url.clone(), self.sha256.clone()),
+            platforms: Vec::new(),
+            signatures: None,
+            place: self.place.clone(),
+            aliases: Vec::new(),
+        }
+    }
+}
+
 impl Item {
-    fn entry(&self, is_chart: bool, path: &Utf8Path) -> Result<Entry, SetError> {
-        let bare = match is_chart {
-            true => self.reference.strip_prefix("oci://"),
-            false => None,
+    fn entry(&self, is_chart: bool, signatures: bool, path: &Utf8Path) -> Result<Entry, SetError> {
+        let origin = match &self.from {
+            ItemSource::Reference(text) => {
+                let bare = text.strip_prefix("oci://").filter(|_| is_chart);
+                let reference = Reference::parse(bare.unwrap_or(text));
+                Origin::Registry(reference.map_err(|source| SetError::Reference {
+                    path: path.to_owned(),
+                    text: text.clone(),
+                    source,
+                })?)
+            }
+            ItemSource::HelmRepository(url, name, version) => Origin::HelmRepository {
+                repository: url.as_str().trim_end_matches('/').to_owned(),
+                name: name.clone(),
+                version: version.clone(),
+            },
+            ItemSource::File(url, digest) => Origin::File {
+                url: url.clone(),
+                digest: digest.clone(),
+            },
         };
-        let bare = bare.unwrap_or(&self.reference);
-        let reference = Reference::parse(bare).map_err(|source| SetError::Reference {
-            path: path.to_owned(),
-            text: self.reference.clone(),
-            source,
-        })?;
+        let own = origin.place();
         let (repository, tag) = match &self.place {
-            None => (reference.repository.clone(), reference.mirrored_tag()),
+            None => own,
             Some(place) => match place.rsplit_once(':') {
                 Some((repository, tag)) => (repository.to_owned(), tag.to_owned()),
-                None => (place.clone(), reference.mirrored_tag()),
+                None => (place.clone(), own.1),
             },
         };
         Name::new(&repository, &tag).map_err(|source| SetError::Place {
             path: path.to_owned(),
-            text: self.place.clone().unwrap_or_default(),
+            reference: origin.to_string(),
+            place: format!("{repository}:{tag}"),
             source,
         })?;
+        if !is_chart && matches!(origin, Origin::HelmRepository { .. }) {
+            return Err(SetError::NotAnImage {
+                path: path.to_owned(),
+                reference: origin.to_string(),
+            });
+        }
         let first = repository.split('/').next();
         if let Some(folder) = RESERVED.into_iter().find(|one| Some(*one) == first) {
             return Err(SetError::Reserved {
                 path: path.to_owned(),
-                reference: reference.to_string(),
+                reference: origin.to_string(),
                 place: format!("{repository}:{tag}"),
                 folder,
             });
@@ -257,8 +341,10 @@ impl Item {
                 text: wrong.clone(),
             });
         }
+        let is_registry = matches!(origin, Origin::Registry(_));
         Ok(Entry {
-            reference,
+            signatures: is_registry && self.signatures.unwrap_or(signatures),
+            origin,
             is_chart,
             platforms,
             repository,
@@ -273,9 +359,13 @@ impl Item {
             place: Some(alias.to_owned()),
             ..self.clone()
         };
-        let moved = moved.entry(entry.is_chart, path);
+        let moved = moved.entry(entry.is_chart, entry.signatures, path);
         let moved = moved.map_err(|error| match error {
-            SetError::Place { path, text, source } => SetError::Alias { path, text, source },
+            SetError::Place { path, source, .. } => SetError::Alias {
+                path,
+                text: alias.to_owned(),
+                source,
+            },
             error => error,
         })?;
         Ok(Entry {
@@ -326,9 +416,14 @@ impl<'de> Deserialize<'de> for Item {
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
         struct Form {
-            reference: String,
+            reference: Option<String>,
+            #[serde(default, deserialize_with = "written::some_url")]
+            repository: Option<Url>,
+            name: Option<String>,
+            version: Option<String>,
             #[serde(default)]
             platforms: Vec<String>,
+            signatures: Option<bool>,
             #[serde(default, rename = "as")]
             place: Option<String>,
             #[serde(default)]
@@ -341,13 +436,15 @@ impl<'de> Deserialize<'de> for Item {
             type Value = Item;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a reference, or a mapping with `reference`")
+                formatter.write_str(FORMS)
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Item, E> {
+                let text = written::without_credentials(text)?;
                 Ok(Item {
-                    reference: written::without_credentials(text)?.to_owned(),
+                    from: ItemSource::Reference(text.to_owned()),
                     platforms: Vec::new(),
+                    signatures: None,
                     place: None,
                     aliases: Vec::new(),
                 })
@@ -355,13 +452,21 @@ impl<'de> Deserialize<'de> for Item {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
                 let form = Form::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                written::without_credentials(&form.reference)?;
+                written::without_credentials(form.reference.as_deref().unwrap_or_default())?;
                 for place in form.place.iter().chain(&form.aliases) {
                     written::without_credentials(place)?;
                 }
+                let from = match (form.reference, form.repository, form.name, form.version) {
+                    (Some(reference), None, None, None) => ItemSource::Reference(reference),
+                    (None, Some(url), Some(name), Some(version)) => {
+                        ItemSource::HelmRepository(url, name, version)
+                    }
+                    _ => return Err(serde::de::Error::custom(format!("expected {FORMS}"))),
+                };
                 Ok(Item {
-                    reference: form.reference,
+                    from,
                     platforms: form.platforms,
+                    signatures: form.signatures,
                     place: form.place,
                     aliases: form.aliases,
                 })
@@ -400,11 +505,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, wrong) in [
-            ("images: []\n", "neither images nor charts"),
+            ("images: []\n", "lists no images, charts or files"),
             ("images: [a b]\n", "`a b` is not a reference"),
             (
                 "images: [{ reference: nginx, as: A }]\n",
-                "`as: A` is not a repository",
+                "nginx:latest would become A:latest in the mirror, which is not a valid name",
             ),
             (
                 "images: [{ reference: nginx, platforms: [amd64] }]\n",
@@ -419,6 +524,25 @@ mod tests {
             let error = entries(text).unwrap_err().to_string();
             assert!(error.contains(wrong), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_chart_of_a_classic_repository_keeps_its_path() {
+        let listed = entries(
+            "charts:\n- { repository: 'https://charts.example.com/stable/', name: dex, version: 1.0.0+k0s }\n\
+             - { repository: 'http://127.0.0.1:80', name: dex, version: 1.0.0, as: charts/dex }\n",
+        )
+        .unwrap();
+        let shown: Vec<String> = listed.iter().map(|one| one.origin.to_string()).collect();
+        assert_eq!(
+            shown,
+            [
+                "https://charts.example.com/stable/dex:1.0.0+k0s",
+                "http://127.0.0.1/dex:1.0.0"
+            ]
+        );
+        let places: Vec<String> = listed.iter().map(Entry::place).collect();
+        assert_eq!(places, ["stable/dex:1.0.0_k0s", "charts/dex:1.0.0"]);
     }
 
     #[test]

@@ -211,10 +211,13 @@ impl Manifest {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         /// Read first: a manifest of a later format must not be called malformed.
         #[derive(Deserialize)]
+        #[serde(expecting = "keys and values, `format` among them")]
         struct Formatted {
             format: u32,
         }
-        let malformed = |source| Error::Manifest { source };
+        let malformed = |source| Error::Manifest {
+            source: redaction::yaml::without_values(source),
+        };
         let text = std::str::from_utf8(bytes).map_err(|_| Error::Contradiction {
             what: "it is not UTF-8 text".to_owned(),
         })?;

@@ -13,9 +13,26 @@ use crate::{escape_lines, has_hidden_characters, is_hidden, run};
 /// # Errors
 /// The text is not what `T` expects, or a value has a character that a terminal obeys or hides, other than line ends and tabs.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    read_without(text, &|character| {
+    let read = read_without(text, &|character| {
         is_hidden(character) && !matches!(character, '\n' | '\t')
-    })
+    });
+    read.map_err(without_values)
+}
+
+/// Returns an error without the value that it quotes: the file may be a different one, named by mistake, and have a secret.
+pub fn without_values(error: Error) -> Error {
+    let said = error.to_string();
+    let quotes = ["invalid type: ", "invalid value: ", "unknown variant "];
+    let begin = quotes.iter().filter_map(|kind| said.find(kind)).min();
+    let shortened = begin.and_then(|begin| {
+        let quoted = begin + said[begin..].find(['"', '`'])?;
+        let (_, expected) = said[quoted..].rsplit_once(", expected ")?;
+        Some(format!(
+            "{}, expected {expected}",
+            said[..quoted].trim_end()
+        ))
+    });
+    shortened.map_or(error, Error::custom)
 }
 
 /// Reads a file of ours whose values have one line each.
@@ -161,5 +178,32 @@ mod tests {
         let read: Texts = read(&text).unwrap();
         assert_eq!(read["error"], "denied: ***\n\\u{1b}[2J");
         assert_eq!(read["name"], "swordfish-in-yaml\\u{202e}");
+    }
+
+    #[test]
+    fn values_of_a_file_are_not_quoted() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Form {
+            #[expect(dead_code, reason = "it is not read")]
+            version: u32,
+        }
+        for (text, said) in [
+            (
+                "hunter2, expected\n",
+                "invalid type: string, expected struct Form",
+            ),
+            (
+                "version: 'hunter2'\n",
+                "version: invalid type: string, expected u32 at line 1 column 10",
+            ),
+            ("[hunter2]\n", "invalid type: sequence, expected"),
+            ("{}\n", "missing field `version`"),
+        ] {
+            let error = super::read::<Form>(text).unwrap_err().to_string();
+            assert!(
+                error.contains(said) && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
     }
 }

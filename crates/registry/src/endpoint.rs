@@ -165,6 +165,11 @@ impl Endpoint {
         url
     }
 
+    /// Returns the URL of a file on this host, for a server that has more than a registry.
+    pub fn web_url(&self, path: &str) -> Url {
+        self.url(&format!("/{}", path.trim_start_matches('/')))
+    }
+
     /// Returns whether `url` is this registry itself, so credentials may go there.
     pub(crate) fn owns(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()

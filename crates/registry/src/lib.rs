@@ -95,6 +95,8 @@ mod body;
 mod pull;
 pub use pull::BlobTarget;
 
+mod file;
+
 mod remove;
 pub use remove::Removed;
 

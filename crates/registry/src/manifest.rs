@@ -6,7 +6,7 @@ use oci_client::manifest::{
     OCI_IMAGE_MEDIA_TYPE,
 };
 use oci_spec::image::{Digest, MediaType};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use reqwest::{Method, StatusCode};
 use tracing::Instrument as _;
 
@@ -152,6 +152,47 @@ impl Registry {
             digest,
             media_type: media_type(&headers),
         })
+    }
+
+    /// Returns the index of what refers to a manifest, by the referrers API; nothing if the registry does not have that API.
+    ///
+    /// # Errors
+    ///
+    /// Why the registry could not be asked.
+    pub async fn referrers(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<Bytes>, Error> {
+        check_repository(repository)?;
+        check_digest(digest)?;
+        let url = self
+            .endpoint()
+            .url(&format!("/v2/{repository}/referrers/{digest}"));
+        let call = Request::new(Method::GET, url, repository)
+            .access(Access::Pull)
+            .header(ACCEPT, HeaderValue::from_static(OCI_IMAGE_INDEX_MEDIA_TYPE));
+        let transport = self.transport();
+        let response = match transport.send(&call, &()).await {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            // What a registry does not know, it also refuses.
+            Err(error)
+                if error
+                    .answer()
+                    .is_some_and(|one| [400, 405, 501].contains(&one.status)) =>
+            {
+                return Ok(None);
+            }
+            response => response?,
+        };
+        if response.headers().contains_key(LINK) {
+            return Err(Error::Protocol {
+                at: Box::new(response.place().clone()),
+                problem: "lists more referrers than one page has".to_owned(),
+            });
+        }
+        let body = response.body(LARGEST_MANIFEST, transport.settings()).await;
+        Ok(Some(body.map_err(|failure| failure.error)?))
     }
 
     /// Returns the digest that a tag points at, by one request where the registry says it in a header, by two where it does not.

@@ -52,6 +52,19 @@ impl Registry {
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         check_repository(repository)?;
+        let url = self.blob_url(repository, &blob.digest);
+        let call = Request::new(Method::GET, url, repository).access(Access::Pull);
+        self.pull(&call, blob, target, observer).await
+    }
+
+    /// Reads what `call` asks for into `target`, as [`Registry::pull_blob`] does.
+    pub(crate) async fn pull(
+        &self,
+        call: &Request<'_>,
+        blob: &Blob,
+        target: &mut dyn BlobTarget,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
         check_digest(&blob.digest)?;
         let settings = self.transport().settings();
         let kept = |source| Error::Target {
@@ -62,7 +75,7 @@ impl Registry {
         let mut was_wrong = false;
         loop {
             let before = target.written();
-            let piece = self.pull_piece(repository, blob, target, observer);
+            let piece = self.pull_piece(call, blob, target, observer);
             let failure = match piece.instrument(attempts.span()).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
@@ -84,7 +97,7 @@ impl Registry {
     /// Reads what the target lacks by one request.
     async fn pull_piece(
         &self,
-        repository: &str,
+        call: &Request<'_>,
         blob: &Blob,
         target: &mut dyn BlobTarget,
         observer: &dyn Observer,
@@ -105,13 +118,7 @@ impl Registry {
         if from > 0 && from == blob.size {
             return Ok(());
         }
-        let mut call = Request::new(
-            Method::GET,
-            self.blob_url(repository, &blob.digest),
-            repository,
-        )
-        .access(Access::Pull)
-        .expect_status(&[
+        let mut call = call.clone().expect_status(&[
             StatusCode::OK,
             StatusCode::PARTIAL_CONTENT,
             StatusCode::RANGE_NOT_SATISFIABLE,

@@ -59,6 +59,7 @@ pub(crate) enum Access {
 }
 
 /// A request, to be made as often as it takes.
+#[derive(Clone)]
 pub(crate) struct Request<'a> {
     method: Method,
     url: Url,
@@ -73,6 +74,7 @@ pub(crate) struct Request<'a> {
 }
 
 /// What a request carries. Everything here can be sent again.
+#[derive(Clone)]
 pub(crate) enum Content<'a> {
     Nothing,
     Bytes(Bytes),

@@ -53,7 +53,7 @@ pub struct Plan {
     pub bundle: fetch::Source,
     /// How many blobs the registry has of what the store lacks, if the bundle is not needed because of them.
     pub held: Option<usize>,
-    /// What has to be fetched from registries, because neither the store nor the registry has it.
+    /// What has to be fetched from upstream, because neither the store nor the registry has it.
     pub to_fetch: set::pull::Fetched,
     /// What the registry has under the tag of each artifact of the lock, in its order.
     pub seen: Vec<look::Seen>,

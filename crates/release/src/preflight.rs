@@ -21,6 +21,7 @@ use crate::event::Step;
 use crate::locked;
 use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
+use crate::set::Error as SetError;
 use crate::transfer::fetch::{self, Source};
 use crate::transfer::push::Delivery;
 use crate::transfer::{before_push, connect, look, present, program, set};
@@ -97,6 +98,8 @@ pub enum WorkspaceFault {
     CredentialsMissing,
     /// The release is not locked.
     NotLocked,
+    /// A set is not locked, or its lock is not of what it lists.
+    SetNotLocked,
     /// The lock cannot be read.
     LockBroken,
     /// Neither bundle nor store has what the lock names.
@@ -173,7 +176,7 @@ pub async fn preflight(
         None => {
             checks.push(disk_before_lock(context, environment));
             for name in ["bundle", "mkectl"] {
-                let text = "not checked: the release is not locked".to_owned();
+                let text = "not checked: the lock cannot be used".to_owned();
                 checks.push(Check::new(name, Verdict::Skipped, None, text));
             }
         }
@@ -307,8 +310,11 @@ fn lock(
         }
         Err(error) => {
             let fault = match &error {
-                Error::Workspace(workspace::Error::NotLocked { .. })
-                | Error::Set(crate::set::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
+                Error::Workspace(workspace::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
+                Error::Set(SetError::NotLocked { .. } | SetError::Outdated { .. }) => {
+                    WorkspaceFault::SetNotLocked
+                }
+                Error::Set(SetError::Contradiction { .. }) => WorkspaceFault::LockBroken,
                 Error::Set(_) => WorkspaceFault::Configuration,
                 _ => WorkspaceFault::LockBroken,
             };
@@ -436,7 +442,7 @@ async fn of_registries(
     Some(match context.offline {
         false => Check::fine(
             name,
-            format!("{artifacts}, {blobs} to be fetched from registries"),
+            format!("{artifacts}, {blobs} to be fetched from upstream"),
         ),
         true => Check::wrong(
             name,
@@ -556,12 +562,12 @@ fn missing_tools(context: &Context<'_>) -> Vec<&'static str> {
 fn disk_before_lock(context: &Context<'_>, environment: &Environment) -> Check {
     let name = "disk";
     let Ok(release) = mke::Release::of(&environment.release) else {
-        let text = "not checked: the release is not locked".to_owned();
+        let text = "not checked: the lock cannot be used".to_owned();
         return Check::new(name, Verdict::Skipped, None, text);
     };
     let bundle = release.bundle_size();
     let text = format!(
-        "the release is not locked; plan for about {} GB three times: the bundle, bundles/store and the registry",
+        "the lock cannot be used; plan for about {} GB three times: the bundle, bundles/store and the registry",
         bundle / 1_000_000_000
     );
     match before_push::free(&context.workspace.bundles()) {

@@ -1,4 +1,4 @@
-//! Sets: images and charts from registries that a cluster needs beside its release. What their locks name is fetched, pushed and
+//! Sets: images, charts and files that a cluster needs beside its release. What their locks name is fetched, pushed and
 //! verified as what the lock of a release names.
 //!
 //! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
@@ -16,6 +16,7 @@ mod error;
 
 pub(crate) use agree::contradiction;
 
+pub use bundle::HelmError;
 pub use bundle::set::SetError;
 pub use error::{Error, Moved};
 
@@ -102,6 +103,11 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
     let is_unlisted = |artifact: &&Artifact| {
+        let signed = loaded.entries.iter().filter(|entry| entry.signatures);
+        let mut signed = signed.filter_map(|entry| artifacts.get(&entry.place()));
+        if signed.any(|other| artifact.is_about(other)) {
+            return false;
+        }
         let entry = entries.get(&artifact.reference());
         entry.is_none_or(|entry| !artifact.is_of(entry))
     };
@@ -109,7 +115,7 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let artifact = artifacts.get(&entry.place());
         artifact.is_none_or(|artifact| !artifact.is_of(entry))
     });
-    let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.reference));
+    let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.origin));
     let unlisted = lock.artifacts.iter().filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {
         let source = artifact.source.as_ref();

@@ -138,6 +138,26 @@ async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_named_by_mistake_is_not_quoted() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let mut all = String::new();
+    for text in ["hunter2, expected\n", "version: hunter2\nformat: hunter2\n"] {
+        lab.sandbox.write("secret.txt", text);
+        for command in [
+            &["plan", "lab", "--snapshot", "secret.txt"][..],
+            &["deploy", "lab", "--plan", "secret.txt"],
+            &["prune", "lab", "--plan", "secret.txt"],
+            &["pack", "lab", "--dry-run", "--have", "secret.txt"],
+        ] {
+            let run = lab.run(command).exits_with(3);
+            assert!(!run.whole().contains("hunter2"), "{}", run.whole());
+            all.push_str(&run.stderr);
+        }
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_missing_is_a_mistake_and_is_not_made() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for command in ["snapshot", "plan"] {

@@ -162,6 +162,9 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
         ["bundles/mkectl/v4.1.5/linux-x86_64/mkectl"]
     );
     assert_eq!(tree(&one), tree(&site.packed("two", &[])));
+    // A platform may be named as images name it.
+    let named = site.packed("three", &["--platform", "linux/amd64"]);
+    assert_eq!(tree(&one), tree(&named));
     let medium = open(&one);
     assert_eq!(blobs(&medium), site.lock(NEW).blobs());
     let manifest = medium.manifest();
@@ -308,6 +311,12 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
         run.stdout
     );
     assert!(run.stdout.contains("blobs"), "{}", run.stdout);
+    let bogus = site.pack(&["--dry-run", "--platform", "bogus"]);
+    assert!(
+        bogus.stderr.contains("no mkectl for bogus"),
+        "{}",
+        bogus.whole()
+    );
     // What the store lacks is read from the bundle.
     let folder = site.packed("medium", &[]);
     assert_eq!(blobs(&open(&folder)), site.lock(NEW).blobs());

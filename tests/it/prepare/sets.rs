@@ -16,6 +16,9 @@ mod aliases;
 mod carried;
 mod compared;
 mod faulty;
+mod files;
+mod helm;
+mod signatures;
 
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];
 

@@ -1,8 +1,8 @@
 //! The hints for sets.
 
 use release::preflight::RegistryFault;
-use release::report::images::HelmError;
-use release::set::{Error, SetError};
+use release::report::images::HelmError as ValuesError;
+use release::set::{Error, HelmError, SetError};
 
 use super::registry_error;
 use crate::advice;
@@ -46,15 +46,22 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Unfetched { .. } => {
             "on a machine with internet: `cargo xtask fetch SET`; what the registry has need not be here".to_owned()
         }
-        Error::Invalid(SetError::Reserved { .. }) => {
+        Error::Invalid(SetError::Reserved { .. } | SetError::Place { .. }) => {
             "give it a different place with `as:`".to_owned()
+        }
+        Error::Invalid(SetError::NotAnImage { .. }) => "list it under `charts`".to_owned(),
+        Error::Chart { source: HelmError::NoChart { .. } | HelmError::NoVersion { .. }, .. } => {
+            "check `name` and `version` in the set's file: the version must be exact".to_owned()
         }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
         Error::ListedAs { .. } => "list it in the other list of the set's file".to_owned(),
         // Its address is in the set's file.
-        Error::Registry { source, .. } => match advice::fault(source) {
+        Error::Registry { reference, source, .. } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
+            }
+            Some(RegistryFault::NoProject) if reference.contains("://") => {
+                "check the URL in the set's file: its server has no such file".to_owned()
             }
             Some(RegistryFault::NoProject) => {
                 "check the reference in the set's file: its registry has no such repository, tag or digest".to_owned()
@@ -66,6 +73,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         | Error::Invalid(_)
         | Error::Ca { .. }
         | Error::Content { .. }
+        | Error::Chart { .. }
         | Error::Shape { .. }
         | Error::History { .. }
         | Error::Line { .. }
@@ -77,9 +85,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
 }
 
 /// Returns what can be done about a chart for which no values are made.
-pub(super) fn hints_of_chart(error: &HelmError) -> Vec<String> {
+pub(super) fn hints_of_chart(error: &ValuesError) -> Vec<String> {
     match error {
-        HelmError::Name {
+        ValuesError::Name {
             matching, known, ..
         } => {
             let names = if matching.is_empty() { known } else { matching };
@@ -88,11 +96,11 @@ pub(super) fn hints_of_chart(error: &HelmError) -> Vec<String> {
                 false => vec![format!("name one of: {}", names.join(", "))],
             }
         }
-        HelmError::Unfetched { environment, .. } => {
+        ValuesError::Unfetched { environment, .. } => {
             vec![format!(
                 "on a machine with internet: `cargo xtask fetch {environment}`; the values are the same there"
             )]
         }
-        HelmError::Unreadable { .. } => Vec::new(),
+        ValuesError::Unreadable { .. } => Vec::new(),
     }
 }

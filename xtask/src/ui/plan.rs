@@ -59,7 +59,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         let from = match sets.blobs_to_fetch {
             0 => String::new(),
             blobs => format!(
-                ": fetch {} from registries ({})",
+                ": fetch {} from upstream ({})",
                 count(blobs, "blob"),
                 DecimalBytes(sets.bytes_to_fetch)
             ),

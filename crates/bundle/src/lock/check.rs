@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use oci_spec::image::Digest;
 
-use super::{Artifact, Lock};
+use super::{Artifact, Kind, Lock};
 use crate::digest;
 use crate::document::is_media_type;
 use crate::name::{Name, NameError};
-use crate::set::{Reference, ReferenceError, is_name};
+use crate::set::{Reference, ReferenceError, is_name, url_fault};
 
 /// Something that a lock says and that cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,12 @@ pub enum Contradiction {
     From {
         /// What it says.
         from: String,
+    },
+    /// What is downloaded by URL is not one chart or file.
+    #[error("the source of `{reference}` is not a chart or a file that can be downloaded")]
+    Download {
+        /// The artifact.
+        reference: String,
     },
     /// There are two downloads of `mkectl` for one platform.
     #[error("mkectl for `{platform}` is listed twice")]
@@ -284,6 +290,18 @@ fn check_origin(artifact: &Artifact) -> Result<(), Contradiction> {
         return Err(Contradiction::Source {
             reference: artifact.reference(),
         });
+    }
+    if let Some(url) = &source.url {
+        check_url(&artifact.reference(), url)?;
+        let is_refused = url::Url::parse(url).is_ok_and(|url| url_fault(&url).is_some());
+        let is_whole = source.platforms.is_empty() && source.whole.is_none();
+        let is_one = artifact.manifests.len() == 1 && artifact.download().is_some();
+        return match !is_refused && is_whole && is_one && artifact.kind != Kind::Image {
+            true => Ok(()),
+            false => Err(Contradiction::Download {
+                reference: artifact.reference(),
+            }),
+        };
     }
     Reference::parse(&source.reference)
         .map(drop)

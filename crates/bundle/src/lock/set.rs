@@ -1,9 +1,9 @@
-//! The lock of a set: the same artifacts as in the lock of a release, from registries instead of a bundle.
+//! The lock of a set: the same artifacts as in the lock of a release, from upstream instead of a bundle.
 
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Kind, Lock, LockedBundle};
+use super::{Artifact, Blob, Kind, Lock, LockedBundle};
 use crate::digest;
 use crate::set::Entry;
 
@@ -11,11 +11,24 @@ use crate::set::Entry;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
-    /// The reference that was resolved, with its host, such as `docker.io/library/nginx:1.29`.
+    /// What was resolved, with its host, such as `docker.io/library/nginx:1.29` or `https://charts.example.com/dex:1.0.0`.
     pub reference: String,
+    /// Where its one layer is downloaded from, if it is in no registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The platforms that are carried, sorted; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
+    /// Whether signatures and attestations of it are carried, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signatures: bool,
+    /// The manifest of another artifact that this one signs or attests.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_digest"
+    )]
+    pub subject: Option<Digest>,
     /// What the reference pointed to, if only some platforms of it are carried.
     #[serde(
         default,
@@ -61,11 +74,28 @@ impl From<Form> for Lock {
 }
 
 impl Artifact {
+    /// Returns whether it signs or attests a manifest of `other`.
+    pub fn is_about(&self, other: &Artifact) -> bool {
+        let subject = self.source.as_ref().and_then(|one| one.subject.as_ref());
+        subject.is_some_and(|subject| {
+            let mut manifests = other.manifests.iter();
+            self.repository == other.repository && manifests.any(|one| one.digest == *subject)
+        })
+    }
+
+    /// Returns the URL and the blob of the layer that is downloaded. Everything else of such an artifact is made of it.
+    pub fn download(&self) -> Option<(&str, &Blob)> {
+        let url = self.source.as_ref()?.url.as_deref()?;
+        Some((url, self.manifests.last()?.blobs.last()?))
+    }
+
     /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
     pub fn is_of(&self, entry: &Entry) -> bool {
         let is_source = self.source.as_ref().is_some_and(|source| {
-            source.reference == entry.reference.to_string()
+            source.reference == entry.origin.to_string()
                 && source.platforms == entry.platforms
+                && source.signatures == entry.signatures
+                && source.subject.is_none()
                 && source.alias == entry.alias_of.is_some()
         });
         is_source

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use super::{ArtifactRecipe, ContentsRecipe, LayerRecipe, MakeError, append, gzip, noise};
 use crate::digest::{digest_of, hex_of};
-use crate::document::{HELM_CONFIG, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
+use crate::document::{HELM_CHART, HELM_CONFIG, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// Returns the archive of `recipe`.
 pub(super) fn archive(recipe: &ArtifactRecipe, level: u32) -> Result<Vec<u8>, MakeError> {

@@ -127,7 +127,7 @@ impl fmt::Display for Reference {
 }
 
 /// Returns a digest as it is, if it is one that is accepted.
-fn checked(digest: &str) -> Result<String, ReferenceError> {
+pub(super) fn checked(digest: &str) -> Result<String, ReferenceError> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let hex = digest.strip_prefix("sha256:").unwrap_or_default();
     match hex.len() == 64 && hex.bytes().all(is_digit) {

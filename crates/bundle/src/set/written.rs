@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use oci_spec::image::Digest;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::Upstream;
+use super::{Upstream, file_name, reference, url_fault};
 use crate::name::Name;
 
 /// Why a value with a user name and password is refused.
@@ -52,6 +53,48 @@ pub(super) fn mirror<'de, D: Deserializer<'de>>(
         Some(Err(source)) => Err(D::Error::custom(source)),
         _ => Ok(Some(text)),
     }
+}
+
+/// Reads a URL that a set may be carried from.
+pub(super) fn some_url<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Url>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    // What does not parse is not repeated: it may have a password.
+    let url = Url::parse(&text).map_err(|_| D::Error::custom("expected a URL, `https://...`"))?;
+    match url_fault(&url) {
+        Some(fault) => Err(D::Error::custom(fault)),
+        None => Ok(Some(url)),
+    }
+}
+
+/// Reads the URL of a file.
+pub(super) fn file_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    match some_url(deserializer)? {
+        Some(url) if !file_name(&url).is_empty() => Ok(url),
+        _ => Err(D::Error::custom(
+            "expected the URL of a file, not of a folder",
+        )),
+    }
+}
+
+/// Reads a SHA-256.
+pub(super) fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    let text = String::deserialize(deserializer)?.to_ascii_lowercase();
+    let digest = reference::checked(&format!("sha256:{text}")).ok();
+    let digest = digest.and_then(|digest| digest.parse().ok());
+    digest.ok_or_else(|| D::Error::custom("expected a SHA-256, 64 hexadecimal digits"))
+}
+
+/// Reads a place in the mirror.
+pub(super) fn some_place<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    without_credentials::<D::Error>(text.as_deref().unwrap_or_default())?;
+    Ok(text)
 }
 
 impl<'de> Deserialize<'de> for Host {

@@ -19,7 +19,11 @@ pub use error::Error;
 
 /// What a registry has, as the file lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    expecting = "keys and values",
+    rename_all = "kebab-case",
+    deny_unknown_fields
+)]
 pub struct Snapshot {
     /// The version of this file's format.
     pub version: u32,

@@ -81,7 +81,7 @@ pub struct BundleSummary {
 pub struct SetsSummary {
     /// Their names, with the SHA-256 of their locks.
     pub locks: BTreeMap<String, String>,
-    /// How many blobs have to be fetched from registries.
+    /// How many blobs have to be fetched from upstream.
     pub blobs_to_fetch: usize,
     /// Their bytes.
     pub bytes_to_fetch: u64,

@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// What is to be removed from a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    expecting = "keys and values",
+    rename_all = "kebab-case",
+    deny_unknown_fields
+)]
 pub struct PrunePlan {
     /// The version of this file's format.
     pub version: u32,

@@ -53,6 +53,12 @@ pub struct Mirrored {
     pub digest: String,
     /// `image`, `chart` or `artifact`.
     pub kind: String,
+    /// The URL of what is in no registry.
+    #[serde(skip)]
+    download: Option<String>,
+    /// Whether it signs or attests another artifact.
+    #[serde(skip)]
+    is_signature: bool,
     #[serde(skip)]
     from: (String, String),
     #[serde(skip)]
@@ -83,9 +89,13 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         // A mirror of the vendor's registry has what charts name by the vendor's.
         let of_release =
             (lock.from.as_ref()).map(|from| format!("{from}/{}", artifact.reference()));
-        let source = artifact.source.as_ref().map(|source| &source.reference);
-        let source = source.filter(|source| Some(*source) != of_release.as_ref());
-        let parsed = source.and_then(|source| Reference::parse(source).ok());
+        let source = artifact.source.as_ref();
+        let source = source.filter(|source| Some(&source.reference) != of_release.as_ref());
+        let parsed = match source {
+            Some(source) if source.url.is_none() => Reference::parse(&source.reference).ok(),
+            _ => None,
+        };
+        let download = artifact.download().map(|(url, _)| url.to_owned());
         let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();
@@ -96,6 +106,17 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
                     ..
                 } = reference;
                 (host, repository, tag, upstream)
+            }
+            None if download.is_some() => {
+                let source = artifact.source.as_ref();
+                let upstream = source.map(|source| source.reference.clone());
+                let tag = Some(artifact.tag.clone());
+                (
+                    String::new(),
+                    artifact.repository.clone(),
+                    tag,
+                    upstream.unwrap_or_default(),
+                )
             }
             None => {
                 let repository = format!("{VENDOR_PATH}/{}", artifact.repository);
@@ -111,6 +132,8 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             mirrored: format!("{to}:{}", artifact.tag),
             digest: artifact.digest.to_string(),
             kind: artifact.kind.to_string(),
+            download,
+            is_signature: (artifact.source.as_ref()).is_some_and(|one| one.subject.is_some()),
             from: (host, repository),
             to,
             tag,
@@ -135,11 +158,13 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
 }
 
 impl Images {
-    /// Returns the images alone, each in its own place: charts are not pulled by nodes.
+    /// Returns the images alone, each in its own place: charts, files and signatures are not pulled by nodes.
     fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
         let chart = Kind::Chart.to_string();
-        let artifacts = self.artifacts.iter();
-        artifacts.filter(move |one| one.kind != chart && !one.is_alias)
+        let is_pulled = move |one: &&Mirrored| {
+            one.kind != chart && one.download.is_none() && !one.is_signature && !one.is_alias
+        };
+        self.artifacts.iter().filter(is_pulled)
     }
 
     /// Returns the repositories in the environment's registry, by upstream host and repository.
@@ -197,14 +222,25 @@ impl Images {
             let version = tag.unwrap_or(&one.digest);
             let tag = tag.map_or_else(String::new, |tag| format!("&tag={tag}"));
             let digest = one.digest.trim_start_matches("sha256:");
-            let purl = format!(
-                "pkg:oci/{name}@sha256%3A{digest}?repository_url={}{tag}",
-                format!("{host}/{repository}").replace(':', "%3A")
-            );
+            let purl = match &one.download {
+                Some(url) => format!(
+                    "pkg:generic/{name}@{}?download_url={}",
+                    encoded(version),
+                    encoded(url)
+                ),
+                None => format!(
+                    "pkg:oci/{name}@sha256%3A{digest}?repository_url={}{tag}",
+                    format!("{host}/{repository}").replace(':', "%3A")
+                ),
+            };
+            let name = match &one.download {
+                Some(_) => one.upstream.clone(),
+                None => format!("{host}/{repository}"),
+            };
             serde_json::json!({
                 "type": "container",
                 "bom-ref": one.mirrored,
-                "name": format!("{host}/{repository}"),
+                "name": name,
                 "version": version,
                 "hashes": [{ "alg": "SHA-256", "content": digest }],
                 "purl": purl,
@@ -299,4 +335,9 @@ impl Images {
         }
         text
     }
+}
+
+/// Returns a text as a part of a purl.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

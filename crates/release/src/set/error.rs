@@ -119,6 +119,14 @@ pub enum Error {
         /// Why not.
         source: bundle::DescribeError,
     },
+    /// A classic Helm repository does not have a chart, or has something that is not one.
+    #[error("{reference} cannot be carried")]
+    Chart {
+        /// What was asked for.
+        reference: String,
+        /// Why not.
+        source: bundle::HelmError,
+    },
     /// The lock of a set was changed by hand, or it was not written for these manifests.
     #[error("{path} does not list what manifest {manifest} of {reference} contains")]
     Contradiction {
@@ -253,6 +261,7 @@ impl Error {
             Self::Entry { .. } | Self::From { .. } => Kind::Usage,
             Self::Registry { .. } => Kind::Registry,
             Self::Content { .. }
+            | Self::Chart { .. }
             | Self::Contradiction { .. }
             | Self::Unfetched { .. }
             | Self::Shape { .. } => Kind::Content,

@@ -576,19 +576,29 @@ pub async fn fetch_for(
     lock: &bundle::Lock,
     platforms: &[String],
 ) -> Result<(), crate::Error> {
-    for platform in platforms {
-        // As container images name platforms, and as mkectl's downloads do.
+    for platform in locked_platforms(lock, platforms)? {
+        fetch_with(context, lock, &platform, bundle::Retry::default()).await?;
+    }
+    Ok(())
+}
+
+/// Returns platforms as mkectl's downloads name them. They may be named as container images do, too.
+fn locked_platforms(
+    lock: &bundle::Lock,
+    platforms: &[String],
+) -> Result<Vec<String>, crate::Error> {
+    let known = |platform: &String| {
         let name = platform.replace('/', "-").replace("amd64", "x86_64");
-        if lock.mkectl.iter().all(|locked| locked.platform != name) {
-            return Err(crate::Error::Fetch(fetch::Error::NoPlatform {
+        match lock.mkectl.iter().any(|locked| locked.platform == name) {
+            true => Ok(name),
+            false => Err(crate::Error::Fetch(fetch::Error::NoPlatform {
                 release: lock.release.clone(),
                 platform: platform.clone(),
                 known: (lock.mkectl.iter().map(|locked| locked.platform.clone())).collect(),
-            }));
+            })),
         }
-        fetch_with(context, lock, &name, bundle::Retry::default()).await?;
-    }
-    Ok(())
+    };
+    platforms.iter().map(known).collect()
 }
 
 /// A download of mkectl that is on this machine.
@@ -626,13 +636,16 @@ pub(crate) async fn archives(
             Err(crate::Error::Workspace(workspace::Error::NotLocked { .. })) => continue,
             Err(error) => return Err(error),
         };
-        match lock.mkectl.is_empty() {
-            true => context.reporter.report(Event::Warning(format!(
+        if lock.mkectl.is_empty() {
+            context.reporter.report(Event::Warning(format!(
                 "the lock of {} has no mkectl, so the medium has none",
                 lock.release
-            ))),
-            false if only_local => {}
-            false => fetch_for(context, &lock, platforms).await?,
+            )));
+            continue;
+        }
+        let platforms = locked_platforms(&lock, platforms)?;
+        if !only_local {
+            fetch_for(context, &lock, &platforms).await?;
         }
         for locked in &lock.mkectl {
             let kept = Kept::of(context.workspace, &lock, locked);

@@ -1,4 +1,4 @@
-//! What registries have for sets: it is locked by digest, compared with its lock, and fetched into the store.
+//! What registries and web servers have for sets: it is locked by digest, compared with its lock, and fetched into the store.
 
 mod charts;
 pub mod listed;
@@ -6,5 +6,6 @@ pub mod lock;
 pub mod pull;
 mod resolve;
 mod upstream;
+mod web;
 
 pub use charts::Unlocked;

@@ -79,7 +79,7 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     );
     assert!(
         plan.stdout
-            .contains("platform: fetch 10 blobs from registries"),
+            .contains("platform: fetch 10 blobs from upstream"),
         "{}",
         plan.stdout
     );
@@ -87,7 +87,7 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     assert!(
         preflight
             .stdout
-            .contains("3 artifacts, 10 blobs to be fetched from registries"),
+            .contains("3 artifacts, 10 blobs to be fetched from upstream"),
         "{}",
         preflight.whole()
     );
@@ -511,4 +511,42 @@ async fn a_push_from_distribution_to_distribution_keeps_every_digest() {
             .unwrap();
         assert_eq!(found.digest, original.digest, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_without_a_lock_is_called_a_set() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    let path = "bundles/platform.lock.yaml";
+    let good = lab.sandbox.read(path);
+    let about_lock = |lab: &Lab, code: i32| {
+        let run = lab.run(&["preflight", "lab"]).exits_with(code);
+        let lines = run.stdout.lines();
+        let lines = lines.skip_while(|line| !line.contains(" lock "));
+        let is_disk = |line: &&str| line.contains(" disk ");
+        let all: Vec<&str> = lines.take_while(|line| !is_disk(line)).collect();
+        all.join("\n")
+    };
+    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    insta::assert_snapshot!(about_lock(lab, 3), @"
+    PROBLEM  lock              the set platform is not locked: bundles/platform.lock.yaml does not exist
+                               fix: lock the set on a machine with internet, and commit the lock
+                               $ cargo xtask lock platform
+    ");
+    for command in ["plan", "status", "push", "verify", "images"] {
+        let run = lab.run(&[command, "lab"]);
+        let said = "the set platform is not locked: bundles/platform.lock.yaml does not exist";
+        assert!(run.whole().contains(said), "{command}: {}", run.whole());
+    }
+    // An entry that the lock lacks.
+    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    let more = set.replace("images:\n", "images:\n- nginx:1.30\n");
+    lab.sandbox.write(path, &good);
+    lab.sandbox.write("bundles/platform.set.yaml", &more);
+    let about = about_lock(lab, 3);
+    assert!(
+        about.contains("docker.io/library/nginx:1.30 is not locked")
+            && about.contains("$ cargo xtask lock platform"),
+        "{about}"
+    );
 }

@@ -75,6 +75,7 @@ fn exit_code(report: &Report) -> u8 {
             | WorkspaceFault::AuthorityOutOfDate
             | WorkspaceFault::CredentialsMissing
             | WorkspaceFault::NotLocked
+            | WorkspaceFault::SetNotLocked
             | WorkspaceFault::LockBroken => 3,
             WorkspaceFault::BundleDiffers => 4,
             WorkspaceFault::MkectlMissing => 6,

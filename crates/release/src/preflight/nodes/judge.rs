@@ -218,7 +218,7 @@ fn registry(
     let pull = match (https.fault, pull) {
         (Some(_), _) => NodeCheck::skipped(Aspect::Pull, "not checked: no connection"),
         (None, Some(line)) => pulled(wanted, line),
-        (None, None) => NodeCheck::skipped(Aspect::Pull, "not checked: the release is not locked"),
+        (None, None) => NodeCheck::skipped(Aspect::Pull, "not checked: the lock cannot be used"),
     };
     (https, pull)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bundle::Artifact;
-use bundle::set::{Entry, Reference};
+use bundle::set::{Entry, Origin, Reference};
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -43,8 +43,10 @@ pub(crate) async fn artifacts(
         let text =
             files::read_text(file).map_err(|source| crate::Error::io("read", file, source))?;
         for (number, line) in text.lines().enumerate() {
-            if let Some(entry) = entry(context, &listed.from, file, number + 1, line.trim())? {
-                entries.insert((entry.place(), entry.reference.to_string()), entry);
+            let found = entry(context, &listed.from, file, number + 1, line.trim())?;
+            if let Some((reference, entry)) = found {
+                let key = (entry.place(), reference.to_string());
+                entries.insert(key, (reference, entry));
             }
         }
     }
@@ -66,9 +68,9 @@ pub(crate) async fn artifacts(
     });
     let (store, upstreams) = (&store, &upstreams);
     futures_util::stream::iter(entries.values())
-        .map(|entry| async move {
-            let repository = upstreams.repository(&entry.reference)?;
-            resolve(context, &repository, entry, store).await
+        .map(|(reference, entry)| async move {
+            let repository = upstreams.repository(reference)?;
+            resolve(context, &repository, reference, entry, store).await
         })
         .buffered(ENTRIES_AT_ONCE)
         .try_collect()
@@ -82,7 +84,7 @@ fn entry(
     file: &Utf8Path,
     number: usize,
     line: &str,
-) -> Result<Option<Entry>, crate::Error> {
+) -> Result<Option<(Reference, Entry)>, crate::Error> {
     if line.is_empty() {
         return Ok(None);
     }
@@ -108,12 +110,14 @@ fn entry(
     };
     let tag = reference.mirrored_tag();
     let repository = name.split([':', '@']).next().unwrap_or(name).to_owned();
-    Ok(Some(Entry {
-        reference,
+    let entry = Entry {
+        origin: Origin::Registry(reference.clone()),
         is_chart,
         platforms: Vec::new(),
+        signatures: false,
         repository,
         tag,
         alias_of: None,
-    }))
+    };
+    Ok(Some((reference, entry)))
 }

@@ -3,13 +3,16 @@
 //! What is locked stays locked: a tag that has moved since is reported, and moves in the lock only on request. What the set's file
 //! adds or drops is added to or dropped from the lock.
 
-use bundle::set::Entry;
-use bundle::{Artifact, Lock, Source};
+use std::collections::BTreeMap;
+
+use bundle::set::{Entry, Origin};
+use bundle::{Artifact, Lock, Source, Store};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::resolve::resolve;
+use super::resolve::{resolve, resolve_signatures};
 use super::upstream::Upstreams;
+use super::web;
 use crate::Context;
 use crate::event::{Event, Step};
 use crate::set::{self, Error, Loaded, Moved, load};
@@ -88,37 +91,49 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         bytes: None,
     });
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
+    let all = locked.values().copied();
+    let signatures_of = |artifact: &Artifact| -> Vec<Artifact> {
+        let all = all.clone();
+        all.filter(|one| one.is_about(artifact)).cloned().collect()
+    };
+    let signatures_of = &signatures_of;
     let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
-    let resolved: Vec<(Artifact, Option<Moved>)> = futures_util::stream::iter(own)
+    let resolved: Vec<(Vec<Artifact>, Option<Moved>)> = futures_util::stream::iter(own)
         .map(|entry| async move {
             let known = locked.get(&entry.place()).copied();
             let known = known.filter(|one| one.is_of(entry));
             let may_move = request.replace || update.iter().any(|one| **one == *entry);
             let moved = match known {
                 None => None,
-                Some(known) => match moved(upstreams, entry, known).await? {
-                    None => return Ok((known.clone(), None)),
-                    Some(moved) if !may_move => return Ok((known.clone(), Some(moved))),
-                    Some(moved) => Some(moved),
-                },
+                Some(known) => {
+                    let moved = moved(upstreams, entry, known).await?;
+                    // New signatures do not move what they sign.
+                    let is_kept = !may_move || moved.is_none() && !entry.signatures;
+                    if is_kept {
+                        let mut kept = signatures_of(known);
+                        kept.insert(0, known.clone());
+                        return Ok((kept, moved));
+                    }
+                    moved
+                }
             };
-            let repository = upstreams.repository(&entry.reference)?;
-            let artifact = resolve(context, &repository, entry, store).await?;
-            Ok::<_, crate::Error>((artifact, moved))
+            Ok::<_, crate::Error>((resolved(context, upstreams, entry, store).await?, moved))
         })
         .buffered(ENTRIES_AT_ONCE)
         .try_collect()
         .await?;
-    let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
-    for (artifact, moved) in resolved {
-        if let Some(moved) = moved {
-            match locked.get(&artifact.reference()) == Some(&&artifact) {
+    let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (all, moved) in resolved {
+        if let (Some(moved), Some(artifact)) = (moved, all.first()) {
+            match locked.get(&artifact.reference()) == Some(&artifact) {
                 true => kept.push(moved),
                 false => updated.push(moved),
             }
         }
-        artifacts.push(artifact);
+        // Two tags of one image have the same signatures.
+        artifacts.extend(all.into_iter().map(|one| (one.reference(), one)));
     }
+    let mut artifacts: Vec<Artifact> = artifacts.into_values().collect();
     let aliases: Vec<Artifact> = aliases(&loaded, &artifacts).collect();
     artifacts.extend(aliases);
     let lock = Lock::of_set(&request.set, artifacts);
@@ -142,6 +157,36 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         written,
         moved: kept,
         updated,
+    })
+}
+
+/// Resolves an entry, and what signs it if that is asked for.
+async fn resolved(
+    context: &Context<'_>,
+    upstreams: &Upstreams<'_>,
+    entry: &Entry,
+    store: &Store,
+) -> Result<Vec<Artifact>, crate::Error> {
+    Ok(match &entry.origin {
+        Origin::Registry(reference) => {
+            let repository = upstreams.repository(reference)?;
+            let artifact = resolve(context, &repository, reference, entry, store).await?;
+            let mut all = match entry.signatures {
+                true => {
+                    resolve_signatures(context, &repository, reference, &artifact, store).await?
+                }
+                false => Vec::new(),
+            };
+            all.insert(0, artifact);
+            all
+        }
+        Origin::HelmRepository { .. } => {
+            vec![web::resolve_chart(context, upstreams, entry, store).await?]
+        }
+        Origin::File { url, digest } => {
+            let file = (url, digest);
+            vec![web::resolve_file(context, upstreams, file, entry, store).await?]
+        }
     })
 }
 
@@ -192,18 +237,25 @@ async fn moved(
     entry: &Entry,
     known: &Artifact,
 ) -> Result<Option<Moved>, crate::Error> {
-    if entry.reference.digest.is_some() {
-        return Ok(None);
-    }
-    let repository = upstreams.repository(&entry.reference)?;
-    let now = repository.digest(entry.reference.asked()).await?;
-    let whole = known
-        .source
-        .as_ref()
-        .and_then(|source| source.whole.as_ref());
-    let locked = whole.unwrap_or(&known.digest).to_string();
+    let (now, locked) = match (&entry.origin, known.download()) {
+        (Origin::Registry(reference), _) => {
+            if reference.digest.is_some() {
+                return Ok(None);
+            }
+            let repository = upstreams.repository(reference)?;
+            let whole = known.source.as_ref().and_then(|one| one.whole.as_ref());
+            let locked = whole.unwrap_or(&known.digest);
+            (repository.digest(reference.asked()).await?, locked)
+        }
+        (Origin::File { .. }, _) => return Ok(None),
+        (origin @ Origin::HelmRepository { .. }, layer) => {
+            let locked = layer.map_or(&known.digest, |(_, layer)| &layer.digest);
+            (web::digest(upstreams, origin).await?, locked)
+        }
+    };
+    let locked = locked.to_string();
     Ok((now.as_deref() != Some(locked.as_str())).then(|| Moved {
-        reference: entry.reference.to_string(),
+        reference: entry.origin.to_string(),
         locked,
         now,
     }))
@@ -234,10 +286,10 @@ fn aliases<'a>(
 fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, crate::Error> {
     let mut entries = Vec::new();
     for name in names {
-        let exact = |entry: &&Entry| entry.reference.to_string() == *name || entry.place() == *name;
+        let exact = |entry: &&Entry| entry.origin.to_string() == *name || entry.place() == *name;
         let by_path = |entry: &&Entry| {
-            let repository = &entry.reference.repository;
-            repository == name || repository.rsplit('/').next() == Some(name)
+            let known = entry.origin.name();
+            known == name || known.rsplit('/').next() == Some(name)
         };
         let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
         let mut matching: Vec<&Entry> = own().filter(exact).collect();
@@ -249,7 +301,7 @@ fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, cra
             _ => {
                 let references = |entries: Vec<&Entry>| {
                     let entries = entries.into_iter();
-                    entries.map(|entry| entry.reference.to_string()).collect()
+                    entries.map(|entry| entry.origin.to_string()).collect()
                 };
                 return Err(Error::Entry {
                     set: loaded.name.clone(),

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::Duration;
 
-use bundle::set::Reference;
+use bundle::set::{Origin, Reference};
 use bundle::{Artifact, Lock, PartialBlob, Store};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 use registry::BlobTarget;
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use super::charts::{Unlocked, unlocked};
-use super::resolve::keep;
-use super::upstream::{Repository, Upstreams};
+use super::resolve::{Referrers, keep, referrers};
+use super::upstream::{Repository, Upstreams, WebFile};
+use super::web;
 use crate::event::{Event, Reporter, Step};
 use crate::observe::FetchObserver;
 use crate::set::{self, Error, load};
@@ -70,10 +72,48 @@ struct Need<'a> {
     is_manifest: bool,
 }
 
+impl Need<'_> {
+    /// Returns whether it is made of the layer of its artifact, which must be in the store then.
+    fn is_made(&self) -> bool {
+        let layer = self.artifact.download();
+        layer.is_some_and(|(_, layer)| layer.digest != *self.digest)
+    }
+}
+
+/// Where a blob is read from.
+enum Remote {
+    Registry(Repository),
+    Web(WebFile),
+}
+
+impl Remote {
+    async fn pull(
+        &self,
+        blob: &registry::Blob,
+        target: &mut dyn BlobTarget,
+        observer: &FetchObserver<'_>,
+    ) -> Result<(), registry::Error> {
+        match self {
+            Self::Registry(one) => {
+                let pulled = one.registry.pull_blob(&one.path, blob, target, observer);
+                pulled.await
+            }
+            Self::Web(file) => file.pull(blob, target, observer).await,
+        }
+    }
+
+    fn failed(&self, digest: &Digest, source: registry::Error) -> crate::Error {
+        match self {
+            Self::Registry(repository) => repository.failed(Some(digest.as_ref()), source),
+            Self::Web(file) => file.failed(source),
+        }
+    }
+}
+
 /// Where each artifact of sets comes from: its set, with the registries that the set's file describes.
 struct Origins<'a> {
     sets: Vec<(String, Upstreams<'a>)>,
-    /// The set of each entry, by place and reference.
+    /// The set of each entry, by place and reference; that of its signatures, by the repositories of both.
     entries: HashMap<(String, String), usize>,
     /// The release with its registry, if it was not locked from a bundle.
     release: Option<(String, Upstreams<'a>)>,
@@ -92,8 +132,12 @@ impl<'a> Origins<'a> {
                 continue;
             };
             for entry in &loaded.entries {
-                let key = (entry.place(), entry.reference.to_string());
+                let key = (entry.place(), entry.origin.to_string());
                 entries.entry(key).or_insert(sets.len());
+                if let (true, Origin::Registry(reference)) = (entry.signatures, &entry.origin) {
+                    let key = (entry.repository.clone(), repository_of(reference));
+                    entries.entry(key).or_insert(sets.len());
+                }
             }
             sets.push((name, Upstreams::new(context, &loaded.set)));
         }
@@ -111,15 +155,26 @@ impl<'a> Origins<'a> {
     /// # Errors
     /// The set's file changed since the lock was read.
     fn set(&self, artifact: &Artifact) -> Result<&(String, Upstreams<'a>), crate::Error> {
-        let reference = artifact.source.as_ref().map(|source| &source.reference);
-        let reference = reference.cloned().unwrap_or_default();
-        let set = self.entries.get(&(artifact.reference(), reference.clone()));
+        let source = artifact.source.as_ref();
+        let reference = source.map(|source| source.reference.clone());
+        let reference = reference.unwrap_or_default();
+        let signs = source.is_some_and(|source| source.subject.is_some());
+        let key = match Reference::parse(&reference) {
+            Ok(parsed) if signs => (artifact.repository.clone(), repository_of(&parsed)),
+            _ => (artifact.reference(), reference.clone()),
+        };
+        let set = self.entries.get(&key);
         match (set, &self.release) {
             (Some(set), _) => Ok(&self.sets[*set]),
             (None, Some(release)) => Ok(release),
             (None, None) => Err(Error::Unlisted { reference }.into()),
         }
     }
+}
+
+/// Returns a repository with its host.
+fn repository_of(reference: &Reference) -> String {
+    format!("{}/{}", reference.host, reference.repository)
 }
 
 /// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came.
@@ -141,25 +196,24 @@ pub(crate) async fn bring(
     let origins = Origins::of(context, lock)?;
     context.reporter.report(Event::Started {
         step: Step::Fetch,
-        what: format!(
-            "{} from registries",
-            environment::count(needs.len(), "blob")
-        ),
+        what: format!("{} from upstream", environment::count(needs.len(), "blob")),
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
     let (origins, store) = (&origins, &store);
-    let mut reading = futures_util::stream::iter(needs)
-        .map(|need| async move {
-            read(context, origins, store, &need).await?;
-            Ok::<_, crate::Error>(need)
-        })
-        .buffer_unordered(BLOBS_AT_ONCE);
-    while let Some(need) = reading.try_next().await? {
-        fetched.blobs += 1;
-        fetched.bytes += need.size;
-        each(need.digest);
+    let (made, read_first): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_made);
+    for needs in [read_first, made] {
+        let mut reading = futures_util::stream::iter(needs)
+            .map(|need| async move {
+                read(context, origins, store, &need).await?;
+                Ok::<_, crate::Error>(need)
+            })
+            .buffer_unordered(BLOBS_AT_ONCE);
+        while let Some(need) = reading.try_next().await? {
+            fetched.blobs += 1;
+            fetched.bytes += need.size;
+            each(need.digest);
+        }
     }
-    drop(reading);
     // With every manifest now, the lock can be compared with all of them.
     if let Some((artifact, manifest)) = set::contradiction(lock, store) {
         let (set, _) = origins.set(artifact)?;
@@ -239,13 +293,29 @@ async fn read(
     let Some(source) = &need.artifact.source else {
         unreachable!("only artifacts of registries are needed here");
     };
-    let Ok(reference) = Reference::parse(&source.reference) else {
-        unreachable!("a lock was checked when it was read");
-    };
+    if need.is_made() {
+        let bytes = web::made(context, need.artifact, need.digest, store)?;
+        keep(context, store, need.digest, &bytes)?;
+        advanced(context.reporter, need.size);
+        return Ok(());
+    }
     let (_, upstreams) = origins.set(need.artifact)?;
-    let repository = upstreams.repository(&reference)?;
-    if need.is_manifest {
-        let bytes = read_manifest(&repository, need).await?;
+    let from = match need.artifact.download() {
+        Some((url, _)) => {
+            let Ok(url) = Url::parse(url) else {
+                unreachable!("a lock was checked when it was read");
+            };
+            Remote::Web(upstreams.file(&url)?)
+        }
+        None => {
+            let Ok(reference) = Reference::parse(&source.reference) else {
+                unreachable!("a lock was checked when it was read");
+            };
+            Remote::Registry(upstreams.repository(&reference)?)
+        }
+    };
+    if let (true, Remote::Registry(repository)) = (need.is_manifest, &from) {
+        let bytes = read_manifest(repository, need).await?;
         keep(context, store, need.digest, &bytes)?;
         advanced(context.reporter, need.size);
         return Ok(());
@@ -266,13 +336,11 @@ async fn read(
                 Err(source) => crate::Error::io("write", &context.workspace.store(), source),
             }
         }
-        source => repository.failed(Some(need.digest.as_ref()), source),
+        source => from.failed(need.digest, source),
     };
     if need.size < IN_PIECES {
         let mut target = Memory::default();
-        let pulled = repository
-            .registry
-            .pull_blob(&repository.path, &blob, &mut target, &observer);
+        let pulled = from.pull(&blob, &mut target, &observer);
         pulled.await.map_err(failed)?;
         keep(context, store, need.digest, &target.0)?;
         advanced(context.reporter, need.size);
@@ -290,9 +358,7 @@ async fn read(
             continue;
         };
         let mut target = Pieces::new(partial, context.reporter);
-        let pulled = repository
-            .registry
-            .pull_blob(&repository.path, &blob, &mut target, &observer);
+        let pulled = from.pull(&blob, &mut target, &observer);
         pulled.await.map_err(failed)?;
         return tokio::task::block_in_place(|| target.partial.commit()).map_err(stored);
     }
@@ -311,25 +377,48 @@ async fn read_manifest(repository: &Repository, need: &Need<'_>) -> Result<Vec<u
         .registry
         .get_manifest(&repository.path, asked.as_ref())
         .await;
+    let subject = (artifact.source.as_ref()).and_then(|source| source.subject.as_ref());
+    let locked: Vec<&str> = (artifact.manifests.iter())
+        .map(|one| one.digest.as_ref())
+        .collect();
+    let is_locked = |digest: &str| locked.contains(&digest);
+    let fetched = match (fetched, subject) {
+        // An index that was made of what the referrers API listed.
+        (Err(registry::Error::NotFound { .. }), Some(subject)) if is_made => {
+            return match referrers(repository, subject, &is_locked).await? {
+                Some(Referrers::Listed(bytes)) => as_locked(artifact, need, bytes),
+                _ => Err(Error::Shape {
+                    reference: artifact.reference(),
+                    rule: "its registry does not list it any more",
+                }
+                .into()),
+            };
+        }
+        (fetched, _) => fetched,
+    };
     let fetched = fetched.map_err(|source| repository.failed(Some(asked.as_ref()), source))?;
     if asked == need.digest {
         return Ok(fetched.bytes.to_vec());
     }
-    let locked: Vec<&str> = artifact
-        .manifests
-        .iter()
-        .map(|one| one.digest.as_ref())
-        .collect();
-    let reduced = bundle::reduce(&fetched.bytes, &|digest| locked.contains(&digest));
+    let reduced = bundle::reduce(&fetched.bytes, &is_locked);
     let reduced = reduced.map_err(|source| Error::Content {
         reference: need.digest.to_string(),
         source,
     })?;
-    match format!("sha256:{}", crate::sha256(&reduced)) == need.digest.as_ref() {
-        true => Ok(reduced),
+    as_locked(artifact, need, reduced)
+}
+
+/// Returns bytes that were made again, if they are what was locked.
+fn as_locked(
+    artifact: &Artifact,
+    need: &Need<'_>,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, crate::Error> {
+    match format!("sha256:{}", crate::sha256(&bytes)) == need.digest.as_ref() {
+        true => Ok(bytes),
         false => Err(Error::Shape {
             reference: artifact.reference(),
-            rule: "its platforms do not give the index that was locked",
+            rule: "its parts do not give the index that was locked",
         }
         .into()),
     }

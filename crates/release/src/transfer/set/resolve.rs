@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use bundle::set::{Entry, is_platform_of};
+use bundle::set::{Entry, Reference, is_platform_of};
 use bundle::{
     Artifact, BlobSink as _, Child, Content, Described, Kind, LARGEST_MANIFEST, Manifest, Source,
     Store,
@@ -17,26 +17,19 @@ use crate::set::Error;
 /// How deep indexes may list indexes.
 const DEEPEST: usize = 4;
 
-/// Resolves an entry of a set.
+/// Resolves an entry of a set that is in a registry.
 ///
 /// # Errors
 /// The registry does not serve it, or it cannot be carried.
 pub(super) async fn resolve(
     context: &Context<'_>,
     repository: &Repository,
+    reference: &Reference,
     entry: &Entry,
     store: &Store,
 ) -> Result<Artifact, crate::Error> {
-    let mut walk = Walk {
-        context,
-        repository,
-        reference: entry.reference.to_string(),
-        store,
-        manifests: Vec::new(),
-        done: HashSet::new(),
-        kinds: Vec::new(),
-    };
-    let asked = entry.reference.asked();
+    let mut walk = Walk::new(context, repository, reference, store);
+    let asked = reference.asked();
     let (described, bytes, digest) = walk.read(asked, None).await?;
     let root = Child {
         digest: digest.clone(),
@@ -81,7 +74,10 @@ pub(super) async fn resolve(
         archive: String::new(),
         source: Some(Source {
             reference: walk.reference,
+            url: None,
             platforms: entry.platforms.clone(),
+            signatures: entry.signatures,
+            subject: None,
             whole: (!is_whole).then_some(digest),
             alias: false,
         }),
@@ -90,6 +86,112 @@ pub(super) async fn resolve(
         size: root.size,
         manifests: walk.manifests,
     })
+}
+
+/// Resolves the signatures and attestations of an artifact: what refers to one of its manifests, and what cosign keeps under tags that are
+/// named after their digests.
+///
+/// # Errors
+/// The registry cannot be asked, or something cannot be carried.
+pub(super) async fn resolve_signatures(
+    context: &Context<'_>,
+    repository: &Repository,
+    reference: &Reference,
+    artifact: &Artifact,
+    store: &Store,
+) -> Result<Vec<Artifact>, crate::Error> {
+    let mut found = Vec::new();
+    for subject in artifact.manifests.iter().map(|one| &one.digest) {
+        let tag = subject.to_string().replace(':', "-");
+        for suffix in ["", ".sig", ".att", ".sbom"] {
+            let tag = format!("{tag}{suffix}");
+            let at = Reference {
+                tag: Some(tag.clone()),
+                digest: None,
+                ..reference.clone()
+            };
+            let mut walk = Walk::new(context, repository, &at, store);
+            let listed = match suffix {
+                "" => referrers(repository, subject, &|_| true).await?,
+                _ => None,
+            };
+            let read = match listed {
+                Some(Referrers::Listed(bytes)) => walk.made(bytes)?,
+                Some(Referrers::None) => continue,
+                None => match walk.read(&tag, None).await {
+                    Err(crate::Error::Set(Error::Registry {
+                        source: registry::Error::NotFound { .. },
+                        ..
+                    })) => continue,
+                    read => read?,
+                },
+            };
+            let (described, bytes, digest) = read;
+            if tag == artifact.tag {
+                return Err(
+                    walk.shape("its tag is that of its signatures: give it another with `as:`")
+                );
+            }
+            let root = Child {
+                digest,
+                media_type: described.media_type.clone(),
+                size: bytes.len() as u64,
+                platform: None,
+                attests: None,
+            };
+            walk.add(root.clone(), described, 0).await?;
+            found.push(Artifact {
+                repository: artifact.repository.clone(),
+                tag,
+                kind: Kind::Artifact,
+                archive: String::new(),
+                source: Some(Source {
+                    reference: walk.reference,
+                    url: None,
+                    platforms: Vec::new(),
+                    signatures: false,
+                    subject: Some(subject.clone()),
+                    whole: None,
+                    alias: false,
+                }),
+                digest: root.digest,
+                media_type: root.media_type,
+                size: root.size,
+                manifests: walk.manifests,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// What a referrers API says.
+pub(super) enum Referrers {
+    /// Nothing refers to the manifest.
+    None,
+    /// An index of what refers to it.
+    Listed(Vec<u8>),
+}
+
+/// Returns what refers to a manifest, as far as it is kept; nothing if the registry has no referrers API. Then a tag is named after the
+/// digest.
+pub(super) async fn referrers(
+    repository: &Repository,
+    subject: &Digest,
+    keep: &dyn Fn(&str) -> bool,
+) -> Result<Option<Referrers>, crate::Error> {
+    let answer = repository.registry.referrers(&repository.path, subject);
+    let answer = answer.await;
+    let Some(answer) =
+        answer.map_err(|source| repository.failed(Some(subject.as_ref()), source))?
+    else {
+        return Ok(None);
+    };
+    let index = bundle::referrers_index(&answer, keep);
+    let index = index.map_err(|source| Error::Content {
+        reference: format!("what refers to {subject}"),
+        source,
+    })?;
+    Ok(Some(index.map_or(Referrers::None, Referrers::Listed)))
 }
 
 /// Keeps bytes that are this digest in the store.
@@ -125,7 +227,24 @@ struct Walk<'a> {
 
 type Read = (Described, Vec<u8>, Digest);
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(
+        context: &'a Context<'a>,
+        repository: &'a Repository,
+        reference: &Reference,
+        store: &'a Store,
+    ) -> Self {
+        Self {
+            context,
+            repository,
+            reference: reference.to_string(),
+            store,
+            manifests: Vec::new(),
+            done: HashSet::new(),
+            kinds: Vec::new(),
+        }
+    }
+
     /// Reads a manifest by tag or digest, from the store if it has it.
     async fn read(
         &self,
@@ -158,6 +277,20 @@ impl Walk<'_> {
             reference: self.reference.clone(),
             source,
         })?;
+        Ok((described, bytes, digest))
+    }
+
+    /// Returns what an index is that was made here, and keeps it in the store.
+    fn made(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
+        let content = |source| Error::Content {
+            reference: self.reference.clone(),
+            source,
+        };
+        let described = bundle::describe(&bytes, None).map_err(content)?;
+        let Ok(digest) = bundle::sha256_digest(&format!("sha256:{}", crate::sha256(&bytes))) else {
+            unreachable!("a SHA-256 is a digest");
+        };
+        keep(self.context, self.store, &digest, &bytes)?;
         Ok((described, bytes, digest))
     }
 

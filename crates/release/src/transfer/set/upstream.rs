@@ -1,11 +1,15 @@
-//! The registries that sets come from: their addresses, mirrors, certificates and credentials.
+//! The registries and web servers that sets come from: their addresses, mirrors, certificates and credentials.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bundle::HelmIndex;
 use bundle::set::{DOCKER_HUB, Reference, Upstream};
+use bytes::Bytes;
 use camino::Utf8Path;
-use registry::{Credentials, Endpoint, Registry};
+use registry::{BlobTarget, Credentials, Endpoint, Observer, Registry};
+use tokio::sync::OnceCell;
+use url::Url;
 
 use crate::Context;
 use crate::set::Error;
@@ -19,6 +23,8 @@ pub(super) struct Upstreams<'a> {
     context: &'a Context<'a>,
     known: BTreeMap<String, Upstream>,
     clients: Mutex<BTreeMap<(String, Option<String>), Registry>>,
+    /// The indexes of classic Helm repositories, by URL. Each is read once.
+    indexes: Mutex<BTreeMap<Url, Arc<OnceCell<Arc<HelmIndex>>>>>,
 }
 
 /// A repository in a registry, as it is asked for.
@@ -31,6 +37,15 @@ pub(super) struct Repository {
     reference: String,
 }
 
+/// A file of a web server, as it is asked for.
+pub(super) struct WebFile {
+    registry: Registry,
+    /// Where it is, with the path of a mirror.
+    url: Url,
+    /// Where it would be without a mirror.
+    shown: String,
+}
+
 impl<'a> Upstreams<'a> {
     /// Prepares requests to the registries of a set, which may describe them. No request is made.
     pub(super) fn new(context: &'a Context<'a>, set: &bundle::set::Set) -> Self {
@@ -38,7 +53,58 @@ impl<'a> Upstreams<'a> {
             context,
             known: set.registries.clone(),
             clients: Mutex::default(),
+            indexes: Mutex::default(),
         }
+    }
+
+    /// Returns where a file is asked for.
+    ///
+    /// # Errors
+    /// As for a repository.
+    pub(super) fn file(&self, url: &Url) -> Result<WebFile, crate::Error> {
+        let shown = bundle::shown_url(url.as_str());
+        fetch::refuse_offline(self.context, url.as_str(), Utf8Path::new(&shown))?;
+        let host = url.host_str().unwrap_or_default();
+        let host = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let path = url.path().trim_start_matches('/');
+        let (asked, path) = self.mirrored(&host, path);
+        let registry = self.client(asked, &path, &shown)?;
+        let url = match asked == host {
+            true => url.clone(),
+            false => registry.endpoint().web_url(&path),
+        };
+        Ok(WebFile {
+            registry,
+            url,
+            shown,
+        })
+    }
+
+    /// Returns the index of a classic Helm repository, whose URL ends with a slash.
+    ///
+    /// # Errors
+    /// The repository cannot be asked, or has no valid index.
+    pub(super) async fn index(&self, repository: &Url) -> Result<Arc<HelmIndex>, crate::Error> {
+        let cell = {
+            let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(indexes.entry(repository.clone()).or_default())
+        };
+        let reading = async {
+            let Ok(url) = repository.join("index.yaml") else {
+                unreachable!("a file below a URL has a URL");
+            };
+            let file = self.file(&url)?;
+            let bytes = file.read(bundle::LARGEST_CHART_FILE).await?;
+            let index = HelmIndex::parse(&bytes).map_err(|source| Error::Chart {
+                reference: repository.to_string(),
+                source,
+            })?;
+            Ok(Arc::new(index))
+        };
+        cell.get_or_try_init(|| reading).await.cloned()
     }
 
     /// Returns where a reference is asked for.
@@ -49,20 +115,31 @@ impl<'a> Upstreams<'a> {
         let shown = reference.to_string();
         let url = format!("https://{}/v2/", reference.host);
         fetch::refuse_offline(self.context, &url, Utf8Path::new(&shown))?;
-        let mirror = self.known.get(&reference.host);
+        let (host, path) = self.mirrored(&reference.host, &reference.repository);
+        Ok(Repository {
+            registry: self.client(host, &path, &shown)?,
+            path,
+            reference: shown,
+        })
+    }
+
+    /// Returns the host that is asked instead of `host`, and the path there.
+    fn mirrored<'h>(&'h self, host: &'h str, path: &str) -> (&'h str, String) {
+        let mirror = self.known.get(host);
         let mirror = mirror.and_then(|upstream| upstream.mirror.as_deref());
-        let (host, path) = match mirror {
-            None => (reference.host.as_str(), reference.repository.clone()),
-            Some(mirror) => match mirror.split_once('/') {
-                Some((host, path)) => {
-                    let path = path.trim_matches('/');
-                    (host, format!("{path}/{}", reference.repository))
-                }
-                None => (mirror, reference.repository.clone()),
+        match mirror.map(|mirror| mirror.split_once('/').unwrap_or((mirror, ""))) {
+            None => (host, path.to_owned()),
+            Some((mirror, below)) => match below.trim_matches('/') {
+                "" => (mirror, path.to_owned()),
+                below => (mirror, format!("{below}/{path}")),
             },
-        };
+        }
+    }
+
+    /// Returns the client for a host. `path` is what credentials may be for, `shown` what is asked for.
+    fn client(&self, host: &str, path: &str, shown: &str) -> Result<Registry, crate::Error> {
         let provider = self.context.credential_provider;
-        let credentials = provider.upstream_credentials(host, &path);
+        let credentials = provider.upstream_credentials(host, path);
         let credentials = credentials.map_err(|source| Error::Credentials {
             host: host.to_owned(),
             source,
@@ -74,19 +151,14 @@ impl<'a> Upstreams<'a> {
         };
         let key = (host.to_owned(), account);
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = match clients.get(&key) {
-            Some(registry) => registry.clone(),
+        match clients.get(&key) {
+            Some(registry) => Ok(registry.clone()),
             None => {
-                let registry = self.connect(host, credentials, &shown)?;
+                let registry = self.connect(host, credentials, shown)?;
                 clients.insert(key, registry.clone());
-                registry
+                Ok(registry)
             }
-        };
-        Ok(Repository {
-            registry,
-            path,
-            reference: shown,
-        })
+        }
     }
 
     fn connect(
@@ -160,5 +232,51 @@ impl Repository {
                 }
             },
         }
+    }
+}
+
+impl WebFile {
+    /// Returns the error for a request that failed.
+    pub(super) fn failed(&self, source: registry::Error) -> crate::Error {
+        Error::Registry {
+            reference: self.shown.clone(),
+            host: self.registry.endpoint().address().to_owned(),
+            source,
+        }
+        .into()
+    }
+
+    /// Returns its content, of `limit` bytes at most.
+    ///
+    /// # Errors
+    /// It is larger, or the server does not serve it.
+    pub(super) async fn read(&self, limit: u64) -> Result<Bytes, crate::Error> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let read = self.registry.get_file(&self.url, limit).await;
+        read.map_err(|source| self.failed(source))
+    }
+
+    /// Returns its size in bytes, if the server says it.
+    ///
+    /// # Errors
+    /// The server does not have it.
+    pub(super) async fn size(&self) -> Result<Option<u64>, crate::Error> {
+        let size = self.registry.file_size(&self.url).await;
+        size.map_err(|source| self.failed(source))
+    }
+
+    /// Reads it as a blob, into `target`.
+    ///
+    /// # Errors
+    /// The server does not serve what the digest names.
+    pub(super) async fn pull(
+        &self,
+        blob: &registry::Blob,
+        target: &mut dyn BlobTarget,
+        observer: &dyn Observer,
+    ) -> Result<(), registry::Error> {
+        self.registry
+            .pull_file(&self.url, blob, target, observer)
+            .await
     }
 }

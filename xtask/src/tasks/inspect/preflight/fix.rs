@@ -44,6 +44,9 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
                 "lock the release outside, commit the lock, and copy the repository here",
             );
         }
+        WorkspaceFault::SetNotLocked if is_inside() => {
+            return words("lock the set outside, commit the lock, and copy the repository here");
+        }
         WorkspaceFault::BundleMissing if is_inside() => {
             return words(
                 "copy the bundle to bundles/, or what the registry lacks of it to the store",
@@ -61,9 +64,17 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
             "lock the release on a machine with internet, and commit the lock",
             format!("cargo xtask lock v{release}"),
         ),
+        WorkspaceFault::SetNotLocked => {
+            let locks = environment.set_names().into_iter();
+            let locks: Vec<String> = locks.map(|set| format!("cargo xtask lock {set}")).collect();
+            (
+                "lock the set on a machine with internet, and commit the lock",
+                locks.join(" && "),
+            )
+        }
         WorkspaceFault::LockBroken => (
             "restore the committed lock",
-            format!("git checkout -- bundles/v{release}-amd64.lock.yaml"),
+            "git checkout -- 'bundles/*.lock.yaml'".to_owned(),
         ),
         WorkspaceFault::BundleMissing => (
             "fetch the bundle on a machine with internet, and copy it to bundles/",

@@ -1,0 +1,310 @@
+//! Charts of classic Helm repositories: what `index.yaml` says of one, and the OCI artifact that `helm push` makes of it.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use crate::describe::sorted;
+use crate::wrap::{Wrapped, json, wrap_as_helm};
+
+/// The most that is read of an index or of a packed chart, in bytes.
+pub const LARGEST_CHART_FILE: u64 = 64 << 20;
+
+/// The most that is inflated of a chart to find its `Chart.yaml`, in bytes.
+const LARGEST_INFLATED: u64 = 256 << 20;
+
+/// The largest `Chart.yaml`, in bytes.
+const LARGEST_METADATA: u64 = 1 << 20;
+
+/// What the index of a repository lists.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "an index of charts")]
+pub struct HelmIndex {
+    #[serde(default)]
+    entries: BTreeMap<String, Option<Vec<Option<Indexed>>>>,
+}
+
+/// A version of a chart in an index.
+#[derive(Debug, Deserialize)]
+pub struct Indexed {
+    version: Option<String>,
+    urls: Option<Vec<String>>,
+    digest: Option<String>,
+}
+
+/// Why a chart of a classic repository cannot be carried.
+#[derive(Debug, thiserror::Error)]
+pub enum HelmError {
+    /// The index cannot be parsed.
+    #[error("its index.yaml cannot be parsed: {0}")]
+    Index(String),
+    /// The index has no such chart.
+    #[error("its index.yaml has no chart `{name}`")]
+    NoChart {
+        /// The name.
+        name: String,
+    },
+    /// The index has no such version of the chart.
+    #[error("its index.yaml has no version `{version}` of {name}, but: {}", known.join(", "))]
+    NoVersion {
+        /// The chart.
+        name: String,
+        /// The version.
+        version: String,
+        /// The first of those that it has.
+        known: Vec<String>,
+    },
+    /// The chart has no `Chart.yaml`.
+    #[error("the chart has no Chart.yaml")]
+    NoMetadata,
+    /// The chart is not a tar.gz, or too large.
+    #[error("the chart cannot be unpacked")]
+    Packed(#[source] std::io::Error),
+    /// The `Chart.yaml` cannot be parsed.
+    #[error("its Chart.yaml cannot be parsed: {0}")]
+    Metadata(String),
+}
+
+/// The artifact of a chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedChart {
+    /// The name in its `Chart.yaml`.
+    pub name: String,
+    /// The version in it.
+    pub version: String,
+    /// The documents that `helm push` makes of it.
+    pub wrapped: Wrapped,
+}
+
+impl HelmIndex {
+    /// Reads an `index.yaml`.
+    ///
+    /// # Errors
+    /// The text is not an index.
+    pub fn parse(bytes: &[u8]) -> Result<Self, HelmError> {
+        serde_yaml::from_slice(bytes).map_err(|error| HelmError::Index(reason(&error)))
+    }
+
+    /// Returns a version of a chart.
+    ///
+    /// # Errors
+    /// The index does not have it.
+    pub fn find(&self, name: &str, version: &str) -> Result<&Indexed, HelmError> {
+        let Some(Some(versions)) = self.entries.get(name) else {
+            return Err(HelmError::NoChart {
+                name: redaction::line(name, 100),
+            });
+        };
+        let has = |one: &&Indexed| one.version.as_deref() == Some(version);
+        let mut all = versions.iter().flatten();
+        all.find(has).ok_or_else(|| {
+            let known = versions.iter().flatten();
+            let known = known.filter_map(|one| one.version.as_deref()).take(5);
+            HelmError::NoVersion {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                known: known.map(|one| redaction::line(one, 50)).collect(),
+            }
+        })
+    }
+}
+
+impl Indexed {
+    /// Returns where the packed chart is, relative to the repository or absolute. Helm takes the first URL, too.
+    pub fn url(&self) -> Option<&str> {
+        self.urls.as_ref()?.first().map(String::as_str)
+    }
+
+    /// Returns the SHA-256 of the packed chart, if the index lists it.
+    pub fn digest(&self) -> Option<String> {
+        let digest = self.digest.as_deref()?.trim();
+        let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+        (!hex.is_empty()).then(|| format!("sha256:{}", hex.to_ascii_lowercase()))
+    }
+}
+
+/// Returns the documents that `helm push` makes of a packed chart, but for the time of the push.
+///
+/// # Errors
+/// It is not a chart.
+pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
+    let text = metadata(packed)?;
+    let chart = serde_yaml::from_slice(&text);
+    let mut chart: Metadata = chart.map_err(|error| HelmError::Metadata(reason(&error)))?;
+    chart.clean();
+    let mut annotations = chart.own_annotations();
+    for (key, value) in chart.annotations.iter().flatten() {
+        if ![TITLE, VERSION].contains(&key.as_str()) {
+            annotations.insert(key.clone(), value.clone());
+        }
+    }
+    let config = json(&chart);
+    Ok(WrappedChart {
+        name: chart.name,
+        version: chart.version,
+        wrapped: wrap_as_helm(config, packed, annotations),
+    })
+}
+
+/// Returns the `Chart.yaml` of a packed chart.
+fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
+    let inflated = MultiGzDecoder::new(packed).take(LARGEST_INFLATED);
+    let mut archive = tar::Archive::new(inflated);
+    for entry in archive.entries().map_err(HelmError::Packed)? {
+        let entry = entry.map_err(HelmError::Packed)?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        // Charts in charts have one, too, deeper.
+        let is_it = path
+            .trim_start_matches("./")
+            .split_once('/')
+            .is_some_and(|(_, below)| below == "Chart.yaml");
+        if is_it {
+            let mut text = Vec::new();
+            let mut entry = entry.take(LARGEST_METADATA);
+            entry.read_to_end(&mut text).map_err(HelmError::Packed)?;
+            return Ok(text);
+        }
+    }
+    Err(HelmError::NoMetadata)
+}
+
+const TITLE: &str = "org.opencontainers.image.title";
+const VERSION: &str = "org.opencontainers.image.version";
+
+/// What `Chart.yaml` says, in the order in which Helm writes it.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    home: Option<String>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    sources: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    version: String,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    description: Option<String>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    keywords: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    maintainers: Option<Vec<Maintainer>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    icon: Option<String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    api_version: Option<String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    condition: Option<String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    tags: Option<String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    app_version: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    deprecated: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    kube_version: Option<String>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    dependencies: Option<Vec<Dependency>>,
+    #[serde(default, rename = "type", skip_serializing_if = "is_empty")]
+    kind: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Maintainer {
+    #[serde(default, skip_serializing_if = "is_empty")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    email: Option<String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    url: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Dependency {
+    name: String,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    version: Option<String>,
+    #[serde(default)]
+    repository: String,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    condition: Option<String>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    tags: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    enabled: Option<bool>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    import_values: Option<Vec<serde_json::Value>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    alias: Option<String>,
+}
+
+impl Metadata {
+    /// Puts right what Helm puts right when it reads a chart.
+    fn clean(&mut self) {
+        if is_empty(&self.api_version) {
+            self.api_version = Some("v1".to_owned());
+        }
+        if let Some(description) = &mut self.description {
+            let one_line = description.chars().filter_map(|one| match one {
+                one if one.is_whitespace() => Some(' '),
+                one => (!one.is_control()).then_some(one),
+            });
+            *description = one_line.collect();
+        }
+        self.annotations
+            .take_if(|annotations| annotations.is_empty());
+        for dependency in self.dependencies.iter_mut().flatten() {
+            let values = dependency.import_values.iter_mut().flatten();
+            values.for_each(|value| *value = sorted(value.take()));
+        }
+    }
+
+    /// Returns the annotations that the manifest has of the chart's own fields.
+    fn own_annotations(&self) -> BTreeMap<String, String> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let people = self.maintainers.iter().flatten();
+        let people: Vec<String> = people
+            .map(|one| match is_empty(&one.email) {
+                true => text(&one.name),
+                false => format!("{} ({})", text(&one.name), text(&one.email)),
+            })
+            .collect();
+        let source = self.sources.as_ref().and_then(|all| all.first().cloned());
+        let named = [
+            ("description", text(&self.description)),
+            ("title", self.name.clone()),
+            ("version", self.version.clone()),
+            ("url", text(&self.home)),
+            ("source", source.unwrap_or_default()),
+            ("authors", people.join(", ")),
+        ];
+        let named = named
+            .into_iter()
+            .filter(|(_, text)| !text.trim().is_empty());
+        named
+            .map(|(key, text)| (format!("org.opencontainers.image.{key}"), text))
+            .collect()
+    }
+}
+
+/// Returns what a parser says, but not for the length of the text that it quotes.
+fn reason(error: &serde_yaml::Error) -> String {
+    redaction::line(&error.to_string(), 200)
+}
+
+fn is_empty(text: &Option<String>) -> bool {
+    text.as_ref().is_none_or(String::is_empty)
+}
+
+fn has_none<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_none_or(Vec::is_empty)
+}
+
+fn is_false(value: &Option<bool>) -> bool {
+    *value != Some(true)
+}

@@ -1,0 +1,106 @@
+//! Where an entry of a set comes from.
+
+use std::fmt;
+
+use oci_spec::image::Digest;
+use url::{Host, Url};
+
+use super::Reference;
+
+/// Where an entry comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A registry.
+    Registry(Reference),
+    /// A classic Helm repository, which has an `index.yaml`.
+    HelmRepository {
+        /// The repository's URL, without a slash at its end.
+        repository: String,
+        /// The chart's name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// A web server, which has a file.
+    File {
+        /// The file's URL.
+        url: Url,
+        /// Its digest.
+        digest: Digest,
+    },
+}
+
+impl Origin {
+    /// Returns the repository and the tag that it gets in a mirror: its own path, without the host.
+    pub(super) fn place(&self) -> (String, String) {
+        match self {
+            Self::Registry(reference) => (reference.repository.clone(), reference.mirrored_tag()),
+            Self::HelmRepository {
+                repository,
+                name,
+                version,
+            } => {
+                let folder = Url::parse(repository).map(|url| url.path().to_owned());
+                let path = format!("{}/{name}", folder.unwrap_or_default());
+                // Tags have no `+`. Helm writes it so, and reads it back.
+                let tag = version.replace('+', "_");
+                (path.trim_start_matches('/').to_owned(), tag)
+            }
+            Self::File { url, digest } => {
+                let path = url.path().trim_start_matches('/').to_owned();
+                (path, digest.to_string().replace(':', "-"))
+            }
+        }
+    }
+
+    /// Returns what it is called at its origin, without the host.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Registry(reference) => &reference.repository,
+            Self::HelmRepository { name, .. } => name,
+            Self::File { url, .. } => file_name(url),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(formatter),
+            Self::HelmRepository {
+                repository,
+                name,
+                version,
+            } => write!(formatter, "{repository}/{name}:{version}"),
+            Self::File { url, digest } => write!(formatter, "{url}@{digest}"),
+        }
+    }
+}
+
+/// Returns the name of a URL's file; empty for a folder.
+pub fn file_name(url: &Url) -> &str {
+    url.path().rsplit('/').next().unwrap_or_default()
+}
+
+/// Returns why a set must not be carried from a URL, if it must not.
+pub fn url_fault(url: &Url) -> Option<&'static str> {
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("credentials come from the files of Podman, Skopeo or Docker");
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback => {}
+        _ => return Some("expected `https://`; plain HTTP is for loopback"),
+    }
+    match url.query().or(url.fragment()) {
+        // It may be a token, and locks are committed.
+        Some(_) => Some("a query or a fragment is not allowed"),
+        None => None,
+    }
+}

@@ -1,0 +1,113 @@
+//! Makes OCI artifacts of what is in no registry. The same content gives the same bytes, so a lock can name them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::digest;
+use crate::document::{HELM_CHART, HELM_CONFIG, OCI_MANIFEST};
+use crate::lock::Blob;
+
+/// The documents of an artifact with one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrapped {
+    /// The config.
+    pub config: Vec<u8>,
+    /// The manifest, which names config and layer.
+    pub manifest: Vec<u8>,
+}
+
+/// What a manifest says of a blob.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: &'static str,
+    digest: String,
+    size: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ManifestDocument {
+    schema_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'static str>,
+    config: Descriptor,
+    layers: [Descriptor; 1],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    fn of(media_type: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            media_type,
+            digest: digest::digest_of(bytes).to_string(),
+            size: bytes.len() as u64,
+            annotations: BTreeMap::new(),
+            data: None,
+        }
+    }
+}
+
+/// Returns the documents that `oras push` makes of a file, but for the time of the push.
+pub fn wrap_file(name: &str, content: &Blob) -> Wrapped {
+    let config = b"{}".to_vec();
+    let title = ("org.opencontainers.image.title".to_owned(), name.to_owned());
+    let manifest = json(&ManifestDocument {
+        schema_version: 2,
+        media_type: Some(OCI_MANIFEST),
+        artifact_type: Some("application/vnd.unknown.artifact.v1"),
+        config: Descriptor {
+            data: Some("e30="),
+            ..Descriptor::of("application/vnd.oci.empty.v1+json", &config)
+        },
+        layers: [Descriptor {
+            media_type: "application/vnd.oci.image.layer.v1.tar",
+            digest: content.digest.to_string(),
+            size: content.size,
+            annotations: BTreeMap::from([title]),
+            data: None,
+        }],
+        annotations: BTreeMap::new(),
+    });
+    Wrapped { config, manifest }
+}
+
+/// Returns the documents of a chart with these annotations.
+pub(crate) fn wrap_as_helm(
+    config: Vec<u8>,
+    packed: &[u8],
+    annotations: BTreeMap<String, String>,
+) -> Wrapped {
+    let manifest = json(&ManifestDocument {
+        schema_version: 2,
+        media_type: None,
+        artifact_type: None,
+        config: Descriptor::of(HELM_CONFIG, &config),
+        layers: [Descriptor::of(HELM_CHART, packed)],
+        annotations,
+    });
+    Wrapped { config, manifest }
+}
+
+/// Returns JSON as Go's encoder writes it, by which Helm and oras make the same bytes of the same content.
+pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
+    let text = serde_json::to_string(value).expect("a document holds nothing JSON cannot say");
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            character => escaped.push(character),
+        }
+    }
+    escaped.into_bytes()
+}

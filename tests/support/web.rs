@@ -1,0 +1,107 @@
+//! A web server of files, such as a classic Helm repository, and whatever answer a test gives in a file's place.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::Server;
+use crate::bundles::{Member, gzip, tar};
+use crate::server::{Asked, part_of};
+
+/// A running server; it stops when this is dropped.
+pub struct Web {
+    /// Its address, `127.0.0.1:port`.
+    pub address: String,
+    server: Server,
+    files: Arc<Mutex<BTreeMap<String, File>>>,
+}
+
+type Answer = dyn Fn(&Asked) -> Response + Send + Sync;
+
+enum File {
+    Bytes(Bytes),
+    Answer(Arc<Answer>),
+}
+
+impl Web {
+    /// Starts an empty one.
+    pub async fn start() -> Self {
+        let files = Arc::<Mutex<BTreeMap<String, File>>>::default();
+        let served = Arc::clone(&files);
+        let server = Server::start(move |asked| {
+            let answer = match lock(&served).get(&asked.path) {
+                None => return StatusCode::NOT_FOUND.into_response(),
+                Some(File::Bytes(bytes)) => return part_of(bytes, asked),
+                Some(File::Answer(answer)) => Arc::clone(answer),
+            };
+            answer(asked)
+        })
+        .await;
+        Self {
+            address: server.address().to_owned(),
+            server,
+            files,
+        }
+    }
+
+    /// Serves these bytes under a path, which begins with a slash.
+    pub fn put(&self, path: &str, bytes: impl Into<Bytes>) {
+        lock(&self.files).insert(path.to_owned(), File::Bytes(bytes.into()));
+    }
+
+    /// Answers so under a path.
+    pub fn answer(&self, path: &str, answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) {
+        lock(&self.files).insert(path.to_owned(), File::Answer(Arc::new(answer)));
+    }
+
+    /// Returns the requests so far, as `METHOD path`.
+    pub fn asked(&self) -> Vec<String> {
+        let asked = self.server.asked().into_iter();
+        asked
+            .map(|one| format!("{} {}", one.method, one.path))
+            .collect()
+    }
+
+    /// Returns how many requests there were so far.
+    pub fn count(&self) -> usize {
+        self.server.asked().len()
+    }
+}
+
+/// Returns a packed chart with this `Chart.yaml`, and with `size` bytes that do not compress.
+pub fn chart(name: &str, metadata: &str, size: usize) -> Vec<u8> {
+    let mut noise = Vec::with_capacity(size + 32);
+    let mut block = Sha256::digest(name.as_bytes());
+    while noise.len() < size {
+        noise.extend_from_slice(&block);
+        block = Sha256::digest(block);
+    }
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: '{{ .Release.Name }}' }\n";
+    let sub = "apiVersion: v2\nname: sub\nversion: 0.1.0\n";
+    let member = |path: &str, bytes: &[u8]| Member::new(&format!("{name}/{path}"), bytes);
+    gzip(&tar(&[
+        member("charts/sub/Chart.yaml", sub.as_bytes()),
+        member("Chart.yaml", metadata.as_bytes()),
+        member("values.yaml", b"greeting: hello\n"),
+        member("templates/map.yaml", template.as_bytes()),
+        member("files/noise", &noise),
+    ]))
+}
+
+/// Returns the `index.yaml` of a repository with one version of a chart.
+pub fn index(name: &str, version: &str, url: &str, packed: &[u8]) -> String {
+    let digest = hex::encode(Sha256::digest(packed));
+    format!(
+        "apiVersion: v1\nentries:\n  other: []\n  {name}:\n  - name: {name}\n    version: 9.9.9\n    urls: [nowhere.tgz]\n  \
+         - name: {name}\n    version: {version}\n    created: 2026-01-01T00:00:00Z\n    digest: {digest}\n    urls:\n    - {url}\n\
+         generated: 2026-01-01T00:00:00Z\n"
+    )
+}
+
+fn lock<T>(content: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    content.lock().unwrap_or_else(PoisonError::into_inner)
+}
