@@ -90,7 +90,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     let preflight = lab.run(&["preflight", "lab"]);
     for text in [
         "the release is locked from 127.0.0.1:[PORT]/mirror/mke",
-        "4 artifacts, 12 blobs to be fetched from registries",
+        "4 artifacts, 12 blobs to be fetched from upstream",
     ] {
         assert!(preflight.stdout.contains(text), "{}", preflight.whole());
     }
