@@ -31,7 +31,7 @@ const PROJECTS_AT_ONCE: usize = 4;
 const LOOKUPS_AT_ONCE: usize = 16;
 
 /// How long a lookup may keep the next one waiting.
-const LOOKUP_TURN: Duration = Duration::from_millis(50);
+const LOOKUP_TURN: Duration = Duration::from_millis(20);
 
 /// What is to be asked of an environment's registry.
 pub(super) struct Question {
@@ -319,6 +319,6 @@ mod tests {
         assert_eq!(most, LOOKUPS_AT_ONCE);
         assert!(took < Duration::from_millis(200), "{took:?}");
         let (_, took) = looked_up(Duration::from_secs(2)).await;
-        assert!(took < Duration::from_millis(3_100), "{took:?}");
+        assert!(took < Duration::from_millis(2_500), "{took:?}");
     }
 }
