@@ -224,7 +224,7 @@ async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     );
     let run = lab.run(&["fetch", "lab", "--offline"]).success();
     assert!(
-        run.stderr.contains("an offline run does not download it"),
+        run.stderr.contains("an offline run does not ask"),
         "{}",
         run.whole()
     );

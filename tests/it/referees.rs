@@ -31,9 +31,17 @@ struct Pushed {
 
 impl Pushed {
     async fn new() -> Self {
+        Self::below("mke/four").await
+    }
+
+    /// Pushes to a project.
+    async fn below(project: &str) -> Self {
         let registry = TestRegistry::tls().await;
         let sandbox = Sandbox::new(AIRLOCK);
         registry.describe(&sandbox, "");
+        let path = "environments/lab/environment.yaml";
+        let text = sandbox.read(path);
+        sandbox.write(path, &text.replace("mke/four", project));
         bundles::make_locked(&sandbox, &sixty());
         sandbox.run(&["push", "lab"]).success();
         let lock = bundles::lock_of(&sandbox);
@@ -167,6 +175,50 @@ async fn containerd_pulls_every_image_as_nodes_do() {
         let row = listed
             .lines()
             .find(|line| line.starts_with(&format!("{name} ")));
+        let digest = row.and_then(|row| row.split_whitespace().nth(2));
+        assert_eq!(digest, Some(artifact.digest.as_ref()), "{name}\n{listed}");
+    }
+}
+
+/// Nodes find what manifests name by the vendor's names, with the files that `images` prints.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(
+    without_containerd,
+    ignore = "containerd is not on PATH, or this user may not mount"
+)]
+async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
+    let pushed = Pushed::below("four/mke").await;
+    let containerd = Containerd::start(&pushed.sandbox);
+    let address = &pushed.registry.address;
+    let printed = pushed
+        .sandbox
+        .run(&["images", "lab", "--as", "containerd"])
+        .success()
+        .stdout
+        .replace("127.0.0.1:[PORT]", address)
+        .replace(
+            &format!("/etc/containerd/certs.d/{address}/ca.crt"),
+            pushed.ca().as_str(),
+        );
+    for file in printed.split("# /etc/containerd/certs.d/").skip(1) {
+        let (path, text) = file.split_once('\n').unwrap();
+        pushed.sandbox.write(&format!("hosts/{path}"), text);
+    }
+    let hosts = pushed.sandbox.path("hosts");
+    let images = pushed.of(Kind::Image);
+    let name = |artifact: &Artifact| format!("registry.mirantis.com/mke/{}", artifact.reference());
+    each(&images, |artifact| {
+        let pull = ["images", "pull", "--snapshotter", "native", "--hosts-dir"];
+        let name = name(artifact);
+        let pull = [&pull[..], &[hosts.as_str(), &name]].concat();
+        containerd.ctr(&pushed.sandbox, &pull);
+    });
+    let listed = containerd.ctr(&pushed.sandbox, &["images", "ls"]);
+    for artifact in images {
+        let name = name(artifact);
+        let mut rows = listed.lines();
+        let row = rows.find(|line| line.starts_with(&format!("{name} ")));
         let digest = row.and_then(|row| row.split_whitespace().nth(2));
         assert_eq!(digest, Some(artifact.digest.as_ref()), "{name}\n{listed}");
     }

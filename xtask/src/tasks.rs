@@ -172,7 +172,7 @@ pub(crate) fn rehearsal_mkectl(arguments: &RehearsalArgs) -> Result<ExitCode, Fa
 fn release(text: &str) -> Result<Version, Failure> {
     text.strip_prefix('v')
         .and_then(|version| Version::parse(version).ok())
-        .ok_or_else(|| Failure::NotARelease(text.to_owned()))
+        .ok_or_else(|| Failure::NotARelease(redaction::without_login(text)))
 }
 
 /// Returns the failure for the name of an environment where a release is expected, if it is one.

@@ -43,7 +43,7 @@ pub fn chart_images(chart: impl Read) -> ChartImages {
 }
 
 fn values(bytes: &[u8], found: &mut ChartImages) {
-    match serde_yaml::from_slice::<Value>(bytes) {
+    match crate::foreign::parse::<Value>(bytes) {
         Ok(value) => walk(&value, found),
         Err(_) => found.is_cut = true,
     }

@@ -84,7 +84,7 @@ impl HelmIndex {
     /// # Errors
     /// The text is not an index.
     pub fn parse(bytes: &[u8]) -> Result<Self, HelmError> {
-        serde_yaml::from_slice(bytes).map_err(|error| HelmError::Index(reason(&error)))
+        crate::foreign::parse(bytes).map_err(|error| HelmError::Index(reason(&error)))
     }
 
     /// Returns a version of a chart.
@@ -131,7 +131,7 @@ impl Indexed {
 /// It is not a chart.
 pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
     let text = metadata(packed)?;
-    let chart = serde_yaml::from_slice(&text);
+    let chart = crate::foreign::parse(&text);
     let mut chart: Metadata = chart.map_err(|error| HelmError::Metadata(reason(&error)))?;
     chart.clean();
     let mut annotations = chart.own_annotations();

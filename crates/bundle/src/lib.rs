@@ -43,6 +43,7 @@ mod chart;
 mod contents;
 mod describe;
 mod document;
+mod foreign;
 mod gzip;
 mod helm;
 mod pipeline;

@@ -140,7 +140,7 @@ pub enum SetError {
         source: ReferenceError,
     },
     /// A place in the mirror is outside the grammar.
-    #[error("{path}: {reference} would become {place} in the mirror, which is not a valid name")]
+    #[error("{path}: {reference} would become {place} in your registry, which is not a valid name")]
     Place {
         /// The set's file.
         path: Utf8PathBuf,
@@ -178,7 +178,7 @@ pub enum SetError {
         reference: String,
     },
     /// Two entries would get one name in the mirror.
-    #[error("{path}: {one} and {other} would both become {place} in the mirror")]
+    #[error("{path}: {one} and {other} would both become {place} in your registry")]
     Collision {
         /// The set's file.
         path: Utf8PathBuf,
@@ -191,7 +191,7 @@ pub enum SetError {
     },
     /// An entry would be where Airlock keeps something of its own.
     #[error(
-        "{path}: {reference} would become {place} in the mirror, and {folder}/ is reserved for Airlock"
+        "{path}: {reference} would become {place} in your registry, and {folder}/ is reserved for Airlock"
     )]
     Reserved {
         /// The set's file.
@@ -202,6 +202,14 @@ pub enum SetError {
         place: String,
         /// The folder that is reserved.
         folder: &'static str,
+    },
+    /// The set lists a reference twice.
+    #[error("{path}: {reference} is listed twice")]
+    Twice {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The reference.
+        reference: String,
     },
     /// The set lists nothing.
     #[error("{path}: the set lists no images, charts or files")]
@@ -250,6 +258,12 @@ impl Set {
             for entry in std::iter::once(entry).chain(aliases) {
                 let reference = entry.origin.to_string();
                 if let Some(first) = places.insert(entry.place(), reference.clone()) {
+                    if first == reference && entry.alias_of.is_none() {
+                        return Err(SetError::Twice {
+                            path: path.to_owned(),
+                            reference,
+                        });
+                    }
                     return Err(SetError::Collision {
                         path: path.to_owned(),
                         one: first,
@@ -509,7 +523,7 @@ mod tests {
             ("images: [a b]\n", "`a b` is not a reference"),
             (
                 "images: [{ reference: nginx, as: A }]\n",
-                "nginx:latest would become A:latest in the mirror, which is not a valid name",
+                "nginx:latest would become A:latest in your registry, which is not a valid name",
             ),
             (
                 "images: [{ reference: nginx, platforms: [amd64] }]\n",
@@ -518,7 +532,7 @@ mod tests {
             ("image: [nginx]\n", ":1:1: the set is not valid"),
             (
                 "images: [quay.io/a/b:1, ghcr.io/a/b:1]\n",
-                "quay.io/a/b:1 and ghcr.io/a/b:1 would both become a/b:1 in the mirror",
+                "quay.io/a/b:1 and ghcr.io/a/b:1 would both become a/b:1 in your registry",
             ),
         ] {
             let error = entries(text).unwrap_err().to_string();

@@ -249,7 +249,7 @@ pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::Name {
-        name: text.to_owned(),
+        name: redaction::without_login(text),
         rule: rule.to_owned(),
     })
 }

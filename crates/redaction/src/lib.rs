@@ -13,6 +13,7 @@
 mod encoded;
 mod escape;
 mod generic;
+mod login;
 mod secrets;
 mod written;
 pub mod yaml;
@@ -21,4 +22,5 @@ pub use escape::{
     Colours, colours, escape, escape_json, escape_lines, has_hidden_characters, hidden_rule,
     is_hidden, line, text,
 };
+pub use login::without_login;
 pub use secrets::{SHORTEST, Secrets, run};

@@ -380,9 +380,14 @@ pub(crate) async fn of_locked(
         _ => set::pull::Fetched::default(),
     };
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
-        warnings.of_plan.push(
-            "the registry has different content under tags of this release; the push will move those tags".to_owned(),
-        );
+        let all = locked.lock.artifacts.iter().zip(&artifacts);
+        let moves = all.filter(|(_, planned)| **planned == Planned::Different);
+        let moves: Vec<String> = moves.map(|(artifact, _)| artifact.reference()).collect();
+        warnings.of_plan.push(format!(
+            "the registry has different content under {}, which the push moves: {}",
+            environment::count(moves.len(), "tag"),
+            redaction::line(&moves.join(", "), 200)
+        ));
     }
     warnings.of_plan.extend(external_layers(&locked.lock));
     if let Some(from) = &locked.lock.from {

@@ -41,7 +41,7 @@ pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
     let file = workspace.set(name);
     let path = workspace.shown(&file).to_owned();
     if !bundle::set::is_name(name) {
-        let name = name.to_owned();
+        let name = redaction::without_login(name);
         return Err(Error::Name { name }.into());
     }
     let Some(text) = read_if_there(&file)? else {
@@ -120,7 +120,7 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let unlisted = unlisted.map(|artifact| {
         let source = artifact.source.as_ref();
         let reference = source.map_or_else(|| artifact.reference(), |one| one.reference.clone());
-        format!("{reference} is locked otherwise than the set lists it")
+        format!("the entry of {reference} was changed or removed after it was locked")
     });
     unlocked.chain(unlisted).collect()
 }

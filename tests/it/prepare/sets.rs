@@ -250,6 +250,10 @@ async fn a_fetch_brings_each_blob_once_and_nothing_to_do_costs_a_request_an_arti
     let again = place.sandbox.run(&["fetch", "platform"]).success();
     insta::assert_snapshot!(again.stdout, @"the set platform is fetched: 0 new blobs, 0 B");
     assert_eq!(place.upstream.count() - asked.len(), 3);
+    // Inside the gap, where upstream cannot be asked, everything is there as well.
+    let offline = ["fetch", "platform", "--offline"];
+    place.sandbox.run(&offline).success();
+    assert_eq!(place.upstream.count() - asked.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,13 +293,13 @@ async fn mistakes_in_a_set_are_named() {
     refused(
         "- quay.io/library/nginx:1.29\n",
         3,
-        "would both become library/nginx:1.29 in the mirror",
+        "would both become library/nginx:1.29 in your registry",
     );
     refused("- 'a b'\n", 3, "`a b` is not a reference");
     refused(
         &format!("- {address}/charts/monitoring:1.0.0\n"),
         3,
-        "would both become charts/monitoring:1.0.0",
+        "charts/monitoring:1.0.0 is listed twice",
     );
     refused(
         &format!("- {{ reference: '{address}/charts/monitoring:1.0.0', as: x }}\n"),
@@ -346,7 +350,7 @@ fn what_airlock_keeps_in_the_registry_is_not_a_place_for_a_set() {
     exit code: 3
     --- stdout
     --- stderr
-    error: bundles/platform.set.yaml: docker.io/library/nginx:1 would become airlock/state:qa in the mirror, and airlock/ is reserved for Airlock
+    error: bundles/platform.set.yaml: docker.io/library/nginx:1 would become airlock/state:qa in your registry, and airlock/ is reserved for Airlock
     hint: give it a different place with `as:`
     ");
     for places in [
@@ -472,4 +476,31 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
     assert!(listed.stdout.contains("platform"), "{}", listed.stdout);
     let stored = place.sandbox.run(&["store"]).success();
     assert!(stored.stdout.contains("platform"), "{}", stored.stdout);
+}
+
+#[test]
+fn a_password_that_is_typed_without_a_scheme_is_not_repeated() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox.write("list", "bob:planted-55@quay.io/x:1\n");
+    let place = "bob:planted-55@127.0.0.1:1/up";
+    for command in [
+        &["lock", "v4.1.8", "--from", place, "--images", "list"][..],
+        &[
+            "lock",
+            "v4.1.8",
+            "--from",
+            "127.0.0.1:1/up",
+            "--images",
+            "list",
+        ],
+        &["fetch", place],
+        &["lock", place],
+        &["inspect", place],
+        &["releases", place],
+        &["new", "site", "--release", place],
+    ] {
+        let run = sandbox.run(command);
+        assert_ne!(run.code, Some(0), "{}", run.whole());
+        assert!(!run.whole().contains("planted-55"), "{}", run.whole());
+    }
 }

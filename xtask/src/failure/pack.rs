@@ -17,7 +17,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Portable {
             source: release::MkectlError::NotFound { name, .. },
         } if name == ZIGBUILD => match is_inside() {
-            true => "name a program that was built elsewhere with `--program FILE`",
+            true => {
+                "install it with `pip install cargo-zigbuild ziglang`, or name a program that was built elsewhere with `--program FILE`"
+            }
             false => {
                 "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
             }

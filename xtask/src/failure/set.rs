@@ -1,5 +1,6 @@
 //! The hints for sets.
 
+use release::RegistryError;
 use release::preflight::RegistryFault;
 use release::report::images::HelmError as ValuesError;
 use release::set::{Error, HelmError, SetError};
@@ -29,7 +30,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         },
         Error::Moved { set, moved } => match moved.first() {
             Some(one) => format!(
-                "to take what upstream has now: `cargo xtask lock {set} --update {}`; to keep what is locked, nothing",
+                "to take what upstream has now: `cargo xtask lock {set} --update {}`; to keep what is locked, do nothing",
                 one.reference
             ),
             None => return Vec::new(),
@@ -49,13 +50,17 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Invalid(SetError::Reserved { .. } | SetError::Place { .. }) => {
             "give it a different place with `as:`".to_owned()
         }
+        Error::Invalid(SetError::Twice { .. }) => "remove one of the entries".to_owned(),
         Error::Invalid(SetError::NotAnImage { .. }) => "list it under `charts`".to_owned(),
         Error::Chart { source: HelmError::NoChart { .. } | HelmError::NoVersion { .. }, .. } => {
             "check `name` and `version` in the set's file: the version must be exact".to_owned()
         }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
-        Error::ListedAs { .. } => "list it in the other list of the set's file".to_owned(),
+        Error::ListedAs { .. } => "move it to the other list of the set's file: `images` or `charts`".to_owned(),
         // Its address is in the set's file.
+        Error::Registry { reference, source: RegistryError::DigestMismatch { .. }, .. } if reference.contains("://") => {
+            "if the file was changed on purpose, correct it in the set's file and lock again; otherwise ask who published it".to_owned()
+        }
         Error::Registry { reference, source, .. } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()

@@ -53,7 +53,7 @@ pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
         if kind == Kind::Template {
             return template(&String::from_utf8_lossy(&bytes), &mut files.fixed);
         }
-        let value: Result<Value, _> = serde_yaml::from_slice(&bytes);
+        let value: Result<Value, _> = crate::foreign::parse(&bytes);
         let Ok(mut value) = value else {
             is_wrong = true;
             return;

@@ -83,8 +83,8 @@ pub fn unpack(
     place::check(workspace)?;
     let (medium, line) = match from {
         From::Folders(folders) => {
-            place::outside_of(workspace, folders)?;
             let found = medium::find(folders)?;
+            place::outside_of(workspace, folders)?;
             let (medium, line) = trust.check(workspace, &found)?;
             blobs::check_room(workspace, &medium)?;
             report_start(context, &medium);

@@ -34,8 +34,6 @@ pub struct Images {
     #[serde(skip)]
     address: String,
     #[serde(skip)]
-    project: String,
-    #[serde(skip)]
     has_ca: bool,
     #[serde(skip)]
     is_loopback: bool,
@@ -151,7 +149,6 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         registry: registry.image_url(),
         artifacts,
         address: registry.address.clone(),
-        project: registry.project.clone(),
         has_ca: registry.ca.is_some(),
         is_loopback: registry.is_loopback(),
     })
@@ -292,17 +289,21 @@ impl Images {
                 DOCKER_HUB => "registry-1.docker.io",
                 host => host,
             };
-            // The release lands without the vendor's own path.
-            let below = match host {
-                VENDOR => format!("{}/", self.registry),
-                _ => String::new(),
+            // What stands before the upstream path of an artifact, if that and the tag are kept.
+            let prefix = |one: &Mirrored| match one.new_tag {
+                None => Some(one.to.strip_suffix(&one.from.1)?.to_owned()),
+                Some(_) => None,
             };
-            let is_same = |one: &&&Mirrored| {
-                let is_there = one.to == format!("{}/{}", self.registry, one.from.1);
-                is_there && one.new_tag.is_none() && below.is_empty()
-            };
-            let (same, moved): (Vec<&Mirrored>, Vec<&Mirrored>) =
-                artifacts.into_iter().partition(|one| is_same(&one));
+            let mut prefixes: BTreeMap<String, usize> = BTreeMap::new();
+            for prefix in artifacts.iter().filter_map(|one| prefix(one)) {
+                *prefixes.entry(prefix).or_default() += 1;
+            }
+            let common = prefixes.into_iter().max_by_key(|(_, count)| *count);
+            let common = common.map(|(prefix, _)| prefix);
+            let moved = artifacts
+                .iter()
+                .filter(|one| prefix(one) != common || common.is_none());
+            let moved: Vec<&&Mirrored> = moved.collect();
             if !text.is_empty() {
                 text.push('\n');
             }
@@ -315,13 +316,9 @@ impl Images {
             for one in &moved {
                 text.push_str(&format!("#   {} -> {}\n", one.upstream, one.mirrored));
             }
-            if same.is_empty() {
-                continue;
-            }
-            let path = match self.project.as_str() {
-                "" => "/v2".to_owned(),
-                project => format!("/v2/{project}"),
-            };
+            let Some(common) = common else { continue };
+            let path = common.strip_prefix(&self.address).unwrap_or_default();
+            let path = format!("/v2{}", path.trim_end_matches('/'));
             text.push_str(&format!(
                 "server = \"https://{server}\"\n\n[host.\"{scheme}://{}{path}\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n",
                 self.address

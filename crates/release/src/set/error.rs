@@ -259,6 +259,12 @@ impl Error {
             | Self::NoReferences { .. }
             | Self::Credentials { .. } => Kind::Workspace,
             Self::Entry { .. } | Self::From { .. } => Kind::Usage,
+            // A download by URL is no registry's.
+            Self::Registry {
+                reference,
+                source: registry::Error::DigestMismatch { .. },
+                ..
+            } if reference.contains("://") => Kind::Content,
             Self::Registry { .. } => Kind::Registry,
             Self::Content { .. }
             | Self::Chart { .. }

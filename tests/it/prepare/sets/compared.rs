@@ -38,7 +38,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
     insta::assert_snapshot!(run.stdout, @"
     from platform of HEAD to platform
     1 artifact added, 1 removed, 2 changed, 1 the same
-    a registry that holds platform of HEAD lacks 8 blobs of 11.24 kB and manifests of 3.23 kB; all of platform is 23.19 kB
+    to send to a registry that has platform of HEAD: 8 blobs of 11.24 kB and manifests of 3.23 kB; all of platform is 23.19 kB
 
       + org/new                   1                                                3.71 kB
       - org/old                   1
@@ -49,7 +49,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
     insta::assert_snapshot!(markdown.stdout, @"
     ### platform of HEAD → platform
 
-    1 artifact added, 1 removed, 2 changed, 1 the same; a registry that holds platform of HEAD lacks 8 blobs of 11.24 kB and manifests of 3.23 kB; all of platform is 23.19 kB.
+    1 artifact added, 1 removed, 2 changed, 1 the same; to send to a registry that has platform of HEAD: 8 blobs of 11.24 kB and manifests of 3.23 kB; all of platform is 23.19 kB.
 
     | artifact | old | new | size | to send |
     |---|---|---|---:|---:|
@@ -104,7 +104,7 @@ async fn two_sets_are_compared_and_nothing_else_with_them() {
     insta::assert_snapshot!(run.stdout, @"
     from platform to smaller
     0 artifacts added, 1 removed, 0 changed, 2 the same
-    a registry that holds platform lacks 0 blobs of 0 B and manifests of 0 B; all of smaller is 8.72 kB
+    to send to a registry that has platform: 0 blobs of 0 B and manifests of 0 B; all of smaller is 8.72 kB
 
       - library/nginx  1.29
     ");

@@ -79,7 +79,7 @@ async fn a_file_that_is_not_the_one_of_its_digest_never_reaches_the_store() {
     let wrong = "1".repeat(64);
     write(&sandbox, &url, &wrong, "");
     sandbox.run(&["lock", "platform"]).success();
-    let run = sandbox.run(&["fetch", "platform"]).exits_with(5);
+    let run = sandbox.run(&["fetch", "platform"]).exits_with(4);
     assert!(
         run.stderr.contains("/tool: the registry has"),
         "{}",

@@ -237,7 +237,7 @@ fn short(digest: &str) -> String {
 /// Returns what a registry that holds the one lock lacks of the other.
 fn lacks(releases: &Releases) -> String {
     format!(
-        "a registry that holds {} lacks {} of {} and manifests of {}; all of {} is {}",
+        "to send to a registry that has {}: {} of {} and manifests of {}; all of {} is {}",
         releases.old,
         super::count(releases.blobs, "blob"),
         DecimalBytes(releases.blob_bytes),

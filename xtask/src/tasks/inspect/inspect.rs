@@ -17,9 +17,12 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
         Err(_) if release::set::exists(&app.workspace, what) => {
             of_lock(&release::locked::read_set(&app.workspace, what)?.lock)
         }
-        Err(_) if !Utf8Path::new(what).is_file() => {
+        // The files of sets and locks are named without their ends.
+        Err(_) if what.ends_with(".yaml") || !Utf8Path::new(what).is_file() => {
             crate::tasks::environment_instead(app, what)?;
-            return Err(Failure::NeitherReleaseNorFile(what.to_owned()));
+            return Err(Failure::NeitherReleaseNorFile(redaction::without_login(
+                what,
+            )));
         }
         Err(_) => until_interrupted(app, async {
             Ok(of_file(&app.context(), Utf8Path::new(what)).await?)

@@ -26,7 +26,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
                 nearest: None,
                 ..
             }))) => {
-                return Err(Failure::NeitherEnvironmentNorRelease(what.to_owned()));
+                return Err(Failure::NeitherEnvironmentNorRelease(
+                    redaction::without_login(what),
+                ));
             }
             Err(failure) => return Err(failure),
         },
@@ -58,8 +60,20 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
     let artifacts = locked.lock.artifacts.len();
     app.ui.result(
         &format!(
-            "v{release} is fetched and matches its lock: {}\n",
-            super::count(artifacts, "artifact")
+            "v{release} is fetched: {}{}; `--check` reads every byte\n",
+            super::count(artifacts, "artifact"),
+            match locked.sets.is_empty() {
+                true => String::new(),
+                false => format!(
+                    " with those of {}",
+                    locked
+                        .sets
+                        .keys()
+                        .map(String::as_str)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
+            }
         ),
         &json!({ "release": format!("v{release}"), "artifacts": artifacts }),
     )?;

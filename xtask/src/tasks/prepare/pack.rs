@@ -57,7 +57,11 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
     let mut text = text(&packed.summary, out.is_some());
     if let Some(out) = out.filter(|_| arguments.returns) {
         text.push_str(&format!(
-            "Next: carry {out} to the other side, and `unpack` it in the workspace there\n"
+            "Next: carry {out} to the other side, and run `unpack{}` in the workspace there\n",
+            match packed.summary.signed_by {
+                Some(_) => "",
+                None => " --allow-unsigned",
+            }
         ));
     }
     match stream {

@@ -57,15 +57,17 @@ This is an Airlock medium with {} for: {names}.
     });
     text.push_str(
         "
-3. Read the plan, and deploy.
+3. Log in to the registry, test it, read the plan, and deploy. Commit the receipt.
 
    cd DIR
    export AIRLOCK_OFFLINE=1
+   skopeo login REGISTRY, or set the variables that push-credentials names
 ",
     );
     for name in environments {
         text.push_str(&format!(
-            "   ./airlock plan {name}\n   ./airlock deploy {name}\n"
+            "   ./airlock preflight {name} --nodes\n   ./airlock plan {name}\n   ./airlock deploy {name}\n   \
+             git add environments/{name}\n   git commit -m \"Deploy {name}\"\n"
         ));
     }
     text.push_str(

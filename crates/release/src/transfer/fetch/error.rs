@@ -19,7 +19,7 @@ pub struct MissingDigest {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It would have to be downloaded, and the run is offline.
-    #[error("{what} is not on this machine, and an offline run does not download it from {url}")]
+    #[error("{what} is not fetched, and an offline run does not ask {url}")]
     Offline {
         /// What is missing: a path relative to the workspace, or a description.
         what: Utf8PathBuf,

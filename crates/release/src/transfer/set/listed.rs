@@ -34,7 +34,7 @@ pub(crate) async fn artifacts(
 ) -> Result<Vec<Artifact>, crate::Error> {
     if !Reference::is_place(&listed.from) {
         return Err(Error::From {
-            from: listed.from.clone(),
+            from: redaction::without_login(&listed.from),
         }
         .into());
     }
@@ -91,7 +91,7 @@ fn entry(
     let invalid = |source| Error::Line {
         path: file.to_owned(),
         number,
-        text: redaction::line(line, 100),
+        text: redaction::line(&redaction::without_login(line), 100),
         source,
     };
     let is_chart = line.starts_with("oci://");

@@ -1,0 +1,33 @@
+//! Removes a user and a password before a host, as people type them where no credentials belong.
+
+/// Returns a text without what stands before its last `@`, with a scheme or without. A digest behind the `@` is no host, so all stays.
+pub fn without_login(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, host)) if !host.starts_with("sha256:") && !host.starts_with("sha512:") => {
+            format!("***@{host}")
+        }
+        Some((before, digest)) if before.contains('@') => {
+            format!("{}@{digest}", without_login(before))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_and_a_password_are_removed_and_a_digest_stays() {
+        for (text, expected) in [
+            ("bob:secret@quay.io/x:1", "***@quay.io/x:1"),
+            ("https://bob:secret@quay.io", "***@quay.io"),
+            ("bob:se@cret@quay.io/x", "***@quay.io/x"),
+            ("bob:s@quay.io/x@sha256:00", "***@quay.io/x@sha256:00"),
+            ("nginx:1.29@sha256:00", "nginx:1.29@sha256:00"),
+            ("nginx:1.29", "nginx:1.29"),
+        ] {
+            assert_eq!(without_login(text), expected);
+        }
+    }
+}
