@@ -88,6 +88,8 @@ pub(crate) enum Failure {
     NotARelease(String),
     #[error("`{name}` is an environment with {release}; name the release")]
     IsEnvironment { name: String, release: String },
+    #[error("`{0}` is a set; name an environment that lists it")]
+    IsSet(String),
     #[error("release {0} is neither known to Airlock nor locked")]
     UnknownRelease(String),
     #[error("the name `demo` is reserved for the demo, which reaches no cluster")]
@@ -204,6 +206,7 @@ impl Failure {
             Self::NotARelease(_)
             | Self::UnknownRelease(_)
             | Self::IsEnvironment { .. }
+            | Self::IsSet(_)
             | Self::NameOfDemo
             | Self::NameOfSet(_)
             | Self::Log(_)

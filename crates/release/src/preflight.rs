@@ -303,7 +303,13 @@ fn lock(
             let artifacts = locked.lock.artifacts.len();
             checks.push(Check::fine(
                 name,
-                format!("{path} lists {}", environment::count(artifacts, "artifact")),
+                match locked.sets.is_empty() {
+                    true => format!("{path} lists {}", environment::count(artifacts, "artifact")),
+                    false => format!(
+                        "{path} and the locks of sets list {}",
+                        environment::count(artifacts, "artifact")
+                    ),
+                },
             ));
             requirement(context, environment, &locked, checks);
             Some(locked.lock)

@@ -261,3 +261,20 @@ async fn the_fault_of_ten_registries_is_named() {
         .await;
     assert!(unnamed.is_empty(), "{}", unnamed.join("\n"));
 }
+
+#[test]
+fn a_rehearsal_whose_registry_cannot_start_has_an_archive_with_the_reason() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = "environments/demo/environment.yaml";
+    let text = sandbox.read(path);
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("address: 127."));
+    let address = format!("  address: {}", taken.local_addr().unwrap());
+    sandbox.write(path, &text.replace(line.unwrap(), &address));
+    let run = sandbox
+        .run(&["support", "demo", "--out", "demo.tar.gz"])
+        .success();
+    assert!(run.stdout.contains("rehearsal.json"), "{}", run.stdout);
+}

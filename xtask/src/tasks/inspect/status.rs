@@ -6,6 +6,7 @@ use release::report::status::Status;
 use release::shared_state::Phase;
 use serde_json::json;
 
+use crate::advice::here;
 use crate::app::App;
 use crate::cli::StatusArgs;
 use crate::failure::{DIFFERS, Failure};
@@ -66,7 +67,7 @@ fn text(all: &[Status], live: bool) -> String {
             for drift in drifts {
                 text.push_str(&format!("{}: {}\n", status.environment, drift.what));
             }
-            text.push_str(&format!("    {}\n", drifts[0].fix));
+            text.push_str(&format!("    {}\n", resolved_by(&drifts[0].fix)));
         }
     }
     text
@@ -119,4 +120,15 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
         drifts => drifts.to_string(),
     });
     row
+}
+
+/// Returns the command that resolves a difference. Inside the gap nothing is locked.
+fn resolved_by(fix: &str) -> String {
+    match fix.starts_with("cargo xtask lock ") {
+        true => here(
+            fix.to_owned(),
+            format!("outside: `{fix}`, then unpack a medium that has the lock"),
+        ),
+        false => fix.to_owned(),
+    }
 }

@@ -57,17 +57,24 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
 /// Collects everything of an environment. What fails is in the archive as the error that it is.
 fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
     let name = &environment.name;
-    let (preflight, plan) = until_interrupted(app, async {
-        let _registry = release::rehearse::serve_for_reading(&app.workspace, environment).await?;
+    let (unserved, preflight, plan) = until_interrupted(app, async {
+        let served = release::rehearse::serve_for_reading(&app.workspace, environment).await;
+        let (unserved, _registry) = match served {
+            Ok(registry) => (None, registry),
+            Err(error) => (Some(Failure::from(error)), None),
+        };
         let output = Output::below(&app.workspace.environment(name));
         let context = app.context();
         let preflight = crate::tasks::inspect::preflight::checked(app, environment).await;
         let plan =
             release::plan::plan(&context, environment.clone(), output, Purpose::Deploy).await;
-        Ok((preflight, plan.map_err(Failure::from)))
+        Ok((unserved, preflight, plan.map_err(Failure::from)))
     })?;
     // After both, which read the secrets that are to be masked.
     let mut support = Support::of_files(&app.context(), environment)?;
+    if let Some(failure) = unserved {
+        support.add("rehearsal.json", pretty(&failure.value()));
+    }
     let merged = environment::yaml::emit_with_origins(&environment.merged);
     support.add("environment.txt", merged);
     let preflight = preflight.unwrap_or_else(|failure| failure.value());

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use environment::Environment;
 use indicatif::DecimalBytes;
 use release::receipt::Receipt;
 use release::verify::{Depth, Repaired, Served};
@@ -51,7 +52,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
     ));
     let release = format!("v{}", environment.release);
     let elsewhere = other_release(app, name, &release, &mut value);
-    let text = format!("{name}: {}{elsewhere}\n", sentence(&served, &release));
+    let text = format!("{name}: {}{elsewhere}\n", sentence(&served, &environment));
     if !(served.findings.is_empty() || elsewhere.is_empty()) {
         app.ui
             .note(&format!("{name} requires {release}{elsewhere}"));
@@ -103,7 +104,7 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
     let elsewhere = other_release(app, name, &release, &mut value);
     let text = format!(
         "{name}: {done}; {}{elsewhere}\n",
-        sentence(&served, &release)
+        sentence(&served, &environment)
     );
     app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
@@ -130,13 +131,17 @@ fn other_release(
 }
 
 /// Returns the sentence that everything is served, and how that was checked.
-fn sentence(served: &Served, release: &str) -> String {
+fn sentence(served: &Served, environment: &Environment) -> String {
+    let mut of = format!("v{}", environment.release);
+    for set in environment.set_names() {
+        of.push_str(&format!(" and {set}"));
+    }
     let mut text = format!("{} serves ", served.images);
     if served.charts != served.images {
         text = format!("{} and {} serve ", served.images, served.charts);
     }
     text.push_str(&format!(
-        "{} of {release} to nodes",
+        "{} of {of} to nodes",
         super::count(served.artifacts, "artifact")
     ));
     if served.read_bytes > 0 {

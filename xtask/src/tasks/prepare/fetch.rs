@@ -133,7 +133,13 @@ fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<Exit
         Read::Bundle(bundle) => format!(
             "{bundle} matches the lock of {}: {}, SHA-256 {}\n",
             lock.release,
-            super::count(lock.artifacts.len(), "artifact"),
+            match locked.sets.is_empty() {
+                true => super::count(lock.artifacts.len(), "artifact"),
+                false => format!(
+                    "{} with sets",
+                    super::count(lock.artifacts.len(), "artifact")
+                ),
+            },
             lock.bundle.sha256,
         ),
         Read::Store { blobs, missing: 0 } => format!(

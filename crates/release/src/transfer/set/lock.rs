@@ -82,11 +82,12 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let locked = set::by_place(&locked);
     let store = open_store(context.workspace)?;
     let upstreams = Upstreams::new(context, &loaded.set);
+    let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
     context.reporter.report(Event::Started {
         step: Step::Fetch,
         what: format!(
             "the manifests of {}",
-            environment::count(loaded.entries.len(), "reference")
+            environment::count(own().count(), "reference")
         ),
         bytes: None,
     });
@@ -97,8 +98,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         all.filter(|one| one.is_about(artifact)).cloned().collect()
     };
     let signatures_of = &signatures_of;
-    let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
-    let resolved: Vec<(Vec<Artifact>, Option<Moved>)> = futures_util::stream::iter(own)
+    let resolved: Vec<(Vec<Artifact>, Option<Moved>)> = futures_util::stream::iter(own())
         .map(|entry| async move {
             let known = locked.get(&entry.place()).copied();
             let known = known.filter(|one| one.is_of(entry));
@@ -147,8 +147,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
         what: format!(
-            "{} resolved",
-            environment::count(lock.artifacts.len(), "reference")
+            "{} locked",
+            environment::count(lock.artifacts.len(), "artifact")
         ),
     });
     Ok(Outcome {
