@@ -125,7 +125,7 @@ impl Indexed {
     }
 }
 
-/// Returns the documents that `helm push` makes of a packed chart, but for the time of the push.
+/// Returns the documents that `helm push` makes of a packed chart, without the time of the push.
 ///
 /// # Errors
 /// It is not a chart.

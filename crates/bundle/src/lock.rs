@@ -32,7 +32,7 @@ pub struct Lock {
     pub release: String,
     /// The architecture in the bundle's name, such as `amd64`.
     pub arch: String,
-    /// The registry and path that the release was locked from, `registry.mirantis.com/mke`. Then there is no bundle.
+    /// The registry and path that the release was locked from, `registry.mirantis.com/mke`. Such a lock has no bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The bundle itself; empty if the release was locked from a registry.

@@ -56,7 +56,7 @@ impl Descriptor {
     }
 }
 
-/// Returns the documents that `oras push` makes of a file, but for the time of the push.
+/// Returns the documents that `oras push` makes of a file, without the time of the push.
 pub fn wrap_file(name: &str, content: &Blob) -> Wrapped {
     let config = b"{}".to_vec();
     let title = ("org.opencontainers.image.title".to_owned(), name.to_owned());

@@ -89,7 +89,7 @@ pub enum Error {
         /// The folder.
         path: Utf8PathBuf,
     },
-    /// The folder that is written has files of somebody else under the names of a medium's.
+    /// The folder that is written has files under the names of a medium's that no pack wrote.
     #[error("`{path}` has a file `{name}` that is not of a medium")]
     Foreign {
         /// The folder.

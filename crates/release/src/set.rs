@@ -3,7 +3,7 @@
 //!
 //! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bundle::{Artifact, Lock};
 use camino::Utf8PathBuf;
@@ -102,10 +102,18 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let artifacts = by_place(lock);
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
+    // The manifests whose signatures are carried, each with its repository.
+    let signed = loaded.entries.iter().filter(|entry| entry.signatures);
+    let signed = signed.filter_map(|entry| artifacts.get(&entry.place()));
+    let signed: HashSet<_> = signed
+        .flat_map(|one| one.manifests.iter().map(|it| (&one.repository, &it.digest)))
+        .collect();
     let is_unlisted = |artifact: &&Artifact| {
-        let signed = loaded.entries.iter().filter(|entry| entry.signatures);
-        let mut signed = signed.filter_map(|entry| artifacts.get(&entry.place()));
-        if signed.any(|other| artifact.is_about(other)) {
+        let subject = artifact
+            .source
+            .as_ref()
+            .and_then(|one| one.subject.as_ref());
+        if subject.is_some_and(|subject| signed.contains(&(&artifact.repository, subject))) {
             return false;
         }
         let entry = entries.get(&artifact.reference());

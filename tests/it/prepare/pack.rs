@@ -386,7 +386,7 @@ fn folders_of_the_workspace_are_no_medium() {
     }
     assert_eq!(site.sandbox.changes_since(&before), [""; 0]);
     site.pack(&["--out", "medium"]).success();
-    // A disk with a file of somebody else under the name of a medium's.
+    // A disk with a file under the name of a medium's that no pack wrote.
     site.sandbox.write("disk/START.txt", "hi");
     let run = site.pack(&["--out", "disk"]).exits_with(1);
     assert!(

@@ -509,6 +509,17 @@ async fn a_git_of_a_killed_run_that_still_holds_a_lock_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_a_killed_git_left_in_a_new_repository_stops_nothing() {
+    let courier = courier().await;
+    let manifest = courier.pack(&Choice::default());
+    let lock = courier.inside(".git/config.lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    courier.assert_complete(&manifest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_of_pieces_completes_a_workspace() {
     let courier = courier().await;
     let manifest = courier.pack(&Choice::default());

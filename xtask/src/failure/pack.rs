@@ -17,9 +17,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Portable {
             source: release::MkectlError::NotFound { name, .. },
         } if name == ZIGBUILD => match is_inside() {
-            true => {
-                "install it with `pip install cargo-zigbuild ziglang`, or name a program that was built elsewhere with `--program FILE`"
-            }
+            true => "name a program that was built elsewhere with `--program FILE`",
             false => {
                 "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
             }

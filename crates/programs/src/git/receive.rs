@@ -75,7 +75,16 @@ impl Receiver {
     /// # Errors
     /// Git refuses.
     pub fn init(&self, branch: &str) -> Result<(), Absent> {
-        self.tell(&["init", "--quiet", "--template="])?;
+        let make = || self.tell(&["init", "--quiet", "--template="]);
+        if let Err(refused) = make() {
+            // A git that is killed just after it made its lock leaves it. Here no other git is at work: the repository has no commit yet.
+            let lock = self.root.join(".git/config.lock");
+            let is_begun = !matches!(self.commit("HEAD"), Ok(Some(_)));
+            if !is_begun || std::fs::remove_file(lock).is_err() {
+                return Err(refused);
+            }
+            make()?;
+        }
         let branch = format!("refs/heads/{branch}");
         match self.commit("HEAD")? {
             Some(_) => Ok(()),

@@ -291,7 +291,10 @@ impl Images {
             };
             // What stands before the upstream path of an artifact, if that and the tag are kept.
             let prefix = |one: &Mirrored| match one.new_tag {
-                None => Some(one.to.strip_suffix(&one.from.1)?.to_owned()),
+                None => {
+                    let before = one.to.strip_suffix(&one.from.1)?;
+                    Some(before.strip_suffix('/')?.to_owned())
+                }
                 Some(_) => None,
             };
             let mut prefixes: BTreeMap<String, usize> = BTreeMap::new();
@@ -318,7 +321,7 @@ impl Images {
             }
             let Some(common) = common else { continue };
             let path = common.strip_prefix(&self.address).unwrap_or_default();
-            let path = format!("/v2{}", path.trim_end_matches('/'));
+            let path = format!("/v2{path}");
             text.push_str(&format!(
                 "server = \"https://{server}\"\n\n[host.\"{scheme}://{}{path}\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n",
                 self.address

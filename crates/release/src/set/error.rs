@@ -259,7 +259,7 @@ impl Error {
             | Self::NoReferences { .. }
             | Self::Credentials { .. } => Kind::Workspace,
             Self::Entry { .. } | Self::From { .. } => Kind::Usage,
-            // A download by URL is no registry's.
+            // A download by URL is not the registry's content.
             Self::Registry {
                 reference,
                 source: registry::Error::DigestMismatch { .. },

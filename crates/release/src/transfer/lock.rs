@@ -501,7 +501,7 @@ async fn mkectl(
                 {
                     Ok(sha256) => {
                         warn(format!(
-                            "nobody publishes the hash of mkectl {release} for {platform}: what came from {} is trusted now, with SHA-256 \
+                            "the hash of mkectl {release} for {platform} is not published: what came from {} is trusted now, with SHA-256 \
                              {sha256}; compare it by other means",
                             bundle::shown_url(&url)
                         ));

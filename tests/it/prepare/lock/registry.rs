@@ -160,6 +160,29 @@ async fn a_fetch_brings_a_release_into_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_its_manifests_contradict_is_named_when_they_arrive() {
+    let mirrored = Mirrored::new().await;
+    let lab = &mirrored.lab;
+    mirrored.lock(&[]).success();
+    let text = lab.sandbox.read(LOCK);
+    let lock = Lock::read(&lab.sandbox.path(LOCK)).unwrap();
+    let layer = lock.artifacts[0].manifests[0].blobs[1].digest.to_string();
+    // The line with the digest, and the one with the size.
+    let mut lines: Vec<&str> = text.lines().collect();
+    let at = lines.iter().position(|line| line.contains(&layer)).unwrap();
+    lines.drain(at..at + 2);
+    lab.sandbox.write(LOCK, &(lines.join("\n") + "\n"));
+    bundles::forget_store(&lab.sandbox);
+    let run = lab.run(&["fetch", "v4.1.5"]).exits_with(4);
+    assert!(
+        run.stderr
+            .contains("bundles/v4.1.5-amd64.lock.yaml does not list what manifest sha256:"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_medium_carries_a_release_without_its_bundle() {
     let mirrored = Mirrored::new().await;
     let lab = &mirrored.lab;

@@ -30,6 +30,7 @@ pub async fn prepare(
     options: &Options,
 ) -> Result<Pack, crate::Error> {
     let workspace = context.workspace;
+    super::check_named(options)?;
     let scratch = Scratch::new(workspace)?;
     let repository = Repository::of(context)?;
     let deployed = match environments.is_empty() {

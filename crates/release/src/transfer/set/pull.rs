@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bundle::set::{Origin, Reference};
 use bundle::{Artifact, Lock, PartialBlob, Store};
+use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 use registry::BlobTarget;
@@ -114,13 +115,13 @@ impl Remote {
     }
 }
 
-/// Where each artifact of sets comes from: its set, with the registries that the set's file describes.
+/// Where each artifact of sets comes from: the lock of its set, and the registries that the set's file describes.
 struct Origins<'a> {
-    sets: Vec<(String, Upstreams<'a>)>,
+    sets: Vec<(Utf8PathBuf, Upstreams<'a>)>,
     /// The set of each entry, by place and reference; that of its signatures, by the repositories of both.
     entries: HashMap<(String, String), usize>,
     /// The release with its registry, if it was not locked from a bundle.
-    release: Option<(String, Upstreams<'a>)>,
+    release: Option<(Utf8PathBuf, Upstreams<'a>)>,
 }
 
 impl<'a> Origins<'a> {
@@ -143,10 +144,12 @@ impl<'a> Origins<'a> {
                     entries.entry(key).or_insert(sets.len());
                 }
             }
-            sets.push((name, Upstreams::new(context, &loaded.set)));
+            let lock = context.workspace.set_lock(&name);
+            sets.push((lock, Upstreams::new(context, &loaded.set)));
         }
         let own = || Upstreams::new(context, &bundle::set::Set::default());
-        let release = lock.from.as_ref().map(|_| (lock.release.clone(), own()));
+        let path = context.workspace.lock(&lock.release, &lock.arch);
+        let release = lock.from.as_ref().map(|_| (path, own()));
         Ok(Self {
             sets,
             entries,
@@ -154,11 +157,11 @@ impl<'a> Origins<'a> {
         })
     }
 
-    /// Returns the set of an artifact.
+    /// Returns the lock and the registries of an artifact.
     ///
     /// # Errors
     /// The set's file changed since the lock was read.
-    fn set(&self, artifact: &Artifact) -> Result<&(String, Upstreams<'a>), crate::Error> {
+    fn set(&self, artifact: &Artifact) -> Result<&(Utf8PathBuf, Upstreams<'a>), crate::Error> {
         let source = artifact.source.as_ref();
         let reference = source.map(|source| source.reference.clone());
         let reference = reference.unwrap_or_default();
@@ -220,11 +223,10 @@ pub(crate) async fn bring(
     }
     // With every manifest now, the lock can be compared with all of them.
     if let Some((artifact, manifest)) = set::contradiction(lock, store) {
-        let (set, _) = origins.set(artifact)?;
-        let path = context.workspace.set_lock(set);
+        let (path, _) = origins.set(artifact)?;
         return Err(locked::contradicts(
             context.workspace,
-            &path,
+            path,
             artifact,
             manifest,
         ));
