@@ -6,13 +6,14 @@ use std::io::Read as _;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
+use crate::chart::below_base;
 use crate::describe::sorted;
 use crate::wrap::{Wrapped, json, wrap_as_helm};
 
 /// The most that is read of an index or of a packed chart, in bytes.
 pub const LARGEST_CHART_FILE: u64 = 64 << 20;
 
-/// The most that is inflated of a chart to find its `Chart.yaml`, in bytes.
+/// The most that is inflated of a chart to look at its files, in bytes.
 const LARGEST_INFLATED: u64 = 256 << 20;
 
 /// The largest `Chart.yaml`, in bytes.
@@ -59,6 +60,14 @@ pub enum HelmError {
     /// The chart has no `Chart.yaml`.
     #[error("the chart has no Chart.yaml")]
     NoMetadata,
+    /// The chart has a file that Helm refuses, or reads differently than others do.
+    #[error("the chart has `{path}`{rule}")]
+    File {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
     /// The chart is not a tar.gz, or too large.
     #[error("the chart cannot be unpacked")]
     Packed(#[source] std::io::Error),
@@ -148,26 +157,49 @@ pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
     })
 }
 
-/// Returns the `Chart.yaml` of a packed chart.
+/// Returns the `Chart.yaml` of a packed chart. Everything that Helm refuses is refused here, before it is in a mirror.
 fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
     let inflated = MultiGzDecoder::new(packed).take(LARGEST_INFLATED);
     let mut archive = tar::Archive::new(inflated);
+    let (mut text, mut has_values) = (None, false);
     for entry in archive.entries().map_err(HelmError::Packed)? {
         let entry = entry.map_err(HelmError::Packed)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() || path.ends_with('/') {
+            continue;
+        }
+        let wrong = |rule| HelmError::File {
+            path: redaction::line(&path, 100),
+            rule,
+        };
+        let Some((_, below)) = below_base(&path) else {
+            return Err(wrong(", a path that Helm refuses"));
+        };
         // Charts in charts have one, too, deeper.
-        let is_it = path
-            .trim_start_matches("./")
-            .split_once('/')
-            .is_some_and(|(_, below)| below == "Chart.yaml");
-        if is_it {
-            let mut text = Vec::new();
-            let mut entry = entry.take(LARGEST_METADATA);
-            entry.read_to_end(&mut text).map_err(HelmError::Packed)?;
-            return Ok(text);
+        let is_twice = match below.as_str() {
+            "Chart.yaml" => text.is_some(),
+            "values.yaml" => std::mem::replace(&mut has_values, true),
+            _ => continue,
+        };
+        if is_twice {
+            return Err(wrong(" twice"));
+        }
+        if !kind.is_file() {
+            return Err(wrong(", which is a link"));
+        }
+        if below == "Chart.yaml" {
+            if entry.size() > LARGEST_METADATA {
+                return Err(wrong(", which has more than 1 MiB"));
+            }
+            let mut bytes = Vec::new();
+            let mut entry = entry;
+            entry.read_to_end(&mut bytes).map_err(HelmError::Packed)?;
+            let bare = bytes.strip_prefix(b"\xef\xbb\xbf");
+            text = Some(bare.map_or_else(|| bytes.clone(), <[u8]>::to_vec));
         }
     }
-    Err(HelmError::NoMetadata)
+    text.ok_or(HelmError::NoMetadata)
 }
 
 const TITLE: &str = "org.opencontainers.image.title";
@@ -307,4 +339,60 @@ fn has_none<T>(list: &Option<Vec<T>>) -> bool {
 
 fn is_false(value: &Option<bool>) -> bool {
     *value != Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::tests::pack;
+
+    const CHART: &[u8] = b"apiVersion: v2\nname: a\nversion: 1.0.0\n";
+
+    // Each was given to `helm show chart` 4.1.4.
+    #[test]
+    fn what_helm_refuses_or_reads_twice_is_refused() {
+        let chart = ("a/Chart.yaml", CHART);
+        for (files, expected) in [
+            (vec![chart, chart], "the chart has `a/Chart.yaml` twice"),
+            (vec![chart, ("b/Chart.yaml", CHART)], "`b/Chart.yaml` twice"),
+            (
+                vec![chart, ("a/x/../Chart.yaml", CHART)],
+                "`a/x/../Chart.yaml` twice",
+            ),
+            (vec![chart, ("a\\Chart.yaml", CHART)], "Chart.yaml` twice"),
+            (
+                vec![
+                    chart,
+                    ("a/values.yaml", b"x: 1"),
+                    ("a/./values.yaml", b"x: 2"),
+                ],
+                "`a/./values.yaml` twice",
+            ),
+            (
+                vec![chart, ("a/../../etc/x", b"")],
+                "`a/../../etc/x`, a path that Helm refuses",
+            ),
+            (vec![chart, ("a//etc/x", b"")], "refuses"),
+            (vec![chart, ("README", b"")], "refuses"),
+            (vec![chart, ("a/c:/x", b"")], "refuses"),
+            (vec![("./a/Chart.yaml", CHART)], "has no Chart.yaml"),
+            (vec![("/a/Chart.yaml", CHART)], "has no Chart.yaml"),
+            (vec![("a/chart.yaml", CHART)], "has no Chart.yaml"),
+        ] {
+            let error = wrap_chart(&pack(&files)).unwrap_err().to_string();
+            assert!(error.ends_with(expected), "{files:?}: {error}");
+        }
+        for files in [
+            vec![
+                chart,
+                ("a/charts/b/Chart.yaml", CHART),
+                ("a/charts/b/values.yaml", b""),
+            ],
+            vec![("a/x/../Chart.yaml", CHART)],
+            vec![("a\\Chart.yaml", CHART)],
+            vec![("a/Chart.yaml", b"\xef\xbb\xbfname: a\nversion: 1.0.0\n")],
+        ] {
+            assert_eq!(wrap_chart(&pack(&files)).unwrap().name, "a", "{files:?}");
+        }
+    }
 }
