@@ -66,6 +66,16 @@ pub enum DescribeError {
     /// It could be read as a manifest and as an index, or says to be of a different type.
     #[error("it can be read both as a manifest and as an index")]
     Ambiguous,
+    /// It names a blob of a size that cannot be.
+    #[error("{digest} has {size} bytes in it: {rule}")]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// Its size, in bytes.
+        size: u64,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
     /// Its JSON breaks a rule.
     #[error("it cannot be parsed")]
     Document(#[source] serde_json::Error),
@@ -73,6 +83,23 @@ pub enum DescribeError {
 
 /// The limit for a manifest in bytes, which is that of registries.
 pub const LARGEST_MANIFEST: u64 = LARGEST;
+
+/// The limit for a blob, and for all blobs of an artifact, in bytes. It is far above what registries keep, and far below what sums of
+/// sizes may reach.
+pub const LARGEST_BLOB: u64 = 1 << 50;
+
+/// The digest of nothing.
+const OF_NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Returns why a blob cannot have this size, if it cannot.
+pub fn size_fault(digest: &Digest, size: u64) -> Option<&'static str> {
+    match (size, digest.as_ref() == OF_NOTHING) {
+        (0, false) => Some("0 bytes have a different digest"),
+        (1.., true) => Some("this is the digest of 0 bytes"),
+        _ if size > LARGEST_BLOB => Some("the limit is 1 PiB"),
+        _ => None,
+    }
+}
 
 /// Returns what a document names. `media_type` is what the registry says of it.
 ///
@@ -108,20 +135,21 @@ pub fn reduce(index: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, Desc
     serde_json::to_vec(&sorted(value)).map_err(DescribeError::Document)
 }
 
-/// Returns an index of the manifests that a referrers API lists, in the order of their digests; nothing if it lists none. The same
-/// manifests give the same bytes.
+/// Returns an index of the manifests that the pages of a referrers API list, in the order of their digests; nothing if they list none. The
+/// same manifests give the same bytes.
 ///
 /// # Errors
-/// When the answer is not an index.
+/// When a page is not an index.
 pub fn referrers_index(
-    answer: &[u8],
+    pages: &[impl AsRef<[u8]>],
     keep: &dyn Fn(&str) -> bool,
 ) -> Result<Option<Vec<u8>>, DescribeError> {
-    let reduced = reduce(answer, keep)?;
-    let mut value: Value = serde_json::from_slice(&reduced).map_err(DescribeError::Document)?;
-    let Some(manifests) = value["manifests"].as_array_mut() else {
-        return Err(DescribeError::NotAManifest);
-    };
+    let mut manifests = Vec::new();
+    for page in pages {
+        let reduced = reduce(page.as_ref(), keep)?;
+        let value: Value = serde_json::from_slice(&reduced).map_err(DescribeError::Document)?;
+        manifests.extend(value["manifests"].as_array().into_iter().flatten().cloned());
+    }
     manifests.sort_by_key(|child| child["digest"].to_string());
     manifests.dedup_by_key(|child| child["digest"].to_string());
     if manifests.is_empty() {
@@ -180,7 +208,20 @@ fn of_manifest(
             true => &mut external,
             false => &mut blobs,
         };
-        if list.iter().all(|blob| blob.digest != *digest) {
+        let known = list.iter().find(|blob| blob.digest == *digest);
+        let is_second = known.is_some_and(|known| known.size != size);
+        let rule = match size_fault(digest, size) {
+            None if is_second => Some("elsewhere in it the size is different"),
+            rule => rule,
+        };
+        if let Some(rule) = rule {
+            return Err(DescribeError::Size {
+                digest: digest.clone(),
+                size,
+                rule,
+            });
+        }
+        if known.is_none() {
             list.push(Blob {
                 digest: digest.clone(),
                 size,

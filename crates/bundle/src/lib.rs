@@ -69,8 +69,8 @@ pub use chart::{ChartImages, ChartValues, ImagePlace, chart_images, chart_values
 pub use checksum::{Checksum, ChecksumError, checksum, checksum_in_file};
 pub use contents::Contents;
 pub use describe::{
-    Child, Content, DescribeError, Described, LARGEST_MANIFEST, describe, platform_of_config,
-    reduce, referrers_index,
+    Child, Content, DescribeError, Described, LARGEST_BLOB, LARGEST_MANIFEST, describe,
+    platform_of_config, reduce, referrers_index, size_fault,
 };
 pub use digest::{DigestError, hash_file, sha256_digest};
 pub use download::{

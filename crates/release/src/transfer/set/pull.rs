@@ -86,12 +86,12 @@ impl Need<'_> {
 }
 
 /// Where a blob is read from.
-enum Remote {
-    Registry(Repository),
-    Web(WebFile),
+enum Remote<'u> {
+    Registry(Repository<'u>),
+    Web(WebFile<'u>),
 }
 
-impl Remote {
+impl Remote<'_> {
     async fn pull(
         &self,
         blob: &registry::Blob,
@@ -145,9 +145,9 @@ impl<'a> Origins<'a> {
                 }
             }
             let lock = context.workspace.set_lock(&name);
-            sets.push((lock, Upstreams::new(context, &loaded.set)));
+            sets.push((lock, Upstreams::new(context, &loaded)));
         }
-        let own = || Upstreams::new(context, &bundle::set::Set::default());
+        let own = || Upstreams::of_release(context);
         let path = context.workspace.lock(&lock.release, &lock.arch);
         let release = lock.from.as_ref().map(|_| (path, own()));
         Ok(Self {
@@ -371,7 +371,10 @@ async fn read(
 }
 
 /// Reads a manifest, or makes the reduced index that was locked.
-async fn read_manifest(repository: &Repository, need: &Need<'_>) -> Result<Vec<u8>, crate::Error> {
+async fn read_manifest(
+    repository: &Repository<'_>,
+    need: &Need<'_>,
+) -> Result<Vec<u8>, crate::Error> {
     let artifact = need.artifact;
     let whole = artifact
         .source
@@ -379,10 +382,8 @@ async fn read_manifest(repository: &Repository, need: &Need<'_>) -> Result<Vec<u
         .and_then(|source| source.whole.as_ref());
     let is_made = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
     let asked = whole.filter(|_| is_made).unwrap_or(need.digest);
-    let fetched = repository
-        .registry
-        .get_manifest(&repository.path, asked.as_ref())
-        .await;
+    let fetched = (repository.registry).get_manifest(&repository.path, asked.as_ref());
+    let fetched = repository.awaited(fetched).await;
     let subject = (artifact.source.as_ref()).and_then(|source| source.subject.as_ref());
     let locked: Vec<&str> = (artifact.manifests.iter())
         .map(|one| one.digest.as_ref())
