@@ -1,8 +1,11 @@
 //! Says what a manifest from a registry names, by the rules by which archives are read.
 
+use std::collections::{HashMap, HashSet};
+
 use oci_spec::image::{Digest, MediaType};
 use serde_json::Value;
 
+use crate::digest::size_fault;
 use crate::document::{
     DOCKER_LIST, DOCKER_MANIFEST, Document, IndexDocument, LARGEST, ManifestDocument, OCI_INDEX,
     OCI_MANIFEST,
@@ -83,23 +86,6 @@ pub enum DescribeError {
 
 /// The limit for a manifest in bytes, which is that of registries.
 pub const LARGEST_MANIFEST: u64 = LARGEST;
-
-/// The limit for a blob, and for all blobs of an artifact, in bytes. It is far above what registries keep, and far below what sums of
-/// sizes may reach.
-pub const LARGEST_BLOB: u64 = 1 << 50;
-
-/// The digest of nothing.
-const OF_NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// Returns why a blob cannot have this size, if it cannot.
-pub fn size_fault(digest: &Digest, size: u64) -> Option<&'static str> {
-    match (size, digest.as_ref() == OF_NOTHING) {
-        (0, false) => Some("0 bytes have a different digest"),
-        (1.., true) => Some("this is the digest of 0 bytes"),
-        _ if size > LARGEST_BLOB => Some("the limit is 1 PiB"),
-        _ => None,
-    }
-}
 
 /// Returns what a document names. `media_type` is what the registry says of it.
 ///
@@ -200,18 +186,14 @@ fn of_manifest(
         (false, false) => Kind::Artifact,
     };
     let (mut blobs, mut external) = (Vec::new(), Vec::new());
+    let (mut known, mut listed) = (HashMap::new(), HashSet::new());
     let config = (&manifest.config.digest, manifest.config.size, false);
     let layers =
         (manifest.layers.iter()).map(|layer| (&layer.digest, layer.size, layer.has_urls()));
     for (digest, size, is_elsewhere) in std::iter::once(config).chain(layers) {
-        let list: &mut Vec<Blob> = match is_elsewhere {
-            true => &mut external,
-            false => &mut blobs,
-        };
-        let known = list.iter().find(|blob| blob.digest == *digest);
-        let is_second = known.is_some_and(|known| known.size != size);
+        let other = *known.entry(digest.as_ref()).or_insert(size);
         let rule = match size_fault(digest, size) {
-            None if is_second => Some("elsewhere in it the size is different"),
+            None if other != size => Some("elsewhere in it the size is different"),
             rule => rule,
         };
         if let Some(rule) = rule {
@@ -221,7 +203,11 @@ fn of_manifest(
                 rule,
             });
         }
-        if known.is_none() {
+        let list: &mut Vec<Blob> = match is_elsewhere {
+            true => &mut external,
+            false => &mut blobs,
+        };
+        if listed.insert((digest.as_ref(), is_elsewhere)) {
             list.push(Blob {
                 digest: digest.clone(),
                 size,

@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use oci_spec::image::Digest;
 
 use super::{Artifact, Kind, Lock};
-use crate::describe::size_fault;
-use crate::digest;
+use crate::digest::{self, size_fault};
 use crate::document::is_media_type;
 use crate::name::{Name, NameError};
 use crate::set::{Reference, ReferenceError, is_name, url_fault};

@@ -239,6 +239,60 @@ async fn sizes_that_cannot_be_are_named_with_what_served_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_wrong_about_its_manifests_is_named() {
+    let upstream = Upstream::start().await;
+    upstream.image("a/app", "1", &["linux/amd64"], 300, "app");
+    let sandbox = Sandbox::new(AIRLOCK);
+    let address = &upstream.address;
+    let whole = format!("images:\n- {address}/a/app:1\n");
+    let chosen =
+        format!("images:\n- {{ reference: '{address}/a/app:1', platforms: [linux/amd64] }}\n");
+    sandbox.write("bundles/platform.set.yaml", &whole);
+    sandbox.run(&["lock", "platform"]).success();
+    let path = sandbox.path("bundles/platform.lock.yaml");
+    let lock = Lock::read(&path).unwrap();
+    let child = &lock.artifacts[0].manifests[0];
+    let index = |media_type: &str, size: u64| {
+        let platform = r#""platform":{"os":"linux","architecture":"amd64"}"#;
+        let child = format!(
+            r#"{{"mediaType":"{media_type}","digest":"{}","size":{size},{platform}}}"#,
+            child.digest
+        );
+        format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{child}]}}"#)
+    };
+    for (index, expected) in [
+        (
+            index(MANIFEST, child.size + 1),
+            "an index names a wrong size",
+        ),
+        (
+            index(MANIFEST, u64::MAX),
+            "a manifest of it is larger than 4 MiB",
+        ),
+        (
+            index(INDEX, child.size),
+            "an index names a wrong media type",
+        ),
+        (
+            index("text/plain", child.size),
+            "an index names a wrong media type",
+        ),
+    ] {
+        upstream.instead(move |asked| {
+            let is_it = asked.path.ends_with("/manifests/1");
+            is_it.then(|| ([("content-type", INDEX)], index.clone()).into_response())
+        });
+        for set in [&whole, &chosen] {
+            sandbox.write("bundles/platform.set.yaml", set);
+            std::fs::remove_file(&path).ok();
+            let run = sandbox.run(&["lock", "platform"]).exits_with(4);
+            assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
+            assert!(!path.exists());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_artifacts_that_disagree_about_a_size_are_both_named() {
     let upstream = Upstream::start().await;
     let sandbox = Sandbox::new(AIRLOCK);

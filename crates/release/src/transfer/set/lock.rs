@@ -151,7 +151,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let lock = Lock::of_set(&request.set, artifacts);
     let text = lock.to_yaml();
     // What is written must be readable.
-    Lock::parse(&text, &path)?;
+    Lock::parse(&text, path)?;
     let written = before.as_deref() != Some(text.as_str());
     if written {
         write_whole(&file, &text)?;

@@ -307,6 +307,22 @@ impl<'a> Walk<'a> {
         Ok((described, bytes, digest))
     }
 
+    /// Reads a manifest that an index lists, and compares both.
+    async fn read_child(&self, child: &Child) -> Result<Described, crate::Error> {
+        if child.size > LARGEST_MANIFEST {
+            return Err(self.shape("a manifest of it is larger than 4 MiB"));
+        }
+        let read = self.read(child.digest.as_ref(), Some(&child.media_type));
+        let (described, bytes, _) = read.await?;
+        if bytes.len() as u64 != child.size {
+            return Err(self.shape("an index names a wrong size"));
+        }
+        if described.media_type != child.media_type {
+            return Err(self.shape("an index names a wrong media type"));
+        }
+        Ok(described)
+    }
+
     /// Returns what an index is that was made here, and keeps it in the store.
     fn made(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
         let described = bundle::describe(&bytes, None).map_err(|source| self.content(source))?;
@@ -345,9 +361,7 @@ impl<'a> Walk<'a> {
         };
         let chosen: Vec<&Child> = children.iter().filter(is_chosen).collect();
         if let [only] = chosen.as_slice() {
-            let (described, ..) = self
-                .read(only.digest.as_ref(), Some(&only.media_type))
-                .await?;
+            let described = self.read_child(only).await?;
             return Ok(((*only).clone(), described, false));
         }
         let digests: HashSet<&str> = chosen.iter().map(|child| child.digest.as_ref()).collect();
@@ -458,14 +472,7 @@ impl<'a> Walk<'a> {
                     return Err(self.shape("its indexes are nested too deeply"));
                 }
                 for child in children {
-                    if child.size > LARGEST_MANIFEST {
-                        return Err(self.shape("a manifest of it is larger than 4 MiB"));
-                    }
-                    let asked = child.digest.to_string();
-                    let (described, bytes, _) = self.read(&asked, Some(&child.media_type)).await?;
-                    if bytes.len() as u64 != child.size {
-                        return Err(self.shape("an index names a wrong size"));
-                    }
+                    let described = self.read_child(&child).await?;
                     Box::pin(self.add(child, described, depth + 1)).await?;
                 }
                 manifest(None, Vec::new(), Vec::new())
