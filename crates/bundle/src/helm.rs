@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::chart::below_base;
 use crate::describe::sorted;
@@ -231,7 +232,7 @@ struct Metadata {
     condition: Option<String>,
     #[serde(default, skip_serializing_if = "is_empty")]
     tags: Option<String>,
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "is_empty", deserialize_with = "scalar")]
     app_version: Option<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     deprecated: Option<bool>,
@@ -259,7 +260,7 @@ struct Maintainer {
 #[serde(rename_all = "kebab-case")]
 struct Dependency {
     name: String,
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "is_empty", deserialize_with = "scalar")]
     version: Option<String>,
     #[serde(default)]
     repository: String,
@@ -324,6 +325,28 @@ impl Metadata {
     }
 }
 
+/// Reads a text that may be written as a number, in the way in which Helm writes it: `1.10` is 1.1.
+fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match serde_yaml::Value::deserialize(deserializer)? {
+        serde_yaml::Value::Null => None,
+        serde_yaml::Value::String(text) => Some(text),
+        serde_yaml::Value::Bool(value) => Some(value.to_string()),
+        serde_yaml::Value::Number(number) if number.is_f64() => {
+            // Go's `g` with the shortest digits of 32 bits.
+            let value = number.as_f64().unwrap_or_default() as f32;
+            let scientific = format!("{value:e}");
+            let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+            let exponent: i32 = exponent.parse().unwrap_or_default();
+            Some(match exponent {
+                -4..6 => value.to_string(),
+                _ => format!("{digits}e{exponent:+03}"),
+            })
+        }
+        serde_yaml::Value::Number(number) => Some(number.to_string()),
+        _ => return Err(D::Error::custom("expected a text")),
+    })
+}
+
 /// Returns what a parser says, but not for the length of the text that it quotes.
 fn reason(error: &serde_yaml::Error) -> String {
     redaction::line(&error.to_string(), 200)
@@ -347,6 +370,31 @@ mod tests {
     use crate::chart::tests::pack;
 
     const CHART: &[u8] = b"apiVersion: v2\nname: a\nversion: 1.0.0\n";
+
+    // What `helm show chart` 4.1.4 prints.
+    #[test]
+    fn numbers_are_texts_as_helm_writes_them() {
+        for (written, expected) in [
+            ("1.10", "1.1"),
+            ("'1.10'", "1.10"),
+            ("1.0", "1"),
+            ("1.29.0", "1.29.0"),
+            ("42", "42"),
+            ("1e3", "1000"),
+            (".5", "0.5"),
+            ("0x10", "16"),
+            ("true", "true"),
+            ("123456.5", "123456.5"),
+            ("1234567.5", "1.2345675e+06"),
+            ("12345678.5", "1.2345678e+07"),
+            ("0.00001", "1e-05"),
+            ("2026-01-01", "2026-01-01"),
+        ] {
+            let text = format!("name: a\nversion: 1.0.0\nappVersion: {written}\n");
+            let chart: Metadata = crate::foreign::parse(text.as_bytes()).unwrap();
+            assert_eq!(chart.app_version.as_deref(), Some(expected), "{written}");
+        }
+    }
 
     // Each was given to `helm show chart` 4.1.4.
     #[test]
