@@ -136,6 +136,15 @@ async fn a_lock_whose_origins_were_edited_is_named_and_locked_again() {
         let what = format!("{place} {expected}");
         assert_eq!(sandbox.read("bundles/platform.lock.yaml"), good, "{what}");
     }
+    // A manifest that no index names would be pushed, too.
+    let more = one("a/other:").manifests[0].clone();
+    edited("app:1", &|one| one.manifests.insert(0, more.clone()));
+    for command in [&["lock", "platform", "--check"][..], &["fetch", "platform"]] {
+        let run = sandbox.run(command).exits_with(4);
+        let expected = format!("does not list what manifest {pinned} of app:1 contains");
+        assert!(run.stderr.contains(&expected), "{}", run.stderr);
+    }
+    std::fs::write(&path, &good).unwrap();
     // The index of a repository lists the URL.
     let copy = format!("http://{}/stable/copy.tgz", web.address);
     edited("stable/app:", &|one| {
