@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bundle::{Artifact, Blob, Content, LARGEST_MANIFEST, Lock, Manifest, Store};
+use bundle::{Artifact, Blob, Content, Kind, LARGEST_MANIFEST, Lock, Manifest, Store};
 use oci_spec::image::Digest;
 
 /// What a manifest of the store says of its artifact in the lock.
@@ -11,8 +11,8 @@ enum Judged {
     Unknown,
     /// The lock lists something else.
     Wrong,
-    /// The lock lists the same, and these manifests are in it.
-    Agrees(Vec<Digest>),
+    /// The lock lists the same, and this is in it.
+    Agrees(Content),
 }
 
 /// Returns the first artifact whose manifests list something else than the lock, with the digest of that manifest. A manifest that the
@@ -20,19 +20,59 @@ enum Judged {
 pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Artifact, String)> {
     let mut of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
     of_sets.find_map(|artifact| {
-        let (mut named, mut is_whole) = (HashSet::from([artifact.digest.clone()]), true);
+        let (mut contents, mut is_whole) = (Vec::new(), true);
         for manifest in &artifact.manifests {
             match judge(artifact, manifest, store) {
                 Judged::Unknown => is_whole = false,
                 Judged::Wrong => return Some((artifact, manifest.digest.to_string())),
-                Judged::Agrees(children) => named.extend(children),
+                Judged::Agrees(content) => contents.push((manifest, content)),
             }
         }
-        // One that no index names would be pushed with the others.
-        let mut all = artifact.manifests.iter();
-        let has_more = is_whole && all.any(|one| !named.contains(&one.digest));
-        has_more.then(|| (artifact, artifact.digest.to_string()))
+        let is_wrong = is_whole && !is_described(artifact, &contents);
+        is_wrong.then(|| (artifact, artifact.digest.to_string()))
     })
+}
+
+/// Returns whether an artifact has the kind and the platforms that its manifests have, and no manifest that no index names: it would be
+/// pushed with the others.
+fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool {
+    let mut named: HashSet<(&Digest, Option<&str>)> = HashSet::new();
+    let (mut kinds, mut is_artifact) = (Vec::new(), false);
+    for (manifest, content) in contents {
+        match content {
+            Content::Index {
+                children,
+                is_artifact: says_so,
+            } => {
+                is_artifact |= *says_so && manifest.digest == artifact.digest;
+                let children = children.iter();
+                named.extend(children.map(|one| (&one.digest, one.platform.as_deref())));
+            }
+            Content::Manifest { kind, .. } => kinds.push(*kind),
+        }
+    }
+    let are_named = contents.iter().all(|(one, content)| {
+        one.digest == artifact.digest
+            || match content {
+                // The lock has no platform of an index.
+                Content::Index { .. } => named.iter().any(|(digest, _)| **digest == one.digest),
+                Content::Manifest { .. } => named.contains(&(&one.digest, one.platform.as_deref())),
+            }
+    });
+    let signs = artifact
+        .source
+        .as_ref()
+        .is_some_and(|one| one.subject.is_some());
+    let kind = match (
+        kinds.contains(&Kind::Image) && !is_artifact,
+        kinds.contains(&Kind::Chart),
+    ) {
+        _ if signs => Kind::Artifact,
+        (true, _) => Kind::Image,
+        (false, true) => Kind::Chart,
+        (false, false) => Kind::Artifact,
+    };
+    are_named && kind == artifact.kind
 }
 
 fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
@@ -49,7 +89,7 @@ fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
     };
     let is_same =
         bytes.len() as u64 == manifest.size && described.media_type == manifest.media_type;
-    let (is_listed, named) = match described.content {
+    let is_listed = match &described.content {
         Content::Index { children, .. } => {
             let known: HashMap<_, _> = (artifact.manifests.iter())
                 .map(|one| (&one.digest, (one.size, &one.media_type)))
@@ -57,18 +97,14 @@ fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
             let are_known = children
                 .iter()
                 .all(|child| known.get(&child.digest) == Some(&(child.size, &child.media_type)));
-            let named = children.into_iter().map(|child| child.digest).collect();
-            (manifest.blobs.is_empty() && are_known, named)
+            manifest.blobs.is_empty() && are_known
         }
         Content::Manifest {
             blobs, external, ..
-        } => {
-            let is_same = list(&blobs, &external) == list(&manifest.blobs, &manifest.external);
-            (is_same, Vec::new())
-        }
+        } => list(blobs, external) == list(&manifest.blobs, &manifest.external),
     };
     match is_same && is_listed {
-        true => Judged::Agrees(named),
+        true => Judged::Agrees(described.content),
         false => Judged::Wrong,
     }
 }

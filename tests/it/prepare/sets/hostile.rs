@@ -138,11 +138,19 @@ async fn a_lock_whose_origins_were_edited_is_named_and_locked_again() {
     }
     // A manifest that no index names would be pushed, too.
     let more = one("a/other:").manifests[0].clone();
-    edited("app:1", &|one| one.manifests.insert(0, more.clone()));
-    for command in [&["lock", "platform", "--check"][..], &["fetch", "platform"]] {
-        let run = sandbox.run(command).exits_with(4);
-        let expected = format!("does not list what manifest {pinned} of app:1 contains");
-        assert!(run.stderr.contains(&expected), "{}", run.stderr);
+    let changes: [Change<'_>; 4] = [
+        &|one| one.manifests.insert(0, more.clone()),
+        &|one| one.kind = bundle::Kind::Artifact,
+        &|one| one.manifests[0].platform = Some("linux/arm64".to_owned()),
+        &|one| one.manifests[0].platform = None,
+    ];
+    for change in changes {
+        edited("app:1", change);
+        for command in [&["lock", "platform", "--check"][..], &["fetch", "platform"]] {
+            let run = sandbox.run(command).exits_with(4);
+            let expected = format!("does not list what manifest {pinned} of app:1 contains");
+            assert!(run.stderr.contains(&expected), "{}", run.stderr);
+        }
     }
     std::fs::write(&path, &good).unwrap();
     // The index of a repository lists the URL.
