@@ -177,7 +177,7 @@ pub(super) enum Referrers {
 pub(super) async fn referrers(
     repository: &Repository,
     subject: &Digest,
-    keep: &dyn Fn(&str) -> bool,
+    keep: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<Option<Referrers>, crate::Error> {
     let answer = repository.registry.referrers(&repository.path, subject);
     let answer = answer.await;
