@@ -8,7 +8,7 @@ use oci_spec::image::Digest;
 
 use super::error::io_error;
 use super::incoming::has_no_locks;
-use super::writer::{readable_by_all, write_error};
+use super::writer::{Writeback, readable_by_all, write_error};
 use super::{Store, StoreError};
 use crate::digest::Hasher;
 
@@ -22,6 +22,7 @@ pub struct PartialBlob {
     file: File,
     hasher: Hasher,
     written: u64,
+    writeback: Writeback,
 }
 
 impl Store {
@@ -68,6 +69,7 @@ impl Store {
             file,
             hasher: Hasher::new(),
             written: 0,
+            writeback: Writeback::default(),
         };
         partial.read_what_is_there()?;
         Ok(Some(partial))
@@ -98,6 +100,7 @@ impl PartialBlob {
         written.map_err(|source| self.error(source))?;
         self.hasher.update(bytes);
         self.written += bytes.len() as u64;
+        self.writeback.wrote(&self.file, self.written);
         Ok(())
     }
 
@@ -110,6 +113,7 @@ impl PartialBlob {
         emptied.map_err(|source| self.error(source))?;
         self.hasher = Hasher::new();
         self.written = 0;
+        self.writeback = Writeback::default();
         Ok(())
     }
 

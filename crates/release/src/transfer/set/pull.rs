@@ -53,7 +53,8 @@ pub async fn fetch(
     set: &str,
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
     let (loaded, locked) = locked::of_set(context.workspace, set)?;
-    let fetched = bring(context, &locked.lock, &|_| ()).await?;
+    let store = open_store(context.workspace)?;
+    let fetched = bring(context, &locked.lock, &store, &|_| ()).await?;
     // An offline run asks no upstream registry.
     let moved = match context.offline {
         true => Vec::new(),
@@ -184,20 +185,21 @@ fn repository_of(reference: &Reference) -> String {
     format!("{}/{}", reference.host, reference.repository)
 }
 
-/// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came.
+/// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came: what reads
+/// it from this `store` need not hash it again.
 ///
 /// # Errors
 /// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be written.
 pub(crate) async fn bring(
     context: &Context<'_>,
     lock: &Lock,
+    store: &Store,
     each: &(dyn Fn(&Digest) + Sync),
 ) -> Result<Fetched, crate::Error> {
-    let store = open_store(context.workspace)?;
-    let needs = needs(lock, &store);
+    let needs = needs(lock, store);
     let mut fetched = Fetched::default();
     if needs.is_empty() {
-        list(context, lock, &store)?;
+        list(context, lock, store)?;
         return Ok(fetched);
     }
     let origins = Origins::of(context, lock)?;
@@ -206,15 +208,15 @@ pub(crate) async fn bring(
         what: format!("{} from upstream", environment::count(needs.len(), "blob")),
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
-    let (origins, store) = (&origins, &store);
+    let origins = &origins;
     let (made, read_first): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_made);
     for needs in [read_first, made] {
-        let mut reading = futures_util::stream::iter(needs)
-            .map(|need| async move {
-                read(context, origins, store, &need).await?;
-                Ok::<_, crate::Error>(need)
-            })
-            .buffer_unordered(BLOBS_AT_ONCE);
+        let reading = needs.into_iter().map(|need| async move {
+            read(context, origins, store, &need).await?;
+            Ok::<_, crate::Error>(need)
+        });
+        let reading: Vec<_> = reading.collect();
+        let mut reading = futures_util::stream::iter(reading).buffer_unordered(BLOBS_AT_ONCE);
         while let Some(need) = reading.try_next().await? {
             fetched.blobs += 1;
             fetched.bytes += need.size;
@@ -358,7 +360,8 @@ async fn read(
             advanced(context.reporter, need.size);
             return Ok(());
         }
-        let partial = tokio::task::block_in_place(|| store.partial(need.digest, need.size));
+        let (kept, digest, size) = (store.clone(), need.digest.clone(), need.size);
+        let partial = on_a_thread(move || kept.partial(&digest, size)).await;
         let Some(partial) = partial.map_err(stored)? else {
             tokio::time::sleep(WAIT).await;
             continue;
@@ -366,7 +369,16 @@ async fn read(
         let mut target = Pieces::new(partial, context.reporter);
         let pulled = from.pull(&blob, &mut target, &observer);
         pulled.await.map_err(failed)?;
-        return tokio::task::block_in_place(|| target.partial.commit()).map_err(stored);
+        let partial = target.partial;
+        return on_a_thread(move || partial.commit()).await.map_err(stored);
+    }
+}
+
+/// Waits for the disk while other blobs are read.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -177,7 +177,7 @@ pub(super) enum Referrers {
 pub(super) async fn referrers(
     repository: &Repository<'_>,
     subject: &Digest,
-    keep: &dyn Fn(&str) -> bool,
+    keep: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<Option<Referrers>, crate::Error> {
     let pages = repository.registry.referrers(&repository.path, subject);
     let Some(pages) = (repository.awaited(pages).await)
