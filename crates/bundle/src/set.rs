@@ -211,6 +211,14 @@ pub enum SetError {
         /// The reference.
         reference: String,
     },
+    /// Several entries are wrong.
+    #[error("{path}: {} entries are wrong", wrong.len())]
+    Several {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// What is wrong with each.
+        wrong: Vec<SetError>,
+    },
     /// The set lists nothing.
     #[error("{path}: the set lists no images, charts or files")]
     Empty {
@@ -243,43 +251,71 @@ impl Set {
     /// Returns what the set lists, checked: images, charts, files. `path` is named in errors.
     ///
     /// # Errors
-    /// When a word is outside its grammar, or two entries would become one in the mirror.
+    /// When a word is outside its grammar, or two entries would become one in the mirror. All such entries are named.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut wrong = Vec::new();
         let mut places: HashMap<String, String> = HashMap::new();
         let files: Vec<Item> = self.files.iter().map(FileItem::item).collect();
         let items = self.images.iter().map(|item| (item, false));
         let items = items.chain(self.charts.iter().map(|item| (item, true)));
         for (item, is_chart) in items.chain(files.iter().map(|item| (item, false))) {
-            let entry = item.entry(is_chart, self.signatures, path)?;
+            let entry = match item.entry(is_chart, self.signatures, path) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    wrong.push(error);
+                    continue;
+                }
+            };
             let aliases = item.aliases.iter();
             let aliases = aliases.map(|alias| item.alias(alias, &entry, path));
-            let aliases: Vec<Entry> = aliases.collect::<Result<_, _>>()?;
-            for entry in std::iter::once(entry).chain(aliases) {
-                let reference = entry.origin.to_string();
-                if let Some(first) = places.insert(entry.place(), reference.clone()) {
-                    if first == reference && entry.alias_of.is_none() {
-                        return Err(SetError::Twice {
-                            path: path.to_owned(),
-                            reference,
-                        });
-                    }
-                    return Err(SetError::Collision {
-                        path: path.to_owned(),
-                        one: first,
-                        other: reference,
-                        place: entry.place(),
-                    });
+            for entry in std::iter::once(Ok(entry.clone())).chain(aliases) {
+                match entry.and_then(|entry| placed(&mut places, entry, path)) {
+                    Ok(entry) => entries.push(entry),
+                    Err(error) => wrong.push(error),
                 }
-                entries.push(entry);
             }
         }
-        match entries.is_empty() {
-            true => Err(SetError::Empty {
+        match (wrong.len(), wrong.pop()) {
+            (1, Some(error)) => Err(error),
+            (_, Some(last)) => {
+                wrong.push(last);
+                Err(SetError::Several {
+                    path: path.to_owned(),
+                    wrong,
+                })
+            }
+            (_, None) if entries.is_empty() => Err(SetError::Empty {
                 path: path.to_owned(),
             }),
-            false => Ok(entries),
+            (_, None) => Ok(entries),
         }
+    }
+}
+
+/// Returns the entry, if no entry before has its place.
+fn placed(
+    places: &mut HashMap<String, String>,
+    entry: Entry,
+    path: &Utf8Path,
+) -> Result<Entry, SetError> {
+    let other = entry.origin.to_string();
+    let place = entry.place();
+    match places.get(&place) {
+        None => {
+            places.insert(place, other);
+            Ok(entry)
+        }
+        Some(one) if *one == other && entry.alias_of.is_none() => Err(SetError::Twice {
+            path: path.to_owned(),
+            reference: other,
+        }),
+        Some(one) => Err(SetError::Collision {
+            path: path.to_owned(),
+            one: one.clone(),
+            other,
+            place,
+        }),
     }
 }
 
@@ -538,6 +574,26 @@ mod tests {
             let error = entries(text).unwrap_err().to_string();
             assert!(error.contains(wrong), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named() {
+        let error = entries(
+            "images:\n- a b\n- nginx:1\n- { reference: redis, platforms: [amd64], aliases: [X] }\n- { reference: nginx:1, aliases: [B] }\n",
+        );
+        let SetError::Several { wrong, .. } = error.unwrap_err() else {
+            panic!("one error");
+        };
+        let wrong: Vec<String> = wrong.iter().map(SetError::to_string).collect();
+        assert_eq!(
+            wrong,
+            [
+                "bundles/platform.set.yaml: `a b` is not a reference",
+                "bundles/platform.set.yaml: `amd64` is not a platform, such as `linux/amd64`",
+                "bundles/platform.set.yaml: docker.io/library/nginx:1 is listed twice",
+                "bundles/platform.set.yaml: `B` in `aliases` is not a repository",
+            ]
+        );
     }
 
     #[test]
