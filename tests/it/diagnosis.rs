@@ -129,6 +129,9 @@ async fn what_cannot_be_logged_is_an_error_and_no_file_is_lost() {
         "{}",
         run.whole()
     );
+    // A run that was stopped at its start left it.
+    lab.sandbox.write("empty", "");
+    lab.run(&["list", "--trace", "empty"]).success();
     lab.sandbox.variable("AIRLOCK_LOG", "registry=loud");
     insta::assert_snapshot!(lab.run(&["list"]).whole(), @r"
     exit code: 64

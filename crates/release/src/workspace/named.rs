@@ -159,7 +159,8 @@ pub(crate) fn refuse(
         .into());
     }
     match files::read_text(path) {
-        Ok(text) if kind.is_kind_of(&text) => Ok(()),
+        // An empty file, such as the trace of a run that was stopped at its start, loses nothing.
+        Ok(text) if text.is_empty() || kind.is_kind_of(&text) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Ok(_) => Err(Error::DifferentKind { path: to, kind }.into()),
         Err(source) => Err(match files::Refusal::of(&source) {
