@@ -447,7 +447,7 @@ fn hints(error: &Error) -> Vec<String> {
             "name the mkectl of the release that you want to learn".to_owned()
         }
         Error::Disk(disk::Error::Bundle {
-            source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout, .. },
+            source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout { .. }, .. },
             path,
         }) => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
         Error::Disk(disk::Error::Bundle { path, .. }) if path.starts_with("bundles") => {

@@ -77,7 +77,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             crate::locked::agrees(context.workspace, &file, &lock)?;
             lock
         }
-        None => Lock::of_set(&request.set, Vec::new()),
+        None => Lock::of_set(&request.set, Vec::new(), Vec::new()),
     };
     let locked = set::by_place(&locked);
     let store = open_store(context.workspace)?;
@@ -136,7 +136,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let mut artifacts: Vec<Artifact> = artifacts.into_values().collect();
     let aliases: Vec<Artifact> = aliases(&loaded, &artifacts).collect();
     artifacts.extend(aliases);
-    let lock = Lock::of_set(&request.set, artifacts);
+    let lock = Lock::of_set(&request.set, Vec::new(), artifacts);
     let text = lock.to_yaml();
     // What is written must be readable.
     Lock::parse(&text, &path)?;
