@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bundle::{Artifact, Lock};
+use bundle::set::BundleItem;
+use bundle::{Artifact, Lock, SetBundle};
 use camino::Utf8PathBuf;
 
 use crate::workspace::read_if_there;
@@ -99,6 +100,30 @@ pub(crate) fn by_place(lock: &Lock) -> HashMap<String, &Artifact> {
 
 /// Returns how a lock differs from the file of its set.
 pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
+    let mut differences = differences_of_entries(loaded, lock);
+    let is_of = |item: &BundleItem, locked: &SetBundle| {
+        locked.is_of(item)
+            && locked.key.is_some() == item.key.is_some()
+            && item.accepts(&locked.sha256)
+    };
+    for item in &loaded.set.bundles {
+        if !lock.bundles.iter().any(|locked| is_of(item, locked)) {
+            differences.push(format!("{} is not locked", item.url));
+        }
+    }
+    for locked in &lock.bundles {
+        if !loaded.set.bundles.iter().any(|item| is_of(item, locked)) {
+            differences.push(format!(
+                "the entry of {} was changed or removed after it was locked",
+                locked.url
+            ));
+        }
+    }
+    differences
+}
+
+/// Returns how the artifacts that no bundle has differ from the entries.
+fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let artifacts = by_place(lock);
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
@@ -124,7 +149,8 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         artifact.is_none_or(|artifact| !artifact.is_of(entry))
     });
     let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.origin));
-    let unlisted = lock.artifacts.iter().filter(is_unlisted);
+    let own = lock.artifacts.iter().filter(|one| one.archive.is_empty());
+    let unlisted = own.filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {
         let source = artifact.source.as_ref();
         let reference = source.map_or_else(|| artifact.reference(), |one| one.reference.clone());

@@ -18,6 +18,7 @@ mod compared;
 mod faulty;
 mod files;
 mod helm;
+mod of_bundles;
 mod signatures;
 
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];

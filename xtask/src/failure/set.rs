@@ -41,6 +41,21 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Invalid(SetError::Collision { .. }) => {
             "give one of them a different place with `as:`".to_owned()
         }
+        Error::Overlap { .. } => {
+            "give one of them a different place with `as:`, or list it in a set of its own".to_owned()
+        }
+        Error::BundleCollision { set, .. } => {
+            format!("lock both as they are upstream now: `cargo xtask lock {set} --replace`")
+        }
+        Error::Key { .. } => "save the vendor's public key there, and commit it".to_owned(),
+        Error::KeyForm { .. } => "download the key again: it begins with `-----BEGIN PUBLIC KEY-----`".to_owned(),
+        Error::SignatureForm { .. } => "name the URL of the signature as `signature:`; it is the file that `cosign sign-blob` writes".to_owned(),
+        Error::Signature { path, .. } => format!(
+            "check that the key is the vendor's; if it is, do not use this file: delete {path} and its .sig, and lock again"
+        ),
+        Error::BundleSha256 { path, .. } => {
+            format!("compare the SHA-256 with the vendor's; to download it again, delete {path}")
+        }
         Error::Contradiction { path, .. } => {
             format!("restore the reviewed lock: `git checkout -- {path}`")
         }
@@ -64,6 +79,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Registry { reference, source, .. } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
+            }
+            Some(RegistryFault::NoProject) if reference.ends_with(".sig") => {
+                "name the URL of the signature as `signature:`, or copy it to bundles/ under the bundle's name with `.sig`".to_owned()
             }
             Some(RegistryFault::NoProject) if reference.contains("://") => {
                 "check the URL in the set's file: its server has no such file".to_owned()

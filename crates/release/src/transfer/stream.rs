@@ -168,6 +168,8 @@ async fn stream(
     }
     let path = match source {
         Source::Store if needs_registries => {
+            // Reading one would hold up pushes that are under way.
+            set::pull::bring_bundles(context, lock).await?;
             return from_registries(context, lock, deliveries).await;
         }
         Source::Store => return from_store(context, lock, deliveries).await,

@@ -13,6 +13,7 @@ use registry::BlobTarget;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::bundles;
 use super::charts::{Unlocked, unlocked};
 use super::resolve::{Referrers, keep, referrers};
 use super::upstream::{Repository, Upstreams, WebFile};
@@ -20,9 +21,9 @@ use super::web;
 use crate::event::{Event, Reporter, Step};
 use crate::observe::FetchObserver;
 use crate::set::{self, Error, load};
-use crate::transfer::fetch::open_store;
-use crate::transfer::local;
-use crate::{Context, locked};
+use crate::transfer::fetch::{self, Source, open_store};
+use crate::transfer::{local, stream};
+use crate::{Context, Workspace, locked};
 
 /// How many blobs are read at a time.
 const BLOBS_AT_ONCE: usize = 8;
@@ -118,7 +119,7 @@ impl Remote {
 /// Where each artifact of sets comes from: the lock of its set, and the registries that the set's file describes.
 struct Origins<'a> {
     sets: Vec<(Utf8PathBuf, Upstreams<'a>)>,
-    /// The set of each entry, by place and reference; that of its signatures, by the repositories of both.
+    /// The set of each entry, by place and reference; that of its signatures, by the repositories of both; that of a bundle, by its URL.
     entries: HashMap<(String, String), usize>,
     /// The release with its registry, if it was not locked from a bundle.
     release: Option<(Utf8PathBuf, Upstreams<'a>)>,
@@ -136,6 +137,10 @@ impl<'a> Origins<'a> {
             let Ok(loaded) = load(context.workspace, &name) else {
                 continue;
             };
+            for item in &loaded.set.bundles {
+                let key = (String::new(), item.url.to_string());
+                entries.entry(key).or_insert(sets.len());
+            }
             for entry in &loaded.entries {
                 let key = (entry.place(), entry.origin.to_string());
                 entries.entry(key).or_insert(sets.len());
@@ -168,13 +173,22 @@ impl<'a> Origins<'a> {
         let signs = source.is_some_and(|source| source.subject.is_some());
         let key = match Reference::parse(&reference) {
             Ok(parsed) if signs => (artifact.repository.clone(), repository_of(&parsed)),
-            _ => (artifact.reference(), reference.clone()),
+            _ if artifact.archive.is_empty() => (artifact.reference(), reference.clone()),
+            _ => (String::new(), reference.clone()),
         };
-        let set = self.entries.get(&key);
+        self.find(&key)
+    }
+
+    /// Returns the lock and the registries of what has this key.
+    fn find(&self, key: &(String, String)) -> Result<&(Utf8PathBuf, Upstreams<'a>), crate::Error> {
+        let set = self.entries.get(key);
         match (set, &self.release) {
             (Some(set), _) => Ok(&self.sets[*set]),
             (None, Some(release)) => Ok(release),
-            (None, None) => Err(Error::Unlisted { reference }.into()),
+            (None, None) => {
+                let reference = key.1.clone();
+                Err(Error::Unlisted { reference }.into())
+            }
         }
     }
 }
@@ -184,7 +198,8 @@ fn repository_of(reference: &Reference) -> String {
     format!("{}/{}", reference.host, reference.repository)
 }
 
-/// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came.
+/// Brings everything into the store that a lock names and that sets carry or registries have. `each` hears of every blob that came from a
+/// registry or a web server.
 ///
 /// # Errors
 /// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be written.
@@ -194,8 +209,9 @@ pub(crate) async fn bring(
     each: &(dyn Fn(&Digest) + Sync),
 ) -> Result<Fetched, crate::Error> {
     let store = open_store(context.workspace)?;
+    let mut fetched = bring_bundles(context, lock).await?;
     let needs = needs(lock, &store);
-    let mut fetched = Fetched::default();
+    let count = needs.len();
     if needs.is_empty() {
         list(context, lock, &store)?;
         return Ok(fetched);
@@ -203,7 +219,7 @@ pub(crate) async fn bring(
     let origins = Origins::of(context, lock)?;
     context.reporter.report(Event::Started {
         step: Step::Fetch,
-        what: format!("{} from upstream", environment::count(needs.len(), "blob")),
+        what: format!("{} from upstream", environment::count(count, "blob")),
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
     let (origins, store) = (&origins, &store);
@@ -234,32 +250,68 @@ pub(crate) async fn bring(
     list(context, lock, store)?;
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
-        what: format!(
-            "{} fetched and verified",
-            environment::count(fetched.blobs, "blob")
-        ),
+        what: format!("{} fetched and verified", environment::count(count, "blob")),
     });
     Ok(fetched)
 }
 
-/// Returns how much the store lacks of what comes from registries.
-pub(crate) fn amount(lock: &Lock, store: &Store) -> Fetched {
+/// Brings what the bundles of sets have and the store lacks, each as the bundle of a release.
+///
+/// # Errors
+/// As for a release.
+pub(crate) async fn bring_bundles(
+    context: &Context<'_>,
+    lock: &Lock,
+) -> Result<Fetched, crate::Error> {
+    let store = open_store(context.workspace)?;
+    let mut fetched = Fetched::default();
+    for part in lock.set_bundles() {
+        let missing = store.missing(&part);
+        if missing.is_empty() {
+            continue;
+        }
+        let part = match context.offline {
+            true => part,
+            false => {
+                let origins = Origins::of(context, lock)?;
+                let key = (String::new(), part.bundle.url.clone());
+                bundles::mirrored(&origins.find(&key)?.1, part)?
+            }
+        };
+        Box::pin(stream::bring(context, &part)).await?;
+        fetched.blobs += missing.len();
+        fetched.bytes += missing.iter().map(|blob| blob.size).sum::<u64>();
+    }
+    Ok(fetched)
+}
+
+/// Returns how much the store lacks of what sets carry and registries have. Of a bundle, all bytes are downloaded, unless it is here.
+pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetched {
     let needs = needs(lock, store);
-    Fetched {
+    let mut amount = Fetched {
         blobs: needs.len(),
         bytes: needs.iter().map(|need| need.size).sum(),
+    };
+    for part in lock.set_bundles() {
+        amount.blobs += store.missing(&part).len();
+        if let Ok(Source::Download(_)) = fetch::source(workspace, &part) {
+            amount.bytes += part.bundle.size;
+        }
     }
+    amount
 }
 
-/// Returns whether the store lacks something that comes from registries.
+/// Returns whether the store lacks something that sets carry or registries have.
 pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
-    !needs(lock, store).is_empty()
+    let mut parts = lock.set_bundles();
+    !needs(lock, store).is_empty() || parts.any(|part| !store.missing(&part).is_empty())
 }
 
-/// Returns what the store lacks, each digest once, the largest first: they take longest.
+/// Returns what the store lacks of what is in no bundle, each digest once, the largest first: they take longest.
 fn needs<'a>(lock: &'a Lock, store: &Store) -> Vec<Need<'a>> {
     let mut needs: BTreeMap<&str, Need<'a>> = BTreeMap::new();
-    for artifact in lock.artifacts.iter().filter(|one| one.source.is_some()) {
+    let is_single = |one: &&Artifact| one.source.is_some() && one.archive.is_empty();
+    for artifact in lock.artifacts.iter().filter(is_single) {
         for manifest in &artifact.manifests {
             let blobs = manifest
                 .blobs

@@ -41,7 +41,7 @@ pub(super) struct Repository {
 pub(super) struct WebFile {
     registry: Registry,
     /// Where it is, with the path of a mirror.
-    url: Url,
+    pub(super) url: Url,
     /// Where it would be without a mirror.
     shown: String,
 }
