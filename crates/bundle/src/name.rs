@@ -18,7 +18,7 @@ pub struct Name {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetNames {
     /// How many leading folders of the repository are left out.
-    pub strip: usize,
+    pub strip: u8,
     /// The folder that the repository is put below.
     pub place: Option<String>,
 }
@@ -44,7 +44,7 @@ pub enum NameError {
         /// The repository as decoded.
         repository: String,
         /// How many are to be left out.
-        strip: usize,
+        strip: u8,
     },
     /// The name has no `@`, or more than one.
     #[error("`{name}` has {count} `@`; expected one between repository and tag")]
@@ -148,8 +148,9 @@ impl SetNames {
                 Name::new(repository, tag)?
             }
         };
-        let mut parts = decoded.repository.splitn(self.strip + 1, '/');
-        let Some(repository) = parts.nth(self.strip) else {
+        let strip = usize::from(self.strip);
+        let mut parts = decoded.repository.splitn(strip + 1, '/');
+        let Some(repository) = parts.nth(strip) else {
             return Err(NameError::Strip {
                 repository: decoded.repository.clone(),
                 strip: self.strip,
@@ -408,8 +409,9 @@ mod tests {
         }
 
         #[test]
-        fn never_panics(path in ".*") {
+        fn never_panics(path in ".*", strip: u8) {
             let _ = Name::decode(&path);
+            let _ = SetNames { strip, place: None }.decode(&path);
         }
     }
 }

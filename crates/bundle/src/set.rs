@@ -107,7 +107,7 @@ pub struct BundleItem {
     pub place: Option<String>,
     /// How many leading folders of their names are left out.
     #[serde(default)]
-    pub strip: usize,
+    pub strip: u8,
 }
 
 /// Where an item comes from, as it is written.

@@ -76,7 +76,7 @@ pub struct SetBundle {
     pub place: Option<String>,
     /// How many leading folders of their names are left out.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub strip: usize,
+    pub strip: u8,
     /// What is in it and is not carried, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedArchive>,
@@ -109,7 +109,7 @@ impl SetBundle {
     }
 }
 
-fn is_zero(number: &usize) -> bool {
+fn is_zero(number: &u8) -> bool {
     *number == 0
 }
 

@@ -230,6 +230,7 @@ async fn read(
         of_set: Some(item.names()),
         ..Rules::default()
     };
+    report_start(context, &path);
     let contents = release_lock::read(context, &path, store, &rules)?;
     if contents.sha256 != sha256 {
         return Err(Error::BundleSha256 {
@@ -267,20 +268,20 @@ async fn read(
 
 /// Returns the SHA-256 of a bundle that is in `bundles/`.
 fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> {
-    let shown = context.workspace.shown(path);
-    context.reporter.report(Event::Started {
-        step: Step::Fetch,
-        what: shown.to_string(),
-        bytes: std::fs::metadata(path).ok().map(|found| found.len()),
-    });
-    let observer = BundleObserver::new(context.reporter, Step::Fetch);
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    report_start(context, path);
     let hashed = tokio::task::block_in_place(|| bundle::hash_file(path, &observer));
     let (_, sha256) = hashed.map_err(|source| crate::Error::io("read", path, source))?;
-    context.reporter.report(Event::Finished {
-        step: Step::Fetch,
-        what: format!("hashed {shown}"),
-    });
     Ok(sha256)
+}
+
+/// Reports that a bundle is about to be read.
+fn report_start(context: &Context<'_>, path: &Utf8Path) {
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(path).to_string(),
+        bytes: std::fs::metadata(path).ok().map(|found| found.len()),
+    });
 }
 
 /// Downloads a bundle, and returns its SHA-256.
