@@ -526,6 +526,36 @@ async fn a_mirror_has_the_bundle_and_the_lock_has_the_vendors_url() {
     assert_eq!(asked, expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
+async fn archives_of_skopeo_are_carried_or_left_out_by_their_form() {
+    let vendor = Vendor::unsigned().await;
+    let controller = image("x", "1", &["linux/amd64"], &[("base", 900)]);
+    let made = archives(vec![("made.tar", controller)]).remove(0).bytes;
+    let path = |name: &str| vendor.sandbox.home().join(name).to_string();
+    std::fs::write(path("made.tar"), made).unwrap();
+    let mut members = Vec::new();
+    for (form, name) in [
+        ("oci-archive", "capi/controller_v1.tar"),
+        ("docker-archive", "skopeo_v1.17.0.tar"),
+    ] {
+        let (from, to) = (path("made.tar"), path(form));
+        let (from, to) = (format!("oci-archive:{from}"), format!("{form}:{to}"));
+        let copy = ["copy", "--insecure-policy", &from, &to];
+        run(&vendor.sandbox, "skopeo", &copy);
+        members.push(Member::new(name, std::fs::read(path(form)).unwrap()));
+    }
+    vendor.web.put(ORIGIN, pack(&members));
+    vendor.write("strip: 0");
+    vendor.run(&["lock", "k0rdent"]).success();
+    let lock = vendor.lock();
+    let names: Vec<String> = lock.artifacts.iter().map(|one| one.reference()).collect();
+    assert_eq!(names, ["capi/controller:v1"]);
+    let skipped = &lock.bundles[0].skipped;
+    assert_eq!(skipped.len(), 1, "{skipped:?}");
+    assert_eq!(skipped[0].archive, "skopeo_v1.17.0.tar");
+}
+
 #[test]
 fn mistakes_of_a_bundle_are_named() {
     let sandbox = Sandbox::new(AIRLOCK);
