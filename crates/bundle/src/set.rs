@@ -1,5 +1,5 @@
-//! A set: the committed list of images, charts and files that a cluster needs beside its release. An operator writes it; a lock of it
-//! records what they were when it was locked.
+//! A set: the committed list of images, charts, files and bundles that a cluster needs beside its release. An operator writes it; a lock
+//! of it records what they were when it was locked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

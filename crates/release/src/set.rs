@@ -1,4 +1,4 @@
-//! Sets: images, charts and files that a cluster needs beside its release. What their locks name is fetched, pushed and
+//! Sets: images, charts, files and bundles that a cluster needs beside its release. What their locks name is fetched, pushed and
 //! verified as what the lock of a release names.
 //!
 //! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.

@@ -48,6 +48,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             format!("lock both as they are upstream now: `cargo xtask lock {set} --replace`")
         }
         Error::Key { .. } => "save the vendor's public key there, and commit it".to_owned(),
+        Error::Bundle { path, .. } => format!(
+            "compare the SHA-256 of {path} with the vendor's; if they are equal, ask the vendor about the archive"
+        ),
         Error::KeyForm { .. } => "download the key again: it begins with `-----BEGIN PUBLIC KEY-----`".to_owned(),
         Error::SignatureForm { .. } => "name the URL of the signature as `signature:`; it is the file that `cosign sign-blob` writes".to_owned(),
         Error::Signature { path, .. } => format!(

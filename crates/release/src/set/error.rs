@@ -281,6 +281,14 @@ pub enum Error {
         /// What it has.
         found: String,
     },
+    /// A bundle is the expected one, but cannot be read.
+    #[error("{path} cannot be carried")]
+    Bundle {
+        /// The bundle, relative to the workspace.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        source: bundle::ReadError,
+    },
     /// A bundle has an artifact under the name of a different entry.
     #[error("{one} and {other} both have {reference}")]
     Overlap {
@@ -338,6 +346,7 @@ impl Error {
             | Self::Signature { .. }
             | Self::SignatureForm { .. }
             | Self::BundleSha256 { .. }
+            | Self::Bundle { .. }
             | Self::Unfetched { .. }
             | Self::Shape { .. } => Kind::Content,
             Self::Moved { .. } => Kind::Outdated,

@@ -491,12 +491,33 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
         "{}",
         run.stderr
     );
+    // A damaged archive is not left out, and not for `learn`.
+    let mut damaged = archives(vec![("capi/a_1.tar", dex())]);
+    damaged[0].bytes.truncate(3000);
+    vendor.web.put("/ceph/ceph.tgz", pack(&damaged));
+    let plain = format!("bundles: [{{ url: '{url}' }}]\n");
+    vendor.sandbox.write("bundles/ceph.set.yaml", &plain);
+    std::fs::remove_file(vendor.sandbox.path("bundles/ceph.tgz")).unwrap();
+    let run = vendor.run(&["lock", "ceph"]).exits_with(4);
+    assert!(
+        run.stderr.contains("capi/a_1.tar") && !run.stderr.contains("xtask learn"),
+        "{}",
+        run.stderr
+    );
+    // A URL without a file.
+    vendor
+        .web
+        .answer("/ceph/ceph.tgz", |_| StatusCode::NOT_FOUND.into_response());
+    std::fs::remove_file(vendor.sandbox.path("bundles/ceph.tgz")).unwrap();
+    let run = vendor.run(&["lock", "ceph"]).exits_with(1);
+    assert!(
+        run.stderr.contains("hint: check the URL in the set's file"),
+        "{}",
+        run.stderr
+    );
     // Reserved names are those of the artifacts.
     let reserved = archives(vec![("airlock/state_1.tar", dex())]);
     vendor.web.put("/ceph/ceph.tgz", pack(&reserved));
-    std::fs::remove_file(vendor.sandbox.path("bundles/ceph.tgz")).unwrap();
-    let plain = format!("bundles: [{{ url: '{url}' }}]\n");
-    vendor.sandbox.write("bundles/ceph.set.yaml", &plain);
     let run = vendor.run(&["lock", "ceph"]).exits_with(3);
     assert!(
         run.stderr.contains("airlock/ is reserved"),

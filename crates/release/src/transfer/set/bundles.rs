@@ -13,7 +13,7 @@ use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::set::{Error, Loaded, Moved};
 use crate::transfer::{fetch, lock as release_lock};
-use crate::{Context, Workspace};
+use crate::{Context, Workspace, disk};
 
 /// How many members that are left out are named one by one. The lock names all.
 const MOST_NAMED: usize = 50;
@@ -231,7 +231,7 @@ async fn read(
         ..Rules::default()
     };
     report_start(context, &path);
-    let contents = release_lock::read(context, &path, store, &rules)?;
+    let contents = release_lock::read(context, &path, store, &rules).map_err(of_set)?;
     if contents.sha256 != sha256 {
         return Err(Error::BundleSha256 {
             path: workspace.shown(&path).to_owned(),
@@ -273,6 +273,16 @@ fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> 
     let hashed = tokio::task::block_in_place(|| bundle::hash_file(path, &observer));
     let (_, sha256) = hashed.map_err(|source| crate::Error::io("read", path, source))?;
     Ok(sha256)
+}
+
+/// Returns the error for a bundle that cannot be read. The vendor's bundle of a release would be learned.
+fn of_set(error: crate::Error) -> crate::Error {
+    match error {
+        crate::Error::Disk(disk::Error::Bundle { path, source }) => {
+            Error::Bundle { path, source }.into()
+        }
+        error => error,
+    }
 }
 
 /// Reports that a bundle is about to be read.
