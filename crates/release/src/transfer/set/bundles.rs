@@ -41,42 +41,24 @@ pub(super) async fn lock(
     store: &Store,
 ) -> Result<Locked, crate::Error> {
     let key = key(context.workspace, item)?;
-    let known = before.bundles.iter().find(|one| one.is_of(item));
-    let Some(known) = known else {
-        let read = read(
-            context,
-            (loaded, item),
-            key.as_ref(),
-            upstreams,
-            false,
-            store,
-        )
-        .await?;
-        let (bundle, artifacts) = read;
-        return Ok(Locked {
-            bundle,
-            artifacts,
-            moved: None,
-            updated: false,
-        });
-    };
-    let is_listed = item.accepts(&known.sha256);
-    let moved = match is_listed {
-        true => moved(upstreams, item, key.as_ref(), known).await?,
-        false => None,
-    };
     let sha256 = key.as_ref().map(PublicKey::sha256);
+    let known = before.bundles.iter().find(|one| one.is_of(item));
+    let listed = known.filter(|known| item.accepts(&known.sha256));
+    let moved = match listed {
+        Some(known) => moved(upstreams, item, key.as_ref(), known).await?,
+        None => None,
+    };
     // Without a checksum or a key, only a download shows what it is now.
-    let is_certain = item.sha256.is_some() || key.is_some() && known.key == sha256;
-    if is_listed && (!may_move || moved.is_none() && is_certain) {
+    let is_certain = |known: &SetBundle| {
+        moved.is_none() && (item.sha256.is_some() || key.is_some() && known.key == sha256)
+    };
+    if let Some(known) = listed.filter(|known| !may_move || is_certain(known)) {
         let mut bundle = known.clone();
-        if bundle.key != sha256 {
-            if let Some(key) = &key {
-                let signature = signature(context, upstreams, item, false).await?;
-                verify(context.workspace, item, key, &signature, &known.sha256)?;
-            }
-            bundle.key = sha256;
+        if let Some(key) = key.as_ref().filter(|_| bundle.key != sha256) {
+            let signature = signature(context, upstreams, item, false).await?;
+            verify(context.workspace, item, key, &signature, &known.sha256)?;
         }
+        bundle.key = sha256;
         let artifacts = before.artifacts.iter().filter(|one| known.has(one));
         return Ok(Locked {
             bundle,
@@ -85,18 +67,11 @@ pub(super) async fn lock(
             updated: false,
         });
     }
-    let again = moved.is_some() || !is_listed;
-    let read = read(
-        context,
-        (loaded, item),
-        key.as_ref(),
-        upstreams,
-        again,
-        store,
-    )
-    .await?;
-    let (bundle, artifacts) = read;
-    let moved = (bundle.sha256 != known.sha256).then(|| Moved {
+    let again = moved.is_some() || known.is_some() && listed.is_none();
+    let of = (loaded, item);
+    let (bundle, artifacts) = read(context, of, key.as_ref(), upstreams, again, store).await?;
+    let moved = known.filter(|known| known.sha256 != bundle.sha256);
+    let moved = moved.map(|known| Moved {
         reference: item.url.to_string(),
         locked: format!("sha256:{}", known.sha256),
         now: Some(format!("sha256:{}", bundle.sha256)),
