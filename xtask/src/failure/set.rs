@@ -68,6 +68,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Invalid(SetError::Reserved { .. } | SetError::Place { .. }) => {
             "give it a different place with `as:`".to_owned()
         }
+        Error::Invalid(SetError::SameFile { .. }) => {
+            "name the URL of a copy with a different file name".to_owned()
+        }
         Error::Invalid(SetError::Twice { .. }) => "remove one of the entries".to_owned(),
         Error::Invalid(SetError::NotAnImage { .. }) => "list it under `charts`".to_owned(),
         Error::Chart { source: HelmError::NoChart { .. } | HelmError::NoVersion { .. }, .. } => {

@@ -484,6 +484,18 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     assert_eq!(vendor.web.count(), before);
     assert_eq!(lock().artifacts[1].reference(), "ceph/rook:v1.16");
 
+    // The file of one set is not taken for that of another.
+    let other = set("").replace("/ceph/ceph.tgz", "/other/ceph.tgz");
+    vendor.sandbox.write("bundles/other.set.yaml", &other);
+    let run = vendor.run(&["lock", "other"]).exits_with(3);
+    assert!(
+        run.stderr
+            .contains("both be downloaded as bundles/ceph.tgz"),
+        "{}",
+        run.stderr
+    );
+    std::fs::remove_file(vendor.sandbox.path("bundles/other.set.yaml")).unwrap();
+
     // Another entry under the name of an artifact.
     let tool = format!("http://{}/tool", vendor.web.address);
     vendor.web.put("/tool", "tool");

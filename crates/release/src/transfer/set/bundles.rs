@@ -11,7 +11,7 @@ use url::Url;
 use super::upstream::{Upstreams, WebFile};
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
-use crate::set::{Error, Loaded, Moved};
+use crate::set::{self, Error, Loaded, Moved, SetError};
 use crate::transfer::{fetch, lock as release_lock};
 use crate::{Context, Workspace, disk};
 
@@ -176,6 +176,7 @@ async fn read(
 ) -> Result<(SetBundle, Vec<Artifact>), crate::Error> {
     let workspace = context.workspace;
     // Before gigabytes are downloaded.
+    refuse_same_file(workspace, loaded, item)?;
     let signature = match key {
         Some(_) => Some(signature(context, upstreams, item, again).await?),
         None => None,
@@ -239,6 +240,33 @@ async fn read(
         skipped: contents.skipped,
     };
     Ok((bundle, artifacts))
+}
+
+/// Refuses a bundle whose file would be taken for that of another set.
+fn refuse_same_file(
+    workspace: &Workspace,
+    loaded: &Loaded,
+    item: &BundleItem,
+) -> Result<(), crate::Error> {
+    let file = file_name(&item.url);
+    for name in set::names(workspace)? {
+        // A set that is not valid is named when it is locked itself.
+        let Ok(other) = set::load(workspace, &name) else {
+            continue;
+        };
+        let mut bundles = other.set.bundles.iter();
+        let is_same = |one: &&BundleItem| one.url != item.url && file_name(&one.url) == file;
+        if let Some(one) = bundles.find(is_same) {
+            return Err(Error::Invalid(SetError::SameFile {
+                path: loaded.path.clone(),
+                one: one.url.to_string(),
+                other: item.url.to_string(),
+                file: file.to_owned(),
+            })
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Returns the SHA-256 of a bundle that is in `bundles/`.
