@@ -29,6 +29,8 @@ pub struct Asked {
     pub method: String,
     /// The path.
     pub path: String,
+    /// What is after the question mark.
+    pub query: String,
     /// The headers.
     pub headers: HeaderMap,
 }
@@ -55,6 +57,7 @@ impl Server {
                 let asked = Asked {
                     method: request.method().to_string(),
                     path: request.uri().path().to_owned(),
+                    query: request.uri().query().unwrap_or_default().to_owned(),
                     headers: request.headers().clone(),
                 };
                 noted

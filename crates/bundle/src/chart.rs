@@ -14,6 +14,7 @@ mod files;
 mod tree;
 mod values;
 
+pub(crate) use files::below_base;
 use files::{Kind, each_file};
 pub use values::{ChartValues, ImagePlace, chart_values};
 
@@ -138,7 +139,7 @@ fn reference(text: &str, found: &mut ChartImages) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write as _;
 
     use flate2::Compression;
@@ -147,13 +148,16 @@ mod tests {
     use super::files::LARGEST_CHART;
     use super::*;
 
-    pub(super) fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(crate) fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         for (path, bytes) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            builder.append_data(&mut header, path, *bytes).unwrap();
+            // Some paths are those that the library refuses to write.
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            builder.append(&header, *bytes).unwrap();
         }
         builder.into_inner().unwrap().finish().unwrap()
     }

@@ -1,8 +1,11 @@
 //! Says what a manifest from a registry names, by the rules by which archives are read.
 
+use std::collections::{HashMap, HashSet};
+
 use oci_spec::image::{Digest, MediaType};
 use serde_json::Value;
 
+use crate::digest::size_fault;
 use crate::document::{
     DOCKER_LIST, DOCKER_MANIFEST, Document, IndexDocument, LARGEST, ManifestDocument, OCI_INDEX,
     OCI_MANIFEST,
@@ -66,6 +69,16 @@ pub enum DescribeError {
     /// It could be read as a manifest and as an index, or says to be of a different type.
     #[error("it can be read both as a manifest and as an index")]
     Ambiguous,
+    /// It names a blob of a size that cannot be.
+    #[error("{digest} has {size} bytes in it: {rule}")]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// Its size, in bytes.
+        size: u64,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
     /// Its JSON breaks a rule.
     #[error("it cannot be parsed")]
     Document(#[source] serde_json::Error),
@@ -108,20 +121,21 @@ pub fn reduce(index: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, Desc
     serde_json::to_vec(&sorted(value)).map_err(DescribeError::Document)
 }
 
-/// Returns an index of the manifests that a referrers API lists, in the order of their digests; nothing if it lists none. The same
-/// manifests give the same bytes.
+/// Returns an index of the manifests that the pages of a referrers API list, in the order of their digests; nothing if they list none. The
+/// same manifests give the same bytes.
 ///
 /// # Errors
-/// When the answer is not an index.
+/// When a page is not an index.
 pub fn referrers_index(
-    answer: &[u8],
+    pages: &[impl AsRef<[u8]>],
     keep: &dyn Fn(&str) -> bool,
 ) -> Result<Option<Vec<u8>>, DescribeError> {
-    let reduced = reduce(answer, keep)?;
-    let mut value: Value = serde_json::from_slice(&reduced).map_err(DescribeError::Document)?;
-    let Some(manifests) = value["manifests"].as_array_mut() else {
-        return Err(DescribeError::NotAManifest);
-    };
+    let mut manifests = Vec::new();
+    for page in pages {
+        let reduced = reduce(page.as_ref(), keep)?;
+        let value: Value = serde_json::from_slice(&reduced).map_err(DescribeError::Document)?;
+        manifests.extend(value["manifests"].as_array().into_iter().flatten().cloned());
+    }
     manifests.sort_by_key(|child| child["digest"].to_string());
     manifests.dedup_by_key(|child| child["digest"].to_string());
     if manifests.is_empty() {
@@ -172,15 +186,28 @@ fn of_manifest(
         (false, false) => Kind::Artifact,
     };
     let (mut blobs, mut external) = (Vec::new(), Vec::new());
+    let (mut known, mut listed) = (HashMap::new(), HashSet::new());
     let config = (&manifest.config.digest, manifest.config.size, false);
     let layers =
         (manifest.layers.iter()).map(|layer| (&layer.digest, layer.size, layer.has_urls()));
     for (digest, size, is_elsewhere) in std::iter::once(config).chain(layers) {
+        let other = *known.entry(digest.as_ref()).or_insert(size);
+        let rule = match size_fault(digest, size) {
+            None if other != size => Some("elsewhere in it the size is different"),
+            rule => rule,
+        };
+        if let Some(rule) = rule {
+            return Err(DescribeError::Size {
+                digest: digest.clone(),
+                size,
+                rule,
+            });
+        }
         let list: &mut Vec<Blob> = match is_elsewhere {
             true => &mut external,
             false => &mut blobs,
         };
-        if list.iter().all(|blob| blob.digest != *digest) {
+        if listed.insert((digest.as_ref(), is_elsewhere)) {
             list.push(Blob {
                 digest: digest.clone(),
                 size,

@@ -13,6 +13,23 @@ use sha2::{Digest as _, Sha256};
 
 use crate::event::{Event, Observer};
 
+/// The limit for a blob, and for all blobs of an artifact, in bytes. It is far above what registries keep, and far below what sums of
+/// sizes may reach.
+pub const LARGEST_BLOB: u64 = 1 << 50;
+
+/// The digest of nothing.
+const OF_NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Returns why a blob cannot have this size, if it cannot.
+pub fn size_fault(digest: &Digest, size: u64) -> Option<&'static str> {
+    match (size, digest.as_ref() == OF_NOTHING) {
+        (0, false) => Some("0 bytes have a different digest"),
+        (1.., true) => Some("this is the digest of 0 bytes"),
+        _ if size > LARGEST_BLOB => Some("the limit is 1 PiB"),
+        _ => None,
+    }
+}
+
 /// Why a text is not a digest that is accepted here.
 #[derive(Debug, thiserror::Error)]
 pub enum DigestError {

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::chart::below_base;
 use crate::describe::sorted;
 use crate::wrap::{Wrapped, json, wrap_as_helm};
 
 /// The most that is read of an index or of a packed chart, in bytes.
 pub const LARGEST_CHART_FILE: u64 = 64 << 20;
 
-/// The most that is inflated of a chart to find its `Chart.yaml`, in bytes.
+/// The most that is inflated of a chart to look at its files, in bytes.
 const LARGEST_INFLATED: u64 = 256 << 20;
 
 /// The largest `Chart.yaml`, in bytes.
@@ -59,6 +61,14 @@ pub enum HelmError {
     /// The chart has no `Chart.yaml`.
     #[error("the chart has no Chart.yaml")]
     NoMetadata,
+    /// The chart has a file that Helm refuses, or reads differently than others do.
+    #[error("the chart has `{path}`{rule}")]
+    File {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
     /// The chart is not a tar.gz, or too large.
     #[error("the chart cannot be unpacked")]
     Packed(#[source] std::io::Error),
@@ -148,26 +158,49 @@ pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
     })
 }
 
-/// Returns the `Chart.yaml` of a packed chart.
+/// Returns the `Chart.yaml` of a packed chart. Everything that Helm refuses is refused here, before it is in a mirror.
 fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
     let inflated = MultiGzDecoder::new(packed).take(LARGEST_INFLATED);
     let mut archive = tar::Archive::new(inflated);
+    let (mut text, mut has_values) = (None, false);
     for entry in archive.entries().map_err(HelmError::Packed)? {
         let entry = entry.map_err(HelmError::Packed)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() || path.ends_with('/') {
+            continue;
+        }
+        let wrong = |rule| HelmError::File {
+            path: redaction::line(&path, 100),
+            rule,
+        };
+        let Some((_, below)) = below_base(&path) else {
+            return Err(wrong(", a path that Helm refuses"));
+        };
         // Charts in charts have one, too, deeper.
-        let is_it = path
-            .trim_start_matches("./")
-            .split_once('/')
-            .is_some_and(|(_, below)| below == "Chart.yaml");
-        if is_it {
-            let mut text = Vec::new();
-            let mut entry = entry.take(LARGEST_METADATA);
-            entry.read_to_end(&mut text).map_err(HelmError::Packed)?;
-            return Ok(text);
+        let is_twice = match below.as_str() {
+            "Chart.yaml" => text.is_some(),
+            "values.yaml" => std::mem::replace(&mut has_values, true),
+            _ => continue,
+        };
+        if is_twice {
+            return Err(wrong(" twice"));
+        }
+        if !kind.is_file() {
+            return Err(wrong(", which is a link"));
+        }
+        if below == "Chart.yaml" {
+            if entry.size() > LARGEST_METADATA {
+                return Err(wrong(", which has more than 1 MiB"));
+            }
+            let mut bytes = Vec::new();
+            let mut entry = entry;
+            entry.read_to_end(&mut bytes).map_err(HelmError::Packed)?;
+            let bare = bytes.strip_prefix(b"\xef\xbb\xbf");
+            text = Some(bare.map_or_else(|| bytes.clone(), <[u8]>::to_vec));
         }
     }
-    Err(HelmError::NoMetadata)
+    text.ok_or(HelmError::NoMetadata)
 }
 
 const TITLE: &str = "org.opencontainers.image.title";
@@ -199,7 +232,7 @@ struct Metadata {
     condition: Option<String>,
     #[serde(default, skip_serializing_if = "is_empty")]
     tags: Option<String>,
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "is_empty", deserialize_with = "scalar")]
     app_version: Option<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     deprecated: Option<bool>,
@@ -227,7 +260,7 @@ struct Maintainer {
 #[serde(rename_all = "kebab-case")]
 struct Dependency {
     name: String,
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "is_empty", deserialize_with = "scalar")]
     version: Option<String>,
     #[serde(default)]
     repository: String,
@@ -292,6 +325,28 @@ impl Metadata {
     }
 }
 
+/// Reads a text that may be written as a number, in the way in which Helm writes it: `1.10` is 1.1.
+fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match serde_yaml::Value::deserialize(deserializer)? {
+        serde_yaml::Value::Null => None,
+        serde_yaml::Value::String(text) => Some(text),
+        serde_yaml::Value::Bool(value) => Some(value.to_string()),
+        serde_yaml::Value::Number(number) if number.is_f64() => {
+            // Go's `g` with the shortest digits of 32 bits.
+            let value = number.as_f64().unwrap_or_default() as f32;
+            let scientific = format!("{value:e}");
+            let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+            let exponent: i32 = exponent.parse().unwrap_or_default();
+            Some(match exponent {
+                -4..6 => value.to_string(),
+                _ => format!("{digits}e{exponent:+03}"),
+            })
+        }
+        serde_yaml::Value::Number(number) => Some(number.to_string()),
+        _ => return Err(D::Error::custom("expected a text")),
+    })
+}
+
 /// Returns what a parser says, but not for the length of the text that it quotes.
 fn reason(error: &serde_yaml::Error) -> String {
     redaction::line(&error.to_string(), 200)
@@ -307,4 +362,85 @@ fn has_none<T>(list: &Option<Vec<T>>) -> bool {
 
 fn is_false(value: &Option<bool>) -> bool {
     *value != Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::tests::pack;
+
+    const CHART: &[u8] = b"apiVersion: v2\nname: a\nversion: 1.0.0\n";
+
+    // What `helm show chart` 4.1.4 prints.
+    #[test]
+    fn numbers_are_texts_as_helm_writes_them() {
+        for (written, expected) in [
+            ("1.10", "1.1"),
+            ("'1.10'", "1.10"),
+            ("1.0", "1"),
+            ("1.29.0", "1.29.0"),
+            ("42", "42"),
+            ("1e3", "1000"),
+            (".5", "0.5"),
+            ("0x10", "16"),
+            ("true", "true"),
+            ("123456.5", "123456.5"),
+            ("1234567.5", "1.2345675e+06"),
+            ("12345678.5", "1.2345678e+07"),
+            ("0.00001", "1e-05"),
+            ("2026-01-01", "2026-01-01"),
+        ] {
+            let text = format!("name: a\nversion: 1.0.0\nappVersion: {written}\n");
+            let chart: Metadata = crate::foreign::parse(text.as_bytes()).unwrap();
+            assert_eq!(chart.app_version.as_deref(), Some(expected), "{written}");
+        }
+    }
+
+    // Each was given to `helm show chart` 4.1.4.
+    #[test]
+    fn what_helm_refuses_or_reads_twice_is_refused() {
+        let chart = ("a/Chart.yaml", CHART);
+        for (files, expected) in [
+            (vec![chart, chart], "the chart has `a/Chart.yaml` twice"),
+            (vec![chart, ("b/Chart.yaml", CHART)], "`b/Chart.yaml` twice"),
+            (
+                vec![chart, ("a/x/../Chart.yaml", CHART)],
+                "`a/x/../Chart.yaml` twice",
+            ),
+            (vec![chart, ("a\\Chart.yaml", CHART)], "Chart.yaml` twice"),
+            (
+                vec![
+                    chart,
+                    ("a/values.yaml", b"x: 1"),
+                    ("a/./values.yaml", b"x: 2"),
+                ],
+                "`a/./values.yaml` twice",
+            ),
+            (
+                vec![chart, ("a/../../etc/x", b"")],
+                "`a/../../etc/x`, a path that Helm refuses",
+            ),
+            (vec![chart, ("a//etc/x", b"")], "refuses"),
+            (vec![chart, ("README", b"")], "refuses"),
+            (vec![chart, ("a/c:/x", b"")], "refuses"),
+            (vec![("./a/Chart.yaml", CHART)], "has no Chart.yaml"),
+            (vec![("/a/Chart.yaml", CHART)], "has no Chart.yaml"),
+            (vec![("a/chart.yaml", CHART)], "has no Chart.yaml"),
+        ] {
+            let error = wrap_chart(&pack(&files)).unwrap_err().to_string();
+            assert!(error.ends_with(expected), "{files:?}: {error}");
+        }
+        for files in [
+            vec![
+                chart,
+                ("a/charts/b/Chart.yaml", CHART),
+                ("a/charts/b/values.yaml", b""),
+            ],
+            vec![("a/x/../Chart.yaml", CHART)],
+            vec![("a\\Chart.yaml", CHART)],
+            vec![("a/Chart.yaml", b"\xef\xbb\xbfname: a\nversion: 1.0.0\n")],
+        ] {
+            assert_eq!(wrap_chart(&pack(&files)).unwrap().name, "a", "{files:?}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ pub use describe::{
     Child, Content, DescribeError, Described, LARGEST_MANIFEST, describe, platform_of_config,
     reduce, referrers_index,
 };
-pub use digest::{DigestError, hash_file, sha256_digest};
+pub use digest::{DigestError, LARGEST_BLOB, hash_file, sha256_digest, size_fault};
 pub use download::{
     Download, DownloadError, Downloaded, Expected, Feed, FollowError, Following, download,
     download_feeding, following,

@@ -2,6 +2,7 @@
 
 use std::{io, net::IpAddr};
 
+use camino::Utf8Path;
 use rustls::{
     RootCertStore,
     pki_types::{
@@ -78,6 +79,51 @@ impl Read for CertificateAuthority {
             }
         }
     }
+}
+
+/// Reads the file with the CA of a host that no environment names, and returns its text. `shown` is the path for messages, `now` is in
+/// seconds since 1970.
+///
+/// # Errors
+/// What is wrong with it. A server's own certificate is accepted, as by most clients.
+pub fn read_authority(
+    path: &Utf8Path,
+    shown: &Utf8Path,
+    host: &str,
+    now: i64,
+) -> Result<String, String> {
+    let text = files::read_text(path).map_err(|error| match paths::is_absent(&error) {
+        true => format!("{shown} does not exist"),
+        false => format!("cannot read {shown}: {error}"),
+    })?;
+    let rule = match check(&text, host) {
+        Ok(found) => date_fault(&found.validity, now)
+            .map(|rule| format!("the certificate in {shown} {rule}")),
+        Err(Fault::NotAnAuthority(_)) => None,
+        Err(fault) => Some(fault.explain(shown.as_str(), host).0),
+    };
+    rule.map_or(Ok(text), Err)
+}
+
+/// Returns why none of the certificates is valid, if none is.
+pub(crate) fn date_fault(validity: &[Validity], now: i64) -> Option<String> {
+    if validity
+        .iter()
+        .any(|valid| valid.from <= now && now <= valid.until)
+    {
+        return None;
+    }
+    let date = |seconds: i64| {
+        let time = x509_parser::time::ASN1Time::from_timestamp(seconds).ok();
+        let text = time.and_then(|time| time.to_rfc2822().ok());
+        text.unwrap_or_else(|| format!("second {seconds}"))
+    };
+    let last = validity.iter().map(|valid| valid.until).max()?;
+    let first = validity.iter().map(|valid| valid.from).min()?;
+    Some(match last < now {
+        true => format!("expired on {}", date(last)),
+        false => format!("is not valid before {}", date(first)),
+    })
 }
 
 /// Returns what is wrong with a file that cannot be read, and what to do about it.

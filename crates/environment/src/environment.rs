@@ -167,24 +167,8 @@ impl Environment {
         let Some(ca) = &self.registry.ca else {
             return Ok(());
         };
-        if ca
-            .validity
-            .iter()
-            .any(|valid| valid.from <= now && now <= valid.until)
-        {
+        let Some(rule) = crate::certificate::date_fault(&ca.validity, now) else {
             return Ok(());
-        }
-        let date = |seconds: i64| {
-            let time = x509_parser::time::ASN1Time::from_timestamp(seconds).ok();
-            let text = time.and_then(|time| time.to_rfc2822().ok());
-            text.unwrap_or_else(|| format!("second {seconds}"))
-        };
-        let last = ca.validity.iter().map(|valid| valid.until).max();
-        let first = ca.validity.iter().map(|valid| valid.from).min();
-        let rule = match (last, first) {
-            (Some(last), _) if last < now => format!("expired on {}", date(last)),
-            (_, Some(first)) => format!("is not valid before {}", date(first)),
-            _ => return Ok(()),
         };
         let written = self.merged.get("registry").and_then(|node| node.get("ca"));
         Err(Problems(written.map_or_else(Vec::new, |node| {

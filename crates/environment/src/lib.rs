@@ -38,6 +38,7 @@ mod scaffold;
 mod span;
 pub mod yaml;
 
+pub use certificate::read_authority;
 pub use edit::with_release;
 pub use environment::{
     CertificateAuthority, CredentialSource, Environment, Facts, Mke3, Registry, Validity,

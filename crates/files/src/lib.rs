@@ -5,7 +5,7 @@
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// The most bytes that are read into memory: 32 MiB. Locks, the largest texts, have less than 1 MiB.
@@ -61,6 +61,11 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     // The path may lead to a different file by now.
     regular(file.metadata()?.file_type())?;
     Ok(file)
+}
+
+/// Returns whether an open file has more than one name: what is written to it changes under all of them.
+pub fn has_other_names(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)
 }
 
 /// Reads a regular file of at most [`LARGEST`] bytes.

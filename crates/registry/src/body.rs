@@ -158,6 +158,7 @@ impl Upload<'_> {
             Some(open_end) => Some(open_end.hashed.clone()),
             None => whole.then(Sha256::new),
         };
+        tracing::trace!(blob = %self.blob.digest, hashes = hasher.is_some(), "body");
         let body = body(Body {
             file,
             blob: self.blob.clone(),

@@ -31,6 +31,9 @@ pub(crate) const MANIFEST_MEDIA_TYPES: [&str; 4] = [
     IMAGE_MANIFEST_MEDIA_TYPE,
 ];
 
+/// The most pages on which a registry may list what refers to a manifest.
+const MOST_PAGES: usize = 100;
+
 /// What a registry says of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -154,45 +157,64 @@ impl Registry {
         })
     }
 
-    /// Returns the index of what refers to a manifest, by the referrers API; nothing if the registry does not have that API.
+    /// Returns what refers to a manifest, by the referrers API, as the pages of an index; nothing if the registry does not have that API.
     ///
     /// # Errors
     ///
-    /// Why the registry could not be asked.
+    /// Why the registry could not be asked, or it has too many pages.
     pub async fn referrers(
         &self,
         repository: &str,
         digest: &Digest,
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Option<Vec<Bytes>>, Error> {
         check_repository(repository)?;
         check_digest(digest)?;
-        let url = self
-            .endpoint()
-            .url(&format!("/v2/{repository}/referrers/{digest}"));
-        let call = Request::new(Method::GET, url, repository)
-            .access(Access::Pull)
-            .header(ACCEPT, HeaderValue::from_static(OCI_IMAGE_INDEX_MEDIA_TYPE));
+        let path = format!("/v2/{repository}/referrers/{digest}");
         let transport = self.transport();
-        let response = match transport.send(&call, &()).await {
-            Err(Error::NotFound { .. }) => return Ok(None),
-            // What a registry does not know, it also refuses.
-            Err(error)
-                if error
-                    .answer()
-                    .is_some_and(|one| [400, 405, 501].contains(&one.status)) =>
-            {
-                return Ok(None);
-            }
-            response => response?,
-        };
-        if response.headers().contains_key(LINK) {
-            return Err(Error::Protocol {
+        let (mut url, mut pages, mut left) =
+            (self.endpoint().url(&path), Vec::new(), LARGEST_MANIFEST);
+        loop {
+            let call = Request::new(Method::GET, url.clone(), repository)
+                .access(Access::Pull)
+                .header(ACCEPT, HeaderValue::from_static(OCI_IMAGE_INDEX_MEDIA_TYPE));
+            let response = match transport.send(&call, &()).await {
+                Err(Error::NotFound { .. }) if pages.is_empty() => return Ok(None),
+                // What a registry does not know, it also refuses.
+                Err(error)
+                    if pages.is_empty()
+                        && error
+                            .answer()
+                            .is_some_and(|one| [400, 405, 501].contains(&one.status)) =>
+                {
+                    return Ok(None);
+                }
+                response => response?,
+            };
+            let wrong = |problem: &str| Error::Protocol {
                 at: Box::new(response.place().clone()),
-                problem: "lists more referrers than one page has".to_owned(),
-            });
+                problem: problem.to_owned(),
+            };
+            let next = match next_page(response.headers()) {
+                None => None,
+                Some(_) if pages.len() + 1 >= MOST_PAGES => {
+                    return Err(wrong("lists referrers on more than 100 pages"));
+                }
+                Some(link) => {
+                    let next = self.endpoint().resolve(&url, &link);
+                    let next =
+                        next.filter(|next| self.endpoint().owns(next) && next.path() == url.path());
+                    Some(next.ok_or_else(|| wrong("continues its referrers at a different place"))?)
+                }
+            };
+            let body = response.body(left, transport.settings()).await;
+            let body = body.map_err(|failure| failure.error)?;
+            left -= body.len();
+            pages.push(body);
+            match next {
+                Some(next) => url = next,
+                None => return Ok(Some(pages)),
+            }
         }
-        let body = response.body(LARGEST_MANIFEST, transport.settings()).await;
-        Ok(Some(body.map_err(|failure| failure.error)?))
     }
 
     /// Returns the digest that a tag points at, by one request where the registry says it in a header, by two where it does not.
@@ -300,6 +322,25 @@ impl Registry {
         }
         call
     }
+}
+
+/// Returns where the next page is: `<URL>; rel="next"`, among others perhaps.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let links = headers.get_all(LINK).iter();
+    let mut links = links.filter_map(|link| link.to_str().ok());
+    links.find_map(|links| {
+        // A link begins with `<`, which no URL has.
+        links.split('<').find_map(|link| {
+            let (url, parameters) = link.split_once('>')?;
+            let is_next = parameters.split([';', ',']).any(|parameter| {
+                let (name, value) = parameter.split_once('=').unwrap_or_default();
+                let value = value.trim().trim_matches('"');
+                name.trim().eq_ignore_ascii_case("rel")
+                    && value.split(' ').any(|one| one.eq_ignore_ascii_case("next"))
+            });
+            is_next.then(|| url.to_owned())
+        })
+    })
 }
 
 /// Returns whether a registry refuses a manifest for a reason that its bytes disprove. Distribution 2 does so while another push
@@ -449,6 +490,48 @@ mod tests {
             .unwrap_err();
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
         assert_eq!(fake.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn referrers_are_read_page_by_page_from_the_same_place() {
+        let digest = Blobs::new().put(b"{}");
+        let own = format!("/v2/{REPOSITORY}/referrers/{digest}");
+        let page = |link: String, body: &'static str| ([("link", link)], body).into_response();
+        let path = own.clone();
+        let fake = Fake::start(move |seen| match seen.query.as_str() {
+            "" => page(
+                format!("<https://a.example/>; rel=\"first\", <{path}?last=1>; rel=\"next\""),
+                "one",
+            ),
+            _ => page(format!("<{path}>; rel=\"first\""), "two"),
+        })
+        .await;
+        let registry = fake.registry();
+        let pages = registry.referrers(REPOSITORY, &digest).await.unwrap();
+        assert_eq!(pages.unwrap(), ["one", "two"]);
+        for (link, expected, asked) in [
+            (
+                format!("<http://127.0.0.2:1{own}?n=1>; rel=next"),
+                "at a different place",
+                1,
+            ),
+            (
+                "</v2/other/referrers/x>; rel=\"next\"".to_owned(),
+                "at a different place",
+                1,
+            ),
+            (
+                format!("<{own}?n=1>; rel=\"next\""),
+                "more than 100 pages",
+                100,
+            ),
+        ] {
+            let fake = Fake::start(move |_| page(link.clone(), "{}")).await;
+            let error = fake.registry().referrers(REPOSITORY, &digest).await;
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert_eq!(fake.requests().len(), asked);
+        }
     }
 
     #[tokio::test]

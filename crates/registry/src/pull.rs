@@ -89,6 +89,10 @@ impl Registry {
                 }
                 was_wrong = true;
                 target.restart().map_err(kept)?;
+                if before > 0 {
+                    // What was there may have been damaged here.
+                    continue;
+                }
             }
             attempts.pause(failure).await?;
         }
@@ -250,6 +254,26 @@ mod tests {
         let mut target = Memory(b"twelve".to_vec());
         pull(&fake, &mut target).await.unwrap();
         assert_eq!(target.0, b"twelve bytes");
+    }
+
+    #[tokio::test]
+    async fn what_was_damaged_here_is_read_once_more_before_the_registry_is_named() {
+        for (whole, is_named) in [("twelve bytes", false), ("twelve lines", true)] {
+            let fake = Fake::start(move |seen| match seen.header("range") {
+                Some("bytes=6-") => (
+                    Status::PARTIAL_CONTENT,
+                    [("content-range", "bytes 6-11/12")],
+                    " bytes",
+                )
+                    .into_response(),
+                _ => whole.into_response(),
+            })
+            .await;
+            let mut target = Memory(b"eleven".to_vec());
+            let pulled = pull(&fake, &mut target).await;
+            assert_eq!(pulled.is_err(), is_named, "{pulled:?}");
+            assert_eq!(fake.requests().len(), 2);
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::retry::Failure;
@@ -13,6 +13,9 @@ use crate::{Error, Place, Settings, classify};
 
 /// The largest error body that is read, in bytes.
 const LARGEST_ERROR: usize = 64 * 1024;
+
+/// The fewest bytes each second of a body in memory, once the time of an answer is over.
+const SLOWEST: u64 = 1024;
 
 /// A wanted answer.
 #[derive(Debug)]
@@ -85,18 +88,24 @@ impl BodyFault {
     }
 }
 
-/// Reads a whole body into memory, of `limit` bytes at most.
+/// Reads a whole body into memory, of `limit` bytes at most. One that trickles in without end is given up like one that stalls.
 pub(crate) async fn read_body(
     mut response: reqwest::Response,
     limit: usize,
     settings: &Settings,
 ) -> Result<Bytes, BodyFault> {
     let mut body = BytesMut::new();
+    let began = Instant::now();
     while let Some(chunk) = next_chunk(&mut response, settings.answer_timeout).await? {
         if body.len() + chunk.len() > limit {
             return Err(BodyFault::TooLong { limit });
         }
         body.extend_from_slice(&chunk);
+        let after = began.elapsed();
+        if after > settings.answer_timeout && (body.len() as u64) < SLOWEST * after.as_secs().max(1)
+        {
+            return Err(BodyFault::Slow { after });
+        }
     }
     Ok(body.freeze())
 }
@@ -121,5 +130,41 @@ async fn next_chunk(
             after: patience,
         }),
         Err(_) => Err(BodyFault::Slow { after: patience }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    #[tokio::test]
+    async fn a_body_that_trickles_without_end_is_given_up() {
+        let fake = Fake::start(|_| {
+            let drops = futures_util::stream::unfold((), |()| async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+            });
+            Body::from_stream(drops).into_response()
+        })
+        .await;
+        let settings = Settings {
+            attempts: 1,
+            answer_timeout: Duration::from_millis(200),
+            ..Settings::default()
+        };
+        let registry = crate::Registry::with_settings(
+            fake.endpoint(),
+            crate::Credentials::Anonymous,
+            settings,
+        );
+        let registry = registry.unwrap();
+        let reading = registry.get_manifest("a", "b");
+        let error = timeout(Duration::from_secs(20), reading).await.unwrap();
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use bundle::set::BundleItem;
-use bundle::{Artifact, Lock, SetBundle};
+use bundle::set::{BundleItem, Entry, Origin, Reference};
+use bundle::{Artifact, Lock, SetBundle, Source};
 use camino::Utf8PathBuf;
 
 use crate::workspace::read_if_there;
@@ -20,6 +20,9 @@ pub(crate) use agree::contradiction;
 pub use bundle::HelmError;
 pub use bundle::set::SetError;
 pub use error::{Error, Moved};
+
+/// What the tags of signatures have after the digest of what they sign: nothing for the referrers API, or what cosign writes.
+pub(crate) const SIGNATURE_TAGS: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 
 /// A set's file, read and checked.
 #[derive(Debug)]
@@ -98,6 +101,53 @@ pub(crate) fn by_place(lock: &Lock) -> HashMap<String, &Artifact> {
     artifacts.map(|one| (one.reference(), one)).collect()
 }
 
+/// Returns what a lock says of an entry that is locked from elsewhere than the entry names, as an edited lock does.
+pub(crate) fn misplaced(entry: &Entry) -> String {
+    format!("{} is locked from a different origin", entry.origin)
+}
+
+/// Returns whether an artifact of a lock signs one of these that an entry carries the signatures of, with the origin and the tag that
+/// signatures of that entry have.
+pub(crate) fn is_signature(
+    artifact: &Artifact,
+    loaded: &Loaded,
+    artifacts: &HashMap<String, &Artifact>,
+) -> bool {
+    let Some(source) = &artifact.source else {
+        return false;
+    };
+    let subject = source.subject.as_ref();
+    let tag = subject.map(|subject| subject.to_string().replace(':', "-"));
+    let suffix = tag.and_then(|tag| artifact.tag.strip_prefix(&tag));
+    let has_tag = suffix.is_some_and(|suffix| SIGNATURE_TAGS.contains(&suffix));
+    let is_from = |reference: &Reference| {
+        let at = Reference {
+            tag: Some(artifact.tag.clone()),
+            digest: None,
+            ..reference.clone()
+        };
+        *source
+            == Source {
+                reference: at.to_string(),
+                url: None,
+                platforms: Vec::new(),
+                signatures: false,
+                subject: source.subject.clone(),
+                whole: None,
+                alias: false,
+            }
+    };
+    let mut signed = loaded.entries.iter().filter(|entry| entry.signatures);
+    has_tag
+        && signed.any(|entry| match &entry.origin {
+            Origin::Registry(reference) => {
+                let signed = artifacts.get(&entry.place());
+                signed.is_some_and(|one| artifact.is_about(one)) && is_from(reference)
+            }
+            _ => false,
+        })
+}
+
 /// Returns how a lock differs from the file of its set.
 pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let mut differences = differences_of_entries(loaded, lock);
@@ -127,28 +177,25 @@ fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let artifacts = by_place(lock);
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
-    // The manifests whose signatures are carried, each with its repository.
-    let signed = loaded.entries.iter().filter(|entry| entry.signatures);
-    let signed = signed.filter_map(|entry| artifacts.get(&entry.place()));
-    let signed: HashSet<_> = signed
-        .flat_map(|one| one.manifests.iter().map(|it| (&one.repository, &it.digest)))
-        .collect();
     let is_unlisted = |artifact: &&Artifact| {
-        let subject = artifact
-            .source
-            .as_ref()
-            .and_then(|one| one.subject.as_ref());
-        if subject.is_some_and(|subject| signed.contains(&(&artifact.repository, subject))) {
-            return false;
+        let source = artifact.source.as_ref();
+        if source.is_some_and(|source| source.subject.is_some()) {
+            return !is_signature(artifact, loaded, &artifacts);
         }
         let entry = entries.get(&artifact.reference());
-        entry.is_none_or(|entry| !artifact.is_of(entry))
+        entry.is_none_or(|entry| !artifact.is_for(entry))
     };
-    let unlocked = loaded.entries.iter().filter(|entry| {
-        let artifact = artifacts.get(&entry.place());
-        artifact.is_none_or(|artifact| !artifact.is_of(entry))
+    let unlocked = loaded.entries.iter().filter_map(|entry| {
+        let Some(artifact) = artifacts
+            .get(&entry.place())
+            .filter(|one| one.is_for(entry))
+        else {
+            return Some(format!("{} is not locked", entry.origin));
+        };
+        let own = entry.alias_of.as_ref().and_then(|own| artifacts.get(own));
+        let is_same = own.is_none_or(|own| own.manifests == artifact.manifests);
+        (!artifact.is_of(entry) || !is_same).then(|| misplaced(entry))
     });
-    let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.origin));
     let own = lock.artifacts.iter().filter(|one| one.archive.is_empty());
     let unlisted = own.filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {

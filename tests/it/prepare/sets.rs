@@ -18,6 +18,7 @@ mod compared;
 mod faulty;
 mod files;
 mod helm;
+mod hostile;
 mod of_bundles;
 mod signatures;
 

@@ -76,13 +76,16 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Chart { source: HelmError::NoChart { .. } | HelmError::NoVersion { .. }, .. } => {
             "check `name` and `version` in the set's file: the version must be exact".to_owned()
         }
+        Error::Ca { .. } => {
+            "name the PEM file of the CA that signed the host's certificate, relative to the set's file".to_owned()
+        }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
         Error::ListedAs { .. } => "move it to the other list of the set's file: `images` or `charts`".to_owned(),
         // Its address is in the set's file.
         Error::Registry { reference, source: RegistryError::DigestMismatch { .. }, .. } if reference.contains("://") => {
             "if the file was changed on purpose, correct it in the set's file and lock again; otherwise ask who published it".to_owned()
         }
-        Error::Registry { reference, source, .. } => match advice::fault(source) {
+        Error::Registry { reference, host, source } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
             }
@@ -95,12 +98,20 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             Some(RegistryFault::NoProject) => {
                 "check the reference in the set's file: its registry has no such repository, tag or digest".to_owned()
             }
+            Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::WantsTls) => {
+                format!("name the CA that signed its certificate in the set's file: `registries: {{ '{host}': {{ ca: FILE }} }}`")
+            }
+            Some(RegistryFault::LoginRefused) => {
+                "check the login of this host: `skopeo login`, `docker login`, `podman login`".to_owned()
+            }
+            Some(RegistryFault::WrongName | RegistryFault::Redirected) => {
+                "use the host's own name in the set's file, or name it as a `mirror` there".to_owned()
+            }
             _ => return registry_error::hints(source),
         },
         Error::Unlisted { .. }
         | Error::Name { .. }
         | Error::Invalid(_)
-        | Error::Ca { .. }
         | Error::Content { .. }
         | Error::Chart { .. }
         | Error::Shape { .. }

@@ -62,6 +62,7 @@ fn each_file_below(
         return;
     };
     let mut packed = Vec::new();
+    let mut base = None;
     for entry in entries {
         let Ok(mut entry) = entry else {
             bounds.is_cut = true;
@@ -73,6 +74,12 @@ fn each_file_below(
             return;
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let Some((own, below)) = below_base(&path) else {
+            bounds.is_cut |= entry.header().entry_type().is_file() && !path.ends_with('/');
+            continue;
+        };
+        // Helm takes every folder at the top for that of the chart.
+        let path = format!("{}/{below}", base.get_or_insert(own));
         let is_packed = packed_in(&path);
         let kind = kind_of(&path);
         if is_packed.is_none() && kind.is_none() || !entry.header().entry_type().is_file() {
@@ -117,6 +124,30 @@ impl<R: Read> Read for Bounded<'_, R> {
         *self.left -= read as u64;
         Ok(read)
     }
+}
+
+/// Returns the folder at the top of a packed chart, and the path below it, as Helm reads both; nothing if Helm refuses the path.
+pub(crate) fn below_base(path: &str) -> Option<(String, String)> {
+    let delimiter = if path.contains('\\') { '\\' } else { '/' };
+    let (base, below) = path.split_once(delimiter)?;
+    let below = below.replace(delimiter, "/");
+    if base == "Chart.yaml" || below.starts_with('/') {
+        return None;
+    }
+    let mut parts = Vec::new();
+    for part in below.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    let is_drive =
+        |part: &str| matches!(part.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
+    let is_refused = parts.is_empty() || parts.len() > 1 && is_drive(parts[0]);
+    (!is_refused).then(|| (base.to_owned(), parts.join("/")))
 }
 
 /// Returns the folder of a packed chart in a chart, with its slash.

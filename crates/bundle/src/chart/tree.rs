@@ -1,6 +1,6 @@
 //! A packed chart with its values and the charts in it, as Helm composes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::rc::Rc;
 
@@ -37,10 +37,11 @@ struct Files {
     fixed: ChartImages,
 }
 
-/// Reads a packed chart, and returns whether something was left out. It has no chart if its metadata cannot be read.
+/// Reads a packed chart, and returns whether something was left out. It has no chart if its metadata cannot be read, or if a file is in it
+/// twice: Helm merges some of these and takes the last of others.
 pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
     let mut folders: BTreeMap<String, Files> = BTreeMap::new();
-    let mut is_wrong = false;
+    let (mut is_wrong, mut seen, mut is_twice) = (false, HashSet::new(), false);
     let mut is_cut = each_file(chart, &mut |path, kind, bytes| {
         let folder = match kind {
             Kind::Template => path.split("/templates/").next(),
@@ -53,6 +54,7 @@ pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
         if kind == Kind::Template {
             return template(&String::from_utf8_lossy(&bytes), &mut files.fixed);
         }
+        is_twice |= !seen.insert(path.to_owned());
         let value: Result<Value, _> = crate::foreign::parse(&bytes);
         let Ok(mut value) = value else {
             is_wrong = true;
@@ -73,7 +75,10 @@ pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
             _ => {}
         }
     });
-    is_cut |= is_wrong;
+    is_cut |= is_wrong || is_twice;
+    if is_twice {
+        return (None, is_cut);
+    }
     let top = folders.keys().find(|folder| !folder.contains('/')).cloned();
     let chart = top.and_then(|top| compose(&mut folders, &top));
     (chart, is_cut)

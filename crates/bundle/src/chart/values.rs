@@ -414,6 +414,26 @@ mod tests {
     }
 
     #[test]
+    fn a_chart_that_has_a_file_twice_has_no_values() {
+        let metadata = "{ name: a, appVersion: 2.0 }";
+        let image = "image: quay.io/org/b:v1";
+        for twice in [
+            "a/values.yaml",
+            "b/values.yaml",
+            "a/x/../values.yaml",
+            "a/./Chart.yaml",
+        ] {
+            let files = [
+                ("a/Chart.yaml", metadata),
+                ("a/values.yaml", image),
+                (twice, metadata),
+            ];
+            assert!(values(&files).is_none(), "{twice}");
+        }
+        assert!(values(&[("a/Chart.yaml", metadata), ("b/values.yaml", image)]).is_some());
+    }
+
+    #[test]
     fn habits_of_charts_are_known_and_nothing_else_changes() {
         let old = "0".repeat(64);
         let text = format!(

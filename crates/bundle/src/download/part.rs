@@ -143,13 +143,18 @@ impl<'a> Part<'a> {
     /// Opens and locks the file.
     fn take(destination: &Utf8Path) -> Result<Self, DownloadError> {
         let path = Utf8PathBuf::from(format!("{destination}.part"));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|source| io_error("create", &path, source))?;
+        let open = || {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false);
+            let opened = options.open(&path);
+            opened.map_err(|source| io_error("create", &path, source))
+        };
+        let mut file = open()?;
+        if files::has_other_names(&file) {
+            // Writing would change what is elsewhere, too.
+            fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+            file = open()?;
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DownloadError::Busy { path }),
@@ -205,7 +210,11 @@ impl<'a> Part<'a> {
 
     pub(super) fn write_note(&self, note: &Note) -> Result<(), DownloadError> {
         let text = serde_json::to_vec_pretty(note).expect("a note holds nothing JSON cannot say");
-        fs::write(&self.note, text).map_err(|source| self.error(&self.note, None, source))
+        // A new file: another name of the note that is there keeps its content.
+        let new = Utf8PathBuf::from(format!("{}.new", self.note));
+        let _ = fs::remove_file(&new);
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.note));
+        written.map_err(|source| self.error(&self.note, None, source))
     }
 
     /// Hashes what is on disk, and returns the file ready to be appended to.

@@ -137,6 +137,27 @@ async fn goes_on_in_the_next_run() {
 }
 
 #[tokio::test]
+async fn an_unfinished_file_with_another_name_is_left_alone() {
+    let bytes = body();
+    let folder = Folder::new();
+    let cut = cut(&bytes, 7000, &[ETAG]);
+    let server = Server::start(vec![cut, Server::ok(&[ETAG], &bytes)]).await;
+    let mut request = request(&server, &folder, Some(&bytes));
+    request.retry.failures = 0;
+    run(&request).await.unwrap_err();
+    let names = ["bundle.tar.gz.part", "bundle.tar.gz.part.json"].map(|name| {
+        let (name, other) = (folder.join("bundles").join(name), folder.join(name));
+        fs::hard_link(name, &other).unwrap();
+        other
+    });
+    let before = names.each_ref().map(|name| fs::read(name).unwrap());
+    assert_eq!(before[0], bytes[..7000]);
+    let downloaded = run(&request).await.unwrap();
+    assert!(fs::read(&downloaded.path).unwrap() == bytes);
+    assert_eq!(names.map(|name| fs::read(name).unwrap()), before);
+}
+
+#[tokio::test]
 async fn starts_over_when_the_file_changed() {
     let (old, new) = (body(), [body(), b"new".to_vec()].concat());
     let folder = Folder::new();

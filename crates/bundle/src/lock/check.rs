@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use oci_spec::image::Digest;
 
 use super::{Artifact, Kind, Lock, SetBundle};
-use crate::digest;
+use crate::digest::{self, size_fault};
 use crate::document::is_media_type;
 use crate::name::{Name, NameError};
 use crate::set::{Reference, ReferenceError, bundle_fault, is_name, url_fault};
@@ -169,6 +169,16 @@ pub enum Contradiction {
         /// The media type.
         media_type: String,
     },
+    /// A blob has a size that cannot be.
+    #[error("`{digest}` has {size} bytes: {rule}")]
+    Size {
+        /// The digest.
+        digest: Digest,
+        /// The size.
+        size: u64,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
     /// One digest has two sizes.
     #[error("`{digest}` has {first} bytes in one place and {second} in another")]
     TwoSizes {
@@ -253,6 +263,13 @@ impl Lock {
             for manifest in &artifact.manifests {
                 let named = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size));
                 for (digest, size) in named.chain([(&manifest.digest, manifest.size)]) {
+                    if let Some(rule) = size_fault(digest, size) {
+                        return Err(Contradiction::Size {
+                            digest: digest.clone(),
+                            size,
+                            rule,
+                        });
+                    }
                     // Each time that it is named, since each repository has it.
                     total = total.checked_add(size).ok_or(Contradiction::TooLarge)?;
                     let first = *sizes.entry(digest.as_ref()).or_insert(size);

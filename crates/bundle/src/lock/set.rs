@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Artifact, Blob, Kind, Lock, LockedBundle, SkippedArchive};
 use crate::digest;
 use crate::name::SetNames;
-use crate::set::{BundleItem, Entry};
+use crate::set::{BundleItem, Entry, Origin};
 
 /// Where in which registry an artifact comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +167,28 @@ impl Artifact {
 
     /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
     pub fn is_of(&self, entry: &Entry) -> bool {
+        let Some(source) = self.source.as_ref().filter(|_| self.is_for(entry)) else {
+            return false;
+        };
+        let (url, whole) = (source.url.as_deref(), source.whole.as_ref());
+        let is_from = match &entry.origin {
+            Origin::Registry(reference) => {
+                let pinned = reference.digest.as_ref();
+                url.is_none()
+                    && pinned.is_none_or(|pinned| pinned == whole.unwrap_or(&self.digest).as_ref())
+            }
+            // The URL is what the repository's index lists, which is compared online.
+            Origin::HelmRepository { .. } => url.is_some(),
+            Origin::File { url: own, digest } => {
+                let layer = self.download().map(|(_, layer)| &layer.digest);
+                url == Some(own.as_str()) && layer == Some(digest)
+            }
+        };
+        is_from && (whole.is_none() || !source.platforms.is_empty())
+    }
+
+    /// Returns whether it was locked for an entry of a set. Unless the lock was edited, it is what the entry names then.
+    pub fn is_for(&self, entry: &Entry) -> bool {
         let is_source = self.source.as_ref().is_some_and(|source| {
             source.reference == entry.origin.to_string()
                 && source.platforms == entry.platforms

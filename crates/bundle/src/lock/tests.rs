@@ -247,16 +247,23 @@ fn refuses_contradictions_between_artifacts() {
     assert_eq!(after(|lock| lock.artifacts.clear()), "it lists no artifact");
     assert_eq!(
         after(|lock| {
-            let [one, other] = &mut lock.artifacts[0].manifests[0].blobs[..2] else {
-                unreachable!()
-            };
-            (one.size, other.size) = (u64::MAX, 1);
-            // Named once, so it has no other size anywhere.
+            let blob = &mut lock.artifacts[0].manifests[0].blobs[0];
+            // Named often, with the same size each time.
+            blob.size = crate::LARGEST_BLOB;
+            let blobs = vec![blob.clone(); 1 << 14];
             lock.artifacts.truncate(1);
+            lock.artifacts[0].manifests[0].blobs = blobs;
             lock.artifacts[0].manifests[1].blobs.clear();
         }),
         "the sum of its sizes is too large"
     );
+    let with_size = |size: u64| {
+        let mut lock = sample();
+        lock.artifacts[0].manifests[0].blobs[0].size = size;
+        chain(&lock.check().unwrap_err())
+    };
+    assert!(with_size(0).ends_with(" has 0 bytes: 0 bytes have a different digest"));
+    assert!(with_size(u64::MAX).ends_with(" has 18446744073709551615 bytes: the limit is 1 PiB"));
     assert_eq!(
         after(|lock| lock.artifacts[0].manifests.clear()),
         "`calico/node:v1.0` has no manifest"

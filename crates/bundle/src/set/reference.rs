@@ -70,7 +70,9 @@ impl Reference {
             host => host.to_ascii_lowercase(),
         };
         let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-        if host.is_empty() || !host.bytes().all(is_known) {
+        let url = url::Url::parse(&format!("https://{host}/"));
+        let is_url = url.is_ok_and(|url| url.port() != Some(0)) && !host.ends_with(':');
+        if !is_url || !host.bytes().all(is_known) {
             return Err(ReferenceError::Host { host });
         }
         let repository = match host == DOCKER_HUB && !path.contains('/') {
@@ -179,6 +181,10 @@ mod tests {
             "a//b",
             "nginx@sha256:12",
             "https://quay.io/a",
+            "localhost:99999/a",
+            "localhost:0/a",
+            "localhost:/a",
+            "[::1/a",
         ] {
             assert!(Reference::parse(text).is_err(), "{text}");
         }

@@ -8,7 +8,7 @@ use oci_spec::image::Digest;
 
 use super::error::io_error;
 use super::incoming::has_no_locks;
-use super::writer::{readable_by_all, write_error};
+use super::writer::{Writeback, readable_by_all, write_error};
 use super::{Store, StoreError};
 use crate::digest::Hasher;
 
@@ -22,6 +22,7 @@ pub struct PartialBlob {
     file: File,
     hasher: Hasher,
     written: u64,
+    writeback: Writeback,
 }
 
 impl Store {
@@ -44,7 +45,12 @@ impl Store {
             }
             options.open(path)
         };
-        let file = open(&path).map_err(|source| io_error("write", &path, source))?;
+        let mut file = open(&path).map_err(|source| io_error("write", &path, source))?;
+        if files::has_other_names(&file) {
+            // Writing would change what is elsewhere, too.
+            forget(&path)?;
+            file = open(&path).map_err(|source| io_error("write", &path, source))?;
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -63,6 +69,7 @@ impl Store {
             file,
             hasher: Hasher::new(),
             written: 0,
+            writeback: Writeback::default(),
         };
         partial.read_what_is_there()?;
         Ok(Some(partial))
@@ -93,6 +100,7 @@ impl PartialBlob {
         written.map_err(|source| self.error(source))?;
         self.hasher.update(bytes);
         self.written += bytes.len() as u64;
+        self.writeback.wrote(&self.file, self.written);
         Ok(())
     }
 
@@ -105,6 +113,7 @@ impl PartialBlob {
         emptied.map_err(|source| self.error(source))?;
         self.hasher = Hasher::new();
         self.written = 0;
+        self.writeback = Writeback::default();
         Ok(())
     }
 
@@ -163,6 +172,16 @@ impl PartialBlob {
     }
 }
 
+/// Removes a name, whoever was first.
+fn forget(path: &Utf8PathBuf) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", path, source))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns whether `path` still names this file.
 #[cfg(unix)]
 fn is_named(file: &File, path: &Utf8PathBuf) -> bool {
@@ -212,6 +231,23 @@ mod tests {
         partial.commit().unwrap();
         store.verify_blob(&digest, 12).unwrap();
         assert!(store.partial(&digest, 12).unwrap().is_none(), "it is there");
+    }
+
+    #[test]
+    fn a_file_with_another_name_is_left_alone() {
+        let (folder, store) = store();
+        let digest = digest_of(b"twelve bytes");
+        drop(store.partial(&digest, 12).unwrap());
+        let path = store.partials().join(digest.digest());
+        let other = folder.path().join("other");
+        fs::write(&path, "twelve").unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        let mut partial = store.partial(&digest, 12).unwrap().unwrap();
+        assert_eq!(partial.written(), 0);
+        partial.write(b"twelve bytes").unwrap();
+        partial.commit().unwrap();
+        store.verify_blob(&digest, 12).unwrap();
+        assert_eq!(fs::read(other).unwrap(), b"twelve");
     }
 
     #[test]

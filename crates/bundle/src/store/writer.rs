@@ -25,8 +25,7 @@ pub struct BlobWriter {
     digest: Digest,
     size: u64,
     written: u64,
-    /// How much the system was asked to write to the disk, in bytes.
-    handed_over: u64,
+    writeback: Writeback,
     pub(super) file: NamedTempFile,
 }
 
@@ -35,11 +34,7 @@ impl BlobSink for BlobWriter {
         let result = self.file.write_all(bytes);
         result.map_err(|source| self.error(source))?;
         self.written += bytes.len() as u64;
-        let behind = self.written - self.handed_over;
-        if behind >= WRITEBACK {
-            begin_writeback(self.file.as_file(), self.handed_over, behind);
-            self.handed_over = self.written;
-        }
+        self.writeback.wrote(self.file.as_file(), self.written);
         Ok(())
     }
 
@@ -88,7 +83,7 @@ impl BlobWriter {
             digest: digest.clone(),
             size,
             written: 0,
-            handed_over: 0,
+            writeback: Writeback::default(),
             file,
         })
     }
@@ -100,6 +95,23 @@ impl BlobWriter {
             self.size,
             source,
         )
+    }
+}
+
+/// How much of a file the system was asked to write to the disk, in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Writeback {
+    handed_over: u64,
+}
+
+impl Writeback {
+    /// Takes note that a file has so many bytes now.
+    pub(super) fn wrote(&mut self, file: &File, written: u64) {
+        let behind = written.saturating_sub(self.handed_over);
+        if behind >= WRITEBACK {
+            begin_writeback(file, self.handed_over, behind);
+            self.handed_over = written;
+        }
     }
 }
 
@@ -170,7 +182,7 @@ mod tests {
         let mut handed_over = Vec::new();
         for _ in 0..5 {
             writer.write(&half).unwrap();
-            handed_over.push(writer.handed_over / WRITEBACK);
+            handed_over.push(writer.writeback.handed_over / WRITEBACK);
         }
         assert_eq!(handed_over, [0, 1, 1, 2, 2]);
         assert!(begin_writeback(writer.file.as_file(), 0, WRITEBACK));

@@ -1,48 +1,117 @@
 //! Compares the lock of a set with the manifests that it names: a lock is a file, and files are edited.
 
-use bundle::{Artifact, Blob, Content, LARGEST_MANIFEST, Lock, Manifest, Store};
+use std::collections::{HashMap, HashSet};
+
+use bundle::{Artifact, Blob, Content, Kind, LARGEST_MANIFEST, Lock, Manifest, Store};
+use oci_spec::image::Digest;
+
+/// What a manifest of the store says of its artifact in the lock.
+enum Judged {
+    /// The store lacks it.
+    Unknown,
+    /// The lock lists something else.
+    Wrong,
+    /// The lock lists the same, and this is in it.
+    Agrees(Content),
+}
 
 /// Returns the first artifact whose manifests list something else than the lock, with the digest of that manifest. A manifest that the
 /// store lacks is not compared.
 pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Artifact, String)> {
-    let of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
-    of_sets.into_iter().find_map(|artifact| {
-        let mut manifests = artifact.manifests.iter();
-        let wrong = manifests.find(|manifest| !agrees(artifact, manifest, store))?;
-        Some((artifact, wrong.digest.to_string()))
+    let mut of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
+    of_sets.find_map(|artifact| {
+        let (mut contents, mut is_whole) = (Vec::new(), true);
+        for manifest in &artifact.manifests {
+            match judge(artifact, manifest, store) {
+                Judged::Unknown => is_whole = false,
+                Judged::Wrong => return Some((artifact, manifest.digest.to_string())),
+                Judged::Agrees(content) => contents.push((manifest, content)),
+            }
+        }
+        let is_wrong = is_whole && !is_described(artifact, &contents);
+        is_wrong.then(|| (artifact, artifact.digest.to_string()))
     })
 }
 
-fn agrees(artifact: &Artifact, manifest: &Manifest, store: &Store) -> bool {
+/// Returns whether an artifact has the kind and the platforms that its manifests have, and no manifest that no index names: it would be
+/// pushed with the others.
+fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool {
+    let mut named: HashSet<(&Digest, Option<&str>)> = HashSet::new();
+    let (mut kinds, mut is_artifact) = (Vec::new(), false);
+    for (manifest, content) in contents {
+        match content {
+            Content::Index {
+                children,
+                is_artifact: says_so,
+            } => {
+                is_artifact |= *says_so && manifest.digest == artifact.digest;
+                let children = children.iter();
+                named.extend(children.map(|one| (&one.digest, one.platform.as_deref())));
+            }
+            Content::Manifest { kind, .. } => kinds.push(*kind),
+        }
+    }
+    let are_named = contents.iter().all(|(one, content)| {
+        one.digest == artifact.digest
+            || match content {
+                // The lock has no platform of an index.
+                Content::Index { .. } => named.iter().any(|(digest, _)| **digest == one.digest),
+                Content::Manifest { .. } => {
+                    // The platform of an archive's image is that of its config, if the index has none.
+                    let of_config = !artifact.archive.is_empty();
+                    named.contains(&(&one.digest, one.platform.as_deref()))
+                        || of_config && named.contains(&(&one.digest, None))
+                }
+            }
+    });
+    let signs = artifact
+        .source
+        .as_ref()
+        .is_some_and(|one| one.subject.is_some());
+    let kind = match (
+        kinds.contains(&Kind::Image) && !is_artifact,
+        kinds.contains(&Kind::Chart),
+    ) {
+        _ if signs => Kind::Artifact,
+        (true, _) => Kind::Image,
+        (false, true) => Kind::Chart,
+        (false, false) => Kind::Artifact,
+    };
+    are_named && kind == artifact.kind
+}
+
+fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
     let is_root = manifest.digest == artifact.digest;
     if is_root && (manifest.size, &manifest.media_type) != (artifact.size, &artifact.media_type) {
-        return false;
+        return Judged::Wrong;
     }
     let Ok(bytes) = store.read(&manifest.digest, LARGEST_MANIFEST) else {
-        return true;
+        return Judged::Unknown;
     };
     let media_type = manifest.media_type.to_string();
     let Ok(described) = bundle::describe(&bytes, Some(&media_type)) else {
-        return false;
+        return Judged::Wrong;
     };
     let is_same =
         bytes.len() as u64 == manifest.size && described.media_type == manifest.media_type;
-    is_same
-        && match &described.content {
-            Content::Index { children, .. } => {
-                manifest.blobs.is_empty()
-                    && children.iter().all(|child| {
-                        let mut known = artifact.manifests.iter();
-                        known.any(|one| {
-                            (&one.digest, one.size, &one.media_type)
-                                == (&child.digest, child.size, &child.media_type)
-                        })
-                    })
-            }
-            Content::Manifest {
-                blobs, external, ..
-            } => list(blobs, external) == list(&manifest.blobs, &manifest.external),
+    let is_listed = match &described.content {
+        Content::Index { children, .. } => {
+            let known: HashMap<_, _> = (artifact.manifests.iter())
+                .map(|one| (&one.digest, (one.size, &one.media_type)))
+                .collect();
+            let are_known = children
+                .iter()
+                .all(|child| known.get(&child.digest) == Some(&(child.size, &child.media_type)));
+            manifest.blobs.is_empty() && are_known
         }
+        Content::Manifest {
+            blobs, external, ..
+        } => list(blobs, external) == list(&manifest.blobs, &manifest.external),
+    };
+    match is_same && is_listed {
+        true => Judged::Agrees(described.content),
+        false => Judged::Wrong,
+    }
 }
 
 /// Returns digests and sizes in one order, whether they are carried or not.

@@ -91,15 +91,15 @@ pub enum Error {
         /// All entries.
         known: Vec<String>,
     },
-    /// The private CA of a registry cannot be read.
-    #[error("cannot read {path}, the CA of {host}")]
+    /// The private CA of a registry cannot be used.
+    #[error("{set}: `ca` of {host} in `registries`: {rule}")]
     Ca {
+        /// The set's file, relative to the workspace.
+        set: Utf8PathBuf,
         /// The registry.
         host: String,
-        /// The file, relative to the workspace.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: std::io::Error,
+        /// What is wrong with the file that it names.
+        rule: String,
     },
     /// A registry does not serve what is asked of it.
     #[error("cannot read {reference} from {host}")]

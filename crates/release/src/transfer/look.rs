@@ -16,6 +16,9 @@ use crate::{Context, Credentials, Error};
 /// How long a registry may take to answer before the operator sees what is waited for.
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
+/// How long after that the operator sees it again.
+const WAIT_AGAIN: Duration = Duration::from_secs(60);
+
 /// How many requests are in flight while the registry is only asked. The limiter allows fewer to a registry that refuses some.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 32;
 
@@ -334,6 +337,29 @@ impl Registries {
     }
 }
 
+/// Waits for an answer. `report` gets the seconds after a few of them, and then every minute.
+pub(crate) async fn awaited<T>(answer: impl Future<Output = T>, report: impl Fn(u64)) -> T {
+    let mut answer = std::pin::pin!(answer);
+    let (mut waited, mut next) = (Duration::ZERO, LONG_WAIT);
+    loop {
+        match tokio::time::timeout(next, &mut answer).await {
+            Ok(answer) => return answer,
+            Err(_) => {
+                waited += next;
+                report(waited.as_secs());
+                next = WAIT_AGAIN;
+            }
+        }
+    }
+}
+
+/// Reports that a registry is slow to answer.
+pub(crate) fn report_wait(context: &Context<'_>, address: &str, seconds: u64) {
+    context.reporter.report(Event::Warning(format!(
+        "registry {address} has not answered for {seconds} s; still waiting"
+    )));
+}
+
 /// Asks a registry whether it is one, and reports a wait for its answer.
 ///
 /// # Errors
@@ -343,17 +369,8 @@ pub(crate) async fn ping(
     registry: &registry::Registry,
     address: &str,
 ) -> Result<(), registry::Error> {
-    let mut answer = std::pin::pin!(registry.ping());
-    match tokio::time::timeout(LONG_WAIT, &mut answer).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let seconds = LONG_WAIT.as_secs();
-            context.reporter.report(Event::Warning(format!(
-                "registry {address} has not answered for {seconds} s; still waiting"
-            )));
-            answer.await
-        }
-    }
+    let report = |seconds| report_wait(context, address, seconds);
+    awaited(registry.ping(), report).await
 }
 
 /// Checks that the registry responds before anything else is requested: while a request for an artifact is tried again and

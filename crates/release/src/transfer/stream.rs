@@ -34,7 +34,19 @@ pub type Outcomes = Vec<Result<Sent, Error>>;
 /// # Errors
 /// The bundle is not available, or is not what its lock says.
 pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<AllPresent, Error> {
-    let streamed = stream(context, lock, &[], &Parts::none()).await?;
+    bring_into(context, lock, &fetch::open_store(context.workspace)?).await
+}
+
+/// Fetches a locked bundle as [`bring`] does. What reads its blobs from this `store` need not hash them again.
+///
+/// # Errors
+/// As for [`bring`].
+pub(crate) async fn bring_into(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<AllPresent, Error> {
+    let streamed = stream(context, lock, store, &[], &Parts::none()).await?;
     Ok(streamed
         .proof
         .unwrap_or_else(|| unreachable!("only a failed push makes a bundle unwanted")))
@@ -88,7 +100,9 @@ async fn push_all(
         sources,
         reads: Reads::Needed,
     };
-    let mut outcomes = stream(context, lock, deliveries, &parts).await?.outcomes;
+    let store = fetch::open_store(context.workspace)?;
+    let streamed = stream(context, lock, &store, deliveries, &parts).await?;
+    let mut outcomes = streamed.outcomes;
     let mut damaged = BTreeSet::new();
     let mut again = Vec::new();
     for (place, outcome) in outcomes.iter().enumerate() {
@@ -115,7 +129,9 @@ async fn push_all(
         .map(|place| deliveries[*place].clone())
         .collect();
     parts.reads = Reads::Unmountable;
-    let repeated = stream(context, lock, &failed, &parts).await?.outcomes;
+    let store = fetch::open_store(context.workspace)?;
+    let streamed = stream(context, lock, &store, &failed, &parts).await?;
+    let repeated = streamed.outcomes;
     for (place, outcome) in again.into_iter().zip(repeated) {
         outcomes[place] = outcome;
     }
@@ -150,11 +166,12 @@ impl Parts<'_> {
 async fn stream(
     context: &Context<'_>,
     lock: &bundle::Lock,
+    store: &bundle::Store,
     deliveries: &[Delivery<'_>],
     parts: &Parts<'_>,
 ) -> Result<Streamed, Error> {
     let source = fetch::source(context.workspace, lock)?;
-    let needs_registries = set::pull::is_needed(lock, &fetch::open_store(context.workspace)?);
+    let needs_registries = set::pull::is_needed(lock, store);
     if (needs_registries || matches!(source, Source::Download(_)))
         && let Some(streamed) = from_parts(context, lock, deliveries, parts).await?
     {
@@ -163,16 +180,17 @@ async fn stream(
     if !deliveries.is_empty() {
         before_push::room(context.workspace, lock)?;
     }
+    if needs_registries {
+        set::pull::bring_bundles(context, lock, store).await?;
+    }
     if needs_registries && source != Source::Store {
-        set::pull::bring(context, lock, &|_| ()).await?;
+        set::pull::bring(context, lock, store, &|_| ()).await?;
     }
     let path = match source {
         Source::Store if needs_registries => {
-            // Reading one would hold up pushes that are under way.
-            set::pull::bring_bundles(context, lock).await?;
-            return from_registries(context, lock, deliveries).await;
+            return from_registries(context, lock, store, deliveries).await;
         }
-        Source::Store => return from_store(context, lock, deliveries).await,
+        Source::Store => return from_store(context, lock, store, deliveries).await,
         Source::File(path) => path,
         Source::Made(path) => {
             demo::make(&path, &demo::release())?;
@@ -184,7 +202,8 @@ async fn stream(
             fetch::report_start(context, &lock.bundle.url, Some(lock.bundle.size));
             let (feed, following) = bundle::following();
             let download = fetch::download_locked(context, lock, &path, feed);
-            match read_and_push(context, lock, &path, following, download, deliveries).await {
+            let from = (path.as_path(), following);
+            match read_and_push(context, lock, store, from, download, deliveries).await {
                 // The server has another file than the one that was begun with. This one is whole, and is here.
                 Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
                     if source.followed() == Some(bundle::FollowError::StartedOver) =>
@@ -197,29 +216,50 @@ async fn stream(
     };
     let file = files::open(&path).map_err(|source| Error::io("open", &path, source))?;
     let nothing = std::future::ready(Ok(()));
-    read_and_push(context, lock, &path, file, nothing, deliveries).await
+    read_and_push(context, lock, store, (&path, file), nothing, deliveries).await
 }
 
 /// Fetches what comes from registries, and pushes it meanwhile. Everything else is in the store.
 async fn from_registries(
     context: &Context<'_>,
     lock: &bundle::Lock,
+    store: &bundle::Store,
     deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
-    let store = fetch::open_store(context.workspace)?;
     let (announcer, arrivals) = Announcer::new(lock, deliveries);
-    announcer.stored(lock, &store);
+    announcer.stored(lock, store);
     push::report_start(context, deliveries);
-    let stored = &store;
     // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
     let bringing = async move {
-        set::pull::bring(context, lock, &|digest| announcer.blob(digest)).await?;
-        let proof = local::stored(context, lock, stored)?;
+        set::pull::bring(context, lock, store, &|digest| announcer.blob(digest)).await?;
+        let proof = local::stored(context, lock, store)?;
         announcer.bundle_verified(&proof)?;
         Ok::<_, Error>(proof)
     };
-    let pushing = push::push(context, deliveries, &store, arrivals, &[]);
-    let (brought, outcomes) = together(deliveries, bringing, pushing).await;
+    let pushing = push::push(context, deliveries, store, arrivals, &[]);
+    let (told, telling) = oneshot::channel();
+    let (wanted, unwanted) = oneshot::channel::<()>();
+    // Hashing is work for a processor; the pushes have one of their own.
+    let (brought, outcomes) = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let runtime = Handle::current();
+            scope.spawn(move || {
+                let bringing = pin!(bringing);
+                let done = runtime.block_on(future::select(bringing, unwanted));
+                if let Either::Left((brought, _)) = done {
+                    // The receiver may be gone.
+                    let _ = told.send(brought);
+                }
+            });
+            let brought = async {
+                let brought = telling.await;
+                brought.unwrap_or_else(|_| unreachable!("a thread that panics is seen below"))
+            };
+            let done = Handle::current().block_on(together(deliveries, brought, pushing));
+            drop(wanted);
+            done
+        })
+    });
     Ok(Streamed {
         proof: brought.transpose()?,
         outcomes,
@@ -245,14 +285,14 @@ async fn together(
 async fn from_store(
     context: &Context<'_>,
     lock: &bundle::Lock,
+    store: &bundle::Store,
     deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
-    let store = fetch::open_store(context.workspace)?;
-    let proof = local::stored(context, lock, &store)?;
+    let proof = local::stored(context, lock, store)?;
     let (announcer, arrivals) = Announcer::new(lock, deliveries);
     announcer.bundle_verified(&proof)?;
     push::report_start(context, deliveries);
-    let outcomes = push::push(context, deliveries, &store, arrivals, &[]).await;
+    let outcomes = push::push(context, deliveries, store, arrivals, &[]).await;
     Ok(Streamed {
         proof: Some(proof),
         outcomes,
@@ -306,14 +346,13 @@ async fn from_parts(
 async fn read_and_push(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    path: &Utf8Path,
-    input: impl Read + Send,
+    store: &bundle::Store,
+    (path, input): (&Utf8Path, impl Read + Send),
     beside: impl Future<Output = Result<(), Error>>,
     deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
-    let store = fetch::open_store(context.workspace)?;
     let (announcer, arrivals) = Announcer::new(lock, deliveries);
-    announcer.stored(lock, &store);
+    announcer.stored(lock, store);
     let sink = AnnouncingStore {
         store: store.clone(),
         announcer: announcer.clone(),
@@ -326,18 +365,17 @@ async fn read_and_push(
     let (told, telling) = oneshot::channel();
     local::report_start(context, lock, path);
     push::report_start(context, deliveries);
-    let stored = &store;
     // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
     let bringing = async move {
         let (besides, read) = future::join(beside, telling).await;
         // Where the download failed, that is why nothing could be read.
         besides?;
         read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
-        let bundle = local::read_to_its_end(context, lock, stored)?;
+        let bundle = local::read_to_its_end(context, lock, store)?;
         announcer.bundle_verified(&bundle)?;
         Ok::<_, Error>(bundle)
     };
-    let pushing = push::push(context, deliveries, &store, arrivals, &[]);
+    let pushing = push::push(context, deliveries, store, arrivals, &[]);
     // Reading is work for a processor and a disk, not for the runtime.
     let (brought, outcomes) = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {

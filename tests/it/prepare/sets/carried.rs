@@ -67,6 +67,29 @@ impl Carried {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_hashed_as_it_came_is_sent_without_hashing_it_again() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    let hashed = |trace: &str| {
+        lab.run(&["push", "lab", "--trace", trace]).success();
+        let lines = std::fs::read_to_string(lab.sandbox.path(trace)).unwrap();
+        let lines = lines
+            .lines()
+            .map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
+        let hashed = lines.filter_map(|line| line["hashes"].as_bool());
+        hashed.collect::<Vec<bool>>()
+    };
+    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    let first = hashed("first");
+    assert!(first.len() > 10 && !first.contains(&true), "{first:?}");
+    // A later run did not see how the blobs came.
+    let other = TestRegistry::plain().await;
+    lab.edit_environment(&lab.registry.address, &other.address);
+    let later = hashed("later");
+    assert!(later.len() > 10 && !later.contains(&false), "{later:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_carries_the_sets_of_its_environment() {
     let carried = Carried::new().await;
     let lab = &carried.lab;

@@ -1,6 +1,6 @@
 //! What upstream registries do while a set is fetched: each fault is survived or named, and nothing wrong reaches the store.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::server::{Asked, cut_after};
 
@@ -205,6 +205,104 @@ async fn tokens_that_expire_are_asked_for_again_and_never_go_to_another_host() {
     place.everything_is_there();
     assert!(tokens.load(Ordering::SeqCst) >= 2, "{}", run.stderr);
     assert!(!run.stderr.contains("sesame-open"), "{}", run.stderr);
+}
+
+/// How long a token is good for.
+const TOKEN: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_each_repository_expire_in_the_middle_of_a_fetch() {
+    let upstream = Upstream::start().await;
+    let address = upstream.address.clone();
+    for repository in ["a/one", "b/two"] {
+        upstream.image(repository, "1", &["linux/amd64"], 3 << 20, "1");
+    }
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.write(
+        "bundles/platform.set.yaml",
+        &format!("images:\n- {address}/a/one:1\n- {address}/b/two:1\n"),
+    );
+    sandbox.run(&["lock", "platform"]).success();
+    std::fs::remove_dir_all(sandbox.path("bundles/store")).unwrap();
+    let place = Place { sandbox, upstream };
+    let blobs: BTreeMap<String, bytes::Bytes> = (place.upstream.blobs().into_iter())
+        .map(|digest| (digest.clone(), place.upstream.blob(&digest)))
+        .collect();
+    // The tokens, each with its scope and when it was issued.
+    let tokens = Arc::new(std::sync::Mutex::new(Vec::<(String, Instant)>::new()));
+    let (issued, expired) = (Arc::clone(&tokens), Arc::new(AtomicUsize::new(0)));
+    let refused = Arc::clone(&expired);
+    place.upstream.instead(move |asked| {
+        let mut issued = issued.lock().unwrap();
+        if asked.path == "/token" {
+            let scope = asked.query.split('&').find_map(|one| one.strip_prefix("scope="));
+            let scope = scope.unwrap().replace("%3A", ":").replace("%2F", "/");
+            // One server says how long its tokens are good for, the other one is wrong about it.
+            let seconds = if scope.contains("a/one") { TOKEN.as_secs() } else { 300 };
+            issued.push((scope, Instant::now()));
+            let number = issued.len();
+            return Some(
+                format!(r#"{{"token":"token-{number}","access_token":"token-{number}","expires_in":{seconds}}}"#)
+                    .into_response(),
+            );
+        }
+        let repository = asked.path.strip_prefix("/v2/")?.split("/blobs/").next()?;
+        let repository = repository.split("/manifests/").next()?;
+        let scope = format!("repository:{repository}:pull");
+        let number = asked.header("authorization").strip_prefix("Bearer token-");
+        let number = number.map(|number| number.parse::<usize>().unwrap());
+        let token = number.map(|number| issued[number - 1].clone());
+        let is_right = |token: &(String, Instant)| token.0 == scope && token.1.elapsed() < TOKEN;
+        if !token.as_ref().is_some_and(is_right) {
+            assert!(token.as_ref().is_none_or(|token| token.0 == scope), "a token of {token:?} for {scope}");
+            refused.fetch_add(usize::from(token.is_some()), Ordering::SeqCst);
+            let challenge =
+                format!("Bearer realm=\"http://{address}/token\",service=\"hub\",scope=\"{scope}\",error=\"invalid_token\"");
+            return Some((StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response());
+        }
+        let digest = asked.path.split_once("/blobs/")?.1;
+        let large = blobs.get(digest).filter(|blob| blob.len() > 1 << 20)?;
+        if !asked.header("range").is_empty() {
+            return None;
+        }
+        // The connection breaks after the token has expired.
+        let first = futures_util::stream::iter([Ok(large.slice(..2 << 20))]);
+        let broken = futures_util::stream::once(async {
+            tokio::time::sleep(TOKEN + Duration::from_millis(200)).await;
+            Err(std::io::Error::other("cut"))
+        });
+        let body = futures_util::StreamExt::chain(first, broken);
+        let length = [("content-length", large.len().to_string())];
+        Some((length, axum::body::Body::from_stream(body)).into_response())
+    });
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.everything_is_there();
+    let tokens = tokens.lock().unwrap();
+    for repository in ["a/one", "b/two"] {
+        let scope = format!("repository:{repository}:pull");
+        let count = tokens.iter().filter(|(one, _)| *one == scope).count();
+        assert!(count >= 2, "{repository}: {tokens:?}");
+    }
+    assert!(
+        expired.load(Ordering::SeqCst) > 0,
+        "none was refused: {tokens:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_names_the_second_of_its_reset_is_reported_with_the_wait() {
+    let place = locked().await;
+    std::fs::remove_dir_all(place.sandbox.path("bundles/store")).unwrap();
+    let noon = "Sun, 22 Nov 2026 12:00:00 GMT";
+    // Three hours after noon.
+    let reset = "1795359600";
+    place.upstream.instead(move |asked| {
+        let headers = [("date", noon), ("x-ratelimit-reset", reset)];
+        let is_it = asked.path.contains("/manifests/");
+        is_it.then(|| (StatusCode::TOO_MANY_REQUESTS, headers).into_response())
+    });
+    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(5);
+    assert!(run.stderr.contains("again in 3 h"), "{}", run.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

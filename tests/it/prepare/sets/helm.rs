@@ -13,7 +13,7 @@ const METADATA: &str = "\
 apiVersion: v2
 name: monitoring
 version: 1.2.3+build.5
-appVersion: 1.29
+appVersion: 1.10
 description: |
   A <chart> & \"more\",
   on two lines é

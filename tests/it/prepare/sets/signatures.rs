@@ -168,6 +168,59 @@ async fn what_a_referrers_api_lists_is_an_index_with_the_same_bytes_each_time() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_referrers_api_with_pages_is_read_to_its_end() {
+    let signed = Signed::new().await;
+    let (lab, upstream) = (&signed.lab, &signed.upstream);
+    let all = ["one", "two", "three"].map(|seed| upstream.signature("a/app", &signed.image, seed));
+    let path = format!("/v2/a/app/referrers/{}", signed.image);
+    let (pages, own) = (all.clone(), path.clone());
+    upstream.instead(move |asked| {
+        if asked.path != own {
+            let is_api = asked.path.contains("/referrers/");
+            return is_api.then(|| index_of(&[]).into_response());
+        }
+        let page = asked
+            .query
+            .strip_prefix("last=")
+            .map_or(0, |last| last.parse().unwrap());
+        let index = index_of(&[&pages[page]]);
+        Some(match page + 1 < pages.len() {
+            true => {
+                let link = format!("<{own}?last={}>; rel=\"next\"", page + 1);
+                ([("link", link)], index).into_response()
+            }
+            false => index.into_response(),
+        })
+    });
+    lab.run(&["lock", "platform"]).success();
+    let lock = signed.lock();
+    let found = lock
+        .artifacts
+        .iter()
+        .find(|one| one.tag == tag(&signed.image));
+    let found: Vec<&str> = (found.unwrap().manifests.iter())
+        .map(|one| one.digest.as_ref())
+        .collect();
+    for signature in &all {
+        assert!(found.contains(&digest(signature)), "{found:?}");
+    }
+    let store = lab.sandbox.path("bundles/store");
+    std::fs::remove_dir_all(&store).unwrap();
+    lab.run(&["fetch", "platform"]).success();
+
+    // A page elsewhere is not asked for.
+    let other = format!("http://{}{path}?last=1", Upstream::start().await.address);
+    upstream.instead(move |asked| {
+        let link = [("link", format!("<{other}>; rel=\"next\""))];
+        let is_api = asked.path.contains("/referrers/");
+        is_api.then(|| (link, index_of(&[])).into_response())
+    });
+    let run = lab.run(&["lock", "platform", "--replace"]).exits_with(5);
+    let expected = "continues its referrers at a different place";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn distribution_serves_signatures_and_the_tag_for_referrers() {
     let signed = Signed::new().await;

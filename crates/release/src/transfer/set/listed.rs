@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::lock::ENTRIES_AT_ONCE;
-use super::resolve::resolve;
+use super::resolve::{one_size, resolve};
 use super::upstream::Upstreams;
 use crate::Context;
 use crate::event::{Event, Step};
@@ -57,7 +57,7 @@ pub(crate) async fn artifacts(
         .into());
     }
     let store = open_store(context.workspace)?;
-    let upstreams = Upstreams::new(context, &bundle::set::Set::default());
+    let upstreams = Upstreams::of_release(context);
     context.reporter.report(Event::Started {
         step: Step::Fetch,
         what: format!(
@@ -67,14 +67,16 @@ pub(crate) async fn artifacts(
         bytes: None,
     });
     let (store, upstreams) = (&store, &upstreams);
-    futures_util::stream::iter(entries.values())
+    let artifacts: Vec<Artifact> = futures_util::stream::iter(entries.values())
         .map(|(reference, entry)| async move {
             let repository = upstreams.repository(reference)?;
             resolve(context, &repository, reference, entry, store).await
         })
         .buffered(ENTRIES_AT_ONCE)
         .try_collect()
-        .await
+        .await?;
+    one_size(&artifacts)?;
+    Ok(artifacts)
 }
 
 /// Reads a line of a list; nothing if it is empty or names another registry than the vendor's.

@@ -11,12 +11,12 @@ use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::bundles;
-use super::resolve::{resolve, resolve_signatures};
+use super::resolve::{one_size, resolve, resolve_signatures};
 use super::upstream::Upstreams;
 use super::web;
 use crate::Context;
 use crate::event::{Event, Step};
-use crate::set::{self, Error, Loaded, Moved, load};
+use crate::set::{self, Error, Loaded, Moved, is_signature, load, misplaced};
 use crate::transfer::fetch::open_store;
 use crate::workspace::{read_if_there, write_whole};
 
@@ -84,7 +84,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     };
     let locked = set::by_place(&earlier);
     let store = open_store(context.workspace)?;
-    let upstreams = Upstreams::new(context, &loaded.set);
+    let upstreams = Upstreams::new(context, &loaded);
     let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
     if own().next().is_some() {
         context.reporter.report(Event::Started {
@@ -102,11 +102,22 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         let all = all.clone();
         all.filter(|one| one.is_about(artifact)).cloned().collect()
     };
-    let signatures_of = &signatures_of;
+    let is_edited = |artifact: &Artifact, entry: &Entry| {
+        let signatures = signatures_of(artifact);
+        let mut signatures = signatures.iter().filter(|_| entry.signatures);
+        let is_wrong = signatures.any(|one| !is_signature(one, &loaded, locked));
+        artifact.is_for(entry) && (is_wrong || !artifact.is_of(entry))
+    };
+    let (signatures_of, is_edited, path) = (&signatures_of, &is_edited, &path);
     let resolved: Vec<(Vec<Artifact>, Option<Moved>)> = futures_util::stream::iter(own())
         .map(|entry| async move {
             let known = locked.get(&entry.place()).copied();
-            let known = known.filter(|one| one.is_of(entry));
+            let edited = known.filter(|one| is_edited(one, entry));
+            if edited.is_some() {
+                let wrong = format!("{path} was edited: {}; locking it again", misplaced(entry));
+                context.reporter.report(Event::Warning(wrong));
+            }
+            let known = known.filter(|one| one.is_of(entry) && edited.is_none());
             let may_move = request.replace || update.contains(&Named::Entry(entry));
             let moved = match known {
                 None => None,
@@ -153,10 +164,11 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         add(&mut artifacts, found.artifacts)?;
         bundles.push(found.bundle);
     }
+    one_size(&artifacts)?;
     let lock = Lock::of_set(&request.set, bundles, artifacts);
     let text = lock.to_yaml();
     // What is written must be readable.
-    Lock::parse(&text, &path)?;
+    Lock::parse(&text, path)?;
     let written = before.as_deref() != Some(text.as_str());
     if written {
         write_whole(&file, &text)?;
@@ -169,7 +181,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         ),
     });
     Ok(Outcome {
-        path,
+        path: path.clone(),
         lock,
         written,
         moved: kept,
@@ -266,7 +278,7 @@ pub(super) async fn all_moved(
     loaded: &Loaded,
     lock: &Lock,
 ) -> Result<Vec<Moved>, crate::Error> {
-    let upstreams = Upstreams::new(context, &loaded.set);
+    let upstreams = Upstreams::new(context, loaded);
     let upstreams = &upstreams;
     let locked = set::by_place(lock);
     let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
@@ -295,6 +307,13 @@ async fn moved(
     entry: &Entry,
     known: &Artifact,
 ) -> Result<Option<Moved>, crate::Error> {
+    let moved = |locked: String, now: Option<String>| {
+        (now.as_ref() != Some(&locked)).then(|| Moved {
+            reference: entry.origin.to_string(),
+            locked,
+            now,
+        })
+    };
     let (now, locked) = match (&entry.origin, known.download()) {
         (Origin::Registry(reference), _) => {
             if reference.digest.is_some() {
@@ -306,17 +325,17 @@ async fn moved(
             (repository.digest(reference.asked()).await?, locked)
         }
         (Origin::File { .. }, _) => return Ok(None),
-        (origin @ Origin::HelmRepository { .. }, layer) => {
-            let locked = layer.map_or(&known.digest, |(_, layer)| &layer.digest);
-            (web::digest(upstreams, origin).await?, locked)
+        (Origin::HelmRepository { .. }, None) => return Ok(None),
+        (origin @ Origin::HelmRepository { .. }, Some((url, layer))) => {
+            let Some((now, at)) = web::found(upstreams, origin).await? else {
+                return Ok(moved(layer.digest.to_string(), None));
+            };
+            // The same bytes may be elsewhere by now, or the lock was edited.
+            let digest = moved(layer.digest.to_string(), Some(now));
+            return Ok(digest.or_else(|| moved(url.to_owned(), Some(at.into()))));
         }
     };
-    let locked = locked.to_string();
-    Ok((now.as_deref() != Some(locked.as_str())).then(|| Moved {
-        reference: entry.origin.to_string(),
-        locked,
-        now,
-    }))
+    Ok(moved(locked.to_string(), now))
 }
 
 /// Returns the artifacts of more places: what the entry's own place has.

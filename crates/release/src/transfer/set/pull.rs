@@ -54,7 +54,11 @@ pub async fn fetch(
     set: &str,
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
     let (loaded, locked) = locked::of_set(context.workspace, set)?;
-    let fetched = bring(context, &locked.lock, &|_| ()).await?;
+    let store = open_store(context.workspace)?;
+    let mut fetched = bring_bundles(context, &locked.lock, &store).await?;
+    let blobs = bring(context, &locked.lock, &store, &|_| ()).await?;
+    fetched.blobs += blobs.blobs;
+    fetched.bytes += blobs.bytes;
     // An offline run asks no upstream registry.
     let moved = match context.offline {
         true => Vec::new(),
@@ -87,12 +91,12 @@ impl Need<'_> {
 }
 
 /// Where a blob is read from.
-enum Remote {
-    Registry(Repository),
-    Web(WebFile),
+enum Remote<'u> {
+    Registry(Repository<'u>),
+    Web(WebFile<'u>),
 }
 
-impl Remote {
+impl Remote<'_> {
     async fn pull(
         &self,
         blob: &registry::Blob,
@@ -150,9 +154,9 @@ impl<'a> Origins<'a> {
                 }
             }
             let lock = context.workspace.set_lock(&name);
-            sets.push((lock, Upstreams::new(context, &loaded.set)));
+            sets.push((lock, Upstreams::new(context, &loaded)));
         }
-        let own = || Upstreams::new(context, &bundle::set::Set::default());
+        let own = || Upstreams::of_release(context);
         let path = context.workspace.lock(&lock.release, &lock.arch);
         let release = lock.from.as_ref().map(|_| (path, own()));
         Ok(Self {
@@ -198,39 +202,38 @@ fn repository_of(reference: &Reference) -> String {
     format!("{}/{}", reference.host, reference.repository)
 }
 
-/// Brings everything into the store that a lock names and that sets carry or registries have. `each` hears of every blob that came from a
-/// registry or a web server.
+/// Brings everything into the store that a lock names and that registries and web servers have. `each` hears of every blob that came:
+/// what reads it from this `store` need not hash it again.
 ///
 /// # Errors
 /// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be written.
 pub(crate) async fn bring(
     context: &Context<'_>,
     lock: &Lock,
+    store: &Store,
     each: &(dyn Fn(&Digest) + Sync),
 ) -> Result<Fetched, crate::Error> {
-    let store = open_store(context.workspace)?;
-    let mut fetched = bring_bundles(context, lock).await?;
-    let needs = needs(lock, &store);
-    let count = needs.len();
+    let mut fetched = Fetched::default();
+    let needs = needs(lock, store);
     if needs.is_empty() {
-        list(context, lock, &store)?;
+        list(context, lock, store)?;
         return Ok(fetched);
     }
     let origins = Origins::of(context, lock)?;
     context.reporter.report(Event::Started {
         step: Step::Fetch,
-        what: format!("{} from upstream", environment::count(count, "blob")),
+        what: format!("{} from upstream", environment::count(needs.len(), "blob")),
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
-    let (origins, store) = (&origins, &store);
+    let origins = &origins;
     let (made, read_first): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_made);
     for needs in [read_first, made] {
-        let mut reading = futures_util::stream::iter(needs)
-            .map(|need| async move {
-                read(context, origins, store, &need).await?;
-                Ok::<_, crate::Error>(need)
-            })
-            .buffer_unordered(BLOBS_AT_ONCE);
+        let reading = needs.into_iter().map(|need| async move {
+            read(context, origins, store, &need).await?;
+            Ok::<_, crate::Error>(need)
+        });
+        let reading: Vec<_> = reading.collect();
+        let mut reading = futures_util::stream::iter(reading).buffer_unordered(BLOBS_AT_ONCE);
         while let Some(need) = reading.try_next().await? {
             fetched.blobs += 1;
             fetched.bytes += need.size;
@@ -250,7 +253,10 @@ pub(crate) async fn bring(
     list(context, lock, store)?;
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
-        what: format!("{} fetched and verified", environment::count(count, "blob")),
+        what: format!(
+            "{} fetched and verified",
+            environment::count(fetched.blobs, "blob")
+        ),
     });
     Ok(fetched)
 }
@@ -262,8 +268,8 @@ pub(crate) async fn bring(
 pub(crate) async fn bring_bundles(
     context: &Context<'_>,
     lock: &Lock,
+    store: &Store,
 ) -> Result<Fetched, crate::Error> {
-    let store = open_store(context.workspace)?;
     let mut fetched = Fetched::default();
     for part in lock.set_bundles() {
         let missing = store.missing(&part);
@@ -278,7 +284,7 @@ pub(crate) async fn bring_bundles(
                 bundles::mirrored(&origins.find(&key)?.1, part)?
             }
         };
-        Box::pin(stream::bring(context, &part)).await?;
+        Box::pin(stream::bring_into(context, &part, store)).await?;
         fetched.blobs += missing.len();
         fetched.bytes += missing.iter().map(|blob| blob.size).sum::<u64>();
     }
@@ -410,7 +416,8 @@ async fn read(
             advanced(context.reporter, need.size);
             return Ok(());
         }
-        let partial = tokio::task::block_in_place(|| store.partial(need.digest, need.size));
+        let (kept, digest, size) = (store.clone(), need.digest.clone(), need.size);
+        let partial = on_a_thread(move || kept.partial(&digest, size)).await;
         let Some(partial) = partial.map_err(stored)? else {
             tokio::time::sleep(WAIT).await;
             continue;
@@ -418,12 +425,24 @@ async fn read(
         let mut target = Pieces::new(partial, context.reporter);
         let pulled = from.pull(&blob, &mut target, &observer);
         pulled.await.map_err(failed)?;
-        return tokio::task::block_in_place(|| target.partial.commit()).map_err(stored);
+        let partial = target.partial;
+        return on_a_thread(move || partial.commit()).await.map_err(stored);
+    }
+}
+
+/// Waits for the disk while other blobs are read.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
 /// Reads a manifest, or makes the reduced index that was locked.
-async fn read_manifest(repository: &Repository, need: &Need<'_>) -> Result<Vec<u8>, crate::Error> {
+async fn read_manifest(
+    repository: &Repository<'_>,
+    need: &Need<'_>,
+) -> Result<Vec<u8>, crate::Error> {
     let artifact = need.artifact;
     let whole = artifact
         .source
@@ -431,10 +450,8 @@ async fn read_manifest(repository: &Repository, need: &Need<'_>) -> Result<Vec<u
         .and_then(|source| source.whole.as_ref());
     let is_made = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
     let asked = whole.filter(|_| is_made).unwrap_or(need.digest);
-    let fetched = repository
-        .registry
-        .get_manifest(&repository.path, asked.as_ref())
-        .await;
+    let fetched = (repository.registry).get_manifest(&repository.path, asked.as_ref());
+    let fetched = repository.awaited(fetched).await;
     let subject = (artifact.source.as_ref()).and_then(|source| source.subject.as_ref());
     let locked: Vec<&str> = (artifact.manifests.iter())
         .map(|one| one.digest.as_ref())

@@ -1,18 +1,18 @@
 //! Finds out what a reference is: its manifests, their blobs and their sizes. Manifests are kept in the store as they come, since
 //! registries count how often they are asked for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bundle::set::{Entry, Reference, is_platform_of};
 use bundle::{
-    Artifact, BlobSink as _, Child, Content, Described, Kind, LARGEST_MANIFEST, Manifest, Source,
-    Store,
+    Artifact, BlobSink as _, Child, Content, Described, Kind, LARGEST_BLOB, LARGEST_MANIFEST,
+    Manifest, Source, Store,
 };
 use oci_spec::image::{Digest, MediaType};
 
 use super::upstream::Repository;
 use crate::Context;
-use crate::set::Error;
+use crate::set::{Error, SIGNATURE_TAGS};
 
 /// How deep indexes may list indexes.
 const DEEPEST: usize = 4;
@@ -23,7 +23,7 @@ const DEEPEST: usize = 4;
 /// The registry does not serve it, or it cannot be carried.
 pub(super) async fn resolve(
     context: &Context<'_>,
-    repository: &Repository,
+    repository: &Repository<'_>,
     reference: &Reference,
     entry: &Entry,
     store: &Store,
@@ -95,7 +95,7 @@ pub(super) async fn resolve(
 /// The registry cannot be asked, or something cannot be carried.
 pub(super) async fn resolve_signatures(
     context: &Context<'_>,
-    repository: &Repository,
+    repository: &Repository<'_>,
     reference: &Reference,
     artifact: &Artifact,
     store: &Store,
@@ -103,7 +103,7 @@ pub(super) async fn resolve_signatures(
     let mut found = Vec::new();
     for subject in artifact.manifests.iter().map(|one| &one.digest) {
         let tag = subject.to_string().replace(':', "-");
-        for suffix in ["", ".sig", ".att", ".sbom"] {
+        for suffix in SIGNATURE_TAGS {
             let tag = format!("{tag}{suffix}");
             let at = Reference {
                 tag: Some(tag.clone()),
@@ -175,23 +175,47 @@ pub(super) enum Referrers {
 /// Returns what refers to a manifest, as far as it is kept; nothing if the registry has no referrers API. Then a tag is named after the
 /// digest.
 pub(super) async fn referrers(
-    repository: &Repository,
+    repository: &Repository<'_>,
     subject: &Digest,
-    keep: &dyn Fn(&str) -> bool,
+    keep: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<Option<Referrers>, crate::Error> {
-    let answer = repository.registry.referrers(&repository.path, subject);
-    let answer = answer.await;
-    let Some(answer) =
-        answer.map_err(|source| repository.failed(Some(subject.as_ref()), source))?
+    let pages = repository.registry.referrers(&repository.path, subject);
+    let Some(pages) = (repository.awaited(pages).await)
+        .map_err(|source| repository.failed(Some(subject.as_ref()), source))?
     else {
         return Ok(None);
     };
-    let index = bundle::referrers_index(&answer, keep);
+    let index = bundle::referrers_index(&pages, keep);
     let index = index.map_err(|source| Error::Content {
         reference: format!("what refers to {subject}"),
         source,
     })?;
     Ok(Some(index.map_or(Referrers::None, Referrers::Listed)))
+}
+
+/// Checks that artifacts list each blob with one size.
+///
+/// # Errors
+/// Two disagree.
+pub(super) fn one_size(artifacts: &[Artifact]) -> Result<(), crate::Error> {
+    let mut sizes: HashMap<&Digest, (u64, &Artifact)> = HashMap::new();
+    for artifact in artifacts {
+        for (digest, size) in artifact.blobs() {
+            let (first, other) = *sizes.entry(digest).or_insert((size, artifact));
+            if first != size {
+                let name = |one: &Artifact| match &one.source {
+                    Some(source) => source.reference.clone(),
+                    None => one.reference(),
+                };
+                return Err(Error::Shape {
+                    reference: format!("{} and {}", name(other), name(artifact)),
+                    rule: "they list one blob with different sizes",
+                }
+                .into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Keeps bytes that are this digest in the store.
@@ -217,12 +241,16 @@ pub(super) fn keep(
 /// The walk from the root of an artifact over its manifests, children first.
 struct Walk<'a> {
     context: &'a Context<'a>,
-    repository: &'a Repository,
+    repository: &'a Repository<'a>,
     reference: String,
     store: &'a Store,
     manifests: Vec<Manifest>,
     done: HashSet<String>,
     kinds: Vec<Kind>,
+    /// The sizes of its blobs, by digest.
+    sizes: HashMap<String, u64>,
+    /// Their sum, as often as they are listed.
+    total: u64,
 }
 
 type Read = (Described, Vec<u8>, Digest);
@@ -230,7 +258,7 @@ type Read = (Described, Vec<u8>, Digest);
 impl<'a> Walk<'a> {
     fn new(
         context: &'a Context<'a>,
-        repository: &'a Repository,
+        repository: &'a Repository<'a>,
         reference: &Reference,
         store: &'a Store,
     ) -> Self {
@@ -242,6 +270,8 @@ impl<'a> Walk<'a> {
             manifests: Vec::new(),
             done: HashSet::new(),
             kinds: Vec::new(),
+            sizes: HashMap::new(),
+            total: 0,
         }
     }
 
@@ -265,28 +295,37 @@ impl<'a> Walk<'a> {
                     .registry
                     .get_manifest(&self.repository.path, asked);
                 let below = asked.starts_with("sha256:").then_some(asked);
-                let fetched =
-                    (fetched.await).map_err(|source| self.repository.failed(below, source))?;
+                let fetched = (self.repository.awaited(fetched).await)
+                    .map_err(|source| self.repository.failed(below, source))?;
                 let said = said.or(fetched.media_type.map(|one| one.to_string()));
-                keep(self.context, self.store, &fetched.digest, &fetched.bytes)?;
                 (fetched.bytes.to_vec(), fetched.digest, said)
             }
         };
         let described = bundle::describe(&bytes, said.as_deref());
-        let described = described.map_err(|source| Error::Content {
-            reference: self.reference.clone(),
-            source,
-        })?;
+        let described = described.map_err(|source| self.content(source))?;
+        keep(self.context, self.store, &digest, &bytes)?;
         Ok((described, bytes, digest))
+    }
+
+    /// Reads a manifest that an index lists, and compares both.
+    async fn read_child(&self, child: &Child) -> Result<Described, crate::Error> {
+        if child.size > LARGEST_MANIFEST {
+            return Err(self.shape("a manifest of it is larger than 4 MiB"));
+        }
+        let read = self.read(child.digest.as_ref(), Some(&child.media_type));
+        let (described, bytes, _) = read.await?;
+        if bytes.len() as u64 != child.size {
+            return Err(self.shape("an index names a wrong size"));
+        }
+        if described.media_type != child.media_type {
+            return Err(self.shape("an index names a wrong media type"));
+        }
+        Ok(described)
     }
 
     /// Returns what an index is that was made here, and keeps it in the store.
     fn made(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
-        let content = |source| Error::Content {
-            reference: self.reference.clone(),
-            source,
-        };
-        let described = bundle::describe(&bytes, None).map_err(content)?;
+        let described = bundle::describe(&bytes, None).map_err(|source| self.content(source))?;
         let Ok(digest) = bundle::sha256_digest(&format!("sha256:{}", crate::sha256(&bytes))) else {
             unreachable!("a SHA-256 is a digest");
         };
@@ -322,9 +361,7 @@ impl<'a> Walk<'a> {
         };
         let chosen: Vec<&Child> = children.iter().filter(is_chosen).collect();
         if let [only] = chosen.as_slice() {
-            let (described, ..) = self
-                .read(only.digest.as_ref(), Some(&only.media_type))
-                .await?;
+            let described = self.read_child(only).await?;
             return Ok(((*only).clone(), described, false));
         }
         let digests: HashSet<&str> = chosen.iter().map(|child| child.digest.as_ref()).collect();
@@ -339,10 +376,7 @@ impl<'a> Walk<'a> {
             return Ok((root, described, true));
         }
         let reduced = bundle::reduce(bytes, &|digest| kept.contains(digest));
-        let content = |source| Error::Content {
-            reference: self.reference.clone(),
-            source,
-        };
+        let content = |source| self.content(source);
         let reduced = reduced.map_err(content)?;
         let digest = format!("sha256:{}", crate::sha256(&reduced));
         let Ok(digest) = bundle::sha256_digest(&digest) else {
@@ -406,7 +440,7 @@ impl<'a> Walk<'a> {
                 let (registry, path) = (&self.repository.registry, &self.repository.path);
                 let pulled = registry.pull_blob(path, &blob, &mut target, &());
                 let failed = |source| self.repository.failed(Some(config.digest.as_ref()), source);
-                pulled.await.map_err(failed)?;
+                (self.repository.awaited(pulled).await).map_err(failed)?;
                 keep(self.context, self.store, &config.digest, &target.0)?;
                 target.0
             }
@@ -438,14 +472,7 @@ impl<'a> Walk<'a> {
                     return Err(self.shape("its indexes are nested too deeply"));
                 }
                 for child in children {
-                    if child.size > LARGEST_MANIFEST {
-                        return Err(self.shape("a manifest of it is larger than 4 MiB"));
-                    }
-                    let asked = child.digest.to_string();
-                    let (described, bytes, _) = self.read(&asked, Some(&child.media_type)).await?;
-                    if bytes.len() as u64 != child.size {
-                        return Err(self.shape("an index names a wrong size"));
-                    }
+                    let described = self.read_child(&child).await?;
                     Box::pin(self.add(child, described, depth + 1)).await?;
                 }
                 manifest(None, Vec::new(), Vec::new())
@@ -474,13 +501,35 @@ impl<'a> Walk<'a> {
                 manifest(platform, blobs, external)
             }
         };
+        for blob in &added.blobs {
+            let first = *self
+                .sizes
+                .entry(blob.digest.to_string())
+                .or_insert(blob.size);
+            if first != blob.size {
+                return Err(self.shape("its manifests list one blob with different sizes"));
+            }
+            // No more than the limit each, and no more than the limit before.
+            self.total += blob.size;
+            if self.total > LARGEST_BLOB {
+                return Err(self.shape("its blobs have more than 1 PiB"));
+            }
+        }
         self.manifests.push(added);
         Ok(())
     }
 
+    fn content(&self, source: bundle::DescribeError) -> crate::Error {
+        Error::Content {
+            reference: self.repository.served(),
+            source,
+        }
+        .into()
+    }
+
     fn shape(&self, rule: &'static str) -> crate::Error {
         Error::Shape {
-            reference: self.reference.clone(),
+            reference: self.repository.served(),
             rule,
         }
         .into()

@@ -1,19 +1,19 @@
 //! The registries and web servers that sets come from: their addresses, mirrors, certificates and credentials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bundle::HelmIndex;
 use bundle::set::{DOCKER_HUB, Reference, Upstream};
 use bytes::Bytes;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use registry::{BlobTarget, Credentials, Endpoint, Observer, Registry};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::Context;
-use crate::set::Error;
-use crate::transfer::fetch;
+use crate::set::{Error, Loaded};
+use crate::transfer::{fetch, look};
 
 /// Where Docker Hub has its registry.
 const DOCKER_HUB_ADDRESS: &str = "registry-1.docker.io";
@@ -21,15 +21,19 @@ const DOCKER_HUB_ADDRESS: &str = "registry-1.docker.io";
 /// The clients of a run, one for each registry and account.
 pub(super) struct Upstreams<'a> {
     context: &'a Context<'a>,
+    /// The set's file, relative to the workspace.
+    path: Utf8PathBuf,
     known: BTreeMap<String, Upstream>,
     clients: Mutex<BTreeMap<(String, Option<String>), Registry>>,
     /// The indexes of classic Helm repositories, by URL. Each is read once.
     indexes: Mutex<BTreeMap<Url, Arc<OnceCell<Arc<HelmIndex>>>>>,
+    /// The registries that were reported to be slow, with the seconds.
+    reported: Mutex<BTreeSet<(String, u64)>>,
 }
 
 /// A repository in a registry, as it is asked for.
-#[derive(Clone)]
-pub(super) struct Repository {
+pub(super) struct Repository<'u> {
+    upstreams: &'u Upstreams<'u>,
     pub(super) registry: Registry,
     /// Its path, with that of a mirror.
     pub(super) path: String,
@@ -38,7 +42,8 @@ pub(super) struct Repository {
 }
 
 /// A file of a web server, as it is asked for.
-pub(super) struct WebFile {
+pub(super) struct WebFile<'u> {
+    upstreams: &'u Upstreams<'u>,
     registry: Registry,
     /// Where it is, with the path of a mirror.
     pub(super) url: Url,
@@ -48,20 +53,43 @@ pub(super) struct WebFile {
 
 impl<'a> Upstreams<'a> {
     /// Prepares requests to the registries of a set, which may describe them. No request is made.
-    pub(super) fn new(context: &'a Context<'a>, set: &bundle::set::Set) -> Self {
+    pub(super) fn new(context: &'a Context<'a>, loaded: &Loaded) -> Self {
+        Self {
+            path: loaded.path.clone(),
+            known: loaded.set.registries.clone(),
+            ..Self::of_release(context)
+        }
+    }
+
+    /// Prepares requests to registries that no set describes.
+    pub(super) fn of_release(context: &'a Context<'a>) -> Self {
         Self {
             context,
-            known: set.registries.clone(),
+            path: Utf8PathBuf::new(),
+            known: BTreeMap::new(),
             clients: Mutex::default(),
             indexes: Mutex::default(),
+            reported: Mutex::default(),
         }
+    }
+
+    /// Waits for what a registry answers. A long wait is reported, once for all requests to it.
+    async fn awaited<T>(&self, registry: &Registry, answer: impl Future<Output = T>) -> T {
+        look::awaited(answer, |seconds| {
+            let address = registry.endpoint().address().to_owned();
+            let mut reported = (self.reported.lock()).unwrap_or_else(PoisonError::into_inner);
+            if reported.insert((address.clone(), seconds)) {
+                look::report_wait(self.context, &address, seconds);
+            }
+        })
+        .await
     }
 
     /// Returns where a file is asked for.
     ///
     /// # Errors
     /// As for a repository.
-    pub(super) fn file(&self, url: &Url) -> Result<WebFile, crate::Error> {
+    pub(super) fn file(&self, url: &Url) -> Result<WebFile<'_>, crate::Error> {
         let shown = bundle::shown_url(url.as_str());
         fetch::refuse_offline(self.context, url.as_str(), Utf8Path::new(&shown))?;
         let host = url.host_str().unwrap_or_default();
@@ -77,6 +105,7 @@ impl<'a> Upstreams<'a> {
             false => registry.endpoint().web_url(&path),
         };
         Ok(WebFile {
+            upstreams: self,
             registry,
             url,
             shown,
@@ -111,12 +140,13 @@ impl<'a> Upstreams<'a> {
     ///
     /// # Errors
     /// The run is offline, or the registry's address, CA or credentials cannot be used.
-    pub(super) fn repository(&self, reference: &Reference) -> Result<Repository, crate::Error> {
+    pub(super) fn repository(&self, reference: &Reference) -> Result<Repository<'_>, crate::Error> {
         let shown = reference.to_string();
         let url = format!("https://{}/v2/", reference.host);
         fetch::refuse_offline(self.context, &url, Utf8Path::new(&shown))?;
         let (host, path) = self.mirrored(&reference.host, &reference.repository);
         Ok(Repository {
+            upstreams: self,
             registry: self.client(host, &path, &shown)?,
             path,
             reference: shown,
@@ -161,6 +191,21 @@ impl<'a> Upstreams<'a> {
         }
     }
 
+    /// Reads the private CA of a host, which must be a valid authority now.
+    fn authority(&self, host: &str, ca: &Utf8Path) -> Result<String, crate::Error> {
+        let workspace = self.context.workspace;
+        let path = workspace.bundles().join(ca);
+        let now = (self.context.tool.now)().as_second();
+        let (name, shown) = (host.rsplit_once(':'), workspace.shown(&path));
+        let name = name.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+        let read = environment::read_authority(&path, shown, name, now);
+        Ok(read.map_err(|rule| Error::Ca {
+            set: self.path.clone(),
+            host: host.to_owned(),
+            rule,
+        })?)
+    }
+
     fn connect(
         &self,
         host: &str,
@@ -173,16 +218,7 @@ impl<'a> Upstreams<'a> {
         };
         let ca = match self.known.get(host).and_then(|known| known.ca.as_ref()) {
             None => None,
-            Some(ca) => {
-                let workspace = self.context.workspace;
-                let path = workspace.bundles().join(ca);
-                let text = files::read_text(&path).map_err(|source| Error::Ca {
-                    host: host.to_owned(),
-                    path: workspace.shown(&path).to_owned(),
-                    source,
-                })?;
-                Some(text)
-            }
+            Some(ca) => Some(self.authority(host, ca)?),
         };
         let settings = registry::Settings {
             stop: self.context.tool.signals.stop(),
@@ -200,7 +236,29 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-impl Repository {
+/// Returns a reference, with the host that serves it if that is a different one.
+fn served(reference: &str, registry: &Registry) -> String {
+    let address = registry.endpoint().address();
+    let path = reference
+        .rsplit_once("://")
+        .map_or(reference, |(_, path)| path);
+    match path.strip_prefix(address) {
+        Some(path) if path.starts_with('/') => reference.to_owned(),
+        _ => format!("{reference} from {address}"),
+    }
+}
+
+impl Repository<'_> {
+    /// Waits for what the registry answers, and reports a long wait.
+    pub(super) async fn awaited<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.upstreams.awaited(&self.registry, answer).await
+    }
+
+    /// Returns the reference, with the registry that serves it if that is a different one.
+    pub(super) fn served(&self) -> String {
+        served(&self.reference, &self.registry)
+    }
+
     /// Returns the error for a request that failed. `what` is a digest below the reference, or nothing for itself.
     pub(super) fn failed(&self, what: Option<&str>, source: registry::Error) -> crate::Error {
         let reference = match what {
@@ -220,14 +278,15 @@ impl Repository {
     /// # Errors
     /// The registry cannot be asked.
     pub(super) async fn digest(&self, asked: &str) -> Result<Option<String>, crate::Error> {
-        let found = self.registry.head_manifest(&self.path, asked).await;
-        match found.map_err(|source| self.failed(None, source))? {
+        let found = self.registry.head_manifest(&self.path, asked);
+        match (self.awaited(found).await).map_err(|source| self.failed(None, source))? {
             None => Ok(None),
             Some(found) => match found.digest {
                 Some(digest) => Ok(Some(digest.to_string())),
                 None => {
-                    let fetched = self.registry.get_manifest(&self.path, asked).await;
-                    let fetched = fetched.map_err(|source| self.failed(None, source))?;
+                    let fetched = self.registry.get_manifest(&self.path, asked);
+                    let fetched = (self.awaited(fetched).await)
+                        .map_err(|source| self.failed(None, source))?;
                     Ok(Some(fetched.digest.to_string()))
                 }
             },
@@ -235,7 +294,7 @@ impl Repository {
     }
 }
 
-impl WebFile {
+impl WebFile<'_> {
     /// Returns the error for a request that failed.
     pub(super) fn failed(&self, source: registry::Error) -> crate::Error {
         Error::Registry {
@@ -246,13 +305,19 @@ impl WebFile {
         .into()
     }
 
+    /// Returns its URL, with the host that serves it if that is a different one.
+    pub(super) fn served(&self) -> String {
+        served(&self.shown, &self.registry)
+    }
+
     /// Returns its content, of `limit` bytes at most.
     ///
     /// # Errors
     /// It is larger, or the server does not serve it.
     pub(super) async fn read(&self, limit: u64) -> Result<Bytes, crate::Error> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let read = self.registry.get_file(&self.url, limit).await;
+        let read = self.registry.get_file(&self.url, limit);
+        let read = self.upstreams.awaited(&self.registry, read).await;
         read.map_err(|source| self.failed(source))
     }
 
@@ -261,7 +326,8 @@ impl WebFile {
     /// # Errors
     /// The server does not have it.
     pub(super) async fn size(&self) -> Result<Option<u64>, crate::Error> {
-        let size = self.registry.file_size(&self.url).await;
+        let size = self.registry.file_size(&self.url);
+        let size = self.upstreams.awaited(&self.registry, size).await;
         size.map_err(|source| self.failed(source))
     }
 

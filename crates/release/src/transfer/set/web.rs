@@ -52,6 +52,17 @@ pub(super) async fn resolve_file(
             bytes.len() as u64
         }
     };
+    if let Some(rule) = bundle::size_fault(digest, size) {
+        return Err(Error::Content {
+            reference: file.served(),
+            source: bundle::DescribeError::Size {
+                digest: digest.clone(),
+                size,
+                rule,
+            },
+        }
+        .into());
+    }
     let digest = digest.clone();
     let Wrapped { config, manifest } = wrap_file(file_name(url), &Blob { digest, size });
     for bytes in [&config, &manifest] {
@@ -126,14 +137,14 @@ fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
     }
 }
 
-/// Returns the digest of a chart as its repository has it now; nothing if that version is gone.
+/// Returns the digest of a chart as its repository has it now, and where; nothing if that version is gone.
 ///
 /// # Errors
 /// The repository cannot be asked.
-pub(super) async fn digest(
+pub(super) async fn found(
     upstreams: &Upstreams<'_>,
     origin: &Origin,
-) -> Result<Option<String>, crate::Error> {
+) -> Result<Option<(String, Url)>, crate::Error> {
     let chart = match Chart::find(upstreams, origin).await {
         Err(crate::Error::Set(Error::Chart {
             source: HelmError::NoChart { .. } | HelmError::NoVersion { .. },
@@ -141,10 +152,11 @@ pub(super) async fn digest(
         })) => return Ok(None),
         chart => chart?,
     };
-    match chart.digest {
-        Some(digest) => Ok(Some(digest)),
-        None => Ok(Some(digest_of(&chart.read().await?).to_string())),
-    }
+    let digest = match &chart.digest {
+        Some(digest) => digest.clone(),
+        None => digest_of(&chart.read().await?).to_string(),
+    };
+    Ok(Some((digest, chart.url)))
 }
 
 /// Makes the config or the manifest of an artifact again, of its layer, which the store has.
