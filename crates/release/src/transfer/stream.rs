@@ -229,7 +229,8 @@ async fn from_registries(
     let (announcer, arrivals) = Announcer::new(lock, deliveries);
     announcer.stored(lock, store);
     push::report_start(context, deliveries);
-    // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
+    // Until the reason is here, the pushes do not hear that nothing more comes.
+    let held = announcer.clone();
     let bringing = async move {
         set::pull::bring(context, lock, store, &|digest| announcer.blob(digest)).await?;
         let proof = local::stored(context, lock, store)?;
@@ -253,6 +254,7 @@ async fn from_registries(
             });
             let brought = async {
                 let brought = telling.await;
+                drop(held);
                 brought.unwrap_or_else(|_| unreachable!("a thread that panics is seen below"))
             };
             let done = Handle::current().block_on(together(deliveries, brought, pushing));
