@@ -24,9 +24,9 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
     --- stdout
     --- stderr
     error: the following required arguments were not provided:
-      <ENVIRONMENT>
+      ENVIRONMENT
 
-    Usage: cargo xtask deploy <ENVIRONMENT>
+    Usage: cargo xtask deploy [OPTIONS] <ENVIRONMENT>
 
     For more information, try '--help'.
     "#);
@@ -38,7 +38,7 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 
       tip: a similar argument exists: '--confirm'
 
-    Usage: cargo xtask deploy --confirm <NAME> <ENVIRONMENT>
+    Usage: cargo xtask deploy [OPTIONS] <ENVIRONMENT>
 
     For more information, try '--help'.
     "#);
@@ -51,6 +51,58 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 
     For more information, try '--help'.
     "#);
+}
+
+#[test]
+fn conflicts_and_missing_arguments_are_named_with_the_usage_of_the_help() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let mut all = String::new();
+    for arguments in [
+        &["check", "demo", "--all"][..],
+        &["render", "demo", "--all"],
+        &["render"],
+        &["releases", "v4.1.5", "--check"],
+        &["pack", "demo"],
+        &["cluster", "backup"],
+    ] {
+        let stderr = sandbox.run(arguments).exits_with(64).stderr;
+        let help = [arguments, &["--help"]].concat();
+        let help = sandbox.run(&help).success().stdout;
+        let usage = stderr.lines().find(|line| line.starts_with("Usage: "));
+        assert!(
+            usage.is_none_or(|usage| help.contains(&format!("\n{usage}\n"))),
+            "{stderr}{help}"
+        );
+        all.push_str(&stderr);
+    }
+    insta::assert_snapshot!(all.replace("\n\nFor more information, try '--help'.\n", "\n\n"), @"
+    error: the argument 'ENVIRONMENT' cannot be used with '--all'
+
+    Usage: cargo xtask check [OPTIONS] [ENVIRONMENT]
+
+    error: the argument 'ENVIRONMENT' cannot be used with '--all'
+
+    Usage: cargo xtask render [OPTIONS] <ENVIRONMENT|--all>
+
+    error: the following required arguments were not provided:
+      ENVIRONMENT or --all
+
+    Usage: cargo xtask render [OPTIONS] <ENVIRONMENT|--all>
+
+    error: the argument 'RELEASE' cannot be used with '--check'
+
+    Usage: cargo xtask releases [OPTIONS] [RELEASE]
+
+    error: the following required arguments were not provided:
+      --out DIR or --dry-run
+
+    Usage: cargo xtask pack [OPTIONS] <--out <DIR>|--dry-run> [ENVIRONMENT]...
+
+    error: the following required arguments were not provided:
+      ENVIRONMENT
+
+    Usage: cargo xtask cluster backup [OPTIONS] <ENVIRONMENT> [-- <FLAGS>...]
+    ");
 }
 
 // case 7.6b
@@ -500,15 +552,15 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
         .filter_map(|run| Some(run.stderr.get(run.stderr.find("error: ")?..)?.trim_end()))
         .collect();
     insta::assert_snapshot!(refused.join("\n"), @"
-    error: prune.yaml exists and is not a plan
+    error: `prune.yaml` exists and is not a plan
     hint: name a different file
-    error: environments/lab/receipt.yaml is reserved for a file of the workspace
+    error: `environments/lab/receipt.yaml` is reserved for a file of the workspace
     hint: name a different file
-    error: pipe is a named pipe, not a regular file
-    hint: name a regular file; without --out, the result goes to standard output
-    error: lab.plan.yaml exists and is not a report
+    error: `pipe` is a named pipe, not a regular file
+    hint: name a regular file; without `--out`, the result goes to standard output
+    error: `lab.plan.yaml` exists and is not a report
     hint: name a different file
-    error: pipe is a named pipe, not a regular file
+    error: `pipe` is a named pipe, not a regular file
     hint: name a regular file
     ");
 }

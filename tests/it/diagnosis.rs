@@ -125,7 +125,7 @@ async fn what_cannot_be_logged_is_an_error_and_no_file_is_lost() {
     lab.sandbox.write("trace", "something else\n");
     let run = lab.run(&["list", "--trace", "trace"]);
     assert!(
-        run.stderr.contains("trace exists and is not a trace"),
+        run.stderr.contains("`trace` exists and is not a trace"),
         "{}",
         run.whole()
     );

@@ -25,9 +25,9 @@ pub(crate) fn no_locks() -> &'static str {
 /// Returns what to do about blobs that neither the store nor the registry has.
 pub(crate) fn to_be_carried() -> Vec<String> {
     vec![
-        "write down what the registry has, and carry the file outside: `cargo xtask snapshot ENVIRONMENT --out FILE`"
+        "write a snapshot of the registry, and carry it outside: `cargo xtask snapshot ENVIRONMENT --out FILE`"
             .to_owned(),
-        "outside, `pack ENVIRONMENT --have FILE --out DIR` writes what is missing; here, `unpack DIR` takes it in".to_owned(),
+        "outside, `pack ENVIRONMENT --have FILE --out DIR` writes what is missing; here, `unpack DIR` imports it".to_owned(),
     ]
 }
 
@@ -94,6 +94,10 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
         RegistryFault::LoginRefused => {
             "check user and password: the variables that registry.push-credentials names, or `skopeo login`, `docker login`, `podman login`"
         }
+        RegistryFault::NoCredentials => {
+            "configure a login: name variables in `registry.push-credentials` and set them, or use `skopeo login`, `docker login` or \
+             `podman login`"
+        }
         RegistryFault::TokenService => {
             "start the registry's token service, and let this machine and the nodes reach the address that it names"
         }
@@ -114,7 +118,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "raise the body limit of the registry, or of the proxy before it (nginx: client_max_body_size 0)"
         }
         RegistryFault::NoChunks => {
-            "nothing has to be done: large blobs go in one request, and start over if it is cut"
+            "no action needed: large blobs are sent in one request, and start over if it is cut"
         }
         RegistryFault::NoMount => {
             "no action needed: shared blobs are sent once for each repository"
@@ -124,7 +128,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
              needs all of them"
         }
         RegistryFault::HeadRefused => {
-            "let the proxy before the registry pass HEAD as it passes GET: container runtimes look tags up by it"
+            "let the proxy before the registry pass HEAD as it passes GET: container runtimes look up tags with HEAD"
         }
         RegistryFault::ServedElsewhere => {
             "let nodes resolve, reach and trust that host as well, or turn redirects off in the registry \
@@ -147,9 +151,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
         RegistryFault::PullRefused => {
             "let the account of registry.pull-credentials read the project, or correct what they name: nodes pull with them"
         }
-        RegistryFault::NotServed => {
-            "look at the registry's log: it accepted something, and does not serve it as it was"
-        }
+        RegistryFault::NotServed => "check the registry's log: it does not serve what it accepted",
         RegistryFault::NoDelete => {
             "delete these tags by hand if they disturb; Airlock does not need deletion"
         }
@@ -169,7 +171,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
 /// Returns the fault that a registry's error shows, if something other than a repetition helps.
 pub(crate) fn fault(error: &RegistryError) -> Option<RegistryFault> {
     match error {
-        RegistryError::Unauthorized { .. } => Some(RegistryFault::LoginRefused),
+        RegistryError::Unauthorized { .. } => Some(RegistryFault::of_login(error)),
         // A proxy that forbids reading is not a registry in read-only mode.
         RegistryError::Rejected { at, .. } if matches!(at.method.as_str(), "GET" | "HEAD") => None,
         error => match RegistryFault::of(error) {

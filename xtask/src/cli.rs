@@ -166,8 +166,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Write what a registry contains, for plan --snapshot
     ///
-    /// Lists which tags and blobs of the lock the registry has. Inside an air gap, write the file and carry it out: outside, `plan
-    /// --snapshot` and `pack --have` read it.
+    /// Lists which tags of the locks the registry has. Inside an air gap, write the file and carry it out: outside, `plan --snapshot`
+    /// and `pack --have` read it.
     #[command(alias = "inventory")]
     Snapshot {
         /// Environment
@@ -189,8 +189,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Write a page about environments for a browser
     ///
-    /// Shows what runs where, the plan as a change request, what the last deploy proved, and the deploys that receipts record. The page is
-    /// one HTML file that loads nothing.
+    /// Shows what runs where, the plan as a change request, what the last deploy proved, the sets, and the deploys that receipts
+    /// record. The page is one HTML file that loads nothing.
     Report(ReportArgs),
     /// Show the recorded facts of releases and their sources
     ///
@@ -217,7 +217,7 @@ pub(crate) enum Command {
     /// Write a support archive without secrets
     ///
     /// Contains versions, configuration, plan, receipt, the registry's profile, the last logs and what preflight finds. Secrets
-    /// are masked and searched for.
+    /// are masked. If the archive still has one, it is not written.
     Support {
         /// Environment
         environment: String,
@@ -365,7 +365,7 @@ pub(crate) enum Command {
     },
     /// Run any command of the cluster's mkectl
     ///
-    /// If the command has the flag --file, it gets the rendered configuration, with the values of its references. The output is
+    /// If the command has the flag --file, it gets the rendered configuration, with the values of secrets. The output is
     /// logged with secrets masked; the result of kubeconfig, login and certs is not logged.
     Mkectl(MkectlArgs),
     /// Remove tags that no release needs, by a reviewed plan
@@ -622,8 +622,8 @@ pub(crate) struct LearnArgs {
     /// Program mkectl to ask [default: the one that was fetched, or the one on PATH]
     #[arg(long, value_name = "FILE")]
     pub(crate) mkectl: Option<Utf8PathBuf>,
-    /// Architecture of the bundle [default: amd64]
-    #[arg(long)]
+    /// Architecture of the bundle, amd64 or arm64 [default: amd64]
+    #[arg(long, value_parser = values::arch)]
     pub(crate) arch: Option<String>,
     /// Record a bundle that contradicts the release or architecture
     #[arg(long)]
@@ -662,8 +662,8 @@ pub(crate) struct LockArgs {
     /// URL of mkectl, with {system} and {machine} for linux and x86_64 [default: the vendor's]
     #[arg(long, value_name = "URL")]
     pub(crate) mkectl_url: Option<String>,
-    /// Architecture of the bundle [default: amd64]
-    #[arg(long)]
+    /// Architecture of the bundle, amd64 or arm64 [default: amd64]
+    #[arg(long, value_parser = values::arch)]
     pub(crate) arch: Option<String>,
     /// Replace a committed lock that differs; for a set, update all entries
     #[arg(long)]
@@ -814,6 +814,24 @@ pub(crate) enum Typed {
     Team(CommonArgs, usize, ArgMatches),
 }
 
+/// Names arguments as a sentence does: `[ENVIRONMENT]` is ENVIRONMENT, and `<ENVIRONMENT|--all>` is ENVIRONMENT or --all.
+fn name_plainly(error: &mut clap::Error) {
+    let plain = |name: &String| match name.strip_prefix(['[', '<']) {
+        Some(name) => name.replace(['[', ']', '<', '>'], "").replace('|', " or "),
+        None => name.clone(),
+    };
+    for kind in [ContextKind::InvalidArg, ContextKind::PriorArg] {
+        let named = match error.get(kind) {
+            Some(ContextValue::String(name)) => ContextValue::String(plain(name)),
+            Some(ContextValue::Strings(names)) => {
+                ContextValue::Strings(names.iter().map(plain).collect())
+            }
+            _ => continue,
+        };
+        error.insert(kind, named);
+    }
+}
+
 /// Replaces clap's tips where a better one is known, and removes those of names that hardly look alike.
 fn suggest(error: &mut clap::Error) {
     let text = |error: &clap::Error, kind| match error.get(kind) {
@@ -866,6 +884,7 @@ fn suggest(error: &mut clap::Error) {
 pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
     typed(tasks).map_err(|mut error| {
         suggest(&mut error);
+        name_plainly(&mut error);
         let code = if error.use_stderr() {
             crate::failure::USAGE
         } else {
@@ -904,8 +923,20 @@ pub(crate) fn command(tasks: &[&dyn Task]) -> clap::Command {
     command
 }
 
+/// Gives a command one usage, for its help and for errors. In errors clap leaves out what was not typed, which looks like a rule.
+fn with_whole_usage(command: clap::Command) -> clap::Command {
+    let mut command = command.mut_subcommands(with_whole_usage);
+    let usage = command.render_usage().to_string();
+    match usage.strip_prefix("Usage: ") {
+        Some(usage) => command.override_usage(usage.to_owned()),
+        None => command,
+    }
+}
+
 fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
     let mut command = command(tasks);
+    command.build();
+    let mut command = command.mut_subcommands(with_whole_usage);
     // clap's own `help` would be listed among the commands.
     let mut typed: Vec<OsString> = std::env::args_os().collect();
     if typed.get(1).is_some_and(|first| first == "help") {

@@ -24,7 +24,7 @@ use crate::advice::here;
 
 mod pack;
 mod registry_error;
-mod set;
+pub(crate) mod set;
 pub(crate) mod unpack;
 
 /// Something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`, `render --check`.
@@ -62,15 +62,15 @@ pub(crate) enum Failure {
     Declined { environment: String, why: String },
     #[error("the plan for {0} was not approved; nothing was changed")]
     NotApproved(String),
-    #[error("the plan for {0} requires approval, and a terminal to ask is missing")]
+    #[error("the plan for {0} requires approval, but this run has no terminal")]
     NoApproval(String),
     #[error("AIRLOCK_LOG is `{0}`, which is not a level or a list of targets with levels")]
     Log(String),
-    #[error("no workspace found: {0} and its parents have no folder environments/")]
+    #[error("no workspace found: `{0}` and its parents have no folder environments/")]
     NoWorkspace(Utf8PathBuf),
-    #[error("{0} is not a workspace: it has no folder environments/")]
+    #[error("`{0}` is not a workspace: it has no folder environments/")]
     NotAWorkspace(Utf8PathBuf),
-    #[error("the folder {0}, named by `-C`, does not exist")]
+    #[error("the folder `{0}`, named by `-C`, does not exist")]
     NoFolder(Utf8PathBuf),
     #[error("cannot find the path of this program")]
     NoExecutable,
@@ -94,14 +94,14 @@ pub(crate) enum Failure {
     UnknownRelease(String),
     #[error("the name `demo` is reserved for the demo, which reaches no cluster")]
     NameOfDemo,
-    #[error("the name `{0}` is that of a set, and commands take both")]
+    #[error("`{0}` is the name of a set; an environment needs a different one")]
     NameOfSet(String),
-    #[error("{option} is for sets, and {release} is not a set")]
+    #[error("`{option}` is for sets, and `{release}` is not a set")]
     OptionOfSets {
         option: &'static str,
         release: String,
     },
-    #[error("{option} is for bundles, and {set} is a set")]
+    #[error("`{option}` is for bundles, and `{set}` is a set")]
     OptionOfBundles { option: &'static str, set: String },
     #[error("`{0}` is neither an environment, a locked release nor a set")]
     NeitherEnvironmentNorRelease(String),
@@ -111,13 +111,13 @@ pub(crate) enum Failure {
         "`{old}` and `{new}` cannot be compared: name two environments, two releases or two sets"
     )]
     Kinds { old: String, new: String },
-    #[error("{option} is for {of}, and `{name}` is not one")]
+    #[error("`{option}` is for {of}, and `{name}` is not one")]
     DiffOption {
         option: &'static str,
         of: &'static str,
         name: String,
     },
-    #[error("--chart is for --as helm")]
+    #[error("`--chart` is for `--as helm`")]
     ChartWithoutHelm,
     #[error("name a second release to compare {0} with")]
     OneRelease(String),
@@ -126,9 +126,9 @@ pub(crate) enum Failure {
         wrong: Vec<(String, Error)>,
         total: usize,
     },
-    #[error("{0} already exists")]
+    #[error("`{0}` already exists")]
     Exists(Utf8PathBuf),
-    #[error("cannot {doing} {path}")]
+    #[error("cannot {doing} `{path}`")]
     Io {
         doing: &'static str,
         path: Utf8PathBuf,
@@ -275,7 +275,7 @@ impl Failure {
             }
             Self::NoApproval(_) => {
                 vec![
-                    "review the plan and add `--yes`; `deploy` also accepts a plan of `plan --out FILE` by `--plan FILE`"
+                    "review the plan and add `--yes`; or save it with `plan --out FILE`, and run `deploy --plan FILE`"
                         .to_owned(),
                 ]
             }
@@ -308,7 +308,10 @@ impl Failure {
                 Some(meant) if meant.starts_with('v') => vec![format!("did you mean `{meant}`?")],
                 _ => vec!["`cargo xtask list` shows environments with their releases".to_owned()],
             },
-            Self::Exists(path) => vec![format!("edit {path}, or choose a different name")],
+            Self::Exists(path) if path.ends_with("environment.yaml") => {
+                vec![format!("edit `{path}`, or choose a different name")]
+            }
+            Self::Exists(_) => vec!["name a different file, or move this one away".to_owned()],
             Self::OneRelease(release) => {
                 vec![format!(
                     "`cargo xtask diff {release} OTHER` compares two; with `--since REVISION` its lock is compared with a committed one; `cargo xtask releases {release}` shows the facts of one"
@@ -380,7 +383,7 @@ fn hints(error: &Error) -> Vec<String> {
         ),
         Error::Workspace(workspace::Error::NotRegular { kind, .. }) => match kind.option() {
             Some(option) => {
-                format!("name a regular file; without {option}, the result goes to standard output")
+                format!("name a regular file; without `{option}`, the result goes to standard output")
             }
             None => "name a regular file".to_owned(),
         },
@@ -526,8 +529,8 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Receipt(receipt::Error::File { .. }) => {
             "restore the committed file: it records what the cluster runs".to_owned()
         }
-        Error::Plan(plan::Error::ReleaseChanged { refusal: Some(_), applied, .. }) => {
-            format!("set `release` back to {applied}; `cargo xtask releases` with the new release lists its sources of an upgrade")
+        Error::Plan(plan::Error::ReleaseChanged { refusal: Some(_), applied, wanted, .. }) => {
+            format!("set `release` back to {applied}; `cargo xtask releases {wanted}` lists the releases that can be upgraded to it")
         }
         Error::Plan(plan::Error::ReleaseChanged { refusal: None, .. }) => {
             "run `cargo xtask deploy`, which upgrades the cluster".to_owned()

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 
 pub(crate) use fold::Columns;
-pub(crate) use human::lock_changes;
+pub(crate) use human::{first_names, lock_changes};
 pub(crate) use plan::{Detail, coloured};
 pub use table::table;
 

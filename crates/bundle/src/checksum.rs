@@ -29,7 +29,7 @@ pub enum ChecksumError {
     #[error(transparent)]
     Request(RequestError),
     /// The checksum file cannot be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read `{path}`")]
     Read {
         /// The file.
         path: Utf8PathBuf,

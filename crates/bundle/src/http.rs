@@ -31,7 +31,7 @@ pub enum RequestError {
     /// The URL is not valid, or not one of HTTP.
     #[error("cannot download from {url}: {reason}")]
     Url {
-        /// The URL.
+        /// The URL in backquotes, or what replaces one that may contain a secret.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -374,12 +374,19 @@ impl RequestError {
 /// Reads a URL of HTTP.
 pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
     let wrong = |reason: String| RequestError::Url {
-        url: shown_url(text),
+        url: match shown_url(text) {
+            shown if shown != UNREADABLE => format!("`{shown}`"),
+            // Without these, there is no place for a secret.
+            _ if !text.contains(['@', '?', '#']) => format!("`{text}`"),
+            unreadable => unreadable,
+        },
         reason,
     };
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(_) => Err(wrong("expected http:// or https://".to_owned())),
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            Err(wrong("expected http:// or https://".to_owned()))
+        }
         Err(error) => Err(wrong(error.to_string())),
     }
 }
@@ -404,7 +411,7 @@ pub fn local_path(text: &str) -> Result<Option<Utf8PathBuf>, RequestError> {
             .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
             .map(Some)
             .ok_or_else(|| RequestError::Url {
-                url: shown(&url),
+                url: format!("`{}`", shown(&url)),
                 reason: "expected file:///PATH".to_owned(),
             }),
         _ => Ok(None),

@@ -19,7 +19,7 @@ const LARGEST: u64 = 4 << 30;
 #[non_exhaustive]
 pub enum ProgramError {
     /// It cannot be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read `{path}`")]
     Read {
         /// The file.
         path: Utf8PathBuf,
@@ -27,7 +27,7 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// It is not the one that was locked.
-    #[error("{path} has SHA-256 {found}, but the lock records {expected}")]
+    #[error("`{path}` has SHA-256 {found}, but the lock records {expected}")]
     Sha256 {
         /// The file.
         path: Utf8PathBuf,
@@ -37,13 +37,13 @@ pub enum ProgramError {
         expected: String,
     },
     /// There is no program in it.
-    #[error("{path} contains no file `mkectl`")]
+    #[error("`{path}` contains no file `mkectl`")]
     NoProgram {
         /// The file.
         path: Utf8PathBuf,
     },
     /// The program that was unpacked from it is another one now.
-    #[error("{path} is not the program in {archive}: it was changed")]
+    #[error("`{path}` is not the program in {archive}: it was changed")]
     Changed {
         /// The program.
         path: Utf8PathBuf,
@@ -51,7 +51,7 @@ pub enum ProgramError {
         archive: Utf8PathBuf,
     },
     /// It cannot be unpacked.
-    #[error("cannot write {path}")]
+    #[error("cannot write `{path}`")]
     Write {
         /// The file.
         path: Utf8PathBuf,

@@ -257,6 +257,14 @@ pub enum SetError {
         /// Their file name.
         file: String,
     },
+    /// Several entries are wrong.
+    #[error("{path}: {} entries are wrong", wrong.len())]
+    Several {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// What is wrong with each.
+        wrong: Vec<SetError>,
+    },
     /// The set lists nothing.
     #[error("{path}: the set lists no images, charts, files or bundles")]
     Empty {
@@ -289,89 +297,89 @@ impl Set {
     /// Returns what the set lists, checked: images, charts, files. Its bundles are checked, too. `path` is named in errors.
     ///
     /// # Errors
-    /// When a word is outside its grammar, or two entries would become one in the mirror.
+    /// When a word is outside its grammar, or two entries would become one in the mirror. All such entries are named.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut wrong = Vec::new();
         let mut places: HashMap<String, String> = HashMap::new();
         let files: Vec<Item> = self.files.iter().map(FileItem::item).collect();
         let items = self.images.iter().map(|item| (item, false));
         let items = items.chain(self.charts.iter().map(|item| (item, true)));
         for (item, is_chart) in items.chain(files.iter().map(|item| (item, false))) {
-            let entry = item.entry(is_chart, self.signatures, path)?;
+            let entry = match item.entry(is_chart, self.signatures, path) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    wrong.push(error);
+                    continue;
+                }
+            };
             let aliases = item.aliases.iter();
             let aliases = aliases.map(|alias| item.alias(alias, &entry, path));
-            let aliases: Vec<Entry> = aliases.collect::<Result<_, _>>()?;
-            for entry in std::iter::once(entry).chain(aliases) {
-                let reference = entry.origin.to_string();
-                if let Some(first) = places.insert(entry.place(), reference.clone()) {
-                    if first == reference && entry.alias_of.is_none() {
-                        return Err(SetError::Twice {
-                            path: path.to_owned(),
-                            reference,
-                        });
-                    }
-                    return Err(SetError::Collision {
-                        path: path.to_owned(),
-                        one: first,
-                        other: reference,
-                        place: entry.place(),
-                    });
+            for entry in std::iter::once(Ok(entry.clone())).chain(aliases) {
+                match entry.and_then(|entry| placed(&mut places, entry, path)) {
+                    Ok(entry) => entries.push(entry),
+                    Err(error) => wrong.push(error),
                 }
-                entries.push(entry);
             }
         }
-        self.check_bundles(path)?;
-        match entries.is_empty() && self.bundles.is_empty() {
-            true => Err(SetError::Empty {
+        let mut files = HashMap::new();
+        for bundle in &self.bundles {
+            wrong.extend(bundle.check(&mut files, path).err());
+        }
+        match (wrong.len(), wrong.pop()) {
+            (1, Some(error)) => Err(error),
+            (_, Some(last)) => {
+                wrong.push(last);
+                Err(SetError::Several {
+                    path: path.to_owned(),
+                    wrong,
+                })
+            }
+            (_, None) if entries.is_empty() && self.bundles.is_empty() => Err(SetError::Empty {
                 path: path.to_owned(),
             }),
-            false => Ok(entries),
+            (_, None) => Ok(entries),
         }
-    }
-}
-
-impl Set {
-    fn check_bundles(&self, path: &Utf8Path) -> Result<(), SetError> {
-        let mut files: HashMap<&str, &Url> = HashMap::new();
-        for bundle in &self.bundles {
-            let url = bundle.url.to_string();
-            let path = path.to_owned();
-            if let Some(place) = &bundle.place {
-                Name::new(place, "latest").map_err(|source| SetError::Place {
-                    path: path.clone(),
-                    reference: url.clone(),
-                    place: place.clone(),
-                    source,
-                })?;
-                check_folder(place, &url, place, &path)?;
-            }
-            if bundle.signature.is_some() && bundle.key.is_none() {
-                return Err(SetError::SignatureWithoutKey { path, url });
-            }
-            let file = file_name(&bundle.url);
-            match files.insert(file, &bundle.url) {
-                None => {}
-                Some(one) if *one == bundle.url => {
-                    return Err(SetError::Twice {
-                        path,
-                        reference: url,
-                    });
-                }
-                Some(one) => {
-                    return Err(SetError::SameFile {
-                        path,
-                        one: one.to_string(),
-                        other: url,
-                        file: file.to_owned(),
-                    });
-                }
-            }
-        }
-        Ok(())
     }
 }
 
 impl BundleItem {
+    /// Checks it. `files` are the URLs of those before it, by the names of their files.
+    fn check<'a>(
+        &'a self,
+        files: &mut HashMap<&'a str, &'a Url>,
+        path: &Utf8Path,
+    ) -> Result<(), SetError> {
+        let url = self.url.to_string();
+        let path = path.to_owned();
+        if let Some(place) = &self.place {
+            Name::new(place, "latest").map_err(|source| SetError::Place {
+                path: path.clone(),
+                reference: url.clone(),
+                place: place.clone(),
+                source,
+            })?;
+            check_folder(place, &url, place, &path)?;
+        }
+        if self.signature.is_some() && self.key.is_none() {
+            return Err(SetError::SignatureWithoutKey { path, url });
+        }
+        let file = file_name(&self.url);
+        match files.insert(file, &self.url) {
+            None => Ok(()),
+            Some(one) if *one == self.url => Err(SetError::Twice {
+                path,
+                reference: url,
+            }),
+            Some(one) => Err(SetError::SameFile {
+                path,
+                one: one.to_string(),
+                other: url,
+                file: file.to_owned(),
+            }),
+        }
+    }
+
     /// Returns how the names of its archives are made.
     pub fn names(&self) -> SetNames {
         SetNames {
@@ -393,6 +401,32 @@ impl BundleItem {
             url.set_path(&format!("{}.sig", self.url.path()));
             url
         })
+    }
+}
+
+/// Returns the entry, if no entry before has its place.
+fn placed(
+    places: &mut HashMap<String, String>,
+    entry: Entry,
+    path: &Utf8Path,
+) -> Result<Entry, SetError> {
+    let other = entry.origin.to_string();
+    let place = entry.place();
+    match places.get(&place) {
+        None => {
+            places.insert(place, other);
+            Ok(entry)
+        }
+        Some(one) if *one == other && entry.alias_of.is_none() => Err(SetError::Twice {
+            path: path.to_owned(),
+            reference: other,
+        }),
+        Some(one) => Err(SetError::Collision {
+            path: path.to_owned(),
+            one: one.clone(),
+            other,
+            place,
+        }),
     }
 }
 
@@ -666,6 +700,26 @@ mod tests {
             let error = entries(text).unwrap_err().to_string();
             assert!(error.contains(wrong), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named() {
+        let error = entries(
+            "images:\n- a b\n- nginx:1\n- { reference: redis, platforms: [amd64], aliases: [X] }\n- { reference: nginx:1, aliases: [B] }\n",
+        );
+        let SetError::Several { wrong, .. } = error.unwrap_err() else {
+            panic!("one error");
+        };
+        let wrong: Vec<String> = wrong.iter().map(SetError::to_string).collect();
+        assert_eq!(
+            wrong,
+            [
+                "bundles/platform.set.yaml: `a b` is not a reference",
+                "bundles/platform.set.yaml: `amd64` is not a platform, such as `linux/amd64`",
+                "bundles/platform.set.yaml: docker.io/library/nginx:1 is listed twice",
+                "bundles/platform.set.yaml: `B` in `aliases` is not a repository",
+            ]
+        );
     }
 
     #[test]

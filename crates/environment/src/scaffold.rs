@@ -121,7 +121,7 @@ inherit: ../base.yaml
     Ok(format!(
         "\
 # yaml-language-server: $schema=../environment.schema.json
-# Describes {name}: its release, registry and cluster. Check it with `cargo xtask check {name}`.
+# Describes {name}: its release, registry and cluster. Check it with `check {name}`.
 
 {inherit}# The release that {name} is to run. Changing this line is how an upgrade begins.
 release: v{release}

@@ -49,7 +49,7 @@ pub use signature::{SignatureError, Signer, signer};
 pub use signers::Signers;
 pub use split::split;
 pub use stream::{PieceSink, read_stream, tar_folder, write_stream};
-pub use write::{Files, parallel, to_write, write};
+pub use write::{Files, others, parallel, to_write, write};
 
 /// Receives the number of bytes done, and returns whether to continue.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);

@@ -164,6 +164,24 @@ fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// Returns the names in a folder that are no part of a medium, sorted. Hidden files and those of file systems are left out.
+pub fn others(folder: &Utf8Path) -> Vec<String> {
+    const OURS: [&str; 5] = [START, PROGRAM, MANIFEST, SIGNATURE, layout::VOLUMES];
+    const OF_FILE_SYSTEMS: [&str; 2] = ["lost+found", "System Volume Information"];
+    let is_other = |name: &str| {
+        let known = OURS.iter().chain(&OF_FILE_SYSTEMS);
+        !name.starts_with('.')
+            && known
+                .into_iter()
+                .all(|one| name.trim_end_matches(PART) != *one)
+    };
+    let files = folder.read_dir_utf8().into_iter().flatten().flatten();
+    let names = files.map(|file| file.file_name().to_owned());
+    let mut others: Vec<String> = names.filter(|name| is_other(name)).collect();
+    others.sort();
+    others
+}
+
 /// Makes the folders of a volume, and removes pieces that an interrupted run for different contents has left.
 fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
     let starts = volume.join("pieces");

@@ -44,6 +44,12 @@ struct Entry {
 /// Words for processor architectures in file names. The first one is the vendor's.
 const ARCHITECTURES: [&[&str]; 2] = [&["amd64", "x86_64", "x86-64"], &["arm64", "aarch64"]];
 
+/// Returns the vendor's word for an architecture, by any of its names: `amd64` for `x86_64`.
+pub fn architecture(name: &str) -> Option<&'static str> {
+    let words = ARCHITECTURES.iter().find(|words| words.contains(&name))?;
+    words.first().copied()
+}
+
 /// Returns what in a file name contradicts `release` and `arch`.
 pub fn contradictions_in_name(release: &Version, arch: &str, name: &str) -> Vec<String> {
     let mut found = Vec::new();

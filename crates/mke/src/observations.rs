@@ -164,7 +164,7 @@ impl Observations {
         let release = &self.release;
         let body = serde_yaml::to_string(self).expect("observations hold nothing that YAML cannot");
         format!(
-            "# What was observed of {release}. Written by `cargo xtask learn {release}`; overlays what Airlock knows of it.\n\
+            "# What was observed of {release}. Written by `learn {release}`; overlays what Airlock knows of it.\n\
              # Edit only `reference`, `root` and `skip` of exceptions; `learn` keeps them.\n{body}"
         )
     }

@@ -205,7 +205,7 @@ fn first_line(environment: &Environment) -> String {
         Some(file) => file.path.to_string(),
         None => format!("environments/{name}/environment.yaml"),
     };
-    format!("# Written by `cargo xtask render {name}`. To change it, change {file}.")
+    format!("# Written by `render {name}`. To change it, change {file}.")
 }
 
 /// What the vendor says of child clusters (DOCS-SRC, configuration/MKE 4k child clusters/airgap-options.md), up to 4.2.1.

@@ -54,7 +54,7 @@ pub enum UpgradeError {
         sources: Vec<String>,
     },
     /// The vendor lists the sources of the target, and this one is not among them.
-    #[error("the vendor lists {listed} as the sources of an upgrade to v{to}, not v{from} ({})", sources.join(", "))]
+    #[error("v{from} cannot be upgraded to v{to}; supported source versions: {listed} ({})", sources.join(", "))]
     NotASource {
         /// The present release.
         from: Version,
@@ -121,7 +121,10 @@ impl Release {
                 return Err(UpgradeError::NotASource {
                     from: from.clone(),
                     to: to.clone(),
-                    listed: names(listed),
+                    listed: match listed.as_slice() {
+                        [] => "none".to_owned(),
+                        listed => names(listed),
+                    },
                     sources: sources(&facts.from.source),
                 });
             }

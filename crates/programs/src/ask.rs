@@ -187,12 +187,12 @@ mod tests {
         let missing = Mkectl::new("/nowhere/mkectl", Variables::default());
         assert_eq!(
             missing.version().unwrap_err().to_string(),
-            "program not found: /nowhere/mkectl"
+            "program not found: `/nowhere/mkectl`"
         );
         let folder = Mkectl::new("/etc", Variables::default());
         assert_eq!(
             folder.version().unwrap_err().to_string(),
-            "/etc is not executable"
+            "`/etc` is not executable"
         );
     }
 

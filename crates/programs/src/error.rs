@@ -22,13 +22,13 @@ pub enum Error {
         searched: usize,
     },
     /// The file that was named does not exist.
-    #[error("program not found: {path}")]
+    #[error("program not found: `{path}`")]
     Missing {
         /// The path that was named.
         path: Utf8PathBuf,
     },
     /// The file exists, but it is not a regular file or not executable.
-    #[error("{path} is not executable")]
+    #[error("`{path}` is not executable")]
     NotExecutable {
         /// The file that was found.
         path: Utf8PathBuf,
@@ -66,7 +66,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The log could not be opened. Nothing was started.
-    #[error("cannot open the log {path}")]
+    #[error("cannot open the log `{path}`")]
     Log {
         /// The log file.
         path: Utf8PathBuf,

@@ -208,7 +208,7 @@ mod tests {
             Executable::find("mkectl", folders.variables(&["none", "a"]))
                 .unwrap_err()
                 .to_string(),
-            format!("{} is not executable", folders.path("a/mkectl"))
+            format!("`{}` is not executable", folders.path("a/mkectl"))
         );
         assert!(matches!(
             Executable::at(folders.path("b/mkectl"), Variables::default()),

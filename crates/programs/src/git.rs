@@ -56,7 +56,7 @@ pub enum Absent {
     #[error("git is not installed")]
     NotInstalled,
     /// The folder is in no repository.
-    #[error("{folder} is not in a git repository")]
+    #[error("`{folder}` is not in a git repository")]
     NoRepository {
         /// The folder.
         folder: Utf8PathBuf,

@@ -177,6 +177,7 @@ impl Authentication {
                     .ok_or_else(|| unauthorized("a user name and a password are required", true))?;
                 if refused.is_some_and(|refused| refused.header == basic.header) {
                     let failure = unauthorized("the user name or the password is wrong", true);
+                    let failure = self.sent(failure);
                     self.hear_refusal(&failure.error);
                     return Err(failure);
                 }
@@ -208,6 +209,14 @@ impl Authentication {
             serial: None,
             is_fresh: false,
         })
+    }
+
+    /// Records in a failure that the credentials were sent.
+    pub(crate) fn sent(&self, failure: Failure) -> Failure {
+        Failure {
+            error: failure.error.sent_by(&self.credentials),
+            ..failure
+        }
     }
 
     /// Takes note of a login that was refused, so the password is not shown again.
@@ -271,7 +280,8 @@ impl Authentication {
         }
         let login = &self.account.login;
         let alone = login.enter().await.map_err(Failure::last)?;
-        let mut fetched = self.fetch_patiently(demand, scopes, token_client).await;
+        let fetched = self.fetch_patiently(demand, scopes, token_client).await;
+        let mut fetched = fetched.map_err(|failure| self.sent(failure));
         match &mut fetched {
             Ok(_) => login.pass(),
             Err(failure) => {

@@ -236,19 +236,19 @@ mod tests {
             table.push_str(&format!("{kind} | {text} | {again:?}\n"));
         }
         insta::assert_snapshot!(table, @r"
-        Unauthorized | not authenticated: 401 Unauthorized | Never
-        Forbidden | not allowed: 403 Forbidden (DENIED: quota exceeded) | Never
+        Unauthorized | no credentials were sent: 401 Unauthorized | Never
+        Forbidden | not allowed without credentials: 403 Forbidden (DENIED: quota exceeded) | Never
         NotFound | not found: 404 Not Found (NAME_UNKNOWN) | Never
-        Unavailable | the registry fails: 408 Request Timeout | After(None)
+        Unavailable | the server fails: 408 Request Timeout | After(None)
         TooLarge | 7 bytes are too much for one request: 413 Payload Too Large (an HTML page) | Never
         RateLimited | too many requests: 429 Too Many Requests | After(Some(3s))
         Rejected | rejected: 400 Bad Request (MANIFEST_BLOB_UNKNOWN: blob unknown) | Never
         HttpsServer | the server requires TLS | Never
         Rejected | rejected: 409 Conflict (ARTIFACT_LOCKED: locked) | Never
-        Unavailable | the registry fails: 500 Internal Server Error (\u{1b}[31mred\u{1b}[0m) | After(None)
+        Unavailable | the server fails: 500 Internal Server Error (\u{1b}[31mred\u{1b}[0m) | After(None)
         Rejected | rejected: 501 Not Implemented | Never
-        Unavailable | the registry fails: 503 Service Unavailable | After(Some(30s))
-        Unavailable | the registry fails: 503 Service Unavailable | After(None)
+        Unavailable | the server fails: 503 Service Unavailable | After(Some(30s))
+        Unavailable | the server fails: 503 Service Unavailable | After(None)
         ");
     }
 

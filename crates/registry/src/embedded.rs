@@ -58,7 +58,7 @@ pub enum EmbeddedError {
         source: io::Error,
     },
     /// The folder for the content cannot be made.
-    #[error("cannot store the embedded registry's content in {path}")]
+    #[error("cannot store the embedded registry's content in `{path}`")]
     Directory {
         /// The folder that was asked for.
         path: Utf8PathBuf,

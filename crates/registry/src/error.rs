@@ -12,6 +12,7 @@ use oci_spec::image::Digest;
 use requests::Cause;
 use url::Url;
 
+use crate::Credentials;
 use crate::retry::Failure;
 
 /// Why a registry does not hold what it should.
@@ -89,7 +90,7 @@ pub enum Error {
     },
 
     /// 401: the registry, or its token server, requires credentials or refuses those it was shown.
-    #[error("{at}: not authenticated: {answer}")]
+    #[error("{at}: {}: {answer}", unauthorized(at))]
     Unauthorized {
         /// The request.
         at: Box<Place>,
@@ -99,7 +100,7 @@ pub enum Error {
         is_login: bool,
     },
     /// 403: the account may not do this here, or a rule of the registry forbids it (a tag that cannot be changed, a quota).
-    #[error("{at}: not allowed: {answer}")]
+    #[error("{at}: {}: {answer}", forbidden(at))]
     Forbidden {
         /// The request.
         at: Box<Place>,
@@ -137,7 +138,7 @@ pub enum Error {
         quota: Option<String>,
     },
     /// 408 or 5xx, still after every attempt: the registry or its storage is in trouble.
-    #[error("{at}: the registry fails: {answer}")]
+    #[error("{at}: the server fails: {answer}")]
     Unavailable {
         /// The request.
         at: Box<Place>,
@@ -153,7 +154,7 @@ pub enum Error {
         answer: Box<Answer>,
     },
     /// What the registry holds, or says that it holds, is not what it should be.
-    #[error("{at}: the registry has {found} where {expected} should be")]
+    #[error("{at}: the server has {found} where {expected} should be")]
     DigestMismatch {
         /// The request.
         at: Box<Place>,
@@ -379,6 +380,18 @@ impl Error {
             if at.method == "PUT" && at.url.contains("/manifests/"))
     }
 
+    /// Records whose credentials the request carried, or the request for its token, if that is what was refused.
+    pub(crate) fn sent_by(mut self, credentials: &Credentials) -> Self {
+        if let (
+            Self::Unauthorized { at, .. } | Self::Forbidden { at, .. },
+            Credentials::Basic { username, .. },
+        ) = (&mut self, credentials)
+        {
+            at.user = Some(username.clone());
+        }
+        self
+    }
+
     /// Returns the request that failed, where it came to one.
     pub fn place(&self) -> Option<&Place> {
         match self {
@@ -479,6 +492,8 @@ pub struct Place {
     pub repository: String,
     /// The proxy that the request goes through and the variable that names it, without user and password.
     pub proxy: Option<String>,
+    /// The user whose credentials were sent, if the request was refused with them.
+    pub user: Option<String>,
 }
 
 impl Place {
@@ -488,6 +503,7 @@ impl Place {
             url: requests::shown(url),
             repository: repository.to_owned(),
             proxy: None,
+            user: None,
         }
     }
 
@@ -503,6 +519,20 @@ impl Place {
                 source,
             })),
         }
+    }
+}
+
+fn unauthorized(at: &Place) -> String {
+    match &at.user {
+        Some(user) => format!("the user `{user}` was rejected"),
+        None => "no credentials were sent".to_owned(),
+    }
+}
+
+fn forbidden(at: &Place) -> String {
+    match &at.user {
+        Some(user) => format!("not allowed for the user `{user}`"),
+        None => "not allowed without credentials".to_owned(),
     }
 }
 

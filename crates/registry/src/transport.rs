@@ -401,6 +401,10 @@ impl Transport {
         loop {
             let ours = self.endpoint.owns(&url);
             let shown = authorization.as_ref().filter(|_| ours);
+            let refused_with = |failure| match shown {
+                Some(_) => self.authentication.sent(failure),
+                None => failure,
+            };
             let alone = match shown.is_some_and(Authorization::is_password) {
                 true => self.account.login.enter().await.map_err(Failure::last)?,
                 false => None,
@@ -416,7 +420,8 @@ impl Transport {
                         });
                 if is_final {
                     let password = shown.is_some_and(Authorization::is_password);
-                    let mut failure = self.refused(response, call.place(&url)).await;
+                    let failure = self.refused(response, call.place(&url)).await;
+                    let mut failure = refused_with(failure);
                     if let Error::Unauthorized { is_login, .. } = &mut failure.error {
                         *is_login = password;
                     }
@@ -464,7 +469,8 @@ impl Transport {
                 url = target;
                 continue;
             }
-            return Err(self.unwanted(response, call.place(&url), call.size()).await);
+            let failure = self.unwanted(response, call.place(&url), call.size()).await;
+            return Err(refused_with(failure));
         }
     }
 

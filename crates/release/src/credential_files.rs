@@ -20,7 +20,7 @@ use crate::{Credentials, Variables};
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialFileError {
     /// The file cannot be read.
-    #[error("cannot read {path}", path = path.display())]
+    #[error("cannot read `{path}`", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum CredentialFileError {
         source: io::Error,
     },
     /// The file is not one of credentials. What the parser says is left out, since it may quote a secret.
-    #[error("{path} is not a credential file: expected JSON with `auths`, `credHelpers` or `credsStore`", path = path.display())]
+    #[error("`{path}` is not a credential file: expected JSON with `auths`, `credHelpers` or `credsStore`", path = path.display())]
     Form {
         /// The file.
         path: PathBuf,

@@ -11,7 +11,7 @@ pub use error::Error;
 
 /// A file system has no space left, or a quota is used up.
 #[derive(Debug, thiserror::Error)]
-#[error("no space left on the file system {mount}, which contains {path}")]
+#[error("no space left on the file system `{mount}`, which contains `{path}`")]
 pub struct DiskFull {
     /// What was to be written.
     pub path: Utf8PathBuf,
@@ -78,7 +78,7 @@ mod tests {
         );
         assert_eq!(
             full.to_string(),
-            "no space left on the file system /proc, which contains bundles/store"
+            "no space left on the file system `/proc`, which contains `bundles/store`"
         );
         assert_eq!(mount_of(Utf8Path::new("/")), "/");
     }

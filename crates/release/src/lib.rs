@@ -78,6 +78,7 @@ pub use ::programs::{Error as MkectlError, Variables};
 pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;
 pub use kind::Kind;
+pub use mke::identity::architecture;
 pub use plan::Plan;
 pub use registry::embedded::EmbeddedError;
 pub use registry::{Accounts, Credentials, Error as RegistryError};

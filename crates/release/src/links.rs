@@ -13,7 +13,7 @@ use crate::{Error, Kind, Workspace};
 
 /// A symbolic link is where a file or folder is to be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} is a symbolic link to {target}; nothing is written through it")]
+#[error("`{path}` is a symbolic link to {target}; nothing is written through it")]
 pub struct Link {
     /// The link.
     pub path: Utf8PathBuf,
@@ -160,7 +160,7 @@ mod tests {
             let error = refuse(&workspace, &["lab"]).unwrap_err();
             let text = error.to_string();
             assert!(
-                text.starts_with(&format!("{place} is a symbolic link to ")),
+                text.starts_with(&format!("`{place}` is a symbolic link to ")),
                 "{text}"
             );
             assert!(!root.join("outside").exists());

@@ -29,7 +29,16 @@ pub fn scaffold(
 
 /// Returns the release that a new environment has by default: the newest that is locked, or else the newest with published hashes.
 pub fn default_release(workspace: &Workspace) -> Version {
-    newest_locked(workspace).unwrap_or_else(newest)
+    locked(workspace).pop().unwrap_or_else(newest)
+}
+
+/// Returns the releases that a new environment can have: those that are locked, and all others of the table, each oldest first.
+pub fn releases(workspace: &Workspace) -> (Vec<Version>, Vec<Version>) {
+    let locked = locked(workspace);
+    let known = mke::releases().into_iter();
+    let known = known.map(|release| release.version().clone());
+    let known = known.filter(|release| !locked.contains(release)).collect();
+    (locked, known)
 }
 
 /// Returns whether a release is in the table of releases or locked.
@@ -43,16 +52,19 @@ pub fn is_known(workspace: &Workspace, release: &Version) -> bool {
             .exists()
 }
 
-/// Returns the newest release that has a lock, judged by the locks' names. The demo's is none to install.
-fn newest_locked(workspace: &Workspace) -> Option<Version> {
-    let locks = workspace.locks().ok()?;
-    (locks.iter())
+/// Returns the releases that have a lock, judged by the locks' names. The demo's is none to install.
+fn locked(workspace: &Workspace) -> Vec<Version> {
+    let locks = workspace.locks().unwrap_or_default();
+    let mut locked: Vec<Version> = (locks.iter())
         .filter_map(|path| {
             let (release, _) = bundle::Lock::named(path.file_name()?)?;
             Version::parse(release.strip_prefix('v')?).ok()
         })
         .filter(|release| release.pre.is_empty() && mke::Release::of(release).is_ok())
-        .max()
+        .collect();
+    locked.sort();
+    locked.dedup();
+    locked
 }
 
 /// Returns the newest release of the table whose mkectl can be compared with published hashes.

@@ -337,6 +337,13 @@ pub(crate) async fn of_locked(
         RegistryState::Live if !unlocked.is_empty() => {
             verify::unserved(context, &environment, unlocked, &mut warnings).await?
         }
+        RegistryState::Snapshot(_) if !unlocked.is_empty() => {
+            warnings.of_here.push(format!(
+                "the snapshot does not list {} that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry",
+                environment::count(unlocked.len(), "artifact")
+            ));
+            unlocked
+        }
         _ => unlocked,
     };
     let is_shared =

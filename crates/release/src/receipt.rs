@@ -238,7 +238,7 @@ impl Receipt {
             source,
         })?;
         Ok(format!(
-            "# Written by `cargo xtask deploy`: what the last one did. Commit it.\n{yaml}"
+            "# Written by `deploy`: what the last one did. Commit it.\n{yaml}"
         ))
     }
 }

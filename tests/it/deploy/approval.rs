@@ -52,8 +52,8 @@ async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
     );
     insta::assert_snapshot!(last_stderr(&refused, 2), @"
     exit code: 8
-    error: the plan for lab requires approval, and a terminal to ask is missing
-    hint: review the plan and add `--yes`; `deploy` also accepts a plan of `plan --out FILE` by `--plan FILE`
+    error: the plan for lab requires approval, but this run has no terminal
+    hint: review the plan and add `--yes`; or save it with `plan --out FILE`, and run `deploy --plan FILE`
     ");
     assert!(lab.repositories().await.is_empty());
     run(&["plan", "lab", "--out", "lab.plan.yaml"]).success();

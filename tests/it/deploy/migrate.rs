@@ -149,7 +149,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     std::fs::write(&leftover, "").unwrap();
     refused(
         3,
-        "home/.mke/mke.kubeconf is left from a different cluster or an earlier attempt",
+        "home/.mke/mke.kubeconf` is left from a different cluster or an earlier attempt",
     );
     std::fs::remove_file(&leftover).unwrap();
     lab.edit_environment("version: 3.8.2", "version: 3.7.14");

@@ -346,7 +346,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
         let run = lab.run(&[command, "lab"]).exits_with(6);
         assert!(
             run.stderr
-                .contains(&format!("the mkectl in {folder} is refused"))
+                .contains(&format!("the mkectl in `{folder}` is refused"))
                 && run.stderr.contains("it was changed"),
             "{}",
             run.stderr

@@ -467,7 +467,7 @@ async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sen
     let run = sandbox.run(&["push", "lab"]).exits_with(5);
     // Which artifact is asked for first differs from run to run.
     let expected = [
-        "not authenticated: 401 Unauthorized",
+        "the user `courier` was rejected: 401 Unauthorized",
         "hint: check user and password: the variables that registry.push-credentials names",
     ];
     for text in expected {

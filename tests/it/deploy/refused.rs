@@ -118,6 +118,35 @@ async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
     assert!(login.contains("401"), "{}", run.whole());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_and_a_missing_one_are_told_apart() {
+    let wants_password = Quirks {
+        wants_password: true,
+        ..Quirks::default()
+    };
+    let mut all = String::new();
+    let registry = FaultyRegistry::start(wants_password, &[], 1).await;
+    let sandbox = workspace("not-the-password-5b2e");
+    describe(&sandbox, &registry.address, "");
+    let name = "environments/lab/environment.yaml";
+    let text = sandbox.read(name);
+    let without = text.replace("  push-credentials: { env: FAULTY }\n", "");
+    for text in [&text, &without] {
+        sandbox.write(name, text);
+        let run = sandbox.run(&["push", "lab"]).exits_with(5);
+        all.push_str(&run.stderr);
+    }
+    assert!(!all.contains("not-the-password"), "{all}");
+    insta::assert_snapshot!(all, @"
+    error: registry 127.0.0.1:[PORT] cannot be used
+      because: HEAD http://127.0.0.1:[PORT]/v2/mke/four/calico/node/manifests/v3.30.2: the user `courier` was rejected: 401 Unauthorized
+    hint: check user and password: the variables that registry.push-credentials names, or `skopeo login`, `docker login`, `podman login`
+    error: registry 127.0.0.1:[PORT] cannot be used
+      because: HEAD http://127.0.0.1:[PORT]/v2/mke/four/calico/node/manifests/v3.30.2: no credentials were sent: 401 Unauthorized (a user name and a password are required)
+    hint: configure a login: name variables in `registry.push-credentials` and set them, or use `skopeo login`, `docker login` or `podman login`
+    ");
+}
+
 // A quota or an immutable tag is about one artifact.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {

@@ -117,7 +117,10 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
 
     // It was obeyed: the receipt is another one, and mkectl has nothing to do.
     let again = moved(&lab);
-    assert_eq!(again, "error: lab.plan.yaml was already applied, at [TIME]");
+    assert_eq!(
+        again,
+        "error: `lab.plan.yaml` was already applied, at [TIME]"
+    );
     // The requests are those of a deploy without a file.
     let _ = plan(&lab);
     let _ = wire.take();
@@ -139,14 +142,14 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     let lock = lab.sandbox.read(LOCK);
     lab.sandbox.write(LOCK, &format!("{lock}# another\n"));
     insta::assert_snapshot!(moved(&lab), @r"
-    error: lab.plan.yaml is outdated: a deploy would now do something different
+    error: `lab.plan.yaml` is outdated: a deploy would now do something different
       lock: was [SHA-256] and is [SHA-256]
     ");
     lab.sandbox.write(LOCK, &lock);
 
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
     insta::assert_snapshot!(moved(&lab), @r"
-    error: lab.plan.yaml is outdated: a deploy would now do something different
+    error: `lab.plan.yaml` is outdated: a deploy would now do something different
       config: was [SHA-256] and is [SHA-256]
     ");
     std::fs::write(&file, &environment).unwrap();
@@ -157,7 +160,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
         &format!("{config}# by hand\n"),
     );
     insta::assert_snapshot!(moved(&lab), @r"
-    error: lab.plan.yaml is outdated: a deploy would now do something different
+    error: `lab.plan.yaml` is outdated: a deploy would now do something different
       config: environments/lab/mke4.yaml was changed by something else
     ");
     lab.sandbox.write("environments/lab/mke4.yaml", &config);
@@ -165,7 +168,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     let receipt = lab.sandbox.read(RECEIPT);
     lab.sandbox.write(RECEIPT, &format!("{receipt}# signed\n"));
     insta::assert_snapshot!(moved(&lab), @r"
-    error: lab.plan.yaml is outdated: a deploy would now do something different
+    error: `lab.plan.yaml` is outdated: a deploy would now do something different
       receipt: was [SHA-256] and is [SHA-256]
     ");
     lab.sandbox.write(RECEIPT, &receipt);
@@ -179,7 +182,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&mkectl, mode).unwrap();
     insta::assert_snapshot!(moved(&lab), @r"
-    error: lab.plan.yaml is outdated: a deploy would now do something different
+    error: `lab.plan.yaml` is outdated: a deploy would now do something different
       mkectl: was v4.1.5 [SHA-256] and is v4.1.5 [SHA-256]
     ");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
@@ -199,7 +202,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     )
     .await;
     insta::assert_snapshot!(moved(&lab), @r"
-    error: lab.plan.yaml is outdated: a deploy would now do something different
+    error: `lab.plan.yaml` is outdated: a deploy would now do something different
       registry: calico/apiserver:v3.30.2 was sha256:[SHA-256] and is nothing
       registry: calico/node:v3.30.2 was sha256:[SHA-256] and is sha256:[SHA-256]
     ");
@@ -233,13 +236,13 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
     let run = obey(&lab).exits_with(64);
     assert_eq!(
         run.stderr,
-        "error: lab.plan.yaml is a plan for prod, not for lab\nhint: `cargo xtask deploy prod --plan lab.plan.yaml`, or name a plan of lab\n"
+        "error: `lab.plan.yaml` is a plan for prod, not for lab\nhint: `cargo xtask deploy prod --plan lab.plan.yaml`, or name a plan of lab\n"
     );
     lab.sandbox
         .write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
     let run = obey(&lab).exits_with(3);
     assert!(
-        run.stderr.contains("error: lab.plan.yaml is a plan of version 2, which this version of Airlock does not support"),
+        run.stderr.contains("error: `lab.plan.yaml` is a plan of version 2, which this version of Airlock does not support"),
         "{}",
         run.stderr
     );
@@ -250,7 +253,7 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
     );
     let run = obey(&lab).exits_with(3);
     assert!(
-        run.stderr.contains("lab.plan.yaml is not a plan"),
+        run.stderr.contains("`lab.plan.yaml` is not a plan"),
         "{}",
         run.stderr
     );

@@ -217,6 +217,38 @@ fn download(release: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn status_says_whether_the_vendor_supports_the_upgrade() {
+    let road = Road::new("v4.1.1", "v4.1.5").await;
+    let mut all = String::new();
+    for release in ["v4.1.5", "v4.1.4", "v4.1.3"] {
+        road.lock(release);
+        road.name(release);
+        let run = road
+            .lab
+            .run(&["status", "lab", "--format", "json"])
+            .success();
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let drift = value["result"]["environments"][0]["drift"]
+            .as_array()
+            .unwrap();
+        for drift in drift {
+            let text = |key: &str| drift[key].as_str().unwrap();
+            if text("what").starts_with("it runs") {
+                all.push_str(&format!("{}\n  {}\n", text("what"), text("fix")));
+            }
+        }
+    }
+    insta::assert_snapshot!(all, @"
+    it runs v4.1.1, but its files require v4.1.5; the vendor supports that upgrade
+      cargo xtask deploy lab
+    it runs v4.1.1, but its files require v4.1.4; it is unverified whether the vendor supports the upgrade from v4.1.1 to v4.1.4: its list of sources is unknown
+      cargo xtask deploy lab
+    it runs v4.1.1, but its files require v4.1.3, and deploy refuses that upgrade: v4.1.3 is not an upgrade target: Mirantis supports only fresh installations of it, because of issues with the Envoy gateway and with offline environments (https://docs.mirantis.com/mke4/4.1.3/getting-started/offline-installation/)
+      cargo xtask releases v4.1.3
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     insta::assert_snapshot!("plan", without_hash(&road.run("plan").success().whole()));
@@ -988,11 +1020,11 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
     for (backup, problem) in [
         (
             "none",
-            "mkectl reported success, but the backup environments/lab/backups/v4.1.3-to-v4.1.5_by-v4.1.3.tar does not exist",
+            "mkectl reported success, but the backup `environments/lab/backups/v4.1.3-to-v4.1.5_by-v4.1.3.tar` does not exist",
         ),
-        ("empty", "_by-v4.1.3.tar is empty"),
-        ("garbage", "_by-v4.1.3.tar is not a complete tar archive"),
-        ("cut", "_by-v4.1.3.tar is not a complete tar archive"),
+        ("empty", "_by-v4.1.3.tar` is empty"),
+        ("garbage", "_by-v4.1.3.tar` is not a complete tar archive"),
+        ("cut", "_by-v4.1.3.tar` is not a complete tar archive"),
         ("fail", "`mkectl backup` exited with code 1"),
         (
             "hang",

@@ -94,7 +94,7 @@ fn what_is_missing_is_named() {
     exit code: 3
     --- stdout
     --- stderr
-    error: release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist
+    error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
     hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`
     ");
     insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @r#"

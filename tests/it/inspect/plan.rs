@@ -124,13 +124,13 @@ fn a_release_without_a_lock_says_how_to_lock_it() {
     exit code: 3
     --- stdout
     --- stderr
-    error: release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist
+    error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
     hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`
     ");
     insta::assert_snapshot!(sandbox.run(&["plan", "staging", "--format", "json"]).whole(), @r#"
     exit code: 3
     --- stdout
-    {"error":{"causes":[],"exit-code":3,"hints":["on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`"],"message":"release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist"}}
+    {"error":{"causes":[],"exit-code":3,"hints":["on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`"],"message":"release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist"}}
     --- stderr
     "#);
 }
@@ -159,7 +159,7 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
     exit code: 3
     --- stdout
     --- stderr
-    error: [WORKSPACE]/environments/lab/receipt.yaml is not a receipt
+    error: `[WORKSPACE]/environments/lab/receipt.yaml` is not a receipt
       because: unknown field `signed`, expected one of `version`, `run`, `applied`, `failed` at line 2 column 1
     hint: restore the committed file: it records what the cluster runs
     "#);
@@ -169,7 +169,7 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
     exit code: 3
     --- stdout
     --- stderr
-    error: [WORKSPACE]/environments/lab/receipt.yaml is a receipt of version 3, which this version of Airlock does not support
+    error: `[WORKSPACE]/environments/lab/receipt.yaml` is a receipt of version 3, which this version of Airlock does not support
     hint: use the version of Airlock that wrote it, or a newer one
     "#);
 }

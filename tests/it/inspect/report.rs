@@ -109,6 +109,7 @@ fn as_wanted(sandbox: &Sandbox) {
             3 => text = text.replace(&sandbox_address(&text), "127.0.0.1:1"),
             4 => text = text.replace("release:", "relaese:"),
             6 => text = format!("protected: true\n{text}"),
+            8 => text = format!("sets: [platform-of-a-team-with-a-long-name, gpu]\n{text}"),
             _ => {}
         }
         sandbox.write(&format!("{folder}/environment.yaml"), &text);
@@ -356,4 +357,9 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
     ] {
         assert!(!html.contains(text), "{text}: {html}");
     }
+    // What a set is called is escaped, too.
+    lab.edit_environment("release: v4.1.5", "sets: ['<script>']\nrelease: v4.1.5");
+    let html = lab.run(&["report", "lab"]).success().stdout;
+    assert!(!html.contains("<script"), "{html}");
+    assert!(html.contains("&lt;script&gt;"), "{html}");
 }

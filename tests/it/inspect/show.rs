@@ -270,7 +270,7 @@ fn without_a_workspace_there_is_nothing_to_show() {
     exit code: 3
     --- stdout
     --- stderr
-    error: [SANDBOX]/home is not a workspace: it has no folder environments/
+    error: `[SANDBOX]/home` is not a workspace: it has no folder environments/
     hint: name the workspace folder itself with `-C DIR`
     "#);
 }

@@ -34,6 +34,12 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     ])
     .success();
     assert_eq!(wire.take(), [""; 0], "a plan of a snapshot asked somebody");
+    // Both plans have the same text, with the commands of mkectl.
+    let live = lab.run(&["plan", "lab"]).success();
+    assert!(live.stdout.contains("mkectl apply -f "), "{}", live.stdout);
+    let taken = lab.run(&["plan", "lab", "--snapshot", "lab.snapshot.yaml"]);
+    assert_eq!(taken.whole(), live.whole());
+    let _ = wire.take();
     let plan = lab.sandbox.read("lab.plan.yaml");
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
     assert!(plan.contains(&format!("\nsnapshot: {digest}\n")), "{plan}");
@@ -116,6 +122,25 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["snapshot", "lab", "--out", "lab.yaml"]).success();
+    let list = lab.sandbox.home().join("images.txt");
+    std::fs::write(&list, "registry.mirantis.com/mke/calico/other:v1\n").unwrap();
+    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    let plan = lab
+        .run(&["plan", "lab", "--snapshot", "lab.yaml"])
+        .exits_with(3);
+    assert!(
+        plan.stdout.contains(
+            "warning: the snapshot does not list 1 artifact that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry\n"
+        ),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["snapshot", "lab", "--out", "lab.yaml"]).success();
@@ -130,9 +155,9 @@ async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     error: the snapshot is of 127.0.0.1:[PORT]/other, but the environment's registry is 127.0.0.1:[PORT]/mke
     hint: take a snapshot of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`
     ");
-    insta::assert_snapshot!(plan(&text.replace("version: 1", "version: 2")), @"error: other.yaml is a registry snapshot of version 2, which this version of Airlock does not support");
+    insta::assert_snapshot!(plan(&text.replace("version: 1", "version: 2")), @"error: `other.yaml` is a registry snapshot of version 2, which this version of Airlock does not support");
     insta::assert_snapshot!(plan("version: 1\nwhat: this\n"), @r"
-    error: other.yaml is not a registry snapshot
+    error: `other.yaml` is not a registry snapshot
       because: unknown field `what`, expected one of `version`, `environment`, `registry`, `taken`, `commit`, `blobs`, `lost`, `tags` at line 2 column 1
     ");
 }

@@ -256,7 +256,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     std::fs::remove_file(&note).unwrap();
     let run = restore().exits_with(3);
     assert!(
-        run.stderr.contains(".tar.yaml does not exist"),
+        run.stderr.contains(".tar.yaml` does not exist"),
         "{}",
         run.stderr
     );

@@ -575,7 +575,7 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
         &reviewed.replace("environment: lab", "environment: prod"),
     );
     let run = obey().exits_with(64);
-    let why = "error: prune.yaml is a prune plan for prod, not for lab\n";
+    let why = "error: `prune.yaml` is a prune plan for prod, not for lab\n";
     assert!(run.stderr.starts_with(why), "{}", run.whole());
     site.sandbox
         .write("prune.yaml", &format!("{reviewed}more: 1\n"));

@@ -457,7 +457,7 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
     let run = sandbox.run(&nowhere).exits_with(1);
     assert!(
-        run.stderr.contains("cannot write nowhere/lab.prom"),
+        run.stderr.contains("cannot write `nowhere/lab.prom`"),
         "{}",
         run.whole()
     );

@@ -30,9 +30,9 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
     exit code: 64
     --- stdout
     --- stderr
-    error: the argument '[ENVIRONMENT]' cannot be used with '--all'
+    error: the argument 'ENVIRONMENT' cannot be used with '--all'
 
-    Usage: cargo xtask check <ENVIRONMENT>
+    Usage: cargo xtask check [OPTIONS] [ENVIRONMENT]
 
     For more information, try '--help'.
     "#);

@@ -52,7 +52,7 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     insta::assert_snapshot!(sandbox.run(&["render", "lab"]).exits_with(3).whole());
     sandbox.run(&["check", "lab"]).exits_with(3);
     let preflight = sandbox.run(&["preflight", "lab"]).exits_with(3).whole();
-    let said = "bundles/v4.1.5.init.yaml differs from the lock of v4.1.5";
+    let said = "`bundles/v4.1.5.init.yaml` differs from the lock of v4.1.5";
     assert!(preflight.contains(said), "{preflight}");
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
     sandbox.run(&["render", "lab"]).exits_with(3);

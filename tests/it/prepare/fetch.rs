@@ -237,7 +237,7 @@ async fn nothing_is_written_through_a_symbolic_link() {
         let link = sandbox.path(&format!("bundles/{name}"));
         std::os::unix::fs::symlink(&outside, &link).unwrap();
         let run = sandbox.run(&["fetch", "v4.1.5"]).exits_with(3);
-        let text = format!("bundles/{name} is a symbolic link to ");
+        let text = format!("`bundles/{name}` is a symbolic link to ");
         assert!(run.stderr.contains(&text), "{}", run.whole());
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "untouched");
         std::fs::remove_file(&link).unwrap();

@@ -348,7 +348,7 @@ fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
     exit code: 3
     --- stdout
     --- stderr
-    error: environments/facts/v4.1.5.yaml cannot be used
+    error: `environments/facts/v4.1.5.yaml` cannot be used
       because: it is about v4.1.4, not about v4.1.5
     hint: edit environments/facts/v4.1.5.yaml, or delete it and run `cargo xtask learn` again
     ");

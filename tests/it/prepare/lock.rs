@@ -274,6 +274,15 @@ fn a_mirror_keeps_to_its_own_architecture() {
         "{text}"
     );
     assert!(!sandbox.path(LOCK).exists());
+    // Every name of an architecture leads to the vendor's.
+    lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "aarch64"]).success();
+    assert!(!sandbox.path("bundles/v4.1.5-aarch64.lock.yaml").exists());
+    let run = lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "ARM"]).exits_with(64);
+    assert!(
+        run.stderr.contains("write amd64 or arm64"),
+        "{}",
+        run.stderr
+    );
 }
 
 // case 1.3

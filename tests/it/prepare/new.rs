@@ -71,8 +71,8 @@ fn one_that_exists_is_left_alone() {
     exit code: 3
     --- stdout
     --- stderr
-    error: environments/prod/environment.yaml already exists
-    hint: edit environments/prod/environment.yaml, or choose a different name
+    error: `environments/prod/environment.yaml` already exists
+    hint: edit `environments/prod/environment.yaml`, or choose a different name
     ");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 }
@@ -128,7 +128,7 @@ fn names_of_sets_and_of_other_folders_are_refused() {
         all.push_str(&sandbox.run(&["new", name]).exits_with(3).stderr);
     }
     insta::assert_snapshot!(all, @"
-    error: the name `platform` is that of a set, and commands take both
+    error: `platform` is the name of a set; an environment needs a different one
     hint: choose a different name
     error: `facts` is not a valid name of an environment: its folder is reserved for other files
     error: `ci` is not a valid name of an environment: its folder is reserved for other files
@@ -187,7 +187,7 @@ fn machines_get_the_path() {
     let run = sandbox
         .run(&["new", "lab", "--format", "json"])
         .exits_with(3);
-    insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":["edit environments/lab/environment.yaml, or choose a different name"],"message":"environments/lab/environment.yaml already exists"}}"#);
+    insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":["edit `environments/lab/environment.yaml`, or choose a different name"],"message":"`environments/lab/environment.yaml` already exists"}}"#);
 }
 
 #[test]
@@ -199,6 +199,7 @@ fn on_a_terminal_a_few_questions_are_asked() {
     assert_eq!(shown.code, Some(0), "{}", shown.text);
     let lines = shown.lines().join("\n");
     for text in [
+        "not locked yet: v4.1.0, v4.1.1, ",
         "release",
         "registry address",
         "project in the registry",
@@ -220,6 +221,16 @@ fn on_a_terminal_a_few_questions_are_asked() {
         assert!(written.contains(text), "{text}: {written}");
     }
     sandbox.run(&["check", "lab"]).success();
+
+    // What is locked is told apart.
+    sandbox.write("bundles/v4.1.3-amd64.lock.yaml", "");
+    let shown = show(sandbox.command(&["new", "site"]), "\n\n\n\n\n\n");
+    let lines = shown.lines().join("\n");
+    assert!(lines.contains("locked: v4.1.3\n"), "{lines}");
+    assert!(
+        lines.contains("not locked yet: v4.1.0, v4.1.1, v4.1.2, v4.1.4"),
+        "{lines}"
+    );
 
     // What would be refused is refused before anything is asked.
     let shown = show(sandbox.command(&["new", "lab"]), "");

@@ -377,7 +377,7 @@ fn folders_of_the_workspace_are_no_medium() {
         let run = site.pack(&["--out", folder]).exits_with(64);
         assert!(
             run.stderr.contains(&format!(
-                "error: {folder} belongs to the workspace, and a medium is a folder of its own\n\
+                "error: `{folder}` belongs to the workspace, and a medium is a folder of its own\n\
                  hint: name a folder outside the workspace, such as that of a disk\n"
             )),
             "{}",
@@ -397,6 +397,24 @@ fn folders_of_the_workspace_are_no_medium() {
         run.stderr
     );
     assert_eq!(site.sandbox.read("disk/START.txt"), "hi");
+}
+
+#[test]
+fn other_files_of_the_folder_are_named_and_stay() {
+    let site = Site::new();
+    site.sandbox.write("disk/photos/one.jpg", "one");
+    site.sandbox.write("disk/notes.txt", "two");
+    site.sandbox.write("disk/.hidden", "three");
+    let run = site.pack(&["--out", "disk"]).success();
+    let note = "`disk` also has 2 other files: notes.txt, photos; `unpack` ignores them\n";
+    assert!(run.stderr.starts_with(note), "{}", run.stderr);
+    assert_eq!(site.sandbox.read("disk/photos/one.jpg"), "one");
+    // The files of the medium itself are no others.
+    std::fs::remove_file(site.sandbox.path("disk/notes.txt")).unwrap();
+    std::fs::remove_dir_all(site.sandbox.path("disk/photos")).unwrap();
+    let again = site.pack(&["--out", "disk"]).success();
+    assert!(!again.stderr.contains("also has"), "{}", again.stderr);
+    open(&site.sandbox.path("disk"));
 }
 
 #[test]

@@ -341,9 +341,9 @@ fn render_requires_a_name_or_all() {
     --- stdout
     --- stderr
     error: the following required arguments were not provided:
-      <ENVIRONMENT|--all>
+      ENVIRONMENT or --all
 
-    Usage: cargo xtask render <ENVIRONMENT|--all>
+    Usage: cargo xtask render [OPTIONS] <ENVIRONMENT|--all>
 
     For more information, try '--help'.
     "#);
@@ -351,9 +351,9 @@ fn render_requires_a_name_or_all() {
     exit code: 64
     --- stdout
     --- stderr
-    error: the argument '--all' cannot be used with '[ENVIRONMENT]'
+    error: the argument '--all' cannot be used with 'ENVIRONMENT'
 
-    Usage: cargo xtask render <ENVIRONMENT|--all>
+    Usage: cargo xtask render [OPTIONS] <ENVIRONMENT|--all>
 
     For more information, try '--help'.
     "#);

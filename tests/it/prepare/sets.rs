@@ -298,6 +298,18 @@ async fn mistakes_in_a_set_are_named() {
         "would both become library/nginx:1.29 in your registry",
     );
     refused("- 'a b'\n", 3, "`a b` is not a reference");
+    // All of them are named in one run.
+    let several = "- 'a b'\n- { reference: nginx:2, platforms: [amd64] }\n";
+    refused(
+        several,
+        3,
+        "bundles/platform.set.yaml: 2 entries are wrong\n  bundles/platform.set.yaml: `a b` is not a reference",
+    );
+    refused(
+        several,
+        3,
+        "\n  bundles/platform.set.yaml: `amd64` is not a platform",
+    );
     refused(
         &format!("- {address}/charts/monitoring:1.0.0\n"),
         3,
@@ -325,7 +337,7 @@ async fn mistakes_in_a_set_are_named() {
         .exits_with(64);
     assert!(
         run.stderr
-            .contains("--update is for sets, and v4.1.5 is not a set"),
+            .contains("`--update` is for sets, and `v4.1.5` is not a set"),
         "{}",
         run.stderr
     );
@@ -335,7 +347,7 @@ async fn mistakes_in_a_set_are_named() {
         .exits_with(64);
     assert!(
         run.stderr
-            .contains("--url is for bundles, and platform is a set"),
+            .contains("`--url` is for bundles, and `platform` is a set"),
         "{}",
         run.stderr
     );

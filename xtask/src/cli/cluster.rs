@@ -78,7 +78,6 @@ pub(crate) enum ClusterCommand {
     },
 }
 
-/// What mkectl is given beside what it is given anyway.
 impl ClusterCommand {
     /// Returns the environment that the command is about.
     pub(crate) fn environment(&self) -> &str {
@@ -93,6 +92,7 @@ impl ClusterCommand {
     }
 }
 
+/// Flags that the operator adds to those of Airlock.
 #[derive(Debug, Args)]
 pub(crate) struct MoreArgs {
     /// Additional flags for mkectl

@@ -1,17 +1,18 @@
 //! What can be typed of `pack`. The comments of this file are the help texts.
 
 use camino::Utf8PathBuf;
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::values;
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("medium").required(true).multiple(true).args(["out", "dry_run"]))]
 pub(crate) struct PackArgs {
     /// Environments [with --return, default: all that were deployed here]
     #[arg(required_unless_present = "returns", value_name = "ENVIRONMENT")]
     pub(crate) environments: Vec<String>,
     /// Folder of the medium, or - for a tar stream to standard output
-    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<Utf8PathBuf>,
     /// Print sizes; download and write nothing
     #[arg(long)]

@@ -2,12 +2,19 @@
 
 use bytesize::ByteSize;
 
-/// Takes a reason, which says something.
+/// Reads a reason, which is not empty.
 pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("a reason says something".to_owned()),
+        "" => Err("give a reason".to_owned()),
         reason => Ok(reason.to_owned()),
     }
+}
+
+/// Reads an architecture, by any of its names.
+pub(super) fn arch(text: &str) -> Result<String, String> {
+    release::architecture(text)
+        .map(str::to_owned)
+        .ok_or_else(|| "write amd64 or arm64".to_owned())
 }
 
 /// Reads a number of bytes a second as people write it.

@@ -10,7 +10,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Git { .. } => "keep the workspace in git: `git init`, and commit it",
         Error::Uncommitted { .. } => "commit them, then pack again",
         Error::InUse { .. } => "wait until that command ends",
-        Error::Cut => "`git fetch --unshallow` completes the history",
+        Error::Cut => "run `git fetch --unshallow`, which completes the history",
         Error::Sign { .. } => {
             "check the key and its passphrase; for a key of an agent, name its public half"
         }
@@ -19,14 +19,14 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         } if name == ZIGBUILD => match is_inside() {
             true => "name a program that was built elsewhere with `--program FILE`",
             false => {
-                "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
+                "run `pip install cargo-zigbuild ziglang`, or name a program with `--program FILE`"
             }
         },
         Error::NothingToReturn => {
             "deploy first, or name an environment whose registry can be reached: `cargo xtask pack NAME --return --out DIR`"
         }
         Error::Secret { .. } => {
-            "replace the secret by a reference such as `{ env: NAME }`, in a commit by `git rebase`; then return again"
+            "replace the secret by a reference such as `{ $env: NAME }`; if a commit has it, rewrite the commit with `git rebase`; then return again"
         }
         Error::Folder { .. } => "name a folder outside the workspace, such as that of a disk",
         Error::NoRoom { .. } => "free some space, or use `--volume SIZE` and several disks",

@@ -11,6 +11,16 @@ use crate::advice;
 /// Returns what can be done about a set that is not locked or fetched.
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
+        Error::Invalid(SetError::Several { wrong, .. }) => {
+            let mut hints: Vec<String> = Vec::new();
+            for hint in wrong.iter().filter_map(of_entry) {
+                if !hints.iter().any(|known| known == hint) {
+                    hints.push(hint.to_owned());
+                }
+            }
+            return hints;
+        }
+        Error::Invalid(error) => return of_entry(error).map(str::to_owned).into_iter().collect(),
         Error::Missing { name, known, .. } => match known.as_slice() {
             [] => format!("write bundles/{name}.set.yaml; docs/sets.md has an example"),
             known => format!("sets of this workspace: {}", known.join(", ")),
@@ -38,9 +48,6 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Collision { .. } => {
             "give one of them a different place with `as:` in the set's file".to_owned()
         }
-        Error::Invalid(SetError::Collision { .. }) => {
-            "give one of them a different place with `as:`".to_owned()
-        }
         Error::Overlap { .. } => {
             "give one of them a different place with `as:`, or list it in a set of its own".to_owned()
         }
@@ -63,16 +70,8 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             format!("restore the reviewed lock: `git checkout -- {path}`")
         }
         Error::Unfetched { .. } => {
-            "on a machine with internet: `cargo xtask fetch SET`; what the registry has need not be here".to_owned()
+            "on a machine with internet: `cargo xtask fetch SET`; blobs that the registry has are not needed here".to_owned()
         }
-        Error::Invalid(SetError::Reserved { .. } | SetError::Place { .. }) => {
-            "give it a different place with `as:`".to_owned()
-        }
-        Error::Invalid(SetError::SameFile { .. }) => {
-            "name the URL of a copy with a different file name".to_owned()
-        }
-        Error::Invalid(SetError::Twice { .. }) => "remove one of the entries".to_owned(),
-        Error::Invalid(SetError::NotAnImage { .. }) => "list it under `charts`".to_owned(),
         Error::Chart { source: HelmError::NoChart { .. } | HelmError::NoVersion { .. }, .. } => {
             "check `name` and `version` in the set's file: the version must be exact".to_owned()
         }
@@ -92,6 +91,12 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             Some(RegistryFault::NoProject) if reference.ends_with(".sig") => {
                 "name the URL of the signature as `signature:`, or copy it to bundles/ under the bundle's name with `.sig`".to_owned()
             }
+            Some(RegistryFault::LoginRefused) => {
+                format!("check the user and the password, and log in again: `skopeo login {host}`")
+            }
+            Some(RegistryFault::NoCredentials) => format!(
+                "log in with `skopeo login {host}`, or correct the reference: some registries ask for a login if the repository does not exist"
+            ),
             Some(RegistryFault::NoProject) if reference.contains("://") => {
                 "check the URL in the set's file: its server has no such file".to_owned()
             }
@@ -101,9 +106,6 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::WantsTls) => {
                 format!("name the CA that signed its certificate in the set's file: `registries: {{ '{host}': {{ ca: FILE }} }}`")
             }
-            Some(RegistryFault::LoginRefused) => {
-                "check the login of this host: `skopeo login`, `docker login`, `podman login`".to_owned()
-            }
             Some(RegistryFault::WrongName | RegistryFault::Redirected) => {
                 "use the host's own name in the set's file, or name it as a `mirror` there".to_owned()
             }
@@ -111,7 +113,6 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         },
         Error::Unlisted { .. }
         | Error::Name { .. }
-        | Error::Invalid(_)
         | Error::Content { .. }
         | Error::Chart { .. }
         | Error::Shape { .. }
@@ -122,6 +123,30 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         | Error::Credentials { .. } => return Vec::new(),
     };
     vec![hint]
+}
+
+/// Returns what can be done about an entry of a set's file.
+fn of_entry(error: &SetError) -> Option<&'static str> {
+    match error {
+        SetError::Collision { .. } => Some("give one of them a different place with `as:`"),
+        SetError::Reserved { .. } | SetError::Place { .. } => {
+            Some("give it a different place with `as:`")
+        }
+        SetError::Twice { .. } => Some("remove one of the entries"),
+        SetError::NotAnImage { .. } => Some("list it under `charts`"),
+        SetError::SameFile { .. } => Some("name the URL of a copy with a different file name"),
+        _ => None,
+    }
+}
+
+/// Returns the entries of a set's file that are wrong, a line each.
+pub(crate) fn entries(error: &Error) -> Vec<String> {
+    match error {
+        Error::Invalid(SetError::Several { wrong, .. }) => {
+            wrong.iter().map(|error| release::chain(error)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Returns what can be done about a chart for which no values are made.

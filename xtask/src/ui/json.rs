@@ -3,7 +3,7 @@
 use release::cluster::run;
 use release::event::Event;
 use release::transfer::push;
-use release::{plan, prune, verify};
+use release::{plan, prune, set, verify};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -129,6 +129,9 @@ fn add_details(object: &mut Value, error: &release::Error) {
                 .iter()
                 .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
                 .collect();
+        }
+        release::Error::Set(error @ set::Error::Invalid(_)) => {
+            object["wrong"] = json!(crate::failure::set::entries(error));
         }
         release::Error::Plan(plan::Error::Moved { moved, .. }) => object["moved"] = json!(moved),
         release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {

@@ -91,7 +91,7 @@ tracking:
 ";
     let rendered = render(&environment(config), WITH_CA, &release("4.2.1")).unwrap();
     insta::assert_snapshot!(rendered.text, @r#"
-    # Written by `cargo xtask render prod`. To change it, change environments/prod/environment.yaml.
+    # Written by `render prod`. To change it, change environments/prod/environment.yaml.
     apiVersion: mke.mirantis.com/v1alpha1
     kind: MkeConfig
     metadata:
@@ -153,7 +153,7 @@ fn an_empty_config_renders_with_a_warning() {
     environment.accept.clear();
     let rendered = render(&environment, URLS, &release("4.1.5")).unwrap();
     insta::assert_snapshot!(rendered.text, @r#"
-    # Written by `cargo xtask render prod`. To change it, change environments/prod/environment.yaml.
+    # Written by `render prod`. To change it, change environments/prod/environment.yaml.
     apiVersion: mke.mirantis.com/v1alpha1
     kind: MkeConfig
     metadata:

@@ -263,7 +263,7 @@ fn a_program_that_cannot_be_started_says_why() {
     let log = bench.path("apply.log");
     let program = bench.path("mkectl");
     for (text, mode, expected) in [
-        ("", 0o644, format!("{program} is not executable")),
+        ("", 0o644, format!("`{program}` is not executable")),
         (
             "#!/no/such/interpreter\n",
             0o755,

@@ -161,6 +161,8 @@ pub enum Fault {
     ClockOff,
     /// The account is not let in.
     LoginRefused,
+    /// The registry requires credentials, and there are none.
+    NoCredentials,
     /// The token server fails.
     TokenService,
     /// Repositories may not be as deep as needed.
@@ -225,6 +227,14 @@ pub struct Finding {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Fault {
+    /// Returns the fault of a login that failed: it was refused, or there were no credentials to send.
+    pub fn of_login(error: &Error) -> Self {
+        match error.place().is_some_and(|place| place.user.is_some()) {
+            true => Self::LoginRefused,
+            false => Self::NoCredentials,
+        }
+    }
+
     /// Returns the fault that a registry's error shows.
     pub fn of(error: &Error) -> Self {
         let answer = error.answer();

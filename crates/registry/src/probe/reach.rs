@@ -167,7 +167,11 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
     match registry.ping().await {
         Ok(()) => true,
         Err(error @ (Error::Unauthorized { .. } | Error::Forbidden { .. })) => {
-            findings.wrong(Aspect::Login, Fault::LoginRefused, requests::chain(&error));
+            findings.wrong(
+                Aspect::Login,
+                Fault::of_login(&error),
+                requests::chain(&error),
+            );
             false
         }
         Err(error) => {

@@ -84,7 +84,7 @@ impl Sending<'_> {
         if let Some(error @ Error::Unauthorized { .. }) = &refused {
             let text = requests::chain(error);
             self.findings
-                .wrong(Aspect::Login, Fault::LoginRefused, text);
+                .wrong(Aspect::Login, Fault::of_login(error), text);
             return false;
         }
         let text = match &self.probe.credentials {

@@ -23,25 +23,25 @@ pub enum BackupError {
         release: String,
     },
     /// mkectl reported success, but the archive does not exist.
-    #[error("mkectl reported success, but the backup {path} does not exist")]
+    #[error("mkectl reported success, but the backup `{path}` does not exist")]
     Missing {
         /// The archive.
         path: Utf8PathBuf,
     },
     /// The archive is a folder or a link.
-    #[error("the backup {path} is not a regular file")]
+    #[error("the backup `{path}` is not a regular file")]
     NotAFile {
         /// The archive.
         path: Utf8PathBuf,
     },
     /// The archive has no content.
-    #[error("the backup {path} is empty")]
+    #[error("the backup `{path}` is empty")]
     Empty {
         /// The archive.
         path: Utf8PathBuf,
     },
     /// The archive cannot be read to its end as a tar.
-    #[error("the backup {path} is not a complete tar archive")]
+    #[error("the backup `{path}` is not a complete tar archive")]
     Damaged {
         /// The archive.
         path: Utf8PathBuf,

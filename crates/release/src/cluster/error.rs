@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// A backup would overwrite a file.
-    #[error("{path} already exists; backups are never overwritten")]
+    #[error("`{path}` already exists; backups are never overwritten")]
     BackupExists {
         /// The present release.
         path: Utf8PathBuf,
@@ -19,14 +19,14 @@ pub enum Error {
     Backup(super::BackupError),
     /// A backup has no note, so no program is known that restores it.
     #[error(
-        "{path} does not exist; a backup is restored only with the note that was written beside it"
+        "`{path}` does not exist; a backup is restored only with the note that was written beside it"
     )]
     NoNote {
         /// Where the note would be.
         path: Utf8PathBuf,
     },
     /// A backup's note cannot be read or written.
-    #[error("{path} is not a valid note of a backup")]
+    #[error("`{path}` is not a valid note of a backup")]
     Note {
         /// The note.
         path: Utf8PathBuf,
@@ -34,7 +34,7 @@ pub enum Error {
         source: serde_yaml::Error,
     },
     /// A backup's note has a format that this version does not know.
-    #[error("{path} is of version {version}, which this version of Airlock does not support")]
+    #[error("`{path}` is of version {version}, which this version of Airlock does not support")]
     NoteVersion {
         /// The note.
         path: Utf8PathBuf,
@@ -42,7 +42,7 @@ pub enum Error {
         version: u32,
     },
     /// A backup's note names a program without a valid version.
-    #[error("{archive} was written by mkectl {version}, which is not a valid version")]
+    #[error("`{archive}` was written by mkectl {version}, which is not a valid version")]
     NoteProgram {
         /// The archive.
         archive: Utf8PathBuf,
@@ -50,7 +50,7 @@ pub enum Error {
         version: String,
     },
     /// A backup is of a different environment.
-    #[error("{archive} is a backup of {found}, not of {environment}")]
+    #[error("`{archive}` is a backup of {found}, not of {environment}")]
     BackupOfAnother {
         /// The archive.
         archive: Utf8PathBuf,
@@ -60,19 +60,21 @@ pub enum Error {
         environment: String,
     },
     /// A backup has a different size or digest than its note.
-    #[error("{archive} does not match its note: it was changed")]
+    #[error("`{archive}` does not match its note: it was changed")]
     BackupChanged {
         /// The archive.
         archive: Utf8PathBuf,
     },
     /// A backup to be restored is not a file.
-    #[error("{archive} is not a file")]
+    #[error("`{archive}` is not a file")]
     BackupNotAFile {
         /// The archive.
         archive: Utf8PathBuf,
     },
     /// The mkectl that wrote a backup is not here.
-    #[error("{archive} was written by mkectl {version} with SHA-256 {sha256}, which was not found")]
+    #[error(
+        "`{archive}` was written by mkectl {version} with SHA-256 {sha256}, which was not found"
+    )]
     NoMatchingMkectl {
         /// The backup.
         archive: Utf8PathBuf,

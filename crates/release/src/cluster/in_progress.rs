@@ -29,7 +29,7 @@ pub struct UnderWay {
 /// A note that is not valid: whether mkectl is running, or how it ended, is unknown. Airlock replaces the file by a rename, so it did not
 /// write it so.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} is not a valid note, so it is unknown how the last run of mkectl ended")]
+#[error("`{path}` is not a valid note, so it is unknown how the last run of mkectl ended")]
 pub struct InvalidNote {
     /// The note.
     pub path: Utf8PathBuf,

@@ -68,7 +68,7 @@ impl Note {
             source,
         })?;
         let text = format!(
-            "# Written by `cargo xtask cluster backup`: keep it beside the archive, which only this mkectl restores.\n{yaml}"
+            "# Written by `cluster backup`: keep it beside the archive, which only this mkectl restores.\n{yaml}"
         );
         write_whole(&path, &text)
     }

@@ -31,6 +31,7 @@ mod start;
 mod summary;
 
 pub use error::Error;
+pub use medium::others;
 pub use programs::portable::ZIGBUILD;
 pub use summary::{Amount, Summary};
 

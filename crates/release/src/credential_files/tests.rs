@@ -208,7 +208,7 @@ fn empty_files_are_skipped_and_broken_ones_are_named() {
     for broken in ["hunter2", "[]", r#"{"auths":"hunter2"}"#] {
         let error = found(broken).unwrap_err();
         assert!(
-            error.starts_with("/auth.json is not a credential file"),
+            error.starts_with("`/auth.json` is not a credential file"),
             "{error}"
         );
     }

@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// The demo's bundle cannot be made.
-    #[error("cannot make {path}")]
+    #[error("cannot make `{path}`")]
     Make {
         /// The bundle.
         path: Utf8PathBuf,

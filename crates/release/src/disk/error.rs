@@ -10,7 +10,7 @@ use crate::{Kind, Workspace};
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder failed.
-    #[error("cannot {doing} {path}")]
+    #[error("cannot {doing} `{path}`")]
     Io {
         /// What was to be done.
         doing: &'static str,
@@ -23,7 +23,7 @@ pub enum Error {
     #[error(transparent)]
     Full(DiskFull),
     /// The bundle's file does not have the size in the lock.
-    #[error("{path} has {found} bytes, but its lock records {expected}")]
+    #[error("`{path}` has {found} bytes, but its lock records {expected}")]
     BundleSize {
         /// The bundle.
         path: Utf8PathBuf,
@@ -33,7 +33,7 @@ pub enum Error {
         expected: u64,
     },
     /// The bundle cannot be read, or is not what its lock says.
-    #[error("{path} is refused")]
+    #[error("`{path}` is refused")]
     Bundle {
         /// The bundle.
         path: Utf8PathBuf,
@@ -41,7 +41,7 @@ pub enum Error {
         source: bundle::ReadError,
     },
     /// The bundle could not be read to its end, or not be kept. It need not be to blame.
-    #[error("cannot read all of {path}")]
+    #[error("cannot read all of `{path}`")]
     BundleUnread {
         /// The bundle.
         path: Utf8PathBuf,
@@ -49,7 +49,7 @@ pub enum Error {
         source: bundle::ReadError,
     },
     /// The store of blobs failed.
-    #[error("the store at {path} failed")]
+    #[error("the store at `{path}` failed")]
     Store {
         /// The store.
         path: Utf8PathBuf,
@@ -57,7 +57,7 @@ pub enum Error {
         source: bundle::StoreError,
     },
     /// The store lacks something that was checked to be there.
-    #[error("the store at {path} lost blob {digest} while it was used")]
+    #[error("the store at `{path}` lost blob {digest} while it was used")]
     StoreLost {
         /// The store.
         path: Utf8PathBuf,
@@ -145,7 +145,7 @@ mod tests {
         let path = Utf8Path::new("/proc/bundles/bundle.tar.gz");
         assert_eq!(
             Error::bundle(&workspace, path, full).to_string(),
-            "no space left on the file system /proc, which contains bundles/store"
+            "no space left on the file system `/proc`, which contains `bundles/store`"
         );
         assert!(matches!(
             Error::bundle(&workspace, path, ReadError::NotGzip),

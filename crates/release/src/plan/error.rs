@@ -27,7 +27,7 @@ pub enum Error {
         refusal: Option<Box<mke::UpgradeError>>,
     },
     /// A file is not a plan.
-    #[error("{path} is not a plan")]
+    #[error("`{path}` is not a plan")]
     File {
         /// The file.
         path: Utf8PathBuf,
@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// A plan is of a format that this version does not know.
     #[error(
-        "{path} is a plan of version {version}, which this version of Airlock does not support"
+        "`{path}` is a plan of version {version}, which this version of Airlock does not support"
     )]
     Version {
         /// The file.
@@ -45,7 +45,7 @@ pub enum Error {
         version: u32,
     },
     /// The plan is of a different environment.
-    #[error("{path} is a plan for {planned}, not for {environment}")]
+    #[error("`{path}` is a plan for {planned}, not for {environment}")]
     OtherEnvironment {
         /// The file.
         path: Utf8PathBuf,
@@ -55,7 +55,7 @@ pub enum Error {
         environment: String,
     },
     /// The plan was executed before.
-    #[error("{path} was already applied, at {ended}")]
+    #[error("`{path}` was already applied, at {ended}")]
     Applied {
         /// The environment.
         environment: String,
@@ -65,7 +65,7 @@ pub enum Error {
         ended: String,
     },
     /// Something changed since the plan was made.
-    #[error("{path} is outdated: a deploy would now do something different")]
+    #[error("`{path}` is outdated: a deploy would now do something different")]
     Moved {
         /// The environment.
         environment: String,

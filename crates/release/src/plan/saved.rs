@@ -190,7 +190,7 @@ impl Saved {
         })?;
         let name = &self.environment;
         Ok(format!(
-            "# What `cargo xtask deploy {name} --plan FILE` will do, and nothing else. It is refused if anything has changed since.\n{yaml}"
+            "# What `deploy {name} --plan FILE` will do, and nothing else. It is refused if anything has changed since.\n{yaml}"
         ))
     }
 }

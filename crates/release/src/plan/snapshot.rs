@@ -120,7 +120,7 @@ impl Snapshot {
         })?;
         Ok(match self.taken {
             None => format!(
-                "# Artifacts of the locks that {} has. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
+                "# Artifacts of the locks that {} has. Written by `snapshot {} --out FILE`.\n{yaml}",
                 self.registry, self.environment
             ),
             Some(_) => format!(

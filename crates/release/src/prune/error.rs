@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 pub enum Error {
     /// The lock of a release that a cluster runs was not found, so what it needs is unknown.
     #[error(
-        "{environment} needs {release}, and its lock was not found: {path} is not in the workspace or in git's history"
+        "{environment} needs {release}, and its lock was not found: `{path}` is not in the workspace or in git's history"
     )]
     LockUnknown {
         /// The environment.
@@ -20,7 +20,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// The plan of a removal cannot be read or written.
-    #[error("{path} is not a prune plan")]
+    #[error("`{path}` is not a prune plan")]
     File {
         /// The file.
         path: Utf8PathBuf,
@@ -28,7 +28,7 @@ pub enum Error {
         source: serde_yaml::Error,
     },
     /// The plan of a removal is of a different environment.
-    #[error("{path} is a prune plan for {planned}, not for {environment}")]
+    #[error("`{path}` is a prune plan for {planned}, not for {environment}")]
     OtherEnvironment {
         /// The file.
         path: Utf8PathBuf,
@@ -38,7 +38,7 @@ pub enum Error {
         environment: String,
     },
     /// The plan of a removal does not hold any more. Nothing was removed.
-    #[error("the plan {path} is outdated: {}", moved.join("; "))]
+    #[error("the plan `{path}` is outdated: {}", moved.join("; "))]
     Refused {
         /// The file.
         path: Utf8PathBuf,

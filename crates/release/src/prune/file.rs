@@ -112,8 +112,8 @@ impl PrunePlan {
             source,
         })?;
         Ok(format!(
-            "# What `cargo xtask prune {environment}` would remove from the registry. Nothing has been removed yet.\n\
-             # After a review, `cargo xtask prune {environment} --plan FILE` removes exactly this, or refuses.\n{yaml}",
+            "# What `prune {environment}` would remove from the registry. Nothing has been removed yet.\n\
+             # After a review, `prune {environment} --plan FILE` removes exactly this, or refuses.\n{yaml}",
             environment = self.environment
         ))
     }

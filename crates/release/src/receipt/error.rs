@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// The receipt cannot be read or written.
-    #[error("{path} is not a receipt")]
+    #[error("`{path}` is not a receipt")]
     File {
         /// The file.
         path: Utf8PathBuf,
@@ -18,7 +18,7 @@ pub enum Error {
     },
     /// The receipt is of a format that this version does not know.
     #[error(
-        "{path} is a receipt of version {version}, which this version of Airlock does not support"
+        "`{path}` is a receipt of version {version}, which this version of Airlock does not support"
     )]
     Version {
         /// The file.

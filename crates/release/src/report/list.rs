@@ -123,33 +123,39 @@ fn is_of_set(path: &Utf8Path) -> bool {
 
 fn sets(workspace: &Workspace) -> Result<Vec<SetRow>, Error> {
     let store = fetch::open_store(workspace)?;
-    let rows = set::names(workspace)?.into_iter().map(|name| {
-        let row = |artifacts, size, state: &str| SetRow {
-            set: name.clone(),
-            artifacts,
-            size,
-            state: state.to_owned(),
-        };
-        match locked::of_set(workspace, &name) {
-            Ok((_, locked)) => {
-                let missing = store.missing(&locked.lock).len();
-                let state = match missing {
-                    0 => "in the store",
-                    missing if missing < locked.lock.blobs().len() => "partly in the store",
-                    _ => "not fetched",
-                };
-                row(
-                    locked.lock.artifacts.len(),
-                    locked.lock.unique_bytes(),
-                    state,
-                )
-            }
-            Err(Error::Set(set::Error::NotLocked { .. })) => row(0, 0, "not locked"),
-            Err(Error::Set(set::Error::Outdated { .. })) => row(0, 0, "its lock does not fit"),
-            Err(_) => row(0, 0, "invalid; `lock` shows why"),
+    let names = set::names(workspace)?;
+    Ok(names
+        .iter()
+        .map(|name| set_row(workspace, &store, name))
+        .collect())
+}
+
+/// Returns what is known of a set.
+pub(super) fn set_row(workspace: &Workspace, store: &bundle::Store, name: &str) -> SetRow {
+    let row = |artifacts, size, state: &str| SetRow {
+        set: name.to_owned(),
+        artifacts,
+        size,
+        state: state.to_owned(),
+    };
+    match locked::of_set(workspace, name) {
+        Ok((_, locked)) => {
+            let missing = store.missing(&locked.lock).len();
+            let state = match missing {
+                0 => "in the store",
+                missing if missing < locked.lock.blobs().len() => "partly in the store",
+                _ => "not fetched",
+            };
+            row(
+                locked.lock.artifacts.len(),
+                locked.lock.unique_bytes(),
+                state,
+            )
         }
-    });
-    Ok(rows.collect())
+        Err(Error::Set(set::Error::NotLocked { .. })) => row(0, 0, "not locked"),
+        Err(Error::Set(set::Error::Outdated { .. })) => row(0, 0, "its lock does not fit"),
+        Err(_) => row(0, 0, "invalid; `lock` shows why"),
+    }
 }
 
 fn is_partial(workspace: &Workspace, lock: &bundle::Lock) -> bool {

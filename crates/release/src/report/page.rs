@@ -16,7 +16,9 @@ use crate::plan::snapshot::{Read, Snapshot};
 use crate::plan::{self, Purpose, RegistryState, Summary};
 use crate::receipt::{Applied, Receipt};
 use crate::report::inspect::{self, Inspection};
+use crate::report::list::{SetRow, set_row};
 use crate::report::status::{self, Status};
+use crate::transfer::fetch;
 use crate::workspace::{FileKind, Output, write_named};
 use crate::{Context, Error, Workspace, chain, locked, receipt, rehearse};
 
@@ -63,6 +65,8 @@ pub struct Section {
     pub change: Option<Releases>,
     /// What the wanted release consists of, if it is locked.
     pub contents: Option<Inspection>,
+    /// The sets of the environment.
+    pub sets: Vec<SetRow>,
 }
 
 /// A deploy that a receipt records.
@@ -124,6 +128,7 @@ async fn section(context: &Context<'_>, status: Status) -> Section {
         plan_problem: None,
         change: None,
         contents: None,
+        sets: Vec::new(),
         status,
     };
     // What is wrong with the files is in the status.
@@ -133,6 +138,10 @@ async fn section(context: &Context<'_>, status: Status) -> Section {
     section.protected = environment.protected;
     if let Ok(locked) = locked::read(workspace, &environment.release) {
         section.contents = Some(inspect::of_lock(&locked.lock));
+    }
+    if let Ok(store) = fetch::open_store(workspace) {
+        let names = environment.set_names().into_iter();
+        section.sets = names.map(|name| set_row(workspace, &store, name)).collect();
     }
     section.change = section.applied.as_ref().and_then(|applied| {
         let old: Version = applied.release.strip_prefix('v')?.parse().ok()?;

@@ -15,7 +15,9 @@ use crate::receipt::Receipt;
 use crate::shared_state::State;
 use crate::transfer::program;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, cluster, locked, parallel, requires, set, sha256, workspace};
+use crate::{
+    Context, Error, Workspace, chain, cluster, locked, parallel, requires, set, sha256, workspace,
+};
 
 mod registries;
 
@@ -193,6 +195,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     let lock = locked.as_ref();
     status.locked_from = lock.and_then(|locked| locked.lock.from.clone());
     let wants_deploy = compare(
+        context.workspace,
         &environment,
         &output,
         receipt.as_ref().map(Option::as_ref).map_err(|_| Unknown),
@@ -266,6 +269,7 @@ struct Unknown;
 
 /// Compares the files with the receipt. Returns whether a deploy is required.
 fn compare(
+    workspace: &Workspace,
     environment: &Environment,
     output: &Output,
     receipt: Result<Option<&Receipt>, Unknown>,
@@ -311,7 +315,21 @@ fn compare(
             "it runs {}, but its files require {release}",
             applied.release
         );
-        status.add(what, deploy);
+        let to = workspace.release(&environment.release).ok();
+        match to.and_then(|to| check::upgrade(&to, applied)) {
+            Some(Err(refusal)) => status.add(
+                format!("{what}, and deploy refuses that upgrade: {refusal}"),
+                format!("cargo xtask releases {release}"),
+            ),
+            Some(Ok(way)) if way.certainty == mke::Certainty::Documented => {
+                status.add(format!("{what}; the vendor supports that upgrade"), deploy);
+            }
+            Some(Ok(way)) => {
+                let what = std::iter::once(what).chain(way.warnings);
+                status.add(what.collect::<Vec<_>>().join("; "), deploy);
+            }
+            None => status.add(what, deploy),
+        }
     } else if let Err(error) = check::write_once(environment, applied) {
         let what = error.problems().map_or_else(|| chain(&error), first);
         status.add(what, format!("cargo xtask check {}", environment.name));

@@ -44,7 +44,7 @@ pub enum Error {
         name: String,
     },
     /// No set has this name.
-    #[error("`{name}` is not a set: {path} does not exist")]
+    #[error("`{name}` is not a set: `{path}` does not exist")]
     Missing {
         /// The name.
         name: String,
@@ -62,7 +62,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// The set has no lock.
-    #[error("the set {set} is not locked: {path} does not exist")]
+    #[error("the set {set} is not locked: `{path}` does not exist")]
     NotLocked {
         /// The set.
         set: String,
@@ -70,7 +70,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// The lock is not of what the set's file lists.
-    #[error("{path} does not fit its set: {}", differences.join("; "))]
+    #[error("`{path}` does not fit its set: {}", differences.join("; "))]
     Outdated {
         /// The set.
         set: String,
@@ -128,7 +128,7 @@ pub enum Error {
         source: bundle::HelmError,
     },
     /// The lock of a set was changed by hand, or it was not written for these manifests.
-    #[error("{path} does not list what manifest {manifest} of {reference} contains")]
+    #[error("`{path}` does not list what manifest {manifest} of {reference} contains")]
     Contradiction {
         /// The lock's file, relative to the workspace.
         path: Utf8PathBuf,
@@ -228,7 +228,7 @@ pub enum Error {
         source: bundle::set::ReferenceError,
     },
     /// The committed lock of a release or a set cannot be read.
-    #[error("cannot compare {path} with {revision}")]
+    #[error("cannot compare `{path}` with {revision}")]
     History {
         /// The lock, relative to the workspace.
         path: Utf8PathBuf,

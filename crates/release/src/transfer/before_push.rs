@@ -12,7 +12,7 @@ use crate::{Context, Error, Kind, Workspace};
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
     /// A file cannot be written.
-    #[error("cannot write {path}, which the deploy needs after the push")]
+    #[error("cannot write `{path}`, which the deploy needs after the push")]
     Unwritable {
         /// The file, relative to the workspace.
         path: Utf8PathBuf,
@@ -20,7 +20,7 @@ pub enum NotReady {
         source: io::Error,
     },
     /// The disk is too small.
-    #[error("{} are free in {folder}, but {} must still be written", ByteSize(*free).display().si(), ByteSize(*needed).display().si())]
+    #[error("{} are free in `{folder}`, but {} must still be written", ByteSize(*free).display().si(), ByteSize(*needed).display().si())]
     NoRoom {
         /// The folder, relative to the workspace.
         folder: Utf8PathBuf,
@@ -150,7 +150,7 @@ mod tests {
         let error = enough(folder, 1_000_000, 2_000_000).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "1.0 MB are free in bundles, but 2.0 MB must still be written"
+            "1.0 MB are free in `bundles`, but 2.0 MB must still be written"
         );
         assert!(free(Utf8Path::new(".")).unwrap() > 0);
     }

@@ -29,7 +29,7 @@ pub enum Error {
         findings: Vec<super::Finding>,
     },
     /// An `mke4.yaml` does not say where nodes pull from.
-    #[error("{path} does not specify where nodes pull from: {}", wrong.join("; "))]
+    #[error("`{path}` does not specify where nodes pull from: {}", wrong.join("; "))]
     NoPulls {
         /// The file.
         path: Utf8PathBuf,
@@ -37,7 +37,9 @@ pub enum Error {
         wrong: Vec<String>,
     },
     /// Nodes pull from a registry that is not the environment's, so nothing can be sent there.
-    #[error("{path} makes nodes pull from {url}, but the registry of {environment} is {registry}")]
+    #[error(
+        "`{path}` makes nodes pull from {url}, but the registry of {environment} is {registry}"
+    )]
     PullsElsewhere {
         /// The file.
         path: Utf8PathBuf,

@@ -16,7 +16,7 @@ pub enum Error {
     #[error("{0}")]
     WriteOnce(environment::Problems),
     /// What was observed of a release cannot be used.
-    #[error("{path} cannot be used")]
+    #[error("`{path}` cannot be used")]
     Observations {
         /// The file, relative to the workspace.
         path: Utf8PathBuf,
@@ -24,7 +24,7 @@ pub enum Error {
         source: mke::ObservationsError,
     },
     /// No lock is committed for a release.
-    #[error("release {release} is not locked: {path} does not exist")]
+    #[error("release {release} is not locked: `{path}` does not exist")]
     NotLocked {
         /// The release.
         release: String,
@@ -32,7 +32,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// What a release's mkectl would configure is not what was locked.
-    #[error("{path} differs from the lock of {release}")]
+    #[error("`{path}` differs from the lock of {release}")]
     Defaults {
         /// The file.
         path: Utf8PathBuf,
@@ -46,7 +46,7 @@ pub enum Error {
         source: serde_yaml::Error,
     },
     /// The command line names something that is not a regular file for a result.
-    #[error("{path} is {found}, not a regular file")]
+    #[error("`{path}` is {found}, not a regular file")]
     NotRegular {
         /// What is named.
         path: Utf8PathBuf,
@@ -56,7 +56,7 @@ pub enum Error {
         kind: FileKind,
     },
     /// The command line names an existing file of a different kind for a result.
-    #[error("{path} exists and is not {kind}")]
+    #[error("`{path}` exists and is not {kind}")]
     DifferentKind {
         /// The file.
         path: Utf8PathBuf,
@@ -64,7 +64,7 @@ pub enum Error {
         kind: FileKind,
     },
     /// The command line names a file that other commands read, for a result.
-    #[error("{path} is reserved for a file of the workspace")]
+    #[error("`{path}` is reserved for a file of the workspace")]
     Reserved {
         /// The file.
         path: Utf8PathBuf,

@@ -37,17 +37,19 @@ impl FileKind {
 
     /// Returns whether a text is of this kind, according to its first line. An empty file may become anything.
     fn is_kind_of(self, text: &str) -> bool {
+        // Earlier versions wrote the name of the program before that of the command.
         let first = text.lines().next().unwrap_or_default();
+        let first = first.replace("`cargo xtask ", "`");
         if self == Self::Trace {
             return text.is_empty() || first.starts_with("{\"timestamp\":");
         }
         if self == Self::Report {
-            return text.is_empty() || first.contains("<!-- Written by `cargo xtask report");
+            return text.is_empty() || first.contains("<!-- Written by `report ");
         }
         let mark = match self {
-            Self::Plan => "`cargo xtask deploy ",
-            Self::Snapshot => "`cargo xtask snapshot ",
-            Self::PrunePlan => "`cargo xtask prune ",
+            Self::Plan => "`deploy ",
+            Self::Snapshot => "`snapshot ",
+            Self::PrunePlan => "`prune ",
             Self::Metrics => "HELP airlock_",
             // It is replaced only with `--replace`.
             Self::Kubeconfig | Self::Trace | Self::Report => return true,
@@ -218,13 +220,21 @@ mod tests {
         }
         let write = |path: &str| {
             let path = root.join(path);
-            let text = "# What `cargo xtask deploy lab --plan FILE` will do\n";
+            let text = "# What `deploy lab --plan FILE` will do\n";
             write_named(&workspace, &path, FileKind::Plan, text)
                 .map_err(|error| error.to_string().replace(&format!("{root}/"), ""))
         };
-        // A missing file, an empty one, and a plan.
+        // A missing file, an empty one, a plan, and one of an earlier version.
         std::fs::write(root.join("empty"), "").unwrap();
-        for path in ["new", "new", "empty", "environments/lab/lab.plan.yaml"] {
+        let earlier = "# What `cargo xtask deploy lab --plan FILE` will do\n";
+        std::fs::write(root.join("earlier"), earlier).unwrap();
+        for path in [
+            "new",
+            "new",
+            "empty",
+            "earlier",
+            "environments/lab/lab.plan.yaml",
+        ] {
             write(path).unwrap();
         }
         for name in [
@@ -236,21 +246,17 @@ mod tests {
             let refused = write(name).unwrap_err();
             assert_eq!(
                 refused,
-                format!("{name} is reserved for a file of the workspace")
+                format!("`{name}` is reserved for a file of the workspace")
             );
             assert!(!root.join(name).exists());
         }
         std::fs::write(root.join("binary"), b"\xff").unwrap();
-        std::fs::write(
-            root.join("prune.yaml"),
-            "# What `cargo xtask prune lab` would remove\n",
-        )
-        .unwrap();
+        std::fs::write(root.join("prune.yaml"), "# What `prune lab` would remove\n").unwrap();
         for name in ["binary", "prune.yaml"] {
             let before = std::fs::read(root.join(name)).unwrap();
             assert_eq!(
                 write(name).unwrap_err(),
-                format!("{name} exists and is not a plan")
+                format!("`{name}` exists and is not a plan")
             );
             assert_eq!(std::fs::read(root.join(name)).unwrap(), before);
         }
@@ -266,12 +272,12 @@ mod tests {
         let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
         assert_eq!(
             write("socket").unwrap_err(),
-            "socket is a socket, not a regular file"
+            "`socket` is a socket, not a regular file"
         );
         drop(socket);
         assert_eq!(
             write("bundles").unwrap_err(),
-            "bundles is a folder, not a regular file"
+            "`bundles` is a folder, not a regular file"
         );
         for (path, found) in [
             ("/dev/null", "a device"),
@@ -280,7 +286,7 @@ mod tests {
             let refused = refuse(&workspace, path.into(), FileKind::Plan).unwrap_err();
             assert_eq!(
                 refused.to_string(),
-                format!("{path} is {found}, not a regular file")
+                format!("`{path}` is {found}, not a regular file")
             );
         }
     }

@@ -69,8 +69,8 @@ fn statuses() -> Vec<Case> {
         for (fault, named) in [
             (busy(None), "too many requests: 429"),
             (busy(Some(1)), "too many requests: 429"),
-            (answer(500, "UNKNOWN"), "the registry fails: 500"),
-            (answer(503, "UNAVAILABLE"), "the registry fails: 503"),
+            (answer(500, "UNKNOWN"), "the server fails: 500"),
+            (answer(503, "UNAVAILABLE"), "the server fails: 503"),
         ] {
             let name = format!("{fault:?} to {kind:?}");
             cases.push(with(&name, &[kind], fault, When::First(2), End::Complete));
@@ -104,7 +104,7 @@ fn statuses() -> Vec<Case> {
             &[Kind::OpenUpload],
             answer(403, "DENIED"),
             When::Always,
-            End::Named("not allowed: 403"),
+            End::Named("not allowed for the user"),
         ),
         with(
             "403 in place of 404 on HEAD",

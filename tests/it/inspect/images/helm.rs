@@ -266,7 +266,7 @@ async fn a_chart_that_is_missing_is_named() {
     error: `other` names no chart of lab
     hint: name one of: charts/k0rdent-enterprise:1.2.3, dex-http-server-chart:0.3.0, mirrored-chart-dex:v0.23.0, mke-operator-chart:3.17.2, charts/app:1.0.0
     ");
-    insta::assert_snapshot!(refused(&["--chart", "app"], 64), @"error: --chart is for --as helm");
+    insta::assert_snapshot!(refused(&["--chart", "app"], 64), @"error: `--chart` is for `--as helm`");
     assert!(refused(&["--as", "helm"], 64).contains("--chart <NAME>"));
     for name in ["charts/app", "charts/app:1.0.0", "app:1.0.0"] {
         lab.run(&["images", "lab", "--as", "helm", "--chart", name])

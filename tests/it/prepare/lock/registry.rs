@@ -176,7 +176,7 @@ async fn a_lock_that_its_manifests_contradict_is_named_when_they_arrive() {
     let run = lab.run(&["fetch", "v4.1.5"]).exits_with(4);
     assert!(
         run.stderr
-            .contains("bundles/v4.1.5-amd64.lock.yaml does not list what manifest sha256:"),
+            .contains("`bundles/v4.1.5-amd64.lock.yaml` does not list what manifest sha256:"),
         "{}",
         run.stderr
     );

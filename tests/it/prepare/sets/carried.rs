@@ -119,6 +119,9 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     let receipt = lab.receipt();
     assert!(receipt.contains("  sets:\n    platform: "), "{receipt}");
     lab.run(&["verify", "lab"]).success();
+    let page = lab.run(&["report", "lab"]).success().stdout;
+    let row = "<tr><th scope=\"row\">platform</th><td class=\"size\">3</td><td class=\"size\">";
+    assert!(page.contains(row), "{page}");
     let status = lab.run(&["status", "lab"]).success();
     assert!(
         !status.stdout.contains("different lock"),
@@ -185,7 +188,7 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
             let run = lab.run(command).exits_with(4);
             assert!(
                 run.stderr
-                    .contains("bundles/platform.lock.yaml does not list what manifest sha256:")
+                    .contains("`bundles/platform.lock.yaml` does not list what manifest sha256:")
                     && run
                         .stderr
                         .contains("git checkout -- bundles/platform.lock.yaml"),
@@ -552,13 +555,13 @@ async fn a_set_without_a_lock_is_called_a_set() {
     };
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     insta::assert_snapshot!(about_lock(lab, 3), @"
-    PROBLEM  lock              the set platform is not locked: bundles/platform.lock.yaml does not exist
+    PROBLEM  lock              the set platform is not locked: `bundles/platform.lock.yaml` does not exist
                                fix: lock the set on a machine with internet, and commit the lock
                                $ cargo xtask lock platform
     ");
     for command in ["plan", "status", "push", "verify", "images"] {
         let run = lab.run(&[command, "lab"]);
-        let said = "the set platform is not locked: bundles/platform.lock.yaml does not exist";
+        let said = "the set platform is not locked: `bundles/platform.lock.yaml` does not exist";
         assert!(run.whole().contains(said), "{command}: {}", run.whole());
     }
     // An entry that the lock lacks.

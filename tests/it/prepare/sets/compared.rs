@@ -84,7 +84,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
     );
     let wrong = sandbox.run(&["diff", "platform", "--since", "no/such"]);
     insta::assert_snapshot!(wrong.exits_with(3).stderr, @"
-    error: cannot compare bundles/platform.lock.yaml with no/such
+    error: cannot compare `bundles/platform.lock.yaml` with no/such
       because: `no/such` is not a commit of the repository
     ");
 }
@@ -110,6 +110,6 @@ async fn two_sets_are_compared_and_nothing_else_with_them() {
     ");
     let refused = |arguments: &[&str]| sandbox.run(arguments).exits_with(64).stderr;
     insta::assert_snapshot!(refused(&["diff", "platform", "v4.1.5"]), @"error: `platform` and `v4.1.5` cannot be compared: name two environments, two releases or two sets");
-    insta::assert_snapshot!(refused(&["diff", "platform", "--live"]), @"error: --live is for an environment, and `platform` is not one");
-    insta::assert_snapshot!(refused(&["diff", "demo", "--since", "HEAD"]), @"error: --since is for a release or a set, and `demo` is not one");
+    insta::assert_snapshot!(refused(&["diff", "platform", "--live"]), @"error: `--live` is for an environment, and `platform` is not one");
+    insta::assert_snapshot!(refused(&["diff", "demo", "--since", "HEAD"]), @"error: `--since` is for a release or a set, and `demo` is not one");
 }

@@ -81,7 +81,7 @@ async fn a_file_that_is_not_the_one_of_its_digest_never_reaches_the_store() {
     sandbox.run(&["lock", "platform"]).success();
     let run = sandbox.run(&["fetch", "platform"]).exits_with(4);
     assert!(
-        run.stderr.contains("/tool: the registry has"),
+        run.stderr.contains("/tool: the server has"),
         "{}",
         run.stderr
     );

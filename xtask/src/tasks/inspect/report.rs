@@ -96,7 +96,7 @@ fn html(page: &Page, named: Option<&str>) -> Result<String, minijinja::Error> {
         named,
         latest => Serde(latest(page)),
         figures => Serde(figures),
-        command => format!("cargo xtask report {}", named.unwrap_or("--all")),
+        command => format!("report {}", named.unwrap_or("--all")),
         style => include_str!("report/page.css"),
         version => env!("AIRLOCK_VERSION"),
     })

@@ -117,6 +117,13 @@ fn asks(app: &App<'_>, arguments: &NewArgs) -> bool {
 
 /// Asks, and returns the text of the file.
 fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
+    let (locked, others) = release::new::releases(&app.workspace);
+    for (what, releases) in [("locked", locked), ("not locked yet", others)] {
+        let names: Vec<String> = releases.iter().map(|it| format!("v{it}")).collect();
+        if !names.is_empty() {
+            app.ui.note(&format!("{what}: {}", names.join(", ")));
+        }
+    }
     let default = format!("v{}", release::new::default_release(&app.workspace));
     let release: String = Input::new()
         .with_prompt("release")

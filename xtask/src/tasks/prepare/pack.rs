@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::cli::PackArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
-use crate::ui::edge;
+use crate::ui::{edge, first_names};
 
 pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failure> {
     let mut environments = Vec::new();
@@ -37,6 +37,16 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
         Some(out) if out == "-" => Some(edge::stream()?),
         Some(out) => {
             pack::check_folder(&app.workspace, out)?;
+            let others = pack::others(out);
+            if !others.is_empty() {
+                let names: Vec<&str> = others.iter().map(String::as_str).collect();
+                app.ui.note(&format!(
+                    "`{out}` also has {}: {}; `unpack` ignores {}",
+                    count(others.len(), "other file"),
+                    edge::word(first_names(&names)),
+                    if names.len() == 1 { "it" } else { "them" }
+                ));
+            }
             None
         }
         None => None,

@@ -117,6 +117,11 @@ fn chain(failure: &Failure) -> String {
             Some(diff) => text.push_str(&plans::coloured(diff)),
             None => text.push_str(&lock_changes(changes)),
         },
+        release::Error::Set(error) => {
+            for wrong in crate::failure::set::entries(error) {
+                text.push_str(&format!("  {}\n", message(wrong)));
+            }
+        }
         release::Error::Unpack(error) => text.push_str(&crate::failure::unpack::pieces(error)),
         release::Error::Run(run::Error::Failed { last_lines, .. }) => {
             for line in last_lines.iter().rev().take(LAST_LINES).rev() {

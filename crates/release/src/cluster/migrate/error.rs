@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// An earlier try has left its kubeconfig, which would make the next one fail.
     #[error(
-        "{path} is left from a different cluster or an earlier attempt; an upgrade from MKE 3 fails while it exists"
+        "`{path}` is left from a different cluster or an earlier attempt; an upgrade from MKE 3 fails while it exists"
     )]
     StaleKubeconfig {
         /// The kubeconfig.

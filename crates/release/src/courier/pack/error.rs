@@ -102,13 +102,13 @@ pub enum Error {
         part: String,
     },
     /// The folder has files of the workspace.
-    #[error("{folder} belongs to the workspace, and a medium is a folder of its own")]
+    #[error("`{folder}` belongs to the workspace, and a medium is a folder of its own")]
     Folder {
         /// The folder.
         folder: Utf8PathBuf,
     },
     /// The medium has too little space.
-    #[error("{} are free in {folder}, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
+    #[error("{} are free in `{folder}`, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
     NoRoom {
         /// The folder.
         folder: Utf8PathBuf,

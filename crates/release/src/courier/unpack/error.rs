@@ -54,19 +54,19 @@ pub enum Error {
         source: medium::SignatureError,
     },
     /// The folder for the workspace has something else.
-    #[error("{folder} is neither a workspace nor empty")]
+    #[error("`{folder}` is neither a workspace nor empty")]
     NotEmpty {
         /// The folder.
         folder: Utf8PathBuf,
     },
     /// The folder for the workspace is on the medium.
-    #[error("{folder} is on the medium itself")]
+    #[error("`{folder}` is on the medium itself")]
     Inside {
         /// The folder.
         folder: Utf8PathBuf,
     },
     /// No workspace exists, and the medium does not bring one.
-    #[error("no workspace exists at {folder}, and the medium does not bring the repository")]
+    #[error("no workspace exists at `{folder}`, and the medium does not bring the repository")]
     NoRepository {
         /// Where it would be.
         folder: Utf8PathBuf,

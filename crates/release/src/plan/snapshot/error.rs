@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// A file that was given as a registry snapshot is not one.
-    #[error("{path} is not a registry snapshot")]
+    #[error("`{path}` is not a registry snapshot")]
     File {
         /// The file.
         path: Utf8PathBuf,
@@ -18,7 +18,7 @@ pub enum Error {
     },
     /// A registry snapshot is of a format that this version does not know.
     #[error(
-        "{path} is a registry snapshot of version {version}, which this version of Airlock does not support"
+        "`{path}` is a registry snapshot of version {version}, which this version of Airlock does not support"
     )]
     Version {
         /// The file.

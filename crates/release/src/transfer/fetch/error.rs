@@ -40,7 +40,7 @@ pub enum Error {
     #[error("{} ({}) is not in bundles/store, and an upgrade needs it", .0.artifact, .0.digest)]
     NoMatrix(MissingDigest),
     /// The bundle that is to be checked does not exist.
-    #[error("{path} does not exist")]
+    #[error("`{path}` does not exist")]
     NoBundle {
         /// The bundle.
         path: Utf8PathBuf,

@@ -45,7 +45,7 @@ pub enum Error {
         contradictions: Vec<String>,
     },
     /// A different lock is committed.
-    #[error("{path} {difference}")]
+    #[error("`{path}` {difference}")]
     Differs {
         /// The committed lock.
         path: Utf8PathBuf,
@@ -57,7 +57,7 @@ pub enum Error {
         diff: Option<String>,
     },
     /// The bundle does not have the checksum that the vendor publishes for it.
-    #[error("{path} has SHA-256 {found}, and {url} says {expected}")]
+    #[error("`{path}` has SHA-256 {found}, and {url} says {expected}")]
     VendorChecksum {
         /// The bundle.
         path: Utf8PathBuf,

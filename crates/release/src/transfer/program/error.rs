@@ -19,7 +19,7 @@ pub enum Error {
         wanted: String,
     },
     /// The mkectl that was fetched is not the one that was locked.
-    #[error("the mkectl in {folder} is refused")]
+    #[error("the mkectl in `{folder}` is refused")]
     Refused {
         /// The folder of the program and its download.
         folder: Utf8PathBuf,

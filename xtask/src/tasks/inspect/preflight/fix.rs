@@ -142,7 +142,9 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
         | RegistryFault::Redirected
         | RegistryFault::NotARegistry
         | RegistryFault::TokenService => format!("curl -i {scheme}://{address}/v2/"),
-        RegistryFault::LoginRefused => format!("skopeo login {address}"),
+        RegistryFault::LoginRefused | RegistryFault::NoCredentials => {
+            format!("skopeo login {address}")
+        }
         RegistryFault::Slow => {
             format!("curl -o /dev/null -w '%{{time_total}}\\n' {scheme}://{address}/v2/")
         }
