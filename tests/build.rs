@@ -1,7 +1,7 @@
 //! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
 //!
 //! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo, containerd, podman, helm and oras are referees of what
-//! was pushed, nginx and haproxy stand before registries, chromium opens reports, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
+//! was pushed, nginx and haproxy stand before registries, chromium opens reports, openssl signs bundles, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -33,6 +33,7 @@ fn main() {
         "nginx",
         "haproxy",
         "chromium",
+        "openssl",
     ] {
         println!("cargo::rustc-check-cfg=cfg(without_{referee})");
     }
@@ -67,7 +68,7 @@ fn main() {
     if !mounts || !["containerd", "ctr"].into_iter().all(on_path) {
         println!("cargo::rustc-cfg=without_containerd");
     }
-    for client in ["podman", "helm", "chromium"] {
+    for client in ["podman", "helm", "chromium", "openssl"] {
         if !on_path(client) {
             println!("cargo::rustc-cfg=without_{client}");
         }

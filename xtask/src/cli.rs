@@ -247,7 +247,7 @@ pub(crate) enum Command {
     /// Record every digest of a bundle or a set
     ///
     /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images,
-    /// charts and files. With --from, a release is locked from a registry, without its bundle.
+    /// charts, files and bundles. With --from, a release is locked from a registry, without its bundle.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl

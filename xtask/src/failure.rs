@@ -450,7 +450,7 @@ fn hints(error: &Error) -> Vec<String> {
             "name the mkectl of the release that you want to learn".to_owned()
         }
         Error::Disk(disk::Error::Bundle {
-            source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout, .. },
+            source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout { .. }, .. },
             path,
         }) => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
         Error::Disk(disk::Error::Bundle { path, .. }) if path.starts_with("bundles") => {
@@ -800,6 +800,10 @@ fn missing(path: &Utf8Path) -> String {
 
 fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String> {
     use release::RequestError::{Connect, Name, TimedOut};
+    // Of a release, the name of the bundle is known.
+    let name = path.file_name().unwrap_or_default();
+    let is_of_set =
+        path.starts_with("bundles") && !name.starts_with("mke_bundle_") && name != "mkectl.tar.gz";
     let hint = match error {
         release::DownloadError::Request(Name { .. } | Connect { .. } | TimedOut { .. }) => {
             return vec![
@@ -809,6 +813,9 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
                 ),
                 "behind a proxy, set HTTPS_PROXY".to_owned(),
             ];
+        }
+        release::DownloadError::Request(release::RequestError::NotFound { .. }) if is_of_set => {
+            "check the URL in the set's file; a bundle that is copied to bundles/ is not downloaded"
         }
         release::DownloadError::Request(release::RequestError::NotFound { .. }) => {
             "check the release; name a different URL with `cargo xtask lock --url URL`, or a file with \
@@ -828,6 +835,9 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
         release::DownloadError::Request(error) if error.has_no_authorities() => {
             "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates; a bundle that is copied to \
              bundles/ is not downloaded"
+        }
+        error if is_another_file(error) && is_of_set => {
+            "the file at the URL is not the one of the set or its lock: ask the vendor whether it was replaced; nothing of the download was kept"
         }
         error if is_another_file(error) => {
             "trust the committed lock, and ask the vendor whether the file at the URL was replaced; nothing of the download was kept"

@@ -61,6 +61,7 @@ impl Lock {
             release_matrix: contents.release_matrix,
             mkectl,
             init: None,
+            bundles: Vec::new(),
             skipped: contents.skipped,
             artifacts: contents.artifacts,
         };

@@ -50,6 +50,7 @@ mod pipeline;
 mod program;
 mod read;
 mod rules;
+mod signature;
 mod strict;
 mod survey;
 mod tarball;
@@ -84,11 +85,12 @@ pub use http::{
 };
 pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
-    Manifest, SkippedArchive, Source,
+    Manifest, SetBundle, SkippedArchive, Source,
 };
 pub use program::{ProgramError, check_archive, check_program, unpack_program};
 pub use read::{Place, ReadError, read, read_observed};
 pub use rules::{Rule, Rules};
+pub use signature::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureError};
 pub use sink::{BlobSink, Inspection, Sink};
 pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, PartialBlob, Store, StoreError};
 pub use survey::{Survey, SurveyedArchive, SurveyedRoot, survey};

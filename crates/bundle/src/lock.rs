@@ -14,7 +14,7 @@ mod check;
 mod set;
 
 pub use check::Contradiction;
-pub use set::Source;
+pub use set::{SetBundle, Source};
 
 /// The version of the lock's own form that this crate reads and writes.
 pub(crate) const VERSION: u32 = 1;
@@ -50,6 +50,9 @@ pub struct Lock {
     /// SHA-256 of what the release's `mkectl init` prints, which is kept beside the lock; 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
+    /// The bundles that sets carry. An artifact with an archive and a source is in the one with that URL.
+    #[serde(skip)]
+    pub bundles: Vec<SetBundle>,
     /// The archives that are not mirrored, each with the reason, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedArchive>,
@@ -118,7 +121,7 @@ pub struct Artifact {
     pub tag: String,
     /// What kind of thing it is.
     pub kind: Kind,
-    /// The path of its archive in the bundle; empty if it comes from a registry.
+    /// The path of its archive in the bundle, or in that of a set; empty if it comes from a registry.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub archive: String,
     /// Where it comes from, if it is not in the bundle.
@@ -338,6 +341,7 @@ impl Lock {
             true => {
                 let mut part = self.clone();
                 part.artifacts.retain(|one| one.source.is_none());
+                part.bundles.clear();
                 Cow::Owned(part)
             }
         }
@@ -363,6 +367,11 @@ impl Lock {
             .sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
         self.skipped
             .sort_by(|one, other| one.archive.cmp(&other.archive));
+        for bundle in &mut self.bundles {
+            let by_path = |one: &SkippedArchive| one.archive.clone();
+            bundle.skipped.sort_by_key(by_path);
+        }
+        self.bundles.sort_by(|one, other| one.url.cmp(&other.url));
         self.mkectl
             .sort_by(|one, other| one.platform.cmp(&other.platform));
     }

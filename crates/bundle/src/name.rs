@@ -14,6 +14,15 @@ pub struct Name {
     tag: String,
 }
 
+/// How the names of archives in a bundle of a set are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetNames {
+    /// How many leading folders of the repository are left out.
+    pub strip: u8,
+    /// The folder that the repository is put below.
+    pub place: Option<String>,
+}
+
 /// Why a file name does not say a repository and a tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -22,6 +31,20 @@ pub enum NameError {
     Suffix {
         /// The file name.
         name: String,
+    },
+    /// The name has neither `@` nor `_`.
+    #[error("`{name}` has neither `@` nor `_` between repository and tag")]
+    Underscore {
+        /// The file name.
+        name: String,
+    },
+    /// More folders are to be left out than the name has.
+    #[error("`{repository}` has no {strip} leading folders to leave out")]
+    Strip {
+        /// The repository as decoded.
+        repository: String,
+        /// How many are to be left out.
+        strip: u8,
     },
     /// The name has no `@`, or more than one.
     #[error("`{name}` has {count} `@`; expected one between repository and tag")]
@@ -101,6 +124,42 @@ impl Name {
     /// Returns the tag, such as `v3.30.2`.
     pub fn tag(&self) -> &str {
         &self.tag
+    }
+}
+
+impl SetNames {
+    /// Returns what the path of an archive says. Either its file name is of the form above, or its folders count and the last `_`
+    /// precedes the tag: `capi/controller_v2.8.2.tar`.
+    ///
+    /// # Errors
+    /// When it says nothing, or something outside the grammar.
+    pub fn decode(&self, path: &str) -> Result<Name, NameError> {
+        let name = base_name(path);
+        let decoded = match (name.contains('@'), name.contains('_')) {
+            (true, _) => Name::decode(path)?,
+            (false, false) => {
+                return Err(NameError::Underscore {
+                    name: name.to_owned(),
+                });
+            }
+            (false, true) => {
+                let stem = path.strip_suffix(".tar").unwrap_or(path);
+                let (repository, tag) = stem.rsplit_once('_').unwrap_or((stem, ""));
+                Name::new(repository, tag)?
+            }
+        };
+        let strip = usize::from(self.strip);
+        let mut parts = decoded.repository.splitn(strip + 1, '/');
+        let Some(repository) = parts.nth(strip) else {
+            return Err(NameError::Strip {
+                repository: decoded.repository.clone(),
+                strip: self.strip,
+            });
+        };
+        match &self.place {
+            Some(place) => Name::new(&format!("{place}/{repository}"), &decoded.tag),
+            None => Name::new(repository, &decoded.tag),
+        }
     }
 }
 
@@ -287,6 +346,52 @@ mod tests {
     }
 
     #[test]
+    fn names_in_bundles_of_sets_have_folders_or_signs() {
+        let cases = [
+            (
+                "capi/controller_v2.8.2.tar",
+                0,
+                None,
+                "capi/controller:v2.8.2",
+            ),
+            (
+                "charts/k0rdent-enterprise_1.2.3.tar",
+                0,
+                Some("k0rdent"),
+                "k0rdent/charts/k0rdent-enterprise:1.2.3",
+            ),
+            // The last `_` counts: tags of charts have one for `+`, and the vendor's loop contradicts itself.
+            ("charts/a_1.0.0_b.tar", 0, None, "charts/a_1.0.0:b"),
+            (
+                "bundle/images/host.example&ceph&rook@v1.tar",
+                2,
+                Some("ceph"),
+                "ceph/rook:v1",
+            ),
+            ("bundle/images/a_b@v1.tar", 0, None, "a_b:v1"),
+            ("top/capi/a_1.tar", 1, None, "capi/a:1"),
+        ];
+        for (path, strip, place, expected) in cases {
+            let place = place.map(str::to_owned);
+            let name = SetNames { strip, place }.decode(path);
+            assert_eq!(name.unwrap().to_string(), expected, "{path}");
+        }
+        for (path, strip, wrong) in [
+            (
+                "capi_old/controller.tar",
+                0,
+                "`controller.tar` has neither `@` nor `_` between repository and tag",
+            ),
+            ("a_1.tar", 1, "`a` has no 1 leading folders to leave out"),
+            ("_1.tar", 0, "`` is not a repository name: it is empty"),
+        ] {
+            let place = None;
+            let error = SetNames { strip, place }.decode(path).unwrap_err();
+            assert_eq!(error.to_string(), wrong, "{path}");
+        }
+    }
+
+    #[test]
     fn limits_lengths() {
         assert!(Name::new(&"a".repeat(255), &"1".repeat(128)).is_ok());
         assert!(Name::new(&"a".repeat(256), "1").is_err());
@@ -304,8 +409,9 @@ mod tests {
         }
 
         #[test]
-        fn never_panics(path in ".*") {
+        fn never_panics(path in ".*", strip: u8) {
             let _ = Name::decode(&path);
+            let _ = SetNames { strip, place: None }.decode(&path);
         }
     }
 }

@@ -23,6 +23,9 @@ mod error;
 
 pub use error::{Place, ReadError};
 
+/// How many members of a set's bundle are listed as left out.
+const MOST_SKIPPED: usize = 10_000;
+
 /// Reads the bundle in `bundle` from beginning to end, and hands its blobs to `sink`.
 ///
 /// With `expected`, everything is compared with that lock, and only blobs that it lists are handed on. Success then
@@ -186,15 +189,16 @@ impl<'a> Reading<'a> {
             let path = member.path.escape_ascii().to_string();
             return Err(ReadError::Path { path }.into());
         };
-        if let Some(Rule::Skip { reason }) = self.rules.0.get(&path) {
-            self.skipped.push(SkippedArchive {
-                archive: path,
-                reason: reason.clone(),
-            });
+        if let Some(Rule::Skip { reason }) = self.rules.archives.get(&path) {
+            self.skip(path, reason.clone());
             return Ok(());
         }
-        if path.ends_with(".tar") || self.rules.0.contains_key(&path) {
-            return self.archive(member, path);
+        if self.rules.of_set.is_some() {
+            return self.member_of_set(member, path);
+        }
+        if path.ends_with(".tar") || self.rules.archives.contains_key(&path) {
+            let name = self.name(&path)?;
+            return self.archive(member, path, name);
         }
         if is_compressed_archive(&path) {
             return Err(ReadError::CompressedName { file: path }.into());
@@ -206,6 +210,34 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// Reads a member of a set's bundle, or lists it as left out. A lock of the bundle may have only a part of it.
+    fn member_of_set(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
+        let is_unlocked = |one: &Expected<'_>| !one.artifacts.contains_key(path.as_str());
+        if self.expected.as_ref().is_some_and(is_unlocked) {
+            return Ok(());
+        }
+        if !path.ends_with(".tar") || !member.kind.is_file() {
+            self.skip(path, "it is not an OCI archive".to_owned());
+            return Ok(());
+        }
+        let names = self.rules.of_set.clone().unwrap_or_default();
+        match names.decode(&path) {
+            Ok(name) => self.archive(member, path, name),
+            Err(error) => {
+                self.skip(path, error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Lists a member that is left out. Beyond a number that no bundle has, it is only counted.
+    fn skip(&mut self, archive: String, reason: String) {
+        match self.skipped.len() < MOST_SKIPPED {
+            true => self.skipped.push(SkippedArchive { archive, reason }),
+            false => self.ignored_files += 1,
+        }
+    }
+
     /// Counts a file that is not read, and lists it if it may be meant as an archive.
     fn ignore(&mut self, member: &Member<'_>) {
         self.ignored_files += 1;
@@ -214,23 +246,28 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn archive(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
+    /// Returns what an archive's path says, or else what was observed of it.
+    fn name(&self, path: &str) -> Result<Name, ReadError> {
+        let observed = match self.rules.archives.get(path) {
+            Some(Rule::Read { name, .. }) => name.clone(),
+            _ => None,
+        };
+        match (Name::decode(path), observed) {
+            (Ok(name), _) | (Err(_), Some(name)) => Ok(name),
+            (Err(source), None) => Err(ReadError::Name {
+                archive: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn archive(&mut self, member: &mut Member<'_>, path: String, name: Name) -> Result<(), Stop> {
         if !member.kind.is_file() {
             return Err(ReadError::NotRegular { archive: path }.into());
         }
-        let (observed, root) = match self.rules.0.get(&path) {
-            Some(Rule::Read { name, root }) => (name.clone(), root.as_ref()),
-            _ => (None, None),
-        };
-        let name = match (Name::decode(&path), observed) {
-            (Ok(name), _) | (Err(_), Some(name)) => name,
-            (Err(source), None) => {
-                return Err(ReadError::Name {
-                    archive: path,
-                    source,
-                }
-                .into());
-            }
+        let root = match self.rules.archives.get(&path) {
+            Some(Rule::Read { root, .. }) => root.as_ref(),
+            _ => None,
         };
         if let Some(first) = self.seen.insert(name.clone(), path.clone()) {
             return Err(ReadError::Twice {
@@ -254,7 +291,14 @@ impl<'a> Reading<'a> {
             size: member.size,
         });
         let read = self.archives.read(member, &path, &name, root);
-        let (artifact, unnamed) = read.map_err(|fault| self.stop(fault, &path))?;
+        let (artifact, unnamed) = match read {
+            Err(Fault::Archive(fault)) if self.rules.of_set.is_some() && fault.is_of_another() => {
+                self.seen.remove(&name);
+                self.skip(path, fault.to_string());
+                return Ok(());
+            }
+            read => read.map_err(|fault| self.stop(fault, &path))?,
+        };
         if let Some(locked) = locked {
             compare(locked, &artifact)?;
         }
@@ -325,7 +369,9 @@ impl<'a> Reading<'a> {
     fn finish(mut self, size: u64, sha256: String) -> Result<Contents, ReadError> {
         if self.artifacts.is_empty() {
             return Err(ReadError::NoArchives {
-                files: self.ignored_files + u64::from(self.matrix.is_some()),
+                files: self.ignored_files
+                    + self.skipped.len() as u64
+                    + u64::from(self.matrix.is_some()),
             });
         }
         let release_matrix = self.matrix.as_ref().map(Matrix::locked);

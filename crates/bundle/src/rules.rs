@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use oci_spec::image::Digest;
 
-use crate::name::Name;
+use crate::lock::SetBundle;
+use crate::name::{Name, SetNames};
 
-/// How to read the archives that the vendor's rules do not cover, by their path in the bundle. The default covers none.
+/// How to read the archives that the vendor's rules do not cover. The default covers none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules(pub BTreeMap<String, Rule>);
+pub struct Rules {
+    /// Rules by the path of the archive in the bundle.
+    pub archives: BTreeMap<String, Rule>,
+    /// How names are made, if it is a bundle of a set. What is not an archive is left out of such a bundle, and listed.
+    pub of_set: Option<SetNames>,
+}
 
 /// How to read one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +47,9 @@ impl Rules {
             let reason = skipped.reason.clone();
             (skipped.archive.clone(), Rule::Skip { reason })
         });
-        Self(read.chain(skip).collect())
+        Self {
+            archives: read.chain(skip).collect(),
+            of_set: lock.bundles.first().map(SetBundle::names),
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! A set: the committed list of images, charts and files that a cluster needs beside its release. An operator writes it; a lock of it
-//! records what they were when it was locked.
+//! A set: the committed list of images, charts, files and bundles that a cluster needs beside its release. An operator writes it; a lock
+//! of it records what they were when it was locked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,13 +10,13 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::name::{Name, NameError};
+use crate::name::{Name, NameError, SetNames};
 
 mod origin;
 mod reference;
 mod written;
 
-pub use origin::{Origin, file_name, url_fault};
+pub use origin::{Origin, bundle_fault, file_name, url_fault};
 pub use reference::{DOCKER_HUB, Reference, ReferenceError};
 
 /// Where Airlock keeps its own in a project: the state of environments, and the uploads of a preflight.
@@ -36,6 +36,8 @@ pub struct Set {
     pub charts: Vec<Item>,
     /// The files to carry along.
     pub files: Vec<FileItem>,
+    /// The bundles of the vendor's format that are carried as a whole.
+    pub bundles: Vec<BundleItem>,
     /// Whether signatures and attestations are carried, too, of what is in registries.
     pub signatures: bool,
     /// What is to be known of registries, by host.
@@ -82,6 +84,30 @@ pub struct FileItem {
     /// The repository in the mirror, with or without a tag; nothing for the URL's own path.
     #[serde(default, rename = "as", deserialize_with = "written::some_place")]
     pub place: Option<String>,
+}
+
+/// A bundle of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleItem {
+    /// Its URL.
+    #[serde(deserialize_with = "written::bundle_url")]
+    pub url: Url,
+    /// Its digest, if the set lists it.
+    #[serde(default, deserialize_with = "written::some_sha256")]
+    pub sha256: Option<Digest>,
+    /// A PEM file with the public key of its signature, relative to the set's file.
+    #[serde(default)]
+    pub key: Option<Utf8PathBuf>,
+    /// The URL of its signature; nothing for its own URL with `.sig`.
+    #[serde(default, deserialize_with = "written::some_url")]
+    pub signature: Option<Url>,
+    /// The folder in the mirror that its artifacts are put below.
+    #[serde(default, rename = "as", deserialize_with = "written::some_place")]
+    pub place: Option<String>,
+    /// How many leading folders of their names are left out.
+    #[serde(default)]
+    pub strip: u8,
 }
 
 /// Where an item comes from, as it is written.
@@ -211,6 +237,26 @@ pub enum SetError {
         /// The reference.
         reference: String,
     },
+    /// A bundle has a signature to verify, and no key to do it with.
+    #[error("{path}: {url} has a `signature`, but no `key` to verify it with")]
+    SignatureWithoutKey {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The bundle's URL.
+        url: String,
+    },
+    /// Two bundles would become one file.
+    #[error("{path}: {one} and {other} would both be downloaded as bundles/{file}")]
+    SameFile {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The first one.
+        one: String,
+        /// The second one.
+        other: String,
+        /// Their file name.
+        file: String,
+    },
     /// Several entries are wrong.
     #[error("{path}: {} entries are wrong", wrong.len())]
     Several {
@@ -220,7 +266,7 @@ pub enum SetError {
         wrong: Vec<SetError>,
     },
     /// The set lists nothing.
-    #[error("{path}: the set lists no images, charts or files")]
+    #[error("{path}: the set lists no images, charts, files or bundles")]
     Empty {
         /// The set's file.
         path: Utf8PathBuf,
@@ -248,7 +294,7 @@ impl Set {
         })
     }
 
-    /// Returns what the set lists, checked: images, charts, files. `path` is named in errors.
+    /// Returns what the set lists, checked: images, charts, files. Its bundles are checked, too. `path` is named in errors.
     ///
     /// # Errors
     /// When a word is outside its grammar, or two entries would become one in the mirror. All such entries are named.
@@ -276,6 +322,10 @@ impl Set {
                 }
             }
         }
+        let mut files = HashMap::new();
+        for bundle in &self.bundles {
+            wrong.extend(bundle.check(&mut files, path).err());
+        }
         match (wrong.len(), wrong.pop()) {
             (1, Some(error)) => Err(error),
             (_, Some(last)) => {
@@ -285,11 +335,72 @@ impl Set {
                     wrong,
                 })
             }
-            (_, None) if entries.is_empty() => Err(SetError::Empty {
+            (_, None) if entries.is_empty() && self.bundles.is_empty() => Err(SetError::Empty {
                 path: path.to_owned(),
             }),
             (_, None) => Ok(entries),
         }
+    }
+}
+
+impl BundleItem {
+    /// Checks it. `files` are the URLs of those before it, by the names of their files.
+    fn check<'a>(
+        &'a self,
+        files: &mut HashMap<&'a str, &'a Url>,
+        path: &Utf8Path,
+    ) -> Result<(), SetError> {
+        let url = self.url.to_string();
+        let path = path.to_owned();
+        if let Some(place) = &self.place {
+            Name::new(place, "latest").map_err(|source| SetError::Place {
+                path: path.clone(),
+                reference: url.clone(),
+                place: place.clone(),
+                source,
+            })?;
+            check_folder(place, &url, place, &path)?;
+        }
+        if self.signature.is_some() && self.key.is_none() {
+            return Err(SetError::SignatureWithoutKey { path, url });
+        }
+        let file = file_name(&self.url);
+        match files.insert(file, &self.url) {
+            None => Ok(()),
+            Some(one) if *one == self.url => Err(SetError::Twice {
+                path,
+                reference: url,
+            }),
+            Some(one) => Err(SetError::SameFile {
+                path,
+                one: one.to_string(),
+                other: url,
+                file: file.to_owned(),
+            }),
+        }
+    }
+
+    /// Returns how the names of its archives are made.
+    pub fn names(&self) -> SetNames {
+        SetNames {
+            strip: self.strip,
+            place: self.place.clone(),
+        }
+    }
+
+    /// Returns whether it may have this SHA-256, 64 hexadecimal digits: the set lists it, or none.
+    pub fn accepts(&self, sha256: &str) -> bool {
+        let listed = self.sha256.as_ref();
+        listed.is_none_or(|digest| digest.digest() == sha256)
+    }
+
+    /// Returns where its signature is.
+    pub fn signature_url(&self) -> Url {
+        self.signature.clone().unwrap_or_else(|| {
+            let mut url = self.url.clone();
+            url.set_path(&format!("{}.sig", self.url.path()));
+            url
+        })
     }
 }
 
@@ -373,15 +484,8 @@ impl Item {
                 reference: origin.to_string(),
             });
         }
-        let first = repository.split('/').next();
-        if let Some(folder) = RESERVED.into_iter().find(|one| Some(*one) == first) {
-            return Err(SetError::Reserved {
-                path: path.to_owned(),
-                reference: origin.to_string(),
-                place: format!("{repository}:{tag}"),
-                folder,
-            });
-        }
+        let place = format!("{repository}:{tag}");
+        check_folder(&repository, &origin.to_string(), &place, path)?;
         let mut platforms = self.platforms.clone();
         platforms.sort();
         platforms.dedup();
@@ -429,6 +533,28 @@ impl Entry {
     /// Returns its name in the mirror, `repository:tag`.
     pub fn place(&self) -> String {
         format!("{}:{}", self.repository, self.tag)
+    }
+}
+
+/// Refuses what would be where Airlock keeps something of its own. `place` is the whole name.
+///
+/// # Errors
+/// The first folder of the repository is reserved.
+pub fn check_folder(
+    repository: &str,
+    reference: &str,
+    place: &str,
+    path: &Utf8Path,
+) -> Result<(), SetError> {
+    let first = repository.split('/').next();
+    match RESERVED.into_iter().find(|one| Some(*one) == first) {
+        None => Ok(()),
+        Some(folder) => Err(SetError::Reserved {
+            path: path.to_owned(),
+            reference: reference.to_owned(),
+            place: place.to_owned(),
+            folder,
+        }),
     }
 }
 
@@ -555,7 +681,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, wrong) in [
-            ("images: []\n", "lists no images, charts or files"),
+            ("images: []\n", "lists no images, charts, files or bundles"),
             ("images: [a b]\n", "`a b` is not a reference"),
             (
                 "images: [{ reference: nginx, as: A }]\n",

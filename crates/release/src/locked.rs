@@ -96,6 +96,19 @@ fn joined(
         owners.insert(artifact.reference(), release.name());
     }
     for set in sets {
+        for bundle in &set.bundles {
+            match joined.bundles.iter().find(|one| one.url == bundle.url) {
+                Some(one) if one.sha256 != bundle.sha256 => {
+                    return Err(set::Error::BundleCollision {
+                        url: bundle.url.clone(),
+                        set: set.name().to_owned(),
+                    }
+                    .into());
+                }
+                Some(one) if one.names() == bundle.names() => {}
+                _ => joined.bundles.push(bundle.clone()),
+            }
+        }
         for artifact in &set.artifacts {
             let reference = artifact.reference();
             let Some(owner) = owners.get(&reference) else {

@@ -383,7 +383,10 @@ pub(crate) async fn of_locked(
     };
     let pushes = artifacts.iter().any(|planned| planned.is_to_be_pushed());
     let to_fetch = match held {
-        None if pushes => set::pull::amount(&locked.lock, &fetch::open_store(context.workspace)?),
+        None if pushes => {
+            let store = fetch::open_store(context.workspace)?;
+            set::pull::amount(context.workspace, &locked.lock, &store)
+        }
         _ => set::pull::Fetched::default(),
     };
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {

@@ -434,7 +434,7 @@ async fn of_registries(
     let artifacts = lock.artifacts.iter().filter(|one| one.source.is_some());
     let artifacts = environment::count(artifacts.count(), "artifact");
     let store = fetch::open_store(context.workspace).ok()?;
-    let missing = set::pull::amount(lock, &store);
+    let missing = set::pull::amount(context.workspace, lock, &store);
     if missing.blobs == 0 {
         return Some(Check::fine(
             name,

@@ -1,12 +1,12 @@
-//! Sets: images, charts and files that a cluster needs beside its release. What their locks name is fetched, pushed and
+//! Sets: images, charts, files and bundles that a cluster needs beside its release. What their locks name is fetched, pushed and
 //! verified as what the lock of a release names.
 //!
 //! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
 
 use std::collections::HashMap;
 
-use bundle::set::{Entry, Origin, Reference};
-use bundle::{Artifact, Lock, Source};
+use bundle::set::{BundleItem, Entry, Origin, Reference};
+use bundle::{Artifact, Lock, SetBundle, Source};
 use camino::Utf8PathBuf;
 
 use crate::workspace::read_if_there;
@@ -150,6 +150,30 @@ pub(crate) fn is_signature(
 
 /// Returns how a lock differs from the file of its set.
 pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
+    let mut differences = differences_of_entries(loaded, lock);
+    let is_of = |item: &BundleItem, locked: &SetBundle| {
+        locked.is_of(item)
+            && locked.key.is_some() == item.key.is_some()
+            && item.accepts(&locked.sha256)
+    };
+    for item in &loaded.set.bundles {
+        if !lock.bundles.iter().any(|locked| is_of(item, locked)) {
+            differences.push(format!("{} is not locked", item.url));
+        }
+    }
+    for locked in &lock.bundles {
+        if !loaded.set.bundles.iter().any(|item| is_of(item, locked)) {
+            differences.push(format!(
+                "the entry of {} was changed or removed after it was locked",
+                locked.url
+            ));
+        }
+    }
+    differences
+}
+
+/// Returns how the artifacts that no bundle has differ from the entries.
+fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let artifacts = by_place(lock);
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
@@ -172,7 +196,8 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let is_same = own.is_none_or(|own| own.manifests == artifact.manifests);
         (!artifact.is_of(entry) || !is_same).then(|| misplaced(entry))
     });
-    let unlisted = lock.artifacts.iter().filter(is_unlisted);
+    let own = lock.artifacts.iter().filter(|one| one.archive.is_empty());
+    let unlisted = own.filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {
         let source = artifact.source.as_ref();
         let reference = source.map_or_else(|| artifact.reference(), |one| one.reference.clone());

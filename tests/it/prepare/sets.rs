@@ -19,6 +19,7 @@ mod faulty;
 mod files;
 mod helm;
 mod hostile;
+mod of_bundles;
 mod signatures;
 
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];

@@ -48,6 +48,24 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Collision { .. } => {
             "give one of them a different place with `as:` in the set's file".to_owned()
         }
+        Error::Overlap { .. } => {
+            "give one of them a different place with `as:`, or list it in a set of its own".to_owned()
+        }
+        Error::BundleCollision { set, .. } => {
+            format!("lock both as they are upstream now: `cargo xtask lock {set} --replace`")
+        }
+        Error::Key { .. } => "save the vendor's public key there, and commit it".to_owned(),
+        Error::Bundle { path, .. } => format!(
+            "compare the SHA-256 of {path} with the vendor's; if they are equal, ask the vendor about the archive"
+        ),
+        Error::KeyForm { .. } => "download the key again: it begins with `-----BEGIN PUBLIC KEY-----`".to_owned(),
+        Error::SignatureForm { .. } => "name the URL of the signature as `signature:`; it is the file that `cosign sign-blob` writes".to_owned(),
+        Error::Signature { path, .. } => format!(
+            "check that the key is the vendor's; if it is, do not use this file: delete {path} and its .sig, and lock again"
+        ),
+        Error::BundleSha256 { path, .. } => {
+            format!("compare the SHA-256 with the vendor's; to download it again, delete {path}")
+        }
         Error::Contradiction { path, .. } => {
             format!("restore the reviewed lock: `git checkout -- {path}`")
         }
@@ -69,6 +87,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Registry { reference, host, source } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
+            }
+            Some(RegistryFault::NoProject) if reference.ends_with(".sig") => {
+                "name the URL of the signature as `signature:`, or copy it to bundles/ under the bundle's name with `.sig`".to_owned()
             }
             Some(RegistryFault::LoginRefused) => {
                 format!("check the user and the password, and log in again: `skopeo login {host}`")
@@ -113,6 +134,7 @@ fn of_entry(error: &SetError) -> Option<&'static str> {
         }
         SetError::Twice { .. } => Some("remove one of the entries"),
         SetError::NotAnImage { .. } => Some("list it under `charts`"),
+        SetError::SameFile { .. } => Some("name the URL of a copy with a different file name"),
         _ => None,
     }
 }

@@ -27,7 +27,10 @@ pub enum ArchiveError {
     },
     /// The archive has no `oci-layout`, so it is a tar of something else.
     #[error("it has no `oci-layout`, so it is not an OCI archive")]
-    NoLayout,
+    NoLayout {
+        /// How many blobs it has. With some, it is a damaged OCI archive.
+        blobs: usize,
+    },
     /// The layout has a version that is not known.
     #[error("its OCI layout has version `{version}`, only 1.x is supported")]
     LayoutVersion {
@@ -127,4 +130,14 @@ pub enum ArchiveError {
     /// The archive has more blobs or descriptors than anything real.
     #[error("it has more than {MOST} blobs or descriptors")]
     TooMany,
+}
+
+impl ArchiveError {
+    /// Returns whether the archive is whole as far as one can tell, but of a form that is not carried: not damaged.
+    pub(crate) fn is_of_another(&self) -> bool {
+        matches!(
+            self,
+            Self::Compressed { .. } | Self::NoLayout { blobs: 0 } | Self::Roots { .. }
+        )
+    }
 }

@@ -90,7 +90,11 @@ impl Layout {
         chosen: Option<&Digest>,
     ) -> Result<(Artifact, u64), ArchiveError> {
         match &self.version {
-            None => return Err(ArchiveError::NoLayout),
+            None => {
+                return Err(ArchiveError::NoLayout {
+                    blobs: self.sizes.len(),
+                });
+            }
             Some(version) if version == "1" || version.starts_with("1.") => {}
             Some(version) => {
                 return Err(ArchiveError::LayoutVersion {

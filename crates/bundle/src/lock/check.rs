@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use oci_spec::image::Digest;
 
-use super::{Artifact, Kind, Lock};
+use super::{Artifact, Kind, Lock, SetBundle};
 use crate::digest::{self, size_fault};
 use crate::document::is_media_type;
 use crate::name::{Name, NameError};
-use crate::set::{Reference, ReferenceError, is_name, url_fault};
+use crate::set::{Reference, ReferenceError, bundle_fault, is_name, url_fault};
 
 /// Something that a lock says and that cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,24 @@ pub enum Contradiction {
     From {
         /// What it says.
         from: String,
+    },
+    /// A bundle is listed twice.
+    #[error("the bundle `{url}` is listed twice")]
+    BundleTwice {
+        /// Its URL.
+        url: String,
+    },
+    /// A bundle cannot be carried from a URL.
+    #[error("no bundle can be carried from `{url}`")]
+    BundleUrl {
+        /// The URL.
+        url: String,
+    },
+    /// No bundle of the lock has an artifact that is said to be in it.
+    #[error("`{reference}` is in no bundle of the lock")]
+    NoBundle {
+        /// The artifact.
+        reference: String,
     },
     /// What is downloaded by URL is not one chart or file.
     #[error("the source of `{reference}` is not a chart or a file that can be downloaded")]
@@ -206,6 +224,15 @@ impl Lock {
             Some(set) if is_name(set) => {}
             Some(set) => return Err(Contradiction::Set { set: set.clone() }),
         }
+        let mut urls = HashSet::new();
+        for bundle in &self.bundles {
+            check_set_bundle(bundle)?;
+            if !urls.insert(&bundle.url) {
+                return Err(Contradiction::BundleTwice {
+                    url: bundle.url.clone(),
+                });
+            }
+        }
         if self.artifacts.is_empty() {
             return Err(Contradiction::NoArtifacts);
         }
@@ -214,7 +241,15 @@ impl Lock {
         let mut total = self.release_matrix.as_ref().map_or(0, |matrix| matrix.size);
         for artifact in &self.artifacts {
             check_artifact(artifact)?;
-            check_origin(artifact)?;
+            match artifact.source.is_some() && !artifact.archive.is_empty() {
+                false => check_origin(artifact)?,
+                true if self.bundles.iter().any(|bundle| bundle.has(artifact)) => {}
+                true => {
+                    return Err(Contradiction::NoBundle {
+                        reference: artifact.reference(),
+                    });
+                }
+            }
             if artifact.source.is_some() != (self.set.is_some() || self.from.is_some()) {
                 return Err(Contradiction::Source {
                     reference: artifact.reference(),
@@ -293,6 +328,20 @@ impl Lock {
     }
 }
 
+/// Checks a bundle of a set.
+fn check_set_bundle(bundle: &SetBundle) -> Result<(), Contradiction> {
+    let url = &bundle.url;
+    let is_usable = url::Url::parse(url).is_ok_and(|url| bundle_fault(&url).is_none());
+    if !is_usable {
+        return Err(Contradiction::BundleUrl { url: url.clone() });
+    }
+    check_sha256(&format!("`{url}`"), &bundle.sha256)?;
+    match &bundle.key {
+        Some(key) => check_sha256(&format!("the key of `{url}`"), key),
+        None => Ok(()),
+    }
+}
+
 /// Checks that an artifact comes from one place, and that a registry can be asked for it.
 fn check_origin(artifact: &Artifact) -> Result<(), Contradiction> {
     let Some(source) = &artifact.source else {
@@ -332,8 +381,9 @@ fn check_artifact(artifact: &Artifact) -> Result<(), Contradiction> {
     let reference = artifact.reference();
     let name = Name::new(&artifact.repository, &artifact.tag).map_err(Contradiction::Name)?;
     let is_printable = !artifact.archive.chars().any(char::is_control);
-    // The name of an archive that says nothing was observed, and is what the lock says.
-    let says_otherwise = Name::decode(&artifact.archive).is_ok_and(|decoded| decoded != name);
+    // The name of an archive that says nothing was observed, and is what the lock says. In bundles of sets, names are made otherwise.
+    let says_otherwise = artifact.source.is_none()
+        && Name::decode(&artifact.archive).is_ok_and(|decoded| decoded != name);
     if !is_printable || says_otherwise {
         return Err(Contradiction::Archive {
             reference,

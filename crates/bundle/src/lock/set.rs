@@ -3,15 +3,17 @@
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Blob, Kind, Lock, LockedBundle};
+use super::{Artifact, Blob, Kind, Lock, LockedBundle, SkippedArchive};
 use crate::digest;
-use crate::set::{Entry, Origin};
+use crate::name::SetNames;
+use crate::set::{BundleItem, Entry, Origin};
 
 /// Where in which registry an artifact comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
-    /// What was resolved, with its host, such as `docker.io/library/nginx:1.29` or `https://charts.example.com/dex:1.0.0`.
+    /// What was resolved, with its host, such as `docker.io/library/nginx:1.29` or `https://charts.example.com/dex:1.0.0`. The URL of
+    /// a bundle, if the artifact has an archive.
     pub reference: String,
     /// Where its one layer is downloaded from, if it is in no registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +43,76 @@ pub struct Source {
     pub alias: bool,
 }
 
+impl Source {
+    /// Returns the source of what is in the bundle at `url`.
+    pub fn of_bundle(url: &str) -> Self {
+        Self {
+            reference: url.to_owned(),
+            url: None,
+            platforms: Vec::new(),
+            signatures: false,
+            subject: None,
+            whole: None,
+            alias: false,
+        }
+    }
+}
+
+/// A bundle of the vendor that a set carries as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SetBundle {
+    /// Where it was downloaded from.
+    pub url: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its sha256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// The SHA-256 of the public key that its signature was verified with, if the set names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The folder that its artifacts are put below.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// How many leading folders of their names are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strip: u8,
+    /// What is in it and is not carried, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedArchive>,
+}
+
+impl SetBundle {
+    /// Returns the name of its file in `bundles/`.
+    pub fn file(&self) -> &str {
+        crate::name::base_name(&self.url)
+    }
+
+    /// Returns how the names of its archives are made.
+    pub fn names(&self) -> SetNames {
+        SetNames {
+            strip: self.strip,
+            place: self.place.clone(),
+        }
+    }
+
+    /// Returns whether it is what a set lists, whatever the set requires of its content.
+    pub fn is_of(&self, item: &BundleItem) -> bool {
+        self.url == item.url.as_str() && self.names() == item.names()
+    }
+
+    /// Returns whether an artifact is in it.
+    pub fn has(&self, artifact: &Artifact) -> bool {
+        let is_source = artifact.source.as_ref() == Some(&Source::of_bundle(&self.url));
+        let name = self.names().decode(&artifact.archive);
+        is_source && name.is_ok_and(|name| name.to_string() == artifact.reference())
+    }
+}
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
 fn some_digest<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Digest>, D::Error> {
@@ -53,6 +125,8 @@ fn some_digest<'de, D: serde::Deserializer<'de>>(
 pub(super) struct Form {
     version: u32,
     set: String,
+    #[serde(default)]
+    bundles: Vec<SetBundle>,
     artifacts: Vec<Artifact>,
 }
 
@@ -62,12 +136,14 @@ pub(super) struct Form {
 struct Written<'a> {
     version: u32,
     set: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bundles: Vec<SetBundle>,
     artifacts: Vec<Artifact>,
 }
 
 impl From<Form> for Lock {
     fn from(form: Form) -> Self {
-        let mut lock = Self::of_set(&form.set, form.artifacts);
+        let mut lock = Self::of_set(&form.set, form.bundles, form.artifacts);
         lock.version = form.version;
         lock
     }
@@ -133,14 +209,14 @@ impl Lock {
             release: release.to_owned(),
             arch: arch.to_owned(),
             from: Some(from.to_owned()),
-            ..Self::of_set("", artifacts)
+            ..Self::of_set("", Vec::new(), artifacts)
         };
         lock.set = None;
         lock
     }
 
     /// Returns the lock of a set.
-    pub fn of_set(set: &str, artifacts: Vec<Artifact>) -> Self {
+    pub fn of_set(set: &str, bundles: Vec<SetBundle>, artifacts: Vec<Artifact>) -> Self {
         let mut lock = Self {
             version: super::VERSION,
             set: Some(set.to_owned()),
@@ -152,11 +228,33 @@ impl Lock {
             release_matrix: None,
             mkectl: Vec::new(),
             init: None,
+            bundles,
             skipped: Vec::new(),
             artifacts,
         };
         lock.sort();
         lock
+    }
+
+    /// Returns each bundle that sets carry with its artifacts, as a lock of its own: it is fetched and read like that of a release.
+    pub fn set_bundles(&self) -> impl Iterator<Item = Self> {
+        self.bundles.iter().map(|one| {
+            let artifacts = self.artifacts.iter().filter(|artifact| one.has(artifact));
+            let artifacts = artifacts.map(|artifact| Artifact {
+                source: None,
+                ..artifact.clone()
+            });
+            let bundle = LockedBundle {
+                file: one.file().to_owned(),
+                url: one.url.clone(),
+                size: one.size,
+                sha256: one.sha256.clone(),
+            };
+            Self {
+                bundle,
+                ..Self::of_set("", vec![one.clone()], artifacts.collect())
+            }
+        })
     }
 
     /// Returns the name of the file of a set's lock, such as `platform.lock.yaml`.
@@ -174,6 +272,7 @@ pub(super) fn to_yaml(set: &str, lock: Lock) -> String {
     let written = Written {
         version: lock.version,
         set,
+        bundles: lock.bundles,
         artifacts: lock.artifacts,
     };
     let body = serde_yaml::to_string(&written).expect("a lock holds nothing YAML cannot say");

@@ -296,3 +296,75 @@ fn refuses_contradictions_between_artifacts() {
         r"`calico/node:v1.0` comes from `\u{1b}/calico&node@v1.0.tar`, but that name gives a different reference"
     );
 }
+
+/// The lock of a set with one bundle, below a folder.
+fn of_bundle() -> Lock {
+    let url = "https://get.example.com/1/bundle.tar.gz";
+    let mut artifact = sample().artifacts.swap_remove(0);
+    artifact.repository = "below/capi/controller".to_owned();
+    artifact.tag = "v1".to_owned();
+    artifact.archive = "capi/controller_v1.tar".to_owned();
+    artifact.source = Some(Source::of_bundle(url));
+    let bundle = SetBundle {
+        url: url.to_owned(),
+        size: 7,
+        sha256: "0".repeat(64),
+        key: Some("1".repeat(64)),
+        place: Some("below".to_owned()),
+        strip: 0,
+        skipped: Vec::new(),
+    };
+    Lock::of_set("k0rdent", vec![bundle], vec![artifact])
+}
+
+#[test]
+fn a_bundle_of_a_set_is_a_lock_of_its_own() {
+    let lock = of_bundle();
+    let text = lock.to_yaml();
+    let path = Utf8Path::new("bundles/k0rdent.lock.yaml");
+    assert_eq!(Lock::parse(&text, path).unwrap(), lock);
+    let parts: Vec<Lock> = lock.set_bundles().collect();
+    let [part] = parts.as_slice() else {
+        panic!("{parts:?}");
+    };
+    assert_eq!(part.bundle.file, "bundle.tar.gz");
+    assert_eq!(part.blobs(), lock.blobs());
+    assert!(part.artifacts[0].source.is_none());
+    // What is in a bundle of a set is not in that of the release.
+    assert!(lock.of_bundle().artifacts.is_empty());
+    for (from, to, wrong) in [
+        ("as: below", "as: under", "is in no bundle of the lock"),
+        (
+            "    reference: https:",
+            "    reference: http:",
+            "is in no bundle of the lock",
+        ),
+        ("tag: v1", "tag: v2", "is in no bundle of the lock"),
+        ("url: https:", "url: ftp:", "no bundle can be carried from"),
+        (
+            "bundle.tar.gz\n  size",
+            "bundle.lock.yaml\n  size",
+            "no bundle can be carried from",
+        ),
+        (
+            "sha256: '000",
+            "sha256: '00",
+            "is not 64 lower-case hexadecimal digits",
+        ),
+        (
+            "key: '111",
+            "key: '11",
+            "is not 64 lower-case hexadecimal digits",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}: {text}");
+        let error = Lock::parse(&text.replacen(from, to, 1), path).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(wrong), "{to}: {source}");
+    }
+    let mut twice = lock.clone();
+    twice.bundles.push(twice.bundles[0].clone());
+    let error = Lock::parse(&twice.to_yaml(), path).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.ends_with("is listed twice"), "{source}");
+}

@@ -11,6 +11,7 @@ use super::*;
 use crate::digest::{digest_of, hex_of};
 use crate::lock::Kind;
 use crate::make::{ContentsRecipe, Recipe};
+use crate::name::SetNames;
 use crate::sink::{BlobSink, Inspection};
 use crate::testing::{File, chain, file, gunzip, gzip, lock, make, small_recipe, tar, untar};
 use crate::{Silent, Store, testing};
@@ -324,6 +325,57 @@ fn refuses_archives_by_name() {
         let text = chain(&inspect(&bundle).unwrap_err());
         assert!(text.starts_with(expected), "{text}");
     }
+}
+
+#[test]
+fn leaves_out_of_a_sets_bundle_what_is_not_an_archive_and_refuses_what_is_damaged() {
+    let rules = Rules {
+        of_set: Some(SetNames::default()),
+        ..Rules::default()
+    };
+    let read = |bundle: &[u8], sink: &mut Inspection| read_observed(bundle, sink, &rules, &Silent);
+    let bundle = changed(|files| {
+        for (place, path) in ["top/calico/node_v1.tar", "top/pause@v1.tar", "dex_1.tar"]
+            .into_iter()
+            .enumerate()
+        {
+            let archive = files.iter().filter(|one| one.path.ends_with(".tar"));
+            let bytes = archive.clone().nth(place).unwrap().bytes.clone();
+            files.push(file(path, bytes));
+        }
+        files.retain(|one| !one.path.starts_with("bundles/"));
+        let two_roots = json!({"schemaVersion": 2, "manifests": []}).to_string();
+        let layout = r#"{"imageLayoutVersion":"1.0.0"}"#;
+        let two_roots = [file("index.json", two_roots), file("oci-layout", layout)];
+        files.push(file("several_1.tar", tar(&two_roots)));
+        files.push(file("docker_1.tar", tar(&[file("manifest.json", "[]")])));
+        files.push(file("packed_1.tar", gzip(&tar(&[]))));
+        files.push(file("x@1.tar.gz", "packed"));
+        files.push(file("release-matrix.json", "[]"));
+    });
+    let contents = read(&bundle, &mut Inspection).unwrap();
+    let names = contents.artifacts.iter().map(Artifact::reference);
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["top/calico/node:v1", "pause:v1", "dex:1"]
+    );
+    let skipped = contents.skipped.iter();
+    let skipped: Vec<String> = skipped
+        .map(|one| format!("{}: {}", one.archive, one.reason))
+        .collect();
+    insta::assert_snapshot!(skipped.join("\n"), @r"
+    several_1.tar: its `index.json` lists 0 manifests; expected one
+    docker_1.tar: it has no `oci-layout`, so it is not an OCI archive
+    packed_1.tar: it is compressed with gzip; expected an uncompressed OCI archive
+    x@1.tar.gz: it is not an OCI archive
+    release-matrix.json: it is not an OCI archive
+    ");
+    assert!(contents.release_matrix.is_none());
+
+    // An OCI archive that lost its last file is not taken for something else.
+    let cut = changed_archive(|inner| inner.retain(|one| one.path != "oci-layout"));
+    let error = chain(&read(&cut, &mut Inspection).unwrap_err());
+    assert!(error.contains("it has no `oci-layout`"), "{error}");
 }
 
 #[test]

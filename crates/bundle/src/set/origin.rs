@@ -104,3 +104,14 @@ pub fn url_fault(url: &Url) -> Option<&'static str> {
         None => None,
     }
 }
+
+/// Returns why a bundle must not be carried from a URL, if it must not. Its file is kept in `bundles/`, beside sets and locks.
+pub fn bundle_fault(url: &Url) -> Option<&'static str> {
+    let name = file_name(url);
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    let is_packed = name.ends_with(".tar.gz") || name.ends_with(".tgz");
+    match is_packed && !name.starts_with('.') && name.bytes().all(is_word) {
+        true => url_fault(url),
+        false => Some("expected the URL of a bundle, a `.tar.gz` or `.tgz` file"),
+    }
+}

@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::{Upstream, file_name, reference, url_fault};
+use super::{Upstream, bundle_fault, file_name, reference, url_fault};
 use crate::name::Name;
 
 /// Why a value with a user name and password is refused.
@@ -78,6 +78,22 @@ pub(super) fn file_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url
             "expected the URL of a file, not of a folder",
         )),
     }
+}
+
+/// Reads the URL of a bundle.
+pub(super) fn bundle_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let url = file_url(deserializer)?;
+    match bundle_fault(&url) {
+        Some(fault) => Err(D::Error::custom(fault)),
+        None => Ok(url),
+    }
+}
+
+/// Reads a SHA-256, if there is one.
+pub(super) fn some_sha256<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Digest>, D::Error> {
+    sha256(deserializer).map(Some)
 }
 
 /// Reads a SHA-256.

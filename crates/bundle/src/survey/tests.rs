@@ -103,8 +103,8 @@ fn rules_read_what_the_names_do_not_say() {
     });
     let found = survey(bundle.as_slice(), &Silent).unwrap();
     let root = found.archives[1].roots[0].digest.clone();
-    let rules = Rules(
-        [
+    let rules = Rules {
+        archives: [
             (
                 "bundles/charts/dex_0.3.0.tar".to_owned(),
                 Rule::Read {
@@ -127,7 +127,8 @@ fn rules_read_what_the_names_do_not_say() {
             ),
         ]
         .into(),
-    );
+        of_set: None,
+    };
     let read = |rules: &Rules| read_observed(bundle.as_slice(), &mut Inspection, rules, &Silent);
     let contents = read(&rules).unwrap();
     let references: Vec<String> = contents
@@ -142,9 +143,9 @@ fn rules_read_what_the_names_do_not_say() {
     assert_eq!(contents.artifacts[1].digest, root);
     assert_eq!(contents.skipped[0].archive, "bundles/tools_v1.tar");
     // Each of the three is refused without its rule.
-    for path in rules.0.keys() {
+    for path in rules.archives.keys() {
         let mut fewer = rules.clone();
-        fewer.0.remove(path);
+        fewer.archives.remove(path);
         assert!(read(&fewer).is_err(), "{path}");
     }
 

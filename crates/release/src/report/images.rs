@@ -90,10 +90,16 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         let source = artifact.source.as_ref();
         let source = source.filter(|source| Some(&source.reference) != of_release.as_ref());
         let parsed = match source {
-            Some(source) if source.url.is_none() => Reference::parse(&source.reference).ok(),
+            Some(source) if source.url.is_none() && artifact.archive.is_empty() => {
+                Reference::parse(&source.reference).ok()
+            }
             _ => None,
         };
-        let download = artifact.download().map(|(url, _)| url.to_owned());
+        // What is in a bundle has no upstream reference, as far as is known.
+        let of_bundle = source.filter(|_| !artifact.archive.is_empty());
+        let download = (artifact.download().map(|(url, _)| url.to_owned())).or_else(|| {
+            of_bundle.map(|source| format!("{}#{}", source.reference, artifact.archive))
+        });
         let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();
@@ -106,8 +112,8 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
                 (host, repository, tag, upstream)
             }
             None if download.is_some() => {
-                let source = artifact.source.as_ref();
-                let upstream = source.map(|source| source.reference.clone());
+                let reference = source.map(|source| source.reference.clone());
+                let upstream = of_bundle.and(download.clone()).or(reference);
                 let tag = Some(artifact.tag.clone());
                 (
                     String::new(),

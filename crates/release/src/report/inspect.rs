@@ -27,6 +27,9 @@ pub struct Inspection {
     /// The bundle's SHA-256; none for a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The bundles of a set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bundles: Vec<bundle::SetBundle>,
     /// What contradicts the lock's release, which was forced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced_release: Vec<String>,
@@ -56,10 +59,10 @@ pub struct Row {
     pub external_layers: usize,
     /// Its root digest.
     pub digest: String,
-    /// Its archive in the bundle; empty for an artifact of a set.
+    /// Its archive in the bundle, or in that of a set; empty for what comes from elsewhere.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub archive: String,
-    /// The reference that it comes from; none for an artifact of a bundle.
+    /// The reference that it comes from, or the URL of a set's bundle; none for an artifact of the release's bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
@@ -109,6 +112,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
         bundle: bundle.map(|bundle| bundle.file.clone()),
         size: bundle.map(|bundle| bundle.size),
         sha256: bundle.map(|bundle| bundle.sha256.clone()),
+        bundles: lock.bundles.clone(),
         forced_release: lock.forced_release.clone(),
         unique_bytes: holders.values().map(|(size, _)| size).sum(),
         total_bytes: artifacts.iter().map(|row| row.bytes).sum(),

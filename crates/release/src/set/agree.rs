@@ -56,7 +56,12 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
             || match content {
                 // The lock has no platform of an index.
                 Content::Index { .. } => named.iter().any(|(digest, _)| **digest == one.digest),
-                Content::Manifest { .. } => named.contains(&(&one.digest, one.platform.as_deref())),
+                Content::Manifest { .. } => {
+                    // The platform of an archive's image is that of its config, if the index has none.
+                    let of_config = !artifact.archive.is_empty();
+                    named.contains(&(&one.digest, one.platform.as_deref()))
+                        || of_config && named.contains(&(&one.digest, None))
+                }
             }
     });
     let signs = artifact

@@ -195,6 +195,14 @@ pub enum Error {
         /// The second one.
         other: String,
     },
+    /// Two sets of an environment have different content of one bundle.
+    #[error("the set {set} and another one of the environment have different content of {url}")]
+    BundleCollision {
+        /// The bundle's URL.
+        url: String,
+        /// The second set.
+        set: String,
+    },
     /// What a release is to be locked from is not a registry.
     #[error("`{from}` is not a registry, such as `registry.mirantis.com/mke`")]
     From {
@@ -229,6 +237,68 @@ pub enum Error {
         /// Why not.
         source: programs::Absent,
     },
+    /// The key of a bundle cannot be read.
+    #[error("cannot read the key {path}")]
+    Key {
+        /// The file, relative to the workspace.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The key of a bundle is not one.
+    #[error("{path} is not a key that signatures are verified with")]
+    KeyForm {
+        /// The file, relative to the workspace.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        source: bundle::SignatureError,
+    },
+    /// The signature of a bundle is not one.
+    #[error("{what} is not a signature")]
+    SignatureForm {
+        /// Its URL, or its file relative to the workspace.
+        what: String,
+        /// What is wrong with it.
+        source: bundle::SignatureError,
+    },
+    /// A bundle was not signed with the key that the set names.
+    #[error("{path} was not signed with {key}")]
+    Signature {
+        /// The bundle, relative to the workspace.
+        path: Utf8PathBuf,
+        /// The key, relative to the workspace.
+        key: Utf8PathBuf,
+        /// What is wrong with it.
+        source: bundle::SignatureError,
+    },
+    /// A bundle is not the one that the set lists.
+    #[error("{path} has SHA-256 {found}, expected {expected}")]
+    BundleSha256 {
+        /// The bundle, relative to the workspace.
+        path: Utf8PathBuf,
+        /// What is expected, 64 hexadecimal digits.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
+    /// A bundle is the expected one, but cannot be read.
+    #[error("{path} cannot be carried")]
+    Bundle {
+        /// The bundle, relative to the workspace.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        source: bundle::ReadError,
+    },
+    /// A bundle has an artifact under the name of a different entry.
+    #[error("{one} and {other} both have {reference}")]
+    Overlap {
+        /// `repository:tag`.
+        reference: String,
+        /// The first entry.
+        one: String,
+        /// The bundle's URL.
+        other: String,
+    },
     /// Credentials for a registry are not available.
     #[error("no credentials for registry {host}")]
     Credentials {
@@ -251,6 +321,10 @@ impl Error {
             | Self::Outdated { .. }
             | Self::Unlisted { .. }
             | Self::Ca { .. }
+            | Self::Key { .. }
+            | Self::KeyForm { .. }
+            | Self::Overlap { .. }
+            | Self::BundleCollision { .. }
             | Self::Platform { .. }
             | Self::ListedAs { .. }
             | Self::Collision { .. }
@@ -269,6 +343,10 @@ impl Error {
             Self::Content { .. }
             | Self::Chart { .. }
             | Self::Contradiction { .. }
+            | Self::Signature { .. }
+            | Self::SignatureForm { .. }
+            | Self::BundleSha256 { .. }
+            | Self::Bundle { .. }
             | Self::Unfetched { .. }
             | Self::Shape { .. } => Kind::Content,
             Self::Moved { .. } => Kind::Outdated,

@@ -72,7 +72,7 @@ fn try_to_write(path: &Utf8Path) -> io::Result<()> {
 
 /// Returns how many bytes are still to be written to `bundles/` until everything that a lock names is in the store.
 pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
-    let of_bundle = match fetch::source(workspace, lock) {
+    let of_bundle = |lock: &bundle::Lock| match fetch::source(workspace, lock) {
         Ok(Source::Made(path) | Source::Download(path)) => {
             let part = std::fs::metadata(format!("{path}.part"));
             let there = part.map_or(0, |part| part.len());
@@ -84,7 +84,8 @@ pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
         let missing = store.missing(lock);
         missing.iter().map(|blob| blob.size).sum()
     });
-    of_bundle + missing
+    let of_sets: u64 = lock.set_bundles().map(|part| of_bundle(&part)).sum();
+    of_bundle(lock) + of_sets + missing
 }
 
 /// Returns how many bytes are free in a folder, or in the nearest one above that exists.

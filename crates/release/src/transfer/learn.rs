@@ -200,7 +200,10 @@ pub(crate) fn rules(
         };
         rules.insert(exception.archive.clone(), rule);
     }
-    Ok(Rules(rules))
+    Ok(Rules {
+        archives: rules,
+        of_set: None,
+    })
 }
 
 /// Refuses a bundle of a different release: what it shows would be recorded of the wrong one.
@@ -326,7 +329,9 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
     // What is called an artifact of the release and is damaged needs a decision.
     let is_other = matches!(
         archive.fault,
-        Some(ArchiveError::NoLayout | ArchiveError::NoIndex | ArchiveError::Compressed { .. })
+        Some(
+            ArchiveError::NoLayout { .. } | ArchiveError::NoIndex | ArchiveError::Compressed { .. }
+        )
     );
     let skip = (is_other && archive.name.is_err()).then(|| {
         let fault = archive.fault.as_ref();

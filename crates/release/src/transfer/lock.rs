@@ -618,7 +618,10 @@ fn same_checksum(
 }
 
 /// Reads a bundle into the store.
-fn read(
+///
+/// # Errors
+/// It cannot be read, or the store not be written.
+pub(crate) fn read(
     context: &Context<'_>,
     path: &Utf8Path,
     store: &bundle::Store,

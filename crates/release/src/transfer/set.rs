@@ -1,5 +1,6 @@
 //! What registries and web servers have for sets: it is locked by digest, compared with its lock, and fetched into the store.
 
+mod bundles;
 mod charts;
 pub mod listed;
 pub mod lock;

@@ -34,7 +34,19 @@ pub type Outcomes = Vec<Result<Sent, Error>>;
 /// # Errors
 /// The bundle is not available, or is not what its lock says.
 pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<AllPresent, Error> {
-    let streamed = stream(context, lock, &[], &Parts::none()).await?;
+    bring_into(context, lock, &fetch::open_store(context.workspace)?).await
+}
+
+/// Fetches a locked bundle as [`bring`] does. What reads its blobs from this `store` need not hash them again.
+///
+/// # Errors
+/// As for [`bring`].
+pub(crate) async fn bring_into(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<AllPresent, Error> {
+    let streamed = stream(context, lock, store, &[], &Parts::none()).await?;
     Ok(streamed
         .proof
         .unwrap_or_else(|| unreachable!("only a failed push makes a bundle unwanted")))
@@ -88,7 +100,9 @@ async fn push_all(
         sources,
         reads: Reads::Needed,
     };
-    let mut outcomes = stream(context, lock, deliveries, &parts).await?.outcomes;
+    let store = fetch::open_store(context.workspace)?;
+    let streamed = stream(context, lock, &store, deliveries, &parts).await?;
+    let mut outcomes = streamed.outcomes;
     let mut damaged = BTreeSet::new();
     let mut again = Vec::new();
     for (place, outcome) in outcomes.iter().enumerate() {
@@ -115,7 +129,9 @@ async fn push_all(
         .map(|place| deliveries[*place].clone())
         .collect();
     parts.reads = Reads::Unmountable;
-    let repeated = stream(context, lock, &failed, &parts).await?.outcomes;
+    let store = fetch::open_store(context.workspace)?;
+    let streamed = stream(context, lock, &store, &failed, &parts).await?;
+    let repeated = streamed.outcomes;
     for (place, outcome) in again.into_iter().zip(repeated) {
         outcomes[place] = outcome;
     }
@@ -150,12 +166,12 @@ impl Parts<'_> {
 async fn stream(
     context: &Context<'_>,
     lock: &bundle::Lock,
+    store: &bundle::Store,
     deliveries: &[Delivery<'_>],
     parts: &Parts<'_>,
 ) -> Result<Streamed, Error> {
     let source = fetch::source(context.workspace, lock)?;
-    let store = fetch::open_store(context.workspace)?;
-    let needs_registries = set::pull::is_needed(lock, &store);
+    let needs_registries = set::pull::is_needed(lock, store);
     if (needs_registries || matches!(source, Source::Download(_)))
         && let Some(streamed) = from_parts(context, lock, deliveries, parts).await?
     {
@@ -164,14 +180,17 @@ async fn stream(
     if !deliveries.is_empty() {
         before_push::room(context.workspace, lock)?;
     }
+    if needs_registries {
+        set::pull::bring_bundles(context, lock, store).await?;
+    }
     if needs_registries && source != Source::Store {
-        set::pull::bring(context, lock, &store, &|_| ()).await?;
+        set::pull::bring(context, lock, store, &|_| ()).await?;
     }
     let path = match source {
         Source::Store if needs_registries => {
-            return from_registries(context, lock, &store, deliveries).await;
+            return from_registries(context, lock, store, deliveries).await;
         }
-        Source::Store => return from_store(context, lock, &store, deliveries).await,
+        Source::Store => return from_store(context, lock, store, deliveries).await,
         Source::File(path) => path,
         Source::Made(path) => {
             demo::make(&path, &demo::release())?;
@@ -184,7 +203,7 @@ async fn stream(
             let (feed, following) = bundle::following();
             let download = fetch::download_locked(context, lock, &path, feed);
             let from = (path.as_path(), following);
-            match read_and_push(context, lock, &store, from, download, deliveries).await {
+            match read_and_push(context, lock, store, from, download, deliveries).await {
                 // The server has another file than the one that was begun with. This one is whole, and is here.
                 Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
                     if source.followed() == Some(bundle::FollowError::StartedOver) =>
@@ -197,7 +216,7 @@ async fn stream(
     };
     let file = files::open(&path).map_err(|source| Error::io("open", &path, source))?;
     let nothing = std::future::ready(Ok(()));
-    read_and_push(context, lock, &store, (&path, file), nothing, deliveries).await
+    read_and_push(context, lock, store, (&path, file), nothing, deliveries).await
 }
 
 /// Fetches what comes from registries, and pushes it meanwhile. Everything else is in the store.
@@ -210,7 +229,8 @@ async fn from_registries(
     let (announcer, arrivals) = Announcer::new(lock, deliveries);
     announcer.stored(lock, store);
     push::report_start(context, deliveries);
-    // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
+    // Until the reason is here, the pushes do not hear that nothing more comes.
+    let held = announcer.clone();
     let bringing = async move {
         set::pull::bring(context, lock, store, &|digest| announcer.blob(digest)).await?;
         let proof = local::stored(context, lock, store)?;
@@ -234,6 +254,7 @@ async fn from_registries(
             });
             let brought = async {
                 let brought = telling.await;
+                drop(held);
                 brought.unwrap_or_else(|_| unreachable!("a thread that panics is seen below"))
             };
             let done = Handle::current().block_on(together(deliveries, brought, pushing));

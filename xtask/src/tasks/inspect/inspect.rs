@@ -73,6 +73,25 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
             + &format!(" of {}", DecimalBytes(inspection.total_bytes)),
         DecimalBytes(inspection.unique_bytes),
     ));
+    for bundle in &inspection.bundles {
+        text.push_str(&format!(
+            "from {}: {}, SHA-256 {}{}\n",
+            bundle.url,
+            DecimalBytes(bundle.size),
+            bundle.sha256,
+            if bundle.key.is_some() {
+                ", signature verified"
+            } else {
+                ""
+            },
+        ));
+        for skipped in &bundle.skipped {
+            text.push_str(&format!(
+                "  not carried: {}: {}\n",
+                skipped.archive, skipped.reason
+            ));
+        }
+    }
     if !inspection.forced_release.is_empty() {
         text.push_str(&format!(
             "locked with --force-release, although {}\n",

@@ -72,6 +72,7 @@ fn lock(number: usize, images: &[Image]) -> Lock {
         release_matrix: None,
         mkectl: Vec::new(),
         init: None,
+        bundles: Vec::new(),
         skipped: Vec::new(),
         artifacts: images.iter().map(artifact).collect(),
     }

@@ -42,6 +42,13 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
         let lock = Lock::read(&path)?;
         for artifact in &lock.artifacts {
             match artifact.source.as_ref().filter(|_| lock.from.is_none()) {
+                // Its bundle does not record where it was.
+                Some(_) if !artifact.archive.is_empty() => {
+                    let bundle = lock.bundles.iter().find(|one| one.has(artifact));
+                    let place = bundle.and_then(|bundle| bundle.place.as_deref());
+                    let reference = artifact.reference();
+                    named.retain(|image, _| !is_in(place, &reference, image));
+                }
                 Some(source) => {
                     let reference = Reference::parse(&source.reference);
                     let bare = reference.map(|reference| Reference {
@@ -63,4 +70,25 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
         charts: charts.into_iter().collect(),
     });
     Ok(unlocked.collect())
+}
+
+/// Returns whether an image may be what a bundle has under `reference`, which was put below `place`: its path ends as the reference does.
+fn is_in(place: Option<&str>, reference: &str, image: &str) -> bool {
+    let own = place.and_then(|place| reference.strip_prefix(place)?.strip_prefix('/'));
+    let before = image.strip_suffix(own.unwrap_or(reference));
+    before.is_some_and(|before| before.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_in_a_bundle_if_its_path_ends_as_the_reference_does() {
+        let is_in = |image: &str| is_in(Some("below"), "below/capi/controller:v1", image);
+        assert!(is_in("registry.example.com/vendor/capi/controller:v1"));
+        assert!(is_in("registry.example.com/capi/controller:v1"));
+        assert!(!is_in("registry.example.com/vendor/capi/controller:v2"));
+        assert!(!is_in("registry.example.com/other-capi/controller:v1"));
+    }
 }

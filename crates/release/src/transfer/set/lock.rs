@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use bundle::set::{Entry, Origin};
+use bundle::set::{BundleItem, Entry, Origin, file_name};
 use bundle::{Artifact, Lock, Source, Store};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
+use super::bundles;
 use super::resolve::{one_size, resolve, resolve_signatures};
 use super::upstream::Upstreams;
 use super::web;
@@ -59,6 +60,8 @@ pub struct Comparison {
     pub moved: Vec<Moved>,
     /// How the lock differs from the set's file.
     pub differences: Vec<String>,
+    /// The bundles of which at most the size was compared: the set lists neither checksum nor key of them.
+    pub by_size: Vec<String>,
 }
 
 /// Locks a set.
@@ -71,26 +74,28 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let file = context.workspace.set_lock(&request.set);
     let path = context.workspace.shown(&file).to_owned();
     let before = read_if_there(&file)?;
-    let locked = match &before {
+    let earlier = match &before {
         Some(text) => {
             let lock = Lock::parse(text, &path)?;
             crate::locked::agrees(context.workspace, &file, &lock)?;
             lock
         }
-        None => Lock::of_set(&request.set, Vec::new()),
+        None => Lock::of_set(&request.set, Vec::new(), Vec::new()),
     };
-    let locked = set::by_place(&locked);
+    let locked = set::by_place(&earlier);
     let store = open_store(context.workspace)?;
     let upstreams = Upstreams::new(context, &loaded);
     let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
-    context.reporter.report(Event::Started {
-        step: Step::Fetch,
-        what: format!(
-            "the manifests of {}",
-            environment::count(own().count(), "reference")
-        ),
-        bytes: None,
-    });
+    if own().next().is_some() {
+        context.reporter.report(Event::Started {
+            step: Step::Fetch,
+            what: format!(
+                "the manifests of {}",
+                environment::count(own().count(), "reference")
+            ),
+            bytes: None,
+        });
+    }
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
     let all = locked.values().copied();
     let signatures_of = |artifact: &Artifact| -> Vec<Artifact> {
@@ -113,7 +118,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
                 context.reporter.report(Event::Warning(wrong));
             }
             let known = known.filter(|one| one.is_of(entry) && edited.is_none());
-            let may_move = request.replace || update.iter().any(|one| **one == *entry);
+            let may_move = request.replace || update.contains(&Named::Entry(entry));
             let moved = match known {
                 None => None,
                 Some(known) => {
@@ -147,8 +152,20 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let mut artifacts: Vec<Artifact> = artifacts.into_values().collect();
     let aliases: Vec<Artifact> = aliases(&loaded, &artifacts).collect();
     artifacts.extend(aliases);
+    let mut bundles = Vec::new();
+    for item in &loaded.set.bundles {
+        let may_move = request.replace || update.contains(&Named::Bundle(item));
+        let of = (&loaded, item);
+        let found = bundles::lock(context, of, upstreams, &earlier, may_move, store).await?;
+        match found.updated {
+            true => updated.extend(found.moved),
+            false => kept.extend(found.moved),
+        }
+        add(&mut artifacts, found.artifacts)?;
+        bundles.push(found.bundle);
+    }
     one_size(&artifacts)?;
-    let lock = Lock::of_set(&request.set, artifacts);
+    let lock = Lock::of_set(&request.set, bundles, artifacts);
     let text = lock.to_yaml();
     // What is written must be readable.
     Lock::parse(&text, path)?;
@@ -170,6 +187,32 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         moved: kept,
         updated,
     })
+}
+
+/// Adds the artifacts of a bundle to those of other entries.
+///
+/// # Errors
+/// Both have one of the same name.
+fn add(artifacts: &mut Vec<Artifact>, of_bundle: Vec<Artifact>) -> Result<(), crate::Error> {
+    let places = artifacts.iter().map(|one| (one.reference(), one));
+    let places: BTreeMap<String, &Artifact> = places.collect();
+    for artifact in &of_bundle {
+        let reference = artifact.reference();
+        if let Some(first) = places.get(&reference) {
+            let origin = |artifact: &Artifact| {
+                let source = artifact.source.as_ref();
+                source.map_or_else(String::new, |source| source.reference.clone())
+            };
+            return Err(Error::Overlap {
+                one: origin(first),
+                other: origin(artifact),
+                reference,
+            }
+            .into());
+        }
+    }
+    artifacts.extend(of_bundle);
+    Ok(())
 }
 
 /// Resolves an entry, and what signs it if that is asked for.
@@ -209,12 +252,20 @@ async fn resolved(
 pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, crate::Error> {
     let loaded = load(context.workspace, set)?;
     let locked = crate::locked::read_set(context.workspace, set)?;
+    let mut differences = set::differences(&loaded, &locked.lock);
+    for item in &loaded.set.bundles {
+        differences.extend(bundles::difference(context.workspace, item, &locked.lock)?);
+    }
     let moved = all_moved(context, &loaded, &locked.lock).await?;
     Ok(Comparison {
         path: context.workspace.shown(&locked.path).to_owned(),
         artifacts: locked.lock.artifacts.len(),
         moved,
-        differences: set::differences(&loaded, &locked.lock),
+        differences,
+        by_size: (loaded.set.bundles.iter())
+            .filter(|item| item.sha256.is_none() && item.key.is_none())
+            .map(|item| item.url.to_string())
+            .collect(),
     })
 }
 
@@ -235,12 +286,19 @@ pub(super) async fn all_moved(
         let known = locked.get(&entry.place()).copied();
         Some((entry, known.filter(|one| one.is_of(entry))?))
     });
-    futures_util::stream::iter(both.collect::<Vec<_>>())
+    let mut all: Vec<Moved> = futures_util::stream::iter(both.collect::<Vec<_>>())
         .map(|(entry, known)| moved(upstreams, entry, known))
         .buffered(ENTRIES_AT_ONCE * 2)
         .try_filter_map(|moved| async move { Ok(moved) })
         .try_collect()
-        .await
+        .await?;
+    for item in &loaded.set.bundles {
+        if let Some(known) = lock.bundles.iter().find(|one| one.is_of(item)) {
+            let key = bundles::key(context.workspace, item)?;
+            all.extend(bundles::moved(upstreams, item, key.as_ref(), known).await?);
+        }
+    }
+    Ok(all)
 }
 
 /// Returns how a locked reference has moved, if it has. A digest does not move.
@@ -301,36 +359,66 @@ fn aliases<'a>(
     })
 }
 
-/// Returns the entries that these names mean, one each.
-fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, crate::Error> {
-    let mut entries = Vec::new();
-    for name in names {
-        let exact = |entry: &&Entry| entry.origin.to_string() == *name || entry.place() == *name;
-        let by_path = |entry: &&Entry| {
-            let known = entry.origin.name();
-            known == name || known.rsplit('/').next() == Some(name)
-        };
-        let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
-        let mut matching: Vec<&Entry> = own().filter(exact).collect();
-        if matching.is_empty() {
-            matching = own().filter(by_path).collect();
+/// Something that a set lists.
+#[derive(Clone, Copy, PartialEq)]
+enum Named<'a> {
+    Entry(&'a Entry),
+    Bundle(&'a BundleItem),
+}
+
+impl Named<'_> {
+    fn origin(&self) -> String {
+        match self {
+            Self::Entry(entry) => entry.origin.to_string(),
+            Self::Bundle(item) => item.url.to_string(),
         }
-        match matching.as_slice() {
-            [entry] => entries.push(*entry),
-            _ => {
-                let references = |entries: Vec<&Entry>| {
-                    let entries = entries.into_iter();
-                    entries.map(|entry| entry.origin.to_string()).collect()
-                };
+    }
+
+    /// Returns whether a name is the whole of it, at its origin or in the mirror.
+    fn is(&self, name: &str) -> bool {
+        let place = match self {
+            Self::Entry(entry) => Some(entry.place()),
+            Self::Bundle(item) => item.place.clone(),
+        };
+        self.origin() == name || place.as_deref() == Some(name)
+    }
+
+    /// Returns whether a name is the last part of it at its origin.
+    fn ends_with(&self, name: &str) -> bool {
+        let known = match self {
+            Self::Entry(entry) => entry.origin.name(),
+            Self::Bundle(item) => file_name(&item.url),
+        };
+        known == name || known.rsplit('/').next() == Some(name)
+    }
+}
+
+/// Returns the entries and bundles that these names mean, one each.
+fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<Named<'a>>, crate::Error> {
+    let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
+    let bundles = loaded.set.bundles.iter().map(Named::Bundle);
+    let all: Vec<Named<'_>> = own.map(Named::Entry).chain(bundles).collect();
+    let matching = |is: &dyn Fn(&Named<'_>) -> bool| -> Vec<Named<'a>> {
+        all.iter().copied().filter(|one| is(one)).collect()
+    };
+    let mut found = Vec::new();
+    for name in names {
+        let mut fits = matching(&|one| one.is(name));
+        if fits.is_empty() {
+            fits = matching(&|one| one.ends_with(name));
+        }
+        match fits.as_slice() {
+            [one] => found.push(*one),
+            fits => {
                 return Err(Error::Entry {
                     set: loaded.name.clone(),
                     name: name.clone(),
-                    matching: references(matching),
-                    known: references(own().collect()),
+                    matching: fits.iter().map(Named::origin).collect(),
+                    known: all.iter().map(Named::origin).collect(),
                 }
                 .into());
             }
         }
     }
-    Ok(entries)
+    Ok(found)
 }

@@ -13,6 +13,7 @@ use registry::BlobTarget;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::bundles;
 use super::charts::{Unlocked, unlocked};
 use super::resolve::{Referrers, keep, referrers};
 use super::upstream::{Repository, Upstreams, WebFile};
@@ -20,9 +21,9 @@ use super::web;
 use crate::event::{Event, Reporter, Step};
 use crate::observe::FetchObserver;
 use crate::set::{self, Error, load};
-use crate::transfer::fetch::open_store;
-use crate::transfer::local;
-use crate::{Context, locked};
+use crate::transfer::fetch::{self, Source, open_store};
+use crate::transfer::{local, stream};
+use crate::{Context, Workspace, locked};
 
 /// How many blobs are read at a time.
 const BLOBS_AT_ONCE: usize = 8;
@@ -54,7 +55,10 @@ pub async fn fetch(
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
     let (loaded, locked) = locked::of_set(context.workspace, set)?;
     let store = open_store(context.workspace)?;
-    let fetched = bring(context, &locked.lock, &store, &|_| ()).await?;
+    let mut fetched = bring_bundles(context, &locked.lock, &store).await?;
+    let blobs = bring(context, &locked.lock, &store, &|_| ()).await?;
+    fetched.blobs += blobs.blobs;
+    fetched.bytes += blobs.bytes;
     // An offline run asks no upstream registry.
     let moved = match context.offline {
         true => Vec::new(),
@@ -119,7 +123,7 @@ impl Remote<'_> {
 /// Where each artifact of sets comes from: the lock of its set, and the registries that the set's file describes.
 struct Origins<'a> {
     sets: Vec<(Utf8PathBuf, Upstreams<'a>)>,
-    /// The set of each entry, by place and reference; that of its signatures, by the repositories of both.
+    /// The set of each entry, by place and reference; that of its signatures, by the repositories of both; that of a bundle, by its URL.
     entries: HashMap<(String, String), usize>,
     /// The release with its registry, if it was not locked from a bundle.
     release: Option<(Utf8PathBuf, Upstreams<'a>)>,
@@ -137,6 +141,10 @@ impl<'a> Origins<'a> {
             let Ok(loaded) = load(context.workspace, &name) else {
                 continue;
             };
+            for item in &loaded.set.bundles {
+                let key = (String::new(), item.url.to_string());
+                entries.entry(key).or_insert(sets.len());
+            }
             for entry in &loaded.entries {
                 let key = (entry.place(), entry.origin.to_string());
                 entries.entry(key).or_insert(sets.len());
@@ -169,13 +177,22 @@ impl<'a> Origins<'a> {
         let signs = source.is_some_and(|source| source.subject.is_some());
         let key = match Reference::parse(&reference) {
             Ok(parsed) if signs => (artifact.repository.clone(), repository_of(&parsed)),
-            _ => (artifact.reference(), reference.clone()),
+            _ if artifact.archive.is_empty() => (artifact.reference(), reference.clone()),
+            _ => (String::new(), reference.clone()),
         };
-        let set = self.entries.get(&key);
+        self.find(&key)
+    }
+
+    /// Returns the lock and the registries of what has this key.
+    fn find(&self, key: &(String, String)) -> Result<&(Utf8PathBuf, Upstreams<'a>), crate::Error> {
+        let set = self.entries.get(key);
         match (set, &self.release) {
             (Some(set), _) => Ok(&self.sets[*set]),
             (None, Some(release)) => Ok(release),
-            (None, None) => Err(Error::Unlisted { reference }.into()),
+            (None, None) => {
+                let reference = key.1.clone();
+                Err(Error::Unlisted { reference }.into())
+            }
         }
     }
 }
@@ -185,8 +202,8 @@ fn repository_of(reference: &Reference) -> String {
     format!("{}/{}", reference.host, reference.repository)
 }
 
-/// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came: what reads
-/// it from this `store` need not hash it again.
+/// Brings everything into the store that a lock names and that registries and web servers have. `each` hears of every blob that came:
+/// what reads it from this `store` need not hash it again.
 ///
 /// # Errors
 /// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be written.
@@ -196,8 +213,8 @@ pub(crate) async fn bring(
     store: &Store,
     each: &(dyn Fn(&Digest) + Sync),
 ) -> Result<Fetched, crate::Error> {
-    let needs = needs(lock, store);
     let mut fetched = Fetched::default();
+    let needs = needs(lock, store);
     if needs.is_empty() {
         list(context, lock, store)?;
         return Ok(fetched);
@@ -244,24 +261,63 @@ pub(crate) async fn bring(
     Ok(fetched)
 }
 
-/// Returns how much the store lacks of what comes from registries.
-pub(crate) fn amount(lock: &Lock, store: &Store) -> Fetched {
+/// Brings what the bundles of sets have and the store lacks, each as the bundle of a release.
+///
+/// # Errors
+/// As for a release.
+pub(crate) async fn bring_bundles(
+    context: &Context<'_>,
+    lock: &Lock,
+    store: &Store,
+) -> Result<Fetched, crate::Error> {
+    let mut fetched = Fetched::default();
+    for part in lock.set_bundles() {
+        let missing = store.missing(&part);
+        if missing.is_empty() {
+            continue;
+        }
+        let part = match context.offline {
+            true => part,
+            false => {
+                let origins = Origins::of(context, lock)?;
+                let key = (String::new(), part.bundle.url.clone());
+                bundles::mirrored(&origins.find(&key)?.1, part)?
+            }
+        };
+        Box::pin(stream::bring_into(context, &part, store)).await?;
+        fetched.blobs += missing.len();
+        fetched.bytes += missing.iter().map(|blob| blob.size).sum::<u64>();
+    }
+    Ok(fetched)
+}
+
+/// Returns how much the store lacks of what sets carry and registries have. Of a bundle, all bytes are downloaded, unless it is here.
+pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetched {
     let needs = needs(lock, store);
-    Fetched {
+    let mut amount = Fetched {
         blobs: needs.len(),
         bytes: needs.iter().map(|need| need.size).sum(),
+    };
+    for part in lock.set_bundles() {
+        amount.blobs += store.missing(&part).len();
+        if let Ok(Source::Download(_)) = fetch::source(workspace, &part) {
+            amount.bytes += part.bundle.size;
+        }
     }
+    amount
 }
 
-/// Returns whether the store lacks something that comes from registries.
+/// Returns whether the store lacks something that sets carry or registries have.
 pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
-    !needs(lock, store).is_empty()
+    let mut parts = lock.set_bundles();
+    !needs(lock, store).is_empty() || parts.any(|part| !store.missing(&part).is_empty())
 }
 
-/// Returns what the store lacks, each digest once, the largest first: they take longest.
+/// Returns what the store lacks of what is in no bundle, each digest once, the largest first: they take longest.
 fn needs<'a>(lock: &'a Lock, store: &Store) -> Vec<Need<'a>> {
     let mut needs: BTreeMap<&str, Need<'a>> = BTreeMap::new();
-    for artifact in lock.artifacts.iter().filter(|one| one.source.is_some()) {
+    let is_single = |one: &&Artifact| one.source.is_some() && one.archive.is_empty();
+    for artifact in lock.artifacts.iter().filter(is_single) {
         for manifest in &artifact.manifests {
             let blobs = manifest
                 .blobs

@@ -46,7 +46,7 @@ pub(super) struct WebFile<'u> {
     upstreams: &'u Upstreams<'u>,
     registry: Registry,
     /// Where it is, with the path of a mirror.
-    url: Url,
+    pub(super) url: Url,
     /// Where it would be without a mirror.
     shown: String,
 }

@@ -102,6 +102,11 @@ fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
     for moved in &found.moved {
         text.push_str(&format!("moved upstream: {moved}\n"));
     }
+    for url in &found.by_size {
+        text.push_str(&format!(
+            "only the size was compared: {url}; with a `key` in the set, its signature is compared\n"
+        ));
+    }
     if is_same {
         text.push_str(&format!(
             "{}: {} as upstream has them\n",
@@ -116,6 +121,7 @@ fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
             "artifacts": found.artifacts,
             "differences": found.differences,
             "moved": found.moved.iter().map(value).collect::<Vec<_>>(),
+            "compared-by-size": found.by_size,
         }),
     )?;
     Ok(match is_same {

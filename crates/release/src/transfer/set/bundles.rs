@@ -1,0 +1,404 @@
+//! Bundles of sets: downloaded, verified and read when they are locked, compared with what is upstream, and fetched by their lock.
+
+use bundle::set::{BundleItem, check_folder, file_name};
+use bundle::{
+    Artifact, Contents, LARGEST_SIGNATURE, Lock, PublicKey, Rules, SetBundle, Signature, Source,
+    Store,
+};
+use camino::Utf8Path;
+use url::Url;
+
+use super::upstream::{Upstreams, WebFile};
+use crate::event::{Event, Step};
+use crate::observe::BundleObserver;
+use crate::set::{self, Error, Loaded, Moved, SetError};
+use crate::transfer::{fetch, lock as release_lock};
+use crate::{Context, Workspace, disk};
+
+/// How many members that are left out are named one by one. The lock names all.
+const MOST_NAMED: usize = 50;
+
+/// What locking a bundle came to.
+pub(super) struct Locked {
+    pub(super) bundle: SetBundle,
+    pub(super) artifacts: Vec<Artifact>,
+    /// How it has moved since it was locked before, if it has.
+    pub(super) moved: Option<Moved>,
+    /// Whether that move is in `bundle`.
+    pub(super) updated: bool,
+}
+
+/// Locks a bundle: keeps what `before` has of it, or reads it. Only a bundle that was found to be the expected one reaches the store.
+///
+/// # Errors
+/// It is not available, is not what its checksum or signature says, or cannot be read.
+pub(super) async fn lock(
+    context: &Context<'_>,
+    (loaded, item): (&Loaded, &BundleItem),
+    upstreams: &Upstreams<'_>,
+    before: &Lock,
+    may_move: bool,
+    store: &Store,
+) -> Result<Locked, crate::Error> {
+    let key = key(context.workspace, item)?;
+    let sha256 = key.as_ref().map(PublicKey::sha256);
+    let known = before.bundles.iter().find(|one| one.is_of(item));
+    let listed = known.filter(|known| item.accepts(&known.sha256));
+    let moved = match listed {
+        Some(known) => moved(upstreams, item, key.as_ref(), known).await?,
+        None => None,
+    };
+    // Without a checksum or a key, only a download shows what it is now.
+    let is_certain = |known: &SetBundle| {
+        moved.is_none() && (item.sha256.is_some() || key.is_some() && known.key == sha256)
+    };
+    if let Some(known) = listed.filter(|known| !may_move || is_certain(known)) {
+        let mut bundle = known.clone();
+        if let Some(key) = key.as_ref().filter(|_| bundle.key != sha256) {
+            let signature = signature(context, upstreams, item, false).await?;
+            verify(context.workspace, item, key, &signature, &known.sha256)?;
+        }
+        bundle.key = sha256;
+        let artifacts = before.artifacts.iter().filter(|one| known.has(one));
+        return Ok(Locked {
+            bundle,
+            artifacts: artifacts.cloned().collect(),
+            moved,
+            updated: false,
+        });
+    }
+    let again = moved.is_some() || known.is_some() && listed.is_none();
+    let of = (loaded, item);
+    let (bundle, artifacts) = read(context, of, key.as_ref(), upstreams, again, store).await?;
+    let moved = known.filter(|known| known.sha256 != bundle.sha256);
+    let moved = moved.map(|known| Moved {
+        reference: item.url.to_string(),
+        locked: format!("sha256:{}", known.sha256),
+        now: Some(format!("sha256:{}", bundle.sha256)),
+    });
+    Ok(Locked {
+        bundle,
+        artifacts,
+        moved,
+        updated: true,
+    })
+}
+
+/// Returns how the lock of a bundle differs from what the set's file and its key say.
+///
+/// # Errors
+/// The key cannot be read.
+pub(super) fn difference(
+    workspace: &Workspace,
+    item: &BundleItem,
+    lock: &Lock,
+) -> Result<Option<String>, crate::Error> {
+    let sha256 = key(workspace, item)?.map(|key| key.sha256());
+    let known = lock.bundles.iter().find(|one| one.is_of(item));
+    let differs = known.is_some_and(|known| known.key.is_some() && known.key != sha256);
+    Ok(differs.then(|| format!("the key of {} was changed after it was locked", item.url)))
+}
+
+/// Returns how a locked bundle has moved upstream, as far as that is known without a download: its signature is of a different file, or
+/// its size differs. One whose checksum the set lists does not move.
+///
+/// # Errors
+/// Its server cannot be asked.
+pub(super) async fn moved(
+    upstreams: &Upstreams<'_>,
+    item: &BundleItem,
+    key: Option<&PublicKey>,
+    known: &SetBundle,
+) -> Result<Option<Moved>, crate::Error> {
+    if item.sha256.is_some() {
+        return Ok(None);
+    }
+    let moved = |now: Option<String>| {
+        Some(Moved {
+            reference: item.url.to_string(),
+            locked: format!("sha256:{}", known.sha256),
+            now,
+        })
+    };
+    match upstreams.file(&item.url)?.size().await {
+        Ok(Some(size)) if size != known.size => {
+            return Ok(moved(Some(format!("a file of {size} bytes"))));
+        }
+        Ok(_) => {}
+        Err(crate::Error::Set(Error::Registry {
+            source: registry::Error::NotFound { .. },
+            ..
+        })) => return Ok(moved(None)),
+        Err(error) => return Err(error),
+    }
+    let Some(key) = key.filter(|key| known.key.as_ref() == Some(&key.sha256())) else {
+        return Ok(None);
+    };
+    let signature = upstream_signature(upstreams, item).await?;
+    Ok(match key.verify(&known.sha256, &signature) {
+        Ok(()) => None,
+        Err(_) => moved(Some("signed as a different file".to_owned())),
+    })
+}
+
+/// Reads the key of a bundle.
+///
+/// # Errors
+/// It cannot be read, or is not one.
+pub(super) fn key(
+    workspace: &Workspace,
+    item: &BundleItem,
+) -> Result<Option<PublicKey>, crate::Error> {
+    let Some(file) = &item.key else {
+        return Ok(None);
+    };
+    let path = workspace.bundles().join(file);
+    let shown = || workspace.shown(&path).to_owned();
+    let text = files::read_text(&path).map_err(|source| Error::Key {
+        path: shown(),
+        source,
+    })?;
+    let key = text.parse().map_err(|source| Error::KeyForm {
+        path: shown(),
+        source,
+    })?;
+    Ok(Some(key))
+}
+
+/// Downloads a bundle unless it is in `bundles/`, verifies it, and reads it into the store. `again` downloads it in any case.
+async fn read(
+    context: &Context<'_>,
+    (loaded, item): (&Loaded, &BundleItem),
+    key: Option<&PublicKey>,
+    upstreams: &Upstreams<'_>,
+    again: bool,
+    store: &Store,
+) -> Result<(SetBundle, Vec<Artifact>), crate::Error> {
+    let workspace = context.workspace;
+    // Before gigabytes are downloaded.
+    refuse_same_file(workspace, loaded, item)?;
+    let signature = match key {
+        Some(_) => Some(signature(context, upstreams, item, again).await?),
+        None => None,
+    };
+    let path = workspace.bundle(file_name(&item.url));
+    let sha256 = match path.exists() && !again {
+        true => hash(context, &path)?,
+        false => download(context, upstreams, item, &path).await?,
+    };
+    if let Some(expected) = item.sha256.as_ref().filter(|_| !item.accepts(&sha256)) {
+        return Err(Error::BundleSha256 {
+            path: workspace.shown(&path).to_owned(),
+            expected: expected.digest().to_owned(),
+            found: sha256,
+        }
+        .into());
+    }
+    match (key, &signature) {
+        (Some(key), Some(signature)) => verify(workspace, item, key, signature, &sha256)?,
+        _ if item.sha256.is_some() => {}
+        _ => context.reporter.report(Event::Warning(format!(
+            "the set lists neither `sha256` nor `key` of {}: what came is trusted now, with SHA-256 {sha256}; compare it by other means",
+            item.url
+        ))),
+    }
+    let rules = Rules {
+        of_set: Some(item.names()),
+        ..Rules::default()
+    };
+    report_start(context, &path);
+    let contents = release_lock::read(context, &path, store, &rules).map_err(of_set)?;
+    if contents.sha256 != sha256 {
+        return Err(Error::BundleSha256 {
+            path: workspace.shown(&path).to_owned(),
+            expected: sha256,
+            found: contents.sha256,
+        }
+        .into());
+    }
+    report(context, &path, &contents);
+    let source = Source::of_bundle(item.url.as_str());
+    let mut artifacts = contents.artifacts;
+    for artifact in &mut artifacts {
+        let url = item.url.as_str();
+        check_folder(
+            &artifact.repository,
+            url,
+            &artifact.reference(),
+            &loaded.path,
+        )
+        .map_err(Error::Invalid)?;
+        artifact.source = Some(source.clone());
+    }
+    let bundle = SetBundle {
+        url: item.url.to_string(),
+        size: contents.size,
+        sha256,
+        key: key.map(PublicKey::sha256),
+        place: item.place.clone(),
+        strip: item.strip,
+        skipped: contents.skipped,
+    };
+    Ok((bundle, artifacts))
+}
+
+/// Refuses a bundle whose file would be taken for that of another set.
+fn refuse_same_file(
+    workspace: &Workspace,
+    loaded: &Loaded,
+    item: &BundleItem,
+) -> Result<(), crate::Error> {
+    let file = file_name(&item.url);
+    for name in set::names(workspace)? {
+        // A set that is not valid is named when it is locked itself.
+        let Ok(other) = set::load(workspace, &name) else {
+            continue;
+        };
+        let mut bundles = other.set.bundles.iter();
+        let is_same = |one: &&BundleItem| one.url != item.url && file_name(&one.url) == file;
+        if let Some(one) = bundles.find(is_same) {
+            return Err(Error::Invalid(SetError::SameFile {
+                path: loaded.path.clone(),
+                one: one.url.to_string(),
+                other: item.url.to_string(),
+                file: file.to_owned(),
+            })
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Returns the SHA-256 of a bundle that is in `bundles/`.
+fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> {
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    report_start(context, path);
+    let hashed = tokio::task::block_in_place(|| bundle::hash_file(path, &observer));
+    let (_, sha256) = hashed.map_err(|source| crate::Error::io("read", path, source))?;
+    Ok(sha256)
+}
+
+/// Returns the error for a bundle that cannot be read. The vendor's bundle of a release would be learned.
+fn of_set(error: crate::Error) -> crate::Error {
+    match error {
+        crate::Error::Disk(disk::Error::Bundle { path, source }) => {
+            Error::Bundle { path, source }.into()
+        }
+        error => error,
+    }
+}
+
+/// Reports that a bundle is about to be read.
+fn report_start(context: &Context<'_>, path: &Utf8Path) {
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(path).to_string(),
+        bytes: std::fs::metadata(path).ok().map(|found| found.len()),
+    });
+}
+
+/// Downloads a bundle, and returns its SHA-256.
+async fn download(
+    context: &Context<'_>,
+    upstreams: &Upstreams<'_>,
+    item: &BundleItem,
+    path: &Utf8Path,
+) -> Result<String, crate::Error> {
+    let shown = context.workspace.shown(path);
+    fetch::refuse_offline(context, item.url.as_str(), shown)?;
+    let url = upstreams.file(&item.url)?.url.to_string();
+    match &item.sha256 {
+        Some(digest) => {
+            let sha256 = digest.digest();
+            let retry = bundle::Retry::default();
+            fetch::download_file(context, &url, path, sha256, retry).await?;
+            Ok(sha256.to_owned())
+        }
+        None => Ok(fetch::download(context, &url, path).await?.sha256),
+    }
+}
+
+/// Returns the signature of a bundle: the file beside it, or what its server has. `again` asks the server in any case.
+async fn signature(
+    context: &Context<'_>,
+    upstreams: &Upstreams<'_>,
+    item: &BundleItem,
+    again: bool,
+) -> Result<Signature, crate::Error> {
+    let file = format!("{}.sig", file_name(&item.url));
+    let path = context.workspace.bundle(&file);
+    let shown = context.workspace.shown(&path);
+    if again || !path.exists() {
+        fetch::refuse_offline(context, item.signature_url().as_str(), shown)?;
+        return upstream_signature(upstreams, item).await;
+    }
+    let bytes = files::read(&path).map_err(|source| crate::Error::io("read", &path, source))?;
+    let signature = Signature::parse(&bytes).map_err(|source| Error::SignatureForm {
+        what: shown.to_string(),
+        source,
+    })?;
+    Ok(signature)
+}
+
+/// Returns the signature of a bundle that its server has.
+async fn upstream_signature(
+    upstreams: &Upstreams<'_>,
+    item: &BundleItem,
+) -> Result<Signature, crate::Error> {
+    let url = item.signature_url();
+    let bytes = upstreams.file(&url)?.read(LARGEST_SIGNATURE).await?;
+    let signature = Signature::parse(&bytes).map_err(|source| Error::SignatureForm {
+        what: url.to_string(),
+        source,
+    })?;
+    Ok(signature)
+}
+
+fn verify(
+    workspace: &Workspace,
+    item: &BundleItem,
+    key: &PublicKey,
+    signature: &Signature,
+    sha256: &str,
+) -> Result<(), crate::Error> {
+    let path = workspace.bundle(file_name(&item.url));
+    key.verify(sha256, signature).map_err(|source| {
+        Error::Signature {
+            path: workspace.shown(&path).to_owned(),
+            key: (item.key.as_ref()).map_or_else(Default::default, |key| {
+                workspace.shown(&workspace.bundles().join(key)).to_owned()
+            }),
+            source,
+        }
+        .into()
+    })
+}
+
+/// Names what is in a bundle and is not carried.
+fn report(context: &Context<'_>, path: &Utf8Path, contents: &Contents) {
+    let file = path.file_name().unwrap_or(path.as_str());
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    for skipped in contents.skipped.iter().take(MOST_NAMED) {
+        warn(format!(
+            "{} in {file} is not carried: {}",
+            skipped.archive, skipped.reason
+        ));
+    }
+    let more = contents.skipped.len().saturating_sub(MOST_NAMED) as u64 + contents.ignored_files;
+    if more > 0 {
+        warn(format!("{more} more files in {file} are not carried"));
+    }
+    release_lock::tell_of_odd(context, contents);
+}
+
+/// Returns the bundle as it is downloaded: from the mirror that the set names, if it names one.
+///
+/// # Errors
+/// Its server cannot be asked.
+pub(super) fn mirrored(upstreams: &Upstreams<'_>, mut part: Lock) -> Result<Lock, crate::Error> {
+    if let Ok(url) = Url::parse(&part.bundle.url) {
+        let WebFile { url, .. } = upstreams.file(&url)?;
+        part.bundle.url = url.to_string();
+    }
+    Ok(part)
+}
