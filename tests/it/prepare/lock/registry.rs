@@ -15,7 +15,7 @@ registry.mirantis.com/k0rdent-enterprise/mke-operator:v1.6.3
 docker.io/library/other:1
 
 oci://registry.mirantis.com/mke/dex-http-server-chart:0.3.0+k0s.1
-oci://registry.mirantis.com/k0rdent-enterprise/charts/k0rdent-enterprise:1.2.3
+registry.mirantis.com/k0rdent-enterprise/charts/k0rdent-enterprise:1.2.3
 ";
 
 /// A lab whose release is in a mirror of the vendor's registry, and is not locked.

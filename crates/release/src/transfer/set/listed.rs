@@ -96,7 +96,6 @@ fn entry(
         text: redaction::line(&redaction::without_login(line), 100),
         source,
     };
-    let is_chart = line.starts_with("oci://");
     // A chart's version may hold what a tag cannot (Helm's rule).
     let line = line.trim_start_matches("oci://").replace('+', "_");
     let own = Reference::parse(&line).map_err(invalid)?;
@@ -114,7 +113,8 @@ fn entry(
     let repository = name.split([':', '@']).next().unwrap_or(name).to_owned();
     let entry = Entry {
         origin: Origin::Registry(reference.clone()),
-        is_chart,
+        // The list need not say which are charts; their manifests do.
+        is_chart: false,
         platforms: Vec::new(),
         signatures: false,
         repository,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bundle::set::{BundleItem, Entry, Origin, file_name};
-use bundle::{Artifact, Lock, Source, Store};
+use bundle::{Artifact, Kind, Lock, Source, Store};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -226,6 +226,14 @@ async fn resolved(
         Origin::Registry(reference) => {
             let repository = upstreams.repository(reference)?;
             let artifact = resolve(context, &repository, reference, entry, store).await?;
+            if (artifact.kind == Kind::Chart) != entry.is_chart {
+                return Err(Error::ListedAs {
+                    reference: entry.origin.to_string(),
+                    listed: if entry.is_chart { "charts" } else { "images" },
+                    kind: artifact.kind,
+                }
+                .into());
+            }
             let mut all = match entry.signatures {
                 true => {
                     resolve_signatures(context, &repository, reference, &artifact, store).await?

@@ -59,14 +59,6 @@ pub(super) async fn resolve(
         (false, true) => Kind::Chart,
         (false, false) => Kind::Artifact,
     };
-    if (kind == Kind::Chart) != entry.is_chart {
-        return Err(Error::ListedAs {
-            reference: walk.reference,
-            listed: if entry.is_chart { "charts" } else { "images" },
-            kind,
-        }
-        .into());
-    }
     Ok(Artifact {
         repository: entry.repository.clone(),
         tag: entry.tag.clone(),
