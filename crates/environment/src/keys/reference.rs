@@ -13,7 +13,8 @@ use them.
 - `a.b` is the key `b` below `a`. A key with keys below it takes a mapping of them.
 - Bold keys are required. Below an optional key, they are required with it.
 - A path is relative to the file that names it. A list is written `[a, b]`, or one item per line after `- `.
-- A duration of `environment.yaml` has one unit: `s`, `m`, `h` or `d`. A duration below `config` is one of Go: `1m30s`.
+- A duration has one unit: `90s`, `90m`, `24h` or `7d`. Below `config` it may have several: `1m30s`.
+- A boolean that is not set is `false`.
 
 | key | value | meaning |
 |---|---|---|
@@ -24,6 +25,7 @@ const CONFIG: &str = "
 
 Keys below `config` arrive in `mke4.yaml` as they are written. Airlock checks the keys in this table. It passes any other key
 on, with a warning. `[]` stands for each item of a list. Leave out the keys that Airlock sets: a contradicting value is an error.
+An empty cell under `default` means that none is documented, under `releases` that every release has the key.
 
 | key | value | default | releases |
 |---|---|---|---|
