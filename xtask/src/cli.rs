@@ -453,7 +453,7 @@ pub(crate) enum StoreCommand {
 pub(crate) struct NewArgs {
     /// Name of the folder in environments/
     pub(crate) environment: String,
-    /// MKE release [default: newest locked or published]
+    /// MKE release [default: newest locked, else newest with published hashes]
     #[arg(long)]
     pub(crate) release: Option<String>,
     /// Address of the registry, HOST[:PORT]

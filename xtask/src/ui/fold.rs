@@ -14,6 +14,9 @@ const NARROWEST: usize = 20;
 /// The widest label, such as `registry`, that text hangs behind.
 const WIDEST_LABEL: usize = 18;
 
+/// Units that stay with their number.
+const UNITS: [&str; 8] = ["B", "kB", "MB", "GB", "TB", "MB/s", "s", "ms"];
+
 /// What replaces the middle of a name.
 const CUT: char = '…';
 
@@ -155,7 +158,7 @@ fn hang(line: &str) -> usize {
 }
 
 /// Returns the words of a text. What is in backticks is one word, because it may be a command to copy, unless it does
-/// not fit into a line.
+/// not fit into a line. A number and its unit are one word.
 fn words(text: &str, columns: usize) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut start = 0;
@@ -170,7 +173,8 @@ fn words(text: &str, columns: usize) -> Vec<Word<'_>> {
                     .filter(|length| *length + 2 <= columns),
             };
         }
-        if is_space && letter != ' ' {
+        let is_split = |place: usize| !ends_with_number(&text[start..place], &text[place..]);
+        if is_space && letter != ' ' && is_split(place) {
             words.push(Word::from(&text[start..place]));
             start = place;
         }
@@ -178,6 +182,13 @@ fn words(text: &str, columns: usize) -> Vec<Word<'_>> {
     }
     words.push(Word::from(&text[start..]));
     words
+}
+
+/// Returns whether a word is a number, and what follows is its unit.
+fn ends_with_number(word: &str, next: &str) -> bool {
+    let unit = next.split(|letter: char| !letter.is_alphanumeric() && letter != '/');
+    let is_number = |word: &str| word.parse::<f64>().is_ok() && word.ends_with(char::is_numeric);
+    is_number(word.trim_end()) && unit.take(1).any(|unit| UNITS.contains(&unit))
 }
 
 #[cfg(test)]
@@ -238,6 +249,14 @@ seven eight nine`
         assert_eq!(
             hanging("  digest  ", "sha256:abcdefabcdefabcdef is new", Some(28)),
             "  digest\n   sha256:abcdefabcdefabcdef\n   is new"
+        );
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        assert_eq!(
+            Columns(Some(22)).fold("60 blobs pushed, 3.09 MB sent in 4 s, 17 more"),
+            "60 blobs pushed,\n3.09 MB sent in 4 s,\n17 more"
         );
     }
 
