@@ -510,6 +510,19 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let names: Vec<String> = lock().artifacts.iter().map(|one| one.reference()).collect();
     assert_eq!(names, ["charts/dex:0.23.0", "rook:v1.16"]);
 
+    // All names are too short.
+    let stripped = set("").replace("strip: 2", "strip: 9");
+    vendor.sandbox.write("bundles/ceph.set.yaml", &stripped);
+    let run = vendor.run(&["lock", "ceph"]).exits_with(4);
+    assert!(
+        run.stderr.contains(
+            "none of its 2 files can be used; the first archive, `host.example&ceph&rook@v1.16.tar`: `host.example/ceph/rook` has no 9 \
+             leading folders to leave out\nhint: if its name is the reason, change `as:` or `strip:`"
+        ),
+        "{}",
+        run.stderr
+    );
+
     // A different place is a different lock, for which the file is read again.
     let moved = set("").replace("strip: 2", "strip: 2, as: ceph");
     vendor.sandbox.write("bundles/ceph.set.yaml", &moved);
@@ -553,7 +566,11 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     std::fs::remove_file(vendor.sandbox.path("bundles/ceph.tgz")).unwrap();
     let run = vendor.run(&["lock", "ceph"]).exits_with(4);
     assert!(
-        run.stderr.contains("capi/a_1.tar") && !run.stderr.contains("xtask learn"),
+        run.stderr.contains("capi/a_1.tar")
+            && run
+                .stderr
+                .contains("delete bundles/ceph.tgz and lock again")
+            && !run.stderr.contains("xtask learn"),
         "{}",
         run.stderr
     );
