@@ -51,9 +51,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Overlap { .. } => {
             "give one of them a different place with `as:`, or list it in a set of its own".to_owned()
         }
-        Error::BundleCollision { set, .. } => {
-            format!("lock both as they are upstream now: `cargo xtask lock {set} --replace`")
-        }
+        Error::BundleCollision { one, other, .. } => format!(
+            "lock both as they are upstream now: `cargo xtask lock {one} --replace`, then `cargo xtask lock {other} --replace`"
+        ),
         Error::Key { .. } => "save the vendor's public key there, and commit it".to_owned(),
         Error::Bundle { source: ReadError::NothingUsed { .. }, .. } => {
             "if its name is the reason, change `as:` or `strip:` of the bundle in the set's file".to_owned()

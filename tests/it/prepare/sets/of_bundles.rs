@@ -809,4 +809,26 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     assert_eq!(after.digest, before.digest);
     let diff = lab.run(&["diff", "k0rdent-v1", "k0rdent-v2"]);
     assert!(diff.stdout.contains("capi/provider"), "{}", diff.whole());
+
+    // One URL, locked at different times. The set that is behind may be the first or the second.
+    web.put("/v1/bundle-v1.tar.gz", pack(&enterprise("v3")));
+    let text = lab.sandbox.read("bundles/k0rdent-v1.set.yaml");
+    let text = text.replace("' }", "', as: later }");
+    lab.sandbox.write("bundles/later.set.yaml", &text);
+    std::fs::remove_file(lab.sandbox.path("bundles/bundle-v1.tar.gz")).unwrap();
+    lab.run(&["lock", "later"]).success();
+    lab.write_environment("sets: [k0rdent-v1, later]\n");
+    let run = lab.run(&["plan", "lab"]).exits_with(3);
+    assert!(
+        run.stderr.contains("the sets k0rdent-v1 and later have")
+            && run.stderr.contains(
+                "`cargo xtask lock k0rdent-v1 --replace`, then `cargo xtask lock later --replace`"
+            ),
+        "{}",
+        run.stderr
+    );
+    for set in ["k0rdent-v1", "later"] {
+        lab.run(&["lock", set, "--replace"]).success();
+    }
+    lab.run(&["plan", "lab"]).success();
 }
