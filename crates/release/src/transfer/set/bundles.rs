@@ -45,8 +45,9 @@ pub(super) async fn lock(
     let known = before.bundles.iter().find(|one| one.is_of(item));
     let listed = known.filter(|known| item.accepts(&known.sha256));
     let moved = match listed {
-        Some(known) => moved(upstreams, item, key.as_ref(), known).await?,
-        None => None,
+        // An offline run asks no upstream server.
+        Some(known) if !context.offline => moved(upstreams, item, key.as_ref(), known).await?,
+        _ => None,
     };
     // Without a checksum or a key, only a download shows what it is now.
     let is_certain = |known: &SetBundle| {
@@ -67,7 +68,9 @@ pub(super) async fn lock(
             updated: false,
         });
     }
-    let again = moved.is_some() || known.is_some() && listed.is_none();
+    // The file of before may be here. Offline, it is what the operator copied.
+    let is_other = moved.is_some() || known.is_some() && listed.is_none();
+    let again = is_other && !context.offline;
     let of = (loaded, item);
     let (bundle, artifacts) = read(context, of, key.as_ref(), upstreams, again, store).await?;
     let moved = known.filter(|known| known.sha256 != bundle.sha256);
