@@ -410,6 +410,13 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     vendor.run(&["lock", "k0rdent", "--check"]).success();
     vendor.run(&["lock", "k0rdent", "--replace"]).success();
     assert_eq!(vendor.web.count(), before);
+    // A lock that was edited is made again from the file that is here.
+    let mut edited = vendor.lock();
+    edited.artifacts.pop();
+    vendor.sandbox.write(LOCK, &edited.to_yaml());
+    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    assert_eq!(vendor.lock().artifacts.len(), 3);
+    assert_eq!(vendor.web.count(), before);
     // A different file that was copied to its place.
     let other = pack(&enterprise("v2"));
     std::fs::write(vendor.file(), &other).unwrap();
@@ -438,6 +445,11 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
         "{}",
         run.stdout
     );
+    // What is upstream now is not what is here.
+    assert_eq!(other.len(), vendor.bundle.len());
+    vendor.web.put(ORIGIN, other);
+    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    assert_eq!(vendor.lock().bundles[0].sha256, listed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

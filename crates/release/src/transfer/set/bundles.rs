@@ -49,9 +49,12 @@ pub(super) async fn lock(
         Some(known) if !context.offline => moved(upstreams, item, key.as_ref(), known).await?,
         _ => None,
     };
-    // Without a checksum or a key, only a download shows what it is now.
+    // Without a checksum or a key, only a download shows what it is now. One that is here is read again, since a lock may be edited.
+    let here = std::fs::metadata(context.workspace.bundle(file_name(&item.url)));
     let is_certain = |known: &SetBundle| {
-        moved.is_none() && (item.sha256.is_some() || key.is_some() && known.key == sha256)
+        let is_here = here.as_ref().is_ok_and(|found| found.len() == known.size);
+        let is_expected = item.sha256.is_some() || key.is_some() && known.key == sha256;
+        moved.is_none() && is_expected && !is_here
     };
     if let Some(known) = listed.filter(|known| !may_move || is_certain(known)) {
         let mut bundle = known.clone();
@@ -69,7 +72,8 @@ pub(super) async fn lock(
         });
     }
     // The file of before may be here. Offline, it is what the operator copied.
-    let is_other = moved.is_some() || known.is_some() && listed.is_none();
+    let is_expected = item.sha256.is_some() || key.is_some();
+    let is_other = moved.is_some() || known.is_some() && (listed.is_none() || !is_expected);
     let again = is_other && !context.offline;
     let of = (loaded, item);
     let (bundle, artifacts) = read(context, of, key.as_ref(), upstreams, again, store).await?;
