@@ -417,6 +417,12 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     vendor.run(&["lock", "k0rdent", "--replace"]).success();
     assert_eq!(vendor.lock().artifacts.len(), 3);
     assert_eq!(vendor.web.count(), before);
+    // A lock with a conflict of git has nothing to keep.
+    let text = vendor.sandbox.read(LOCK);
+    vendor.sandbox.write(LOCK, &format!("<<<<<<< HEAD\n{text}"));
+    vendor.run(&["lock", "k0rdent"]).exits_with(3);
+    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    assert_eq!(vendor.sandbox.read(LOCK), text);
     // A different file that was copied to its place.
     let other = pack(&enterprise("v2"));
     std::fs::write(vendor.file(), &other).unwrap();
