@@ -368,10 +368,16 @@ impl<'a> Reading<'a> {
     /// Everything has been read: is it everything, and what the lock says?
     fn finish(mut self, size: u64, sha256: String) -> Result<Contents, ReadError> {
         if self.artifacts.is_empty() {
-            return Err(ReadError::NoArchives {
-                files: self.ignored_files
-                    + self.skipped.len() as u64
-                    + u64::from(self.matrix.is_some()),
+            let skipped = self.skipped.len() as u64;
+            let files = self.ignored_files + skipped + u64::from(self.matrix.is_some());
+            let mut skipped = self.skipped.into_iter();
+            return Err(match skipped.find(|one| one.archive.ends_with(".tar")) {
+                Some(SkippedArchive { archive, reason }) => ReadError::NothingUsed {
+                    files,
+                    archive,
+                    reason,
+                },
+                None => ReadError::NoArchives { files },
             });
         }
         let release_matrix = self.matrix.as_ref().map(Matrix::locked);

@@ -98,10 +98,12 @@ fn joined(
     for set in sets {
         for bundle in &set.bundles {
             match joined.bundles.iter().find(|one| one.url == bundle.url) {
-                Some(one) if one.sha256 != bundle.sha256 => {
+                Some(known) if known.sha256 != bundle.sha256 => {
+                    let first = sets.iter().find(|one| one.bundles.contains(known));
                     return Err(set::Error::BundleCollision {
                         url: bundle.url.clone(),
-                        set: set.name().to_owned(),
+                        one: first.unwrap_or(set).name().to_owned(),
+                        other: set.name().to_owned(),
                     }
                     .into());
                 }

@@ -1,9 +1,9 @@
 //! The hints for sets.
 
-use release::RegistryError;
 use release::preflight::RegistryFault;
 use release::report::images::HelmError as ValuesError;
 use release::set::{Error, HelmError, SetError};
+use release::{ReadError, RegistryError};
 
 use super::registry_error;
 use crate::advice;
@@ -51,12 +51,16 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Overlap { .. } => {
             "give one of them a different place with `as:`, or list it in a set of its own".to_owned()
         }
-        Error::BundleCollision { set, .. } => {
-            format!("lock both as they are upstream now: `cargo xtask lock {set} --replace`")
-        }
+        Error::BundleCollision { one, other, .. } => format!(
+            "lock both as they are upstream now: `cargo xtask lock {one} --replace`, then `cargo xtask lock {other} --replace`"
+        ),
         Error::Key { .. } => "save the vendor's public key there, and commit it".to_owned(),
+        Error::Bundle { source: ReadError::NothingUsed { .. }, .. } => {
+            "if its name is the reason, change `as:` or `strip:` of the bundle in the set's file".to_owned()
+        }
         Error::Bundle { path, .. } => format!(
-            "compare the SHA-256 of {path} with the vendor's; if they are equal, ask the vendor about the archive"
+            "compare the SHA-256 of {path} with the vendor's: if they are equal, ask the vendor about the archive; if they differ, delete \
+             {path} and lock again"
         ),
         Error::KeyForm { .. } => "download the key again: it begins with `-----BEGIN PUBLIC KEY-----`".to_owned(),
         Error::SignatureForm { .. } => "name the URL of the signature as `signature:`; it is the file that `cosign sign-blob` writes".to_owned(),

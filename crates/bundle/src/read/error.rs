@@ -73,6 +73,16 @@ pub enum ReadError {
         /// How many files it holds.
         files: u64,
     },
+    /// The bundle holds archives, and all of them are left out.
+    #[error("none of its {files} files can be used; the first archive, `{archive}`: {reason}")]
+    NothingUsed {
+        /// How many files it holds.
+        files: u64,
+        /// The first archive.
+        archive: String,
+        /// Why it is left out.
+        reason: String,
+    },
     /// The path of an archive has bytes that no name has.
     #[error("the path of an archive is not printable: `{path}`")]
     Path {

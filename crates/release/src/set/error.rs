@@ -196,12 +196,14 @@ pub enum Error {
         other: String,
     },
     /// Two sets of an environment have different content of one bundle.
-    #[error("the set {set} and another one of the environment have different content of {url}")]
+    #[error("the sets {one} and {other} have different content of {url}")]
     BundleCollision {
         /// The bundle's URL.
         url: String,
+        /// The first set.
+        one: String,
         /// The second set.
-        set: String,
+        other: String,
     },
     /// What a release is to be locked from is not a registry.
     #[error("`{from}` is not a registry, such as `registry.mirantis.com/mke`")]

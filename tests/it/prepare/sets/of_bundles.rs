@@ -253,8 +253,10 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
     let signature = vendor.sign("vendor", &vendor.bundle);
     let beside = format!("bundles/{FILE}.sig");
     vendor.sandbox.write(&beside, &signature);
-    vendor.run(&offline).success();
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    for _ in 0..2 {
+        vendor.run(&offline).success();
+        assert_eq!(vendor.sandbox.read(LOCK), text);
+    }
 
     let inspected = vendor.run(&["inspect", "k0rdent"]).success();
     let of_bundle = inspected.stdout.split("set k0rdent").nth(1).unwrap();
@@ -408,6 +410,27 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     vendor.run(&["lock", "k0rdent", "--check"]).success();
     vendor.run(&["lock", "k0rdent", "--replace"]).success();
     assert_eq!(vendor.web.count(), before);
+    // A lock that was edited is made again from the file that is here.
+    let mut edited = vendor.lock();
+    edited.artifacts.pop();
+    vendor.sandbox.write(LOCK, &edited.to_yaml());
+    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    assert_eq!(vendor.lock().artifacts.len(), 3);
+    assert_eq!(vendor.web.count(), before);
+    // A lock with a conflict of git has nothing to keep.
+    let text = vendor.sandbox.read(LOCK);
+    vendor.sandbox.write(LOCK, &format!("<<<<<<< HEAD\n{text}"));
+    vendor.run(&["lock", "k0rdent"]).exits_with(3);
+    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    assert_eq!(vendor.sandbox.read(LOCK), text);
+    // A different file that was copied to its place.
+    let other = pack(&enterprise("v2"));
+    std::fs::write(vendor.file(), &other).unwrap();
+    let listed = hex::encode(sha2::Sha256::digest(&other));
+    vendor.write(&format!("sha256: {listed}"));
+    vendor.run(&["lock", "k0rdent", "--offline"]).success();
+    assert_eq!(vendor.lock().bundles[0].sha256, listed);
+    std::fs::write(vendor.file(), &vendor.bundle).unwrap();
     vendor.write(&format!("sha256: {zeros}"));
     let run = vendor.run(&["fetch", "k0rdent"]).exits_with(3);
     assert!(run.stderr.contains("is not locked"), "{}", run.stderr);
@@ -428,6 +451,11 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
         "{}",
         run.stdout
     );
+    // What is upstream now is not what is here.
+    assert_eq!(other.len(), vendor.bundle.len());
+    vendor.web.put(ORIGIN, other);
+    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    assert_eq!(vendor.lock().bundles[0].sha256, listed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -510,6 +538,19 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let names: Vec<String> = lock().artifacts.iter().map(|one| one.reference()).collect();
     assert_eq!(names, ["charts/dex:0.23.0", "rook:v1.16"]);
 
+    // All names are too short.
+    let stripped = set("").replace("strip: 2", "strip: 9");
+    vendor.sandbox.write("bundles/ceph.set.yaml", &stripped);
+    let run = vendor.run(&["lock", "ceph"]).exits_with(4);
+    assert!(
+        run.stderr.contains(
+            "none of its 2 files can be used; the first archive, `host.example&ceph&rook@v1.16.tar`: `host.example/ceph/rook` has no 9 \
+             leading folders to leave out\nhint: if its name is the reason, change `as:` or `strip:`"
+        ),
+        "{}",
+        run.stderr
+    );
+
     // A different place is a different lock, for which the file is read again.
     let moved = set("").replace("strip: 2", "strip: 2, as: ceph");
     vendor.sandbox.write("bundles/ceph.set.yaml", &moved);
@@ -553,7 +594,11 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     std::fs::remove_file(vendor.sandbox.path("bundles/ceph.tgz")).unwrap();
     let run = vendor.run(&["lock", "ceph"]).exits_with(4);
     assert!(
-        run.stderr.contains("capi/a_1.tar") && !run.stderr.contains("xtask learn"),
+        run.stderr.contains("capi/a_1.tar")
+            && run
+                .stderr
+                .contains("delete bundles/ceph.tgz and lock again")
+            && !run.stderr.contains("xtask learn"),
         "{}",
         run.stderr
     );
@@ -792,4 +837,26 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     assert_eq!(after.digest, before.digest);
     let diff = lab.run(&["diff", "k0rdent-v1", "k0rdent-v2"]);
     assert!(diff.stdout.contains("capi/provider"), "{}", diff.whole());
+
+    // One URL, locked at different times. The set that is behind may be the first or the second.
+    web.put("/v1/bundle-v1.tar.gz", pack(&enterprise("v3")));
+    let text = lab.sandbox.read("bundles/k0rdent-v1.set.yaml");
+    let text = text.replace("' }", "', as: later }");
+    lab.sandbox.write("bundles/later.set.yaml", &text);
+    std::fs::remove_file(lab.sandbox.path("bundles/bundle-v1.tar.gz")).unwrap();
+    lab.run(&["lock", "later"]).success();
+    lab.write_environment("sets: [k0rdent-v1, later]\n");
+    let run = lab.run(&["plan", "lab"]).exits_with(3);
+    assert!(
+        run.stderr.contains("the sets k0rdent-v1 and later have")
+            && run.stderr.contains(
+                "`cargo xtask lock k0rdent-v1 --replace`, then `cargo xtask lock later --replace`"
+            ),
+        "{}",
+        run.stderr
+    );
+    for set in ["k0rdent-v1", "later"] {
+        lab.run(&["lock", set, "--replace"]).success();
+    }
+    lab.run(&["plan", "lab"]).success();
 }

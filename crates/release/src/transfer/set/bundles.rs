@@ -45,12 +45,16 @@ pub(super) async fn lock(
     let known = before.bundles.iter().find(|one| one.is_of(item));
     let listed = known.filter(|known| item.accepts(&known.sha256));
     let moved = match listed {
-        Some(known) => moved(upstreams, item, key.as_ref(), known).await?,
-        None => None,
+        // An offline run asks no upstream server.
+        Some(known) if !context.offline => moved(upstreams, item, key.as_ref(), known).await?,
+        _ => None,
     };
-    // Without a checksum or a key, only a download shows what it is now.
+    // Without a checksum or a key, only a download shows what it is now. One that is here is read again, since a lock may be edited.
+    let here = std::fs::metadata(context.workspace.bundle(file_name(&item.url)));
     let is_certain = |known: &SetBundle| {
-        moved.is_none() && (item.sha256.is_some() || key.is_some() && known.key == sha256)
+        let is_here = here.as_ref().is_ok_and(|found| found.len() == known.size);
+        let is_expected = item.sha256.is_some() || key.is_some() && known.key == sha256;
+        moved.is_none() && is_expected && !is_here
     };
     if let Some(known) = listed.filter(|known| !may_move || is_certain(known)) {
         let mut bundle = known.clone();
@@ -67,7 +71,10 @@ pub(super) async fn lock(
             updated: false,
         });
     }
-    let again = moved.is_some() || known.is_some() && listed.is_none();
+    // The file of before may be here. Offline, it is what the operator copied.
+    let is_expected = item.sha256.is_some() || key.is_some();
+    let is_other = moved.is_some() || known.is_some() && (listed.is_none() || !is_expected);
+    let again = is_other && !context.offline;
     let of = (loaded, item);
     let (bundle, artifacts) = read(context, of, key.as_ref(), upstreams, again, store).await?;
     let moved = known.filter(|known| known.sha256 != bundle.sha256);

@@ -74,13 +74,15 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let file = context.workspace.set_lock(&request.set);
     let path = context.workspace.shown(&file).to_owned();
     let before = read_if_there(&file)?;
-    let earlier = match &before {
-        Some(text) => {
-            let lock = Lock::parse(text, &path)?;
+    let parsed = before.as_deref().map(|text| Lock::parse(text, &path));
+    let earlier = match parsed {
+        // One that is not valid has nothing to keep.
+        Some(Err(error)) if !request.replace => return Err(error.into()),
+        Some(Ok(lock)) => {
             crate::locked::agrees(context.workspace, &file, &lock)?;
             lock
         }
-        None => Lock::of_set(&request.set, Vec::new(), Vec::new()),
+        _ => Lock::of_set(&request.set, Vec::new(), Vec::new()),
     };
     let locked = set::by_place(&earlier);
     let store = open_store(context.workspace)?;
