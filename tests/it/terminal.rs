@@ -32,8 +32,7 @@ impl Wide {
             is_diff = line.starts_with("--- ") || is_diff && line.starts_with(['+', '-', ' ', '@']);
             let is_command = line.trim_start().starts_with("$ ");
             let is_word = line.split_whitespace().count() == 1;
-            if line.chars().count() > usize::from(COLUMNS) && !(is_command || is_word || is_diff)
-            {
+            if line.chars().count() > usize::from(COLUMNS) && !(is_command || is_word || is_diff) {
                 self.0.push(format!("{arguments:?}: {line}"));
             }
         }

@@ -64,17 +64,17 @@ async fn both_records_of_a_deploy_agree_on_how_it_ended() {
     let row = |lab: &Lab| {
         let run = lab.run(&["status", "lab"]).success();
         let row = run.stdout.lines().nth(1).unwrap();
-        let cells = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        let cells = row
+            .split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty());
         let cells: Vec<_> = cells.map(str::to_owned).collect();
         (cells[2].clone(), cells[4].clone())
     };
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     lab.run(&["deploy", "lab"]).exits_with(7);
     let (deployed, shared) = row(&lab);
-    assert_eq!(
-        deployed,
-        "nothing; the last deploy failed at apply, [TIME]"
-    );
+    assert_eq!(deployed, "nothing; the last deploy failed at apply, [TIME]");
     assert_eq!(shared, "a deploy of v4.1.5 failed [TIME]");
 
     // Only the receipt of a deploy records how it ended, and this checkout has a different one.

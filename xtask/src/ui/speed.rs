@@ -128,7 +128,8 @@ mod tests {
         let began = Instant::now();
         let mut speed = Speed::new(began);
         speed.add(1_000, after(began, 1));
-        let words = |speed: &mut Speed, seconds| speed.words(Some(3_000_000), after(began, seconds));
+        let words =
+            |speed: &mut Speed, seconds| speed.words(Some(3_000_000), after(began, seconds));
         assert_eq!(words(&mut speed, 1), "1.00 kB/s");
         assert_eq!(words(&mut speed, 2), "500 B/s, 2h left");
     }
