@@ -651,6 +651,9 @@ fn hints(error: &Error) -> Vec<String> {
             "to reset it, remove `protected` from environment.yaml in a reviewed change".to_owned()
         }
         Error::Cluster(cluster::Error::Backup(failure)) => return backup_hints(failure),
+        Error::Cluster(cluster::Error::NoArchive { environment, folder, .. }) => {
+            format!("name an archive of {environment}; they are written to {folder}/")
+        }
         Error::Cluster(cluster::Error::NoMatchingMkectl { version, .. }) => format!(
             "copy it to bundles/mkectl/{version}/, or name it in the environment: `mkectl: ./path/to/mkectl`"
         ),

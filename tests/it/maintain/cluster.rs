@@ -239,6 +239,11 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         ])
     };
     let calls = lab.calls().len();
+    let run = lab.run(&["cluster", "restore", "lab", "nosuch.tar"]);
+    insta::assert_snapshot!(run.exits_with(3).stderr, @"
+    error: `nosuch.tar` does not exist
+    hint: name an archive of lab; they are written to environments/lab/backups/
+    ");
     // The mkectl that wrote it is not here.
     let sha256 = text
         .lines()

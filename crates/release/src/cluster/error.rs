@@ -17,6 +17,16 @@ pub enum Error {
     /// There is no backup that could be restored.
     #[error(transparent)]
     Backup(super::BackupFailure),
+    /// A backup to be restored is missing.
+    #[error("`{archive}` does not exist")]
+    NoArchive {
+        /// The archive.
+        archive: Utf8PathBuf,
+        /// The environment.
+        environment: String,
+        /// Where its backups are written.
+        folder: Utf8PathBuf,
+    },
     /// A backup has no note, so no program is known that restores it.
     #[error(
         "`{path}` does not exist; a backup is restored only with the note that was written beside it"
@@ -116,6 +126,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::BackupExists { .. }
+            | Self::NoArchive { .. }
             | Self::NoNote { .. }
             | Self::Note { .. }
             | Self::NoteVersion { .. }
