@@ -60,7 +60,12 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Release(#[from] Error),
     #[error("{environment} was not confirmed: {why}")]
-    Declined { environment: String, why: String },
+    Declined {
+        environment: String,
+        why: String,
+        /// Whether `--confirm` was given.
+        has_flag: bool,
+    },
     #[error("the plan for {0} was not approved; nothing was changed")]
     NotApproved(String),
     #[error("the plan for {0} requires approval, but this run has no terminal")]
@@ -266,6 +271,11 @@ impl Failure {
                 hints.dedup();
                 hints
             }
+            Self::Declined {
+                environment,
+                has_flag: true,
+                ..
+            } => vec![format!("use `--confirm {environment}`")],
             Self::Declined { environment, .. } if std::io::stdin().is_terminal() => {
                 vec![format!("run it again and type `{environment}`")]
             }
