@@ -84,7 +84,8 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
 
     // The hint holds what it promises.
-    sandbox.run(&["verify", "lab", "--repair"]).success();
+    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    insta::assert_snapshot!(run.stdout, @"");
     sandbox.run(&["verify", "lab"]).success();
 }
 
