@@ -344,7 +344,8 @@ impl Failure {
     }
 }
 
-fn hints(error: &Error) -> Vec<String> {
+/// Returns what can be done about an error, a line each.
+pub(crate) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
         Error::Environment(environment::Error::Unknown { nearest: Some(nearest), .. }) => {
             format!("did you mean `{nearest}`? `cargo xtask list` shows them all")
