@@ -29,7 +29,9 @@ impl Wide {
             .replace("[y/N] ", "[y/N]\n");
         let mut is_diff = false;
         for line in lines.lines() {
-            is_diff = line.starts_with("--- ") || is_diff && line.starts_with(['+', '-', ' ', '@']);
+            // The end of a line is two characters.
+            let continues = line.is_empty() || line.starts_with(['+', '-', ' ', '@']);
+            is_diff = line.starts_with("--- ") || is_diff && continues;
             let is_command = line.trim_start().starts_with("$ ");
             let is_word = line.split_whitespace().count() == 1;
             if line.chars().count() > usize::from(COLUMNS) && !(is_command || is_word || is_diff) {
