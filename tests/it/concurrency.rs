@@ -203,7 +203,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     );
     let status = other.run(&["status", "lab"]).success();
     assert!(
-        status.stdout.contains("v4.1.5 deployed [TIME]"),
+        status.stdout.contains("a deploy of v4.1.5 ended [TIME]"),
         "{}",
         status.stdout
     );

@@ -1,4 +1,4 @@
-//! What a terminal of 80 columns shows: no line is wider, so the terminal breaks no word.
+//! What a terminal of 80 columns shows: no line is wider, so the terminal breaks no word. Lines of a diff are wider.
 
 use support::terminal::{COLUMNS, Shown, show};
 use support::{Lab, Sandbox};
@@ -27,10 +27,14 @@ impl Wide {
             .join("\n")
             .replace("continue: ", "continue:\n")
             .replace("[y/N] ", "[y/N]\n");
+        let mut is_diff = false;
         for line in lines.lines() {
+            // The end of a line is two characters.
+            let continues = line.is_empty() || line.starts_with(['+', '-', ' ', '@']);
+            is_diff = line.starts_with("--- ") || is_diff && continues;
             let is_command = line.trim_start().starts_with("$ ");
             let is_word = line.split_whitespace().count() == 1;
-            if line.chars().count() > usize::from(COLUMNS) && !is_command && !is_word {
+            if line.chars().count() > usize::from(COLUMNS) && !(is_command || is_word || is_diff) {
                 self.0.push(format!("{arguments:?}: {line}"));
             }
         }
@@ -108,6 +112,20 @@ async fn every_command_fits_80_columns() {
     // No cluster can be read.
     assert!(failed.len() <= 6, "{}", failed.join("\n"));
     wide.assert_none();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diff_has_its_sign_in_every_line() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["deploy", "lab"]).success();
+    let long = "/home/operator/keys of the whole company and all of its departments/id_ed25519";
+    lab.edit_environment("~/.ssh/id_ed25519", &format!("\"{long}\""));
+    for arguments in [&["plan", "lab"][..], &["render", "lab", "--check"]] {
+        let shown = show(lab.sandbox.command(arguments), "");
+        let lines = shown.lines();
+        let has_long = |line: &&String| line.starts_with('+') && line.contains(long);
+        assert!(lines.iter().any(|line| has_long(&line)), "{}", shown.text);
+    }
 }
 
 // case 7.6

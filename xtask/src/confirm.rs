@@ -95,6 +95,7 @@ pub(crate) fn ask(
         Err(Failure::Declined {
             environment: name.clone(),
             why,
+            has_flag: given.is_some(),
         })
     };
     if let Some(given) = given {

@@ -5,9 +5,10 @@ use std::io::IsTerminal as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
-use release::cluster::BackupError;
+use release::cluster::{BackupError, BackupFailure};
 use release::cluster::{consent, existing, migrate, run, upgrade};
 use release::config::promote;
+use release::event::Step;
 use release::kubeconfig::NamedBy;
 use release::plan::snapshot;
 use release::preflight::RegistryFault;
@@ -59,7 +60,12 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Release(#[from] Error),
     #[error("{environment} was not confirmed: {why}")]
-    Declined { environment: String, why: String },
+    Declined {
+        environment: String,
+        why: String,
+        /// Whether `--confirm` was given.
+        has_flag: bool,
+    },
     #[error("the plan for {0} was not approved; nothing was changed")]
     NotApproved(String),
     #[error("the plan for {0} requires approval, but this run has no terminal")]
@@ -265,6 +271,11 @@ impl Failure {
                 hints.dedup();
                 hints
             }
+            Self::Declined {
+                environment,
+                has_flag: true,
+                ..
+            } => vec![format!("use `--confirm {environment}`")],
             Self::Declined { environment, .. } if std::io::stdin().is_terminal() => {
                 vec![format!("run it again and type `{environment}`")]
             }
@@ -333,7 +344,8 @@ impl Failure {
     }
 }
 
-fn hints(error: &Error) -> Vec<String> {
+/// Returns what can be done about an error, a line each.
+pub(crate) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
         Error::Environment(environment::Error::Unknown { nearest: Some(nearest), .. }) => {
             format!("did you mean `{nearest}`? `cargo xtask list` shows them all")
@@ -643,21 +655,15 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Connect(connect::Error::Mke3Credentials { .. }) => {
             "set the variables that mke3.credentials names".to_owned()
         }
-        Error::Cluster(cluster::Error::NoChecks { .. }) => {
-            "check the machines with `cargo xtask preflight ENVIRONMENT --nodes`".to_owned()
+        Error::Cluster(cluster::Error::NoChecks { environment, .. }) => {
+            format!("check the machines with `cargo xtask preflight {environment} --nodes`")
         }
         Error::Cluster(cluster::Error::Protected { .. }) => {
             "to reset it, remove `protected` from environment.yaml in a reviewed change".to_owned()
         }
-        Error::Cluster(cluster::Error::Backup(BackupError::Unsupported { .. })) => {
-            "keep its backup by other means, `cargo xtask mkectl ENVIRONMENT -- backup create --name NAME` for example, then upgrade with \
-             `cargo xtask deploy ENVIRONMENT --without-backup REASON`"
-                .to_owned()
-        }
-        Error::Cluster(cluster::Error::Backup(_)) => {
-            "find the cause in mkectl's log; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the \
-             receipt records the reason"
-                .to_owned()
+        Error::Cluster(cluster::Error::Backup(failure)) => return backup_hints(failure),
+        Error::Cluster(cluster::Error::NoArchive { environment, folder, .. }) => {
+            format!("name an archive of {environment}; they are written to {folder}/")
         }
         Error::Cluster(cluster::Error::NoMatchingMkectl { version, .. }) => format!(
             "copy it to bundles/mkectl/{version}/, or name it in the environment: `mkectl: ./path/to/mkectl`"
@@ -665,16 +671,35 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Consent(consent::Error::VisibleSecrets { .. }) => {
             "on a machine without other users, answer `yes`, or add `--allow-visible-secrets` for runs without a terminal".to_owned()
         }
-        Error::Run(run::Error::Failed { name, log, .. }) if name.ends_with(" backup") => format!(
-            "{log} has its output; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the receipt records \
-             the reason"
-        ),
+        Error::Run(run::Error::Failed { environment, step: Step::Backup, log, .. }) => {
+            return vec![format!("its output is in {log}"), without_backup(environment)];
+        }
         Error::Run(run::Error::Failed { log, .. }) | Error::Run(run::Error::Interrupted { log, .. }) => {
             format!("its output is in {log}")
         }
         _ => return Vec::new(),
     };
     vec![hint]
+}
+
+fn backup_hints(failure: &BackupFailure) -> Vec<String> {
+    let environment = &failure.environment;
+    let mut hints = vec![match failure.problem {
+        BackupError::Unsupported { .. } => format!(
+            "keep its backup by other means, `cargo xtask mkectl {environment} -- backup create --name NAME` for example"
+        ),
+        _ => format!("find the cause in the newest log in environments/{environment}/logs/"),
+    }];
+    if failure.is_before_upgrade {
+        hints.push(without_backup(environment));
+    }
+    hints
+}
+
+fn without_backup(environment: &str) -> String {
+    format!(
+        "`cargo xtask deploy {environment} --without-backup REASON` upgrades without a backup, and the receipt records the reason"
+    )
 }
 
 fn kubeconfig_hint(error: &kubeconfig::Error) -> String {

@@ -41,8 +41,8 @@ mod status;
 pub mod upgrade;
 pub mod validate;
 
-pub use backup::{Backup, BackupError, backup};
-pub(crate) use backup::{describe, set_aside};
+pub use backup::{Backup, BackupError, BackupFailure, backup};
+pub(crate) use backup::{check_archive, describe, set_aside};
 pub use check::{Checked, Outcome, check};
 pub use error::Error;
 pub use kubeconfig::{keep, kubeconfig};
@@ -151,10 +151,19 @@ impl Cluster {
     fn archives(&self) -> Result<programs::Archives, crate::Error> {
         let archives = self.mkectl().archives()?;
         archives.ok_or_else(|| {
-            crate::Error::Cluster(Error::Backup(BackupError::Unsupported {
+            self.without_backup(BackupError::Unsupported {
                 release: self.release(),
-            }))
+            })
         })
+    }
+
+    /// Returns the failure of a backup that the operator asked for.
+    fn without_backup(&self, problem: BackupError) -> crate::Error {
+        crate::Error::Cluster(Error::Backup(BackupFailure {
+            environment: self.environment.name.clone(),
+            is_before_upgrade: false,
+            problem,
+        }))
     }
 
     /// Returns a file with the configuration, for mkectl alone.

@@ -237,9 +237,13 @@ impl Receipt {
             path: path.to_owned(),
             source,
         })?;
-        Ok(format!(
-            "# Written by `deploy`: what the last one did. Commit it.\n{yaml}"
-        ))
+        let is_rebuilt =
+            (self.applied.as_ref()).is_some_and(|applied| applied.rebuilt && self.failed.is_none());
+        let first = match is_rebuilt {
+            true => "`receipt rebuild`: what cluster and registry reported",
+            false => "`deploy`: what the last one did",
+        };
+        Ok(format!("# Written by {first}. Commit it.\n{yaml}"))
     }
 }
 

@@ -25,7 +25,7 @@ mod watch;
 pub use complete::warn_of_incomplete_lock;
 pub(crate) use complete::{by_charts, listed, unlocked, unserved};
 pub use error::Error;
-pub use finding::{Finding, FindingKind, is_below_right_tags};
+pub use finding::{Finding, FindingKind, affected, is_below_right_tags};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};
 pub use textfile::write_textfile;

@@ -90,7 +90,7 @@ async fn a_protected_environment_wants_its_name() {
     insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
     exit code: 8
     error: lab was not confirmed: `--confirm` has `prod`, but expected `lab`
-    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    hint: use `--confirm lab`
     "#);
     let machine = lab
         .run(&["deploy", "lab", "--format", "json"])
@@ -116,6 +116,12 @@ async fn at_a_terminal_the_name_is_asked_for() {
 
     lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed; expected `lab`
     hint: run it again and type `lab`
+    "#);
+    // With `--confirm`, nothing is typed.
+    let wrong = answer(&lab, &["deploy", "lab", "--confirm", "prod"], "");
+    insta::assert_snapshot!(last_stderr(&wrong, 1), @r#"
+    exit code: 8
+    hint: use `--confirm lab`
     "#);
     let nothing = answer(&lab, &["deploy", "lab"], "\n");
     insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"

@@ -1035,7 +1035,8 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
         let run = road.run("deploy").exits_with(7);
         assert!(run.stderr.contains(problem), "{backup}: {}", run.stderr);
         assert!(
-            run.stderr.contains("--without-backup REASON"),
+            run.stderr
+                .contains("`cargo xtask deploy lab --without-backup REASON`"),
             "{backup}: {}",
             run.stderr
         );

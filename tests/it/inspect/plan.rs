@@ -1,6 +1,6 @@
 //! `plan`: what deploy would do, for people, machines and scripts.
 
-use support::{Lab, Sandbox};
+use support::{Lab, Sandbox, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -115,6 +115,25 @@ async fn machines_get_the_same_plan() {
     assert_eq!(last["bytes-to-send"], 0);
     assert_eq!(last["config-diff"], "");
     assert_eq!(last["mkectl"]["action"], "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_deploy_cannot_download_is_a_refusal() {
+    let lab = Lab::without_mkectl(AIRLOCK).await;
+    lab.run(&["plan", "lab"]).success();
+    let refused = |more: &[&str]| {
+        let run = |command: &[&str]| lab.run(&[command, more].concat()).exits_with(6).stderr;
+        let hint = run(&["plan", "lab"]);
+        let deploy = run(&["deploy", "lab"]);
+        assert!(
+            hint.starts_with("hint: install the release's mkectl"),
+            "{hint}"
+        );
+        assert!(deploy.ends_with(&hint), "{deploy}");
+    };
+    refused(&["--offline"]);
+    bundles::forget_mkectl(&lab.sandbox);
+    refused(&[]);
 }
 
 #[test]

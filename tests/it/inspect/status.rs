@@ -58,6 +58,42 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn both_records_of_a_deploy_agree_on_how_it_ended() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let row = |lab: &Lab| {
+        let run = lab.run(&["status", "lab"]).success();
+        let row = run.stdout.lines().nth(1).unwrap();
+        let cells = row
+            .split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty());
+        let cells: Vec<_> = cells.map(str::to_owned).collect();
+        (cells[2].clone(), cells[4].clone())
+    };
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.run(&["deploy", "lab"]).exits_with(7);
+    let (deployed, shared) = row(&lab);
+    assert_eq!(deployed, "nothing; the last deploy failed at apply, [TIME]");
+    assert_eq!(shared, "a deploy of v4.1.5 failed [TIME]");
+
+    // Only the receipt of a deploy records how it ended, and this checkout has a different one.
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    lab.sandbox.write(
+        "environments/lab/receipt.yaml",
+        &format!("{receipt}# another\n"),
+    );
+    assert_eq!(row(&lab).1, "a deploy of v4.1.5 ended [TIME]");
+    lab.sandbox.write("environments/lab/receipt.yaml", &receipt);
+
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.run(&["deploy", "lab"]).success();
+    assert_eq!(row(&lab).1, "v4.1.5 deployed [TIME]");
+    lab.run(&["cluster", "reset", "lab", "--confirm", "lab"])
+        .success();
+    assert_eq!(row(&lab).1, "reset [TIME]");
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a process that stands for a mkectl at work"

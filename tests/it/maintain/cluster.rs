@@ -143,6 +143,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         ("empty", "is empty"),
         ("garbage", "is not a complete tar archive"),
         ("cut", "is not a complete tar archive"),
+        ("fail", "`mkectl backup` exited with code 1"),
     ] {
         lab.sandbox.variable("FAKE_MKECTL_BACKUP", backup);
         let archive = format!("environments/lab/{backup}.tar");
@@ -150,15 +151,20 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
             .run(&["cluster", "backup", "lab", "--output", &archive])
             .exits_with(7);
         assert!(run.stderr.contains(problem), "{}", run.stderr);
+        // No upgrade was asked for.
+        let (_, hint) = run.stderr.rsplit_once("hint: ").unwrap();
+        assert!(
+            hint.contains("environments/lab/logs/") && !hint.contains("upgrade"),
+            "{hint}"
+        );
         assert!(!lab.sandbox.path(&format!("{archive}.yaml")).exists());
     }
     let lab = lab_of("v4.1.0").await;
     let run = lab.run(&["cluster", "backup", "lab"]).exits_with(6);
-    assert!(
-        run.stderr.contains("cannot write a backup archive"),
-        "{}",
-        run.stderr
-    );
+    insta::assert_snapshot!(run.stderr, @"
+    error: mkectl v4.1.0 cannot write a backup archive to a local file
+    hint: keep its backup by other means, `cargo xtask mkectl lab -- backup create --name NAME` for example
+    ");
 }
 
 // Case 1.4: a kubeconfig that leads elsewhere neither gives a backup of a different cluster nor resets one.
@@ -233,6 +239,11 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         ])
     };
     let calls = lab.calls().len();
+    let run = lab.run(&["cluster", "restore", "lab", "nosuch.tar"]);
+    insta::assert_snapshot!(run.exits_with(3).stderr, @"
+    error: `nosuch.tar` does not exist
+    hint: name an archive of lab; they are written to environments/lab/backups/
+    ");
     // The mkectl that wrote it is not here.
     let sha256 = text
         .lines()

@@ -185,6 +185,12 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
         insta::allow_duplicates! {
             insta::assert_snapshot!("rebuilt", lab.receipt());
         }
+        // When it was deployed is not known.
+        let run = lab.run(&["cluster", "status", "lab"]).success();
+        assert_eq!(
+            run.stdout.lines().next().unwrap(),
+            "lab: runs v4.1.5, according to its receipt, which was rebuilt at [TIME]"
+        );
         let run = lab.run(&["deploy", "lab"]).success();
         assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     }

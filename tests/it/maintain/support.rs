@@ -90,6 +90,12 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
         last["result"]["entries"],
         serde_json::json!(["problems.json", "versions.json"])
     );
+    assert!(
+        run.stdout
+            .contains("lab is not valid, see problems.json in the archive"),
+        "{}",
+        run.stdout
+    );
     let logs = lab.sandbox.path("environments/lab/logs");
     let mut written = logs
         .read_dir_utf8()

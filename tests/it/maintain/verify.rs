@@ -84,7 +84,8 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
 
     // The hint holds what it promises.
-    sandbox.run(&["verify", "lab", "--repair"]).success();
+    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    insta::assert_snapshot!(run.stdout, @"lab: 2 artifacts repaired: 1 manifest set, 1 blob sent (4.12 kB); 127.0.0.1:[PORT]/mke/four serves 3 artifacts of v4.1.5 to nodes");
     sandbox.run(&["verify", "lab"]).success();
 }
 

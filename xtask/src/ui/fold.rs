@@ -35,6 +35,9 @@ const LABELS: [&str; 11] = [
     "!",
 ];
 
+/// How the lines of a unified diff begin.
+const DIFF: [char; 5] = ['+', '-', ' ', '@', '\\'];
+
 /// How many columns a line may have. A file and a pipe have no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Columns(pub(super) Option<usize>);
@@ -60,12 +63,14 @@ impl Columns {
         Self(columns)
     }
 
-    /// Returns `text` with each line wrapped that is too wide. A command to copy, a line that begins with `$`, stays
-    /// whole.
+    /// Returns `text` with each line wrapped that is too wide. A command to copy, a line that begins with `$`, and the lines
+    /// of a unified diff stay whole.
     pub(crate) fn fold(self, text: &str) -> String {
+        let mut is_diff = false;
         let lines = text.split('\n').map(|line| {
             let plain = strip_ansi_codes(line);
-            match plain.trim_start().starts_with("$ ") {
+            is_diff = plain.starts_with("--- ") || is_diff && plain.starts_with(DIFF);
+            match is_diff || plain.trim_start().starts_with("$ ") {
                 true => line.to_owned(),
                 false => self.wrap(line, hang(&plain)),
             }
@@ -230,6 +235,25 @@ seven eight nine`
 ";
         assert_eq!(Columns(Some(30)).fold(text), expected);
         assert_eq!(Columns(None).fold(text), text);
+    }
+
+    #[test]
+    fn lines_of_a_diff_stay_whole() {
+        let diff = "\
+a warning of one two three four
+--- a/mke4.yaml
++++ b/mke4.yaml
+@@ -1,3 +1,3 @@
+ one two three four five six seven
+-one two three four five six seven
+\u{1b}[32m+one two three four five six seven\u{1b}[0m
+";
+        let folded = "a warning of one two three\nfour\n";
+        let (_, rest) = diff.split_once('\n').unwrap();
+        assert_eq!(
+            Columns(Some(30)).fold(&format!("{diff}a warning of one two three four\n")),
+            format!("{folded}{rest}{folded}")
+        );
     }
 
     // case 7.6

@@ -11,9 +11,13 @@ const WINDOW: Duration = Duration::from_secs(15);
 /// How far apart the samples are.
 const SAMPLE: Duration = Duration::from_millis(250);
 
+/// How long a step runs before the rest is estimated: its first bytes say little.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// The bytes that were moved lately. What need not be moved is not among them.
 #[derive(Debug)]
 pub(super) struct Speed {
+    began: Instant,
     moved: u64,
     /// The bytes that had been moved at a time, the oldest first.
     samples: VecDeque<(Instant, u64)>,
@@ -22,6 +26,7 @@ pub(super) struct Speed {
 impl Speed {
     pub(super) fn new(now: Instant) -> Self {
         Self {
+            began: now,
             moved: 0,
             samples: VecDeque::from([(now, 0)]),
         }
@@ -52,6 +57,7 @@ impl Speed {
             None => words,
             Some(0) => format!("{words}, finishing"),
             Some(_) if rate == 0 => format!("{words}, waiting"),
+            Some(_) if now.duration_since(self.began) < SETTLE => words,
             Some(left) => format!("{words}, {} left", time(left.div_ceil(rate))),
         }
     }
@@ -115,6 +121,17 @@ mod tests {
         let now = after(began, 200);
         assert_eq!(speed.words(Some(7), now), "0 B/s, waiting");
         assert_eq!(speed.moved(), 63_000_000);
+    }
+
+    #[test]
+    fn the_first_seconds_promise_nothing() {
+        let began = Instant::now();
+        let mut speed = Speed::new(began);
+        speed.add(1_000, after(began, 1));
+        let words =
+            |speed: &mut Speed, seconds| speed.words(Some(3_000_000), after(began, seconds));
+        assert_eq!(words(&mut speed, 1), "1.00 kB/s");
+        assert_eq!(words(&mut speed, 2), "500 B/s, 2h left");
     }
 
     #[test]

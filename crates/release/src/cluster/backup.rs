@@ -63,6 +63,29 @@ impl BackupError {
     }
 }
 
+/// A backup that failed, and what it was for.
+#[derive(Debug)]
+pub struct BackupFailure {
+    /// The environment.
+    pub environment: String,
+    /// Whether an upgrade requires it.
+    pub is_before_upgrade: bool,
+    /// Why there is none.
+    pub problem: BackupError,
+}
+
+impl std::fmt::Display for BackupFailure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.problem.fmt(formatter)
+    }
+}
+
+impl std::error::Error for BackupFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem.source()
+    }
+}
+
 /// A backup that was written.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,7 +133,7 @@ pub fn backup(
         }
     }
     let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
-        return Err(cluster::Error::Backup(BackupError::NotAFile { path: shown }).into());
+        return Err(cluster.without_backup(BackupError::NotAFile { path: shown }));
     };
     // Any other folder belongs to the operator: one that is missing may be a share that is not mounted.
     let there = if folder == cluster.backups() {
@@ -129,6 +152,7 @@ pub fn backup(
     });
     let ran = ran.inspect_err(|_| set_aside(context, &archive))?;
     let applied = (cluster.receipt.as_ref()).and_then(|receipt| receipt.applied.clone());
+    check_archive(context, &archive).map_err(|problem| cluster.without_backup(problem))?;
     let note = describe(context, &cluster.environment, &archive, mkectl, applied)?;
     Ok(Backup {
         environment: note.environment,
@@ -139,11 +163,10 @@ pub fn backup(
     })
 }
 
-/// Checks the archive that mkectl has just written, makes it readable by its owner alone, since it holds the cluster's secrets, and
-/// writes its note.
+/// Makes an archive that was checked readable by its owner alone, since it holds the cluster's secrets, and writes its note.
 ///
 /// # Errors
-/// The archive is missing, empty or not a complete tar, or the note cannot be written.
+/// The archive cannot be read, or the note cannot be written.
 pub(crate) fn describe(
     context: &Context<'_>,
     environment: &Environment,
@@ -151,9 +174,6 @@ pub(crate) fn describe(
     mkectl: receipt::RecordedProgram,
     applied: Option<receipt::Applied>,
 ) -> Result<Note, Error> {
-    check(context, archive)
-        .inspect_err(|_| set_aside(context, archive))
-        .map_err(cluster::Error::Backup)?;
     std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o600))
         .map_err(|source| Error::io("protect", archive, source))?;
     let (size, sha256) = measure(archive).map_err(|source| Error::io("read", archive, source))?;
@@ -187,11 +207,15 @@ pub(crate) fn set_aside(context: &Context<'_>, archive: &Utf8Path) {
     )));
 }
 
-/// Reads an archive to its end.
+/// Reads the archive that mkectl has just written to its end. One that cannot be restored is set aside.
 ///
 /// # Errors
 /// It is missing, empty or not a complete tar.
-fn check(context: &Context<'_>, archive: &Utf8Path) -> Result<(), BackupError> {
+pub(crate) fn check_archive(context: &Context<'_>, archive: &Utf8Path) -> Result<(), BackupError> {
+    examine(context, archive).inspect_err(|_| set_aside(context, archive))
+}
+
+fn examine(context: &Context<'_>, archive: &Utf8Path) -> Result<(), BackupError> {
     let path = context.workspace.shown(archive).to_owned();
     let damaged = |source| BackupError::Damaged {
         path: path.clone(),

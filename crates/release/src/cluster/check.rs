@@ -88,6 +88,7 @@ pub fn check(
     }
     if !checked.checks.iter().any(|check| check.is_known) {
         return Err(super::Error::NoChecks {
+            environment: checked.environment,
             mkectl: checked.mkectl,
         }
         .into());

@@ -16,7 +16,17 @@ pub enum Error {
     },
     /// There is no backup that could be restored.
     #[error(transparent)]
-    Backup(super::BackupError),
+    Backup(super::BackupFailure),
+    /// A backup to be restored is missing.
+    #[error("`{archive}` does not exist")]
+    NoArchive {
+        /// The archive.
+        archive: Utf8PathBuf,
+        /// The environment.
+        environment: String,
+        /// Where its backups are written.
+        folder: Utf8PathBuf,
+    },
     /// A backup has no note, so no program is known that restores it.
     #[error(
         "`{path}` does not exist; a backup is restored only with the note that was written beside it"
@@ -98,6 +108,8 @@ pub enum Error {
     /// mkectl has none of the checks.
     #[error("mkectl {mkectl} has no `check` command; nothing was checked")]
     NoChecks {
+        /// The environment.
+        environment: String,
         /// The version of mkectl.
         mkectl: String,
     },
@@ -114,6 +126,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::BackupExists { .. }
+            | Self::NoArchive { .. }
             | Self::NoNote { .. }
             | Self::Note { .. }
             | Self::NoteVersion { .. }
@@ -125,7 +138,7 @@ impl Error {
             Self::NoMatchingMkectl { .. } | Self::NoChecks { .. } => Kind::Mkectl,
             Self::NoKubeconfig { .. } => Kind::MkectlFailed,
             Self::Protected { .. } => Kind::NotAllowed,
-            Self::Backup(error) => error.kind(),
+            Self::Backup(failure) => failure.problem.kind(),
         }
     }
 }

@@ -373,6 +373,13 @@ fn describe(
     by: &Program,
 ) -> Result<(), Error> {
     let applied = target.applied.cloned();
+    cluster::check_archive(context, archive).map_err(|problem| {
+        cluster::Error::Backup(cluster::BackupFailure {
+            environment: target.environment.name.clone(),
+            is_before_upgrade: true,
+            problem,
+        })
+    })?;
     let note = cluster::describe(context, target.environment, archive, by.record(), applied)?;
     context.reporter.report(Event::Finished {
         step: Step::Backup,

@@ -8,6 +8,7 @@ use super::{Cluster, Note, backup, refuse_a_rehearsal};
 use crate::config::resolve;
 use crate::event::Event;
 use crate::transfer::program;
+use crate::workspace::Output;
 use crate::{Context, Error, cluster, workspace};
 
 /// A backup that was put back.
@@ -43,6 +44,16 @@ impl Restorable {
     ) -> Result<Self, Error> {
         refuse_a_rehearsal(&environment)?;
         let shown = context.workspace.shown(&archive).to_owned();
+        if !archive.exists() {
+            let output = Output::below(&context.workspace.environment(&environment.name));
+            let folder = environment.operation.backups.unwrap_or(output.backups);
+            return Err(cluster::Error::NoArchive {
+                archive: shown,
+                environment: environment.name,
+                folder: context.workspace.shown(&folder).to_owned(),
+            }
+            .into());
+        }
         let note = Note::read(&archive)?;
         if note.environment != environment.name {
             return Err(cluster::Error::BackupOfAnother {

@@ -117,6 +117,8 @@ impl Run<'_> {
         // Where its time was up, it had to leave something undone, whatever it says.
         if !finished.exit.is_success() || finished.timed_out {
             return Err(Error::Failed {
+                environment: self.environment.name.clone(),
+                step: self.step,
                 name: command.name.clone(),
                 command: shown,
                 exit: finished.exit,

@@ -20,8 +20,10 @@ pub struct Status {
     pub environment: String,
     /// What the cluster runs, by the receipt; none if nothing was deployed.
     pub release: Option<String>,
-    /// When that was deployed, in UTC.
+    /// When that was deployed, in UTC; none if that is unknown, because the receipt was rebuilt.
     pub since: Option<String>,
+    /// When the receipt was rebuilt, in UTC, if it was.
+    pub rebuilt: Option<String>,
     /// Whether the configuration that was applied is the one that is rendered now.
     pub is_rendered: Option<bool>,
     /// What the last deploy failed at, if it failed.
@@ -59,6 +61,10 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     let rendered = render::render(context.workspace, &mut cluster.environment, &cluster.facts)?;
     let receipt = cluster.receipt.as_ref();
     let applied = receipt.and_then(|receipt| receipt.applied.as_ref());
+    let when = |rebuilt| {
+        let applied = applied.filter(|applied| applied.rebuilt == rebuilt);
+        applied.map(|applied| applied.ended.clone())
+    };
     let asked = cluster
         .program
         .config_get()
@@ -66,7 +72,8 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     Ok(Status {
         environment: cluster.environment.name.clone(),
         release: applied.map(|applied| applied.release.clone()),
-        since: applied.map(|applied| applied.ended.clone()),
+        since: when(false),
+        rebuilt: when(true),
         is_rendered: applied.map(|applied| applied.config == sha256(rendered.text.as_bytes())),
         failed: receipt
             .and_then(|receipt| receipt.failed.as_ref())

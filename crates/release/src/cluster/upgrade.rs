@@ -13,9 +13,9 @@ use camino::Utf8Path;
 use environment::Environment;
 use semver::Version;
 
-use crate::cluster::BackupError;
 use crate::cluster::executor::{ClusterStep, Command, Task};
 use crate::cluster::existing;
+use crate::cluster::{BackupError, BackupFailure};
 use crate::event::Step;
 use crate::transfer::program::{self, Program};
 use crate::workspace::Output;
@@ -205,7 +205,12 @@ fn backup<'p>(
             ));
             Ok(None)
         }
-        None => Err(cluster::Error::Backup(BackupError::Unsupported { release }).into()),
+        None => Err(cluster::Error::Backup(BackupFailure {
+            environment: environment.name.clone(),
+            is_before_upgrade: true,
+            problem: BackupError::Unsupported { release },
+        })
+        .into()),
     }
 }
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{Plan, Planned};
 use crate::cluster::executor::{Action, ClusterPlan};
 use crate::config::render;
-use crate::{Error, Kind, Workspace, chain};
+use crate::transfer::program;
+use crate::{Context, Error, Kind, Workspace, chain};
 
 /// The plan, as it is printed: for people by xtask, for machines as JSON.
 #[derive(Debug, Serialize)]
@@ -140,19 +141,8 @@ impl Summary {
 }
 
 impl Plan {
-    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would. A mkectl that is missing counts for none, since
-    /// `deploy` downloads it.
-    pub fn refusal(&self) -> Option<Kind> {
-        let is_missing = |error: &&Error| {
-            matches!(
-                error,
-                Error::Mkectl(_)
-                    | Error::Program(
-                        crate::transfer::program::Error::Version { .. }
-                            | crate::transfer::program::Error::NoOldMkectl { .. }
-                    )
-            )
-        };
+    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would.
+    pub fn refusal(&self, context: &Context<'_>) -> Option<Kind> {
         let lacks = !self.unlocked.is_empty();
         let unmet = self.unmet.is_some() && !self.is_empty();
         let conflict = self.shared.conflict();
@@ -160,10 +150,14 @@ impl Plan {
             .then_some(Kind::Workspace)
             .or(conflict.map(crate::shared_state::Conflict::kind))
             .or(unmet.then_some(Kind::NotAllowed))
-            .or_else(|| {
-                let problem = self.cluster.problem().filter(|error| !is_missing(error));
-                problem.map(Error::kind)
-            })
+            .or(self.problem(context).map(Error::kind))
+    }
+
+    /// Returns why mkectl cannot be run, if that is so. A missing mkectl that `deploy` downloads is not a reason.
+    pub fn problem(&self, context: &Context<'_>) -> Option<&Error> {
+        self.cluster.problem().filter(|problem| {
+            !program::can_be_provided(context, &self.environment, &self.lock, problem)
+        })
     }
 
     /// Returns the plan as it is printed.

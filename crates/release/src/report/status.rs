@@ -36,6 +36,9 @@ pub struct Status {
     pub release: Option<String>,
     /// What its receipt records; none if nothing was deployed yet.
     pub deployed: Option<Deployed>,
+    /// SHA-256 of its receipt's file, which the shared state repeats if it records the same deploy.
+    #[serde(skip)]
+    pub receipt_sha256: Option<String>,
     /// What its registry has; none if what it should have is unknown.
     pub registry: Option<Registry>,
     /// What its registry records of the last deploy from any checkout; none if it was not asked, or records none.
@@ -126,6 +129,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         environment: name.to_owned(),
         release: None,
         deployed: None,
+        receipt_sha256: None,
         registry: None,
         shared: None,
         cluster_changes: None,
@@ -143,6 +147,8 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         };
         status.add(chain(error), fix);
     }
+    let text = read_if_there(&output.receipt).ok().flatten();
+    status.receipt_sha256 = text.map(|text| sha256(text.as_bytes()));
     let known = receipt.as_ref().ok().and_then(Option::as_ref);
     status.deployed = known.and_then(deployed);
     let environment = match mke::load(context.workspace.root(), name) {

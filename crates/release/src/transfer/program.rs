@@ -3,6 +3,8 @@
 //! What was fetched is kept in `bundles/mkectl/<release>/<platform>/`, also when another release is deployed since: a backup is restored
 //! only by the build that wrote it. The download stays beside the program, to compare the program with the lock each time.
 
+use std::sync::Arc;
+
 use bundle::LockedMkectl;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{CredentialSource, Environment, Reference};
@@ -463,42 +465,65 @@ pub(crate) fn keep(context: &Context<'_>, program: &Program) {
     }
 }
 
-/// Downloads the mkectl whose absence is the `problem` of a plan, if a lock records it: the release's own, or the one that writes the
-/// backup before an upgrade. Returns whether one came, so the plan has to be made again. Without a network the plan stays as it is.
+/// Returns the lock of the mkectl whose absence is the `problem` of a plan, if it records one that was not fetched yet: the release's
+/// own, or the one that writes the backup before an upgrade.
+fn lock_of_missing(
+    workspace: &Workspace,
+    environment: &Environment,
+    lock: &Arc<bundle::Lock>,
+    problem: &crate::Error,
+) -> Option<Arc<bundle::Lock>> {
+    let lock = match problem {
+        crate::Error::Program(Error::NoOldMkectl { release }) => {
+            let release = release.strip_prefix('v')?.parse().ok()?;
+            locked::read(workspace, &release).ok()?.lock
+        }
+        crate::Error::Mkectl(programs::Error::NotFound { .. })
+        | crate::Error::Program(Error::Version { .. })
+            if environment.mkectl.is_none() && !environment.rehearsal =>
+        {
+            Arc::clone(lock)
+        }
+        _ => return None,
+    };
+    (of_this_machine(&lock).is_some() && kept(workspace, &lock).is_none()).then_some(lock)
+}
+
+/// Returns whether [`provide`] can bring the mkectl whose absence is the `problem` of a plan, unless its server does not answer.
+pub(crate) fn can_be_provided(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &Arc<bundle::Lock>,
+    problem: &crate::Error,
+) -> bool {
+    let lock = lock_of_missing(context.workspace, environment, lock, problem);
+    lock.is_some_and(|lock| {
+        let archive = Kept::at(context.workspace, &lock.release, &platform()).archive;
+        !context.offline || archive.exists()
+    })
+}
+
+/// Downloads the mkectl whose absence is the `problem` of a plan, if a lock records it. Returns whether one came, so the plan has to be
+/// made again. Without a network the plan stays as it is.
 ///
 /// # Errors
 /// What came is not what was locked.
 pub(crate) async fn provide(
     context: &Context<'_>,
     environment: &Environment,
-    lock: &bundle::Lock,
+    lock: &Arc<bundle::Lock>,
     problem: &crate::Error,
 ) -> Result<bool, crate::Error> {
-    let old = match problem {
-        crate::Error::Program(Error::NoOldMkectl { release }) => {
-            let release = release.strip_prefix('v').and_then(|text| text.parse().ok());
-            let locked = release.map(|release| locked::read(context.workspace, &release));
-            locked.and_then(Result::ok)
-        }
-        crate::Error::Mkectl(programs::Error::NotFound { .. })
-        | crate::Error::Program(Error::Version { .. })
-            if environment.mkectl.is_none() && !environment.rehearsal =>
-        {
-            None
-        }
-        _ => return Ok(false),
-    };
-    let lock = old.as_ref().map_or(lock, |old| &old.lock);
-    if of_this_machine(lock).is_none() || kept(context.workspace, lock).is_some() {
+    let Some(lock) = lock_of_missing(context.workspace, environment, lock, problem) else {
         return Ok(false);
-    }
+    };
     // The operator waits, and behind an air gap in vain.
     let patience = bundle::Retry {
         failures: 2,
         ..bundle::Retry::default()
     };
-    match fetch_with(context, lock, &platform(), patience).await {
-        Ok(()) => Ok(kept(context.workspace, lock).is_some()),
+    match fetch_with(context, &lock, &platform(), patience).await {
+        Ok(()) => Ok(kept(context.workspace, &lock).is_some()),
         Err(error) if fetch::is_unreachable(&error) => {
             context.reporter.report(Event::Warning(format!(
                 "mkectl {} is not here and could not be brought: {}",

@@ -1,5 +1,6 @@
 //! The differences between a registry and a lock, each once and with its kind.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -21,6 +22,12 @@ pub struct Finding {
     /// What is there instead, if that is known: a digest, or for [`FindingKind::WrongSize`] a number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
+}
+
+/// Returns how many artifacts findings name.
+pub fn affected(findings: &[Finding]) -> usize {
+    let named = findings.iter().map(|finding| finding.artifact.as_str());
+    named.collect::<BTreeSet<_>>().len()
 }
 
 /// The kinds of findings.

@@ -5,7 +5,7 @@ use environment::Environment;
 
 use super::examine::{bytes_to_read, examine};
 use super::nodes::NodeRegistries;
-use super::{Depth, Finding};
+use super::{Depth, Finding, affected};
 use crate::config::render;
 use crate::event::{Event, Step};
 use crate::workspace::{Output, read_if_there};
@@ -107,7 +107,10 @@ pub(super) async fn look(
             "{} served to nodes",
             environment::count_are(all.len(), "artifact")
         ),
-        wrong => environment::count(wrong, "finding"),
+        _ => format!(
+            "findings in {}",
+            environment::count(affected(&examined.findings), "artifact")
+        ),
     };
     context.reporter.report(Event::Finished {
         step: Step::Confirm,

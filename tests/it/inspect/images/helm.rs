@@ -283,4 +283,14 @@ async fn a_chart_that_is_missing_is_named() {
     lab.run(&["fetch", "platform"]).success();
     let run = lab.run(&["images", "lab", "--as", "helm", "--chart", "app"]);
     insta::assert_snapshot!(run.exits_with(4).stderr, @"error: charts/app:1.0.0 has no content that Helm reads as a chart");
+    // A whole name is not ambiguous because a different one ends with it.
+    upstream.chart("charts/other", "1.0.0");
+    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    let chart = "ghcr.io/charts/app:1.0.0";
+    let both = format!("{chart}, {{ reference: 'ghcr.io/charts/other:1.0.0', as: 'app:1.0.0' }}");
+    lab.sandbox
+        .write("bundles/platform.set.yaml", &set.replace(chart, &both));
+    lab.run(&["lock", "platform", "--replace"]).success();
+    lab.run(&["fetch", "platform"]).success();
+    insta::assert_snapshot!(refused(&["--as", "helm", "--chart", "app:1.0.0"], 4), @"error: app:1.0.0 has no content that Helm reads as a chart");
 }

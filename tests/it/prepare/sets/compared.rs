@@ -110,6 +110,14 @@ async fn two_sets_are_compared_and_nothing_else_with_them() {
     ");
     let refused = |arguments: &[&str]| sandbox.run(arguments).exits_with(64).stderr;
     insta::assert_snapshot!(refused(&["diff", "platform", "v4.1.5"]), @"error: `platform` and `v4.1.5` cannot be compared: name two environments, two releases or two sets");
+    for arguments in [["diff", "platform", "nope"], ["diff", "nope", "platform"]] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refused(&arguments), @"
+            error: `nope` is neither an environment, a locked release nor a set
+            hint: `cargo xtask list` shows all of them
+            ");
+        }
+    }
     insta::assert_snapshot!(refused(&["diff", "platform", "--live"]), @"error: `--live` is for an environment, and `platform` is not one");
     insta::assert_snapshot!(refused(&["diff", "demo", "--since", "HEAD"]), @"error: `--since` is for a release or a set, and `demo` is not one");
 }

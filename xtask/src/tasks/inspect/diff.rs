@@ -53,6 +53,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
         }
         (Side::Environment, None | Some(Side::Environment)) => None,
         (_, Some(_)) => {
+            let names = [Some(old), new].into_iter().flatten();
+            for name in names.filter(|name| matches!(side(app, name), Side::Environment)) {
+                if !workspace.environment(name).is_dir() {
+                    return Err(Failure::NeitherEnvironmentNorRelease(name.to_owned()));
+                }
+            }
             return Err(Failure::Kinds {
                 old: old.to_owned(),
                 new: new.unwrap_or_default().to_owned(),

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::cli::PlanArgs;
-use crate::failure::{DIFFERS, Failure, code};
+use crate::failure::{DIFFERS, Failure, code, hints};
 use crate::interrupt::until_interrupted;
 use crate::ui::{Detail, Ui};
 
@@ -57,7 +57,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
             .ui
             .result(&Ui::plan_text(&summary, Detail::Full), &value)?,
     }
-    if let Some(kind) = plan.refusal() {
+    if let Some(problem) = plan.problem(&app.context()) {
+        for hint in hints(problem) {
+            app.ui.note(&format!("hint: {hint}"));
+        }
+    }
+    if let Some(kind) = plan.refusal(&app.context()) {
         return Ok(ExitCode::from(code(kind)));
     }
     if arguments.detailed_exitcode && !summary.nothing_to_do {

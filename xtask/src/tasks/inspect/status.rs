@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use release::report::status::Status;
-use release::shared_state::Phase;
+use release::shared_state::{Phase, State};
 use serde_json::json;
 
 use crate::advice::here;
@@ -78,7 +78,10 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
     let deployed = status.deployed.as_ref().map_or_else(nothing, |deployed| {
         let release = deployed.release.as_deref().unwrap_or("nothing");
         match &deployed.failed_at {
-            Some(step) => format!("{release}, then failed at {step} {}", deployed.ended),
+            Some(step) => format!(
+                "{release}; the last deploy failed at {step}, {}",
+                deployed.ended
+            ),
             None => format!("{release} {}", deployed.ended),
         }
     });
@@ -100,13 +103,8 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
         registry,
     ];
     if shares {
-        row.push(status.shared.as_ref().map_or_else(nothing, |state| {
-            let phase = match state.phase {
-                Phase::Began => "deploying since",
-                Phase::Ended => "deployed",
-            };
-            format!("{} {phase} {}", state.release, state.time)
-        }));
+        let shared = status.shared.as_ref();
+        row.push(shared.map_or_else(nothing, |state| recorded(status, state)));
     }
     if live {
         row.push(match status.cluster_changes {
@@ -120,6 +118,22 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
         drifts => drifts.to_string(),
     });
     row
+}
+
+/// Returns what the shared state records. How a deploy from a different checkout ended is only in its receipt.
+fn recorded(status: &Status, state: &State) -> String {
+    let State { release, time, .. } = state;
+    let is_own = state.receipt == status.receipt_sha256;
+    let failed = (status.deployed.as_ref()).is_some_and(|deployed| deployed.failed_at.is_some());
+    match (state.phase, &state.receipt) {
+        (Phase::Began, _) => format!("{release} deploying since {time}"),
+        (Phase::Ended, None) => format!("reset {time}"),
+        (Phase::Ended, Some(_)) if is_own && failed => {
+            format!("a deploy of {release} failed {time}")
+        }
+        (Phase::Ended, Some(_)) if is_own => format!("{release} deployed {time}"),
+        (Phase::Ended, Some(_)) => format!("a deploy of {release} ended {time}"),
+    }
 }
 
 /// Returns the command that resolves a difference. Inside the gap nothing is locked.

@@ -165,9 +165,12 @@ fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
 
 /// Returns what is known of a cluster, a line each.
 fn text(status: &Status) -> String {
-    let mut lines = vec![match (&status.release, &status.since) {
-        (Some(release), Some(since)) => {
+    let mut lines = vec![match (&status.release, &status.since, &status.rebuilt) {
+        (Some(release), Some(since), _) => {
             format!("runs {release} since {since}, according to its receipt")
+        }
+        (Some(release), None, Some(rebuilt)) => {
+            format!("runs {release}, according to its receipt, which was rebuilt at {rebuilt}")
         }
         _ => "no receipt records a deploy".to_owned(),
     }];

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
+use release::event::Event;
 use release::plan::Purpose;
 use release::report::support::Support;
 use release::workspace::{Output, check_writable};
@@ -28,6 +29,8 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
         // Without its folder there is nothing to send.
         Err(failure) if !folder.is_dir() => return Err(failure),
         Err(failure) => {
+            let warning = format!("{name} is not valid, see problems.json in the archive");
+            app.context().reporter.report(Event::Warning(warning));
             let mut support = Support::default();
             support.add("problems.json", pretty(&failure.value()));
             support

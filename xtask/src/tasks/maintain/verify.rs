@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use environment::Environment;
 use indicatif::DecimalBytes;
 use release::receipt::Receipt;
-use release::verify::{Depth, Repaired, Served};
+use release::verify::{Depth, Repaired, Served, affected};
 use release::workspace::{FileKind, Output, check_named};
 use serde_json::json;
 
@@ -81,14 +81,10 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
     })?;
     let done = match served.findings.len() {
         0 => "nothing to repair".to_owned(),
-        found => format!(
-            "{} repaired: {} and {} set, {} of {} sent, {} mounted",
-            super::count(found, "finding"),
-            super::count(repaired.tags, "tag"),
-            super::count(repaired.manifests, "manifest"),
-            super::count(repaired.sent_blobs, "blob"),
-            DecimalBytes(repaired.sent_bytes),
-            repaired.mounted_blobs,
+        _ => format!(
+            "{} repaired: {}",
+            super::count(affected(&served.findings), "artifact"),
+            put_back(&repaired)
         ),
     };
     let mut value = value(name, &served);
@@ -108,6 +104,20 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
     );
     app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what was put back, without what was not needed.
+fn put_back(repaired: &Repaired) -> String {
+    let sent = format!("sent ({})", DecimalBytes(repaired.sent_bytes));
+    let parts = [
+        (repaired.tags, "tag", "set"),
+        (repaired.manifests, "manifest", "set"),
+        (repaired.sent_blobs, "blob", &sent),
+        (repaired.mounted_blobs, "blob", "mounted"),
+    ];
+    let parts = parts.iter().filter(|(count, ..)| *count > 0);
+    let parts = parts.map(|(count, what, done)| format!("{} {done}", super::count(*count, what)));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the end of a sentence that names the release which the cluster runs, if that is not the one that is verified. `value` gets both.

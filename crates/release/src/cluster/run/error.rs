@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::Kind;
+use crate::event::Step;
 
 /// Why a run of mkectl did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,10 @@ pub enum Error {
     /// mkectl ran and failed.
     #[error("`{name}` {}{exit}", over(*limit))]
     Failed {
+        /// The environment.
+        environment: String,
+        /// The step that it belongs to.
+        step: Step,
         /// The command by its words, `mkectl upgrade`.
         name: String,
         /// All of it, as one would type it, with secrets masked.

@@ -66,12 +66,18 @@ pub fn helm(
     let lock = locked::of(workspace, environment)?.lock;
     let charts = lock.artifacts.iter().filter(|one| one.kind == Kind::Chart);
     let charts: Vec<&Artifact> = charts.collect();
-    let is_named = |one: &&&Artifact| {
+    let is_exact = |one: &&Artifact| one.repository == name || one.reference() == name;
+    let is_named = |one: &&Artifact| {
         let whole = [one.repository.clone(), one.reference()];
         let mut ends = whole.iter().filter_map(|whole| whole.rsplit('/').next());
-        ends.any(|end| end == name) || whole.iter().any(|whole| whole == name)
+        ends.any(|end| end == name)
     };
-    let matching: Vec<&Artifact> = charts.iter().filter(is_named).copied().collect();
+    // The whole name is one chart's own, even if it is the end of another one's.
+    let exact: Vec<&Artifact> = charts.iter().copied().filter(is_exact).collect();
+    let matching = match exact.is_empty() {
+        true => charts.iter().copied().filter(is_named).collect(),
+        false => exact,
+    };
     let &[chart] = matching.as_slice() else {
         let names = |charts: &[&Artifact]| charts.iter().map(|one| one.reference()).collect();
         return Err(Error::Name {
