@@ -449,6 +449,17 @@ async fn a_silent_upstream_is_named_after_a_few_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_refuses_connections_is_named_with_the_reason() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.write(
+        "bundles/platform.set.yaml",
+        "images: ['127.0.0.1:1/a/b:1']\n",
+    );
+    let expected = "registry 127.0.0.1:1: connection refused; trying again";
+    until(&sandbox, &["lock", "platform"], expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_partial_download_is_not_blamed_on_the_registry() {
     let upstream = Upstream::start().await;
     upstream.image("a/large", "1", &["linux/amd64"], 3 << 20, "1");

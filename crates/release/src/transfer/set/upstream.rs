@@ -79,7 +79,7 @@ impl<'a> Upstreams<'a> {
             let address = registry.endpoint().address().to_owned();
             let mut reported = (self.reported.lock()).unwrap_or_else(PoisonError::into_inner);
             if reported.insert((address.clone(), seconds)) {
-                look::report_wait(self.context, &address, seconds);
+                look::report_wait(self.context, registry, &address, seconds);
             }
         })
         .await
