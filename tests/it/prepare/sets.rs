@@ -452,6 +452,8 @@ async fn an_offline_run_asks_no_upstream() {
     ] {
         let run = place.sandbox.run(arguments).exits_with(1);
         assert!(run.stderr.contains("offline"), "{}", run.stderr);
+        // Only the host: the registry is asked by plain HTTP here.
+        assert!(!run.stderr.contains("https://"), "{}", run.stderr);
     }
     assert_eq!(place.upstream.count(), before);
 }
