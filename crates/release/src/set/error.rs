@@ -210,7 +210,7 @@ pub enum Error {
         from: String,
     },
     /// The lists of a release name nothing of it.
-    #[error("no reference of the vendor's registry is in {}", paths.join(", "))]
+    #[error("no line of {} begins with {}, as mkectl prints them", paths.join(", "), mke::vendor_prefixes())]
     NoReferences {
         /// The lists.
         paths: Vec<String>,
