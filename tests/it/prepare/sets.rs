@@ -82,7 +82,7 @@ async fn a_set_is_locked_by_digest_and_the_same_upstream_gives_the_same_bytes() 
         .join("\n")
         .replace(&place.upstream.address, "127.0.0.1:[PORT]");
     insta::assert_snapshot!(head, @"
-    # What the set platform carries. Written by `cargo xtask lock platform`; not to be edited.
+    # What the set platform carries. Written by `lock platform`; not to be edited.
     version: 1
     set: platform
     artifacts:

@@ -67,7 +67,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     let head: Vec<&str> = text.lines().take(6).collect();
     let head = head.join("\n");
     insta::assert_snapshot!(head.replace(&mirrored.upstream.address, "127.0.0.1:[PORT]"), @"
-    # What 127.0.0.1:[PORT]/mirror/mke has, and not the vendor's bundle. Written by `cargo xtask lock v4.1.5`; not to be edited.
+    # What 127.0.0.1:[PORT]/mirror/mke has, and not the vendor's bundle. Written by `lock v4.1.5`; not to be edited.
     version: 1
     release: v4.1.5
     arch: amd64

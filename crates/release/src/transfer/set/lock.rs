@@ -169,7 +169,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let text = lock.to_yaml();
     // What is written must be readable.
     Lock::parse(&text, path)?;
-    let written = before.as_deref() != Some(text.as_str());
+    let written = !(before.as_deref()).is_some_and(|one| Lock::is_same(one, &text));
     if written {
         write_whole(&file, &text)?;
     }
