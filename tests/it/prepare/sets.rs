@@ -408,29 +408,29 @@ fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
     }
     insta::assert_snapshot!(all, @"
     error: bundles/platform.set.yaml:1:10: the set is not valid
-      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 1 column 10
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:3: the set is not valid
-      because: images[1]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 3 column 3
+      because: images[1]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:2:3: the set is not valid
-      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:2:3: the set is not valid
-      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:2:3: the set is not valid
-      because: charts[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+      because: charts[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 14
+      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 14
+      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:3: the set is not valid
-      because: registries: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 3
+      because: registries: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: `https://quay.io` has a scheme; a registry is `host[:port]` at line 3 column 14
+      because: registries.docker.io: `https://quay.io` has a scheme; a registry is `host[:port]`
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: `Hub?a=b` is not a repository name: only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed at line 3 column 14
+      because: registries.docker.io: `Hub?a=b` is not a repository name: only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: `quay.io:port` is not `host[:port]` at line 3 column 14
+      because: registries.docker.io: `quay.io:port` is not `host[:port]`
     error: bundles/platform.set.yaml:3:3: the set is not valid
-      because: registries: `docker.io/library` is not `host[:port]` at line 3 column 3
+      because: registries: `docker.io/library` is not `host[:port]`
     ");
     let digest = format!("sha256:{}", "0".repeat(64));
     sandbox.write(
