@@ -86,16 +86,19 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let store = open_store(context.workspace)?;
     let upstreams = Upstreams::new(context, &loaded);
     let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
-    if own().next().is_some() {
-        context.reporter.report(Event::Started {
-            step: Step::Fetch,
-            what: format!(
-                "the manifests of {}",
-                environment::count(own().count(), "reference")
-            ),
-            bytes: None,
-        });
-    }
+    let listed = own().count() + loaded.set.bundles.len();
+    context.reporter.report(Event::Started {
+        step: Step::Fetch,
+        what: format!(
+            "{} of the set {}",
+            match listed {
+                1 => "1 entry".to_owned(),
+                listed => format!("{listed} entries"),
+            },
+            request.set
+        ),
+        bytes: None,
+    });
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
     let all = locked.values().copied();
     let signatures_of = |artifact: &Artifact| -> Vec<Artifact> {
