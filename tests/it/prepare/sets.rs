@@ -144,7 +144,7 @@ async fn what_is_locked_stays_until_it_is_updated() {
     let kept = place.sandbox.run(&["lock", "platform"]).success();
     assert!(
         kept.stdout
-            .contains("moved upstream, kept as locked: docker.io/library/nginx:1.29"),
+            .contains("kept as locked; moved upstream: docker.io/library/nginx:1.29"),
         "{}",
         kept.stdout
     );
@@ -278,8 +278,104 @@ async fn a_tag_that_moved_after_it_was_locked_is_named_and_the_digest_is_fetched
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
     let run = place.sandbox.run(&["fetch", "platform"]).exits_with(2);
-    assert!(run.stderr.contains("the set platform is fetched as it was locked, but upstream has moved: docker.io/library/nginx:1.29"), "{}", run.stderr);
+    assert!(run.stderr.contains("the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29"), "{}", run.stderr);
     place.everything_is_there();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_was_removed_upstream_is_named_and_the_lock_stays() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.upstream.instead(|asked| {
+        (asked.path.ends_with("/library/nginx/manifests/1.29"))
+            .then(|| StatusCode::NOT_FOUND.into_response())
+    });
+    let locked = place.lock();
+    let nginx = locked.artifacts.iter().find(|one| one.tag == "1.29");
+    let removed = format!(
+        "removed upstream: docker.io/library/nginx:1.29 (locked as {})",
+        nginx.unwrap().digest
+    );
+    for (arguments, code) in [
+        (&["lock", "platform"][..], 0),
+        (&["lock", "platform", "--check"], 2),
+        (&["fetch", "platform"], 2),
+    ] {
+        let run = place.sandbox.run(arguments).exits_with(code);
+        let text = run.whole();
+        assert!(text.contains(&removed), "{text}");
+        assert!(!text.contains("--update"), "{text}");
+    }
+    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(2);
+    let hint =
+        "keep the lock, or remove docker.io/library/nginx:1.29 from bundles/platform.set.yaml";
+    assert!(run.stderr.contains(hint), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_are_new_changed_or_removed_have_a_line_each() {
+    let place = Place::new().await;
+    let address = place.upstream.address.clone();
+    place.write("- { reference: 'quay.io/org/a:1', as: one }\n- quay.io/org/gone:1\n");
+    let set = place.sandbox.read("bundles/platform.set.yaml");
+    let mirrors = format!("{set}  quay.io: {{ mirror: '{address}' }}\n");
+    place.sandbox.write("bundles/platform.set.yaml", &mirrors);
+    place.upstream.image("org/a", "1", BOTH, 500, "1");
+    place.upstream.image("org/gone", "1", BOTH, 500, "2");
+    place.sandbox.run(&["lock", "platform"]).success();
+    let edited = mirrors
+        .replace("as: one", "as: two")
+        .replace("org/gone:1", "org/new:1");
+    place.sandbox.write("bundles/platform.set.yaml", &edited);
+    let run = place
+        .sandbox
+        .run(&["lock", "platform", "--check"])
+        .exits_with(2);
+    insta::assert_snapshot!(run.stdout, @"
+    quay.io/org/new:1 is not locked
+    the entry of quay.io/org/a:1 was changed after it was locked
+    the entry of quay.io/org/gone:1 was removed from the set after it was locked
+    `cargo xtask lock platform` updates the lock
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_with_the_comment_of_an_earlier_version_is_not_changed() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    let text = place.sandbox.read("bundles/platform.lock.yaml");
+    let (_, body) = text.split_once('\n').unwrap();
+    let earlier = format!("# Written by an earlier version.\n{body}");
+    place.sandbox.write("bundles/platform.lock.yaml", &earlier);
+    let run = place.sandbox.run(&["lock", "platform"]).success();
+    assert!(run.stdout.starts_with("unchanged: "), "{}", run.stdout);
+    // Receipts name a lock by the digest of its text.
+    assert_eq!(place.sandbox.read("bundles/platform.lock.yaml"), earlier);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_only_another_lock_has_is_removed_from_the_store() {
+    let place = Place::new().await;
+    let set = place.sandbox.read("bundles/platform.set.yaml");
+    let moved = set.replace(
+        "- nginx:1.29",
+        "- { reference: 'nginx:1.29', as: tools/nginx }",
+    );
+    place.sandbox.write("bundles/tools.set.yaml", &moved);
+    for set in ["platform", "tools"] {
+        place.sandbox.run(&["lock", set]).success();
+        place.sandbox.run(&["fetch", set]).success();
+    }
+    let stored = place.sandbox.run(&["store"]).success();
+    assert!(
+        stored.stdout.starts_with("RELEASE OR SET"),
+        "{}",
+        stored.stdout
+    );
+    std::fs::remove_file(place.sandbox.path("bundles/tools.lock.yaml")).unwrap();
+    let run = place.sandbox.run(&["store", "gc"]).success();
+    insta::assert_snapshot!(run.stdout, @"1 name removed; all blobs belong to other locks");
 }
 
 #[tokio::test(flavor = "multi_thread")]

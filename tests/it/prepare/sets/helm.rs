@@ -193,7 +193,7 @@ async fn a_chart_that_moved_is_named_and_moves_only_on_request() {
         .web
         .put("/stable/index.yaml", "entries: { monitoring: [] }\n");
     let run = classic.run(&["lock", "platform", "--check"]).exits_with(2);
-    assert!(run.stdout.contains("and is gone now"), "{}", run.stdout);
+    assert!(run.stdout.contains("removed upstream: "), "{}", run.stdout);
     // Without a digest in the index, the chart is compared.
     classic.web.put(
         "/stable/index.yaml",

@@ -110,12 +110,12 @@ async fn a_lock_whose_origins_were_edited_is_named_and_locked_again() {
         (
             &format!("app:{tag}"),
             &|one| one.source.as_mut().unwrap().reference = format!("{address}/a/other:{tag}.sig"),
-            format!("the entry of {address}/a/other:{tag}.sig was changed"),
+            format!("the entry of {address}/a/app@{pinned} was changed"),
         ),
         (
             &format!("app:{tag}"),
             &|one| one.source.as_mut().unwrap().url = Some(elsewhere.clone()),
-            format!("the entry of {address}/a/app:{tag}.sig was changed"),
+            format!("the entry of {address}/a/app@{pinned} was changed"),
         ),
     ];
     for (place, change, expected) in changes {
