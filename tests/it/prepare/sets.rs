@@ -567,8 +567,10 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
     place.sandbox.run(&["lock", "platform"]).success();
     let run = place.sandbox.run(&["fetch", "platform"]).success();
     assert!(
-        run.stdout
-            .contains("in no lock: quay.io/org/sidecar:v2, which charts/monitoring:1.0.0 names\n"),
+        run.stdout.contains(
+            "warning: the chart charts/monitoring:1.0.0 names quay.io/org/sidecar:v2, which is in no lock\n\
+             hint: list an image in a set if the cluster needs it\n"
+        ),
         "{}",
         run.stdout
     );

@@ -104,10 +104,21 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
     );
     for one in &unlocked {
         text.push_str(&format!(
-            "in no lock: {}, which {} names\n",
+            "warning: {} {} {} {}, which is in no lock\n",
+            match one.charts.len() {
+                1 => "the chart",
+                _ => "the charts",
+            },
+            one.charts.join(" and "),
+            match one.charts.len() {
+                1 => "names",
+                _ => "name",
+            },
             one.image,
-            one.charts.join(" and ")
         ));
+    }
+    if !unlocked.is_empty() {
+        text.push_str("hint: list an image in a set if the cluster needs it\n");
     }
     let unlocked: Vec<_> = (unlocked.iter())
         .map(|one| json!({ "image": one.image, "charts": one.charts }))
