@@ -14,8 +14,8 @@ use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
 use release::transfer::{connect, fetch, learn, lock, program, push};
 use release::{
-    ArchiveError, Error, Kind, MkectlError, NotReady, ReadError, StoreError, cluster, disk,
-    kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
+    ArchiveError, Error, Kind, LockError, MkectlError, NotReady, ReadError, StoreError, cluster,
+    disk, kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
 };
 
 use semver::Version;
@@ -363,6 +363,16 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Unpack(error) => return unpack::hints(error),
         Error::Set(error) => return set::hints(error),
         Error::Helm(error) => return set::hints_of_chart(error),
+        Error::InvalidLock(LockError::Contradiction { path, .. } | LockError::Syntax { path, .. }) => {
+            let name = path.file_name().unwrap_or_default();
+            let name = name.strip_suffix(".lock.yaml").unwrap_or(name);
+            let release = name.rsplit_once('-').map(|(release, _)| release);
+            let release = release.filter(|one| one.starts_with('v') && Version::parse(&one[1..]).is_ok());
+            format!(
+                "restore it: `git checkout -- {path}`; or delete it and run `cargo xtask lock {}`",
+                release.unwrap_or(name)
+            )
+        }
         Error::NotReady(NotReady::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::NotReady(NotReady::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
