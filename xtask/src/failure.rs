@@ -102,7 +102,12 @@ pub(crate) enum Failure {
         release: String,
     },
     #[error("`{option}` is for bundles, and `{set}` is a set")]
-    OptionOfBundles { option: &'static str, set: String },
+    OptionOfBundles {
+        option: &'static str,
+        set: String,
+        /// An environment with the set, which takes the option.
+        environment: Option<String>,
+    },
     #[error("`{0}` is neither an environment, a locked release nor a set")]
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release, a set nor a bundle's file")]
@@ -204,16 +209,13 @@ impl Failure {
         match self {
             Self::Release(error) => error.kind(),
             Self::NotARelease(_)
-            | Self::UnknownRelease(_)
             | Self::IsEnvironment { .. }
             | Self::IsSet(_)
             | Self::NameOfDemo
             | Self::NameOfSet(_)
             | Self::Log(_)
-            | Self::NeitherEnvironmentNorRelease(_)
             | Self::OptionOfSets { .. }
             | Self::OptionOfBundles { .. }
-            | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
             | Self::DiffOption { .. }
             | Self::ChartWithoutHelm
@@ -221,6 +223,9 @@ impl Failure {
             | Self::OneRelease(_) => Kind::Usage,
             Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
             Self::Exists(_)
+            | Self::NeitherEnvironmentNorRelease(_)
+            | Self::NeitherReleaseNorFile(_)
+            | Self::UnknownRelease(_)
             | Self::NoWorkspace(_)
             | Self::NotAWorkspace(_)
             | Self::NoFolder(_)
@@ -325,6 +330,20 @@ impl Failure {
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows all of them".to_owned()]
             }
+            Self::OptionOfSets {
+                option: "--check",
+                release,
+            } => {
+                vec![format!(
+                    "compare its bundle: `cargo xtask fetch {release} --check`"
+                )]
+            }
+            Self::OptionOfBundles {
+                environment: Some(name),
+                ..
+            } => vec![format!(
+                "compare what the environment {name} has of it: `cargo xtask fetch {name} --check`"
+            )],
             Self::StreamToTerminal => {
                 vec!["redirect standard output, or name a folder with `--out DIR`".to_owned()]
             }

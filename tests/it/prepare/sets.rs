@@ -427,6 +427,34 @@ async fn mistakes_in_a_set_are_named() {
         "{}",
         run.stderr
     );
+    let run = place.sandbox.run(&["push", "platform"]).exits_with(64);
+    assert!(
+        run.stderr
+            .contains("`platform` is a set; name an environment that lists it"),
+        "{}",
+        run.stderr
+    );
+    place.sandbox.write(
+        "environments/site/environment.yaml",
+        "release: v4.1.5\nregistry:\n  address: registry.site.example.com\nsets: [platform]\n",
+    );
+    for (arguments, words) in [
+        (
+            &["lock", "site"][..],
+            "`site` is an environment with v4.1.5; name the release",
+        ),
+        (
+            &["fetch", "platform", "--check"],
+            "`cargo xtask fetch site --check`",
+        ),
+        (
+            &["lock", "v4.1.5", "--check"],
+            "`cargo xtask fetch v4.1.5 --check`",
+        ),
+    ] {
+        let run = place.sandbox.run(arguments).exits_with(64);
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
     let run = place
         .sandbox
         .run(&["lock", "v4.1.5", "--update", "nginx"])

@@ -89,9 +89,17 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
         (false, true) => None,
     };
     if let Some(option) = option {
+        let names = environment::names(app.workspace.root()).unwrap_or_default();
+        let lists = |name: &String| {
+            let loaded = app.workspace.load(name);
+            loaded.is_ok_and(|one| one.set_names().contains(&set))
+        };
         return Err(Failure::OptionOfBundles {
             option,
             set: set.to_owned(),
+            environment: names
+                .into_iter()
+                .find(|name| arguments.check && lists(name)),
         });
     }
     let (fetched, unlocked) = until_interrupted(app, async {

@@ -45,6 +45,7 @@ pub(super) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         return Err(Failure::OptionOfBundles {
             option,
             set: set.to_owned(),
+            environment: None,
         });
     }
     if arguments.check {
