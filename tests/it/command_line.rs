@@ -521,6 +521,9 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
     ];
     let run =
         |[command, name, option]: [&str; 3], path: &str| lab.run(&[command, name, option, path]);
+    // An empty plan is not written, so this one is of an earlier run.
+    lab.sandbox
+        .write("prune.yaml", "# Run `prune lab --plan FILE`.\n");
     for (command, own) in kinds {
         run(command, own).success();
         run(command, own).success();

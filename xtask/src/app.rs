@@ -106,7 +106,14 @@ impl<'a> App<'a> {
 
     /// Loads an environment by its name.
     pub(crate) fn environment(&self, name: &str) -> Result<environment::Environment, Failure> {
-        Ok(self.workspace.load(name)?)
+        match self.workspace.load(name) {
+            Err(release::Error::Environment(environment::Error::Unknown { .. }))
+                if release::set::exists(&self.workspace, name) =>
+            {
+                Err(Failure::IsSet(name.to_owned()))
+            }
+            loaded => Ok(loaded?),
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
 use release::transfer::{connect, fetch, learn, lock, program, push};
 use release::{
-    ArchiveError, Error, Kind, MkectlError, NotReady, ReadError, StoreError, cluster, disk,
-    kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
+    ArchiveError, Error, Kind, LockError, MkectlError, NotReady, ReadError, StoreError, cluster,
+    disk, kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
 };
 
 use semver::Version;
@@ -108,7 +108,12 @@ pub(crate) enum Failure {
         release: String,
     },
     #[error("`{option}` is for bundles, and `{set}` is a set")]
-    OptionOfBundles { option: &'static str, set: String },
+    OptionOfBundles {
+        option: &'static str,
+        set: String,
+        /// An environment with the set, which takes the option.
+        environment: Option<String>,
+    },
     #[error("`{0}` is neither an environment, a locked release nor a set")]
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release, a set nor a bundle's file")]
@@ -210,16 +215,13 @@ impl Failure {
         match self {
             Self::Release(error) => error.kind(),
             Self::NotARelease(_)
-            | Self::UnknownRelease(_)
             | Self::IsEnvironment { .. }
             | Self::IsSet(_)
             | Self::NameOfDemo
             | Self::NameOfSet(_)
             | Self::Log(_)
-            | Self::NeitherEnvironmentNorRelease(_)
             | Self::OptionOfSets { .. }
             | Self::OptionOfBundles { .. }
-            | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
             | Self::DiffOption { .. }
             | Self::ChartWithoutHelm
@@ -227,6 +229,9 @@ impl Failure {
             | Self::OneRelease(_) => Kind::Usage,
             Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
             Self::Exists(_)
+            | Self::NeitherEnvironmentNorRelease(_)
+            | Self::NeitherReleaseNorFile(_)
+            | Self::UnknownRelease(_)
             | Self::NoWorkspace(_)
             | Self::NotAWorkspace(_)
             | Self::NoFolder(_)
@@ -336,6 +341,20 @@ impl Failure {
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows all of them".to_owned()]
             }
+            Self::OptionOfSets {
+                option: "--check",
+                release,
+            } => {
+                vec![format!(
+                    "compare its bundle: `cargo xtask fetch {release} --check`"
+                )]
+            }
+            Self::OptionOfBundles {
+                environment: Some(name),
+                ..
+            } => vec![format!(
+                "compare what the environment {name} has of it: `cargo xtask fetch {name} --check`"
+            )],
             Self::StreamToTerminal => {
                 vec!["redirect standard output, or name a folder with `--out DIR`".to_owned()]
             }
@@ -375,6 +394,16 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Unpack(error) => return unpack::hints(error),
         Error::Set(error) => return set::hints(error),
         Error::Helm(error) => return set::hints_of_chart(error),
+        Error::InvalidLock(LockError::Contradiction { path, .. } | LockError::Syntax { path, .. }) => {
+            let name = path.file_name().unwrap_or_default();
+            let name = name.strip_suffix(".lock.yaml").unwrap_or(name);
+            let release = name.rsplit_once('-').map(|(release, _)| release);
+            let release = release.filter(|one| one.starts_with('v') && Version::parse(&one[1..]).is_ok());
+            format!(
+                "restore it: `git checkout -- {path}`; or delete it and run `cargo xtask lock {}`",
+                release.unwrap_or(name)
+            )
+        }
         Error::NotReady(NotReady::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::NotReady(NotReady::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()

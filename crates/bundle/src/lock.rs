@@ -324,9 +324,18 @@ impl Lock {
             None => format!("What is in {}", self.bundle.file),
         };
         format!(
-            "# {what}. Written by `cargo xtask lock {}`; not to be edited.\n{body}",
+            "# {what}. Written by `lock {}`; not to be edited.\n{body}",
             self.release
         )
+    }
+
+    /// Returns whether two texts are the same lock. The comment in the first line differs between versions of this tool.
+    pub fn is_same(one: &str, other: &str) -> bool {
+        let body = |text| match str::split_once(text, '\n') {
+            Some((first, rest)) if first.starts_with('#') => rest,
+            _ => text,
+        };
+        body(one) == body(other)
     }
 
     /// Returns what it is of: the release, or the set.

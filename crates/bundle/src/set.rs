@@ -12,10 +12,12 @@ use url::Url;
 
 use crate::name::{Name, NameError, SetNames};
 
+mod mistake;
 mod origin;
 mod reference;
 mod written;
 
+pub use mistake::Mistake;
 pub use origin::{Origin, bundle_fault, file_name, url_fault};
 pub use reference::{DOCKER_HUB, Reference, ReferenceError};
 
@@ -153,7 +155,7 @@ pub enum SetError {
         /// The column, from 1; 1 if the place is not known.
         column: usize,
         /// What is wrong there.
-        source: serde_yaml::Error,
+        source: Mistake,
     },
     /// A reference cannot be read.
     #[error("{path}: `{text}` is not a reference")]
@@ -289,7 +291,7 @@ impl Set {
                 path: path.to_owned(),
                 line: place.as_ref().map_or(1, serde_yaml::Location::line),
                 column: place.as_ref().map_or(1, serde_yaml::Location::column),
-                source,
+                source: source.into(),
             }
         })
     }

@@ -62,7 +62,7 @@ pub use review::{Reviewed, review};
 pub use schema::{reference, schema};
 pub use table::MonitoringCrds;
 pub use upgrade::{Upgrade, UpgradeError};
-pub use vendor::{is_vendors, vendor_name};
+pub use vendor::{is_vendors, vendor_name, vendor_prefixes};
 pub use write_once::{
     Installed, external_address, external_port, kept_values, kept_values_of, refuse_changes,
 };

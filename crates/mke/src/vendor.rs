@@ -21,6 +21,11 @@ pub fn is_vendors(registry: &str) -> bool {
     PREFIXES.iter().any(|prefix| prefix.starts_with(&registry))
 }
 
+/// Returns what the names of the vendor's registry begin with, in words.
+pub fn vendor_prefixes() -> String {
+    PREFIXES.map(|prefix| format!("`{prefix}`")).join(" or ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -112,6 +112,7 @@ mod response;
 mod authentication;
 
 mod retry;
+pub use retry::Trouble;
 
 mod classify;
 mod clients;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 
 use crate::known::Known;
+use crate::retry::Trouble;
 use crate::transport::{Request, Transport};
 use crate::{Accounts, Credentials, Endpoint, Error, Profile, Sessions, Stop};
 
@@ -63,6 +64,8 @@ pub struct Settings {
     pub profile: Profile,
     /// What registries said of accounts before. Handles of one run share it, so a wrong password is shown once.
     pub accounts: Accounts,
+    /// Why the last request failed that is made again.
+    pub trouble: Trouble,
 }
 
 impl Default for Settings {
@@ -82,6 +85,7 @@ impl Default for Settings {
             stop: Stop::default(),
             profile: Profile::default(),
             accounts: Accounts::default(),
+            trouble: Trouble::default(),
         }
     }
 }
@@ -145,6 +149,11 @@ impl Registry {
     /// Returns where the registry is.
     pub fn endpoint(&self) -> &Endpoint {
         self.inner.transport.endpoint()
+    }
+
+    /// Returns why the registry was not reached, if a request failed for that within `time` and is made again.
+    pub fn trouble(&self, time: Duration) -> Option<&'static str> {
+        self.inner.transport.settings().trouble.within(time)
     }
 
     /// Asks the registry whether it is one, and whether it accepts the credentials where it requires any.

@@ -3,7 +3,8 @@
 //! [`classify`](crate::classify) decides which errors are transient; this module only counts and waits.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::{Error, Event, Observer, Settings};
 
@@ -42,6 +43,30 @@ impl Failure {
             error,
             again: Again::After(None),
         }
+    }
+}
+
+/// Why the last request failed that is made again, for a report while a registry is waited for. Every clone is the same.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble(Arc<Mutex<Option<(Instant, &'static str)>>>);
+
+impl Trouble {
+    /// Notes an error if it says that the registry was not reached.
+    fn note(&self, error: &Error) {
+        let why = match error {
+            Error::ConnectionRefused { .. } => Some("connection refused"),
+            Error::NameNotResolved { .. } => Some("the host name cannot be resolved"),
+            _ => None,
+        };
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = why.map(|why| (Instant::now(), why));
+    }
+
+    /// Returns why the registry was not reached, if that was found within `time`.
+    pub fn within(&self, time: Duration) -> Option<&'static str> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(when, _)| when.elapsed() <= time)
+            .map(|(_, why)| why)
     }
 }
 
@@ -111,6 +136,7 @@ impl<'a> Attempts<'a> {
             error = requests::chain(&failure.error),
             "pause"
         );
+        self.settings.trouble.note(&failure.error);
         self.observer.event(Event::Retrying {
             error: &failure.error,
             attempt: self.failed + 1,

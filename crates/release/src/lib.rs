@@ -75,7 +75,9 @@ pub mod warnings;
 pub mod workspace;
 
 pub use ::programs::{Error as MkectlError, Variables};
-pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
+pub use bundle::{
+    ArchiveError, ChecksumError, DownloadError, LockError, ReadError, RequestError, StoreError,
+};
 pub use error::Error;
 pub use kind::Kind;
 pub use mke::identity::architecture;

@@ -117,9 +117,17 @@ async fn unclaimed(
         if held.len() > NAMES {
             names.push_str(&format!(" and {} more", held.len() - NAMES));
         }
+        let of = match &lock.set {
+            Some(set) => format!("the set {set}"),
+            None => lock.release.clone(),
+        };
         notes.push(format!(
-            "no receipt here or in git's history names {path}, so what only that lock lists stays; the registry still holds {} of it that no release needs: {names}",
-            held.len()
+            "{} of {of} {} in the registry: no receipt here or in git's history records their deploy from {path}: {names}; commit the receipt of that deploy and run `prune` again, or delete them with the registry's own tools",
+            environment::count(held.len(), "artifact"),
+            match held.len() {
+                1 => "stays",
+                _ => "stay",
+            },
         ));
     }
     Ok(notes)

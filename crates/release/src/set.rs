@@ -3,7 +3,7 @@
 //!
 //! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bundle::set::{BundleItem, Entry, Origin, Reference};
 use bundle::{Artifact, Lock, SetBundle, Source};
@@ -156,20 +156,36 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
             && locked.key.is_some() == item.key.is_some()
             && item.accepts(&locked.sha256)
     };
-    for item in &loaded.set.bundles {
-        if !lock.bundles.iter().any(|locked| is_of(item, locked)) {
-            differences.push(format!("{} is not locked", item.url));
-        }
-    }
-    for locked in &lock.bundles {
-        if !loaded.set.bundles.iter().any(|item| is_of(item, locked)) {
-            differences.push(format!(
-                "the entry of {} was changed or removed after it was locked",
-                locked.url
-            ));
-        }
-    }
+    let (listed, locked) = (&loaded.set.bundles, &lock.bundles);
+    let unlocked = listed.iter().filter(|item| {
+        let mut locked = locked.iter();
+        !locked.any(|locked| is_of(item, locked))
+    });
+    let unlisted = locked.iter().filter(|locked| {
+        let mut listed = listed.iter();
+        !listed.any(|item| is_of(item, locked))
+    });
+    differences.extend(named(
+        unlocked.map(|item| item.url.to_string()).collect(),
+        unlisted.map(|locked| locked.url.clone()).collect(),
+        &listed.iter().map(|item| item.url.to_string()).collect(),
+    ));
     differences
+}
+
+/// Returns a line for each entry that is not locked, for each that was changed, and for each that was removed.
+fn named(
+    unlocked: BTreeSet<String>,
+    unlisted: BTreeSet<String>,
+    listed: &BTreeSet<String>,
+) -> Vec<String> {
+    let new = unlocked.difference(&unlisted);
+    let new = new.map(|one| format!("{one} is not locked"));
+    let old = unlisted.iter().map(|one| match listed.contains(one) {
+        true => format!("the entry of {one} was changed after it was locked"),
+        false => format!("the entry of {one} was removed from the set after it was locked"),
+    });
+    new.chain(old).collect()
 }
 
 /// Returns how the artifacts that no bundle has differ from the entries.
@@ -185,13 +201,16 @@ fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let entry = entries.get(&artifact.reference());
         entry.is_none_or(|entry| !artifact.is_for(entry))
     };
-    let unlocked = loaded.entries.iter().filter_map(|entry| {
-        let Some(artifact) = artifacts
-            .get(&entry.place())
-            .filter(|one| one.is_for(entry))
-        else {
-            return Some(format!("{} is not locked", entry.origin));
-        };
+    let locked = |entry: &Entry| {
+        let found = artifacts.get(&entry.place());
+        found.filter(|one| one.is_for(entry))
+    };
+    let unlocked = loaded
+        .entries
+        .iter()
+        .filter(|entry| locked(entry).is_none());
+    let elsewhere = loaded.entries.iter().filter_map(|entry| {
+        let artifact = locked(entry)?;
         let own = entry.alias_of.as_ref().and_then(|own| artifacts.get(own));
         let is_same = own.is_none_or(|own| own.manifests == artifact.manifests);
         (!artifact.is_of(entry) || !is_same).then(|| misplaced(entry))
@@ -199,9 +218,18 @@ fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let own = lock.artifacts.iter().filter(|one| one.archive.is_empty());
     let unlisted = own.filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {
-        let source = artifact.source.as_ref();
-        let reference = source.map_or_else(|| artifact.reference(), |one| one.reference.clone());
-        format!("the entry of {reference} was changed or removed after it was locked")
+        // A signature is of the entry that it signs.
+        let signed = lock.artifacts.iter().find(|one| artifact.is_about(one));
+        let source = signed.unwrap_or(artifact).source.as_ref();
+        source.map_or_else(|| artifact.reference(), |one| one.reference.clone())
     });
-    unlocked.chain(unlisted).collect()
+    let mut differences = named(
+        unlocked.map(|entry| entry.origin.to_string()).collect(),
+        unlisted.collect(),
+        &(loaded.entries.iter())
+            .map(|entry| entry.origin.to_string())
+            .collect(),
+    );
+    differences.extend(elsewhere);
+    differences
 }

@@ -98,14 +98,14 @@ fn what_is_missing_is_named() {
     hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`
     ");
     insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @r#"
-    exit code: 64
+    exit code: 3
     --- stdout
     --- stderr
     error: `nowhere.tar.gz` is neither a release, a set nor a bundle's file
     hint: name a release such as v4.1.5; `cargo xtask list` shows environments with their releases, and what is locked
     "#);
     insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @r#"
-    exit code: 64
+    exit code: 3
     --- stdout
     --- stderr
     error: `environments` is neither a release, a set nor a bundle's file

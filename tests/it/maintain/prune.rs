@@ -220,7 +220,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     let run = site.sandbox.run(&["prune", "lab"]).success();
     for release in &RELEASES[..2] {
         let note = format!(
-            "note: no receipt here or in git's history names {}, so what only that lock lists stays; the registry still holds ",
+            " in the registry: no receipt here or in git's history records their deploy from {}: ",
             lock_path(release)
         );
         assert!(run.stdout.contains(&note), "{note}\n{}", run.stdout);
@@ -231,6 +231,18 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
         "{}",
         run.stdout
     );
+    // An empty plan is not written.
+    let run = site
+        .sandbox
+        .run(&["prune", "lab", "--out", "empty.yaml"])
+        .success();
+    assert!(
+        run.stdout
+            .contains("the plan is empty; empty.yaml is not written"),
+        "{}",
+        run.stdout
+    );
+    assert!(!site.sandbox.path("empty.yaml").exists());
     // What the registry does not hold is not noted.
     let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
     let client = site.registry.client();

@@ -28,7 +28,7 @@ fn says_what_each_release_holds() {
     let run = sandbox.run(&["store"]).success();
     let text = run.whole();
     assert!(
-        text.contains("v4.1.5-demo  amd64     65  3.10 MB"),
+        text.contains("v4.1.5-demo     amd64     65  3.10 MB"),
         "{text}"
     );
     assert!(text.contains("bundles/store: 65 blobs, 3.10 MB"), "{text}");

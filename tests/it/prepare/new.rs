@@ -155,13 +155,14 @@ fn the_release_can_be_named() {
     error: v4.0.0 has no documented offline installation; the first release with one is v4.1.0
     "#);
     for (arguments, expected) in [
-        (&["new", "demo"][..], "reserved for the demo"),
+        (&["new", "demo"][..], (64, "reserved for the demo")),
         (
             &["new", "lab", "--release", "v9.9.9"],
-            "neither known to Airlock nor locked",
+            (3, "neither known to Airlock nor locked"),
         ),
     ] {
-        let run = sandbox.run(arguments).exits_with(64);
+        let (code, expected) = expected;
+        let run = sandbox.run(arguments).exits_with(code);
         assert!(run.stderr.contains(expected), "{}", run.stderr);
     }
     insta::assert_snapshot!(sandbox.run(&["new", "older", "--release", "4.1.5"]).whole(), @r#"

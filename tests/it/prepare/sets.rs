@@ -82,7 +82,7 @@ async fn a_set_is_locked_by_digest_and_the_same_upstream_gives_the_same_bytes() 
         .join("\n")
         .replace(&place.upstream.address, "127.0.0.1:[PORT]");
     insta::assert_snapshot!(head, @"
-    # What the set platform carries. Written by `cargo xtask lock platform`; not to be edited.
+    # What the set platform carries. Written by `lock platform`; not to be edited.
     version: 1
     set: platform
     artifacts:
@@ -144,7 +144,7 @@ async fn what_is_locked_stays_until_it_is_updated() {
     let kept = place.sandbox.run(&["lock", "platform"]).success();
     assert!(
         kept.stdout
-            .contains("moved upstream, kept as locked: docker.io/library/nginx:1.29"),
+            .contains("kept as locked; moved upstream: docker.io/library/nginx:1.29"),
         "{}",
         kept.stdout
     );
@@ -278,8 +278,104 @@ async fn a_tag_that_moved_after_it_was_locked_is_named_and_the_digest_is_fetched
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
     let run = place.sandbox.run(&["fetch", "platform"]).exits_with(2);
-    assert!(run.stderr.contains("the set platform is fetched as it was locked, but upstream has moved: docker.io/library/nginx:1.29"), "{}", run.stderr);
+    assert!(run.stderr.contains("the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29"), "{}", run.stderr);
     place.everything_is_there();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_was_removed_upstream_is_named_and_the_lock_stays() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.upstream.instead(|asked| {
+        (asked.path.ends_with("/library/nginx/manifests/1.29"))
+            .then(|| StatusCode::NOT_FOUND.into_response())
+    });
+    let locked = place.lock();
+    let nginx = locked.artifacts.iter().find(|one| one.tag == "1.29");
+    let removed = format!(
+        "removed upstream: docker.io/library/nginx:1.29 (locked as {})",
+        nginx.unwrap().digest
+    );
+    for (arguments, code) in [
+        (&["lock", "platform"][..], 0),
+        (&["lock", "platform", "--check"], 2),
+        (&["fetch", "platform"], 2),
+    ] {
+        let run = place.sandbox.run(arguments).exits_with(code);
+        let text = run.whole();
+        assert!(text.contains(&removed), "{text}");
+        assert!(!text.contains("--update"), "{text}");
+    }
+    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(2);
+    let hint =
+        "keep the lock, or remove docker.io/library/nginx:1.29 from bundles/platform.set.yaml";
+    assert!(run.stderr.contains(hint), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_are_new_changed_or_removed_have_a_line_each() {
+    let place = Place::new().await;
+    let address = place.upstream.address.clone();
+    place.write("- { reference: 'quay.io/org/a:1', as: one }\n- quay.io/org/gone:1\n");
+    let set = place.sandbox.read("bundles/platform.set.yaml");
+    let mirrors = format!("{set}  quay.io: {{ mirror: '{address}' }}\n");
+    place.sandbox.write("bundles/platform.set.yaml", &mirrors);
+    place.upstream.image("org/a", "1", BOTH, 500, "1");
+    place.upstream.image("org/gone", "1", BOTH, 500, "2");
+    place.sandbox.run(&["lock", "platform"]).success();
+    let edited = mirrors
+        .replace("as: one", "as: two")
+        .replace("org/gone:1", "org/new:1");
+    place.sandbox.write("bundles/platform.set.yaml", &edited);
+    let run = place
+        .sandbox
+        .run(&["lock", "platform", "--check"])
+        .exits_with(2);
+    insta::assert_snapshot!(run.stdout, @"
+    quay.io/org/new:1 is not locked
+    the entry of quay.io/org/a:1 was changed after it was locked
+    the entry of quay.io/org/gone:1 was removed from the set after it was locked
+    `cargo xtask lock platform` updates the lock
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_with_the_comment_of_an_earlier_version_is_not_changed() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    let text = place.sandbox.read("bundles/platform.lock.yaml");
+    let (_, body) = text.split_once('\n').unwrap();
+    let earlier = format!("# Written by an earlier version.\n{body}");
+    place.sandbox.write("bundles/platform.lock.yaml", &earlier);
+    let run = place.sandbox.run(&["lock", "platform"]).success();
+    assert!(run.stdout.starts_with("unchanged: "), "{}", run.stdout);
+    // Receipts name a lock by the digest of its text.
+    assert_eq!(place.sandbox.read("bundles/platform.lock.yaml"), earlier);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_only_another_lock_has_is_removed_from_the_store() {
+    let place = Place::new().await;
+    let set = place.sandbox.read("bundles/platform.set.yaml");
+    let moved = set.replace(
+        "- nginx:1.29",
+        "- { reference: 'nginx:1.29', as: tools/nginx }",
+    );
+    place.sandbox.write("bundles/tools.set.yaml", &moved);
+    for set in ["platform", "tools"] {
+        place.sandbox.run(&["lock", set]).success();
+        place.sandbox.run(&["fetch", set]).success();
+    }
+    let stored = place.sandbox.run(&["store"]).success();
+    assert!(
+        stored.stdout.starts_with("RELEASE OR SET"),
+        "{}",
+        stored.stdout
+    );
+    std::fs::remove_file(place.sandbox.path("bundles/tools.lock.yaml")).unwrap();
+    let run = place.sandbox.run(&["store", "gc"]).success();
+    insta::assert_snapshot!(run.stdout, @"1 name removed; all blobs belong to other locks");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,6 +427,34 @@ async fn mistakes_in_a_set_are_named() {
         "{}",
         run.stderr
     );
+    let run = place.sandbox.run(&["push", "platform"]).exits_with(64);
+    assert!(
+        run.stderr
+            .contains("`platform` is a set; name an environment that lists it"),
+        "{}",
+        run.stderr
+    );
+    place.sandbox.write(
+        "environments/site/environment.yaml",
+        "release: v4.1.5\nregistry:\n  address: registry.site.example.com\nsets: [platform]\n",
+    );
+    for (arguments, words) in [
+        (
+            &["lock", "site"][..],
+            "`site` is an environment with v4.1.5; name the release",
+        ),
+        (
+            &["fetch", "platform", "--check"],
+            "`cargo xtask fetch site --check`",
+        ),
+        (
+            &["lock", "v4.1.5", "--check"],
+            "`cargo xtask fetch v4.1.5 --check`",
+        ),
+    ] {
+        let run = place.sandbox.run(arguments).exits_with(64);
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
     let run = place
         .sandbox
         .run(&["lock", "v4.1.5", "--update", "nginx"])
@@ -408,29 +532,29 @@ fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
     }
     insta::assert_snapshot!(all, @"
     error: bundles/platform.set.yaml:1:10: the set is not valid
-      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 1 column 10
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:3: the set is not valid
-      because: images[1]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 3 column 3
+      because: images[1]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:2:3: the set is not valid
-      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:2:3: the set is not valid
-      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:2:3: the set is not valid
-      because: charts[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+      because: charts[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 14
+      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 14
+      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:3: the set is not valid
-      because: registries: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 3
+      because: registries: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: `https://quay.io` has a scheme; a registry is `host[:port]` at line 3 column 14
+      because: registries.docker.io: `https://quay.io` has a scheme; a registry is `host[:port]`
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: `Hub?a=b` is not a repository name: only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed at line 3 column 14
+      because: registries.docker.io: `Hub?a=b` is not a repository name: only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed
     error: bundles/platform.set.yaml:3:14: the set is not valid
-      because: registries.docker.io: `quay.io:port` is not `host[:port]` at line 3 column 14
+      because: registries.docker.io: `quay.io:port` is not `host[:port]`
     error: bundles/platform.set.yaml:3:3: the set is not valid
-      because: registries: `docker.io/library` is not `host[:port]` at line 3 column 3
+      because: registries: `docker.io/library` is not `host[:port]`
     ");
     let digest = format!("sha256:{}", "0".repeat(64));
     sandbox.write(
@@ -452,6 +576,8 @@ async fn an_offline_run_asks_no_upstream() {
     ] {
         let run = place.sandbox.run(arguments).exits_with(1);
         assert!(run.stderr.contains("offline"), "{}", run.stderr);
+        // Only the host: the registry is asked by plain HTTP here.
+        assert!(!run.stderr.contains("https://"), "{}", run.stderr);
     }
     assert_eq!(place.upstream.count(), before);
 }
@@ -469,8 +595,10 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
     place.sandbox.run(&["lock", "platform"]).success();
     let run = place.sandbox.run(&["fetch", "platform"]).success();
     assert!(
-        run.stdout
-            .contains("in no lock: quay.io/org/sidecar:v2, which charts/monitoring:1.0.0 names\n"),
+        run.stdout.contains(
+            "warning: the chart charts/monitoring:1.0.0 names quay.io/org/sidecar:v2, which is in no lock\n\
+             hint: list an image in a set if the cluster needs it\n"
+        ),
         "{}",
         run.stdout
     );

@@ -2,7 +2,7 @@
 
 use release::preflight::RegistryFault;
 use release::report::images::HelmError as ValuesError;
-use release::set::{Error, HelmError, SetError};
+use release::set::{Error, HelmError, Moved, SetError};
 use release::{ReadError, RegistryError};
 
 use super::registry_error;
@@ -38,13 +38,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             [] => format!("name one of: {}", known.join(", ")),
             matching => format!("name one of: {}", matching.join(", ")),
         },
-        Error::Moved { set, moved } => match moved.first() {
-            Some(one) => format!(
-                "to take what upstream has now: `cargo xtask lock {set} --update {}`; to keep what is locked, do nothing",
-                one.reference
-            ),
-            None => return Vec::new(),
-        },
+        Error::Moved { set, moved } => return moved_hints(set, moved),
         Error::Collision { .. } => {
             "give one of them a different place with `as:` in the set's file".to_owned()
         }
@@ -127,6 +121,25 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         | Error::Credentials { .. } => return Vec::new(),
     };
     vec![hint]
+}
+
+/// Returns what can be done about references that differ upstream: a hint for what moved, one for what was removed.
+pub(crate) fn moved_hints(set: &str, moved: &[Moved]) -> Vec<String> {
+    let there = moved.iter().find(|one| one.now.is_some());
+    let gone = moved.iter().find(|one| one.now.is_none());
+    let there = there.map(|one| {
+        format!(
+            "to take what upstream has now: `cargo xtask lock {set} --update {}`; to keep what is locked, do nothing",
+            one.reference
+        )
+    });
+    let gone = gone.map(|one| {
+        format!(
+            "keep the lock, or remove {} from bundles/{set}.set.yaml and run `cargo xtask lock {set}`",
+            one.reference
+        )
+    });
+    there.into_iter().chain(gone).collect()
 }
 
 /// Returns what can be done about an entry of a set's file.

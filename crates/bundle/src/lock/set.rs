@@ -276,7 +276,5 @@ pub(super) fn to_yaml(set: &str, lock: Lock) -> String {
         artifacts: lock.artifacts,
     };
     let body = serde_yaml::to_string(&written).expect("a lock holds nothing YAML cannot say");
-    format!(
-        "# What the set {set} carries. Written by `cargo xtask lock {set}`; not to be edited.\n{body}"
-    )
+    format!("# What the set {set} carries. Written by `lock {set}`; not to be edited.\n{body}")
 }

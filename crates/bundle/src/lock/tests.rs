@@ -23,7 +23,7 @@ fn looks_the_same_wherever_it_is_made() {
     let text = sample().to_yaml();
     let head: Vec<&str> = text.lines().take(52).collect();
     insta::assert_snapshot!(head.join("\n"), @r"
-    # What is in mke_bundle_v4.1.5_amd64.tar.gz. Written by `cargo xtask lock v4.1.5`; not to be edited.
+    # What is in mke_bundle_v4.1.5_amd64.tar.gz. Written by `lock v4.1.5`; not to be edited.
     version: 1
     release: v4.1.5
     arch: amd64

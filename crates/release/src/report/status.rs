@@ -342,8 +342,22 @@ fn compare(
     } else if config.is_some_and(|config| config != applied.config) {
         let what = format!("the configuration changed since {}", applied.ended);
         status.add(what, deploy);
-    } else if lock.is_some_and(|lock| lock.digest != applied.lock || lock.sets != applied.sets) {
-        status.add("it was deployed from a different lock", deploy);
+    } else if let Some(lock) = lock
+        && (lock.digest != applied.lock || lock.sets != applied.sets)
+    {
+        let gone: Vec<&str> = (applied.sets.keys())
+            .filter(|set| !lock.sets.contains_key(*set))
+            .map(String::as_str)
+            .collect();
+        let what = match gone.as_slice() {
+            [] => "it was deployed from a different lock".to_owned(),
+            [set] => format!("it was deployed with the set {set}, which is no longer listed"),
+            sets => format!(
+                "it was deployed with the sets {}, which are no longer listed",
+                sets.join(", ")
+            ),
+        };
+        status.add(what, deploy);
     }
     status.drift.len() > before
 }

@@ -17,14 +17,16 @@ pub struct Moved {
 
 impl std::fmt::Display for Moved {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{} was {} when it was locked",
-            self.reference, self.locked
-        )?;
+        let (reference, locked) = (&self.reference, &self.locked);
         match &self.now {
-            Some(now) => write!(formatter, " and is {now} now"),
-            None => write!(formatter, " and is gone now"),
+            Some(now) => write!(
+                formatter,
+                "moved upstream: {reference} was {locked} when it was locked and is {now} now"
+            ),
+            None => write!(
+                formatter,
+                "removed upstream: {reference} (locked as {locked})"
+            ),
         }
     }
 }
@@ -178,7 +180,7 @@ pub enum Error {
         kind: bundle::Kind,
     },
     /// What was locked is fetched, but references point to something else by now.
-    #[error("the set {set} is fetched as it was locked, but upstream has moved: {}", moved.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the set {set} is fetched as it was locked; {}", moved.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Moved {
         /// The set.
         set: String,
@@ -212,7 +214,7 @@ pub enum Error {
         from: String,
     },
     /// The lists of a release name nothing of it.
-    #[error("no reference of the vendor's registry is in {}", paths.join(", "))]
+    #[error("no line of {} begins with {}, as mkectl prints them", paths.join(", "), mke::vendor_prefixes())]
     NoReferences {
         /// The lists.
         paths: Vec<String>,

@@ -125,7 +125,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let text = lock.to_yaml();
     // What this writes, every later step must be able to read.
     bundle::Lock::parse(&text, &shown)?;
-    let written = committed.as_deref() != Some(&text);
+    let written = !(committed.as_deref()).is_some_and(|one| bundle::Lock::is_same(one, &text));
     let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
     if written {
         if committed.is_some() && !request.replace {

@@ -353,11 +353,19 @@ pub(crate) async fn awaited<T>(answer: impl Future<Output = T>, report: impl Fn(
     }
 }
 
-/// Reports that a registry is slow to answer.
-pub(crate) fn report_wait(context: &Context<'_>, address: &str, seconds: u64) {
-    context.reporter.report(Event::Warning(format!(
-        "registry {address} has not answered for {seconds} s; still waiting"
-    )));
+/// Reports that a registry is slow to answer, or why it was not reached meanwhile.
+pub(crate) fn report_wait(
+    context: &Context<'_>,
+    registry: &registry::Registry,
+    address: &str,
+    seconds: u64,
+) {
+    let why = registry.trouble(Duration::from_secs(seconds));
+    let text = match why {
+        Some(why) => format!("registry {address}: {why}; trying again"),
+        None => format!("registry {address} has not answered for {seconds} s; still waiting"),
+    };
+    context.reporter.report(Event::Warning(text));
 }
 
 /// Asks a registry whether it is one, and reports a wait for its answer.
@@ -369,7 +377,7 @@ pub(crate) async fn ping(
     registry: &registry::Registry,
     address: &str,
 ) -> Result<(), registry::Error> {
-    let report = |seconds| report_wait(context, address, seconds);
+    let report = |seconds| report_wait(context, registry, address, seconds);
     awaited(registry.ping(), report).await
 }
 

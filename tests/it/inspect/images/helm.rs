@@ -173,7 +173,7 @@ async fn helm_renders_only_images_of_the_mirror() {
     insta::assert_snapshot!(run.stdout, @"
     # helm install NAME oci://127.0.0.1:[PORT]/mke/charts/app --version 1.0.0 --values FILE
     # in no lock: absent.image is quay.io/org/absent:v9
-    # not by values: a template names quay.io/org/fixed:v1
+    # cannot be set by values: a template names quay.io/org/fixed:v1
     cache:
       image:
         registry: 127.0.0.1:[PORT]
@@ -277,6 +277,18 @@ async fn a_chart_that_is_missing_is_named() {
     error: bundles/store lacks the chart charts/app:1.0.0
     hint: on a machine with internet: `cargo xtask fetch lab`; the values are the same there
     ");
+    // A chart may have no image.
+    let metadata = metadata("app", "");
+    let plain = [
+        ("app/Chart.yaml", metadata.as_str()),
+        ("app/values.yaml", "replicas: 1\n"),
+    ];
+    upstream.chart_of("charts/app", "1.0.0", pack(&plain));
+    lab.run(&["lock", "platform", "--replace"]).success();
+    lab.run(&["fetch", "platform"]).success();
+    let run = lab.run(&["images", "lab", "--as", "helm", "--chart", "app"]);
+    let end = "\n# no image of the chart's values is in a lock\n{}\n";
+    assert!(run.success().stdout.ends_with(end));
     // An artifact with the media type of a chart need not be one.
     upstream.chart("charts/app", "1.0.0");
     lab.run(&["lock", "platform", "--replace"]).success();

@@ -58,7 +58,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     locked from 127.0.0.1:[PORT]/mirror/mke, not from the vendor's bundle
     bundles/v4.1.5.init.yaml belongs to the lock: it contains the output of `mkectl init`; commit both
     --- stderr
-    warning: docker.io/library/other:1 is not locked: it is of another registry; list it in a set
+    warning: docker.io/library/other:1 is not locked: it does not begin with `registry.mirantis.com/mke/` or `registry.mirantis.com/k0rdent-enterprise/`, as mkectl prints it; list it in a set if the cluster needs it
         fetch the manifests of 4 references
     warning: a registry has no release matrix; an upgrade to v4.1.5 may require the vendor's: name the file as `release-matrix:` in environment.yaml
        verify done: 4 artifacts locked
@@ -67,7 +67,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     let head: Vec<&str> = text.lines().take(6).collect();
     let head = head.join("\n");
     insta::assert_snapshot!(head.replace(&mirrored.upstream.address, "127.0.0.1:[PORT]"), @"
-    # What 127.0.0.1:[PORT]/mirror/mke has, and not the vendor's bundle. Written by `cargo xtask lock v4.1.5`; not to be edited.
+    # What 127.0.0.1:[PORT]/mirror/mke has, and not the vendor's bundle. Written by `lock v4.1.5`; not to be edited.
     version: 1
     release: v4.1.5
     arch: amd64
@@ -247,7 +247,7 @@ async fn wrong_sources_are_named_and_nothing_is_locked() {
     error: `https://registry.mirantis.com/mke` is not a registry, such as `registry.mirantis.com/mke`
     error: cannot read 127.0.0.1:[PORT]/mirror/mke/no/such:1 from 127.0.0.1:[PORT]
     error: [WORKSPACE]/list.txt:7: `INF listing images` is not a reference
-    error: no reference of the vendor's registry is in [WORKSPACE]/list.txt
+    error: no line of [WORKSPACE]/list.txt begins with `registry.mirantis.com/mke/` or `registry.mirantis.com/k0rdent-enterprise/`, as mkectl prints them
     error: this list is not v4.1.5 for amd64: it contains mke-operator:v4.1.3, but v4.1.5 has v1.6.3
     ");
     // A lock by hand cannot have both.

@@ -150,6 +150,16 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     );
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
+
+    lab.write_environment("");
+    let status = lab.run(&["status", "lab"]);
+    assert!(
+        status
+            .stdout
+            .contains("it was deployed with the set platform, which is no longer listed"),
+        "{}",
+        status.whole()
+    );
 }
 
 // promise 1, of sets

@@ -13,10 +13,14 @@ async fn a_lock_is_compared_with_the_committed_one() {
     sandbox.run(&["lock", "platform"]).success();
     let nothing = sandbox.run(&["diff", "platform"]).success();
     assert!(
-        nothing.stdout.contains("4 artifacts added"),
+        nothing.stdout.starts_with(
+            "from nothing (platform is not yet committed) to platform\n4 artifacts added"
+        ),
         "before the first commit: {}",
         nothing.stdout
     );
+    let sent = "to send to an empty registry: ";
+    assert!(nothing.stdout.contains(sent), "{}", nothing.stdout);
     sandbox.commit("Lock platform");
     let same = ["diff", "platform", "--detailed-exitcode"];
     sandbox.run(&same).success();

@@ -122,6 +122,8 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
             "{}",
             run.stderr
         );
+        let hint = "restore it: `git checkout -- bundles/platform.lock.yaml`; or delete it and run `cargo xtask lock platform`";
+        assert!(run.stderr.contains(hint), "{}", run.stderr);
     }
     classic.sandbox.write("bundles/platform.lock.yaml", &text);
 
@@ -193,7 +195,7 @@ async fn a_chart_that_moved_is_named_and_moves_only_on_request() {
         .web
         .put("/stable/index.yaml", "entries: { monitoring: [] }\n");
     let run = classic.run(&["lock", "platform", "--check"]).exits_with(2);
-    assert!(run.stdout.contains("and is gone now"), "{}", run.stdout);
+    assert!(run.stdout.contains("removed upstream: "), "{}", run.stdout);
     // Without a digest in the index, the chart is compared.
     classic.web.put(
         "/stable/index.yaml",

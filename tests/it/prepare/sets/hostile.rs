@@ -110,12 +110,12 @@ async fn a_lock_whose_origins_were_edited_is_named_and_locked_again() {
         (
             &format!("app:{tag}"),
             &|one| one.source.as_mut().unwrap().reference = format!("{address}/a/other:{tag}.sig"),
-            format!("the entry of {address}/a/other:{tag}.sig was changed"),
+            format!("the entry of {address}/a/app@{pinned} was changed"),
         ),
         (
             &format!("app:{tag}"),
             &|one| one.source.as_mut().unwrap().url = Some(elsewhere.clone()),
-            format!("the entry of {address}/a/app:{tag}.sig was changed"),
+            format!("the entry of {address}/a/app@{pinned} was changed"),
         ),
     ];
     for (place, change, expected) in changes {
@@ -446,6 +446,17 @@ async fn a_silent_upstream_is_named_after_a_few_seconds() {
     );
     let took = until(&place.sandbox, &["lock", "platform"], &expected);
     assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_refuses_connections_is_named_with_the_reason() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.write(
+        "bundles/platform.set.yaml",
+        "images: ['127.0.0.1:1/a/b:1']\n",
+    );
+    let expected = "registry 127.0.0.1:1: connection refused; trying again";
+    until(&sandbox, &["lock", "platform"], expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

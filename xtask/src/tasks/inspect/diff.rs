@@ -243,8 +243,11 @@ fn short(digest: &str) -> String {
 /// Returns what a registry that holds the one lock lacks of the other.
 fn lacks(releases: &Releases) -> String {
     format!(
-        "to send to a registry that has {}: {} of {} and manifests of {}; all of {} is {}",
-        releases.old,
+        "to send to {}: {} of {} and manifests of {}; all of {} is {}",
+        match releases.unchanged + releases.changed.len() + releases.removed.len() {
+            0 => "an empty registry".to_owned(),
+            _ => format!("a registry that has {}", releases.old),
+        },
         super::count(releases.blobs, "blob"),
         DecimalBytes(releases.blob_bytes),
         DecimalBytes(releases.manifest_bytes),

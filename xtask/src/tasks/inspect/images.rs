@@ -9,9 +9,6 @@ use crate::cli::{ImagesArgs, ImagesForm};
 use crate::failure::Failure;
 
 pub(crate) fn run(app: &App<'_>, arguments: &ImagesArgs) -> Result<ExitCode, Failure> {
-    if release::set::exists(&app.workspace, &arguments.environment) {
-        return Err(Failure::IsSet(arguments.environment.clone()));
-    }
     let environment = app.environment(&arguments.environment)?;
     let images = release::report::images::images(&app.workspace, &environment)?;
     if arguments.chart.is_some() && arguments.form != Some(ImagesForm::Helm) {

@@ -45,7 +45,9 @@ fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::prune::plan(&app.context(), &environment, scope).await?)
     })?;
-    if let Some(path) = &arguments.out {
+    if let Some(path) = &arguments.out
+        && !plan.remove.is_empty()
+    {
         release::prune::write(&plan, &app.workspace, path)?;
     }
     app.ui
@@ -144,7 +146,7 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     if plan.remove.is_empty() {
         text.push_str(&format!("{name}: nothing to remove in {}\n", plan.registry));
         if let Some(out) = out {
-            text.push_str(&format!("the plan is in {out}\n"));
+            text.push_str(&format!("the plan is empty; {out} is not written\n"));
         }
         return text;
     }

@@ -34,20 +34,27 @@ pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure>
         })?
     };
     let removed = !dry_run && !garbage.is_empty();
-    let amount = format!(
-        "{} of {}",
-        super::count(garbage.blobs.len(), "blob"),
-        DecimalBytes(garbage.bytes)
-    );
+    let amount = match garbage.blobs.len() {
+        0 => super::count(garbage.artifacts.len(), "name"),
+        blobs => format!(
+            "{} of {}",
+            super::count(blobs, "blob"),
+            DecimalBytes(garbage.bytes)
+        ),
+    };
+    let names_only = match garbage.blobs.is_empty() {
+        true => "; all blobs belong to other locks",
+        false => "",
+    };
     let text = if garbage.is_empty() {
         "Nothing to remove: every blob in the store belongs to a lock.\n".to_owned()
     } else if dry_run {
         format!(
-            "{}\n{amount} would be removed. Nothing was removed.\n",
+            "{}\n{amount} would be removed{names_only}. Nothing was removed.\n",
             garbage_text(&garbage, &missing)
         )
     } else {
-        format!("{amount} removed\n")
+        format!("{amount} removed{names_only}\n")
     };
     app.ui.result(
         &text,
@@ -64,7 +71,13 @@ fn report_text(report: &Report) -> String {
         let bytes = |amount: &Amount| DecimalBytes(amount.bytes).to_string();
         text.push_str(&table(
             &[
-                "release", "arch", "blobs", "stored", "missing", "shared", "unique",
+                "release or set",
+                "arch",
+                "blobs",
+                "stored",
+                "missing",
+                "shared",
+                "unique",
             ],
             &["blobs", "stored", "missing", "shared", "unique"],
             report
@@ -173,8 +186,8 @@ mod tests {
         assert_eq!(
             report_text(&report),
             "\
-RELEASE  ARCH   BLOBS   STORED   MISSING   SHARED   UNIQUE
-v4.1.5   amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
+RELEASE OR SET  ARCH   BLOBS   STORED   MISSING   SHARED   UNIQUE
+v4.1.5          amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
 
 bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
 To free the unique bytes of a release that no environment requires, delete its lock, then run `cargo xtask store gc`.

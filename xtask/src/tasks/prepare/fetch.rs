@@ -89,9 +89,17 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
         (false, true) => None,
     };
     if let Some(option) = option {
+        let names = environment::names(app.workspace.root()).unwrap_or_default();
+        let lists = |name: &String| {
+            let loaded = app.workspace.load(name);
+            loaded.is_ok_and(|one| one.set_names().contains(&set))
+        };
         return Err(Failure::OptionOfBundles {
             option,
             set: set.to_owned(),
+            environment: names
+                .into_iter()
+                .find(|name| arguments.check && lists(name)),
         });
     }
     let (fetched, unlocked) = until_interrupted(app, async {
@@ -104,10 +112,21 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
     );
     for one in &unlocked {
         text.push_str(&format!(
-            "in no lock: {}, which {} names\n",
+            "warning: {} {} {} {}, which is in no lock\n",
+            match one.charts.len() {
+                1 => "the chart",
+                _ => "the charts",
+            },
+            one.charts.join(" and "),
+            match one.charts.len() {
+                1 => "names",
+                _ => "name",
+            },
             one.image,
-            one.charts.join(" and ")
         ));
+    }
+    if !unlocked.is_empty() {
+        text.push_str("hint: list an image in a set if the cluster needs it\n");
     }
     let unlocked: Vec<_> = (unlocked.iter())
         .map(|one| json!({ "image": one.image, "charts": one.charts }))

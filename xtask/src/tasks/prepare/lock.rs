@@ -19,6 +19,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
     let is_like_release = (arguments.release.trim_start_matches('v'))
         .starts_with(|first: char| first.is_ascii_digit());
     if super::release(&arguments.release).is_err() && (is_set || !is_like_release) {
+        if !is_set {
+            crate::tasks::environment_instead(app, &arguments.release)?;
+        }
         return set::run(app, arguments);
     }
     if let Some(option) = set::option_of_sets(arguments) {

@@ -155,6 +155,7 @@ pub fn since(context: &Context<'_>, now: &Locked, revision: &str) -> Result<Rele
             revision: revision.to_owned(),
             source,
         })?;
+    let is_there = text.is_some();
     let before = match text {
         Some(text) => Lock::parse(&text, path)?,
         None => Lock {
@@ -162,7 +163,11 @@ pub fn since(context: &Context<'_>, now: &Locked, revision: &str) -> Result<Rele
             ..Lock::clone(&now.lock)
         },
     };
-    let name = format!("{} of {revision}", now.lock.name());
+    let name = match (is_there, now.lock.name()) {
+        (true, name) => format!("{name} of {revision}"),
+        (false, name) if revision == "HEAD" => format!("nothing ({name} is not yet committed)"),
+        (false, name) => format!("nothing ({revision} has no {name})"),
+    };
     Ok(locks(&before, name, &now.lock))
 }
 

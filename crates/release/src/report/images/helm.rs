@@ -185,7 +185,7 @@ impl Images {
         }
         for image in &values.fixed {
             text.push_str(&format!(
-                "# not by values: a template names {}\n",
+                "# cannot be set by values: a template names {}\n",
                 line(image)
             ));
         }
@@ -193,7 +193,7 @@ impl Images {
             text.push_str("# not complete: parts of the chart cannot be read\n");
         }
         text.push_str(match values.text.as_str() {
-            "" => "{}\n",
+            "" => "# no image of the chart's values is in a lock\n{}\n",
             text => text,
         });
         text

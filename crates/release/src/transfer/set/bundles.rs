@@ -5,7 +5,7 @@ use bundle::{
     Artifact, Contents, LARGEST_SIGNATURE, Lock, PublicKey, Rules, SetBundle, Signature, Source,
     Store,
 };
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use url::Url;
 
 use super::upstream::{Upstreams, WebFile};
@@ -60,7 +60,7 @@ pub(super) async fn lock(
         let mut bundle = known.clone();
         if let Some(key) = key.as_ref().filter(|_| bundle.key != sha256) {
             let signature = signature(context, upstreams, item, false).await?;
-            verify(context.workspace, item, key, &signature, &known.sha256)?;
+            verify(context, item, key, &signature, &known.sha256)?;
         }
         bundle.key = sha256;
         let artifacts = before.artifacts.iter().filter(|one| known.has(one));
@@ -120,22 +120,24 @@ pub(super) async fn moved(
     if item.sha256.is_some() {
         return Ok(None);
     }
-    let moved = |now: Option<String>| {
+    let moved = |locked: String, now: Option<String>| {
         Some(Moved {
             reference: item.url.to_string(),
-            locked: format!("sha256:{}", known.sha256),
+            locked,
             now,
         })
     };
+    let sha256 = format!("sha256:{}", known.sha256);
     match upstreams.file(&item.url)?.size().await {
         Ok(Some(size)) if size != known.size => {
-            return Ok(moved(Some(format!("a file of {size} bytes"))));
+            let of = |size: u64| format!("a file of {size} bytes");
+            return Ok(moved(of(known.size), Some(of(size))));
         }
         Ok(_) => {}
         Err(crate::Error::Set(Error::Registry {
             source: registry::Error::NotFound { .. },
             ..
-        })) => return Ok(moved(None)),
+        })) => return Ok(moved(sha256, None)),
         Err(error) => return Err(error),
     }
     let Some(key) = key.filter(|key| known.key.as_ref() == Some(&key.sha256())) else {
@@ -144,7 +146,7 @@ pub(super) async fn moved(
     let signature = upstream_signature(upstreams, item).await?;
     Ok(match key.verify(&known.sha256, &signature) {
         Ok(()) => None,
-        Err(_) => moved(Some("signed as a different file".to_owned())),
+        Err(_) => moved(sha256, Some("signed as a different file".to_owned())),
     })
 }
 
@@ -202,10 +204,10 @@ async fn read(
         .into());
     }
     match (key, &signature) {
-        (Some(key), Some(signature)) => verify(workspace, item, key, signature, &sha256)?,
+        (Some(key), Some(signature)) => verify(context, item, key, signature, &sha256)?,
         _ if item.sha256.is_some() => {}
         _ => context.reporter.report(Event::Warning(format!(
-            "the set lists neither `sha256` nor `key` of {}: what came is trusted now, with SHA-256 {sha256}; compare it by other means",
+            "{} has no `sha256` and no `key` in the set; the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes",
             item.url
         ))),
     }
@@ -361,24 +363,36 @@ async fn upstream_signature(
     Ok(signature)
 }
 
+/// Verifies the signature of a bundle, and reports that it is right.
 fn verify(
-    workspace: &Workspace,
+    context: &Context<'_>,
     item: &BundleItem,
     key: &PublicKey,
     signature: &Signature,
     sha256: &str,
 ) -> Result<(), crate::Error> {
+    let workspace = context.workspace;
     let path = workspace.bundle(file_name(&item.url));
-    key.verify(sha256, signature).map_err(|source| {
-        Error::Signature {
-            path: workspace.shown(&path).to_owned(),
-            key: (item.key.as_ref()).map_or_else(Default::default, |key| {
-                workspace.shown(&workspace.bundles().join(key)).to_owned()
-            }),
-            source,
+    let path = workspace.shown(&path).to_owned();
+    let file = workspace
+        .bundles()
+        .join(item.key.iter().collect::<Utf8PathBuf>());
+    let of = workspace.shown(&file).to_owned();
+    match key.verify(sha256, signature) {
+        Ok(()) => context.reporter.report(Event::Finished {
+            step: Step::Verify,
+            what: format!("{path} is signed with {of}"),
+        }),
+        Err(source) => {
+            return Err(Error::Signature {
+                path,
+                key: of,
+                source,
+            }
+            .into());
         }
-        .into()
-    })
+    }
+    Ok(())
 }
 
 /// Names what is in a bundle and is not carried.

@@ -101,7 +101,8 @@ fn entry(
     let own = Reference::parse(&line).map_err(invalid)?;
     let Some(name) = mke::vendor_name(&line) else {
         context.reporter.report(Event::Warning(format!(
-            "{own} is not locked: it is of another registry; list it in a set"
+            "{own} is not locked: it does not begin with {}, as mkectl prints it; list it in a set if the cluster needs it",
+            mke::vendor_prefixes()
         )));
         return Ok(None);
     };

@@ -88,16 +88,19 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let store = open_store(context.workspace)?;
     let upstreams = Upstreams::new(context, &loaded);
     let own = || loaded.entries.iter().filter(|one| one.alias_of.is_none());
-    if own().next().is_some() {
-        context.reporter.report(Event::Started {
-            step: Step::Fetch,
-            what: format!(
-                "the manifests of {}",
-                environment::count(own().count(), "reference")
-            ),
-            bytes: None,
-        });
-    }
+    let listed = own().count() + loaded.set.bundles.len();
+    context.reporter.report(Event::Started {
+        step: Step::Fetch,
+        what: format!(
+            "{} of the set {}",
+            match listed {
+                1 => "1 entry".to_owned(),
+                listed => format!("{listed} entries"),
+            },
+            request.set
+        ),
+        bytes: None,
+    });
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
     let all = locked.values().copied();
     let signatures_of = |artifact: &Artifact| -> Vec<Artifact> {
@@ -171,7 +174,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let text = lock.to_yaml();
     // What is written must be readable.
     Lock::parse(&text, path)?;
-    let written = before.as_deref() != Some(text.as_str());
+    let written = !(before.as_deref()).is_some_and(|one| Lock::is_same(one, &text));
     if written {
         write_whole(&file, &text)?;
     }

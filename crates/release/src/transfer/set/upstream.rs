@@ -79,7 +79,7 @@ impl<'a> Upstreams<'a> {
             let address = registry.endpoint().address().to_owned();
             let mut reported = (self.reported.lock()).unwrap_or_else(PoisonError::into_inner);
             if reported.insert((address.clone(), seconds)) {
-                look::report_wait(self.context, &address, seconds);
+                look::report_wait(self.context, registry, &address, seconds);
             }
         })
         .await
@@ -142,8 +142,13 @@ impl<'a> Upstreams<'a> {
     /// The run is offline, or the registry's address, CA or credentials cannot be used.
     pub(super) fn repository(&self, reference: &Reference) -> Result<Repository<'_>, crate::Error> {
         let shown = reference.to_string();
-        let url = format!("https://{}/v2/", reference.host);
-        fetch::refuse_offline(self.context, &url, Utf8Path::new(&shown))?;
+        if self.context.offline {
+            return Err(fetch::Error::Offline {
+                what: shown.into(),
+                url: reference.host.clone(),
+            }
+            .into());
+        }
         let (host, path) = self.mirrored(&reference.host, &reference.repository);
         Ok(Repository {
             upstreams: self,

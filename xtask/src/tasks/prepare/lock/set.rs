@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::cli::LockArgs;
+use crate::failure::set::moved_hints;
 use crate::failure::{DIFFERS, Failure};
 use crate::interrupt::until_interrupted;
 
@@ -44,6 +45,7 @@ pub(super) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         return Err(Failure::OptionOfBundles {
             option,
             set: set.to_owned(),
+            environment: None,
         });
     }
     if arguments.check {
@@ -67,16 +69,21 @@ pub(super) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         DecimalBytes(bytes),
     );
     for moved in &outcome.updated {
-        text.push_str(&format!("updated: {moved}\n"));
+        text.push_str(&format!(
+            "updated: {} from {}{}\n",
+            moved.reference,
+            moved.locked,
+            moved
+                .now
+                .as_ref()
+                .map_or_else(String::new, |now| format!(" to {now}"))
+        ));
     }
     for moved in &outcome.moved {
-        text.push_str(&format!("moved upstream, kept as locked: {moved}\n"));
+        text.push_str(&format!("kept as locked; {moved}\n"));
     }
-    if let Some(moved) = outcome.moved.first() {
-        text.push_str(&format!(
-            "`cargo xtask lock {set} --update {}` updates one entry, `--replace` all\n",
-            moved.reference
-        ));
+    for hint in moved_hints(set, &outcome.moved) {
+        text.push_str(&format!("{hint}\n"));
     }
     app.ui.result(
         &text,
@@ -99,8 +106,11 @@ fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
     for difference in &found.differences {
         text.push_str(&format!("{difference}\n"));
     }
+    if !found.differences.is_empty() {
+        text.push_str(&format!("`cargo xtask lock {set}` updates the lock\n"));
+    }
     for moved in &found.moved {
-        text.push_str(&format!("moved upstream: {moved}\n"));
+        text.push_str(&format!("{moved}\n"));
     }
     for url in &found.by_size {
         text.push_str(&format!(
