@@ -14,6 +14,18 @@ pub(crate) fn here<T>(outside: T, inside: T) -> T {
     }
 }
 
+/// Returns what to do without the mkectl of a release, `v4.1.5`.
+pub(crate) fn mkectl(release: &str) -> String {
+    let folder = release::transfer::program::folder(release);
+    let first = here(
+        format!("`cargo xtask fetch {release}` downloads it to {folder}/"),
+        format!("copy `mkectl` and `mkectl.tar.gz` to {folder}/"),
+    );
+    format!(
+        "if the lock lists it, {first}; or put the mkectl of {release} on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`"
+    )
+}
+
 /// Returns what to say of a workspace without locks.
 pub(crate) fn no_locks() -> &'static str {
     here(
@@ -153,7 +165,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
         }
         RegistryFault::NotServed => "check the registry's log: it does not serve what it accepted",
         RegistryFault::NoDelete => {
-            "delete these tags by hand if they disturb; Airlock does not need deletion"
+            "delete the tags by hand if they disturb; Airlock does not need deletion"
         }
         RegistryFault::Slow => {
             "find the bottleneck before a long push: network, proxy or the registry's disk"

@@ -409,16 +409,15 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
         }
         Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
-        Error::Workspace(workspace::Error::NotLocked { release, .. }) => here(
-            format!(
-                "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
-                 if you have the bundle: `cargo xtask lock {release} --bundle FILE`"
-            ),
-            format!(
-                "outside: `cargo xtask lock {release}`, commit the lock, and copy the repository here; \
-                 if you have the bundle: `cargo xtask lock {release} --bundle FILE`"
-            ),
-        ),
+        Error::Workspace(workspace::Error::NotLocked { nearest: Some(nearest), .. }) => {
+            format!("did you mean `{nearest}`?")
+        }
+        Error::Workspace(workspace::Error::NotLocked { release, .. }) => {
+            release::locked::how_to_lock(release)
+        }
+        Error::Workspace(workspace::Error::NoFolder { .. }) => {
+            "create the folder, or name a different file".to_owned()
+        }
         Error::Workspace(workspace::Error::Defaults { release, .. }) => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
@@ -562,7 +561,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             format!("make {path} a writable folder")
         }
         Error::Rehearse(rehearse::Error::Registry { .. }) => {
-            "wait for another command of this environment to end, or change registry.address to a free port".to_owned()
+            rehearse::ADDRESS_IN_USE.to_owned()
         }
         Error::Receipt(receipt::Error::Version { .. }) => {
             "use the version of Airlock that wrote it, or a newer one".to_owned()
@@ -579,7 +578,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Program(program::Error::NoOldMkectl { release }) => {
             let first = here(
                 format!("`cargo xtask fetch {release}` downloads it if {release} is locked"),
-                format!("copy it to bundles/mkectl/{release}/"),
+                format!("copy `mkectl` and `mkectl.tar.gz` to {}/", program::folder(release)),
             );
             let new = here("fetched", "there");
             format!(
@@ -614,12 +613,8 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::Applied { environment, .. }) => {
             format!("nothing is left to do; for further changes, make a new plan: `cargo xtask plan {environment} --out FILE`")
         }
-        Error::Plan(plan::Error::WithoutMkectl { environment, .. }) => {
-            here(
-                format!("`cargo xtask fetch {environment}` downloads the mkectl of the release"),
-                "copy the mkectl of the release to bundles/mkectl/, or put it on PATH".to_owned(),
-            )
-        }
+        Error::Plan(plan::Error::WithoutMkectl { release, .. }) => crate::advice::mkectl(release),
+        Error::Program(program::Error::Missing { release, .. }) => crate::advice::mkectl(release),
         Error::Snapshot(snapshot::Error::OtherRegistry { .. }) => {
             "take a snapshot of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
         }
@@ -637,10 +632,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "correct the path after `mkectl:` in environment.yaml, or remove the key to use a downloaded mkectl".to_owned()
         }
         Error::Mkectl(MkectlError::NotFound { .. }) => {
-            let second = here("fetch it with `cargo xtask fetch`", "copy it to bundles/mkectl/");
-            format!(
-                "install the release's mkectl on PATH, or {second}, or name it in the environment: `mkectl: ./path/to/mkectl`"
-            )
+            "install the release's mkectl on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`".to_owned()
         }
         Error::Mkectl(MkectlError::Limit { .. }) => {
             "raise the limits of this shell or container: `ulimit -u`, `ulimit -n`, pids.max".to_owned()
@@ -695,7 +687,8 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             format!("name an archive of {environment}; they are written to {folder}/")
         }
         Error::Cluster(cluster::Error::NoMatchingMkectl { version, .. }) => format!(
-            "copy it to bundles/mkectl/{version}/, or name it in the environment: `mkectl: ./path/to/mkectl`"
+            "copy it to {}/, or name it in the environment: `mkectl: ./path/to/mkectl`",
+            program::folder(version)
         ),
         Error::Consent(consent::Error::VisibleSecrets { .. }) => {
             "on a machine without other users, answer `yes`, or add `--allow-visible-secrets` for runs without a terminal".to_owned()

@@ -194,7 +194,7 @@ pub enum LockError {
         source: std::io::Error,
     },
     /// The text is not YAML, or not a lock: a key is missing, unknown or of another type.
-    #[error("{path}:{line}:{column}: this is not a lock")]
+    #[error("{path}:{line}:{column}: the lock is damaged")]
     Syntax {
         /// The lock.
         path: Utf8PathBuf,

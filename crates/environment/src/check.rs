@@ -99,6 +99,8 @@ fn missing(
                     }
                 }
             }
+            // Nor is one at this level.
+            None if is_required && is_misspelt(name, key, mapping) => {}
             None if is_required && !field.fields.is_empty() && help(field).is_none() => {
                 missing(field, &path, &Mapping::new(), place.clone(), findings);
             }
@@ -114,6 +116,14 @@ fn missing(
             None => {}
         }
     }
+}
+
+/// Returns whether an unknown key of a mapping was probably meant as this one.
+fn is_misspelt(name: &str, key: &Key, mapping: &Mapping) -> bool {
+    mapping.iter().any(|(written, _)| {
+        let written = written.text().unwrap_or_default();
+        key.field(written).is_none() && nearest(written, key.names()) == Some(name)
+    })
 }
 
 /// Returns the path of a key below another.

@@ -53,12 +53,19 @@ impl Question {
             Self::User if !answer.is_empty() && answer.chars().all(is_user) => Ok(()),
             Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
         };
-        checked.map_err(|fault| Error::Answer {
-            question: self.to_string(),
-            rule: match fault.help {
-                Some(help) => format!("{}; {help}", fault.rule),
-                None => fault.rule,
-            },
+        checked.map_err(|fault| {
+            // The question says already what it is.
+            let rule = ["the address ", "the project "]
+                .iter()
+                .find_map(|what| fault.rule.strip_prefix(what))
+                .unwrap_or(&fault.rule);
+            Error::Answer {
+                question: self.to_string(),
+                rule: match fault.help {
+                    Some(help) => format!("{rule}; {help}"),
+                    None => rule.to_owned(),
+                },
+            }
         })
     }
 }

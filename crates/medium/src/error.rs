@@ -116,7 +116,7 @@ pub enum Error {
         fault: crate::Fault,
     },
     /// The largest piece does not fit into a volume.
-    #[error("a volume of {limit} bytes is too small: {needed} bytes are required")]
+    #[error("a volume of {} is too small: {} are required", iec(*limit), iec(*needed))]
     SmallVolume {
         /// The limit in bytes.
         limit: u64,
@@ -129,6 +129,11 @@ pub enum Error {
     /// The run was stopped.
     #[error("stopped")]
     Stopped,
+}
+
+/// Returns a size in the units that the size of a volume is written in.
+fn iec(bytes: u64) -> bytesize::Display {
+    bytesize::ByteSize(bytes).display().iec()
 }
 
 impl Error {

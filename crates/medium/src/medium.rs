@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::piece::{Failed, Hashed, copy};
+use crate::piece::{Failed, Hashed, copy, sha256};
 use crate::write::parallel;
 use crate::{Content, Error, Manifest, Piece, Progress, Signer, layout};
 
@@ -215,16 +215,25 @@ impl Medium {
         Ok(damages)
     }
 
-    /// Reads the files beside the manifest, and returns what is wrong with them. A volume that travelled alone has none.
+    /// Reads the manifest of the medium's folder and the files beside it, and returns what is wrong with them. A volume that travelled
+    /// alone has none.
     pub fn examine_files(&self) -> Vec<Damage> {
-        let files = self.root.iter().flat_map(|root| {
-            let files = self.manifest.files.iter();
-            files.map(move |file| (examine_file(&root.join(&file.name), file), file))
-        });
-        files
-            .filter_map(|(fault, file)| {
+        let Some(root) = &self.root else {
+            return Vec::new();
+        };
+        // A volume may have supplied the manifest that is used.
+        let copy = files::read(root.join(layout::MANIFEST)).map(|bytes| sha256(&bytes));
+        let copy = match copy {
+            Ok(pack) => (pack != self.pack).then_some(Fault::Damaged),
+            Err(_) => Some(Fault::Unreadable),
+        };
+        let files = self.manifest.files.iter();
+        let files = files.map(|file| (&*file.name, examine_file(&root.join(&file.name), file)));
+        std::iter::once((layout::MANIFEST, copy))
+            .chain(files)
+            .filter_map(|(name, fault)| {
                 Some(Damage::File {
-                    name: file.name.clone(),
+                    name: name.to_owned(),
                     fault: fault?,
                 })
             })

@@ -29,6 +29,12 @@ pub fn split(
         .map(|source| source.content.pieces.len() as u64);
     let manifest = LINES * (pieces.sum::<u64>() + assumed);
     let reserved = OVERHEAD + 2 * manifest;
+    let room = |size: u64| size.next_multiple_of(CLUSTER);
+    let pieces = sources.iter().flat_map(|source| &source.content.pieces);
+    let needed = reserved + pieces.map(|piece| room(piece.size)).max().unwrap_or(0);
+    if let Some(limit) = limit.filter(|limit| needed > *limit) {
+        return Err(Error::SmallVolume { limit, needed });
+    }
     let mut volumes = vec![Volume {
         number: 1,
         pieces: 0,
@@ -44,21 +50,15 @@ pub fn split(
             piece.volume = *volume;
             continue;
         }
-        let takes = piece.size.next_multiple_of(CLUSTER);
-        if let Some(limit) = limit {
-            let needed = reserved + takes;
-            if needed > limit {
-                return Err(Error::SmallVolume { limit, needed });
-            }
-            if used + takes > limit {
-                used = reserved;
-                let number = volumes.len() as u32 + 1;
-                volumes.push(Volume {
-                    number,
-                    pieces: 0,
-                    size: 0,
-                });
-            }
+        let takes = room(piece.size);
+        if limit.is_some_and(|limit| used + takes > limit) {
+            used = reserved;
+            let number = volumes.len() as u32 + 1;
+            volumes.push(Volume {
+                number,
+                pieces: 0,
+                size: 0,
+            });
         }
         used += takes;
         if let Some(volume) = volumes.last_mut() {

@@ -298,10 +298,7 @@ fn signatures_of_openssh_are_verified_for_every_kind_of_key() {
         assert_eq!(signed.algorithm(), algorithm);
         assert_eq!(signers.principal(&signed), Some("someone@example.com"));
         let changed = signer(b"format: 2\n", signature);
-        assert!(
-            matches!(changed, Err(SignatureError::Wrong { .. })),
-            "{algorithm}"
-        );
+        assert!(matches!(changed, Err(SignatureError::Wrong)), "{algorithm}");
         let others: String = SIGNERS
             .lines()
             .enumerate()
@@ -421,9 +418,9 @@ proptest! {
         let damages = medium.examine(ALWAYS).unwrap();
         let name = path.file_name().unwrap();
         match name {
+            START | MANIFEST if path.parent() == Some(&folder) => assert!(matches!(&damages[..], [Damage::File { name: named, fault: Fault::Damaged }] if named == name)),
             // Further copies exist of these.
             MANIFEST | "volume.yaml" => assert_eq!(damages, []),
-            START => assert!(matches!(&damages[..], [Damage::File { fault: Fault::Damaged, .. }])),
             _ => assert!(matches!(&damages[..], [Damage::Piece { piece, fault: Fault::Damaged }] if piece.sha256 == name)),
         }
         let whole = case.sources.iter().filter(|source| {

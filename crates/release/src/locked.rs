@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use bundle::LockError;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
@@ -35,14 +36,38 @@ type ByFile = HashMap<(Utf8PathBuf, String), Arc<bundle::Lock>>;
 /// # Errors
 /// The release is not locked, or the lock cannot be read.
 pub fn read(workspace: &Workspace, release: &Version) -> Result<Locked, crate::Error> {
-    let release = format!("v{release}");
-    let path = workspace.lock(&release, crate::workspace::DEFAULT_ARCH);
+    let name = format!("v{release}");
+    let path = workspace.lock(&name, crate::workspace::DEFAULT_ARCH);
     let text =
         crate::workspace::read_if_there(&path)?.ok_or_else(|| workspace::Error::NotLocked {
             path: workspace.shown(&path).to_owned(),
-            release,
+            nearest: nearest(workspace, release),
+            release: name,
         })?;
     parsed(workspace, path, &text)
+}
+
+/// Returns the locked or known release that was probably meant by a pre-release that the vendor does not publish.
+fn nearest(workspace: &Workspace, release: &Version) -> Option<String> {
+    if release.pre.is_empty() {
+        return None;
+    }
+    let known = mke::releases().into_iter();
+    let known = known.map(|release| format!("v{}", release.version()));
+    let locks = workspace.locks().unwrap_or_default();
+    let locked = locks.iter().filter_map(|path| {
+        let (release, _) = bundle::Lock::named(path.file_name()?)?;
+        Some(release.to_owned())
+    });
+    let all: Vec<String> = locked.chain(known).collect();
+    environment::nearest(&format!("v{release}"), all.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// Returns what to do about a release or a set without a lock.
+pub fn how_to_lock(name: &str) -> String {
+    format!(
+        "with internet: `cargo xtask lock {name}`, and commit it; without: unpack a medium that has the lock"
+    )
 }
 
 /// Reads everything that an environment carries: the lock of its release, and with it the locks of its sets.

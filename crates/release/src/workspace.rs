@@ -292,10 +292,7 @@ fn write_file(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
     use std::io::Write as _;
     // The rename would replace a link, which its owner made on purpose.
     crate::links::check(path, path)?;
-    let directory = match path.parent() {
-        Some(directory) if directory != "" => directory,
-        _ => Utf8Path::new("."),
-    };
+    let directory = named::folder_of(path)?;
     let mut file = tempfile::Builder::new()
         .prefix(".")
         .suffix(".part")

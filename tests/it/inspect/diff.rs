@@ -318,7 +318,7 @@ fn only_two_of_a_kind_are_compared() {
     --- stdout
     --- stderr
     error: release v4.1.3 is not locked: `bundles/v4.1.3-amd64.lock.yaml` does not exist
-    hint: on a machine with internet: `cargo xtask lock v4.1.3`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.3 --bundle FILE`
+    hint: with internet: `cargo xtask lock v4.1.3`, and commit it; without: unpack a medium that has the lock
     ");
     sandbox
         .run(&["diff", "prod", "--markdown", "--format", "json"])

@@ -95,7 +95,7 @@ fn what_is_missing_is_named() {
     --- stdout
     --- stderr
     error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
-    hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`
+    hint: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
     ");
     insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @r#"
     exit code: 3

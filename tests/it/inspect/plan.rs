@@ -144,14 +144,28 @@ fn a_release_without_a_lock_says_how_to_lock_it() {
     --- stdout
     --- stderr
     error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
-    hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`
+    hint: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
     ");
     insta::assert_snapshot!(sandbox.run(&["plan", "staging", "--format", "json"]).whole(), @r#"
     exit code: 3
     --- stdout
-    {"error":{"causes":[],"exit-code":3,"hints":["on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`"],"message":"release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist"}}
+    {"error":{"causes":[],"exit-code":3,"hints":["with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock"],"message":"release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist"}}
     --- stderr
     "#);
+}
+
+#[test]
+fn a_misspelt_pre_release_says_which_one_was_meant() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let path = "environments/demo/environment.yaml";
+    let text = sandbox.read(path);
+    sandbox.write(path, &text.replace("v4.1.5-demo", "v4.1.5-dmeo"));
+    let run = sandbox.run(&["plan", "demo"]).exits_with(3);
+    assert!(
+        run.stderr.ends_with("hint: did you mean `v4.1.5-demo`?\n"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,8 +218,9 @@ async fn a_lock_that_is_broken_stops_it() {
     exit code: 3
     --- stdout
     --- stderr
-    error: bundles/v4.1.5-amd64.lock.yaml:27:9: this is not a lock
+    error: bundles/v4.1.5-amd64.lock.yaml:27:9: the lock is damaged
       because: artifacts[0].kind: unknown variant `picture`, expected one of `image`, `chart`, `artifact` at line 27 column 9
+    hint: restore it: `git checkout -- bundles/v4.1.5-amd64.lock.yaml`; or delete it and run `cargo xtask lock v4.1.5`
     "#);
 }
 

@@ -24,6 +24,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "",
     ),
     (
+        "a misspelt section",
+        "release: v4.1.5\nregsitry: { address: r.example.com }\n",
+        "",
+    ),
+    (
         "a key at the wrong place",
         "release: v4.1.5\naddress: r.example.com\nregistry: { project: mke }\n",
         "",

@@ -27,6 +27,42 @@ fn environments_that_were_never_deployed_say_what_is_missing() {
     sandbox.run(&["status", "nowhere"]).exits_with(3);
 }
 
+#[test]
+fn an_embedded_registry_whose_address_is_in_use_is_waited_for() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let path = "environments/demo/environment.yaml";
+    let text = sandbox.read(path);
+    let line = text.lines().find(|line| line.contains(" address: "));
+    sandbox.write(
+        path,
+        &text.replace(line.unwrap(), &format!("  address: {address}")),
+    );
+    let run = sandbox.run(&["status", "demo"]).success();
+    let drift = run.stdout.split("cannot be started at").nth(1).unwrap();
+    let fix = drift.lines().nth(1).unwrap().trim();
+    assert!(fix.starts_with("wait for another command"), "{fix}");
+    let run = sandbox.run(&["preflight", "demo"]).exits_with(5);
+    assert!(
+        run.stderr.ends_with(&format!("hint: {fix}\n")),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_refuses_nodes_does_not_show_what_it_has() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    wire.close("/manifests/");
+    let run = lab.run(&["status", "lab"]).success();
+    let why = "lab: nodes may not pull: the registry refuses them without credentials\n    cargo xtask preflight lab\n";
+    assert!(run.stdout.contains(why), "{}", run.stdout);
+    assert!(!run.stdout.contains("14 of 14"), "{}", run.stdout);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -201,7 +237,7 @@ async fn each_difference_has_its_command() {
     lab.edit_environment("release: v4.1.5", "relaese: v4.1.5");
     assert_eq!(
         only(&lab, &[]),
-        "its files have 2 problems | cargo xtask check lab"
+        "its files have 1 problem | cargo xtask check lab"
     );
     lab.edit_environment("relaese: v4.1.5", "release: v4.1.5");
     lab.sandbox

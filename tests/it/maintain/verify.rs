@@ -456,9 +456,9 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     assert_eq!(metric("airlock_verify_artifacts"), None);
     // A folder that is missing was mistyped.
     let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
-    let run = sandbox.run(&nowhere).exits_with(1);
+    let run = sandbox.run(&nowhere).exits_with(3);
     assert!(
-        run.stderr.contains("cannot write `nowhere/lab.prom`"),
+        run.stderr.contains("the folder `nowhere` does not exist"),
         "{}",
         run.whole()
     );

@@ -18,8 +18,8 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
             --- stdout
             no errors in 3 environments; 2 warnings
             --- stderr
-            warning: prod: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
-            warning: staging: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
+            warning: prod: release v4.1.5 is not locked, so `deploy` is refused; with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+            warning: staging: release v4.1.5 is not locked, so `deploy` is refused; with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
             "#);
         }
     }

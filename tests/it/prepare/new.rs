@@ -276,7 +276,7 @@ fn options_and_machines_are_asked_nothing() {
         .exits_with(3);
     assert_eq!(
         run.stderr,
-        "error: not a valid address of the first controller: the address `300.1.1.1` is neither a host name nor an IPv4 address\n"
+        "error: not a valid address of the first controller: `300.1.1.1` is neither a host name nor an IPv4 address\n"
     );
     let written = written("site4");
     assert!(
@@ -291,7 +291,7 @@ fn options_and_machines_are_asked_nothing() {
     exit code: 3
     --- stdout
     --- stderr
-    error: not a valid registry address: the address `https://harbor.lan` has a scheme; write `harbor.lan`
+    error: not a valid registry address: `https://harbor.lan` has a scheme; write `harbor.lan`
     ");
     assert!(!sandbox.path("environments/site5").exists());
 }

@@ -1,6 +1,6 @@
 //! Tests of `pack`: what a medium has, what is left out, how it is signed, and what happens when a run ends early.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
@@ -191,6 +191,25 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
         "{start}"
     );
     assert!(start.contains("./airlock deploy lab\r\n"), "{start}");
+    // A block without a capital letter at its beginning is typed as it is.
+    let blocks = start.split("\r\n\r\n");
+    let blocks = blocks.filter_map(|block| block.strip_prefix("   "));
+    let typed: BTreeSet<&str> = blocks
+        .filter(|block| !block.starts_with(char::is_uppercase))
+        .flat_map(str::lines)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let programs = [
+        "./airlock",
+        "/tmp/airlock",
+        "cd",
+        "chmod",
+        "cp",
+        "export",
+        "git",
+        "skopeo",
+    ];
+    assert_eq!(typed, BTreeSet::from(programs), "{start}");
 
     // The history can be cloned from it.
     let is_history = |content: &&medium::Content| matches!(content.what, What::Repository { .. });
@@ -458,6 +477,18 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     };
     assert!(content.pieces.iter().any(|one| one.sha256 == piece.sha256));
     assert!(content.pieces.len() > 1, "a piece is a part of a volume");
+    // The hint is in the unit of the option, and enough.
+    let run = site
+        .pack(&["--out", "x", "--volume", "1MiB"])
+        .exits_with(64);
+    assert!(
+        run.stderr.contains("a volume of 1.0 MiB is too small: 1."),
+        "{}",
+        run.stderr
+    );
+    let hint = run.stderr.split('`').nth(1).unwrap();
+    let enough: Vec<&str> = hint.split(' ').collect();
+    site.packed("enough", &enough);
     let run = site
         .pack(&["--out", "x", "--only", "00000000"])
         .exits_with(64);
@@ -539,15 +570,16 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
         .success();
     assert!(!run.stderr.contains("does not list"), "{}", run.stderr);
-    let run = site
-        .pack(&["--out", "x", "--sign", "absent"])
-        .exits_with(64);
-    assert!(
-        run.stderr
-            .contains("`absent` is not the file of an OpenSSH key"),
-        "{}",
-        run.stderr
-    );
+    for (key, named) in [
+        ("absent", "cannot read the key `absent`: it does not exist"),
+        (
+            "environments",
+            "`environments` is not the file of an OpenSSH key",
+        ),
+    ] {
+        let run = site.pack(&["--out", "x", "--sign", key]).exits_with(64);
+        assert!(run.stderr.contains(named), "{}", run.stderr);
+    }
     assert!(!site.sandbox.path("x").exists());
 }
 

@@ -42,6 +42,15 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads the fingerprint of a key, as `ssh-keygen -l` prints it.
+pub(super) fn fingerprint(text: &str) -> Result<String, String> {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match text.strip_prefix("SHA256:") {
+        Some(hash) if hash.len() == 43 && hash.bytes().all(is_base64) => Ok(text.to_owned()),
+        _ => Err("it is not a fingerprint: write `SHA256:` and 43 characters".to_owned()),
+    }
+}
+
 /// Reads the beginning of a piece's name.
 pub(super) fn piece(text: &str) -> Result<String, String> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -17,7 +17,10 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Portable {
             source: release::MkectlError::NotFound { name, .. },
         } if name == ZIGBUILD => match is_inside() {
-            true => "name a program that was built elsewhere with `--program FILE`",
+            true => {
+                "install it from a mirror of PyPI, `pip install cargo-zigbuild ziglang`; or name a program that was built elsewhere \
+                 with `--program FILE`"
+            }
             false => {
                 "run `pip install cargo-zigbuild ziglang`, or name a program with `--program FILE`"
             }
@@ -43,7 +46,10 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             MediumError::Changed { .. } => {
                 "delete that file and pack again: it is read from its bundle or registry"
             }
-            MediumError::SmallVolume { .. } => "choose larger volumes",
+            MediumError::SmallVolume { needed, .. } => {
+                let mib = needed.div_ceil(1 << 20);
+                return vec![format!("write `--volume {mib}MiB` or more")];
+            }
             source if source.is_full() => "free some space and pack again: the run resumes",
             _ => return Vec::new(),
         },

@@ -90,19 +90,15 @@ impl Columns {
         Self(room).wrap(&edge::masked(text), 0)
     }
 
-    /// Returns a line, wrapped if it is too wide. Further lines are indented by `hang`, or less if a word requires it.
+    /// Returns a line, wrapped if it is too wide. Further lines are indented by `hang`; less, where a word requires it.
     fn wrap(self, line: &str, hang: usize) -> String {
         let Some(columns) = self.0.filter(|columns| measure_text_width(line) > *columns) else {
             return line.to_owned();
         };
         let content = line.trim_start_matches(' ');
         let words = words(content, columns);
-        // A word that fits into a line begins further left rather than being broken.
-        let widths = words.iter().map(|word| word.width);
-        let longest = widths.filter(|width| *width <= columns).max();
-        let most = columns - longest.unwrap_or_default();
-        let (lead, hang) = ((line.len() - content.len()).min(most), hang.min(most));
-        if columns < NARROWEST {
+        let lead = line.len() - content.len();
+        if columns < NARROWEST.max(lead + 1).max(hang + 1) {
             return line.to_owned();
         }
         #[expect(clippy::cast_precision_loss, reason = "a line has few columns")]
@@ -111,7 +107,13 @@ impl Columns {
         for (number, line_words) in wrap_first_fit(&words, &room).into_iter().enumerate() {
             match number {
                 0 => wrapped.push_str(&format!("{:lead$}", "")),
-                _ => wrapped.push_str(&format!("\n{:hang$}", "")),
+                _ => {
+                    // A word that fits into a line begins further left rather than being broken.
+                    let first = line_words.first().map_or(0, |word| word.width);
+                    let most = columns.checked_sub(first).unwrap_or(hang);
+                    let hang = hang.min(most);
+                    wrapped.push_str(&format!("\n{:hang$}", ""));
+                }
             }
             for (place, word) in line_words.iter().enumerate() {
                 wrapped.push_str(word);
@@ -272,7 +274,7 @@ a warning of one two three four
         // A digest stays whole: it begins further left.
         assert_eq!(
             hanging("  digest  ", "sha256:abcdefabcdefabcdef is new", Some(28)),
-            "  digest\n   sha256:abcdefabcdefabcdef\n   is new"
+            "  digest\n   sha256:abcdefabcdefabcdef\n          is new"
         );
     }
 

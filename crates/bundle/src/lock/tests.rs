@@ -148,17 +148,17 @@ fn has_a_name_and_a_digest() {
 fn names_the_place_of_a_wrong_key() {
     assert_eq!(
         wrong("arch: amd64", "archs: amd64"),
-        "bundles/x.lock.yaml:4:1: this is not a lock: unknown field `archs`, expected one of `version`, `release`, \
+        "bundles/x.lock.yaml:4:1: the lock is damaged: unknown field `archs`, expected one of `version`, `release`, \
          `arch`, `from`, `bundle`, `forced-release`, `release-matrix`, `mkectl`, `init`, `skipped`, `artifacts` at line 4 column 1"
     );
     assert_eq!(
         wrong("kind: image", "kind: picture"),
-        "bundles/x.lock.yaml:21:9: this is not a lock: artifacts[0].kind: unknown variant `picture`, expected one of \
+        "bundles/x.lock.yaml:21:9: the lock is damaged: artifacts[0].kind: unknown variant `picture`, expected one of \
          `image`, `chart`, `artifact` at line 21 column 9"
     );
     assert_eq!(
         wrong("digest: sha256:", "digest: sha1:x"),
-        "bundles/x.lock.yaml:23:11: this is not a lock: artifacts[0].digest: digest \
+        "bundles/x.lock.yaml:23:11: the lock is damaged: artifacts[0].digest: digest \
          `sha1:xd8d4d77d87c8711272a68b744a3634416bfa455b2316be035baf4ad4b3bf8453` uses `sha1`; only `sha256` is \
          supported at line 23 column 11"
     );

@@ -148,7 +148,11 @@ impl Sending<'_> {
             (true, Pull::WithSecret(Some(_))) => Fault::PullRefused,
             _ => Fault::NotServed,
         };
-        self.findings
-            .wrong(Aspect::Pull, fault, requests::chain(error));
+        let why = requests::chain(error);
+        let text = match fault {
+            Fault::NotAnonymous => format!("nodes cannot pull without credentials: {why}"),
+            _ => why,
+        };
+        self.findings.wrong(Aspect::Pull, fault, text);
     }
 }

@@ -59,18 +59,16 @@ pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Find
     if let Some(url) = &left.session {
         let _ = delete(registry, &left.repository, url.clone()).await;
     }
-    let mut refused = None;
+    let mut refused = false;
     for (repository, digest) in left.manifests.iter().rev() {
         let path = format!("/v2/{repository}/manifests/{digest}");
         let url = registry.endpoint().url(&path);
-        if let Err(error) = delete(registry, repository, url).await {
-            refused = refused.or(Some(error));
-        }
+        refused |= delete(registry, repository, url).await.is_err();
     }
     let mut stays = Vec::new();
     for (repository, tag) in &left.tags {
-        if !is_gone(registry, repository, tag, refused.is_some()).await {
-            stays.push(format!("{repository}:{tag}"));
+        if !is_gone(registry, repository, tag, refused).await {
+            stays.push(repository.as_str());
         }
     }
     let mut blobs = 0;
@@ -81,11 +79,15 @@ pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Find
     }
     let aspect = Aspect::Delete;
     if !stays.is_empty() {
-        let text = format!("this stays: {}", stays.join(", "));
-        let text = match refused {
-            Some(error) => format!("{text}; {}", requests::chain(&error)),
-            None => text,
+        let tags = match stays.len() {
+            1 => "1 tag of the probe stays".to_owned(),
+            tags => format!("{tags} tags of the probe stay"),
         };
+        stays.dedup();
+        let text = format!(
+            "the registry does not delete; {tags} in {}",
+            stays.join(", ")
+        );
         findings.warn(aspect, Fault::NoDelete, text);
     } else if blobs > 0 {
         let text = format!(

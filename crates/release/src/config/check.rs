@@ -117,13 +117,15 @@ fn requirement(
                 set::load(workspace, name)?;
             }
             return Ok(Some(format!(
-                "release {release} is not locked: `deploy` is refused until `cargo xtask lock {release}` is run"
+                "release {release} is not locked, so `deploy` is refused; {}",
+                locked::how_to_lock(&release)
             )));
         }
         // So may a set.
         Err(Error::Set(set::Error::NotLocked { set, .. })) => {
             return Ok(Some(format!(
-                "the set {set} is not locked: `deploy` is refused until `cargo xtask lock {set}` is run"
+                "the set {set} is not locked, so `deploy` is refused; {}",
+                locked::how_to_lock(&set)
             )));
         }
         Err(error) => return Err(error),

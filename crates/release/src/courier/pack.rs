@@ -289,6 +289,10 @@ fn check_named(options: &Options) -> Result<(), crate::Error> {
         expected,
     };
     if let Some(key) = options.sign.as_deref().filter(|key| !key.is_file()) {
+        if !key.exists() {
+            let key = key.to_owned();
+            return Err(Error::NoKey { key }.into());
+        }
         return Err(named(key, "the file of an OpenSSH key").into());
     }
     if let Some(program) = options.program.as_deref()

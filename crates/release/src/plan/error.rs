@@ -79,6 +79,8 @@ pub enum Error {
     WithoutMkectl {
         /// The environment.
         environment: String,
+        /// Its release, `v4.1.5`.
+        release: String,
         /// What is wrong with mkectl.
         problem: String,
     },

@@ -502,6 +502,7 @@ fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
     if let Some(problem) = cluster.problem() {
         return Err(plan::Error::WithoutMkectl {
             environment: plan.environment.name.clone(),
+            release: format!("v{}", plan.environment.release),
             problem: chain(problem),
         }
         .into());

@@ -311,7 +311,22 @@ pub(crate) fn find(
     };
     found
         .map(|mkectl| remembering(context, mkectl))
-        .map_err(crate::Error::Mkectl)
+        .map_err(|error| match error {
+            programs::Error::NotFound { searched, .. } => Error::Missing {
+                searched,
+                release: lock.release.clone(),
+                is_locked: of_this_machine(lock).is_some(),
+            }
+            .into(),
+            error => crate::Error::Mkectl(error),
+        })
+}
+
+/// Returns the folder, relative to the workspace, where this machine's mkectl of a release is looked for.
+pub fn folder(release: &str) -> Utf8PathBuf {
+    Utf8Path::new("bundles/mkectl")
+        .join(release)
+        .join(platform())
 }
 
 /// Returns whether a mkectl says that it is of this release, `v4.1.5`.
@@ -478,8 +493,7 @@ fn lock_of_missing(
             let release = release.strip_prefix('v')?.parse().ok()?;
             locked::read(workspace, &release).ok()?.lock
         }
-        crate::Error::Mkectl(programs::Error::NotFound { .. })
-        | crate::Error::Program(Error::Version { .. })
+        crate::Error::Program(Error::Version { .. } | Error::Missing { .. })
             if environment.mkectl.is_none() && !environment.rehearsal =>
         {
             Arc::clone(lock)

@@ -30,6 +30,8 @@ pub enum Error {
         release: String,
         /// Where its lock would be, relative to the workspace.
         path: Utf8PathBuf,
+        /// The release that was probably meant, if this one is only a slip away from it.
+        nearest: Option<String>,
     },
     /// What a release's mkectl would configure is not what was locked.
     #[error("`{path}` differs from the lock of {release}")]
@@ -63,6 +65,12 @@ pub enum Error {
         /// What would be written.
         kind: FileKind,
     },
+    /// The command line names a file in a folder that does not exist, for a result.
+    #[error("the folder `{folder}` does not exist")]
+    NoFolder {
+        /// The folder.
+        folder: Utf8PathBuf,
+    },
     /// The command line names a file that other commands read, for a result.
     #[error("`{path}` is reserved for a file of the workspace")]
     Reserved {
@@ -83,6 +91,7 @@ impl Error {
             | Self::Hosts { .. }
             | Self::NotRegular { .. }
             | Self::DifferentKind { .. }
+            | Self::NoFolder { .. }
             | Self::Reserved { .. } => Kind::Workspace,
         }
     }

@@ -105,16 +105,28 @@ pub fn check_named(
 /// The path is a symbolic link, or its folder is missing or cannot be written to.
 pub fn check_writable(path: &Utf8Path) -> Result<(), crate::Error> {
     crate::links::check(path, path)?;
+    let folder = folder_of(path)?;
+    // The library's own error names a temporary file.
+    tempfile::NamedTempFile::new_in(folder)
+        .map(drop)
+        .map_err(|error| crate::Error::io("write", path, error.kind().into()))
+}
+
+/// Returns the folder of a file that is to be written.
+///
+/// # Errors
+/// It does not exist.
+pub(super) fn folder_of(path: &Utf8Path) -> Result<&Utf8Path, Error> {
     let folder = match path.parent() {
         Some(folder) if folder != "" => folder,
         _ => Utf8Path::new("."),
     };
-    let failed = |source| crate::Error::io("write", path, source);
-    std::fs::metadata(folder).map_err(failed)?;
-    // The library's own error names a temporary file.
-    tempfile::NamedTempFile::new_in(folder)
-        .map(drop)
-        .map_err(|error| failed(error.kind().into()))
+    match folder.exists() {
+        true => Ok(folder),
+        false => Err(Error::NoFolder {
+            folder: folder.to_owned(),
+        }),
+    }
 }
 
 /// Empties a trace at a path that the operator typed, or makes a new one, and opens it for its owner alone.

@@ -116,7 +116,7 @@ async fn two_sets_are_compared_and_nothing_else_with_them() {
     insta::assert_snapshot!(refused(&["diff", "platform", "v4.1.5"]), @"error: `platform` and `v4.1.5` cannot be compared: name two environments, two releases or two sets");
     for arguments in [["diff", "platform", "nope"], ["diff", "nope", "platform"]] {
         insta::allow_duplicates! {
-            insta::assert_snapshot!(refused(&arguments), @"
+            insta::assert_snapshot!(sandbox.run(&arguments).exits_with(3).stderr, @"
             error: `nope` is neither an environment, a locked release nor a set
             hint: `cargo xtask list` shows all of them
             ");

@@ -131,7 +131,7 @@ fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
         text.push_str(&format!("{}\n", columns.hanging(&lead, &check.text)));
         let Some(fix) = fix else { continue };
         let lead = format!("  {:VERDICT$} {:NAME$} fix: ", "", "");
-        text.push_str(&format!("{}\n", columns.hanging(&lead, fix.text)));
+        text.push_str(&format!("{}\n", columns.hanging(&lead, &fix.text)));
         if let Some(command) = &fix.command {
             text.push_str(&format!("  {:VERDICT$} {:NAME$} $ {command}\n", "", ""));
         }

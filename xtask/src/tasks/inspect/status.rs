@@ -6,7 +6,6 @@ use release::report::status::Status;
 use release::shared_state::{Phase, State};
 use serde_json::json;
 
-use crate::advice::here;
 use crate::app::App;
 use crate::cli::StatusArgs;
 use crate::failure::{DIFFERS, Failure};
@@ -136,13 +135,10 @@ fn recorded(status: &Status, state: &State) -> String {
     }
 }
 
-/// Returns the command that resolves a difference. Inside the gap nothing is locked.
+/// Returns what resolves a difference, mostly a command.
 fn resolved_by(fix: &str) -> String {
-    match fix.starts_with("cargo xtask lock ") {
-        true => here(
-            fix.to_owned(),
-            format!("outside: `{fix}`, then unpack a medium that has the lock"),
-        ),
-        false => fix.to_owned(),
+    match fix.strip_prefix("cargo xtask lock ") {
+        Some(name) => release::locked::how_to_lock(name),
+        None => fix.to_owned(),
     }
 }

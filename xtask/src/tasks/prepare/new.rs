@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::cli::NewArgs;
 use crate::failure::Failure;
+use crate::ui::Columns;
 
 /// What is asked, in this order.
 const QUESTIONS: [Question; 5] = [
@@ -128,7 +129,11 @@ fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
     let release: String = Input::new()
         .with_prompt("release")
         .default(default)
-        .validate_with(|answer: &String| known(app, &super::release(answer)?))
+        .validate_with(|answer: &String| {
+            super::release(answer)
+                .and_then(|release| known(app, &release))
+                .map_err(folded)
+        })
         .interact_text()?;
     let release = super::release(&release)?;
     let mut answers = Vec::new();
@@ -136,7 +141,7 @@ fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
         let answer: String = Input::new()
             .with_prompt(question.to_string())
             .default(question.example(name))
-            .validate_with(|answer: &String| question.check(answer))
+            .validate_with(|answer: &String| question.check(answer).map_err(folded))
             .interact_text()?;
         answers.push((question, answer));
     }
@@ -145,4 +150,11 @@ fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
         answers.find_map(|(asked, answer)| (*asked == question).then(|| answer.clone()))
     })?;
     Ok(text)
+}
+
+/// Returns a message, wrapped to fit behind the label that the prompt writes before it.
+fn folded(error: impl std::fmt::Display) -> String {
+    const LABEL: &str = "error: ";
+    let text = Columns::of_messages().fold(&format!("{LABEL}{error}"));
+    text[LABEL.len()..].to_owned()
 }

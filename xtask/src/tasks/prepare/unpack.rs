@@ -124,7 +124,7 @@ fn text(unpacked: &Unpacked) -> String {
     }
     if let Some(line) = &unpacked.signer_line {
         text.push_str(&format!(
-            "To accept this key from now on, commit this line as {SIGNERS}:\n  {}\n",
+            "To accept this key in future, commit this line in {SIGNERS}:\n  {}\n",
             line.trim_end()
         ));
     }

@@ -56,7 +56,13 @@ pub enum Error {
         /// The beginning of its name.
         piece: String,
     },
-    /// A file that was named does not exist, or is not what its option expects.
+    /// The key that was named does not exist.
+    #[error("cannot read the key `{key}`: it does not exist")]
+    NoKey {
+        /// The key.
+        key: Utf8PathBuf,
+    },
+    /// A file that was named is not what its option expects.
     #[error("`{path}` is not {expected}")]
     Named {
         /// The file.
@@ -136,11 +142,17 @@ impl Error {
             | Self::NothingToReturn
             | Self::Have { .. }
             | Self::OtherEnvironment { .. } => Kind::Workspace,
-            Self::UnknownPiece { .. } | Self::Folder { .. } | Self::Named { .. } => Kind::Usage,
+            Self::UnknownPiece { .. }
+            | Self::Folder { .. }
+            | Self::NoKey { .. }
+            | Self::Named { .. } => Kind::Usage,
             Self::Secret { .. } => Kind::NotAllowed,
             Self::Medium {
                 source: medium::Error::Changed { .. },
             } => Kind::Content,
+            Self::Medium {
+                source: medium::Error::SmallVolume { .. },
+            } => Kind::Usage,
             Self::InUse { .. }
             | Self::Sign { .. }
             | Self::Signature { .. }

@@ -39,7 +39,9 @@ This is an Airlock medium with {} for: {names}.
    chmod +x /tmp/airlock
    /tmp/airlock unpack . -C DIR{unsigned}
 
-   If there are several disks, name the folder of each: unpack . /media/disk2
+   If there are several disks, name the folder of each:
+
+   ./airlock unpack . /media/disk2 -C DIR{unsigned}
 ",
         releases.join(", ")
     );
@@ -57,11 +59,12 @@ This is an Airlock medium with {} for: {names}.
     });
     text.push_str(
         "
-3. Log in to the registry, test it, read the plan, and deploy. Commit the receipt.
+3. Log in to the registry, or set the variables that push-credentials names.
+   Test it, read the plan, and deploy. Commit the receipt.
 
    cd DIR
    export AIRLOCK_OFFLINE=1
-   skopeo login REGISTRY, or set the variables that push-credentials names
+   skopeo login REGISTRY
 ",
     );
     for name in environments {

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Registry, Status};
+use super::{Drift, Registry, Status};
 use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Standing};
@@ -42,7 +42,7 @@ pub(super) struct Question {
     output: Output,
     /// Nothing if it cannot be read: then it is compared with nothing.
     receipt: Option<Option<Receipt>>,
-    answer: OnceLock<Result<Answer, String>>,
+    answer: OnceLock<Result<Answer, Drift>>,
 }
 
 struct Answer {
@@ -108,8 +108,19 @@ impl Question {
     }
 
     fn fail(&self, why: &Error) {
+        let fix = match why {
+            Error::Rehearse(_) => rehearse::ADDRESS_IN_USE.to_owned(),
+            _ => self.preflight(),
+        };
         // The first answer counts.
-        let _ = self.answer.set(Err(chain(why)));
+        let _ = self.answer.set(Err(Drift {
+            what: chain(why),
+            fix,
+        }));
+    }
+
+    fn preflight(&self) -> String {
+        format!("cargo xtask preflight {}", self.environment.name)
     }
 }
 
@@ -223,6 +234,7 @@ async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
 impl Question {
     /// Adds to an environment's state what its registry has.
     fn answered(self, status: &mut Status) {
+        let preflight = self.preflight();
         let Self {
             environment,
             lock,
@@ -239,13 +251,14 @@ impl Question {
         });
         let answer = answer.into_inner().unwrap_or_else(|| {
             let (address, seconds) = (&environment.registry.address, PATIENCE.as_secs());
-            Err(format!(
-                "registry {address} did not respond within {seconds} s"
-            ))
+            Err(Drift {
+                what: format!("registry {address} did not respond within {seconds} s"),
+                fix: preflight.clone(),
+            })
         });
         let Answer { seen, standing } = match answer {
             Ok(answer) => answer,
-            Err(why) => return status.add(why, format!("cargo xtask preflight {name}")),
+            Err(drift) => return status.drift.push(drift),
         };
         let count = |wanted: Planned| {
             let artifacts = lock.artifacts.iter().zip(seen.iter());
@@ -274,17 +287,19 @@ impl Question {
                 "the registry has different content under the tags of",
                 push,
             ),
-            (
-                Planned::Unconfirmed,
-                "the registry refuses nodes",
-                format!("cargo xtask preflight {name}"),
-            ),
         ] {
             let count = count(kind);
             if count > 0 {
                 let all = environment::count(artifacts, "artifact");
                 status.add(format!("{what} {count} of {all}"), fix);
             }
+        }
+        // Some registries refuse every request for content that they do not have: how many artifacts exist is not known.
+        if count(Planned::Unconfirmed) > 0 {
+            status.add(
+                "nodes may not pull: the registry refuses them without credentials",
+                preflight,
+            );
         }
     }
 }

@@ -18,6 +18,19 @@ pub enum Error {
         /// What is needed.
         wanted: String,
     },
+    /// Neither the workspace nor PATH has one.
+    #[error("no `mkectl` in any folder of PATH ({searched} searched), and {}", match is_locked {
+        true => format!("`{}/mkectl` does not exist", super::folder(release)),
+        false => format!("the lock of {release} lists none for {}", super::platform()),
+    })]
+    Missing {
+        /// How many folders were searched.
+        searched: usize,
+        /// The release, `v4.1.5`.
+        release: String,
+        /// Whether the lock lists one for this machine. Otherwise the workspace is not searched.
+        is_locked: bool,
+    },
     /// The mkectl that was fetched is not the one that was locked.
     #[error("the mkectl in `{folder}` is refused")]
     Refused {
@@ -61,6 +74,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Version { .. }
+            | Self::Missing { .. }
             | Self::Refused { .. }
             | Self::NoOldMkectl { .. }
             | Self::Lacks { .. }

@@ -2,7 +2,10 @@
 
 mod node;
 
+use std::borrow::Cow;
+
 use environment::Environment;
+use release::locked::how_to_lock;
 use release::preflight::{Check, Fault, RegistryFault, WorkspaceFault};
 
 use crate::advice;
@@ -11,7 +14,7 @@ use crate::called::is_inside;
 /// What is to be done.
 pub(super) struct Fix {
     /// In words.
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     /// The command that does it, or shows more.
     pub(super) command: Option<String>,
 }
@@ -39,14 +42,6 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
         WorkspaceFault::CredentialsMissing => {
             return words(advice::CREDENTIALS);
         }
-        WorkspaceFault::NotLocked if is_inside() => {
-            return words(
-                "lock the release outside, commit the lock, and copy the repository here",
-            );
-        }
-        WorkspaceFault::SetNotLocked if is_inside() => {
-            return words("lock the set outside, commit the lock, and copy the repository here");
-        }
         WorkspaceFault::BundleMissing if is_inside() => {
             return words(
                 "copy the bundle to bundles/, or what the registry lacks of it to the store",
@@ -55,22 +50,17 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
         WorkspaceFault::BundleDiffers if is_inside() => {
             return words("copy the file again: it differs from the lock or is incomplete");
         }
-        WorkspaceFault::MkectlMissing if is_inside() => {
-            return words(
-                "copy the release's mkectl to bundles/mkectl/ from outside, or put it on PATH",
-            );
+        WorkspaceFault::MkectlMissing => {
+            let text = advice::mkectl(&format!("v{release}"));
+            return match is_inside() {
+                true => words(text),
+                false => with(text, format!("cargo xtask fetch {name}")),
+            };
         }
-        WorkspaceFault::NotLocked => (
-            "lock the release on a machine with internet, and commit the lock",
-            format!("cargo xtask lock v{release}"),
-        ),
+        WorkspaceFault::NotLocked => return words(how_to_lock(&format!("v{release}"))),
         WorkspaceFault::SetNotLocked => {
-            let locks = environment.set_names().into_iter();
-            let locks: Vec<String> = locks.map(|set| format!("cargo xtask lock {set}")).collect();
-            (
-                "lock the set on a machine with internet, and commit the lock",
-                locks.join(" && "),
-            )
+            let sets = environment.set_names().join("`, `cargo xtask lock ");
+            return words(how_to_lock(&sets));
         }
         WorkspaceFault::LockBroken => (
             "restore the committed lock",
@@ -96,10 +86,6 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
         WorkspaceFault::ToolMissing => {
             return words("copy kubectl and helm across the gap to a folder of PATH");
         }
-        WorkspaceFault::MkectlMissing => (
-            "fetch the release's mkectl on a machine with internet, and copy bundles/mkectl/; or put it on PATH",
-            format!("cargo xtask fetch {name}"),
-        ),
         WorkspaceFault::RequirementUnmet => (
             "deploy to the required environment first; `deploy --override-requires REASON` ignores the requirement, and the receipt records the reason",
             match &environment.requires {
@@ -177,16 +163,16 @@ fn show_certificate(host: &str, port: u16) -> String {
     format!("openssl s_client -connect {host}:{port} -servername {host} -showcerts </dev/null")
 }
 
-fn words(text: &'static str) -> Fix {
+fn words(text: impl Into<Cow<'static, str>>) -> Fix {
     Fix {
-        text,
+        text: text.into(),
         command: None,
     }
 }
 
-fn with(text: &'static str, command: String) -> Fix {
+fn with(text: impl Into<Cow<'static, str>>, command: String) -> Fix {
     Fix {
-        text,
+        text: text.into(),
         command: Some(command),
     }
 }
