@@ -14,15 +14,20 @@ pub(crate) fn here<T>(outside: T, inside: T) -> T {
     }
 }
 
-/// Returns what to do without the mkectl of a release, `v4.1.5`.
-pub(crate) fn mkectl(release: &str) -> String {
+/// Returns what to do without the mkectl of a release, `v4.1.5`, if it is known whether the lock lists it.
+pub(crate) fn mkectl(release: &str, is_locked: Option<bool>) -> String {
     let folder = release::transfer::program::folder(release);
-    let first = here(
-        format!("`cargo xtask fetch {release}` downloads it to {folder}/"),
-        format!("copy `mkectl` and `mkectl.tar.gz` to {folder}/"),
+    let locked = here(
+        format!("`cargo xtask fetch {release}` downloads it to {folder}/; or "),
+        format!("copy `mkectl` and `mkectl.tar.gz` to {folder}/; or "),
     );
+    let locked = match is_locked {
+        Some(true) => locked,
+        Some(false) => String::new(),
+        None => format!("if the lock lists it, {locked}"),
+    };
     format!(
-        "if the lock lists it, {first}; or put the mkectl of {release} on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`"
+        "{locked}put the mkectl of {release} on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`"
     )
 }
 

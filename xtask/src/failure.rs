@@ -613,8 +613,10 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::Applied { environment, .. }) => {
             format!("nothing is left to do; for further changes, make a new plan: `cargo xtask plan {environment} --out FILE`")
         }
-        Error::Plan(plan::Error::WithoutMkectl { release, .. }) => crate::advice::mkectl(release),
-        Error::Program(program::Error::Missing { release, .. }) => crate::advice::mkectl(release),
+        Error::Plan(plan::Error::WithoutMkectl { release, .. }) => crate::advice::mkectl(release, None),
+        Error::Program(program::Error::Missing { release, is_locked, .. }) => {
+            crate::advice::mkectl(release, Some(*is_locked))
+        }
         Error::Snapshot(snapshot::Error::OtherRegistry { .. }) => {
             "take a snapshot of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
         }

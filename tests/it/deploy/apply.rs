@@ -70,7 +70,8 @@ async fn a_missing_mkectl_is_reported_first() {
     lab.run(&["push", "lab"]).success();
     let run = lab.run(&["apply", "lab"]).exits_with(6);
     assert!(
-        run.stderr.contains("hint: install the release's mkectl"),
+        run.stderr
+            .contains("hint: put the mkectl of v4.1.5 on PATH"),
         "{}",
         run.stderr
     );

@@ -188,8 +188,12 @@ async fn a_folder_that_is_missing_is_a_mistake_and_is_not_made() {
     for command in ["snapshot", "plan"] {
         let run = lab
             .run(&[command, "lab", "--out", "mistyped/lab.yaml"])
-            .exits_with(1);
-        assert!(run.stderr.contains("mistyped/lab.yaml"), "{}", run.stderr);
+            .exits_with(3);
+        assert!(
+            run.stderr.contains("the folder `mistyped`"),
+            "{}",
+            run.stderr
+        );
         assert!(!lab.sandbox.path("mistyped").exists(), "{command} made it");
     }
 }

@@ -300,7 +300,6 @@ fn every_problem_is_reported_in_the_order_of_the_files() {
     ]);
     let problems = workspace.problems();
     insta::assert_snapshot!(problems, @"
-    environments/prod/environment.yaml:1:1: `release` is missing; write the release to install, such as `release: v4.1.5`
     environments/prod/environment.yaml:1:9: `config` is a list, not a mapping
     environments/prod/environment.yaml:3:12: the project `/mke/` has a leading, trailing or doubled slash; write `mke`
     environments/prod/environment.yaml:4:3: unknown key `adress` in `registry`; did you mean `address`?

@@ -266,7 +266,6 @@ fn a_misspelt_key_is_named_beside_what_is_wrong_elsewhere_in_the_files() {
         panic!("nothing is wrong");
     };
     insta::assert_snapshot!(problems, @r"
-    environments/prod/environment.yaml:4:1: `registry.address` is missing; write the registry's `host:port`
     environments/prod/environment.yaml:4:13: unknown key `adress` in `registry`; did you mean `address`?
     environments/prod/environment.yaml:7:49: warning: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
     environments/base.yaml:2:16: warning: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?

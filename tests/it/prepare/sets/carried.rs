@@ -566,8 +566,7 @@ async fn a_set_without_a_lock_is_called_a_set() {
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     insta::assert_snapshot!(about_lock(lab, 3), @"
     PROBLEM  lock              the set platform is not locked: `bundles/platform.lock.yaml` does not exist
-                               fix: lock the set on a machine with internet, and commit the lock
-                               $ cargo xtask lock platform
+                               fix: with internet: `cargo xtask lock platform`, and commit it; without: unpack a medium that has the lock
     ");
     for command in ["plan", "status", "push", "verify", "images"] {
         let run = lab.run(&[command, "lab"]);

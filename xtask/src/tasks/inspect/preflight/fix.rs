@@ -51,7 +51,7 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
             return words("copy the file again: it differs from the lock or is incomplete");
         }
         WorkspaceFault::MkectlMissing => {
-            let text = advice::mkectl(&format!("v{release}"));
+            let text = advice::mkectl(&format!("v{release}"), None);
             return match is_inside() {
                 true => words(text),
                 false => with(text, format!("cargo xtask fetch {name}")),
