@@ -581,7 +581,7 @@ async fn a_set_without_a_lock_is_called_a_set() {
     let about = about_lock(lab, 3);
     assert!(
         about.contains("docker.io/library/nginx:1.30 is not locked")
-            && about.contains("$ cargo xtask lock platform"),
+            && about.contains("`cargo xtask lock platform`"),
         "{about}"
     );
 }
