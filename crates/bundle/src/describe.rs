@@ -180,11 +180,7 @@ fn of_manifest(
         own.as_deref().or(media_type),
         &[OCI_MANIFEST, DOCKER_MANIFEST],
     )?;
-    let kind = match (manifest.is_image(), manifest.is_chart()) {
-        (true, _) => Kind::Image,
-        (false, true) => Kind::Chart,
-        (false, false) => Kind::Artifact,
-    };
+    let kind = Kind::of(manifest.is_image(), manifest.is_chart());
     let (mut blobs, mut external) = (Vec::new(), Vec::new());
     let (mut known, mut listed) = (HashMap::new(), HashSet::new());
     let config = (&manifest.config.digest, manifest.config.size, false);

@@ -196,8 +196,8 @@ fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
             let mut bytes = Vec::new();
             let mut entry = entry;
             entry.read_to_end(&mut bytes).map_err(HelmError::Packed)?;
-            let bare = bytes.strip_prefix(b"\xef\xbb\xbf");
-            text = Some(bare.map_or_else(|| bytes.clone(), <[u8]>::to_vec));
+            let bare = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+            text = Some(bare.to_vec());
         }
     }
     text.ok_or(HelmError::NoMetadata)

@@ -376,7 +376,7 @@ pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
     let wrong = |reason: String| RequestError::Url {
         url: match shown_url(text) {
             shown if shown != UNREADABLE => format!("`{shown}`"),
-            // Without these, there is no place for a secret.
+            // A URL without these has neither user, password nor query.
             _ if !text.contains(['@', '?', '#']) => format!("`{text}`"),
             unreadable => unreadable,
         },

@@ -150,6 +150,17 @@ pub enum Kind {
     Artifact,
 }
 
+impl Kind {
+    /// Returns the kind of what has an image or a chart in it.
+    pub fn of(has_image: bool, has_chart: bool) -> Self {
+        match (has_image, has_chart) {
+            (true, _) => Self::Image,
+            (false, true) => Self::Chart,
+            (false, false) => Self::Artifact,
+        }
+    }
+}
+
 /// One manifest or index, and the blobs that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -164,7 +164,7 @@ fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Returns the names in a folder that are no part of a medium, sorted. Hidden files and those of file systems are left out.
+/// Returns the names in a folder that do not belong to a medium, sorted. Hidden files and those of file systems are left out.
 pub fn others(folder: &Utf8Path) -> Vec<String> {
     const OURS: [&str; 5] = [START, PROGRAM, MANIFEST, SIGNATURE, layout::VOLUMES];
     const OF_FILE_SYSTEMS: [&str; 2] = ["lost+found", "System Volume Information"];

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use bundle::LockError;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;

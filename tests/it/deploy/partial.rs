@@ -194,7 +194,7 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
     let (sandbox, lock) = tiny(&wire.address).await;
     let lost = own_layer(&lock);
     store(&sandbox).discard(&lost).unwrap();
-    // There is no mkectl here either.
+    // mkectl is missing, too.
     let plan = sandbox.run(&["plan", "lab", "--offline"]).exits_with(6);
     assert!(plan.whole().contains(lost.as_ref()), "{}", plan.whole());
     let preflight = sandbox.run(&["preflight", "lab", "--offline"]);

@@ -423,7 +423,10 @@ async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), 
         let stays = result["checks"].as_array().unwrap().last().unwrap()["text"].to_string();
         let tags = registry.tags();
         let unnamed = |(repository, _): &(String, String)| !stays.contains(repository);
-        let counted = stays.contains(&format!("; {} tags of the probe stay in ", tags.len()));
+        let counted = stays.contains(&format!(
+            "did not delete {} tags of the probe in ",
+            tags.len()
+        ));
         if !counted || tags.iter().any(unnamed) {
             return told("what stays is not named");
         }

@@ -712,7 +712,7 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
     let run = sandbox.run(&lock).success();
     assert!(
         run.stderr.contains(
-            "warning: the hash of mkectl v4.2.1 for linux-x86_64 is not published: what came from "
+            "warning: the hash of mkectl v4.2.1 for linux-x86_64 is not published: the file from "
         ) && run
             .stderr
             .contains("warning: mkectl v4.2.1 for darwin-x86_64 is not locked: "),

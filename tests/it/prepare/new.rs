@@ -223,7 +223,7 @@ fn on_a_terminal_a_few_questions_are_asked() {
     }
     sandbox.run(&["check", "lab"]).success();
 
-    // What is locked is told apart.
+    // Locked releases are listed separately.
     sandbox.write("bundles/v4.1.3-amd64.lock.yaml", "");
     let shown = show(sandbox.command(&["new", "site"]), "\n\n\n\n\n\n");
     let lines = shown.lines().join("\n");

@@ -428,7 +428,7 @@ fn other_files_of_the_folder_are_named_and_stay() {
     let note = "`disk` also has 2 other files: notes.txt, photos; `unpack` ignores them\n";
     assert!(run.stderr.starts_with(note), "{}", run.stderr);
     assert_eq!(site.sandbox.read("disk/photos/one.jpg"), "one");
-    // The files of the medium itself are no others.
+    // The files of the medium itself are not named.
     std::fs::remove_file(site.sandbox.path("disk/notes.txt")).unwrap();
     std::fs::remove_dir_all(site.sandbox.path("disk/photos")).unwrap();
     let again = site.pack(&["--out", "disk"]).success();

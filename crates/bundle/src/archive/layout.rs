@@ -295,11 +295,7 @@ impl<'a> Tree<'a> {
             Some(Document::Index(IndexDocument { artifact_type, .. })) => artifact_type.is_some(),
             _ => false,
         };
-        match (self.has_image && !declared, self.has_chart) {
-            (true, _) => Kind::Image,
-            (false, true) => Kind::Chart,
-            (false, false) => Kind::Artifact,
-        }
+        Kind::of(self.has_image && !declared, self.has_chart)
     }
 }
 

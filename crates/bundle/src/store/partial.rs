@@ -172,7 +172,7 @@ impl PartialBlob {
     }
 }
 
-/// Removes a name, whoever was first.
+/// Removes a file. A missing one is not an error.
 fn forget(path: &Utf8PathBuf) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

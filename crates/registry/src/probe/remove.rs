@@ -80,12 +80,12 @@ pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Find
     let aspect = Aspect::Delete;
     if !stays.is_empty() {
         let tags = match stays.len() {
-            1 => "1 tag of the probe stays".to_owned(),
-            tags => format!("{tags} tags of the probe stay"),
+            1 => "1 tag".to_owned(),
+            tags => format!("{tags} tags"),
         };
         stays.dedup();
         let text = format!(
-            "the registry does not delete; {tags} in {}",
+            "the registry did not delete {tags} of the probe in {}",
             stays.join(", ")
         );
         findings.warn(aspect, Fault::NoDelete, text);

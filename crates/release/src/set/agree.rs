@@ -68,15 +68,8 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
         .source
         .as_ref()
         .is_some_and(|one| one.subject.is_some());
-    let kind = match (
-        kinds.contains(&Kind::Image) && !is_artifact,
-        kinds.contains(&Kind::Chart),
-    ) {
-        _ if signs => Kind::Artifact,
-        (true, _) => Kind::Image,
-        (false, true) => Kind::Chart,
-        (false, false) => Kind::Artifact,
-    };
+    let has = |kind: Kind| kinds.contains(&kind) && !signs;
+    let kind = Kind::of(has(Kind::Image) && !is_artifact, has(Kind::Chart));
     are_named && kind == artifact.kind
 }
 

@@ -242,7 +242,7 @@ pub enum Error {
         source: programs::Absent,
     },
     /// The key of a bundle cannot be read.
-    #[error("cannot read the key {path}")]
+    #[error("cannot read the key `{path}`")]
     Key {
         /// The file, relative to the workspace.
         path: Utf8PathBuf,
@@ -250,7 +250,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The key of a bundle is not one.
-    #[error("{path} is not a key that signatures are verified with")]
+    #[error("`{path}` is not a key that signatures are verified with")]
     KeyForm {
         /// The file, relative to the workspace.
         path: Utf8PathBuf,
@@ -258,7 +258,7 @@ pub enum Error {
         source: bundle::SignatureError,
     },
     /// The signature of a bundle is not one.
-    #[error("{what} is not a signature")]
+    #[error("`{what}` is not a signature")]
     SignatureForm {
         /// Its URL, or its file relative to the workspace.
         what: String,
@@ -266,7 +266,7 @@ pub enum Error {
         source: bundle::SignatureError,
     },
     /// A bundle was not signed with the key that the set names.
-    #[error("{path} was not signed with {key}")]
+    #[error("`{path}` was not signed with `{key}`")]
     Signature {
         /// The bundle, relative to the workspace.
         path: Utf8PathBuf,
@@ -276,7 +276,7 @@ pub enum Error {
         source: bundle::SignatureError,
     },
     /// A bundle is not the one that the set lists.
-    #[error("{path} has SHA-256 {found}, expected {expected}")]
+    #[error("`{path}` has SHA-256 {found}, expected {expected}")]
     BundleSha256 {
         /// The bundle, relative to the workspace.
         path: Utf8PathBuf,
@@ -286,7 +286,7 @@ pub enum Error {
         found: String,
     },
     /// A bundle is the expected one, but cannot be read.
-    #[error("{path} cannot be carried")]
+    #[error("`{path}` cannot be carried")]
     Bundle {
         /// The bundle, relative to the workspace.
         path: Utf8PathBuf,

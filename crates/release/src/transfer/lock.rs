@@ -501,8 +501,8 @@ async fn mkectl(
                 {
                     Ok(sha256) => {
                         warn(format!(
-                            "the hash of mkectl {release} for {platform} is not published: what came from {} is trusted now, with SHA-256 \
-                             {sha256}; compare it by other means",
+                            "the hash of mkectl {release} for {platform} is not published: the file from {} is trusted. Its SHA-256 is \
+                             {sha256}; ask the vendor to confirm it",
                             bundle::shown_url(&url)
                         ));
                         all.push(bundle::LockedMkectl {

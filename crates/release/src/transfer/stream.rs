@@ -129,6 +129,7 @@ async fn push_all(
         .map(|place| deliveries[*place].clone())
         .collect();
     parts.reads = Reads::Unmountable;
+    // A store of its own, so everything is hashed again.
     let store = fetch::open_store(context.workspace)?;
     let streamed = stream(context, lock, &store, &failed, &parts).await?;
     let repeated = streamed.outcomes;

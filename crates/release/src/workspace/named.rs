@@ -41,7 +41,7 @@ impl FileKind {
         let first = text.lines().next().unwrap_or_default();
         let first = first.replace("`cargo xtask ", "`");
         if self == Self::Trace {
-            return text.is_empty() || first.starts_with("{\"timestamp\":");
+            return text.is_empty() || first.starts_with('{') && first.contains("\"timestamp\":\"");
         }
         if self == Self::Report {
             return text.is_empty() || first.contains("<!-- Written by `report ");
@@ -171,8 +171,7 @@ pub(crate) fn refuse(
         .into());
     }
     match files::read_text(path) {
-        // An empty file, such as the trace of a run that was stopped at its start, loses nothing.
-        Ok(text) if text.is_empty() || kind.is_kind_of(&text) => Ok(()),
+        Ok(text) if kind.is_kind_of(&text) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Ok(_) => Err(Error::DifferentKind { path: to, kind }.into()),
         Err(source) => Err(match files::Refusal::of(&source) {

@@ -54,11 +54,7 @@ pub(super) async fn resolve(
     );
     walk.add(root.clone(), described, 0).await?;
     let has = |kind: Kind| walk.kinds.contains(&kind);
-    let kind = match (has(Kind::Image) && !is_artifact, has(Kind::Chart)) {
-        (true, _) => Kind::Image,
-        (false, true) => Kind::Chart,
-        (false, false) => Kind::Artifact,
-    };
+    let kind = Kind::of(has(Kind::Image) && !is_artifact, has(Kind::Chart));
     Ok(Artifact {
         repository: entry.repository.clone(),
         tag: entry.tag.clone(),
