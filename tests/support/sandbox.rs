@@ -124,6 +124,14 @@ impl Sandbox {
         std::fs::write(path, text).expect("a file");
     }
 
+    /// Logs in to a host, as `docker login` keeps it: `login` is `user:password` in Base64.
+    pub fn log_in(&self, host: &str, login: &str) {
+        let folder = self.home().join(".docker");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let auth = format!("{{\"auths\":{{\"{host}\":{{\"auth\":\"{login}\"}}}}}}");
+        std::fs::write(folder.join("config.json"), auth).expect("a file");
+    }
+
     /// Reads a file below the workspace.
     pub fn read(&self, below: &str) -> String {
         let path = self.path(below);

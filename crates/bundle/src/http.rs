@@ -6,8 +6,12 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use network::{Proxies, ProxyError, ProxyFault};
 use requests::{Cause, UNREADABLE, find, retry_after, shown};
+use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 /// How long a connection may take.
@@ -189,25 +193,42 @@ impl Retry {
     }
 }
 
+/// What a server needs that others do not.
+#[derive(Debug, Clone, Default)]
+pub struct Server {
+    /// Authorities in PEM that vouch for it, beside those of the system.
+    pub authority: Option<String>,
+    /// The account's name and password. They are sent to this server alone, and only after it asked.
+    pub account: Option<(String, SecretString)>,
+}
+
 /// The client for downloads: proxies, the system's certificates, a limit for silence and none for the whole of a transfer.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: Client,
     proxies: Arc<Proxies>,
+    account: Option<(String, SecretString)>,
 }
 
 impl HttpClient {
     /// Builds the client. Certificates are read when a server first shows one.
     ///
     /// # Errors
-    /// [`RequestError::Client`] if the HTTP library cannot be set up.
-    pub fn new(proxies: Arc<Proxies>) -> Result<Self, RequestError> {
-        let client = builder(&proxies)
+    /// [`RequestError::Client`] if the HTTP library cannot be set up, or an authority cannot be read.
+    pub fn new(proxies: Arc<Proxies>, server: &Server) -> Result<Self, RequestError> {
+        let failed = |source| RequestError::Client { source };
+        let pem = server.authority.as_deref().unwrap_or_default();
+        let authorities = CertificateDer::pem_slice_iter(pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| failed(Cause::of(&error)))?;
+        let client = builder(authorities, &proxies)
             .build()
-            .map_err(|error| RequestError::Client {
-                source: error.into(),
-            })?;
-        Ok(Self { client, proxies })
+            .map_err(|error| failed(error.into()))?;
+        Ok(Self {
+            client,
+            proxies,
+            account: server.account.clone(),
+        })
     }
 
     /// Returns a request for `url`.
@@ -221,12 +242,26 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request for `url`, logs it, and returns what it means if there is no answer.
+    /// Sends a request for `url`, logs it, and returns what it means if there is no answer. If the server asks for a login, it is sent
+    /// again with the account.
     pub(crate) async fn send(
         &self,
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, RequestError> {
+        let account = self.account.as_ref();
+        let again = account.and_then(|account| Some((account, request.try_clone()?)));
+        let response = self.traced(url, request).await?;
+        match again {
+            Some(((name, password), again)) if asks_for_login(url, &response) => {
+                let request = again.basic_auth(name, Some(password.expose_secret()));
+                self.traced(url, request).await
+            }
+            _ => Ok(response),
+        }
+    }
+
+    async fn traced(&self, url: &Url, request: RequestBuilder) -> Result<Response, RequestError> {
         let response = self.once(url, request);
         requests::traced(&Method::GET, url, 0, |error| error, response).await
     }
@@ -258,10 +293,21 @@ impl HttpClient {
     }
 }
 
+/// Returns whether a server asks for a name and a password. A server that a redirect led to gets none.
+fn asks_for_login(url: &Url, response: &Response) -> bool {
+    let mut challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    response.status() == StatusCode::UNAUTHORIZED
+        && response.url().origin() == url.origin()
+        && challenges.any(|one| {
+            let scheme = one.as_bytes().get(..5);
+            scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+        })
+}
+
 /// Returns the client's settings.
-fn builder(proxies: &Arc<Proxies>) -> ClientBuilder {
+fn builder(authorities: Vec<CertificateDer<'static>>, proxies: &Arc<Proxies>) -> ClientBuilder {
     let known = Arc::clone(proxies);
-    network::client(Vec::new(), proxies)
+    network::client(authorities, proxies)
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
         // It would carry the query of the URL that was asked for, which may hold a secret, to where a redirect leads.

@@ -393,7 +393,11 @@ async fn the_answer_of_a_proxy_that_does_not_connect_is_shown_and_final() {
         }
     });
     let variable = |name: &str| (name == "HTTPS_PROXY").then(|| proxy.clone());
-    let client = HttpClient::new(Arc::new(Proxies::from_variables(variable))).unwrap();
+    let client = HttpClient::new(
+        Arc::new(Proxies::from_variables(variable)),
+        &crate::Server::default(),
+    )
+    .unwrap();
     let request = Download::new("https://get.example.com/x", &folder.join("file"));
     let error = download(&request, &client, &Silent).await.unwrap_err();
     assert_eq!(

@@ -105,5 +105,5 @@ impl Server {
 
 /// Returns the client that the product uses, without the proxies of the machine that runs the tests.
 pub(crate) fn client() -> HttpClient {
-    HttpClient::new(std::sync::Arc::default()).unwrap()
+    HttpClient::new(std::sync::Arc::default(), &crate::Server::default()).unwrap()
 }

@@ -89,6 +89,23 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crat
     }
 }
 
+/// Where a file is downloaded from.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) url: String,
+    /// What its server needs.
+    pub(crate) server: bundle::Server,
+}
+
+impl From<&str> for Place {
+    fn from(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            server: bundle::Server::default(),
+        }
+    }
+}
+
 /// Reports that a download is about to begin.
 pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) {
     context.reporter.report(Event::Started {
@@ -102,7 +119,8 @@ pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) 
 pub(crate) async fn download_locked(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    path: &camino::Utf8Path,
+    from: &Place,
+    path: &Utf8Path,
     feed: bundle::Feed,
 ) -> Result<(), crate::Error> {
     let expected = bundle::Expected {
@@ -110,44 +128,39 @@ pub(crate) async fn download_locked(
         sha256: lock.bundle.sha256.clone(),
     };
     let retry = bundle::Retry::default();
-    download_feeding(
-        context,
-        &lock.bundle.url,
-        path,
-        Some(expected),
-        Some(feed),
-        retry,
-    )
-    .await
-    .map(drop)
+    download_feeding(context, from, path, Some(expected), Some(feed), retry)
+        .await
+        .map(drop)
 }
 
-/// Downloads `url` to `path`, and reports how it goes.
+/// Downloads a file to `path`, and reports how it goes.
 pub(crate) async fn download(
     context: &Context<'_>,
-    url: &str,
-    path: &camino::Utf8Path,
+    from: impl Into<Place>,
+    path: &Utf8Path,
 ) -> Result<bundle::Downloaded, crate::Error> {
-    refuse_offline(context, url, context.workspace.shown(path))?;
-    report_start(context, url, None);
-    download_feeding(context, url, path, None, None, bundle::Retry::default()).await
+    let from = from.into();
+    refuse_offline(context, &from.url, context.workspace.shown(path))?;
+    report_start(context, &from.url, None);
+    download_feeding(context, &from, path, None, None, bundle::Retry::default()).await
 }
 
-/// Downloads `url`, which is to have this SHA-256, to `path`, and reports how it goes.
+/// Downloads a file, which is to have this SHA-256, to `path`, and reports how it goes.
 pub(crate) async fn download_file(
     context: &Context<'_>,
-    url: &str,
-    path: &camino::Utf8Path,
+    from: impl Into<Place>,
+    path: &Utf8Path,
     sha256: &str,
     retry: bundle::Retry,
 ) -> Result<(), crate::Error> {
-    refuse_offline(context, url, context.workspace.shown(path))?;
-    report_start(context, url, None);
+    let from = from.into();
+    refuse_offline(context, &from.url, context.workspace.shown(path))?;
+    report_start(context, &from.url, None);
     let expected = bundle::Expected {
         size: None,
         sha256: sha256.to_owned(),
     };
-    download_feeding(context, url, path, Some(expected), None, retry)
+    download_feeding(context, &from, path, Some(expected), None, retry)
         .await
         .map(drop)
 }
@@ -167,11 +180,11 @@ pub(crate) fn offline(workspace: &Workspace, lock: &bundle::Lock) -> crate::Erro
 /// The run is offline. The inner error: the client cannot be made.
 pub(crate) fn client(
     context: &Context<'_>,
-    url: &str,
+    from: &Place,
     what: &Utf8Path,
 ) -> Result<Result<bundle::HttpClient, bundle::RequestError>, crate::Error> {
-    refuse_offline(context, url, what)?;
-    Ok(bundle::HttpClient::new(context.proxies()))
+    refuse_offline(context, &from.url, what)?;
+    Ok(bundle::HttpClient::new(context.proxies(), &from.server))
 }
 
 /// Refuses a download in an offline run.
@@ -195,8 +208,8 @@ pub(crate) fn refuse_offline(
 
 async fn download_feeding(
     context: &Context<'_>,
-    url: &str,
-    path: &camino::Utf8Path,
+    from: &Place,
+    path: &Utf8Path,
     expected: Option<bundle::Expected>,
     feed: Option<bundle::Feed>,
     retry: bundle::Retry,
@@ -211,15 +224,15 @@ async fn download_feeding(
             source,
         ))),
         source => crate::Error::Fetch(Error::Download {
-            url: bundle::shown_url(url),
+            url: bundle::shown_url(&from.url),
             path: shown.to_owned(),
             source,
         }),
     };
-    let client = client(context, url, shown)?
+    let client = client(context, from, shown)?
         .map_err(|source| failed(bundle::DownloadError::Request(source)))?;
     let request = bundle::Download {
-        url: url.to_owned(),
+        url: from.url.clone(),
         destination: path.to_owned(),
         expected,
         retry,

@@ -185,22 +185,14 @@ pub(crate) fn read(
 }
 
 /// Reports that a bundle was read to its end and matches the lock.
-///
-/// # Errors
-/// Something is not in the store, or its index cannot be written.
-pub(crate) fn read_to_its_end(
-    context: &Context<'_>,
-    lock: &bundle::Lock,
-    store: &bundle::Store,
-) -> Result<AllPresent, Error> {
+pub(crate) fn report_end(context: &Context<'_>, lock: &bundle::Lock) {
     context.reporter.report(Event::Finished {
         step: Step::Verify,
-        what: match lock.artifacts.len() {
+        what: match lock.of_bundle().artifacts.len() {
             1 => "1 artifact matches the lock".to_owned(),
             count => format!("{count} artifacts match the lock"),
         },
     });
-    stored(context, lock, store)
 }
 
 /// Finds everything that the lock names in the store. Its content was checked when it was written.

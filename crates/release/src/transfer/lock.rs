@@ -325,7 +325,8 @@ fn before_it_is_read(
         Some(path) => given_checksum(path.as_str(), &names).map(Some),
         None => {
             bundle::check_url(url).map_err(wrong)?;
-            fetch::client(context, url, Utf8Path::new("the checksum")).map(|_| None)
+            fetch::client(context, &url.as_str().into(), Utf8Path::new("the checksum"))
+                .map(|_| None)
         }
     }
 }
@@ -579,7 +580,7 @@ async fn compare(
     contents: &bundle::Contents,
 ) -> Result<String, crate::Error> {
     let failed = |source| crate::Error::Lock(Error::Checksum { source });
-    let client = fetch::client(context, url, Utf8Path::new("the checksum"))?
+    let client = fetch::client(context, &url.into(), Utf8Path::new("the checksum"))?
         .map_err(|source| failed(bundle::ChecksumError::Request(source)))?;
     let checksum = bundle::checksum(url, file, &client).await.map_err(failed)?;
     let shown = bundle::shown_url(url);

@@ -827,7 +827,7 @@ async fn fetch_with(
     if !kept.archive.exists() {
         fetch::download_file(
             context,
-            &locked.url,
+            locked.url.as_str(),
             &kept.archive,
             &locked.sha256,
             patience,

@@ -1,30 +1,32 @@
-//! Downloads, verifies and pushes a bundle as one stream. It takes about as long as its slowest part, not as all of them
-//! together.
+//! Downloads, verifies and pushes what a lock names as one stream. It takes about as long as its slowest part, not as all of
+//! them together.
 //!
 //! ```text
-//! download ─▶ unfinished file ─▶ read: inflate, hash, compare ─▶ store ─▶ push to each registry ─┐
-//!                                  └────────── the whole bundle matches the lock ────────────────┴─▶ tags
+//!                                upstream registries: read, hash ─┐
+//! download ─▶ unfinished file ─▶ read: inflate, hash, compare ────┴─▶ store ─▶ push to each registry ─┐
+//!                                  └─────────────── everything matches the lock ──────────────────────┴─▶ tags
 //! ```
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::io::Read;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use camino::Utf8Path;
+use futures_util::FutureExt as _;
 use futures_util::future::{self, Either};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::event::Event;
-use crate::transfer::announce::{Abandonable, Announcer, AnnouncingStore};
-use crate::transfer::fetch::{self, Source};
+use crate::transfer::announce::Announcer;
+use crate::transfer::fetch;
 use crate::transfer::present::{self, AllPresent, Held, Reads};
 use crate::transfer::push::{self, Delivery, Sent};
 use crate::transfer::{before_push, local, look, set};
-use crate::{Context, Error, demo, disk};
+use crate::{Context, Error};
+
+mod unread;
+
+use unread::{Readable, Unread};
 
 /// What came of the push to each registry, in the order of the deliveries.
 pub type Outcomes = Vec<Result<Sent, Error>>;
@@ -163,7 +165,7 @@ impl Parts<'_> {
     }
 }
 
-/// Has the bundle in the store, and pushes it meanwhile.
+/// Has everything in the store that a lock names, and pushes it meanwhile.
 async fn stream(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -171,9 +173,9 @@ async fn stream(
     deliveries: &[Delivery<'_>],
     parts: &Parts<'_>,
 ) -> Result<Streamed, Error> {
-    let source = fetch::source(context.workspace, lock)?;
-    let needs_registries = set::pull::is_needed(lock, store);
-    if (needs_registries || matches!(source, Source::Download(_)))
+    let asks_registries = set::pull::is_needed(lock, store);
+    let unread = unread::all(context, lock)?;
+    if (asks_registries || unread.iter().any(Unread::is_away))
         && let Some(streamed) = from_parts(context, lock, deliveries, parts).await?
     {
         return Ok(streamed);
@@ -181,67 +183,36 @@ async fn stream(
     if !deliveries.is_empty() {
         before_push::room(context.workspace, lock)?;
     }
-    if needs_registries {
-        set::pull::bring_bundles(context, lock, store).await?;
-    }
-    if needs_registries && source != Source::Store {
-        set::pull::bring(context, lock, store, &|_| ()).await?;
-    }
-    let path = match source {
-        Source::Store if needs_registries => {
-            return from_registries(context, lock, store, deliveries).await;
-        }
-        Source::Store => return from_store(context, lock, store, deliveries).await,
-        Source::File(path) => path,
-        Source::Made(path) => {
-            demo::make(&path, &demo::release())?;
-            path
-        }
-        Source::Download(path) => {
-            let shown = context.workspace.shown(&path);
-            fetch::refuse_offline(context, &lock.bundle.url, shown)?;
-            fetch::report_start(context, &lock.bundle.url, Some(lock.bundle.size));
-            let (feed, following) = bundle::following();
-            let download = fetch::download_locked(context, lock, &path, feed);
-            let from = (path.as_path(), following);
-            match read_and_push(context, lock, store, from, download, deliveries).await {
-                // The server has another file than the one that was begun with. This one is whole, and is here.
-                Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
-                    if source.followed() == Some(bundle::FollowError::StartedOver) =>
-                {
-                    path
-                }
-                streamed => return streamed,
-            }
-        }
-    };
-    let file = files::open(&path).map_err(|source| Error::io("open", &path, source))?;
-    let nothing = std::future::ready(Ok(()));
-    read_and_push(context, lock, store, (&path, file), nothing, deliveries).await
-}
-
-/// Fetches what comes from registries, and pushes it meanwhile. Everything else is in the store.
-async fn from_registries(
-    context: &Context<'_>,
-    lock: &bundle::Lock,
-    store: &bundle::Store,
-    deliveries: &[Delivery<'_>],
-) -> Result<Streamed, Error> {
+    let unread = unread.into_iter().map(|one| one.prepare(context, lock));
+    let unread: Vec<Readable<'_>> = unread.collect::<Result<_, _>>()?;
     let (announcer, arrivals) = Announcer::new(lock, deliveries);
     announcer.stored(lock, store);
+    let mut reported = unread.first().filter(|_| !asks_registries);
+    if let Some(first) = reported {
+        first.report_start(context);
+    }
     push::report_start(context, deliveries);
+    let (wanted, unwanted) = oneshot::channel::<()>();
+    let unwanted = unwanted.map(drop).shared();
     // Until the reason is here, the pushes do not hear that nothing more comes.
     let held = announcer.clone();
+    let reading = unwanted.clone();
+    let unread = &unread;
     let bringing = async move {
         set::pull::bring(context, lock, store, &|digest| announcer.blob(digest)).await?;
+        for one in unread {
+            if reported.take().is_none() {
+                one.report_start(context);
+            }
+            one.read(context, store, &announcer, reading.clone())?;
+        }
         let proof = local::stored(context, lock, store)?;
         announcer.bundle_verified(&proof)?;
         Ok::<_, Error>(proof)
     };
     let pushing = push::push(context, deliveries, store, arrivals, &[]);
     let (told, telling) = oneshot::channel();
-    let (wanted, unwanted) = oneshot::channel::<()>();
-    // Hashing is work for a processor; the pushes have one of their own.
+    // Reading and hashing are work for a disk and a processor, not for the runtime.
     let (brought, outcomes) = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
             let runtime = Handle::current();
@@ -285,23 +256,6 @@ async fn together(
     }
 }
 
-async fn from_store(
-    context: &Context<'_>,
-    lock: &bundle::Lock,
-    store: &bundle::Store,
-    deliveries: &[Delivery<'_>],
-) -> Result<Streamed, Error> {
-    let proof = local::stored(context, lock, store)?;
-    let (announcer, arrivals) = Announcer::new(lock, deliveries);
-    announcer.bundle_verified(&proof)?;
-    push::report_start(context, deliveries);
-    let outcomes = push::push(context, deliveries, store, arrivals, &[]).await;
-    Ok(Streamed {
-        proof: Some(proof),
-        outcomes,
-    })
-}
-
 /// Pushes from a store that lacks what registries have. Returns nothing if the bundle has to be downloaded, which an offline run does not
 /// do: there, a delivery of which something is nowhere fails alone.
 async fn from_parts(
@@ -343,56 +297,4 @@ async fn from_parts(
         proof: None,
         outcomes,
     }))
-}
-
-/// Reads a bundle in a thread of its own, while `beside` and the pushes run here.
-async fn read_and_push(
-    context: &Context<'_>,
-    lock: &bundle::Lock,
-    store: &bundle::Store,
-    (path, input): (&Utf8Path, impl Read + Send),
-    beside: impl Future<Output = Result<(), Error>>,
-    deliveries: &[Delivery<'_>],
-) -> Result<Streamed, Error> {
-    let (announcer, arrivals) = Announcer::new(lock, deliveries);
-    announcer.stored(lock, store);
-    let sink = AnnouncingStore {
-        store: store.clone(),
-        announcer: announcer.clone(),
-    };
-    let abandoned = Arc::new(AtomicBool::new(false));
-    let input = Abandonable {
-        input,
-        abandoned: Arc::clone(&abandoned),
-    };
-    let (told, telling) = oneshot::channel();
-    local::report_start(context, lock, path);
-    push::report_start(context, deliveries);
-    // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
-    let bringing = async move {
-        let (besides, read) = future::join(beside, telling).await;
-        // Where the download failed, that is why nothing could be read.
-        besides?;
-        read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
-        let bundle = local::read_to_its_end(context, lock, store)?;
-        announcer.bundle_verified(&bundle)?;
-        Ok::<_, Error>(bundle)
-    };
-    let pushing = push::push(context, deliveries, store, arrivals, &[]);
-    // Reading is work for a processor and a disk, not for the runtime.
-    let (brought, outcomes) = tokio::task::block_in_place(|| {
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                // The receiver may be gone.
-                let _ = told.send(local::read(context, lock, path, input, sink));
-            });
-            let done = Handle::current().block_on(together(deliveries, bringing, pushing));
-            abandoned.store(true, Ordering::Relaxed);
-            done
-        })
-    });
-    Ok(Streamed {
-        proof: brought.transpose()?,
-        outcomes,
-    })
 }

@@ -1,10 +1,15 @@
 //! Bundles in sets: locked by checksum or signature, compared with what is upstream, fetched by their lock, and carried.
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bundle::make::ArtifactRecipe;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 use support::bundles::{Member, dex, image, of, pack, tar, unpack, untar};
 use support::server::{cut_after, part_of};
-use support::{Courier, Lab, Web};
+use support::{Courier, Lab, TlsProxy, Web};
 
 use super::*;
 use crate::FAKE_MKECTL;
@@ -652,6 +657,139 @@ async fn a_mirror_has_the_bundle_and_the_lock_has_the_vendors_url() {
     let asked = vendor.web.asked();
     let expected = ["GET", "GET", "HEAD"].map(|method| format!("{method} {path}"));
     assert_eq!(asked, expected);
+}
+
+/// Answers with a bundle to whoever logs in. Others are asked to.
+fn behind_a_login(
+    bundle: &bytes::Bytes,
+    login: &str,
+) -> impl Fn(&support::server::Asked) -> axum::response::Response + use<> {
+    let (bundle, wanted) = (bundle.clone(), format!("Basic {login}"));
+    move |asked| match asked.header("authorization") == wanted {
+        true => part_of(&bundle, asked),
+        false => {
+            let challenge = [("www-authenticate", "Basic realm=\"bundles\"")];
+            (StatusCode::UNAUTHORIZED, challenge).into_response()
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
+    let vendor = Vendor::unsigned().await;
+    let proxy = TlsProxy::start(&vendor.web.address, &["127.0.0.1"], |_| ()).await;
+    let address = &proxy.address;
+    vendor.sandbox.write("bundles/ca.pem", &proxy.ca_pem);
+    vendor.sandbox.write(
+        "bundles/k0rdent.set.yaml",
+        &format!(
+            "bundles: [{{ url: 'https://{address}{ORIGIN}' }}]\nregistries: {{ {address}: {{ ca: ca.pem }} }}\n"
+        ),
+    );
+    let log_in = |login: &str| vendor.sandbox.log_in(address, login);
+    let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
+    let answer = behind_a_login(&vendor.bundle, &login);
+    vendor.web.answer(ORIGIN, answer);
+    log_in(&BASE64_STANDARD.encode("courier:planted-other-5d20"));
+    let refused = vendor.run(&["lock", "k0rdent"]).exits_with(1);
+    assert!(refused.stderr.contains("401"), "{}", refused.stderr);
+    vendor.nothing_is_trusted();
+    log_in(&login);
+    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.forget();
+    let fetched = vendor.run(&["fetch", "k0rdent", "-v"]).success();
+    assert!(!fetched.whole().contains("planted"), "{}", fetched.whole());
+    vendor.everything_is_there();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_a_redirect_leads_to_gets_no_account() {
+    let (vendor, other) = (Vendor::unsigned().await, Web::start().await);
+    let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
+    vendor.sandbox.log_in(&vendor.web.address, &login);
+    let to = format!("http://{}/storage", other.address);
+    vendor
+        .web
+        .answer(ORIGIN, move |_| support::server::redirect(&to));
+    other.answer("/storage", |asked| {
+        assert_eq!(asked.header("authorization"), "");
+        let challenge = [("www-authenticate", "Basic realm=\"bundles\"")];
+        (StatusCode::UNAUTHORIZED, challenge).into_response()
+    });
+    vendor.write("strip: 0");
+    vendor.run(&["lock", "k0rdent"]).exits_with(1);
+    assert!(other.count() > 0);
+}
+
+async fn is_one_served(urls: &[String]) -> bool {
+    for url in urls {
+        let asked = support::registries::http().head(url).send().await;
+        if asked.is_ok_and(|answer| answer.status().is_success()) {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let (upstream, web) = (
+        support::upstream::Upstream::start().await,
+        Web::start().await,
+    );
+    upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
+    let bytes: bytes::Bytes = pack(&enterprise("v1")).into();
+    web.put(ORIGIN, bytes.clone());
+    lab.sandbox.write(
+        "bundles/k0rdent.set.yaml",
+        &format!(
+            "images: ['{}/library/nginx:1.29']\nbundles: [{{ url: 'http://{}{ORIGIN}' }}]\n",
+            upstream.address, web.address
+        ),
+    );
+    lab.write_environment("sets: [k0rdent]\n");
+    lab.run(&["lock", "k0rdent"]).success();
+    support::bundles::forget_store(&lab.sandbox);
+    std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+
+    // The end of the bundle is served once a layer of the registry's image and one of the bundle's beginning were sent.
+    let lock = Lock::read(&lab.sandbox.path(LOCK)).unwrap();
+    let layers = |repository: &str| -> Vec<String> {
+        let artifact = lock
+            .artifacts
+            .iter()
+            .find(|one| one.repository == repository);
+        let manifests = artifact.unwrap().manifests.iter();
+        let layers = manifests.flat_map(|one| one.blobs.iter().skip(1));
+        let at = format!("http://{}/v2/mke/{repository}/blobs", lab.registry.address);
+        layers
+            .map(|layer| format!("{at}/{}", layer.digest))
+            .collect()
+    };
+    let sent = [layers("library/nginx"), layers("capi/controller")];
+    web.answer(ORIGIN, move |_| {
+        let (first, last) = (
+            bytes.slice(..bytes.len() - 500),
+            bytes.slice(bytes.len() - 500..),
+        );
+        let sent = sent.clone();
+        let rest = async move {
+            for layers in &sent {
+                while !is_one_served(layers).await {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            Ok::<_, std::convert::Infallible>(last)
+        };
+        let first = futures_util::future::ready(Ok(first)).boxed();
+        let parts = futures_util::stream::iter([first, rest.boxed()]).buffered(1);
+        axum::body::Body::from_stream(parts).into_response()
+    });
+    let before = web.count();
+    lab.run(&["push", "lab"]).success();
+    assert_eq!(web.count() - before, 1, "the bundle was asked for again");
+    lab.run(&["verify", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,8 @@ use bundle::{
     Store,
 };
 use camino::{Utf8Path, Utf8PathBuf};
-use url::Url;
 
-use super::upstream::{Upstreams, WebFile};
+use super::upstream::Upstreams;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::set::{self, Error, Loaded, Moved, SetError};
@@ -315,15 +314,15 @@ async fn download(
 ) -> Result<String, crate::Error> {
     let shown = context.workspace.shown(path);
     fetch::refuse_offline(context, item.url.as_str(), shown)?;
-    let url = upstreams.file(&item.url)?.url.to_string();
+    let from = upstreams.file(&item.url)?.place()?;
     match &item.sha256 {
         Some(digest) => {
             let sha256 = digest.digest();
             let retry = bundle::Retry::default();
-            fetch::download_file(context, &url, path, sha256, retry).await?;
+            fetch::download_file(context, from, path, sha256, retry).await?;
             Ok(sha256.to_owned())
         }
-        None => Ok(fetch::download(context, &url, path).await?.sha256),
+        None => Ok(fetch::download(context, from, path).await?.sha256),
     }
 }
 
@@ -410,16 +409,4 @@ fn report(context: &Context<'_>, path: &Utf8Path, contents: &Contents) {
         warn(format!("{more} more files in {file} are not carried"));
     }
     release_lock::tell_of_odd(context, contents);
-}
-
-/// Returns the bundle as it is downloaded: from the mirror that the set names, if it names one.
-///
-/// # Errors
-/// Its server cannot be asked.
-pub(super) fn mirrored(upstreams: &Upstreams<'_>, mut part: Lock) -> Result<Lock, crate::Error> {
-    if let Ok(url) = Url::parse(&part.bundle.url) {
-        let WebFile { url, .. } = upstreams.file(&url)?;
-        part.bundle.url = url.to_string();
-    }
-    Ok(part)
 }

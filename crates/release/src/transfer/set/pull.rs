@@ -13,7 +13,6 @@ use registry::BlobTarget;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::bundles;
 use super::charts::{Unlocked, unlocked};
 use super::resolve::{Referrers, keep, referrers};
 use super::upstream::{Repository, Upstreams, WebFile};
@@ -21,7 +20,7 @@ use super::web;
 use crate::event::{Event, Reporter, Step};
 use crate::observe::FetchObserver;
 use crate::set::{self, Error, load};
-use crate::transfer::fetch::{self, Source, open_store};
+use crate::transfer::fetch::{self, Place, Source, open_store};
 use crate::transfer::{local, stream};
 use crate::{Context, Workspace, locked};
 
@@ -55,10 +54,12 @@ pub async fn fetch(
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
     let (loaded, locked) = locked::of_set(context.workspace, set)?;
     let store = open_store(context.workspace)?;
-    let mut fetched = bring_bundles(context, &locked.lock, &store).await?;
-    let blobs = bring(context, &locked.lock, &store, &|_| ()).await?;
-    fetched.blobs += blobs.blobs;
-    fetched.bytes += blobs.bytes;
+    let missing = store.missing(&locked.lock);
+    let fetched = Fetched {
+        blobs: missing.len(),
+        bytes: missing.iter().map(|blob| blob.size).sum(),
+    };
+    let _ = stream::bring_into(context, &locked.lock, &store).await?;
     // An offline run asks no upstream registry.
     let moved = match context.offline {
         true => Vec::new(),
@@ -212,17 +213,16 @@ pub(crate) async fn bring(
     lock: &Lock,
     store: &Store,
     each: &(dyn Fn(&Digest) + Sync),
-) -> Result<Fetched, crate::Error> {
-    let mut fetched = Fetched::default();
+) -> Result<(), crate::Error> {
     let needs = needs(lock, store);
     if needs.is_empty() {
-        list(context, lock, store)?;
-        return Ok(fetched);
+        return Ok(());
     }
+    let total = environment::count(needs.len(), "blob");
     let origins = Origins::of(context, lock)?;
     context.reporter.report(Event::Started {
         step: Step::Fetch,
-        what: format!("{} from upstream", environment::count(needs.len(), "blob")),
+        what: format!("{total} from upstream"),
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
     let origins = &origins;
@@ -235,8 +235,6 @@ pub(crate) async fn bring(
         let reading: Vec<_> = reading.collect();
         let mut reading = futures_util::stream::iter(reading).buffer_unordered(BLOBS_AT_ONCE);
         while let Some(need) = reading.try_next().await? {
-            fetched.blobs += 1;
-            fetched.bytes += need.size;
             each(need.digest);
         }
     }
@@ -253,42 +251,22 @@ pub(crate) async fn bring(
     list(context, lock, store)?;
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
-        what: format!(
-            "{} fetched and verified",
-            environment::count(fetched.blobs, "blob")
-        ),
+        what: format!("{total} fetched and verified"),
     });
-    Ok(fetched)
+    Ok(())
 }
 
-/// Brings what the bundles of sets have and the store lacks, each as the bundle of a release.
+/// Returns where a bundle of a set is downloaded from: from the mirror that the set names, if it names one.
 ///
 /// # Errors
-/// As for a release.
-pub(crate) async fn bring_bundles(
-    context: &Context<'_>,
-    lock: &Lock,
-    store: &Store,
-) -> Result<Fetched, crate::Error> {
-    let mut fetched = Fetched::default();
-    for part in lock.set_bundles() {
-        let missing = store.missing(&part);
-        if missing.is_empty() {
-            continue;
-        }
-        let part = match context.offline {
-            true => part,
-            false => {
-                let origins = Origins::of(context, lock)?;
-                let key = (String::new(), part.bundle.url.clone());
-                bundles::mirrored(&origins.find(&key)?.1, part)?
-            }
-        };
-        Box::pin(stream::bring_into(context, &part, store)).await?;
-        fetched.blobs += missing.len();
-        fetched.bytes += missing.iter().map(|blob| blob.size).sum::<u64>();
-    }
-    Ok(fetched)
+/// The set's file changed since the lock was read, or the CA or the credentials of the server cannot be used.
+pub(crate) fn place(context: &Context<'_>, lock: &Lock, url: &str) -> Result<Place, crate::Error> {
+    let origins = Origins::of(context, lock)?;
+    let (_, upstreams) = origins.find(&(String::new(), url.to_owned()))?;
+    let Ok(url) = Url::parse(url) else {
+        unreachable!("a lock was checked when it was read");
+    };
+    upstreams.file(&url)?.place()
 }
 
 /// Returns how much the store lacks of what sets carry and registries have. Of a bundle, all bytes are downloaded, unless it is here.
@@ -307,10 +285,9 @@ pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetch
     amount
 }
 
-/// Returns whether the store lacks something that sets carry or registries have.
+/// Returns whether the store lacks something that registries and web servers have.
 pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
-    let mut parts = lock.set_bundles();
-    !needs(lock, store).is_empty() || parts.any(|part| !store.missing(&part).is_empty())
+    !needs(lock, store).is_empty()
 }
 
 /// Returns what the store lacks of what is in no bundle, each digest once, the largest first: they take longest.

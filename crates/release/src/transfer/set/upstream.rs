@@ -13,7 +13,8 @@ use url::Url;
 
 use crate::Context;
 use crate::set::{Error, Loaded};
-use crate::transfer::{fetch, look};
+use crate::transfer::fetch::{self, Place};
+use crate::transfer::look;
 
 /// Where Docker Hub has its registry.
 const DOCKER_HUB_ADDRESS: &str = "registry-1.docker.io";
@@ -46,7 +47,7 @@ pub(super) struct WebFile<'u> {
     upstreams: &'u Upstreams<'u>,
     registry: Registry,
     /// Where it is, with the path of a mirror.
-    pub(super) url: Url,
+    url: Url,
     /// Where it would be without a mirror.
     shown: String,
 }
@@ -171,8 +172,8 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// Returns the client for a host. `path` is what credentials may be for, `shown` what is asked for.
-    fn client(&self, host: &str, path: &str, shown: &str) -> Result<Registry, crate::Error> {
+    /// Returns the credentials for a host. `path` is what they may be for.
+    fn credentials(&self, host: &str, path: &str) -> Result<Credentials, crate::Error> {
         let provider = self.context.credential_provider;
         let credentials = provider.upstream_credentials(host, path);
         let credentials = credentials.map_err(|source| Error::Credentials {
@@ -180,6 +181,12 @@ impl<'a> Upstreams<'a> {
             source,
         })?;
         credentials.remember();
+        Ok(credentials)
+    }
+
+    /// Returns the client for a host. `path` is what credentials may be for, `shown` what is asked for.
+    fn client(&self, host: &str, path: &str, shown: &str) -> Result<Registry, crate::Error> {
+        let credentials = self.credentials(host, path)?;
         let account = match &credentials {
             Credentials::Anonymous => None,
             Credentials::Basic { username, .. } => Some(username.clone()),
@@ -196,19 +203,23 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// Reads the private CA of a host, which must be a valid authority now.
-    fn authority(&self, host: &str, ca: &Utf8Path) -> Result<String, crate::Error> {
+    /// Reads the private CA of a host, if the set names one. It must be a valid authority now.
+    fn authority(&self, host: &str) -> Result<Option<String>, crate::Error> {
+        let Some(ca) = self.known.get(host).and_then(|known| known.ca.as_ref()) else {
+            return Ok(None);
+        };
         let workspace = self.context.workspace;
         let path = workspace.bundles().join(ca);
         let now = (self.context.tool.now)().as_second();
         let (name, shown) = (host.rsplit_once(':'), workspace.shown(&path));
         let name = name.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
         let read = environment::read_authority(&path, shown, name, now);
-        Ok(read.map_err(|rule| Error::Ca {
+        let read = read.map_err(|rule| Error::Ca {
             set: self.path.clone(),
             host: host.to_owned(),
             rule,
-        })?)
+        })?;
+        Ok(Some(read))
     }
 
     fn connect(
@@ -221,10 +232,7 @@ impl<'a> Upstreams<'a> {
             DOCKER_HUB => DOCKER_HUB_ADDRESS,
             host => host,
         };
-        let ca = match self.known.get(host).and_then(|known| known.ca.as_ref()) {
-            None => None,
-            Some(ca) => Some(self.authority(host, ca)?),
-        };
+        let ca = self.authority(host)?;
         let settings = registry::Settings {
             stop: self.context.tool.signals.stop(),
             accounts: self.context.accounts.clone(),
@@ -313,6 +321,26 @@ impl WebFile<'_> {
     /// Returns its URL, with the host that serves it if that is a different one.
     pub(super) fn served(&self) -> String {
         served(&self.shown, &self.registry)
+    }
+
+    /// Returns where it is downloaded from.
+    ///
+    /// # Errors
+    /// The server's CA or credentials cannot be used.
+    pub(super) fn place(&self) -> Result<Place, crate::Error> {
+        let host = self.registry.endpoint().address();
+        let path = self.url.path().trim_start_matches('/');
+        let account = match self.upstreams.credentials(host, path)? {
+            Credentials::Anonymous => None,
+            Credentials::Basic { username, password } => Some((username, password)),
+        };
+        Ok(Place {
+            url: self.url.to_string(),
+            server: bundle::Server {
+                authority: self.upstreams.authority(host)?,
+                account,
+            },
+        })
     }
 
     /// Returns its content, of `limit` bytes at most.
