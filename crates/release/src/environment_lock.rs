@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
+use crate::proof::Mismatch;
 use crate::workspace::Output;
 use crate::{Context, Error, Kind, receipt};
 
@@ -23,6 +24,7 @@ const LONGEST_NOTE: u64 = 4096;
 /// The lock on an environment, until it is dropped.
 #[derive(Debug)]
 pub struct EnvironmentLock {
+    environment: String,
     path: Utf8PathBuf,
     /// None if the file system has no locks or the folder cannot be written to.
     file: Option<File>,
@@ -105,6 +107,21 @@ impl EnvironmentLock {
         Self::acquire_in(context, environment, &output, "rehearse")
     }
 
+    /// Compares the locked environment with the one that is about to be changed.
+    ///
+    /// # Errors
+    /// It is a different one.
+    pub(crate) fn require(&self, environment: &str) -> Result<(), Error> {
+        match self.environment == environment {
+            true => Ok(()),
+            false => Err(Error::Proof(Mismatch {
+                proof: "EnvironmentLock",
+                proven: format!("that {} is locked", self.environment),
+                wanted: environment.to_owned(),
+            })),
+        }
+    }
+
     fn acquire_in(
         context: &Context<'_>,
         environment: &str,
@@ -125,6 +142,7 @@ impl EnvironmentLock {
                     warn(format!("{} was interrupted before it ended", left.named()));
                 }
                 Ok(Self {
+                    environment: environment.to_owned(),
                     path,
                     file: Some(file),
                 })
@@ -138,7 +156,11 @@ impl EnvironmentLock {
                 warn(format!(
                     "cannot lock {shown}: {source}; make sure that no other command changes {environment}"
                 ));
-                Ok(Self { path, file: None })
+                Ok(Self {
+                    environment: environment.to_owned(),
+                    path,
+                    file: None,
+                })
             }
         }
     }
@@ -229,6 +251,7 @@ mod tests {
     fn taken(path: &Utf8Path, command: &str) -> EnvironmentLock {
         match take(path, &holder(command)) {
             Ok((file, _)) => EnvironmentLock {
+                environment: "lab".to_owned(),
                 path: path.to_owned(),
                 file: Some(file),
             },
@@ -273,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_on_an_environment_permits_nothing_for_another_one() {
+        let (_folder, path) = folder();
+        let lock = taken(&path, "deploy");
+        lock.require("lab").unwrap();
+        let refused = lock.require("prod").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "`EnvironmentLock` proves that lab is locked, not prod"
+        );
+    }
+
+    #[test]
     fn a_symlink_is_not_followed() {
         let (folder, path) = folder();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -298,6 +333,7 @@ mod tests {
                             continue;
                         };
                         let lock = EnvironmentLock {
+                            environment: "lab".to_owned(),
                             path: path.clone(),
                             file: Some(file),
                         };

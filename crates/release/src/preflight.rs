@@ -26,7 +26,7 @@ use crate::transfer::fetch::{self, Source};
 use crate::transfer::push::Delivery;
 use crate::transfer::{before_push, connect, look, present, program, set};
 use crate::workspace::Output;
-use crate::{Context, Credentials, Error, chain, disk, requires, workspace};
+use crate::{Context, Credentials, Error, Kind, chain, disk, requires, workspace};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
@@ -118,6 +118,38 @@ pub enum WorkspaceFault {
     NotInBundle,
     /// A program is missing on this machine.
     ToolMissing,
+}
+
+impl Fault {
+    /// Returns the kind of the failure, as the same problem has it in a deploy.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Workspace(fault) => fault.kind(),
+            Self::Registry(_) => Kind::Registry,
+            Self::Node(fault) => fault.kind(),
+        }
+    }
+}
+
+impl WorkspaceFault {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Configuration
+            | Self::AuthorityOutOfDate
+            | Self::CredentialsMissing
+            | Self::NotLocked
+            | Self::SetNotLocked
+            | Self::LockBroken => Kind::Workspace,
+            Self::BundleDiffers => Kind::Content,
+            Self::MkectlMissing => Kind::Mkectl,
+            Self::RequirementUnmet => Kind::NotAllowed,
+            Self::BundleMissing
+            | Self::BlobsMissing
+            | Self::DiskFull
+            | Self::NotInBundle
+            | Self::ToolMissing => Kind::Machine,
+        }
+    }
 }
 
 impl Serialize for Fault {

@@ -40,13 +40,14 @@ impl Permit<'_> {
 /// # Errors
 /// Something that the environment requires is missing, and there is no reason to continue without it. Or a different deploy began
 /// or ended, this checkout does not know how, and `take_over` does not say to continue. Or something is missing for the cluster's part,
-/// such as mkectl.
+/// such as mkectl. Or the lock is on a different environment.
 pub fn permit<'a>(
     mut plan: Plan,
     reason: Option<&str>,
     take_over: bool,
     lock: &'a EnvironmentLock,
 ) -> Result<Permit<'a>, Error> {
+    lock.require(&plan.environment.name)?;
     plan.shared.allow(take_over)?;
     let unmet = plan.unmet.as_ref().filter(|_| !plan.is_empty());
     let overridden = match (unmet, reason) {

@@ -146,11 +146,12 @@ impl Plan {
         let lacks = !self.unlocked.is_empty();
         let unmet = self.unmet.is_some() && !self.is_empty();
         let conflict = self.shared.conflict();
-        lacks
-            .then_some(Kind::Workspace)
-            .or(conflict.map(crate::shared_state::Conflict::kind))
+        // In the order in which `deploy` finds them.
+        conflict
+            .map(crate::shared_state::Conflict::kind)
             .or(unmet.then_some(Kind::NotAllowed))
             .or(self.problem(context).map(Error::kind))
+            .or(lacks.then_some(Kind::Workspace))
     }
 
     /// Returns why mkectl cannot be run, if that is so. A missing mkectl that `deploy` downloads is not a reason.

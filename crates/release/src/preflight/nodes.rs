@@ -20,7 +20,7 @@ use programs::ssh::{Answer, Bounds, Destination, NotAnswered, Ssh, Why};
 use serde::Serialize;
 
 use crate::transfer::program;
-use crate::{Context, chain};
+use crate::{Context, Kind, chain};
 
 pub use gather::Shared;
 pub(super) use gather::checks;
@@ -209,6 +209,51 @@ pub enum NodeFault {
     PackagesMissing,
     /// The library for FIPS is missing.
     FipsMissing,
+}
+
+impl NodeFault {
+    /// Returns the kind of the failure: of nodes it is what comes before mkectl could begin.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::NotDescribed | Self::NoHosts => Kind::Workspace,
+            Self::NoSsh
+            | Self::HostNotResolved
+            | Self::HostNotReached
+            | Self::ConnectionClosed
+            | Self::HostKeyUnknown
+            | Self::HostKeyChanged
+            | Self::KeyRefused
+            | Self::KeyUnusable
+            | Self::NoShell
+            | Self::NameNotResolved
+            | Self::NameOfLoopback
+            | Self::RegistryNotReached
+            | Self::NotTrusted
+            | Self::NoHttps
+            | Self::NotARegistry
+            | Self::NotAnonymous
+            | Self::NoToken
+            | Self::NotServed
+            | Self::ClockOff
+            | Self::DiskFull
+            | Self::CgroupVersion
+            | Self::ProxyForRegistry
+            | Self::ProxyForBalancer
+            | Self::ServiceInTheWay
+            | Self::Selinux
+            | Self::OtherMachine
+            | Self::ProxyInUnits
+            | Self::SudoPassword
+            | Self::NoMachineId
+            | Self::SameMachineId
+            | Self::SameHostname
+            | Self::SystemUnlisted
+            | Self::SystemSmall
+            | Self::InotifyLow
+            | Self::PackagesMissing
+            | Self::FipsMissing => Kind::Machine,
+        }
+    }
 }
 
 impl Aspect {

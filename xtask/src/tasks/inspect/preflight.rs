@@ -7,12 +7,12 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::ExitCode;
 
 use environment::Environment;
-use release::preflight::nodes::NodeFault;
-use release::preflight::{Check, Fault, Group, Report, Verdict, WorkspaceFault};
+use release::Kind;
+use release::preflight::{Check, Fault, Group, Report, Verdict};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::interrupt::until_interrupted;
 use crate::ui::Columns;
 use fix::{Fix, fix};
@@ -64,33 +64,12 @@ fn tag() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
-/// Returns the exit code of the first problem, as the same problem has it in a deploy.
+/// Returns the exit code of the first problem. A check that names no fault is one of the registry.
 fn exit_code(report: &Report) -> u8 {
-    let Some(problem) = report.problems().next() else {
-        return 0;
-    };
-    match problem.fault {
-        Some(Fault::Workspace(fault)) => match fault {
-            WorkspaceFault::Configuration
-            | WorkspaceFault::AuthorityOutOfDate
-            | WorkspaceFault::CredentialsMissing
-            | WorkspaceFault::NotLocked
-            | WorkspaceFault::SetNotLocked
-            | WorkspaceFault::LockBroken => 3,
-            WorkspaceFault::BundleDiffers => 4,
-            WorkspaceFault::MkectlMissing => 6,
-            WorkspaceFault::RequirementUnmet => 8,
-            WorkspaceFault::BundleMissing
-            | WorkspaceFault::BlobsMissing
-            | WorkspaceFault::DiskFull
-            | WorkspaceFault::NotInBundle
-            | WorkspaceFault::ToolMissing => 1,
-        },
-        // Of nodes it is what comes before mkectl could begin.
-        Some(Fault::Node(NodeFault::NotDescribed | NodeFault::NoHosts)) => 3,
-        Some(Fault::Node(_)) => 1,
-        Some(Fault::Registry(_)) | None => 5,
-    }
+    let first = report.problems().next();
+    first.map_or(0, |problem| {
+        code(problem.fault.map_or(Kind::Registry, Fault::kind))
+    })
 }
 
 fn text(report: &Report, fixes: &[Option<Fix>]) -> String {

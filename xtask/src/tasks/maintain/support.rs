@@ -1,6 +1,7 @@
 //! `support`: one archive with what a colleague asks for first.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
@@ -14,6 +15,9 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 use crate::ui::{Detail, Ui};
+
+/// How long the plan may take. A registry that does not answer is known to the preflight.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
     let folder = app.workspace.environment(name);
@@ -69,9 +73,9 @@ fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
         let output = Output::below(&app.workspace.environment(name));
         let context = app.context();
         let preflight = crate::tasks::inspect::preflight::checked(app, environment).await;
-        let plan =
-            release::plan::plan(&context, environment.clone(), output, Purpose::Deploy).await;
-        Ok((unserved, preflight, plan.map_err(Failure::from)))
+        let plan = release::plan::plan(&context, environment.clone(), output, Purpose::Deploy);
+        let plan = tokio::time::timeout(PATIENCE, plan).await;
+        Ok((unserved, preflight, plan))
     })?;
     // After both, which read the secrets that are to be masked.
     let mut support = Support::of_files(&app.context(), environment)?;
@@ -83,11 +87,15 @@ fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
     let preflight = preflight.unwrap_or_else(|failure| failure.value());
     support.add("preflight.json", pretty(&preflight));
     match plan {
-        Ok(plan) => {
+        Ok(Ok(plan)) => {
             let summary = plan.summary(&app.workspace);
             support.add("plan.txt", Ui::plan_text(&summary, Detail::Full));
         }
-        Err(failure) => support.add("plan.json", pretty(&failure.value())),
+        Ok(Err(error)) => support.add("plan.json", pretty(&Failure::from(error).value())),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            support.add("plan.txt", format!("no plan within {seconds} s\n"));
+        }
     }
     Ok(support)
 }

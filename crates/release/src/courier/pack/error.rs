@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::Kind;
+use crate::courier::kind_of;
 
 /// Why a medium is not packed.
 #[derive(Debug, thiserror::Error)]
@@ -147,19 +148,13 @@ impl Error {
             | Self::NoKey { .. }
             | Self::Named { .. } => Kind::Usage,
             Self::Secret { .. } => Kind::NotAllowed,
-            Self::Medium {
-                source: medium::Error::Changed { .. },
-            } => Kind::Content,
-            Self::Medium {
-                source: medium::Error::SmallVolume { .. },
-            } => Kind::Usage,
+            Self::Medium { source } => kind_of(source),
             Self::InUse { .. }
             | Self::Sign { .. }
             | Self::Signature { .. }
             | Self::Portable { .. }
             | Self::Vendor { .. }
-            | Self::NoRoom { .. }
-            | Self::Medium { .. } => Kind::Machine,
+            | Self::NoRoom { .. } => Kind::Machine,
         }
     }
 }

@@ -7,6 +7,7 @@ use medium::{Content, Fault, Medium, Piece};
 use programs::Absent;
 
 use crate::Kind;
+use crate::courier::kind_of;
 
 /// Why a medium is not unpacked, or only in part.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +154,7 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Medium(error) => of_medium(error),
+            Self::Medium(error) => kind_of(error),
             Self::Damaged { .. } | Self::OtherCommit { .. } | Self::Mkectl { .. } => Kind::Content,
             Self::Fingerprint { .. } | Self::Declined { .. } => Kind::NotAllowed,
             Self::Rewritten { .. }
@@ -166,23 +167,6 @@ impl Error {
             Self::Inside { .. } => Kind::Usage,
             Self::Git { .. } => Kind::Machine,
         }
-    }
-}
-
-fn of_medium(error: &medium::Error) -> Kind {
-    use medium::Error::{
-        Changed, Contradiction, File, Foreign, Format, Io, Manifest, NoFolder, NoManifest,
-        NoMedium, NotFound, Occupied, OtherPack, Piece, Signature, SmallVolume, Stopped, Stream,
-    };
-    match error {
-        Io { .. } | Stream { .. } | Occupied { .. } | Foreign { .. } => Kind::Machine,
-        NoMedium | Manifest { .. } | Format { .. } | Contradiction { .. } => Kind::Content,
-        NoManifest { .. } | Changed { .. } | Piece { .. } => Kind::Content,
-        NotFound { .. } | NoFolder { .. } | File { .. } | OtherPack { .. } | SmallVolume { .. } => {
-            Kind::Usage
-        }
-        Signature(_) => Kind::NotAllowed,
-        Stopped => Kind::Interrupted,
     }
 }
 
