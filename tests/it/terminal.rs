@@ -188,7 +188,7 @@ async fn every_error_fits_80_columns() {
 async fn a_bar_names_what_is_sent_and_fits_80_columns() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let mut wide = Wide::default();
-    let shown = wide.look(&lab.sandbox, &["push", "lab", "--max-rate", "40kB"]);
+    let shown = wide.look(&lab.sandbox, &["push", "lab", "--max-rate", "200kB"]);
     assert!(shown.text.contains("kB/s"), "{}", shown.text);
     wide.assert_none();
 }

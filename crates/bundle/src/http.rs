@@ -184,7 +184,9 @@ impl Retry {
         error: &RequestError,
     ) -> Option<Duration> {
         let attempts = match error {
-            RequestError::Name { .. } | RequestError::Connect { .. } => ATTEMPTS_TO_REACH,
+            RequestError::Name { .. }
+            | RequestError::Connect { .. }
+            | RequestError::ProxyFailed { .. } => ATTEMPTS_TO_REACH,
             // That took long already.
             RequestError::TimedOut { .. } => 1,
             _ => u32::MAX,

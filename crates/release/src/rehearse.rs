@@ -221,7 +221,7 @@ fn at_hand(
         return Ok((locked, stand_in));
     }
     let all = locked::of(context.workspace, environment)?;
-    match set::pull::is_needed(&all.lock, &fetch::open_store(context.workspace)?) {
+    match set::pull::lacks(&all.lock, &fetch::open_store(context.workspace)?) {
         false => Ok((all, None)),
         true => {
             context.reporter.report(Event::Warning(format!(

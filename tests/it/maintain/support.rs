@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -279,8 +280,12 @@ fn a_rehearsal_whose_registry_cannot_start_has_an_archive_with_the_reason() {
         .find(|line| line.trim_start().starts_with("address: 127."));
     let address = format!("  address: {}", taken.local_addr().unwrap());
     sandbox.write(path, &text.replace(line.unwrap(), &address));
+    let began = std::time::Instant::now();
     let run = sandbox
         .run(&["support", "demo", "--out", "demo.tar.gz"])
         .success();
     assert!(run.stdout.contains("rehearsal.json"), "{}", run.stdout);
+    // What listens there does not answer.
+    assert!(run.stdout.contains("plan.txt"), "{}", run.stdout);
+    assert!(began.elapsed() < Duration::from_secs(60));
 }

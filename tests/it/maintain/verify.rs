@@ -519,6 +519,17 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     );
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
     assert_eq!(lab.applies().len(), 0);
+    // Of two reasons, plan and deploy name the same one.
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let required = format!("{text}requires: lab-before\n");
+    lab.sandbox
+        .write("environments/lab-before/environment.yaml", &text);
+    lab.sandbox
+        .write("environments/lab/environment.yaml", &required);
+    lab.run(&["plan", "lab"]).exits_with(8);
+    lab.run(&["deploy", "lab"]).exits_with(8);
+    lab.sandbox
+        .write("environments/lab/environment.yaml", &text);
     lab.run(&["push", "lab"]).success();
     lab.run(&["apply", "lab"]).exits_with(3);
     let run = lab.run(&["verify", "lab"]).success();
@@ -558,7 +569,7 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
             lab.registry.address
         )
     };
-    let client = reqwest::Client::new();
+    let client = support::registries::http();
     let accept =
         "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
     let manifest = client

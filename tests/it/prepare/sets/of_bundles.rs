@@ -957,6 +957,9 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
         "{}",
         preflight.whole()
     );
+    let before = web.count();
+    lab.run(&["rehearse", "lab"]).success();
+    assert_eq!(web.count(), before, "a rehearsal downloads nothing");
     lab.run(&["deploy", "lab"]).success();
     lab.run(&["verify", "lab"]).success();
     let repositories = lab.repositories().await;

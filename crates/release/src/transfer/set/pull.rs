@@ -285,6 +285,12 @@ pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetch
     amount
 }
 
+/// Returns whether the store lacks something that sets carry.
+pub(crate) fn lacks(lock: &Lock, store: &Store) -> bool {
+    let mut bundles = lock.set_bundles();
+    is_needed(lock, store) || bundles.any(|part| !store.missing(&part).is_empty())
+}
+
 /// Returns whether the store lacks something that registries and web servers have.
 pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
     !needs(lock, store).is_empty()
