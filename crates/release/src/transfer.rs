@@ -11,6 +11,7 @@ pub mod local;
 pub mod lock;
 pub mod present;
 pub mod program;
+pub(crate) mod read;
 pub mod set;
 
 // The push, as blobs arrive.

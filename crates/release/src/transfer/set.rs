@@ -2,8 +2,11 @@
 
 mod bundles;
 mod charts;
+pub mod fetch;
+mod keep;
 pub mod listed;
 pub mod lock;
+pub(crate) mod need;
 pub mod pull;
 mod resolve;
 mod upstream;
