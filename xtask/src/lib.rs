@@ -5,20 +5,22 @@
 //! decides what is said to people (`ui`), which advice an error gets and with which code the program exits
 //! (`failure`). A team adds tasks of its own with [`main_with`].
 
-mod advice;
-mod app;
-mod called;
 mod cli;
-mod confirm;
-mod consent;
-mod credentials;
-mod diagnosis;
-mod failure;
-mod interrupt;
-mod tasks;
-mod team;
+mod called;
 mod ui;
+mod app;
+mod diagnosis;
+mod credentials;
+mod consent;
+mod tasks;
 mod until;
+mod confirm;
+mod interrupt;
+mod team;
+
+// What becomes of a failure.
+mod failure;
+mod advice;
 
 use std::process::ExitCode;
 

@@ -1,15 +1,20 @@
 //! Everything that is shown: progress and messages on standard error, results on standard output.
 
-pub(crate) mod edge;
-mod findings;
-mod fold;
+// The two forms of progress.
 mod human;
 pub(crate) mod json;
-mod narrow;
+
+// What has a form of its own.
 mod plan;
 mod problems;
-mod speed;
+mod findings;
 mod table;
+
+// On the way to the edge.
+mod speed;
+mod narrow;
+mod fold;
+pub(crate) mod edge;
 
 use std::io;
 use std::process::ExitCode;

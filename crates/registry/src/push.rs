@@ -96,8 +96,9 @@ impl Registry {
         let outcome = report.artifacts.into_iter().next();
         match outcome {
             Some(Ok(pushed)) => Ok(pushed),
-            Some(Err(error)) => Err(Arc::into_inner(error)
-                .unwrap_or_else(|| unreachable!("a single artifact shares its error with nobody"))),
+            Some(Err(error)) => Err(Arc::into_inner(error).unwrap_or_else(|| {
+                unreachable!("a single artifact shares its error with no other one")
+            })),
             None => unreachable!("each artifact is reported"),
         }
     }

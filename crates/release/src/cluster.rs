@@ -20,26 +20,31 @@ use crate::transfer::program::{self, Program};
 use crate::workspace::Output;
 use crate::{Context, chain, locked, workspace};
 
-pub(crate) mod admin_password;
-pub mod apply;
-mod backup;
-mod check;
-pub mod consent;
-mod error;
-pub mod executor;
+// A deploy: the state that it finds, its steps as they are planned, and their execution.
 pub mod existing;
-pub mod in_progress;
-mod kubeconfig;
-pub mod migrate;
-pub mod mkectl;
-mod note;
-mod rebuild;
-mod reset;
-mod restore;
-pub mod run;
-mod status;
+pub mod apply;
 pub mod upgrade;
+pub mod migrate;
+pub mod executor;
 pub mod validate;
+pub mod consent;
+pub mod run;
+pub mod in_progress;
+pub(crate) mod admin_password;
+
+// The commands for a cluster, in the order of the help.
+mod rebuild;
+mod status;
+mod backup;
+mod restore;
+mod kubeconfig;
+mod check;
+mod reset;
+pub mod mkectl;
+
+// What they share.
+mod note;
+mod error;
 
 pub use backup::{Backup, BackupError, BackupFailure, backup};
 pub(crate) use backup::{check_archive, describe, set_aside};

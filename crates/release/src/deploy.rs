@@ -8,10 +8,10 @@ use crate::plan::{Permit, Plan};
 use crate::receipt::{self, By, Overridden, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::transfer::push::{self, Sent};
-use crate::transfer::{before_push, connect, fetch, lock, stream};
+use crate::transfer::{before_push, fetch, lock, stream};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
-use crate::{Context, Error, chain, demo, disk, plan, sha256, verify};
+use crate::{Context, Error, chain, disk, plan, sha256, verify};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -295,15 +295,11 @@ fn writes_receipt(plan: &Plan) -> bool {
 /// Returns which of the concurrent steps an error belongs to.
 fn step_of(error: &Error) -> Step {
     match error {
-        Error::Fetch(fetch::Error::Download { .. })
-        | Error::Fetch(_)
-        | Error::Demo(demo::Error::Make { .. })
+        Error::Fetch(_)
+        | Error::Set(_)
+        | Error::Demo(_)
         | Error::Disk(disk::Error::BundleSize { .. }) => Step::Fetch,
-        Error::Push(push::Error::Failed { .. })
-        | Error::Push(push::Error::Stopped { .. })
-        | Error::Connect(connect::Error::Registry { .. })
-        | Error::Connect(connect::Error::NotAnonymous { .. })
-        | Error::Connect(connect::Error::Credentials { .. }) => Step::Push,
+        Error::Push(_) | Error::Connect(_) => Step::Push,
         _ => Step::Verify,
     }
 }

@@ -1,7 +1,7 @@
 //! The committed locks: of a release, and of sets.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
@@ -22,13 +22,6 @@ pub struct Locked {
     /// The sets whose artifacts are in it, with the SHA-256 of their locks.
     pub sets: BTreeMap<String, String>,
 }
-
-/// The locks that were parsed in this run, by path and SHA-256. Many environments have one release, and parsing its lock takes longer
-/// than all else that is read for an environment.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Parsed(Arc<Mutex<ByFile>>);
-
-type ByFile = HashMap<(Utf8PathBuf, String), Arc<bundle::Lock>>;
 
 /// Reads the lock of a release.
 ///

@@ -19,12 +19,13 @@ use crate::workspace::Output;
 use crate::{Context, chain, locked, sha256, verify};
 
 mod decide;
-mod error;
-mod permit;
-mod recheck;
-mod saved;
 pub mod snapshot;
 mod summary;
+mod saved;
+mod permit;
+mod recheck;
+
+mod error;
 
 pub use error::Error;
 pub use permit::{Permit, permit};

@@ -16,11 +16,12 @@ use crate::transfer::look::ping;
 use crate::workspace::{FileKind, read_if_there, write_named};
 use crate::{Context, RegistryError, Workspace, sha256};
 
-mod error;
-mod file;
 mod history;
 mod propose;
+mod file;
 mod remove;
+
+mod error;
 
 pub use error::Error;
 pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};

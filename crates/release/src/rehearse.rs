@@ -221,7 +221,7 @@ fn at_hand(
         return Ok((locked, stand_in));
     }
     let all = locked::of(context.workspace, environment)?;
-    match set::pull::lacks(&all.lock, &fetch::open_store(context.workspace)?) {
+    match set::need::lacks(&all.lock, &fetch::open_store(context.workspace)?) {
         false => Ok((all, None)),
         true => {
             context.reporter.report(Event::Warning(format!(
@@ -245,7 +245,7 @@ fn bundle_at_hand(
                 fetch::source(workspace, &locked.lock)?,
                 fetch::Source::Download(_)
             );
-            if is_here && !set::pull::is_needed(&locked.lock, &store) {
+            if is_here && !set::need::is_needed(&locked.lock, &store) {
                 return Ok((locked, None));
             }
         }

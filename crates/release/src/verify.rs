@@ -12,15 +12,18 @@ use crate::proof::Proven;
 use crate::transfer::look::Planned;
 use crate::transfer::push::Sent;
 
+// A verification, then what repeats it or repairs by it.
 mod complete;
-mod error;
-mod examine;
-mod finding;
 mod nodes;
-mod repair;
+mod examine;
 mod served;
-mod textfile;
+mod repair;
 mod watch;
+mod textfile;
+
+// What they share.
+mod finding;
+mod error;
 
 pub use complete::warn_of_incomplete_lock;
 pub(crate) use complete::{by_charts, listed, unlocked, unserved};

@@ -1,8 +1,9 @@
 //! The paths of the workspace. No other file composes them.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
-use crate::locked::Parsed;
+use camino::{Utf8Path, Utf8PathBuf};
 
 mod error;
 mod named;
@@ -17,6 +18,13 @@ pub struct Workspace {
     root: Utf8PathBuf,
     pub(crate) parsed: Parsed,
 }
+
+/// The locks that were parsed in this run, by path and SHA-256. Many environments have one release, and parsing its lock takes longer
+/// than all else that is read for an environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parsed(pub(crate) Arc<Mutex<ByFile>>);
+
+type ByFile = HashMap<(Utf8PathBuf, String), Arc<bundle::Lock>>;
 
 /// The architecture whose bundle is meant when nothing else is said. The vendor documents no other one
 /// (system requirements of 4.1: DOCS-SRC).

@@ -19,16 +19,19 @@ use crate::event::{Event, Step};
 use crate::transfer::{before_push, fetch, stream};
 use crate::{Context, locked};
 
-mod error;
 mod have;
 mod program;
-pub mod returned;
-mod scratch;
-mod seal;
-mod signature;
 mod sources;
 mod start;
+mod seal;
+mod signature;
 mod summary;
+
+// The way back.
+pub mod returned;
+
+mod scratch;
+mod error;
 
 pub use error::Error;
 pub use medium::others;

@@ -14,13 +14,14 @@ use serde::Serialize;
 use crate::event::{Event, Step};
 use crate::{Context, Workspace, links};
 
-mod blobs;
-mod error;
-mod place;
-mod repository;
-mod returned;
-mod stream;
 mod trust;
+mod stream;
+mod repository;
+mod place;
+mod returned;
+mod blobs;
+
+mod error;
 
 pub use error::{Damaged, Error};
 pub use repository::Moved;

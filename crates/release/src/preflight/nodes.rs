@@ -7,11 +7,11 @@
 //! gather   what many nodes share, reported once
 //! ```
 
-mod gather;
 mod hosts;
-mod identity;
-mod judge;
 mod script;
+mod judge;
+mod identity;
+mod gather;
 
 use std::time::{Duration, Instant};
 

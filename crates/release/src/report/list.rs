@@ -86,7 +86,7 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
             }
         };
         let store = fetch::open_store(workspace)?;
-        let lacks = crate::transfer::set::pull::is_needed(&lock, &store);
+        let lacks = crate::transfer::set::need::is_needed(&lock, &store);
         let state = match fetch::source(workspace, &lock) {
             Ok(fetch::Source::Store) if lacks => "not fetched",
             Ok(fetch::Source::Store) => "in the store",

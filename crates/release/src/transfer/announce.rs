@@ -135,7 +135,7 @@ pub(crate) struct Abandonable<R> {
 impl<R: Read> Read for Abandonable<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.abandoned.load(Ordering::Relaxed) {
-            return Err(io::Error::other("nobody wants the rest of the bundle"));
+            return Err(io::Error::other("the rest of the bundle is not wanted"));
         }
         self.input.read(buffer)
     }

@@ -5,8 +5,8 @@ use semver::Version;
 
 use crate::config::render;
 use crate::event::{Event, Step};
-use crate::observe::BundleObserver;
 use crate::transfer::fetch;
+use crate::transfer::read::{read, tell_of_odd};
 use crate::workspace::{DEFAULT_ARCH, write_whole};
 use crate::{Context, demo, sha256};
 
@@ -440,28 +440,6 @@ fn contradictions_in(
     mke::identity::contradictions(release, arch, signs)
 }
 
-/// Warns of files in a bundle that may be meant as archives, and of layers that it does not contain.
-pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
-    for file in &contents.odd_files {
-        context.reporter.report(Event::Warning(format!(
-            "`{file}` in the bundle is not used: an archive is named REPOSITORY@TAG.tar"
-        )));
-    }
-    for artifact in &contents.artifacts {
-        let external = artifact.external();
-        if !external.is_empty() {
-            let (layers, them) = match external.len() {
-                1 => ("1 layer is".to_owned(), "it"),
-                count => (format!("{count} layers are"), "them"),
-            };
-            context.reporter.report(Event::Warning(format!(
-                "{}: {layers} external: the bundle lacks {them}, `push` skips {them}, and nodes download {them} from the URLs in the manifest",
-                artifact.reference(),
-            )));
-        }
-    }
-}
-
 /// Returns the downloads of mkectl that belong to a release. Hashes that the table of releases has are taken from there, and so are
 /// those that an earlier lock has for the same URL. For the others the download itself is hashed: then it was trusted once.
 async fn mkectl(
@@ -616,22 +594,4 @@ fn same_checksum(
         found: contents.sha256.clone(),
     }
     .into())
-}
-
-/// Reads a bundle into the store.
-///
-/// # Errors
-/// It cannot be read, or the store not be written.
-pub(crate) fn read(
-    context: &Context<'_>,
-    path: &Utf8Path,
-    store: &bundle::Store,
-    rules: &bundle::Rules,
-) -> Result<bundle::Contents, crate::Error> {
-    let mut store = store.clone();
-    let file = files::open(path).map_err(|source| crate::Error::io("read", path, source))?;
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
-    // Reading is work for a processor and a disk, not for the runtime.
-    tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
-        .map_err(|source| crate::Error::bundle(context.workspace, path, source))
 }

@@ -115,7 +115,7 @@ pub(crate) async fn survey(
     let source = fetch::source(context.workspace, lock)?;
     let store = open_store(context.workspace)?;
     let is_incomplete =
-        matches!(source, fetch::Source::Download(_)) || set::pull::is_needed(lock, &store);
+        matches!(source, fetch::Source::Download(_)) || set::need::lacks(lock, &store);
     let is_partial = is_incomplete
         && !delivery.artifacts.is_empty()
         && may_be_partial(context, &store, delivery);

@@ -173,7 +173,7 @@ async fn stream(
     deliveries: &[Delivery<'_>],
     parts: &Parts<'_>,
 ) -> Result<Streamed, Error> {
-    let asks_registries = set::pull::is_needed(lock, store);
+    let asks_registries = set::need::is_needed(lock, store);
     let unread = unread::all(context, lock)?;
     if (asks_registries || unread.iter().any(Unread::is_away))
         && let Some(streamed) = from_parts(context, lock, deliveries, parts).await?

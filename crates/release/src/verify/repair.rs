@@ -337,7 +337,7 @@ async fn stocked(
     let is_download = matches!(
         fetch::source(context.workspace, lock)?,
         fetch::Source::Download(_)
-    ) || set::pull::is_needed(lock, &store);
+    ) || set::need::is_needed(lock, &store);
     if is_download && present::may_be_partial(context, &store, &delivery) {
         let wanted = findings.iter().map(|one| one.digest.as_str()).collect();
         match present::read_back(context, lock, &delivery, &wanted).await {

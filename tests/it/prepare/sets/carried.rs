@@ -298,6 +298,23 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_receipt_of_a_deploy_that_upstream_failed_names_the_fetch() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    bundles::forget_store(&lab.sandbox);
+    let refused = StatusCode::FORBIDDEN;
+    carried
+        .upstream
+        .instead(move |_| Some(refused.into_response()));
+    lab.run(&["deploy", "lab"]).exits_with(5);
+    let receipt = lab.receipt();
+    assert!(receipt.contains("  step: fetch\n"), "{receipt}");
+    carried.upstream.as_usual();
+    lab.run(&["deploy", "lab"]).success();
+    carried.everything_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_named_before_anything_is_sent() {
     let carried = Carried::new().await;
     let lab = &carried.lab;

@@ -103,7 +103,7 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
         });
     }
     let (fetched, unlocked) = until_interrupted(app, async {
-        Ok(release::transfer::set::pull::fetch(&app.context(), set).await?)
+        Ok(release::transfer::set::fetch::fetch(&app.context(), set).await?)
     })?;
     let mut text = format!(
         "the set {set} is fetched: {}, {}\n",

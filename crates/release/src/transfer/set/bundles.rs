@@ -11,7 +11,8 @@ use super::upstream::Upstreams;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::set::{self, Error, Loaded, Moved, SetError};
-use crate::transfer::{fetch, lock as release_lock};
+use crate::transfer::fetch;
+use crate::transfer::read::{self as read_bundle, tell_of_odd};
 use crate::{Context, Workspace, disk};
 
 /// How many members that are left out are named one by one. The lock names all.
@@ -215,7 +216,7 @@ async fn read(
         ..Rules::default()
     };
     report_start(context, &path);
-    let contents = release_lock::read(context, &path, store, &rules).map_err(of_set)?;
+    let contents = read_bundle::read(context, &path, store, &rules).map_err(of_set)?;
     if contents.sha256 != sha256 {
         return Err(Error::BundleSha256 {
             path: workspace.shown(&path).to_owned(),
@@ -408,5 +409,5 @@ fn report(context: &Context<'_>, path: &Utf8Path, contents: &Contents) {
     if more > 0 {
         warn(format!("{more} more files in {file} are not carried"));
     }
-    release_lock::tell_of_odd(context, contents);
+    tell_of_odd(context, contents);
 }

@@ -7,8 +7,7 @@ use bundle::set::{Entry, Origin, Reference};
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::lock::ENTRIES_AT_ONCE;
-use super::resolve::{one_size, resolve};
+use super::resolve::{ENTRIES_AT_ONCE, one_size, resolve};
 use super::upstream::Upstreams;
 use crate::Context;
 use crate::event::{Event, Step};

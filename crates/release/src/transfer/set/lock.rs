@@ -11,7 +11,7 @@ use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::bundles;
-use super::resolve::{one_size, resolve, resolve_signatures};
+use super::resolve::{ENTRIES_AT_ONCE, one_size, resolve, resolve_signatures};
 use super::upstream::Upstreams;
 use super::web;
 use crate::Context;
@@ -19,9 +19,6 @@ use crate::event::{Event, Step};
 use crate::set::{self, Error, Loaded, Moved, is_signature, load, misplaced};
 use crate::transfer::fetch::open_store;
 use crate::workspace::{read_if_there, write_whole};
-
-/// How many references are resolved at a time.
-pub(super) const ENTRIES_AT_ONCE: usize = 8;
 
 /// What to lock.
 #[derive(Debug, Clone, Default)]

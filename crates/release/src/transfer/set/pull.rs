@@ -1,27 +1,26 @@
 //! Brings the blobs that the locks of sets name into the store, each once, by digest. What is in the store was compared with its digest.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bundle::set::{Origin, Reference};
-use bundle::{Artifact, Lock, PartialBlob, Store};
+use bundle::{Artifact, Lock, Store};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 use registry::BlobTarget;
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::charts::{Unlocked, unlocked};
-use super::resolve::{Referrers, keep, referrers};
+use super::keep::{Memory, Pieces, advanced, keep};
+use super::need::{Need, needs};
+use super::resolve::{Referrers, referrers};
 use super::upstream::{Repository, Upstreams, WebFile};
 use super::web;
-use crate::event::{Event, Reporter, Step};
+use crate::event::{Event, Step};
 use crate::observe::FetchObserver;
 use crate::set::{self, Error, load};
-use crate::transfer::fetch::{self, Place, Source, open_store};
-use crate::transfer::{local, stream};
+use crate::transfer::fetch::{self, Place, Source};
+use crate::transfer::local;
 use crate::{Context, Workspace, locked};
 
 /// How many blobs are read at a time.
@@ -40,55 +39,6 @@ pub struct Fetched {
     pub blobs: usize,
     /// Their bytes.
     pub bytes: u64,
-}
-
-/// Fetches what the lock of a set names, and looks whether its references still point there. Also returns the images that its charts name
-/// and no lock has.
-///
-/// # Errors
-/// The set is not locked, the lock does not fit the set's file, a registry does not serve a digest, or a reference has moved. In the
-/// last case, everything that is locked was fetched.
-pub async fn fetch(
-    context: &Context<'_>,
-    set: &str,
-) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
-    let (loaded, locked) = locked::of_set(context.workspace, set)?;
-    let store = open_store(context.workspace)?;
-    let missing = store.missing(&locked.lock);
-    let fetched = Fetched {
-        blobs: missing.len(),
-        bytes: missing.iter().map(|blob| blob.size).sum(),
-    };
-    let _ = stream::bring_into(context, &locked.lock, &store).await?;
-    // An offline run asks no upstream registry.
-    let moved = match context.offline {
-        true => Vec::new(),
-        false => super::lock::all_moved(context, &loaded, &locked.lock).await?,
-    };
-    match moved.is_empty() {
-        true => Ok((fetched, unlocked(context.workspace, &locked.lock)?)),
-        false => Err(Error::Moved {
-            set: set.to_owned(),
-            moved,
-        }
-        .into()),
-    }
-}
-
-/// One digest that the store lacks.
-struct Need<'a> {
-    digest: &'a Digest,
-    size: u64,
-    artifact: &'a Artifact,
-    is_manifest: bool,
-}
-
-impl Need<'_> {
-    /// Returns whether it is made of the layer of its artifact, which must be in the store then.
-    fn is_made(&self) -> bool {
-        let layer = self.artifact.download();
-        layer.is_some_and(|(_, layer)| layer.digest != *self.digest)
-    }
 }
 
 /// Where a blob is read from.
@@ -285,47 +235,6 @@ pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetch
     amount
 }
 
-/// Returns whether the store lacks something that sets carry.
-pub(crate) fn lacks(lock: &Lock, store: &Store) -> bool {
-    let mut bundles = lock.set_bundles();
-    is_needed(lock, store) || bundles.any(|part| !store.missing(&part).is_empty())
-}
-
-/// Returns whether the store lacks something that registries and web servers have.
-pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
-    !needs(lock, store).is_empty()
-}
-
-/// Returns what the store lacks of what is in no bundle, each digest once, the largest first: they take longest.
-fn needs<'a>(lock: &'a Lock, store: &Store) -> Vec<Need<'a>> {
-    let mut needs: BTreeMap<&str, Need<'a>> = BTreeMap::new();
-    let is_single = |one: &&Artifact| one.source.is_some() && one.archive.is_empty();
-    for artifact in lock.artifacts.iter().filter(is_single) {
-        for manifest in &artifact.manifests {
-            let blobs = manifest
-                .blobs
-                .iter()
-                .map(|blob| (&blob.digest, blob.size, false));
-            for (digest, size, is_manifest) in
-                blobs.chain([(&manifest.digest, manifest.size, true)])
-            {
-                if !needs.contains_key(digest.as_ref()) && !store.has(digest, size) {
-                    let need = Need {
-                        digest,
-                        size,
-                        artifact,
-                        is_manifest,
-                    };
-                    needs.insert(digest.as_ref(), need);
-                }
-            }
-        }
-    }
-    let mut needs: Vec<Need<'a>> = needs.into_values().collect();
-    needs.sort_by_key(|need| std::cmp::Reverse(need.size));
-    needs
-}
-
 /// Names the artifacts in the store's index, after making them durable.
 fn list(context: &Context<'_>, lock: &Lock, store: &Store) -> Result<(), crate::Error> {
     local::list(store, lock).map_err(|source| crate::Error::store(context.workspace, source))
@@ -479,89 +388,5 @@ fn as_locked(
             rule: "its parts do not give the index that was locked",
         }
         .into()),
-    }
-}
-
-fn advanced(reporter: &dyn Reporter, bytes: u64) {
-    reporter.report(Event::Advanced {
-        step: Step::Fetch,
-        bytes,
-    });
-}
-
-/// A small blob on its way into the store.
-#[derive(Debug, Default)]
-pub(super) struct Memory(pub(super) Vec<u8>);
-
-impl BlobTarget for Memory {
-    fn written(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn restart(&mut self) -> io::Result<()> {
-        self.0.clear();
-        Ok(())
-    }
-
-    fn found(&self) -> Digest {
-        digest_of(&Sha256::digest(&self.0))
-    }
-}
-
-fn digest_of(hash: &[u8]) -> Digest {
-    match bundle::sha256_digest(&format!("sha256:{}", hex::encode(hash))) {
-        Ok(digest) => digest,
-        Err(_) => unreachable!("a SHA-256 is a digest"),
-    }
-}
-
-/// A large blob on its way into the store. It reports how far it is, never backwards.
-struct Pieces<'a> {
-    partial: PartialBlob,
-    reporter: &'a dyn Reporter,
-    reported: u64,
-}
-
-impl<'a> Pieces<'a> {
-    fn new(partial: PartialBlob, reporter: &'a dyn Reporter) -> Self {
-        let reported = partial.written();
-        reporter.report(Event::Spared {
-            step: Step::Fetch,
-            bytes: reported,
-        });
-        Self {
-            partial,
-            reporter,
-            reported,
-        }
-    }
-}
-
-impl BlobTarget for Pieces<'_> {
-    fn written(&self) -> u64 {
-        self.partial.written()
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.partial.write(bytes).map_err(io::Error::other)?;
-        let written = self.partial.written();
-        if written > self.reported {
-            advanced(self.reporter, written - self.reported);
-            self.reported = written;
-        }
-        Ok(())
-    }
-
-    fn restart(&mut self) -> io::Result<()> {
-        self.partial.restart().map_err(io::Error::other)
-    }
-
-    fn found(&self) -> Digest {
-        self.partial.found()
     }
 }

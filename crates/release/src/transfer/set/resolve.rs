@@ -5,14 +5,18 @@ use std::collections::{HashMap, HashSet};
 
 use bundle::set::{Entry, Reference, is_platform_of};
 use bundle::{
-    Artifact, BlobSink as _, Child, Content, Described, Kind, LARGEST_BLOB, LARGEST_MANIFEST,
-    Manifest, Source, Store,
+    Artifact, Child, Content, Described, Kind, LARGEST_BLOB, LARGEST_MANIFEST, Manifest, Source,
+    Store,
 };
 use oci_spec::image::{Digest, MediaType};
 
+use super::keep::{Memory, keep};
 use super::upstream::Repository;
 use crate::Context;
 use crate::set::{Error, SIGNATURE_TAGS};
+
+/// How many references are resolved at a time.
+pub(super) const ENTRIES_AT_ONCE: usize = 8;
 
 /// How deep indexes may list indexes.
 const DEEPEST: usize = 4;
@@ -204,26 +208,6 @@ pub(super) fn one_size(artifacts: &[Artifact]) -> Result<(), crate::Error> {
         }
     }
     Ok(())
-}
-
-/// Keeps bytes that are this digest in the store.
-///
-/// # Errors
-/// They cannot be written.
-pub(super) fn keep(
-    context: &Context<'_>,
-    store: &Store,
-    digest: &Digest,
-    bytes: &[u8],
-) -> Result<(), crate::Error> {
-    let size = bytes.len() as u64;
-    if store.has(digest, size) {
-        return Ok(());
-    }
-    let stored = |source| crate::Error::store(context.workspace, source);
-    let mut writer = Box::new(store.writer(digest, size).map_err(stored)?);
-    writer.write(bytes).map_err(stored)?;
-    writer.commit().map_err(stored)
 }
 
 /// The walk from the root of an artifact over its manifests, children first.
@@ -420,7 +404,7 @@ impl<'a> Walk<'a> {
         let bytes = match self.store.read(&config.digest, LARGEST_MANIFEST) {
             Ok(bytes) => bytes,
             Err(_) => {
-                let mut target = super::pull::Memory::default();
+                let mut target = Memory::default();
                 let blob = registry::Blob {
                     digest: config.digest.clone(),
                     size: config.size,

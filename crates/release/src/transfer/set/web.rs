@@ -10,7 +10,7 @@ use bytes::Bytes;
 use oci_spec::image::Digest;
 use url::Url;
 
-use super::resolve::keep;
+use super::keep::keep;
 use super::upstream::Upstreams;
 use crate::Context;
 use crate::set::Error;

@@ -160,7 +160,7 @@ impl Readable<'_> {
                 abandoned.store(true, Ordering::Relaxed);
                 match done {
                     Either::Left((read, _)) => read,
-                    // Nobody hears of it.
+                    // It is not reported.
                     Either::Right(_) => Err(Error::io("read", path, io::Error::other("unwanted"))),
                 }
             })

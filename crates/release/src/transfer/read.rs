@@ -1,0 +1,47 @@
+//! Reads a bundle that no lock describes yet into the store, and warns of what is odd in it.
+
+use camino::Utf8Path;
+
+use crate::Context;
+use crate::event::{Event, Step};
+use crate::observe::BundleObserver;
+
+/// Reads a bundle into the store.
+///
+/// # Errors
+/// It cannot be read, or the store not be written.
+pub(crate) fn read(
+    context: &Context<'_>,
+    path: &Utf8Path,
+    store: &bundle::Store,
+    rules: &bundle::Rules,
+) -> Result<bundle::Contents, crate::Error> {
+    let mut store = store.clone();
+    let file = files::open(path).map_err(|source| crate::Error::io("read", path, source))?;
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    // Reading is work for a processor and a disk, not for the runtime.
+    tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
+        .map_err(|source| crate::Error::bundle(context.workspace, path, source))
+}
+
+/// Warns of files in a bundle that may be meant as archives, and of layers that it does not contain.
+pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
+    for file in &contents.odd_files {
+        context.reporter.report(Event::Warning(format!(
+            "`{file}` in the bundle is not used: an archive is named REPOSITORY@TAG.tar"
+        )));
+    }
+    for artifact in &contents.artifacts {
+        let external = artifact.external();
+        if !external.is_empty() {
+            let (layers, them) = match external.len() {
+                1 => ("1 layer is".to_owned(), "it"),
+                count => (format!("{count} layers are"), "them"),
+            };
+            context.reporter.report(Event::Warning(format!(
+                "{}: {layers} external: the bundle lacks {them}, `push` skips {them}, and nodes download {them} from the URLs in the manifest",
+                artifact.reference(),
+            )));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Keeps in the store what comes from upstream: bytes, and blobs on their way.
+
+use std::io;
+
+use bundle::{BlobSink as _, PartialBlob, Store};
+use oci_spec::image::Digest;
+use registry::BlobTarget;
+use sha2::{Digest as _, Sha256};
+
+use crate::Context;
+use crate::event::{Event, Reporter, Step};
+
+/// Keeps bytes that are this digest in the store.
+///
+/// # Errors
+/// They cannot be written.
+pub(super) fn keep(
+    context: &Context<'_>,
+    store: &Store,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<(), crate::Error> {
+    let size = bytes.len() as u64;
+    if store.has(digest, size) {
+        return Ok(());
+    }
+    let stored = |source| crate::Error::store(context.workspace, source);
+    let mut writer = Box::new(store.writer(digest, size).map_err(stored)?);
+    writer.write(bytes).map_err(stored)?;
+    writer.commit().map_err(stored)
+}
+
+/// A small blob on its way into the store.
+#[derive(Debug, Default)]
+pub(super) struct Memory(pub(super) Vec<u8>);
+
+impl BlobTarget for Memory {
+    fn written(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.0.clear();
+        Ok(())
+    }
+
+    fn found(&self) -> Digest {
+        digest_of(&Sha256::digest(&self.0))
+    }
+}
+
+fn digest_of(hash: &[u8]) -> Digest {
+    match bundle::sha256_digest(&format!("sha256:{}", hex::encode(hash))) {
+        Ok(digest) => digest,
+        Err(_) => unreachable!("a SHA-256 is a digest"),
+    }
+}
+
+/// A large blob on its way into the store. It reports how far it is, never backwards.
+pub(super) struct Pieces<'a> {
+    pub(super) partial: PartialBlob,
+    reporter: &'a dyn Reporter,
+    reported: u64,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn new(partial: PartialBlob, reporter: &'a dyn Reporter) -> Self {
+        let reported = partial.written();
+        reporter.report(Event::Spared {
+            step: Step::Fetch,
+            bytes: reported,
+        });
+        Self {
+            partial,
+            reporter,
+            reported,
+        }
+    }
+}
+
+impl BlobTarget for Pieces<'_> {
+    fn written(&self) -> u64 {
+        self.partial.written()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.partial.write(bytes).map_err(io::Error::other)?;
+        let written = self.partial.written();
+        if written > self.reported {
+            advanced(self.reporter, written - self.reported);
+            self.reported = written;
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.partial.restart().map_err(io::Error::other)
+    }
+
+    fn found(&self) -> Digest {
+        self.partial.found()
+    }
+}
+
+/// Reports that so many bytes came.
+pub(super) fn advanced(reporter: &dyn Reporter, bytes: u64) {
+    reporter.report(Event::Advanced {
+        step: Step::Fetch,
+        bytes,
+    });
+}
