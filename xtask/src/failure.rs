@@ -897,6 +897,16 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
         ) => {
             "the server redirects in a loop or to an insecure URL; download the bundle by other means and copy it to bundles/"
         }
+        release::DownloadError::Request(release::RequestError::Status {
+            status: 401 | 403,
+            ..
+        }) if is_of_set => {
+            "log in to the server with Docker, Podman or Skopeo, or correct the login; a bundle that is copied to bundles/ is not \
+             downloaded"
+        }
+        release::DownloadError::Request(release::RequestError::Tls { .. }) if is_of_set => {
+            "name the server's CA by `ca` below `registries` in the set's file; a bundle that is copied to bundles/ is not downloaded"
+        }
         _ => "run it again: the download resumes. Behind a proxy, set HTTPS_PROXY",
     };
     vec![hint.to_owned()]

@@ -361,6 +361,9 @@ pub(crate) async fn of_locked(
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
+    for of_set in locked.lock.set_bundles() {
+        fetch::source(context.workspace, &of_set)?;
+    }
     let to_be_pushed = |planned: &Planned| planned.is_to_be_pushed();
     let pushed = (locked.lock.artifacts.iter().zip(&artifacts))
         .filter_map(|(artifact, planned)| to_be_pushed(planned).then_some(artifact));

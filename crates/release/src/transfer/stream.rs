@@ -234,6 +234,9 @@ async fn stream(
             done
         })
     });
+    // What was stopped is reported by the pushes.
+    let stopped = !deliveries.is_empty() && context.tool.signals.stop().is_requested();
+    let brought = brought.filter(|brought| brought.is_ok() || !stopped);
     Ok(Streamed {
         proof: brought.transpose()?,
         outcomes,

@@ -1,5 +1,9 @@
 //! Sets of an environment: planned, pushed, verified, packed and pruned with its release.
 
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 use support::{Courier, Lab, TestRegistry, bundles};
 
 use super::*;
@@ -311,6 +315,37 @@ async fn the_receipt_of_a_deploy_that_upstream_failed_names_the_fetch() {
     assert!(receipt.contains("  step: fetch\n"), "{receipt}");
     carried.upstream.as_usual();
     lab.run(&["deploy", "lab"]).success();
+    carried.everything_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_stopped_while_upstream_is_read_says_that_it_was_stopped() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    bundles::forget_store(&lab.sandbox);
+    // One byte, and no end.
+    carried.upstream.instead(|asked| {
+        let first = futures_util::stream::iter([Ok::<_, std::convert::Infallible>("x")]);
+        let body = axum::body::Body::from_stream(first.chain(futures_util::stream::pending()));
+        asked.path.contains("/blobs/").then(|| body.into_response())
+    });
+    for _ in 0..4 {
+        let before = carried.upstream.count();
+        let push = lab.sandbox.command(&["push", "lab"]);
+        let mut push = { push }.stderr(Stdio::piped()).spawn().unwrap();
+        while carried.upstream.count() < before + 4 {
+            assert!(push.try_wait().unwrap().is_none(), "it ended too soon");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let process = i32::try_from(push.id()).unwrap();
+        // SAFETY: a signal to a process that was started here and not waited for.
+        assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0);
+        let ended = push.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(130), "{said}");
+    }
+    carried.upstream.as_usual();
+    lab.run(&["push", "lab"]).success();
     carried.everything_is_served().await;
 }
 

@@ -693,6 +693,8 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
     log_in(&BASE64_STANDARD.encode("courier:planted-other-5d20"));
     let refused = vendor.run(&["lock", "k0rdent"]).exits_with(1);
     assert!(refused.stderr.contains("401"), "{}", refused.stderr);
+    let hint = "hint: log in to the server";
+    assert!(refused.stderr.contains(hint), "{}", refused.stderr);
     vendor.nothing_is_trusted();
     log_in(&login);
     vendor.run(&["lock", "k0rdent"]).success();
@@ -957,6 +959,13 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
         "{}",
         preflight.whole()
     );
+    let other = "bundles/bundle-v1.tar.gz";
+    lab.sandbox.write(other, "another file");
+    for command in ["plan", "deploy"] {
+        let run = lab.run(&[command, "lab"]).exits_with(4);
+        assert!(run.stderr.contains(other), "{}", run.stderr);
+    }
+    std::fs::remove_file(lab.sandbox.path(other)).unwrap();
     let before = web.count();
     lab.run(&["rehearse", "lab"]).success();
     assert_eq!(web.count(), before, "a rehearsal downloads nothing");
