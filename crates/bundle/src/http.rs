@@ -200,7 +200,7 @@ impl Retry {
 pub struct Server {
     /// Authorities in PEM that vouch for it, beside those of the system.
     pub authority: Option<String>,
-    /// The account's name and password. They are sent to this server alone, and only after it asked.
+    /// The account's name and password. They are sent to this server alone, and only after a Basic challenge.
     pub account: Option<(String, SecretString)>,
 }
 
@@ -244,8 +244,7 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request for `url`, logs it, and returns what it means if there is no answer. If the server asks for a login, it is sent
-    /// again with the account.
+    /// Sends a request for `url` and logs it. After a Basic challenge the request is repeated with the account.
     pub(crate) async fn send(
         &self,
         url: &Url,
@@ -255,7 +254,7 @@ impl HttpClient {
         let again = account.and_then(|account| Some((account, request.try_clone()?)));
         let response = self.traced(url, request).await?;
         match again {
-            Some(((name, password), again)) if asks_for_login(url, &response) => {
+            Some(((name, password), again)) if is_challenge(url, &response) => {
                 let request = again.basic_auth(name, Some(password.expose_secret()));
                 self.traced(url, request).await
             }
@@ -295,8 +294,8 @@ impl HttpClient {
     }
 }
 
-/// Returns whether a server asks for a name and a password. A server that a redirect led to gets none.
-fn asks_for_login(url: &Url, response: &Response) -> bool {
+/// Returns whether a response is a Basic challenge of the server of `url`. A server that a redirect led to gets no account.
+fn is_challenge(url: &Url, response: &Response) -> bool {
     let mut challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
     response.status() == StatusCode::UNAUTHORIZED
         && response.url().origin() == url.origin()

@@ -361,6 +361,7 @@ pub(crate) async fn of_locked(
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
+    // A set's bundle in `bundles/` that is not the locked one is reported now, too.
     for of_set in locked.lock.set_bundles() {
         fetch::source(context.workspace, &of_set)?;
     }

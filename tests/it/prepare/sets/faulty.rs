@@ -195,12 +195,8 @@ async fn tokens_that_expire_are_asked_for_again_and_never_go_to_another_host() {
                 .into_response(),
         )
     });
-    let auth = format!(
-        r#"{{"auths":{{"{}":{{"auth":"dXNlcjpzZXNhbWUtb3Blbg=="}}}}}}"#,
-        place.upstream.address
-    );
-    std::fs::create_dir_all(place.sandbox.home().join(".docker")).unwrap();
-    std::fs::write(place.sandbox.home().join(".docker/config.json"), auth).unwrap();
+    let login = "dXNlcjpzZXNhbWUtb3Blbg==";
+    place.sandbox.log_in(&place.upstream.address, login);
     let run = place.sandbox.run(&["fetch", "platform", "-v"]).success();
     place.everything_is_there();
     assert!(tokens.load(Ordering::SeqCst) >= 2, "{}", run.stderr);

@@ -140,14 +140,8 @@ async fn a_download_follows_redirects_and_takes_no_credentials_along() {
         assert_eq!(asked.header("authorization"), "");
         part_of(&served, asked)
     });
-    let folder = sandbox.home().join(".docker");
-    std::fs::create_dir_all(&folder).unwrap();
-    // base64 of `user:sesame-open`
-    let auth = format!(
-        r#"{{"auths":{{"{}":{{"auth":"dXNlcjpzZXNhbWUtb3Blbg=="}}}}}}"#,
-        web.address
-    );
-    std::fs::write(folder.join("config.json"), auth).unwrap();
+    // `user:sesame-open`
+    sandbox.log_in(&web.address, "dXNlcjpzZXNhbWUtb3Blbg==");
     let url = format!("http://{}/tool", web.address);
     write(&sandbox, &url, &sha256(&bytes()), "");
     sandbox.run(&["lock", "platform"]).success();

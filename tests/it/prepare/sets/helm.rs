@@ -313,10 +313,7 @@ async fn mirrors_certificates_and_credentials_are_those_of_the_host() {
         ),
     );
     let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
-    let auth = format!("{{\"auths\":{{\"{address}\":{{\"auth\":\"{login}\"}}}}}}");
-    let folder = classic.sandbox.home().join(".docker");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("config.json"), auth).unwrap();
+    classic.sandbox.log_in(address, &login);
     let index = web::index(
         "monitoring",
         "1.2.3+build.5",

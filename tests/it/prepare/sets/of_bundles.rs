@@ -659,7 +659,7 @@ async fn a_mirror_has_the_bundle_and_the_lock_has_the_vendors_url() {
     assert_eq!(asked, expected);
 }
 
-/// Answers with a bundle to whoever logs in. Others are asked to.
+/// Returns an answer: the bundle with this login, otherwise a Basic challenge.
 fn behind_a_login(
     bundle: &bytes::Bytes,
     login: &str,
