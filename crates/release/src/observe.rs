@@ -5,18 +5,21 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{Event, Reporter, Step};
+use crate::{Context, Workspace};
 
 /// Reports how the reading or the download of a bundle goes.
 pub(crate) struct BundleObserver<'a> {
     reporter: &'a dyn Reporter,
+    workspace: &'a Workspace,
     step: Step,
     reported: AtomicU64,
 }
 
 impl<'a> BundleObserver<'a> {
-    pub(crate) fn new(reporter: &'a dyn Reporter, step: Step) -> Self {
+    pub(crate) fn new(context: &'a Context<'_>, step: Step) -> Self {
         Self {
-            reporter,
+            reporter: context.reporter,
+            workspace: context.workspace,
             step,
             reported: AtomicU64::new(0),
         }
@@ -48,7 +51,8 @@ impl bundle::Observer for BundleObserver<'_> {
                 why: format!("{reason}; again in {:.1} s", wait.as_secs_f32()),
             }),
             bundle::Event::KeptAside { path } => self.reporter.report(Event::Warning(format!(
-                "an unfinished download of unknown origin was renamed to {path}"
+                "an unfinished download of unknown origin was renamed to {}",
+                self.workspace.shown(path)
             ))),
             bundle::Event::ArchiveFinished { .. } | bundle::Event::DownloadStarted { .. } => {}
         }

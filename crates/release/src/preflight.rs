@@ -409,7 +409,7 @@ async fn bundle_and_disk(
         ),
         Ok(Source::File(path)) => {
             let shown = workspace.shown(&path);
-            let observer = BundleObserver::new(context.reporter, Step::Verify);
+            let observer = BundleObserver::new(context, Step::Verify);
             let hashed = tokio::task::block_in_place(|| bundle::hash_file(&path, &observer));
             match hashed {
                 Ok((_, found)) if found == lock.bundle.sha256 => {
@@ -470,7 +470,7 @@ async fn of_registries(
     if missing.blobs == 0 {
         return Some(Check::fine(
             name,
-            format!("{artifacts}, everything is in the store"),
+            format!("{artifacts}, nothing to fetch from upstream"),
         ));
     }
     if let Some(check) = parts(context, environment, lock).await {

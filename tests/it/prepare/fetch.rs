@@ -90,6 +90,28 @@ async fn a_different_file_at_the_url_is_not_appended_to_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_starts_over_is_counted_once() {
+    let bundle = bundle();
+    let (whole, asked) = (bundle.clone(), AtomicUsize::new(0));
+    // Without an entity tag, nothing can be resumed.
+    let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => server::cut_after(&whole, whole.len() - 100_000),
+        _ => whole.clone().into_response(),
+    })
+    .await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+    support::bundles::forget_store(&sandbox);
+    let output = sandbox.command(&["fetch", "v4.1.5"]).output().unwrap();
+    let progress = String::from_utf8(output.stderr).unwrap();
+    let verified = progress.lines().find(|line| line.contains("verify done"));
+    let megabytes = bundle.len() as f64 / 1e6;
+    assert!(
+        verified.is_some_and(|line| line.contains(&format!("{megabytes:.2} MB in "))),
+        "{progress}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_followed() {
     let bundle = bundle();
     let whole = bundle.clone();
@@ -259,6 +281,7 @@ async fn an_unfinished_file_of_unknown_origin_is_kept_and_named() {
     std::fs::write(&part, "of a courier").unwrap();
     let run = sandbox.run(&["fetch", "v4.1.5"]).exits_with(1);
     let kept = format!("bundles/{FILE}.kept-1.part");
-    assert!(run.stderr.contains(&kept), "{}", run.whole());
+    let renamed = format!("was renamed to {kept}\n");
+    assert!(run.stderr.contains(&renamed), "{}", run.whole());
     assert_eq!(sandbox.read(&kept), "of a courier");
 }

@@ -131,7 +131,7 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
         what: path.to_string(),
         bytes: file.metadata().ok().map(|metadata| metadata.len()),
     });
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    let observer = BundleObserver::new(context, Step::Verify);
     let mut nothing_kept = bundle::Inspection;
     let contents =
         tokio::task::block_in_place(|| bundle::read(file, &mut nothing_kept, None, &observer))

@@ -1,5 +1,7 @@
 //! Downloads what a lock names, unless this machine already has it.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::disk::DiskFull;
@@ -87,6 +89,25 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crat
         }
         Err(source) => Err(crate::Error::io("look at", &path, source)),
     }
+}
+
+/// Returns the digests of what a lock names, the store lacks, and bundles in `bundles/` have.
+///
+/// # Errors
+/// As for [`source`], of any of the lock's bundles.
+pub(crate) fn on_disk(
+    workspace: &Workspace,
+    lock: &bundle::Lock,
+) -> Result<BTreeSet<String>, crate::Error> {
+    let store = open_store(workspace)?;
+    let mut digests = BTreeSet::new();
+    for part in lock.set_bundles().chain([lock.of_bundle().into_owned()]) {
+        if let Source::File(_) | Source::Made(_) = source(workspace, &part)? {
+            let missing = store.missing(&part).into_iter();
+            digests.extend(missing.map(|blob| blob.digest.to_string()));
+        }
+    }
+    Ok(digests)
 }
 
 /// Where a file is downloaded from.
@@ -237,7 +258,7 @@ async fn download_feeding(
         expected,
         retry,
     };
-    let observer = BundleObserver::new(context.reporter, Step::Fetch);
+    let observer = BundleObserver::new(context, Step::Fetch);
     let downloaded = match feed {
         Some(feed) => bundle::download_feeding(&request, &client, &observer, feed).await,
         None => bundle::download(&request, &client, &observer).await,

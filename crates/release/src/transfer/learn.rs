@@ -255,7 +255,7 @@ fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error
         what: context.workspace.shown(path).to_string(),
         bytes: file.metadata().ok().map(|metadata| metadata.len()),
     });
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    let observer = BundleObserver::new(context, Step::Verify);
     let survey = tokio::task::block_in_place(|| bundle::survey(file, &observer))
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))?;
     context.reporter.report(Event::Finished {

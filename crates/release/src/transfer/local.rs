@@ -78,7 +78,7 @@ pub async fn check(
         .into());
     }
     report_start(context, lock, &path);
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    let observer = BundleObserver::new(context, Step::Verify);
     tokio::task::block_in_place(|| {
         bundle::read(
             input,
@@ -176,9 +176,9 @@ pub(crate) fn read(
     path: &Utf8Path,
     input: impl std::io::Read + Send,
     mut sink: impl bundle::Sink,
+    observer: &BundleObserver<'_>,
 ) -> Result<(), Error> {
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
-    match bundle::read(input, &mut sink, Some(&lock.of_bundle()), &observer) {
+    match bundle::read(input, &mut sink, Some(&lock.of_bundle()), observer) {
         Ok(_) => Ok(()),
         Err(source) => Err(Error::bundle(context.workspace, path, source)),
     }

@@ -116,13 +116,21 @@ pub(crate) async fn survey(
     let store = open_store(context.workspace)?;
     let is_incomplete =
         matches!(source, fetch::Source::Download(_)) || set::need::lacks(lock, &store);
+    let on_disk = fetch::on_disk(context.workspace, lock)?;
     let is_partial = is_incomplete
         && !delivery.artifacts.is_empty()
         && may_be_partial(context, &store, delivery);
     if !is_partial {
         return Ok(None);
     }
-    match search_one(context, lock, delivery, &[], &store, Reads::Nothing).await {
+    let search = Search {
+        lock,
+        store: &store,
+        on_disk: &on_disk,
+        others: Vec::new(),
+        reads: Reads::Nothing,
+    };
+    match search.of(context, delivery).await {
         Ok(held) => Ok(Some(held.blobs.len())),
         Err(Error::Fetch(_)) if !context.offline => Ok(None),
         Err(error) => Err(error),
@@ -151,72 +159,93 @@ pub(crate) async fn search(
     reads: Reads,
 ) -> Result<Vec<Result<Held, Error>>, Error> {
     let store = open_store(context.workspace)?;
-    let others: Vec<Site<'_>> = (sources.iter())
-        .filter_map(|one| Site::new(context, lock, one.environment).ok())
-        .collect();
+    let on_disk = fetch::on_disk(context.workspace, lock)?;
+    let search = Search {
+        lock,
+        store: &store,
+        on_disk: &on_disk,
+        others: (sources.iter())
+            .filter_map(|one| Site::new(context, lock, one.environment).ok())
+            .collect(),
+        reads,
+    };
     let mut outcomes = Vec::new();
     for delivery in deliveries {
-        outcomes.push(search_one(context, lock, delivery, &others, &store, reads).await);
+        outcomes.push(search.of(context, delivery).await);
     }
     Ok(outcomes)
 }
 
-async fn search_one(
-    context: &Context<'_>,
-    lock: &Lock,
-    delivery: &Delivery<'_>,
-    others: &[Site<'_>],
-    store: &bundle::Store,
+/// What a search looks for, and where.
+struct Search<'a> {
+    lock: &'a Lock,
+    store: &'a bundle::Store,
+    /// The digests in bundles that are here but were not read yet.
+    on_disk: &'a BTreeSet<String>,
+    /// More registries that may be read from.
+    others: Vec<Site<'a>>,
     reads: Reads,
-) -> Result<Held, Error> {
-    let site = Site::new(context, lock, delivery.environment)?;
-    let address = &site.environment.registry.address;
-    let others: Vec<&Site<'_>> = (others.iter())
-        .filter(|other| other.environment.registry.address != *address)
-        .collect();
-    let needs = needs(delivery, store);
-    let (count, mut lacking) = (needs.len(), Vec::new());
-    let mut held = Held {
-        environment: delivery.environment.name.clone(),
-        blobs: BTreeMap::new(),
-        tagged: tagged(lock, delivery),
-    };
-    if let Some(matrix) = missing_matrix(lock, store) {
-        lacking.push(matrix);
-    }
-    let (site, others) = (&site, &others);
-    let mut finding = futures_util::stream::iter(needs)
-        .map(|need| async move {
-            let found = site.find(&need, others, store, context, reads).await;
-            (need, found)
-        })
-        .buffered(QUESTIONS_AT_ONCE);
-    while let Some((need, found)) = finding.next().await {
-        match found? {
-            Found::Stored => {}
-            Found::Held(repositories) => {
-                held.blobs.insert(need.digest.to_string(), repositories);
-            }
-            Found::Nowhere => {
-                lacking.push(need.lacking());
-                if !context.offline {
-                    break;
+}
+
+impl Search<'_> {
+    async fn of(&self, context: &Context<'_>, delivery: &Delivery<'_>) -> Result<Held, Error> {
+        let Self {
+            lock, store, reads, ..
+        } = *self;
+        let site = Site::new(context, lock, delivery.environment)?;
+        let address = &site.environment.registry.address;
+        let others: Vec<&Site<'_>> = (self.others.iter())
+            .filter(|other| other.environment.registry.address != *address)
+            .collect();
+        let mut needs = needs(delivery, store);
+        needs.retain(|need| !self.on_disk.contains(need.digest.as_ref()));
+        let of_release = needs.iter().any(|need| need.artifact.source.is_none());
+        let (count, mut lacking) = (needs.len(), Vec::new());
+        let mut held = Held {
+            environment: delivery.environment.name.clone(),
+            blobs: BTreeMap::new(),
+            tagged: tagged(lock, delivery),
+        };
+        if let Some(matrix) = missing_matrix(lock, store)
+            && !self.on_disk.contains(&matrix.digest)
+        {
+            lacking.push(matrix);
+        }
+        let (site, others) = (&site, &others);
+        let mut finding = futures_util::stream::iter(needs)
+            .map(|need| async move {
+                let found = site.find(&need, others, store, context, reads).await;
+                (need, found)
+            })
+            .buffered(QUESTIONS_AT_ONCE);
+        while let Some((need, found)) = finding.next().await {
+            match found? {
+                Found::Stored => {}
+                Found::Held(repositories) => {
+                    held.blobs.insert(need.digest.to_string(), repositories);
+                }
+                Found::Nowhere => {
+                    lacking.push(need.lacking());
+                    if !context.offline {
+                        break;
+                    }
                 }
             }
         }
+        if lacking.is_empty() {
+            return Ok(held);
+        }
+        let is_empty = self.on_disk.is_empty() && !holds_any(store, delivery);
+        if lacking.len() >= count && is_empty && of_release {
+            // Nothing was carried here yet.
+            return Err(fetch::offline(context.workspace, lock));
+        }
+        Err(Error::Fetch(fetch::Error::Nowhere {
+            release: lock.release.clone(),
+            registry: site.environment.registry.image_url(),
+            lacking,
+        }))
     }
-    if lacking.is_empty() {
-        return Ok(held);
-    }
-    if lacking.len() >= count && !holds_any(store, delivery) {
-        // Nothing was carried here yet.
-        return Err(fetch::offline(context.workspace, lock));
-    }
-    Err(Error::Fetch(fetch::Error::Nowhere {
-        release: lock.release.clone(),
-        registry: site.environment.registry.image_url(),
-        lacking,
-    }))
 }
 
 /// Reads what a repair needs, and the store lacks, from other repositories of the same registry.

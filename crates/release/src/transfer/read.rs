@@ -18,7 +18,7 @@ pub(crate) fn read(
 ) -> Result<bundle::Contents, crate::Error> {
     let mut store = store.clone();
     let file = files::open(path).map_err(|source| crate::Error::io("read", path, source))?;
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    let observer = BundleObserver::new(context, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
     tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))

@@ -287,6 +287,9 @@ async fn from_parts(
             Sent::default()
         }));
     }
+    if !ready.is_empty() {
+        read_on_disk(context, lock, &store).await?;
+    }
     let (announcer, arrivals) = Announcer::new(lock, &ready);
     for held in &held {
         announcer.bundle_verified(&AllPresent::prove(context, lock, &store, Some(held))?)?;
@@ -300,4 +303,22 @@ async fn from_parts(
         proof: None,
         outcomes,
     }))
+}
+
+/// Reads the bundles of a lock into the store that are here.
+async fn read_on_disk(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<(), Error> {
+    for part in lock.set_bundles().chain([lock.of_bundle().into_owned()]) {
+        if let fetch::Source::File(_) | fetch::Source::Made(_) =
+            fetch::source(context.workspace, &part)?
+        {
+            before_push::room(context.workspace, &part)?;
+            // A part has no parts.
+            Box::pin(bring_into(context, &part, store)).await?;
+        }
+    }
+    Ok(())
 }

@@ -795,6 +795,52 @@ async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_offline_run_reads_the_bundles_that_are_here_and_names_what_is_missing() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let (upstream, web) = (
+        support::upstream::Upstream::start().await,
+        Web::start().await,
+    );
+    upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
+    web.put(ORIGIN, pack(&enterprise("v1")));
+    lab.sandbox.write(
+        "bundles/k0rdent.set.yaml",
+        &format!(
+            "images: ['{}/library/nginx:1.29']\nbundles: [{{ url: 'http://{}{ORIGIN}' }}]\n",
+            upstream.address, web.address
+        ),
+    );
+    lab.write_environment("sets: [k0rdent]\n");
+    lab.run(&["lock", "k0rdent"]).success();
+    support::bundles::forget_store(&lab.sandbox);
+    let push = lab.run(&["push", "lab", "--offline"]).exits_with(1);
+    let plan = lab.run(&["plan", "lab", "--offline"]).success();
+    let warning = plan.stdout.lines().find(|line| line.contains("would fail"));
+    for text in [push.stderr.as_str(), warning.unwrap_or_default()] {
+        assert!(text.contains("library/nginx:1.29"), "{text}");
+        assert!(!text.contains(".tar.gz"), "{text}");
+    }
+    lab.run(&["push", "lab"]).success();
+
+    // The registry has the image but lost an artifact of each bundle.
+    let client = lab.registry.client();
+    let http = support::registries::http();
+    for (repository, tag) in [("mke/capi/provider", "v1"), ("mke/calico/node", "v3.30.2")] {
+        let found = client.get_manifest(repository, tag).await.unwrap();
+        let url = format!(
+            "http://{}/v2/{repository}/manifests/{}",
+            lab.registry.address, found.digest
+        );
+        http.delete(url).send().await.unwrap();
+    }
+    support::bundles::forget_store(&lab.sandbox);
+    let before = web.count();
+    lab.run(&["push", "lab", "--offline"]).success();
+    assert_eq!(web.count(), before);
+    lab.run(&["verify", "lab"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
 async fn archives_of_skopeo_are_carried_or_left_out_by_their_form() {
     let vendor = Vendor::unsigned().await;

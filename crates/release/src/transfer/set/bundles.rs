@@ -280,7 +280,7 @@ fn refuse_same_file(
 
 /// Returns the SHA-256 of a bundle that is in `bundles/`.
 fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> {
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    let observer = BundleObserver::new(context, Step::Verify);
     report_start(context, path);
     let hashed = tokio::task::block_in_place(|| bundle::hash_file(path, &observer));
     let (_, sha256) = hashed.map_err(|source| crate::Error::io("read", path, source))?;

@@ -227,8 +227,8 @@ pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetch
         bytes: needs.iter().map(|need| need.size).sum(),
     };
     for part in lock.set_bundles() {
-        amount.blobs += store.missing(&part).len();
         if let Ok(Source::Download(_)) = fetch::source(workspace, &part) {
+            amount.blobs += store.missing(&part).len();
             amount.bytes += part.bundle.size;
         }
     }

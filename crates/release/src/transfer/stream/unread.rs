@@ -13,6 +13,8 @@ use futures_util::future::{self, Either};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::event::Step;
+use crate::observe::BundleObserver;
 use crate::transfer::announce::{Abandonable, Announcer, AnnouncingStore};
 use crate::transfer::fetch::{self, Place, Source};
 use crate::transfer::{local, set};
@@ -112,10 +114,12 @@ impl Readable<'_> {
             store: store.clone(),
             announcer: announcer.clone(),
         };
+        let observer = BundleObserver::new(context, Step::Verify);
         if let Some(from) = &self.from {
             let (feed, following) = bundle::following();
             let download = fetch::download_locked(context, &self.lock, from, &self.path, feed);
-            match self.read_beside(context, following, sink(), download, unwanted.clone()) {
+            let input = (following, sink());
+            match self.read_beside(context, input, &observer, download, unwanted.clone()) {
                 // The server has another file than the one that was begun with. This one is whole, and is here.
                 Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
                     if source.followed() == Some(bundle::FollowError::StartedOver) => {}
@@ -124,15 +128,16 @@ impl Readable<'_> {
         }
         let path = &self.path;
         let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
-        self.read_beside(context, file, sink(), ready(Ok(())), unwanted)
+        let input = (file, sink());
+        self.read_beside(context, input, &observer, ready(Ok(())), unwanted)
     }
 
     /// Reads it in a thread of its own, while `beside` runs here.
     fn read_beside(
         &self,
         context: &Context<'_>,
-        input: impl Read + Send,
-        sink: AnnouncingStore,
+        (input, sink): (impl Read + Send, AnnouncingStore),
+        observer: &BundleObserver<'_>,
         beside: impl Future<Output = Result<(), Error>>,
         unwanted: impl Future<Output = ()>,
     ) -> Result<(), Error> {
@@ -147,7 +152,7 @@ impl Readable<'_> {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     // The receiver may be gone.
-                    let _ = told.send(local::read(context, lock, path, input, sink));
+                    let _ = told.send(local::read(context, lock, path, input, sink, observer));
                 });
                 let both = async {
                     let (besides, read) = future::join(beside, telling).await;
