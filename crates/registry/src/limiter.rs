@@ -77,6 +77,8 @@ struct State {
     idle_since: Option<Instant>,
     paused_until: Option<Instant>,
     since: Instant,
+    /// When the last bytes were sent, or work ended.
+    moved: Instant,
 }
 
 /// One kind of work.
@@ -192,8 +194,23 @@ impl Limiter {
     pub(crate) fn sent(&self, bytes: u64) {
         let mut state = lock(&self.shared.state);
         state.large.done += bytes;
-        if state.adapt(Instant::now()) {
+        let now = Instant::now();
+        state.moved = now;
+        if state.adapt(now) {
             self.shared.freed.notify_waiters();
+        }
+    }
+
+    /// Waits until nothing was sent and no work ended for so long, counted from now.
+    pub(crate) async fn quiet_for(&self, time: Duration) {
+        let mut last = Instant::now();
+        loop {
+            sleep_until(last + time).await;
+            let moved = lock(&self.shared.state).moved;
+            if moved <= last {
+                return;
+            }
+            last = moved;
         }
     }
 
@@ -240,6 +257,7 @@ impl Default for State {
             idle_since: None,
             paused_until: None,
             since: Instant::now(),
+            moved: Instant::now(),
         }
     }
 }
@@ -273,6 +291,7 @@ impl State {
     }
 
     fn leave(&mut self, priority: Priority, now: Instant) {
+        self.moved = now;
         match priority {
             Priority::Small => {
                 self.small.busy -= 1;

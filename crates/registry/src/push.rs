@@ -111,7 +111,8 @@ impl Registry {
     /// tag has not moved; but a registry that cannot be reached, or refuses the credentials, stops them all.
     ///
     /// Once [`Settings::stop`](crate::Settings) is requested, nothing new is begun. Small uploads and manifests that are under way are finished,
-    /// a large upload ends where it is, and the session that it leaves is remembered for the next run.
+    /// a large upload ends where it is, and the session that it leaves is remembered for the next run. What stalls for
+    /// [`Settings::stop_timeout`](crate::Settings) is abandoned.
     pub async fn push_all(
         &self,
         artifacts: &[Artifact],

@@ -47,8 +47,7 @@ pub struct Settings {
     /// The most pieces of work in progress, over all pushes by this handle: what operators set as `--jobs`. With 1, one request
     /// follows the other; 0 means the same.
     ///
-    /// Without it, large blobs begin with six at a time, and what carries little with four times as many beside them. Both grow to
-    /// twice that as long as the registry gets faster, and shrink when it refuses or becomes slow.
+    /// Without it, there are 24 places for large blobs and 24 for what carries little, and fewer while the registry refuses or is slow.
     pub uploads_at_once: Option<usize>,
     /// How many bytes of blobs are sent each second at most, over all pushes to this registry together: what operators set as
     /// `--max-rate`. `None` sets no bound.
@@ -60,6 +59,8 @@ pub struct Settings {
     pub resume_from: u64,
     /// What ends the pushes to this registry calmly. Several registries may share one.
     pub stop: Stop,
+    /// How long requests in progress may stall after that before they are abandoned.
+    pub stop_timeout: Duration,
     /// What was measured of the registry before. A push begins with it, and drops it if it is wrong.
     pub profile: Profile,
     /// What registries said of accounts before. Handles of one run share it, so a wrong password is shown once.
@@ -83,6 +84,7 @@ impl Default for Settings {
             max_rate: None,
             resume_from: 16 << 20,
             stop: Stop::default(),
+            stop_timeout: Duration::from_secs(5),
             profile: Profile::default(),
             accounts: Accounts::default(),
             trouble: Trouble::default(),

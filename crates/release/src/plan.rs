@@ -390,6 +390,9 @@ pub(crate) async fn of_locked(
     let to_fetch = match held {
         None if pushes => {
             let store = fetch::open_store(context.workspace)?;
+            if !context.offline {
+                set::pull::require_access(context, &locked.lock, &store)?;
+            }
             set::pull::amount(context.workspace, &locked.lock, &store)
         }
         _ => set::pull::Fetched::default(),

@@ -13,7 +13,7 @@ use crate::fake::{Blobs, Fake, hasty, image, index};
 use crate::fake_distribution::{Distribution, Quirks, refusal};
 use crate::queues::SMALL;
 use crate::upload::SINGLE;
-use crate::{Credentials, Settings};
+use crate::{Credentials, Endpoint, Settings};
 
 mod limiter;
 
@@ -433,6 +433,32 @@ async fn a_mount_carries_one_token_for_both_repositories() {
     assert_eq!((report.mounted.blobs, report.uploaded.blobs), (2, 4));
     let scopes = server.seen(|seen| seen.query.matches("scope=").count());
     assert_eq!(scopes.iter().filter(|count| **count == 2).count(), 1);
+}
+
+#[tokio::test]
+async fn a_registry_that_never_answers_does_not_keep_a_stopped_push_from_ending() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let settings = Settings {
+        stop_timeout: Duration::from_millis(200),
+        ..hasty()
+    };
+    let stop = settings.stop.clone();
+    let endpoint = Endpoint::new(&address, None).unwrap();
+    let registry = Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap();
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 2);
+    let stopping = async {
+        let _connection = silent.accept().await.unwrap();
+        stop.request();
+        pending::<()>().await
+    };
+    let report = tokio::select! {
+        report = registry.push_all(&artifacts, &blobs, &()) => report,
+        () = stopping => unreachable!("it never ends"),
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("the push waits"),
+    };
+    assert!(report.stopped);
 }
 
 #[tokio::test]

@@ -304,7 +304,7 @@ pub enum Error {
         other: String,
     },
     /// Credentials for a registry are not available.
-    #[error("no credentials for registry {host}")]
+    #[error("no credentials for {host}")]
     Credentials {
         /// The registry.
         host: String,

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use axum::response::Response;
 use bundle::Artifact;
 use support::server::{Asked, beginning_of};
-use support::{TlsProxy, Web, web};
+use support::{Lab, TlsProxy, Web, web};
 
 use super::*;
+use crate::FAKE_MKECTL;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -407,6 +408,32 @@ async fn a_certificate_that_is_not_trusted_is_fixed_in_the_set() {
     assert!(!run.stderr.contains("registry.ca"), "{}", run.stderr);
     place.sandbox.write("bundles/ca.pem", &proxy.ca_pem);
     place.sandbox.run(&["lock", "platform"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_refuses_a_ca_that_a_deploy_could_not_use() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let upstream = Upstream::start().await;
+    upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
+    let proxy = TlsProxy::start(&upstream.address, &["127.0.0.1"], |_| ()).await;
+    let address = &proxy.address;
+    lab.sandbox.write(
+        "bundles/platform.set.yaml",
+        &format!("images: ['{address}/library/nginx:1.29']\nregistries: {{ '{address}': {{ ca: ca.pem }} }}\n"),
+    );
+    lab.sandbox.write("bundles/ca.pem", &proxy.ca_pem);
+    lab.write_environment("sets: [platform]\n");
+    lab.run(&["lock", "platform"]).success();
+    support::bundles::forget_store(&lab.sandbox);
+    lab.sandbox.write("bundles/ca.pem", "of last year");
+    for command in ["plan", "deploy"] {
+        let run = lab.run(&[command, "lab"]).exits_with(3);
+        let named = "bundles/platform.set.yaml: `ca` of ";
+        assert!(run.stderr.contains(named), "{}", run.whole());
+    }
+    assert_eq!(lab.repositories().await, Vec::<String>::new());
+    lab.sandbox.write("bundles/ca.pem", &proxy.ca_pem);
+    lab.run(&["plan", "lab"]).success();
 }
 
 /// Runs a command until its standard error has a text, and returns how long that took.

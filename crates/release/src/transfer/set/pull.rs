@@ -1,6 +1,6 @@
 //! Brings the blobs that the locks of sets name into the store, each once, by digest. What is in the store was compared with its digest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bundle::set::{Origin, Reference};
@@ -134,6 +134,32 @@ impl<'a> Origins<'a> {
         self.find(&key)
     }
 
+    /// Returns where an artifact is read from.
+    ///
+    /// # Errors
+    /// The set's file changed since the lock was read, or the CA or the credentials of the server cannot be used.
+    fn remote(
+        &self,
+        artifact: &Artifact,
+        source: &bundle::Source,
+    ) -> Result<Remote<'_>, crate::Error> {
+        let (_, upstreams) = self.set(artifact)?;
+        Ok(match artifact.download() {
+            Some((url, _)) => {
+                let Ok(url) = Url::parse(url) else {
+                    unreachable!("a lock was checked when it was read");
+                };
+                Remote::Web(upstreams.file(&url)?)
+            }
+            None => {
+                let Ok(reference) = Reference::parse(&source.reference) else {
+                    unreachable!("a lock was checked when it was read");
+                };
+                Remote::Registry(upstreams.repository(&reference)?)
+            }
+        })
+    }
+
     /// Returns the lock and the registries of what has this key.
     fn find(&self, key: &(String, String)) -> Result<&(Utf8PathBuf, Upstreams<'a>), crate::Error> {
         let set = self.entries.get(key);
@@ -219,6 +245,32 @@ pub(crate) fn place(context: &Context<'_>, lock: &Lock, url: &str) -> Result<Pla
     upstreams.file(&url)?.place()
 }
 
+/// Checks that everything can be asked for that the store lacks of what sets carry. No request is made.
+///
+/// # Errors
+/// As for [`place`].
+pub(crate) fn require_access(
+    context: &Context<'_>,
+    lock: &Lock,
+    store: &Store,
+) -> Result<(), crate::Error> {
+    let origins = Origins::of(context, lock)?;
+    let needs = needs(lock, store);
+    let sources = needs.iter().filter_map(|need| {
+        let source = need.artifact.source.as_ref()?;
+        Some((&source.reference, (need.artifact, source)))
+    });
+    for (artifact, source) in sources.collect::<BTreeMap<_, _>>().into_values() {
+        origins.remote(artifact, source)?;
+    }
+    for part in lock.set_bundles() {
+        if let Source::Download(_) = fetch::source(context.workspace, &part)? {
+            place(context, lock, &part.bundle.url)?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns how much the store lacks of what sets carry and registries have. Of a bundle, all bytes are downloaded, unless it is here.
 pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetched {
     let needs = needs(lock, store);
@@ -255,21 +307,7 @@ async fn read(
         advanced(context.reporter, need.size);
         return Ok(());
     }
-    let (_, upstreams) = origins.set(need.artifact)?;
-    let from = match need.artifact.download() {
-        Some((url, _)) => {
-            let Ok(url) = Url::parse(url) else {
-                unreachable!("a lock was checked when it was read");
-            };
-            Remote::Web(upstreams.file(&url)?)
-        }
-        None => {
-            let Ok(reference) = Reference::parse(&source.reference) else {
-                unreachable!("a lock was checked when it was read");
-            };
-            Remote::Registry(upstreams.repository(&reference)?)
-        }
-    };
+    let from = origins.remote(need.artifact, source)?;
     if let (true, Remote::Registry(repository)) = (need.is_manifest, &from) {
         let bytes = read_manifest(repository, need).await?;
         keep(context, store, need.digest, &bytes)?;
