@@ -86,6 +86,12 @@ pub(crate) enum Contender {
     AgainBase,
     /// Locking the bundle
     Lock,
+    /// A push of a set that an upstream registry has, with nothing in the store and nothing in the registry
+    Set,
+    /// The same with nothing to do
+    SetAgain,
+    /// skopeo from registry to registry, several at once
+    Copy,
     /// The vendor's commands: unpack, then skopeo for one archive after the other
     Loop,
     /// The same with nothing to do

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use release::Workspace;
 
 use crate::failure::Failure;
+use crate::scratch::PROJECT;
 
 mod shape;
 
@@ -52,6 +53,8 @@ pub(crate) fn make(path: &Utf8Path, shape: &Shape) -> Result<(), Failure> {
 pub(crate) struct Held {
     /// How many artifacts there are.
     pub(crate) artifacts: usize,
+    /// Where a push puts each of them below a registry.
+    pub(crate) references: Vec<String>,
     /// The blobs, each once, by their digests: where the store has them, and their sizes in bytes.
     pub(crate) blobs: BTreeMap<String, (Utf8PathBuf, u64)>,
     /// The bytes of blobs and manifests, each counted once: what a store of this bundle holds.
@@ -74,6 +77,9 @@ pub(crate) fn held(workspace: &Workspace) -> Result<Held, Failure> {
         .collect();
     Ok(Held {
         artifacts: lock.artifacts.len(),
+        references: (lock.artifacts.iter())
+            .map(|artifact| format!("{PROJECT}/{}", artifact.reference()))
+            .collect(),
         blobs,
         unique_bytes: lock.blobs().values().sum(),
     })

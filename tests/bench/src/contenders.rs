@@ -33,6 +33,7 @@ for pid in $pids; do wait "$pid" || exit 1; done"#;
 enum Content {
     OfOurs,
     OfTheLoop,
+    OfTheSet,
     Other,
 }
 
@@ -44,6 +45,8 @@ pub(crate) struct Bench<'a> {
     against: Option<&'a Utf8Path>,
     content: Content,
     port: u16,
+    /// The port of the upstream registry, once it has what the set names.
+    upstream: Option<u16>,
 }
 
 impl<'a> Bench<'a> {
@@ -62,6 +65,7 @@ impl<'a> Bench<'a> {
             against,
             content: Content::Other,
             port: 0,
+            upstream: None,
         }
     }
 
@@ -87,6 +91,12 @@ impl<'a> Bench<'a> {
             Contender::Again | Contender::AgainBase => {
                 self.fill_registry(Content::OfOurs, Contender::Filled)?;
             }
+            Contender::Set | Contender::Copy => {
+                self.fill_upstream()?;
+                self.scratch.put_away("set/bundles/store")?;
+                self.empty()?;
+            }
+            Contender::SetAgain => self.fill_registry(Content::OfTheSet, Contender::Set)?,
             Contender::LoopAgain => self.fill_registry(Content::OfTheLoop, Contender::Loop)?,
             _ => self.empty()?,
         }
@@ -100,11 +110,19 @@ impl<'a> Bench<'a> {
         self.scratch.aim_at(&address)?;
         let command = self.command(contender, &address)?;
         Scratch::settle();
-        let registry = Registry::start(self.scratch, self.port, distance)?;
+        let registry = Registry::start(self.scratch, "registry", self.port, distance)?;
+        let upstream = match contender.is_of_upstream() {
+            true => Some(self.start_upstream()?),
+            false => None,
+        };
         let (wall, ended) = measure::run(command, contender.title(), &self.scratch.log(&name))?;
-        let worked = registry.stop()?;
+        let mut worked = registry.stop()?;
+        if let Some(upstream) = upstream {
+            worked.cpu += upstream.stop()?.cpu;
+        }
         self.content = match contender {
             Contender::Loop | Contender::LoopAgain => Content::OfTheLoop,
+            Contender::Set | Contender::SetAgain => Content::OfTheSet,
             _ if contender.is_push() => Content::OfOurs,
             _ => Content::Other,
         };
@@ -146,6 +164,19 @@ impl<'a> Bench<'a> {
                 return Ok(inflate.into());
             }
             Contender::Lock => return Ok(self.scratch.lock(&shell).into()),
+            Contender::Set | Contender::SetAgain => {
+                let workspace = self.scratch.set_workspace();
+                let push = xshell::cmd!(shell, "{program} -C {workspace} push {ENVIRONMENT}");
+                return Ok(push.into());
+            }
+            Contender::Copy => {
+                shell.set_var("UPSTREAM_ADDRESS", self.upstream_address());
+                let references = self.held.references.join("\n");
+                return Ok(xshell::cmd!(shell, "sh -c")
+                    .arg(peers::copy())
+                    .args(["sh", &references])
+                    .into());
+            }
             Contender::Curls => {
                 self.share_out(address)?;
                 CURLS.to_owned()
@@ -198,6 +229,36 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// Makes the upstream registry hold what is in the bundle, and locks it as a set, without measuring it.
+    fn fill_upstream(&mut self) -> Result<(), Failure> {
+        if self.upstream.is_some() {
+            return Ok(());
+        }
+        self.fill_store()?;
+        self.upstream = Some(free_port()?);
+        let (scratch, address) = (self.scratch, self.upstream_address());
+        let upstream = self.start_upstream()?;
+        scratch.aim_at(&address)?;
+        let push = self.command(Contender::Filled, &address)?;
+        measure::run(
+            push,
+            "a push to the upstream registry",
+            &scratch.log("upstream-push"),
+        )?;
+        scratch.prepare_set(&address, &self.held.references)?;
+        upstream.stop()?;
+        Ok(())
+    }
+
+    fn start_upstream(&self) -> Result<Registry<'a>, Failure> {
+        let port = self.upstream.unwrap_or_default();
+        Registry::start(self.scratch, "upstream", port, Distance::default())
+    }
+
+    fn upstream_address(&self) -> String {
+        format!("127.0.0.1:{}", self.upstream.unwrap_or_default())
+    }
+
     /// Makes the registry empty, at a port that no cache knows.
     fn empty(&mut self) -> Result<(), Failure> {
         Registry::empty(self.scratch)?;
@@ -240,6 +301,9 @@ impl Contender {
             Self::Again => "push, nothing to do",
             Self::AgainBase => "push, nothing to do, base",
             Self::Lock => "lock",
+            Self::Set => "registry to registry, cold",
+            Self::SetAgain => "registry to registry, nothing to do",
+            Self::Copy => "registry to registry, skopeo, xargs -P",
             Self::Loop => "vendor's loop",
             Self::LoopAgain => "vendor's loop, nothing to do",
             Self::Parallel => "vendor's loop, xargs -P",
@@ -262,6 +326,11 @@ impl Contender {
     /// Returns whether it is a push of Airlock.
     pub(crate) fn is_push(self) -> bool {
         self.is_base() || matches!(self, Self::Cold | Self::Near | Self::Filled | Self::Again)
+    }
+
+    /// Returns whether it reads from the upstream registry.
+    fn is_of_upstream(self) -> bool {
+        matches!(self, Self::Set | Self::SetAgain | Self::Copy)
     }
 
     /// Returns whether it is a push of the program that this one is compared with.

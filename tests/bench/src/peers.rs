@@ -62,9 +62,17 @@ pub(crate) fn script(contender: Contender) -> Option<String> {
     Some(format!("set -e; {UNPACK}\n{work}"))
 }
 
+/// Returns the script that copies references from the upstream registry, which are in its first argument, one in each line.
+pub(crate) fn copy() -> String {
+    let at_once = at_once();
+    let body = r#"skopeo copy -q --retry-times 3 --multi-arch all --preserve-digests --src-tls-verify=false --dest-tls-verify=false "docker://$UPSTREAM_ADDRESS/$1" "docker://$REGISTRY_ADDRESS/$REGISTRY_PROJECT_PATH/$1""#;
+    format!("set -e; printf '%s\\n' \"$1\" | xargs -P {at_once} -n 1 sh -c '{body}' sh")
+}
+
 /// Returns the programs that a contender cannot do without.
 pub(crate) fn programs(contender: Contender) -> &'static [&'static str] {
     match contender {
+        Contender::Copy => &["skopeo", "xargs"],
         Contender::Loop | Contender::LoopAgain => &["skopeo", "tar"],
         Contender::Parallel => &["skopeo", "tar", "xargs"],
         Contender::Crane => &["crane", "tar", "xargs"],

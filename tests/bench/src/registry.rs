@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::contenders::on_path;
 use crate::distance::Distance;
@@ -34,6 +34,7 @@ pub(crate) struct Registry<'a> {
     scratch: &'a Scratch,
     process: Option<u32>,
     proxy: Option<u32>,
+    log: Utf8PathBuf,
 }
 
 /// What a registry did until it was stopped.
@@ -59,9 +60,10 @@ impl<'a> Registry<'a> {
         scratch.put_away("registry")
     }
 
-    /// Starts one that is reached at this port and this distance, with the content that the last one left.
+    /// Starts one that is reached at this port and this distance, with the content that the last one of this name left.
     pub(crate) fn start(
         scratch: &'a Scratch,
+        name: &str,
         port: u16,
         distance: Distance,
     ) -> Result<Self, Failure> {
@@ -71,7 +73,7 @@ impl<'a> Registry<'a> {
         } else {
             free_port()?
         };
-        let (folder, configuration) = (scratch.path("registry"), scratch.path("registry.yml"));
+        let (folder, configuration) = (scratch.path(name), scratch.path(&format!("{name}.yml")));
         make_folder(&folder)?;
         // As it comes, but for the access log, which is what requests are counted in.
         let text = format!(
@@ -84,7 +86,7 @@ impl<'a> Registry<'a> {
         );
         std::fs::write(&configuration, text)
             .map_err(|source| Failure::io("write", &configuration, source))?;
-        let log = scratch.log("registry");
+        let log = scratch.log(name);
         let failed = |source| Failure::io("write", &log, source);
         let output = std::fs::File::create(&log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
@@ -99,6 +101,7 @@ impl<'a> Registry<'a> {
             scratch,
             process: Some(child.id()),
             proxy: None,
+            log: log.clone(),
         };
         wait_for(port, PROGRAM.into())?;
         if !distance.is_loopback() {
@@ -126,8 +129,8 @@ impl<'a> Registry<'a> {
             .map_err(|source| Failure::io("stop", self.scratch.program(), source))?;
         let ended = end(&mut self.process, libc::SIGTERM)
             .map_err(|source| Failure::io("stop", PROGRAM.into(), source))?;
-        let log = self.scratch.log("registry");
-        let text = files::read_text(&log).map_err(|source| Failure::io("read", &log, source))?;
+        let log = &self.log;
+        let text = files::read_text(log).map_err(|source| Failure::io("read", log, source))?;
         Ok(Worked {
             cpu: ended.map_or(Duration::ZERO, |ended| ended.cpu),
             proxy_cpu: proxy.map_or(Duration::ZERO, |ended| ended.cpu),

@@ -243,6 +243,19 @@ impl Report {
                 "times",
             ),
             (
+                "registry to registry, of skopeo with xargs -P",
+                here(ratio(wall(Contender::Set), wall(Contender::Copy))),
+                0.5,
+                "times",
+            ),
+            (
+                "registry to registry, nothing to do, requests",
+                cost(Contender::SetAgain).map(|cost| number(cost.requests())),
+                // Of the set, and the one of the release.
+                number(self.artifacts as u64) + 1.0 + 5.0,
+                "",
+            ),
+            (
                 "nothing to do, of the vendor's loop with nothing to do",
                 here(ratio(wall(Contender::Again), wall(Contender::LoopAgain))),
                 1.0 / 100.0,

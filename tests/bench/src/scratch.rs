@@ -9,7 +9,7 @@ use release::{Context, Workspace};
 use xshell::Shell;
 use xtask::Output;
 
-use crate::bundle::{Held, Shape};
+use crate::bundle::{Held, Kind, Shape};
 
 use crate::failure::Failure;
 use crate::measure;
@@ -86,6 +86,42 @@ impl Scratch {
         crate::bundle::held(&Workspace::new(self.workspace()))
     }
 
+    /// Makes a workspace whose set names these references of a registry, beside the smallest release, and locks both.
+    pub(crate) fn prepare_set(&self, upstream: &str, references: &[String]) -> Result<(), Failure> {
+        let workspace = self.set_workspace();
+        let bundle = workspace.join("bundles").join(FILE);
+        let smallest = Shape {
+            kind: Kind::Mke,
+            size: 250_000,
+            archives: 1,
+            platforms: 1,
+            blobs: 0,
+        };
+        crate::bundle::make(&bundle, &smallest)?;
+        let set = workspace.join("bundles/upstream.set.yaml");
+        let images: String = (references.iter())
+            .map(|reference| format!("- {upstream}/{reference}\n"))
+            .collect();
+        fs::write(&set, format!("images:\n{images}"))
+            .map_err(|source| Failure::io("write", &set, source))?;
+        let shell = self.shell()?;
+        let (program, release) = (&self.program, format!("v{}", crate::bundle::release()));
+        for arguments in [
+            &[
+                "lock",
+                release.as_str(),
+                "--bundle",
+                bundle.as_str(),
+                "--replace",
+            ][..],
+            &["lock", "upstream", "--replace"],
+        ] {
+            let lock = xshell::cmd!(shell, "{program} -C {workspace} {arguments...}");
+            measure::run(lock.into(), "`lock`", &self.log("lock-set"))?;
+        }
+        Ok(())
+    }
+
     /// Returns the command that locks the bundle.
     pub(crate) fn lock<'a>(&self, shell: &'a Shell) -> xshell::Cmd<'a> {
         let (bundle, program, workspace) = (self.bundle(), &self.program, self.workspace());
@@ -96,22 +132,10 @@ impl Scratch {
         )
     }
 
-    /// Writes the environment, with the registry at this address.
+    /// Writes the environments, with the registry at this address.
     pub(crate) fn aim_at(&self, address: &str) -> Result<(), Failure> {
-        let folder = self.workspace().join("environments").join(ENVIRONMENT);
-        make_folder(&folder)?;
-        let path = folder.join("environment.yaml");
-        let release = crate::bundle::release();
-        let text = format!(
-            "release: v{release}\n\
-             registry: {{ address: '{address}', project: {PROJECT} }}\n\
-             config:\n  \
-               apiServer: {{ externalAddress: mke.bench.example.com }}\n  \
-               hosts:\n    \
-                 - role: controller+worker\n      \
-                   ssh: {{ address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/bench }}\n"
-        );
-        fs::write(&path, text).map_err(|source| Failure::io("write", &path, source))
+        write_environment(&self.workspace(), address, "")?;
+        write_environment(&self.set_workspace(), address, "sets: [upstream]\n")
     }
 
     /// Returns a shell whose programs keep to this folder, so no setting of this machine's users matters, and what
@@ -142,6 +166,11 @@ impl Scratch {
 
     pub(crate) fn workspace(&self) -> Utf8PathBuf {
         self.root.join("workspace")
+    }
+
+    /// Returns the workspace whose environment has a set.
+    pub(crate) fn set_workspace(&self) -> Utf8PathBuf {
+        self.root.join("set")
     }
 
     /// Returns the bundle's file, named as the vendor names it, in a folder named for its shape.
@@ -200,6 +229,24 @@ impl Scratch {
     pub(crate) fn remove(&self) -> Result<(), Failure> {
         remove_folder(&self.root)
     }
+}
+
+/// Writes the environment of a workspace, with `more` keys.
+fn write_environment(workspace: &Utf8Path, address: &str, more: &str) -> Result<(), Failure> {
+    let folder = workspace.join("environments").join(ENVIRONMENT);
+    make_folder(&folder)?;
+    let path = folder.join("environment.yaml");
+    let release = crate::bundle::release();
+    let text = format!(
+        "{more}release: v{release}\n\
+             registry: {{ address: '{address}', project: {PROJECT} }}\n\
+             config:\n  \
+               apiServer: {{ externalAddress: mke.bench.example.com }}\n  \
+               hosts:\n    \
+                 - role: controller+worker\n      \
+                   ssh: {{ address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/bench }}\n"
+    );
+    fs::write(&path, text).map_err(|source| Failure::io("write", &path, source))
 }
 
 /// Makes a folder and those above it.
