@@ -118,6 +118,9 @@ fn habitual_options_get_a_hint_at_the_right_command() {
         );
         assert!(!run.stderr.contains("-- --dry-run"), "{}", run.stderr);
     }
+    let inspect = sandbox.run(&["inspect", "lab", "--format", "cyclonedx"]);
+    let tip = "images ENVIRONMENT --as cyclonedx";
+    assert!(inspect.exits_with(64).stderr.contains(tip));
     let run = sandbox.run(&["render", "lab", "--dry-run"]).exits_with(64);
     assert!(
         run.stderr.contains("`cargo xtask render --check`"),

@@ -843,6 +843,9 @@ fn suggest(error: &mut clap::Error) {
     let tip = match argument.as_str() {
         "--dry-run" => Some(instead_of_dry_run(std::env::args_os())),
         "--json" => Some("use '--format json'"),
+        _ if text(error, ContextKind::InvalidValue) == "cyclonedx" => {
+            Some("`cargo xtask images ENVIRONMENT --as cyclonedx` prints the document")
+        }
         _ => None,
     };
     match tip {
