@@ -166,6 +166,15 @@ impl Store {
         })
     }
 
+    /// Returns whether this process compared everything with its digest that a lock names and the store has.
+    pub fn has_compared(&self, lock: &Lock) -> bool {
+        let mut digests = lock.artifacts.iter().flat_map(Artifact::blobs);
+        digests.all(|(digest, size)| {
+            let is_noted = self.shared().checked.names(digest);
+            is_noted || !self.has(digest, size)
+        })
+    }
+
     /// Returns whether an opened blob is the file that this process hashed as it wrote it, and was not touched since.
     pub fn is_checked(&self, digest: &Digest, file: &File) -> bool {
         self.shared().checked.holds(digest, file)

@@ -339,6 +339,9 @@ pub enum Error {
     /// The source of the blobs ended before all had arrived.
     #[error("the source of the blobs ended early")]
     SourceEnded,
+    /// The artifact is not tagged, since the source of other content of the bundle is damaged.
+    #[error("not tagged, because different content of the bundle is damaged")]
+    Withheld,
 
     /// The independent reader cannot pull the artifact as a node would.
     #[error("cannot pull {reference} from registry {address} as a node does")]
@@ -436,6 +439,7 @@ impl Error {
             | Self::Target { .. }
             | Self::Stopped
             | Self::SourceEnded
+            | Self::Withheld
             | Self::NodePull { .. }
             | Self::NodeContent { .. } => None,
         }

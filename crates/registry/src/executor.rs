@@ -46,6 +46,12 @@ pub(crate) struct Executor<'a> {
     arrivals: Option<UnboundedReceiver<Arrival>>,
     /// Whether everything has arrived and is right, so manifests may be put.
     whole: bool,
+    /// Whether tags wait for the last blob, since some content was not compared with its digest in this run.
+    tags_last: bool,
+    /// Whether the source had something else than a digest names, or could not be read.
+    damaged: bool,
+    /// How many blobs are on their way.
+    bringing: usize,
     /// Manifests of artifacts whose blobs are there, by artifact and place, that go before the tag.
     manifests: VecDeque<(usize, usize)>,
     /// Artifacts of which nothing is missing but the tag.
@@ -132,6 +138,9 @@ impl<'a> Executor<'a> {
             questions,
             queues: Queues::new(&registry.inner.known, arrivals.is_some()),
             whole: arrivals.is_none(),
+            tags_last: false,
+            damaged: false,
+            bringing: 0,
             arrivals,
             manifests: VecDeque::new(),
             complete: VecDeque::new(),
@@ -181,12 +190,16 @@ impl<'a> Executor<'a> {
             if running.is_empty() && (stopping || !self.states.iter().any(State::is_begun)) {
                 return self.conclude(Error::Stopped);
             }
+            if running.is_empty() && self.tags_last && self.damaged && self.queues.is_empty() {
+                return self.conclude(Error::Withheld);
+            }
             tokio::select! {
                 Some(done) = running.next() => self.on_done(done),
                 arrival = next_arrival(&mut self.arrivals), if !self.whole => match arrival {
                     Some(Arrival::BlobReady(digest)) => self.queues.arrived(digest),
-                    Some(Arrival::BundleVerified) => {
+                    Some(arrival @ (Arrival::BundlePresent | Arrival::BundleVerified)) => {
                         self.whole = true;
+                        self.tags_last = arrival == Arrival::BundlePresent;
                         self.queues.all_arrived();
                     }
                     // The source may have received the same request first.
@@ -209,7 +222,8 @@ impl<'a> Executor<'a> {
         // Blobs that only failed artifacts wait for are not sent any more.
         let wants = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_begun());
         self.queues.retain(wants);
-        let finishes = self.whole && !(self.manifests.is_empty() && self.complete.is_empty());
+        let tags = self.may_tag() && !self.complete.is_empty();
+        let finishes = self.whole && (!self.manifests.is_empty() || tags);
         let brings = self.queues.has_small() && !matches!(self.trial, Trial::Running);
         if (finishes || brings || !self.questions.is_empty())
             && let Some(permit) = limiter.try_permit(Priority::Small)
@@ -227,6 +241,7 @@ impl<'a> Executor<'a> {
         }
         let permit = limiter.try_permit(Priority::Large)?;
         let (transfer, need) = self.queues.next_large()?;
+        self.bringing += 1;
         Some((permit, Work::Bring(transfer, need, Priority::Large)))
     }
 
@@ -239,7 +254,9 @@ impl<'a> Executor<'a> {
             if let Some((number, place)) = self.manifests.pop_front() {
                 return Some(Work::Put(number, place));
             }
-            if let Some(number) = self.complete.pop_front() {
+            if self.may_tag()
+                && let Some(number) = self.complete.pop_front()
+            {
                 return Some(Work::Finish(number));
             }
         }
@@ -250,7 +267,13 @@ impl<'a> Executor<'a> {
             };
         }
         let (transfer, need) = self.queues.next_small()?;
+        self.bringing += 1;
         Some(Work::Bring(transfer, need, Priority::Small))
+    }
+
+    /// Returns whether an artifact may be tagged at this moment.
+    fn may_tag(&self) -> bool {
+        !self.tags_last || !self.damaged && self.bringing == 0 && self.queues.is_empty()
     }
 
     fn perform(&self, work: Work<'a>) -> impl Future<Output = Done<'a>> + Send + 'a {
@@ -343,6 +366,7 @@ impl<'a> Executor<'a> {
                 self.bring_ended(transfer.blob, priority);
                 // What is wrong with the file is wrong wherever it goes.
                 let everywhere = matches!(error, Error::SourceContent { .. });
+                self.damaged |= everywhere || matches!(error, Error::Source { .. });
                 let error = self.judge(error);
                 let rest = transfer.needs.iter().filter(|_| everywhere);
                 let failed: Vec<usize> = rest
@@ -374,6 +398,7 @@ impl<'a> Executor<'a> {
     }
 
     fn bring_ended(&mut self, blob: &Blob, priority: Priority) {
+        self.bringing -= 1;
         match priority {
             Priority::Small => self.trial = Trial::Over,
             Priority::Large => self.queues.large_is_done(blob),

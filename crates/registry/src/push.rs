@@ -70,6 +70,8 @@ pub struct PushReport {
 pub enum Arrival {
     /// The source can open this blob or manifest now.
     BlobReady(Digest),
+    /// Everything can be opened, but not all of it was compared with its digest in this run: tags are set after the last blob.
+    BundlePresent,
     /// Everything can be opened, and everything that was announced is right and complete: tags may be set.
     BundleVerified,
 }
@@ -127,10 +129,12 @@ impl Registry {
     /// Makes the registry hold many artifacts like [`Registry::push_all`], while their blobs are still arriving.
     ///
     /// The caller has asked for each tag, and asks again afterwards: no tag is asked for here, and each artifact is one that the
-    /// registry lacks. A blob is sent when it has arrived. Manifests, and with them tags, are put only after [`Arrival::BundleVerified`],
+    /// registry lacks. A blob is sent when it has arrived. Manifests, and with them tags, are put only after [`Arrival::BundleVerified`]
+    /// or [`Arrival::BundlePresent`],
     /// so nothing can be pulled that may still turn out to be wrong. What arrives twice, or is not needed, changes nothing.
     ///
-    /// If `arrivals` closes before [`Arrival::BundleVerified`], the push ends, and every artifact that is not done has [`Error::SourceEnded`].
+    /// If content turns out to be damaged after [`Arrival::BundlePresent`], no tag is set, and what is not done has [`Error::Withheld`].
+    /// If `arrivals` closes before both, the push ends, and every artifact that is not done has [`Error::SourceEnded`].
     /// After a [`Stop`](crate::Stop) it ends as calmly as without.
     pub async fn push_streamed(
         &self,

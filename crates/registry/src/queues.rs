@@ -96,6 +96,11 @@ impl<'a> Queues<'a> {
         self.blobs.len() + self.away.len()
     }
 
+    /// Returns whether there is nothing to send and nothing to mount.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsent() == 0 && self.mounts.is_empty()
+    }
+
     /// Leaves out what is not needed any more of what would be next.
     pub(crate) fn retain(&mut self, needed: impl Fn(&Need<'_>) -> bool) {
         let is_needed = |transfer: &mut Transfer<'_>| {

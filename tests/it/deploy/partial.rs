@@ -221,7 +221,8 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
     let registry = TestRegistry::embedded().await;
-    let (sandbox, lock) = tiny(&registry.address).await;
+    let wire = Wire::before(&registry.address).await;
+    let (sandbox, lock) = tiny(&wire.address).await;
     // Both have it: the registry keeps its own.
     let pause = artifact(&lock, "pause");
     for (digest, size) in pause.blobs() {
@@ -233,8 +234,14 @@ async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
     let path = store(&sandbox).path(&own);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, vec![b'x'; whole.len()]).unwrap();
+    wire.take();
     let run = sandbox.run(&["push", "lab", "--offline"]).exits_with(1);
     assert_names(&run, &own, "calico/node:v3.30.2");
+    let tags = wire.take();
+    let is_tag = |one: &&String| {
+        one.starts_with("PUT ") && one.contains("/manifests/") && !one.contains("/manifests/sha256:")
+    };
+    assert_eq!(tags.iter().find(is_tag), None);
     let refused = sandbox.run(&["verify", "lab"]);
     assert!(
         refused.whole().contains("calico/node"),

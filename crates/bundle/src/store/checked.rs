@@ -30,6 +30,11 @@ impl Checked {
         }
     }
 
+    /// Returns whether a file of this digest was noted.
+    pub(super) fn names(&self, digest: &Digest) -> bool {
+        self.0.contains_key(digest)
+    }
+
     /// Returns whether this is the file that was noted, as it was then.
     pub(super) fn holds(&self, digest: &Digest, file: &File) -> bool {
         self.0

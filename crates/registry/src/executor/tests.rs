@@ -500,6 +500,49 @@ async fn a_file_that_is_not_its_digest_fails_everybody_who_needs_it_and_nobody_e
 }
 
 #[tokio::test]
+async fn what_was_not_compared_in_this_run_is_tagged_after_the_last_blob() {
+    for is_damaged in [false, true] {
+        let registry = Distribution::start().await;
+        let blobs = Blobs::new();
+        let mut artifacts = images(&blobs, 3);
+        let large = vec![b'l'; 2 << 20];
+        artifacts.push(image(&blobs, "mke/large", "v1", &[&large]));
+        let layer = &artifacts[3].manifests[0].blobs[1].digest;
+        if is_damaged {
+            blobs.put_as(layer, &vec![b'x'; large.len()]);
+        }
+        let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
+        sender.send(Arrival::BundlePresent).unwrap();
+        let client = registry.registry();
+        let pushed = client.push_streamed(&artifacts, &blobs, arrivals, &());
+        let report = pushed.await;
+        if !is_damaged {
+            all_good(&report);
+            all_tagged(&registry, &artifacts);
+            let requests = registry.requests();
+            let is_tag = |one: &&String| one.starts_with("PUT ") && one.contains("/manifests/v1");
+            let first_tag = requests.iter().position(|one| is_tag(&one));
+            let after = &requests[first_tag.unwrap()..];
+            assert!(
+                !after.iter().any(|one| one.contains("/blobs/")),
+                "{after:?}"
+            );
+            continue;
+        }
+        assert_eq!(registry.count("PUT", "/manifests/"), 0);
+        let errors = report.artifacts.iter().map(|one| one.as_ref().unwrap_err());
+        let (last, others) = (Vec::from_iter(errors).pop(), &report.artifacts[..3]);
+        assert!(matches!(**last.unwrap(), Error::SourceContent { .. }));
+        for other in others {
+            let error = other.as_ref().unwrap_err();
+            assert!(matches!(**error, Error::Withheld), "{error:?}");
+        }
+        // What is right was sent, so the next push does not send it again.
+        assert_eq!(report.uploaded.blobs, 6);
+    }
+}
+
+#[tokio::test]
 async fn one_tag_is_not_pushed_twice_and_nonsense_not_at_all() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();

@@ -1,7 +1,7 @@
 //! Announces each blob to the pushes as soon as the store has it, while the bundle is still being read.
 //!
 //! A blob can be pushed when it matches its own digest. A tag stands for the whole bundle: only
-//! [`Announcer::bundle_verified`] lets tags be set, and it takes the proof that everything in the lock is present.
+//! [`Announcer::all_present`] lets tags be set, and it takes the proof that everything in the lock is present.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -62,11 +62,15 @@ impl Announcer {
     ///
     /// # Errors
     /// The proof is of a different lock. Then no tag is set.
-    pub(crate) fn bundle_verified(&self, proof: &AllPresent) -> Result<(), Error> {
+    pub(crate) fn all_present(&self, proof: &AllPresent) -> Result<(), Error> {
+        let arrival = match proof.is_compared() {
+            true => Arrival::BundleVerified,
+            false => Arrival::BundlePresent,
+        };
         for (wanted, sender) in &self.pushes {
             if proof.holds_for(wanted)? {
                 // A push that has failed listens no more.
-                let _ = sender.send(Arrival::BundleVerified);
+                let _ = sender.send(arrival.clone());
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::Digest;
 
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
@@ -232,7 +233,7 @@ fn unlisted<'a>(
     store: &bundle::Store,
     lock: &'a bundle::Lock,
 ) -> Result<Vec<&'a bundle::Artifact>, bundle::StoreError> {
-    let listed: HashMap<String, oci_spec::image::Digest> = store
+    let listed: HashMap<String, Digest> = store
         .listed()?
         .into_iter()
         .map(|listed| (listed.reference, listed.digest))
@@ -270,7 +271,26 @@ pub(crate) fn discard_damaged(
         .artifacts
         .iter()
         .filter(|artifact| damaged.contains(artifact.reference().as_str()));
-    tokio::task::block_in_place(|| discard_damaged_of(artifacts, &store))
+    let blobs = artifacts.flat_map(bundle::Artifact::blobs);
+    tokio::task::block_in_place(|| discard_damaged_of(blobs, &store))
+        .map_err(|source| Error::store(context.workspace, source))
+}
+
+/// Discards the damaged manifests of what is to be delivered, so they are read again. Returns their digests.
+///
+/// # Errors
+/// As for [`discard_damaged`].
+pub(crate) fn discard_damaged_manifests(
+    context: &Context<'_>,
+    deliveries: &[push::Delivery<'_>],
+    store: &bundle::Store,
+) -> Result<BTreeSet<String>, Error> {
+    let artifacts = deliveries.iter().flat_map(|one| &one.artifacts);
+    let manifests = artifacts.flat_map(|artifact| &artifact.manifests);
+    let here = manifests
+        .map(|one| (&one.digest, one.size))
+        .filter(|(digest, size)| store.has(digest, *size));
+    tokio::task::block_in_place(|| discard_damaged_of(here, store))
         .map_err(|source| Error::store(context.workspace, source))
 }
 
@@ -306,11 +326,10 @@ fn damaged(error: &Error) -> BTreeSet<&str> {
 }
 
 fn discard_damaged_of<'a>(
-    artifacts: impl Iterator<Item = &'a bundle::Artifact>,
+    blobs: impl Iterator<Item = (&'a Digest, u64)>,
     store: &bundle::Store,
 ) -> Result<BTreeSet<String>, bundle::StoreError> {
-    let blobs: BTreeMap<String, _> = artifacts
-        .flat_map(bundle::Artifact::blobs)
+    let blobs: BTreeMap<String, _> = blobs
         .map(|(digest, size)| (digest.to_string(), (digest, size)))
         .collect();
     let mut discarded = BTreeSet::new();
@@ -384,7 +403,7 @@ mod tests {
         let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
         let one = lock.artifacts.iter().find(|one| one.repository == "one");
         let one = one.unwrap();
-        let discard = || discard_damaged_of(std::iter::once(one), &store).unwrap();
+        let discard = || discard_damaged_of(one.blobs(), &store).unwrap();
         assert_eq!(discard(), BTreeSet::new());
         let layers = &one.manifests[0].blobs[1..];
         let [flipped, cut] = layers else {

@@ -30,6 +30,8 @@ use site::{Found, Site, needs};
 pub struct AllPresent {
     /// Of no environment if the store has everything: then it holds for each registry.
     proven: Proven,
+    /// Whether everything in the store was compared with its digest in this run.
+    is_compared: bool,
 }
 
 /// What one registry was found to hold in this run of what the store lacks. Only a search makes one.
@@ -79,7 +81,13 @@ impl AllPresent {
         }
         Ok(Self {
             proven: Proven::new(lock, held.map(|held| held.environment.as_str())),
+            is_compared: store.has_compared(lock),
         })
+    }
+
+    /// Returns whether everything in the store was compared with its digest in this run. Otherwise, only its size is known to be right.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.is_compared
     }
 
     /// Returns whether the proof holds for the registry of an environment.
@@ -241,7 +249,6 @@ impl Search<'_> {
             return Err(fetch::offline(context.workspace, lock));
         }
         Err(Error::Fetch(fetch::Error::Nowhere {
-            release: lock.release.clone(),
             registry: site.environment.registry.image_url(),
             lacking,
         }))
@@ -275,7 +282,6 @@ pub(crate) async fn read_back(
     match lacking.is_empty() {
         true => Ok(()),
         false => Err(Error::Fetch(fetch::Error::Nowhere {
-            release: lock.release.clone(),
             registry: site.environment.registry.image_url(),
             lacking,
         })),
@@ -352,6 +358,7 @@ mod tests {
         let (lab, other) = (testing::lock("lab"), testing::lock("other"));
         let of = |environment| AllPresent {
             proven: Proven::new(&lab, environment),
+            is_compared: true,
         };
         let wanted = |lock, environment| Proven::new(lock, Some(environment));
         assert!(of(None).holds_for(&wanted(&lab, "prod")).unwrap());

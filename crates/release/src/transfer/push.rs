@@ -57,6 +57,22 @@ pub struct Sent {
     pub present_bytes: u64,
 }
 
+impl Sent {
+    /// Adds what an attempt before this one sent, which this one found in the registry.
+    pub(crate) fn add(&mut self, before: &Self) {
+        let (blobs, bytes) = (
+            before.uploaded_blobs + before.mounted_blobs,
+            before.uploaded_bytes + before.mounted_bytes,
+        );
+        self.uploaded_blobs += before.uploaded_blobs;
+        self.uploaded_bytes += before.uploaded_bytes;
+        self.mounted_blobs += before.mounted_blobs;
+        self.mounted_bytes += before.mounted_bytes;
+        self.present_blobs = self.present_blobs.saturating_sub(blobs);
+        self.present_bytes = self.present_bytes.saturating_sub(bytes);
+    }
+}
+
 impl From<&Sent> for receipt::Pushed {
     fn from(sent: &Sent) -> Self {
         let amount = |blobs, bytes| receipt::Amount { blobs, bytes };

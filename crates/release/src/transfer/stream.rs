@@ -103,6 +103,10 @@ async fn push_all(
         reads: Reads::Needed,
     };
     let store = fetch::open_store(context.workspace)?;
+    report_damaged(
+        context,
+        &local::discard_damaged_manifests(context, deliveries, &store)?,
+    );
     let streamed = stream(context, lock, &store, deliveries, &parts).await?;
     let mut outcomes = streamed.outcomes;
     let mut damaged = BTreeSet::new();
@@ -121,11 +125,7 @@ async fn push_all(
     if again.is_empty() {
         return Ok(outcomes);
     }
-    for digest in damaged {
-        context.reporter.report(Event::Warning(format!(
-            "{digest} was damaged in the store and is read again"
-        )));
-    }
+    report_damaged(context, &damaged);
     // Once only: a disk that damages blobs again at once is not to be trusted.
     let failed: Vec<_> = (again.iter())
         .map(|place| deliveries[*place].clone())
@@ -135,10 +135,23 @@ async fn push_all(
     let store = fetch::open_store(context.workspace)?;
     let streamed = stream(context, lock, &store, &failed, &parts).await?;
     let repeated = streamed.outcomes;
-    for (place, outcome) in again.into_iter().zip(repeated) {
+    for (place, mut outcome) in again.into_iter().zip(repeated) {
+        if let (Ok(sent), Err(Error::Push(push::Error::Failed { sent: before, .. }))) =
+            (&mut outcome, &outcomes[place])
+        {
+            sent.add(before);
+        }
         outcomes[place] = outcome;
     }
     Ok(outcomes)
+}
+
+fn report_damaged(context: &Context<'_>, digests: &BTreeSet<String>) {
+    for digest in digests {
+        context.reporter.report(Event::Warning(format!(
+            "{digest} was damaged in the store and is read again"
+        )));
+    }
 }
 
 /// What a stream came to.
@@ -207,7 +220,7 @@ async fn stream(
             one.read(context, store, &announcer, reading.clone())?;
         }
         let proof = local::stored(context, lock, store)?;
-        announcer.bundle_verified(&proof)?;
+        announcer.all_present(&proof)?;
         Ok::<_, Error>(proof)
     };
     let pushing = push::push(context, deliveries, store, arrivals, &[]);
@@ -292,7 +305,7 @@ async fn from_parts(
     }
     let (announcer, arrivals) = Announcer::new(lock, &ready);
     for held in &held {
-        announcer.bundle_verified(&AllPresent::prove(context, lock, &store, Some(held))?)?;
+        announcer.all_present(&AllPresent::prove(context, lock, &store, Some(held))?)?;
     }
     push::report_start(context, &ready);
     let pushed = push::push(context, &ready, &store, arrivals, &held).await;

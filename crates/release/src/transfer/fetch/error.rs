@@ -27,10 +27,8 @@ pub enum Error {
         url: String,
     },
     /// Neither the store nor the registry has something that the lock names.
-    #[error("{} of {release} {} neither in bundles/store nor in {registry}: {}", environment::count(lacking.len(), "blob"), if lacking.len() == 1 { "is" } else { "are" }, names(lacking))]
+    #[error("{} {} neither in bundles/store nor in {registry}: {}", environment::count(lacking.len(), "blob"), if lacking.len() == 1 { "is" } else { "are" }, names(lacking))]
     Nowhere {
-        /// The release.
-        release: String,
         /// The registry and project.
         registry: String,
         /// What is nowhere.
