@@ -665,6 +665,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Run(run::Error::Running { note, .. }) => {
             format!("wait until it ends; if the process is not mkectl, delete {note}")
         }
+        Error::Plan(plan::Error::Contradicting { .. }) => {
+            "nothing was pushed: lock the set of both again, or give one of them a different `project`".to_owned()
+        }
         Error::Plan(plan::Error::StillMke3 { environment, .. }) => format!(
             "`cargo xtask migrate {environment}` upgrades them; if they are new machines, remove `mke3` from the environment"
         ),

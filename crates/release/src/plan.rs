@@ -3,7 +3,10 @@
 //! The registry is read as a node reads it, without credentials. What is right is not read again: a deploy that changes
 //! nothing costs one request per artifact.
 
+use std::collections::BTreeMap;
+
 use environment::Environment;
+use oci_spec::image::Digest;
 
 use crate::cluster::executor::{Action, ClusterPlan, Target};
 use crate::cluster::in_progress::{self, UnderWay};
@@ -164,6 +167,11 @@ impl Plan {
         (self.receipt.as_ref()).is_some_and(|receipt| receipt.failed.is_some())
     }
 
+    /// Returns the warning for the tags of the registry that a push moves.
+    pub fn moved_tags(&self) -> Option<String> {
+        moved_tags(&self.lock, &self.artifacts)
+    }
+
     /// Returns whether anything is to be pushed.
     pub fn pushes(&self) -> bool {
         self.artifacts
@@ -186,6 +194,46 @@ impl Plan {
     pub fn bytes_to_send(&self) -> u64 {
         connect::unique_bytes(self.to_be_pushed())
     }
+}
+
+/// Returns the warning for the tags that the registry has, and that a push moves.
+fn moved_tags(lock: &bundle::Lock, planned: &[Planned]) -> Option<String> {
+    let all = lock.artifacts.iter().zip(planned);
+    let moves = all.filter(|(_, planned)| **planned == Planned::Different);
+    let moves: Vec<String> = moves.map(|(artifact, _)| artifact.reference()).collect();
+    (!moves.is_empty()).then(|| {
+        format!(
+            "the registry has different content under {}, which the push moves: {}",
+            environment::count(moves.len(), "tag"),
+            redaction::line(&moves.join(", "), 200)
+        )
+    })
+}
+
+/// Checks that plans for the same registry agree on what is under each tag.
+///
+/// # Errors
+/// They do not: one of two pushes would undo what the other did.
+pub fn require_agreement(plans: &[Plan]) -> Result<(), crate::Error> {
+    let mut named: BTreeMap<String, (&Plan, &Digest)> = BTreeMap::new();
+    for plan in plans {
+        let url = plan.environment.registry.image_url();
+        for artifact in &plan.lock.artifacts {
+            let reference = format!("{url}/{}", artifact.reference());
+            let (first, digest) = named
+                .entry(reference.clone())
+                .or_insert((plan, &artifact.digest));
+            if **digest != artifact.digest {
+                return Err(Error::Contradicting {
+                    one: first.environment.name.clone(),
+                    other: plan.environment.name.clone(),
+                    reference,
+                }
+                .into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a plan is made for.
@@ -397,16 +445,9 @@ pub(crate) async fn of_locked(
         }
         _ => set::pull::Fetched::default(),
     };
-    if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
-        let all = locked.lock.artifacts.iter().zip(&artifacts);
-        let moves = all.filter(|(_, planned)| **planned == Planned::Different);
-        let moves: Vec<String> = moves.map(|(artifact, _)| artifact.reference()).collect();
-        warnings.of_plan.push(format!(
-            "the registry has different content under {}, which the push moves: {}",
-            environment::count(moves.len(), "tag"),
-            redaction::line(&moves.join(", "), 200)
-        ));
-    }
+    warnings
+        .of_plan
+        .extend(moved_tags(&locked.lock, &artifacts));
     warnings.of_plan.extend(external_layers(&locked.lock));
     if let Some(from) = &locked.lock.from {
         warnings.of_plan.push(format!(

@@ -239,7 +239,9 @@ async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
     assert_names(&run, &own, "calico/node:v3.30.2");
     let tags = wire.take();
     let is_tag = |one: &&String| {
-        one.starts_with("PUT ") && one.contains("/manifests/") && !one.contains("/manifests/sha256:")
+        one.starts_with("PUT ")
+            && one.contains("/manifests/")
+            && !one.contains("/manifests/sha256:")
     };
     assert_eq!(tags.iter().find(is_tag), None);
     let refused = sandbox.run(&["verify", "lab"]);

@@ -101,6 +101,9 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
     let warning = format!("{} was damaged in the store", layer.digest);
     assert!(text.contains(&warning), "{text}");
     assert!(fs::read(&path).unwrap() == right);
+    // What was sent before it was found is counted.
+    let receipt = sandbox.read("environments/demo/receipt.yaml");
+    assert!(receipt.contains("sent:\n      blobs: 40\n"), "{receipt}");
 }
 
 // case 7.9

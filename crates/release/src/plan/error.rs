@@ -54,6 +54,16 @@ pub enum Error {
         /// The environment that was named.
         environment: String,
     },
+    /// Two environments that share a registry require different content under one tag.
+    #[error("{one} and {other} require different content under {reference}")]
+    Contradicting {
+        /// The first environment.
+        one: String,
+        /// The second environment.
+        other: String,
+        /// The tag, with registry and project.
+        reference: String,
+    },
     /// The plan was executed before.
     #[error("`{path}` was already applied, at {ended}")]
     Applied {
@@ -113,6 +123,7 @@ impl Error {
             Self::ReleaseChanged { .. }
             | Self::File { .. }
             | Self::Version { .. }
+            | Self::Contradicting { .. }
             | Self::AlreadyMigrated { .. }
             | Self::StillMke3 { .. } => Kind::Workspace,
             Self::WithoutMkectl { .. } => Kind::Mkectl,

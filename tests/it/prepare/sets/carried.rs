@@ -402,7 +402,22 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         "{}",
         plan.stderr
     );
+    // The same in two environments of one project.
+    let of_lab = "environments/lab/environment.yaml";
+    lab.write_environment("sets: [gpu]\n");
+    lab.sandbox.write(
+        "environments/lab2/environment.yaml",
+        &lab.sandbox.read(of_lab),
+    );
+    lab.write_environment("sets: [platform]\n");
+    let push = lab.run(&["push", "lab", "lab2"]).exits_with(3);
+    let refused = "lab and lab2 require different content under";
+    assert!(push.stderr.contains(refused), "{}", push.stderr);
     assert!(lab.repositories().await.is_empty());
+    lab.run(&["push", "lab2"]).success();
+    let push = lab.run(&["push", "lab"]).success();
+    let moved = "lab: the registry has different content under 1 tag, which the push moves";
+    assert!(push.stderr.contains(moved), "{}", push.stderr);
 }
 
 /// Runs git in a workspace, as its owner.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
+use release::event::Event;
 use release::plan::{Plan, Purpose};
 use release::transfer::push::Sent;
 use release::workspace::Output;
@@ -42,7 +43,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
             let output = Output::below(&app.workspace.environment(&environment.name));
             plans.push(release::plan::plan(&context, environment, output, Purpose::Push).await?);
         }
+        release::plan::require_agreement(&plans)?;
         for plan in &plans {
+            if let Some(warning) = plan.moved_tags() {
+                let text = format!("{}: {warning}", plan.environment.name);
+                context.reporter.report(Event::Warning(text));
+            }
             if plan.pushes() {
                 confirm(&plan.environment, answer(arguments, plan))?;
             }
