@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
-use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -167,13 +166,7 @@ impl<'a> Executor<'a> {
     /// Carries everything out, or as much as is done when the end is asked for, and returns what came of it.
     pub(crate) async fn run(mut self) -> PushReport {
         let limiter: &'a Limiter = self.registry.transport().limiter();
-        let settings = self.registry.transport().settings();
-        let stop = &settings.stop;
-        // A registry that never answers does not keep a run from ending.
-        let mut overdue = pin!(async {
-            stop.requested().await;
-            limiter.quiet_for(settings.stop_timeout).await;
-        });
+        let stop = &self.registry.transport().settings().stop;
         let mut running: FuturesUnordered<BoxFuture<'a, Done<'a>>> = FuturesUnordered::new();
         loop {
             let freed = limiter.freed();
@@ -208,7 +201,6 @@ impl<'a> Executor<'a> {
                 },
                 () = freed => {}
                 () = stop.requested(), if !stopping => {}
-                () = &mut overdue => return self.conclude(Error::Stopped),
             }
             if let Some(error) = self.ended.take() {
                 return self.conclude(error);

@@ -201,6 +201,14 @@ impl Limiter {
         }
     }
 
+    /// Returns for how long nothing was sent and no work ended, if requests are in flight and none of them is to wait.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        let state = lock(&self.shared.state);
+        let now = Instant::now();
+        let waits = state.paused_until.is_some_and(|until| until > now);
+        (state.ceiling.in_flight > 0 && !waits).then(|| now.duration_since(state.moved))
+    }
+
     /// Waits until nothing was sent and no work ended for so long, counted from now.
     pub(crate) async fn quiet_for(&self, time: Duration) {
         let mut last = Instant::now();

@@ -153,6 +153,11 @@ impl Registry {
         self.inner.transport.endpoint()
     }
 
+    /// Returns for how long the registry has taken no bytes and answered no piece of work, although requests are in flight.
+    pub fn silence(&self) -> Option<Duration> {
+        self.transport().limiter().silence()
+    }
+
     /// Returns why the registry was not reached, if a request failed for that within `time` and is made again.
     pub fn trouble(&self, time: Duration) -> Option<&'static str> {
         self.inner.transport.settings().trouble.within(time)

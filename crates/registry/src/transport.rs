@@ -482,8 +482,20 @@ impl Transport {
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let response = self.once(call, url, authorization, observer);
+        let response = async {
+            tokio::select! {
+                response = self.once(call, url, authorization, observer) => response,
+                // A registry that never answers does not keep a run from ending.
+                () = self.is_overdue() => Err(Failure::last(Error::Stopped)),
+            }
+        };
         requests::traced(&call.method, url, call.size(), Failure::error, response).await
+    }
+
+    /// Waits until a stop was requested and nothing has moved since then for too long.
+    async fn is_overdue(&self) {
+        self.settings.stop.requested().await;
+        self.limiter.quiet_for(self.settings.stop_timeout).await;
     }
 
     /// Sends one request and waits for the head of its answer.

@@ -17,7 +17,7 @@ use crate::{Context, Credentials, Error};
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
 /// How long after that the operator sees it again.
-const WAIT_AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_AGAIN: Duration = Duration::from_secs(60);
 
 /// How many requests are in flight while the registry is only asked. The limiter allows fewer to a registry that refuses some.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 32;

@@ -1,10 +1,12 @@
 //! A push that is asked to stop: it ends by itself in seconds, and the next one resumes there, with distribution 2 as well,
 //! which forgets a session of which a request was cut.
 
-use std::process::Child;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use support::bundles;
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
 use support::tap::Tap;
 use support::{Sandbox, TestRegistry};
 
@@ -69,6 +71,33 @@ async fn stops_calmly(signal: i32) {
         "{sent} bytes were sent where {rest} were missing"
     );
     sandbox.run(&["verify", "lab"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_takes_a_blob_and_never_answers_is_named_and_keeps_no_push_from_ending() {
+    let silent = Rule::new(
+        &[Kind::EndUpload],
+        Fault::Stall { after: u64::MAX },
+        When::Always,
+    );
+    let registry = FaultyRegistry::start(Quirks::default(), &[silent], 1).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let mut command = sandbox.command(&["push", "lab"]);
+    let mut push = command.stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = BufReader::new(push.stderr.take().unwrap());
+    let expected = format!(
+        "registry {} has not answered for 10 s; still waiting",
+        registry.address
+    );
+    let mut lines = stderr.lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(&expected)));
+    let process = i32::try_from(push.id()).unwrap();
+    // SAFETY: a signal to a process that was started here and not waited for.
+    assert_eq!(unsafe { libc::kill(process, libc::SIGTERM) }, 0);
+    assert_eq!(ends_soon(&mut push).await, Some(INTERRUPTED));
+    assert_eq!(registry.tags(), []);
 }
 
 async fn ends_soon(process: &mut Child) -> Option<i32> {
