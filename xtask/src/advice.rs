@@ -71,7 +71,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "name the CA of this loopback registry in registry.ca: Airlock then uses HTTPS"
         }
         RegistryFault::UnknownAuthority => {
-            "copy the CA that signed the registry's certificate next to environment.yaml and name it: `registry.ca: registry-ca.pem`"
+            "copy the CA that signed the registry's certificate next to environment.yaml and name it: `registry.ca: registry-ca.pem`; a CA that is named there already did not sign it"
         }
         RegistryFault::OtherAuthority => {
             "put the CA that signed the certificate in use into the file of registry.ca: nodes get that file"

@@ -501,7 +501,8 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             format!("check that {path} is the complete and unchanged bundle of the vendor; {again} it again")
         }
         Error::Disk(disk::Error::Store { source: StoreError::Corrupt { path, .. }, .. }) => {
-            format!("delete {path}, then run `cargo xtask fetch`, which restores it")
+            let restore = here("run `cargo xtask fetch`, which restores it", "unpack its medium again");
+            format!("delete {path}, then {restore}")
         }
         Error::Disk(disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
             "run it again after the other command ends".to_owned()

@@ -102,7 +102,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
                 "check the reference in the set's file: its registry has no such repository, tag or digest".to_owned()
             }
             Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::WantsTls) => {
-                format!("name the CA that signed its certificate in the set's file: `registries: {{ '{host}': {{ ca: FILE }} }}`")
+                format!("name the CA that signed its certificate in the set's file: `registries: {{ '{host}': {{ ca: FILE }} }}`; a CA that is named there already did not sign it")
             }
             Some(RegistryFault::WrongName | RegistryFault::Redirected) => {
                 "use the host's own name in the set's file, or name it as a `mirror` there".to_owned()

@@ -87,6 +87,23 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Names its file relative to a folder that it is in.
+    pub fn relative_to(mut self, folder: &Utf8Path) -> Self {
+        let (Self::NotAStore { path }
+        | Self::Io { path, .. }
+        | Self::Full { path, .. }
+        | Self::Missing { path, .. }
+        | Self::Corrupt { path, .. }
+        | Self::Size { path, .. }
+        | Self::TooLarge { path, .. }
+        | Self::InUse { path }
+        | Self::Json { path, .. }) = &mut self;
+        if let Ok(below) = path.strip_prefix(folder) {
+            *path = below.to_owned();
+        }
+        self
+    }
+
     /// Returns whether the disk is full.
     pub fn is_full(&self) -> bool {
         match self {

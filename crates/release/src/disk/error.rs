@@ -72,6 +72,10 @@ impl Error {
         match self {
             // A file that the operator wrote, committed or named.
             Self::Io { doing: "read", .. } => Kind::Workspace,
+            Self::Store {
+                source: bundle::StoreError::Corrupt { .. } | bundle::StoreError::Size { .. },
+                ..
+            } => Kind::Content,
             Self::Io { .. } | Self::Full(_) | Self::BundleUnread { .. } | Self::Store { .. } => {
                 Kind::Machine
             }
@@ -107,7 +111,7 @@ impl Error {
             }
             source => Self::Store {
                 path: shown,
-                source,
+                source: source.relative_to(workspace.root()),
             },
         }
     }

@@ -1,5 +1,6 @@
 //! `prune`: plans the removal of tags that no release needs; `prune --plan` executes a reviewed plan.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use camino::Utf8Path;
@@ -112,10 +113,12 @@ fn needed_by(kept: &KeptLock) -> String {
 
 fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     let name = &plan.environment;
-    let mut text = String::new();
-    for kept in &plan.computed_from.kept {
-        text.push_str(&format!("kept: {}: {}\n", kept.release, needed_by(kept)));
-    }
+    let kept = plan.computed_from.kept.iter();
+    // A release may have been locked more than once.
+    let kept: BTreeSet<String> = kept
+        .map(|kept| format!("kept: {}: {}\n", kept.release, needed_by(kept)))
+        .collect();
+    let mut text: String = kept.into_iter().collect();
     for note in &plan.notes {
         text.push_str(&format!("note: {note}\n"));
     }
