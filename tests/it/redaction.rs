@@ -150,14 +150,14 @@ async fn a_registry_that_repeats_what_it_was_sent_leaks_nothing() {
         // Messages are shortened, so several servers repeat a part each.
         for said in forms.chunks(4) {
             let server = reflecting(bearer, format!("{} {HIDDEN}", said.join(" "))).await;
-            lab.edit_environment(&lab.registry.address.clone(), server.address());
+            lab.edit_environment(&lab.registry.address.clone(), &server.address);
             for format in ["human", "json"] {
                 let run = lab.run(&["push", "lab", "--format", format]);
                 assert_ne!(run.code, Some(0));
                 assert!(run.whole().contains("***"), "{}", run.whole());
                 check(&lab, &run, &forms);
             }
-            lab.edit_environment(server.address(), &lab.registry.address.clone());
+            lab.edit_environment(&server.address, &lab.registry.address.clone());
         }
     }
 }

@@ -279,7 +279,7 @@ mod tests {
     async fn redirects_are_followed_without_credentials_and_not_for_ever() {
         let storage = Fake::start(|_| "twelve bytes".into_response()).await;
         let location = format!("http://{}/bucket/1", storage.address);
-        let fake = Fake::start(move |seen| match seen.header("authorization") {
+        let fake = Fake::start(move |seen| match seen.sent("authorization") {
             None => (Status::UNAUTHORIZED, [("www-authenticate", "Basic")]).into_response(),
             Some(_) => {
                 (Status::TEMPORARY_REDIRECT, [("location", location.clone())]).into_response()
@@ -299,7 +299,7 @@ mod tests {
         );
         assert_eq!(reader.next().await.unwrap(), None);
         assert_eq!(
-            storage.seen(|seen| seen.header("authorization").is_some()),
+            storage.seen(|seen| seen.sent("authorization").is_some()),
             [false]
         );
 

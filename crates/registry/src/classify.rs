@@ -298,9 +298,7 @@ mod tests {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         use tokio::net::TcpListener;
 
-        use crate::fake::{
-            Certificates, Fake, certificates, certificates_with, free_address, hasty, self_signed,
-        };
+        use crate::fake::{Certificates, Fake, certificates, free_address, hasty};
         use crate::{Credentials, Endpoint, Error, Registry, Settings};
 
         fn registry(address: &str, ca_pem: Option<&str>, settings: Settings) -> Registry {
@@ -334,11 +332,11 @@ mod tests {
         // case 4.1
         #[tokio::test]
         async fn a_certificate_that_is_its_own_authority_is_trusted_when_it_is_given() {
-            let certificates = self_signed();
+            let certificates = Certificates::self_signed();
             let (result, requests) = ping(&certificates, &certificates.ca_pem).await;
             assert!(result.is_ok() && requests == 1, "{result:?}");
 
-            let (result, requests) = ping(&certificates, &self_signed().ca_pem).await;
+            let (result, requests) = ping(&certificates, &Certificates::self_signed().ca_pem).await;
             let error = result.unwrap_err();
             assert!(
                 matches!(error, Error::AuthorityAsServer { .. }),
@@ -591,7 +589,7 @@ mod tests {
         #[tokio::test]
         async fn a_certificate_for_other_names_says_which() {
             let names = ["registry.example.com", "10.0.0.7"];
-            let certificates = certificates_with(&names, |_| {});
+            let certificates = Certificates::new(&names, |_| {});
             let (result, _) = ping(&certificates, &certificates.ca_pem).await;
             let error = result.unwrap_err();
             let text = error.to_string();
@@ -604,7 +602,7 @@ mod tests {
 
         #[tokio::test]
         async fn certificates_out_of_their_time_are_told_apart() {
-            let expired = certificates_with(&["127.0.0.1"], |params| {
+            let expired = Certificates::new(&["127.0.0.1"], |params| {
                 params.not_before = date_time_ymd(2001, 1, 1);
                 params.not_after = date_time_ymd(2002, 1, 1);
             });
@@ -615,7 +613,7 @@ mod tests {
                 "{error:?}"
             );
 
-            let early = certificates_with(&["127.0.0.1"], |params| {
+            let early = Certificates::new(&["127.0.0.1"], |params| {
                 params.not_before = date_time_ymd(4001, 1, 1);
                 params.not_after = date_time_ymd(4002, 1, 1);
             });

@@ -172,9 +172,9 @@ async fn a_registry_that_fails_stops_no_other_one() {
     let sandbox = workspace(&server, &bundle, &environments).await;
     // It answers questions, and takes nothing.
     let refusing = Server::start(server::closed_registry).await;
-    write_environment(&sandbox, "bad", refusing.address());
+    write_environment(&sandbox, "bad", &refusing.address);
     let run = sandbox.run(&["push", "bad", "good"]).exits_with(9);
-    insta::assert_snapshot!(run.whole().replace(refusing.address(), "127.0.0.1:[BAD]"));
+    insta::assert_snapshot!(run.whole().replace(&refusing.address, "127.0.0.1:[BAD]"));
     sandbox.run(&["verify", "good"]).success();
 }
 

@@ -95,7 +95,7 @@ async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() 
         // Each blob is sent again at most once, and read before.
         let most = registry.completions().into_values().max();
         assert_eq!(most, Some(2));
-        assert!(registry.count(Kind::GetBlob) > 0);
+        assert!(registry.count_of(Kind::GetBlob) > 0);
     }
 }
 
@@ -210,11 +210,11 @@ async fn play(case: &Case, content: &Content) -> Result<(), String> {
         End::Complete => {}
     }
     if let Some((kind, at_least)) = case.seen
-        && registry.count(kind) < at_least
+        && registry.count_of(kind) < at_least
     {
         return Err(told(format!(
             "{kind:?} was asked {} times",
-            registry.count(kind)
+            registry.count_of(kind)
         )));
     }
     finishes(&registry, content, &case.quirks)

@@ -122,7 +122,7 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
         sent <= rest + AGAIN,
         "{sent} bytes were sent where {rest} were missing"
     );
-    assert!(registry.count(Kind::AskUpload) > 0);
+    assert!(registry.count_of(Kind::AskUpload) > 0);
     is_complete(&registry, &content);
 }
 

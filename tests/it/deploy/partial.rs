@@ -291,7 +291,11 @@ async fn what_a_different_repository_has_is_mounted_or_read_back() {
         assert!(digests([artifact(&lock, "calico/node")]).contains(shared.as_ref()));
         sandbox.run(&["push", "lab", "--offline"]).success();
         let is_mounted = mounts == Mounts::Granted;
-        assert_eq!(registry.count(Kind::GetBlob) == 0, is_mounted, "{mounts:?}");
+        assert_eq!(
+            registry.count_of(Kind::GetBlob) == 0,
+            is_mounted,
+            "{mounts:?}"
+        );
         assert_eq!(store(&sandbox).path(shared).exists(), !is_mounted);
         registry.calm();
         sandbox.run(&["verify", "lab", "--full"]).success();
@@ -323,7 +327,7 @@ async fn what_one_registry_has_is_read_from_there_for_another() {
     let full = TestRegistry::embedded().await;
     let (sandbox, _) = tiny(&full.address).await;
     let refusing = Server::start(server::closed_registry).await;
-    let text = TestRegistry::description(refusing.address(), false, "");
+    let text = TestRegistry::description(&refusing.address, false, "");
     sandbox.write("environments/empty/environment.yaml", &text);
     sandbox
         .run(&["push", "empty", "lab", "--offline"])

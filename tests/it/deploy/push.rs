@@ -14,8 +14,8 @@ use registry::{Artifact, Blob, BlobSource, Credentials, Endpoint, Error, Manifes
 use secrecy::SecretString;
 use sha2::Digest as _;
 use support::bundles::{self, FILE, Member};
-use support::registries::{Certificates, PASSWORD, USER};
-use support::{Run, Sandbox, TestRegistry};
+use support::registries::{PASSWORD, USER};
+use support::{Certificates, Run, Sandbox, TestRegistry};
 
 use crate::AIRLOCK;
 
@@ -262,7 +262,7 @@ async fn a_wrong_password_is_unauthorized_and_never_reported() {
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn a_certificate_of_another_authority_is_refused() {
     let registry = TestRegistry::tls().await;
-    let other = Certificates::new();
+    let other = Certificates::local();
     // Without any CA, loopback is taken for plain HTTP; `localhost` in the certificate is not the point here.
     let endpoint = Endpoint::new(&registry.address, Some(&other.ca_pem)).unwrap();
     let client = Registry::new(endpoint.clone(), Credentials::Anonymous).unwrap();
@@ -443,7 +443,7 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
 
     sandbox.write(
         "environments/lab/registry-ca.pem",
-        &Certificates::new().ca_pem,
+        &Certificates::local().ca_pem,
     );
     let run = sandbox.run(&["push", "lab"]);
     insta::assert_snapshot!(run.whole());

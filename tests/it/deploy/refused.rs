@@ -250,7 +250,7 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
     })
     .await;
     let sandbox = workspace(PASSWORD);
-    describe(&sandbox, server.address(), "");
+    describe(&sandbox, &server.address, "");
     let run = sandbox.run(&["push", "lab"]).exits_with(5);
     let waiting = "has not answered for 3 s; still waiting";
     assert!(run.stderr.contains(waiting), "{}", run.whole());

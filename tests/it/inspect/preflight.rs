@@ -75,8 +75,8 @@ async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
         run.stdout
     );
     assert!(registry.is_empty());
-    assert!(registry.count(Kind::PutManifest) >= 4);
-    assert!(registry.count(Kind::DeleteManifest) >= 4);
+    assert!(registry.count_of(Kind::PutManifest) >= 4);
+    assert!(registry.count_of(Kind::DeleteManifest) >= 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,7 +357,7 @@ pub(crate) async fn start(
         }
     })
     .await;
-    let other = support::registries::Certificates::new();
+    let other = support::Certificates::local();
     let (address, ca) = match case.way {
         Way::Plain => (&registry.address, None),
         Way::PlainWithCa => (&registry.address, Some(&other.ca_pem)),

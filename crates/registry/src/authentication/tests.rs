@@ -30,7 +30,7 @@ fn challenge(challenge: &str) -> Response {
 /// A registry that requires a name and a password.
 async fn basic_registry() -> Fake {
     Fake::over_registry(|seen| {
-        (seen.header("authorization") != Some(&basic()))
+        (seen.sent("authorization") != Some(&basic()))
             .then(|| challenge("Basic realm=\"registry\""))
     })
     .await
@@ -40,7 +40,7 @@ async fn basic_registry() -> Fake {
 async fn token_server(expires_in: u64) -> Fake {
     let issued = AtomicUsize::new(0);
     Fake::start(move |seen| {
-        let who = match seen.header("authorization") {
+        let who = match seen.sent("authorization") {
             Some(header) if header == basic() => "deployer",
             Some(_) => return StatusCode::UNAUTHORIZED.into_response(),
             None => "nobody",
@@ -60,7 +60,7 @@ async fn token_registry(
     let realm = format!("http://{}/token", server.address);
     Fake::over_registry(move |seen| {
         let token = seen
-            .header("authorization")
+            .sent("authorization")
             .and_then(|h| h.strip_prefix("Bearer "));
         if token.is_some_and(|token| accepts(seen, token)) {
             return None;
@@ -82,7 +82,7 @@ async fn push(registry: &Registry) -> Result<crate::Pushed, Error> {
 async fn a_password_is_shown_when_it_is_asked_for_and_from_then_on() {
     let fake = basic_registry().await;
     push(&fake.registry_as(deployer())).await.unwrap();
-    let shown = fake.seen(|seen| seen.header("authorization").map(str::to_owned));
+    let shown = fake.seen(|seen| seen.sent("authorization").map(str::to_owned));
     assert_eq!(shown[0], None);
     assert!(
         shown[1..]
@@ -145,7 +145,7 @@ async fn one_token_for_reading_and_one_for_writing_serve_a_whole_push() {
         ]
     );
     // The first request was challenged; none of the later ones was.
-    let bare = fake.seen(|seen| seen.header("authorization").is_none());
+    let bare = fake.seen(|seen| seen.sent("authorization").is_none());
     assert_eq!(bare.iter().filter(|bare| **bare).count(), 1);
 }
 
@@ -157,7 +157,7 @@ async fn a_token_is_fetched_once_for_everybody_who_waits() {
     let asks = (0..16).map(|_| registry.head_manifest(REPOSITORY, "v1"));
     futures_util::future::try_join_all(asks).await.unwrap();
     assert_eq!(server.requests().len(), 1);
-    assert!(server.seen(|seen| seen.header("authorization").is_none())[0]);
+    assert!(server.seen(|seen| seen.sent("authorization").is_none())[0]);
 }
 
 #[tokio::test]

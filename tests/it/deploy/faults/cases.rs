@@ -276,7 +276,10 @@ fn answers_that_are_wrong() -> Vec<Case> {
             End::Complete,
         ),
         Case {
-            quirks: in_parts(),
+            quirks: Quirks {
+                checks_place: false,
+                ..in_parts()
+            },
             seen: Some((Kind::SendPart, 2)),
             ..with(
                 "no location for a part",

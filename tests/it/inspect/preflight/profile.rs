@@ -42,16 +42,16 @@ async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
     describe(&sandbox, "without", &without.address, None);
     sandbox.run(&["push", "without"]).success();
     assert!(without.too_large() > 0);
-    assert!(without.count(Kind::Mount) > 0);
+    assert!(without.count_of(Kind::Mount) > 0);
 
     let with = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "with", &with.address, None);
     sandbox.run(&["preflight", "with"]).success();
     assert!(with.is_empty());
-    let (too_large, mounts) = (with.too_large(), with.count(Kind::Mount));
+    let (too_large, mounts) = (with.too_large(), with.count_of(Kind::Mount));
     sandbox.run(&["push", "with"]).success();
     assert_eq!(with.too_large() - too_large, 0);
-    assert_eq!(with.count(Kind::Mount) - mounts, 0);
+    assert_eq!(with.count_of(Kind::Mount) - mounts, 0);
     assert_eq!(with.tags(), without.tags());
     let file = format!("bundles/registries/{}.json", with.address.replace(':', "_"));
     let kept: serde_json::Value = serde_json::from_str(&sandbox.read(&file)).unwrap();
@@ -110,10 +110,10 @@ async fn a_profile_that_is_right_or_costs_nothing_stays() {
         describe(&sandbox, name, &registry.address, None);
         let file = keep(&sandbox, &registry.address, profile);
         sandbox.run(&["push", name]).success();
-        let mounts = registry.count(Kind::Mount);
+        let mounts = registry.count_of(Kind::Mount);
         assert_eq!(mounts == 0, name == "no-mounts", "{name}: {mounts}");
         if name == "no-chunks" {
-            assert_eq!(registry.count(Kind::SendPart), 0);
+            assert_eq!(registry.count_of(Kind::SendPart), 0);
         }
         assert!(sandbox.path(&file).exists(), "{name}");
     }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use sha2::Digest as _;
 
 use super::fault::{Faults, Kind};
+use super::target::Target;
 use super::{Mounts, Parts, Quirks};
 
 /// How much of a session's content is kept to identify the blob later.
@@ -276,10 +277,39 @@ impl Content {
     }
 
     /// Returns the position of a session, or none.
-    pub(super) fn ask(&self, quirks: &Quirks, id: &str) -> Response {
-        match self.sessions.contains_key(id) {
-            true => self.going_on(quirks, StatusCode::NO_CONTENT, id),
-            false => refusal(404, "BLOB_UPLOAD_UNKNOWN"),
+    pub(super) fn ask(&mut self, quirks: &Quirks, target: &Target) -> Response {
+        self.misplaced(quirks, target)
+            .unwrap_or_else(|| self.going_on(quirks, StatusCode::NO_CONTENT, &target.subject))
+    }
+
+    /// Returns why a session is not found at the place that a request names: the place says how much the session held then.
+    pub(super) fn misplaced(&mut self, quirks: &Quirks, target: &Target) -> Option<Response> {
+        let Some(session) = self.sessions.get(&target.subject) else {
+            return Some(refusal(404, "BLOB_UPLOAD_UNKNOWN"));
+        };
+        let is_newest = target.parameter("_state") == session.held.len().to_string();
+        if is_newest || !quirks.checks_place {
+            return None;
+        }
+        if !quirks.keeps_cut_sessions {
+            self.lose(&target.subject);
+            return Some(refusal(404, "BLOB_UPLOAD_INVALID"));
+        }
+        (target.kind != Kind::AskUpload).then(|| refusal(416, "RANGE_INVALID"))
+    }
+
+    /// Puts a blob into a repository.
+    pub(super) fn hold(&mut self, repository: &str, bytes: &[u8]) {
+        let digest = sha256(bytes);
+        self.bytes.insert(digest.clone(), bytes.to_vec().into());
+        let key = (repository.to_owned(), digest);
+        self.blobs.entry(key).or_insert(0);
+    }
+
+    /// Spoils what the open sessions hold.
+    pub(super) fn spoil_sessions(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.held.iter_mut().for_each(|byte| *byte ^= 1);
         }
     }
 
@@ -287,20 +317,27 @@ impl Content {
     pub(super) fn refuse(
         &mut self,
         quirks: &Quirks,
-        id: &str,
-        kind: Kind,
+        target: &Target,
         headers: &HeaderMap,
     ) -> Option<Response> {
-        let Some(session) = self.sessions.get_mut(id) else {
-            return Some(refusal(404, "BLOB_UPLOAD_UNKNOWN"));
-        };
-        let range = text(headers, "content-range");
-        if let Some((from, _)) = range.split_once('-')
-            && from != session.held.len().to_string()
-        {
-            return Some(refusal(416, "BLOB_UPLOAD_INVALID"));
+        if !quirks.streams && headers.contains_key("transfer-encoding") {
+            return Some(StatusCode::LENGTH_REQUIRED.into_response());
         }
-        let again = std::mem::replace(&mut session.begun, true) && kind == Kind::SendPart;
+        if let Some(misplaced) = self.misplaced(quirks, target) {
+            return Some(misplaced);
+        }
+        let session = self.sessions.get_mut(&target.subject)?;
+        let range = text(headers, "content-range");
+        if let Some((from, to)) = range.split_once('-') {
+            let held = session.held.len();
+            let length = text(headers, "content-length").parse::<usize>();
+            let is_end =
+                length.is_ok_and(|length| to == (held + length).saturating_sub(1).to_string());
+            if from != held.to_string() || !is_end {
+                return Some(refusal(416, "BLOB_UPLOAD_INVALID"));
+            }
+        }
+        let again = std::mem::replace(&mut session.begun, true) && target.kind == Kind::SendPart;
         match quirks.parts {
             Parts::OneOnly if again => return Some(refusal(400, "UNSUPPORTED")),
             Parts::LastOnly if again => session.held.clear(),
@@ -386,7 +423,7 @@ impl Content {
         let headers = [
             (
                 "location",
-                format!("/v2/{repository}/blobs/uploads/{id}?state={length}"),
+                format!("/v2/{repository}/blobs/uploads/{id}?_state={length}"),
             ),
             ("range", format!("0-{}", length.saturating_sub(1))),
             ("oci-chunk-min-length", quirks.least_part.to_string()),
@@ -400,7 +437,7 @@ fn status(status: u16) -> StatusCode {
 }
 
 /// Returns an error as the specification writes it.
-pub(super) fn refusal(code: u16, name: &str) -> Response {
+pub fn refusal(code: u16, name: &str) -> Response {
     let (status, code) = (status(code), name);
     let body = format!(r#"{{"errors":[{{"code":"{code}","message":"so it is"}}]}}"#);
     (status, body).into_response()

@@ -10,40 +10,43 @@ use std::task::{Context, Poll};
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// Accepts connections on loopback.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     inner: TcpListener,
+    tls: Option<TlsAcceptor>,
     open: Arc<AtomicUsize>,
 }
 
+/// What a connection is read from and written to.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// One connection.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection {
+    stream: Box<dyn Stream>,
     broken: Arc<AtomicBool>,
     open: Arc<AtomicUsize>,
 }
 
 /// Breaks the connection that a request came by.
 #[derive(Debug, Clone)]
-pub(super) struct Breaker(Arc<AtomicBool>);
+pub(crate) struct Breaker(Arc<AtomicBool>);
 
 impl Listener {
-    /// Listens on a free port; `open` is how many connections there are at any time.
-    pub(super) async fn bind(open: Arc<AtomicUsize>) -> io::Result<Self> {
+    /// Listens on a free port, for TLS or plain HTTP; `open` is how many connections there are at any time.
+    pub(crate) async fn bind(tls: Option<TlsAcceptor>, open: Arc<AtomicUsize>) -> io::Result<Self> {
         let inner = TcpListener::bind("127.0.0.1:0").await?;
-        Ok(Self { inner, open })
-    }
-
-    pub(super) fn address(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        Ok(Self { inner, tls, open })
     }
 }
 
 impl Breaker {
     /// Lets whatever is read or written next fail. Unread bytes make the system send a reset.
-    pub(super) fn break_off(&self) {
+    pub(crate) fn break_off(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
@@ -55,6 +58,14 @@ impl axum::serve::Listener for Listener {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             if let Ok((stream, address)) = self.inner.accept().await {
+                let stream: Box<dyn Stream> = match &self.tls {
+                    None => Box::new(stream),
+                    // A client that does not trust the certificate ends the handshake here.
+                    Some(acceptor) => match acceptor.accept(stream).await {
+                        Ok(stream) => Box::new(stream),
+                        Err(_) => continue,
+                    },
+                };
                 self.open.fetch_add(1, Ordering::SeqCst);
                 let connection = Connection {
                     stream,
@@ -67,7 +78,7 @@ impl axum::serve::Listener for Listener {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.address()
+        self.inner.local_addr()
     }
 }
 

@@ -5,10 +5,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 
-use super::connection::Breaker;
 use super::content::{refusal, text};
 use super::target::Target;
 use super::{Fault, Inner, Kind};
+use crate::listener::Breaker;
 
 impl Inner {
     /// Takes the bytes of an upload as they come.
@@ -28,9 +28,7 @@ impl Inner {
                 .drained(target, body, refusal(413, "SIZE_INVALID"))
                 .await;
         }
-        let refused = self
-            .content()
-            .refuse(&self.quirks, session, target.kind, headers);
+        let refused = self.content().refuse(&self.quirks, target, headers);
         if let Some(refused) = refused {
             return self.drained(target, body, refused).await;
         }

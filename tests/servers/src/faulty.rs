@@ -4,7 +4,6 @@
 //! [`Quirks`] are how a registry is; a [`Rule`] is what happens to some of its requests. [`profiles`] puts both together as real
 //! registries are said to be.
 
-mod connection;
 mod content;
 mod fault;
 mod profile;
@@ -12,10 +11,12 @@ mod target;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -23,13 +24,15 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use connection::{Breaker, Listener};
-pub use content::Transfer;
-use content::{Content, refusal, sha256, text};
+use content::{Content, sha256, text};
+pub use content::{Transfer, refusal};
 use fault::Faults;
 pub use fault::{Fault, Kind, Rule, UPLOADS, When};
 pub use profile::{Profile, profiles};
 use target::Target;
+
+use crate::listener::Breaker;
+use crate::{Asked, Server};
 
 /// How a registry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +41,13 @@ pub struct Quirks {
     pub mounts: Mounts,
     /// What it does about several parts.
     pub parts: Parts,
-    /// Whether a session survives a request that was cut, with what came of it, as in distribution 3. Distribution 2 forgets it.
+    /// Whether a session survives a request that was cut, with what came of it, and the use of a place that is not the newest:
+    /// a question is answered, anything else refused. So does distribution 3. Distribution 2 gives the session up for either.
     pub keeps_cut_sessions: bool,
+    /// Whether the place of a session, the newest `Location`, depends on what it holds.
+    pub checks_place: bool,
+    /// Whether it accepts a body without a length.
+    pub streams: bool,
     /// Whether it refuses manifests of which it lacks something.
     pub checks_manifests: bool,
     /// Whether it refuses manifests that do not name their media type themselves.
@@ -108,6 +116,8 @@ impl Default for Quirks {
             mounts: Mounts::Granted,
             parts: Parts::Taken,
             keeps_cut_sessions: false,
+            checks_place: true,
+            streams: true,
             checks_manifests: true,
             wants_media_type: false,
             unknown: 404,
@@ -139,59 +149,64 @@ const BASIC: &str = "Basic Y291cmllcjpjb3JyZWN0LWhvcnNl";
 
 /// A running registry; it stops when this is dropped.
 pub struct FaultyRegistry {
-    /// Its address, `127.0.0.1:port`.
-    pub address: String,
     inner: Arc<Inner>,
-    server: tokio::task::JoinHandle<()>,
+    server: Server,
 }
 
+#[derive(Default)]
 struct Inner {
-    address: String,
+    address: OnceLock<String>,
     quirks: Quirks,
     content: Mutex<Content>,
-    connections: Arc<AtomicUsize>,
     under_way: AtomicUsize,
     /// When the next piece may be read.
     pace: Mutex<Option<Instant>>,
 }
 
-impl Drop for FaultyRegistry {
-    fn drop(&mut self) {
-        self.server.abort();
+impl Deref for FaultyRegistry {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 
 impl FaultyRegistry {
-    /// Starts an empty one. `seed` decides what is drawn by chance.
+    /// Starts an empty one. `seed` decides what is drawn by chance. It reads bodies piece by piece, and records no requests.
     pub async fn start(quirks: Quirks, rules: &[Rule], seed: u64) -> Self {
-        let connections = Arc::<AtomicUsize>::default();
-        let listener = Listener::bind(Arc::clone(&connections))
-            .await
-            .expect("a free port");
-        let address = listener.address().expect("an address").to_string();
-        let mut content = Content::default();
-        content.faults = Faults::new(rules, seed);
-        let inner = Arc::new(Inner {
-            address: address.clone(),
-            quirks,
-            content: Mutex::new(content),
-            connections,
-            under_way: AtomicUsize::new(0),
-            pace: Mutex::default(),
-        });
-        let router = axum::Router::new()
-            .fallback(serve)
-            .with_state(Arc::clone(&inner))
-            .into_make_service_with_connect_info::<Breaker>();
-        let server = tokio::spawn(async move {
-            // It ends with the test.
-            let _ = axum::serve(listener, router).await;
-        });
-        Self {
-            address,
-            inner,
-            server,
-        }
+        let (inner, router) = Inner::of(quirks);
+        inner.content().faults = Faults::new(rules, seed);
+        Self::on(inner, Server::unrecorded(router).await)
+    }
+
+    /// Starts an empty one that records its requests, and from which `intercept` may take them away by answering them itself.
+    pub async fn recorded(
+        quirks: Quirks,
+        intercept: impl Fn(&Asked) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        let (inner, router) = Inner::of(quirks);
+        Self::on(inner, Server::before(router, intercept).await)
+    }
+
+    fn on(inner: Arc<Inner>, server: Server) -> Self {
+        inner.address.get_or_init(|| server.address.clone());
+        Self { inner, server }
+    }
+
+    /// Puts a blob into a repository, as an earlier run would have.
+    pub fn hold(&self, repository: &str, bytes: &[u8]) {
+        self.inner.content().hold(repository, bytes);
+    }
+
+    /// Takes a blob out of a repository, as a garbage collection would.
+    pub fn lose(&self, repository: &str, digest: &str) {
+        let answer = self.inner.content().delete_blob(repository, digest);
+        assert!(answer.status().is_success(), "{repository} has no {digest}");
+    }
+
+    /// Spoils what the open sessions hold.
+    pub fn spoil_sessions(&self) {
+        self.inner.content().spoil_sessions();
     }
 
     /// Plays these faults from now on.
@@ -210,7 +225,7 @@ impl FaultyRegistry {
     }
 
     /// Counts the requests of a kind.
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count_of(&self, kind: Kind) -> usize {
         let content = self.inner.content();
         content.asked.get(&kind).copied().unwrap_or_default()
     }
@@ -285,16 +300,18 @@ impl FaultyRegistry {
     pub fn tags(&self) -> Vec<(String, String)> {
         self.inner.content().tags()
     }
-
-    /// Waits until no client is connected, so everything that a client sent before it was killed was handled.
-    pub async fn is_left_alone(&self) {
-        while self.inner.connections.load(Ordering::SeqCst) > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
 }
 
 impl Inner {
+    fn of(quirks: Quirks) -> (Arc<Self>, Router) {
+        let inner = Arc::new(Self {
+            quirks,
+            ..Self::default()
+        });
+        let router = Router::new().fallback(serve).with_state(Arc::clone(&inner));
+        (inner, router)
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -463,7 +480,8 @@ impl Inner {
         }
         let challenge = format!(
             r#"Bearer realm="http://{}/token",service="faulty",scope="repository:{}:pull,push""#,
-            self.address, target.repository
+            self.address.get().expect("a running server"),
+            target.repository
         );
         let mut answer = refusal(401, "UNAUTHORIZED");
         let challenge = HeaderValue::from_str(&challenge).expect("a challenge");
@@ -530,10 +548,11 @@ impl Inner {
                 content.mount(quirks, repository, &digest, &from)
             }
             Kind::OpenUpload => content.open(quirks, repository),
-            Kind::AskUpload => content.ask(quirks, subject),
+            Kind::AskUpload => content.ask(quirks, target),
             Kind::CancelUpload => {
+                let refused = content.misplaced(quirks, target);
                 content.lose(subject);
-                StatusCode::NO_CONTENT.into_response()
+                refused.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response())
             }
             Kind::DeleteManifest => content.delete_manifest(repository, subject),
             Kind::DeleteBlob => content.delete_blob(repository, subject),
