@@ -111,37 +111,25 @@ fn habitual_options_get_a_hint_at_the_right_command() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in ["deploy", "push", "apply"] {
         let run = sandbox.run(&[command, "lab", "--dry-run"]).exits_with(64);
-        assert!(
-            run.stderr.contains("`cargo xtask plan ENVIRONMENT`"),
-            "{}",
-            run.stderr
-        );
-        assert!(!run.stderr.contains("-- --dry-run"), "{}", run.stderr);
+        run.reports("`cargo xtask plan ENVIRONMENT`");
+        run.does_not_report("-- --dry-run");
     }
     let inspect = sandbox.run(&["inspect", "lab", "--format", "cyclonedx"]);
     let tip = "images ENVIRONMENT --as cyclonedx";
     assert!(inspect.exits_with(64).stderr.contains(tip));
     let run = sandbox.run(&["render", "lab", "--dry-run"]).exits_with(64);
-    assert!(
-        run.stderr.contains("`cargo xtask render --check`"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`cargo xtask render --check`");
     for rate in ["20", "0.5"] {
         let run = sandbox
             .run(&["push", "lab", "--max-rate", rate])
             .exits_with(64);
         let expected = format!("it has no unit: write {rate}MB for {rate} megabytes a second");
-        assert!(run.stderr.contains(&expected), "{}", run.stderr);
+        run.reports(&expected);
     }
-    let run = sandbox
+    sandbox
         .run(&["push", "lab", "--max-rate", "20MB/s"])
-        .exits_with(3);
-    assert!(
-        run.stderr.contains("environment not found: `lab`"),
-        "{}",
-        run.stderr
-    );
+        .exits_with(3)
+        .reports("environment not found: `lab`");
 }
 
 // case 7.1
@@ -408,7 +396,7 @@ fn help_fits_a_screen_and_names_every_command() {
         run.stdout.lines().count()
     );
     assert!(run.stdout.lines().all(|line| line.chars().count() <= 120));
-    assert!(!run.stdout.contains("rehearsal-mkectl"));
+    run.does_not_print("rehearsal-mkectl");
 }
 
 #[test]
@@ -436,12 +424,7 @@ fn every_command_has_help() {
         "store",
     ] {
         let run = sandbox.run(&[command, "--help"]).success();
-        assert!(
-            run.stdout
-                .contains(&format!("Usage: cargo xtask {command}")),
-            "{}",
-            run.stdout
-        );
+        run.prints(&format!("Usage: cargo xtask {command}"));
         assert_eq!(run.stderr, "", "{command}");
     }
     insta::assert_snapshot!("help_deploy", sandbox.run(&["deploy", "--help"]).whole());
@@ -489,11 +472,7 @@ fn help_and_hints_name_the_program_as_it_was_called() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let by_alias = sandbox.run(&["help", "deploy"]).success();
     assert_eq!(by_alias.stdout, sandbox.run(&["deploy", "--help"]).stdout);
-    assert!(
-        by_alias.stdout.contains("Usage: cargo xtask deploy"),
-        "{}",
-        by_alias.stdout
-    );
+    by_alias.prints("Usage: cargo xtask deploy");
     for (arguments, expected) in [
         (&["help", "plan"][..], "  [AIRLOCK] plan prod --out"),
         (&["deploi"], "[AIRLOCK]"),

@@ -74,13 +74,9 @@ async fn a_command_that_was_killed_is_named_by_the_next_one() {
     }
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
     let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr.contains("warning: `deploy` (process "),
-        "{}",
-        run.stderr
-    );
+    run.reports("warning: `deploy` (process ");
     let again = lab.run(&["deploy", "lab"]).success();
-    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    again.does_not_report("warning");
 }
 
 /// Returns a second checkout of the lab's workspace: the same files and the same registry, with a mkectl of its own.
@@ -159,25 +155,10 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         );
     }
     let plan = other.run(&["plan", "lab"]).exits_with(8);
-    assert!(
-        plan.stdout
-            .contains("  refused   a deploy of v4.1.5 to lab began"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("  refused   a deploy of v4.1.5 to lab began");
     let status = other.run(&["status", "lab"]).success();
-    assert!(
-        status.stdout.contains("v4.1.5 deploying since [TIME]"),
-        "{}",
-        status.stdout
-    );
-    assert!(
-        status.stdout.contains(
-            "lab: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n    git pull\n"
-        ),
-        "{}",
-        status.stdout
-    );
+    status.prints("v4.1.5 deploying since [TIME]");
+    status.prints("lab: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n    git pull\n");
     assert_eq!(committed(&other), ["environment.yaml"]);
     assert_eq!(other.applies().len(), 0);
 
@@ -202,16 +183,8 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         run.stderr
     );
     let status = other.run(&["status", "lab"]).success();
-    assert!(
-        status.stdout.contains("a deploy of v4.1.5 ended [TIME]"),
-        "{}",
-        status.stdout
-    );
-    assert!(
-        status.stdout.contains("    git pull\n"),
-        "{}",
-        status.stdout
-    );
+    status.prints("a deploy of v4.1.5 ended [TIME]");
+    status.prints("    git pull\n");
     pull(&lab.sandbox, &other.sandbox);
     let run = other.run(&["status", "lab", "--format", "json"]);
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
@@ -227,12 +200,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     }
     other.run(&["deploy", "lab"]).success();
     let run = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        run.stderr
-            .contains("but the receipt in this checkout records v4.1.5 of [TIME]"),
-        "{}",
-        run.stderr
-    );
+    run.reports("but the receipt in this checkout records v4.1.5 of [TIME]");
     pull(&other.sandbox, &lab.sandbox);
     lab.run(&["deploy", "lab"]).success();
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 1));
@@ -247,18 +215,8 @@ async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
     slow.wait_for("Plan for lab");
     lab.run(&["deploy", "lab"]).success();
     let slow = slow.end().exits_with(8);
-    assert!(
-        slow.stderr
-            .contains("error: a different deploy of lab began while this one was running\n"),
-        "{}",
-        slow.stderr
-    );
-    assert!(
-        slow.stderr
-            .contains("wait until the other operator commits and pushes it"),
-        "{}",
-        slow.stderr
-    );
+    slow.reports("error: a different deploy of lab began while this one was running\n");
+    slow.reports("wait until the other operator commits and pushes it");
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 0));
     assert_eq!(committed(&other), ["environment.yaml"]);
     pull(&lab.sandbox, &other.sandbox);
@@ -273,12 +231,7 @@ async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
     slow.wait_for("Plan for lab");
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let slow = slow.end().exits_with(2);
-    assert!(
-        slow.stderr
-            .contains("error: lab changed after its plan was computed: config: was "),
-        "{}",
-        slow.stderr
-    );
+    slow.reports("error: lab changed after its plan was computed: config: was ");
     assert_eq!(lab.applies().len(), 0);
     assert_eq!(committed(&lab), ["environment.yaml"]);
     lab.run(&["deploy", "lab"]).success();
@@ -301,27 +254,17 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
         lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
         if checkout == "the same" {
             let run = lab.run(&["deploy", "lab"]).success();
-            assert!(
-                run.stderr.contains(
-                    "warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n"
-                ),
-                "{}",
-                run.stderr
-            );
+            run.reports("warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n");
             pull(&lab.sandbox, &other.sandbox);
             continue;
         }
         other.run(&["deploy", "lab"]).exits_with(8);
         let run = other.run(&["apply", "lab", "--take-over"]).success();
-        assert!(
-            run.stderr.contains("  set aside a deploy of"),
-            "{}",
-            run.stderr
-        );
-        assert!(!run.stderr.contains("refused"), "{}", run.stderr);
+        run.reports("  set aside a deploy of");
+        run.does_not_report("refused");
         // Now the checkout of the killed deploy lacks the receipt.
         let run = lab.run(&["deploy", "lab"]).exits_with(8);
-        assert!(run.stderr.contains("run `git pull`"), "{}", run.stderr);
+        run.reports("run `git pull`");
         pull(&other.sandbox, &lab.sandbox);
         lab.run(&["deploy", "lab"]).success();
     }
@@ -338,17 +281,11 @@ async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
     lab.edit_environment(&lab.registry.address, &registry.address);
     let run = lab.run(&["deploy", "lab"]).success();
     assert_eq!(run.stderr.matches("warning:").count(), 1, "{}", run.stderr);
-    assert!(
-        run.stderr.contains(
-            "warning: cannot write 127.0.0.1:[PORT]/mke/airlock/state:lab, so deploys from different checkouts are not noticed: "
-        ),
-        "{}",
-        run.stderr
-    );
+    run.reports("warning: cannot write 127.0.0.1:[PORT]/mke/airlock/state:lab, so deploys from different checkouts are not noticed: ");
     assert!(!lab.receipt().contains("\nrun: "), "{}", lab.receipt());
     let again = lab.run(&["deploy", "lab"]).success();
     assert_eq!(again.stdout, "lab: nothing to do\n");
-    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    again.does_not_report("warning");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -367,7 +304,7 @@ async fn the_shared_state_is_of_no_release_and_stays() {
         &["inspect", "v4.1.5"],
     ] {
         let run = lab.run(arguments).success();
-        assert!(!run.whole().contains("airlock/state"), "{}", run.whole());
+        run.does_not_mention("airlock/state");
     }
     let url = format!(
         "http://{}/v2/mke/airlock/state/manifests/lab",

@@ -48,7 +48,7 @@ async fn each_request_and_program_is_logged_and_no_secret() {
     line(&["program started", "mkectl apply"]);
     line(&["program ended", "exited with code 0"]);
     // One `-v` is about requests, not about headers.
-    assert!(!run.stderr.contains("TRACE"), "{}", run.stderr);
+    run.does_not_report("TRACE");
 
     let trace = lab.sandbox.read("run.jsonl");
     assert_no_secret(&trace);
@@ -70,7 +70,7 @@ async fn each_request_and_program_is_logged_and_no_secret() {
     );
     // Nothing else is logged without being asked.
     let quiet = lab.run(&["push", "lab"]).success();
-    assert!(!quiet.stderr.contains("DEBUG"), "{}", quiet.stderr);
+    quiet.does_not_report("DEBUG");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,12 +100,12 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
             run.stderr
         );
     }
-    assert!(!run.stderr.contains(support::faulty::PASSWORD));
+    run.does_not_report(support::faulty::PASSWORD);
     // Machines read the results without the log.
     let run = lab
         .run(&["push", "lab", "-vv", "--format", "json"])
         .success();
-    assert!(run.stderr.contains("request method="), "{}", run.stderr);
+    run.reports("request method=");
     for line in run.stdout.lines() {
         let _: Value = serde_json::from_str(line).unwrap();
     }
@@ -124,11 +124,7 @@ async fn what_cannot_be_logged_is_an_error_and_no_file_is_lost() {
     }
     lab.sandbox.write("trace", "something else\n");
     let run = lab.run(&["list", "--trace", "trace"]);
-    assert!(
-        run.stderr.contains("`trace` exists and is not a trace"),
-        "{}",
-        run.whole()
-    );
+    run.reports("`trace` exists and is not a trace");
     // A trace replaces an earlier one, and what a run that was stopped at its start left.
     lab.sandbox.write("again", "");
     for _ in 0..2 {

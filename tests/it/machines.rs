@@ -135,7 +135,7 @@ fn a_malformed_proxy_is_named_and_nothing_is_sent() {
     let run = sandbox.run(&["lock", "v4.1.5", "--url", url]);
     assert_ne!(run.code, Some(0));
     let said = "the variable HTTPS_PROXY contains a backslash: write it as %5C";
-    assert!(run.stderr.contains(said), "{}", run.stderr);
-    assert!(run.stderr.contains("NO_PROXY"), "{}", run.stderr);
-    assert!(!run.whole().contains("hunter2"));
+    run.reports(said);
+    run.reports("NO_PROXY");
+    run.does_not_mention("hunter2");
 }

@@ -127,7 +127,7 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
         let run = lab.run(&["push", "lab"]).exits_with(1);
         assert!(began.elapsed() < Duration::from_secs(20), "{}", run.whole());
         let hint = format!("copy the file to bundles/{FILE}, and add `--offline`");
-        assert!(run.stderr.contains(&hint), "{}", run.whole());
+        run.reports(&hint);
     }
 }
 
@@ -162,8 +162,8 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     // It may be the only copy of its operator.
     let assert_kept = |run: support::Run| {
         let run = run.exits_with(4);
-        assert!(!run.stderr.contains("delete"), "{}", run.whole());
-        assert!(run.stderr.contains("copy it again"), "{}", run.whole());
+        run.does_not_report("delete");
+        run.reports("copy it again");
     };
     assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
     std::fs::write(&bundle, &whole[1..]).unwrap();
@@ -171,11 +171,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     // Without the bundle the store is read, if something was brought there.
     std::fs::remove_file(&bundle).unwrap();
     let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
-    assert!(
-        run.stdout.contains("the store has everything"),
-        "{}",
-        run.whole()
-    );
+    run.prints("the store has everything");
     let blobs = bundles::lock_of(&sandbox).blobs();
     let blob = sandbox.path(&format!(
         "bundles/store/blobs/{}",
@@ -184,16 +180,11 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     let size = std::fs::read(&blob).unwrap().len();
     std::fs::write(&blob, vec![b'x'; size]).unwrap();
     let run = sandbox.run(&["fetch", "v4.1.5", "--check"]);
-    assert!(run.stderr.contains("corrupt"), "{}", run.whole());
+    run.reports("corrupt");
     // A disk that was not copied yet.
     bundles::forget_store(&sandbox);
     let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).exits_with(1);
-    assert!(
-        run.stderr
-            .contains(&format!("copy the file to bundles/{FILE}")),
-        "{}",
-        run.whole()
-    );
+    run.reports(&format!("copy the file to bundles/{FILE}"));
     let disk = sandbox.path("disk.tar.gz");
     std::fs::write(&disk, &whole).unwrap();
     sandbox
@@ -217,24 +208,12 @@ async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     let proxy = proxy().await;
     through(&mut lab.sandbox, &proxy);
     let run = lab.run(&["fetch", "lab"]).success();
-    assert!(
-        run.stderr.contains("mkectl is of this release and is used"),
-        "{}",
-        run.whole()
-    );
+    run.reports("mkectl is of this release and is used");
     let run = lab.run(&["fetch", "lab", "--offline"]).success();
-    assert!(
-        run.stderr.contains("an offline run does not ask"),
-        "{}",
-        run.whole()
-    );
+    run.reports("an offline run does not ask");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.3");
     let run = lab.run(&["fetch", "lab", "--offline"]).exits_with(1);
-    assert!(
-        run.stderr.contains("put the release's mkectl on PATH"),
-        "{}",
-        run.whole()
-    );
+    run.reports("put the release's mkectl on PATH");
 }
 
 // case 7.2b
@@ -264,15 +243,10 @@ async fn mkectl_is_downloaded_for_other_machines() {
             .path("bundles/mkectl/v4.1.5/darwin-arm64/mkectl")
             .exists()
     );
-    let run = sandbox
+    sandbox
         .run(&["fetch", "v4.1.5", "--platform", "plan9-386"])
-        .exits_with(3);
-    assert!(
-        run.stderr
-            .contains("has no mkectl for plan9-386, only for "),
-        "{}",
-        run.whole()
-    );
+        .exits_with(3)
+        .reports("has no mkectl for plan9-386, only for ");
 }
 
 // case 7.2b
@@ -281,17 +255,13 @@ async fn preflight_compares_the_content_of_the_bundle() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
     let run = lab.run(&["preflight", "lab", "--offline"]);
-    assert!(
-        run.stdout.contains("has the SHA-256 in the lock"),
-        "{}",
-        run.whole()
-    );
+    run.prints("has the SHA-256 in the lock");
     let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
     let mut bytes = std::fs::read(&bundle).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&bundle, bytes).unwrap();
     let run = lab.run(&["preflight", "lab", "--offline"]).exits_with(4);
-    assert!(run.stdout.contains("but the lock has"), "{}", run.whole());
+    run.prints("but the lock has");
 }
 
 /// Returns the advice of a run: hints, and the fixes of `preflight`.
@@ -346,5 +316,5 @@ async fn inside_no_hint_needs_internet_or_cargo() {
     assert_inside(&["deploy", "lab"], "unpack a medium that has the lock");
     assert_inside(&preflight, "unpack a medium that has the lock");
     let list = lab.run(&["list"]).success();
-    assert!(list.stdout.contains("from outside"), "{}", list.whole());
+    list.prints("from outside");
 }

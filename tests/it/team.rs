@@ -49,5 +49,5 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
     ");
     assert_eq!(server.asked().len(), 1);
     let run = lab.run(&["anounce"]).exits_with(64);
-    assert!(run.stderr.contains("'announce'"), "{}", run.stderr);
+    run.reports("'announce'");
 }

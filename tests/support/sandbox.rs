@@ -337,6 +337,50 @@ impl Run {
         assert_eq!(self.code, Some(code), "{}", self.whole());
         self
     }
+
+    /// Checks that standard error contains this text.
+    #[track_caller]
+    pub fn reports(&self, text: &str) -> &Self {
+        self.check(&self.stderr, text, true)
+    }
+
+    /// Checks that standard error lacks this text.
+    #[track_caller]
+    pub fn does_not_report(&self, text: &str) -> &Self {
+        self.check(&self.stderr, text, false)
+    }
+
+    /// Checks that standard output contains this text.
+    #[track_caller]
+    pub fn prints(&self, text: &str) -> &Self {
+        self.check(&self.stdout, text, true)
+    }
+
+    /// Checks that standard output lacks this text.
+    #[track_caller]
+    pub fn does_not_print(&self, text: &str) -> &Self {
+        self.check(&self.stdout, text, false)
+    }
+
+    /// Checks that what the run printed, or its exit code, contains this text.
+    #[track_caller]
+    pub fn mentions(&self, text: &str) -> &Self {
+        self.check(&self.whole(), text, true)
+    }
+
+    /// Checks that what the run printed, or its exit code, lacks this text.
+    #[track_caller]
+    pub fn does_not_mention(&self, text: &str) -> &Self {
+        self.check(&self.whole(), text, false)
+    }
+
+    #[track_caller]
+    fn check(&self, printed: &str, text: &str, is_expected: bool) -> &Self {
+        let expected = if is_expected { "missing" } else { "unexpected" };
+        let is_as_expected = printed.contains(text) == is_expected;
+        assert!(is_as_expected, "{expected}: {text}\n{}", self.whole());
+        self
+    }
 }
 
 /// Returns where a program is that every machine has which builds this.

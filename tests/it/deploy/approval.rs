@@ -24,12 +24,12 @@ async fn a_terminal_is_shown_the_plan_and_asked() {
     for (typed, port) in [("y\n", "port: 22"), ("YES\n", "port: 2222")] {
         lab.edit_environment("port: 22", port);
         let run = answer(&lab, &["deploy", "lab"], typed).success();
-        assert!(run.stderr.contains("[y/N] "), "{}", run.whole());
+        run.reports("[y/N] ");
     }
     assert_eq!(lab.applies().len(), 2);
     // A deploy with nothing to do asks nothing.
     let run = answer(&lab, &["deploy", "lab"], "").success();
-    assert!(!run.stderr.contains("[y/N]"), "{}", run.whole());
+    run.does_not_report("[y/N]");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,11 +45,7 @@ async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
         }
     };
     let refused = run(&["deploy", "lab"]);
-    assert!(
-        refused.stderr.contains("Plan for lab: v4.1.5"),
-        "{}",
-        refused.whole()
-    );
+    refused.reports("Plan for lab: v4.1.5");
     insta::assert_snapshot!(last_stderr(&refused, 2), @"
     exit code: 8
     error: the plan for lab requires approval, but this run has no terminal

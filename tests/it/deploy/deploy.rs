@@ -332,17 +332,8 @@ async fn a_failure_is_reported_though_no_receipt_can_be_written() {
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let run = lab.run(&["deploy", "lab"]).exits_with(7);
-    assert!(
-        run.stderr.contains("no receipt records this failure"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        run.stderr
-            .contains("error: `mkectl apply` exited with code 3"),
-        "{}",
-        run.stderr
-    );
+    run.reports("no receipt records this failure");
+    run.reports("error: `mkectl apply` exited with code 3");
 }
 
 // case 1.6d
@@ -357,11 +348,7 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
             _ => std::fs::create_dir(&path).unwrap(),
         }
         let run = lab.run(&["deploy", "lab"]).exits_with(3);
-        assert!(
-            run.stderr.contains(&format!("environments/lab/{name}")),
-            "{}",
-            run.stderr
-        );
+        run.reports(&format!("environments/lab/{name}"));
         assert!(
             lab.repositories().await.is_empty(),
             "{name}: something was pushed"
@@ -397,13 +384,7 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let foreign = lab.run(&["deploy", "lab"]);
     assert_eq!(foreign.code, Some(6));
-    assert!(
-        foreign
-            .stderr
-            .contains("it is a program for another architecture"),
-        "{}",
-        foreign.whole()
-    );
+    foreign.reports("it is a program for another architecture");
     std::fs::remove_file(&path).unwrap();
 
     let mut lab = lab;
@@ -441,12 +422,7 @@ async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() 
     std::os::unix::fs::symlink(FAKE_MKECTL, lab.sandbox.path("tools/mkectl")).unwrap();
     lab.write_environment("mkectl: ../../tools/mkectl\n");
     let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains("tools/mkectl apply -f environments/lab/mke4.yaml"),
-        "{}",
-        run.stderr
-    );
+    run.reports("tools/mkectl apply -f environments/lab/mke4.yaml");
     assert_eq!(lab.applies().len(), 1);
 }
 

@@ -139,30 +139,18 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     let list = lab.run(&["list"]).success();
-    assert!(
-        list.stdout.contains("partly in the store"),
-        "{}",
-        list.whole()
-    );
+    list.prints("partly in the store");
     let check = lab.run(&["fetch", "v4.1.5", "--check"]).success();
-    assert!(
-        check.stdout.contains("the store has a part of v4.1.5"),
-        "{}",
-        check.whole()
-    );
+    check.prints("the store has a part of v4.1.5");
     // Without `--offline`, too: nothing is downloaded if nothing is missing.
     let words = "not needed: the registry has what the store lacks";
     for offline in [&["--offline"][..], &[]] {
         let plan = lab.run(&[&["plan", "lab"], offline].concat());
-        assert!(plan.stdout.contains(words), "{}", plan.whole());
-        assert!(
-            !plan.whole().contains("deploy would fail"),
-            "{}",
-            plan.whole()
-        );
+        plan.prints(words);
+        plan.does_not_mention("deploy would fail");
     }
     let preflight = lab.run(&["preflight", "lab", "--offline"]);
-    assert!(preflight.stdout.contains(words), "{}", preflight.whole());
+    preflight.prints(words);
     wire.take();
     lab.run(&["deploy", "lab", "--offline"]).success();
     let requests = wire.take();
@@ -183,7 +171,7 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
     );
     lab.run(&["verify", "lab", "--full"]).success();
     let status = lab.run(&["status", "lab", "--offline"]).success();
-    assert!(!status.whole().contains("bundles/"), "{}", status.whole());
+    status.does_not_mention("bundles/");
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -196,13 +184,9 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
     store(&sandbox).discard(&lost).unwrap();
     // mkectl is missing, too.
     let plan = sandbox.run(&["plan", "lab", "--offline"]).exits_with(6);
-    assert!(plan.whole().contains(lost.as_ref()), "{}", plan.whole());
+    plan.mentions(lost.as_ref());
     let preflight = sandbox.run(&["preflight", "lab", "--offline"]);
-    assert!(
-        preflight.stdout.contains(lost.as_ref()),
-        "{}",
-        preflight.whole()
-    );
+    preflight.prints(lost.as_ref());
     wire.take();
     let run = sandbox.run(&["push", "lab", "--offline"]).exits_with(1);
     assert_names(&run, &lost, "calico/node:v3.30.2");
@@ -245,11 +229,7 @@ async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
     };
     assert_eq!(tags.iter().find(is_tag), None);
     let refused = sandbox.run(&["verify", "lab"]);
-    assert!(
-        refused.whole().contains("calico/node"),
-        "{}",
-        refused.whole()
-    );
+    refused.mentions("calico/node");
     std::fs::write(&path, whole).unwrap();
     sandbox.run(&["push", "lab", "--offline"]).success();
     sandbox.run(&["verify", "lab", "--full"]).success();

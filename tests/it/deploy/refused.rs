@@ -95,7 +95,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
                 let said = run.stderr.lines();
                 let said = said.skip_while(|line| !line.contains("error: "));
                 assert!((1..8).contains(&said.count()), "{whole}");
-                assert!(run.stderr.contains("hint: "), "{whole}");
+                run.reports("hint: ");
             }
         }
     }
@@ -170,7 +170,7 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
         let sandbox = workspace(PASSWORD);
         describe(&sandbox, &registry.address, "");
         let run = sandbox.run(&["push", "lab"]).exits_with(9);
-        assert!(run.stderr.contains("calico/node"), "{}", run.whole());
+        run.reports("calico/node");
         assert!(registry.tag("mke/four/image-7", "v1").is_some());
     }
 }
@@ -239,7 +239,7 @@ async fn a_log_gets_a_line_every_ten_seconds() {
         "{line}"
     );
     assert!(line.contains(" kB/s, "), "{line}");
-    assert!(!run.stderr.contains(" 0s left"), "{}", run.whole());
+    run.does_not_report(" 0s left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +253,7 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
     describe(&sandbox, &server.address, "");
     let run = sandbox.run(&["push", "lab"]).exits_with(5);
     let waiting = "has not answered for 3 s; still waiting";
-    assert!(run.stderr.contains(waiting), "{}", run.whole());
+    run.reports(waiting);
 }
 
 // case 5.6
@@ -273,11 +273,7 @@ async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
         let registry = FaultyRegistry::start(private.clone(), &[], 1).await;
         describe(&sandbox, &registry.address, "");
         let run = sandbox.run(&[command, "lab"]).exits_with(5);
-        assert!(
-            run.stderr.contains("without credentials"),
-            "{}",
-            run.whole()
-        );
+        run.reports("without credentials");
         assert!(registry.is_empty());
     }
     let registry = FaultyRegistry::start(reticent, &[], 1).await;

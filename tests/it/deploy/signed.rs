@@ -113,7 +113,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
         .collect();
     assert!(of_kept.is_empty(), "{of_kept:?}");
     assert_eq!(lab.applies().len(), 1);
-    assert!(run.stdout.contains(" 13 pushed"), "{}", run.stdout);
+    run.prints(" 13 pushed");
 
     // It was obeyed: the receipt is another one, and mkectl has nothing to do.
     let again = moved(&lab);
@@ -241,22 +241,14 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
     lab.sandbox
         .write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
     let run = obey(&lab).exits_with(3);
-    assert!(
-        run.stderr.contains("error: `lab.plan.yaml` is a plan of version 2, which this version of Airlock does not support"),
-        "{}",
-        run.stderr
-    );
+    run.reports("error: `lab.plan.yaml` is a plan of version 2, which this version of Airlock does not support");
     // An inserted line is noticed.
     lab.sandbox.write(
         PLAN,
         &text.replace("registry:\n", "approved: yes\nregistry:\n"),
     );
     let run = obey(&lab).exits_with(3);
-    assert!(
-        run.stderr.contains("`lab.plan.yaml` is not a plan"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`lab.plan.yaml` is not a plan");
     std::fs::remove_file(lab.sandbox.path(PLAN)).unwrap();
     obey(&lab).exits_with(3);
     assert!(lab.repositories().await.is_empty());
@@ -265,7 +257,7 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
     // A plan that does not say what would be run is not written.
     std::fs::remove_file(lab.sandbox.bin().join("mkectl")).unwrap();
     let run = lab.run(&["plan", "lab", "--out", PLAN]).exits_with(6);
-    assert!(run.stderr.contains("cannot plan for lab"), "{}", run.stderr);
+    run.reports("cannot plan for lab");
     assert!(!lab.sandbox.path(PLAN).exists());
 }
 
@@ -278,7 +270,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     obey(&lab).exits_with(7);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     let run = obey(&lab).success();
-    assert!(run.stdout.contains(" 0 pushed"), "{}", run.stdout);
+    run.prints(" 0 pushed");
     assert!(!lab.receipt().contains("failed:"));
 
     // It is killed while mkectl runs, and writes no receipt at all.

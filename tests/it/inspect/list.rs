@@ -113,7 +113,7 @@ fn an_unreadable_lock_and_names_that_are_not_text_do_not_hide_the_others() {
         std::fs::create_dir(sandbox.path(below).as_std_path().join(name)).unwrap();
     }
     let run = sandbox.run(&["list"]).success();
-    assert!(run.stdout.contains("\nstaging "), "{}", run.stdout);
+    run.prints("\nstaging ");
     let releases = run.stdout.split("\n\n").nth(1).unwrap();
     insta::assert_snapshot!(releases, @r"
     RELEASE      ARCH   ARTIFACTS   BUNDLE  STATE

@@ -120,11 +120,7 @@ async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
         let row = run.stdout.lines().find(|line| line.contains(" mkectl "));
         let row = row.unwrap();
         assert!(row.contains("PROBLEM") && row.contains(seen), "{row}");
-        assert!(
-            run.stdout.contains("$ cargo xtask fetch lab"),
-            "{}",
-            run.stdout
-        );
+        run.prints("$ cargo xtask fetch lab");
         let _ = std::fs::remove_file(sandbox.bin().join("mkectl"));
     }
 }
@@ -213,21 +209,17 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         path,
         &text.replace("[telemetry]", "[telemetry, not-in-bundle]"),
     );
-    let run = sandbox
+    sandbox
         .run(&["preflight", "lab", "--format", "json"])
-        .success();
-    assert!(!run.stdout.contains("NVIDIA"), "{}", run.stdout);
+        .success()
+        .does_not_print("NVIDIA");
     // Without a lock the room is an estimate.
     sandbox.write(
         path,
         &text.replace("release: v4.1.5", "release: v4.2.1-rc.3"),
     );
     let run = sandbox.run(&["preflight", "lab"]);
-    assert!(
-        run.stdout.contains("plan for about 22 GB"),
-        "{}",
-        run.stdout
-    );
+    run.prints("plan for about 22 GB");
 }
 
 /// Before the monitoring CRDs are upgraded by hand, kubectl and helm must be on this machine.

@@ -36,7 +36,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     assert_eq!(wire.take(), [""; 0], "a plan of a snapshot asked somebody");
     // Both plans have the same text, with the commands of mkectl.
     let live = lab.run(&["plan", "lab"]).success();
-    assert!(live.stdout.contains("mkectl apply -f "), "{}", live.stdout);
+    live.prints("mkectl apply -f ");
     let taken = lab.run(&["plan", "lab", "--snapshot", "lab.snapshot.yaml"]);
     assert_eq!(taken.whole(), live.whole());
     let _ = wire.take();
@@ -77,16 +77,15 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     lab.run(&["snapshot", "lab", "--out", "again.yaml"])
         .success();
     assert_eq!(second, lab.sandbox.read("again.yaml"));
-    let plan = lab
-        .run(&[
-            "plan",
-            "lab",
-            "--snapshot",
-            "again.yaml",
-            "--detailed-exitcode",
-        ])
-        .success();
-    assert!(plan.stdout.contains("Nothing to do"), "{}", plan.stdout);
+    lab.run(&[
+        "plan",
+        "lab",
+        "--snapshot",
+        "again.yaml",
+        "--detailed-exitcode",
+    ])
+    .success()
+    .prints("Nothing to do");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,17 +107,11 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
         "lab.plan.yaml",
     ];
     let plan = lab.run(&arguments).success();
-    assert!(
-        plan.stdout
-            .contains("warning: the snapshot does not list 14 of 14 artifacts"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("warning: the snapshot does not list 14 of 14 artifacts");
     // They turn out to be there, and right: that is progress.
-    let deploy = lab
-        .run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
-        .success();
-    assert!(deploy.stdout.contains(" 0 pushed"), "{}", deploy.stdout);
+    lab.run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
+        .success()
+        .prints(" 0 pushed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,13 +124,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
     let plan = lab
         .run(&["plan", "lab", "--snapshot", "lab.yaml"])
         .exits_with(3);
-    assert!(
-        plan.stdout.contains(
-            "warning: the snapshot does not list 1 artifact that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry\n"
-        ),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("warning: the snapshot does not list 1 artifact that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +162,7 @@ async fn a_file_that_was_named_by_mistake_is_not_quoted() {
             &["pack", "lab", "--dry-run", "--have", "secret.txt"],
         ] {
             let run = lab.run(command).exits_with(3);
-            assert!(!run.whole().contains("hunter2"), "{}", run.whole());
+            run.does_not_mention("hunter2");
             all.push_str(&run.stderr);
         }
     }
@@ -186,14 +173,9 @@ async fn a_file_that_was_named_by_mistake_is_not_quoted() {
 async fn a_folder_that_is_missing_is_a_mistake_and_is_not_made() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for command in ["snapshot", "plan"] {
-        let run = lab
-            .run(&[command, "lab", "--out", "mistyped/lab.yaml"])
-            .exits_with(3);
-        assert!(
-            run.stderr.contains("the folder `mistyped`"),
-            "{}",
-            run.stderr
-        );
+        lab.run(&[command, "lab", "--out", "mistyped/lab.yaml"])
+            .exits_with(3)
+            .reports("the folder `mistyped`");
         assert!(!lab.sandbox.path("mistyped").exists(), "{command} made it");
     }
 }

@@ -59,8 +59,8 @@ async fn a_registry_that_refuses_nodes_does_not_show_what_it_has() {
     wire.close("/manifests/");
     let run = lab.run(&["status", "lab"]).success();
     let why = "lab: nodes may not pull: the registry refuses them without credentials\n    cargo xtask preflight lab\n";
-    assert!(run.stdout.contains(why), "{}", run.stdout);
-    assert!(!run.stdout.contains("14 of 14"), "{}", run.stdout);
+    run.prints(why);
+    run.does_not_print("14 of 14");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +140,8 @@ async fn what_is_not_known_is_not_called_never_deployed() {
     lab.sandbox
         .write("environments/lab/receipt.yaml", "garbage\n");
     let run = lab.run(&["status", "lab"]).success();
-    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
-    assert!(run.stdout.contains("git checkout -- "), "{}", run.stdout);
+    run.does_not_print("deploy lab");
+    run.prints("git checkout -- ");
 
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
     // It leads a session of its own, as every mkectl does.
@@ -159,8 +159,8 @@ async fn what_is_not_known_is_not_called_never_deployed() {
     let run = lab.run(&["status", "lab"]).success();
     at_work.kill().unwrap();
     at_work.wait().unwrap();
-    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
-    assert!(run.stdout.contains("tail -f x.log"), "{}", run.stdout);
+    run.does_not_print("deploy lab");
+    run.prints("tail -f x.log");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,7 +54,7 @@ async fn status_says_what_is_known() {
     let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert!(line["result"]["unreached"].is_string(), "{line}");
     let run = lab.run(&["cluster", "status", "nowhere"]).exits_with(3);
-    assert!(run.stderr.contains("nowhere"), "{}", run.stderr);
+    run.reports("nowhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,20 +90,15 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
         assert_eq!(mode & 0o777, 0o600);
 
         // An existing file is never overwritten.
-        let run = lab
-            .run(&["cluster", "backup", "lab", "--output", archive])
-            .exits_with(3);
-        assert!(run.stderr.contains("already exists"), "{}", run.stderr);
+        lab.run(&["cluster", "backup", "lab", "--output", archive])
+            .exits_with(3)
+            .reports("already exists");
 
         // A folder that is missing may be a share that is not mounted.
-        let run = lab
-            .run(&["cluster", "backup", "lab", "--output", "share/before.tar"])
-            .exits_with(1);
-        assert!(
-            run.stderr.contains("cannot write to") && run.stderr.contains("share"),
-            "{}",
-            run.stderr
-        );
+        lab.run(&["cluster", "backup", "lab", "--output", "share/before.tar"])
+            .exits_with(1)
+            .reports("cannot write to")
+            .reports("share");
         assert!(!lab.sandbox.path("share").exists());
 
         lab.run(&["cluster", "restore", "lab", archive])
@@ -150,7 +145,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", &archive])
             .exits_with(7);
-        assert!(run.stderr.contains(problem), "{}", run.stderr);
+        run.reports(problem);
         // No upgrade was asked for.
         let (_, hint) = run.stderr.rsplit_once("hint: ").unwrap();
         assert!(
@@ -191,13 +186,8 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
         &["mkectl", "lab", "--", "certs", "rotate"],
     ] {
         let run = lab.run(command).exits_with(3);
-        assert!(
-            run.stderr
-                .contains("reached the cluster at other.example.com by")
-                && run.stderr.contains("hint: unset KUBECONFIG"),
-            "{}",
-            run.stderr
-        );
+        run.reports("reached the cluster at other.example.com by")
+            .reports("hint: unset KUBECONFIG");
     }
     let changed = lab
         .calls()
@@ -251,26 +241,13 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let of_mkectl = sha256.clone().nth(1).unwrap().trim();
     std::fs::write(&note, text.replace(of_mkectl, "sha256: 00ff")).unwrap();
     let run = restore().exits_with(6);
-    assert!(
-        run.stderr
-            .contains("was written by mkectl v4.1.5 with SHA-256 00ff, which was not found"),
-        "{}",
-        run.stderr
-    );
+    run.reports("was written by mkectl v4.1.5 with SHA-256 00ff, which was not found");
     std::fs::write(&note, text.replace("environment: lab", "environment: prod")).unwrap();
     let run = restore().exits_with(3);
-    assert!(
-        run.stderr.contains("is a backup of prod, not of lab"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is a backup of prod, not of lab");
     std::fs::remove_file(&note).unwrap();
     let run = restore().exits_with(3);
-    assert!(
-        run.stderr.contains(".tar.yaml` does not exist"),
-        "{}",
-        run.stderr
-    );
+    run.reports(".tar.yaml` does not exist");
     // The operator is not asked about something impossible.
     lab.run(&["cluster", "restore", "lab", archive.as_str()])
         .exits_with(3);
@@ -278,7 +255,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let content = std::fs::read(&archive).unwrap();
     std::fs::write(&archive, b"changed").unwrap();
     let run = restore().exits_with(3);
-    assert!(run.stderr.contains("it was changed"), "{}", run.stderr);
+    run.reports("it was changed");
     assert_eq!(lab.calls().len(), calls);
 
     // A later release has been applied meanwhile. What the cluster runs after is what it ran then.
@@ -298,11 +275,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     restore().success();
     assert_eq!(receipt(), before);
     let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout.contains("because the configuration changed"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("because the configuration changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,15 +286,9 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     lab.run(&["cluster", "backup", "lab", "--output", archive])
         .success();
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "4");
-    let run = lab
-        .run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
-        .exits_with(7);
-    assert!(
-        run.stderr
-            .contains("error: `mkectl restore` exited with code 4"),
-        "{}",
-        run.stderr
-    );
+    lab.run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
+        .exits_with(7)
+        .reports("error: `mkectl restore` exited with code 4");
     let receipt = lab.receipt();
     assert!(receipt.contains("mkectl-exit-code: 4"), "{receipt}");
     assert!(
@@ -329,12 +296,8 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
         "{receipt}"
     );
     let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout.contains("because the last deploy failed"),
-        "{}",
-        plan.stdout
-    );
-    assert!(!plan.whole().contains("was killed"), "{}", plan.whole());
+    plan.prints("because the last deploy failed");
+    plan.does_not_mention("was killed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,7 +311,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
         run.stdout
     );
     for secret in SECRETS {
-        assert!(run.stdout.contains(secret) && !run.stderr.contains(secret));
+        run.prints(secret).does_not_report(secret);
     }
     let to_file = ["cluster", "kubeconfig", "lab", "--output", "lab.kubeconf"];
     let run = lab.run(&to_file).success();
@@ -362,11 +325,12 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
     // Whatever is typed, the result of this command is not logged.
     let typed = lab.run(&["mkectl", "lab", "--", "kubeconfig"]).success();
-    assert!(typed.stdout.contains(SECRETS[0]));
+    typed.prints(SECRETS[0]);
     for secret in SECRETS {
         assert!(kept.contains(secret));
-        assert!(!run.whole().contains(secret) && !again.whole().contains(secret));
-        assert!(!typed.stderr.contains(secret));
+        run.does_not_mention(secret);
+        again.does_not_mention(secret);
+        typed.does_not_report(secret);
         for (path, content) in lab.sandbox.files() {
             let is_meant = path.as_str().ends_with("lab.kubeconf");
             let text = String::from_utf8_lossy(&content);
@@ -381,12 +345,7 @@ async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "5");
     let run = lab.run(&["cluster", "kubeconfig", "lab"]).exits_with(7);
     assert_eq!(run.stdout, "");
-    assert!(
-        run.stderr
-            .contains("`mkectl kubeconfig` exited with code 5"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`mkectl kubeconfig` exited with code 5");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -423,11 +382,7 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     ];
     for command in [&["cluster", "reset", "lab", "--confirm", "lab"][..], &typed] {
         let run = lab.run(command).exits_with(8);
-        assert!(
-            run.stderr.contains("is protected, and cannot be reset"),
-            "{}",
-            run.stderr
-        );
+        run.reports("is protected, and cannot be reset");
     }
     lab.write_environment("");
     lab.run(&["cluster", "reset", "lab"]).exits_with(8);
@@ -441,19 +396,13 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
             .count()
     };
     assert_eq!(resets(&lab), 0);
-    let run = lab
-        .run(&["cluster", "reset", "lab", "--confirm", "lab"])
-        .success();
-    assert!(run.stderr.contains(" --force "), "{}", run.stderr);
+    lab.run(&["cluster", "reset", "lab", "--confirm", "lab"])
+        .success()
+        .reports(" --force ");
     assert_eq!(resets(&lab), 1);
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout
-            .contains("because no receipt records a successful deploy"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("because no receipt records a successful deploy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -461,6 +410,6 @@ async fn a_rehearsal_has_no_cluster() {
     let sandbox = support::Sandbox::shipped(AIRLOCK);
     for command in ["status", "backup", "kubeconfig", "check"] {
         let run = sandbox.run(&["cluster", command, "demo"]).exits_with(3);
-        assert!(run.stderr.contains("demo is a rehearsal"), "{}", run.stderr);
+        run.reports("demo is a rehearsal");
     }
 }

@@ -210,13 +210,7 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
     lab.edit_environment("release: v4.1.5", "release: v4.2.1");
     let run = lab.run(&["mkectl", "lab", "--", "version"]).success();
     assert_eq!(run.stdout, "Version: v4.1.5\n");
-    assert!(
-        run.stderr.contains(
-            "according to its receipt, the cluster of lab runs v4.1.5, but the environment requires v4.2.1"
-        ),
-        "{}",
-        run.stderr
-    );
+    run.reports("according to its receipt, the cluster of lab runs v4.1.5, but the environment requires v4.2.1");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
     lab.run(&["mkectl", "lab", "--", "version"]).exits_with(6);
 }
@@ -235,10 +229,5 @@ async fn a_failure_is_reported_also_where_the_file_for_mkectl_is_gone() {
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, executable).unwrap();
     let run = lab.run(&["mkectl", "lab", "--", "apply"]).exits_with(7);
-    assert!(
-        run.stderr
-            .contains("error: `mkectl apply` exited with code 3"),
-        "{}",
-        run.stderr
-    );
+    run.reports("error: `mkectl apply` exited with code 3");
 }

@@ -178,12 +178,8 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         "planning removes nothing"
     );
     let run = site.remove_by_plan().await.success();
-    assert!(
-        run.stdout.contains("lab: 2 tags removed with 4 manifests"),
-        "{}",
-        run.whole()
-    );
-    assert!(run.stdout.contains("garbage-collect"), "{}", run.whole());
+    run.prints("lab: 2 tags removed with 4 manifests");
+    run.prints("garbage-collect");
     assert_eq!(site.holds("mke/four/calico/node", RELEASES[0]).await, None);
     assert_eq!(site.holds("mke/four/calico/node", &child).await, None);
     assert_eq!(site.holds("mke/four/only-first", "1").await, None);
@@ -200,11 +196,10 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         site.sandbox.run(&["verify", "lab", "--full"]).success();
     }
     // The same plan once more has nothing to do, and a new one nothing to propose.
-    let run = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
-    assert!(run.stdout.contains("2 gone already"), "{}", run.whole());
+        .success()
+        .prints("2 gone already");
     assert_eq!(removed(&site.plan()), [""; 0]);
 }
 
@@ -225,23 +220,13 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
         );
         assert!(run.stdout.contains(&note), "{note}\n{}", run.stdout);
     }
-    assert!(run.stdout.contains("calico/node:"), "{}", run.stdout);
-    assert!(
-        !run.stdout.contains(&lock_path(RELEASES[2])),
-        "{}",
-        run.stdout
-    );
+    run.prints("calico/node:");
+    run.does_not_print(&lock_path(RELEASES[2]));
     // An empty plan is not written.
-    let run = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--out", "empty.yaml"])
-        .success();
-    assert!(
-        run.stdout
-            .contains("the plan is empty; empty.yaml is not written"),
-        "{}",
-        run.stdout
-    );
+        .success()
+        .prints("the plan is empty; empty.yaml is not written");
     assert!(!site.sandbox.path("empty.yaml").exists());
     // What the registry does not hold is not noted.
     let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
@@ -254,11 +239,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
             .unwrap();
     }
     let run = site.sandbox.run(&["prune", "lab"]).success();
-    assert!(
-        !run.stdout.contains(&lock_path(RELEASES[0])),
-        "{}",
-        run.stdout
-    );
+    run.does_not_print(&lock_path(RELEASES[0]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,22 +252,9 @@ async fn what_the_mkectl_of_a_kept_release_lists_stays() {
     assert_eq!(removed(&site.plan()), [NEEDLESS[0]]);
     // The mkectl of the release before is not here.
     let run = site.sandbox.run(&["prune", "lab"]).success();
-    assert!(
-        run.stdout.contains("note: what mkectl v4.1.2 lists"),
-        "{}",
-        run.stdout
-    );
-    assert!(
-        !run.stdout.contains("what mkectl v4.1.5 lists"),
-        "{}",
-        run.stdout
-    );
-    assert!(
-        run.stdout
-            .contains("kept: v4.1.5: required by lab, running in lab\n"),
-        "{}",
-        run.stdout
-    );
+    run.prints("note: what mkectl v4.1.2 lists");
+    run.does_not_print("what mkectl v4.1.5 lists");
+    run.prints("kept: v4.1.5: required by lab, running in lab\n");
 }
 
 /// The receipt's lock was replaced after the deploy, and the new one was never deployed.
@@ -297,7 +265,7 @@ async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     let text = site.sandbox.read(&path);
     site.sandbox.write(&path, &format!("# by hand\n{text}"));
     let run = site.sandbox.run(&["prune", "lab"]).success();
-    assert!(run.stdout.contains("only-first"), "{}", run.stdout);
+    run.prints("only-first");
     let notes: Vec<&str> = (run.stdout.lines())
         .filter(|line| line.contains("only that lock"))
         .collect();
@@ -325,30 +293,18 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
         let removed = client.remove_manifest(repository, digest).await.unwrap();
         assert_eq!(removed, registry::Removed::Gone);
     }
-    let run = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
-    assert!(
-        run.stdout
-            .contains("lab: 1 tag removed with 2 manifests, 1 gone already"),
-        "{}",
-        run.whole()
-    );
+        .success()
+        .prints("lab: 1 tag removed with 2 manifests, 1 gone already");
     for child in children() {
         assert_eq!(site.holds(repository, child.as_ref()).await, None);
     }
     site.sandbox.run(&["verify", "lab", "--full"]).success();
-    let run = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
-    assert!(
-        run.stdout
-            .contains("0 tags removed with 0 manifests, 2 gone already"),
-        "{}",
-        run.whole()
-    );
+        .success()
+        .prints("0 tags removed with 0 manifests, 2 gone already");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -453,17 +409,8 @@ async fn registry_2_is_freed() {
 async fn a_registry_that_removes_nothing_is_reported() {
     let site = Site::new(TestRegistry::without_delete().await).await;
     let run = site.remove_by_plan().await.exits_with(5);
-    assert!(
-        run.stderr
-            .contains("does not remove manifests: 0 tags removed"),
-        "{}",
-        run.whole()
-    );
-    assert!(
-        run.stderr.contains("REGISTRY_STORAGE_DELETE_ENABLED"),
-        "{}",
-        run.whole()
-    );
+    run.reports("does not remove manifests: 0 tags removed");
+    run.reports("REGISTRY_STORAGE_DELETE_ENABLED");
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
 }
 
@@ -555,12 +502,8 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     let obey = || site.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"]);
     let reviewed = site.sandbox.read("prune.yaml");
     let refused = |run: &Run, why: &str| {
-        assert!(run.stderr.contains(why), "{}", run.whole());
-        assert!(
-            run.stderr.contains("nothing was removed"),
-            "{}",
-            run.whole()
-        );
+        run.reports(why);
+        run.reports("nothing was removed");
     };
     // The cluster went back to the first release, so it needs it again.
     site.receipt(RELEASES[0], 3);
@@ -672,17 +615,9 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     let unmounted = site.sandbox.path("environments/unmounted");
     std::os::unix::fs::symlink("/nowhere", &unmounted).unwrap();
     let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("environments/unmounted"),
-        "{}",
-        run.whole()
-    );
+    run.reports("environments/unmounted");
     std::fs::remove_file(unmounted).unwrap();
     std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
     let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("its lock was not found"),
-        "{}",
-        run.whole()
-    );
+    run.reports("its lock was not found");
 }

@@ -131,7 +131,7 @@ async fn an_unknown_operator_causes_a_warning() {
     let run = lab.run(&["deploy", "lab"]).success();
     let warning =
         "warning: the environment has `record-operator`, but git's user.name and USER are not set";
-    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    run.reports(warning);
     assert!(lab.receipt().ends_with("    operator: {}\n"));
 }
 
@@ -199,15 +199,9 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     // Where the cluster has something else, mkectl runs again.
     let other = std::fs::read_to_string(&cluster).unwrap();
     std::fs::write(&cluster, other.replace("~/.ssh/", "~/.ssh9/")).unwrap();
-    let run = lab
-        .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-        .success();
-    assert!(
-        run.stderr
-            .contains("warning: the cluster does not have everything that is rendered"),
-        "{}",
-        run.stderr
-    );
+    lab.run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
+        .success()
+        .reports("warning: the cluster does not have everything that is rendered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,13 +221,13 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     lab.edit_environment("10.200.0.0/16", "10.201.0.0/16");
     let run = lab.run(&["deploy", "lab"]).exits_with(3);
-    assert!(run.stderr.contains(change), "{}", run.stderr);
+    run.reports(change);
 
     // The values are the cluster's, even if the environment was changed before the receipt was rebuilt.
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     lab.run(&rebuild).success();
     let run = lab.run(&["deploy", "lab"]).exits_with(3);
-    assert!(run.stderr.contains(change), "{}", run.stderr);
+    run.reports(change);
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -251,11 +245,7 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
         let reached = format!(
             "`mkectl config get` reached the cluster at {address} by [SANDBOX]/home/.mke/mke.kubeconf, which is not this environment's"
         );
-        assert!(
-            run.stderr.contains(&reached) && run.stderr.contains(expected),
-            "{}",
-            run.stderr
-        );
+        run.reports(&reached).reports(expected);
         let after = std::fs::read_to_string(lab.sandbox.path(path)).ok();
         assert_eq!(after, before, "the receipt was written");
     };

@@ -169,7 +169,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     }
     wire.take();
     let run = sandbox.run(&["verify", "lab", "--repair"]).success();
-    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    run.prints("nothing to repair");
     assert_eq!(changing(&wire.take()), [""; 0]);
 }
 
@@ -214,11 +214,7 @@ async fn a_protected_environment_is_asked_before_a_repair() {
     sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
     bundles::make_locked(&sandbox, &bundles::tiny());
     let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(8);
-    assert!(
-        run.stderr.contains("pause:3.10 is missing"),
-        "{}",
-        run.whole()
-    );
+    run.reports("pause:3.10 is missing");
     sandbox.run(&["verify", "lab"]).exits_with(5);
     let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
     sandbox.run(&confirmed).success();
@@ -268,23 +264,15 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     assert_eq!(finding["digest"], layer.digest.as_ref());
 
     // The registry believes that it has the blob, so none can be sent.
-    let run = sandbox
+    sandbox
         .run(&["verify", "demo", "--full", "--repair"])
-        .exits_with(5);
-    assert!(
-        run.stderr.contains("storage is damaged")
-            && run.stderr.contains("verify demo --full --repair"),
-        "{}",
-        run.whole()
-    );
+        .exits_with(5)
+        .reports("storage is damaged")
+        .reports("verify demo --full --repair");
     // case 7.8: the same without --repair, since it could not help.
     let run = sandbox.run(&["verify", "demo", "--full"]).exits_with(5);
-    assert!(
-        run.stderr.contains("docker/registry/v2/blobs/sha256/"),
-        "{}",
-        run.whole()
-    );
-    assert!(!run.stderr.contains("puts back"), "{}", run.whole());
+    run.reports("docker/registry/v2/blobs/sha256/");
+    run.does_not_report("puts back");
     // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
     std::fs::remove_file(&file).unwrap();
     sandbox.run(&["verify", "demo"]).exits_with(5);
@@ -304,7 +292,7 @@ async fn a_blob_without_an_end_is_read_to_its_locked_size() {
     let rule = Rule::new(&[Kind::GetBlob], Fault::Endless, When::Always);
     registry.play(&[rule]);
     let run = sandbox.run(&["verify", "lab", "--full"]).exits_with(5);
-    assert!(run.stderr.contains("is a longer blob"), "{}", run.whole());
+    run.reports("is a longer blob");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,11 +315,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
         .replace(&own, &format!("{}/mke/four", images.address));
     sandbox.write(file, &text);
     let run = sandbox.run(&["verify", "lab"]).success();
-    assert!(
-        run.stderr.contains("makes nodes pull from"),
-        "{}",
-        run.whole()
-    );
+    run.reports("makes nodes pull from");
     let seen = |wire: &Wire, part: &str| {
         let seen = wire.take();
         let about: Vec<bool> = seen
@@ -347,23 +331,14 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     assert!(asked > 3 && !is_chart);
     // Nothing is sent to a registry that is not the environment's.
     let run = sandbox.run(&["verify", "lab", "--repair"]).success();
-    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    run.prints("nothing to repair");
     sandbox.write(file, &text.replace("/mke/four", "/other"));
     let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(3);
-    assert!(
-        run.stderr.contains("cargo xtask render lab"),
-        "{}",
-        run.whole()
-    );
+    run.reports("cargo xtask render lab");
 
     sandbox.write(file, "spec: {}\n");
     let run = sandbox.run(&["verify", "lab"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("does not specify where nodes pull from"),
-        "{}",
-        run.whole()
-    );
+    run.reports("does not specify where nodes pull from");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -457,18 +432,10 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     // A folder that is missing was mistyped.
     let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
     let run = sandbox.run(&nowhere).exits_with(3);
-    assert!(
-        run.stderr.contains("the folder `nowhere` does not exist"),
-        "{}",
-        run.whole()
-    );
+    run.reports("the folder `nowhere` does not exist");
     assert!(!sandbox.path("nowhere").exists());
     let run = sandbox.run(&["verify", "--watch", "lab"]).exits_with(64);
-    assert!(
-        run.stderr.contains("the environment goes before `--watch`"),
-        "{}",
-        run.whole()
-    );
+    run.reports("the environment goes before `--watch`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,25 +465,12 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
     let lacks = "registry.mirantis.com/mke/felix:v9";
     let plan = lab.run(&["plan", "lab"]).exits_with(3);
-    assert!(
-        plan.stdout.contains(&format!(
-            "refused   the lock lacks what mkectl lists: {lacks}\n"
-        )),
-        "{}",
-        plan.whole()
-    );
-    assert!(
-        plan.stdout
-            .contains("mkectl lists quay.io/other/thing:v1, which is of another registry"),
-        "{}",
-        plan.whole()
-    );
+    plan.prints(&format!(
+        "refused   the lock lacks what mkectl lists: {lacks}\n"
+    ));
+    plan.prints("mkectl lists quay.io/other/thing:v1, which is of another registry");
     let run = lab.run(&["deploy", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("accept: [incomplete-lock]"),
-        "{}",
-        run.whole()
-    );
+    run.reports("accept: [incomplete-lock]");
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
     assert_eq!(lab.applies().len(), 0);
     // Of two reasons, plan and deploy name the same one.
@@ -533,20 +487,11 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     lab.run(&["push", "lab"]).success();
     lab.run(&["apply", "lab"]).exits_with(3);
     let run = lab.run(&["verify", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains(&format!("mkectl lists {lacks}, which is not in the lock")),
-        "{}",
-        run.whole()
-    );
+    run.reports(&format!("mkectl lists {lacks}, which is not in the lock"));
 
     lab.edit_environment("[telemetry]", "[telemetry, incomplete-lock]");
     let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr.contains("which the environment accepts"),
-        "{}",
-        run.whole()
-    );
+    run.reports("which the environment accepts");
     // A deploy that changes nothing asks mkectl nothing.
     let before = lab.calls().len();
     lab.run(&["deploy", "lab"]).success();
@@ -586,12 +531,7 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
         .body(bytes);
     assert_eq!(put.send().await.unwrap().status(), 201);
     let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains(&format!("mkectl lists {listed}: the lock does not have it")),
-        "{}",
-        run.stderr
-    );
+    run.reports(&format!("mkectl lists {listed}: the lock does not have it"));
     assert_eq!(lab.applies().len(), 1);
 }
 

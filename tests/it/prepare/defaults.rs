@@ -103,7 +103,7 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
     ] {
         let run = lab.run(arguments);
         let hint = "hint: set `kubeconfig` in environment.yaml, or KUBECONFIG\n";
-        assert!(run.stderr.contains(hint), "{}", run.whole());
+        run.reports(hint);
     }
     // mkectl finds the cluster by the kubeconfig that it keeps itself.
     let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
@@ -115,9 +115,5 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
     lab.run(&["diff", "lab", "lab", "--live"]).exits_with(64);
     lab.edit_environment("release:", "rehearsal: true\nrelease:");
     let run = lab.run(&["diff", "lab", "--live"]).exits_with(3);
-    assert!(
-        run.stderr.contains("is a rehearsal and has no cluster"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is a rehearsal and has no cluster");
 }

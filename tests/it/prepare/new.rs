@@ -19,19 +19,11 @@ fn a_new_environment_is_valid_as_it_is() {
             "#);
         }
         let shown = sandbox.run(&["show", "lab"]).success();
-        assert!(
-            shown.stdout.contains("registry.lab.example.com:5000"),
-            "{}",
-            shown.stdout
-        );
+        shown.prints("registry.lab.example.com:5000");
         sandbox.run(&["render", "lab"]).success();
         sandbox.run(&["render", "lab", "--check"]).success();
         let listed = sandbox.run(&["list"]).success();
-        assert!(
-            listed.stdout.contains("never deployed"),
-            "{}",
-            listed.stdout
-        );
+        listed.prints("never deployed");
     }
 }
 
@@ -163,7 +155,7 @@ fn the_release_can_be_named() {
     ] {
         let (code, expected) = expected;
         let run = sandbox.run(arguments).exits_with(code);
-        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        run.reports(expected);
     }
     insta::assert_snapshot!(sandbox.run(&["new", "older", "--release", "4.1.5"]).whole(), @r#"
     exit code: 64

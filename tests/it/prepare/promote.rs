@@ -40,18 +40,9 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     lab.run(&["deploy", "lab"]).exits_with(8);
     lab.run(&["apply", "lab"]).exits_with(5);
     let plan = lab.run(&["plan", "lab"]).exits_with(8);
-    assert!(
-        plan.stdout
-            .contains("  refused   staging has no receipt of a deploy\n"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("  refused   staging has no receipt of a deploy\n");
     let check = lab.run(&["check", "lab"]).success();
-    assert!(
-        check.stderr.contains("warning: lab: it requires staging, but staging has no receipt of a deploy: until then `deploy` and `apply` are refused\n"),
-        "{}",
-        check.stderr
-    );
+    check.reports("warning: lab: it requires staging, but staging has no receipt of a deploy: until then `deploy` and `apply` are refused\n");
     assert!(lab.repositories().await.is_empty(), "something was pushed");
     assert!(lab.applies().is_empty());
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
@@ -62,13 +53,7 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     lab.run(&["deploy", "staging"]).exits_with(7);
     let failed = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        failed
-            .stderr
-            .contains("the last deploy to staging, of v4.1.5, failed at apply"),
-        "{}",
-        failed.stderr
-    );
+    failed.reports("the last deploy to staging, of v4.1.5, failed at apply");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     lab.run(&["deploy", "staging"]).success();
     lab.run(&["deploy", "lab"]).success();
@@ -80,12 +65,8 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let lab = with_staging("requires: { environment: staging, minimum-age: 1h }\n").await;
     lab.run(&["deploy", "staging"]).success();
     let young = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        young.stderr.contains(
-            "error: lab requires staging: staging has run it only since [TIME]; wait until [TIME]\n"
-        ),
-        "{}",
-        young.stderr
+    young.reports(
+        "error: lab requires staging: staging has run it only since [TIME]; wait until [TIME]\n",
     );
     let path = "environments/staging/receipt.yaml";
     let receipt = lab.sandbox.read(path);
@@ -98,21 +79,10 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let lock = lab.sandbox.read(locked);
     lab.sandbox.write(locked, &format!("{lock}# another\n"));
     let other = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        other
-            .stderr
-            .contains("staging got v4.1.5 from a different lock"),
-        "{}",
-        other.stderr
-    );
+    other.reports("staging got v4.1.5 from a different lock");
     // A deploy updates the receipt of staging, though nothing is sent or applied.
     let plan = lab.run(&["plan", "staging"]).success();
-    assert!(
-        plan.stdout
-            .contains("  receipt   write, because the receipt records a different lock\n"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("  receipt   write, because the receipt records a different lock\n");
     let applies = lab.applies().len();
     lab.run(&["deploy", "staging"]).success();
     assert_eq!(lab.applies().len(), applies, "mkectl ran for nothing");
@@ -171,11 +141,7 @@ async fn an_environment_that_is_missing_cannot_be_required() {
     assert_eq!(report.code, Some(3), "{}", report.whole());
     lab.edit_environment("stagin", "staging");
     report = lab.run(&["preflight", "lab"]).exits_with(8);
-    assert!(
-        report.stdout.contains("staging has no receipt of a deploy"),
-        "{}",
-        report.stdout
-    );
+    report.prints("staging has no receipt of a deploy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,19 +219,13 @@ async fn a_rehearsal_proves_nothing() {
     let lab = with_staging("requires: staging\n").await;
     lab.run(&["deploy", "staging"]).success();
     let proven = lab.run(&["check", "lab"]).success();
-    assert!(!proven.stderr.contains("rehearsal"), "{}", proven.stderr);
+    proven.does_not_report("rehearsal");
     let path = "environments/staging/environment.yaml";
     let text = lab.sandbox.read(path);
     lab.sandbox.write(path, &format!("rehearsal: true\n{text}"));
 
     let check = lab.run(&["check", "lab"]).success();
-    assert!(
-        check.stderr.contains(
-            "warning: lab: it requires staging, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster\n"
-        ),
-        "{}",
-        check.stderr
-    );
+    check.reports("warning: lab: it requires staging, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster\n");
     let before = lab.sandbox.state();
     let refused = lab.run(&["promote", "staging", "lab"]).exits_with(3);
     insta::assert_snapshot!(refused.whole(), @"
@@ -277,16 +237,9 @@ async fn a_rehearsal_proves_nothing() {
     hint: promote from an environment with a cluster; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
     assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
-    let anyway = lab
-        .run(&["promote", "staging", "lab", "--unproven"])
-        .success();
-    assert!(
-        anyway
-            .stderr
-            .contains("warning: staging is a rehearsal: a deploy to it reaches no cluster\n"),
-        "{}",
-        anyway.stderr
-    );
+    lab.run(&["promote", "staging", "lab", "--unproven"])
+        .success()
+        .reports("warning: staging is a rehearsal: a deploy to it reaches no cluster\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,12 +22,8 @@ fn a_second_rehearsal_is_like_the_first() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.run(&["rehearse", "staging"]).success();
     let again = sandbox.run(&["rehearse", "staging"]).success();
-    assert!(again.stdout.contains(", 0 pushed, "), "{}", again.stdout);
-    assert!(
-        again.stderr.contains("INF Rehearsal complete"),
-        "{}",
-        again.stderr
-    );
+    again.prints(", 0 pushed, ");
+    again.reports("INF Rehearsal complete");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +31,7 @@ async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
     let run = lab.run(&["rehearse", "lab"]).success();
-    assert!(!run.stderr.contains("is used instead"), "{}", run.stderr);
+    run.does_not_report("is used instead");
     // Item 27: the release's own mkectl checks the configuration, and is asked nothing else.
     let is_question = |words: &[String]| {
         words == ["version"] || words.ends_with(&["--help".to_owned()]) || words[0] == "init"
@@ -137,11 +133,7 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     .success();
     lab.edit_environment("v4.2.1", "v4.1.2");
     let run = lab.run(&["rehearse", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("v4.1.2 is older than v4.1.5"),
-        "{}",
-        run.stderr
-    );
+    run.reports("v4.1.2 is older than v4.1.5");
 }
 
 #[test]

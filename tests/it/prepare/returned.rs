@@ -101,11 +101,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     let sides = Sides::new().await;
     let nothing = sides.inside(&["pack", "--return", "--out", "back"]);
     let nothing = nothing.exits_with(3);
-    assert!(
-        nothing.stderr.contains("nothing to return"),
-        "{}",
-        nothing.stderr
-    );
+    nothing.reports("nothing to return");
 
     sides.inside(&["deploy", "lab"]).success();
     let (back, run) = sides.returned(&[]);
@@ -229,23 +225,14 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     .unwrap();
     let (back, run) = sides.returned(&["lab"]);
     let run = run.success();
-    assert!(
-        run.stderr.contains(&format!(
-            "1 file is not committed, and not returned: {environment}"
-        )),
-        "{}",
-        run.stderr
-    );
+    run.reports(&format!(
+        "1 file is not committed, and not returned: {environment}"
+    ));
     assert_eq!(kinds(&back), ["snapshot", "commits"]);
     // A local change outside is never overwritten.
     sandbox.write("inside.txt", "mine\n");
     let run = sides.receive(&back).exits_with(8);
-    assert!(
-        run.stderr
-            .contains("local changes would be overwritten: inside.txt"),
-        "{}",
-        run.stderr
-    );
+    run.reports("local changes would be overwritten: inside.txt");
     assert_eq!(sandbox.read("inside.txt"), "mine\n");
     fs::remove_file(sandbox.path("inside.txt")).unwrap();
     sides.receive(&back).success();
@@ -268,13 +255,8 @@ async fn a_secret_of_the_run_is_not_returned() {
     let commit = sides.git_inside(&["rev-parse", "--short=12", "HEAD"]);
     let (back, run) = sides.returned(&["lab"]);
     let run = run.exits_with(8);
-    assert!(
-        run.stderr
-            .contains(&format!("a secret would be in commit {commit}")),
-        "{}",
-        run.stderr
-    );
-    assert!(!run.whole().contains(PASSWORD));
+    run.reports(&format!("a secret would be in commit {commit}"));
+    run.does_not_mention(PASSWORD);
     assert!(!back.exists());
     // To remove it is not to add it, but the commit before still has it.
     sides.commit_inside("notes.txt", "nothing\n");
@@ -296,12 +278,7 @@ async fn a_secret_of_the_run_is_not_returned() {
     fs::write(&file, text.replace(address.as_str(), &port)).unwrap();
     let (back, run) = sides.returned(&[]);
     let run = run.success();
-    assert!(
-        run.stderr
-            .contains("what the site of lab has is not returned"),
-        "{}",
-        run.stderr
-    );
+    run.reports("what the site of lab has is not returned");
     assert_eq!(kinds(&back), ["log", "commits"]);
     for path in walk(&back) {
         let bytes = fs::read(path).unwrap();

@@ -105,7 +105,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     assert!(stderr.contains("signed by an unknown key"), "{stderr}");
     courier.pack(&Choice::default());
     let run = courier.unpack(&[&courier.medium], &[]).exits_with(8);
-    assert!(run.stderr.contains("is not signed"), "{}", run.stderr);
+    run.reports("is not signed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
         let head = courier.git_in(&inside, &["rev-parse", "HEAD"]);
         let status = courier.git_in(&inside, &["status", "--porcelain"]);
         let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(8);
-        assert!(run.stderr.contains(words), "{}", run.stderr);
+        run.reports(words);
         assert_eq!(courier.git_in(&inside, &["rev-parse", "HEAD"]), head);
         assert_eq!(courier.git_in(&inside, &["status", "--porcelain"]), status);
     };
@@ -207,11 +207,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
         ..Choice::default()
     });
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
-    assert!(
-        run.stderr.contains("which the workspace lacks"),
-        "{}",
-        run.stderr
-    );
+    run.reports("which the workspace lacks");
 }
 
 /// Cuts digests of hashes, which differ from run to run.
@@ -365,17 +361,13 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     assert!(stderr.contains("belongs to a different pack"), "{stderr}");
     let nothing = courier.lab.sandbox.home();
     let run = courier.unpack(&[&nothing], UNSIGNED).exits_with(64);
-    assert!(run.stderr.contains("contains no medium"), "{}", run.stderr);
+    run.reports("contains no medium");
     let file = courier
         .lab
         .sandbox
         .path("environments/lab/environment.yaml");
     let run = courier.unpack(&[&file], UNSIGNED).exits_with(64);
-    assert!(
-        run.stderr.contains("is a file, not the folder of a medium"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is a file, not the folder of a medium");
     let on_medium = courier.medium.join("workspace");
     let run = courier.lab.run(&[
         "unpack",
@@ -405,7 +397,7 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     let run = courier.unpack(&[&kept], UNSIGNED).exits_with(4);
     for (name, fault) in [(names[0], "cut off"), (names[1], "missing")] {
         let named = format!("piece {} of volume 1 is {fault}", &name[..12]);
-        assert!(run.stderr.contains(&named), "{}", run.stderr);
+        run.reports(&named);
     }
     // The rest is usable.
     assert!(
@@ -447,11 +439,7 @@ async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
     let stream = courier.stream(&choice);
     let run = courier.unpack_stream(&stream[..stream.len() * 3 / 4], UNSIGNED);
     assert_ne!(run.code, Some(0), "{}", run.whole());
-    assert!(
-        run.stderr.contains("send the stream again"),
-        "{}",
-        run.stderr
-    );
+    run.reports("send the stream again");
     assert!(!courier.inside("environments").exists());
     let blobs = courier.inside("bundles/store/blobs/sha256");
     let received = blobs.read_dir().unwrap().count();
@@ -464,7 +452,7 @@ async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
     let last = stream.iter().rposition(|byte| *byte != 0).unwrap();
     flipped[last] ^= 1;
     let run = courier.unpack_stream(&flipped, UNSIGNED).exits_with(4);
-    assert!(run.stderr.contains("is damaged"), "{}", run.stderr);
+    run.reports("is damaged");
     assert_eq!(courier.unpack_stream(b"no tar", UNSIGNED).code, Some(1));
 }
 
@@ -556,18 +544,10 @@ async fn a_replacement_of_pieces_completes_a_workspace() {
     courier.assert_complete(&manifest);
     remove(&courier.inside(""));
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
-    assert!(
-        run.stderr.contains("no workspace exists at"),
-        "{}",
-        run.stderr
-    );
+    run.reports("no workspace exists at");
     std::fs::create_dir_all(courier.inside("something")).unwrap();
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
-    assert!(
-        run.stderr.contains("neither a workspace nor empty"),
-        "{}",
-        run.stderr
-    );
+    run.reports("neither a workspace nor empty");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -644,7 +624,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     let commit = commit_inside("inside.txt", "inside\n");
     let (first, second) = ("2026-01-02T03:04:05Z", "2026-01-03T03:04:05Z");
     let run = unpack_return(&commit, second).success();
-    assert!(run.stdout.contains("1 commit new"), "{}", run.stdout);
+    run.prints("1 commit new");
     courier.git(&["merge-base", "--is-ancestor", &commit, "HEAD"]);
     let (at_receipt, at_snapshot) = (
         "environments/lab/receipt.yaml",
@@ -657,7 +637,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     for time in [second, first] {
         let before = sandbox.state();
         let run = unpack_return(&commit, time).success();
-        assert!(run.stdout.contains("nothing new"), "{}", run.stdout);
+        run.prints("nothing new");
         let mut changes = sandbox.changes_since(&before);
         changes.retain(|path| !path.starts_with(".git/"));
         assert_eq!(changes, [""; 0]);
@@ -667,11 +647,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     let head = courier.commit("Outside");
     let commit = commit_inside("both.txt", "inside, too\n");
     let run = unpack_return(&commit, second).exits_with(8);
-    assert!(
-        run.stderr.contains("both.txt changed here too"),
-        "{}",
-        run.stderr
-    );
+    run.reports("both.txt changed here too");
     assert_eq!(courier.git(&["rev-parse", "HEAD"]), head);
     assert_eq!(courier.git(&["status", "--porcelain"]), "");
 }
