@@ -190,7 +190,7 @@ fn a_program_of_others_that_fails_is_named_and_the_rest_is_measured() {
 #[test]
 fn without_a_registry_to_measure_on_it_says_what_to_install() {
     let sandbox = Sandbox::new(BENCH);
-    let text = sandbox.run(&["bench"]).exits_with(1).whole();
+    let text = sandbox.run("bench").exits_with(1).whole();
     assert!(text.contains("docker-registry is not installed"), "{text}");
     assert!(text.contains("apt-get install docker-registry"), "{text}");
     assert!(!sandbox.path("bundles/bench").exists());

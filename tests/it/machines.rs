@@ -72,7 +72,7 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.init_git();
     sandbox.commit("Start");
-    sandbox.run(&["fetch", "demo"]).success();
+    sandbox.run("fetch demo").success();
     let shell = |program: &str, arguments: &[&str], folder: &camino::Utf8Path| {
         #[expect(
             clippy::disallowed_methods,
@@ -122,8 +122,8 @@ fn without_certificates() -> Sandbox {
 #[test]
 fn the_demo_and_a_rehearsal_need_no_ca_certificates() {
     let sandbox = without_certificates();
-    sandbox.run(&["deploy", "demo"]).success();
-    sandbox.run(&["rehearse", "staging"]).success();
+    sandbox.run("deploy demo").success();
+    sandbox.run("rehearse staging").success();
 }
 
 // case 4.4

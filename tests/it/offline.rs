@@ -103,7 +103,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     lab.sandbox.variable("AIRLOCK_OFFLINE", "0");
     std::fs::remove_file(&bundle).unwrap();
     bundles::forget_store(&lab.sandbox);
-    lab.run(&["fetch", "v4.1.5"]).exits_with(1);
+    lab.run("fetch v4.1.5").exits_with(1);
     assert_ne!(proxy.asked().len(), 0);
 }
 
@@ -113,10 +113,7 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
     std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
-    insta::assert_snapshot!(
-        "offline_push",
-        lab.run(&["push", "lab", "--offline"]).whole()
-    );
+    insta::assert_snapshot!("offline_push", lab.run("push lab --offline").whole());
     assert!(lab.repositories().await.is_empty());
     // Without the flag: a name that does not resolve, and a port that refuses.
     for url in ["http://nowhere.invalid/b", "http://127.0.0.1:9/b"] {
@@ -124,7 +121,7 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
         lock.bundle.url = url.to_owned();
         lab.sandbox.write(LOCK, &lock.to_yaml());
         let began = Instant::now();
-        let run = lab.run(&["push", "lab"]).exits_with(1);
+        let run = lab.run("push lab").exits_with(1);
         assert!(began.elapsed() < Duration::from_secs(20), "{}", run.whole());
         let hint = format!("copy the file to bundles/{FILE}, and add `--offline`");
         run.reports(&hint);
@@ -147,7 +144,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
                 .success();
         }
         let before = sandbox.state();
-        let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
+        let run = sandbox.run("fetch v4.1.5 --check").success();
         if !fills_store {
             insta::assert_snapshot!("check", run.whole());
         }
@@ -165,12 +162,12 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
         run.does_not_report("delete");
         run.reports("copy it again");
     };
-    assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
+    assert_kept(sandbox.run("fetch v4.1.5 --check"));
     std::fs::write(&bundle, &whole[1..]).unwrap();
-    assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
+    assert_kept(sandbox.run("fetch v4.1.5 --check"));
     // Without the bundle the store is read, if something was brought there.
     std::fs::remove_file(&bundle).unwrap();
-    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
+    let run = sandbox.run("fetch v4.1.5 --check").success();
     run.prints("the store has everything");
     let blobs = bundles::lock_of(&sandbox).blobs();
     let blob = sandbox.path(&format!(
@@ -179,16 +176,16 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     ));
     let size = std::fs::read(&blob).unwrap().len();
     std::fs::write(&blob, vec![b'x'; size]).unwrap();
-    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]);
+    let run = sandbox.run("fetch v4.1.5 --check");
     run.reports("corrupt");
     // A disk that was not copied yet.
     bundles::forget_store(&sandbox);
-    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).exits_with(1);
+    let run = sandbox.run("fetch v4.1.5 --check").exits_with(1);
     run.reports(&format!("copy the file to bundles/{FILE}"));
     let disk = sandbox.path("disk.tar.gz");
     std::fs::write(&disk, &whole).unwrap();
     sandbox
-        .run(&["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"])
+        .run("fetch v4.1.5 --check --bundle disk.tar.gz")
         .success();
     std::fs::write(sandbox.path("wrong.tar.gz"), &flipped).unwrap();
     let wrong = ["fetch", "v4.1.5", "--check", "--bundle", "wrong.tar.gz"];
@@ -207,12 +204,12 @@ async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let proxy = proxy().await;
     through(&mut lab.sandbox, &proxy);
-    let run = lab.run(&["fetch", "lab"]).success();
+    let run = lab.run("fetch lab").success();
     run.reports("mkectl is of this release and is used");
-    let run = lab.run(&["fetch", "lab", "--offline"]).success();
+    let run = lab.run("fetch lab --offline").success();
     run.reports("an offline run does not ask");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.3");
-    let run = lab.run(&["fetch", "lab", "--offline"]).exits_with(1);
+    let run = lab.run("fetch lab --offline").exits_with(1);
     run.reports("put the release's mkectl on PATH");
 }
 
@@ -236,7 +233,7 @@ async fn mkectl_is_downloaded_for_other_machines() {
     };
     sandbox.write(LOCK, &lock.to_yaml());
     sandbox
-        .run(&["fetch", "v4.1.5", "--platform", "darwin/arm64"])
+        .run("fetch v4.1.5 --platform darwin/arm64")
         .success();
     assert!(
         sandbox
@@ -244,7 +241,7 @@ async fn mkectl_is_downloaded_for_other_machines() {
             .exists()
     );
     sandbox
-        .run(&["fetch", "v4.1.5", "--platform", "plan9-386"])
+        .run("fetch v4.1.5 --platform plan9-386")
         .exits_with(3)
         .reports("has no mkectl for plan9-386, only for ");
 }
@@ -254,13 +251,13 @@ async fn mkectl_is_downloaded_for_other_machines() {
 async fn preflight_compares_the_content_of_the_bundle() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
-    let run = lab.run(&["preflight", "lab", "--offline"]);
+    let run = lab.run("preflight lab --offline");
     run.prints("has the SHA-256 in the lock");
     let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
     let mut bytes = std::fs::read(&bundle).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&bundle, bytes).unwrap();
-    let run = lab.run(&["preflight", "lab", "--offline"]).exits_with(4);
+    let run = lab.run("preflight lab --offline").exits_with(4);
     run.prints("but the lock has");
 }
 
@@ -315,6 +312,6 @@ async fn inside_no_hint_needs_internet_or_cargo() {
     std::fs::remove_file(lab.sandbox.path(LOCK)).unwrap();
     assert_inside(&["deploy", "lab"], "unpack a medium that has the lock");
     assert_inside(&preflight, "unpack a medium that has the lock");
-    let list = lab.run(&["list"]).success();
+    let list = lab.run("list").success();
     list.prints("from outside");
 }

@@ -248,7 +248,7 @@ fn names_values_and_arguments_cannot_steer_the_terminal() {
             assert!(!text.contains(is_hidden), "{arguments:?}: {text:?}");
         }
     }
-    let refused = sandbox.run(&["plan", "demo"]);
+    let refused = sandbox.run("plan demo");
     refused.reports("a control character or an invisible one");
 }
 
@@ -262,7 +262,7 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
         (b"one\x1b[0mtwo", "contains U+001B"),
         (b"one\xfftwo", "is not UTF-8 text"),
     ] {
-        let mut command = lab.sandbox.command(&["push", "lab"]);
+        let mut command = lab.sandbox.command("push lab");
         let output = command
             .env("LAB_REGISTRY_PASSWORD", OsStr::from_bytes(value))
             .output()
@@ -277,7 +277,7 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
             .variable("LAB_REGISTRY_PASSWORD", &format!("{}{end}", lab::PASSWORD));
         lab.sandbox
             .variable("LAB_REGISTRY_USERNAME", &format!("{}{end}", lab::USER));
-        lab.run(&["push", "lab"]).success();
+        lab.run("push lab").success();
     }
 }
 
@@ -383,7 +383,7 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
     lab.sandbox
         .variable("LAB_LICENSE", "license-of-the-variable");
     let config = "environments/lab/mke4.yaml";
-    lab.run(&["render", "lab"]).success();
+    lab.run("render lab").success();
     let without = lab.sandbox.read(config);
     let masked = |arguments: &[&str], code: i32| -> String {
         let whole = lab.run(arguments).exits_with(code).whole();

@@ -43,7 +43,7 @@ impl Pushed {
         let text = sandbox.read(path);
         sandbox.write(path, &text.replace("mke/four", project));
         bundles::make_locked(&sandbox, &sixty());
-        sandbox.run(&["push", "lab"]).success();
+        sandbox.run("push lab").success();
         let lock = bundles::lock_of(&sandbox);
         assert_eq!(lock.artifacts.len(), ARCHIVES);
         Self {
@@ -193,7 +193,7 @@ async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
     let address = &pushed.registry.address;
     let printed = pushed
         .sandbox
-        .run(&["images", "lab", "--as", "containerd"])
+        .run("images lab --as containerd")
         .success()
         .stdout
         .replace("127.0.0.1:[PORT]", address)
@@ -387,8 +387,8 @@ fn deploys_through(proxy: &Terminator) {
             .push(bundles::image(&repository, "v1", &["linux/amd64"], &layers));
     }
     bundles::make_locked(&sandbox, &recipe);
-    sandbox.run(&["push", "lab"]).success();
-    let deployed = sandbox.run(&["deploy", "lab"]).success();
+    sandbox.run("push lab").success();
+    let deployed = sandbox.run("deploy lab").success();
     assert!(
         sandbox.path("environments/lab/receipt.yaml").exists(),
         "{}",

@@ -7,13 +7,13 @@ use crate::{FAKE_MKECTL, TEAM};
 #[test]
 fn the_help_lists_the_teams_task_and_all_commands() {
     let sandbox = Sandbox::shipped(TEAM);
-    let help = sandbox.run(&["--help"]).success().stdout.clone();
+    let help = sandbox.run("--help").success().stdout.clone();
     assert!(
         help.contains("Of this team\n  announce    Post what an environment runs to a webhook\n"),
         "{help}"
     );
     assert!(help.contains("\n  deploy "), "{help}");
-    sandbox.run(&["list"]).success();
+    sandbox.run("list").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
     error: task `announce` failed
       because: lab was never deployed
     ");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let run = lab.run(&[&announce[..], &["--format", "json"]].concat());
     let value: serde_json::Value = serde_json::from_str(&run.success().stdout).unwrap();
     assert_eq!(value["result"]["status"], 200);
@@ -48,6 +48,6 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
       because: a webhook is not asked in an offline run
     ");
     assert_eq!(server.asked().len(), 1);
-    let run = lab.run(&["anounce"]).exits_with(64);
+    let run = lab.run("anounce").exits_with(64);
     run.reports("'announce'");
 }

@@ -36,6 +36,36 @@ pub struct Run {
     pub stderr: String,
 }
 
+/// The arguments of a command: one text of words with spaces between them, or a list of any arguments.
+pub trait Arguments {
+    /// Returns them one by one.
+    fn words(&self) -> Vec<&str>;
+}
+
+impl Arguments for &str {
+    fn words(&self) -> Vec<&str> {
+        self.split(' ').collect()
+    }
+}
+
+impl Arguments for &[&str] {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl<const N: usize> Arguments for &[&str; N] {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl Arguments for &Vec<&str> {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
 impl Sandbox {
     /// Makes an empty workspace; `program` is the command under test, `env!("CARGO_BIN_EXE_xtask-under-test")`.
     pub fn new(program: &str) -> Self {
@@ -233,7 +263,7 @@ impl Sandbox {
         let output = git
             .args(["-C", folder.as_str()])
             .args(identity.iter().flat_map(|setting| ["-c", setting]))
-            .args(arguments)
+            .args(arguments.words())
             .env_clear()
             .env("HOME", self.home())
             .output()
@@ -249,14 +279,14 @@ impl Sandbox {
     }
 
     /// Returns the command, ready to be run in this workspace.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: impl Arguments) -> Command {
         #[expect(
             clippy::disallowed_methods,
             reason = "tests start the command that they test"
         )]
         let mut command = Command::new(&self.program);
         command
-            .args(arguments)
+            .args(arguments.words())
             .current_dir(self.root.join("workspace"))
             .env_clear()
             .env("HOME", self.home())
@@ -270,10 +300,11 @@ impl Sandbox {
     }
 
     /// Returns the command as a script would type it: with `--yes` where a plan requires approval.
-    pub fn approved(&self, arguments: &[&str]) -> Command {
+    pub fn approved(&self, arguments: impl Arguments) -> Command {
         let asks = ["deploy", "apply", "migrate"];
         let approves = ["--plan", "--yes", "--dry-run", "--help"];
-        let mut command = self.command(arguments);
+        let arguments = arguments.words();
+        let mut command = self.command(&arguments);
         if arguments.len() > 1
             && asks.contains(&arguments[0])
             && !arguments.iter().any(|argument| approves.contains(argument))
@@ -285,7 +316,7 @@ impl Sandbox {
 
     /// Runs the command to its end, with the plan approved.
     #[must_use]
-    pub fn run(&self, arguments: &[&str]) -> Run {
+    pub fn run(&self, arguments: impl Arguments) -> Run {
         let output = self
             .approved(arguments)
             .output()

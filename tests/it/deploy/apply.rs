@@ -7,11 +7,11 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_lacks_something_is_not_applied_from() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!("lacking", lab.run(&["apply", "lab"]).whole());
+    insta::assert_snapshot!("lacking", lab.run("apply lab").whole());
     assert_eq!(lab.applies().len(), 0);
     // Nothing was attempted, so there is nothing to record.
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    let run = lab.run(&["apply", "lab", "--format", "json"]).exits_with(5);
+    let run = lab.run("apply lab --format json").exits_with(5);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["wrong"].as_array().unwrap().len(), 14);
 }
@@ -19,9 +19,9 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     assert!(lab.applies().is_empty());
-    insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @r#"
+    insta::assert_snapshot!(lab.run("apply lab").whole(), @r#"
     exit code: 0
     --- stdout
     lab: applied; mkectl's log is environments/lab/logs/[TIME]-apply.log
@@ -55,8 +55,8 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
         Some(lab.sandbox.read("environments/lab/mke4.yaml"))
     );
     // Deploy has nothing to add, and apply does it again when asked.
-    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).stdout, @r#"lab: nothing to do"#);
-    let run = lab.run(&["apply", "lab", "--format", "json"]).success();
+    insta::assert_snapshot!(lab.run("deploy lab").stdout, @r#"lab: nothing to do"#);
+    let run = lab.run("apply lab --format json").success();
     assert_eq!(run.stderr, "");
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["result"]["environment"], "lab");
@@ -67,8 +67,8 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
 async fn a_missing_mkectl_is_reported_first() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     support::bundles::forget_mkectl(&lab.sandbox);
-    lab.run(&["push", "lab"]).success();
-    let run = lab.run(&["apply", "lab"]).exits_with(6);
+    lab.run("push lab").success();
+    let run = lab.run("apply lab").exits_with(6);
     run.reports("hint: put the mkectl of v4.1.5 on PATH");
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
@@ -78,9 +78,9 @@ async fn a_missing_mkectl_is_reported_first() {
 async fn a_protected_environment_requires_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    lab.run(&["push", "lab"]).exits_with(8);
-    lab.run(&["push", "lab", "--confirm", "lab"]).success();
-    let run = lab.run(&["apply", "lab"]).exits_with(8);
+    lab.run("push lab").exits_with(8);
+    lab.run("push lab --confirm lab").success();
+    let run = lab.run("apply lab").exits_with(8);
     assert!(
         run.stderr
             .ends_with("hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm\n"),
@@ -88,7 +88,7 @@ async fn a_protected_environment_requires_its_name() {
         run.stderr
     );
     assert_eq!(lab.applies().len(), 0);
-    lab.run(&["apply", "lab", "--confirm", "lab"]).success();
+    lab.run("apply lab --confirm lab").success();
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -102,10 +102,10 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n  \
          authentication: { oidc: { enabled: true, clientSecret: { $file: ../../secrets/oidc } } }\n",
     );
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
 
     // Before anything is applied, a missing value is shown with its place.
-    let run = lab.run(&["apply", "lab"]).exits_with(3);
+    let run = lab.run("apply lab").exits_with(3);
     run.reports("the variable `LAB_LICENSE` is not set")
         .reports("the file `secrets/oidc` cannot be read");
     assert!(lab.applies().is_empty());
@@ -116,7 +116,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "environments/lab/logs/.mke4-killed.yaml",
         "left by a run that was killed",
     );
-    let mut runs = vec![lab.run(&["apply", "lab"]).success()];
+    let mut runs = vec![lab.run("apply lab").success()];
     for arguments in [
         &["render", "lab"][..],
         &["show", "lab"],

@@ -77,28 +77,26 @@ fn the_demo_and_rehearsals_ask_nothing() {
 async fn a_protected_environment_wants_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let nobody_to_ask = lab.run(&["deploy", "lab"]);
+    let nobody_to_ask = lab.run("deploy lab");
     assert_eq!(nobody_to_ask.code, Some(8));
     insta::assert_snapshot!("protected", nobody_to_ask.whole());
     // `run` adds `--yes`, which is not enough.
-    let wrong = lab.run(&["deploy", "lab", "--confirm", "prod"]);
+    let wrong = lab.run("deploy lab --confirm prod");
     assert_eq!(wrong.code, Some(8));
     insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
     exit code: 8
     error: lab was not confirmed: `--confirm` has `prod`, but expected `lab`
     hint: use `--confirm lab`
     "#);
-    let machine = lab
-        .run(&["deploy", "lab", "--format", "json"])
-        .exits_with(8);
+    let machine = lab.run("deploy lab --format json").exits_with(8);
     assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
     assert!(lab.repositories().await.is_empty());
     assert_eq!(lab.applies().len(), 0);
 
-    lab.run(&["deploy", "lab", "--confirm", "lab"]).success();
+    lab.run("deploy lab --confirm lab").success();
     assert_eq!(lab.applies().len(), 1);
     // Where nothing is to be done, nothing is asked.
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

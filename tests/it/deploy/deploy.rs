@@ -14,7 +14,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[test]
 fn the_demo_is_deployed_from_a_fresh_checkout() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let run = sandbox.run(&["deploy", "demo"]);
+    let run = sandbox.run("deploy demo");
     insta::assert_snapshot!("demo_first", run.whole());
     insta::assert_snapshot!("demo_receipt", sandbox.receipt("demo"));
     let log = only_log(&sandbox, "demo");
@@ -27,12 +27,12 @@ fn the_demo_is_deployed_from_a_fresh_checkout() {
 #[test]
 fn a_second_deploy_changes_nothing_and_is_quick() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["deploy", "demo"]).success();
+    sandbox.run("deploy demo").success();
     let before = sandbox.state();
     let mut quickest = Duration::MAX;
     for _ in 0..3 {
         let began = Instant::now();
-        let run = sandbox.run(&["deploy", "demo"]);
+        let run = sandbox.run("deploy demo");
         quickest = quickest.min(began.elapsed());
         insta::allow_duplicates! {
             insta::assert_snapshot!(run.whole(), @r#"
@@ -57,7 +57,7 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let first = wire.take();
     let of_kind = |seen: &[String], method: &str, part: &str| {
         seen.iter()
@@ -94,7 +94,7 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
     assert_eq!(sent + in_one_request, blobs.len(), "each blob is sent once");
     assert!(in_one_request > sent, "{in_one_request} of {}", blobs.len());
 
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let second = wire.take();
     let looks = of_kind(&second, "HEAD", "/manifests/");
     assert_eq!(looks, lock.artifacts.len(), "{second:?}");
@@ -112,7 +112,7 @@ fn what_mke_would_refuse_is_refused_before_anything_is_sent() {
         path,
         &text.replace("role: controller+worker", "role: worker"),
     );
-    let run = sandbox.run(&["deploy", "demo"]);
+    let run = sandbox.run("deploy demo");
     insta::assert_snapshot!(run.whole(), @r#"
     exit code: 3
     --- stdout
@@ -187,7 +187,7 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
     lab.sandbox
         .variable("CARGO_MANIFEST_DIR", "/nowhere")
         .variable("SSH_AUTH_SOCK", "/run/agent");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     insta::assert_snapshot!("lab_first", run.whole());
     insta::assert_snapshot!("lab_receipt", lab.receipt());
 
@@ -223,7 +223,7 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
         assert_eq!(call.stdin, "", "{:?}", call.arguments);
     }
 
-    let again = lab.run(&["deploy", "lab"]);
+    let again = lab.run("deploy lab");
     insta::assert_snapshot!(again.whole(), @r#"
     exit code: 0
     --- stdout
@@ -239,7 +239,7 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
 async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_FLAGS", "old");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let config = lab.sandbox.path("environments/lab/mke4.yaml");
     assert_eq!(lab.applies()[0].arguments, ["apply", "-f", config.as_str()]);
 }
@@ -248,21 +248,19 @@ async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
 async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     insta::assert_snapshot!("mkectl_fails", run.whole());
     insta::assert_snapshot!("mkectl_fails_receipt", lab.receipt());
 
     // Any other code of mkectl's is our 7, too.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
-    let run = lab
-        .run(&["deploy", "lab", "--format", "json"])
-        .exits_with(7);
+    let run = lab.run("deploy lab --format json").exits_with(7);
     let error = last_line(&run)["error"].clone();
     assert_eq!(error["exit-code"], 7);
     assert_eq!(error["mkectl-exit-code"], 3);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let receipt = lab.receipt();
     assert!(!receipt.contains("failed:"), "{receipt}");
 }
@@ -270,14 +268,14 @@ async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["deploy", "lab"]).exits_with(7);
+    lab.run("deploy lab").exits_with(7);
     // The cluster may be half-way to what the files said then.
     lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     insta::assert_snapshot!(run.whole(), @r#"
     exit code: 0
     --- stdout
@@ -331,7 +329,7 @@ async fn a_failure_is_reported_though_no_receipt_can_be_written() {
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let run = lab.run(&["deploy", "lab"]).exits_with(7);
+    let run = lab.run("deploy lab").exits_with(7);
     run.reports("no receipt records this failure");
     run.reports("error: `mkectl apply` exited with code 3");
 }
@@ -347,7 +345,7 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
             "logs" => std::fs::write(&path, "").unwrap(),
             _ => std::fs::create_dir(&path).unwrap(),
         }
-        let run = lab.run(&["deploy", "lab"]).exits_with(3);
+        let run = lab.run("deploy lab").exits_with(3);
         run.reports(&format!("environments/lab/{name}"));
         assert!(
             lab.repositories().await.is_empty(),
@@ -359,20 +357,20 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
         }
     }
     assert_eq!(lab.applies().len(), 0);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     bundles::forget_mkectl(&lab.sandbox);
-    let missing = lab.run(&["deploy", "lab"]);
+    let missing = lab.run("deploy lab");
     insta::assert_snapshot!("mkectl_missing", missing.whole());
     assert_eq!(missing.code, Some(6));
 
     let path = lab.sandbox.bin().join("mkectl");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
-    let not_executable = lab.run(&["deploy", "lab"]);
+    let not_executable = lab.run("deploy lab");
     assert_eq!(not_executable.code, Some(6));
     insta::assert_snapshot!("mkectl_not_executable", last_stderr(&not_executable, 2));
 
@@ -382,7 +380,7 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     foreign.extend([0x28, 0]);
     std::fs::write(&path, foreign).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let foreign = lab.run(&["deploy", "lab"]);
+    let foreign = lab.run("deploy lab");
     assert_eq!(foreign.code, Some(6));
     foreign.reports("it is a program for another architecture");
     std::fs::remove_file(&path).unwrap();
@@ -390,19 +388,19 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let mut lab = lab;
     lab.sandbox.install(FAKE_MKECTL, "mkectl");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
-    let wrong_version = lab.run(&["deploy", "lab"]);
+    let wrong_version = lab.run("deploy lab");
     assert_eq!(wrong_version.code, Some(6));
     insta::assert_snapshot!("mkectl_wrong_version", last_stderr(&wrong_version, 2));
 
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "");
-    let no_version = lab.run(&["deploy", "lab"]);
+    let no_version = lab.run("deploy lab");
     assert_eq!(no_version.code, Some(6));
     insta::assert_snapshot!("mkectl_no_version", last_stderr(&no_version, 2));
 
     let named = lab.sandbox.path("environments/lab/environment.yaml");
     let text = std::fs::read_to_string(&named).unwrap();
     std::fs::write(&named, format!("mkectl: ../../tools/mkectl\n{text}")).unwrap();
-    let not_there = lab.run(&["deploy", "lab"]);
+    let not_there = lab.run("deploy lab");
     assert_eq!(not_there.code, Some(6));
     insta::assert_snapshot!("mkectl_named_and_missing", last_stderr(&not_there, 2));
 
@@ -421,7 +419,7 @@ async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() 
     std::fs::create_dir(lab.sandbox.path("tools")).unwrap();
     std::os::unix::fs::symlink(FAKE_MKECTL, lab.sandbox.path("tools/mkectl")).unwrap();
     lab.write_environment("mkectl: ../../tools/mkectl\n");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     run.reports("tools/mkectl apply -f environments/lab/mke4.yaml");
     assert_eq!(lab.applies().len(), 1);
 }
@@ -465,7 +463,7 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("project: mke", "project: other");
     for command in ["deploy", "plan", "apply", "push"] {
         let run = lab.run(&[command, "lab"]);
@@ -498,7 +496,7 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     lab.run(&[
         "lock",
@@ -510,7 +508,7 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     .success();
     lab.edit_environment("v4.1.5", "v4.1.6");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.6");
-    insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @"
+    insta::assert_snapshot!(lab.run("apply lab").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -519,7 +517,7 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     ");
     assert_eq!(lab.applies().len(), 1);
     // The registry may get it; that is what an upgrade begins with.
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     // Where the vendor supports no upgrade, the reason is the vendor's.
     lab.run(&[
         "lock",
@@ -530,7 +528,7 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     ])
     .success();
     lab.edit_environment("v4.1.6", "v4.1.2");
-    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole(), @"
+    insta::assert_snapshot!(lab.run("deploy lab").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -562,7 +560,7 @@ async fn secrets_are_nowhere() {
         runs.push(lab.run(arguments).success());
     }
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
-    runs.push(lab.run(&["apply", "lab"]).exits_with(7));
+    runs.push(lab.run("apply lab").exits_with(7));
     assert_no_secret(&lab.sandbox, &runs, &[lab::USER, lab::PASSWORD]);
 }
 
@@ -578,9 +576,9 @@ async fn secrets_that_were_used_are_nowhere() {
         "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n",
     );
     let runs = [
-        lab.run(&["plan", "lab"]).success(),
-        lab.run(&["deploy", "lab"]).success(),
-        lab.run(&["verify", "lab", "--format", "json"]).success(),
+        lab.run("plan lab").success(),
+        lab.run("deploy lab").success(),
+        lab.run("verify lab --format json").success(),
     ];
     let header = "Y291cmllcjpjb3JyZWN0LWhvcnNl";
     assert_no_secret(&lab.sandbox, &runs, &[registries::PASSWORD, header]);
@@ -609,7 +607,7 @@ async fn secrets_are_nowhere_when_the_registry_refuses_them() {
 async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_sent() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("LAB_REGISTRY_PASSWORD", "");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     assert_eq!(run.code, Some(3), "{}", run.whole());
     insta::assert_snapshot!(last_stderr(&run, 3), @r#"
     exit code: 3
@@ -623,7 +621,7 @@ async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_se
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_get_the_plan_the_events_and_the_result() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["deploy", "lab", "--format", "json"]).success();
+    let run = lab.run("deploy lab --format json").success();
     assert_eq!(run.stderr, "");
     let keys: Vec<String> = run
         .stdout
@@ -659,7 +657,7 @@ async fn machines_get_the_plan_the_events_and_the_result() {
             .exists()
     );
 
-    let again = lab.run(&["deploy", "lab", "--format", "json"]).success();
+    let again = lab.run("deploy lab --format json").success();
     let result = last_line(&again)["result"].clone();
     assert_eq!(result["nothing-to-do"], true);
     assert_eq!(result["pushed"], 0);
@@ -670,7 +668,7 @@ async fn what_mkectl_printed_is_in_a_log_that_others_cannot_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_FLOOD", "2000");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     let log = only_log(&lab.sandbox, "lab");
     let mode = std::fs::metadata(&log).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

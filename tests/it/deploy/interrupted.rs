@@ -66,10 +66,10 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
 
     let complete = registry.blobs();
     let opened = registry.transfers().len();
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     nothing_again(&registry, &content, &complete, opened);
     is_complete(&registry, &content);
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
     );
 
     let before = registry.received();
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let sent = registry.received() - before;
     let rest = total - kept;
     assert!(
@@ -156,7 +156,7 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     let (old, new) = (Content::of(&first), Content::of(&second));
     let registry = FaultyRegistry::start(Quirks::default(), &[], 0).await;
     let sandbox = sandbox_for(&registry, &first);
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     is_complete(&registry, &old);
     let (sent_first, kept_first) = (registry.received(), stored(&sandbox));
     let complete = registry.blobs();
@@ -176,7 +176,7 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     let environment = "environments/lab/environment.yaml";
     let text = sandbox.read(environment);
     sandbox.write(environment, &text.replace("v4.1.5", "v4.1.6"));
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     is_complete(&registry, &new);
     is_complete(&registry, &old);
 

@@ -51,10 +51,10 @@ fn upgrades(lab: &Lab) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     let lab = lab_of("v4.1.5", MKE3).await;
-    insta::assert_snapshot!("plan", lab.run(&["migrate", "lab", "--dry-run"]).whole());
+    insta::assert_snapshot!("plan", lab.run("migrate lab --dry-run").whole());
     assert!(lab.repositories().await.is_empty());
     // How many blobs are sent depends on who is first, so they are there in what is compared.
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let allowed = ["migrate", "lab", "--allow-visible-secrets"];
     insta::assert_snapshot!("migrated", lab.run(&allowed).success().whole());
     insta::assert_snapshot!("receipt", lab.receipt());
@@ -106,8 +106,7 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
         ("v4.2.1", "3.9.1"),
     ] {
         let lab = lab_of(release, &MKE3.replace("3.8.2", version)).await;
-        lab.run(&["migrate", "lab", "--allow-visible-secrets"])
-            .success();
+        lab.run("migrate lab --allow-visible-secrets").success();
         // The shared state is one more.
         assert_eq!(lab.repositories().await.len(), 15);
         for arguments in upgrades(&lab) {
@@ -124,10 +123,10 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
 async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     let lab = lab_of("v4.1.5", MKE3).await;
     let refused = |code: i32, expected: &str| {
-        let run = lab.run(&["migrate", "lab"]).exits_with(code);
+        let run = lab.run("migrate lab").exits_with(code);
         run.reports(expected);
         // The plan says it too.
-        let run = lab.run(&["migrate", "lab", "--dry-run"]);
+        let run = lab.run("migrate lab --dry-run");
         assert!(
             run.whole().contains(expected) || code == 8,
             "{}",
@@ -195,7 +194,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     assert!(lab.repositories().await.is_empty());
     assert!(upgrades(&lab).is_empty() && lab.applies().is_empty());
     lab.write_environment("");
-    let run = lab.run(&["migrate", "lab"]).exits_with(3);
+    let run = lab.run("migrate lab").exits_with(3);
     run.reports("has no `mke3` section");
 }
 
@@ -212,14 +211,14 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
         note,
         "command: migrate\nrelease: v4.1.5\nlog: environments/lab/logs/x-migrate.log\nbegan: 2026-01-02T03:04:05Z\n",
     );
-    lab.run(&["migrate", "lab", "--allow-visible-secrets"])
+    lab.run("migrate lab --allow-visible-secrets")
         .exits_with(7)
         .reports("FTL check mke3 failed");
     assert!(upgrades(&lab).is_empty());
     assert!(lab.receipt().contains("step: migrate"), "{}", lab.receipt());
     assert!(lab.sandbox.path(note).exists());
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["migrate", "lab", "--allow-visible-secrets"])
+    lab.run("migrate lab --allow-visible-secrets")
         .success()
         .reports("/environments/lab/ucp.toml --output=.");
     assert_eq!(upgrades(&lab).len(), 1);
@@ -230,16 +229,13 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
 async fn a_migration_that_fails_is_reported_with_its_rollback_and_tried_again() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let run = lab
-        .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .exits_with(7);
+    let run = lab.run("migrate lab --allow-visible-secrets").exits_with(7);
     run.reports("rollback is complete");
     run.reports("error: `mkectl upgrade` exited with code 1");
     // Deploy still knows the installed release.
-    lab.run(&["deploy", "lab"]).exits_with(3);
+    lab.run("deploy lab").exits_with(3);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["migrate", "lab", "--allow-visible-secrets"])
-        .success();
+    lab.run("migrate lab --allow-visible-secrets").success();
     assert!(!lab.receipt().contains("failed:"), "{}", lab.receipt());
 }
 

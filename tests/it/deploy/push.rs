@@ -284,16 +284,16 @@ async fn the_command_pushes_once_and_then_finds_nothing_to_do() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let run = sandbox.run(&["push", "lab"]);
+    let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole());
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 
     // Neither bundle nor store is needed once the registry has everything.
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
     bundles::forget_store(&sandbox);
-    let run = sandbox.run(&["push", "lab"]);
+    let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole());
-    let run = sandbox.run(&["push", "lab", "--format", "json"]);
+    let run = sandbox.run("push lab --format json");
     insta::assert_snapshot!(run.whole());
 }
 
@@ -309,7 +309,7 @@ async fn a_push_continues_after_some_artifacts_are_there() {
         .push(&content.artifacts()[0], &content.store, &())
         .await
         .unwrap();
-    let run = sandbox.run(&["push", "lab"]).success();
+    let run = sandbox.run("push lab").success();
     run.prints("2 pushed");
     assert_pushed(&registry, &content.lock).await;
 }
@@ -321,7 +321,7 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::small());
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let description = sandbox.read("environments/lab/environment.yaml");
     sandbox.write(
         "environments/prod/environment.yaml",
@@ -336,7 +336,7 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
         registry.address
     );
     sandbox.write("environments/lab/receipt.yaml", &receipt);
-    let run = sandbox.run(&["push", "prod", "--format", "json"]);
+    let run = sandbox.run("push prod --format json");
     let last = run.stdout.lines().last().unwrap();
     let result: serde_json::Value = serde_json::from_str(last).unwrap();
     assert_eq!(result["result"]["sent-bytes"], 0, "{}", run.whole());
@@ -364,7 +364,7 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
     let lock = bundles::lock_of(&sandbox);
     for milliseconds in [0, 30, 60, 100, 150, 220, 300, 400] {
         let mut child = sandbox
-            .command(&["push", "lab"])
+            .command("push lab")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -390,8 +390,8 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
             }
         }
     }
-    sandbox.run(&["push", "lab"]).success();
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("push lab").success();
+    sandbox.run("verify lab").success();
     // Nor does the store keep what was half written.
     let half_written = files_below(&sandbox.path("bundles/store"))
         .into_iter()
@@ -409,14 +409,12 @@ async fn a_push_to_a_protected_environment_requires_its_name() {
     let file = "environments/lab/environment.yaml";
     sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
     bundles::make_locked(&sandbox, &bundles::tiny());
-    insta::assert_snapshot!(sandbox.run(&["push", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("push lab").whole());
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
-    sandbox
-        .run(&["push", "lab", "--confirm", "prod"])
-        .exits_with(8);
-    sandbox.run(&["push", "lab", "--confirm", "lab"]).success();
+    sandbox.run("push lab --confirm prod").exits_with(8);
+    sandbox.run("push lab --confirm lab").success();
     // If nothing is pushed, no confirmation is needed.
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -426,7 +424,7 @@ async fn the_command_pushes_to_registry_2_over_plain_http_on_loopback() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::small());
-    let run = sandbox.run(&["push", "lab"]);
+    let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole());
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 }
@@ -438,14 +436,14 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 
     sandbox.write(
         "environments/lab/registry-ca.pem",
         &Certificates::local().ca_pem,
     );
-    let run = sandbox.run(&["push", "lab"]);
+    let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole());
 }
 
@@ -458,13 +456,13 @@ async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sen
     registry.describe(&sandbox, "  push-credentials: { env: LAB }\n");
     bundles::make_locked(&sandbox, &bundles::tiny());
 
-    let run = sandbox.run(&["push", "lab"]);
+    let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole());
 
     sandbox
         .variable("LAB_USERNAME", USER)
         .variable("LAB_PASSWORD", "not-the-password");
-    let run = sandbox.run(&["push", "lab"]).exits_with(5);
+    let run = sandbox.run("push lab").exits_with(5);
     // Which artifact is asked for first differs from run to run.
     let expected = [
         "the user `courier` was rejected: 401 Unauthorized",
@@ -475,13 +473,11 @@ async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sen
     }
 
     sandbox.variable("LAB_PASSWORD", PASSWORD);
-    let run = sandbox.run(&["push", "lab"]);
+    let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole());
     run.does_not_mention(PASSWORD);
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
-    let run = sandbox
-        .run(&["push", "lab", "--format", "json"])
-        .exits_with(5);
+    let run = sandbox.run("push lab --format json").exits_with(5);
     run.does_not_mention(PASSWORD);
     insta::assert_snapshot!(run.whole());
 }
@@ -513,7 +509,7 @@ async fn credentials_are_found_where_docker_keeps_them() {
         auths.to_string(),
     )
     .unwrap();
-    let run = sandbox.run(&["push", "lab"]);
+    let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole());
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 }
@@ -733,7 +729,7 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
     let mut members = bundles::unpack(&bundles::bytes(&bundles::small()));
     members.extend(archives_by_skopeo(&sandbox));
     bundles::put_locked(&sandbox, &bundles::pack(&members));
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 
     let lock = bundles::lock_of(&sandbox);
     let kinds: BTreeSet<String> = lock
@@ -1004,7 +1000,7 @@ fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
 fn push_of(sandbox: &Sandbox, bundle: &[u8]) -> Run {
     std::fs::write(sandbox.path(&format!("bundles/{FILE}")), bundle).unwrap();
     bundles::forget_store(sandbox);
-    sandbox.run(&["push", "lab"])
+    sandbox.run("push lab")
 }
 
 /// Finds the layers of an uncompressed bundle: which of its bytes each takes, and in which archive it is.

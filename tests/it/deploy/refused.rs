@@ -112,7 +112,7 @@ async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
-    let run = sandbox.run(&["preflight", "lab"]).exits_with(5);
+    let run = sandbox.run("preflight lab").exits_with(5);
     let login = run.stdout.lines().find(|line| line.contains("login"));
     let login = login.unwrap_or_default();
     assert!(login.contains("401"), "{}", run.whole());
@@ -133,7 +133,7 @@ async fn a_wrong_password_and_a_missing_one_are_told_apart() {
     let without = text.replace("  push-credentials: { env: FAULTY }\n", "");
     for text in [&text, &without] {
         sandbox.write(name, text);
-        let run = sandbox.run(&["push", "lab"]).exits_with(5);
+        let run = sandbox.run("push lab").exits_with(5);
         all.push_str(&run.stderr);
     }
     assert!(!all.contains("not-the-password"), "{all}");
@@ -169,7 +169,7 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
         let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
         let sandbox = workspace(PASSWORD);
         describe(&sandbox, &registry.address, "");
-        let run = sandbox.run(&["push", "lab"]).exits_with(9);
+        let run = sandbox.run("push lab").exits_with(9);
         run.reports("calico/node");
         assert!(registry.tag("mke/four/image-7", "v1").is_some());
     }
@@ -190,7 +190,7 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let sandbox = workspace("not-the-password-5b2e");
         describe(&sandbox, &registry.address, secret);
-        sandbox.run(&["render", "lab"]).success();
+        sandbox.run("render lab").success();
         for command in [
             &["status", "lab"][..],
             &["report", "lab"],
@@ -223,9 +223,7 @@ async fn a_log_gets_a_line_every_ten_seconds() {
     let text = sandbox.read("environments/lab/environment.yaml");
     let text = text.replace("  push-credentials: { env: FAULTY }\n", "");
     sandbox.write("environments/lab/environment.yaml", &text);
-    let run = sandbox
-        .run(&["push", "lab", "--max-rate", "100kB"])
-        .success();
+    let run = sandbox.run("push lab --max-rate 100kB").success();
     let lines: Vec<&str> = run
         .stderr
         .lines()
@@ -251,7 +249,7 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
     .await;
     let sandbox = workspace(PASSWORD);
     describe(&sandbox, &server.address, "");
-    let run = sandbox.run(&["push", "lab"]).exits_with(5);
+    let run = sandbox.run("push lab").exits_with(5);
     let waiting = "has not answered for 3 s; still waiting";
     run.reports(waiting);
 }
@@ -278,5 +276,5 @@ async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
     }
     let registry = FaultyRegistry::start(reticent, &[], 1).await;
     describe(&sandbox, &registry.address, "");
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 }

@@ -60,10 +60,7 @@ async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
     assert_eq!(value["result"]["file"]["sha256"], digest.as_str());
-    insta::assert_snapshot!(
-        "markdown",
-        lab.run(&["plan", "lab", "--markdown"]).success().stdout
-    );
+    insta::assert_snapshot!("markdown", lab.run("plan lab --markdown").success().stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +69,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     // One artifact is there, one has different content, the others are missing.
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let lock = bundles::lock_of(&lab.sandbox);
     let (kept, other) = (&lock.artifacts[2], &lock.artifacts[1]);
     let registry = lab.registry.address.clone();
@@ -131,7 +128,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_moved_is_named_and_nothing_is_touched() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let _ = plan(&lab);
     let applies = lab.applies().len();
@@ -309,7 +306,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     let signed = lab.sandbox.read(PLAN);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     lab.edit_environment("mke3.lab.example.com", "mke4.lab.example.com");
-    lab.run(&["deploy", "lab"]).exits_with(7);
+    lab.run("deploy lab").exits_with(7);
     lab.edit_environment("mke4.lab.example.com", "mke3.lab.example.com");
     lab.sandbox.write(PLAN, &signed);
     let moved = moved(&lab);

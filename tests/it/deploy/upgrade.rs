@@ -39,7 +39,7 @@ impl Road {
         road.lock(to);
         road.name(from);
         road.install(from);
-        road.lab.run(&["deploy", "lab"]).success();
+        road.lab.run("deploy lab").success();
         road.name(to);
         road.install(to);
         road
@@ -223,10 +223,7 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
     for release in ["v4.1.5", "v4.1.4", "v4.1.3"] {
         road.lock(release);
         road.name(release);
-        let run = road
-            .lab
-            .run(&["status", "lab", "--format", "json"])
-            .success();
+        let run = road.lab.run("status lab --format json").success();
         let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         let drift = value["result"]["environments"][0]["drift"]
             .as_array()
@@ -355,7 +352,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
 
 /// Returns what a plan says, as machines read it.
 fn plan(road: &Road) -> serde_json::Value {
-    let run = road.lab.run(&["plan", "lab", "--format", "json"]);
+    let run = road.lab.run("plan lab --format json");
     let text = road.lab.sandbox.redact(&run.stdout);
     serde_json::from_str(&text).unwrap()
 }
@@ -692,7 +689,7 @@ async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
         "{}",
         run.whole()
     );
-    let run = road.lab.run(&["verify", "lab", "--format", "json"]);
+    let run = road.lab.run("verify lab --format json");
     let value: serde_json::Value =
         serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(value["result"]["release"], "v4.2.0");
@@ -830,7 +827,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
         .edit_environment("    imageRegistry:", "    chartRegistry:");
     let plan = road.run("plan").exits_with(8);
     plan.does_not_print(private);
-    road.lab.run(&["deploy", "lab", "--take-over"]).success();
+    road.lab.run("deploy lab --take-over").success();
     let applied = road.lab.applies().pop().unwrap();
     assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
     assert!(
@@ -899,7 +896,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
              environment's").reports("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`");
     std::fs::remove_file(home.join("cluster.yaml")).unwrap();
     road.lab.sandbox.variable("KUBECONFIG", "");
-    road.lab.run(&["deploy", "lab", "--take-over"]).success();
+    road.lab.run("deploy lab --take-over").success();
     let apply = road.lab.applies().pop().unwrap();
     assert!(
         !apply.arguments.contains(&"--kubeconfig".to_owned())
@@ -1127,7 +1124,7 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
         assert_eq!(road.lab.sandbox.read(note), text);
     }
     insta::assert_snapshot!(road.run("deploy").whole());
-    let run = road.lab.run(&["status", "--format", "json"]);
+    let run = road.lab.run("status --format json");
     run.prints("under-way.yaml");
     road.assert_untouched();
 }
@@ -1154,7 +1151,7 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
     road.lose("v4.1.4");
-    road.lab.run(&["diff", "lab", "--live"]).exits_with(6);
+    road.lab.run("diff lab --live").exits_with(6);
 }
 
 /// The attempt that failed keeps its files, so those of the next one have a number in their names.
@@ -1162,9 +1159,7 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
 async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
     road.keep("v4.1.3");
-    road.lab
-        .run(&["plan", "lab", "--out", "signed.yaml"])
-        .success();
+    road.lab.run("plan lab --out signed.yaml").success();
     let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
     road.lab
         .sandbox

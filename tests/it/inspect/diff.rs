@@ -35,12 +35,12 @@ fn changed() -> Sandbox {
 fn what_differs_from_the_committed_file_is_shown_by_meaning() {
     let sandbox = changed();
     let before = sandbox.state();
-    insta::assert_snapshot!("drift", sandbox.run(&["diff", "prod"]).whole());
+    insta::assert_snapshot!("drift", sandbox.run("diff prod").whole());
     insta::assert_snapshot!(
         "drift_markdown",
-        sandbox.run(&["diff", "prod", "--markdown"]).whole()
+        sandbox.run("diff prod --markdown").whole()
     );
-    let result = json(sandbox.run(&["diff", "prod", "--format", "json"]));
+    let result = json(sandbox.run("diff prod --format json"));
     assert_eq!(result["committed"], "different");
     assert_eq!(result["applied"], serde_json::Value::Null);
     let areas: Vec<&str> = result["changes"]
@@ -71,7 +71,7 @@ fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
     let path = "environments/staging/mke4.yaml";
     let text = sandbox.read(path);
     sandbox.write(path, &format!("{text}# by hand\n"));
-    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("diff staging").whole(), @r#"
     exit code: 0
     --- stdout
     environments/staging/mke4.yaml has the same values as what is rendered, written differently
@@ -80,7 +80,7 @@ fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
     --- stderr
     "#);
     std::fs::remove_file(sandbox.path(path)).unwrap();
-    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("diff staging").whole(), @r#"
     exit code: 0
     --- stdout
     environments/staging/mke4.yaml does not exist yet; `render` writes it
@@ -89,7 +89,7 @@ fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
     --- stderr
     "#);
     sandbox.write(path, "a: 1\na: 2\n");
-    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r"
+    insta::assert_snapshot!(sandbox.run("diff staging").whole(), @r"
     exit code: 3
     --- stdout
     --- stderr
@@ -110,7 +110,7 @@ async fn the_receipt_records_what_was_applied() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let detailed = ["diff", "lab", "--detailed-exitcode"];
     lab.run(&detailed).exits_with(2);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     insta::assert_snapshot!(lab.run(&detailed).whole(), @r#"
     exit code: 0
     --- stdout
@@ -134,7 +134,7 @@ async fn the_receipt_records_what_was_applied() {
     --- stderr
     "#);
 
-    lab.run(&["render", "lab"]).success();
+    lab.run("render lab").success();
     let another = lab.run(&detailed).exits_with(2);
     insta::assert_snapshot!(another.whole(), @r#"
     exit code: 2
@@ -146,13 +146,13 @@ async fn the_receipt_records_what_was_applied() {
     "#);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["deploy", "lab"]).exits_with(7);
-    let result = json(lab.run(&["diff", "lab", "--format", "json"]));
+    lab.run("deploy lab").exits_with(7);
+    let result = json(lab.run("diff lab --format json"));
     assert_eq!(result["applied"]["config"], "another");
     assert_eq!(result["applied"]["failed-later"], "apply");
 
     lab.edit_environment("v4.1.5", "v4.1.6");
-    let result = json(lab.run(&["diff", "lab", "--format", "json"]));
+    let result = json(lab.run("diff lab --format json"));
     assert_eq!(result["applied"]["changes"][0]["subject"], "release");
     assert_eq!(result["applied"]["changes"][0]["old"], "v4.1.5");
     assert_eq!(result["applied"]["changes"][0]["new"], "v4.1.6");
@@ -161,22 +161,15 @@ async fn the_receipt_records_what_was_applied() {
 #[test]
 fn two_environments_are_compared_by_meaning() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(
-        "environments",
-        sandbox.run(&["diff", "staging", "prod"]).whole()
-    );
+    insta::assert_snapshot!("environments", sandbox.run("diff staging prod").whole());
     insta::assert_snapshot!(
         "environments_markdown",
-        sandbox
-            .run(&["diff", "staging", "prod", "--markdown"])
-            .whole()
+        sandbox.run("diff staging prod --markdown").whole()
     );
-    let same = sandbox
-        .run(&["diff", "prod", "prod", "--detailed-exitcode"])
-        .success();
+    let same = sandbox.run("diff prod prod --detailed-exitcode").success();
     assert_eq!(same.stdout, "prod and prod have the same values\n");
     sandbox
-        .run(&["diff", "staging", "prod", "--detailed-exitcode"])
+        .run("diff staging prod --detailed-exitcode")
         .exits_with(2);
 }
 
@@ -253,21 +246,16 @@ fn lock_two(sandbox: &Sandbox) {
 fn two_releases_are_compared_by_their_locks() {
     let sandbox = Sandbox::new(AIRLOCK);
     lock_two(&sandbox);
-    insta::assert_snapshot!(
-        "releases",
-        sandbox.run(&["diff", "v4.1.3", "v4.1.5"]).whole()
-    );
+    insta::assert_snapshot!("releases", sandbox.run("diff v4.1.3 v4.1.5").whole());
     insta::assert_snapshot!(
         "releases_markdown",
-        sandbox
-            .run(&["diff", "v4.1.3", "v4.1.5", "--markdown"])
-            .whole()
+        sandbox.run("diff v4.1.3 v4.1.5 --markdown").whole()
     );
     sandbox
-        .run(&["diff", "v4.1.3", "v4.1.5", "--detailed-exitcode"])
+        .run("diff v4.1.3 v4.1.5 --detailed-exitcode")
         .exits_with(2);
     sandbox
-        .run(&["diff", "v4.1.5", "v4.1.5", "--detailed-exitcode"])
+        .run("diff v4.1.5 v4.1.5 --detailed-exitcode")
         .success()
         .prints("0 artifacts added");
 }
@@ -280,10 +268,10 @@ async fn the_bytes_of_a_diff_are_those_that_a_push_sends() {
     bundles::forget_store(&lab.sandbox);
     lock_two(&lab.sandbox);
     lab.edit_environment("v4.1.5", "v4.1.3");
-    let push = || json_of_last_line(&lab.run(&["push", "lab", "--format", "json"]).success());
+    let push = || json_of_last_line(&lab.run("push lab --format json").success());
     let first = push();
     assert_ne!(first["sent-bytes"], 0);
-    let diff = json(lab.run(&["diff", "v4.1.3", "v4.1.5", "--format", "json"]));
+    let diff = json(lab.run("diff v4.1.3 v4.1.5 --format json"));
     lab.edit_environment("v4.1.3", "v4.1.5");
     let second = push();
     assert_ne!(second["sent-bytes"], 0);
@@ -300,20 +288,20 @@ fn json_of_last_line(run: &Run) -> serde_json::Value {
 #[test]
 fn only_two_of_a_kind_are_compared() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["diff", "prod", "v4.1.5"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("diff prod v4.1.5").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
     error: `prod` and `v4.1.5` cannot be compared: name two environments, two releases or two sets
     "#);
-    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.5"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("diff v4.1.5").whole(), @"
     exit code: 64
     --- stdout
     --- stderr
     error: name a second release to compare v4.1.5 with
     hint: `cargo xtask diff v4.1.5 OTHER` compares two; with `--since REVISION` its lock is compared with a committed one; `cargo xtask releases v4.1.5` shows the facts of one
     ");
-    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.3", "v4.1.5"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("diff v4.1.3 v4.1.5").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -321,6 +309,6 @@ fn only_two_of_a_kind_are_compared() {
     hint: with internet: `cargo xtask lock v4.1.3`, and commit it; without: unpack a medium that has the lock
     ");
     sandbox
-        .run(&["diff", "prod", "--markdown", "--format", "json"])
+        .run("diff prod --markdown --format json")
         .exits_with(64);
 }

@@ -23,7 +23,7 @@ async fn lab() -> (Lab, Upstream) {
         ),
     );
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     (lab, upstream)
 }
 
@@ -36,7 +36,7 @@ fn of_set(run: &Run) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn references_are_listed_in_both_registries() {
     let (lab, _upstream) = lab().await;
-    let run = lab.run(&["images", "lab"]).success();
+    let run = lab.run("images lab").success();
     let text = of_set(&run);
     let short: Vec<&str> = text
         .lines()
@@ -48,7 +48,7 @@ async fn references_are_listed_in_both_registries() {
     quay.io/org/tool:v1 127.0.0.1:[PORT]/mke/tools/tool:v1
     ");
     run.prints("registry.mirantis.com/mke/calico/node:");
-    let json = lab.run(&["images", "lab", "--format", "json"]).success();
+    let json = lab.run("images lab --format json").success();
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(
         json["result"]["artifacts"][0]["upstream"],
@@ -59,10 +59,7 @@ async fn references_are_listed_in_both_registries() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_consumer_gets_its_own_form() {
     let (lab, _upstream) = lab().await;
-    let kustomize = lab
-        .run(&["images", "lab", "--as", "kustomize"])
-        .success()
-        .stdout;
+    let kustomize = lab.run("images lab --as kustomize").success().stdout;
     for name in ["docker.io/library/nginx", "library/nginx", "nginx"] {
         let entry = format!("- name: {name}\n  newName: 127.0.0.1:[PORT]/mke/library/nginx\n");
         assert!(kustomize.contains(&entry), "{kustomize}");
@@ -73,10 +70,7 @@ async fn each_consumer_gets_its_own_form() {
         "{kustomize}"
     );
     assert!(!kustomize.contains("charts/extra"), "{kustomize}");
-    let hosts = lab
-        .run(&["images", "lab", "--as", "containerd"])
-        .success()
-        .stdout;
+    let hosts = lab.run("images lab --as containerd").success().stdout;
     assert!(
         hosts.contains(
             "# /etc/containerd/certs.d/docker.io/hosts.toml\nserver = \"https://registry-1.docker.io\"\n\n\
@@ -90,10 +84,7 @@ async fn each_consumer_gets_its_own_form() {
         ),
         "{hosts}"
     );
-    let bom = lab
-        .run(&["images", "lab", "--as", "cyclonedx"])
-        .success()
-        .stdout;
+    let bom = lab.run("images lab --as cyclonedx").success().stdout;
     let bom: serde_json::Value = serde_json::from_str(&bom).unwrap();
     assert_eq!(
         (&bom["bomFormat"], &bom["specVersion"]),
@@ -105,7 +96,7 @@ async fn each_consumer_gets_its_own_form() {
         nginx["purl"],
         format!("pkg:oci/nginx@sha256%3A{digest}?repository_url=docker.io/library/nginx&tag=1.29")
     );
-    let mirrors = lab.run(&["images", "lab", "--as", "idms"]).success().stdout;
+    let mirrors = lab.run("images lab --as idms").success().stdout;
     assert!(mirrors.contains("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n"), "{mirrors}");
 }
 
@@ -127,7 +118,7 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
         ),
     );
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     let form = |form: &str| lab.run(&["images", "lab", "--as", form]).success().stdout;
     let kustomize = form("kustomize");
     for text in [

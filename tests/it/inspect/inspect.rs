@@ -7,7 +7,7 @@ use crate::AIRLOCK;
 #[test]
 fn a_locked_release_is_inspected_without_its_bundle() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    insta::assert_snapshot!("demo", sandbox.run(&["inspect", "v4.1.5-demo"]).whole());
+    insta::assert_snapshot!("demo", sandbox.run("inspect v4.1.5-demo").whole());
 }
 
 #[test]
@@ -23,16 +23,14 @@ fn a_file_says_the_same_as_its_lock() {
     sandbox
         .run(&["lock", "v4.1.5", "--bundle", bundle.as_str()])
         .success();
-    let of_lock = sandbox.run(&["inspect", "v4.1.5"]).success();
+    let of_lock = sandbox.run("inspect v4.1.5").success();
     assert_eq!(of_file.stdout, of_lock.stdout);
 }
 
 #[test]
 fn machines_get_every_artifact() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let run = sandbox
-        .run(&["inspect", "v4.1.5-demo", "--format", "json"])
-        .success();
+    let run = sandbox.run("inspect v4.1.5-demo --format json").success();
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let result = &value["result"];
@@ -90,21 +88,21 @@ fn what_is_not_a_bundle_is_named() {
 #[test]
 fn what_is_missing_is_named() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["inspect", "v4.1.5"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("inspect v4.1.5").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
     error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
     hint: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
     ");
-    insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("inspect nowhere.tar.gz").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
     error: `nowhere.tar.gz` is neither a release, a set nor a bundle's file
     hint: name a release such as v4.1.5; `cargo xtask list` shows environments with their releases, and what is locked
     "#);
-    insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("inspect environments").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr

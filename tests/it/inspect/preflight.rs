@@ -67,7 +67,7 @@ async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
-    let run = sandbox.run(&["preflight", "lab"]).success();
+    let run = sandbox.run("preflight lab").success();
     assert!(
         run.stdout
             .ends_with("lab: preflight passed: v4.1.5 is ready to install\n"),
@@ -84,7 +84,7 @@ async fn local_and_registry_problems_are_reported_together() {
     let sandbox = Sandbox::new(AIRLOCK);
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     describe(&sandbox, "lab", &free, None);
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(3), "{}", run.stdout);
     assert_eq!(
         of_verdict(&result(&run.stdout), "problem"),
@@ -94,7 +94,7 @@ async fn local_and_registry_problems_are_reported_together() {
             "connection not-reached"
         ]
     );
-    let run = sandbox.run(&["preflight", "lab"]);
+    let run = sandbox.run("preflight lab");
     // The progress names the probe, which is random. The room differs between machines, and so does what is said of it.
     let lines: Vec<&str> = run.stdout.lines().collect();
     let disk = lines.iter().position(|line| line.contains(" disk "));
@@ -116,7 +116,7 @@ async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
     describe(&sandbox, "lab", &registry.address, None);
     sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
     for seen in ["mkectl v4.1.4", "no `mkectl` in any folder of PATH"] {
-        let run = sandbox.run(&["preflight", "lab"]).exits_with(6);
+        let run = sandbox.run("preflight lab").exits_with(6);
         let row = run.stdout.lines().find(|line| line.contains(" mkectl "));
         let row = row.unwrap();
         assert!(row.contains("PROBLEM") && row.contains(seen), "{row}");
@@ -136,7 +136,7 @@ async fn a_long_url_moves_no_row() {
     let mut sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
     sandbox.variable("COLUMNS", "80");
-    let run = sandbox.run(&["preflight", "lab"]).exits_with(5);
+    let run = sandbox.run("preflight lab").exits_with(5);
     let lines: Vec<&str> = run.stdout.lines().collect();
     let row = lines
         .iter()
@@ -167,14 +167,14 @@ async fn a_cut_bundle_is_distinguished_from_a_missing_one() {
     let bundle = sandbox.path(&format!("bundles/{}", bundles::FILE));
     let bytes = std::fs::read(&bundle).unwrap();
     std::fs::write(&bundle, &bytes[..bytes.len() / 2]).unwrap();
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(4), "{}", run.stdout);
     assert_eq!(
         of_verdict(&result(&run.stdout), "problem"),
         ["bundle bundle-differs"]
     );
     std::fs::remove_file(&bundle).unwrap();
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(1), "{}", run.stdout);
     assert_eq!(
         of_verdict(&result(&run.stdout), "problem"),
@@ -194,7 +194,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         "config:\n  devicePlugins: { nvidiaGPU: { enabled: true } }\n  fips: { enabled: true }\n",
     );
     sandbox.write(path, &text);
-    let run = sandbox.run(&["preflight", "lab"]).success();
+    let run = sandbox.run("preflight lab").success();
     for expected in [
         "no bundle has NVIDIA's drivers",
         "the symlink `libcrypto-k0s.so.3` and the FIPS k0s binary",
@@ -210,7 +210,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         &text.replace("[telemetry]", "[telemetry, not-in-bundle]"),
     );
     sandbox
-        .run(&["preflight", "lab", "--format", "json"])
+        .run("preflight lab --format json")
         .success()
         .does_not_print("NVIDIA");
     // Without a lock the room is an estimate.
@@ -218,7 +218,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         path,
         &text.replace("release: v4.1.5", "release: v4.2.1-rc.3"),
     );
-    let run = sandbox.run(&["preflight", "lab"]);
+    let run = sandbox.run("preflight lab");
     run.prints("plan for about 22 GB");
 }
 
@@ -226,10 +226,10 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_for_the_monitoring_crds_are_looked_for_before_an_upgrade_to_4_2() {
     let lab = support::Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
     let of_tools = || {
-        let run = lab.run(&["preflight", "lab", "--format", "json"]);
+        let run = lab.run("preflight lab --format json");
         let result = result(&run.stdout);
         let checks = result["checks"].as_array().unwrap().clone();
         let found = checks.into_iter().find(|check| check["name"] == "tools");
@@ -251,7 +251,7 @@ async fn tools_for_the_monitoring_crds_are_looked_for_before_an_upgrade_to_4_2()
 async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
     let sandbox = sandbox();
     describe(&sandbox, "lab", "registry.invalid:5000", None);
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(5), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "problem"), ["name name-not-resolved"]);
@@ -269,7 +269,7 @@ async fn ctrl_c_removes_the_probe_before_it_ends() {
     let registry = FaultyRegistry::start(limited(), &[stalls], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
-    let mut command = sandbox.command(&["preflight", "lab"]);
+    let mut command = sandbox.command("preflight lab");
     let child = command
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -294,14 +294,14 @@ async fn the_embedded_registry_has_no_problem() {
     let registry = TestRegistry::embedded().await;
     let sandbox = sandbox();
     registry.describe(&sandbox, "");
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(0), "{}", run.stdout);
 }
 
 #[test]
 fn a_rehearsal_has_nothing_to_warn_of() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let run = sandbox.run(&["preflight", "demo", "--nodes", "--format", "json"]);
+    let run = sandbox.run("preflight demo --nodes --format json");
     assert_eq!(run.code, Some(0), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "warning"), Vec::<String>::new());
@@ -314,7 +314,7 @@ async fn a_real_registry_is_left_as_it_was_and_one_with_credentials_shuts_nodes_
     let registry = TestRegistry::tls().await;
     let mut sandbox = sandbox();
     registry.describe(&sandbox, "");
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(0), "{}", run.stdout);
     let result_of = result(&run.stdout);
     assert_eq!(of_verdict(&result_of, "warning"), Vec::<String>::new());
@@ -324,7 +324,7 @@ async fn a_real_registry_is_left_as_it_was_and_one_with_credentials_shuts_nodes_
     sandbox
         .variable("LAB_USERNAME", support::registries::USER)
         .variable("LAB_PASSWORD", support::registries::PASSWORD);
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(5), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "problem"), ["pull not-anonymous"]);

@@ -7,13 +7,13 @@ use crate::AIRLOCK;
 #[test]
 fn the_table_shows_what_is_not_documented_as_such() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!("table", sandbox.run(&["releases"]).whole());
+    insta::assert_snapshot!("table", sandbox.run("releases").whole());
 }
 
 #[test]
 fn one_release_is_shown_with_its_sources() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!("v4.1.5", sandbox.run(&["releases", "v4.1.5"]).whole());
+    insta::assert_snapshot!("v4.1.5", sandbox.run("releases v4.1.5").whole());
 }
 
 #[test]
@@ -54,16 +54,16 @@ fn machines_get_certainties_and_sources() {
 #[test]
 fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let later = sandbox.run(&["releases", "v4.9.0"]).success();
+    let later = sandbox.run("releases v4.9.0").success();
     later.prints("warning: v4.9.0 is unknown to this version of Airlock");
     later.prints("mke_bundle_v4.9.0_amd64.tar.gz");
-    insta::assert_snapshot!(sandbox.run(&["releases", "v4.0.1"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("releases v4.0.1").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
     error: v4.0.1 has no documented offline installation; the first release with one is v4.1.0
     "#);
-    insta::assert_snapshot!(sandbox.run(&["releases", "4.1.5"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("releases 4.1.5").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -91,22 +91,22 @@ releases:
 #[test]
 fn a_team_adds_a_release_without_building() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let refused = sandbox.run(&["new", "lab", "--release", "v4.2.2"]);
+    let refused = sandbox.run("new lab --release v4.2.2");
     assert_ne!(refused.code, Some(0), "{}", refused.whole());
-    sandbox.run(&["new", "lab", "--defaults"]).success();
+    sandbox.run("new lab --defaults").success();
     let path = "environments/lab/environment.yaml";
     let text = sandbox
         .read(path)
         .replace("release: v4.2.0", "release: v4.2.2");
     sandbox.write(path, &text);
     let unknown = "is unknown to this version of Airlock";
-    let run = sandbox.run(&["render", "lab"]).success();
+    let run = sandbox.run("render lab").success();
     run.reports(unknown);
-    let run = sandbox.run(&["releases", "--check"]).success();
+    let run = sandbox.run("releases --check").success();
     run.prints("environments/releases.yaml does not exist");
 
     sandbox.write("environments/releases.yaml", OVERLAY);
-    insta::assert_snapshot!(sandbox.run(&["releases", "--check"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("releases --check").whole(), @"
     exit code: 0
     --- stdout
     no errors in environments/releases.yaml
@@ -129,7 +129,7 @@ fn a_team_adds_a_release_without_building() {
         let text = sandbox.run(command).whole();
         assert!(!text.contains(unknown), "{command:?}: {text}");
     }
-    let facts = sandbox.run(&["releases", "v4.2.2"]).success().stdout;
+    let facts = sandbox.run("releases v4.2.2").success().stdout;
     for text in [
         "mke_bundle_v4.2.2_amd64.tar.gz",
         "https://docs.example.com/4.2.2/hashes",
@@ -137,7 +137,7 @@ fn a_team_adds_a_release_without_building() {
     ] {
         assert!(facts.contains(text), "{text}: {facts}");
     }
-    sandbox.run(&["new", "next"]).success();
+    sandbox.run("new next").success();
     let written = sandbox.read("environments/next/environment.yaml");
     assert!(written.contains("release: v4.2.2\n"), "{written}");
 }
@@ -150,7 +150,7 @@ fn a_wrong_file_of_facts_is_named_with_its_places() {
         .replace("external-address-required", "external-adress-required")
         .replace("[4.2.1]", "[newest]");
     sandbox.write("environments/releases.yaml", &wrong);
-    insta::assert_snapshot!(sandbox.run(&["releases", "--check"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("releases --check").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -176,11 +176,11 @@ fn a_wrong_file_of_facts_is_named_with_its_places() {
 
     3 problems
     ");
-    sandbox.run(&["check"]).exits_with(3);
+    sandbox.run("check").exits_with(3);
     // What does not need facts works, and the archive says so.
-    sandbox.run(&["store"]).success();
+    sandbox.run("store").success();
     sandbox
-        .run(&["support", "demo", "--out", "demo.tar.gz"])
+        .run("support demo --out demo.tar.gz")
         .success()
         .prints("problems.json");
 
@@ -191,7 +191,7 @@ fn a_wrong_file_of_facts_is_named_with_its_places() {
             "anonymous-pull-required: { value: true",
         ),
     );
-    insta::assert_snapshot!(sandbox.run(&["releases", "--check"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("releases --check").whole(), @"
     exit code: 0
     --- stdout
     no errors in environments/releases.yaml

@@ -75,7 +75,7 @@ async fn fleet() -> Lab {
     lab.edit_environment("accept: [telemetry]\n", "");
     lab.edit_environment("[incomplete-lock]", "[incomplete-lock, telemetry]");
     write_script(&mkectl, "v4.1.3");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     commit(&lab, "lab: deploy v4.1.3");
     as_wanted(&lab.sandbox);
     lab.edit_environment(
@@ -83,10 +83,10 @@ async fn fleet() -> Lab {
         "  tracking: { enabled: false }\n  dns: { lameduck: { enabled: true } }",
     );
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
-    lab.run(&["deploy", "lab"]).exits_with(7);
+    lab.run("deploy lab").exits_with(7);
     commit(&lab, "lab: deploy failed");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     commit(&lab, "lab: deploy again");
     lab.edit_environment("release: v4.1.3", "release: v4.1.5");
     lab.edit_environment("enabled: true", "enabled: false");
@@ -164,8 +164,8 @@ fn gallery() -> Utf8PathBuf {
 
 /// Writes the pages of a team, and returns them.
 fn pages(lab: &Lab) -> [Utf8PathBuf; 2] {
-    lab.run(&["report", "lab", "--out", "lab.html"]).success();
-    lab.run(&["report", "--all", "--out", "all.html"]).success();
+    lab.run("report lab --out lab.html").success();
+    lab.run("report --all --out all.html").success();
     ["lab.html", "all.html"].map(|name| {
         let to = gallery().join(name);
         std::fs::copy(lab.sandbox.path(name), &to).unwrap();
@@ -247,7 +247,7 @@ fn assert_sound(found: &Value, look: Look) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
     let lab = fleet().await;
-    let run = lab.run(&["report", "lab", "--format", "json"]).success();
+    let run = lab.run("report lab --format json").success();
     let page: Value = serde_json::from_str(&run.stdout).unwrap();
     let section = &page["result"]["environments"][0];
     assert_eq!(section["status"]["release"], "v4.1.5");
@@ -267,7 +267,7 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
     let failures: Vec<&Value> = deploys.map(|deploy| &deploy["failed-at"]).collect();
     assert_eq!(failures, [&json!(null), &json!("apply"), &json!(null)]);
 
-    let html = lab.run(&["report", "lab"]).success().stdout;
+    let html = lab.run("report lab").success().stdout;
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     let lock = receipt
         .lines()
@@ -287,7 +287,7 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
         assert!(html.contains(text), "{text}: {html}");
     }
     // What an upgrade sends is in the comparison of the releases, too.
-    let diff = lab.run(&["diff", "v4.1.3", "v4.1.5"]).success().stdout;
+    let diff = lab.run("diff v4.1.3 v4.1.5").success().stdout;
     assert!(
         diff.contains("386.13 kB") && html.contains("386.13 kB"),
         "{diff}"
@@ -297,9 +297,9 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_without_an_answer_is_part_of_the_page() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment(&lab.registry.address, "127.0.0.1:1");
-    let html = lab.run(&["report", "lab"]).success().stdout;
+    let html = lab.run("report lab").success().stdout;
     assert!(
         html.contains("<dt>Registry serves</dt><dd>no answer</dd>"),
         "{html}"
@@ -313,14 +313,14 @@ async fn a_registry_without_an_answer_is_part_of_the_page() {
     assert!(html.contains("No plan could be computed: "), "{html}");
 
     lab.edit_environment("release:", "relaese:");
-    let html = lab.run(&["report", "--all"]).success().stdout;
+    let html = lab.run("report --all").success().stdout;
     assert!(
         html.contains("No plan can be computed while the files are invalid."),
         "{html}"
     );
-    lab.run(&["report", "nowhere"]).exits_with(3);
-    lab.run(&["report"]).exits_with(64);
-    lab.run(&["report", "lab", "--all"]).exits_with(64);
+    lab.run("report nowhere").exits_with(3);
+    lab.run("report").exits_with(64);
+    lab.run("report lab --all").exits_with(64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,7 +335,7 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
             json!(format!("license-{secret}"))
         ),
     );
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     let version = receipt
         .lines()
@@ -347,7 +347,7 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
         &receipt.replace(version, &hostile),
     );
     lab.edit_environment("port: 22", "port: 2222");
-    let html = lab.run(&["report", "lab"]).success().stdout;
+    let html = lab.run("report lab").success().stdout;
     assert!(
         html.contains("&lt;script&gt;alert(1)") && html.contains("2222"),
         "{html}"
@@ -359,7 +359,7 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
     }
     // What a set is called is escaped, too.
     lab.edit_environment("release: v4.1.5", "sets: ['<script>']\nrelease: v4.1.5");
-    let html = lab.run(&["report", "lab"]).success().stdout;
+    let html = lab.run("report lab").success().stdout;
     assert!(!html.contains("<script"), "{html}");
     assert!(html.contains("&lt;script&gt;"), "{html}");
 }

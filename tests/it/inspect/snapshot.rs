@@ -10,9 +10,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    let run = lab
-        .run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
-        .success();
+    let run = lab.run("snapshot lab --out lab.snapshot.yaml").success();
     insta::assert_snapshot!(run.whole(), @r"
     exit code: 0
     --- stdout
@@ -24,20 +22,13 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     let asked = wire.take();
     assert_eq!(asked.len(), 15, "{asked:?}");
 
-    lab.run(&[
-        "plan",
-        "lab",
-        "--snapshot",
-        "lab.snapshot.yaml",
-        "--out",
-        "lab.plan.yaml",
-    ])
-    .success();
+    lab.run("plan lab --snapshot lab.snapshot.yaml --out lab.plan.yaml")
+        .success();
     assert_eq!(wire.take(), [""; 0], "a plan of a snapshot asked somebody");
     // Both plans have the same text, with the commands of mkectl.
-    let live = lab.run(&["plan", "lab"]).success();
+    let live = lab.run("plan lab").success();
     live.prints("mkectl apply -f ");
-    let taken = lab.run(&["plan", "lab", "--snapshot", "lab.snapshot.yaml"]);
+    let taken = lab.run("plan lab --snapshot lab.snapshot.yaml");
     assert_eq!(taken.whole(), live.whole());
     let _ = wire.take();
     let plan = lab.sandbox.read("lab.plan.yaml");
@@ -49,54 +40,37 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     );
 
     // The words of earlier versions are understood.
-    let earlier = lab.run(&["inventory", "lab", "--out", "earlier.yaml"]);
+    let earlier = lab.run("inventory lab --out earlier.yaml");
     assert_eq!(
         earlier.success().stderr,
         "the snapshot is in earlier.yaml\n"
     );
     assert_eq!(lab.sandbox.read("earlier.yaml"), first);
-    lab.run(&[
-        "plan",
-        "lab",
-        "--inventory",
-        "earlier.yaml",
-        "--out",
-        "earlier.plan.yaml",
-    ])
-    .success();
+    lab.run("plan lab --inventory earlier.yaml --out earlier.plan.yaml")
+        .success();
     assert_eq!(lab.sandbox.read("earlier.plan.yaml"), plan);
     let earlier = plan.replace("\nsnapshot: ", "\ninventory: ");
     lab.sandbox.write("lab.plan.yaml", &earlier);
 
-    lab.run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
-        .success();
-    lab.run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
-        .success();
+    lab.run("deploy lab --plan lab.plan.yaml").success();
+    lab.run("snapshot lab --out lab.snapshot.yaml").success();
     let second = lab.sandbox.read("lab.snapshot.yaml");
     assert!(!second.contains("found: nothing"), "{second}");
-    lab.run(&["snapshot", "lab", "--out", "again.yaml"])
-        .success();
+    lab.run("snapshot lab --out again.yaml").success();
     assert_eq!(second, lab.sandbox.read("again.yaml"));
-    lab.run(&[
-        "plan",
-        "lab",
-        "--snapshot",
-        "again.yaml",
-        "--detailed-exitcode",
-    ])
-    .success()
-    .prints("Nothing to do");
+    lab.run("plan lab --snapshot again.yaml --detailed-exitcode")
+        .success()
+        .prints("Nothing to do");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let path = "bundles/v4.1.5-amd64.lock.yaml";
     let lock = lab.sandbox.read(path);
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
-    lab.run(&["snapshot", "lab", "--out", "empty.yaml"])
-        .success();
+    lab.run("snapshot lab --out empty.yaml").success();
     lab.sandbox.write(path, &lock);
     let arguments = [
         "plan",
@@ -109,7 +83,7 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
     let plan = lab.run(&arguments).success();
     plan.prints("warning: the snapshot does not list 14 of 14 artifacts");
     // They turn out to be there, and right: that is progress.
-    lab.run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
+    lab.run("deploy lab --plan lab.plan.yaml")
         .success()
         .prints(" 0 pushed");
 }
@@ -117,24 +91,22 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["snapshot", "lab", "--out", "lab.yaml"]).success();
+    lab.run("snapshot lab --out lab.yaml").success();
     let list = lab.sandbox.home().join("images.txt");
     std::fs::write(&list, "registry.mirantis.com/mke/calico/other:v1\n").unwrap();
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
-    let plan = lab
-        .run(&["plan", "lab", "--snapshot", "lab.yaml"])
-        .exits_with(3);
+    let plan = lab.run("plan lab --snapshot lab.yaml").exits_with(3);
     plan.prints("warning: the snapshot does not list 1 artifact that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["snapshot", "lab", "--out", "lab.yaml"]).success();
+    lab.run("snapshot lab --out lab.yaml").success();
     let text = lab.sandbox.read("lab.yaml");
     let plan = |text: &str| {
         lab.sandbox.write("other.yaml", text);
-        lab.run(&["plan", "lab", "--snapshot", "other.yaml"])
+        lab.run("plan lab --snapshot other.yaml")
             .exits_with(3)
             .stderr
     };

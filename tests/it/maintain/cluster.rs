@@ -35,25 +35,20 @@ fn last(lab: &Lab) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_says_what_is_known() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!(
-        "nothing_deployed",
-        lab.run(&["cluster", "status", "lab"]).whole()
-    );
-    lab.run(&["deploy", "lab"]).success();
-    lab.run(&["cluster", "backup", "lab"]).success();
+    insta::assert_snapshot!("nothing_deployed", lab.run("cluster status lab").whole());
+    lab.run("deploy lab").success();
+    lab.run("cluster backup lab").success();
     let live = lab.sandbox.home().join("live.yaml");
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     std::fs::write(&live, config).unwrap();
     lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
-    insta::assert_snapshot!("deployed", lab.run(&["cluster", "status", "lab"]).whole());
+    insta::assert_snapshot!("deployed", lab.run("cluster status lab").whole());
     lab.sandbox
         .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
-    let run = lab
-        .run(&["cluster", "status", "lab", "--format", "json"])
-        .success();
+    let run = lab.run("cluster status lab --format json").success();
     let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert!(line["result"]["unreached"].is_string(), "{line}");
-    let run = lab.run(&["cluster", "status", "nowhere"]).exits_with(3);
+    let run = lab.run("cluster status nowhere").exits_with(3);
     run.reports("nowhere");
 }
 
@@ -95,7 +90,7 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
             .reports("already exists");
 
         // A folder that is missing may be a share that is not mounted.
-        lab.run(&["cluster", "backup", "lab", "--output", "share/before.tar"])
+        lab.run("cluster backup lab --output share/before.tar")
             .exits_with(1)
             .reports("cannot write to")
             .reports("share");
@@ -155,7 +150,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         assert!(!lab.sandbox.path(&format!("{archive}.yaml")).exists());
     }
     let lab = lab_of("v4.1.0").await;
-    let run = lab.run(&["cluster", "backup", "lab"]).exits_with(6);
+    let run = lab.run("cluster backup lab").exits_with(6);
     insta::assert_snapshot!(run.stderr, @"
     error: mkectl v4.1.0 cannot write a backup archive to a local file
     hint: keep its backup by other means, `cargo xtask mkectl lab -- backup create --name NAME` for example
@@ -166,7 +161,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_done_to_a_cluster_of_another_environment() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let home = lab.sandbox.home();
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     let config = config
@@ -204,10 +199,8 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
-    let run = lab
-        .run(&["cluster", "backup", "lab", "--format", "json"])
-        .success();
+    lab.run("deploy lab").success();
+    let run = lab.run("cluster backup lab --format json").success();
     let line: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(line["result"]["mkectl"], "v4.1.5");
     // Its name has a time, so it is found by the folder.
@@ -229,7 +222,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         ])
     };
     let calls = lab.calls().len();
-    let run = lab.run(&["cluster", "restore", "lab", "nosuch.tar"]);
+    let run = lab.run("cluster restore lab nosuch.tar");
     insta::assert_snapshot!(run.exits_with(3).stderr, @"
     error: `nosuch.tar` does not exist
     hint: name an archive of lab; they are written to environments/lab/backups/
@@ -270,18 +263,18 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         "tracking: { enabled: false }",
         "tracking: { enabled: true }",
     );
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_ne!(receipt(), before);
     restore().success();
     assert_eq!(receipt(), before);
-    let plan = lab.run(&["plan", "lab"]).success();
+    let plan = lab.run("plan lab").success();
     plan.prints("because the configuration changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let archive = "environments/lab/backups/before.tar";
     lab.run(&["cluster", "backup", "lab", "--output", archive])
         .success();
@@ -295,7 +288,7 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
         receipt.contains("error: '`mkectl restore` exited with code 4'"),
         "{receipt}"
     );
-    let plan = lab.run(&["plan", "lab"]).success();
+    let plan = lab.run("plan lab").success();
     plan.prints("because the last deploy failed");
     plan.does_not_mention("was killed");
 }
@@ -304,7 +297,7 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
 async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     const SECRETS: [&str; 2] = ["fake-kubeconfig-password", "ZmFrZS1rdWJlY29uZmln"];
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["cluster", "kubeconfig", "lab"]).success();
+    let run = lab.run("cluster kubeconfig lab").success();
     assert!(
         run.stdout.starts_with("apiVersion: v1\nkind: Config\n"),
         "{}",
@@ -324,7 +317,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     lab.run(&to_file).exits_with(3);
     let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
     // Whatever is typed, the result of this command is not logged.
-    let typed = lab.run(&["mkectl", "lab", "--", "kubeconfig"]).success();
+    let typed = lab.run("mkectl lab -- kubeconfig").success();
     typed.prints(SECRETS[0]);
     for secret in SECRETS {
         assert!(kept.contains(secret));
@@ -343,7 +336,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
 async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "5");
-    let run = lab.run(&["cluster", "kubeconfig", "lab"]).exits_with(7);
+    let run = lab.run("cluster kubeconfig lab").exits_with(7);
     assert_eq!(run.stdout, "");
     run.reports("`mkectl kubeconfig` exited with code 5");
 }
@@ -351,25 +344,21 @@ async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!("no_checks", lab.run(&["cluster", "check", "lab"]).whole());
+    insta::assert_snapshot!("no_checks", lab.run("cluster check lab").whole());
     let mut lab = lab_of("v4.2.0").await;
     insta::assert_snapshot!(
         "checks",
-        lab.run(&["cluster", "check", "lab", "--", "--concurrency", "5"])
-            .whole()
+        lab.run("cluster check lab -- --concurrency 5").whole()
     );
     // The second one runs also where the first finds something.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
-    insta::assert_snapshot!(
-        "checks_that_find",
-        lab.run(&["cluster", "check", "lab"]).whole()
-    );
+    insta::assert_snapshot!("checks_that_find", lab.run("cluster check lab").whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.write_environment("protected: true\n");
     let typed = [
         "mkectl",
@@ -385,9 +374,8 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
         run.reports("is protected, and cannot be reset");
     }
     lab.write_environment("");
-    lab.run(&["cluster", "reset", "lab"]).exits_with(8);
-    lab.run(&["cluster", "reset", "lab", "--confirm", "prod"])
-        .exits_with(8);
+    lab.run("cluster reset lab").exits_with(8);
+    lab.run("cluster reset lab --confirm prod").exits_with(8);
     let resets = |lab: &Lab| {
         let calls = lab.calls();
         let resets = calls.iter().filter(|call| call.arguments[0] == "reset");
@@ -396,12 +384,12 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
             .count()
     };
     assert_eq!(resets(&lab), 0);
-    lab.run(&["cluster", "reset", "lab", "--confirm", "lab"])
+    lab.run("cluster reset lab --confirm lab")
         .success()
         .reports(" --force ");
     assert_eq!(resets(&lab), 1);
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    let plan = lab.run(&["plan", "lab"]).success();
+    let plan = lab.run("plan lab").success();
     plan.prints("because no receipt records a successful deploy");
 }
 

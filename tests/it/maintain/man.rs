@@ -8,7 +8,7 @@ use crate::AIRLOCK;
 
 /// Makes the pages and returns their paths below the workspace.
 fn pages(sandbox: &Sandbox) -> Vec<String> {
-    sandbox.run(&["man", "--out", "man"]).success();
+    sandbox.run("man --out man").success();
     let entries = sandbox.path("man").read_dir_utf8().unwrap();
     let mut pages: Vec<String> = entries
         .map(|entry| format!("man/{}", entry.unwrap().file_name()))

@@ -139,9 +139,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
     std::fs::write(&kubeconfig, "apiVersion: v1\n").unwrap();
     insta::assert_snapshot!(
         "config_get",
-        lab.run(&["mkectl", "lab", "--", "config", "get"])
-            .success()
-            .whole()
+        lab.run("mkectl lab -- config get").success().whole()
     );
     std::fs::remove_file(kubeconfig).unwrap();
     let call = lab.calls().pop().unwrap();
@@ -156,12 +154,12 @@ async fn any_other_command_gets_the_right_program_and_file() {
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
     insta::assert_snapshot!(
         "its_own_code",
-        lab.run(&["mkectl", "lab", "--", "apply", "--check-ports"])
+        lab.run("mkectl lab -- apply --check-ports")
             .exits_with(7)
             .whole()
     );
     let run = lab
-        .run(&["mkectl", "lab", "--format", "json", "--", "nonsense"])
+        .run("mkectl lab --format json -- nonsense")
         .exits_with(7);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["mkectl-exit-code"], 2);
@@ -176,7 +174,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
             .path("environments/lab/logs/under-way.yaml")
             .exists()
     );
-    lab.run(&["mkectl", "lab"]).exits_with(64);
+    lab.run("mkectl lab").exits_with(64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,14 +203,14 @@ async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_is_that_of_what_the_cluster_runs() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     // The environment moves to a later release, and the cluster stays.
     lab.edit_environment("release: v4.1.5", "release: v4.2.1");
-    let run = lab.run(&["mkectl", "lab", "--", "version"]).success();
+    let run = lab.run("mkectl lab -- version").success();
     assert_eq!(run.stdout, "Version: v4.1.5\n");
     run.reports("according to its receipt, the cluster of lab runs v4.1.5, but the environment requires v4.2.1");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
-    lab.run(&["mkectl", "lab", "--", "version"]).exits_with(6);
+    lab.run("mkectl lab -- version").exits_with(6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,6 +226,6 @@ async fn a_failure_is_reported_also_where_the_file_for_mkectl_is_gone() {
     std::fs::write(&program, script).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, executable).unwrap();
-    let run = lab.run(&["mkectl", "lab", "--", "apply"]).exits_with(7);
+    let run = lab.run("mkectl lab -- apply").exits_with(7);
     run.reports("error: `mkectl apply` exited with code 3");
 }

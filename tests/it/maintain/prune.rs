@@ -67,7 +67,7 @@ impl Site {
                 "--force-release",
             ])
             .success();
-        self.sandbox.run(&["push", "lab"]).success();
+        self.sandbox.run("push lab").success();
         self.receipt(release, pushed);
         self.sandbox.git(&["add", "."]);
         self.sandbox
@@ -90,12 +90,7 @@ impl Site {
     }
 
     fn plan(&self) -> Value {
-        result(
-            &self
-                .sandbox
-                .run(&["prune", "lab", "--format", "json"])
-                .success(),
-        )
+        result(&self.sandbox.run("prune lab --format json").success())
     }
 
     /// Returns what the registry has under each tag of a repository.
@@ -107,10 +102,8 @@ impl Site {
 
     #[must_use]
     async fn remove_by_plan(&self) -> Run {
-        self.sandbox
-            .run(&["prune", "lab", "--out", "prune.yaml"])
-            .success();
-        self.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"])
+        self.sandbox.run("prune lab --out prune.yaml").success();
+        self.sandbox.run("prune lab --plan prune.yaml")
     }
 }
 
@@ -193,11 +186,11 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         let (_, rest) = text.split_once('\n').unwrap();
         site.sandbox
             .write(file, &format!("release: {release}\n{rest}"));
-        site.sandbox.run(&["verify", "lab", "--full"]).success();
+        site.sandbox.run("verify lab --full").success();
     }
     // The same plan once more has nothing to do, and a new one nothing to propose.
     site.sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
+        .run("prune lab --plan prune.yaml")
         .success()
         .prints("2 gone already");
     assert_eq!(removed(&site.plan()), [""; 0]);
@@ -212,7 +205,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     site.sandbox.git(&["init", "--quiet"]);
     site.sandbox.git(&["add", "."]);
     site.sandbox.git(&["commit", "--quiet", "--message", "all"]);
-    let run = site.sandbox.run(&["prune", "lab"]).success();
+    let run = site.sandbox.run("prune lab").success();
     for release in &RELEASES[..2] {
         let note = format!(
             " in the registry: no receipt here or in git's history records their deploy from {}: ",
@@ -224,7 +217,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     run.does_not_print(&lock_path(RELEASES[2]));
     // An empty plan is not written.
     site.sandbox
-        .run(&["prune", "lab", "--out", "empty.yaml"])
+        .run("prune lab --out empty.yaml")
         .success()
         .prints("the plan is empty; empty.yaml is not written");
     assert!(!site.sandbox.path("empty.yaml").exists());
@@ -238,7 +231,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
             .await
             .unwrap();
     }
-    let run = site.sandbox.run(&["prune", "lab"]).success();
+    let run = site.sandbox.run("prune lab").success();
     run.does_not_print(&lock_path(RELEASES[0]));
 }
 
@@ -251,7 +244,7 @@ async fn what_the_mkectl_of_a_kept_release_lists_stays() {
     site.sandbox.variable("FAKE_MKECTL_IMAGES", images.as_str());
     assert_eq!(removed(&site.plan()), [NEEDLESS[0]]);
     // The mkectl of the release before is not here.
-    let run = site.sandbox.run(&["prune", "lab"]).success();
+    let run = site.sandbox.run("prune lab").success();
     run.prints("note: what mkectl v4.1.2 lists");
     run.does_not_print("what mkectl v4.1.5 lists");
     run.prints("kept: v4.1.5: required by lab, running in lab\n");
@@ -264,7 +257,7 @@ async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     let path = lock_path(RELEASES[0]);
     let text = site.sandbox.read(&path);
     site.sandbox.write(&path, &format!("# by hand\n{text}"));
-    let run = site.sandbox.run(&["prune", "lab"]).success();
+    let run = site.sandbox.run("prune lab").success();
     run.prints("only-first");
     let notes: Vec<&str> = (run.stdout.lines())
         .filter(|line| line.contains("only that lock"))
@@ -284,9 +277,7 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
         manifests.filter(|digest| **digest != node.digest)
     };
     assert_eq!(children().count(), 2);
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --out prune.yaml").success();
     // It removed the index, and then one of its children.
     let client = site.registry.client();
     for digest in [&node.digest, children().next().unwrap()] {
@@ -294,15 +285,15 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
         assert_eq!(removed, registry::Removed::Gone);
     }
     site.sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
+        .run("prune lab --plan prune.yaml")
         .success()
         .prints("lab: 1 tag removed with 2 manifests, 1 gone already");
     for child in children() {
         assert_eq!(site.holds(repository, child.as_ref()).await, None);
     }
-    site.sandbox.run(&["verify", "lab", "--full"]).success();
+    site.sandbox.run("verify lab --full").success();
     site.sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
+        .run("prune lab --plan prune.yaml")
         .success()
         .prints("0 tags removed with 0 manifests, 2 gone already");
 }
@@ -324,9 +315,7 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
     let (index, repository) = (&first.artifacts[0], "mke/four/calico/node");
     let child = &index.manifests[0].digest;
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --out prune.yaml").success();
     let client = site.registry.client();
     let _ = client.remove_manifest(repository, &index.digest).await;
     let url = |reference: &str| {
@@ -339,9 +328,7 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let bytes = bytes.send().await.unwrap().bytes().await.unwrap();
     let put = http.put(url("theirs")).header("content-type", media_type);
     put.body(bytes).send().await.unwrap();
-    site.sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --plan prune.yaml").success();
     assert!(site.holds(repository, "theirs").await.is_some());
     let other = &index.manifests[1].digest;
     assert_eq!(site.holds(repository, other.as_ref()).await, None);
@@ -417,7 +404,7 @@ async fn a_registry_that_removes_nothing_is_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_plan_shows_is_for_people() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    let run = site.sandbox.run(&["prune", "lab", "--out", "prune.yaml"]);
+    let run = site.sandbox.run("prune lab --out prune.yaml");
     insta::assert_snapshot!("plan", run.whole());
     let text = site.sandbox.redact(&site.sandbox.read("prune.yaml"));
     let stable: Vec<&str> = text
@@ -437,7 +424,7 @@ async fn without_a_plan_no_request_removes_anything() {
     site.sandbox
         .write(file, &text.replace(&site.registry.address, &wire.address));
     let receipt = "environments/lab/receipt.yaml";
-    site.sandbox.run(&["prune", "lab"]).success();
+    site.sandbox.run("prune lab").success();
     site.sandbox.write(
         receipt,
         &site
@@ -445,9 +432,7 @@ async fn without_a_plan_no_request_removes_anything() {
             .read(receipt)
             .replace(&site.registry.address, &wire.address),
     );
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --out prune.yaml").success();
     let seen = wire.take();
     assert!(
         seen.iter()
@@ -496,10 +481,8 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
-    let obey = || site.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"]);
+    site.sandbox.run("prune lab --out prune.yaml").success();
+    let obey = || site.sandbox.run("prune lab --plan prune.yaml");
     let reviewed = site.sandbox.read("prune.yaml");
     let refused = |run: &Run, why: &str| {
         run.reports(why);
@@ -594,7 +577,7 @@ async fn what_was_only_found_there_stays_unless_it_is_asked_for() {
     );
     let run = site
         .sandbox
-        .run(&["prune", "lab", "--also-found", "--format", "json"])
+        .run("prune lab --also-found --format json")
         .success();
     assert_eq!(removed(&result(&run)), NEEDLESS);
 }
@@ -614,10 +597,10 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     // What an environment on a disk that is not mounted runs is unknown.
     let unmounted = site.sandbox.path("environments/unmounted");
     std::os::unix::fs::symlink("/nowhere", &unmounted).unwrap();
-    let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
+    let run = site.sandbox.run("prune lab").exits_with(3);
     run.reports("environments/unmounted");
     std::fs::remove_file(unmounted).unwrap();
     std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
-    let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
+    let run = site.sandbox.run("prune lab").exits_with(3);
     run.reports("its lock was not found");
 }

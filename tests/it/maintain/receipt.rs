@@ -14,7 +14,7 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
     };
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     lab.edit_environment(&lab.registry.address, &registry.address);
-    lab.run(&["deploy", "lab"]).exits_with(9);
+    lab.run("deploy lab").exits_with(9);
     let receipt = lab.receipt();
     assert!(receipt.contains("\n  step: push\n"), "{receipt}");
     assert!(!receipt.contains("applied:"), "{receipt}");
@@ -44,7 +44,7 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let path = "environments/lab/receipt.yaml";
     let first = lab.sandbox.read(path);
     // Without shared state, as after a repair of the registry.
@@ -52,7 +52,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let state = client.head_manifest(repository, "lab").await.unwrap();
     let state = state.unwrap().digest.unwrap();
     client.remove_manifest(repository, &state).await.unwrap();
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n");
     assert_eq!(
         lab.sandbox.read(path),
@@ -61,7 +61,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     );
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["apply", "lab"]).exits_with(7);
+    lab.run("apply lab").exits_with(7);
     let receipt = lab.sandbox.read(path);
     let applied = |text: &str| {
         let receipt = release::receipt::Receipt::parse(text, "receipt.yaml".into());
@@ -70,7 +70,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     assert_eq!(applied(&receipt), applied(&first));
     assert!(receipt.contains("\nfailed:\n"), "{receipt}");
     lab.edit_environment("project: mke", "project: other");
-    assert_eq!(lab.run(&["plan", "lab"]).code, Some(3));
+    assert_eq!(lab.run("plan lab").code, Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         .variable("USER", "planted-login")
         .variable("GIT_DIR", "/nowhere");
     // In no repository git has no answer, which is none of a deploy's business.
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let receipt = lab.receipt();
     assert!(
         receipt.ends_with("  by:\n    airlock: [VERSION]\n"),
@@ -99,7 +99,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     }
     let revision = lab.sandbox.git(&["rev-parse", "HEAD"]);
     lab.sandbox.write(".gitignore", "/bundles/\nlogs/\n");
-    lab.run(&["apply", "lab"]).success();
+    lab.run("apply lab").success();
     let receipt = lab.receipt();
     let expected = format!(
         "  by:\n    airlock: [VERSION]\n    revision: {}\n    clean: false\n",
@@ -113,7 +113,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     lab.sandbox
         .git(&["reset", "--quiet", "--", "environments/lab/receipt.yaml"]);
     lab.sandbox.git(&["commit", "--quiet", "--message=second"]);
-    lab.run(&["apply", "lab"]).success();
+    lab.run("apply lab").success();
     let receipt = lab.receipt();
     assert!(receipt.contains("    clean: true\n"), "{receipt}");
     assert!(
@@ -128,7 +128,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
 async fn an_unknown_operator_causes_a_warning() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("record-operator: true\n");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     let warning =
         "warning: the environment has `record-operator`, but git's user.name and USER are not set";
     run.reports(warning);
@@ -144,7 +144,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let path = "environments/lab/receipt.yaml";
     let file = lab.sandbox.path(path);
     let before = lab.sandbox.read(path);
@@ -163,7 +163,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
             None => std::fs::remove_file(&file).unwrap(),
             Some(text) => lab.sandbox.write(path, text),
         }
-        let run = lab.run(&["receipt", "rebuild", "lab"]).exits_with(8);
+        let run = lab.run("receipt rebuild lab").exits_with(8);
         assert!(
             run.stderr.contains("+  release: v4.1.5\n")
                 || run.stderr.contains("   release: v4.1.5\n"),
@@ -175,9 +175,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
             lost,
             "it was written without consent"
         );
-        let run = lab
-            .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-            .success();
+        let run = lab.run("receipt rebuild lab --confirm lab").success();
         assert_eq!(
             run.stdout,
             "lab: wrote environments/lab/receipt.yaml; commit it\n"
@@ -186,12 +184,12 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
             insta::assert_snapshot!("rebuilt", lab.receipt());
         }
         // When it was deployed is not known.
-        let run = lab.run(&["cluster", "status", "lab"]).success();
+        let run = lab.run("cluster status lab").success();
         assert_eq!(
             run.stdout.lines().next().unwrap(),
             "lab: runs v4.1.5, according to its receipt, which was rebuilt at [TIME]"
         );
-        let run = lab.run(&["deploy", "lab"]).success();
+        let run = lab.run("deploy lab").success();
         assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     }
     assert_eq!(lab.applies().len(), applies, "mkectl ran");
@@ -199,7 +197,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     // Where the cluster has something else, mkectl runs again.
     let other = std::fs::read_to_string(&cluster).unwrap();
     std::fs::write(&cluster, other.replace("~/.ssh/", "~/.ssh9/")).unwrap();
-    lab.run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
+    lab.run("receipt rebuild lab --confirm lab")
         .success()
         .reports("warning: the cluster does not have everything that is rendered");
 }
@@ -217,16 +215,16 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
         receipt.contains("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n"),
         "{receipt}"
     );
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     lab.edit_environment("10.200.0.0/16", "10.201.0.0/16");
-    let run = lab.run(&["deploy", "lab"]).exits_with(3);
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports(change);
 
     // The values are the cluster's, even if the environment was changed before the receipt was rebuilt.
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     lab.run(&rebuild).success();
-    let run = lab.run(&["deploy", "lab"]).exits_with(3);
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports(change);
     assert_eq!(lab.applies().len(), 1);
 }
@@ -239,9 +237,7 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
     let live = std::fs::read_to_string(&cluster).unwrap();
     let refused = |address: &str, expected: &str| {
         let before = std::fs::read_to_string(lab.sandbox.path(path)).ok();
-        let run = lab
-            .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-            .exits_with(3);
+        let run = lab.run("receipt rebuild lab --confirm lab").exits_with(3);
         let reached = format!(
             "`mkectl config get` reached the cluster at {address} by [SANDBOX]/home/.mke/mke.kubeconf, which is not this environment's"
         );
@@ -293,6 +289,6 @@ async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     (lab, cluster)
 }

@@ -11,7 +11,7 @@ const LOCK: &str = "bundles/v4.1.5-demo-amd64.lock.yaml";
 /// A workspace as it is shipped, with the demo's bundle in its store.
 fn fetched() -> Sandbox {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["fetch", "demo"]).success();
+    sandbox.run("fetch demo").success();
     sandbox
 }
 
@@ -25,7 +25,7 @@ fn blobs(sandbox: &Sandbox) -> usize {
 #[test]
 fn says_what_each_release_holds() {
     let sandbox = fetched();
-    let run = sandbox.run(&["store"]).success();
+    let run = sandbox.run("store").success();
     let text = run.whole();
     assert!(
         text.contains("v4.1.5-demo     amd64     65  3.10 MB"),
@@ -39,14 +39,14 @@ fn says_what_each_release_holds() {
 fn gc_shows_what_no_lock_names_and_removes_it() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
-    let text = sandbox.run(&["store", "gc"]).success().whole();
+    let text = sandbox.run("store gc").success().whole();
     assert!(text.contains("Nothing to remove"), "{text}");
     assert_eq!(blobs(&sandbox), whole);
 
     let lock = sandbox.read(LOCK);
     fs::remove_file(sandbox.path(LOCK)).unwrap();
     let before = sandbox.state();
-    let text = sandbox.run(&["store", "gc", "--dry-run"]).success().whole();
+    let text = sandbox.run("store gc --dry-run").success().whole();
     assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
     assert!(
         text.contains("would be removed. Nothing was removed."),
@@ -54,7 +54,7 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
     );
     assert_eq!(sandbox.changes_since(&before), Vec::<String>::new());
 
-    let text = sandbox.run(&["store", "gc"]).success().whole();
+    let text = sandbox.run("store gc").success().whole();
     assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
     assert!(
         text.contains(&format!("{whole} blobs of 3.10 MB removed")),
@@ -64,7 +64,7 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
 
     // What was removed is restored when it is needed again.
     sandbox.write(LOCK, &lock);
-    sandbox.run(&["fetch", "demo"]).success();
+    sandbox.run("fetch demo").success();
     assert_eq!(blobs(&sandbox), whole);
 }
 
@@ -76,11 +76,11 @@ fn gc_removes_nothing_while_another_process_writes() {
     // What a process holds that reads a bundle into the store.
     let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
     writing.lock_shared().unwrap();
-    let text = sandbox.run(&["store", "gc"]).exits_with(1).whole();
+    let text = sandbox.run("store gc").exits_with(1).whole();
     assert!(text.contains("another process is writing"), "{text}");
     assert_eq!(blobs(&sandbox), whole);
     drop(writing);
-    sandbox.run(&["store", "gc"]).success();
+    sandbox.run("store gc").success();
     assert_eq!(blobs(&sandbox), 0);
 }
 
@@ -97,7 +97,7 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
     let mut wrong = right.clone();
     wrong[0] ^= 1;
     fs::write(&path, &wrong).unwrap();
-    let text = sandbox.run(&["deploy", "demo"]).success().whole();
+    let text = sandbox.run("deploy demo").success().whole();
     let warning = format!("{} was damaged in the store", layer.digest);
     assert!(text.contains(&warning), "{text}");
     assert!(fs::read(&path).unwrap() == right);

@@ -21,8 +21,8 @@ async fn everything_that_is_served_is_verified_without_bundle_and_store() {
     let sandbox = pushed(&registry, &bundles::small());
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
     bundles::forget_store(&sandbox);
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole());
+    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +31,7 @@ async fn a_registry_without_anything_lacks_every_tag() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,12 +50,12 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     )
     .await;
 
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole());
+    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole());
 
     // The hint holds what it promises.
-    sandbox.run(&["push", "lab"]).success();
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("push lab").success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,12 +81,12 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
         ),
     )
     .await;
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole());
 
     // The hint holds what it promises.
-    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    let run = sandbox.run("verify lab --repair").success();
     insta::assert_snapshot!(run.stdout, @"lab: 2 artifacts repaired: 1 manifest set, 1 blob sent (4.12 kB); 127.0.0.1:[PORT]/mke/four serves 3 artifacts of v4.1.5 to nodes");
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&wire.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let lock = bundles::lock_of(&sandbox);
     let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
     let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
@@ -141,11 +141,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
             "missing-tag" => delete(&http, &manifest(node.digest.as_ref())).await,
             _ => move_tag(&http, &registry, node).await,
         }
-        let found = findings(
-            &sandbox
-                .run(&["verify", "lab", "--format", "json"])
-                .exits_with(5),
-        );
+        let found = findings(&sandbox.run("verify lab --format json").exits_with(5));
         let [finding] = found.as_slice() else {
             panic!("{kind}: {found:#?}");
         };
@@ -153,7 +149,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
         assert_eq!(finding["digest"], digest.as_str());
 
         wire.take();
-        sandbox.run(&["verify", "lab", "--repair"]).success();
+        sandbox.run("verify lab --repair").success();
         let sent = changing(&wire.take());
         // An upload is a session and what is put into it.
         let of_sessions =
@@ -165,10 +161,10 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
             usize::from(kind == "missing-blob"),
             "{uploads:?}"
         );
-        sandbox.run(&["verify", "lab", "--full"]).success();
+        sandbox.run("verify lab --full").success();
     }
     wire.take();
-    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    let run = sandbox.run("verify lab --repair").success();
     run.prints("nothing to repair");
     assert_eq!(changing(&wire.take()), [""; 0]);
 }
@@ -187,8 +183,8 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     )
     .await;
     bundles::forget_store(&sandbox);
-    sandbox.run(&["verify", "lab", "--repair"]).success();
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab --repair").success();
+    sandbox.run("verify lab").success();
 
     // A damaged blob of the store is never sent.
     let layer = &pause.manifests[0].blobs[2].digest;
@@ -201,8 +197,8 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     std::fs::write(&file, bytes).unwrap();
     let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
     delete(&http, &url).await;
-    sandbox.run(&["verify", "lab", "--repair"]).success();
-    sandbox.run(&["verify", "lab", "--full"]).success();
+    sandbox.run("verify lab --repair").success();
+    sandbox.run("verify lab --full").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,21 +209,19 @@ async fn a_protected_environment_is_asked_before_a_repair() {
     let file = "environments/lab/environment.yaml";
     sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(8);
+    let run = sandbox.run("verify lab --repair").exits_with(8);
     run.reports("pause:3.10 is missing");
-    sandbox.run(&["verify", "lab"]).exits_with(5);
+    sandbox.run("verify lab").exits_with(5);
     let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
     sandbox.run(&confirmed).success();
-    sandbox.run(&["verify", "lab", "--full"]).success();
+    sandbox.run("verify lab --full").success();
 }
 
 #[test]
 fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["deploy", "demo"]).success();
-    let run = sandbox
-        .run(&["verify", "demo", "--full", "--format", "json"])
-        .success();
+    sandbox.run("deploy demo").success();
+    let run = sandbox.run("verify demo --full --format json").success();
     let read = last(&run)["result"]["read-bytes"].as_u64();
     let lock = Lock::read(&sandbox.path("bundles/v4.1.5-demo-amd64.lock.yaml")).unwrap();
     let unique: u64 = lock.blobs().values().sum();
@@ -251,10 +245,10 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[1_000] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
-    sandbox.run(&["verify", "demo"]).success();
+    sandbox.run("verify demo").success();
     let found = findings(
         &sandbox
-            .run(&["verify", "demo", "--full", "--format", "json"])
+            .run("verify demo --full --format json")
             .exits_with(5),
     );
     let [finding] = found.as_slice() else {
@@ -265,19 +259,19 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
 
     // The registry believes that it has the blob, so none can be sent.
     sandbox
-        .run(&["verify", "demo", "--full", "--repair"])
+        .run("verify demo --full --repair")
         .exits_with(5)
         .reports("storage is damaged")
         .reports("verify demo --full --repair");
     // case 7.8: the same without --repair, since it could not help.
-    let run = sandbox.run(&["verify", "demo", "--full"]).exits_with(5);
+    let run = sandbox.run("verify demo --full").exits_with(5);
     run.reports("docker/registry/v2/blobs/sha256/");
     run.does_not_report("puts back");
     // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
     std::fs::remove_file(&file).unwrap();
-    sandbox.run(&["verify", "demo"]).exits_with(5);
-    sandbox.run(&["verify", "demo", "--repair"]).success();
-    sandbox.run(&["verify", "demo", "--full"]).success();
+    sandbox.run("verify demo").exits_with(5);
+    sandbox.run("verify demo --repair").success();
+    sandbox.run("verify demo --full").success();
 }
 
 // case 5.5
@@ -287,11 +281,11 @@ async fn a_blob_without_an_end_is_read_to_its_locked_size() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    sandbox.run(&["push", "lab"]).success();
-    sandbox.run(&["render", "lab"]).success();
+    sandbox.run("push lab").success();
+    sandbox.run("render lab").success();
     let rule = Rule::new(&[Kind::GetBlob], Fault::Endless, When::Always);
     registry.play(&[rule]);
-    let run = sandbox.run(&["verify", "lab", "--full"]).exits_with(5);
+    let run = sandbox.run("verify lab --full").exits_with(5);
     run.reports("is a longer blob");
 }
 
@@ -303,7 +297,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
         Wire::before(&registry.address).await,
         Wire::before(&registry.address).await,
     );
-    sandbox.run(&["render", "lab"]).success();
+    sandbox.run("render lab").success();
     let file = "environments/lab/mke4.yaml";
     let own = format!("{}/mke/four", registry.address);
     let text = sandbox
@@ -314,7 +308,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
         )
         .replace(&own, &format!("{}/mke/four", images.address));
     sandbox.write(file, &text);
-    let run = sandbox.run(&["verify", "lab"]).success();
+    let run = sandbox.run("verify lab").success();
     run.reports("makes nodes pull from");
     let seen = |wire: &Wire, part: &str| {
         let seen = wire.take();
@@ -330,14 +324,14 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     let (asked, is_chart) = seen(&images, "/charts/");
     assert!(asked > 3 && !is_chart);
     // Nothing is sent to a registry that is not the environment's.
-    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    let run = sandbox.run("verify lab --repair").success();
     run.prints("nothing to repair");
     sandbox.write(file, &text.replace("/mke/four", "/other"));
-    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(3);
+    let run = sandbox.run("verify lab --repair").exits_with(3);
     run.reports("cargo xtask render lab");
 
     sandbox.write(file, "spec: {}\n");
-    let run = sandbox.run(&["verify", "lab"]).exits_with(3);
+    let run = sandbox.run("verify lab").exits_with(3);
     run.reports("does not specify where nodes pull from");
 }
 
@@ -379,7 +373,7 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
         text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n"),
         "{text}"
     );
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
     let text = std::fs::read_to_string(&metrics).unwrap();
     assert!(
@@ -434,7 +428,7 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     let run = sandbox.run(&nowhere).exits_with(3);
     run.reports("the folder `nowhere` does not exist");
     assert!(!sandbox.path("nowhere").exists());
-    let run = sandbox.run(&["verify", "--watch", "lab"]).exits_with(64);
+    let run = sandbox.run("verify --watch lab").exits_with(64);
     run.reports("the environment goes before `--watch`");
 }
 
@@ -445,13 +439,13 @@ async fn a_missing_registry_is_reported() {
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole());
 }
 
 #[test]
 fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["verify", "prod"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify prod").whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -464,12 +458,12 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     let list = lab.sandbox.path("images.txt");
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
     let lacks = "registry.mirantis.com/mke/felix:v9";
-    let plan = lab.run(&["plan", "lab"]).exits_with(3);
+    let plan = lab.run("plan lab").exits_with(3);
     plan.prints(&format!(
         "refused   the lock lacks what mkectl lists: {lacks}\n"
     ));
     plan.prints("mkectl lists quay.io/other/thing:v1, which is of another registry");
-    let run = lab.run(&["deploy", "lab"]).exits_with(3);
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("accept: [incomplete-lock]");
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
     assert_eq!(lab.applies().len(), 0);
@@ -480,21 +474,21 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
         .write("environments/lab-before/environment.yaml", &text);
     lab.sandbox
         .write("environments/lab/environment.yaml", &required);
-    lab.run(&["plan", "lab"]).exits_with(8);
-    lab.run(&["deploy", "lab"]).exits_with(8);
+    lab.run("plan lab").exits_with(8);
+    lab.run("deploy lab").exits_with(8);
     lab.sandbox
         .write("environments/lab/environment.yaml", &text);
-    lab.run(&["push", "lab"]).success();
-    lab.run(&["apply", "lab"]).exits_with(3);
-    let run = lab.run(&["verify", "lab"]).success();
+    lab.run("push lab").success();
+    lab.run("apply lab").exits_with(3);
+    let run = lab.run("verify lab").success();
     run.reports(&format!("mkectl lists {lacks}, which is not in the lock"));
 
     lab.edit_environment("[telemetry]", "[telemetry, incomplete-lock]");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     run.reports("which the environment accepts");
     // A deploy that changes nothing asks mkectl nothing.
     let before = lab.calls().len();
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_eq!(lab.calls().len(), before);
 }
 
@@ -502,12 +496,12 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let listed = "registry.mirantis.com/mke/calico/node:extra";
     lab.sandbox.write("images.txt", &format!("{listed}\n"));
     let list = lab.sandbox.path("images.txt");
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
-    lab.run(&["deploy", "lab"]).exits_with(3);
+    lab.run("deploy lab").exits_with(3);
     let url = |tag: &str| {
         format!(
             "http://{}/v2/mke/calico/node/manifests/{tag}",
@@ -530,7 +524,7 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
         .header("content-type", media_type)
         .body(bytes);
     assert_eq!(put.send().await.unwrap().status(), 201);
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     run.reports(&format!("mkectl lists {listed}: the lock does not have it"));
     assert_eq!(lab.applies().len(), 1);
 }
@@ -549,7 +543,7 @@ async fn a_mkectl_that_lists_nothing_is_not_asked() {
     ])
     .success();
     lab.edit_environment("v4.1.5", "v4.1.2");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let asked = lab
         .calls()
         .into_iter()
@@ -573,7 +567,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
     bundles::put_locked(&lab.sandbox, &bytes);
     lab.sandbox.variable("FAKE_MKECTL_CHARTS", "/dev/null");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     let warnings: Vec<&str> = run
         .stderr
         .lines()
@@ -591,7 +585,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     // It is in the store now, so a plan reports it before anything is done.
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
     // The registry records the deploy that the receipt lacks.
-    let plan = lab.run(&["plan", "lab"]).exits_with(8);
+    let plan = lab.run("plan lab").exits_with(8);
     assert_eq!(
         plan.stdout.matches("the lock does not have").count(),
         2,
@@ -600,8 +594,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     );
     // A plan's file is the same without the bundle in a store.
     let written = || {
-        lab.run(&["plan", "lab", "--out", "plan.yaml"])
-            .exits_with(8);
+        lab.run("plan lab --out plan.yaml").exits_with(8);
         lab.sandbox.read("plan.yaml")
     };
     let here = written();
@@ -614,7 +607,7 @@ fn pushed(registry: &TestRegistry, recipe: &bundle::make::Recipe) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, recipe);
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     sandbox
 }
 

@@ -34,7 +34,7 @@ fn lock_keeps_what_mkectl_would_configure_and_rendering_puts_the_environment_ove
     let sandbox = locked();
     assert!(sandbox.read(INIT).starts_with("apiVersion:"));
     assert!(sandbox.read(LOCK).contains("\ninit: "));
-    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("render lab").whole());
     // The range of node ports is the environment's, the addresses of services are mkectl's; no placeholder is a host.
     insta::assert_snapshot!(sandbox.read("environments/lab/mke4.yaml"));
     // On a machine without mkectl the lock stays as it is.
@@ -49,13 +49,13 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     let sandbox = locked();
     let text = sandbox.read(INIT);
     sandbox.write(INIT, &text.replace("10.96.0.0/16", "10.96.0.0/12"));
-    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).exits_with(3).whole());
-    sandbox.run(&["check", "lab"]).exits_with(3);
-    let preflight = sandbox.run(&["preflight", "lab"]).exits_with(3).whole();
+    insta::assert_snapshot!(sandbox.run("render lab").exits_with(3).whole());
+    sandbox.run("check lab").exits_with(3);
+    let preflight = sandbox.run("preflight lab").exits_with(3).whole();
     let said = "`bundles/v4.1.5.init.yaml` differs from the lock of v4.1.5";
     assert!(preflight.contains(said), "{preflight}");
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
-    sandbox.run(&["render", "lab"]).exits_with(3);
+    sandbox.run("render lab").exits_with(3);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn fetch_brings_back_what_the_lock_names() {
     let text = sandbox.read(INIT);
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
     bundles::forget_mkectl(&sandbox);
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
     assert_eq!(sandbox.read(INIT), text);
 }
 
@@ -109,11 +109,10 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
     let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     std::fs::write(kubeconfig, "apiVersion: v1\n").unwrap();
-    insta::assert_snapshot!(lab.run(&["diff", "lab", "--live"]).whole());
-    lab.run(&["diff", "lab", "--live", "--detailed-exitcode"])
-        .exits_with(2);
-    lab.run(&["diff", "lab", "lab", "--live"]).exits_with(64);
+    insta::assert_snapshot!(lab.run("diff lab --live").whole());
+    lab.run("diff lab --live --detailed-exitcode").exits_with(2);
+    lab.run("diff lab lab --live").exits_with(64);
     lab.edit_environment("release:", "rehearsal: true\nrelease:");
-    let run = lab.run(&["diff", "lab", "--live"]).exits_with(3);
+    let run = lab.run("diff lab --live").exits_with(3);
     run.reports("is a rehearsal and has no cluster");
 }

@@ -19,10 +19,10 @@ async fn a_bundle_is_fetched_once_by_release_and_by_environment() {
     let server = Server::of(bundle.clone()).await;
     let sandbox = locked(&bundle, &server.url(FILE));
     sandbox.write("environments/lab/environment.yaml", LAB);
-    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
-    insta::assert_snapshot!(sandbox.run(&["fetch", "lab"]).whole());
-    insta::assert_snapshot!(sandbox.run(&["fetch", "lab", "--format", "json"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch lab").whole());
+    insta::assert_snapshot!(sandbox.run("fetch lab --format json").whole());
     assert_eq!(server.asked().len(), 1, "{:?}", server.asked());
 }
 
@@ -40,7 +40,7 @@ async fn a_fetch_that_was_killed_is_gone_on_with() {
     let sandbox = locked(&bundle, &server.url(FILE));
 
     let mut child = sandbox
-        .command(&["fetch", "v4.1.5"])
+        .command("fetch v4.1.5")
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -57,7 +57,7 @@ async fn a_fetch_that_was_killed_is_gone_on_with() {
     assert!(!file(&sandbox).exists());
     let kept = std::fs::metadata(&part).unwrap().len();
 
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
     let asked = server.asked();
     assert_eq!(asked.len(), 2, "{asked:?}");
@@ -84,7 +84,7 @@ async fn a_different_file_at_the_url_is_not_appended_to_the_first() {
             server.url(FILE)
         ),
     );
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
     assert_eq!(server.asked()[0].header("if-range"), "\"another\"");
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
 }
@@ -121,7 +121,7 @@ async fn a_redirect_is_followed() {
     })
     .await;
     let sandbox = locked(&bundle, &server.url(FILE));
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
 }
 
@@ -129,14 +129,14 @@ async fn a_redirect_is_followed() {
 async fn redirects_without_end_are_not() {
     let server = Server::start(|_| server::redirect("/round")).await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_is_missing_is_requested_once() {
     let server = Server::start(|_| StatusCode::NOT_FOUND.into_response()).await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
     assert_eq!(server.asked().len(), 1);
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
@@ -146,7 +146,7 @@ async fn a_page_instead_of_a_bundle_is_refused_and_not_kept() {
     let server = Server::start(|_| Html("<!DOCTYPE html><title>Log in</title>").into_response());
     let server = server.await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 
     // Without a length, only the content shows it.
@@ -157,7 +157,7 @@ async fn a_page_instead_of_a_bundle_is_refused_and_not_kept() {
     })
     .await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
 
@@ -166,7 +166,7 @@ async fn a_file_that_is_too_short_is_refused() {
     let bundle = bundle();
     let server = Server::of(bundle.slice(..bundle.len() - 1)).await;
     let sandbox = locked(&bundle, &server.url(FILE));
-    let run = sandbox.run(&["fetch", "v4.1.5"]);
+    let run = sandbox.run("fetch v4.1.5");
     insta::assert_snapshot!(run.whole());
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
@@ -179,7 +179,7 @@ async fn a_file_with_another_hash_is_refused_and_not_kept() {
     other[middle] ^= 1;
     let server = Server::of(other).await;
     let sandbox = locked(&bundle, &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
 
@@ -198,19 +198,19 @@ async fn what_a_url_holds_of_secrets_is_not_told() {
 #[test]
 fn names_that_are_neither_environment_nor_release_are_refused() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["fetch", "nowhere"]).whole());
-    insta::assert_snapshot!(sandbox.run(&["fetch", "stagin"]).whole());
-    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    insta::assert_snapshot!(sandbox.run("fetch nowhere").whole());
+    insta::assert_snapshot!(sandbox.run("fetch stagin").whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
 }
 
 #[test]
 fn a_bundle_that_was_carried_here_is_read_and_not_downloaded() {
     let sandbox = locked(&bundle(), "http://192.0.2.1/unreachable.tar.gz");
     std::fs::write(file(&sandbox), bundle()).unwrap();
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
     // What is in the store is not read again.
     std::fs::remove_file(file(&sandbox)).unwrap();
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
 }
 
 /// An environment of the release.
@@ -258,7 +258,7 @@ async fn nothing_is_written_through_a_symbolic_link() {
         std::fs::write(&outside, "untouched").unwrap();
         let link = sandbox.path(&format!("bundles/{name}"));
         std::os::unix::fs::symlink(&outside, &link).unwrap();
-        let run = sandbox.run(&["fetch", "v4.1.5"]).exits_with(3);
+        let run = sandbox.run("fetch v4.1.5").exits_with(3);
         let text = format!("`bundles/{name}` is a symbolic link to ");
         run.reports(&text);
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "untouched");
@@ -269,7 +269,7 @@ async fn nothing_is_written_through_a_symbolic_link() {
     let disk = sandbox.home().join("disk");
     std::fs::rename(sandbox.path("bundles"), &disk).unwrap();
     std::os::unix::fs::symlink(&disk, sandbox.path("bundles")).unwrap();
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
 }
 
 // case 1.6c
@@ -279,7 +279,7 @@ async fn an_unfinished_file_of_unknown_origin_is_kept_and_named() {
     let sandbox = locked(&bundle(), &server.url(FILE));
     let part = sandbox.path(&format!("bundles/{FILE}.part"));
     std::fs::write(&part, "of a courier").unwrap();
-    let run = sandbox.run(&["fetch", "v4.1.5"]).exits_with(1);
+    let run = sandbox.run("fetch v4.1.5").exits_with(1);
     let kept = format!("bundles/{FILE}.kept-1.part");
     run.reports(&format!("was renamed to {kept}\n"));
     assert_eq!(sandbox.read(&kept), "of a courier");

@@ -176,7 +176,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
     insta::assert_snapshot!("facts", observed);
     insta::assert_snapshot!(
         "table",
-        sandbox_facts(&lab.run(&["releases", "v4.1.5"]).success().stdout)
+        sandbox_facts(&lab.run("releases v4.1.5").success().stdout)
     );
     for private in [sandbox.path("").as_str(), sandbox.home().as_str()] {
         assert!(
@@ -214,7 +214,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
         "mke-v4.1.5/bundles/images/skopeo_v1.17.0.tar"
     );
 
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let client = lab.registry.client();
     for artifact in &lock.artifacts {
         let repository = format!("mke/{}", artifact.repository);
@@ -242,23 +242,23 @@ async fn render_follows_what_mkectl_shows_of_pulling_with_credentials() {
         "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
     );
     let warning = "is expected to pull without credentials only";
-    let before = lab.run(&["render", "lab"]);
+    let before = lab.run("render lab");
     let mut sandbox = lab.sandbox;
     let _ = sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
-    let run = sandbox.run(&["learn", "v4.2.1"]).success();
+    let run = sandbox.run("learn v4.2.1").success();
     run.prints("mkectl: Version: v4.2.1");
     let facts = sandbox.read("environments/facts/v4.2.1.yaml");
     assert!(
         facts.contains("--chart-registry-username") && !facts.contains(sandbox.home().as_str()),
         "{facts}"
     );
-    let releases = sandbox.run(&["releases", "v4.2.1"]).success();
+    let releases = sandbox.run("releases v4.2.1").success();
     releases.prints("observed");
     before.does_not_report(warning);
     // A mkectl that cannot do it: the same file makes the warning appear.
     let without = facts.replace("--chart-registry-username", "--other");
     sandbox.write("environments/facts/v4.2.1.yaml", &without);
-    let after = sandbox.run(&["render", "lab"]).success();
+    let after = sandbox.run("render lab").success();
     after.reports(warning);
 }
 
@@ -314,7 +314,7 @@ fn lock_warns_of_what_a_bundle_shows_and_the_table_has_differently() {
 #[test]
 fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["learn", "v4.1.5"]).whole(), @r"
+    insta::assert_snapshot!(sandbox.run("learn v4.1.5").whole(), @r"
     exit code: 3
     --- stdout
     --- stderr
@@ -322,7 +322,7 @@ fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
     hint: name them: `cargo xtask learn v4.1.5 --bundle FILE --mkectl FILE`; one of the two is enough
     ");
     sandbox.write(FACTS, "release: v4.1.4\n");
-    insta::assert_snapshot!(sandbox.run(&["releases", "v4.1.5"]).whole(), @r"
+    insta::assert_snapshot!(sandbox.run("releases v4.1.5").whole(), @r"
     exit code: 3
     --- stdout
     --- stderr

@@ -231,7 +231,7 @@ fn what_is_not_a_bundle_is_refused() {
     assert_refused("half_a_bundle", &whole[..whole.len() / 2]);
     assert_refused("a_bundle_and_more", &[&whole[..], b"more"].concat());
     let sandbox = Sandbox::new(AIRLOCK);
-    let run = sandbox.run(&["lock", "v4.1.5", "--bundle", "nowhere.tar.gz"]);
+    let run = sandbox.run("lock v4.1.5 --bundle nowhere.tar.gz");
     insta::assert_snapshot!("no_such_file", run.whole());
 }
 
@@ -319,12 +319,8 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
         .success()
         .reports("warning: this bundle is not v4.1.4");
     // Also by its URL, before anything is requested.
-    let run = sandbox.run(&[
-        "lock",
-        "v4.1.4",
-        "--url",
-        "http://127.0.0.1:9/x/mke_bundle_v4.2.0_amd64.tar.gz?sig=1",
-    ]);
+    let run =
+        sandbox.run("lock v4.1.4 --url http://127.0.0.1:9/x/mke_bundle_v4.2.0_amd64.tar.gz?sig=1");
     assert!(
         run.exits_with(4)
             .stderr
@@ -350,10 +346,10 @@ fn what_was_forced_is_in_the_lock_and_shown() {
         text.contains("forced-release:\n- its release matrix lists v4.1.5, not v4.1.4\n"),
         "{text}"
     );
-    let run = sandbox.run(&["inspect", "v4.1.4"]).success();
+    let run = sandbox.run("inspect v4.1.4").success();
     run.prints("locked with --force-release, although its release matrix lists v4.1.5");
     sandbox
-        .run(&["inspect", "v4.1.4", "--format", "json"])
+        .run("inspect v4.1.4 --format json")
         .success()
         .prints("forced-release");
     // What is as it should be has no such key.
@@ -451,7 +447,7 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
     let url = format!("{}?X-Amz-Signature=hunter2#hunter2", server.url(FILE));
     let runs = [
         sandbox.run(&["lock", "v4.1.5", "--url", &url]).success(),
-        sandbox.run(&["inspect", "v4.1.5"]).success(),
+        sandbox.run("inspect v4.1.5").success(),
         // A lock of an earlier version is shown without it, too.
         {
             let text = sandbox.read(LOCK);
@@ -464,34 +460,10 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
                 .exits_with(3)
         },
         // Not a URL, and a URL whose scheme is a user.
-        sandbox.run(&[
-            "lock",
-            "v4.1.3",
-            "--url",
-            "https://a:hunter2@host:99999/?hunter2",
-        ]),
-        sandbox.run(&[
-            "lock",
-            "v4.1.3",
-            "--url",
-            "user:hunter2@host/x",
-            "--bundle",
-            "bundles/x",
-        ]),
-        sandbox.run(&[
-            "lock",
-            "v4.1.5",
-            "--replace",
-            "--checksum-url",
-            "http://127.0.0.1:9/x?hunter2",
-        ]),
-        sandbox.run(&[
-            "lock",
-            "v4.1.5",
-            "--replace",
-            "--checksum-url",
-            "user:hunter2@host",
-        ]),
+        sandbox.run("lock v4.1.3 --url https://a:hunter2@host:99999/?hunter2"),
+        sandbox.run("lock v4.1.3 --url user:hunter2@host/x --bundle bundles/x"),
+        sandbox.run("lock v4.1.5 --replace --checksum-url http://127.0.0.1:9/x?hunter2"),
+        sandbox.run("lock v4.1.5 --replace --checksum-url user:hunter2@host"),
     ];
     for run in runs {
         run.does_not_mention("hunter2");
@@ -578,7 +550,7 @@ fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
     run.prints(&format!("the bundle is linked to bundles/{FILE}\n"));
     let kept = sandbox.path(&format!("bundles/{FILE}"));
     assert_eq!(std::fs::read(&kept).unwrap(), bundle);
-    sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
+    sandbox.run("fetch v4.1.5 --check").success();
     // A different file there is named, and stays.
     std::fs::remove_file(&kept).unwrap();
     std::fs::write(&kept, "different").unwrap();
@@ -770,12 +742,12 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
         "{}",
         sandbox.read(LOCK)
     );
-    let run = sandbox.run(&["inspect", "v4.1.5"]).success();
+    let run = sandbox.run("inspect v4.1.5").success();
     run.prints("mke-dashboard:v1.6.2: 1 external layer");
-    let run = sandbox.run(&["plan", "lab"]).success();
+    let run = sandbox.run("plan lab").success();
     run.mentions("external layers are not pushed");
     // The registry of a rehearsal takes the manifest.
-    let run = sandbox.run(&["rehearse", "lab"]).success();
+    let run = sandbox.run("rehearse lab").success();
     run.reports("INF Pulled 14 artifacts");
     // A registry that refuses the manifest is explained.
     let quirks = support::faulty::Quirks {
@@ -784,13 +756,13 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     };
     let registry = support::faulty::FaultyRegistry::start(quirks, &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
-    let run = sandbox.run(&["push", "lab"]).exits_with(9);
+    let run = sandbox.run("push lab").exits_with(9);
     run.reports("set validation.manifests.urls.allow");
     // One that takes it gets everything else.
     let registry =
         support::faulty::FaultyRegistry::start(support::faulty::Quirks::default(), &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 }
 
 // A lock that was renamed would install the other release.
@@ -800,6 +772,6 @@ fn a_lock_under_the_name_of_another_release_is_refused() {
     bundles::make_locked(&sandbox, &bundles::tiny());
     let renamed = sandbox.path("bundles/v4.1.4-amd64.lock.yaml");
     std::fs::rename(sandbox.path(LOCK), renamed).unwrap();
-    let run = sandbox.run(&["inspect", "v4.1.4"]).exits_with(3);
+    let run = sandbox.run("inspect v4.1.4").exits_with(3);
     run.reports("it is the lock of v4.1.5 for amd64, but its file name differs");
 }

@@ -346,9 +346,7 @@ fn a_portable_program_is_built_for_the_medium() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     // A dry run builds nothing.
-    site.sandbox
-        .run(&["pack", "lab", "--portable", "--dry-run"])
-        .success();
+    site.sandbox.run("pack lab --portable --dry-run").success();
     assert!(!site.sandbox.path("target").exists());
     site.sandbox.run(&pack).success();
     assert_eq!(

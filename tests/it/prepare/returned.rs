@@ -330,10 +330,7 @@ async fn a_return_is_signed_streamed_or_only_counted() {
     assert!(stream.status.success());
     let file = courier.lab.sandbox.path("../stream");
     fs::write(&file, stream.stdout).unwrap();
-    let mut unpacking = courier
-        .lab
-        .sandbox
-        .command(&["unpack", "-", "--allow-unsigned"]);
+    let mut unpacking = courier.lab.sandbox.command("unpack - --allow-unsigned");
     let output = unpacking
         .stdin(fs::File::open(file).unwrap())
         .output()

@@ -414,7 +414,7 @@ async fn ctrl_c_ends_every_connection() {
         .collect();
     let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &nodes, &known);
     let before = namespaces.processes();
-    let mut command = sandbox.command(&["preflight", "lab", "--nodes"]);
+    let mut command = sandbox.command("preflight lab --nodes");
     namespaces.place(&mut command);
     let child = command
         .stdout(std::process::Stdio::piped())
@@ -520,7 +520,7 @@ async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
         std::fs::write(sandbox.bin().join("ssh"), "#!/bin/sh\nexit 255\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(sandbox.bin().join("ssh"), mode).unwrap();
-        let run = sandbox.run(&["preflight", "lab", "--nodes"]);
+        let run = sandbox.run("preflight lab --nodes");
         let offer = "$ cargo xtask cluster check lab\n";
         assert_eq!(run.stdout.contains(offer), offered, "{}", run.whole());
     }
@@ -531,7 +531,7 @@ async fn without_ssh_the_rest_is_looked_at_and_that_is_said() {
     let registry = FaultyRegistry::start(super::limited(), &[], 1).await;
     let sandbox = super::sandbox();
     super::describe(&sandbox, "lab", &registry.address, None);
-    let run = sandbox.run(&["preflight", "lab", "--nodes", "--format", "json"]);
+    let run = sandbox.run("preflight lab --nodes --format json");
     assert_eq!(run.code, Some(1), "{}", run.whole());
     let result = super::result(&run.stdout);
     assert_eq!(super::of_verdict(&result, "problem"), ["ssh no-ssh"]);

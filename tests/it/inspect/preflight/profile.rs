@@ -40,16 +40,16 @@ async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
     let sandbox = sandbox();
     let without = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "without", &without.address, None);
-    sandbox.run(&["push", "without"]).success();
+    sandbox.run("push without").success();
     assert!(without.too_large() > 0);
     assert!(without.count_of(Kind::Mount) > 0);
 
     let with = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "with", &with.address, None);
-    sandbox.run(&["preflight", "with"]).success();
+    sandbox.run("preflight with").success();
     assert!(with.is_empty());
     let (too_large, mounts) = (with.too_large(), with.count_of(Kind::Mount));
-    sandbox.run(&["push", "with"]).success();
+    sandbox.run("push with").success();
     assert_eq!(with.too_large() - too_large, 0);
     assert_eq!(with.count_of(Kind::Mount) - mounts, 0);
     assert_eq!(with.tags(), without.tags());
