@@ -113,7 +113,13 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
     std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
-    insta::assert_snapshot!("offline_push", lab.run("push lab --offline").whole());
+    insta::assert_snapshot!(lab.run("push lab --offline").whole(), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+    error: bundles/mke_bundle_v4.1.5_amd64.tar.gz is not fetched, and an offline run does not ask https://packages.mirantis.com/caas/mke_bundle_v4.1.5_amd64.tar.gz
+    hint: copy the file to bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    ");
     assert!(lab.repositories().await.is_empty());
     // Without the flag: a name that does not resolve, and a port that refuses.
     for url in ["http://nowhere.invalid/b", "http://127.0.0.1:9/b"] {

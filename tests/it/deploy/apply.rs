@@ -7,7 +7,27 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_lacks_something_is_not_applied_from() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!("lacking", lab.run("apply lab").whole());
+    insta::assert_snapshot!(lab.run("apply lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    error: registry 127.0.0.1:[PORT]/mke does not serve what the lock names
+      calico/apiserver:v3.30.2 is missing
+      calico/node:v3.30.2 is missing
+      charts/k0rdent-enterprise:1.2.3 is missing
+      dex-http-server:v0.7.0 is missing
+      dex-http-server-chart:0.3.0 is missing
+      dexidp/dex:v2.42.0 is missing
+      envoyproxy/envoy:distroless-v1.37.3 is missing
+      k0sproject/coredns:1.12.1 is missing
+      k0sproject/pause:3.10 is missing
+      mirrored-chart-dex:v0.23.0 is missing
+      mke-dashboard:v1.6.2 is missing
+      mke-operator:v1.6.3 is missing
+      mke-operator-chart:3.17.2 is missing
+      nfd/node-feature-discovery:v0.17.2 is missing
+    hint: `cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too
+    ");
     assert_eq!(lab.applies().len(), 0);
     // Nothing was attempted, so there is nothing to record.
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());

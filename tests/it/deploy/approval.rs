@@ -79,7 +79,33 @@ async fn a_protected_environment_wants_its_name() {
     lab.write_environment("protected: true\n");
     let nobody_to_ask = lab.run("deploy lab");
     assert_eq!(nobody_to_ask.code, Some(8));
-    insta::assert_snapshot!("protected", nobody_to_ask.whole());
+    insta::assert_snapshot!(nobody_to_ask.whole(), @"
+    exit code: 8
+    --- stdout
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    already in the store
+      registry  push 14 of 14 artifacts, 3.10 MB at most
+                + calico/apiserver:v3.30.2
+                + calico/node:v3.30.2
+                + charts/k0rdent-enterprise:1.2.3
+                + dex-http-server:v0.7.0
+                + dex-http-server-chart:0.3.0
+                + dexidp/dex:v2.42.0
+                + envoyproxy/envoy:distroless-v1.37.3
+                + k0sproject/coredns:1.12.1
+                + k0sproject/pause:3.10
+                + mirrored-chart-dex:v0.23.0
+                + mke-dashboard:v1.6.2
+                + mke-operator:v1.6.3
+                + mke-operator-chart:3.17.2
+                + nfd/node-feature-discovery:v0.17.2
+      config    write environments/lab/mke4.yaml
+      mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+                because no receipt records a successful deploy
+    error: lab was not confirmed: a terminal is required to confirm
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    ");
     // `run` adds `--yes`, which is not enough.
     let wrong = lab.run("deploy lab --confirm prod");
     assert_eq!(wrong.code, Some(8));

@@ -147,12 +147,33 @@ async fn several_registries_are_served_by_one_download_and_one_reading() {
         ("prod", prod.address.as_str()),
     ];
     let sandbox = workspace(&server, &bundle, &environments).await;
-    insta::assert_snapshot!(sandbox.run("push staging prod staging").whole());
+    insta::assert_snapshot!(sandbox.run("push staging prod staging").whole(), @"
+    exit code: 0
+    --- stdout
+    staging: 14 artifacts in 127.0.0.1:[PORT]/mke, 14 pushed, 3.09 MB sent
+    prod: 14 artifacts in 127.0.0.1:[PORT]/mke, 14 pushed, 3.09 MB sent
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 28 artifacts to 127.0.0.1:[PORT]/mke and 127.0.0.1:[PORT]/mke
+        fetch done: downloaded bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 14 artifacts match the lock
+         push done: 28 artifacts pushed: 80 blobs sent, 14 mounted or already present
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+    ");
     assert_eq!(server.asked().len(), 1);
     for name in ["staging", "prod"] {
         sandbox.run(&["verify", name]).success();
     }
-    insta::assert_snapshot!(sandbox.run("push staging prod --format json").whole());
+    insta::assert_snapshot!(sandbox.run("push staging prod --format json").whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"result":{"environments":[{"artifacts":14,"environment":"staging","pushed":0,"sent-bytes":0},{"artifacts":14,"environment":"prod","pushed":0,"sent-bytes":0}]}}
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +191,22 @@ async fn a_registry_that_fails_stops_no_other_one() {
     let refusing = Server::start(server::closed_registry).await;
     write_environment(&sandbox, "bad", &refusing.address);
     let run = sandbox.run("push bad good").exits_with(9);
-    insta::assert_snapshot!(run.whole().replace(&refusing.address, "127.0.0.1:[BAD]"));
+    insta::assert_snapshot!(run.whole().replace(&refusing.address, "127.0.0.1:[BAD]"), @"
+    exit code: 9
+    --- stdout
+    good: 3 artifacts in 127.0.0.1:[PORT]/mke, 3 pushed, 16.25 kB sent
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 6 artifacts to 127.0.0.1:[PORT]/mke and 127.0.0.1:[PORT]/mke
+        fetch done: downloaded bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 3 artifacts match the lock
+      confirm 3 artifacts as a node pulls them
+      confirm done: 3 artifacts are served to nodes
+    bad error: registry 127.0.0.1:[PORT] cannot be used
+      because: POST http://127.0.0.1:[PORT]/v2/mke/calico/node/blobs/uploads/: not allowed without credentials: 403 Forbidden
+    hint: let the account push to this project and change its tags
+    ");
     sandbox.run("verify good").success();
 }
 

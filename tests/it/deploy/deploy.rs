@@ -18,10 +18,15 @@ fn the_demo_is_deployed_from_a_fresh_checkout() {
     insta::assert_snapshot!("demo_first", run.whole());
     insta::assert_snapshot!("demo_receipt", sandbox.receipt("demo"));
     let log = only_log(&sandbox, "demo");
-    insta::assert_snapshot!(
-        "demo_log",
-        sandbox.redact(&std::fs::read_to_string(log).unwrap())
-    );
+    insta::assert_snapshot!(sandbox.redact(&std::fs::read_to_string(log).unwrap()), @"
+    [TIME] INF Rehearsal of mkectl v4.1.5-demo: no host will be touched
+    [TIME] INF Configuration accepted: 2 hosts, v4.1.5-demo
+    [TIME] INF Pulled 14 artifacts, 5101628 bytes, without credentials
+    [TIME] INF Would install controller+worker on 192.0.2.10
+    [TIME] INF Would install worker on 192.0.2.11
+    [TIME] INF A real first apply prints the admin password here, once
+    [TIME] INF Rehearsal complete: mkectl would be run with this file
+    ");
 }
 
 #[test]
@@ -365,14 +370,43 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     bundles::forget_mkectl(&lab.sandbox);
     let missing = lab.run("deploy lab");
-    insta::assert_snapshot!("mkectl_missing", missing.whole());
+    insta::assert_snapshot!(missing.whole(), @"
+    exit code: 6
+    --- stdout
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    already in the store
+      registry  push 14 of 14 artifacts, 3.10 MB at most
+                + calico/apiserver:v3.30.2
+                + calico/node:v3.30.2
+                + charts/k0rdent-enterprise:1.2.3
+                + dex-http-server:v0.7.0
+                + dex-http-server-chart:0.3.0
+                + dexidp/dex:v2.42.0
+                + envoyproxy/envoy:distroless-v1.37.3
+                + k0sproject/coredns:1.12.1
+                + k0sproject/pause:3.10
+                + mirrored-chart-dex:v0.23.0
+                + mke-dashboard:v1.6.2
+                + mke-operator:v1.6.3
+                + mke-operator-chart:3.17.2
+                + nfd/node-feature-discovery:v0.17.2
+      config    write environments/lab/mke4.yaml
+      mkectl    cannot be run: no `mkectl` in any folder of PATH (1 searched), and the lock of v4.1.5 lists none for linux-x86_64
+    error: no `mkectl` in any folder of PATH (1 searched), and the lock of v4.1.5 lists none for linux-x86_64
+    hint: put the mkectl of v4.1.5 on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`
+    ");
     assert_eq!(missing.code, Some(6));
 
     let path = lab.sandbox.bin().join("mkectl");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
     let not_executable = lab.run("deploy lab");
     assert_eq!(not_executable.code, Some(6));
-    insta::assert_snapshot!("mkectl_not_executable", last_stderr(&not_executable, 2));
+    insta::assert_snapshot!(last_stderr(&not_executable, 2), @"
+    exit code: 6
+    error: `[SANDBOX]/bin/mkectl` is not executable
+    hint: chmod +x [SANDBOX]/bin/mkectl
+    ");
 
     // The header of a program for a 32-bit processor.
     let mut foreign = b"\x7fELF\x01\x01\x01".to_vec();
@@ -390,19 +424,31 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
     let wrong_version = lab.run("deploy lab");
     assert_eq!(wrong_version.code, Some(6));
-    insta::assert_snapshot!("mkectl_wrong_version", last_stderr(&wrong_version, 2));
+    insta::assert_snapshot!(last_stderr(&wrong_version, 2), @"
+    exit code: 6
+    error: [SANDBOX]/bin/mkectl is mkectl v4.1.4, but release v4.1.5 requires its own
+    hint: install mkectl v4.1.5: each mkectl serves one release
+    ");
 
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "");
     let no_version = lab.run("deploy lab");
     assert_eq!(no_version.code, Some(6));
-    insta::assert_snapshot!("mkectl_no_version", last_stderr(&no_version, 2));
+    insta::assert_snapshot!(last_stderr(&no_version, 2), @"
+    exit code: 6
+    error: `[SANDBOX]/bin/mkectl version` prints no version: mkectl, built from source
+    hint: check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`
+    ");
 
     let named = lab.sandbox.path("environments/lab/environment.yaml");
     let text = std::fs::read_to_string(&named).unwrap();
     std::fs::write(&named, format!("mkectl: ../../tools/mkectl\n{text}")).unwrap();
     let not_there = lab.run("deploy lab");
     assert_eq!(not_there.code, Some(6));
-    insta::assert_snapshot!("mkectl_named_and_missing", last_stderr(&not_there, 2));
+    insta::assert_snapshot!(last_stderr(&not_there, 2), @"
+    exit code: 6
+    error: program not found: `[WORKSPACE]/tools/mkectl`
+    hint: correct the path after `mkectl:` in environment.yaml, or remove the key to use a downloaded mkectl
+    ");
 
     assert!(
         lab.repositories().await.is_empty(),
@@ -432,7 +478,16 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
     running.wait_for("waiting for nodes");
     running.interrupt();
     let run = running.end();
-    insta::assert_snapshot!("interrupted", last_stderr(&run, 7));
+    insta::assert_snapshot!(last_stderr(&run, 7), @"
+    exit code: 130
+        apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+    mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/mke4.yaml
+    mkectl | INF waiting for nodes to become ready
+    warning: SIGINT was passed on to mkectl; waiting for it to end (a second one kills it)
+    mkectl | WRN received SIGINT, cleaning up
+    error: `mkectl apply` was interrupted and exited with code 130
+    hint: its output is in environments/lab/logs/[TIME]-apply.log
+    ");
     assert_eq!(run.code, Some(130), "{}", run.whole());
     assert_eq!(
         run.stderr.matches("received SIGINT").count(),
@@ -455,7 +510,15 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
     running.wait_for("which is ignored");
     running.interrupt();
     let run = running.end();
-    insta::assert_snapshot!("killed", last_stderr(&run, 6));
+    insta::assert_snapshot!(last_stderr(&run, 6), @"
+    exit code: 130
+    mkectl | INF waiting for nodes to become ready
+    warning: SIGINT was passed on to mkectl; waiting for it to end (a second one kills it)
+    mkectl | WRN received SIGINT, which is ignored
+    warning: mkectl was killed
+    error: `mkectl apply` was interrupted and was ended by signal 9
+    hint: its output is in environments/lab/logs/[TIME]-apply.log
+    ");
     assert_eq!(run.code, Some(130), "{}", run.whole());
     assert_ended(&lab);
 }

@@ -116,7 +116,18 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
             ));
         }
     }
-    insta::assert_snapshot!("commands_by_release", all);
+    insta::assert_snapshot!(all, @"
+    v4.1.0
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
+    v4.1.1
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
+    v4.1.5
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+    v4.2.0
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+    v4.2.1
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -190,7 +190,14 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
     wire.take();
     let run = sandbox.run("push lab --offline").exits_with(1);
     assert_names(&run, &lost, "calico/node:v3.30.2");
-    insta::assert_snapshot!(run.whole().replace(&wire.address, "127.0.0.1:[WIRE]"));
+    insta::assert_snapshot!(run.whole().replace(&wire.address, "127.0.0.1:[WIRE]"), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+    error: 1 blob is neither in bundles/store nor in 127.0.0.1:[PORT]/mke/four: sha256:d47af7b4aad836edbbf6acb163ff387df715923fb7471ee5d13c636fb9db225f of calico/node:v3.30.2
+    hint: write a snapshot of the registry, and carry it outside: `cargo xtask snapshot ENVIRONMENT --out FILE`
+    hint: outside, `pack ENVIRONMENT --have FILE --out DIR` writes what is missing; here, `unpack DIR` imports it
+    ");
     let requests = wire.take();
     assert_eq!(manifests_put(&requests), 0, "{requests:#?}");
     // The release matrix is in no registry.

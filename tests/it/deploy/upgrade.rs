@@ -248,7 +248,33 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    insta::assert_snapshot!("plan", without_hash(&road.run("plan").success().whole()));
+    insta::assert_snapshot!(without_hash(&road.run("plan").success().whole()), @"
+    exit code: 0
+    --- stdout
+    Plan for lab: v4.1.2 to 127.0.0.1:[PORT]/mke
+    warning: if the upgrade fails, mkectl rolls back without asking: it resets and reboots every controller, then every worker, and interrupts all workloads
+      bundle    not needed
+      registry  14 artifacts already present
+      config    write environments/lab/mke4.yaml
+      mkectl    upgrade from v4.1.1
+                1. cd [WORKSPACE]/environments/lab/backups && [WORKSPACE]/bundles/mkectl/v4.1.1-[SHA-256]/linux-x86_64/mkectl etcd backup -f [WORKSPACE]/environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml --name v4.1.1-to-v4.1.2_by-v4.1.1.tar
+                2. [SANDBOX]/bin/mkectl upgrade -f environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml --upgrade-version v4.1.2 --release-matrix bundles/mkectl/v4.1.2/release-matrix.json
+                3. [SANDBOX]/bin/mkectl config get
+                because the environment names a later release
+
+    --- a/environments/lab/mke4.yaml
+    +++ b/environments/lab/mke4.yaml
+    @@ -5,7 +5,7 @@
+       name: mke
+       namespace: mke
+     spec:
+    -  version: v4.1.1
+    +  version: v4.1.2
+       airgap:
+         enabled: true
+       registries:
+    --- stderr
+    ");
     road.assert_untouched();
     insta::assert_snapshot!(
         "deploy",
@@ -1123,7 +1149,15 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
         }
         assert_eq!(road.lab.sandbox.read(note), text);
     }
-    insta::assert_snapshot!(road.run("deploy").whole());
+    insta::assert_snapshot!(road.run("deploy").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: `[WORKSPACE]/environments/lab/logs/under-way.yaml` is not a valid note, so it is unknown how the last run of mkectl ended
+      because: missing field `began`
+    hint: check with `pgrep -a mkectl` that none is running, read the newest log in [WORKSPACE]/environments/lab/logs, then delete [WORKSPACE]/environments/lab/logs/under-way.yaml
+    hint: then run mkectl again: `cargo xtask apply ENVIRONMENT`
+    ");
     let run = road.lab.run("status --format json");
     run.prints("under-way.yaml");
     road.assert_untouched();

@@ -232,7 +232,33 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     lab.edit_environment(second, "");
     // The file as it was written still is what was applied.
     let run = lab.run("deploy lab").exits_with(8);
-    insta::assert_snapshot!("removed_host", run.stderr);
+    insta::assert_snapshot!(run.stderr, @"
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+    warning: the cluster of lab does not respond, so only the receipt is used: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
+      bundle    not needed
+      registry  14 artifacts already present
+      config    write environments/lab/mke4.yaml
+      hosts     remove 192.0.2.11
+      mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+                because the configuration changed
+
+    --- a/environments/lab/mke4.yaml
+    +++ b/environments/lab/mke4.yaml
+    @@ -22,11 +22,5 @@
+             user: ubuntu
+             port: 22
+             keyPath: ~/.ssh/id_ed25519
+    -    - role: worker
+    -      ssh:
+    -        address: 192.0.2.11
+    -        user: ubuntu
+    -        port: 22
+    -        keyPath: ~/.ssh/id_ed25519
+       tracking:
+         enabled: false
+    error: lab was not confirmed: a terminal is required to confirm
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    ");
 
     // It is rendered and committed, as on the way through a review: only git's history has what was applied.
     lab.sandbox.install_system("git");

@@ -105,7 +105,24 @@ async fn local_and_registry_problems_are_reported_together() {
         &lines[..disk.unwrap()],
         &lines[after.unwrap()..lines.len() - 1],
     );
-    insta::assert_snapshot!([before, after].concat().join("\n"));
+    insta::assert_snapshot!([before, after].concat().join("\n"), @"
+    workspace
+      ok       configuration     can be rendered for v4.1.5
+      PROBLEM  lock              release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
+                                 fix: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+      skipped  bundle, mkectl    not checked: the lock cannot be used
+      skipped  packages          not checked without --nodes: with SELinux, MKE installs container-selinux from a repository, and no bundle has it
+      PROBLEM  credentials       no credentials for registry 127.0.0.1:[PORT]: the variables FAULTY_USERNAME and FAULTY_PASSWORD are not set
+                                 fix: set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo
+
+    registry
+      ok       name              the registry is an IP address; nothing to resolve
+      PROBLEM  connection        GET http://127.0.0.1:[PORT]/v2/: connection refused
+                                 fix: start the registry, open the port in the firewall, or correct registry.address
+                                 $ curl -v http://127.0.0.1:[PORT]/v2/
+      skipped  certificate       plain HTTP on loopback; other nodes need HTTPS
+      skipped  api and 16 more   not tried, because of a problem above
+    ");
     assert!(lines[lines.len() - 1].starts_with("lab: 3 problems, "));
 }
 

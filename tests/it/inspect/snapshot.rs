@@ -138,7 +138,28 @@ async fn a_file_that_was_named_by_mistake_is_not_quoted() {
             all.push_str(&run.stderr);
         }
     }
-    insta::assert_snapshot!(all);
+    insta::assert_snapshot!(all, @"
+    error: `secret.txt` is not a registry snapshot
+      because: invalid type: string, expected keys and values
+    error: `secret.txt` is not a plan
+      because: invalid type: string, expected keys and values, `version` among them
+    error: `secret.txt` is not a prune plan
+      because: invalid type: string, expected keys and values
+    error: `secret.txt` is not a registry snapshot and not the manifest of a medium
+      because: the manifest of the medium is not valid
+      because: invalid type: string, expected keys and values, `format` among them
+    hint: name the file of `cargo xtask snapshot`, or manifest.yaml of a medium
+    error: `secret.txt` is not a registry snapshot
+      because: version: invalid type: string, expected u32 at line 1 column 10
+    error: `secret.txt` is not a plan
+      because: version: invalid type: string, expected u32 at line 1 column 10
+    error: `secret.txt` is not a prune plan
+      because: version: invalid type: string, expected u32 at line 1 column 10
+    error: `secret.txt` is not a registry snapshot and not the manifest of a medium
+      because: the manifest of the medium is not valid
+      because: format: invalid type: string, expected u32 at line 2 column 9
+    hint: name the file of `cargo xtask snapshot`, or manifest.yaml of a medium
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,29 @@ fn environments_that_were_never_deployed_say_what_is_missing() {
         sandbox.write(&path, &local);
     }
     let before = sandbox.state();
-    insta::assert_snapshot!("never_deployed", sandbox.run("status").whole());
+    insta::assert_snapshot!(sandbox.run("status").whole(), @"
+    exit code: 0
+    --- stdout
+    ENVIRONMENT  WANTED       DEPLOYED  REGISTRY  DIFFERENCES
+    demo         v4.1.5-demo  -         0 of 14             3
+    prod         v4.1.5       -         -                   2
+    staging      v4.1.5       -         -                   2
+
+    demo: environments/demo/mke4.yaml differs from what is rendered
+        cargo xtask render demo
+    demo: nothing was deployed yet
+    demo: the registry lacks 14 of 14 artifacts
+        cargo xtask deploy demo
+    prod: v4.1.5 is not locked
+        with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    prod: environments/prod/mke4.yaml differs from what is rendered
+        cargo xtask render prod
+    staging: v4.1.5 is not locked
+        with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    staging: environments/staging/mke4.yaml differs from what is rendered
+        cargo xtask render staging
+    --- stderr
+    ");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
     sandbox.run("status --detailed-exitcode").exits_with(2);
     sandbox.run("status nowhere").exits_with(3);

@@ -35,14 +35,31 @@ fn last(lab: &Lab) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_says_what_is_known() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!("nothing_deployed", lab.run("cluster status lab").whole());
+    insta::assert_snapshot!(lab.run("cluster status lab").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: no receipt records a deploy
+    lab: the cluster cannot be read: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
+    lab: no backup found
+    lab: mkectl is v4.1.5
+    --- stderr
+    ");
     lab.run("deploy lab").success();
     lab.run("cluster backup lab").success();
     let live = lab.sandbox.home().join("live.yaml");
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     std::fs::write(&live, config).unwrap();
     lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
-    insta::assert_snapshot!("deployed", lab.run("cluster status lab").whole());
+    insta::assert_snapshot!(lab.run("cluster status lab").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: runs v4.1.5 since [TIME], according to its receipt
+    lab: the rendered configuration is applied
+    lab: the cluster reports: v4.1.5, 1 host, as rendered
+    lab: 1 backup found, the latest is environments/lab/backups/[TIME]-v4.1.5.tar
+    lab: mkectl is v4.1.5
+    --- stderr
+    ");
     lab.sandbox
         .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
     let run = lab.run("cluster status lab --format json").success();
@@ -344,15 +361,46 @@ async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!("no_checks", lab.run("cluster check lab").whole());
+    insta::assert_snapshot!(lab.run("cluster check lab").whole(), @"
+    exit code: 6
+    --- stdout
+    --- stderr
+    error: mkectl v4.1.5 has no `check` command; nothing was checked
+    hint: check the machines with `cargo xtask preflight lab --nodes`
+    ");
     let mut lab = lab_of("v4.2.0").await;
-    insta::assert_snapshot!(
-        "checks",
-        lab.run("cluster check lab -- --concurrency 5").whole()
-    );
+    insta::assert_snapshot!(lab.run("cluster check lab -- --concurrency 5").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: `check hosts` finds nothing wrong; its log is environments/lab/logs/[TIME]-check-hosts.log
+    lab: `check ports` finds nothing wrong; its log is environments/lab/logs/[TIME]-check-ports.log
+    --- stderr
+       mkectl [SANDBOX]/bin/mkectl check hosts -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --concurrency 5
+    mkectl | INF mkectl v4.2.0 begins: check hosts
+    mkectl | INF check hosts is done
+       mkectl [SANDBOX]/bin/mkectl check ports -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --concurrency 5
+    mkectl | INF mkectl v4.2.0 begins: check ports
+    mkectl | INF check ports is done
+    ");
     // The second one runs also where the first finds something.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
-    insta::assert_snapshot!("checks_that_find", lab.run("cluster check lab").whole());
+    insta::assert_snapshot!(lab.run("cluster check lab").whole(), @"
+    exit code: 7
+    --- stdout
+    lab: `check hosts` exits with code 9; its log is environments/lab/logs/[TIME]-check-hosts.log
+    lab: `check ports` exits with code 9; its log is environments/lab/logs/[TIME]-check-ports.log
+    --- stderr
+       mkectl [SANDBOX]/bin/mkectl check hosts -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print
+    mkectl | INF mkectl v4.2.0 begins: check hosts
+    mkectl | FTL check hosts failed: told to by FAKE_MKECTL_EXIT
+       mkectl [SANDBOX]/bin/mkectl check ports -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print
+    mkectl | INF mkectl v4.2.0 begins: check ports
+    mkectl | FTL check ports failed: told to by FAKE_MKECTL_EXIT
+    error: `mkectl check hosts` exited with code 9
+      mkectl | INF mkectl v4.2.0 begins: check hosts
+      mkectl | FTL check hosts failed: told to by FAKE_MKECTL_EXIT
+    hint: its output is in environments/lab/logs/[TIME]-check-hosts.log
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,12 +152,20 @@ async fn any_other_command_gets_the_right_program_and_file() {
     );
     // It works, it fails, and its own code is reported.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
-    insta::assert_snapshot!(
-        "its_own_code",
-        lab.run("mkectl lab -- apply --check-ports")
+    insta::assert_snapshot!(lab.run("mkectl lab -- apply --check-ports")
             .exits_with(7)
-            .whole()
-    );
+            .whole(), @"
+    exit code: 7
+    --- stdout
+    --- stderr
+       mkectl [SANDBOX]/bin/mkectl apply -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --check-ports
+    mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml
+    mkectl | FTL apply failed: told to by FAKE_MKECTL_EXIT
+    error: `mkectl apply` exited with code 3
+      mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml
+      mkectl | FTL apply failed: told to by FAKE_MKECTL_EXIT
+    hint: its output is in environments/lab/logs/[TIME]-mkectl.log
+    ");
     let run = lab
         .run("mkectl lab --format json -- nonsense")
         .exits_with(7);
@@ -184,11 +192,34 @@ async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
     lab.sandbox.variable("FAKE_MKECTL_LEAK", "arguments");
     let typed = ["--", "apply", "--admin-password", SECRET];
     let run = lab.run(&[&["mkectl", "lab"][..], &typed].concat());
-    insta::assert_snapshot!("visible_refused", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 8
+    --- stdout
+    --- stderr
+    warning: mkectl takes --admin-password only as an argument: while it runs, every user of this machine can read it in the process list
+    error: --admin-password would be visible in the process list: a terminal is required to confirm
+    hint: on a machine without other users, answer `yes`, or add `--allow-visible-secrets` for runs without a terminal
+    ");
     assert!(lab.applies().is_empty());
     let flag = ["mkectl", "lab", "--allow-visible-secrets"];
     let run = lab.run(&[&flag[..], &typed].concat()).success();
-    insta::assert_snapshot!("visible_allowed", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    WRN connecting with apply -f [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --admin-password=***
+    !!! Make sure to save the admin credentials shown below !!!
+                  They are only showed once
+             You won't be able to see them again
+                 Generated username:password
+            admin:***
+    --- stderr
+    warning: mkectl takes --admin-password only as an argument: while it runs, every user of this machine can read it in the process list
+       mkectl [SANDBOX]/bin/mkectl apply -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --admin-password=***
+    mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml
+    mkectl | INF MKE v4.1.5 is installed
+        apply done: the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
+    mkectl has finished; its log is environments/lab/logs/[TIME]-mkectl.log
+    ");
     assert_eq!(
         lab.applies()[0].arguments.last().unwrap(),
         &format!("--admin-password={SECRET}")

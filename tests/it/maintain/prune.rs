@@ -405,7 +405,21 @@ async fn a_registry_that_removes_nothing_is_reported() {
 async fn what_the_plan_shows_is_for_people() {
     let site = Site::new(TestRegistry::embedded().await).await;
     let run = site.sandbox.run("prune lab --out prune.yaml");
-    insta::assert_snapshot!("plan", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    kept: v4.1.2: previously deployed to lab
+    kept: v4.1.5: required by lab, running in lab
+    note: what mkectl v4.1.2 lists for lab but its lock lacks is unknown and not kept: it is not on this machine
+    note: what mkectl v4.1.5 lists for lab but its lock lacks is unknown and not kept: it is not on this machine
+    REPOSITORY            TAGS    OF      DIGEST
+    mke/four/calico/node  v4.1.1  v4.1.1  sha256:b09d829881e4
+    mke/four/only-first   1       v4.1.1  sha256:e86bcc31d28b
+    stays: mke/four/pause:old: a lock that is kept names the same manifest
+    lab: 2 tags would be removed from 127.0.0.1:[PORT]/mke/four, which frees at most 8.80 kB. Nothing was removed.
+    Review prune.yaml, then run `cargo xtask prune lab --plan prune.yaml`: it removes exactly that, or refuses.
+    --- stderr
+    ");
     let text = site.sandbox.redact(&site.sandbox.read("prune.yaml"));
     let stable: Vec<&str> = text
         .lines()

@@ -21,8 +21,24 @@ async fn everything_that_is_served_is_verified_without_bundle_and_store() {
     let sandbox = pushed(&registry, &bundles::small());
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
     bundles::forget_store(&sandbox);
-    insta::assert_snapshot!(sandbox.run("verify lab").whole());
-    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 127.0.0.1:[PORT]/mke/four serves 14 artifacts of v4.1.5 to nodes
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+    ");
+    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"event":{"kind":"warning","text":"environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read"}}
+    {"event":{"bytes":null,"kind":"started","step":"confirm","what":"14 artifacts as a node pulls them"}}
+    {"event":{"kind":"finished","step":"confirm","what":"14 artifacts are served to nodes"}}
+    {"result":{"artifacts":14,"blobs":47,"chart-registry":"127.0.0.1:[PORT]/mke/four","deployed":null,"environment":"lab","manifests":24,"read-bytes":0,"registry":"127.0.0.1:[PORT]/mke/four","release":"v4.1.5","unlocked":[]}}
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +47,19 @@ async fn a_registry_without_anything_lacks_every_tag() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    insta::assert_snapshot!(sandbox.run("verify lab").whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 3 artifacts as a node pulls them
+      confirm done: findings in 3 artifacts
+    error: registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names
+      calico/node:v3.30.2 is missing, and 7 of its manifests and blobs
+      charts/dex:0.23.0 is missing, and 2 of its manifests and blobs
+      pause:3.10 is missing, and 3 of its manifests and blobs
+    hint: `cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,8 +78,27 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     )
     .await;
 
-    insta::assert_snapshot!(sandbox.run("verify lab").whole());
-    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 3 artifacts as a node pulls them
+      confirm done: findings in 2 artifacts
+    error: registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names
+      calico/node:v3.30.2 is sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73, not sha256:db9b9b098bbe1b53d7c4b16396619ebeb8c70ccc7a9f0c36181490ddb386fb30
+      pause:3.10 is missing
+    hint: `cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too
+    ");
+    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole(), @r#"
+    exit code: 5
+    --- stdout
+    {"event":{"kind":"warning","text":"environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read"}}
+    {"event":{"bytes":null,"kind":"started","step":"confirm","what":"3 artifacts as a node pulls them"}}
+    {"event":{"kind":"finished","step":"confirm","what":"findings in 2 artifacts"}}
+    {"error":{"causes":[],"exit-code":5,"findings":[{"artifact":"calico/node:v3.30.2","digest":"sha256:db9b9b098bbe1b53d7c4b16396619ebeb8c70ccc7a9f0c36181490ddb386fb30","found":"sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73","kind":"moved-tag","repository":"mke/four/calico/node","size":491},{"artifact":"pause:3.10","digest":"sha256:3ec34db4bc5a9858aa383238dc0cd38e1a0fa7728bc3b694a8f390b11ebe2903","kind":"missing-tag","repository":"mke/four/pause","size":557}],"hints":["`cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too"],"message":"registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names","wrong":["calico/node:v3.30.2 is sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73, not sha256:db9b9b098bbe1b53d7c4b16396619ebeb8c70ccc7a9f0c36181490ddb386fb30","pause:3.10 is missing"]}}
+    --- stderr
+    "#);
 
     // The hint holds what it promises.
     sandbox.run("push lab").success();
@@ -81,7 +128,18 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
         ),
     )
     .await;
-    insta::assert_snapshot!(sandbox.run("verify lab").whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 3 artifacts as a node pulls them
+      confirm done: findings in 2 artifacts
+    error: registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names
+      calico/node:v3.30.2: manifest sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73 of its index is missing
+      charts/dex:0.23.0: blob sha256:67c506264c5603dd611478217e3e707c8936b7dc3a3dece664605a17b0dd4c82 is missing
+    hint: the registry lost blobs of existing tags, and a push trusts tags: `cargo xtask verify lab --repair` restores them
+    ");
 
     // The hint holds what it promises.
     let run = sandbox.run("verify lab --repair").success();
@@ -439,13 +497,27 @@ async fn a_missing_registry_is_reported() {
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
-    insta::assert_snapshot!(sandbox.run("verify lab").whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+    error: registry 127.0.0.1:[PORT] cannot be used
+      because: GET http://127.0.0.1:[PORT]/v2/: connection refused
+    hint: start the registry, open the port in the firewall, or correct registry.address
+    ");
 }
 
 #[test]
 fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run("verify prod").whole());
+    insta::assert_snapshot!(sandbox.run("verify prod").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
+    hint: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

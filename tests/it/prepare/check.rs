@@ -222,7 +222,28 @@ async fn what_a_cluster_keeps_permanently_is_refused_from_the_receipt() {
         "apiServer: {}",
     );
     lab.edit_environment("project: mke", "project: other");
-    insta::assert_snapshot!("write_once", lab.run("check lab").whole());
+    insta::assert_snapshot!(lab.run("check lab").whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, but the environment names 127.0.0.1:[PORT]/other
+     --> environments/lab/environment.yaml:4:12
+      |
+    4 |   project: other
+      |            ^^^^^
+      |
+      = help: set it back to 127.0.0.1:[PORT]/mke. The vendor: "can only be configured once during the first running of the mkectl apply command". Only for a new cluster, delete the environment's receipt.yaml
+
+    error: the cluster of lab was installed with `apiServer.externalAddress: mke.lab.example.com`, which is not set here
+     --> environments/lab/environment.yaml:7:3
+      |
+    7 |   apiServer: {}
+      |   ^^^^^^^^^
+      |
+      = help: set it. The vendor: "MKE 4k cannot clear the apiserver.externalAddress parameter once it has been applied". Only for a new cluster, delete the environment's receipt.yaml
+
+    2 problems
+    "#);
     // A deploy obeys the same rules.
     for command in ["plan", "deploy", "apply"] {
         let run = lab.run(&[command, "lab"]).exits_with(3);

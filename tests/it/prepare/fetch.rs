@@ -19,10 +19,32 @@ async fn a_bundle_is_fetched_once_by_release_and_by_environment() {
     let server = Server::of(bundle.clone()).await;
     let sandbox = locked(&bundle, &server.url(FILE));
     sandbox.write("environments/lab/environment.yaml", LAB);
-    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole(), @"
+    exit code: 0
+    --- stdout
+    v4.1.5 is fetched: 14 artifacts; `--check` reads every byte
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+        fetch done: downloaded bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 14 artifacts match the lock
+    warning: the lock has no hash of mkectl v4.1.5 for linux-x86_64: the one on PATH is used, and only its version is compared
+    ");
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
-    insta::assert_snapshot!(sandbox.run("fetch lab").whole());
-    insta::assert_snapshot!(sandbox.run("fetch lab --format json").whole());
+    insta::assert_snapshot!(sandbox.run("fetch lab").whole(), @"
+    exit code: 0
+    --- stdout
+    v4.1.5 is fetched: 14 artifacts; `--check` reads every byte
+    --- stderr
+    warning: the lock has no hash of mkectl v4.1.5 for linux-x86_64: the one on PATH is used, and only its version is compared
+    ");
+    insta::assert_snapshot!(sandbox.run("fetch lab --format json").whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"event":{"kind":"warning","text":"the lock has no hash of mkectl v4.1.5 for linux-x86_64: the one on PATH is used, and only its version is compared"}}
+    {"result":{"artifacts":14,"release":"v4.1.5"}}
+    --- stderr
+    "#);
     assert_eq!(server.asked().len(), 1, "{:?}", server.asked());
 }
 
@@ -129,14 +151,32 @@ async fn a_redirect_is_followed() {
 async fn redirects_without_end_are_not() {
     let server = Server::start(|_| server::redirect("/round")).await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole(), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    error: cannot download http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+      because: http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz redirects more than 10 times
+    hint: the server redirects in a loop or to an insecure URL; download the bundle by other means and copy it to bundles/
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_is_missing_is_requested_once() {
     let server = Server::start(|_| StatusCode::NOT_FOUND.into_response()).await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole(), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    error: cannot download http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+      because: http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz was not found (status 404)
+    hint: check the release; name a different URL with `cargo xtask lock --url URL`, or a file with `--bundle FILE`; a bundle that is copied to bundles/ is not downloaded
+    ");
     assert_eq!(server.asked().len(), 1);
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
@@ -146,7 +186,16 @@ async fn a_page_instead_of_a_bundle_is_refused_and_not_kept() {
     let server = Server::start(|_| Html("<!DOCTYPE html><title>Log in</title>").into_response());
     let server = server.await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    error: cannot download http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+      because: http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz is an HTML page; expected a gzip file
+    hint: a proxy or portal answers instead of the server, or requires a login: open the URL in a browser. Behind a proxy, set HTTPS_PROXY
+    ");
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 
     // Without a length, only the content shows it.
@@ -157,7 +206,16 @@ async fn a_page_instead_of_a_bundle_is_refused_and_not_kept() {
     })
     .await;
     let sandbox = locked(&bundle(), &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    error: cannot download http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+      because: http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz is an HTML page; expected a gzip file
+    hint: a proxy or portal answers instead of the server, or requires a login: open the URL in a browser. Behind a proxy, set HTTPS_PROXY
+    ");
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
 
@@ -167,7 +225,16 @@ async fn a_file_that_is_too_short_is_refused() {
     let server = Server::of(bundle.slice(..bundle.len() - 1)).await;
     let sandbox = locked(&bundle, &server.url(FILE));
     let run = sandbox.run("fetch v4.1.5");
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    error: cannot download http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+      because: http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz has 5228961 bytes; expected 5228962
+    hint: trust the committed lock, and ask the vendor whether the file at the URL was replaced; nothing of the download was kept
+    ");
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
 
@@ -179,7 +246,16 @@ async fn a_file_with_another_hash_is_refused_and_not_kept() {
     other[middle] ^= 1;
     let server = Server::of(other).await;
     let sandbox = locked(&bundle, &server.url(FILE));
-    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    error: cannot download http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+      because: http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz has SHA-256 b3b43cbe3863837f8d96ac6ba98bdaa185331dcd31d84f2d0932feb32e80fa59; expected 8d95e01c4e32b7bd4e1084f2bb357b0e204b86b5a788e2e593263bd9320e414e
+    hint: trust the committed lock, and ask the vendor whether the file at the URL was replaced; nothing of the download was kept
+    ");
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 }
 
@@ -198,9 +274,27 @@ async fn what_a_url_holds_of_secrets_is_not_told() {
 #[test]
 fn names_that_are_neither_environment_nor_release_are_refused() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run("fetch nowhere").whole());
-    insta::assert_snapshot!(sandbox.run("fetch stagin").whole());
-    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole());
+    insta::assert_snapshot!(sandbox.run("fetch nowhere").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: `nowhere` is neither an environment, a locked release nor a set
+    hint: `cargo xtask list` shows all of them
+    ");
+    insta::assert_snapshot!(sandbox.run("fetch stagin").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: environment not found: `stagin`
+    hint: did you mean `staging`? `cargo xtask list` shows them all
+    ");
+    insta::assert_snapshot!(sandbox.run("fetch v4.1.5").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
+    hint: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    ");
 }
 
 #[test]

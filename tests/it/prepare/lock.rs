@@ -20,7 +20,17 @@ async fn a_lock_is_the_same_from_a_file_from_a_server_and_on_repetition() {
 
     let downloading = Sandbox::new(AIRLOCK);
     let run = downloading.run(&["lock", "v4.1.5", "--url", &url]);
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    wrote bundles/v4.1.5-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    not compared with a checksum; `--checksum FILE` compares it
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mirror/bundle.tar.gz
+        fetch done: downloaded bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 3 artifacts locked
+    ");
     let lock = downloading.read(LOCK);
     assert_eq!(
         std::fs::read(downloading.path(&format!("bundles/{FILE}"))).unwrap(),
@@ -41,7 +51,16 @@ async fn a_lock_is_the_same_from_a_file_from_a_server_and_on_repetition() {
     );
 
     let run = downloading.run(&["lock", "v4.1.5", "--url", &url]);
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    unchanged: bundles/v4.1.5-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    not compared with a checksum; `--checksum FILE` compares it
+    --- stderr
+    warning: the bundle is read from bundles/mke_bundle_v4.1.5_amd64.tar.gz; the lock records http://127.0.0.1:[PORT]/mirror/bundle.tar.gz, which was not contacted
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 3 artifacts locked
+    ");
     assert_eq!(downloading.read(LOCK), lock);
     assert_eq!(server.asked().len(), 1, "the bundle was here already");
 }
@@ -61,7 +80,17 @@ fn the_result_is_one_object_for_machines() {
         &bundles::bytes(&bundles::tiny()),
         &["--format", "json"],
     );
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"event":{"bytes":47639,"kind":"started","step":"verify","what":"bundle.tar.gz"}}
+    {"event":{"item":"bundles/images/calico&node@v3.30.2.tar","kind":"at","step":"verify"}}
+    {"event":{"item":"bundles/images/pause@3.10.tar","kind":"at","step":"verify"}}
+    {"event":{"item":"bundles/charts/charts&dex@0.23.0.tar","kind":"at","step":"verify"}}
+    {"event":{"kind":"finished","step":"verify","what":"3 artifacts locked"}}
+    {"result":{"artifacts":3,"checksum":"not compared with a checksum; `--checksum FILE` compares it","from":null,"init":null,"kept":"bundles/mke_bundle_v4.1.5_amd64.tar.gz","path":"bundles/v4.1.5-amd64.lock.yaml","sha256":"d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3","written":true}}
+    --- stderr
+    "#);
 }
 
 #[test]
@@ -72,7 +101,17 @@ fn a_committed_lock_is_replaced_only_when_asked() {
     let mut recipe = bundles::tiny();
     recipe.artifacts[1].tag = "3.11".to_owned();
     let other = bundles::bytes(&recipe);
-    insta::assert_snapshot!(lock(&sandbox, &other, &[]).whole());
+    insta::assert_snapshot!(lock(&sandbox, &other, &[]).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: `bundles/v4.1.5-amd64.lock.yaml` locks a different bundle
+      bundle.sha256: d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3 -> d1be97d28793409519dd106c0b6ea730890f6f33de517af615468502f60e5eef
+      added: 1 artifact: pause:3.11
+      removed: 1 artifact: pause:3.10
+    hint: keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock
+    ");
     assert_eq!(sandbox.read(LOCK), committed);
     lock(&sandbox, &other, &["--replace"]).success();
     assert!(sandbox.read(LOCK).contains("3.11"));
@@ -83,7 +122,16 @@ fn a_lock_that_differs_beside_the_bundle_does_not_blame_the_bundle() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
     lock(&sandbox, &bundle, &["--url", "https://one.example/b"]).success();
-    insta::assert_snapshot!(lock(&sandbox, &bundle, &["--url", "https://two.example/b"]).whole());
+    insta::assert_snapshot!(lock(&sandbox, &bundle, &["--url", "https://two.example/b"]).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    warning: the bundle is read from bundle.tar.gz; the lock records https://two.example/b, which was not contacted
+       verify bundle.tar.gz
+    error: `bundles/v4.1.5-amd64.lock.yaml` locks the same bundle, but differs in other keys
+      bundle.url: https://one.example/b -> https://two.example/b
+    hint: check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock
+    ");
 }
 
 #[test]
@@ -91,7 +139,14 @@ fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
     let sandbox = Sandbox::new(AIRLOCK);
     let folder = sandbox.path("bundles");
     let run = sandbox.run(&["lock", "v4.1.5", "--bundle", folder.as_str()]);
-    insta::assert_snapshot!("a_folder_for_a_bundle", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+       verify bundles
+    error: cannot read `[WORKSPACE]/bundles`
+      because: it is a folder, not a regular file
+    ");
 
     // Where blobs go is taken by a file, so none of them can be kept.
     let blobs = sandbox.path("bundles/store/blobs/sha256");
@@ -127,10 +182,42 @@ async fn a_bundle_is_compared_with_the_checksum_at_a_mirror() {
         assert_eq!(sandbox.path(LOCK).exists(), run.code == Some(0), "{path}");
         run.whole()
     };
-    insta::assert_snapshot!("the_checksum_is_right", checked("right"));
-    insta::assert_snapshot!("the_checksum_is_another", checked("wrong"));
-    insta::assert_snapshot!("the_checksum_is_a_page", checked("page"));
-    insta::assert_snapshot!("the_checksum_is_not_there", checked("missing"));
+    insta::assert_snapshot!(checked("right"), @"
+    exit code: 0
+    --- stdout
+    wrote bundles/v4.1.5-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    SHA-256 confirmed by http://127.0.0.1:[PORT]/right
+    the bundle is linked to bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    --- stderr
+       verify bundle.tar.gz
+       verify done: 3 artifacts locked
+    ");
+    insta::assert_snapshot!(checked("wrong"), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: `bundle.tar.gz` has SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3, and http://127.0.0.1:[PORT]/wrong says 0000000000000000000000000000000000000000000000000000000000000000
+    hint: replace bundle.tar.gz by a new download; if the checksum still differs, ask the vendor
+    ");
+    insta::assert_snapshot!(checked("page"), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: cannot compare the bundle with its checksum
+      because: http://127.0.0.1:[PORT]/page is an HTML page, not a checksum file
+    hint: no lock was written: check the checksum's file or URL, or compare the bundle by other means and lock it with `--bundle FILE`
+    ");
+    insta::assert_snapshot!(checked("missing"), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: cannot compare the bundle with its checksum
+      because: http://127.0.0.1:[PORT]/missing was not found (status 404)
+    hint: no lock was written: check the checksum's file or URL, or compare the bundle by other means and lock it with `--bundle FILE`
+    ");
 
     let sandbox = Sandbox::new(AIRLOCK);
     let (url, checksum) = (server.url("bundle"), server.url("wrong"));
@@ -149,9 +236,30 @@ fn releases_are_taken_as_they_are_known() {
             .run(&["lock", release, "--bundle", file.as_str()])
             .whole()
     };
-    insta::assert_snapshot!("a_release_without_offline_installation", locked("v4.0.0"));
-    insta::assert_snapshot!("a_release_that_is_not_known_yet", locked("v4.9.0"));
-    insta::assert_snapshot!("no_release_at_all", locked("4.1.5"));
+    insta::assert_snapshot!(locked("v4.0.0"), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: v4.0.0 has no documented offline installation; the first release with one is v4.1.0
+    ");
+    insta::assert_snapshot!(locked("v4.9.0"), @"
+    exit code: 0
+    --- stdout
+    wrote bundles/v4.9.0-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    not compared with a checksum; `--checksum FILE` compares it
+    the bundle is linked to bundles/mke_bundle_v4.9.0_amd64.tar.gz
+    --- stderr
+    warning: v4.9.0 is unknown to this version of Airlock; the names and rules of v4.2.1 are used
+       verify bundle.tar.gz
+       verify done: 3 artifacts locked
+    ");
+    insta::assert_snapshot!(locked("4.1.5"), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: `4.1.5` is not a release; expected a version such as v4.1.5
+    hint: did you mean `v4.1.5`?
+    ");
 }
 
 #[test]
@@ -232,7 +340,14 @@ fn what_is_not_a_bundle_is_refused() {
     assert_refused("a_bundle_and_more", &[&whole[..], b"more"].concat());
     let sandbox = Sandbox::new(AIRLOCK);
     let run = sandbox.run("lock v4.1.5 --bundle nowhere.tar.gz");
-    insta::assert_snapshot!("no_such_file", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+       verify nowhere.tar.gz
+    error: cannot read `nowhere.tar.gz`
+      because: No such file or directory (os error 2)
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,7 +358,13 @@ async fn a_secret_in_a_url_is_not_committed() {
         .replace("http://", "http://courier:correct-horse@");
     let sandbox = Sandbox::new(AIRLOCK);
     let run = sandbox.run(&["lock", "v4.1.5", "--url", &url]);
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: the URL http://127.0.0.1:[PORT]/bundle.tar.gz carries credentials, which must not be in a lock: it is committed
+    hint: download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials
+    ");
     run.does_not_mention("correct-horse");
     assert!(!sandbox.path(LOCK).exists());
     assert_eq!(server.asked().len(), 0);
@@ -254,7 +375,12 @@ fn an_unreadable_lock_is_not_written() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
     let run = lock(&sandbox, &bundle, &["--url", "packages.example.com/bundle"]);
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: cannot download from `packages.example.com/bundle`: expected http:// or https://
+    ");
     assert!(!sandbox.path(LOCK).exists());
 }
 
@@ -288,12 +414,25 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
     let bundle = sandbox.path("mke_bundle_v4.2.0_amd64.tar.gz");
     bundles::make(&bundles::tiny(), &bundle);
     let named = ["lock", "v4.1.4", "--bundle", bundle.as_str()];
-    insta::assert_snapshot!("a_name_of_another_release", sandbox.run(&named).whole());
+    insta::assert_snapshot!(sandbox.run(&named).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+    error: this bundle is not v4.1.4 for amd64: the name `mke_bundle_v4.2.0_amd64.tar.gz` belongs to v4.2.0
+    hint: lock it as the release that it contains; to insist on this one, add `--force-release`
+    ");
     // By what is in it: the matrix and the operator are those of v4.1.5.
     let bundle = sandbox.path("bundle.tar.gz");
     bundles::make(&bundles::small(), &bundle);
     let inside = ["lock", "v4.1.4", "--bundle", bundle.as_str()];
-    insta::assert_snapshot!("content_of_another_release", sandbox.run(&inside).whole());
+    insta::assert_snapshot!(sandbox.run(&inside).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: this bundle is not v4.1.4 for amd64: its release matrix lists v4.1.5, not v4.1.4; it contains mke-operator:v1.6.3, but v4.1.4 has v1.6.1; it contains mke-operator-chart:3.17.2, but v4.1.4 has 3.17.1
+    hint: lock it as the release that it contains; to insist on this one, add `--force-release`
+    ");
     let without_matrix = Recipe {
         matrix: None,
         ..bundles::small()
@@ -492,7 +631,21 @@ fn what_differs_from_a_committed_lock_is_a_summary() {
         ..bundles::tiny()
     });
     let run = lock(&sandbox, &other, &[]).exits_with(4);
-    insta::assert_snapshot!("a_summary_of_changes", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    warning: the bundle has no release matrix; an upgrade to v4.1.5 may require the vendor's: name the file as `release-matrix:` in environment.yaml
+    error: `bundles/v4.1.5-amd64.lock.yaml` locks a different bundle
+      bundle.sha256: 8d95e01c4e32b7bd4e1084f2bb357b0e204b86b5a788e2e593263bd9320e414e -> cbe23aa81655bb904814feedcd17130de35824a9cb38e4e7dee5a943bb776695
+      bundle.size: 5228962 -> 46615
+      release-matrix: 3090934f7937e50a9176398ed73f3552df7e3bf785fa832e545b8a213990c8cd -> none
+      added: 2 artifacts: charts/dex:0.23.0, pause:3.10
+      removed: 13 artifacts: calico/apiserver:v3.30.2, charts/k0rdent-enterprise:1.2.3, dex-http-server-chart:0.3.0, dex-http-server:v0.7.0, dexidp/dex:v2.42.0, envoyproxy/envoy:distroless-v1.37.3, k0sproject/coredns:1.12.1, k0sproject/pause:3.10, mirrored-chart-dex:v0.23.0, mke-dashboard:v1.6.2 and 3 more
+      changed: 1 artifact: calico/node:v3.30.2
+    hint: keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock
+    ");
     let all = lock(&sandbox, &other, &["--diff"]).exits_with(4);
     assert!(all.stderr.lines().count() > 200, "{}", all.stderr);
     let run = lock(&sandbox, &other, &["--replace"]).success();

@@ -107,7 +107,19 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     let (back, run) = sides.returned(&[]);
     let run = run.success();
     assert_eq!(kinds(&back), ["snapshot", "receipt", "log"]);
-    insta::assert_snapshot!("returned", crate::prepare::unpack::hashes(&run.whole()));
+    insta::assert_snapshot!(crate::prepare::unpack::hashes(&run.whole()), @"
+    exit code: 0
+    --- stdout
+    Pack [HASH] for lab: 3.43 kB in 1 volume
+      logs            1       475 B
+      receipts        1       915 B
+      snapshots       1     2.04 kB
+    Not signed: `unpack` needs `--allow-unsigned`
+    Next: carry [WORKSPACE]/../back to the other side, and run `unpack --allow-unsigned` in the workspace there
+    --- stderr
+         pack [WORKSPACE]/../back
+         pack done: [WORKSPACE]/../back is complete
+    ");
     // A few kilobytes: no program, no blob.
     let size: u64 = walk(&back)
         .iter()
@@ -121,7 +133,21 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     );
 
     let run = sides.receive(&back).success();
-    insta::assert_snapshot!("received", crate::prepare::unpack::hashes(&run.whole()));
+    insta::assert_snapshot!(crate::prepare::unpack::hashes(&run.whole()), @"
+    exit code: 0
+    --- stdout
+    pack [HASH] is unpacked
+      signed by   no key
+      returned    environments/lab/registry.snapshot.yaml
+      returned    environments/lab/receipt.yaml
+      returned    environments/lab/logs/[TIME]-apply.log
+    Next:
+      git add environments && git commit
+      cargo xtask pack lab --out DIR
+    --- stderr
+       unpack pack [HASH]
+       unpack done: every piece of pack [HASH] is verified
+    ");
     let sandbox = &sides.courier.lab.sandbox;
     let text = fs::read_to_string(sides.courier.inside(RECEIPT)).unwrap();
     assert_eq!(sandbox.read(RECEIPT), text);

@@ -50,7 +50,13 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     };
     // Nobody can be asked.
     let run = courier.unpack(&[&courier.medium], &[]).exits_with(8);
-    insta::assert_snapshot!("declined", shown(run.whole()));
+    insta::assert_snapshot!(shown(run.whole()), @"
+    exit code: 8
+    --- stdout
+    --- stderr
+    error: the key [KEY] was not confirmed: a terminal is required to confirm
+    hint: compare the fingerprint with the sender's, then add `--fingerprint [KEY]`
+    ");
     assert!(!courier.inside("environments").exists());
     let unknown = format!("SHA256:{}", "A".repeat(43));
     let other = courier.unpack(&[&courier.medium], &["--fingerprint", &unknown]);
@@ -67,7 +73,25 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     }
 
     let first = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
-    insta::assert_snapshot!("first", shown(first.clone().success().whole()));
+    insta::assert_snapshot!(shown(first.clone().success().whole()), @r#"
+    exit code: 0
+    --- stdout
+    pack [HASH] is unpacked
+      signed by   [KEY]
+      repository  main at [HASH], 1 commit new
+      program     airlock
+      mkectl      bundles/mkectl/v4.1.5/linux-x86_64/mkectl
+      store       65 blobs of 3.10 MB added, 0 known
+    Next:
+      cd [WORKSPACE]/../inside/
+      ./airlock plan lab
+      ./airlock deploy lab
+    To accept this key in future, commit this line in environments/allowed_signers:
+      courier namespaces="airlock" ssh-ed25519 [PUBLIC KEY]
+    --- stderr
+       unpack pack [HASH]
+       unpack done: every piece of pack [HASH] is verified
+    "#);
     courier.assert_complete(&manifest);
     // It is idempotent.
     let again = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
@@ -89,7 +113,23 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
         ..signed()
     });
     let second = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
-    insta::assert_snapshot!("second", shown(second.success().whole()));
+    insta::assert_snapshot!(shown(second.success().whole()), @"
+    exit code: 0
+    --- stdout
+    pack [HASH] is unpacked
+      signed by   [KEY]
+      repository  main at [HASH], 1 commit new
+      program     airlock
+      mkectl      bundles/mkectl/v4.1.5/linux-x86_64/mkectl
+      store       0 blobs of 0 B added, 65 known
+    Next:
+      cd [WORKSPACE]/../inside/
+      ./airlock plan lab
+      ./airlock deploy lab
+    --- stderr
+       unpack pack [HASH]
+       unpack done: every piece of pack [HASH] is verified
+    ");
     courier.assert_complete(&manifest);
 
     // From now on the list decides.
@@ -424,7 +464,15 @@ async fn without_git_nothing_is_written_and_git_is_named() {
     courier.pack(&Choice::default());
     std::fs::remove_file(courier.lab.sandbox.bin().join("git")).unwrap();
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(1);
-    insta::assert_snapshot!("without_git", hashes(&run.whole()));
+    insta::assert_snapshot!(hashes(&run.whole()), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+       unpack pack [HASH]
+    error: the workspace's repository cannot be brought up to date
+      because: git is not installed
+    hint: install git; it keeps the workspace's history
+    ");
     assert!(!courier.inside("").exists());
 }
 
