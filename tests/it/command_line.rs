@@ -1,6 +1,6 @@
 //! The command line itself: what is typed wrongly, help, the version.
 
-use support::{Lab, Sandbox};
+use support::{Lab, Sandbox, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -485,7 +485,7 @@ fn help_and_hints_name_the_program_as_it_was_called() {
         let text = [output.stdout, output.stderr].concat();
         let text = sandbox.redact(&String::from_utf8_lossy(&text));
         assert!(text.contains(expected), "{text}");
-        assert!(!text.contains("cargo xtask"), "{text}");
+        text.lacks("cargo xtask");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Machines that lack what others have: CA certificates, threads, proxies that work.
 
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -98,8 +98,8 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
     let arguments = ["--net", "--mount", "--pid", "--fork", "sh", "-euc", INSIDE];
     let arguments = [&arguments[..], &["sh", medium.as_str()]].concat();
     let stdout = shell("unshare", &arguments, inside);
-    assert!(stdout.contains("14 pushed"), "{stdout}");
-    assert!(stdout.contains("demo: nothing to do"), "{stdout}");
+    stdout.has("14 pushed");
+    stdout.has("demo: nothing to do");
     let workspace = inside.join("airlock-workspace");
     assert!(workspace.join("environments/demo/receipt.yaml").exists());
     assert!(

@@ -13,7 +13,7 @@ use base64::prelude::{
     BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD,
 };
 use support::server::{Asked, Server};
-use support::{Lab, lab};
+use support::{Lab, Text as _, lab};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -205,7 +205,7 @@ async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
         check(&lab, &run, &all);
     }
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
-    assert!(receipt.contains("failed:"), "{receipt}");
+    receipt.has("failed:");
 }
 
 // case 2.3b
@@ -356,7 +356,7 @@ async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() 
         assert!(!mark.exists(), "{arguments:?} ran a program");
     }
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
-    assert!(receipt.contains("clean: false"), "{receipt}");
+    receipt.has("clean: false");
 }
 
 /// Puts a mkectl on the PATH that does as `script` says, and otherwise what the usual one does.
@@ -398,8 +398,8 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
          foo: { password: open-sesame, apiToken: t0ken-of-api, hasSecret: true }\n  tracking:",
     );
     let shown = masked(&["show", "lab"], 0);
-    assert!(shown.contains("***"), "{shown}");
-    assert!(shown.contains("hasSecret: true"), "{shown}");
+    shown.has("***");
+    shown.has("hasSecret: true");
     let _ = masked(&["show", "lab", "--format", "json"], 0);
     let _ = masked(&["check", "lab"], 0);
 
@@ -414,14 +414,14 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
             None => std::fs::remove_file(lab.sandbox.path(config)).unwrap(),
         }
         let check = masked(&["render", "lab", "--check"], 2);
-        assert!(check.contains("token: ***"), "{check}");
+        check.has("token: ***");
         let _ = masked(&["diff", "lab"], 0);
         let _ = masked(&["plan", "lab"], 0);
         let _ = masked(&["plan", "lab", "--markdown"], 0);
         let _ = masked(&["plan", "lab", "--format", "json"], 0);
         let _ = masked(&["plan", "lab", "--out", "plan.yaml"], 0);
         let plan = lab.sandbox.read("plan.yaml");
-        assert!(plan.contains("token: ***"), "{plan}");
+        plan.has("token: ***");
         assert!(
             !secrets.iter().any(|secret| plan.contains(secret)),
             "{plan}"
@@ -435,7 +435,7 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
     }
     lab.edit_environment("token: supersecretlicense", "token: { $env: LAB_LICENSE }");
     let deployed = masked(&["deploy", "lab"], 0);
-    assert!(deployed.contains("-    token: ***"), "{deployed}");
+    deployed.has("-    token: ***");
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     assert!(
         !secrets.iter().any(|secret| receipt.contains(secret)),

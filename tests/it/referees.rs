@@ -9,7 +9,7 @@ use std::time::Duration;
 use bundle::make::{ArtifactRecipe, ContentsRecipe, Recipe};
 use bundle::{Artifact, Kind, Lock};
 use camino::{Utf8Path, Utf8PathBuf};
-use support::{Sandbox, Terminator, TestRegistry, bundles};
+use support::{Sandbox, Terminator, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -299,7 +299,7 @@ async fn helm_shows_pulls_and_renders_every_chart() {
         ];
         let helm = |command: &[&str]| run(&pushed.sandbox, "helm", &[command, &named].concat());
         let shown = helm(&["show", "chart"]);
-        assert!(shown.contains(&format!("version: {version}")), "{shown}");
+        shown.has(&format!("version: {version}"));
         let folder = pushed.sandbox.path(&format!("charts/{repository}"));
         std::fs::create_dir_all(&folder).unwrap();
         let pulled = helm(&["pull", "--destination", folder.as_str()]);
@@ -312,7 +312,7 @@ async fn helm_shows_pulls_and_renders_every_chart() {
         let is_locked = chart.blobs().any(|(blob, _)| blob.as_ref() == digest);
         assert!(is_locked, "{url}: {digest}");
         let rendered = helm(&["template", "lab"]);
-        assert!(rendered.contains("kind: ConfigMap\n"), "{rendered}");
+        rendered.has("kind: ConfigMap\n");
     });
 }
 

@@ -1,6 +1,6 @@
 //! A task of a team's own, in three files outside of Airlock's folders: `tests/team`.
 
-use support::{Lab, Sandbox, Server};
+use support::{Lab, Sandbox, Server, Text as _};
 
 use crate::{FAKE_MKECTL, TEAM};
 
@@ -8,11 +8,8 @@ use crate::{FAKE_MKECTL, TEAM};
 fn the_help_lists_the_teams_task_and_all_commands() {
     let sandbox = Sandbox::shipped(TEAM);
     let help = sandbox.run("--help").success().stdout.clone();
-    assert!(
-        help.contains("Of this team\n  announce    Post what an environment runs to a webhook\n"),
-        "{help}"
-    );
-    assert!(help.contains("\n  deploy "), "{help}");
+    help.has("Of this team\n  announce    Post what an environment runs to a webhook\n");
+    help.has("\n  deploy ");
     sandbox.run("list").success();
 }
 

@@ -414,6 +414,29 @@ impl Run {
     }
 }
 
+/// A text that a test looks into.
+pub trait Text {
+    /// Checks that the text contains this part, and shows the text if not.
+    fn has(&self, part: &str) -> &Self;
+
+    /// Checks that the text lacks this part, and shows the text if not.
+    fn lacks(&self, part: &str) -> &Self;
+}
+
+impl Text for str {
+    #[track_caller]
+    fn has(&self, part: &str) -> &Self {
+        assert!(self.contains(part), "missing: {part}\n{self}");
+        self
+    }
+
+    #[track_caller]
+    fn lacks(&self, part: &str) -> &Self {
+        assert!(!self.contains(part), "unexpected: {part}\n{self}");
+        self
+    }
+}
+
 /// Returns where a program is that every machine has which builds this.
 fn system(name: &str) -> Utf8PathBuf {
     let folders = ["/usr/bin", "/usr/local/bin"].into_iter();

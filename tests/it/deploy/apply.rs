@@ -1,6 +1,6 @@
 //! `apply`: mkectl's part alone, after a look at the registry.
 
-use support::Lab;
+use support::{Lab, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -66,10 +66,9 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
         apply done: applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     let receipt = lab.receipt();
-    assert!(
-        receipt.contains("\napplied:\n") && receipt.contains("  pushed:\n    artifacts: 0\n"),
-        "{receipt}"
-    );
+    receipt
+        .has("\napplied:\n")
+        .has("  pushed:\n    artifacts: 0\n");
     assert_eq!(
         lab.applies()[0].file,
         Some(lab.sandbox.read("environments/lab/mke4.yaml"))
@@ -146,11 +145,8 @@ async fn secrets_are_resolved_for_mkectl_alone() {
     }
     let applied = lab.applies().remove(0);
     let file = applied.file.unwrap_or_default();
-    assert!(
-        file.contains(&format!("token: {TOKEN}\n"))
-            && file.contains(&format!("clientSecret: {KEY}\n")),
-        "{file}"
-    );
+    file.has(&format!("token: {TOKEN}\n"))
+        .has(&format!("clientSecret: {KEY}\n"));
     assert!(!applied.environment.contains_key("LAB_LICENSE"));
 
     for secret in [TOKEN, KEY] {
@@ -166,10 +162,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         }
     }
     let committed = lab.sandbox.read("environments/lab/mke4.yaml");
-    assert!(
-        committed.contains("      $env: LAB_LICENSE\n"),
-        "{committed}"
-    );
+    committed.has("      $env: LAB_LICENSE\n");
     let logs = lab.sandbox.path("environments/lab/logs");
     let left: Vec<String> = (logs.read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().file_name().to_owned())

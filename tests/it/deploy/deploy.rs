@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use support::wire::Wire;
-use support::{Lab, Run, Sandbox, TestRegistry, bundles, lab, registries};
+use support::{Lab, Run, Sandbox, TestRegistry, Text as _, bundles, lab, registries};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -267,7 +267,7 @@ async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("deploy lab").success();
     let receipt = lab.receipt();
-    assert!(!receipt.contains("failed:"), "{receipt}");
+    receipt.lacks("failed:");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -318,7 +318,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
     "#);
     assert_eq!(lab.applies().len(), 3);
     let receipt = lab.receipt();
-    assert!(!receipt.contains("failed:"), "{receipt}");
+    receipt.lacks("failed:");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -497,7 +497,7 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
     );
     assert_ended(&lab);
     let receipt = lab.receipt();
-    assert!(receipt.contains("mkectl-exit-code: 130"), "{receipt}");
+    receipt.has("mkectl-exit-code: 130");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use support::faulty::{Fault, FaultyRegistry, Kind, PASSWORD, Quirks, Rule, USER, When};
 use support::server::{Asked, Server};
-use support::{Sandbox, TestRegistry, bundles};
+use support::{Sandbox, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -136,7 +136,7 @@ async fn a_wrong_password_and_a_missing_one_are_told_apart() {
         let run = sandbox.run("push lab").exits_with(5);
         all.push_str(&run.stderr);
     }
-    assert!(!all.contains("not-the-password"), "{all}");
+    all.lacks("not-the-password");
     // Which of the concurrent requests fails first is open.
     let path = regex_lite::Regex::new("mke/four/[^:]+:").unwrap();
     let all = path.replace_all(&all, "mke/four/[NAME]:");
@@ -236,7 +236,7 @@ async fn a_log_gets_a_line_every_ten_seconds() {
         line.contains(" kB of ") || line.contains(" MB of "),
         "{line}"
     );
-    assert!(line.contains(" kB/s, "), "{line}");
+    line.has(" kB/s, ");
     run.does_not_report(" 0s left");
 }
 

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use support::wire::Wire;
-use support::{Lab, bundles};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -92,10 +92,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
     let run = obey(&lab).success();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&text));
     let receipt = lab.sandbox.read(RECEIPT);
-    assert!(
-        receipt.contains(&format!("  plan: {digest}\n")),
-        "{receipt}"
-    );
+    receipt.has(&format!("  plan: {digest}\n"));
     let seen = wire.take();
     let tagged: Vec<&String> = seen
         .iter()
@@ -310,7 +307,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     lab.edit_environment("mke4.lab.example.com", "mke3.lab.example.com");
     lab.sandbox.write(PLAN, &signed);
     let moved = moved(&lab);
-    assert!(moved.contains("receipt: was"), "{moved}");
+    moved.has("receipt: was");
 }
 
 /// Removes a manifest from the registry directly.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use support::bundles::{self, Member};
 use support::wire::Wire;
-use support::{Lab, Server};
+use support::{Lab, Server, Text as _};
 
 use crate::deploy::deploy::{Running, assert_ended};
 use crate::deploy::operation::platform;
@@ -174,7 +174,7 @@ impl Road {
     #[track_caller]
     fn assert_untouched(&self) {
         for command in self.commands() {
-            assert!(command.contains(": config get"), "{command}");
+            command.has(": config get");
         }
     }
 
@@ -284,7 +284,7 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     let sandbox = &road.lab.sandbox;
     // What it was before is kept for a restore, and the matrix is the vendor's to the byte.
     let before = sandbox.read("environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml");
-    assert!(before.contains("version: v4.1.1\n"), "{before}");
+    before.has("version: v4.1.1\n");
     let lock = bundle::Lock::read(&road.lock_path("v4.1.2")).unwrap();
     let matrix = std::fs::read(sandbox.path("bundles/mkectl/v4.1.2/release-matrix.json")).unwrap();
     use sha2::Digest as _;
@@ -325,8 +325,8 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
         }
         writeln!(all, "  leaves {}", road.backups().join(", ")).unwrap();
         let receipt = road.lab.receipt();
-        assert!(receipt.contains(&format!("  release: {to}\n")), "{receipt}");
-        assert!(!receipt.contains("failed:"), "{receipt}");
+        receipt.has(&format!("  release: {to}\n"));
+        receipt.lacks("failed:");
     }
     insta::assert_snapshot!("commands", all);
 }
@@ -429,16 +429,11 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
     run.reports("rollback is complete")
         .reports("error: `mkectl upgrade` exited with code 3");
     let receipt = road.lab.receipt();
-    assert!(
-        receipt.contains("  error: '`mkectl upgrade` exited with code 3'\n"),
-        "{receipt}"
-    );
-    assert!(
-        receipt.contains("  release: v4.1.1\n")
-            && receipt.contains("failed:\n  release: v4.1.2\n")
-            && receipt.contains("  step: upgrade\n"),
-        "{receipt}"
-    );
+    receipt.has("  error: '`mkectl upgrade` exited with code 3'\n");
+    receipt
+        .has("  release: v4.1.1\n")
+        .has("failed:\n  release: v4.1.2\n")
+        .has("  step: upgrade\n");
     // The cluster may show either release now, and mkectl did say that it failed.
     for version in ["v4.1.1", "v4.1.2"] {
         road.edit_cluster(|text| {
@@ -758,7 +753,7 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
     let accepted = format!("{lacks}, which the environment accepts");
     plan.prints(&accepted);
     let saved = road.lab.sandbox.read("lab.plan.yaml");
-    assert!(saved.contains("which the environment accepts"), "{saved}");
+    saved.has("which the environment accepts");
     road.lab.run(&take_over).success();
     assert_eq!(road.lab.applies().len(), 2);
 }
@@ -909,7 +904,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     let commands = road.commands();
     for command in [": backup ", ": upgrade ", ": config get"] {
         let found = commands.iter().rfind(|one| one.contains(command)).unwrap();
-        assert!(found.contains("--kubeconfig "), "{found}");
+        found.has("--kubeconfig ");
     }
 
     // A new environment does not use it, and is refused while it leads to another cluster.
@@ -985,10 +980,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             run.stderr
         );
         let receipt = road.lab.receipt();
-        assert!(
-            receipt.contains("  release: v4.1.3\n") && receipt.contains("  step: backup\n"),
-            "{receipt}"
-        );
+        receipt.has("  release: v4.1.3\n").has("  step: backup\n");
     }
     road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
     road.run("deploy").success();
@@ -1013,11 +1005,9 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
         .run(&["deploy", "lab", reason[0], reason[1]])
         .success();
     let receipt = road.lab.receipt();
-    assert!(
-        receipt.contains("  release: v4.1.1\n")
-            && receipt.contains("  without-backup: Velero has it as nightly-7\n"),
-        "{receipt}"
-    );
+    receipt
+        .has("  release: v4.1.1\n")
+        .has("  without-backup: Velero has it as nightly-7\n");
     let empty = road.lab.run(&["deploy", "lab", reason[0], " "]);
     empty.exits_with(64);
 }
@@ -1046,18 +1036,10 @@ async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() 
         road.run("plan").success().stdout
     };
     let plan = rename("79.5.0");
-    assert!(
-        plan.contains("but the lock has kube-prometheus-stack:79.5.0 instead"),
-        "{plan}"
-    );
+    plan.has("but the lock has kube-prometheus-stack:79.5.0 instead");
     let plan = rename("86.2.3");
-    assert!(
-        plan.contains(
-            "`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
-             kube-prometheus-stack/charts/crds/crds/`"
-        ),
-        "{plan}"
-    );
+    plan.has("`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
+             kube-prometheus-stack/charts/crds/crds/`");
     let road = Road::new("v4.1.1", "v4.1.2").await;
     assert!(!road.run("plan").stdout.contains("kube-prometheus-stack"));
 }
@@ -1117,8 +1099,8 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
         runs[1].whole()
     );
     let receipt = road.lab.receipt();
-    assert!(receipt.contains("  release: v4.2.1\n"), "{receipt}");
-    assert!(!receipt.contains("failed:"), "{receipt}");
+    receipt.has("  release: v4.2.1\n");
+    receipt.lacks("failed:");
     let plan = road.run("plan").success();
     plan.does_not_print("upgrade from");
 }

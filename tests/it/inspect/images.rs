@@ -1,7 +1,7 @@
 //! Tests of `images`: the references of an environment, for those who pull them.
 
 use support::upstream::Upstream;
-use support::{Lab, Run};
+use support::{Lab, Run, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -64,26 +64,12 @@ async fn each_consumer_gets_its_own_form() {
         let entry = format!("- name: {name}\n  newName: 127.0.0.1:[PORT]/mke/library/nginx\n");
         assert!(kustomize.contains(&entry), "{kustomize}");
     }
-    assert!(
-        kustomize
-            .contains("- name: quay.io/org/tool\n  newName: 127.0.0.1:[PORT]/mke/tools/tool\n"),
-        "{kustomize}"
-    );
-    assert!(!kustomize.contains("charts/extra"), "{kustomize}");
+    kustomize.has("- name: quay.io/org/tool\n  newName: 127.0.0.1:[PORT]/mke/tools/tool\n");
+    kustomize.lacks("charts/extra");
     let hosts = lab.run("images lab --as containerd").success().stdout;
-    assert!(
-        hosts.contains(
-            "# /etc/containerd/certs.d/docker.io/hosts.toml\nserver = \"https://registry-1.docker.io\"\n\n\
-             [host.\"http://127.0.0.1:[PORT]/v2/mke\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n"
-        ),
-        "{hosts}"
-    );
-    assert!(
-        hosts.contains(
-            "# A hosts.toml cannot change paths or tags. Change these in the manifests:\n#   quay.io/org/tool:v1 -> 127.0.0.1:[PORT]/mke/tools/tool:v1\n"
-        ),
-        "{hosts}"
-    );
+    hosts.has("# /etc/containerd/certs.d/docker.io/hosts.toml\nserver = \"https://registry-1.docker.io\"\n\n\
+             [host.\"http://127.0.0.1:[PORT]/v2/mke\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n");
+    hosts.has("# A hosts.toml cannot change paths or tags. Change these in the manifests:\n#   quay.io/org/tool:v1 -> 127.0.0.1:[PORT]/mke/tools/tool:v1\n");
     let bom = lab.run("images lab --as cyclonedx").success().stdout;
     let bom: serde_json::Value = serde_json::from_str(&bom).unwrap();
     assert_eq!(
@@ -97,7 +83,7 @@ async fn each_consumer_gets_its_own_form() {
         format!("pkg:oci/nginx@sha256%3A{digest}?repository_url=docker.io/library/nginx&tag=1.29")
     );
     let mirrors = lab.run("images lab --as idms").success().stdout;
-    assert!(mirrors.contains("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n"), "{mirrors}");
+    mirrors.has("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,16 +115,13 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     ] {
         assert!(kustomize.contains(text), "{text}: {kustomize}");
     }
-    assert!(!kustomize.contains("name: quay.io/org/two"), "{kustomize}");
+    kustomize.lacks("name: quay.io/org/two");
     let hosts = form("containerd");
-    assert!(
-        hosts.contains(
-            "# /etc/containerd/certs.d/quay.io/hosts.toml\n\
+    hosts.has(
+        "# /etc/containerd/certs.d/quay.io/hosts.toml\n\
              # A hosts.toml cannot change paths or tags. Change these in the manifests:\n\
              #   quay.io/org/one:1 -> 127.0.0.1:[PORT]/mke/org/one:1.0\n\
-             #   quay.io/org/two:1 -> 127.0.0.1:[PORT]/mke/old/two:1\nserver"
-        ),
-        "{hosts}"
+             #   quay.io/org/two:1 -> 127.0.0.1:[PORT]/mke/old/two:1\nserver",
     );
     let bom: serde_json::Value = serde_json::from_str(&form("cyclonedx")).unwrap();
     let of = |name: &str| {

@@ -1,6 +1,6 @@
 //! `plan`: what deploy would do, for people, machines and scripts.
 
-use support::{Lab, Sandbox, bundles};
+use support::{Lab, Sandbox, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -125,7 +125,7 @@ async fn a_mkectl_that_deploy_cannot_download_is_a_refusal() {
         let run = |command: &[&str]| lab.run(&[command, more].concat()).exits_with(6).stderr;
         let hint = run(&["plan", "lab"]);
         let deploy = run(&["deploy", "lab"]);
-        assert!(hint.contains("put the mkectl of v4.1.5 on PATH"), "{hint}");
+        hint.has("put the mkectl of v4.1.5 on PATH");
         assert!(deploy.ends_with(&hint), "{deploy}");
     };
     refused(&["--offline"]);

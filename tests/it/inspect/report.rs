@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use support::browser::{Browser, Look, Scheme};
-use support::{Lab, Sandbox, bundles};
+use support::{Lab, Sandbox, Text as _, bundles};
 
 use crate::deploy::upgrade::write_script;
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -300,24 +300,15 @@ async fn a_registry_without_an_answer_is_part_of_the_page() {
     lab.run("deploy lab").success();
     lab.edit_environment(&lab.registry.address, "127.0.0.1:1");
     let html = lab.run("report lab").success().stdout;
-    assert!(
-        html.contains("<dt>Registry serves</dt><dd>no answer</dd>"),
-        "{html}"
-    );
-    assert!(
-        html.contains("The registry did not answer when this report was written."),
-        "{html}"
-    );
-    assert!(!html.contains("Images and charts to push"), "{html}");
+    html.has("<dt>Registry serves</dt><dd>no answer</dd>");
+    html.has("The registry did not answer when this report was written.");
+    html.lacks("Images and charts to push");
     // Its registry cannot be changed, so no plan is computed.
-    assert!(html.contains("No plan could be computed: "), "{html}");
+    html.has("No plan could be computed: ");
 
     lab.edit_environment("release:", "relaese:");
     let html = lab.run("report --all").success().stdout;
-    assert!(
-        html.contains("No plan can be computed while the files are invalid."),
-        "{html}"
-    );
+    html.has("No plan can be computed while the files are invalid.");
     lab.run("report nowhere").exits_with(3);
     lab.run("report").exits_with(64);
     lab.run("report lab --all").exits_with(64);
@@ -348,10 +339,7 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
     );
     lab.edit_environment("port: 22", "port: 2222");
     let html = lab.run("report lab").success().stdout;
-    assert!(
-        html.contains("&lt;script&gt;alert(1)") && html.contains("2222"),
-        "{html}"
-    );
+    html.has("&lt;script&gt;alert(1)").has("2222");
     for text in [
         "<script", "pl4nted", "s3cret", "src=", "http:", "https:", "url(",
     ] {
@@ -360,6 +348,6 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
     // What a set is called is escaped, too.
     lab.edit_environment("release: v4.1.5", "sets: ['<script>']\nrelease: v4.1.5");
     let html = lab.run("report lab").success().stdout;
-    assert!(!html.contains("<script"), "{html}");
-    assert!(html.contains("&lt;script&gt;"), "{html}");
+    html.lacks("<script");
+    html.has("&lt;script&gt;");
 }

@@ -1,7 +1,7 @@
 //! `snapshot`: what a registry holds, carried to where plans are made.
 
 use support::wire::Wire;
-use support::{Lab, bundles};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -33,7 +33,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     let _ = wire.take();
     let plan = lab.sandbox.read("lab.plan.yaml");
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
-    assert!(plan.contains(&format!("\nsnapshot: {digest}\n")), "{plan}");
+    plan.has(&format!("\nsnapshot: {digest}\n"));
     assert_eq!(
         plan.matches("found: nothing").count(),
         bundles::lock_of(&lab.sandbox).artifacts.len()
@@ -55,7 +55,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     lab.run("deploy lab --plan lab.plan.yaml").success();
     lab.run("snapshot lab --out lab.snapshot.yaml").success();
     let second = lab.sandbox.read("lab.snapshot.yaml");
-    assert!(!second.contains("found: nothing"), "{second}");
+    second.lacks("found: nothing");
     lab.run("snapshot lab --out again.yaml").success();
     assert_eq!(second, lab.sandbox.read("again.yaml"));
     lab.run("plan lab --snapshot again.yaml --detailed-exitcode")

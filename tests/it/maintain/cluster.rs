@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use support::{Lab, bundles};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -160,10 +160,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         run.reports(problem);
         // No upgrade was asked for.
         let (_, hint) = run.stderr.rsplit_once("hint: ").unwrap();
-        assert!(
-            hint.contains("environments/lab/logs/") && !hint.contains("upgrade"),
-            "{hint}"
-        );
+        hint.has("environments/lab/logs/").lacks("upgrade");
         assert!(!lab.sandbox.path(&format!("{archive}.yaml")).exists());
     }
     let lab = lab_of("v4.1.0").await;
@@ -300,11 +297,8 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
         .exits_with(7)
         .reports("error: `mkectl restore` exited with code 4");
     let receipt = lab.receipt();
-    assert!(receipt.contains("mkectl-exit-code: 4"), "{receipt}");
-    assert!(
-        receipt.contains("error: '`mkectl restore` exited with code 4'"),
-        "{receipt}"
-    );
+    receipt.has("mkectl-exit-code: 4");
+    receipt.has("error: '`mkectl restore` exited with code 4'");
     let plan = lab.run("plan lab").success();
     plan.prints("because the last deploy failed");
     plan.does_not_mention("was killed");

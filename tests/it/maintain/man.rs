@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -34,11 +34,8 @@ fn each_command_has_a_page_and_no_hidden_one() {
         "{pages:?}"
     );
     let deploy = sandbox.read("man/airlock-deploy.1");
-    assert!(
-        deploy.contains("airlock deploy") && deploy.contains("\\-\\-yes"),
-        "{deploy}"
-    );
-    assert!(!deploy.contains("cargo xtask-"), "{deploy}");
+    deploy.has("airlock deploy").has("\\-\\-yes");
+    deploy.lacks("cargo xtask-");
 }
 
 #[cfg_attr(without_mandoc, ignore = "mandoc is needed")]

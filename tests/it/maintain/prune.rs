@@ -4,7 +4,7 @@ use bundle::Lock;
 use bundle::make::{ArtifactRecipe, Recipe};
 use serde_json::Value;
 use support::wire::Wire;
-use support::{Run, Sandbox, TestRegistry, bundles};
+use support::{Run, Sandbox, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -479,10 +479,7 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
     let plan = site.plan();
     assert_eq!(removed(&plan), NEEDLESS[1..]);
     let stays = plan["stays"].to_string();
-    assert!(
-        stays.contains("the tag theirs points to the same manifest"),
-        "{stays}"
-    );
+    stays.has("the tag theirs points to the same manifest");
     site.remove_by_plan().await.success();
     assert!(site.holds("mke/four/calico/node", "theirs").await.is_some());
     assert!(

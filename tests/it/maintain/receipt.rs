@@ -1,7 +1,7 @@
 //! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also of what failed.
 
 use support::faulty::{FaultyRegistry, Quirks};
-use support::{Lab, bundles};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -16,18 +16,15 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
     lab.edit_environment(&lab.registry.address, &registry.address);
     lab.run("deploy lab").exits_with(9);
     let receipt = lab.receipt();
-    assert!(receipt.contains("\n  step: push\n"), "{receipt}");
-    assert!(!receipt.contains("applied:"), "{receipt}");
+    receipt.has("\n  step: push\n");
+    receipt.lacks("applied:");
     let lock = bundles::lock_of(&lab.sandbox);
     let images = lock
         .artifacts
         .iter()
         .filter(|artifact| artifact.kind == bundle::Kind::Image)
         .count();
-    assert!(
-        receipt.contains(&format!("  pushed:\n    artifacts: {images}\n")),
-        "{receipt}"
-    );
+    receipt.has(&format!("  pushed:\n    artifacts: {images}\n"));
     let written = release::receipt::Receipt::parse(
         &lab.sandbox.read("environments/lab/receipt.yaml"),
         "receipt.yaml".into(),
@@ -68,7 +65,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
         receipt.unwrap().applied
     };
     assert_eq!(applied(&receipt), applied(&first));
-    assert!(receipt.contains("\nfailed:\n"), "{receipt}");
+    receipt.has("\nfailed:\n");
     lab.edit_environment("project: mke", "project: other");
     assert_eq!(lab.run("plan lab").code, Some(3));
 }
@@ -115,7 +112,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     lab.sandbox.git(&["commit", "--quiet", "--message=second"]);
     lab.run("apply lab").success();
     let receipt = lab.receipt();
-    assert!(receipt.contains("    clean: true\n"), "{receipt}");
+    receipt.has("    clean: true\n");
     assert!(
         receipt.ends_with(
             "    operator:\n      git: Jane Doe <jane@example.com>\n      login: planted-login\n"
@@ -211,10 +208,7 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     lab.run(&rebuild).success();
     let receipt = lab.receipt();
-    assert!(
-        receipt.contains("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n"),
-        "{receipt}"
-    );
+    receipt.has("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n");
     let run = lab.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     lab.edit_environment("10.200.0.0/16", "10.201.0.0/16");

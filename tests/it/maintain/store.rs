@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -27,12 +27,9 @@ fn says_what_each_release_holds() {
     let sandbox = fetched();
     let run = sandbox.run("store").success();
     let text = run.whole();
-    assert!(
-        text.contains("v4.1.5-demo     amd64     65  3.10 MB"),
-        "{text}"
-    );
-    assert!(text.contains("bundles/store: 65 blobs, 3.10 MB"), "{text}");
-    assert!(!text.contains("No lock names"), "{text}");
+    text.has("v4.1.5-demo     amd64     65  3.10 MB");
+    text.has("bundles/store: 65 blobs, 3.10 MB");
+    text.lacks("No lock names");
 }
 
 #[test]
@@ -40,26 +37,20 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
     let text = sandbox.run("store gc").success().whole();
-    assert!(text.contains("Nothing to remove"), "{text}");
+    text.has("Nothing to remove");
     assert_eq!(blobs(&sandbox), whole);
 
     let lock = sandbox.read(LOCK);
     fs::remove_file(sandbox.path(LOCK)).unwrap();
     let before = sandbox.state();
     let text = sandbox.run("store gc --dry-run").success().whole();
-    assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
-    assert!(
-        text.contains("would be removed. Nothing was removed."),
-        "{text}"
-    );
+    text.has("  k0sproject/pause:3.10\n");
+    text.has("would be removed. Nothing was removed.");
     assert_eq!(sandbox.changes_since(&before), Vec::<String>::new());
 
     let text = sandbox.run("store gc").success().whole();
-    assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
-    assert!(
-        text.contains(&format!("{whole} blobs of 3.10 MB removed")),
-        "{text}"
-    );
+    text.has("  k0sproject/pause:3.10\n");
+    text.has(&format!("{whole} blobs of 3.10 MB removed"));
     assert_eq!(blobs(&sandbox), 0);
 
     // What was removed is restored when it is needed again.
@@ -77,7 +68,7 @@ fn gc_removes_nothing_while_another_process_writes() {
     let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
     writing.lock_shared().unwrap();
     let text = sandbox.run("store gc").exits_with(1).whole();
-    assert!(text.contains("another process is writing"), "{text}");
+    text.has("another process is writing");
     assert_eq!(blobs(&sandbox), whole);
     drop(writing);
     sandbox.run("store gc").success();

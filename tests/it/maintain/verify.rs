@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use support::bundles::{self, FILE};
 use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
 use support::wire::Wire;
-use support::{Lab, Run, Sandbox, TestRegistry};
+use support::{Lab, Run, Sandbox, TestRegistry, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -427,17 +427,11 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
     .await;
     assert_eq!(line(), "[TIME] lab: pause:3.10 is missing");
     let text = std::fs::read_to_string(&metrics).unwrap();
-    assert!(
-        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n"),
-        "{text}"
-    );
+    text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n");
     sandbox.run("push lab").success();
     assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
     let text = std::fs::read_to_string(&metrics).unwrap();
-    assert!(
-        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 1\n"),
-        "{text}"
-    );
+    text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 1\n");
     // A file that is wrong for a while ends nothing.
     let file = "environments/lab/environment.yaml";
     let right = sandbox.read(file);

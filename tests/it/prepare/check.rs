@@ -1,6 +1,6 @@
 //! `check`: everything that is wrong with environments, from their files alone.
 
-use support::{Lab, Sandbox};
+use support::{Lab, Sandbox, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -376,7 +376,7 @@ async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
     assert_eq!(warnings, 3, "{}", json.stdout);
     lab.edit_environment("  project:", "  projekt:");
     let list = lab.run("list").stdout;
-    assert!(list.contains("wrong: 1 problem, 3 warnings"), "{list}");
+    list.has("wrong: 1 problem, 3 warnings");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! `new`: a first environment.yaml that is valid as it is.
 
-use support::Sandbox;
 use support::terminal::show;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -52,7 +52,7 @@ fn it_has_the_newest_release_that_is_locked() {
     }
     sandbox.run("new lab").success();
     let written = sandbox.read("environments/lab/environment.yaml");
-    assert!(written.contains("\nrelease: v4.1.5\n"), "{written}");
+    written.has("\nrelease: v4.1.5\n");
 }
 
 #[test]
@@ -215,11 +215,8 @@ fn on_a_terminal_a_few_questions_are_asked() {
     sandbox.write("bundles/v4.1.3-amd64.lock.yaml", "");
     let shown = show(sandbox.command("new site"), "\n\n\n\n\n\n");
     let lines = shown.lines().join("\n");
-    assert!(lines.contains("locked: v4.1.3\n"), "{lines}");
-    assert!(
-        lines.contains("not locked yet: v4.1.0, v4.1.1, v4.1.2, v4.1.4"),
-        "{lines}"
-    );
+    lines.has("locked: v4.1.3\n");
+    lines.has("not locked yet: v4.1.0, v4.1.1, v4.1.2, v4.1.4");
 
     // What would be refused is refused before anything is asked.
     let shown = show(sandbox.command("new lab"), "");
@@ -265,14 +262,8 @@ fn options_and_machines_are_asked_nothing() {
         "error: not a valid address of the first controller: `300.1.1.1` is neither a host name nor an IPv4 address\n"
     );
     let written = written("site4");
-    assert!(
-        written.contains("  address: harbor.lan\n  # The path"),
-        "{written}"
-    );
-    assert!(
-        written.contains("        address: 10.0.0.9\n        user: core\n"),
-        "{written}"
-    );
+    written.has("  address: harbor.lan\n  # The path");
+    written.has("        address: 10.0.0.9\n        user: core\n");
     insta::assert_snapshot!(sandbox.run("new site5 --registry https://harbor.lan").whole(), @"
     exit code: 3
     --- stdout

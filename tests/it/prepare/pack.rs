@@ -10,7 +10,7 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
-use support::{Sandbox, bundles};
+use support::{Sandbox, Text as _, bundles};
 
 use crate::AIRLOCK;
 
@@ -186,11 +186,8 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
         fs::read(site.sandbox.path("program")).unwrap()
     );
     let start = fs::read_to_string(one.join("START.txt")).unwrap();
-    assert!(
-        start.contains("./airlock unpack . -C DIR --allow-unsigned\r\n"),
-        "{start}"
-    );
-    assert!(start.contains("./airlock deploy lab\r\n"), "{start}");
+    start.has("./airlock unpack . -C DIR --allow-unsigned\r\n");
+    start.has("./airlock deploy lab\r\n");
     // A block without a capital letter at its beginning is typed as it is.
     let blocks = start.split("\r\n\r\n");
     let blocks = blocks.filter_map(|block| block.strip_prefix("   "));

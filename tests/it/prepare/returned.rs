@@ -6,7 +6,7 @@ use std::process::Stdio;
 use camino::Utf8PathBuf;
 use medium::What;
 use support::lab::PASSWORD;
-use support::{Courier, Run};
+use support::{Courier, Run, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -155,12 +155,9 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     sides.courier.commit("Return of lab");
     let run = sides.outside(&["pack", "lab", "--dry-run", "--program", "program"]);
     let text = run.success().stdout;
-    assert!(!text.contains("\n  blobs "), "{text}");
-    assert!(!text.contains("\n  mkectl "), "{text}");
-    assert!(
-        text.contains("the site of lab returned what it had at"),
-        "{text}"
-    );
+    text.lacks("\n  blobs ");
+    text.lacks("\n  mkectl ");
+    text.has("the site of lab returned what it had at");
 
     // The next medium moves the site on, whose receipt is the one that was returned.
     sides.carry();
