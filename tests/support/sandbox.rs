@@ -328,6 +328,14 @@ impl Sandbox {
         }
     }
 
+    /// Locks a bundle as this release, whatever the bundle itself says.
+    #[track_caller]
+    pub fn lock_as(&self, release: &str, bundle: &Utf8Path) {
+        let lock = ["lock", release, "--bundle", bundle.as_str()];
+        self.run(&[&lock[..], &["--force-release"]].concat())
+            .success();
+    }
+
     /// Replaces what differs from machine to machine and from run to run.
     pub fn redact(&self, text: &str) -> String {
         let mut text = text

@@ -267,11 +267,9 @@ pub(crate) fn mismatch(answer: &Response, expected: &Digest, found: &str) -> Err
 mod tests {
     use axum::http::StatusCode as Status;
     use axum::response::{Html, IntoResponse};
-    use secrecy::SecretString;
 
     use super::*;
-    use crate::Credentials;
-    use crate::fake::{Blobs, Fake};
+    use crate::fake::{Blobs, Fake, deployer};
 
     const REPOSITORY: &str = "mke/calico/node";
 
@@ -286,10 +284,7 @@ mod tests {
             }
         })
         .await;
-        let registry = fake.registry_as(Credentials::Basic {
-            username: "deployer".to_owned(),
-            password: SecretString::from("open sesame"),
-        });
+        let registry = fake.registry_as(deployer("open sesame"));
         let digest = Blobs::new().put(b"twelve bytes");
         let mut reader = registry.get_blob(REPOSITORY, &digest, 12).await.unwrap();
         assert_eq!(reader.size(), Some(12));

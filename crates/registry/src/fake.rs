@@ -10,10 +10,11 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::Response;
 use oci_spec::image::{Digest, MediaType};
+use secrecy::SecretString;
 pub(crate) use servers::faulty::{Mounts, Quirks};
 pub(crate) use servers::{Asked as Seen, Certificates, Server};
 use servers::{FaultyRegistry, faulty};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::digest::sha256;
 use crate::{Artifact, Blob, BlobSource, Credentials, Endpoint, Manifest, Registry, Settings};
@@ -111,6 +112,30 @@ pub(crate) fn hasty() -> Settings {
     }
 }
 
+/// Returns credentials of the user `deployer`.
+pub(crate) fn deployer(password: &str) -> Credentials {
+    Credentials::Basic {
+        username: "deployer".to_owned(),
+        password: SecretString::from(password),
+    }
+}
+
+/// Starts a server on a bare socket that does this with each connection, and returns its address.
+pub(crate) async fn on_socket<F>(then: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> String
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(then(stream));
+        }
+    });
+    address
+}
+
 /// Returns a loopback address without a listener.
 pub(crate) async fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -181,6 +206,19 @@ pub(crate) fn image(blobs: &Blobs, repository: &str, tag: &str, layers: &[&[u8]]
         tag: tag.to_owned(),
         manifests: vec![manifest],
     }
+}
+
+/// The repository of [`large`].
+pub(crate) const REPOSITORY: &str = "mke/calico/node";
+/// The size of the large layer, in bytes.
+pub(crate) const SIZE: usize = 12 << 20;
+
+/// Makes an image with one large layer that is not the same anywhere.
+pub(crate) fn large(blobs: &Blobs) -> Artifact {
+    let layer: Vec<u8> = (0..SIZE as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    image(blobs, REPOSITORY, "v1", &[&layer])
 }
 
 /// Makes an index over two images that share their first layer.

@@ -561,14 +561,7 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.run(&[
-        "lock",
-        "v4.1.6",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.6", &bundle);
     lab.edit_environment("v4.1.5", "v4.1.6");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.6");
     insta::assert_snapshot!(lab.run("apply lab").whole(), @"
@@ -582,14 +575,7 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     // The registry may get it; that is what an upgrade begins with.
     lab.run("push lab").success();
     // Where the vendor supports no upgrade, the reason is the vendor's.
-    lab.run(&[
-        "lock",
-        "v4.1.2",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.1.6", "v4.1.2");
     insta::assert_snapshot!(lab.run("deploy lab").whole(), @"
     exit code: 3

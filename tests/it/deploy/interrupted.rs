@@ -164,15 +164,7 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
 
     let file = sandbox.path("bundles/mke_bundle_v4.1.6_amd64.tar.gz");
     bundles::make(&second, &file);
-    sandbox
-        .run(&[
-            "lock",
-            "v4.1.6",
-            "--bundle",
-            file.as_str(),
-            "--force-release",
-        ])
-        .success();
+    sandbox.lock_as("v4.1.6", &file);
     let environment = "environments/lab/environment.yaml";
     let text = sandbox.read(environment);
     sandbox.write(environment, &text.replace("v4.1.5", "v4.1.6"));

@@ -56,15 +56,7 @@ impl Road {
             .sandbox
             .path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         if !self.lock_path(release).exists() {
-            self.lab
-                .run(&[
-                    "lock",
-                    release,
-                    "--bundle",
-                    bundle.as_str(),
-                    "--force-release",
-                ])
-                .success();
+            self.lab.sandbox.lock_as(release, &bundle);
         }
         self.edit_lock(release, |lock| {
             lock.mkectl.clear();

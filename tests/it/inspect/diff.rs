@@ -266,15 +266,7 @@ fn lock_two(sandbox: &Sandbox) {
         let name = FILE.replace("v4.1.5", release);
         let file = sandbox.path(&format!("bundles/{name}"));
         bundles::make(recipe, &file);
-        sandbox
-            .run(&[
-                "lock",
-                release,
-                "--bundle",
-                file.as_str(),
-                "--force-release",
-            ])
-            .success();
+        sandbox.lock_as(release, &file);
     };
     recipe.artifacts.push(bundles::image(
         "old/agent",

@@ -50,14 +50,7 @@ async fn fleet() -> Lab {
     older.artifacts.push(gone);
     let file = lab.sandbox.path("bundles/mke_bundle_v4.1.3_amd64.tar.gz");
     bundles::make(&older, &file);
-    let arguments = [
-        "lock",
-        "v4.1.3",
-        "--bundle",
-        file.as_str(),
-        "--force-release",
-    ];
-    lab.run(&arguments).success();
+    lab.sandbox.lock_as("v4.1.3", &file);
     for release in ["v4.1.3", "v4.1.5"] {
         let path = lab
             .sandbox

@@ -13,14 +13,7 @@ async fn lab_of(release: &str) -> Lab {
         .sandbox
         .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
     bundles::make(&bundles::small(), &bundle);
-    lab.run(&[
-        "lock",
-        release,
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as(release, &bundle);
     lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
     lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
     lab

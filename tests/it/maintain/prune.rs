@@ -58,15 +58,7 @@ impl Site {
             .write(file, &format!("release: {release}\n{rest}"));
         let bundle = self.sandbox.path("bundles/b.tar.gz");
         bundles::make(recipe, &bundle);
-        self.sandbox
-            .run(&[
-                "lock",
-                release,
-                "--bundle",
-                bundle.as_str(),
-                "--force-release",
-            ])
-            .success();
+        self.sandbox.lock_as(release, &bundle);
         self.sandbox.run("push lab").success();
         self.receipt(release, pushed);
         self.sandbox.git(&["add", "."]);

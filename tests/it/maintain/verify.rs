@@ -600,14 +600,7 @@ async fn a_mkectl_that_lists_nothing_is_not_asked() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.2");
     let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
-    lab.run(&[
-        "lock",
-        "v4.1.2",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.1.5", "v4.1.2");
     lab.run("deploy lab").success();
     let asked = lab

@@ -319,14 +319,7 @@ async fn an_apply_is_simulated_first_where_mkectl_can() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
     support::bundles::make(&support::bundles::small(), &bundle);
-    lab.run(&[
-        "lock",
-        "v4.2.0",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.2.0", &bundle);
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.0");
     lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "fail");

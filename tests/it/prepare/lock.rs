@@ -469,14 +469,7 @@ fn what_was_forced_is_in_the_lock_and_shown() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = sandbox.path("bundle.tar.gz");
     bundles::make(&bundles::small(), &bundle);
-    let lock = [
-        "lock",
-        "v4.1.4",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ];
-    sandbox.run(&lock).success();
+    sandbox.lock_as("v4.1.4", &bundle);
     let text = sandbox.read("bundles/v4.1.4-amd64.lock.yaml");
     text.has("forced-release:\n- its release matrix lists v4.1.5, not v4.1.4\n");
     let run = sandbox.run("inspect v4.1.4").success();
@@ -486,14 +479,7 @@ fn what_was_forced_is_in_the_lock_and_shown() {
         .success()
         .prints("forced-release");
     // What is as it should be has no such key.
-    let lock = [
-        "lock",
-        "v4.1.5",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ];
-    sandbox.run(&lock).success();
+    sandbox.lock_as("v4.1.5", &bundle);
     assert!(!sandbox.read(LOCK).contains("forced"));
 }
 

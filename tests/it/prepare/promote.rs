@@ -20,14 +20,7 @@ async fn with_staging(more: &str) -> Lab {
 /// Locks the lab's bundle once more, as another release.
 fn lock_as(lab: &Lab, release: &str) {
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.run(&[
-        "lock",
-        release,
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as(release, &bundle);
 }
 
 #[tokio::test(flavor = "multi_thread")]

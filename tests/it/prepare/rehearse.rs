@@ -105,14 +105,7 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.run(&[
-        "lock",
-        "v4.2.1",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.2.1", &bundle);
     lab.edit_environment("v4.1.5", "v4.2.1");
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     let run = lab.run("rehearse lab").success();
@@ -121,14 +114,7 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), 1);
     // What the vendor does not support is refused here, too.
-    lab.run(&[
-        "lock",
-        "v4.1.2",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.2.1", "v4.1.2");
     let run = lab.run("rehearse lab").exits_with(3);
     run.reports("v4.1.2 is older than v4.1.5");

@@ -4,18 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode as Status;
 use axum::response::{IntoResponse as _, Response};
-use secrecy::SecretString;
 
 use super::*;
-use crate::fake::{Blobs, Fake, Seen, hasty, image};
+use crate::fake::{Blobs, Fake, Seen, deployer, hasty, image};
 use crate::{Artifact, Registry, Settings};
-
-fn deployer() -> Credentials {
-    Credentials::Basic {
-        username: "deployer".to_owned(),
-        password: SecretString::from("wrong"),
-    }
-}
 
 fn error(status: Status, code: &str, message: &str) -> Response {
     let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
@@ -52,7 +44,7 @@ fn registry_of(fake: &Fake, accounts: &Accounts) -> Registry {
         accounts: accounts.clone(),
         ..hasty()
     };
-    Registry::with_settings(fake.endpoint(), deployer(), settings).unwrap()
+    Registry::with_settings(fake.endpoint(), deployer("wrong"), settings).unwrap()
 }
 
 // case 1.5

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use secrecy::SecretString;
 
 use super::*;
 use crate::fake::{
-    Blobs, Distribution, Fake, Mounts, Quirks, Server, hasty, image, index, refusal,
+    Blobs, Distribution, Fake, Mounts, Quirks, Server, deployer, hasty, image, index, refusal,
 };
 use crate::queues::SMALL;
 use crate::upload::SINGLE;
@@ -575,10 +574,7 @@ async fn a_wrong_password_is_not_tried_for_each_artifact() {
         (StatusCode::UNAUTHORIZED, basic).into_response()
     })
     .await;
-    let registry = fake.registry_as(Credentials::Basic {
-        username: "deployer".to_owned(),
-        password: SecretString::from("open sesame"),
-    });
+    let registry = fake.registry_as(deployer("open sesame"));
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 30);
     let report = registry.push_all(&artifacts, &blobs, &()).await;

@@ -9,11 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::fake::{Blobs, Distribution, Quirks, hasty, image};
-use crate::{Artifact, Credentials, Endpoint, SessionFolder, Sessions, Settings};
-
-const REPOSITORY: &str = "mke/calico/node";
-const SIZE: usize = 12 << 20;
+use crate::fake::{Blobs, Distribution, Quirks, REPOSITORY, SIZE, hasty, image, large};
+use crate::{Credentials, Endpoint, SessionFolder, Sessions, Settings};
 
 /// Stands between a client and a registry, and cuts one connection after this many bytes to the registry.
 struct Cutter {
@@ -73,14 +70,6 @@ impl Cutter {
         let endpoint = Endpoint::new(&self.address.to_string(), None).unwrap();
         Registry::with_sessions(endpoint, Credentials::Anonymous, settings, sessions).unwrap()
     }
-}
-
-/// Makes an image with one large layer that is not the same anywhere.
-fn large(blobs: &Blobs) -> Artifact {
-    let layer: Vec<u8> = (0..SIZE as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
-    image(blobs, REPOSITORY, "v1", &[&layer])
 }
 
 fn keeps_sessions() -> Quirks {

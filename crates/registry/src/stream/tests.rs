@@ -8,23 +8,15 @@ use camino::Utf8Path;
 use oci_spec::image::Digest;
 use tempfile::TempDir;
 
-use crate::fake::{Blobs, Distribution, Mounts, Quirks, hasty, image, refusal};
+use crate::fake::{
+    Blobs, Distribution, Mounts, Quirks, REPOSITORY, SIZE, hasty, image, large, refusal,
+};
 use crate::{
-    Artifact, Credentials, Endpoint, Error, Event, Observer, Registry, SessionFolder, Sessions,
-    Settings, Stop,
+    Credentials, Endpoint, Error, Event, Observer, Registry, SessionFolder, Sessions, Settings,
+    Stop,
 };
 
-const REPOSITORY: &str = "mke/calico/node";
-const SIZE: usize = 12 << 20;
 const SESSION: &str = "/blobs/uploads/";
-
-/// Makes an image with one large layer that is not the same anywhere.
-fn large(blobs: &Blobs) -> Artifact {
-    let layer: Vec<u8> = (0..SIZE as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
-    image(blobs, REPOSITORY, "v1", &[&layer])
-}
 
 /// A run with a journal that outlives it.
 struct Run {

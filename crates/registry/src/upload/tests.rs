@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode as Status;
 use axum::response::{IntoResponse, Response as Answer};
-use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::fake::{Blobs, Distribution, Fake, Quirks, Seen, hasty, image, refusal};
+use crate::fake::{
+    Blobs, Distribution, Fake, Quirks, Seen, deployer, hasty, image, on_socket, refusal,
+};
 use crate::{Credentials, Endpoint, Settings};
 
 const REPOSITORY: &str = "mke/calico/node";
@@ -256,10 +256,7 @@ async fn another_host_gets_the_blob_and_no_credentials() {
         Some(_) => (Status::ACCEPTED, [("location", location.clone())]).into_response(),
     })
     .await;
-    let registry = fake.registry_as(Credentials::Basic {
-        username: "deployer".to_owned(),
-        password: SecretString::from("open sesame"),
-    });
+    let registry = fake.registry_as(deployer("open sesame"));
     upload(&registry, b"twelve bytes").await.0.unwrap();
     let seen = storage.seen(Seen::clone);
     assert_eq!(seen.len(), 1);
@@ -273,31 +270,27 @@ async fn bare<F>(then: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'stat
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let then = Arc::new(then);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let then = Arc::clone(&then);
-            tokio::spawn(async move {
-                let mut head = vec![0; 4096];
-                let length = stream.read(&mut head).await.unwrap();
-                if head.starts_with(b"POST") {
-                    let answer = "HTTP/1.1 202 Accepted\r\nlocation: /u\r\n\
-                        content-length: 0\r\nconnection: close\r\n\r\n";
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                } else if head.starts_with(b"PUT") || head.starts_with(b"PATCH") {
-                    assert!(length > 0);
-                    then(stream).await;
-                } else {
-                    let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\
-                        connection: close\r\n\r\n";
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                }
-            });
+    let address = on_socket(move |mut stream| {
+        let then = Arc::clone(&then);
+        async move {
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            if head.starts_with(b"POST") {
+                let answer = "HTTP/1.1 202 Accepted\r\nlocation: /u\r\n\
+                    content-length: 0\r\nconnection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            } else if head.starts_with(b"PUT") || head.starts_with(b"PATCH") {
+                assert!(length > 0);
+                then(stream).await;
+            } else {
+                let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\
+                    connection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
         }
-    });
+    })
+    .await;
     let settings = Settings {
         attempts: 2,
         stall_timeout: Duration::from_millis(500),
