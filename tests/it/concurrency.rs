@@ -1,7 +1,7 @@
 //! Commands that change one environment at the same time: one of them runs, the others are refused and change nothing.
 
 use camino::Utf8PathBuf;
-use support::faulty::{FaultyRegistry, Quirks};
+use support::faulty::{FaultyRegistry, quirks};
 use support::{Lab, Sandbox};
 
 use crate::deploy::deploy::{Running, assert_ended};
@@ -273,10 +273,7 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let quirks = Quirks {
-        refuses: &["application/vnd.airlock.state.v1+json"],
-        ..Quirks::default()
-    };
+    let quirks = quirks!(refuses: &["application/vnd.airlock.state.v1+json"]);
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     lab.edit_environment(&lab.registry.address, &registry.address);
     let run = lab.run("deploy lab").success();

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
-use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, first};
 use support::lab::{PASSWORD, USER};
 use support::{Lab, TestRegistry};
 
@@ -77,7 +77,7 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
         status: 503,
         code: "UNAVAILABLE",
     };
-    let rule = Rule::new(&[Kind::PutManifest], fault, When::First(1));
+    let rule = first(1, &[Kind::PutManifest], fault);
     let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment(&lab.registry.address.clone(), &registry.address);

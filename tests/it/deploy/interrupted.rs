@@ -9,7 +9,7 @@ use std::time::Duration;
 use bundle::make::Recipe;
 use registry::Artifact;
 use support::bundles::{self, FILE};
-use support::faulty::{FaultyRegistry, Kind, Quirks};
+use support::faulty::{FaultyRegistry, Kind, Quirks, quirks};
 use support::{Sandbox, TestRegistry};
 
 use crate::AIRLOCK;
@@ -36,10 +36,7 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
     );
     let content = Content::of(&recipe);
     // So slow that a kill meets a push that is under way, whatever the machine is like.
-    let quirks = Quirks {
-        rate: Some(25_000_000),
-        ..Quirks::default()
-    };
+    let quirks = quirks!(rate: Some(25_000_000));
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     let sandbox = sandbox_for(&registry, &recipe);
 
@@ -98,11 +95,7 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
         .iter()
         .map(|blob| blob.size)
         .sum();
-    let quirks = Quirks {
-        keeps_cut_sessions: true,
-        rate: Some(rate),
-        ..Quirks::default()
-    };
+    let quirks = quirks!(keeps_cut_sessions: true, rate: Some(rate));
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     let sandbox = sandbox_for(&registry, &recipe);
     let mut push = start(&sandbox, &["push", "lab"]);

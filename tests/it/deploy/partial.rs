@@ -7,7 +7,7 @@ use std::io;
 use bundle::{Artifact, Lock, Store};
 use oci_spec::image::Digest;
 use support::bundles::{self, FILE};
-use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, always, quirks};
 use support::wire::Wire;
 use support::{Lab, Run, Sandbox, Server, TestRegistry, server};
 
@@ -249,12 +249,8 @@ async fn what_a_registry_confirms_and_lost_is_named() {
     // It answers from what it remembers, until a manifest needs the bytes.
     let gone = |status, code| Fault::Answer { status, code };
     registry.play(&[
-        Rule::new(
-            &[Kind::PutManifest],
-            gone(404, "MANIFEST_BLOB_UNKNOWN"),
-            When::Always,
-        ),
-        Rule::new(&[Kind::GetBlob], gone(404, "BLOB_UNKNOWN"), When::Always),
+        always(&[Kind::PutManifest], gone(404, "MANIFEST_BLOB_UNKNOWN")),
+        always(&[Kind::GetBlob], gone(404, "BLOB_UNKNOWN")),
     ]);
     let run = sandbox.run("push lab --offline").exits_with(1);
     let pause = artifact(&lock, "pause");
@@ -267,10 +263,7 @@ async fn what_a_registry_confirms_and_lost_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_different_repository_has_is_mounted_or_read_back() {
     for mounts in [Mounts::Granted, Mounts::Ignored, Mounts::Refused(405)] {
-        let quirks = Quirks {
-            mounts,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(mounts: mounts);
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let (sandbox, lock) = tiny(&registry.address).await;
         // The layer that `pause` and `calico/node` share is in the first one's repository alone.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
-use support::faulty::{Fault, FaultyRegistry, Kind, PASSWORD, Quirks, Rule, USER, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, PASSWORD, Quirks, Rule, USER, always, quirks};
 use support::server::{Asked, Server};
 use support::{Sandbox, TestRegistry, Text as _, bundles};
 
@@ -45,26 +45,12 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
 // case 1.5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
-    let open = Quirks {
-        open_for_reading: true,
-        ..Quirks::default()
-    };
-    let wrong_password = Quirks {
-        wants_password: true,
-        ..open.clone()
-    };
-    let no_tokens = Quirks {
-        token_life: Some(u32::MAX),
-        no_tokens_for_writing: true,
-        ..open
-    };
+    let open = quirks!(open_for_reading: true);
+    let wrong_password = quirks!(..open.clone(); wants_password: true);
+    let no_tokens = quirks!(..open; token_life: Some(u32::MAX), no_tokens_for_writing: true);
     let deny = |status, code| {
         let fault = Fault::Answer { status, code };
-        vec![Rule::new(
-            &[Kind::OpenUpload, Kind::Mount],
-            fault,
-            When::Always,
-        )]
+        vec![always(&[Kind::OpenUpload, Kind::Mount], fault)]
     };
     for (quirks, rules, password, writes, passwords) in [
         (wrong_password, vec![], "not-the-password-5b2e", 1, 1),
@@ -104,11 +90,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
 // The login is tried by a write, since this registry serves reads without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
-    let quirks = Quirks {
-        wants_password: true,
-        open_for_reading: true,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(wants_password: true, open_for_reading: true);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
@@ -120,10 +102,7 @@ async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_a_missing_one_are_told_apart() {
-    let wants_password = Quirks {
-        wants_password: true,
-        ..Quirks::default()
-    };
+    let wants_password = quirks!(wants_password: true);
     let mut all = String::new();
     let registry = FaultyRegistry::start(wants_password, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
@@ -160,11 +139,7 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
     ] {
         let rule = Rule {
             deeper_than: 3,
-            ..Rule::new(
-                &[Kind::PutManifest],
-                Fault::Denied { status, message },
-                When::Always,
-            )
+            ..always(&[Kind::PutManifest], Fault::Denied { status, message })
         };
         let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
         let sandbox = workspace(PASSWORD);
@@ -177,14 +152,8 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_shown_once_by_each_command() {
-    let tokens = Quirks {
-        token_life: Some(u32::MAX),
-        ..Quirks::default()
-    };
-    let password = Quirks {
-        wants_password: true,
-        ..Quirks::default()
-    };
+    let tokens = quirks!(token_life: Some(u32::MAX));
+    let password = quirks!(wants_password: true);
     let secret = "  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
     for quirks in [tokens, password] {
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
@@ -258,14 +227,8 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
     // One that gives strangers no tokens is private. One that refuses what it does not have yet is not.
-    let private = Quirks {
-        token_life: Some(u32::MAX),
-        ..Quirks::default()
-    };
-    let reticent = Quirks {
-        unknown: 403,
-        ..Quirks::default()
-    };
+    let private = quirks!(token_life: Some(u32::MAX));
+    let reticent = quirks!(unknown: 403);
     let sandbox = workspace(PASSWORD);
     for command in ["push", "deploy"] {
         let registry = FaultyRegistry::start(private.clone(), &[], 1).await;

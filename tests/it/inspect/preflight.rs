@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, PASSWORD, Quirks, Rule, USER, When};
+use support::faulty::{
+    Fault, FaultyRegistry, Kind, Mounts, PASSWORD, Quirks, Rule, USER, always, first, quirks,
+};
 use support::{Sandbox, TestRegistry, TlsProxy, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -59,11 +61,7 @@ async fn each_fault_is_named_with_its_fix_and_nothing_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
-    let quirks = Quirks {
-        token_life: Some(u32::MAX),
-        open_for_reading: true,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(token_life: Some(u32::MAX), open_for_reading: true);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
@@ -145,10 +143,7 @@ async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
 // case 7.6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_url_moves_no_row() {
-    let shut = Quirks {
-        token_life: Some(u32::MAX),
-        ..limited()
-    };
+    let shut = quirks!(..limited(); token_life: Some(u32::MAX));
     let registry = FaultyRegistry::start(shut, &[], 1).await;
     let mut sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
@@ -278,11 +273,7 @@ async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_removes_the_probe_before_it_ends() {
-    let stalls = Rule::new(
-        &[Kind::HeadManifest],
-        Fault::Stall { after: 0 },
-        When::First(1),
-    );
+    let stalls = first(1, &[Kind::HeadManifest], Fault::Stall { after: 0 });
     let registry = FaultyRegistry::start(limited(), &[stalls], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
@@ -454,7 +445,7 @@ pub(crate) fn cases() -> Vec<Case> {
         expected,
     };
     let ruled = |name, kinds: &[Kind], fault, expected| Case {
-        rules: vec![Rule::new(kinds, fault, When::Always)],
+        rules: vec![always(kinds, fault)],
         ..case(name, expected)
     };
     let quirky = |name, quirks, expected| Case {
@@ -466,15 +457,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ..case(name, expected)
     };
     let answer = |status, code| Fault::Answer { status, code };
-    let closed = || Quirks {
-        token_life: Some(u32::MAX),
-        ..limited()
-    };
+    let closed = || quirks!(..limited(); token_life: Some(u32::MAX));
     vec![
         Case {
             rules: vec![Rule {
                 deeper_than: 4,
-                ..Rule::new(WRITES, answer(404, "NAME_UNKNOWN"), When::Always)
+                ..always(WRITES, answer(404, "NAME_UNKNOWN"))
             }],
             ..case("deep path refused", ("path", "deep-path", "problem"))
         },
@@ -520,18 +508,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         quirky(
             "no mount",
-            Quirks {
-                mounts: Mounts::Refused(405),
-                ..limited()
-            },
+            quirks!(..limited(); mounts: Mounts::Refused(405)),
             ("mount", "no-mount", "warning"),
         ),
         quirky(
             "a mount that opens an upload",
-            Quirks {
-                mounts: Mounts::Ignored,
-                ..limited()
-            },
+            quirks!(..limited(); mounts: Mounts::Ignored),
             ("mount", "no-mount", "warning"),
         ),
         ruled(
@@ -542,26 +524,17 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         quirky(
             "index refused",
-            Quirks {
-                refuses: &["application/vnd.oci.image.index.v1+json"],
-                ..limited()
-            },
+            quirks!(..limited(); refuses: &["application/vnd.oci.image.index.v1+json"]),
             ("index", "manifest-refused", "problem"),
         ),
         quirky(
             "Helm media type refused",
-            Quirks {
-                refuses: &["application/vnd.cncf.helm.config.v1+json"],
-                ..limited()
-            },
+            quirks!(..limited(); refuses: &["application/vnd.cncf.helm.config.v1+json"]),
             ("chart", "manifest-refused", "problem"),
         ),
         quirky(
             "other artifacts refused",
-            Quirks {
-                refuses: &["application/vnd.airlock.probe.config.v1+json"],
-                ..limited()
-            },
+            quirks!(..limited(); refuses: &["application/vnd.airlock.probe.config.v1+json"]),
             ("artifact", "manifest-refused", "problem"),
         ),
         ruled(
@@ -581,10 +554,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         quirky(
             "slow",
-            Quirks {
-                rate: Some(10_000),
-                ..limited()
-            },
+            quirks!(..limited(); rate: Some(10_000)),
             ("body-limit", "slow", "warning"),
         ),
         over_tls(
@@ -632,10 +602,7 @@ pub(crate) fn cases() -> Vec<Case> {
         },
         quirky(
             "clock off by an hour",
-            Quirks {
-                clock_ahead: Some(3600),
-                ..limited()
-            },
+            quirks!(..limited(); clock_ahead: Some(3600)),
             ("clock", "clock-off", "problem"),
         ),
         ruled(
@@ -655,10 +622,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// A registry that takes no large requests: how much one may carry is looked for in each case, and found soon.
 fn limited() -> Quirks {
-    Quirks {
-        body_limit: Some(1 << 20),
-        ..Quirks::default()
-    }
+    quirks!(body_limit: Some(1 << 20))
 }
 
 /// Makes a workspace with a locked bundle and credentials.

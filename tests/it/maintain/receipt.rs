@@ -1,6 +1,6 @@
 //! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also of what failed.
 
-use support::faulty::{FaultyRegistry, Quirks};
+use support::faulty::{FaultyRegistry, quirks};
 use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -8,10 +8,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let quirks = Quirks {
-        refuses: &["application/vnd.cncf.helm.config.v1+json"],
-        ..Quirks::default()
-    };
+    let quirks = quirks!(refuses: &["application/vnd.cncf.helm.config.v1+json"]);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     lab.edit_environment(&lab.registry.address, &registry.address);
     lab.run("deploy lab").exits_with(9);

@@ -9,7 +9,7 @@ use bundle::Lock;
 use serde_json::Value;
 use sha2::Digest as _;
 use support::bundles::{self, FILE};
-use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, always};
 use support::wire::Wire;
 use support::{Lab, Run, Sandbox, TestRegistry, Text as _};
 
@@ -341,7 +341,7 @@ async fn a_blob_without_an_end_is_read_to_its_locked_size() {
     bundles::make_locked(&sandbox, &bundles::tiny());
     sandbox.run("push lab").success();
     sandbox.run("render lab").success();
-    let rule = Rule::new(&[Kind::GetBlob], Fault::Endless, When::Always);
+    let rule = always(&[Kind::GetBlob], Fault::Endless);
     registry.play(&[rule]);
     let run = sandbox.run("verify lab --full").exits_with(5);
     run.reports("is a longer blob");

@@ -883,10 +883,7 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     let run = sandbox.run("rehearse lab").success();
     run.reports("INF Pulled 14 artifacts");
     // A registry that refuses the manifest is explained.
-    let quirks = support::faulty::Quirks {
-        refuses: &["application/vnd.oci.image.config.v1+json"],
-        ..Default::default()
-    };
+    let quirks = support::faulty::quirks!(refuses: &["application/vnd.oci.image.config.v1+json"]);
     let registry = support::faulty::FaultyRegistry::start(quirks, &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
     let run = sandbox.run("push lab").exits_with(9);

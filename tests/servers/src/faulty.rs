@@ -27,11 +27,12 @@ use tokio::time::Instant;
 use content::{Content, sha256, text};
 pub use content::{Transfer, refusal};
 use fault::Faults;
-pub use fault::{Fault, Kind, Rule, UPLOADS, When};
+pub use fault::{Fault, Kind, Rule, UPLOADS, When, always, chance, each, first};
 pub use profile::{Profile, profiles};
 use target::Target;
 
 use crate::listener::Breaker;
+pub use crate::quirks;
 use crate::{Asked, Server};
 
 /// How a registry is.
@@ -84,6 +85,17 @@ pub struct Quirks {
     pub heads_digests: bool,
     /// How fast it reads uploads, all of them together, in bytes a second.
     pub rate: Option<u64>,
+}
+
+/// Returns the quirks of a registry: these fields, and the rest of the base, or of a plain registry.
+#[macro_export]
+macro_rules! quirks {
+    (..$base:expr; $($field:ident: $value:expr),+) => {
+        $crate::faulty::Quirks { $($field: $value,)+ ..$base }
+    };
+    ($($field:ident: $value:expr),+) => {
+        $crate::quirks!(..$crate::faulty::Quirks::default(); $($field: $value),+)
+    };
 }
 
 /// What a registry does about a mount.

@@ -14,6 +14,7 @@ use crate::fake::{
 use crate::queues::SMALL;
 use crate::upload::SINGLE;
 use crate::{Credentials, Endpoint, Settings};
+use servers::faulty::quirks;
 
 mod limiter;
 
@@ -31,10 +32,7 @@ fn images(blobs: &Blobs, count: usize) -> Vec<Artifact> {
 }
 
 fn no_mounts() -> Quirks {
-    Quirks {
-        mounts: Mounts::Ignored,
-        ..Quirks::default()
-    }
+    quirks!(mounts: Mounts::Ignored)
 }
 
 fn all_good(report: &PushReport) {

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::fake::{Blobs, Distribution, Quirks, REPOSITORY, SIZE, hasty, image, large};
 use crate::{Credentials, Endpoint, SessionFolder, Sessions, Settings};
+use servers::faulty::quirks;
 
 /// Stands between a client and a registry, and cuts one connection after this many bytes to the registry.
 struct Cutter {
@@ -73,18 +74,12 @@ impl Cutter {
 }
 
 fn keeps_sessions() -> Quirks {
-    Quirks {
-        keeps_cut_sessions: true,
-        ..Quirks::default()
-    }
+    quirks!(keeps_cut_sessions: true)
 }
 
 #[tokio::test]
 async fn what_is_too_much_for_one_request_goes_in_parts_and_so_does_what_follows() {
-    let quirks = Quirks {
-        body_limit: Some(1 << 20),
-        ..Quirks::default()
-    };
+    let quirks = quirks!(body_limit: Some(1 << 20));
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let client = registry.registry();
@@ -103,11 +98,7 @@ async fn what_is_too_much_for_one_request_goes_in_parts_and_so_does_what_follows
 
 #[tokio::test]
 async fn parts_are_as_long_as_the_registry_wants_them() {
-    let quirks = Quirks {
-        body_limit: Some(1 << 20),
-        least_part: 1 << 20,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(body_limit: Some(1 << 20), least_part: 1 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 3 << 20]]);

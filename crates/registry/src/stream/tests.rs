@@ -6,6 +6,7 @@ use axum::http::StatusCode as Status;
 use axum::response::IntoResponse;
 use camino::Utf8Path;
 use oci_spec::image::Digest;
+use servers::faulty::quirks;
 use tempfile::TempDir;
 
 use crate::fake::{
@@ -103,10 +104,7 @@ async fn a_large_blob_is_one_body_without_a_length_and_a_small_one_is_not() {
 #[tokio::test]
 async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte() {
     for keeps_cut_sessions in [false, true] {
-        let quirks = Quirks {
-            keeps_cut_sessions,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(keeps_cut_sessions: keeps_cut_sessions);
         let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let run = Run::new(registry.endpoint());
@@ -144,10 +142,7 @@ async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte
 #[tokio::test]
 async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
     for keeps_cut_sessions in [false, true] {
-        let quirks = Quirks {
-            keeps_cut_sessions,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(keeps_cut_sessions: keeps_cut_sessions);
         let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let run = Run::new(registry.endpoint());
@@ -178,10 +173,7 @@ async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
 
 #[tokio::test]
 async fn a_stop_before_the_least_part_is_carried_waits_for_it() {
-    let quirks = Quirks {
-        least_part: 4 << 20,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(least_part: 4 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let run = Run::new(registry.endpoint());
@@ -222,11 +214,7 @@ async fn a_registry_that_wants_lengths_gets_them_from_then_on() {
 
 #[tokio::test]
 async fn a_registry_that_wants_lengths_and_small_ones_gets_parts() {
-    let quirks = Quirks {
-        streams: false,
-        body_limit: Some(1 << 20),
-        ..Quirks::default()
-    };
+    let quirks = quirks!(streams: false, body_limit: Some(1 << 20));
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let client = Run::new(registry.endpoint()).begin(hasty());
@@ -290,11 +278,7 @@ async fn a_session_that_was_lost_halves_the_limit() {
 #[tokio::test]
 async fn a_session_of_a_refused_mount_wants_its_parts_as_long_as_any_other() {
     let least = 5 << 20;
-    let quirks = Quirks {
-        mounts: Mounts::Ignored,
-        least_part: least as u64,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(mounts: Mounts::Ignored, least_part: least as u64);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let run = Run::new(registry.endpoint());

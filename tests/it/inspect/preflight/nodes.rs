@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::faulty::{FaultyRegistry, Quirks};
+use support::faulty::{FaultyRegistry, quirks};
 use support::namespaces::{HUB, HUB_TOO, Special, which};
 use support::{Namespaces, Run, Sandbox, TlsProxy};
 use tokio::net::TcpListener;
@@ -36,10 +36,7 @@ struct Site {
 
 impl Site {
     async fn start(namespaces: &Namespaces) -> Self {
-        let quirks = Quirks {
-            body_limit: Some(1 << 20),
-            ..Quirks::default()
-        };
+        let quirks = quirks!(body_limit: Some(1 << 20));
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let on = |address: &str| {
             let listener = namespaces.listen(&format!("{address}:5000"));
@@ -455,11 +452,7 @@ async fn a_node_asks_for_a_token_as_one_without_credentials() {
     )
     .unwrap();
     for (for_nobody, expected) in [(true, "pull\t404\t"), (false, "pull\ttoken\t")] {
-        let quirks = Quirks {
-            token_life: Some(u32::MAX),
-            tokens_for_nobody: for_nobody,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(token_life: Some(u32::MAX), tokens_for_nobody: for_nobody);
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let proxy = TlsProxy::start(&registry.address, &["127.0.0.1"], |_| {}).await;
         for lacks in [&["wget", "openssl"], &["curl", "openssl"]] {

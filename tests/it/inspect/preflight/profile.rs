@@ -1,6 +1,6 @@
 //! Tests of what a push makes of what `preflight` measured, by the requests that reach the registry.
 
-use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, always, quirks};
 
 use super::{describe, sandbox};
 
@@ -8,11 +8,7 @@ use super::{describe, sandbox};
 const LIMIT: u64 = 1 << 20;
 
 fn narrow() -> Quirks {
-    Quirks {
-        body_limit: Some(LIMIT),
-        mounts: Mounts::Refused(405),
-        ..Quirks::default()
-    }
+    quirks!(body_limit: Some(LIMIT), mounts: Mounts::Refused(405))
 }
 
 /// Writes a profile as `preflight` keeps it.
@@ -64,26 +60,18 @@ async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_that_is_wrong_makes_no_push_fail_and_is_forgotten() {
     let sandbox = sandbox();
-    let no_parts = Rule::new(
+    let no_parts = always(
         &[Kind::SendPart],
         Fault::Answer {
             status: 405,
             code: "UNSUPPORTED",
         },
-        When::Always,
     );
     for (name, quirks, rules) in [
         // Parts are refused now, and whole blobs are taken.
         ("no-parts", Quirks::default(), vec![no_parts]),
         // Less is accepted in one request than was measured.
-        (
-            "narrower",
-            Quirks {
-                body_limit: Some(300_000),
-                ..Quirks::default()
-            },
-            vec![],
-        ),
+        ("narrower", quirks!(body_limit: Some(300_000)), vec![]),
     ] {
         let registry = FaultyRegistry::start(quirks, &rules, 1).await;
         describe(&sandbox, name, &registry.address, None);

@@ -136,6 +136,26 @@ pub struct Rule {
     pub deeper_than: usize,
 }
 
+/// Returns a rule for each of these requests.
+pub fn always(kinds: &[Kind], fault: Fault) -> Rule {
+    Rule::new(kinds, fault, When::Always)
+}
+
+/// Returns a rule for the first of these requests, up to this number.
+pub fn first(most: u32, kinds: &[Kind], fault: Fault) -> Rule {
+    Rule::new(kinds, fault, When::First(most))
+}
+
+/// Returns a rule for each so-many-th of these requests.
+pub fn each(number: u32, kinds: &[Kind], fault: Fault) -> Rule {
+    Rule::new(kinds, fault, When::Each(number))
+}
+
+/// Returns a rule for these requests with this probability.
+pub fn chance(chance: f64, kinds: &[Kind], fault: Fault) -> Rule {
+    Rule::new(kinds, fault, When::Chance(chance))
+}
+
 impl Rule {
     /// Returns a rule for repositories of any depth.
     pub fn new(kinds: &[Kind], fault: Fault, when: When) -> Self {

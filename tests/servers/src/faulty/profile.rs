@@ -3,7 +3,7 @@
 //! A profile is not the product: it plays what is known to trouble clients, more often than the product would. Where each comes from
 //! is beside it: an issue of another client, that client's source, or the product's documentation.
 
-use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, When};
+use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, always, chance, each, quirks};
 
 /// A registry as it is said to be.
 #[derive(Debug, Clone)]
@@ -36,18 +36,12 @@ pub fn profiles() -> Vec<Profile> {
         // A body limit before the registry (goharbor/harbor#3270, #22353).
         of(
             "distribution 2 behind nginx",
-            Quirks {
-                body_limit: NGINX,
-                ..plain()
-            },
+            quirks!(body_limit: NGINX),
             vec![],
         ),
         of(
             "distribution 3 behind nginx",
-            Quirks {
-                body_limit: NGINX,
-                ..keeping()
-            },
+            quirks!(..keeping(); body_limit: NGINX),
             vec![],
         ),
         // Replicas that do not share sessions, and S3 that says SlowDown (tuist/tuist#12530, distribution/distribution#769).
@@ -55,217 +49,121 @@ pub fn profiles() -> Vec<Profile> {
             "distribution with replicas over S3",
             plain(),
             vec![
-                Rule::new(UPLOADS, Fault::LoseSession, When::Chance(0.15)),
-                Rule::new(UPLOADS, answer(500, "UNKNOWN"), When::Chance(0.15)),
+                chance(0.15, UPLOADS, Fault::LoseSession),
+                chance(0.15, UPLOADS, answer(500, "UNKNOWN")),
             ],
         ),
         // Tokens that end during a push (goharbor/harbor#18860), nginx before it (#3270), mounts that only open uploads (#17097).
         of(
             "Harbor",
-            Quirks {
-                token_life: Some(7),
-                body_limit: NGINX,
-                mounts: Mounts::Ignored,
-                ..plain()
-            },
-            vec![Rule::new(
-                &[Kind::EndUpload],
-                answer(504, "UNKNOWN"),
-                When::Chance(0.1),
-            )],
+            quirks!(token_life: Some(7), body_limit: NGINX, mounts: Mounts::Ignored),
+            vec![chance(0.1, &[Kind::EndUpload], answer(504, "UNKNOWN"))],
         ),
         // 403 for missing content (RTFACT-13797, from go-containerregistry's source), 404 for a live session
         // (GoogleContainerTools/jib#3399), trouble with parallel requests (openshift/origin#24514).
         of(
             "Artifactory",
-            Quirks {
-                unknown: 403,
-                at_once: Some(4),
-                ..plain()
-            },
-            vec![Rule::new(
-                UPLOADS,
-                answer(404, "BLOB_UPLOAD_UNKNOWN"),
-                When::Chance(0.15),
-            )],
+            quirks!(unknown: 403, at_once: Some(4)),
+            vec![chance(0.15, UPLOADS, answer(404, "BLOB_UPLOAD_UNKNOWN"))],
         ),
         // Wants manifests to name their media type (containers/buildah#575), and fails where S3 does (nexus-blobstore-s3#63).
         of(
             "Nexus",
-            Quirks {
-                wants_media_type: true,
-                ..plain()
-            },
-            vec![Rule::new(
-                &[Kind::EndUpload],
-                answer(500, "UNKNOWN"),
-                When::Chance(0.15),
-            )],
+            quirks!(wants_media_type: true),
+            vec![chance(0.15, &[Kind::EndUpload], answer(500, "UNKNOWN"))],
         ),
         // Rejects mounts that it does not like (GoogleContainerTools/jib#703), and limits requests (its documentation).
         of(
             "Quay",
-            Quirks {
-                mounts: Mounts::Refused(405),
-                ..plain()
-            },
-            vec![Rule::new(BEGINNINGS, busy(None), When::Chance(0.1))],
+            quirks!(mounts: Mounts::Refused(405)),
+            vec![chance(0.1, BEGINNINGS, busy(None))],
         ),
         // Tokens of five minutes (its documentation), a distribution of its own behind a load balancer.
         of(
             "GitLab",
-            Quirks {
-                token_life: Some(11),
-                mounts: Mounts::Ignored,
-                ..plain()
-            },
-            vec![Rule::new(
-                UPLOADS,
-                Fault::Reset { after: 60_000 },
-                When::Chance(0.1),
-            )],
+            quirks!(token_life: Some(11), mounts: Mounts::Ignored),
+            vec![chance(0.1, UPLOADS, Fault::Reset { after: 60_000 })],
         ),
         // PATCH may say 201 (regclient's source), mounts are opt-in and PutImage is limited to 10 a second (its documentation).
         of(
             "ECR",
-            Quirks {
-                parts: Parts::Created,
-                mounts: Mounts::Ignored,
-                ..plain()
-            },
-            vec![Rule::new(MANIFESTS, busy(None), When::Each(3))],
+            quirks!(parts: Parts::Created, mounts: Mounts::Ignored),
+            vec![each(3, MANIFESTS, busy(None))],
         ),
         // 429 on manifests, with an order to wait (its documentation).
-        of(
-            "ACR",
-            plain(),
-            vec![Rule::new(MANIFESTS, busy(Some(1)), When::Each(4))],
-        ),
+        of("ACR", plain(), vec![each(4, MANIFESTS, busy(Some(1)))]),
         // The last part is all that a session holds (oras-project/rust-oci-client#35), and 403 to those who ask too often
         // (canonical/authd#1765).
         of(
             "GHCR",
-            Quirks {
-                parts: Parts::LastOnly,
-                ..plain()
-            },
-            vec![Rule::new(
-                &[Kind::OpenUpload],
-                answer(403, "DENIED"),
-                When::Chance(0.05),
-            )],
+            quirks!(parts: Parts::LastOnly),
+            vec![chance(0.05, &[Kind::OpenUpload], answer(403, "DENIED"))],
         ),
         // No upload in several parts (kitops-ml/kitops#777).
         of(
             "GAR",
-            Quirks {
-                parts: Parts::OneOnly,
-                ..plain()
-            },
-            vec![Rule::new(
-                UPLOADS,
-                answer(503, "UNAVAILABLE"),
-                When::Chance(0.1),
-            )],
+            quirks!(parts: Parts::OneOnly),
+            vec![chance(0.1, UPLOADS, answer(503, "UNAVAILABLE"))],
         ),
         // `Range` that names the length where the last byte is meant. No product is known for it; the specification's wording is.
         of(
             "a registry that counts from one",
-            Quirks {
-                body_limit: NGINX,
-                ..keeping()
-            },
-            vec![Rule::new(
+            quirks!(..keeping(); body_limit: NGINX),
+            vec![always(
                 &[Kind::SendPart, Kind::AskUpload],
                 Fault::RangeOff { by: 1 },
-                When::Always,
             )],
         ),
         // 404 during a part after a pause (regclient/regclient#323), 429 for who asks too often (its documentation).
         of(
             "Docker Hub",
-            Quirks {
-                token_life: Some(20),
-                ..plain()
-            },
+            quirks!(token_life: Some(20)),
             vec![
-                Rule::new(
-                    &[Kind::SendPart],
-                    answer(404, "BLOB_UPLOAD_UNKNOWN"),
-                    When::Chance(0.2),
-                ),
-                Rule::new(BEGINNINGS, busy(Some(1)), When::Chance(0.03)),
+                chance(0.2, &[Kind::SendPart], answer(404, "BLOB_UPLOAD_UNKNOWN")),
+                chance(0.03, BEGINNINGS, busy(Some(1))),
             ],
         ),
         // Connections that end in the middle (google/go-containerregistry#2084), 503 for many concurrent ones (containerd/nerdctl#4428).
         of(
             "a load balancer",
-            Quirks {
-                at_once: Some(6),
-                ..plain()
-            },
+            quirks!(at_once: Some(6)),
             vec![
-                Rule::new(UPLOADS, Fault::Reset { after: 30_000 }, When::Chance(0.15)),
-                Rule::new(MANIFESTS, Fault::LoseAnswer, When::Chance(0.1)),
+                chance(0.15, UPLOADS, Fault::Reset { after: 30_000 }),
+                chance(0.1, MANIFESTS, Fault::LoseAnswer),
             ],
         ),
         // "Disable redeploy" refuses an existing manifest with 400 (GoogleContainerTools/jib#3057), also one whose first answer
         // was lost.
         of(
             "Nexus without redeploy",
-            Quirks {
-                redeploys: false,
-                wants_media_type: true,
-                ..plain()
-            },
-            vec![Rule::new(
-                &[Kind::PutManifest],
-                Fault::LoseAnswer,
-                When::Each(3),
-            )],
+            quirks!(redeploys: false, wants_media_type: true),
+            vec![each(3, &[Kind::PutManifest], Fault::LoseAnswer)],
         ),
         // HEAD of a manifest by digest says 500 (sonatype/nexus-public#1059).
         of(
             "Nexus with a proxy repository",
-            Quirks {
-                heads_digests: false,
-                ..plain()
-            },
-            vec![Rule::new(
-                &[Kind::PutManifest],
-                Fault::NoDigest,
-                When::Always,
-            )],
+            quirks!(heads_digests: false),
+            vec![always(&[Kind::PutManifest], Fault::NoDigest)],
         ),
         // HEAD of a blob says 200, GET 404, and the manifest is MANIFEST_INVALID (gardener/cc-utils#1752).
         of(
             "Artifactory that lost blobs",
-            Quirks {
-                remembers_lost_blobs: true,
-                ..plain()
-            },
+            quirks!(remembers_lost_blobs: true),
             vec![],
         ),
         // 200 to a blob and 202 to a manifest (containerd/containerd#3750).
         of(
             "a registry with statuses of its own",
-            Quirks {
-                taken: (200, 202),
-                ..plain()
-            },
+            quirks!(taken: (200, 202)),
             vec![],
         ),
         // 202 to everything, and no digest.
         of(
             "a registry that is not done yet",
-            Quirks {
-                taken: (202, 202),
-                ..plain()
-            },
-            vec![Rule::new(
+            quirks!(taken: (202, 202)),
+            vec![always(
                 &[Kind::PutManifest, Kind::EndUpload],
                 Fault::NoDigest,
-                When::Always,
             )],
         ),
         // Nested paths are refused (OCPBUGS-8111, OCPBUGS-11910, the reason for oc-mirror's `--max-nested-paths`).
@@ -274,7 +172,7 @@ pub fn profiles() -> Vec<Profile> {
             plain(),
             vec![Rule {
                 deeper_than: 4,
-                ..Rule::new(
+                ..always(
                     &[
                         Kind::HeadManifest,
                         Kind::HeadBlob,
@@ -282,7 +180,6 @@ pub fn profiles() -> Vec<Profile> {
                         Kind::Mount,
                     ],
                     answer(401, "UNAUTHORIZED"),
-                    When::Always,
                 )
             }],
         ),
@@ -298,10 +195,7 @@ fn of(name: &'static str, quirks: Quirks, rules: Vec<Rule>) -> Profile {
 }
 
 fn keeping() -> Quirks {
-    Quirks {
-        keeps_cut_sessions: true,
-        ..Quirks::default()
-    }
+    quirks!(keeps_cut_sessions: true)
 }
 
 fn answer(status: u16, code: &'static str) -> Fault {
