@@ -1,7 +1,7 @@
 //! Tests of `bench`: that each program that is measured does what is measured. How fast they are depends on the machine.
 
 use serde_json::Value;
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::BENCH;
 
@@ -116,12 +116,12 @@ fn who_is_not_installed_is_named_and_a_bundle_that_was_kept_is_not_made_again() 
         "--keep",
     ];
     let text = sandbox.run(&arguments).success().whole();
-    assert!(text.contains("missing: skopeo is not installed"), "{text}");
-    assert!(text.contains("missing: curl is not installed"), "{text}");
-    assert!(text.contains("nothing to do, requests: "), "{text}");
-    assert!(text.contains("making a bundle"), "{text}");
+    text.has("missing: skopeo is not installed");
+    text.has("missing: curl is not installed");
+    text.has("nothing to do, requests: ");
+    text.has("making a bundle");
     let text = sandbox.run(&arguments).success().whole();
-    assert!(!text.contains("making a bundle"), "{text}");
+    text.lacks("making a bundle");
 }
 
 #[test]
@@ -175,23 +175,17 @@ fn a_program_of_others_that_fails_is_named_and_the_rest_is_measured() {
     let options = "bench --size 1MB --archives 2 --only crane,zarf,inflate";
     let arguments: Vec<&str> = options.split(' ').collect();
     let text = sandbox.run(&arguments).success().whole();
-    assert!(text.contains("crane push is out of order"), "{text}");
-    assert!(
-        text.contains("crane, xargs -P (failed: exit status: 123)"),
-        "{text}"
-    );
-    assert!(
-        text.contains("zarf (missing: zarf is not installed)"),
-        "{text}"
-    );
-    assert!(text.contains("\nfloor: inflate and hash "), "{text}");
+    text.has("crane push is out of order");
+    text.has("crane, xargs -P (failed: exit status: 123)");
+    text.has("zarf (missing: zarf is not installed)");
+    text.has("\nfloor: inflate and hash ");
 }
 
 #[test]
 fn without_a_registry_to_measure_on_it_says_what_to_install() {
     let sandbox = Sandbox::new(BENCH);
-    let text = sandbox.run(&["bench"]).exits_with(1).whole();
-    assert!(text.contains("docker-registry is not installed"), "{text}");
-    assert!(text.contains("apt-get install docker-registry"), "{text}");
+    let text = sandbox.run("bench").exits_with(1).whole();
+    text.has("docker-registry is not installed");
+    text.has("apt-get install docker-registry");
     assert!(!sandbox.path("bundles/bench").exists());
 }

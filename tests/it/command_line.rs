@@ -1,13 +1,13 @@
 //! The command line itself: what is typed wrongly, help, the version.
 
-use support::{Lab, Sandbox};
+use support::{Lab, Sandbox, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
 fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["depoly", "demo"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("depoly demo").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -19,7 +19,7 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(sandbox.run(&["deploy"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("deploy").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -30,7 +30,7 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(sandbox.run(&["deploy", "demo", "--confrim", "demo"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("deploy demo --confrim demo").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -42,7 +42,7 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(sandbox.run(&["list", "--format", "xml"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("list --format xml").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -111,37 +111,26 @@ fn habitual_options_get_a_hint_at_the_right_command() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in ["deploy", "push", "apply"] {
         let run = sandbox.run(&[command, "lab", "--dry-run"]).exits_with(64);
-        assert!(
-            run.stderr.contains("`cargo xtask plan ENVIRONMENT`"),
-            "{}",
-            run.stderr
-        );
-        assert!(!run.stderr.contains("-- --dry-run"), "{}", run.stderr);
+        run.reports("`cargo xtask plan ENVIRONMENT`");
+        run.does_not_report("-- --dry-run");
     }
-    let inspect = sandbox.run(&["inspect", "lab", "--format", "cyclonedx"]);
-    let tip = "images ENVIRONMENT --as cyclonedx";
-    assert!(inspect.exits_with(64).stderr.contains(tip));
-    let run = sandbox.run(&["render", "lab", "--dry-run"]).exits_with(64);
-    assert!(
-        run.stderr.contains("`cargo xtask render --check`"),
-        "{}",
-        run.stderr
-    );
+    sandbox
+        .run("inspect lab --format cyclonedx")
+        .exits_with(64)
+        .reports("images ENVIRONMENT --as cyclonedx");
+    let run = sandbox.run("render lab --dry-run").exits_with(64);
+    run.reports("`cargo xtask render --check`");
     for rate in ["20", "0.5"] {
         let run = sandbox
             .run(&["push", "lab", "--max-rate", rate])
             .exits_with(64);
         let expected = format!("it has no unit: write {rate}MB for {rate} megabytes a second");
-        assert!(run.stderr.contains(&expected), "{}", run.stderr);
+        run.reports(&expected);
     }
-    let run = sandbox
-        .run(&["push", "lab", "--max-rate", "20MB/s"])
-        .exits_with(3);
-    assert!(
-        run.stderr.contains("environment not found: `lab`"),
-        "{}",
-        run.stderr
-    );
+    sandbox
+        .run("push lab --max-rate 20MB/s")
+        .exits_with(3)
+        .reports("environment not found: `lab`");
 }
 
 // case 7.1
@@ -165,9 +154,9 @@ fn a_workspace_is_named_from_outside_of_it() {
 #[test]
 fn a_table_fits_the_terminal_without_a_broken_word() {
     let mut sandbox = Sandbox::with_examples(AIRLOCK);
-    let wide = sandbox.run(&["list"]).success().stdout;
+    let wide = sandbox.run("list").success().stdout;
     sandbox.variable("COLUMNS", "80");
-    let narrow = sandbox.run(&["list"]).success().stdout;
+    let narrow = sandbox.run("list").success().stdout;
     assert!(narrow.lines().all(|line| line.len() <= 80), "{narrow}");
     for word in wide
         .split_whitespace()
@@ -224,7 +213,7 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
     /// Root may write everywhere; the commands are run as nobody.
     const NOBODY: u32 = 65_534;
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["render", "demo"]).success();
+    sandbox.run("render demo").success();
     let program = sandbox.bin().join("airlock");
     std::fs::copy(AIRLOCK, &program).unwrap();
     let root = sandbox.bin().parent().unwrap().to_owned();
@@ -302,9 +291,7 @@ fn json_output_reports_a_mistyped_command_too() {
             run.stderr
         );
     }
-    let run = sandbox
-        .run(&["mkectl", "--", "--format", "json"])
-        .exits_with(64);
+    let run = sandbox.run("mkectl -- --format json").exits_with(64);
     assert_eq!(run.stdout, "");
 }
 
@@ -400,7 +387,7 @@ fn without_a_command_the_help_is_shown() {
 #[test]
 fn help_fits_a_screen_and_names_every_command() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let run = sandbox.run(&["--help"]);
+    let run = sandbox.run("--help");
     insta::assert_snapshot!("help", run.whole());
     assert!(
         run.stdout.lines().count() <= 64,
@@ -408,7 +395,7 @@ fn help_fits_a_screen_and_names_every_command() {
         run.stdout.lines().count()
     );
     assert!(run.stdout.lines().all(|line| line.chars().count() <= 120));
-    assert!(!run.stdout.contains("rehearsal-mkectl"));
+    run.does_not_print("rehearsal-mkectl");
 }
 
 #[test]
@@ -436,15 +423,10 @@ fn every_command_has_help() {
         "store",
     ] {
         let run = sandbox.run(&[command, "--help"]).success();
-        assert!(
-            run.stdout
-                .contains(&format!("Usage: cargo xtask {command}")),
-            "{}",
-            run.stdout
-        );
+        run.prints(&format!("Usage: cargo xtask {command}"));
         assert_eq!(run.stderr, "", "{command}");
     }
-    insta::assert_snapshot!("help_deploy", sandbox.run(&["deploy", "--help"]).whole());
+    insta::assert_snapshot!("help_deploy", sandbox.run("deploy --help").whole());
 }
 
 #[test]
@@ -472,7 +454,7 @@ fn writing_to_a_closed_pipe_is_not_a_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = sandbox
-        .command(&["show", "prod"])
+        .command("show prod")
         .stdout(writer)
         .output()
         .unwrap();
@@ -487,13 +469,9 @@ fn writing_to_a_closed_pipe_is_not_a_failure() {
 #[test]
 fn help_and_hints_name_the_program_as_it_was_called() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let by_alias = sandbox.run(&["help", "deploy"]).success();
-    assert_eq!(by_alias.stdout, sandbox.run(&["deploy", "--help"]).stdout);
-    assert!(
-        by_alias.stdout.contains("Usage: cargo xtask deploy"),
-        "{}",
-        by_alias.stdout
-    );
+    let by_alias = sandbox.run("help deploy").success();
+    assert_eq!(by_alias.stdout, sandbox.run("deploy --help").stdout);
+    by_alias.prints("Usage: cargo xtask deploy");
     for (arguments, expected) in [
         (&["help", "plan"][..], "  [AIRLOCK] plan prod --out"),
         (&["deploi"], "[AIRLOCK]"),
@@ -507,14 +485,14 @@ fn help_and_hints_name_the_program_as_it_was_called() {
         let text = [output.stdout, output.stderr].concat();
         let text = sandbox.redact(&String::from_utf8_lossy(&text));
         assert!(text.contains(expected), "{text}");
-        assert!(!text.contains("cargo xtask"), "{text}");
+        text.lacks("cargo xtask");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_replaces_only_a_file_of_its_kind() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let kinds = [
         (["plan", "lab", "--out"], "lab.plan.yaml"),
         (["snapshot", "lab", "--out"], "lab.snapshot.yaml"),

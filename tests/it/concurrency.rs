@@ -1,7 +1,7 @@
 //! Commands that change one environment at the same time: one of them runs, the others are refused and change nothing.
 
 use camino::Utf8PathBuf;
-use support::faulty::{FaultyRegistry, Quirks};
+use support::faulty::{FaultyRegistry, quirks};
 use support::{Lab, Sandbox};
 
 use crate::deploy::deploy::{Running, assert_ended};
@@ -11,9 +11,9 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
-    lab.run(&["plan", "lab", "--out", "plan.yaml"]).success();
+    lab.run("plan lab --out plan.yaml").success();
     lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     let mut first = Running::start(&lab, &["deploy", "lab"]);
@@ -46,15 +46,15 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), applied);
     // What only looks is not held up.
-    lab.run(&["plan", "lab"]).success();
-    lab.run(&["status", "lab"]).success();
-    lab.run(&["rehearse", "lab"]).success();
+    lab.run("plan lab").success();
+    lab.run("status lab").success();
+    lab.run("rehearse lab").success();
     first.interrupt();
     assert_eq!(first.end().code, Some(130));
     assert_ended(&lab);
 
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let lock = lab.sandbox.path("environments/lab/logs/environment.lock");
     assert!(!lock.exists(), "the lock is left");
 }
@@ -69,18 +69,14 @@ async fn a_command_that_was_killed_is_named_by_the_next_one() {
     first.kill();
     assert_eq!(first.end().code, None);
     // The system ends mkectl.
-    while lab.run(&["plan", "lab"]).stdout.contains("still running") {
+    while lab.run("plan lab").stdout.contains("still running") {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr.contains("warning: `deploy` (process "),
-        "{}",
-        run.stderr
-    );
-    let again = lab.run(&["deploy", "lab"]).success();
-    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    let run = lab.run("deploy lab").success();
+    run.reports("warning: `deploy` (process ");
+    let again = lab.run("deploy lab").success();
+    again.does_not_report("warning");
 }
 
 /// Returns a second checkout of the lab's workspace: the same files and the same registry, with a mkectl of its own.
@@ -159,25 +155,10 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         );
     }
     let plan = other.run(&["plan", "lab"]).exits_with(8);
-    assert!(
-        plan.stdout
-            .contains("  refused   a deploy of v4.1.5 to lab began"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("  refused   a deploy of v4.1.5 to lab began");
     let status = other.run(&["status", "lab"]).success();
-    assert!(
-        status.stdout.contains("v4.1.5 deploying since [TIME]"),
-        "{}",
-        status.stdout
-    );
-    assert!(
-        status.stdout.contains(
-            "lab: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n    git pull\n"
-        ),
-        "{}",
-        status.stdout
-    );
+    status.prints("v4.1.5 deploying since [TIME]");
+    status.prints("lab: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n    git pull\n");
     assert_eq!(committed(&other), ["environment.yaml"]);
     assert_eq!(other.applies().len(), 0);
 
@@ -202,16 +183,8 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         run.stderr
     );
     let status = other.run(&["status", "lab"]).success();
-    assert!(
-        status.stdout.contains("a deploy of v4.1.5 ended [TIME]"),
-        "{}",
-        status.stdout
-    );
-    assert!(
-        status.stdout.contains("    git pull\n"),
-        "{}",
-        status.stdout
-    );
+    status.prints("a deploy of v4.1.5 ended [TIME]");
+    status.prints("    git pull\n");
     pull(&lab.sandbox, &other.sandbox);
     let run = other.run(&["status", "lab", "--format", "json"]);
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
@@ -226,15 +199,10 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         checkout.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     }
     other.run(&["deploy", "lab"]).success();
-    let run = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        run.stderr
-            .contains("but the receipt in this checkout records v4.1.5 of [TIME]"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("deploy lab").exits_with(8);
+    run.reports("but the receipt in this checkout records v4.1.5 of [TIME]");
     pull(&other.sandbox, &lab.sandbox);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 1));
 }
 
@@ -245,20 +213,10 @@ async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
     let other = second_checkout(&lab).await;
     let mut slow = Running::start(&other, &["deploy", "lab", "--max-rate", "400KB"]);
     slow.wait_for("Plan for lab");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let slow = slow.end().exits_with(8);
-    assert!(
-        slow.stderr
-            .contains("error: a different deploy of lab began while this one was running\n"),
-        "{}",
-        slow.stderr
-    );
-    assert!(
-        slow.stderr
-            .contains("wait until the other operator commits and pushes it"),
-        "{}",
-        slow.stderr
-    );
+    slow.reports("error: a different deploy of lab began while this one was running\n");
+    slow.reports("wait until the other operator commits and pushes it");
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 0));
     assert_eq!(committed(&other), ["environment.yaml"]);
     pull(&lab.sandbox, &other.sandbox);
@@ -273,88 +231,64 @@ async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
     slow.wait_for("Plan for lab");
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let slow = slow.end().exits_with(2);
-    assert!(
-        slow.stderr
-            .contains("error: lab changed after its plan was computed: config: was "),
-        "{}",
-        slow.stderr
-    );
+    slow.reports("error: lab changed after its plan was computed: config: was ");
     assert_eq!(lab.applies().len(), 0);
     assert_eq!(committed(&lab), ["environment.yaml"]);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_deploy_is_explained_and_taken_over() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let other = second_checkout(&lab).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     for checkout in ["the same", "another"] {
         lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
         let mut first = Running::start(&lab, &["apply", "lab"]);
         first.wait_for("waiting for nodes");
         first.kill();
         assert_eq!(first.end().code, None);
-        while lab.run(&["plan", "lab"]).stdout.contains("still running") {
+        while lab.run("plan lab").stdout.contains("still running") {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
         if checkout == "the same" {
-            let run = lab.run(&["deploy", "lab"]).success();
-            assert!(
-                run.stderr.contains(
-                    "warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n"
-                ),
-                "{}",
-                run.stderr
-            );
+            let run = lab.run("deploy lab").success();
+            run.reports("warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n");
             pull(&lab.sandbox, &other.sandbox);
             continue;
         }
         other.run(&["deploy", "lab"]).exits_with(8);
         let run = other.run(&["apply", "lab", "--take-over"]).success();
-        assert!(
-            run.stderr.contains("  set aside a deploy of"),
-            "{}",
-            run.stderr
-        );
-        assert!(!run.stderr.contains("refused"), "{}", run.stderr);
+        run.reports("  set aside a deploy of");
+        run.does_not_report("refused");
         // Now the checkout of the killed deploy lacks the receipt.
-        let run = lab.run(&["deploy", "lab"]).exits_with(8);
-        assert!(run.stderr.contains("run `git pull`"), "{}", run.stderr);
+        let run = lab.run("deploy lab").exits_with(8);
+        run.reports("run `git pull`");
         pull(&other.sandbox, &lab.sandbox);
-        lab.run(&["deploy", "lab"]).success();
+        lab.run("deploy lab").success();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let quirks = Quirks {
-        refuses: &["application/vnd.airlock.state.v1+json"],
-        ..Quirks::default()
-    };
+    let quirks = quirks!(refuses: &["application/vnd.airlock.state.v1+json"]);
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     lab.edit_environment(&lab.registry.address, &registry.address);
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     assert_eq!(run.stderr.matches("warning:").count(), 1, "{}", run.stderr);
-    assert!(
-        run.stderr.contains(
-            "warning: cannot write 127.0.0.1:[PORT]/mke/airlock/state:lab, so deploys from different checkouts are not noticed: "
-        ),
-        "{}",
-        run.stderr
-    );
+    run.reports("warning: cannot write 127.0.0.1:[PORT]/mke/airlock/state:lab, so deploys from different checkouts are not noticed: ");
     assert!(!lab.receipt().contains("\nrun: "), "{}", lab.receipt());
-    let again = lab.run(&["deploy", "lab"]).success();
+    let again = lab.run("deploy lab").success();
     assert_eq!(again.stdout, "lab: nothing to do\n");
-    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    again.does_not_report("warning");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shared_state_is_of_no_release_and_stays() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert!(
         lab.repositories()
             .await
@@ -367,7 +301,7 @@ async fn the_shared_state_is_of_no_release_and_stays() {
         &["inspect", "v4.1.5"],
     ] {
         let run = lab.run(arguments).success();
-        assert!(!run.whole().contains("airlock/state"), "{}", run.whole());
+        run.does_not_mention("airlock/state");
     }
     let url = format!(
         "http://{}/v2/mke/airlock/state/manifests/lab",
@@ -403,9 +337,9 @@ async fn the_shared_state_is_of_no_release_and_stays() {
 #[test]
 fn a_demo_without_its_receipt_is_deployed_again() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["deploy", "demo"]).success();
+    sandbox.run("deploy demo").success();
     std::fs::remove_file(sandbox.path("environments/demo/receipt.yaml")).unwrap();
-    sandbox.run(&["deploy", "demo"]).success();
+    sandbox.run("deploy demo").success();
 }
 
 fn sha256(bytes: &[u8]) -> String {

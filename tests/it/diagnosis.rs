@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
-use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, first};
 use support::lab::{PASSWORD, USER};
 use support::{Lab, TestRegistry};
 
@@ -22,9 +22,7 @@ async fn each_request_and_program_is_logged_and_no_secret() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.registry = TestRegistry::embedded().await;
     lab.write_environment("");
-    let run = lab
-        .run(&["deploy", "lab", "-v", "--trace", "run.jsonl"])
-        .success();
+    let run = lab.run("deploy lab -v --trace run.jsonl").success();
     assert_no_secret(&run.stderr);
     let line = |words: &[&str]| {
         let has = |line: &&str| words.iter().all(|word| line.contains(word));
@@ -48,7 +46,7 @@ async fn each_request_and_program_is_logged_and_no_secret() {
     line(&["program started", "mkectl apply"]);
     line(&["program ended", "exited with code 0"]);
     // One `-v` is about requests, not about headers.
-    assert!(!run.stderr.contains("TRACE"), "{}", run.stderr);
+    run.does_not_report("TRACE");
 
     let trace = lab.sandbox.read("run.jsonl");
     assert_no_secret(&trace);
@@ -69,8 +67,8 @@ async fn each_request_and_program_is_logged_and_no_secret() {
         "headers are traced"
     );
     // Nothing else is logged without being asked.
-    let quiet = lab.run(&["push", "lab"]).success();
-    assert!(!quiet.stderr.contains("DEBUG"), "{}", quiet.stderr);
+    let quiet = lab.run("push lab").success();
+    quiet.does_not_report("DEBUG");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +77,7 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
         status: 503,
         code: "UNAVAILABLE",
     };
-    let rule = Rule::new(&[Kind::PutManifest], fault, When::First(1));
+    let rule = first(1, &[Kind::PutManifest], fault);
     let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment(&lab.registry.address.clone(), &registry.address);
@@ -87,7 +85,7 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
         .variable("LAB_REGISTRY_USERNAME", support::faulty::USER)
         .variable("LAB_REGISTRY_PASSWORD", support::faulty::PASSWORD)
         .variable("AIRLOCK_LOG", "trace");
-    let run = lab.run(&["push", "lab"]).success();
+    let run = lab.run("push lab").success();
     for words in [
         "attempt{n=1}: request method=PUT",
         "status=503",
@@ -100,12 +98,10 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
             run.stderr
         );
     }
-    assert!(!run.stderr.contains(support::faulty::PASSWORD));
+    run.does_not_report(support::faulty::PASSWORD);
     // Machines read the results without the log.
-    let run = lab
-        .run(&["push", "lab", "-vv", "--format", "json"])
-        .success();
-    assert!(run.stderr.contains("request method="), "{}", run.stderr);
+    let run = lab.run("push lab -vv --format json").success();
+    run.reports("request method=");
     for line in run.stdout.lines() {
         let _: Value = serde_json::from_str(line).unwrap();
     }
@@ -123,20 +119,16 @@ async fn what_cannot_be_logged_is_an_error_and_no_file_is_lost() {
         assert!(lab.sandbox.changes_since(&before).is_empty());
     }
     lab.sandbox.write("trace", "something else\n");
-    let run = lab.run(&["list", "--trace", "trace"]);
-    assert!(
-        run.stderr.contains("`trace` exists and is not a trace"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("list --trace trace");
+    run.reports("`trace` exists and is not a trace");
     // A trace replaces an earlier one, and what a run that was stopped at its start left.
     lab.sandbox.write("again", "");
     for _ in 0..2 {
-        lab.run(&["push", "lab", "--trace", "again"]).success();
+        lab.run("push lab --trace again").success();
         assert!(!lab.sandbox.read("again").is_empty());
     }
     lab.sandbox.variable("AIRLOCK_LOG", "registry=loud");
-    insta::assert_snapshot!(lab.run(&["list"]).whole(), @r"
+    insta::assert_snapshot!(lab.run("list").whole(), @r"
     exit code: 64
     --- stdout
     --- stderr

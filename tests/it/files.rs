@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use support::{Lab, Run, Sandbox};
+use support::{Lab, Run, Sandbox, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -113,11 +113,8 @@ async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
     );
     pipe(&lab.sandbox.path("environments/lab/secret"));
     let text = run(&lab.sandbox, &["deploy", "lab"]).whole();
-    assert!(
-        text.contains("environments/lab/secret")
-            && text.contains("it is a named pipe, not a regular file"),
-        "{text}"
-    );
+    text.has("environments/lab/secret")
+        .has("it is a named pipe, not a regular file");
 
     lab.write_environment("");
     lab.edit_environment("  push-credentials: { env: LAB_REGISTRY }\n", "");
@@ -125,8 +122,6 @@ async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
     pipe(&file);
     lab.sandbox.variable("REGISTRY_AUTH_FILE", file.as_str());
     let text = run(&lab.sandbox, &["push", "lab"]).whole();
-    assert!(
-        text.contains("auth.json") && text.contains("it is a named pipe, not a regular file"),
-        "{text}"
-    );
+    text.has("auth.json")
+        .has("it is a named pipe, not a regular file");
 }

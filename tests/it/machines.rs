@@ -1,6 +1,6 @@
 //! Machines that lack what others have: CA certificates, threads, proxies that work.
 
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -72,7 +72,7 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.init_git();
     sandbox.commit("Start");
-    sandbox.run(&["fetch", "demo"]).success();
+    sandbox.run("fetch demo").success();
     let shell = |program: &str, arguments: &[&str], folder: &camino::Utf8Path| {
         #[expect(
             clippy::disallowed_methods,
@@ -98,8 +98,8 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
     let arguments = ["--net", "--mount", "--pid", "--fork", "sh", "-euc", INSIDE];
     let arguments = [&arguments[..], &["sh", medium.as_str()]].concat();
     let stdout = shell("unshare", &arguments, inside);
-    assert!(stdout.contains("14 pushed"), "{stdout}");
-    assert!(stdout.contains("demo: nothing to do"), "{stdout}");
+    stdout.has("14 pushed");
+    stdout.has("demo: nothing to do");
     let workspace = inside.join("airlock-workspace");
     assert!(workspace.join("environments/demo/receipt.yaml").exists());
     assert!(
@@ -122,8 +122,8 @@ fn without_certificates() -> Sandbox {
 #[test]
 fn the_demo_and_a_rehearsal_need_no_ca_certificates() {
     let sandbox = without_certificates();
-    sandbox.run(&["deploy", "demo"]).success();
-    sandbox.run(&["rehearse", "staging"]).success();
+    sandbox.run("deploy demo").success();
+    sandbox.run("rehearse staging").success();
 }
 
 // case 4.4
@@ -135,7 +135,7 @@ fn a_malformed_proxy_is_named_and_nothing_is_sent() {
     let run = sandbox.run(&["lock", "v4.1.5", "--url", url]);
     assert_ne!(run.code, Some(0));
     let said = "the variable HTTPS_PROXY contains a backslash: write it as %5C";
-    assert!(run.stderr.contains(said), "{}", run.stderr);
-    assert!(run.stderr.contains("NO_PROXY"), "{}", run.stderr);
-    assert!(!run.whole().contains("hunter2"));
+    run.reports(said);
+    run.reports("NO_PROXY");
+    run.does_not_mention("hunter2");
 }

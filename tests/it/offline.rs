@@ -103,7 +103,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     lab.sandbox.variable("AIRLOCK_OFFLINE", "0");
     std::fs::remove_file(&bundle).unwrap();
     bundles::forget_store(&lab.sandbox);
-    lab.run(&["fetch", "v4.1.5"]).exits_with(1);
+    lab.run("fetch v4.1.5").exits_with(1);
     assert_ne!(proxy.asked().len(), 0);
 }
 
@@ -113,10 +113,13 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
     std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
-    insta::assert_snapshot!(
-        "offline_push",
-        lab.run(&["push", "lab", "--offline"]).whole()
-    );
+    insta::assert_snapshot!(lab.run("push lab --offline").whole(), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+    error: bundles/mke_bundle_v4.1.5_amd64.tar.gz is not fetched, and an offline run does not ask https://packages.mirantis.com/caas/mke_bundle_v4.1.5_amd64.tar.gz
+    hint: copy the file to bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    ");
     assert!(lab.repositories().await.is_empty());
     // Without the flag: a name that does not resolve, and a port that refuses.
     for url in ["http://nowhere.invalid/b", "http://127.0.0.1:9/b"] {
@@ -124,10 +127,10 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
         lock.bundle.url = url.to_owned();
         lab.sandbox.write(LOCK, &lock.to_yaml());
         let began = Instant::now();
-        let run = lab.run(&["push", "lab"]).exits_with(1);
+        let run = lab.run("push lab").exits_with(1);
         assert!(began.elapsed() < Duration::from_secs(20), "{}", run.whole());
         let hint = format!("copy the file to bundles/{FILE}, and add `--offline`");
-        assert!(run.stderr.contains(&hint), "{}", run.whole());
+        run.reports(&hint);
     }
 }
 
@@ -147,7 +150,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
                 .success();
         }
         let before = sandbox.state();
-        let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
+        let run = sandbox.run("fetch v4.1.5 --check").success();
         if !fills_store {
             insta::assert_snapshot!("check", run.whole());
         }
@@ -162,20 +165,16 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     // It may be the only copy of its operator.
     let assert_kept = |run: support::Run| {
         let run = run.exits_with(4);
-        assert!(!run.stderr.contains("delete"), "{}", run.whole());
-        assert!(run.stderr.contains("copy it again"), "{}", run.whole());
+        run.does_not_report("delete");
+        run.reports("copy it again");
     };
-    assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
+    assert_kept(sandbox.run("fetch v4.1.5 --check"));
     std::fs::write(&bundle, &whole[1..]).unwrap();
-    assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
+    assert_kept(sandbox.run("fetch v4.1.5 --check"));
     // Without the bundle the store is read, if something was brought there.
     std::fs::remove_file(&bundle).unwrap();
-    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
-    assert!(
-        run.stdout.contains("the store has everything"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("fetch v4.1.5 --check").success();
+    run.prints("the store has everything");
     let blobs = bundles::lock_of(&sandbox).blobs();
     let blob = sandbox.path(&format!(
         "bundles/store/blobs/{}",
@@ -183,21 +182,16 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     ));
     let size = std::fs::read(&blob).unwrap().len();
     std::fs::write(&blob, vec![b'x'; size]).unwrap();
-    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]);
-    assert!(run.stderr.contains("corrupt"), "{}", run.whole());
+    let run = sandbox.run("fetch v4.1.5 --check");
+    run.reports("corrupt");
     // A disk that was not copied yet.
     bundles::forget_store(&sandbox);
-    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).exits_with(1);
-    assert!(
-        run.stderr
-            .contains(&format!("copy the file to bundles/{FILE}")),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("fetch v4.1.5 --check").exits_with(1);
+    run.reports(&format!("copy the file to bundles/{FILE}"));
     let disk = sandbox.path("disk.tar.gz");
     std::fs::write(&disk, &whole).unwrap();
     sandbox
-        .run(&["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"])
+        .run("fetch v4.1.5 --check --bundle disk.tar.gz")
         .success();
     std::fs::write(sandbox.path("wrong.tar.gz"), &flipped).unwrap();
     let wrong = ["fetch", "v4.1.5", "--check", "--bundle", "wrong.tar.gz"];
@@ -216,25 +210,13 @@ async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let proxy = proxy().await;
     through(&mut lab.sandbox, &proxy);
-    let run = lab.run(&["fetch", "lab"]).success();
-    assert!(
-        run.stderr.contains("mkectl is of this release and is used"),
-        "{}",
-        run.whole()
-    );
-    let run = lab.run(&["fetch", "lab", "--offline"]).success();
-    assert!(
-        run.stderr.contains("an offline run does not ask"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("fetch lab").success();
+    run.reports("mkectl is of this release and is used");
+    let run = lab.run("fetch lab --offline").success();
+    run.reports("an offline run does not ask");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.3");
-    let run = lab.run(&["fetch", "lab", "--offline"]).exits_with(1);
-    assert!(
-        run.stderr.contains("put the release's mkectl on PATH"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("fetch lab --offline").exits_with(1);
+    run.reports("put the release's mkectl on PATH");
 }
 
 // case 7.2b
@@ -257,22 +239,17 @@ async fn mkectl_is_downloaded_for_other_machines() {
     };
     sandbox.write(LOCK, &lock.to_yaml());
     sandbox
-        .run(&["fetch", "v4.1.5", "--platform", "darwin/arm64"])
+        .run("fetch v4.1.5 --platform darwin/arm64")
         .success();
     assert!(
         sandbox
             .path("bundles/mkectl/v4.1.5/darwin-arm64/mkectl")
             .exists()
     );
-    let run = sandbox
-        .run(&["fetch", "v4.1.5", "--platform", "plan9-386"])
-        .exits_with(3);
-    assert!(
-        run.stderr
-            .contains("has no mkectl for plan9-386, only for "),
-        "{}",
-        run.whole()
-    );
+    sandbox
+        .run("fetch v4.1.5 --platform plan9-386")
+        .exits_with(3)
+        .reports("has no mkectl for plan9-386, only for ");
 }
 
 // case 7.2b
@@ -280,18 +257,14 @@ async fn mkectl_is_downloaded_for_other_machines() {
 async fn preflight_compares_the_content_of_the_bundle() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
-    let run = lab.run(&["preflight", "lab", "--offline"]);
-    assert!(
-        run.stdout.contains("has the SHA-256 in the lock"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("preflight lab --offline");
+    run.prints("has the SHA-256 in the lock");
     let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
     let mut bytes = std::fs::read(&bundle).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&bundle, bytes).unwrap();
-    let run = lab.run(&["preflight", "lab", "--offline"]).exits_with(4);
-    assert!(run.stdout.contains("but the lock has"), "{}", run.whole());
+    let run = lab.run("preflight lab --offline").exits_with(4);
+    run.prints("but the lock has");
 }
 
 /// Returns the advice of a run: hints, and the fixes of `preflight`.
@@ -345,6 +318,6 @@ async fn inside_no_hint_needs_internet_or_cargo() {
     std::fs::remove_file(lab.sandbox.path(LOCK)).unwrap();
     assert_inside(&["deploy", "lab"], "unpack a medium that has the lock");
     assert_inside(&preflight, "unpack a medium that has the lock");
-    let list = lab.run(&["list"]).success();
-    assert!(list.stdout.contains("from outside"), "{}", list.whole());
+    let list = lab.run("list").success();
+    list.prints("from outside");
 }

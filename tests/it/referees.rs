@@ -9,7 +9,7 @@ use std::time::Duration;
 use bundle::make::{ArtifactRecipe, ContentsRecipe, Recipe};
 use bundle::{Artifact, Kind, Lock};
 use camino::{Utf8Path, Utf8PathBuf};
-use support::{Sandbox, Terminator, TestRegistry, bundles};
+use support::{Sandbox, Terminator, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -43,7 +43,7 @@ impl Pushed {
         let text = sandbox.read(path);
         sandbox.write(path, &text.replace("mke/four", project));
         bundles::make_locked(&sandbox, &sixty());
-        sandbox.run(&["push", "lab"]).success();
+        sandbox.run("push lab").success();
         let lock = bundles::lock_of(&sandbox);
         assert_eq!(lock.artifacts.len(), ARCHIVES);
         Self {
@@ -193,7 +193,7 @@ async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
     let address = &pushed.registry.address;
     let printed = pushed
         .sandbox
-        .run(&["images", "lab", "--as", "containerd"])
+        .run("images lab --as containerd")
         .success()
         .stdout
         .replace("127.0.0.1:[PORT]", address)
@@ -299,7 +299,7 @@ async fn helm_shows_pulls_and_renders_every_chart() {
         ];
         let helm = |command: &[&str]| run(&pushed.sandbox, "helm", &[command, &named].concat());
         let shown = helm(&["show", "chart"]);
-        assert!(shown.contains(&format!("version: {version}")), "{shown}");
+        shown.has(&format!("version: {version}"));
         let folder = pushed.sandbox.path(&format!("charts/{repository}"));
         std::fs::create_dir_all(&folder).unwrap();
         let pulled = helm(&["pull", "--destination", folder.as_str()]);
@@ -312,7 +312,7 @@ async fn helm_shows_pulls_and_renders_every_chart() {
         let is_locked = chart.blobs().any(|(blob, _)| blob.as_ref() == digest);
         assert!(is_locked, "{url}: {digest}");
         let rendered = helm(&["template", "lab"]);
-        assert!(rendered.contains("kind: ConfigMap\n"), "{rendered}");
+        rendered.has("kind: ConfigMap\n");
     });
 }
 
@@ -387,8 +387,8 @@ fn deploys_through(proxy: &Terminator) {
             .push(bundles::image(&repository, "v1", &["linux/amd64"], &layers));
     }
     bundles::make_locked(&sandbox, &recipe);
-    sandbox.run(&["push", "lab"]).success();
-    let deployed = sandbox.run(&["deploy", "lab"]).success();
+    sandbox.run("push lab").success();
+    let deployed = sandbox.run("deploy lab").success();
     assert!(
         sandbox.path("environments/lab/receipt.yaml").exists(),
         "{}",

@@ -1,19 +1,16 @@
 //! A task of a team's own, in three files outside of Airlock's folders: `tests/team`.
 
-use support::{Lab, Sandbox, Server};
+use support::{Lab, Sandbox, Server, Text as _};
 
 use crate::{FAKE_MKECTL, TEAM};
 
 #[test]
 fn the_help_lists_the_teams_task_and_all_commands() {
     let sandbox = Sandbox::shipped(TEAM);
-    let help = sandbox.run(&["--help"]).success().stdout.clone();
-    assert!(
-        help.contains("Of this team\n  announce    Post what an environment runs to a webhook\n"),
-        "{help}"
-    );
-    assert!(help.contains("\n  deploy "), "{help}");
-    sandbox.run(&["list"]).success();
+    let help = sandbox.run("--help").success().stdout.clone();
+    help.has("Of this team\n  announce    Post what an environment runs to a webhook\n");
+    help.has("\n  deploy ");
+    sandbox.run("list").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +26,7 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
     error: task `announce` failed
       because: lab was never deployed
     ");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let run = lab.run(&[&announce[..], &["--format", "json"]].concat());
     let value: serde_json::Value = serde_json::from_str(&run.success().stdout).unwrap();
     assert_eq!(value["result"]["status"], 200);
@@ -48,6 +45,6 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
       because: a webhook is not asked in an offline run
     ");
     assert_eq!(server.asked().len(), 1);
-    let run = lab.run(&["anounce"]).exits_with(64);
-    assert!(run.stderr.contains("'announce'"), "{}", run.stderr);
+    let run = lab.run("anounce").exits_with(64);
+    run.reports("'announce'");
 }

@@ -117,7 +117,7 @@ async fn every_command_fits_80_columns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_diff_has_its_sign_in_every_line() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let long = "/home/operator/keys of the whole company and all of its departments/id_ed25519";
     lab.edit_environment("~/.ssh/id_ed25519", &format!("\"{long}\""));
     for arguments in [&["plan", "lab"][..], &["render", "lab", "--check"]] {

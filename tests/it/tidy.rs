@@ -233,15 +233,20 @@ fn every_file_says_why_it_exists() {
 
 #[test]
 fn every_package_takes_the_workspaces_lints_and_versions() {
-    for folder in ["xtask", "tests", "tests/bench", "tests/team"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(
-            names_in("crates")
-                .into_iter()
-                .map(|name| format!("crates/{name}")),
-        )
-    {
+    for folder in [
+        "xtask",
+        "tests",
+        "tests/bench",
+        "tests/servers",
+        "tests/team",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(
+        names_in("crates")
+            .into_iter()
+            .map(|name| format!("crates/{name}")),
+    ) {
         let manifest = read(&format!("{folder}/Cargo.toml"));
         assert!(
             manifest.contains("[lints]\nworkspace = true"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use crate::sandbox::Arguments;
 use crate::{Run, Sandbox, TestRegistry, bundles};
 
 /// The user that the environment's variables name.
@@ -97,7 +98,7 @@ accept: [telemetry]
 
     /// Runs the command to its end.
     #[must_use]
-    pub fn run(&self, arguments: &[&str]) -> Run {
+    pub fn run(&self, arguments: impl Arguments) -> Run {
         self.sandbox.run(arguments)
     }
 

@@ -7,12 +7,10 @@
 pub mod browser;
 pub mod bundles;
 pub mod courier;
-pub mod faulty;
 pub mod lab;
 pub mod namespaces;
 pub mod registries;
 pub mod sandbox;
-pub mod server;
 pub mod tap;
 pub mod terminal;
 pub mod terminators;
@@ -22,12 +20,11 @@ pub mod web;
 pub mod wire;
 
 pub use courier::Courier;
-pub use faulty::FaultyRegistry;
 pub use lab::Lab;
 pub use namespaces::Namespaces;
 pub use registries::TestRegistry;
-pub use sandbox::{Run, Sandbox};
-pub use server::Server;
+pub use sandbox::{Run, Sandbox, Text};
+pub use servers::{Asked, Certificates, FaultyRegistry, Server, faulty, server};
 pub use terminators::Terminator;
 pub use tls::TlsProxy;
 pub use web::Web;

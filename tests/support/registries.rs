@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use registry::embedded::Embedded;
 use secrecy::SecretString;
+use servers::Certificates;
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, CopyTargetOptions, GenericImage, ImageExt};
 
 use crate::Sandbox;
-use crate::tls::{self, Signed};
 
 /// The user that the registry with credentials knows.
 pub const USER: &str = "courier";
@@ -85,14 +85,14 @@ impl TestRegistry {
 
     /// Starts `registry:2` over HTTPS, with a certificate of a CA made for it.
     pub async fn tls() -> Self {
-        let certificates = Certificates::new();
+        let certificates = Certificates::local();
         let image = with_tls(image(), &certificates);
         Self::container(image, Some(certificates.ca_pem), false).await
     }
 
     /// Starts `registry:2` over HTTPS, for [`USER`] only.
     pub async fn with_credentials() -> Self {
-        let certificates = Certificates::new();
+        let certificates = Certificates::local();
         let image = with_tls(image(), &certificates)
             .with_copy_to("/auth/htpasswd", HTPASSWD.as_bytes().to_vec())
             .with_env_var("REGISTRY_AUTH", "htpasswd")
@@ -199,34 +199,11 @@ fn with_tls(
     certificates: &Certificates,
 ) -> testcontainers::ContainerRequest<GenericImage> {
     image
-        .with_copy_to("/certs/tls.crt", certificates.leaf_pem.clone().into_bytes())
+        .with_copy_to("/certs/tls.crt", certificates.leaf.pem().into_bytes())
         .with_copy_to(
             CopyTargetOptions::new("/certs/tls.key").with_mode(0o600),
-            certificates.key_pem.clone().into_bytes(),
+            certificates.key.serialize_pem().into_bytes(),
         )
         .with_env_var("REGISTRY_HTTP_TLS_CERTIFICATE", "/certs/tls.crt")
         .with_env_var("REGISTRY_HTTP_TLS_KEY", "/certs/tls.key")
-}
-
-/// A CA and a certificate of it for a registry on this machine.
-pub struct Certificates {
-    /// The CA's certificate.
-    pub ca_pem: String,
-    /// The registry's certificate.
-    pub leaf_pem: String,
-    /// The registry's key.
-    pub key_pem: String,
-}
-
-impl Certificates {
-    /// Makes both.
-    #[expect(clippy::new_without_default, reason = "each call makes others")]
-    pub fn new() -> Self {
-        let Signed { ca_pem, leaf, key } = tls::signed(&["127.0.0.1", "localhost"], |_| ());
-        Self {
-            ca_pem,
-            leaf_pem: leaf.pem(),
-            key_pem: key.serialize_pem(),
-        }
-    }
 }

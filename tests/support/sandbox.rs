@@ -36,6 +36,36 @@ pub struct Run {
     pub stderr: String,
 }
 
+/// The arguments of a command: one text of words with spaces between them, or a list of any arguments.
+pub trait Arguments {
+    /// Returns them one by one.
+    fn words(&self) -> Vec<&str>;
+}
+
+impl Arguments for &str {
+    fn words(&self) -> Vec<&str> {
+        self.split(' ').collect()
+    }
+}
+
+impl Arguments for &[&str] {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl<const N: usize> Arguments for &[&str; N] {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl Arguments for &Vec<&str> {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
 impl Sandbox {
     /// Makes an empty workspace; `program` is the command under test, `env!("CARGO_BIN_EXE_xtask-under-test")`.
     pub fn new(program: &str) -> Self {
@@ -233,7 +263,7 @@ impl Sandbox {
         let output = git
             .args(["-C", folder.as_str()])
             .args(identity.iter().flat_map(|setting| ["-c", setting]))
-            .args(arguments)
+            .args(arguments.words())
             .env_clear()
             .env("HOME", self.home())
             .output()
@@ -249,14 +279,14 @@ impl Sandbox {
     }
 
     /// Returns the command, ready to be run in this workspace.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: impl Arguments) -> Command {
         #[expect(
             clippy::disallowed_methods,
             reason = "tests start the command that they test"
         )]
         let mut command = Command::new(&self.program);
         command
-            .args(arguments)
+            .args(arguments.words())
             .current_dir(self.root.join("workspace"))
             .env_clear()
             .env("HOME", self.home())
@@ -270,10 +300,11 @@ impl Sandbox {
     }
 
     /// Returns the command as a script would type it: with `--yes` where a plan requires approval.
-    pub fn approved(&self, arguments: &[&str]) -> Command {
+    pub fn approved(&self, arguments: impl Arguments) -> Command {
         let asks = ["deploy", "apply", "migrate"];
         let approves = ["--plan", "--yes", "--dry-run", "--help"];
-        let mut command = self.command(arguments);
+        let arguments = arguments.words();
+        let mut command = self.command(&arguments);
         if arguments.len() > 1
             && asks.contains(&arguments[0])
             && !arguments.iter().any(|argument| approves.contains(argument))
@@ -285,7 +316,7 @@ impl Sandbox {
 
     /// Runs the command to its end, with the plan approved.
     #[must_use]
-    pub fn run(&self, arguments: &[&str]) -> Run {
+    pub fn run(&self, arguments: impl Arguments) -> Run {
         let output = self
             .approved(arguments)
             .output()
@@ -295,6 +326,14 @@ impl Sandbox {
             stdout: self.redact(&String::from_utf8_lossy(&output.stdout)),
             stderr: self.redact(&String::from_utf8_lossy(&output.stderr)),
         }
+    }
+
+    /// Locks a bundle as this release, whatever the bundle itself says.
+    #[track_caller]
+    pub fn lock_as(&self, release: &str, bundle: &Utf8Path) {
+        let lock = ["lock", release, "--bundle", bundle.as_str()];
+        self.run(&[&lock[..], &["--force-release"]].concat())
+            .success();
     }
 
     /// Replaces what differs from machine to machine and from run to run.
@@ -335,6 +374,73 @@ impl Run {
     #[track_caller]
     pub fn exits_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.whole());
+        self
+    }
+
+    /// Checks that standard error contains this text.
+    #[track_caller]
+    pub fn reports(&self, text: &str) -> &Self {
+        self.check(&self.stderr, text, true)
+    }
+
+    /// Checks that standard error lacks this text.
+    #[track_caller]
+    pub fn does_not_report(&self, text: &str) -> &Self {
+        self.check(&self.stderr, text, false)
+    }
+
+    /// Checks that standard output contains this text.
+    #[track_caller]
+    pub fn prints(&self, text: &str) -> &Self {
+        self.check(&self.stdout, text, true)
+    }
+
+    /// Checks that standard output lacks this text.
+    #[track_caller]
+    pub fn does_not_print(&self, text: &str) -> &Self {
+        self.check(&self.stdout, text, false)
+    }
+
+    /// Checks that what the run printed, or its exit code, contains this text.
+    #[track_caller]
+    pub fn mentions(&self, text: &str) -> &Self {
+        self.check(&self.whole(), text, true)
+    }
+
+    /// Checks that what the run printed, or its exit code, lacks this text.
+    #[track_caller]
+    pub fn does_not_mention(&self, text: &str) -> &Self {
+        self.check(&self.whole(), text, false)
+    }
+
+    #[track_caller]
+    fn check(&self, printed: &str, text: &str, is_expected: bool) -> &Self {
+        let expected = if is_expected { "missing" } else { "unexpected" };
+        let is_as_expected = printed.contains(text) == is_expected;
+        assert!(is_as_expected, "{expected}: {text}\n{}", self.whole());
+        self
+    }
+}
+
+/// A text that a test looks into.
+pub trait Text {
+    /// Checks that the text contains this part, and shows the text if not.
+    fn has(&self, part: &str) -> &Self;
+
+    /// Checks that the text lacks this part, and shows the text if not.
+    fn lacks(&self, part: &str) -> &Self;
+}
+
+impl Text for str {
+    #[track_caller]
+    fn has(&self, part: &str) -> &Self {
+        assert!(self.contains(part), "missing: {part}\n{self}");
+        self
+    }
+
+    #[track_caller]
+    fn lacks(&self, part: &str) -> &Self {
+        assert!(!self.contains(part), "unexpected: {part}\n{self}");
         self
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::registries::Certificates;
 use crate::sandbox::free_port;
+use servers::Certificates;
 
 /// A running proxy; it stops when this is dropped.
 pub struct Terminator {
@@ -80,9 +80,9 @@ backend registry
         configure: impl FnOnce(&Path, u16) -> (String, Command),
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let certificates = Certificates::new();
+        let certificates = Certificates::local();
         let (ca_pem, port) = (certificates.ca_pem, free_port());
-        let both = certificates.leaf_pem + &certificates.key_pem;
+        let both = certificates.leaf.pem() + &certificates.key.serialize_pem();
         std::fs::write(folder.path().join("tls.pem"), both).expect("a file");
         let (config, mut command) = configure(folder.path(), port);
         let path = folder.path().join(name);

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::Server;
-use crate::server::{Asked, part_of};
+use servers::server::part_of;
+use servers::{Asked, Server};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -51,7 +51,7 @@ impl Upstream {
         })
         .await;
         Self {
-            address: server.address().to_owned(),
+            address: server.address.clone(),
             server,
             content,
         }
@@ -69,10 +69,7 @@ impl Upstream {
 
     /// Returns the requests so far, as `METHOD path`.
     pub fn asked(&self) -> Vec<String> {
-        let asked = self.server.asked().into_iter();
-        asked
-            .map(|one| format!("{} {}", one.method, one.path))
-            .collect()
+        self.server.requests()
     }
 
     /// Returns how many requests there were so far.
@@ -280,7 +277,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// Returns bytes that follow from a seed and do not compress.
-fn filled(seed: &str, size: usize) -> Bytes {
+pub(crate) fn filled(seed: &str, size: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(size + 32);
     let mut block = Sha256::digest(seed.as_bytes());
     while bytes.len() < size {

@@ -8,9 +8,10 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::Server;
 use crate::bundles::{Member, gzip, tar};
-use crate::server::{Asked, part_of};
+use crate::upstream::filled;
+use servers::server::part_of;
+use servers::{Asked, Server};
 
 /// A running server; it stops when this is dropped.
 pub struct Web {
@@ -42,7 +43,7 @@ impl Web {
         })
         .await;
         Self {
-            address: server.address().to_owned(),
+            address: server.address.clone(),
             server,
             files,
         }
@@ -60,10 +61,7 @@ impl Web {
 
     /// Returns the requests so far, as `METHOD path`.
     pub fn asked(&self) -> Vec<String> {
-        let asked = self.server.asked().into_iter();
-        asked
-            .map(|one| format!("{} {}", one.method, one.path))
-            .collect()
+        self.server.requests()
     }
 
     /// Returns how many requests there were so far.
@@ -74,12 +72,6 @@ impl Web {
 
 /// Returns a packed chart with this `Chart.yaml`, and with `size` bytes that do not compress.
 pub fn chart(name: &str, metadata: &str, size: usize) -> Vec<u8> {
-    let mut noise = Vec::with_capacity(size + 32);
-    let mut block = Sha256::digest(name.as_bytes());
-    while noise.len() < size {
-        noise.extend_from_slice(&block);
-        block = Sha256::digest(block);
-    }
     let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: '{{ .Release.Name }}' }\n";
     let sub = "apiVersion: v2\nname: sub\nversion: 0.1.0\n";
     let member = |path: &str, bytes: &[u8]| Member::new(&format!("{name}/{path}"), bytes);
@@ -88,7 +80,7 @@ pub fn chart(name: &str, metadata: &str, size: usize) -> Vec<u8> {
         member("Chart.yaml", metadata.as_bytes()),
         member("values.yaml", b"greeting: hello\n"),
         member("templates/map.yaml", template.as_bytes()),
-        member("files/noise", &noise),
+        member("files/noise", &filled(name, size)),
     ]))
 }
 

@@ -1,33 +1,35 @@
 //! Counts the requests that reach a registry: an optimisation counts only if the wire shows it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use servers::{Asked, Server};
 
 /// A proxy on loopback that hands every request on and remembers it.
 pub struct Wire {
     /// Its address, `127.0.0.1:port`, to be used in the registry's place.
     pub address: String,
-    seen: Seen,
-    refused: Seen,
-    closed: Seen,
-    slow: Seen,
+    server: Server,
+    rules: Arc<Mutex<Rules>>,
 }
 
-type Seen = Arc<Mutex<Vec<String>>>;
+/// The requests that are answered otherwise than by the registry. Refused and slow ones are named by their method and path.
+#[derive(Default)]
+struct Rules {
+    refused: Vec<String>,
+    closed: Vec<String>,
+    slow: Vec<String>,
+}
 
 #[derive(Clone)]
 struct Proxy {
     client: reqwest::Client,
     registry: String,
-    seen: Seen,
-    refused: Seen,
-    closed: Seen,
-    slow: Seen,
+    rules: Arc<Mutex<Rules>>,
 }
 
 /// How long a request takes that is slow.
@@ -36,95 +38,72 @@ const SLOW: Duration = Duration::from_secs(1);
 impl Wire {
     /// Starts one in front of the registry at `address`.
     pub async fn before(address: &str) -> Self {
-        let seen = Seen::default();
+        let rules = Arc::<Mutex<Rules>>::default();
         let proxy = Proxy {
             client: crate::registries::http(),
             registry: address.to_owned(),
-            seen: seen.clone(),
-            refused: Seen::default(),
-            closed: Seen::default(),
-            slow: Seen::default(),
+            rules: Arc::clone(&rules),
         };
-        let [refused, closed, slow] = [&proxy.refused, &proxy.closed, &proxy.slow].map(Arc::clone);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
-        let address = listener.local_addr().expect("an address").to_string();
         let router = axum::Router::new().fallback(hand_on).with_state(proxy);
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let asked = Arc::clone(&rules);
+        let server = Server::before(router, move |request| lock(&asked).answer(request)).await;
         Self {
-            address,
-            seen,
-            refused,
-            closed,
-            slow,
+            address: server.address.clone(),
+            server,
+            rules,
         }
     }
 
     /// Returns the requests since the last call, each as its method and path. A request for an upload session that carries the blob ends
     /// in `?digest`.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        self.server.take(|asked| {
+            let carries_blob = asked.method == "POST" && asked.query.starts_with("digest=");
+            let query = if carries_blob { "?digest" } else { "" };
+            format!("{} {}{query}", asked.method, asked.path)
+        })
     }
 
     /// Wants credentials, whichever they are, of those who ask for a path with this in it from now on.
     pub fn close(&self, path: &str) {
-        self.closed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(path.to_owned());
+        lock(&self.rules).closed.push(path.to_owned());
     }
 
     /// Lets a request take its time from now on, by its method and path.
     pub fn slow_down(&self, request: String) {
-        self.slow
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(request);
+        lock(&self.rules).slow.push(request);
     }
 
     /// Forbids a request from now on, by its method and path.
     pub fn refuse(&self, request: String) {
-        self.refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(request);
+        lock(&self.rules).refused.push(request);
     }
+}
+
+impl Rules {
+    fn answer(&self, asked: &Asked) -> Option<Response> {
+        let line = format!("{} {}", asked.method, asked.path);
+        if self.refused.contains(&line) {
+            return Some(StatusCode::FORBIDDEN.into_response());
+        }
+        let is_closed = self.closed.iter().any(|closed| asked.path.contains(closed));
+        let challenge = [("www-authenticate", "Basic realm=\"closed\"")];
+        (is_closed && asked.sent("authorization").is_none())
+            .then(|| (StatusCode::UNAUTHORIZED, challenge).into_response())
+    }
+}
+
+fn lock(rules: &Mutex<Rules>) -> MutexGuard<'_, Rules> {
+    rules.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn hand_on(State(proxy): State<Proxy>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let line = format!("{} {}", head.method, head.uri.path());
-    let is_refused = (proxy.refused.lock())
-        .unwrap_or_else(PoisonError::into_inner)
-        .contains(&line);
-    let is_slow = (proxy.slow.lock())
-        .unwrap_or_else(PoisonError::into_inner)
-        .contains(&line);
-    let carries_blob = (head.uri.query()).is_some_and(|query| query.starts_with("digest="));
-    let seen = match head.method == Method::POST && carries_blob {
-        true => format!("{line}?digest"),
-        false => line,
-    };
-    proxy
-        .seen
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(seen);
+    let is_slow = lock(&proxy.rules).slow.contains(&line);
     if is_slow {
         tokio::time::sleep(SLOW).await;
-    }
-    if is_refused {
-        return StatusCode::FORBIDDEN.into_response();
-    }
-    let is_closed = (proxy.closed.lock())
-        .unwrap_or_else(PoisonError::into_inner)
-        .iter()
-        .any(|closed| path.contains(closed));
-    if is_closed && !head.headers.contains_key("authorization") {
-        let challenge = [("www-authenticate", "Basic realm=\"closed\"")];
-        return (StatusCode::UNAUTHORIZED, challenge).into_response();
     }
     let body = to_bytes(body, usize::MAX).await.expect("a whole request");
     let answer = proxy

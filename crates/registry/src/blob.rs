@@ -267,11 +267,9 @@ pub(crate) fn mismatch(answer: &Response, expected: &Digest, found: &str) -> Err
 mod tests {
     use axum::http::StatusCode as Status;
     use axum::response::{Html, IntoResponse};
-    use secrecy::SecretString;
 
     use super::*;
-    use crate::Credentials;
-    use crate::fake::{Blobs, Fake};
+    use crate::fake::{Blobs, Fake, deployer};
 
     const REPOSITORY: &str = "mke/calico/node";
 
@@ -279,17 +277,14 @@ mod tests {
     async fn redirects_are_followed_without_credentials_and_not_for_ever() {
         let storage = Fake::start(|_| "twelve bytes".into_response()).await;
         let location = format!("http://{}/bucket/1", storage.address);
-        let fake = Fake::start(move |seen| match seen.header("authorization") {
+        let fake = Fake::start(move |seen| match seen.sent("authorization") {
             None => (Status::UNAUTHORIZED, [("www-authenticate", "Basic")]).into_response(),
             Some(_) => {
                 (Status::TEMPORARY_REDIRECT, [("location", location.clone())]).into_response()
             }
         })
         .await;
-        let registry = fake.registry_as(Credentials::Basic {
-            username: "deployer".to_owned(),
-            password: SecretString::from("open sesame"),
-        });
+        let registry = fake.registry_as(deployer("open sesame"));
         let digest = Blobs::new().put(b"twelve bytes");
         let mut reader = registry.get_blob(REPOSITORY, &digest, 12).await.unwrap();
         assert_eq!(reader.size(), Some(12));
@@ -299,7 +294,7 @@ mod tests {
         );
         assert_eq!(reader.next().await.unwrap(), None);
         assert_eq!(
-            storage.seen(|seen| seen.header("authorization").is_some()),
+            storage.seen(|seen| seen.sent("authorization").is_some()),
             [false]
         );
 

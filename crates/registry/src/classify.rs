@@ -298,9 +298,7 @@ mod tests {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         use tokio::net::TcpListener;
 
-        use crate::fake::{
-            Certificates, Fake, certificates, certificates_with, free_address, hasty, self_signed,
-        };
+        use crate::fake::{Certificates, Fake, certificates, free_address, hasty, on_socket};
         use crate::{Credentials, Endpoint, Error, Registry, Settings};
 
         fn registry(address: &str, ca_pem: Option<&str>, settings: Settings) -> Registry {
@@ -334,11 +332,11 @@ mod tests {
         // case 4.1
         #[tokio::test]
         async fn a_certificate_that_is_its_own_authority_is_trusted_when_it_is_given() {
-            let certificates = self_signed();
+            let certificates = Certificates::self_signed();
             let (result, requests) = ping(&certificates, &certificates.ca_pem).await;
             assert!(result.is_ok() && requests == 1, "{result:?}");
 
-            let (result, requests) = ping(&certificates, &self_signed().ca_pem).await;
+            let (result, requests) = ping(&certificates, &Certificates::self_signed().ca_pem).await;
             let error = result.unwrap_err();
             assert!(
                 matches!(error, Error::AuthorityAsServer { .. }),
@@ -419,26 +417,28 @@ mod tests {
 
         /// Starts a server that says something to each connection, after it has read from it if it is not the first to speak.
         async fn saying(bytes: &'static [u8], speaks_first: bool) -> String {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            tokio::spawn(async move {
-                loop {
-                    let (mut stream, _) = listener.accept().await.unwrap();
-                    tokio::spawn(async move {
-                        let mut heard = [0; 4096];
-                        if !speaks_first {
-                            let _ = stream.read(&mut heard).await;
-                        }
-                        let _ = stream.write_all(bytes).await;
-                        while !bytes.starts_with(b"HTTP") {
-                            if !matches!(stream.read(&mut heard).await, Ok(1..)) {
-                                break;
-                            }
-                        }
-                    });
+            on_socket(move |mut stream| async move {
+                let mut heard = [0; 4096];
+                if !speaks_first {
+                    let _ = stream.read(&mut heard).await;
                 }
-            });
-            address
+                let _ = stream.write_all(bytes).await;
+                while !bytes.starts_with(b"HTTP") {
+                    if !matches!(stream.read(&mut heard).await, Ok(1..)) {
+                        break;
+                    }
+                }
+            })
+            .await
+        }
+
+        /// Starts a server that accepts connections and says nothing.
+        async fn silent() -> String {
+            on_socket(|stream| async move {
+                let _stream = stream;
+                std::future::pending().await
+            })
+            .await
         }
 
         #[tokio::test]
@@ -497,14 +497,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_port_that_accepts_and_says_nothing_is_named_and_tried_once() {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            tokio::spawn(async move {
-                let mut held = Vec::new();
-                loop {
-                    held.push(listener.accept().await.unwrap());
-                }
-            });
+            let address = silent().await;
             let ca = certificates().ca_pem;
             let settings = Settings {
                 connect_timeout: Duration::from_secs(5),
@@ -548,26 +541,20 @@ mod tests {
         // case 4.6
         #[tokio::test]
         async fn a_server_of_plain_http_that_waits_is_found_soon() {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
             // It answers a request of HTTP, and waits for the end of everything else.
-            let server = tokio::spawn(async move {
-                loop {
-                    let (mut stream, _) = listener.accept().await.unwrap();
-                    tokio::spawn(async move {
-                        let mut seen = Vec::new();
-                        while !seen.ends_with(b"\r\n\r\n") {
-                            let mut piece = [0; 1024];
-                            match stream.read(&mut piece).await {
-                                Ok(0) | Err(_) => return,
-                                Ok(length) => seen.extend_from_slice(&piece[..length]),
-                            }
-                        }
-                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-                        let _ = stream.write_all(answer).await;
-                    });
+            let address = on_socket(|mut stream| async move {
+                let mut seen = Vec::new();
+                while !seen.ends_with(b"\r\n\r\n") {
+                    let mut piece = [0; 1024];
+                    match stream.read(&mut piece).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(length) => seen.extend_from_slice(&piece[..length]),
+                    }
                 }
-            });
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                let _ = stream.write_all(answer).await;
+            })
+            .await;
             let ca = certificates().ca_pem;
             let settings = Settings {
                 connect_timeout: Duration::from_secs(30),
@@ -585,13 +572,12 @@ mod tests {
                 "{:?}",
                 began.elapsed()
             );
-            server.abort();
         }
 
         #[tokio::test]
         async fn a_certificate_for_other_names_says_which() {
             let names = ["registry.example.com", "10.0.0.7"];
-            let certificates = certificates_with(&names, |_| {});
+            let certificates = Certificates::new(&names, |_| {});
             let (result, _) = ping(&certificates, &certificates.ca_pem).await;
             let error = result.unwrap_err();
             let text = error.to_string();
@@ -604,7 +590,7 @@ mod tests {
 
         #[tokio::test]
         async fn certificates_out_of_their_time_are_told_apart() {
-            let expired = certificates_with(&["127.0.0.1"], |params| {
+            let expired = Certificates::new(&["127.0.0.1"], |params| {
                 params.not_before = date_time_ymd(2001, 1, 1);
                 params.not_after = date_time_ymd(2002, 1, 1);
             });
@@ -615,7 +601,7 @@ mod tests {
                 "{error:?}"
             );
 
-            let early = certificates_with(&["127.0.0.1"], |params| {
+            let early = Certificates::new(&["127.0.0.1"], |params| {
                 params.not_before = date_time_ymd(4001, 1, 1);
                 params.not_after = date_time_ymd(4002, 1, 1);
             });
@@ -661,14 +647,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_server_that_never_answers_times_out() {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let server = tokio::spawn(async move {
-                let mut held = Vec::new();
-                loop {
-                    held.push(listener.accept().await.unwrap());
-                }
-            });
+            let address = silent().await;
             let settings = Settings {
                 answer_timeout: Duration::from_millis(100),
                 ..hasty()
@@ -679,15 +658,11 @@ mod tests {
                 error.to_string().ends_with("no answer within 0.1 s"),
                 "{error}"
             );
-            server.abort();
         }
 
         #[tokio::test]
         async fn an_error_that_comes_drop_by_drop_is_not_waited_for() {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let server = tokio::spawn(async move {
-                let (mut stream, _) = listener.accept().await.unwrap();
+            let address = on_socket(|mut stream| async move {
                 let _ = stream.read(&mut [0; 1024]).await;
                 let head = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 60000\r\n\r\n";
                 let mut sent = stream.write_all(head).await;
@@ -695,7 +670,8 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     sent = stream.write_all(b".").await;
                 }
-            });
+            })
+            .await;
             let settings = Settings {
                 answer_timeout: Duration::from_millis(200),
                 ..hasty()
@@ -704,7 +680,6 @@ mod tests {
             let pinged = tokio::time::timeout(Duration::from_secs(10), registry.ping()).await;
             let error = pinged.expect("it still waits").unwrap_err();
             assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
-            server.abort();
         }
 
         #[tokio::test]

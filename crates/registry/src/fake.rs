@@ -1,165 +1,61 @@
-//! What the tests of this crate talk to: scripted servers that record every request, over plain HTTP or TLS;
-//! and artifacts made on the spot.
+//! What the tests of this crate talk to: servers, as clients of this crate reach them, and artifacts made on the spot.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::ops::Deref;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::Request;
-use axum::http::{HeaderMap, Method};
-use axum::middleware::{Next, from_fn};
+use axum::http::StatusCode;
 use axum::response::Response;
-use futures_util::StreamExt;
 use oci_spec::image::{Digest, MediaType};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::SecretString;
+pub(crate) use servers::faulty::{Mounts, Quirks};
+pub(crate) use servers::{Asked as Seen, Certificates, Server};
+use servers::{FaultyRegistry, faulty};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::digest::sha256;
 use crate::{Artifact, Blob, BlobSource, Credentials, Endpoint, Manifest, Registry, Settings};
 
-/// A request as a server saw it.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    pub(crate) method: Method,
-    pub(crate) path: String,
-    pub(crate) query: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
+/// A server of `servers`, and the client of this crate that reaches it.
+pub(crate) struct Reached<S>(S);
 
-impl Seen {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
+/// A web server that answers as a test defines, or an embedded registry.
+pub(crate) type Fake = Reached<Server>;
 
-    /// Returns a parameter of the query, decoded.
-    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        url::form_urlencoded::parse(self.query.as_bytes())
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
-    }
+/// A registry that keeps blobs by repository, as distribution does, and whose quirks can be chosen.
+pub(crate) type Distribution = Reached<FaultyRegistry>;
 
-    pub(crate) fn is(&self, method: &str, part: &str) -> bool {
-        self.method == method && self.path.contains(part)
-    }
-}
+impl<S> Deref for Reached<S> {
+    type Target = S;
 
-/// A server on loopback that ends with the test.
-pub(crate) struct Fake {
-    pub(crate) address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    server: JoinHandle<()>,
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.server.abort();
+    fn deref(&self) -> &S {
+        &self.0
     }
 }
 
 impl Fake {
     /// Starts a server that answers every request by `answer`.
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
-        Self::start_with_cuts(answer, |_| {}).await
-    }
-
-    /// Starts a server like [`Fake::start`] that also hears of requests whose body was cut, with what came of it. They are not counted.
-    pub(crate) async fn start_with_cuts(
-        answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
-        cut: impl Fn(&Seen) + Send + Sync + 'static,
-    ) -> Self {
-        Self::serve(Router::new(), move |seen| Some(answer(seen)), cut, None).await
+        Self(Server::start(answer).await)
     }
 
     /// Starts a real registry, from which `intercept` may take requests away by answering them itself.
     pub(crate) async fn over_registry(
         intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
-        let router = crate::embedded::router(None).unwrap();
-        Self::serve(router, intercept, |_| {}, None).await
+        Self(Server::before(crate::embedded::router(None).unwrap(), intercept).await)
     }
 
     /// Starts a real registry that speaks TLS with this certificate.
     pub(crate) async fn over_tls(certificates: &Certificates) -> Self {
-        let router = crate::embedded::router(None).unwrap();
-        Self::serve(router, |_| None, |_| {}, Some(certificates.acceptor())).await
-    }
-
-    async fn serve(
-        router: Router,
-        intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
-        cut: impl Fn(&Seen) + Send + Sync + 'static,
-        tls: Option<TlsAcceptor>,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&seen);
-        let intercept = Arc::new(intercept);
-        let cut = Arc::new(cut);
-        let router = router
-            .fallback(|| async { "nobody answers this" })
-            .layer(from_fn(move |request: Request, next: Next| {
-                let (record, intercept) = (Arc::clone(&record), Arc::clone(&intercept));
-                let cut = Arc::clone(&cut);
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let mut body = body.into_data_stream();
-                    let mut bytes = Vec::new();
-                    let mut whole = true;
-                    while let Some(piece) = body.next().await {
-                        match piece {
-                            Ok(piece) => bytes.extend_from_slice(&piece),
-                            Err(_) => whole = false,
-                        }
-                    }
-                    let body = Bytes::from(bytes);
-                    let seen = Seen {
-                        method: parts.method.clone(),
-                        path: parts.uri.path().to_owned(),
-                        query: parts.uri.query().unwrap_or_default().to_owned(),
-                        headers: parts.headers.clone(),
-                        body: body.clone(),
-                    };
-                    if !whole {
-                        cut(&seen);
-                        // No server is left to respond.
-                        return Response::new(Body::empty());
-                    }
-                    record.lock().unwrap().push(seen.clone());
-                    match intercept(&seen) {
-                        Some(answer) => answer,
-                        None => next.run(Request::from_parts(parts, Body::from(body))).await,
-                    }
-                }
-            }));
-        let server = tokio::spawn(async move {
-            match tls {
-                None => axum::serve(listener, router).await.unwrap(),
-                Some(acceptor) => {
-                    let listener = TlsListener { listener, acceptor };
-                    axum::serve(listener, router).await.unwrap();
-                }
-            }
-        });
-        Self {
-            address,
-            seen,
-            server,
-        }
+        Self(Server::over_tls(crate::embedded::router(None).unwrap(), certificates).await)
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::new(&self.address.to_string(), None).unwrap()
+        Endpoint::new(&self.address, None).unwrap()
     }
 
     /// Returns a registry without credentials that does not wait long between attempts.
@@ -170,20 +66,40 @@ impl Fake {
     pub(crate) fn registry_as(&self, credentials: Credentials) -> Registry {
         Registry::with_settings(self.endpoint(), credentials, hasty()).unwrap()
     }
+}
 
-    /// Returns what was asked so far: `PUT /v2/...`.
-    pub(crate) fn requests(&self) -> Vec<String> {
-        self.seen(|seen| format!("{} {}", seen.method, seen.path))
+impl Distribution {
+    /// Starts an empty registry without quirks.
+    pub(crate) async fn start() -> Self {
+        Self::with(Quirks::default(), |_| None).await
     }
 
-    pub(crate) fn seen<T>(&self, each: impl Fn(&Seen) -> T) -> Vec<T> {
-        self.seen.lock().unwrap().iter().map(each).collect()
+    /// Starts an empty registry, from which `intercept` may take requests away by answering them itself.
+    pub(crate) async fn with(
+        quirks: Quirks,
+        intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        Self(FaultyRegistry::recorded(quirks, intercept).await)
     }
 
-    pub(crate) fn count(&self, method: &str, part: &str) -> usize {
-        let seen = self.seen.lock().unwrap();
-        seen.iter().filter(|seen| seen.is(method, part)).count()
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.address, None).unwrap()
     }
+
+    pub(crate) fn registry(&self) -> Registry {
+        Registry::with_settings(self.endpoint(), Credentials::Anonymous, hasty()).unwrap()
+    }
+
+    /// Counts the requests that asked for a mount.
+    pub(crate) fn mounts(&self) -> usize {
+        let asked = self.seen(|seen| seen.method == "POST" && seen.query.contains("mount="));
+        asked.into_iter().filter(|asked| *asked).count()
+    }
+}
+
+/// Returns an error as the specification writes it.
+pub(crate) fn refusal(status: StatusCode, code: &str) -> Response {
+    faulty::refusal(status.as_u16(), code)
 }
 
 /// Settings that do not make a test wait.
@@ -196,93 +112,39 @@ pub(crate) fn hasty() -> Settings {
     }
 }
 
+/// Returns credentials of the user `deployer`.
+pub(crate) fn deployer(password: &str) -> Credentials {
+    Credentials::Basic {
+        username: "deployer".to_owned(),
+        password: SecretString::from(password),
+    }
+}
+
+/// Starts a server on a bare socket that does this with each connection, and returns its address.
+pub(crate) async fn on_socket<F>(then: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> String
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(then(stream));
+        }
+    });
+    address
+}
+
 /// Returns a loopback address without a listener.
 pub(crate) async fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
-struct TlsListener {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = self.listener.accept().await.unwrap();
-            // A client that does not trust the certificate ends the handshake here.
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A certificate for a server, and the authority that it is from.
-pub(crate) struct Certificates {
-    pub(crate) ca_pem: String,
-    chain: Vec<CertificateDer<'static>>,
-    key: Vec<u8>,
-}
-
-impl Certificates {
-    fn acceptor(&self) -> TlsAcceptor {
-        crate::install_crypto_provider();
-        let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
-    }
-}
-
 /// Returns a good certificate for 127.0.0.1.
 pub(crate) fn certificates() -> Certificates {
-    certificates_with(&["127.0.0.1"], |_| {})
-}
-
-/// Returns a certificate for 127.0.0.1 that is its own authority, as `openssl req -x509` makes it.
-pub(crate) fn self_signed() -> Certificates {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let certificate = params.self_signed(&key).unwrap();
-    Certificates {
-        ca_pem: certificate.pem(),
-        chain: vec![certificate.der().clone()],
-        key: key.serialize_der(),
-    }
-}
-
-/// Returns a certificate for these names, changed by `change` before it is signed.
-pub(crate) fn certificates_with(
-    names: &[&str],
-    change: impl Fn(&mut CertificateParams),
-) -> Certificates {
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let issuer = Issuer::new(ca, ca_key);
-    let key = KeyPair::generate().unwrap();
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names).unwrap();
-    change(&mut params);
-    let leaf = params.signed_by(&key, &issuer).unwrap();
-    Certificates {
-        ca_pem,
-        chain: vec![leaf.der().clone()],
-        key: key.serialize_der(),
-    }
+    Certificates::new(&["127.0.0.1"], |_| {})
 }
 
 /// Files by digest.
@@ -344,6 +206,19 @@ pub(crate) fn image(blobs: &Blobs, repository: &str, tag: &str, layers: &[&[u8]]
         tag: tag.to_owned(),
         manifests: vec![manifest],
     }
+}
+
+/// The repository of [`large`].
+pub(crate) const REPOSITORY: &str = "mke/calico/node";
+/// The size of the large layer, in bytes.
+pub(crate) const SIZE: usize = 12 << 20;
+
+/// Makes an image with one large layer that is not the same anywhere.
+pub(crate) fn large(blobs: &Blobs) -> Artifact {
+    let layer: Vec<u8> = (0..SIZE as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    image(blobs, REPOSITORY, "v1", &[&layer])
 }
 
 /// Makes an index over two images that share their first layer.

@@ -128,5 +128,3 @@ pub mod probe;
 
 #[cfg(test)]
 mod fake;
-#[cfg(test)]
-mod fake_distribution;

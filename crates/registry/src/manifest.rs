@@ -412,7 +412,7 @@ mod tests {
         let put = fake.seen(|seen| seen.is("PUT", "/manifests/").then(|| seen.clone()));
         let put = put.into_iter().flatten().next().unwrap();
         assert_eq!(put.body, sent);
-        assert_eq!(put.header("content-type"), Some(OCI_IMAGE_MEDIA_TYPE));
+        assert_eq!(put.sent("content-type"), Some(OCI_IMAGE_MEDIA_TYPE));
     }
 
     #[tokio::test]

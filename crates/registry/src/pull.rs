@@ -241,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_blob_is_resumed_by_its_range() {
-        let fake = Fake::start(|seen| match seen.header("range") {
+        let fake = Fake::start(|seen| match seen.sent("range") {
             Some("bytes=6-") => (
                 Status::PARTIAL_CONTENT,
                 [("content-range", "bytes 6-11/12")],
@@ -259,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_damaged_here_is_read_once_more_before_the_registry_is_named() {
         for (whole, is_named) in [("twelve bytes", false), ("twelve lines", true)] {
-            let fake = Fake::start(move |seen| match seen.header("range") {
+            let fake = Fake::start(move |seen| match seen.sent("range") {
                 Some("bytes=6-") => (
                     Status::PARTIAL_CONTENT,
                     [("content-range", "bytes 6-11/12")],
@@ -288,7 +288,7 @@ mod tests {
     async fn a_truncated_body_is_asked_for_again_from_its_end() {
         let count = AtomicU32::new(0);
         let fake = Fake::start(move |seen| {
-            let Some(range) = seen.header("range") else {
+            let Some(range) = seen.sent("range") else {
                 return "twel".into_response();
             };
             assert!(count.fetch_add(1, Ordering::Relaxed) == 0);

@@ -123,8 +123,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{Blobs, Fake, image};
-    use crate::fake_distribution::Distribution;
+    use crate::fake::{Blobs, Distribution, Fake, image};
 
     const REPOSITORY: &str = "mke/calico/node";
 

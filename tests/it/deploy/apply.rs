@@ -1,17 +1,37 @@
 //! `apply`: mkectl's part alone, after a look at the registry.
 
-use support::Lab;
+use support::{Lab, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_lacks_something_is_not_applied_from() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!("lacking", lab.run(&["apply", "lab"]).whole());
+    insta::assert_snapshot!(lab.run("apply lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    error: registry 127.0.0.1:[PORT]/mke does not serve what the lock names
+      calico/apiserver:v3.30.2 is missing
+      calico/node:v3.30.2 is missing
+      charts/k0rdent-enterprise:1.2.3 is missing
+      dex-http-server:v0.7.0 is missing
+      dex-http-server-chart:0.3.0 is missing
+      dexidp/dex:v2.42.0 is missing
+      envoyproxy/envoy:distroless-v1.37.3 is missing
+      k0sproject/coredns:1.12.1 is missing
+      k0sproject/pause:3.10 is missing
+      mirrored-chart-dex:v0.23.0 is missing
+      mke-dashboard:v1.6.2 is missing
+      mke-operator:v1.6.3 is missing
+      mke-operator-chart:3.17.2 is missing
+      nfd/node-feature-discovery:v0.17.2 is missing
+    hint: `cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too
+    ");
     assert_eq!(lab.applies().len(), 0);
     // Nothing was attempted, so there is nothing to record.
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    let run = lab.run(&["apply", "lab", "--format", "json"]).exits_with(5);
+    let run = lab.run("apply lab --format json").exits_with(5);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["wrong"].as_array().unwrap().len(), 14);
 }
@@ -19,9 +39,9 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     assert!(lab.applies().is_empty());
-    insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @r#"
+    insta::assert_snapshot!(lab.run("apply lab").whole(), @r#"
     exit code: 0
     --- stdout
     lab: applied; mkectl's log is environments/lab/logs/[TIME]-apply.log
@@ -46,17 +66,16 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
         apply done: applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     let receipt = lab.receipt();
-    assert!(
-        receipt.contains("\napplied:\n") && receipt.contains("  pushed:\n    artifacts: 0\n"),
-        "{receipt}"
-    );
+    receipt
+        .has("\napplied:\n")
+        .has("  pushed:\n    artifacts: 0\n");
     assert_eq!(
         lab.applies()[0].file,
         Some(lab.sandbox.read("environments/lab/mke4.yaml"))
     );
     // Deploy has nothing to add, and apply does it again when asked.
-    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).stdout, @r#"lab: nothing to do"#);
-    let run = lab.run(&["apply", "lab", "--format", "json"]).success();
+    insta::assert_snapshot!(lab.run("deploy lab").stdout, @r#"lab: nothing to do"#);
+    let run = lab.run("apply lab --format json").success();
     assert_eq!(run.stderr, "");
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["result"]["environment"], "lab");
@@ -67,14 +86,9 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
 async fn a_missing_mkectl_is_reported_first() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     support::bundles::forget_mkectl(&lab.sandbox);
-    lab.run(&["push", "lab"]).success();
-    let run = lab.run(&["apply", "lab"]).exits_with(6);
-    assert!(
-        run.stderr
-            .contains("hint: put the mkectl of v4.1.5 on PATH"),
-        "{}",
-        run.stderr
-    );
+    lab.run("push lab").success();
+    let run = lab.run("apply lab").exits_with(6);
+    run.reports("hint: put the mkectl of v4.1.5 on PATH");
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
 }
@@ -83,9 +97,9 @@ async fn a_missing_mkectl_is_reported_first() {
 async fn a_protected_environment_requires_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    lab.run(&["push", "lab"]).exits_with(8);
-    lab.run(&["push", "lab", "--confirm", "lab"]).success();
-    let run = lab.run(&["apply", "lab"]).exits_with(8);
+    lab.run("push lab").exits_with(8);
+    lab.run("push lab --confirm lab").success();
+    let run = lab.run("apply lab").exits_with(8);
     assert!(
         run.stderr
             .ends_with("hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm\n"),
@@ -93,7 +107,7 @@ async fn a_protected_environment_requires_its_name() {
         run.stderr
     );
     assert_eq!(lab.applies().len(), 0);
-    lab.run(&["apply", "lab", "--confirm", "lab"]).success();
+    lab.run("apply lab --confirm lab").success();
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -107,18 +121,12 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n  \
          authentication: { oidc: { enabled: true, clientSecret: { $file: ../../secrets/oidc } } }\n",
     );
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
 
     // Before anything is applied, a missing value is shown with its place.
-    let run = lab.run(&["apply", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("the variable `LAB_LICENSE` is not set")
-            && run
-                .stderr
-                .contains("the file `secrets/oidc` cannot be read"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("apply lab").exits_with(3);
+    run.reports("the variable `LAB_LICENSE` is not set")
+        .reports("the file `secrets/oidc` cannot be read");
     assert!(lab.applies().is_empty());
 
     lab.sandbox.variable("LAB_LICENSE", TOKEN);
@@ -127,7 +135,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "environments/lab/logs/.mke4-killed.yaml",
         "left by a run that was killed",
     );
-    let mut runs = vec![lab.run(&["apply", "lab"]).success()];
+    let mut runs = vec![lab.run("apply lab").success()];
     for arguments in [
         &["render", "lab"][..],
         &["show", "lab"],
@@ -137,16 +145,13 @@ async fn secrets_are_resolved_for_mkectl_alone() {
     }
     let applied = lab.applies().remove(0);
     let file = applied.file.unwrap_or_default();
-    assert!(
-        file.contains(&format!("token: {TOKEN}\n"))
-            && file.contains(&format!("clientSecret: {KEY}\n")),
-        "{file}"
-    );
+    file.has(&format!("token: {TOKEN}\n"))
+        .has(&format!("clientSecret: {KEY}\n"));
     assert!(!applied.environment.contains_key("LAB_LICENSE"));
 
     for secret in [TOKEN, KEY] {
         for run in &runs {
-            assert!(!run.whole().contains(secret), "{}", run.whole());
+            run.does_not_mention(secret);
         }
         for (path, content) in lab.sandbox.files() {
             if path.ends_with("secrets/oidc") || path.as_str().contains("mkectl-calls") {
@@ -157,10 +162,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         }
     }
     let committed = lab.sandbox.read("environments/lab/mke4.yaml");
-    assert!(
-        committed.contains("      $env: LAB_LICENSE\n"),
-        "{committed}"
-    );
+    committed.has("      $env: LAB_LICENSE\n");
     let logs = lab.sandbox.path("environments/lab/logs");
     let left: Vec<String> = (logs.read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().file_name().to_owned())

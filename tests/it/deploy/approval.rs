@@ -24,12 +24,12 @@ async fn a_terminal_is_shown_the_plan_and_asked() {
     for (typed, port) in [("y\n", "port: 22"), ("YES\n", "port: 2222")] {
         lab.edit_environment("port: 22", port);
         let run = answer(&lab, &["deploy", "lab"], typed).success();
-        assert!(run.stderr.contains("[y/N] "), "{}", run.whole());
+        run.reports("[y/N] ");
     }
     assert_eq!(lab.applies().len(), 2);
     // A deploy with nothing to do asks nothing.
     let run = answer(&lab, &["deploy", "lab"], "").success();
-    assert!(!run.stderr.contains("[y/N]"), "{}", run.whole());
+    run.does_not_report("[y/N]");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,11 +45,7 @@ async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
         }
     };
     let refused = run(&["deploy", "lab"]);
-    assert!(
-        refused.stderr.contains("Plan for lab: v4.1.5"),
-        "{}",
-        refused.whole()
-    );
+    refused.reports("Plan for lab: v4.1.5");
     insta::assert_snapshot!(last_stderr(&refused, 2), @"
     exit code: 8
     error: the plan for lab requires approval, but this run has no terminal
@@ -81,28 +77,52 @@ fn the_demo_and_rehearsals_ask_nothing() {
 async fn a_protected_environment_wants_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let nobody_to_ask = lab.run(&["deploy", "lab"]);
+    let nobody_to_ask = lab.run("deploy lab");
     assert_eq!(nobody_to_ask.code, Some(8));
-    insta::assert_snapshot!("protected", nobody_to_ask.whole());
+    insta::assert_snapshot!(nobody_to_ask.whole(), @"
+    exit code: 8
+    --- stdout
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    already in the store
+      registry  push 14 of 14 artifacts, 3.10 MB at most
+                + calico/apiserver:v3.30.2
+                + calico/node:v3.30.2
+                + charts/k0rdent-enterprise:1.2.3
+                + dex-http-server:v0.7.0
+                + dex-http-server-chart:0.3.0
+                + dexidp/dex:v2.42.0
+                + envoyproxy/envoy:distroless-v1.37.3
+                + k0sproject/coredns:1.12.1
+                + k0sproject/pause:3.10
+                + mirrored-chart-dex:v0.23.0
+                + mke-dashboard:v1.6.2
+                + mke-operator:v1.6.3
+                + mke-operator-chart:3.17.2
+                + nfd/node-feature-discovery:v0.17.2
+      config    write environments/lab/mke4.yaml
+      mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+                because no receipt records a successful deploy
+    error: lab was not confirmed: a terminal is required to confirm
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    ");
     // `run` adds `--yes`, which is not enough.
-    let wrong = lab.run(&["deploy", "lab", "--confirm", "prod"]);
+    let wrong = lab.run("deploy lab --confirm prod");
     assert_eq!(wrong.code, Some(8));
     insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
     exit code: 8
     error: lab was not confirmed: `--confirm` has `prod`, but expected `lab`
     hint: use `--confirm lab`
     "#);
-    let machine = lab
-        .run(&["deploy", "lab", "--format", "json"])
-        .exits_with(8);
+    let machine = lab.run("deploy lab --format json").exits_with(8);
     assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
     assert!(lab.repositories().await.is_empty());
     assert_eq!(lab.applies().len(), 0);
 
-    lab.run(&["deploy", "lab", "--confirm", "lab"]).success();
+    lab.run("deploy lab --confirm lab").success();
     assert_eq!(lab.applies().len(), 1);
     // Where nothing is to be done, nothing is asked.
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,7 @@ async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_e
     let wire = Wire::before(&registry.address).await;
     let sandbox = workspace(&server, &bundle, &[("lab", &wire.address)]).await;
 
-    let mut child = sandbox.command(&["push", "lab"]).spawn().unwrap();
+    let mut child = sandbox.command("push lab").spawn().unwrap();
     let began = Instant::now();
     let mut requests = Vec::new();
     // The last byte is held back, and all archives but the last one can be read.
@@ -109,7 +109,7 @@ async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_e
     }
     assert!(child.wait().unwrap().success());
     assert!(manifests_put(&wire.take()) > 10);
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab").success();
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -127,11 +127,11 @@ async fn a_download_that_starts_over_is_read_again_when_it_is_whole() {
     let registry = TestRegistry::embedded().await;
     let wire = Wire::before(&registry.address).await;
     let sandbox = workspace(&server, &bundle, &[("lab", &wire.address)]).await;
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let requests = wire.take();
     assert_eq!(blobs_sent(&requests), unique_blobs(&sandbox));
     assert_eq!(server.asked().len(), 2);
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,16 +147,33 @@ async fn several_registries_are_served_by_one_download_and_one_reading() {
         ("prod", prod.address.as_str()),
     ];
     let sandbox = workspace(&server, &bundle, &environments).await;
-    insta::assert_snapshot!(sandbox.run(&["push", "staging", "prod", "staging"]).whole());
+    insta::assert_snapshot!(sandbox.run("push staging prod staging").whole(), @"
+    exit code: 0
+    --- stdout
+    staging: 14 artifacts in 127.0.0.1:[PORT]/mke, 14 pushed, 3.09 MB sent
+    prod: 14 artifacts in 127.0.0.1:[PORT]/mke, 14 pushed, 3.09 MB sent
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 28 artifacts to 127.0.0.1:[PORT]/mke and 127.0.0.1:[PORT]/mke
+        fetch done: downloaded bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 14 artifacts match the lock
+         push done: 28 artifacts pushed: 80 blobs sent, 14 mounted or already present
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+    ");
     assert_eq!(server.asked().len(), 1);
     for name in ["staging", "prod"] {
         sandbox.run(&["verify", name]).success();
     }
-    insta::assert_snapshot!(
-        sandbox
-            .run(&["push", "staging", "prod", "--format", "json"])
-            .whole()
-    );
+    insta::assert_snapshot!(sandbox.run("push staging prod --format json").whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"result":{"environments":[{"artifacts":14,"environment":"staging","pushed":0,"sent-bytes":0},{"artifacts":14,"environment":"prod","pushed":0,"sent-bytes":0}]}}
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,10 +189,25 @@ async fn a_registry_that_fails_stops_no_other_one() {
     let sandbox = workspace(&server, &bundle, &environments).await;
     // It answers questions, and takes nothing.
     let refusing = Server::start(server::closed_registry).await;
-    write_environment(&sandbox, "bad", refusing.address());
-    let run = sandbox.run(&["push", "bad", "good"]).exits_with(9);
-    insta::assert_snapshot!(run.whole().replace(refusing.address(), "127.0.0.1:[BAD]"));
-    sandbox.run(&["verify", "good"]).success();
+    write_environment(&sandbox, "bad", &refusing.address);
+    let run = sandbox.run("push bad good").exits_with(9);
+    insta::assert_snapshot!(run.whole().replace(&refusing.address, "127.0.0.1:[BAD]"), @"
+    exit code: 9
+    --- stdout
+    good: 3 artifacts in 127.0.0.1:[PORT]/mke, 3 pushed, 16.25 kB sent
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 6 artifacts to 127.0.0.1:[PORT]/mke and 127.0.0.1:[PORT]/mke
+        fetch done: downloaded bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 3 artifacts match the lock
+      confirm 3 artifacts as a node pulls them
+      confirm done: 3 artifacts are served to nodes
+    bad error: registry 127.0.0.1:[PORT] cannot be used
+      because: POST http://127.0.0.1:[PORT]/v2/mke/calico/node/blobs/uploads/: not allowed without credentials: 403 Forbidden
+    hint: let the account push to this project and change its tags
+    ");
+    sandbox.run("verify good").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,14 +223,10 @@ async fn a_push_stops_at_its_time_and_the_next_one_continues() {
     let run = sandbox.run(&[&slowly[..], &["--until", "2s"]].concat());
     assert!(began.elapsed() < PATIENCE);
     let run = run.exits_with(9);
-    assert!(
-        run.whole().contains("of 14 artifacts still to be pushed"),
-        "{}",
-        run.whole()
-    );
+    run.mentions("of 14 artifacts still to be pushed");
     let before = wire.take();
     assert!(manifests_put(&before) < 14, "{before:#?}");
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let after = wire.take();
     assert!(blobs_sent(&before) > 0, "{before:#?}");
     // What was there is not sent again.
@@ -262,7 +290,7 @@ async fn a_deploy_that_is_interrupted_at_the_end_of_its_push_touches_no_cluster(
         "{}",
         lab.receipt()
     );
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 }
 
 #[test]

@@ -7,32 +7,37 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use support::wire::Wire;
-use support::{Lab, Run, Sandbox, TestRegistry, bundles, lab, registries};
+use support::{Lab, Run, Sandbox, TestRegistry, Text as _, bundles, lab, registries};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
 fn the_demo_is_deployed_from_a_fresh_checkout() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let run = sandbox.run(&["deploy", "demo"]);
+    let run = sandbox.run("deploy demo");
     insta::assert_snapshot!("demo_first", run.whole());
     insta::assert_snapshot!("demo_receipt", sandbox.receipt("demo"));
     let log = only_log(&sandbox, "demo");
-    insta::assert_snapshot!(
-        "demo_log",
-        sandbox.redact(&std::fs::read_to_string(log).unwrap())
-    );
+    insta::assert_snapshot!(sandbox.redact(&std::fs::read_to_string(log).unwrap()), @"
+    [TIME] INF Rehearsal of mkectl v4.1.5-demo: no host will be touched
+    [TIME] INF Configuration accepted: 2 hosts, v4.1.5-demo
+    [TIME] INF Pulled 14 artifacts, 5101628 bytes, without credentials
+    [TIME] INF Would install controller+worker on 192.0.2.10
+    [TIME] INF Would install worker on 192.0.2.11
+    [TIME] INF A real first apply prints the admin password here, once
+    [TIME] INF Rehearsal complete: mkectl would be run with this file
+    ");
 }
 
 #[test]
 fn a_second_deploy_changes_nothing_and_is_quick() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["deploy", "demo"]).success();
+    sandbox.run("deploy demo").success();
     let before = sandbox.state();
     let mut quickest = Duration::MAX;
     for _ in 0..3 {
         let began = Instant::now();
-        let run = sandbox.run(&["deploy", "demo"]);
+        let run = sandbox.run("deploy demo");
         quickest = quickest.min(began.elapsed());
         insta::allow_duplicates! {
             insta::assert_snapshot!(run.whole(), @r#"
@@ -57,7 +62,7 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let first = wire.take();
     let of_kind = |seen: &[String], method: &str, part: &str| {
         seen.iter()
@@ -94,7 +99,7 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
     assert_eq!(sent + in_one_request, blobs.len(), "each blob is sent once");
     assert!(in_one_request > sent, "{in_one_request} of {}", blobs.len());
 
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let second = wire.take();
     let looks = of_kind(&second, "HEAD", "/manifests/");
     assert_eq!(looks, lock.artifacts.len(), "{second:?}");
@@ -112,7 +117,7 @@ fn what_mke_would_refuse_is_refused_before_anything_is_sent() {
         path,
         &text.replace("role: controller+worker", "role: worker"),
     );
-    let run = sandbox.run(&["deploy", "demo"]);
+    let run = sandbox.run("deploy demo");
     insta::assert_snapshot!(run.whole(), @r#"
     exit code: 3
     --- stdout
@@ -187,7 +192,7 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
     lab.sandbox
         .variable("CARGO_MANIFEST_DIR", "/nowhere")
         .variable("SSH_AUTH_SOCK", "/run/agent");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     insta::assert_snapshot!("lab_first", run.whole());
     insta::assert_snapshot!("lab_receipt", lab.receipt());
 
@@ -223,7 +228,7 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
         assert_eq!(call.stdin, "", "{:?}", call.arguments);
     }
 
-    let again = lab.run(&["deploy", "lab"]);
+    let again = lab.run("deploy lab");
     insta::assert_snapshot!(again.whole(), @r#"
     exit code: 0
     --- stdout
@@ -239,7 +244,7 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
 async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_FLAGS", "old");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let config = lab.sandbox.path("environments/lab/mke4.yaml");
     assert_eq!(lab.applies()[0].arguments, ["apply", "-f", config.as_str()]);
 }
@@ -248,36 +253,34 @@ async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
 async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     insta::assert_snapshot!("mkectl_fails", run.whole());
     insta::assert_snapshot!("mkectl_fails_receipt", lab.receipt());
 
     // Any other code of mkectl's is our 7, too.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
-    let run = lab
-        .run(&["deploy", "lab", "--format", "json"])
-        .exits_with(7);
+    let run = lab.run("deploy lab --format json").exits_with(7);
     let error = last_line(&run)["error"].clone();
     assert_eq!(error["exit-code"], 7);
     assert_eq!(error["mkectl-exit-code"], 3);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let receipt = lab.receipt();
-    assert!(!receipt.contains("failed:"), "{receipt}");
+    receipt.lacks("failed:");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["deploy", "lab"]).exits_with(7);
+    lab.run("deploy lab").exits_with(7);
     // The cluster may be half-way to what the files said then.
     lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     insta::assert_snapshot!(run.whole(), @r#"
     exit code: 0
     --- stdout
@@ -315,7 +318,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
     "#);
     assert_eq!(lab.applies().len(), 3);
     let receipt = lab.receipt();
-    assert!(!receipt.contains("failed:"), "{receipt}");
+    receipt.lacks("failed:");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,18 +334,9 @@ async fn a_failure_is_reported_though_no_receipt_can_be_written() {
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let run = lab.run(&["deploy", "lab"]).exits_with(7);
-    assert!(
-        run.stderr.contains("no receipt records this failure"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        run.stderr
-            .contains("error: `mkectl apply` exited with code 3"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("deploy lab").exits_with(7);
+    run.reports("no receipt records this failure");
+    run.reports("error: `mkectl apply` exited with code 3");
 }
 
 // case 1.6d
@@ -356,12 +350,8 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
             "logs" => std::fs::write(&path, "").unwrap(),
             _ => std::fs::create_dir(&path).unwrap(),
         }
-        let run = lab.run(&["deploy", "lab"]).exits_with(3);
-        assert!(
-            run.stderr.contains(&format!("environments/lab/{name}")),
-            "{}",
-            run.stderr
-        );
+        let run = lab.run("deploy lab").exits_with(3);
+        run.reports(&format!("environments/lab/{name}"));
         assert!(
             lab.repositories().await.is_empty(),
             "{name}: something was pushed"
@@ -372,22 +362,51 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
         }
     }
     assert_eq!(lab.applies().len(), 0);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     bundles::forget_mkectl(&lab.sandbox);
-    let missing = lab.run(&["deploy", "lab"]);
-    insta::assert_snapshot!("mkectl_missing", missing.whole());
+    let missing = lab.run("deploy lab");
+    insta::assert_snapshot!(missing.whole(), @"
+    exit code: 6
+    --- stdout
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    already in the store
+      registry  push 14 of 14 artifacts, 3.10 MB at most
+                + calico/apiserver:v3.30.2
+                + calico/node:v3.30.2
+                + charts/k0rdent-enterprise:1.2.3
+                + dex-http-server:v0.7.0
+                + dex-http-server-chart:0.3.0
+                + dexidp/dex:v2.42.0
+                + envoyproxy/envoy:distroless-v1.37.3
+                + k0sproject/coredns:1.12.1
+                + k0sproject/pause:3.10
+                + mirrored-chart-dex:v0.23.0
+                + mke-dashboard:v1.6.2
+                + mke-operator:v1.6.3
+                + mke-operator-chart:3.17.2
+                + nfd/node-feature-discovery:v0.17.2
+      config    write environments/lab/mke4.yaml
+      mkectl    cannot be run: no `mkectl` in any folder of PATH (1 searched), and the lock of v4.1.5 lists none for linux-x86_64
+    error: no `mkectl` in any folder of PATH (1 searched), and the lock of v4.1.5 lists none for linux-x86_64
+    hint: put the mkectl of v4.1.5 on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`
+    ");
     assert_eq!(missing.code, Some(6));
 
     let path = lab.sandbox.bin().join("mkectl");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
-    let not_executable = lab.run(&["deploy", "lab"]);
+    let not_executable = lab.run("deploy lab");
     assert_eq!(not_executable.code, Some(6));
-    insta::assert_snapshot!("mkectl_not_executable", last_stderr(&not_executable, 2));
+    insta::assert_snapshot!(last_stderr(&not_executable, 2), @"
+    exit code: 6
+    error: `[SANDBOX]/bin/mkectl` is not executable
+    hint: chmod +x [SANDBOX]/bin/mkectl
+    ");
 
     // The header of a program for a 32-bit processor.
     let mut foreign = b"\x7fELF\x01\x01\x01".to_vec();
@@ -395,35 +414,41 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     foreign.extend([0x28, 0]);
     std::fs::write(&path, foreign).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let foreign = lab.run(&["deploy", "lab"]);
+    let foreign = lab.run("deploy lab");
     assert_eq!(foreign.code, Some(6));
-    assert!(
-        foreign
-            .stderr
-            .contains("it is a program for another architecture"),
-        "{}",
-        foreign.whole()
-    );
+    foreign.reports("it is a program for another architecture");
     std::fs::remove_file(&path).unwrap();
 
     let mut lab = lab;
     lab.sandbox.install(FAKE_MKECTL, "mkectl");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
-    let wrong_version = lab.run(&["deploy", "lab"]);
+    let wrong_version = lab.run("deploy lab");
     assert_eq!(wrong_version.code, Some(6));
-    insta::assert_snapshot!("mkectl_wrong_version", last_stderr(&wrong_version, 2));
+    insta::assert_snapshot!(last_stderr(&wrong_version, 2), @"
+    exit code: 6
+    error: [SANDBOX]/bin/mkectl is mkectl v4.1.4, but release v4.1.5 requires its own
+    hint: install mkectl v4.1.5: each mkectl serves one release
+    ");
 
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "");
-    let no_version = lab.run(&["deploy", "lab"]);
+    let no_version = lab.run("deploy lab");
     assert_eq!(no_version.code, Some(6));
-    insta::assert_snapshot!("mkectl_no_version", last_stderr(&no_version, 2));
+    insta::assert_snapshot!(last_stderr(&no_version, 2), @"
+    exit code: 6
+    error: `[SANDBOX]/bin/mkectl version` prints no version: mkectl, built from source
+    hint: check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`
+    ");
 
     let named = lab.sandbox.path("environments/lab/environment.yaml");
     let text = std::fs::read_to_string(&named).unwrap();
     std::fs::write(&named, format!("mkectl: ../../tools/mkectl\n{text}")).unwrap();
-    let not_there = lab.run(&["deploy", "lab"]);
+    let not_there = lab.run("deploy lab");
     assert_eq!(not_there.code, Some(6));
-    insta::assert_snapshot!("mkectl_named_and_missing", last_stderr(&not_there, 2));
+    insta::assert_snapshot!(last_stderr(&not_there, 2), @"
+    exit code: 6
+    error: program not found: `[WORKSPACE]/tools/mkectl`
+    hint: correct the path after `mkectl:` in environment.yaml, or remove the key to use a downloaded mkectl
+    ");
 
     assert!(
         lab.repositories().await.is_empty(),
@@ -440,13 +465,8 @@ async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() 
     std::fs::create_dir(lab.sandbox.path("tools")).unwrap();
     std::os::unix::fs::symlink(FAKE_MKECTL, lab.sandbox.path("tools/mkectl")).unwrap();
     lab.write_environment("mkectl: ../../tools/mkectl\n");
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains("tools/mkectl apply -f environments/lab/mke4.yaml"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("deploy lab").success();
+    run.reports("tools/mkectl apply -f environments/lab/mke4.yaml");
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -458,7 +478,16 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
     running.wait_for("waiting for nodes");
     running.interrupt();
     let run = running.end();
-    insta::assert_snapshot!("interrupted", last_stderr(&run, 7));
+    insta::assert_snapshot!(last_stderr(&run, 7), @"
+    exit code: 130
+        apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+    mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/mke4.yaml
+    mkectl | INF waiting for nodes to become ready
+    warning: SIGINT was passed on to mkectl; waiting for it to end (a second one kills it)
+    mkectl | WRN received SIGINT, cleaning up
+    error: `mkectl apply` was interrupted and exited with code 130
+    hint: its output is in environments/lab/logs/[TIME]-apply.log
+    ");
     assert_eq!(run.code, Some(130), "{}", run.whole());
     assert_eq!(
         run.stderr.matches("received SIGINT").count(),
@@ -468,7 +497,7 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
     );
     assert_ended(&lab);
     let receipt = lab.receipt();
-    assert!(receipt.contains("mkectl-exit-code: 130"), "{receipt}");
+    receipt.has("mkectl-exit-code: 130");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -481,7 +510,15 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
     running.wait_for("which is ignored");
     running.interrupt();
     let run = running.end();
-    insta::assert_snapshot!("killed", last_stderr(&run, 6));
+    insta::assert_snapshot!(last_stderr(&run, 6), @"
+    exit code: 130
+    mkectl | INF waiting for nodes to become ready
+    warning: SIGINT was passed on to mkectl; waiting for it to end (a second one kills it)
+    mkectl | WRN received SIGINT, which is ignored
+    warning: mkectl was killed
+    error: `mkectl apply` was interrupted and was ended by signal 9
+    hint: its output is in environments/lab/logs/[TIME]-apply.log
+    ");
     assert_eq!(run.code, Some(130), "{}", run.whole());
     assert_ended(&lab);
 }
@@ -489,7 +526,7 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("project: mke", "project: other");
     for command in ["deploy", "plan", "apply", "push"] {
         let run = lab.run(&[command, "lab"]);
@@ -522,19 +559,12 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.run(&[
-        "lock",
-        "v4.1.6",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.6", &bundle);
     lab.edit_environment("v4.1.5", "v4.1.6");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.6");
-    insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @"
+    insta::assert_snapshot!(lab.run("apply lab").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -543,18 +573,11 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     ");
     assert_eq!(lab.applies().len(), 1);
     // The registry may get it; that is what an upgrade begins with.
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     // Where the vendor supports no upgrade, the reason is the vendor's.
-    lab.run(&[
-        "lock",
-        "v4.1.2",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.1.6", "v4.1.2");
-    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole(), @"
+    insta::assert_snapshot!(lab.run("deploy lab").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -586,7 +609,7 @@ async fn secrets_are_nowhere() {
         runs.push(lab.run(arguments).success());
     }
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
-    runs.push(lab.run(&["apply", "lab"]).exits_with(7));
+    runs.push(lab.run("apply lab").exits_with(7));
     assert_no_secret(&lab.sandbox, &runs, &[lab::USER, lab::PASSWORD]);
 }
 
@@ -602,9 +625,9 @@ async fn secrets_that_were_used_are_nowhere() {
         "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n",
     );
     let runs = [
-        lab.run(&["plan", "lab"]).success(),
-        lab.run(&["deploy", "lab"]).success(),
-        lab.run(&["verify", "lab", "--format", "json"]).success(),
+        lab.run("plan lab").success(),
+        lab.run("deploy lab").success(),
+        lab.run("verify lab --format json").success(),
     ];
     let header = "Y291cmllcjpjb3JyZWN0LWhvcnNl";
     assert_no_secret(&lab.sandbox, &runs, &[registries::PASSWORD, header]);
@@ -633,7 +656,7 @@ async fn secrets_are_nowhere_when_the_registry_refuses_them() {
 async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_sent() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("LAB_REGISTRY_PASSWORD", "");
-    let run = lab.run(&["deploy", "lab"]);
+    let run = lab.run("deploy lab");
     assert_eq!(run.code, Some(3), "{}", run.whole());
     insta::assert_snapshot!(last_stderr(&run, 3), @r#"
     exit code: 3
@@ -647,7 +670,7 @@ async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_se
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_get_the_plan_the_events_and_the_result() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["deploy", "lab", "--format", "json"]).success();
+    let run = lab.run("deploy lab --format json").success();
     assert_eq!(run.stderr, "");
     let keys: Vec<String> = run
         .stdout
@@ -683,7 +706,7 @@ async fn machines_get_the_plan_the_events_and_the_result() {
             .exists()
     );
 
-    let again = lab.run(&["deploy", "lab", "--format", "json"]).success();
+    let again = lab.run("deploy lab --format json").success();
     let result = last_line(&again)["result"].clone();
     assert_eq!(result["nothing-to-do"], true);
     assert_eq!(result["pushed"], 0);
@@ -694,7 +717,7 @@ async fn what_mkectl_printed_is_in_a_log_that_others_cannot_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_FLOOD", "2000");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     let log = only_log(&lab.sandbox, "lab");
     let mode = std::fs::metadata(&log).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

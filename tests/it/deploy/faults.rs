@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use support::bundles;
 use support::faulty::{
     Fault, FaultyRegistry, Kind, Mounts, PASSWORD, Parts, Quirks, Rule, UPLOADS, USER, When,
-    profiles,
+    always, first, profiles, quirks,
 };
 
 use crate::deploy::push::{Content, root};
@@ -82,11 +82,7 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
 async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() {
     let content = &content();
     for unchecked in [false, true] {
-        let quirks = Quirks {
-            remembers_lost_blobs: true,
-            checks_manifests: !unchecked,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(remembers_lost_blobs: true, checks_manifests: !unchecked);
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let report = push(&registry, content, settings()).await;
         judge(&registry, content, &report).unwrap();
@@ -95,7 +91,7 @@ async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() 
         // Each blob is sent again at most once, and read before.
         let most = registry.completions().into_values().max();
         assert_eq!(most, Some(2));
-        assert!(registry.count(Kind::GetBlob) > 0);
+        assert!(registry.count_of(Kind::GetBlob) > 0);
     }
 }
 
@@ -103,10 +99,7 @@ async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_are_given_up_are_closed() {
     let content = &content();
-    let quirks = Quirks {
-        keeps_cut_sessions: true,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(keeps_cut_sessions: true);
     for fault in [
         Fault::Reset { after: 1_000 },
         Fault::Answer {
@@ -118,7 +111,7 @@ async fn sessions_that_are_given_up_are_closed() {
             code: "DIGEST_INVALID",
         },
     ] {
-        let rules = [Rule::new(UPLOADS, fault, When::First(1))];
+        let rules = [first(1, UPLOADS, fault)];
         let registry = FaultyRegistry::start(quirks.clone(), &rules, 1).await;
         let report = push(&registry, content, settings()).await;
         judge(&registry, content, &report).unwrap();
@@ -133,11 +126,7 @@ async fn sessions_that_are_given_up_are_closed() {
 async fn sessions_of_requests_that_were_too_large_are_closed() {
     let content = &content();
     for (body_limit, is_complete) in [(1_000_000, true), (600_000, true), (100_000, false)] {
-        let quirks = Quirks {
-            keeps_cut_sessions: true,
-            body_limit: Some(body_limit),
-            ..Quirks::default()
-        };
+        let quirks = quirks!(keeps_cut_sessions: true, body_limit: Some(body_limit));
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let report = push(&registry, content, settings()).await;
         judge(&registry, content, &report).unwrap();
@@ -210,11 +199,11 @@ async fn play(case: &Case, content: &Content) -> Result<(), String> {
         End::Complete => {}
     }
     if let Some((kind, at_least)) = case.seen
-        && registry.count(kind) < at_least
+        && registry.count_of(kind) < at_least
     {
         return Err(told(format!(
             "{kind:?} was asked {} times",
-            registry.count(kind)
+            registry.count_of(kind)
         )));
     }
     finishes(&registry, content, &case.quirks)

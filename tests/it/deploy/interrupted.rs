@@ -9,7 +9,7 @@ use std::time::Duration;
 use bundle::make::Recipe;
 use registry::Artifact;
 use support::bundles::{self, FILE};
-use support::faulty::{FaultyRegistry, Kind, Quirks};
+use support::faulty::{FaultyRegistry, Kind, Quirks, quirks};
 use support::{Sandbox, TestRegistry};
 
 use crate::AIRLOCK;
@@ -36,10 +36,7 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
     );
     let content = Content::of(&recipe);
     // So slow that a kill meets a push that is under way, whatever the machine is like.
-    let quirks = Quirks {
-        rate: Some(25_000_000),
-        ..Quirks::default()
-    };
+    let quirks = quirks!(rate: Some(25_000_000));
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     let sandbox = sandbox_for(&registry, &recipe);
 
@@ -66,10 +63,10 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
 
     let complete = registry.blobs();
     let opened = registry.transfers().len();
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     nothing_again(&registry, &content, &complete, opened);
     is_complete(&registry, &content);
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,11 +95,7 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
         .iter()
         .map(|blob| blob.size)
         .sum();
-    let quirks = Quirks {
-        keeps_cut_sessions: true,
-        rate: Some(rate),
-        ..Quirks::default()
-    };
+    let quirks = quirks!(keeps_cut_sessions: true, rate: Some(rate));
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     let sandbox = sandbox_for(&registry, &recipe);
     let mut push = start(&sandbox, &["push", "lab"]);
@@ -115,14 +108,14 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
     );
 
     let before = registry.received();
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let sent = registry.received() - before;
     let rest = total - kept;
     assert!(
         sent <= rest + AGAIN,
         "{sent} bytes were sent where {rest} were missing"
     );
-    assert!(registry.count(Kind::AskUpload) > 0);
+    assert!(registry.count_of(Kind::AskUpload) > 0);
     is_complete(&registry, &content);
 }
 
@@ -156,7 +149,7 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     let (old, new) = (Content::of(&first), Content::of(&second));
     let registry = FaultyRegistry::start(Quirks::default(), &[], 0).await;
     let sandbox = sandbox_for(&registry, &first);
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     is_complete(&registry, &old);
     let (sent_first, kept_first) = (registry.received(), stored(&sandbox));
     let complete = registry.blobs();
@@ -164,19 +157,11 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
 
     let file = sandbox.path("bundles/mke_bundle_v4.1.6_amd64.tar.gz");
     bundles::make(&second, &file);
-    sandbox
-        .run(&[
-            "lock",
-            "v4.1.6",
-            "--bundle",
-            file.as_str(),
-            "--force-release",
-        ])
-        .success();
+    sandbox.lock_as("v4.1.6", &file);
     let environment = "environments/lab/environment.yaml";
     let text = sandbox.read(environment);
     sandbox.write(environment, &text.replace("v4.1.5", "v4.1.6"));
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     is_complete(&registry, &new);
     is_complete(&registry, &old);
 

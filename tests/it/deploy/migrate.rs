@@ -21,14 +21,7 @@ async fn lab_of(release: &str, mke3: &str) -> Lab {
             .sandbox
             .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
         bundles::make(&bundles::small(), &bundle);
-        lab.run(&[
-            "lock",
-            release,
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .success();
+        lab.sandbox.lock_as(release, &bundle);
         lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
     }
     lab.edit_environment(
@@ -51,10 +44,10 @@ fn upgrades(lab: &Lab) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     let lab = lab_of("v4.1.5", MKE3).await;
-    insta::assert_snapshot!("plan", lab.run(&["migrate", "lab", "--dry-run"]).whole());
+    insta::assert_snapshot!("plan", lab.run("migrate lab --dry-run").whole());
     assert!(lab.repositories().await.is_empty());
     // How many blobs are sent depends on who is first, so they are there in what is compared.
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let allowed = ["migrate", "lab", "--allow-visible-secrets"];
     insta::assert_snapshot!("migrated", lab.run(&allowed).success().whole());
     insta::assert_snapshot!("receipt", lab.receipt());
@@ -78,12 +71,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     );
     // From here on it is a cluster like any other.
     let run = lab.run(&allowed).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("the cluster of lab already runs v4.1.5"),
-        "{}",
-        run.stderr
-    );
+    run.reports("the cluster of lab already runs v4.1.5");
     for (path, content) in lab.sandbox.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
         let text = String::from_utf8_lossy(&content);
@@ -111,8 +99,7 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
         ("v4.2.1", "3.9.1"),
     ] {
         let lab = lab_of(release, &MKE3.replace("3.8.2", version)).await;
-        lab.run(&["migrate", "lab", "--allow-visible-secrets"])
-            .success();
+        lab.run("migrate lab --allow-visible-secrets").success();
         // The shared state is one more.
         assert_eq!(lab.repositories().await.len(), 15);
         for arguments in upgrades(&lab) {
@@ -122,17 +109,28 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
             ));
         }
     }
-    insta::assert_snapshot!("commands_by_release", all);
+    insta::assert_snapshot!(all, @"
+    v4.1.0
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
+    v4.1.1
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
+    v4.1.5
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+    v4.2.0
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+    v4.2.1
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     let lab = lab_of("v4.1.5", MKE3).await;
     let refused = |code: i32, expected: &str| {
-        let run = lab.run(&["migrate", "lab"]).exits_with(code);
-        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        let run = lab.run("migrate lab").exits_with(code);
+        run.reports(expected);
         // The plan says it too.
-        let run = lab.run(&["migrate", "lab", "--dry-run"]);
+        let run = lab.run("migrate lab --dry-run");
         assert!(
             run.whole().contains(expected) || code == 8,
             "{}",
@@ -194,23 +192,14 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     // The machines are not new, so they are not installed on.
     for command in ["deploy", "apply"] {
         let run = lab.run(&[command, "lab"]).exits_with(3);
-        assert!(
-            run.stderr
-                .contains("the machines of lab are an MKE 3.8.2 cluster")
-                && run.stderr.contains("cargo xtask migrate lab"),
-            "{}",
-            run.stderr
-        );
+        run.reports("the machines of lab are an MKE 3.8.2 cluster")
+            .reports("cargo xtask migrate lab");
     }
     assert!(lab.repositories().await.is_empty());
     assert!(upgrades(&lab).is_empty() && lab.applies().is_empty());
     lab.write_environment("");
-    let run = lab.run(&["migrate", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("has no `mke3` section"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("migrate lab").exits_with(3);
+    run.reports("has no `mke3` section");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,26 +215,16 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
         note,
         "command: migrate\nrelease: v4.1.5\nlog: environments/lab/logs/x-migrate.log\nbegan: 2026-01-02T03:04:05Z\n",
     );
-    let run = lab
-        .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .exits_with(7);
-    assert!(
-        run.stderr.contains("FTL check mke3 failed"),
-        "{}",
-        run.stderr
-    );
+    lab.run("migrate lab --allow-visible-secrets")
+        .exits_with(7)
+        .reports("FTL check mke3 failed");
     assert!(upgrades(&lab).is_empty());
     assert!(lab.receipt().contains("step: migrate"), "{}", lab.receipt());
     assert!(lab.sandbox.path(note).exists());
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let run = lab
-        .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .success();
-    assert!(
-        run.stderr.contains("/environments/lab/ucp.toml --output=."),
-        "{}",
-        run.stderr
-    );
+    lab.run("migrate lab --allow-visible-secrets")
+        .success()
+        .reports("/environments/lab/ucp.toml --output=.");
     assert_eq!(upgrades(&lab).len(), 1);
     assert!(!lab.sandbox.path(note).exists());
 }
@@ -254,25 +233,13 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
 async fn a_migration_that_fails_is_reported_with_its_rollback_and_tried_again() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let run = lab
-        .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .exits_with(7);
-    assert!(
-        run.stderr.contains("rollback is complete"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        run.stderr
-            .contains("error: `mkectl upgrade` exited with code 1"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("migrate lab --allow-visible-secrets").exits_with(7);
+    run.reports("rollback is complete");
+    run.reports("error: `mkectl upgrade` exited with code 1");
     // Deploy still knows the installed release.
-    lab.run(&["deploy", "lab"]).exits_with(3);
+    lab.run("deploy lab").exits_with(3);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["migrate", "lab", "--allow-visible-secrets"])
-        .success();
+    lab.run("migrate lab --allow-visible-secrets").success();
     assert!(!lab.receipt().contains("failed:"), "{}", lab.receipt());
 }
 
@@ -292,12 +259,7 @@ async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
     let allowed = ["migrate", "lab", "--allow-visible-secrets"];
     let run = lab.run(&allowed).exits_with(6);
-    assert!(
-        run.stderr
-            .contains("lists no --image-registry-username: nodes get no pull credentials from it"),
-        "{}",
-        run.whole()
-    );
+    run.reports("lists no --image-registry-username: nodes get no pull credentials from it");
     assert_eq!(upgrades(&lab), [""; 0]);
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
 }

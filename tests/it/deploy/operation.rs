@@ -31,7 +31,7 @@ async fn the_administrators_password_is_in_one_file_even_when_mkectl_crashes() {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(run.whole().contains(KEPT), "{}", run.whole());
+        run.mentions(KEPT);
         assert_nowhere_else(&lab, &run.whole());
         let again = lab.run(&["plan", "lab", "--format", format]).success();
         assert_nowhere_else(&lab, &again.whole());
@@ -45,13 +45,8 @@ async fn a_command_gets_the_administrators_password_on_its_standard_input() {
     lab.write_environment(&format!(
         "admin-password: {{ command: [/bin/sh, -c, '/bin/cat - /proc/$$/cmdline > {safe}'] }}\n"
     ));
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains("the password of user admin was passed to `/bin/sh`"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("deploy lab").success();
+    run.reports("the password of user admin was passed to `/bin/sh`");
     let text = std::fs::read_to_string(&safe).unwrap();
     assert!(text.starts_with(&format!("{PASSWORD}\n")), "{text}");
     assert_eq!(text.matches(PASSWORD).count(), 1, "{text}");
@@ -64,14 +59,9 @@ async fn a_command_gets_the_administrators_password_on_its_standard_input() {
 async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { command: [/bin/sh, -c, 'cat; exit 3'] }\n");
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains("exited with code 3 and may not have kept the password"),
-        "{}",
-        run.stderr
-    );
-    assert!(run.stderr.contains(KEPT), "{}", run.stderr);
+    let run = lab.run("deploy lab").success();
+    run.reports("exited with code 3 and may not have kept the password");
+    run.reports(KEPT);
     assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
     assert_nowhere_else(&lab, &run.whole());
 }
@@ -80,16 +70,9 @@ async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
 async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: ask\n");
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains("was not shown on the terminal: a terminal is required to show it")
-            && run
-                .stderr
-                .contains(&format!("is in {KEPT}, which only you can read")),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("deploy lab").success();
+    run.reports("was not shown on the terminal: a terminal is required to show it")
+        .reports(&format!("is in {KEPT}, which only you can read"));
     assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
     assert_nowhere_else(&lab, &run.whole());
 }
@@ -166,15 +149,9 @@ async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
         .variable("REPEATED", TOKEN)
         .variable("FAKE_MKECTL_LEAK", "REPEATED")
         .variable("FAKE_MKECTL_CRASH", "yes");
-    let run = lab
-        .run(&["deploy", "lab", "--format", "json"])
-        .exits_with(7);
-    assert!(
-        run.stdout.contains("connecting with ***"),
-        "{}",
-        run.whole()
-    );
-    assert!(!run.whole().contains(TOKEN), "{}", run.whole());
+    let run = lab.run("deploy lab --format json").exits_with(7);
+    run.prints("connecting with ***");
+    run.does_not_mention(TOKEN);
     for (path, content) in lab.sandbox.files() {
         let text = String::from_utf8_lossy(&content);
         let is_meant = path.as_str().ends_with("mkectl-calls");
@@ -187,7 +164,7 @@ async fn a_file_that_the_environment_names_is_never_written_over() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { file: ../../safe/admin }\n");
     lab.sandbox.write("safe/admin", "of another cluster\n");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_eq!(lab.sandbox.read("safe/admin"), "of another cluster\n");
     let files: Vec<Utf8PathBuf> = (lab.sandbox.path("safe").read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().into_path())
@@ -202,21 +179,12 @@ async fn a_file_that_the_environment_names_is_never_written_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mkectl_is_asked_to_end_when_its_time_is_up() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     lab.write_environment("apply-timeout: 3s\n");
     lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
-    let run = lab.run(&["apply", "lab"]).exits_with(7);
-    assert!(
-        run.stderr
-            .contains("error: `mkectl apply` took longer than 3 s and exited with code 130\n"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        run.stderr.contains("received SIGINT, cleaning up"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("apply lab").exits_with(7);
+    run.reports("error: `mkectl apply` took longer than 3 s and exited with code 130\n");
+    run.reports("received SIGINT, cleaning up");
     assert!(lab.receipt().contains("took longer than 3 s"));
 }
 
@@ -237,12 +205,12 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
 
     let told = "`mkectl apply` for v4.1.5 was running since [TIME] when Airlock was killed, and its result is unknown; \
                 its log is environments/lab/logs/[TIME]-apply.log";
-    wait_until(|| lab.run(&["plan", "lab"]).whole().contains(told));
+    wait_until(|| lab.run("plan lab").whole().contains(told));
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(run.stderr.contains(told), "{}", run.stderr);
+    let run = lab.run("deploy lab").success();
+    run.reports(told);
     // Now it is known, and no longer reported.
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     assert_eq!(run.stderr.matches("killed").count(), 0, "{}", run.stderr);
     assert_eq!(run.stdout, "lab: nothing to do\n");
 }
@@ -257,20 +225,11 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
     child.kill().unwrap();
     child.wait().unwrap();
     let process = lab.applies()[0].process;
-    let run = lab.run(&["deploy", "lab"]).exits_with(6);
-    assert!(
-        run.stderr.contains(&format!(
+    let run = lab.run("deploy lab").exits_with(6);
+    run.reports(&format!(
             "error: mkectl for v4.1.5 is still running as process {process}; its log is environments/lab/logs/"
-        )),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        run.stderr
-            .contains("delete environments/lab/logs/under-way.yaml"),
-        "{}",
-        run.stderr
-    );
+        ));
+    run.reports("delete environments/lab/logs/under-way.yaml");
     assert_eq!(lab.applies().len(), 1);
     // SAFETY: `kill` touches no memory, and the process was seen alive a moment ago.
     unsafe { libc::kill(process, libc::SIGKILL) };
@@ -280,7 +239,7 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_a_million_lines_is_in_the_log_and_not_in_memory() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
     let mut peaks = Vec::new();
     for lines in ["1000", "1000000"] {
@@ -317,25 +276,16 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
     let program = lab.sandbox.path(&format!("{folder}/mkectl"));
 
-    let run = lab.run(&["fetch", "v4.1.5"]).success();
-    assert!(
-        run.stderr
-            .contains(&format!("mkectl v4.1.5 is in {folder}/mkectl")),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("fetch v4.1.5").success();
+    run.reports(&format!("mkectl v4.1.5 is in {folder}/mkectl"));
     let mode = std::fs::metadata(&program).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
-    lab.run(&["fetch", "v4.1.5"]).success();
+    lab.run("fetch v4.1.5").success();
     assert_eq!(server.asked().len(), 1);
-    let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout.contains(&format!(
-            "{folder}/mkectl apply -f environments/lab/mke4.yaml"
-        )),
-        "{}",
-        plan.stdout
-    );
+    let plan = lab.run("plan lab").success();
+    plan.prints(&format!(
+        "{folder}/mkectl apply -f environments/lab/mke4.yaml"
+    ));
 
     // One byte more or less, and nothing is touched.
     let whole = std::fs::read(&program).unwrap();
@@ -344,27 +294,22 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     std::fs::write(&program, changed).unwrap();
     for command in ["deploy", "fetch"] {
         let run = lab.run(&[command, "lab"]).exits_with(6);
-        assert!(
-            run.stderr
-                .contains(&format!("the mkectl in `{folder}` is refused"))
-                && run.stderr.contains("it was changed"),
-            "{}",
-            run.stderr
-        );
+        run.reports(&format!("the mkectl in `{folder}` is refused"))
+            .reports("it was changed");
     }
     assert_eq!(lab.repositories().await, [""; 0]);
     assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
     std::fs::write(&program, whole).unwrap();
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(run.stderr.contains(&folder), "{}", run.stderr);
+    let run = lab.run("deploy lab").success();
+    run.reports(&folder);
     // What it can do was asked once, for all of this.
     let asked = |call: &support::lab::Call| call.arguments == ["apply", "--help"];
     assert_eq!(lab.calls().iter().filter(|call| asked(call)).count(), 1);
     // An environment's own word goes before it.
     lab.sandbox.install(FAKE_MKECTL, "other");
     lab.write_environment(&format!("mkectl: {}\n", lab.sandbox.bin().join("other")));
-    let run = lab.run(&["apply", "lab"]).success();
-    assert!(run.stderr.contains("bin/other apply"), "{}", run.stderr);
+    let run = lab.run("apply lab").success();
+    run.reports("bin/other apply");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,8 +319,8 @@ async fn a_mkectl_that_is_not_the_locked_one_is_not_kept() {
     let server = Server::of(other).await;
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lock_mkectl(&lab.sandbox, &server.url("mkectl.tar.gz"), &download);
-    let run = lab.run(&["fetch", "lab"]).exits_with(4);
-    assert!(run.stderr.contains("mkectl.tar.gz"), "{}", run.stderr);
+    let run = lab.run("fetch lab").exits_with(4);
+    run.reports("mkectl.tar.gz");
     let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
     for name in ["mkectl", "mkectl.tar.gz"] {
         let path = lab.sandbox.path(&format!("{folder}/{name}"));

@@ -7,7 +7,7 @@ use std::io;
 use bundle::{Artifact, Lock, Store};
 use oci_spec::image::Digest;
 use support::bundles::{self, FILE};
-use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, always, quirks};
 use support::wire::Wire;
 use support::{Lab, Run, Sandbox, Server, TestRegistry, server};
 
@@ -138,33 +138,21 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
     carry_without(&lab.sandbox, &there);
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    let list = lab.run(&["list"]).success();
-    assert!(
-        list.stdout.contains("partly in the store"),
-        "{}",
-        list.whole()
-    );
-    let check = lab.run(&["fetch", "v4.1.5", "--check"]).success();
-    assert!(
-        check.stdout.contains("the store has a part of v4.1.5"),
-        "{}",
-        check.whole()
-    );
+    let list = lab.run("list").success();
+    list.prints("partly in the store");
+    let check = lab.run("fetch v4.1.5 --check").success();
+    check.prints("the store has a part of v4.1.5");
     // Without `--offline`, too: nothing is downloaded if nothing is missing.
     let words = "not needed: the registry has what the store lacks";
     for offline in [&["--offline"][..], &[]] {
         let plan = lab.run(&[&["plan", "lab"], offline].concat());
-        assert!(plan.stdout.contains(words), "{}", plan.whole());
-        assert!(
-            !plan.whole().contains("deploy would fail"),
-            "{}",
-            plan.whole()
-        );
+        plan.prints(words);
+        plan.does_not_mention("deploy would fail");
     }
-    let preflight = lab.run(&["preflight", "lab", "--offline"]);
-    assert!(preflight.stdout.contains(words), "{}", preflight.whole());
+    let preflight = lab.run("preflight lab --offline");
+    preflight.prints(words);
     wire.take();
-    lab.run(&["deploy", "lab", "--offline"]).success();
+    lab.run("deploy lab --offline").success();
     let requests = wire.take();
     let sent = requests.iter().filter(|one| one.starts_with("PUT "));
     let sent = sent.filter(|one| one.contains("/blobs/uploads/") && !one.contains("/airlock/"));
@@ -181,9 +169,9 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
         0,
         "{requests:#?}"
     );
-    lab.run(&["verify", "lab", "--full"]).success();
-    let status = lab.run(&["status", "lab", "--offline"]).success();
-    assert!(!status.whole().contains("bundles/"), "{}", status.whole());
+    lab.run("verify lab --full").success();
+    let status = lab.run("status lab --offline").success();
+    status.does_not_mention("bundles/");
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -195,18 +183,21 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
     let lost = own_layer(&lock);
     store(&sandbox).discard(&lost).unwrap();
     // mkectl is missing, too.
-    let plan = sandbox.run(&["plan", "lab", "--offline"]).exits_with(6);
-    assert!(plan.whole().contains(lost.as_ref()), "{}", plan.whole());
-    let preflight = sandbox.run(&["preflight", "lab", "--offline"]);
-    assert!(
-        preflight.stdout.contains(lost.as_ref()),
-        "{}",
-        preflight.whole()
-    );
+    let plan = sandbox.run("plan lab --offline").exits_with(6);
+    plan.mentions(lost.as_ref());
+    let preflight = sandbox.run("preflight lab --offline");
+    preflight.prints(lost.as_ref());
     wire.take();
-    let run = sandbox.run(&["push", "lab", "--offline"]).exits_with(1);
+    let run = sandbox.run("push lab --offline").exits_with(1);
     assert_names(&run, &lost, "calico/node:v3.30.2");
-    insta::assert_snapshot!(run.whole().replace(&wire.address, "127.0.0.1:[WIRE]"));
+    insta::assert_snapshot!(run.whole().replace(&wire.address, "127.0.0.1:[WIRE]"), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+    error: 1 blob is neither in bundles/store nor in 127.0.0.1:[PORT]/mke/four: sha256:d47af7b4aad836edbbf6acb163ff387df715923fb7471ee5d13c636fb9db225f of calico/node:v3.30.2
+    hint: write a snapshot of the registry, and carry it outside: `cargo xtask snapshot ENVIRONMENT --out FILE`
+    hint: outside, `pack ENVIRONMENT --have FILE --out DIR` writes what is missing; here, `unpack DIR` imports it
+    ");
     let requests = wire.take();
     assert_eq!(manifests_put(&requests), 0, "{requests:#?}");
     // The release matrix is in no registry.
@@ -214,7 +205,7 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
     let matrix = lock.release_matrix.as_ref().unwrap();
     let digest = bundle::sha256_digest(&format!("sha256:{}", matrix.sha256)).unwrap();
     store(&sandbox).discard(&digest).unwrap();
-    let run = sandbox.run(&["push", "lab", "--offline"]).exits_with(1);
+    let run = sandbox.run("push lab --offline").exits_with(1);
     assert_names(&run, &digest, &matrix.path);
 }
 
@@ -235,7 +226,7 @@ async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, vec![b'x'; whole.len()]).unwrap();
     wire.take();
-    let run = sandbox.run(&["push", "lab", "--offline"]).exits_with(1);
+    let run = sandbox.run("push lab --offline").exits_with(1);
     assert_names(&run, &own, "calico/node:v3.30.2");
     let tags = wire.take();
     let is_tag = |one: &&String| {
@@ -244,15 +235,11 @@ async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
             && !one.contains("/manifests/sha256:")
     };
     assert_eq!(tags.iter().find(is_tag), None);
-    let refused = sandbox.run(&["verify", "lab"]);
-    assert!(
-        refused.whole().contains("calico/node"),
-        "{}",
-        refused.whole()
-    );
+    let refused = sandbox.run("verify lab");
+    refused.mentions("calico/node");
     std::fs::write(&path, whole).unwrap();
-    sandbox.run(&["push", "lab", "--offline"]).success();
-    sandbox.run(&["verify", "lab", "--full"]).success();
+    sandbox.run("push lab --offline").success();
+    sandbox.run("verify lab --full").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,14 +249,10 @@ async fn what_a_registry_confirms_and_lost_is_named() {
     // It answers from what it remembers, until a manifest needs the bytes.
     let gone = |status, code| Fault::Answer { status, code };
     registry.play(&[
-        Rule::new(
-            &[Kind::PutManifest],
-            gone(404, "MANIFEST_BLOB_UNKNOWN"),
-            When::Always,
-        ),
-        Rule::new(&[Kind::GetBlob], gone(404, "BLOB_UNKNOWN"), When::Always),
+        always(&[Kind::PutManifest], gone(404, "MANIFEST_BLOB_UNKNOWN")),
+        always(&[Kind::GetBlob], gone(404, "BLOB_UNKNOWN")),
     ]);
-    let run = sandbox.run(&["push", "lab", "--offline"]).exits_with(1);
+    let run = sandbox.run("push lab --offline").exits_with(1);
     let pause = artifact(&lock, "pause");
     let layer = &pause.manifests[0].blobs.last().unwrap().digest;
     assert_names(&run, layer, "pause:3.10");
@@ -280,21 +263,22 @@ async fn what_a_registry_confirms_and_lost_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_different_repository_has_is_mounted_or_read_back() {
     for mounts in [Mounts::Granted, Mounts::Ignored, Mounts::Refused(405)] {
-        let quirks = Quirks {
-            mounts,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(mounts: mounts);
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let (sandbox, lock) = tiny(&registry.address).await;
         // The layer that `pause` and `calico/node` share is in the first one's repository alone.
         let shared = &artifact(&lock, "pause").manifests[0].blobs[1].digest;
         assert!(digests([artifact(&lock, "calico/node")]).contains(shared.as_ref()));
-        sandbox.run(&["push", "lab", "--offline"]).success();
+        sandbox.run("push lab --offline").success();
         let is_mounted = mounts == Mounts::Granted;
-        assert_eq!(registry.count(Kind::GetBlob) == 0, is_mounted, "{mounts:?}");
+        assert_eq!(
+            registry.count_of(Kind::GetBlob) == 0,
+            is_mounted,
+            "{mounts:?}"
+        );
         assert_eq!(store(&sandbox).path(shared).exists(), !is_mounted);
         registry.calm();
-        sandbox.run(&["verify", "lab", "--full"]).success();
+        sandbox.run("verify lab --full").success();
     }
 }
 
@@ -310,12 +294,10 @@ async fn what_one_registry_has_is_read_from_there_for_another() {
         sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
     };
     describe("empty", &empty.address);
-    let alone = sandbox.run(&["push", "empty", "--offline"]).exits_with(1);
+    let alone = sandbox.run("push empty --offline").exits_with(1);
     let layer = &artifact(&lock, "pause").manifests[0].blobs[1].digest;
     assert_names(&alone, layer, "pause:3.10");
-    sandbox
-        .run(&["push", "empty", "lab", "--offline"])
-        .success();
+    sandbox.run("push empty lab --offline").success();
     for name in ["lab", "empty"] {
         sandbox.run(&["verify", name, "--full"]).success();
     }
@@ -323,19 +305,17 @@ async fn what_one_registry_has_is_read_from_there_for_another() {
     let full = TestRegistry::embedded().await;
     let (sandbox, _) = tiny(&full.address).await;
     let refusing = Server::start(server::closed_registry).await;
-    let text = TestRegistry::description(refusing.address(), false, "");
+    let text = TestRegistry::description(&refusing.address, false, "");
     sandbox.write("environments/empty/environment.yaml", &text);
-    sandbox
-        .run(&["push", "empty", "lab", "--offline"])
-        .exits_with(9);
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("push empty lab --offline").exits_with(9);
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_needs_no_bundle_for_what_is_elsewhere_in_the_registry() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
     let (sandbox, lock) = tiny(&registry.address).await;
-    sandbox.run(&["push", "lab", "--offline"]).success();
+    sandbox.run("push lab --offline").success();
     let shared = &artifact(&lock, "pause").manifests[0].blobs[1].digest;
     let delete = async |repository: &str, digest: &Digest| {
         let url = format!(
@@ -346,7 +326,7 @@ async fn a_repair_needs_no_bundle_for_what_is_elsewhere_in_the_registry() {
         assert!(answer.unwrap().status().is_success());
     };
     delete("calico/node", shared).await;
-    sandbox.run(&["verify", "lab", "--full"]).exits_with(5);
+    sandbox.run("verify lab --full").exits_with(5);
     let repair = ["verify", "lab", "--full", "--repair", "--offline"];
     sandbox.run(&repair).success();
     // The store has what is the image's own, and nothing has what neither has.

@@ -14,8 +14,8 @@ use registry::{Artifact, Blob, BlobSource, Credentials, Endpoint, Error, Manifes
 use secrecy::SecretString;
 use sha2::Digest as _;
 use support::bundles::{self, FILE, Member};
-use support::registries::{Certificates, PASSWORD, USER};
-use support::{Run, Sandbox, TestRegistry};
+use support::registries::{PASSWORD, USER};
+use support::{Certificates, Run, Sandbox, TestRegistry};
 
 use crate::AIRLOCK;
 
@@ -262,7 +262,7 @@ async fn a_wrong_password_is_unauthorized_and_never_reported() {
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn a_certificate_of_another_authority_is_refused() {
     let registry = TestRegistry::tls().await;
-    let other = Certificates::new();
+    let other = Certificates::local();
     // Without any CA, loopback is taken for plain HTTP; `localhost` in the certificate is not the point here.
     let endpoint = Endpoint::new(&registry.address, Some(&other.ca_pem)).unwrap();
     let client = Registry::new(endpoint.clone(), Credentials::Anonymous).unwrap();
@@ -284,17 +284,38 @@ async fn the_command_pushes_once_and_then_finds_nothing_to_do() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let run = sandbox.run(&["push", "lab"]);
-    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 3 artifacts in 127.0.0.1:[PORT]/mke/four, 3 pushed, 16.25 kB sent
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+       verify done: 3 artifacts match the lock
+         push done: 3 artifacts pushed: 9 blobs sent, 1 mounted or already present
+      confirm 3 artifacts as a node pulls them
+      confirm done: 3 artifacts are served to nodes
+    ");
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 
     // Neither bundle nor store is needed once the registry has everything.
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
     bundles::forget_store(&sandbox);
-    let run = sandbox.run(&["push", "lab"]);
-    insta::assert_snapshot!(run.whole());
-    let run = sandbox.run(&["push", "lab", "--format", "json"]);
-    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 3 artifacts in 127.0.0.1:[PORT]/mke/four, 0 pushed, 0 B sent
+    --- stderr
+    ");
+    let run = sandbox.run("push lab --format json");
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"result":{"artifacts":3,"environment":"lab","pushed":0,"sent-bytes":0}}
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,8 +330,8 @@ async fn a_push_continues_after_some_artifacts_are_there() {
         .push(&content.artifacts()[0], &content.store, &())
         .await
         .unwrap();
-    let run = sandbox.run(&["push", "lab"]).success();
-    assert!(run.stdout.contains("2 pushed"), "{}", run.whole());
+    let run = sandbox.run("push lab").success();
+    run.prints("2 pushed");
     assert_pushed(&registry, &content.lock).await;
 }
 
@@ -321,7 +342,7 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::small());
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let description = sandbox.read("environments/lab/environment.yaml");
     sandbox.write(
         "environments/prod/environment.yaml",
@@ -336,7 +357,7 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
         registry.address
     );
     sandbox.write("environments/lab/receipt.yaml", &receipt);
-    let run = sandbox.run(&["push", "prod", "--format", "json"]);
+    let run = sandbox.run("push prod --format json");
     let last = run.stdout.lines().last().unwrap();
     let result: serde_json::Value = serde_json::from_str(last).unwrap();
     assert_eq!(result["result"]["sent-bytes"], 0, "{}", run.whole());
@@ -364,7 +385,7 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
     let lock = bundles::lock_of(&sandbox);
     for milliseconds in [0, 30, 60, 100, 150, 220, 300, 400] {
         let mut child = sandbox
-            .command(&["push", "lab"])
+            .command("push lab")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -390,15 +411,15 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
             }
         }
     }
-    sandbox.run(&["push", "lab"]).success();
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("push lab").success();
+    sandbox.run("verify lab").success();
     // Nor does the store keep what was half written.
     let half_written = files_below(&sandbox.path("bundles/store"))
         .into_iter()
         .filter(|file| !file.contains("/blobs/sha256/"))
         .map(|file| file.rsplit('/').next().unwrap().to_owned())
         .collect::<BTreeSet<String>>();
-    insta::assert_snapshot!(format!("{half_written:?}"));
+    insta::assert_snapshot!(format!("{half_written:?}"), @r#"{"index.json", "index.lock", "lock", "oci-layout"}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -409,14 +430,18 @@ async fn a_push_to_a_protected_environment_requires_its_name() {
     let file = "environments/lab/environment.yaml";
     sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
     bundles::make_locked(&sandbox, &bundles::tiny());
-    insta::assert_snapshot!(sandbox.run(&["push", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("push lab").whole(), @"
+    exit code: 8
+    --- stdout
+    --- stderr
+    error: lab was not confirmed: a terminal is required to confirm
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    ");
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
-    sandbox
-        .run(&["push", "lab", "--confirm", "prod"])
-        .exits_with(8);
-    sandbox.run(&["push", "lab", "--confirm", "lab"]).success();
+    sandbox.run("push lab --confirm prod").exits_with(8);
+    sandbox.run("push lab --confirm lab").success();
     // If nothing is pushed, no confirmation is needed.
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -426,8 +451,19 @@ async fn the_command_pushes_to_registry_2_over_plain_http_on_loopback() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::small());
-    let run = sandbox.run(&["push", "lab"]);
-    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 14 artifacts in 127.0.0.1:[PORT]/mke/four, 14 pushed, 3.09 MB sent
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 14 artifacts to 127.0.0.1:[PORT]/mke/four
+       verify done: 14 artifacts match the lock
+         push done: 14 artifacts pushed: 40 blobs sent, 7 mounted or already present
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+    ");
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 }
 
@@ -438,15 +474,22 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 
     sandbox.write(
         "environments/lab/registry-ca.pem",
-        &Certificates::new().ca_pem,
+        &Certificates::local().ca_pem,
     );
-    let run = sandbox.run(&["push", "lab"]);
-    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    error: registry 127.0.0.1:[PORT] cannot be used
+      because: GET https://127.0.0.1:[PORT]/v2/: the server's certificate is from an unknown authority
+    hint: copy the CA that signed the registry's certificate next to environment.yaml and name it: `registry.ca: registry-ca.pem`; a CA that is named there already did not sign it
+    ");
 }
 
 // case 5.6
@@ -458,13 +501,20 @@ async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sen
     registry.describe(&sandbox, "  push-credentials: { env: LAB }\n");
     bundles::make_locked(&sandbox, &bundles::tiny());
 
-    let run = sandbox.run(&["push", "lab"]);
-    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: no credentials for registry 127.0.0.1:[PORT]
+      because: the variables LAB_USERNAME and LAB_PASSWORD are not set
+    hint: set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo
+    ");
 
     sandbox
         .variable("LAB_USERNAME", USER)
         .variable("LAB_PASSWORD", "not-the-password");
-    let run = sandbox.run(&["push", "lab"]).exits_with(5);
+    let run = sandbox.run("push lab").exits_with(5);
     // Which artifact is asked for first differs from run to run.
     let expected = [
         "the user `courier` was rejected: 401 Unauthorized",
@@ -475,15 +525,25 @@ async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sen
     }
 
     sandbox.variable("LAB_PASSWORD", PASSWORD);
-    let run = sandbox.run(&["push", "lab"]);
-    insta::assert_snapshot!(run.whole());
-    assert!(!run.whole().contains(PASSWORD));
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    error: registry 127.0.0.1:[PORT] does not serve mke/four/calico/node without credentials
+      because: HEAD https://127.0.0.1:[PORT]/v2/mke/four/calico/node/manifests/v3.30.2: no credentials were sent: 401 Unauthorized (a user name and a password are required)
+    hint: nodes pull without credentials: make the project public (Harbor, MSR: the project's access level). Where the release supports it, name a pull secret in config.registries.imageRegistry.credentialsSecretName
+    ");
+    run.does_not_mention(PASSWORD);
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
-    let run = sandbox
-        .run(&["push", "lab", "--format", "json"])
-        .exits_with(5);
-    assert!(!run.whole().contains(PASSWORD));
-    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run("push lab --format json").exits_with(5);
+    run.does_not_mention(PASSWORD);
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 5
+    --- stdout
+    {"error":{"causes":["HEAD https://127.0.0.1:[PORT]/v2/mke/four/calico/node/manifests/v3.30.2: no credentials were sent: 401 Unauthorized (a user name and a password are required)"],"exit-code":5,"hints":["nodes pull without credentials: make the project public (Harbor, MSR: the project's access level). Where the release supports it, name a pull secret in config.registries.imageRegistry.credentialsSecretName"],"message":"registry 127.0.0.1:[PORT] does not serve mke/four/calico/node without credentials"}}
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -513,8 +573,19 @@ async fn credentials_are_found_where_docker_keeps_them() {
         auths.to_string(),
     )
     .unwrap();
-    let run = sandbox.run(&["push", "lab"]);
-    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 3 artifacts in 127.0.0.1:[PORT]/mke/four, 3 pushed, 16.25 kB sent
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+       verify done: 3 artifacts match the lock
+         push done: 3 artifacts pushed: 9 blobs sent, 1 mounted or already present
+      confirm 3 artifacts as a node pulls them
+      confirm done: 3 artifacts are served to nodes
+    ");
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 }
 
@@ -588,7 +659,13 @@ async fn a_bundle_that_was_cut_is_refused_wherever_it_was() {
     longer.push(0);
     push_of(&sandbox, &longer).exits_with(4);
     assert_nothing_tagged(&registry, &lock).await;
-    insta::assert_snapshot!(push_of(&sandbox, &whole[..length / 2]).whole());
+    insta::assert_snapshot!(push_of(&sandbox, &whole[..length / 2]).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` has 23819 bytes, but its lock records 47639
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -607,10 +684,16 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
     // An archive is gone, and the size is as it was.
     let mut without = members.clone();
     without[place].path = "bundles/images/padding.txt".to_owned();
-    insta::assert_snapshot!(
-        "an_archive_is_missing",
-        push_of(&sandbox, &bundles::pack(&without)).whole()
-    );
+    insta::assert_snapshot!(push_of(&sandbox, &bundles::pack(&without)).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: the bundle lacks `bundles/images/pause@3.10.tar`, which the lock lists
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
 
     // An archive holds something else of the same size: a layer's byte, and its digests with it.
     let mut other = bundles::tiny();
@@ -621,15 +704,30 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
         &[("base", 900), ("esuap", 700)],
     );
     let other = bundles::pack(&bundles::unpack(&bundles::bytes(&other)));
-    insta::assert_snapshot!("an_archive_is_another", push_of(&sandbox, &other).whole());
+    insta::assert_snapshot!(push_of(&sandbox, &other).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: `bundles/images/pause@3.10.tar` contains `sha256:394d92f94b7b7bb4c4af3d8e03d25448dc382990acf083c702b0bac7bae6155b`, but the lock records `sha256:3ec34db4bc5a9858aa383238dc0cd38e1a0fa7728bc3b694a8f390b11ebe2903`
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
 
     // The archives are as they were, and their order is not.
     let mut turned = members.clone();
     turned.swap(place, place - 1);
-    insta::assert_snapshot!(
-        "archives_are_in_another_order",
-        push_of(&sandbox, &bundles::pack(&turned)).whole()
-    );
+    insta::assert_snapshot!(push_of(&sandbox, &bundles::pack(&turned)).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: the bundle has SHA-256 3978f790da32c911e6c78036cad22e8d9ed0152de94a284db91c263e1f61f6c5, but the lock records b280279e71110f49d19a90a69d988deed84005d79e5e23ee7b37b51458d84e5e
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
 
     // One more archive, in the place of the matrix.
     let mut more = members.clone();
@@ -646,7 +744,16 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
             &format!("size: {}\n", more.len()),
         ),
     );
-    insta::assert_snapshot!("an_archive_is_too_many", push_of(&sandbox, &more).whole());
+    insta::assert_snapshot!(push_of(&sandbox, &more).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: the bundle contains `bundles/images/extra@v1.tar`, which the lock does not list
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
     sandbox.write(bundles::LOCK, &text);
     assert_nothing_tagged(&registry, &lock).await;
 }
@@ -733,7 +840,7 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
     let mut members = bundles::unpack(&bundles::bytes(&bundles::small()));
     members.extend(archives_by_skopeo(&sandbox));
     bundles::put_locked(&sandbox, &bundles::pack(&members));
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 
     let lock = bundles::lock_of(&sandbox);
     let kinds: BTreeSet<String> = lock
@@ -1004,7 +1111,7 @@ fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
 fn push_of(sandbox: &Sandbox, bundle: &[u8]) -> Run {
     std::fs::write(sandbox.path(&format!("bundles/{FILE}")), bundle).unwrap();
     bundles::forget_store(sandbox);
-    sandbox.run(&["push", "lab"])
+    sandbox.run("push lab")
 }
 
 /// Finds the layers of an uncompressed bundle: which of its bytes each takes, and in which archive it is.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
-use support::faulty::{Fault, FaultyRegistry, Kind, PASSWORD, Quirks, Rule, USER, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, PASSWORD, Quirks, Rule, USER, always, quirks};
 use support::server::{Asked, Server};
-use support::{Sandbox, TestRegistry, bundles};
+use support::{Sandbox, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -45,26 +45,12 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
 // case 1.5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
-    let open = Quirks {
-        open_for_reading: true,
-        ..Quirks::default()
-    };
-    let wrong_password = Quirks {
-        wants_password: true,
-        ..open.clone()
-    };
-    let no_tokens = Quirks {
-        token_life: Some(u32::MAX),
-        no_tokens_for_writing: true,
-        ..open
-    };
+    let open = quirks!(open_for_reading: true);
+    let wrong_password = quirks!(..open.clone(); wants_password: true);
+    let no_tokens = quirks!(..open; token_life: Some(u32::MAX), no_tokens_for_writing: true);
     let deny = |status, code| {
         let fault = Fault::Answer { status, code };
-        vec![Rule::new(
-            &[Kind::OpenUpload, Kind::Mount],
-            fault,
-            When::Always,
-        )]
+        vec![always(&[Kind::OpenUpload, Kind::Mount], fault)]
     };
     for (quirks, rules, password, writes, passwords) in [
         (wrong_password, vec![], "not-the-password-5b2e", 1, 1),
@@ -95,7 +81,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
                 let said = run.stderr.lines();
                 let said = said.skip_while(|line| !line.contains("error: "));
                 assert!((1..8).contains(&said.count()), "{whole}");
-                assert!(run.stderr.contains("hint: "), "{whole}");
+                run.reports("hint: ");
             }
         }
     }
@@ -104,15 +90,11 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
 // The login is tried by a write, since this registry serves reads without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
-    let quirks = Quirks {
-        wants_password: true,
-        open_for_reading: true,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(wants_password: true, open_for_reading: true);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
-    let run = sandbox.run(&["preflight", "lab"]).exits_with(5);
+    let run = sandbox.run("preflight lab").exits_with(5);
     let login = run.stdout.lines().find(|line| line.contains("login"));
     let login = login.unwrap_or_default();
     assert!(login.contains("401"), "{}", run.whole());
@@ -120,10 +102,7 @@ async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_a_missing_one_are_told_apart() {
-    let wants_password = Quirks {
-        wants_password: true,
-        ..Quirks::default()
-    };
+    let wants_password = quirks!(wants_password: true);
     let mut all = String::new();
     let registry = FaultyRegistry::start(wants_password, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
@@ -133,10 +112,10 @@ async fn a_wrong_password_and_a_missing_one_are_told_apart() {
     let without = text.replace("  push-credentials: { env: FAULTY }\n", "");
     for text in [&text, &without] {
         sandbox.write(name, text);
-        let run = sandbox.run(&["push", "lab"]).exits_with(5);
+        let run = sandbox.run("push lab").exits_with(5);
         all.push_str(&run.stderr);
     }
-    assert!(!all.contains("not-the-password"), "{all}");
+    all.lacks("not-the-password");
     // Which of the concurrent requests fails first is open.
     let path = regex_lite::Regex::new("mke/four/[^:]+:").unwrap();
     let all = path.replace_all(&all, "mke/four/[NAME]:");
@@ -160,37 +139,27 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
     ] {
         let rule = Rule {
             deeper_than: 3,
-            ..Rule::new(
-                &[Kind::PutManifest],
-                Fault::Denied { status, message },
-                When::Always,
-            )
+            ..always(&[Kind::PutManifest], Fault::Denied { status, message })
         };
         let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
         let sandbox = workspace(PASSWORD);
         describe(&sandbox, &registry.address, "");
-        let run = sandbox.run(&["push", "lab"]).exits_with(9);
-        assert!(run.stderr.contains("calico/node"), "{}", run.whole());
+        let run = sandbox.run("push lab").exits_with(9);
+        run.reports("calico/node");
         assert!(registry.tag("mke/four/image-7", "v1").is_some());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_shown_once_by_each_command() {
-    let tokens = Quirks {
-        token_life: Some(u32::MAX),
-        ..Quirks::default()
-    };
-    let password = Quirks {
-        wants_password: true,
-        ..Quirks::default()
-    };
+    let tokens = quirks!(token_life: Some(u32::MAX));
+    let password = quirks!(wants_password: true);
     let secret = "  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
     for quirks in [tokens, password] {
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let sandbox = workspace("not-the-password-5b2e");
         describe(&sandbox, &registry.address, secret);
-        sandbox.run(&["render", "lab"]).success();
+        sandbox.run("render lab").success();
         for command in [
             &["status", "lab"][..],
             &["report", "lab"],
@@ -223,9 +192,7 @@ async fn a_log_gets_a_line_every_ten_seconds() {
     let text = sandbox.read("environments/lab/environment.yaml");
     let text = text.replace("  push-credentials: { env: FAULTY }\n", "");
     sandbox.write("environments/lab/environment.yaml", &text);
-    let run = sandbox
-        .run(&["push", "lab", "--max-rate", "100kB"])
-        .success();
+    let run = sandbox.run("push lab --max-rate 100kB").success();
     let lines: Vec<&str> = run
         .stderr
         .lines()
@@ -238,8 +205,8 @@ async fn a_log_gets_a_line_every_ten_seconds() {
         line.contains(" kB of ") || line.contains(" MB of "),
         "{line}"
     );
-    assert!(line.contains(" kB/s, "), "{line}");
-    assert!(!run.stderr.contains(" 0s left"), "{}", run.whole());
+    line.has(" kB/s, ");
+    run.does_not_report(" 0s left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,37 +217,27 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
     })
     .await;
     let sandbox = workspace(PASSWORD);
-    describe(&sandbox, server.address(), "");
-    let run = sandbox.run(&["push", "lab"]).exits_with(5);
+    describe(&sandbox, &server.address, "");
+    let run = sandbox.run("push lab").exits_with(5);
     let waiting = "has not answered for 3 s; still waiting";
-    assert!(run.stderr.contains(waiting), "{}", run.whole());
+    run.reports(waiting);
 }
 
 // case 5.6
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
     // One that gives strangers no tokens is private. One that refuses what it does not have yet is not.
-    let private = Quirks {
-        token_life: Some(u32::MAX),
-        ..Quirks::default()
-    };
-    let reticent = Quirks {
-        unknown: 403,
-        ..Quirks::default()
-    };
+    let private = quirks!(token_life: Some(u32::MAX));
+    let reticent = quirks!(unknown: 403);
     let sandbox = workspace(PASSWORD);
     for command in ["push", "deploy"] {
         let registry = FaultyRegistry::start(private.clone(), &[], 1).await;
         describe(&sandbox, &registry.address, "");
         let run = sandbox.run(&[command, "lab"]).exits_with(5);
-        assert!(
-            run.stderr.contains("without credentials"),
-            "{}",
-            run.whole()
-        );
+        run.reports("without credentials");
         assert!(registry.is_empty());
     }
     let registry = FaultyRegistry::start(reticent, &[], 1).await;
     describe(&sandbox, &registry.address, "");
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 }

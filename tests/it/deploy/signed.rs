@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use support::wire::Wire;
-use support::{Lab, bundles};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -60,10 +60,7 @@ async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
     assert_eq!(value["result"]["file"]["sha256"], digest.as_str());
-    insta::assert_snapshot!(
-        "markdown",
-        lab.run(&["plan", "lab", "--markdown"]).success().stdout
-    );
+    insta::assert_snapshot!("markdown", lab.run("plan lab --markdown").success().stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +69,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     // One artifact is there, one has different content, the others are missing.
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let lock = bundles::lock_of(&lab.sandbox);
     let (kept, other) = (&lock.artifacts[2], &lock.artifacts[1]);
     let registry = lab.registry.address.clone();
@@ -95,10 +92,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
     let run = obey(&lab).success();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&text));
     let receipt = lab.sandbox.read(RECEIPT);
-    assert!(
-        receipt.contains(&format!("  plan: {digest}\n")),
-        "{receipt}"
-    );
+    receipt.has(&format!("  plan: {digest}\n"));
     let seen = wire.take();
     let tagged: Vec<&String> = seen
         .iter()
@@ -113,7 +107,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
         .collect();
     assert!(of_kept.is_empty(), "{of_kept:?}");
     assert_eq!(lab.applies().len(), 1);
-    assert!(run.stdout.contains(" 13 pushed"), "{}", run.stdout);
+    run.prints(" 13 pushed");
 
     // It was obeyed: the receipt is another one, and mkectl has nothing to do.
     let again = moved(&lab);
@@ -131,7 +125,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_moved_is_named_and_nothing_is_touched() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let _ = plan(&lab);
     let applies = lab.applies().len();
@@ -241,22 +235,14 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
     lab.sandbox
         .write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
     let run = obey(&lab).exits_with(3);
-    assert!(
-        run.stderr.contains("error: `lab.plan.yaml` is a plan of version 2, which this version of Airlock does not support"),
-        "{}",
-        run.stderr
-    );
+    run.reports("error: `lab.plan.yaml` is a plan of version 2, which this version of Airlock does not support");
     // An inserted line is noticed.
     lab.sandbox.write(
         PLAN,
         &text.replace("registry:\n", "approved: yes\nregistry:\n"),
     );
     let run = obey(&lab).exits_with(3);
-    assert!(
-        run.stderr.contains("`lab.plan.yaml` is not a plan"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`lab.plan.yaml` is not a plan");
     std::fs::remove_file(lab.sandbox.path(PLAN)).unwrap();
     obey(&lab).exits_with(3);
     assert!(lab.repositories().await.is_empty());
@@ -265,7 +251,7 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
     // A plan that does not say what would be run is not written.
     std::fs::remove_file(lab.sandbox.bin().join("mkectl")).unwrap();
     let run = lab.run(&["plan", "lab", "--out", PLAN]).exits_with(6);
-    assert!(run.stderr.contains("cannot plan for lab"), "{}", run.stderr);
+    run.reports("cannot plan for lab");
     assert!(!lab.sandbox.path(PLAN).exists());
 }
 
@@ -278,7 +264,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     obey(&lab).exits_with(7);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     let run = obey(&lab).success();
-    assert!(run.stdout.contains(" 0 pushed"), "{}", run.stdout);
+    run.prints(" 0 pushed");
     assert!(!lab.receipt().contains("failed:"));
 
     // It is killed while mkectl runs, and writes no receipt at all.
@@ -317,11 +303,11 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     let signed = lab.sandbox.read(PLAN);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     lab.edit_environment("mke3.lab.example.com", "mke4.lab.example.com");
-    lab.run(&["deploy", "lab"]).exits_with(7);
+    lab.run("deploy lab").exits_with(7);
     lab.edit_environment("mke4.lab.example.com", "mke3.lab.example.com");
     lab.sandbox.write(PLAN, &signed);
     let moved = moved(&lab);
-    assert!(moved.contains("receipt: was"), "{moved}");
+    moved.has("receipt: was");
 }
 
 /// Removes a manifest from the registry directly.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use support::bundles::{self, Member};
 use support::wire::Wire;
-use support::{Lab, Server};
+use support::{Lab, Server, Text as _};
 
 use crate::deploy::deploy::{Running, assert_ended};
 use crate::deploy::operation::platform;
@@ -39,7 +39,7 @@ impl Road {
         road.lock(to);
         road.name(from);
         road.install(from);
-        road.lab.run(&["deploy", "lab"]).success();
+        road.lab.run("deploy lab").success();
         road.name(to);
         road.install(to);
         road
@@ -56,15 +56,7 @@ impl Road {
             .sandbox
             .path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         if !self.lock_path(release).exists() {
-            self.lab
-                .run(&[
-                    "lock",
-                    release,
-                    "--bundle",
-                    bundle.as_str(),
-                    "--force-release",
-                ])
-                .success();
+            self.lab.sandbox.lock_as(release, &bundle);
         }
         self.edit_lock(release, |lock| {
             lock.mkectl.clear();
@@ -174,7 +166,7 @@ impl Road {
     #[track_caller]
     fn assert_untouched(&self) {
         for command in self.commands() {
-            assert!(command.contains(": config get"), "{command}");
+            command.has(": config get");
         }
     }
 
@@ -223,10 +215,7 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
     for release in ["v4.1.5", "v4.1.4", "v4.1.3"] {
         road.lock(release);
         road.name(release);
-        let run = road
-            .lab
-            .run(&["status", "lab", "--format", "json"])
-            .success();
+        let run = road.lab.run("status lab --format json").success();
         let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         let drift = value["result"]["environments"][0]["drift"]
             .as_array()
@@ -251,7 +240,33 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    insta::assert_snapshot!("plan", without_hash(&road.run("plan").success().whole()));
+    insta::assert_snapshot!(without_hash(&road.run("plan").success().whole()), @"
+    exit code: 0
+    --- stdout
+    Plan for lab: v4.1.2 to 127.0.0.1:[PORT]/mke
+    warning: if the upgrade fails, mkectl rolls back without asking: it resets and reboots every controller, then every worker, and interrupts all workloads
+      bundle    not needed
+      registry  14 artifacts already present
+      config    write environments/lab/mke4.yaml
+      mkectl    upgrade from v4.1.1
+                1. cd [WORKSPACE]/environments/lab/backups && [WORKSPACE]/bundles/mkectl/v4.1.1-[SHA-256]/linux-x86_64/mkectl etcd backup -f [WORKSPACE]/environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml --name v4.1.1-to-v4.1.2_by-v4.1.1.tar
+                2. [SANDBOX]/bin/mkectl upgrade -f environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml --upgrade-version v4.1.2 --release-matrix bundles/mkectl/v4.1.2/release-matrix.json
+                3. [SANDBOX]/bin/mkectl config get
+                because the environment names a later release
+
+    --- a/environments/lab/mke4.yaml
+    +++ b/environments/lab/mke4.yaml
+    @@ -5,7 +5,7 @@
+       name: mke
+       namespace: mke
+     spec:
+    -  version: v4.1.1
+    +  version: v4.1.2
+       airgap:
+         enabled: true
+       registries:
+    --- stderr
+    ");
     road.assert_untouched();
     insta::assert_snapshot!(
         "deploy",
@@ -261,7 +276,7 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     let sandbox = &road.lab.sandbox;
     // What it was before is kept for a restore, and the matrix is the vendor's to the byte.
     let before = sandbox.read("environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml");
-    assert!(before.contains("version: v4.1.1\n"), "{before}");
+    before.has("version: v4.1.1\n");
     let lock = bundle::Lock::read(&road.lock_path("v4.1.2")).unwrap();
     let matrix = std::fs::read(sandbox.path("bundles/mkectl/v4.1.2/release-matrix.json")).unwrap();
     use sha2::Digest as _;
@@ -302,8 +317,8 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
         }
         writeln!(all, "  leaves {}", road.backups().join(", ")).unwrap();
         let receipt = road.lab.receipt();
-        assert!(receipt.contains(&format!("  release: {to}\n")), "{receipt}");
-        assert!(!receipt.contains("failed:"), "{receipt}");
+        receipt.has(&format!("  release: {to}\n"));
+        receipt.lacks("failed:");
     }
     insta::assert_snapshot!("commands", all);
 }
@@ -355,7 +370,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
 
 /// Returns what a plan says, as machines read it.
 fn plan(road: &Road) -> serde_json::Value {
-    let run = road.lab.run(&["plan", "lab", "--format", "json"]);
+    let run = road.lab.run("plan lab --format json");
     let text = road.lab.sandbox.redact(&run.stdout);
     serde_json::from_str(&text).unwrap()
 }
@@ -403,37 +418,22 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
     let run = road.run("deploy").exits_with(7);
-    assert!(
-        run.stderr.contains("rollback is complete")
-            && run
-                .stderr
-                .contains("error: `mkectl upgrade` exited with code 3"),
-        "{}",
-        run.stderr
-    );
+    run.reports("rollback is complete")
+        .reports("error: `mkectl upgrade` exited with code 3");
     let receipt = road.lab.receipt();
-    assert!(
-        receipt.contains("  error: '`mkectl upgrade` exited with code 3'\n"),
-        "{receipt}"
-    );
-    assert!(
-        receipt.contains("  release: v4.1.1\n")
-            && receipt.contains("failed:\n  release: v4.1.2\n")
-            && receipt.contains("  step: upgrade\n"),
-        "{receipt}"
-    );
+    receipt.has("  error: '`mkectl upgrade` exited with code 3'\n");
+    receipt
+        .has("  release: v4.1.1\n")
+        .has("failed:\n  release: v4.1.2\n")
+        .has("  step: upgrade\n");
     // The cluster may show either release now, and mkectl did say that it failed.
     for version in ["v4.1.1", "v4.1.2"] {
         road.edit_cluster(|text| {
             text.replace("  version: v4.1.1", &format!("  version: {version}"))
         });
         let plan = road.run("plan").success();
-        assert!(
-            plan.stdout.contains("upgrade from v4.1.1")
-                && plan.stdout.contains("because the last upgrade failed"),
-            "{}",
-            plan.whole()
-        );
+        plan.prints("upgrade from v4.1.1")
+            .prints("because the last upgrade failed");
     }
     road.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
@@ -467,12 +467,7 @@ async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkec
     road.install("v4.1.1");
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
     let run = road.run("deploy").exits_with(3);
-    assert!(
-        run.stderr
-            .contains("the receipt of lab records v4.1.1 from 127.0.0.1:[PORT]/mke, but the cluster that mkectl reaches runs v4.1.2"),
-        "{}",
-        run.stderr
-    );
+    run.reports("the receipt of lab records v4.1.1 from 127.0.0.1:[PORT]/mke, but the cluster that mkectl reaches runs v4.1.2");
     road.edit_cluster(|text| text.replace("version: v4.1.2", "version: v4.1.1"));
     road.run("deploy").success();
     assert_eq!(road.lab.applies().len(), 2);
@@ -519,20 +514,11 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
         .sandbox
         .write("environments/lab/logs/under-way.yaml", &note);
     let plan = road.run("plan").success();
-    assert!(
-        plan.stdout.contains("upgrade from v4.1.1"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("upgrade from v4.1.1");
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
     let plan = road.run("plan").success();
-    assert!(
-        plan.stdout
-            .contains("the upgrade to v4.1.2 was interrupted, but the cluster of lab runs it")
-            && plan.stdout.contains("mkectl apply -f"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("the upgrade to v4.1.2 was interrupted, but the cluster of lab runs it")
+        .prints("mkectl apply -f");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -576,11 +562,7 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
     road.lab.edit_environment(PORTS, "");
     refused(3, "this upgrade requires the gateway's node ports");
     let check = road.run("check").exits_with(3);
-    assert!(
-        check.stderr.contains("the gateway's node ports"),
-        "{}",
-        check.whole()
-    );
+    check.reports("the gateway's node ports");
     road.lab
         .edit_environment("config:\n", &format!("config:\n{PORTS}"));
     // The same cluster in a different registry.
@@ -621,54 +603,32 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
     // Without a kubeconfig no cluster can be read: a first installation. But the registry records the deploy before.
     let plan = road.run("plan").exits_with(8);
-    assert!(plan.stdout.contains("mkectl apply -f"), "{}", plan.stdout);
+    plan.prints("mkectl apply -f");
     assert!(road.commands().is_empty());
 
     road.has_kubeconfig();
     let plan = road.run("plan").exits_with(8);
-    assert!(
-        plan.stdout
-            .contains("no receipt records the cluster of lab, but it responds: it runs v4.1.1")
-            && plan.stdout.contains("upgrade from v4.1.1"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("no receipt records the cluster of lab, but it responds: it runs v4.1.1")
+        .prints("upgrade from v4.1.1");
     // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is one with other machines.
     road.lab.edit_environment("project: mke", "project: other");
     let run = road.run("deploy").exits_with(3);
-    assert!(
-        run.stderr.contains(
-            "`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
-             environment's"
-        ) && run.stderr.contains("pulls from 127.0.0.1:[PORT]/other")
-            && run.stderr.contains("hint: if the file belongs to another environment, move it")
-            && !run.stderr.contains("receipt.yaml"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
+             environment's").reports("pulls from 127.0.0.1:[PORT]/other").reports("hint: if the file belongs to another environment, move it").does_not_report("receipt.yaml");
     road.lab.edit_environment("project: other", "project: mke");
     road.edit_cluster(|text| {
         text.replace("192.0.2.10", "192.0.2.99")
             .replace("mke.lab.example.com", "other.example.com")
     });
     let run = road.run("deploy").exits_with(3);
-    assert!(
-        run.stderr
-            .contains("reached the cluster at other.example.com"),
-        "{}",
-        run.stderr
-    );
+    run.reports("reached the cluster at other.example.com");
     road.assert_untouched();
 
     // One that is gone holds nothing up.
     std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
     let plan = road.run("plan").exits_with(8);
-    assert!(
-        plan.stdout.contains("this counts as a first installation")
-            && plan.stdout.contains("mkectl apply -f"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("this counts as a first installation")
+        .prints("mkectl apply -f");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -677,19 +637,10 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     road.lab
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
     let run = road.run("deploy").success();
-    assert!(
-        run.stderr
-            .contains("differs from what is rendered, in 2 places"),
-        "{}",
-        run.stderr
-    );
+    run.reports("differs from what is rendered, in 2 places");
     let plan = road.run("plan").success();
-    assert!(
-        plan.stdout.contains("mkectl apply -f")
-            && plan.stdout.contains("because the configuration changed"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("mkectl apply -f")
+        .prints("because the configuration changed");
     road.run("deploy").success();
     assert_eq!(road.run("deploy").success().stdout, "lab: nothing to do\n");
 }
@@ -712,12 +663,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
         &download("v4.2.1"),
     );
     let run = road.run("deploy").exits_with(6);
-    assert!(
-        run.stderr
-            .contains("mkectl v4.2.1 is not here and could not be brought"),
-        "{}",
-        run.stderr
-    );
+    run.reports("mkectl v4.2.1 is not here and could not be brought");
     // Another one than the locked is not kept.
     road.lock_mkectl("v4.2.1", server.url("v4.2.0"), &download("v4.2.1"));
     road.run("deploy").exits_with(4);
@@ -756,14 +702,14 @@ async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
         "{}",
         run.whole()
     );
-    let run = road.lab.run(&["verify", "lab", "--format", "json"]);
+    let run = road.lab.run("verify lab --format json");
     let value: serde_json::Value =
         serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(value["result"]["release"], "v4.2.0");
     assert_eq!(value["result"]["deployed"], "v4.1.5");
     road.run("deploy").success();
     let run = road.run("verify").success();
-    assert!(!run.stdout.contains("v4.1.5"), "{}", run.whole());
+    run.does_not_print("v4.1.5");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -787,13 +733,9 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
     let take_over = ["deploy", "lab", "--take-over"];
     // The registry has the shared state of the receipt that was removed.
     let plan = road.run("plan").exits_with(8);
-    assert!(plan.stdout.contains(lacks), "{}", plan.whole());
+    plan.prints(lacks);
     let run = road.lab.run(&take_over).exits_with(6);
-    assert!(
-        run.stderr.contains(lacks) && run.stderr.contains("`accept: [pull-secret]`"),
-        "{}",
-        run.whole()
-    );
+    run.reports(lacks).reports("`accept: [pull-secret]`");
     road.assert_untouched();
 
     road.lab
@@ -801,9 +743,9 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
     let saved = ["plan", "lab", "--out", "lab.plan.yaml"];
     let plan = road.lab.run(&saved).exits_with(8);
     let accepted = format!("{lacks}, which the environment accepts");
-    assert!(plan.stdout.contains(&accepted), "{}", plan.whole());
+    plan.prints(&accepted);
     let saved = road.lab.sandbox.read("lab.plan.yaml");
-    assert!(saved.contains("which the environment accepts"), "{saved}");
+    saved.has("which the environment accepts");
     road.lab.run(&take_over).success();
     assert_eq!(road.lab.applies().len(), 2);
 }
@@ -826,12 +768,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     );
     // The registry is looked at with them, as nodes do.
     let run = road.run("plan").exits_with(3);
-    assert!(
-        run.stderr
-            .contains("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set"),
-        "{}",
-        run.stderr
-    );
+    run.reports("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set");
     road.lab
         .sandbox
         .variable("LAB_PULL_USERNAME", USER)
@@ -842,7 +779,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
         "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml \
          --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
     );
-    assert!(plan.stdout.contains(&command), "{}", plan.stdout);
+    plan.prints(&command);
     // The failed command is shown as it ran, without secrets.
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
     let failed = ["deploy", "lab", "--take-over", "--format", "json"];
@@ -851,14 +788,10 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
         serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
     let told = last["error"]["mkectl-command"].as_str().unwrap();
     assert_eq!(format!("{told}\n"), command);
-    assert!(!failed.whole().contains(PASSWORD), "{}", failed.whole());
+    failed.does_not_mention(PASSWORD);
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     let deploy = road.run("deploy").success();
-    assert!(
-        deploy.stderr.contains("WRN connecting with ***"),
-        "{}",
-        deploy.stderr
-    );
+    deploy.reports("WRN connecting with ***");
     let applied = road.lab.applies().pop().unwrap();
     for variable in ["MKE_CHART_REGISTRY_PASSWORD", "MKE_IMAGE_REGISTRY_PASSWORD"] {
         assert_eq!(applied.environment[variable], PASSWORD);
@@ -866,7 +799,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     assert!(!applied.environment.contains_key("LAB_PULL_PASSWORD"));
     assert!(!applied.arguments.concat().contains(PASSWORD));
     for run in [&plan, &deploy] {
-        assert!(!run.whole().contains(PASSWORD), "{}", run.whole());
+        run.does_not_mention(PASSWORD);
     }
     for (path, content) in road.lab.sandbox.files() {
         let content = String::from_utf8_lossy(&content);
@@ -899,19 +832,15 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
     // Charts are pulled without, but the registry requires credentials for them.
     road.run("push").exits_with(5);
     let plan = road.run("plan").exits_with(8);
-    assert!(
-        plan.stdout.contains("--image-registry-username puller")
-            && !plan.stdout.contains("--chart-registry-username"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("--image-registry-username puller")
+        .does_not_print("--chart-registry-username");
     let private = "the registry refuses nodes without credentials";
-    assert!(plan.stdout.contains(private), "{}", plan.stdout);
+    plan.prints(private);
     road.lab
         .edit_environment("    imageRegistry:", "    chartRegistry:");
     let plan = road.run("plan").exits_with(8);
-    assert!(!plan.stdout.contains(private), "{}", plan.stdout);
-    road.lab.run(&["deploy", "lab", "--take-over"]).success();
+    plan.does_not_print(private);
+    road.lab.run("deploy lab --take-over").success();
     let applied = road.lab.applies().pop().unwrap();
     assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
     assert!(
@@ -937,21 +866,13 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
 
     road.lab.sandbox.variable("KUBECONFIG", other.as_str());
     let run = road.run("deploy").exits_with(3);
-    assert!(
-        run.stderr.contains("hint: unset KUBECONFIG"),
-        "{}",
-        run.stderr
-    );
+    run.reports("hint: unset KUBECONFIG");
     road.lab
         .sandbox
         .variable("KUBECONFIG", "/nowhere/mke.kubeconf");
     let run = road.run("deploy").exits_with(3);
-    assert!(
-        run.stderr.contains(
-            "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab"
-        ),
-        "{}",
-        run.stderr
+    run.reports(
+        "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab",
     );
     road.assert_untouched();
     road.lab.edit_environment(
@@ -959,7 +880,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
         "kubeconfig: ../../../home/mine.kubeconf\nrelease:",
     );
     let run = road.run("deploy").success();
-    assert!(run.stderr.contains("--kubeconfig "), "{}", run.stderr);
+    run.reports("--kubeconfig ");
     for call in road
         .lab
         .calls()
@@ -975,7 +896,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     let commands = road.commands();
     for command in [": backup ", ": upgrade ", ": config get"] {
         let found = commands.iter().rfind(|one| one.contains(command)).unwrap();
-        assert!(found.contains("--kubeconfig "), "{found}");
+        found.has("--kubeconfig ");
     }
 
     // A new environment does not use it, and is refused while it leads to another cluster.
@@ -984,17 +905,11 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
         .edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
     road.lab.sandbox.variable("KUBECONFIG", other.as_str());
     let run = road.run("deploy").exits_with(3);
-    assert!(
-        run.stderr.contains(
-            "error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
-             environment's"
-        ) && run.stderr.contains("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`"),
-        "{}",
-        run.stderr
-    );
+    run.reports("error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
+             environment's").reports("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`");
     std::fs::remove_file(home.join("cluster.yaml")).unwrap();
     road.lab.sandbox.variable("KUBECONFIG", "");
-    road.lab.run(&["deploy", "lab", "--take-over"]).success();
+    road.lab.run("deploy lab --take-over").success();
     let apply = road.lab.applies().pop().unwrap();
     assert!(
         !apply.arguments.contains(&"--kubeconfig".to_owned())
@@ -1057,10 +972,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             run.stderr
         );
         let receipt = road.lab.receipt();
-        assert!(
-            receipt.contains("  release: v4.1.3\n") && receipt.contains("  step: backup\n"),
-            "{receipt}"
-        );
+        receipt.has("  release: v4.1.3\n").has("  step: backup\n");
     }
     road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
     road.run("deploy").success();
@@ -1072,35 +984,22 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
 async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
     let road = Road::new("v4.1.0", "v4.1.1").await;
     let run = road.run("deploy").exits_with(6);
-    assert!(
-        run.stderr
-            .contains("mkectl v4.1.0 cannot write a backup archive to a local file"),
-        "{}",
-        run.stderr
-    );
+    run.reports("mkectl v4.1.0 cannot write a backup archive to a local file");
     road.assert_untouched();
     let reason = ["--without-backup", "Velero has it as nightly-7"];
-    let plan = road
-        .lab
+    road.lab
         .run(&["plan", "lab", reason[0], reason[1]])
-        .success();
-    assert!(
-        plan.stdout
-            .contains("so there is no archive to restore: Velero has it as nightly-7")
-            && !plan.stdout.contains("mkectl backup")
-            && !plan.stdout.contains(" --name "),
-        "{}",
-        plan.stdout
-    );
+        .success()
+        .prints("so there is no archive to restore: Velero has it as nightly-7")
+        .does_not_print("mkectl backup")
+        .does_not_print(" --name ");
     road.lab
         .run(&["deploy", "lab", reason[0], reason[1]])
         .success();
     let receipt = road.lab.receipt();
-    assert!(
-        receipt.contains("  release: v4.1.1\n")
-            && receipt.contains("  without-backup: Velero has it as nightly-7\n"),
-        "{receipt}"
-    );
+    receipt
+        .has("  release: v4.1.1\n")
+        .has("  without-backup: Velero has it as nightly-7\n");
     let empty = road.lab.run(&["deploy", "lab", reason[0], " "]);
     empty.exits_with(64);
 }
@@ -1110,15 +1009,10 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
 async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() {
     let road = Road::new("v4.1.5", "v4.2.0").await;
     let plan = road.run("plan").success();
-    assert!(
-        plan.stdout.contains(
-            "rolls back without asking: it resets and reboots every controller, then every worker"
-        ) && plan
-            .stdout
-            .contains("but the lock has no chart of that name"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints(
+        "rolls back without asking: it resets and reboots every controller, then every worker",
+    )
+    .prints("but the lock has no chart of that name");
     let rename = |tag: &str| {
         road.edit_lock("v4.2.0", |lock| {
             let mut charts = lock
@@ -1134,18 +1028,10 @@ async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() 
         road.run("plan").success().stdout
     };
     let plan = rename("79.5.0");
-    assert!(
-        plan.contains("but the lock has kube-prometheus-stack:79.5.0 instead"),
-        "{plan}"
-    );
+    plan.has("but the lock has kube-prometheus-stack:79.5.0 instead");
     let plan = rename("86.2.3");
-    assert!(
-        plan.contains(
-            "`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
-             kube-prometheus-stack/charts/crds/crds/`"
-        ),
-        "{plan}"
-    );
+    plan.has("`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
+             kube-prometheus-stack/charts/crds/crds/`");
     let road = Road::new("v4.1.1", "v4.1.2").await;
     assert!(!road.run("plan").stdout.contains("kube-prometheus-stack"));
 }
@@ -1177,12 +1063,7 @@ async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
             "tracking: { enabled: true }",
         );
         let run = road.run("deploy").success();
-        assert!(
-            run.stderr
-                .contains("in an unknown format: look for it in the log"),
-            "{}",
-            run.stderr
-        );
+        run.reports("in an unknown format: look for it in the log");
         assert_eq!(
             run.stderr
                 .contains("`mkectl reset-password --user admin --password-stdin`"),
@@ -1210,10 +1091,10 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
         runs[1].whole()
     );
     let receipt = road.lab.receipt();
-    assert!(receipt.contains("  release: v4.2.1\n"), "{receipt}");
-    assert!(!receipt.contains("failed:"), "{receipt}");
+    receipt.has("  release: v4.2.1\n");
+    receipt.lacks("failed:");
     let plan = road.run("plan").success();
-    assert!(!plan.stdout.contains("upgrade from"), "{}", plan.stdout);
+    plan.does_not_print("upgrade from");
 }
 
 /// An old receipt that was restored, or one of a different branch.
@@ -1225,11 +1106,7 @@ async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_depl
         .sandbox
         .write(RECEIPT, &text.replace("release: v4.1.4", "release: v4.1.5"));
     let run = road.run("deploy").exits_with(3);
-    assert!(
-        run.stderr.contains("v4.1.5") && run.stderr.contains("v4.1.4"),
-        "{}",
-        run.whole()
-    );
+    run.reports("v4.1.5").reports("v4.1.4");
     road.assert_untouched();
 }
 
@@ -1242,13 +1119,21 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
         road.lab.sandbox.write(note, text);
         for command in ["plan", "deploy"] {
             let run = road.run(command).exits_with(3);
-            assert!(run.stderr.contains(note), "{}", run.whole());
+            run.reports(note);
         }
         assert_eq!(road.lab.sandbox.read(note), text);
     }
-    insta::assert_snapshot!(road.run("deploy").whole());
-    let run = road.lab.run(&["status", "--format", "json"]);
-    assert!(run.stdout.contains("under-way.yaml"), "{}", run.stdout);
+    insta::assert_snapshot!(road.run("deploy").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: `[WORKSPACE]/environments/lab/logs/under-way.yaml` is not a valid note, so it is unknown how the last run of mkectl ended
+      because: missing field `began`
+    hint: check with `pgrep -a mkectl` that none is running, read the newest log in [WORKSPACE]/environments/lab/logs, then delete [WORKSPACE]/environments/lab/logs/under-way.yaml
+    hint: then run mkectl again: `cargo xtask apply ENVIRONMENT`
+    ");
+    let run = road.lab.run("status --format json");
+    run.prints("under-way.yaml");
     road.assert_untouched();
 }
 
@@ -1274,7 +1159,7 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
     road.lose("v4.1.4");
-    road.lab.run(&["diff", "lab", "--live"]).exits_with(6);
+    road.lab.run("diff lab --live").exits_with(6);
 }
 
 /// The attempt that failed keeps its files, so those of the next one have a number in their names.
@@ -1282,9 +1167,7 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
 async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
     road.keep("v4.1.3");
-    road.lab
-        .run(&["plan", "lab", "--out", "signed.yaml"])
-        .success();
+    road.lab.run("plan lab --out signed.yaml").success();
     let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
     road.lab
         .sandbox

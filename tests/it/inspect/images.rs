@@ -1,7 +1,7 @@
 //! Tests of `images`: the references of an environment, for those who pull them.
 
 use support::upstream::Upstream;
-use support::{Lab, Run};
+use support::{Lab, Run, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -23,7 +23,7 @@ async fn lab() -> (Lab, Upstream) {
         ),
     );
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     (lab, upstream)
 }
 
@@ -36,7 +36,7 @@ fn of_set(run: &Run) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn references_are_listed_in_both_registries() {
     let (lab, _upstream) = lab().await;
-    let run = lab.run(&["images", "lab"]).success();
+    let run = lab.run("images lab").success();
     let text = of_set(&run);
     let short: Vec<&str> = text
         .lines()
@@ -47,13 +47,8 @@ async fn references_are_listed_in_both_registries() {
     ghcr.io/charts/extra:1.0.0 127.0.0.1:[PORT]/mke/charts/extra:1.0.0
     quay.io/org/tool:v1 127.0.0.1:[PORT]/mke/tools/tool:v1
     ");
-    assert!(
-        run.stdout
-            .contains("registry.mirantis.com/mke/calico/node:"),
-        "{}",
-        run.stdout
-    );
-    let json = lab.run(&["images", "lab", "--format", "json"]).success();
+    run.prints("registry.mirantis.com/mke/calico/node:");
+    let json = lab.run("images lab --format json").success();
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(
         json["result"]["artifacts"][0]["upstream"],
@@ -64,41 +59,18 @@ async fn references_are_listed_in_both_registries() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_consumer_gets_its_own_form() {
     let (lab, _upstream) = lab().await;
-    let kustomize = lab
-        .run(&["images", "lab", "--as", "kustomize"])
-        .success()
-        .stdout;
+    let kustomize = lab.run("images lab --as kustomize").success().stdout;
     for name in ["docker.io/library/nginx", "library/nginx", "nginx"] {
         let entry = format!("- name: {name}\n  newName: 127.0.0.1:[PORT]/mke/library/nginx\n");
         assert!(kustomize.contains(&entry), "{kustomize}");
     }
-    assert!(
-        kustomize
-            .contains("- name: quay.io/org/tool\n  newName: 127.0.0.1:[PORT]/mke/tools/tool\n"),
-        "{kustomize}"
-    );
-    assert!(!kustomize.contains("charts/extra"), "{kustomize}");
-    let hosts = lab
-        .run(&["images", "lab", "--as", "containerd"])
-        .success()
-        .stdout;
-    assert!(
-        hosts.contains(
-            "# /etc/containerd/certs.d/docker.io/hosts.toml\nserver = \"https://registry-1.docker.io\"\n\n\
-             [host.\"http://127.0.0.1:[PORT]/v2/mke\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n"
-        ),
-        "{hosts}"
-    );
-    assert!(
-        hosts.contains(
-            "# A hosts.toml cannot change paths or tags. Change these in the manifests:\n#   quay.io/org/tool:v1 -> 127.0.0.1:[PORT]/mke/tools/tool:v1\n"
-        ),
-        "{hosts}"
-    );
-    let bom = lab
-        .run(&["images", "lab", "--as", "cyclonedx"])
-        .success()
-        .stdout;
+    kustomize.has("- name: quay.io/org/tool\n  newName: 127.0.0.1:[PORT]/mke/tools/tool\n");
+    kustomize.lacks("charts/extra");
+    let hosts = lab.run("images lab --as containerd").success().stdout;
+    hosts.has("# /etc/containerd/certs.d/docker.io/hosts.toml\nserver = \"https://registry-1.docker.io\"\n\n\
+             [host.\"http://127.0.0.1:[PORT]/v2/mke\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n");
+    hosts.has("# A hosts.toml cannot change paths or tags. Change these in the manifests:\n#   quay.io/org/tool:v1 -> 127.0.0.1:[PORT]/mke/tools/tool:v1\n");
+    let bom = lab.run("images lab --as cyclonedx").success().stdout;
     let bom: serde_json::Value = serde_json::from_str(&bom).unwrap();
     assert_eq!(
         (&bom["bomFormat"], &bom["specVersion"]),
@@ -110,8 +82,8 @@ async fn each_consumer_gets_its_own_form() {
         nginx["purl"],
         format!("pkg:oci/nginx@sha256%3A{digest}?repository_url=docker.io/library/nginx&tag=1.29")
     );
-    let mirrors = lab.run(&["images", "lab", "--as", "idms"]).success().stdout;
-    assert!(mirrors.contains("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n"), "{mirrors}");
+    let mirrors = lab.run("images lab --as idms").success().stdout;
+    mirrors.has("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +104,7 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
         ),
     );
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     let form = |form: &str| lab.run(&["images", "lab", "--as", form]).success().stdout;
     let kustomize = form("kustomize");
     for text in [
@@ -143,16 +115,13 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     ] {
         assert!(kustomize.contains(text), "{text}: {kustomize}");
     }
-    assert!(!kustomize.contains("name: quay.io/org/two"), "{kustomize}");
+    kustomize.lacks("name: quay.io/org/two");
     let hosts = form("containerd");
-    assert!(
-        hosts.contains(
-            "# /etc/containerd/certs.d/quay.io/hosts.toml\n\
+    hosts.has(
+        "# /etc/containerd/certs.d/quay.io/hosts.toml\n\
              # A hosts.toml cannot change paths or tags. Change these in the manifests:\n\
              #   quay.io/org/one:1 -> 127.0.0.1:[PORT]/mke/org/one:1.0\n\
-             #   quay.io/org/two:1 -> 127.0.0.1:[PORT]/mke/old/two:1\nserver"
-        ),
-        "{hosts}"
+             #   quay.io/org/two:1 -> 127.0.0.1:[PORT]/mke/old/two:1\nserver",
     );
     let bom: serde_json::Value = serde_json::from_str(&form("cyclonedx")).unwrap();
     let of = |name: &str| {

@@ -7,7 +7,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[test]
 fn a_fresh_checkout_is_listed() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("list").whole(), @r#"
     exit code: 0
     --- stdout
     ENVIRONMENT  RELEASE      REGISTRY             PROTECTED  STATE
@@ -22,7 +22,7 @@ fn a_fresh_checkout_is_listed() {
 #[test]
 fn an_empty_workspace_says_how_to_begin() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("list").whole(), @r#"
     exit code: 0
     --- stdout
     No environment exists yet. Create one with `cargo xtask new NAME`.
@@ -47,7 +47,7 @@ fn a_wrong_environment_does_not_hide_the_others() {
         "environments/prod/receipt.yaml",
         "version: 2\nsigned: yes\n",
     );
-    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("list").whole(), @r#"
     exit code: 0
     --- stdout
     ENVIRONMENT  RELEASE      REGISTRY                            PROTECTED  STATE
@@ -66,7 +66,7 @@ fn a_wrong_environment_does_not_hide_the_others() {
 async fn what_was_done_is_listed() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let states = |lab: &Lab| {
-        let run = lab.run(&["list", "--format", "json"]).success();
+        let run = lab.run("list --format json").success();
         assert_eq!(run.stderr, "");
         let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         let environment = &value["result"]["environments"][0];
@@ -87,13 +87,13 @@ async fn what_was_done_is_listed() {
         pair("never deployed", "bundle is in bundles/")
     );
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_eq!(states(&lab), pair("v4.1.5 deployed [TIME]", "in the store"));
 
     std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
     std::fs::remove_file(&bundle).unwrap();
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["apply", "lab"]).exits_with(7);
+    lab.run("apply lab").exits_with(7);
     assert_eq!(
         states(&lab),
         pair("v4.1.5 failed at apply [TIME]", "not fetched")
@@ -112,8 +112,8 @@ fn an_unreadable_lock_and_names_that_are_not_text_do_not_hide_the_others() {
         let name = std::ffi::OsStr::from_bytes(b"b\xffd.lock.yaml");
         std::fs::create_dir(sandbox.path(below).as_std_path().join(name)).unwrap();
     }
-    let run = sandbox.run(&["list"]).success();
-    assert!(run.stdout.contains("\nstaging "), "{}", run.stdout);
+    let run = sandbox.run("list").success();
+    run.prints("\nstaging ");
     let releases = run.stdout.split("\n\n").nth(1).unwrap();
     insta::assert_snapshot!(releases, @r"
     RELEASE      ARCH   ARTIFACTS   BUNDLE  STATE

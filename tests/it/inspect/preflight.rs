@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, PASSWORD, Quirks, Rule, USER, When};
+use support::faulty::{
+    Fault, FaultyRegistry, Kind, Mounts, PASSWORD, Quirks, Rule, USER, always, first, quirks,
+};
 use support::{Sandbox, TestRegistry, TlsProxy, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -59,15 +61,11 @@ async fn each_fault_is_named_with_its_fix_and_nothing_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
-    let quirks = Quirks {
-        token_life: Some(u32::MAX),
-        open_for_reading: true,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(token_life: Some(u32::MAX), open_for_reading: true);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
-    let run = sandbox.run(&["preflight", "lab"]).success();
+    let run = sandbox.run("preflight lab").success();
     assert!(
         run.stdout
             .ends_with("lab: preflight passed: v4.1.5 is ready to install\n"),
@@ -75,8 +73,8 @@ async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
         run.stdout
     );
     assert!(registry.is_empty());
-    assert!(registry.count(Kind::PutManifest) >= 4);
-    assert!(registry.count(Kind::DeleteManifest) >= 4);
+    assert!(registry.count_of(Kind::PutManifest) >= 4);
+    assert!(registry.count_of(Kind::DeleteManifest) >= 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +82,7 @@ async fn local_and_registry_problems_are_reported_together() {
     let sandbox = Sandbox::new(AIRLOCK);
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     describe(&sandbox, "lab", &free, None);
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(3), "{}", run.stdout);
     assert_eq!(
         of_verdict(&result(&run.stdout), "problem"),
@@ -94,7 +92,7 @@ async fn local_and_registry_problems_are_reported_together() {
             "connection not-reached"
         ]
     );
-    let run = sandbox.run(&["preflight", "lab"]);
+    let run = sandbox.run("preflight lab");
     // The progress names the probe, which is random. The room differs between machines, and so does what is said of it.
     let lines: Vec<&str> = run.stdout.lines().collect();
     let disk = lines.iter().position(|line| line.contains(" disk "));
@@ -105,7 +103,24 @@ async fn local_and_registry_problems_are_reported_together() {
         &lines[..disk.unwrap()],
         &lines[after.unwrap()..lines.len() - 1],
     );
-    insta::assert_snapshot!([before, after].concat().join("\n"));
+    insta::assert_snapshot!([before, after].concat().join("\n"), @"
+    workspace
+      ok       configuration     can be rendered for v4.1.5
+      PROBLEM  lock              release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
+                                 fix: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+      skipped  bundle, mkectl    not checked: the lock cannot be used
+      skipped  packages          not checked without --nodes: with SELinux, MKE installs container-selinux from a repository, and no bundle has it
+      PROBLEM  credentials       no credentials for registry 127.0.0.1:[PORT]: the variables FAULTY_USERNAME and FAULTY_PASSWORD are not set
+                                 fix: set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo
+
+    registry
+      ok       name              the registry is an IP address; nothing to resolve
+      PROBLEM  connection        GET http://127.0.0.1:[PORT]/v2/: connection refused
+                                 fix: start the registry, open the port in the firewall, or correct registry.address
+                                 $ curl -v http://127.0.0.1:[PORT]/v2/
+      skipped  certificate       plain HTTP on loopback; other nodes need HTTPS
+      skipped  api and 16 more   not tried, because of a problem above
+    ");
     assert!(lines[lines.len() - 1].starts_with("lab: 3 problems, "));
 }
 
@@ -116,15 +131,11 @@ async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
     describe(&sandbox, "lab", &registry.address, None);
     sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
     for seen in ["mkectl v4.1.4", "no `mkectl` in any folder of PATH"] {
-        let run = sandbox.run(&["preflight", "lab"]).exits_with(6);
+        let run = sandbox.run("preflight lab").exits_with(6);
         let row = run.stdout.lines().find(|line| line.contains(" mkectl "));
         let row = row.unwrap();
         assert!(row.contains("PROBLEM") && row.contains(seen), "{row}");
-        assert!(
-            run.stdout.contains("$ cargo xtask fetch lab"),
-            "{}",
-            run.stdout
-        );
+        run.prints("$ cargo xtask fetch lab");
         let _ = std::fs::remove_file(sandbox.bin().join("mkectl"));
     }
 }
@@ -132,15 +143,12 @@ async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
 // case 7.6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_url_moves_no_row() {
-    let shut = Quirks {
-        token_life: Some(u32::MAX),
-        ..limited()
-    };
+    let shut = quirks!(..limited(); token_life: Some(u32::MAX));
     let registry = FaultyRegistry::start(shut, &[], 1).await;
     let mut sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
     sandbox.variable("COLUMNS", "80");
-    let run = sandbox.run(&["preflight", "lab"]).exits_with(5);
+    let run = sandbox.run("preflight lab").exits_with(5);
     let lines: Vec<&str> = run.stdout.lines().collect();
     let row = lines
         .iter()
@@ -171,14 +179,14 @@ async fn a_cut_bundle_is_distinguished_from_a_missing_one() {
     let bundle = sandbox.path(&format!("bundles/{}", bundles::FILE));
     let bytes = std::fs::read(&bundle).unwrap();
     std::fs::write(&bundle, &bytes[..bytes.len() / 2]).unwrap();
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(4), "{}", run.stdout);
     assert_eq!(
         of_verdict(&result(&run.stdout), "problem"),
         ["bundle bundle-differs"]
     );
     std::fs::remove_file(&bundle).unwrap();
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(1), "{}", run.stdout);
     assert_eq!(
         of_verdict(&result(&run.stdout), "problem"),
@@ -198,7 +206,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         "config:\n  devicePlugins: { nvidiaGPU: { enabled: true } }\n  fips: { enabled: true }\n",
     );
     sandbox.write(path, &text);
-    let run = sandbox.run(&["preflight", "lab"]).success();
+    let run = sandbox.run("preflight lab").success();
     for expected in [
         "no bundle has NVIDIA's drivers",
         "the symlink `libcrypto-k0s.so.3` and the FIPS k0s binary",
@@ -213,31 +221,27 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         path,
         &text.replace("[telemetry]", "[telemetry, not-in-bundle]"),
     );
-    let run = sandbox
-        .run(&["preflight", "lab", "--format", "json"])
-        .success();
-    assert!(!run.stdout.contains("NVIDIA"), "{}", run.stdout);
+    sandbox
+        .run("preflight lab --format json")
+        .success()
+        .does_not_print("NVIDIA");
     // Without a lock the room is an estimate.
     sandbox.write(
         path,
         &text.replace("release: v4.1.5", "release: v4.2.1-rc.3"),
     );
-    let run = sandbox.run(&["preflight", "lab"]);
-    assert!(
-        run.stdout.contains("plan for about 22 GB"),
-        "{}",
-        run.stdout
-    );
+    let run = sandbox.run("preflight lab");
+    run.prints("plan for about 22 GB");
 }
 
 /// Before the monitoring CRDs are upgraded by hand, kubectl and helm must be on this machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_for_the_monitoring_crds_are_looked_for_before_an_upgrade_to_4_2() {
     let lab = support::Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
     let of_tools = || {
-        let run = lab.run(&["preflight", "lab", "--format", "json"]);
+        let run = lab.run("preflight lab --format json");
         let result = result(&run.stdout);
         let checks = result["checks"].as_array().unwrap().clone();
         let found = checks.into_iter().find(|check| check["name"] == "tools");
@@ -259,7 +263,7 @@ async fn tools_for_the_monitoring_crds_are_looked_for_before_an_upgrade_to_4_2()
 async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
     let sandbox = sandbox();
     describe(&sandbox, "lab", "registry.invalid:5000", None);
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(5), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "problem"), ["name name-not-resolved"]);
@@ -269,15 +273,11 @@ async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_removes_the_probe_before_it_ends() {
-    let stalls = Rule::new(
-        &[Kind::HeadManifest],
-        Fault::Stall { after: 0 },
-        When::First(1),
-    );
+    let stalls = first(1, &[Kind::HeadManifest], Fault::Stall { after: 0 });
     let registry = FaultyRegistry::start(limited(), &[stalls], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
-    let mut command = sandbox.command(&["preflight", "lab"]);
+    let mut command = sandbox.command("preflight lab");
     let child = command
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -302,14 +302,14 @@ async fn the_embedded_registry_has_no_problem() {
     let registry = TestRegistry::embedded().await;
     let sandbox = sandbox();
     registry.describe(&sandbox, "");
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(0), "{}", run.stdout);
 }
 
 #[test]
 fn a_rehearsal_has_nothing_to_warn_of() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let run = sandbox.run(&["preflight", "demo", "--nodes", "--format", "json"]);
+    let run = sandbox.run("preflight demo --nodes --format json");
     assert_eq!(run.code, Some(0), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "warning"), Vec::<String>::new());
@@ -322,7 +322,7 @@ async fn a_real_registry_is_left_as_it_was_and_one_with_credentials_shuts_nodes_
     let registry = TestRegistry::tls().await;
     let mut sandbox = sandbox();
     registry.describe(&sandbox, "");
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(0), "{}", run.stdout);
     let result_of = result(&run.stdout);
     assert_eq!(of_verdict(&result_of, "warning"), Vec::<String>::new());
@@ -332,7 +332,7 @@ async fn a_real_registry_is_left_as_it_was_and_one_with_credentials_shuts_nodes_
     sandbox
         .variable("LAB_USERNAME", support::registries::USER)
         .variable("LAB_PASSWORD", support::registries::PASSWORD);
-    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    let run = sandbox.run("preflight lab --format json");
     assert_eq!(run.code, Some(5), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "problem"), ["pull not-anonymous"]);
@@ -357,7 +357,7 @@ pub(crate) async fn start(
         }
     })
     .await;
-    let other = support::registries::Certificates::new();
+    let other = support::Certificates::local();
     let (address, ca) = match case.way {
         Way::Plain => (&registry.address, None),
         Way::PlainWithCa => (&registry.address, Some(&other.ca_pem)),
@@ -445,7 +445,7 @@ pub(crate) fn cases() -> Vec<Case> {
         expected,
     };
     let ruled = |name, kinds: &[Kind], fault, expected| Case {
-        rules: vec![Rule::new(kinds, fault, When::Always)],
+        rules: vec![always(kinds, fault)],
         ..case(name, expected)
     };
     let quirky = |name, quirks, expected| Case {
@@ -457,15 +457,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ..case(name, expected)
     };
     let answer = |status, code| Fault::Answer { status, code };
-    let closed = || Quirks {
-        token_life: Some(u32::MAX),
-        ..limited()
-    };
+    let closed = || quirks!(..limited(); token_life: Some(u32::MAX));
     vec![
         Case {
             rules: vec![Rule {
                 deeper_than: 4,
-                ..Rule::new(WRITES, answer(404, "NAME_UNKNOWN"), When::Always)
+                ..always(WRITES, answer(404, "NAME_UNKNOWN"))
             }],
             ..case("deep path refused", ("path", "deep-path", "problem"))
         },
@@ -511,18 +508,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         quirky(
             "no mount",
-            Quirks {
-                mounts: Mounts::Refused(405),
-                ..limited()
-            },
+            quirks!(..limited(); mounts: Mounts::Refused(405)),
             ("mount", "no-mount", "warning"),
         ),
         quirky(
             "a mount that opens an upload",
-            Quirks {
-                mounts: Mounts::Ignored,
-                ..limited()
-            },
+            quirks!(..limited(); mounts: Mounts::Ignored),
             ("mount", "no-mount", "warning"),
         ),
         ruled(
@@ -533,26 +524,17 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         quirky(
             "index refused",
-            Quirks {
-                refuses: &["application/vnd.oci.image.index.v1+json"],
-                ..limited()
-            },
+            quirks!(..limited(); refuses: &["application/vnd.oci.image.index.v1+json"]),
             ("index", "manifest-refused", "problem"),
         ),
         quirky(
             "Helm media type refused",
-            Quirks {
-                refuses: &["application/vnd.cncf.helm.config.v1+json"],
-                ..limited()
-            },
+            quirks!(..limited(); refuses: &["application/vnd.cncf.helm.config.v1+json"]),
             ("chart", "manifest-refused", "problem"),
         ),
         quirky(
             "other artifacts refused",
-            Quirks {
-                refuses: &["application/vnd.airlock.probe.config.v1+json"],
-                ..limited()
-            },
+            quirks!(..limited(); refuses: &["application/vnd.airlock.probe.config.v1+json"]),
             ("artifact", "manifest-refused", "problem"),
         ),
         ruled(
@@ -572,10 +554,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         quirky(
             "slow",
-            Quirks {
-                rate: Some(10_000),
-                ..limited()
-            },
+            quirks!(..limited(); rate: Some(10_000)),
             ("body-limit", "slow", "warning"),
         ),
         over_tls(
@@ -623,10 +602,7 @@ pub(crate) fn cases() -> Vec<Case> {
         },
         quirky(
             "clock off by an hour",
-            Quirks {
-                clock_ahead: Some(3600),
-                ..limited()
-            },
+            quirks!(..limited(); clock_ahead: Some(3600)),
             ("clock", "clock-off", "problem"),
         ),
         ruled(
@@ -646,10 +622,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// A registry that takes no large requests: how much one may carry is looked for in each case, and found soon.
 fn limited() -> Quirks {
-    Quirks {
-        body_limit: Some(1 << 20),
-        ..Quirks::default()
-    }
+    quirks!(body_limit: Some(1 << 20))
 }
 
 /// Makes a workspace with a locked bundle and credentials.

@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use support::browser::{Browser, Look, Scheme};
-use support::{Lab, Sandbox, bundles};
+use support::{Lab, Sandbox, Text as _, bundles};
 
 use crate::deploy::upgrade::write_script;
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -50,14 +50,7 @@ async fn fleet() -> Lab {
     older.artifacts.push(gone);
     let file = lab.sandbox.path("bundles/mke_bundle_v4.1.3_amd64.tar.gz");
     bundles::make(&older, &file);
-    let arguments = [
-        "lock",
-        "v4.1.3",
-        "--bundle",
-        file.as_str(),
-        "--force-release",
-    ];
-    lab.run(&arguments).success();
+    lab.sandbox.lock_as("v4.1.3", &file);
     for release in ["v4.1.3", "v4.1.5"] {
         let path = lab
             .sandbox
@@ -75,7 +68,7 @@ async fn fleet() -> Lab {
     lab.edit_environment("accept: [telemetry]\n", "");
     lab.edit_environment("[incomplete-lock]", "[incomplete-lock, telemetry]");
     write_script(&mkectl, "v4.1.3");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     commit(&lab, "lab: deploy v4.1.3");
     as_wanted(&lab.sandbox);
     lab.edit_environment(
@@ -83,10 +76,10 @@ async fn fleet() -> Lab {
         "  tracking: { enabled: false }\n  dns: { lameduck: { enabled: true } }",
     );
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
-    lab.run(&["deploy", "lab"]).exits_with(7);
+    lab.run("deploy lab").exits_with(7);
     commit(&lab, "lab: deploy failed");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     commit(&lab, "lab: deploy again");
     lab.edit_environment("release: v4.1.3", "release: v4.1.5");
     lab.edit_environment("enabled: true", "enabled: false");
@@ -164,8 +157,8 @@ fn gallery() -> Utf8PathBuf {
 
 /// Writes the pages of a team, and returns them.
 fn pages(lab: &Lab) -> [Utf8PathBuf; 2] {
-    lab.run(&["report", "lab", "--out", "lab.html"]).success();
-    lab.run(&["report", "--all", "--out", "all.html"]).success();
+    lab.run("report lab --out lab.html").success();
+    lab.run("report --all --out all.html").success();
     ["lab.html", "all.html"].map(|name| {
         let to = gallery().join(name);
         std::fs::copy(lab.sandbox.path(name), &to).unwrap();
@@ -247,7 +240,7 @@ fn assert_sound(found: &Value, look: Look) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
     let lab = fleet().await;
-    let run = lab.run(&["report", "lab", "--format", "json"]).success();
+    let run = lab.run("report lab --format json").success();
     let page: Value = serde_json::from_str(&run.stdout).unwrap();
     let section = &page["result"]["environments"][0];
     assert_eq!(section["status"]["release"], "v4.1.5");
@@ -267,7 +260,7 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
     let failures: Vec<&Value> = deploys.map(|deploy| &deploy["failed-at"]).collect();
     assert_eq!(failures, [&json!(null), &json!("apply"), &json!(null)]);
 
-    let html = lab.run(&["report", "lab"]).success().stdout;
+    let html = lab.run("report lab").success().stdout;
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     let lock = receipt
         .lines()
@@ -287,7 +280,7 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
         assert!(html.contains(text), "{text}: {html}");
     }
     // What an upgrade sends is in the comparison of the releases, too.
-    let diff = lab.run(&["diff", "v4.1.3", "v4.1.5"]).success().stdout;
+    let diff = lab.run("diff v4.1.3 v4.1.5").success().stdout;
     assert!(
         diff.contains("386.13 kB") && html.contains("386.13 kB"),
         "{diff}"
@@ -297,30 +290,21 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_without_an_answer_is_part_of_the_page() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment(&lab.registry.address, "127.0.0.1:1");
-    let html = lab.run(&["report", "lab"]).success().stdout;
-    assert!(
-        html.contains("<dt>Registry serves</dt><dd>no answer</dd>"),
-        "{html}"
-    );
-    assert!(
-        html.contains("The registry did not answer when this report was written."),
-        "{html}"
-    );
-    assert!(!html.contains("Images and charts to push"), "{html}");
+    let html = lab.run("report lab").success().stdout;
+    html.has("<dt>Registry serves</dt><dd>no answer</dd>");
+    html.has("The registry did not answer when this report was written.");
+    html.lacks("Images and charts to push");
     // Its registry cannot be changed, so no plan is computed.
-    assert!(html.contains("No plan could be computed: "), "{html}");
+    html.has("No plan could be computed: ");
 
     lab.edit_environment("release:", "relaese:");
-    let html = lab.run(&["report", "--all"]).success().stdout;
-    assert!(
-        html.contains("No plan can be computed while the files are invalid."),
-        "{html}"
-    );
-    lab.run(&["report", "nowhere"]).exits_with(3);
-    lab.run(&["report"]).exits_with(64);
-    lab.run(&["report", "lab", "--all"]).exits_with(64);
+    let html = lab.run("report --all").success().stdout;
+    html.has("No plan can be computed while the files are invalid.");
+    lab.run("report nowhere").exits_with(3);
+    lab.run("report").exits_with(64);
+    lab.run("report lab --all").exits_with(64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,7 +319,7 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
             json!(format!("license-{secret}"))
         ),
     );
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     let version = receipt
         .lines()
@@ -347,11 +331,8 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
         &receipt.replace(version, &hostile),
     );
     lab.edit_environment("port: 22", "port: 2222");
-    let html = lab.run(&["report", "lab"]).success().stdout;
-    assert!(
-        html.contains("&lt;script&gt;alert(1)") && html.contains("2222"),
-        "{html}"
-    );
+    let html = lab.run("report lab").success().stdout;
+    html.has("&lt;script&gt;alert(1)").has("2222");
     for text in [
         "<script", "pl4nted", "s3cret", "src=", "http:", "https:", "url(",
     ] {
@@ -359,7 +340,7 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
     }
     // What a set is called is escaped, too.
     lab.edit_environment("release: v4.1.5", "sets: ['<script>']\nrelease: v4.1.5");
-    let html = lab.run(&["report", "lab"]).success().stdout;
-    assert!(!html.contains("<script"), "{html}");
-    assert!(html.contains("&lt;script&gt;"), "{html}");
+    let html = lab.run("report lab").success().stdout;
+    html.lacks("<script");
+    html.has("&lt;script&gt;");
 }

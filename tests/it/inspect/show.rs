@@ -147,7 +147,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
         if !base.is_empty() {
             sandbox.write("environments/base.yaml", base);
         }
-        let run = sandbox.run(&["show", "lab"]).exits_with(3);
+        let run = sandbox.run("show lab").exits_with(3);
         assert_eq!(run.stdout, "", "{name}");
         assert!(run.stderr.starts_with("error: "), "{name}: {}", run.stderr);
         assert!(
@@ -159,9 +159,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
         all.push_str(&format!("## {name}\n{}\n", run.stderr));
 
         // Machines get the same, problem by problem.
-        let run = sandbox
-            .run(&["show", "lab", "--format", "json"])
-            .exits_with(3);
+        let run = sandbox.run("show lab --format json").exits_with(3);
         assert_eq!(run.stderr, "", "{name}");
         assert!(!run.stdout.contains("hunter2"), "{name}: {}", run.stdout);
         let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
@@ -183,7 +181,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
 #[test]
 fn each_value_says_where_it_comes_from() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["show", "staging"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("show staging").whole(), @r#"
     exit code: 0
     --- stdout
     release: v4.1.5 # environments/base.yaml:4
@@ -244,21 +242,21 @@ fn what_is_shown_is_yaml_and_says_the_same() {
 #[test]
 fn a_name_that_is_nearly_right_is_guessed() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["show", "stagin"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("show stagin").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
     error: environment not found: `stagin`
     hint: did you mean `staging`? `cargo xtask list` shows them all
     "#);
-    insta::assert_snapshot!(sandbox.run(&["show", "moon"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("show moon").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
     error: environment not found: `moon`
     hint: `cargo xtask list` shows the environments; `cargo xtask new NAME` creates one
     "#);
-    insta::assert_snapshot!(sandbox.run(&["show", "../prod"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("show ../prod").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
@@ -284,11 +282,11 @@ fn without_a_workspace_there_is_nothing_to_show() {
 fn the_nearest_workspace_upwards_is_taken() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let from_below = sandbox
-        .command(&["show", "prod"])
+        .command("show prod")
         .current_dir(sandbox.path("environments/prod"))
         .output()
         .unwrap();
-    let from_root = sandbox.run(&["show", "prod"]).success();
+    let from_root = sandbox.run("show prod").success();
     assert_eq!(
         String::from_utf8_lossy(&from_below.stdout),
         from_root.stdout

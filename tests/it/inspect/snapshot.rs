@@ -1,7 +1,7 @@
 //! `snapshot`: what a registry holds, carried to where plans are made.
 
 use support::wire::Wire;
-use support::{Lab, bundles};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -10,9 +10,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    let run = lab
-        .run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
-        .success();
+    let run = lab.run("snapshot lab --out lab.snapshot.yaml").success();
     insta::assert_snapshot!(run.whole(), @r"
     exit code: 0
     --- stdout
@@ -24,80 +22,55 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     let asked = wire.take();
     assert_eq!(asked.len(), 15, "{asked:?}");
 
-    lab.run(&[
-        "plan",
-        "lab",
-        "--snapshot",
-        "lab.snapshot.yaml",
-        "--out",
-        "lab.plan.yaml",
-    ])
-    .success();
+    lab.run("plan lab --snapshot lab.snapshot.yaml --out lab.plan.yaml")
+        .success();
     assert_eq!(wire.take(), [""; 0], "a plan of a snapshot asked somebody");
     // Both plans have the same text, with the commands of mkectl.
-    let live = lab.run(&["plan", "lab"]).success();
-    assert!(live.stdout.contains("mkectl apply -f "), "{}", live.stdout);
-    let taken = lab.run(&["plan", "lab", "--snapshot", "lab.snapshot.yaml"]);
+    let live = lab.run("plan lab").success();
+    live.prints("mkectl apply -f ");
+    let taken = lab.run("plan lab --snapshot lab.snapshot.yaml");
     assert_eq!(taken.whole(), live.whole());
     let _ = wire.take();
     let plan = lab.sandbox.read("lab.plan.yaml");
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
-    assert!(plan.contains(&format!("\nsnapshot: {digest}\n")), "{plan}");
+    plan.has(&format!("\nsnapshot: {digest}\n"));
     assert_eq!(
         plan.matches("found: nothing").count(),
         bundles::lock_of(&lab.sandbox).artifacts.len()
     );
 
     // The words of earlier versions are understood.
-    let earlier = lab.run(&["inventory", "lab", "--out", "earlier.yaml"]);
+    let earlier = lab.run("inventory lab --out earlier.yaml");
     assert_eq!(
         earlier.success().stderr,
         "the snapshot is in earlier.yaml\n"
     );
     assert_eq!(lab.sandbox.read("earlier.yaml"), first);
-    lab.run(&[
-        "plan",
-        "lab",
-        "--inventory",
-        "earlier.yaml",
-        "--out",
-        "earlier.plan.yaml",
-    ])
-    .success();
+    lab.run("plan lab --inventory earlier.yaml --out earlier.plan.yaml")
+        .success();
     assert_eq!(lab.sandbox.read("earlier.plan.yaml"), plan);
     let earlier = plan.replace("\nsnapshot: ", "\ninventory: ");
     lab.sandbox.write("lab.plan.yaml", &earlier);
 
-    lab.run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
-        .success();
-    lab.run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
-        .success();
+    lab.run("deploy lab --plan lab.plan.yaml").success();
+    lab.run("snapshot lab --out lab.snapshot.yaml").success();
     let second = lab.sandbox.read("lab.snapshot.yaml");
-    assert!(!second.contains("found: nothing"), "{second}");
-    lab.run(&["snapshot", "lab", "--out", "again.yaml"])
-        .success();
+    second.lacks("found: nothing");
+    lab.run("snapshot lab --out again.yaml").success();
     assert_eq!(second, lab.sandbox.read("again.yaml"));
-    let plan = lab
-        .run(&[
-            "plan",
-            "lab",
-            "--snapshot",
-            "again.yaml",
-            "--detailed-exitcode",
-        ])
-        .success();
-    assert!(plan.stdout.contains("Nothing to do"), "{}", plan.stdout);
+    lab.run("plan lab --snapshot again.yaml --detailed-exitcode")
+        .success()
+        .prints("Nothing to do");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let path = "bundles/v4.1.5-amd64.lock.yaml";
     let lock = lab.sandbox.read(path);
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
-    lab.run(&["snapshot", "lab", "--out", "empty.yaml"])
-        .success();
+    lab.run("snapshot lab --out empty.yaml").success();
     lab.sandbox.write(path, &lock);
     let arguments = [
         "plan",
@@ -108,46 +81,32 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
         "lab.plan.yaml",
     ];
     let plan = lab.run(&arguments).success();
-    assert!(
-        plan.stdout
-            .contains("warning: the snapshot does not list 14 of 14 artifacts"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("warning: the snapshot does not list 14 of 14 artifacts");
     // They turn out to be there, and right: that is progress.
-    let deploy = lab
-        .run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
-        .success();
-    assert!(deploy.stdout.contains(" 0 pushed"), "{}", deploy.stdout);
+    lab.run("deploy lab --plan lab.plan.yaml")
+        .success()
+        .prints(" 0 pushed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["snapshot", "lab", "--out", "lab.yaml"]).success();
+    lab.run("snapshot lab --out lab.yaml").success();
     let list = lab.sandbox.home().join("images.txt");
     std::fs::write(&list, "registry.mirantis.com/mke/calico/other:v1\n").unwrap();
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
-    let plan = lab
-        .run(&["plan", "lab", "--snapshot", "lab.yaml"])
-        .exits_with(3);
-    assert!(
-        plan.stdout.contains(
-            "warning: the snapshot does not list 1 artifact that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry\n"
-        ),
-        "{}",
-        plan.stdout
-    );
+    let plan = lab.run("plan lab --snapshot lab.yaml").exits_with(3);
+    plan.prints("warning: the snapshot does not list 1 artifact that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["snapshot", "lab", "--out", "lab.yaml"]).success();
+    lab.run("snapshot lab --out lab.yaml").success();
     let text = lab.sandbox.read("lab.yaml");
     let plan = |text: &str| {
         lab.sandbox.write("other.yaml", text);
-        lab.run(&["plan", "lab", "--snapshot", "other.yaml"])
+        lab.run("plan lab --snapshot other.yaml")
             .exits_with(3)
             .stderr
     };
@@ -175,25 +134,41 @@ async fn a_file_that_was_named_by_mistake_is_not_quoted() {
             &["pack", "lab", "--dry-run", "--have", "secret.txt"],
         ] {
             let run = lab.run(command).exits_with(3);
-            assert!(!run.whole().contains("hunter2"), "{}", run.whole());
+            run.does_not_mention("hunter2");
             all.push_str(&run.stderr);
         }
     }
-    insta::assert_snapshot!(all);
+    insta::assert_snapshot!(all, @"
+    error: `secret.txt` is not a registry snapshot
+      because: invalid type: string, expected keys and values
+    error: `secret.txt` is not a plan
+      because: invalid type: string, expected keys and values, `version` among them
+    error: `secret.txt` is not a prune plan
+      because: invalid type: string, expected keys and values
+    error: `secret.txt` is not a registry snapshot and not the manifest of a medium
+      because: the manifest of the medium is not valid
+      because: invalid type: string, expected keys and values, `format` among them
+    hint: name the file of `cargo xtask snapshot`, or manifest.yaml of a medium
+    error: `secret.txt` is not a registry snapshot
+      because: version: invalid type: string, expected u32 at line 1 column 10
+    error: `secret.txt` is not a plan
+      because: version: invalid type: string, expected u32 at line 1 column 10
+    error: `secret.txt` is not a prune plan
+      because: version: invalid type: string, expected u32 at line 1 column 10
+    error: `secret.txt` is not a registry snapshot and not the manifest of a medium
+      because: the manifest of the medium is not valid
+      because: format: invalid type: string, expected u32 at line 2 column 9
+    hint: name the file of `cargo xtask snapshot`, or manifest.yaml of a medium
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_missing_is_a_mistake_and_is_not_made() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for command in ["snapshot", "plan"] {
-        let run = lab
-            .run(&[command, "lab", "--out", "mistyped/lab.yaml"])
-            .exits_with(3);
-        assert!(
-            run.stderr.contains("the folder `mistyped`"),
-            "{}",
-            run.stderr
-        );
+        lab.run(&[command, "lab", "--out", "mistyped/lab.yaml"])
+            .exits_with(3)
+            .reports("the folder `mistyped`");
         assert!(!lab.sandbox.path("mistyped").exists(), "{command} made it");
     }
 }

@@ -19,12 +19,32 @@ fn environments_that_were_never_deployed_say_what_is_missing() {
         sandbox.write(&path, &local);
     }
     let before = sandbox.state();
-    insta::assert_snapshot!("never_deployed", sandbox.run(&["status"]).whole());
+    insta::assert_snapshot!(sandbox.run("status").whole(), @"
+    exit code: 0
+    --- stdout
+    ENVIRONMENT  WANTED       DEPLOYED  REGISTRY  DIFFERENCES
+    demo         v4.1.5-demo  -         0 of 14             3
+    prod         v4.1.5       -         -                   2
+    staging      v4.1.5       -         -                   2
+
+    demo: environments/demo/mke4.yaml differs from what is rendered
+        cargo xtask render demo
+    demo: nothing was deployed yet
+    demo: the registry lacks 14 of 14 artifacts
+        cargo xtask deploy demo
+    prod: v4.1.5 is not locked
+        with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    prod: environments/prod/mke4.yaml differs from what is rendered
+        cargo xtask render prod
+    staging: v4.1.5 is not locked
+        with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    staging: environments/staging/mke4.yaml differs from what is rendered
+        cargo xtask render staging
+    --- stderr
+    ");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
-    sandbox
-        .run(&["status", "--detailed-exitcode"])
-        .exits_with(2);
-    sandbox.run(&["status", "nowhere"]).exits_with(3);
+    sandbox.run("status --detailed-exitcode").exits_with(2);
+    sandbox.run("status nowhere").exits_with(3);
 }
 
 #[test]
@@ -39,11 +59,11 @@ fn an_embedded_registry_whose_address_is_in_use_is_waited_for() {
         path,
         &text.replace(line.unwrap(), &format!("  address: {address}")),
     );
-    let run = sandbox.run(&["status", "demo"]).success();
+    let run = sandbox.run("status demo").success();
     let drift = run.stdout.split("cannot be started at").nth(1).unwrap();
     let fix = drift.lines().nth(1).unwrap().trim();
     assert!(fix.starts_with("wait for another command"), "{fix}");
-    let run = sandbox.run(&["preflight", "demo"]).exits_with(5);
+    let run = sandbox.run("preflight demo").exits_with(5);
     assert!(
         run.stderr.ends_with(&format!("hint: {fix}\n")),
         "{}",
@@ -57,10 +77,10 @@ async fn a_registry_that_refuses_nodes_does_not_show_what_it_has() {
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     wire.close("/manifests/");
-    let run = lab.run(&["status", "lab"]).success();
+    let run = lab.run("status lab").success();
     let why = "lab: nodes may not pull: the registry refuses them without credentials\n    cargo xtask preflight lab\n";
-    assert!(run.stdout.contains(why), "{}", run.stdout);
-    assert!(!run.stdout.contains("14 of 14"), "{}", run.stdout);
+    run.prints(why);
+    run.does_not_print("14 of 14");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,9 +88,9 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let _ = wire.take();
-    let run = lab.run(&["status", "--detailed-exitcode"]);
+    let run = lab.run("status --detailed-exitcode");
     insta::assert_snapshot!(run.whole(), @r"
     exit code: 0
     --- stdout
@@ -98,7 +118,7 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
 async fn both_records_of_a_deploy_agree_on_how_it_ended() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let row = |lab: &Lab| {
-        let run = lab.run(&["status", "lab"]).success();
+        let run = lab.run("status lab").success();
         let row = run.stdout.lines().nth(1).unwrap();
         let cells = row
             .split("  ")
@@ -108,7 +128,7 @@ async fn both_records_of_a_deploy_agree_on_how_it_ended() {
         (cells[2].clone(), cells[4].clone())
     };
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["deploy", "lab"]).exits_with(7);
+    lab.run("deploy lab").exits_with(7);
     let (deployed, shared) = row(&lab);
     assert_eq!(deployed, "nothing; the last deploy failed at apply, [TIME]");
     assert_eq!(shared, "a deploy of v4.1.5 failed [TIME]");
@@ -123,10 +143,9 @@ async fn both_records_of_a_deploy_agree_on_how_it_ended() {
     lab.sandbox.write("environments/lab/receipt.yaml", &receipt);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_eq!(row(&lab).1, "v4.1.5 deployed [TIME]");
-    lab.run(&["cluster", "reset", "lab", "--confirm", "lab"])
-        .success();
+    lab.run("cluster reset lab --confirm lab").success();
     assert_eq!(row(&lab).1, "reset [TIME]");
 }
 
@@ -139,9 +158,9 @@ async fn what_is_not_known_is_not_called_never_deployed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox
         .write("environments/lab/receipt.yaml", "garbage\n");
-    let run = lab.run(&["status", "lab"]).success();
-    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
-    assert!(run.stdout.contains("git checkout -- "), "{}", run.stdout);
+    let run = lab.run("status lab").success();
+    run.does_not_print("deploy lab");
+    run.prints("git checkout -- ");
 
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
     // It leads a session of its own, as every mkectl does.
@@ -156,17 +175,17 @@ async fn what_is_not_known_is_not_called_never_deployed() {
             at_work.id()
         ),
     );
-    let run = lab.run(&["status", "lab"]).success();
+    let run = lab.run("status lab").success();
     at_work.kill().unwrap();
     at_work.wait().unwrap();
-    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
-    assert!(run.stdout.contains("tail -f x.log"), "{}", run.stdout);
+    run.does_not_print("deploy lab");
+    run.prints("tail -f x.log");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_difference_has_its_command() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let only = |lab: &Lab, arguments: &[&str]| {
         let arguments = [&["status", "lab", "--format", "json"], arguments].concat();
         let run = lab.run(&arguments).success();
@@ -226,13 +245,13 @@ async fn each_difference_has_its_command() {
     lab.sandbox.write("bundles/v4.1.5-amd64.lock.yaml", &lock);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["apply", "lab"]).exits_with(7);
+    lab.run("apply lab").exits_with(7);
     assert_eq!(
         only(&lab, &[]),
         "the last deploy, of v4.1.5, failed at apply | cargo xtask deploy lab"
     );
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 
     lab.edit_environment("release: v4.1.5", "relaese: v4.1.5");
     assert_eq!(
@@ -259,7 +278,7 @@ async fn one_registry_is_asked_once_for_many_environments() {
         let path = format!("environments/lab-{number}/environment.yaml");
         lab.sandbox.write(&path, &text);
     }
-    let run = lab.run(&["status"]).success();
+    let run = lab.run("status").success();
     let answers = run.stdout.lines().filter(|line| line.contains("0 of 14"));
     assert_eq!(answers.count(), 30, "{}", run.stdout);
     // The registry, the tags of the one lock, and what is recorded of each environment.
@@ -271,7 +290,7 @@ async fn one_registry_is_asked_once_for_many_environments() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_others() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     // They take connections and say nothing.
     let silent = [(); 6].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let gone = format!("127.0.0.1:{}", support::sandbox::free_port());
@@ -290,7 +309,7 @@ async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_othe
         environment(&format!("silent-{number}"), &address);
     }
     let began = Instant::now();
-    let run = lab.run(&["status"]).success();
+    let run = lab.run("status").success();
     // One deadline of 20 s holds for all of them; on a busy machine the rest takes its time.
     let took = began.elapsed();
     assert!(took < Duration::from_secs(100), "{took:?}");

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use regex_lite::Regex;
 use support::sandbox::repository;
-use support::{Run, Sandbox};
+use support::{Run, Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -56,7 +56,7 @@ fn a_failing_step_is_named_and_ends_the_run() {
       because: command exited with non-zero code `cargo clippy --workspace --all-targets -- -D warnings`: 1
     hint: run `cargo xtask ci lint` to repeat this step alone
     ");
-    assert!(!calls.contains("test"), "{calls}");
+    calls.lacks("test");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use support::{Lab, bundles};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -13,14 +13,7 @@ async fn lab_of(release: &str) -> Lab {
         .sandbox
         .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
     bundles::make(&bundles::small(), &bundle);
-    lab.run(&[
-        "lock",
-        release,
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as(release, &bundle);
     lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
     lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
     lab
@@ -35,26 +28,38 @@ fn last(lab: &Lab) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_says_what_is_known() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!(
-        "nothing_deployed",
-        lab.run(&["cluster", "status", "lab"]).whole()
-    );
-    lab.run(&["deploy", "lab"]).success();
-    lab.run(&["cluster", "backup", "lab"]).success();
+    insta::assert_snapshot!(lab.run("cluster status lab").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: no receipt records a deploy
+    lab: the cluster cannot be read: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
+    lab: no backup found
+    lab: mkectl is v4.1.5
+    --- stderr
+    ");
+    lab.run("deploy lab").success();
+    lab.run("cluster backup lab").success();
     let live = lab.sandbox.home().join("live.yaml");
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     std::fs::write(&live, config).unwrap();
     lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
-    insta::assert_snapshot!("deployed", lab.run(&["cluster", "status", "lab"]).whole());
+    insta::assert_snapshot!(lab.run("cluster status lab").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: runs v4.1.5 since [TIME], according to its receipt
+    lab: the rendered configuration is applied
+    lab: the cluster reports: v4.1.5, 1 host, as rendered
+    lab: 1 backup found, the latest is environments/lab/backups/[TIME]-v4.1.5.tar
+    lab: mkectl is v4.1.5
+    --- stderr
+    ");
     lab.sandbox
         .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
-    let run = lab
-        .run(&["cluster", "status", "lab", "--format", "json"])
-        .success();
+    let run = lab.run("cluster status lab --format json").success();
     let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert!(line["result"]["unreached"].is_string(), "{line}");
-    let run = lab.run(&["cluster", "status", "nowhere"]).exits_with(3);
-    assert!(run.stderr.contains("nowhere"), "{}", run.stderr);
+    let run = lab.run("cluster status nowhere").exits_with(3);
+    run.reports("nowhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,20 +95,15 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
         assert_eq!(mode & 0o777, 0o600);
 
         // An existing file is never overwritten.
-        let run = lab
-            .run(&["cluster", "backup", "lab", "--output", archive])
-            .exits_with(3);
-        assert!(run.stderr.contains("already exists"), "{}", run.stderr);
+        lab.run(&["cluster", "backup", "lab", "--output", archive])
+            .exits_with(3)
+            .reports("already exists");
 
         // A folder that is missing may be a share that is not mounted.
-        let run = lab
-            .run(&["cluster", "backup", "lab", "--output", "share/before.tar"])
-            .exits_with(1);
-        assert!(
-            run.stderr.contains("cannot write to") && run.stderr.contains("share"),
-            "{}",
-            run.stderr
-        );
+        lab.run("cluster backup lab --output share/before.tar")
+            .exits_with(1)
+            .reports("cannot write to")
+            .reports("share");
         assert!(!lab.sandbox.path("share").exists());
 
         lab.run(&["cluster", "restore", "lab", archive])
@@ -150,17 +150,14 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", &archive])
             .exits_with(7);
-        assert!(run.stderr.contains(problem), "{}", run.stderr);
+        run.reports(problem);
         // No upgrade was asked for.
         let (_, hint) = run.stderr.rsplit_once("hint: ").unwrap();
-        assert!(
-            hint.contains("environments/lab/logs/") && !hint.contains("upgrade"),
-            "{hint}"
-        );
+        hint.has("environments/lab/logs/").lacks("upgrade");
         assert!(!lab.sandbox.path(&format!("{archive}.yaml")).exists());
     }
     let lab = lab_of("v4.1.0").await;
-    let run = lab.run(&["cluster", "backup", "lab"]).exits_with(6);
+    let run = lab.run("cluster backup lab").exits_with(6);
     insta::assert_snapshot!(run.stderr, @"
     error: mkectl v4.1.0 cannot write a backup archive to a local file
     hint: keep its backup by other means, `cargo xtask mkectl lab -- backup create --name NAME` for example
@@ -171,7 +168,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_done_to_a_cluster_of_another_environment() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let home = lab.sandbox.home();
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     let config = config
@@ -191,13 +188,8 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
         &["mkectl", "lab", "--", "certs", "rotate"],
     ] {
         let run = lab.run(command).exits_with(3);
-        assert!(
-            run.stderr
-                .contains("reached the cluster at other.example.com by")
-                && run.stderr.contains("hint: unset KUBECONFIG"),
-            "{}",
-            run.stderr
-        );
+        run.reports("reached the cluster at other.example.com by")
+            .reports("hint: unset KUBECONFIG");
     }
     let changed = lab
         .calls()
@@ -214,10 +206,8 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
-    let run = lab
-        .run(&["cluster", "backup", "lab", "--format", "json"])
-        .success();
+    lab.run("deploy lab").success();
+    let run = lab.run("cluster backup lab --format json").success();
     let line: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(line["result"]["mkectl"], "v4.1.5");
     // Its name has a time, so it is found by the folder.
@@ -239,7 +229,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         ])
     };
     let calls = lab.calls().len();
-    let run = lab.run(&["cluster", "restore", "lab", "nosuch.tar"]);
+    let run = lab.run("cluster restore lab nosuch.tar");
     insta::assert_snapshot!(run.exits_with(3).stderr, @"
     error: `nosuch.tar` does not exist
     hint: name an archive of lab; they are written to environments/lab/backups/
@@ -251,26 +241,13 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let of_mkectl = sha256.clone().nth(1).unwrap().trim();
     std::fs::write(&note, text.replace(of_mkectl, "sha256: 00ff")).unwrap();
     let run = restore().exits_with(6);
-    assert!(
-        run.stderr
-            .contains("was written by mkectl v4.1.5 with SHA-256 00ff, which was not found"),
-        "{}",
-        run.stderr
-    );
+    run.reports("was written by mkectl v4.1.5 with SHA-256 00ff, which was not found");
     std::fs::write(&note, text.replace("environment: lab", "environment: prod")).unwrap();
     let run = restore().exits_with(3);
-    assert!(
-        run.stderr.contains("is a backup of prod, not of lab"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is a backup of prod, not of lab");
     std::fs::remove_file(&note).unwrap();
     let run = restore().exits_with(3);
-    assert!(
-        run.stderr.contains(".tar.yaml` does not exist"),
-        "{}",
-        run.stderr
-    );
+    run.reports(".tar.yaml` does not exist");
     // The operator is not asked about something impossible.
     lab.run(&["cluster", "restore", "lab", archive.as_str()])
         .exits_with(3);
@@ -278,7 +255,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let content = std::fs::read(&archive).unwrap();
     std::fs::write(&archive, b"changed").unwrap();
     let run = restore().exits_with(3);
-    assert!(run.stderr.contains("it was changed"), "{}", run.stderr);
+    run.reports("it was changed");
     assert_eq!(lab.calls().len(), calls);
 
     // A later release has been applied meanwhile. What the cluster runs after is what it ran then.
@@ -293,62 +270,45 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         "tracking: { enabled: false }",
         "tracking: { enabled: true }",
     );
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_ne!(receipt(), before);
     restore().success();
     assert_eq!(receipt(), before);
-    let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout.contains("because the configuration changed"),
-        "{}",
-        plan.stdout
-    );
+    let plan = lab.run("plan lab").success();
+    plan.prints("because the configuration changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let archive = "environments/lab/backups/before.tar";
     lab.run(&["cluster", "backup", "lab", "--output", archive])
         .success();
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "4");
-    let run = lab
-        .run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
-        .exits_with(7);
-    assert!(
-        run.stderr
-            .contains("error: `mkectl restore` exited with code 4"),
-        "{}",
-        run.stderr
-    );
+    lab.run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
+        .exits_with(7)
+        .reports("error: `mkectl restore` exited with code 4");
     let receipt = lab.receipt();
-    assert!(receipt.contains("mkectl-exit-code: 4"), "{receipt}");
-    assert!(
-        receipt.contains("error: '`mkectl restore` exited with code 4'"),
-        "{receipt}"
-    );
-    let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout.contains("because the last deploy failed"),
-        "{}",
-        plan.stdout
-    );
-    assert!(!plan.whole().contains("was killed"), "{}", plan.whole());
+    receipt.has("mkectl-exit-code: 4");
+    receipt.has("error: '`mkectl restore` exited with code 4'");
+    let plan = lab.run("plan lab").success();
+    plan.prints("because the last deploy failed");
+    plan.does_not_mention("was killed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     const SECRETS: [&str; 2] = ["fake-kubeconfig-password", "ZmFrZS1rdWJlY29uZmln"];
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["cluster", "kubeconfig", "lab"]).success();
+    let run = lab.run("cluster kubeconfig lab").success();
     assert!(
         run.stdout.starts_with("apiVersion: v1\nkind: Config\n"),
         "{}",
         run.stdout
     );
     for secret in SECRETS {
-        assert!(run.stdout.contains(secret) && !run.stderr.contains(secret));
+        run.prints(secret).does_not_report(secret);
     }
     let to_file = ["cluster", "kubeconfig", "lab", "--output", "lab.kubeconf"];
     let run = lab.run(&to_file).success();
@@ -361,12 +321,13 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     lab.run(&to_file).exits_with(3);
     let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
     // Whatever is typed, the result of this command is not logged.
-    let typed = lab.run(&["mkectl", "lab", "--", "kubeconfig"]).success();
-    assert!(typed.stdout.contains(SECRETS[0]));
+    let typed = lab.run("mkectl lab -- kubeconfig").success();
+    typed.prints(SECRETS[0]);
     for secret in SECRETS {
         assert!(kept.contains(secret));
-        assert!(!run.whole().contains(secret) && !again.whole().contains(secret));
-        assert!(!typed.stderr.contains(secret));
+        run.does_not_mention(secret);
+        again.does_not_mention(secret);
+        typed.does_not_report(secret);
         for (path, content) in lab.sandbox.files() {
             let is_meant = path.as_str().ends_with("lab.kubeconf");
             let text = String::from_utf8_lossy(&content);
@@ -379,38 +340,60 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
 async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "5");
-    let run = lab.run(&["cluster", "kubeconfig", "lab"]).exits_with(7);
+    let run = lab.run("cluster kubeconfig lab").exits_with(7);
     assert_eq!(run.stdout, "");
-    assert!(
-        run.stderr
-            .contains("`mkectl kubeconfig` exited with code 5"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`mkectl kubeconfig` exited with code 5");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    insta::assert_snapshot!("no_checks", lab.run(&["cluster", "check", "lab"]).whole());
+    insta::assert_snapshot!(lab.run("cluster check lab").whole(), @"
+    exit code: 6
+    --- stdout
+    --- stderr
+    error: mkectl v4.1.5 has no `check` command; nothing was checked
+    hint: check the machines with `cargo xtask preflight lab --nodes`
+    ");
     let mut lab = lab_of("v4.2.0").await;
-    insta::assert_snapshot!(
-        "checks",
-        lab.run(&["cluster", "check", "lab", "--", "--concurrency", "5"])
-            .whole()
-    );
+    insta::assert_snapshot!(lab.run("cluster check lab -- --concurrency 5").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: `check hosts` finds nothing wrong; its log is environments/lab/logs/[TIME]-check-hosts.log
+    lab: `check ports` finds nothing wrong; its log is environments/lab/logs/[TIME]-check-ports.log
+    --- stderr
+       mkectl [SANDBOX]/bin/mkectl check hosts -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --concurrency 5
+    mkectl | INF mkectl v4.2.0 begins: check hosts
+    mkectl | INF check hosts is done
+       mkectl [SANDBOX]/bin/mkectl check ports -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --concurrency 5
+    mkectl | INF mkectl v4.2.0 begins: check ports
+    mkectl | INF check ports is done
+    ");
     // The second one runs also where the first finds something.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
-    insta::assert_snapshot!(
-        "checks_that_find",
-        lab.run(&["cluster", "check", "lab"]).whole()
-    );
+    insta::assert_snapshot!(lab.run("cluster check lab").whole(), @"
+    exit code: 7
+    --- stdout
+    lab: `check hosts` exits with code 9; its log is environments/lab/logs/[TIME]-check-hosts.log
+    lab: `check ports` exits with code 9; its log is environments/lab/logs/[TIME]-check-ports.log
+    --- stderr
+       mkectl [SANDBOX]/bin/mkectl check hosts -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print
+    mkectl | INF mkectl v4.2.0 begins: check hosts
+    mkectl | FTL check hosts failed: told to by FAKE_MKECTL_EXIT
+       mkectl [SANDBOX]/bin/mkectl check ports -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print
+    mkectl | INF mkectl v4.2.0 begins: check ports
+    mkectl | FTL check ports failed: told to by FAKE_MKECTL_EXIT
+    error: `mkectl check hosts` exited with code 9
+      mkectl | INF mkectl v4.2.0 begins: check hosts
+      mkectl | FTL check hosts failed: told to by FAKE_MKECTL_EXIT
+    hint: its output is in environments/lab/logs/[TIME]-check-hosts.log
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.write_environment("protected: true\n");
     let typed = [
         "mkectl",
@@ -423,16 +406,11 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     ];
     for command in [&["cluster", "reset", "lab", "--confirm", "lab"][..], &typed] {
         let run = lab.run(command).exits_with(8);
-        assert!(
-            run.stderr.contains("is protected, and cannot be reset"),
-            "{}",
-            run.stderr
-        );
+        run.reports("is protected, and cannot be reset");
     }
     lab.write_environment("");
-    lab.run(&["cluster", "reset", "lab"]).exits_with(8);
-    lab.run(&["cluster", "reset", "lab", "--confirm", "prod"])
-        .exits_with(8);
+    lab.run("cluster reset lab").exits_with(8);
+    lab.run("cluster reset lab --confirm prod").exits_with(8);
     let resets = |lab: &Lab| {
         let calls = lab.calls();
         let resets = calls.iter().filter(|call| call.arguments[0] == "reset");
@@ -441,19 +419,13 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
             .count()
     };
     assert_eq!(resets(&lab), 0);
-    let run = lab
-        .run(&["cluster", "reset", "lab", "--confirm", "lab"])
-        .success();
-    assert!(run.stderr.contains(" --force "), "{}", run.stderr);
+    lab.run("cluster reset lab --confirm lab")
+        .success()
+        .reports(" --force ");
     assert_eq!(resets(&lab), 1);
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout
-            .contains("because no receipt records a successful deploy"),
-        "{}",
-        plan.stdout
-    );
+    let plan = lab.run("plan lab").success();
+    plan.prints("because no receipt records a successful deploy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -461,6 +433,6 @@ async fn a_rehearsal_has_no_cluster() {
     let sandbox = support::Sandbox::shipped(AIRLOCK);
     for command in ["status", "backup", "kubeconfig", "check"] {
         let run = sandbox.run(&["cluster", command, "demo"]).exits_with(3);
-        assert!(run.stderr.contains("demo is a rehearsal"), "{}", run.stderr);
+        run.reports("demo is a rehearsal");
     }
 }

@@ -178,7 +178,7 @@ fn environments_releases_and_options_are_candidates() {
     );
     assert!(!candidates(&[""]).contains(&"rehearsal-mkectl".to_owned()));
     // The variable of other programs is none of ours.
-    let mut command = sandbox.command(&["list"]);
+    let mut command = sandbox.command("list");
     let output = command.env("COMPLETE", "fish").output().unwrap();
     assert!(
         String::from_utf8_lossy(&output.stdout).contains("prod"),

@@ -2,13 +2,13 @@
 
 use std::process::Command;
 
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
 /// Makes the pages and returns their paths below the workspace.
 fn pages(sandbox: &Sandbox) -> Vec<String> {
-    sandbox.run(&["man", "--out", "man"]).success();
+    sandbox.run("man --out man").success();
     let entries = sandbox.path("man").read_dir_utf8().unwrap();
     let mut pages: Vec<String> = entries
         .map(|entry| format!("man/{}", entry.unwrap().file_name()))
@@ -34,11 +34,8 @@ fn each_command_has_a_page_and_no_hidden_one() {
         "{pages:?}"
     );
     let deploy = sandbox.read("man/airlock-deploy.1");
-    assert!(
-        deploy.contains("airlock deploy") && deploy.contains("\\-\\-yes"),
-        "{deploy}"
-    );
-    assert!(!deploy.contains("cargo xtask-"), "{deploy}");
+    deploy.has("airlock deploy").has("\\-\\-yes");
+    deploy.lacks("cargo xtask-");
 }
 
 #[cfg_attr(without_mandoc, ignore = "mandoc is needed")]

@@ -139,9 +139,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
     std::fs::write(&kubeconfig, "apiVersion: v1\n").unwrap();
     insta::assert_snapshot!(
         "config_get",
-        lab.run(&["mkectl", "lab", "--", "config", "get"])
-            .success()
-            .whole()
+        lab.run("mkectl lab -- config get").success().whole()
     );
     std::fs::remove_file(kubeconfig).unwrap();
     let call = lab.calls().pop().unwrap();
@@ -154,14 +152,22 @@ async fn any_other_command_gets_the_right_program_and_file() {
     );
     // It works, it fails, and its own code is reported.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
-    insta::assert_snapshot!(
-        "its_own_code",
-        lab.run(&["mkectl", "lab", "--", "apply", "--check-ports"])
+    insta::assert_snapshot!(lab.run("mkectl lab -- apply --check-ports")
             .exits_with(7)
-            .whole()
-    );
+            .whole(), @"
+    exit code: 7
+    --- stdout
+    --- stderr
+       mkectl [SANDBOX]/bin/mkectl apply -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --check-ports
+    mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml
+    mkectl | FTL apply failed: told to by FAKE_MKECTL_EXIT
+    error: `mkectl apply` exited with code 3
+      mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml
+      mkectl | FTL apply failed: told to by FAKE_MKECTL_EXIT
+    hint: its output is in environments/lab/logs/[TIME]-mkectl.log
+    ");
     let run = lab
-        .run(&["mkectl", "lab", "--format", "json", "--", "nonsense"])
+        .run("mkectl lab --format json -- nonsense")
         .exits_with(7);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["mkectl-exit-code"], 2);
@@ -176,7 +182,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
             .path("environments/lab/logs/under-way.yaml")
             .exists()
     );
-    lab.run(&["mkectl", "lab"]).exits_with(64);
+    lab.run("mkectl lab").exits_with(64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,11 +192,34 @@ async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
     lab.sandbox.variable("FAKE_MKECTL_LEAK", "arguments");
     let typed = ["--", "apply", "--admin-password", SECRET];
     let run = lab.run(&[&["mkectl", "lab"][..], &typed].concat());
-    insta::assert_snapshot!("visible_refused", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 8
+    --- stdout
+    --- stderr
+    warning: mkectl takes --admin-password only as an argument: while it runs, every user of this machine can read it in the process list
+    error: --admin-password would be visible in the process list: a terminal is required to confirm
+    hint: on a machine without other users, answer `yes`, or add `--allow-visible-secrets` for runs without a terminal
+    ");
     assert!(lab.applies().is_empty());
     let flag = ["mkectl", "lab", "--allow-visible-secrets"];
     let run = lab.run(&[&flag[..], &typed].concat()).success();
-    insta::assert_snapshot!("visible_allowed", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    WRN connecting with apply -f [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --admin-password=***
+    !!! Make sure to save the admin credentials shown below !!!
+                  They are only showed once
+             You won't be able to see them again
+                 Generated username:password
+            admin:***
+    --- stderr
+    warning: mkectl takes --admin-password only as an argument: while it runs, every user of this machine can read it in the process list
+       mkectl [SANDBOX]/bin/mkectl apply -f environments/lab/logs/.mke4-[RANDOM].yaml --no-color --no-pretty-print --admin-password=***
+    mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml
+    mkectl | INF MKE v4.1.5 is installed
+        apply done: the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
+    mkectl has finished; its log is environments/lab/logs/[TIME]-mkectl.log
+    ");
     assert_eq!(
         lab.applies()[0].arguments.last().unwrap(),
         &format!("--admin-password={SECRET}")
@@ -205,20 +234,14 @@ async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_is_that_of_what_the_cluster_runs() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     // The environment moves to a later release, and the cluster stays.
     lab.edit_environment("release: v4.1.5", "release: v4.2.1");
-    let run = lab.run(&["mkectl", "lab", "--", "version"]).success();
+    let run = lab.run("mkectl lab -- version").success();
     assert_eq!(run.stdout, "Version: v4.1.5\n");
-    assert!(
-        run.stderr.contains(
-            "according to its receipt, the cluster of lab runs v4.1.5, but the environment requires v4.2.1"
-        ),
-        "{}",
-        run.stderr
-    );
+    run.reports("according to its receipt, the cluster of lab runs v4.1.5, but the environment requires v4.2.1");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
-    lab.run(&["mkectl", "lab", "--", "version"]).exits_with(6);
+    lab.run("mkectl lab -- version").exits_with(6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,11 +257,6 @@ async fn a_failure_is_reported_also_where_the_file_for_mkectl_is_gone() {
     std::fs::write(&program, script).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, executable).unwrap();
-    let run = lab.run(&["mkectl", "lab", "--", "apply"]).exits_with(7);
-    assert!(
-        run.stderr
-            .contains("error: `mkectl apply` exited with code 3"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("mkectl lab -- apply").exits_with(7);
+    run.reports("error: `mkectl apply` exited with code 3");
 }

@@ -4,7 +4,7 @@ use bundle::Lock;
 use bundle::make::{ArtifactRecipe, Recipe};
 use serde_json::Value;
 use support::wire::Wire;
-use support::{Run, Sandbox, TestRegistry, bundles};
+use support::{Run, Sandbox, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -58,16 +58,8 @@ impl Site {
             .write(file, &format!("release: {release}\n{rest}"));
         let bundle = self.sandbox.path("bundles/b.tar.gz");
         bundles::make(recipe, &bundle);
-        self.sandbox
-            .run(&[
-                "lock",
-                release,
-                "--bundle",
-                bundle.as_str(),
-                "--force-release",
-            ])
-            .success();
-        self.sandbox.run(&["push", "lab"]).success();
+        self.sandbox.lock_as(release, &bundle);
+        self.sandbox.run("push lab").success();
         self.receipt(release, pushed);
         self.sandbox.git(&["add", "."]);
         self.sandbox
@@ -90,12 +82,7 @@ impl Site {
     }
 
     fn plan(&self) -> Value {
-        result(
-            &self
-                .sandbox
-                .run(&["prune", "lab", "--format", "json"])
-                .success(),
-        )
+        result(&self.sandbox.run("prune lab --format json").success())
     }
 
     /// Returns what the registry has under each tag of a repository.
@@ -107,10 +94,8 @@ impl Site {
 
     #[must_use]
     async fn remove_by_plan(&self) -> Run {
-        self.sandbox
-            .run(&["prune", "lab", "--out", "prune.yaml"])
-            .success();
-        self.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"])
+        self.sandbox.run("prune lab --out prune.yaml").success();
+        self.sandbox.run("prune lab --plan prune.yaml")
     }
 }
 
@@ -178,12 +163,8 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         "planning removes nothing"
     );
     let run = site.remove_by_plan().await.success();
-    assert!(
-        run.stdout.contains("lab: 2 tags removed with 4 manifests"),
-        "{}",
-        run.whole()
-    );
-    assert!(run.stdout.contains("garbage-collect"), "{}", run.whole());
+    run.prints("lab: 2 tags removed with 4 manifests");
+    run.prints("garbage-collect");
     assert_eq!(site.holds("mke/four/calico/node", RELEASES[0]).await, None);
     assert_eq!(site.holds("mke/four/calico/node", &child).await, None);
     assert_eq!(site.holds("mke/four/only-first", "1").await, None);
@@ -197,14 +178,13 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         let (_, rest) = text.split_once('\n').unwrap();
         site.sandbox
             .write(file, &format!("release: {release}\n{rest}"));
-        site.sandbox.run(&["verify", "lab", "--full"]).success();
+        site.sandbox.run("verify lab --full").success();
     }
     // The same plan once more has nothing to do, and a new one nothing to propose.
-    let run = site
-        .sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
-    assert!(run.stdout.contains("2 gone already"), "{}", run.whole());
+    site.sandbox
+        .run("prune lab --plan prune.yaml")
+        .success()
+        .prints("2 gone already");
     assert_eq!(removed(&site.plan()), [""; 0]);
 }
 
@@ -217,7 +197,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     site.sandbox.git(&["init", "--quiet"]);
     site.sandbox.git(&["add", "."]);
     site.sandbox.git(&["commit", "--quiet", "--message", "all"]);
-    let run = site.sandbox.run(&["prune", "lab"]).success();
+    let run = site.sandbox.run("prune lab").success();
     for release in &RELEASES[..2] {
         let note = format!(
             " in the registry: no receipt here or in git's history records their deploy from {}: ",
@@ -225,23 +205,13 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
         );
         assert!(run.stdout.contains(&note), "{note}\n{}", run.stdout);
     }
-    assert!(run.stdout.contains("calico/node:"), "{}", run.stdout);
-    assert!(
-        !run.stdout.contains(&lock_path(RELEASES[2])),
-        "{}",
-        run.stdout
-    );
+    run.prints("calico/node:");
+    run.does_not_print(&lock_path(RELEASES[2]));
     // An empty plan is not written.
-    let run = site
-        .sandbox
-        .run(&["prune", "lab", "--out", "empty.yaml"])
-        .success();
-    assert!(
-        run.stdout
-            .contains("the plan is empty; empty.yaml is not written"),
-        "{}",
-        run.stdout
-    );
+    site.sandbox
+        .run("prune lab --out empty.yaml")
+        .success()
+        .prints("the plan is empty; empty.yaml is not written");
     assert!(!site.sandbox.path("empty.yaml").exists());
     // What the registry does not hold is not noted.
     let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
@@ -253,12 +223,8 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
             .await
             .unwrap();
     }
-    let run = site.sandbox.run(&["prune", "lab"]).success();
-    assert!(
-        !run.stdout.contains(&lock_path(RELEASES[0])),
-        "{}",
-        run.stdout
-    );
+    let run = site.sandbox.run("prune lab").success();
+    run.does_not_print(&lock_path(RELEASES[0]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,23 +236,10 @@ async fn what_the_mkectl_of_a_kept_release_lists_stays() {
     site.sandbox.variable("FAKE_MKECTL_IMAGES", images.as_str());
     assert_eq!(removed(&site.plan()), [NEEDLESS[0]]);
     // The mkectl of the release before is not here.
-    let run = site.sandbox.run(&["prune", "lab"]).success();
-    assert!(
-        run.stdout.contains("note: what mkectl v4.1.2 lists"),
-        "{}",
-        run.stdout
-    );
-    assert!(
-        !run.stdout.contains("what mkectl v4.1.5 lists"),
-        "{}",
-        run.stdout
-    );
-    assert!(
-        run.stdout
-            .contains("kept: v4.1.5: required by lab, running in lab\n"),
-        "{}",
-        run.stdout
-    );
+    let run = site.sandbox.run("prune lab").success();
+    run.prints("note: what mkectl v4.1.2 lists");
+    run.does_not_print("what mkectl v4.1.5 lists");
+    run.prints("kept: v4.1.5: required by lab, running in lab\n");
 }
 
 /// The receipt's lock was replaced after the deploy, and the new one was never deployed.
@@ -296,8 +249,8 @@ async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     let path = lock_path(RELEASES[0]);
     let text = site.sandbox.read(&path);
     site.sandbox.write(&path, &format!("# by hand\n{text}"));
-    let run = site.sandbox.run(&["prune", "lab"]).success();
-    assert!(run.stdout.contains("only-first"), "{}", run.stdout);
+    let run = site.sandbox.run("prune lab").success();
+    run.prints("only-first");
     let notes: Vec<&str> = (run.stdout.lines())
         .filter(|line| line.contains("only that lock"))
         .collect();
@@ -316,39 +269,25 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
         manifests.filter(|digest| **digest != node.digest)
     };
     assert_eq!(children().count(), 2);
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --out prune.yaml").success();
     // It removed the index, and then one of its children.
     let client = site.registry.client();
     for digest in [&node.digest, children().next().unwrap()] {
         let removed = client.remove_manifest(repository, digest).await.unwrap();
         assert_eq!(removed, registry::Removed::Gone);
     }
-    let run = site
-        .sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
-    assert!(
-        run.stdout
-            .contains("lab: 1 tag removed with 2 manifests, 1 gone already"),
-        "{}",
-        run.whole()
-    );
+    site.sandbox
+        .run("prune lab --plan prune.yaml")
+        .success()
+        .prints("lab: 1 tag removed with 2 manifests, 1 gone already");
     for child in children() {
         assert_eq!(site.holds(repository, child.as_ref()).await, None);
     }
-    site.sandbox.run(&["verify", "lab", "--full"]).success();
-    let run = site
-        .sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
-    assert!(
-        run.stdout
-            .contains("0 tags removed with 0 manifests, 2 gone already"),
-        "{}",
-        run.whole()
-    );
+    site.sandbox.run("verify lab --full").success();
+    site.sandbox
+        .run("prune lab --plan prune.yaml")
+        .success()
+        .prints("0 tags removed with 0 manifests, 2 gone already");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -368,9 +307,7 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
     let (index, repository) = (&first.artifacts[0], "mke/four/calico/node");
     let child = &index.manifests[0].digest;
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --out prune.yaml").success();
     let client = site.registry.client();
     let _ = client.remove_manifest(repository, &index.digest).await;
     let url = |reference: &str| {
@@ -383,9 +320,7 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let bytes = bytes.send().await.unwrap().bytes().await.unwrap();
     let put = http.put(url("theirs")).header("content-type", media_type);
     put.body(bytes).send().await.unwrap();
-    site.sandbox
-        .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --plan prune.yaml").success();
     assert!(site.holds(repository, "theirs").await.is_some());
     let other = &index.manifests[1].digest;
     assert_eq!(site.holds(repository, other.as_ref()).await, None);
@@ -453,25 +388,30 @@ async fn registry_2_is_freed() {
 async fn a_registry_that_removes_nothing_is_reported() {
     let site = Site::new(TestRegistry::without_delete().await).await;
     let run = site.remove_by_plan().await.exits_with(5);
-    assert!(
-        run.stderr
-            .contains("does not remove manifests: 0 tags removed"),
-        "{}",
-        run.whole()
-    );
-    assert!(
-        run.stderr.contains("REGISTRY_STORAGE_DELETE_ENABLED"),
-        "{}",
-        run.whole()
-    );
+    run.reports("does not remove manifests: 0 tags removed");
+    run.reports("REGISTRY_STORAGE_DELETE_ENABLED");
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_plan_shows_is_for_people() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    let run = site.sandbox.run(&["prune", "lab", "--out", "prune.yaml"]);
-    insta::assert_snapshot!("plan", run.whole());
+    let run = site.sandbox.run("prune lab --out prune.yaml");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    kept: v4.1.2: previously deployed to lab
+    kept: v4.1.5: required by lab, running in lab
+    note: what mkectl v4.1.2 lists for lab but its lock lacks is unknown and not kept: it is not on this machine
+    note: what mkectl v4.1.5 lists for lab but its lock lacks is unknown and not kept: it is not on this machine
+    REPOSITORY            TAGS    OF      DIGEST
+    mke/four/calico/node  v4.1.1  v4.1.1  sha256:b09d829881e4
+    mke/four/only-first   1       v4.1.1  sha256:e86bcc31d28b
+    stays: mke/four/pause:old: a lock that is kept names the same manifest
+    lab: 2 tags would be removed from 127.0.0.1:[PORT]/mke/four, which frees at most 8.80 kB. Nothing was removed.
+    Review prune.yaml, then run `cargo xtask prune lab --plan prune.yaml`: it removes exactly that, or refuses.
+    --- stderr
+    ");
     let text = site.sandbox.redact(&site.sandbox.read("prune.yaml"));
     let stable: Vec<&str> = text
         .lines()
@@ -490,7 +430,7 @@ async fn without_a_plan_no_request_removes_anything() {
     site.sandbox
         .write(file, &text.replace(&site.registry.address, &wire.address));
     let receipt = "environments/lab/receipt.yaml";
-    site.sandbox.run(&["prune", "lab"]).success();
+    site.sandbox.run("prune lab").success();
     site.sandbox.write(
         receipt,
         &site
@@ -498,9 +438,7 @@ async fn without_a_plan_no_request_removes_anything() {
             .read(receipt)
             .replace(&site.registry.address, &wire.address),
     );
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
+    site.sandbox.run("prune lab --out prune.yaml").success();
     let seen = wire.take();
     assert!(
         seen.iter()
@@ -533,10 +471,7 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
     let plan = site.plan();
     assert_eq!(removed(&plan), NEEDLESS[1..]);
     let stays = plan["stays"].to_string();
-    assert!(
-        stays.contains("the tag theirs points to the same manifest"),
-        "{stays}"
-    );
+    stays.has("the tag theirs points to the same manifest");
     site.remove_by_plan().await.success();
     assert!(site.holds("mke/four/calico/node", "theirs").await.is_some());
     assert!(
@@ -549,18 +484,12 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    site.sandbox
-        .run(&["prune", "lab", "--out", "prune.yaml"])
-        .success();
-    let obey = || site.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"]);
+    site.sandbox.run("prune lab --out prune.yaml").success();
+    let obey = || site.sandbox.run("prune lab --plan prune.yaml");
     let reviewed = site.sandbox.read("prune.yaml");
     let refused = |run: &Run, why: &str| {
-        assert!(run.stderr.contains(why), "{}", run.whole());
-        assert!(
-            run.stderr.contains("nothing was removed"),
-            "{}",
-            run.whole()
-        );
+        run.reports(why);
+        run.reports("nothing was removed");
     };
     // The cluster went back to the first release, so it needs it again.
     site.receipt(RELEASES[0], 3);
@@ -651,7 +580,7 @@ async fn what_was_only_found_there_stays_unless_it_is_asked_for() {
     );
     let run = site
         .sandbox
-        .run(&["prune", "lab", "--also-found", "--format", "json"])
+        .run("prune lab --also-found --format json")
         .success();
     assert_eq!(removed(&result(&run)), NEEDLESS);
 }
@@ -671,18 +600,10 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     // What an environment on a disk that is not mounted runs is unknown.
     let unmounted = site.sandbox.path("environments/unmounted");
     std::os::unix::fs::symlink("/nowhere", &unmounted).unwrap();
-    let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("environments/unmounted"),
-        "{}",
-        run.whole()
-    );
+    let run = site.sandbox.run("prune lab").exits_with(3);
+    run.reports("environments/unmounted");
     std::fs::remove_file(unmounted).unwrap();
     std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
-    let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("its lock was not found"),
-        "{}",
-        run.whole()
-    );
+    let run = site.sandbox.run("prune lab").exits_with(3);
+    run.reports("its lock was not found");
 }

@@ -1,33 +1,27 @@
 //! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also of what failed.
 
-use support::faulty::{FaultyRegistry, Quirks};
-use support::{Lab, bundles};
+use support::faulty::{FaultyRegistry, quirks};
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let quirks = Quirks {
-        refuses: &["application/vnd.cncf.helm.config.v1+json"],
-        ..Quirks::default()
-    };
+    let quirks = quirks!(refuses: &["application/vnd.cncf.helm.config.v1+json"]);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     lab.edit_environment(&lab.registry.address, &registry.address);
-    lab.run(&["deploy", "lab"]).exits_with(9);
+    lab.run("deploy lab").exits_with(9);
     let receipt = lab.receipt();
-    assert!(receipt.contains("\n  step: push\n"), "{receipt}");
-    assert!(!receipt.contains("applied:"), "{receipt}");
+    receipt.has("\n  step: push\n");
+    receipt.lacks("applied:");
     let lock = bundles::lock_of(&lab.sandbox);
     let images = lock
         .artifacts
         .iter()
         .filter(|artifact| artifact.kind == bundle::Kind::Image)
         .count();
-    assert!(
-        receipt.contains(&format!("  pushed:\n    artifacts: {images}\n")),
-        "{receipt}"
-    );
+    receipt.has(&format!("  pushed:\n    artifacts: {images}\n"));
     let written = release::receipt::Receipt::parse(
         &lab.sandbox.read("environments/lab/receipt.yaml"),
         "receipt.yaml".into(),
@@ -44,7 +38,7 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let path = "environments/lab/receipt.yaml";
     let first = lab.sandbox.read(path);
     // Without shared state, as after a repair of the registry.
@@ -52,7 +46,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let state = client.head_manifest(repository, "lab").await.unwrap();
     let state = state.unwrap().digest.unwrap();
     client.remove_manifest(repository, &state).await.unwrap();
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n");
     assert_eq!(
         lab.sandbox.read(path),
@@ -61,16 +55,16 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     );
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["apply", "lab"]).exits_with(7);
+    lab.run("apply lab").exits_with(7);
     let receipt = lab.sandbox.read(path);
     let applied = |text: &str| {
         let receipt = release::receipt::Receipt::parse(text, "receipt.yaml".into());
         receipt.unwrap().applied
     };
     assert_eq!(applied(&receipt), applied(&first));
-    assert!(receipt.contains("\nfailed:\n"), "{receipt}");
+    receipt.has("\nfailed:\n");
     lab.edit_environment("project: mke", "project: other");
-    assert_eq!(lab.run(&["plan", "lab"]).code, Some(3));
+    assert_eq!(lab.run("plan lab").code, Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +75,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         .variable("USER", "planted-login")
         .variable("GIT_DIR", "/nowhere");
     // In no repository git has no answer, which is none of a deploy's business.
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let receipt = lab.receipt();
     assert!(
         receipt.ends_with("  by:\n    airlock: [VERSION]\n"),
@@ -99,7 +93,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     }
     let revision = lab.sandbox.git(&["rev-parse", "HEAD"]);
     lab.sandbox.write(".gitignore", "/bundles/\nlogs/\n");
-    lab.run(&["apply", "lab"]).success();
+    lab.run("apply lab").success();
     let receipt = lab.receipt();
     let expected = format!(
         "  by:\n    airlock: [VERSION]\n    revision: {}\n    clean: false\n",
@@ -113,9 +107,9 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     lab.sandbox
         .git(&["reset", "--quiet", "--", "environments/lab/receipt.yaml"]);
     lab.sandbox.git(&["commit", "--quiet", "--message=second"]);
-    lab.run(&["apply", "lab"]).success();
+    lab.run("apply lab").success();
     let receipt = lab.receipt();
-    assert!(receipt.contains("    clean: true\n"), "{receipt}");
+    receipt.has("    clean: true\n");
     assert!(
         receipt.ends_with(
             "    operator:\n      git: Jane Doe <jane@example.com>\n      login: planted-login\n"
@@ -128,10 +122,10 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
 async fn an_unknown_operator_causes_a_warning() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("record-operator: true\n");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     let warning =
         "warning: the environment has `record-operator`, but git's user.name and USER are not set";
-    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    run.reports(warning);
     assert!(lab.receipt().ends_with("    operator: {}\n"));
 }
 
@@ -144,7 +138,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let path = "environments/lab/receipt.yaml";
     let file = lab.sandbox.path(path);
     let before = lab.sandbox.read(path);
@@ -163,7 +157,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
             None => std::fs::remove_file(&file).unwrap(),
             Some(text) => lab.sandbox.write(path, text),
         }
-        let run = lab.run(&["receipt", "rebuild", "lab"]).exits_with(8);
+        let run = lab.run("receipt rebuild lab").exits_with(8);
         assert!(
             run.stderr.contains("+  release: v4.1.5\n")
                 || run.stderr.contains("   release: v4.1.5\n"),
@@ -175,9 +169,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
             lost,
             "it was written without consent"
         );
-        let run = lab
-            .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-            .success();
+        let run = lab.run("receipt rebuild lab --confirm lab").success();
         assert_eq!(
             run.stdout,
             "lab: wrote environments/lab/receipt.yaml; commit it\n"
@@ -186,12 +178,12 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
             insta::assert_snapshot!("rebuilt", lab.receipt());
         }
         // When it was deployed is not known.
-        let run = lab.run(&["cluster", "status", "lab"]).success();
+        let run = lab.run("cluster status lab").success();
         assert_eq!(
             run.stdout.lines().next().unwrap(),
             "lab: runs v4.1.5, according to its receipt, which was rebuilt at [TIME]"
         );
-        let run = lab.run(&["deploy", "lab"]).success();
+        let run = lab.run("deploy lab").success();
         assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     }
     assert_eq!(lab.applies().len(), applies, "mkectl ran");
@@ -199,15 +191,9 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     // Where the cluster has something else, mkectl runs again.
     let other = std::fs::read_to_string(&cluster).unwrap();
     std::fs::write(&cluster, other.replace("~/.ssh/", "~/.ssh9/")).unwrap();
-    let run = lab
-        .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-        .success();
-    assert!(
-        run.stderr
-            .contains("warning: the cluster does not have everything that is rendered"),
-        "{}",
-        run.stderr
-    );
+    lab.run("receipt rebuild lab --confirm lab")
+        .success()
+        .reports("warning: the cluster does not have everything that is rendered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,21 +205,18 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     lab.run(&rebuild).success();
     let receipt = lab.receipt();
-    assert!(
-        receipt.contains("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n"),
-        "{receipt}"
-    );
-    let run = lab.run(&["deploy", "lab"]).success();
+    receipt.has("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n");
+    let run = lab.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     lab.edit_environment("10.200.0.0/16", "10.201.0.0/16");
-    let run = lab.run(&["deploy", "lab"]).exits_with(3);
-    assert!(run.stderr.contains(change), "{}", run.stderr);
+    let run = lab.run("deploy lab").exits_with(3);
+    run.reports(change);
 
     // The values are the cluster's, even if the environment was changed before the receipt was rebuilt.
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     lab.run(&rebuild).success();
-    let run = lab.run(&["deploy", "lab"]).exits_with(3);
-    assert!(run.stderr.contains(change), "{}", run.stderr);
+    let run = lab.run("deploy lab").exits_with(3);
+    run.reports(change);
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -245,17 +228,11 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
     let live = std::fs::read_to_string(&cluster).unwrap();
     let refused = |address: &str, expected: &str| {
         let before = std::fs::read_to_string(lab.sandbox.path(path)).ok();
-        let run = lab
-            .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-            .exits_with(3);
+        let run = lab.run("receipt rebuild lab --confirm lab").exits_with(3);
         let reached = format!(
             "`mkectl config get` reached the cluster at {address} by [SANDBOX]/home/.mke/mke.kubeconf, which is not this environment's"
         );
-        assert!(
-            run.stderr.contains(&reached) && run.stderr.contains(expected),
-            "{}",
-            run.stderr
-        );
+        run.reports(&reached).reports(expected);
         let after = std::fs::read_to_string(lab.sandbox.path(path)).ok();
         assert_eq!(after, before, "the receipt was written");
     };
@@ -303,6 +280,6 @@ async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     (lab, cluster)
 }

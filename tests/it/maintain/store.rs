@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -11,7 +11,7 @@ const LOCK: &str = "bundles/v4.1.5-demo-amd64.lock.yaml";
 /// A workspace as it is shipped, with the demo's bundle in its store.
 fn fetched() -> Sandbox {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["fetch", "demo"]).success();
+    sandbox.run("fetch demo").success();
     sandbox
 }
 
@@ -25,46 +25,37 @@ fn blobs(sandbox: &Sandbox) -> usize {
 #[test]
 fn says_what_each_release_holds() {
     let sandbox = fetched();
-    let run = sandbox.run(&["store"]).success();
+    let run = sandbox.run("store").success();
     let text = run.whole();
-    assert!(
-        text.contains("v4.1.5-demo     amd64     65  3.10 MB"),
-        "{text}"
-    );
-    assert!(text.contains("bundles/store: 65 blobs, 3.10 MB"), "{text}");
-    assert!(!text.contains("No lock names"), "{text}");
+    text.has("v4.1.5-demo     amd64     65  3.10 MB");
+    text.has("bundles/store: 65 blobs, 3.10 MB");
+    text.lacks("No lock names");
 }
 
 #[test]
 fn gc_shows_what_no_lock_names_and_removes_it() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
-    let text = sandbox.run(&["store", "gc"]).success().whole();
-    assert!(text.contains("Nothing to remove"), "{text}");
+    let text = sandbox.run("store gc").success().whole();
+    text.has("Nothing to remove");
     assert_eq!(blobs(&sandbox), whole);
 
     let lock = sandbox.read(LOCK);
     fs::remove_file(sandbox.path(LOCK)).unwrap();
     let before = sandbox.state();
-    let text = sandbox.run(&["store", "gc", "--dry-run"]).success().whole();
-    assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
-    assert!(
-        text.contains("would be removed. Nothing was removed."),
-        "{text}"
-    );
+    let text = sandbox.run("store gc --dry-run").success().whole();
+    text.has("  k0sproject/pause:3.10\n");
+    text.has("would be removed. Nothing was removed.");
     assert_eq!(sandbox.changes_since(&before), Vec::<String>::new());
 
-    let text = sandbox.run(&["store", "gc"]).success().whole();
-    assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
-    assert!(
-        text.contains(&format!("{whole} blobs of 3.10 MB removed")),
-        "{text}"
-    );
+    let text = sandbox.run("store gc").success().whole();
+    text.has("  k0sproject/pause:3.10\n");
+    text.has(&format!("{whole} blobs of 3.10 MB removed"));
     assert_eq!(blobs(&sandbox), 0);
 
     // What was removed is restored when it is needed again.
     sandbox.write(LOCK, &lock);
-    sandbox.run(&["fetch", "demo"]).success();
+    sandbox.run("fetch demo").success();
     assert_eq!(blobs(&sandbox), whole);
 }
 
@@ -76,11 +67,11 @@ fn gc_removes_nothing_while_another_process_writes() {
     // What a process holds that reads a bundle into the store.
     let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
     writing.lock_shared().unwrap();
-    let text = sandbox.run(&["store", "gc"]).exits_with(1).whole();
-    assert!(text.contains("another process is writing"), "{text}");
+    let text = sandbox.run("store gc").exits_with(1).whole();
+    text.has("another process is writing");
     assert_eq!(blobs(&sandbox), whole);
     drop(writing);
-    sandbox.run(&["store", "gc"]).success();
+    sandbox.run("store gc").success();
     assert_eq!(blobs(&sandbox), 0);
 }
 
@@ -97,7 +88,7 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
     let mut wrong = right.clone();
     wrong[0] ^= 1;
     fs::write(&path, &wrong).unwrap();
-    let text = sandbox.run(&["deploy", "demo"]).success().whole();
+    let text = sandbox.run("deploy demo").success().whole();
     let warning = format!("{} was damaged in the store", layer.digest);
     assert!(text.contains(&warning), "{text}");
     assert!(fs::read(&path).unwrap() == right);
@@ -123,16 +114,12 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     }
     let gc = ["store", "gc", "--dry-run"];
     let run = sandbox.run(&gc).success();
-    assert!(
-        run.stdout.contains(&format!(
-            "{LOCK} is committed, but missing from the working tree: {}\n",
-            names(LOCK)
-        )),
-        "{}",
-        run.whole()
-    );
-    assert!(!run.whole().contains(unknown), "{}", run.whole());
-    assert!(!run.whole().contains("not committed"), "{}", run.whole());
+    run.prints(&format!(
+        "{LOCK} is committed, but missing from the working tree: {}\n",
+        names(LOCK)
+    ));
+    run.does_not_mention(unknown);
+    run.does_not_mention("not committed");
     let json = sandbox
         .run(&[&gc[..], &["--format", "json"]].concat())
         .success();
@@ -142,12 +129,12 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
 
     sandbox.git(&["restore", LOCK]);
     let run = sandbox.run(&gc).success();
-    assert!(run.stdout.contains("Nothing to remove"), "{}", run.whole());
+    run.prints("Nothing to remove");
 
     // One whose removal is committed is gone, and gc says so of the content only.
     sandbox.git(&["rm", "--quiet", LOCK]);
     sandbox.git(&["commit", "--quiet", "--message", "remove"]);
     let run = sandbox.run(&gc).success();
-    assert!(!run.whole().contains("working tree"), "{}", run.whole());
-    assert!(run.stdout.contains("would be removed"), "{}", run.whole());
+    run.does_not_mention("working tree");
+    run.prints("would be removed");
 }

@@ -37,11 +37,9 @@ fn unpack(path: &Utf8Path) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let before = lab.sandbox.state();
-    let run = lab
-        .run(&["support", "lab", "--out", "lab.tar.gz"])
-        .success();
+    let run = lab.run("support lab --out lab.tar.gz").success();
     let changes = lab.sandbox.changes_since(&before);
     // What `preflight` measures of the registry is kept.
     assert!(changes[0].starts_with("bundles/registries/"), "{changes:?}");
@@ -80,23 +78,17 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
     );
     assert_eq!(mode & 0o777, 0o600);
     // An archive is not replaced.
-    lab.run(&["support", "lab", "--out", "lab.tar.gz"])
-        .exits_with(3);
+    lab.run("support lab --out lab.tar.gz").exits_with(3);
 
     // An environment that is not valid has its problems in the archive.
     lab.edit_environment("release:", "relaese:");
-    let run = lab.run(&["support", "lab", "--format", "json"]).success();
+    let run = lab.run("support lab --format json").success();
     let last: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(
         last["result"]["entries"],
         serde_json::json!(["problems.json", "versions.json"])
     );
-    assert!(
-        run.stdout
-            .contains("lab is not valid, see problems.json in the archive"),
-        "{}",
-        run.stdout
-    );
+    run.prints("lab is not valid, see problems.json in the archive");
     let logs = lab.sandbox.path("environments/lab/logs");
     let mut written = logs
         .read_dir_utf8()
@@ -106,7 +98,7 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
         .find(|path| path.as_str().ends_with(".tar.gz"))
         .unwrap();
     assert!(unpack(&written)["support/problems.json"].contains("relaese"));
-    lab.run(&["support", "nowhere"]).exits_with(3);
+    lab.run("support nowhere").exits_with(3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,15 +215,9 @@ async fn a_secret_that_the_masker_cannot_reach_stops_the_archive() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     // It is the name of an entry, which is not masked.
     lab.sandbox.variable("SOME_TOKEN", "preflight.json");
-    let run = lab
-        .run(&["support", "lab", "--out", "lab.tar.gz"])
-        .exits_with(8);
-    assert!(
-        run.stderr
-            .contains("a secret would be in *** of the archive; nothing was written"),
-        "{}",
-        run.whole()
-    );
+    lab.run("support lab --out lab.tar.gz")
+        .exits_with(8)
+        .reports("a secret would be in *** of the archive; nothing was written");
     assert!(!lab.sandbox.path("lab.tar.gz").exists());
 }
 
@@ -281,11 +267,9 @@ fn a_rehearsal_whose_registry_cannot_start_has_an_archive_with_the_reason() {
     let address = format!("  address: {}", taken.local_addr().unwrap());
     sandbox.write(path, &text.replace(line.unwrap(), &address));
     let began = std::time::Instant::now();
-    let run = sandbox
-        .run(&["support", "demo", "--out", "demo.tar.gz"])
-        .success();
-    assert!(run.stdout.contains("rehearsal.json"), "{}", run.stdout);
+    let run = sandbox.run("support demo --out demo.tar.gz").success();
+    run.prints("rehearsal.json");
     // What listens there does not answer.
-    assert!(run.stdout.contains("plan.txt"), "{}", run.stdout);
+    run.prints("plan.txt");
     assert!(began.elapsed() < Duration::from_secs(60));
 }

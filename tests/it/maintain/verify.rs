@@ -9,9 +9,9 @@ use bundle::Lock;
 use serde_json::Value;
 use sha2::Digest as _;
 use support::bundles::{self, FILE};
-use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, always};
 use support::wire::Wire;
-use support::{Lab, Run, Sandbox, TestRegistry};
+use support::{Lab, Run, Sandbox, TestRegistry, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -21,8 +21,24 @@ async fn everything_that_is_served_is_verified_without_bundle_and_store() {
     let sandbox = pushed(&registry, &bundles::small());
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
     bundles::forget_store(&sandbox);
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 127.0.0.1:[PORT]/mke/four serves 14 artifacts of v4.1.5 to nodes
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+    ");
+    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"event":{"kind":"warning","text":"environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read"}}
+    {"event":{"bytes":null,"kind":"started","step":"confirm","what":"14 artifacts as a node pulls them"}}
+    {"event":{"kind":"finished","step":"confirm","what":"14 artifacts are served to nodes"}}
+    {"result":{"artifacts":14,"blobs":47,"chart-registry":"127.0.0.1:[PORT]/mke/four","deployed":null,"environment":"lab","manifests":24,"read-bytes":0,"registry":"127.0.0.1:[PORT]/mke/four","release":"v4.1.5","unlocked":[]}}
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +47,19 @@ async fn a_registry_without_anything_lacks_every_tag() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 3 artifacts as a node pulls them
+      confirm done: findings in 3 artifacts
+    error: registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names
+      calico/node:v3.30.2 is missing, and 7 of its manifests and blobs
+      charts/dex:0.23.0 is missing, and 2 of its manifests and blobs
+      pause:3.10 is missing, and 3 of its manifests and blobs
+    hint: `cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,12 +78,31 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     )
     .await;
 
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 3 artifacts as a node pulls them
+      confirm done: findings in 2 artifacts
+    error: registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names
+      calico/node:v3.30.2 is sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73, not sha256:db9b9b098bbe1b53d7c4b16396619ebeb8c70ccc7a9f0c36181490ddb386fb30
+      pause:3.10 is missing
+    hint: `cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too
+    ");
+    insta::assert_snapshot!(sandbox.run("verify lab --format json").whole(), @r#"
+    exit code: 5
+    --- stdout
+    {"event":{"kind":"warning","text":"environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read"}}
+    {"event":{"bytes":null,"kind":"started","step":"confirm","what":"3 artifacts as a node pulls them"}}
+    {"event":{"kind":"finished","step":"confirm","what":"findings in 2 artifacts"}}
+    {"error":{"causes":[],"exit-code":5,"findings":[{"artifact":"calico/node:v3.30.2","digest":"sha256:db9b9b098bbe1b53d7c4b16396619ebeb8c70ccc7a9f0c36181490ddb386fb30","found":"sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73","kind":"moved-tag","repository":"mke/four/calico/node","size":491},{"artifact":"pause:3.10","digest":"sha256:3ec34db4bc5a9858aa383238dc0cd38e1a0fa7728bc3b694a8f390b11ebe2903","kind":"missing-tag","repository":"mke/four/pause","size":557}],"hints":["`cargo xtask push lab` pushes missing and different tags; `cargo xtask verify lab --repair` restores what is below tags too"],"message":"registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names","wrong":["calico/node:v3.30.2 is sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73, not sha256:db9b9b098bbe1b53d7c4b16396619ebeb8c70ccc7a9f0c36181490ddb386fb30","pause:3.10 is missing"]}}
+    --- stderr
+    "#);
 
     // The hint holds what it promises.
-    sandbox.run(&["push", "lab"]).success();
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("push lab").success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,12 +128,23 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
         ),
     )
     .await;
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+      confirm 3 artifacts as a node pulls them
+      confirm done: findings in 2 artifacts
+    error: registry 127.0.0.1:[PORT]/mke/four does not serve what the lock names
+      calico/node:v3.30.2: manifest sha256:8a849de29a0cd1e89b0ccf5802e44d976d8e8e58f8cf099d416d8d119decbb73 of its index is missing
+      charts/dex:0.23.0: blob sha256:67c506264c5603dd611478217e3e707c8936b7dc3a3dece664605a17b0dd4c82 is missing
+    hint: the registry lost blobs of existing tags, and a push trusts tags: `cargo xtask verify lab --repair` restores them
+    ");
 
     // The hint holds what it promises.
-    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
+    let run = sandbox.run("verify lab --repair").success();
     insta::assert_snapshot!(run.stdout, @"lab: 2 artifacts repaired: 1 manifest set, 1 blob sent (4.12 kB); 127.0.0.1:[PORT]/mke/four serves 3 artifacts of v4.1.5 to nodes");
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +155,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&wire.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let lock = bundles::lock_of(&sandbox);
     let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
     let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
@@ -141,11 +199,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
             "missing-tag" => delete(&http, &manifest(node.digest.as_ref())).await,
             _ => move_tag(&http, &registry, node).await,
         }
-        let found = findings(
-            &sandbox
-                .run(&["verify", "lab", "--format", "json"])
-                .exits_with(5),
-        );
+        let found = findings(&sandbox.run("verify lab --format json").exits_with(5));
         let [finding] = found.as_slice() else {
             panic!("{kind}: {found:#?}");
         };
@@ -153,7 +207,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
         assert_eq!(finding["digest"], digest.as_str());
 
         wire.take();
-        sandbox.run(&["verify", "lab", "--repair"]).success();
+        sandbox.run("verify lab --repair").success();
         let sent = changing(&wire.take());
         // An upload is a session and what is put into it.
         let of_sessions =
@@ -165,11 +219,11 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
             usize::from(kind == "missing-blob"),
             "{uploads:?}"
         );
-        sandbox.run(&["verify", "lab", "--full"]).success();
+        sandbox.run("verify lab --full").success();
     }
     wire.take();
-    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
-    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    let run = sandbox.run("verify lab --repair").success();
+    run.prints("nothing to repair");
     assert_eq!(changing(&wire.take()), [""; 0]);
 }
 
@@ -187,8 +241,8 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     )
     .await;
     bundles::forget_store(&sandbox);
-    sandbox.run(&["verify", "lab", "--repair"]).success();
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab --repair").success();
+    sandbox.run("verify lab").success();
 
     // A damaged blob of the store is never sent.
     let layer = &pause.manifests[0].blobs[2].digest;
@@ -201,8 +255,8 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     std::fs::write(&file, bytes).unwrap();
     let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
     delete(&http, &url).await;
-    sandbox.run(&["verify", "lab", "--repair"]).success();
-    sandbox.run(&["verify", "lab", "--full"]).success();
+    sandbox.run("verify lab --repair").success();
+    sandbox.run("verify lab --full").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,25 +267,19 @@ async fn a_protected_environment_is_asked_before_a_repair() {
     let file = "environments/lab/environment.yaml";
     sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(8);
-    assert!(
-        run.stderr.contains("pause:3.10 is missing"),
-        "{}",
-        run.whole()
-    );
-    sandbox.run(&["verify", "lab"]).exits_with(5);
+    let run = sandbox.run("verify lab --repair").exits_with(8);
+    run.reports("pause:3.10 is missing");
+    sandbox.run("verify lab").exits_with(5);
     let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
     sandbox.run(&confirmed).success();
-    sandbox.run(&["verify", "lab", "--full"]).success();
+    sandbox.run("verify lab --full").success();
 }
 
 #[test]
 fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["deploy", "demo"]).success();
-    let run = sandbox
-        .run(&["verify", "demo", "--full", "--format", "json"])
-        .success();
+    sandbox.run("deploy demo").success();
+    let run = sandbox.run("verify demo --full --format json").success();
     let read = last(&run)["result"]["read-bytes"].as_u64();
     let lock = Lock::read(&sandbox.path("bundles/v4.1.5-demo-amd64.lock.yaml")).unwrap();
     let unique: u64 = lock.blobs().values().sum();
@@ -255,10 +303,10 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[1_000] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
-    sandbox.run(&["verify", "demo"]).success();
+    sandbox.run("verify demo").success();
     let found = findings(
         &sandbox
-            .run(&["verify", "demo", "--full", "--format", "json"])
+            .run("verify demo --full --format json")
             .exits_with(5),
     );
     let [finding] = found.as_slice() else {
@@ -268,28 +316,20 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     assert_eq!(finding["digest"], layer.digest.as_ref());
 
     // The registry believes that it has the blob, so none can be sent.
-    let run = sandbox
-        .run(&["verify", "demo", "--full", "--repair"])
-        .exits_with(5);
-    assert!(
-        run.stderr.contains("storage is damaged")
-            && run.stderr.contains("verify demo --full --repair"),
-        "{}",
-        run.whole()
-    );
+    sandbox
+        .run("verify demo --full --repair")
+        .exits_with(5)
+        .reports("storage is damaged")
+        .reports("verify demo --full --repair");
     // case 7.8: the same without --repair, since it could not help.
-    let run = sandbox.run(&["verify", "demo", "--full"]).exits_with(5);
-    assert!(
-        run.stderr.contains("docker/registry/v2/blobs/sha256/"),
-        "{}",
-        run.whole()
-    );
-    assert!(!run.stderr.contains("puts back"), "{}", run.whole());
+    let run = sandbox.run("verify demo --full").exits_with(5);
+    run.reports("docker/registry/v2/blobs/sha256/");
+    run.does_not_report("puts back");
     // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
     std::fs::remove_file(&file).unwrap();
-    sandbox.run(&["verify", "demo"]).exits_with(5);
-    sandbox.run(&["verify", "demo", "--repair"]).success();
-    sandbox.run(&["verify", "demo", "--full"]).success();
+    sandbox.run("verify demo").exits_with(5);
+    sandbox.run("verify demo --repair").success();
+    sandbox.run("verify demo --full").success();
 }
 
 // case 5.5
@@ -299,12 +339,12 @@ async fn a_blob_without_an_end_is_read_to_its_locked_size() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    sandbox.run(&["push", "lab"]).success();
-    sandbox.run(&["render", "lab"]).success();
-    let rule = Rule::new(&[Kind::GetBlob], Fault::Endless, When::Always);
+    sandbox.run("push lab").success();
+    sandbox.run("render lab").success();
+    let rule = always(&[Kind::GetBlob], Fault::Endless);
     registry.play(&[rule]);
-    let run = sandbox.run(&["verify", "lab", "--full"]).exits_with(5);
-    assert!(run.stderr.contains("is a longer blob"), "{}", run.whole());
+    let run = sandbox.run("verify lab --full").exits_with(5);
+    run.reports("is a longer blob");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +355,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
         Wire::before(&registry.address).await,
         Wire::before(&registry.address).await,
     );
-    sandbox.run(&["render", "lab"]).success();
+    sandbox.run("render lab").success();
     let file = "environments/lab/mke4.yaml";
     let own = format!("{}/mke/four", registry.address);
     let text = sandbox
@@ -326,12 +366,8 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
         )
         .replace(&own, &format!("{}/mke/four", images.address));
     sandbox.write(file, &text);
-    let run = sandbox.run(&["verify", "lab"]).success();
-    assert!(
-        run.stderr.contains("makes nodes pull from"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("verify lab").success();
+    run.reports("makes nodes pull from");
     let seen = |wire: &Wire, part: &str| {
         let seen = wire.take();
         let about: Vec<bool> = seen
@@ -346,24 +382,15 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     let (asked, is_chart) = seen(&images, "/charts/");
     assert!(asked > 3 && !is_chart);
     // Nothing is sent to a registry that is not the environment's.
-    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
-    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    let run = sandbox.run("verify lab --repair").success();
+    run.prints("nothing to repair");
     sandbox.write(file, &text.replace("/mke/four", "/other"));
-    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(3);
-    assert!(
-        run.stderr.contains("cargo xtask render lab"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("verify lab --repair").exits_with(3);
+    run.reports("cargo xtask render lab");
 
     sandbox.write(file, "spec: {}\n");
-    let run = sandbox.run(&["verify", "lab"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("does not specify where nodes pull from"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("verify lab").exits_with(3);
+    run.reports("does not specify where nodes pull from");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -400,17 +427,11 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
     .await;
     assert_eq!(line(), "[TIME] lab: pause:3.10 is missing");
     let text = std::fs::read_to_string(&metrics).unwrap();
-    assert!(
-        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n"),
-        "{text}"
-    );
-    sandbox.run(&["push", "lab"]).success();
+    text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n");
+    sandbox.run("push lab").success();
     assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
     let text = std::fs::read_to_string(&metrics).unwrap();
-    assert!(
-        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 1\n"),
-        "{text}"
-    );
+    text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 1\n");
     // A file that is wrong for a while ends nothing.
     let file = "environments/lab/environment.yaml";
     let right = sandbox.read(file);
@@ -457,18 +478,10 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     // A folder that is missing was mistyped.
     let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
     let run = sandbox.run(&nowhere).exits_with(3);
-    assert!(
-        run.stderr.contains("the folder `nowhere` does not exist"),
-        "{}",
-        run.whole()
-    );
+    run.reports("the folder `nowhere` does not exist");
     assert!(!sandbox.path("nowhere").exists());
-    let run = sandbox.run(&["verify", "--watch", "lab"]).exits_with(64);
-    assert!(
-        run.stderr.contains("the environment goes before `--watch`"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("verify --watch lab").exits_with(64);
+    run.reports("the environment goes before `--watch`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -478,13 +491,27 @@ async fn a_missing_registry_is_reported() {
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
-    insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
+    exit code: 5
+    --- stdout
+    --- stderr
+    warning: environments/lab/mke4.yaml does not exist; the registry of environment.yaml is read
+    error: registry 127.0.0.1:[PORT] cannot be used
+      because: GET http://127.0.0.1:[PORT]/v2/: connection refused
+    hint: start the registry, open the port in the firewall, or correct registry.address
+    ");
 }
 
 #[test]
 fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["verify", "prod"]).whole());
+    insta::assert_snapshot!(sandbox.run("verify prod").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
+    hint: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -497,26 +524,13 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     let list = lab.sandbox.path("images.txt");
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
     let lacks = "registry.mirantis.com/mke/felix:v9";
-    let plan = lab.run(&["plan", "lab"]).exits_with(3);
-    assert!(
-        plan.stdout.contains(&format!(
-            "refused   the lock lacks what mkectl lists: {lacks}\n"
-        )),
-        "{}",
-        plan.whole()
-    );
-    assert!(
-        plan.stdout
-            .contains("mkectl lists quay.io/other/thing:v1, which is of another registry"),
-        "{}",
-        plan.whole()
-    );
-    let run = lab.run(&["deploy", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("accept: [incomplete-lock]"),
-        "{}",
-        run.whole()
-    );
+    let plan = lab.run("plan lab").exits_with(3);
+    plan.prints(&format!(
+        "refused   the lock lacks what mkectl lists: {lacks}\n"
+    ));
+    plan.prints("mkectl lists quay.io/other/thing:v1, which is of another registry");
+    let run = lab.run("deploy lab").exits_with(3);
+    run.reports("accept: [incomplete-lock]");
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
     assert_eq!(lab.applies().len(), 0);
     // Of two reasons, plan and deploy name the same one.
@@ -526,30 +540,21 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
         .write("environments/lab-before/environment.yaml", &text);
     lab.sandbox
         .write("environments/lab/environment.yaml", &required);
-    lab.run(&["plan", "lab"]).exits_with(8);
-    lab.run(&["deploy", "lab"]).exits_with(8);
+    lab.run("plan lab").exits_with(8);
+    lab.run("deploy lab").exits_with(8);
     lab.sandbox
         .write("environments/lab/environment.yaml", &text);
-    lab.run(&["push", "lab"]).success();
-    lab.run(&["apply", "lab"]).exits_with(3);
-    let run = lab.run(&["verify", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains(&format!("mkectl lists {lacks}, which is not in the lock")),
-        "{}",
-        run.whole()
-    );
+    lab.run("push lab").success();
+    lab.run("apply lab").exits_with(3);
+    let run = lab.run("verify lab").success();
+    run.reports(&format!("mkectl lists {lacks}, which is not in the lock"));
 
     lab.edit_environment("[telemetry]", "[telemetry, incomplete-lock]");
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr.contains("which the environment accepts"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("deploy lab").success();
+    run.reports("which the environment accepts");
     // A deploy that changes nothing asks mkectl nothing.
     let before = lab.calls().len();
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_eq!(lab.calls().len(), before);
 }
 
@@ -557,12 +562,12 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let listed = "registry.mirantis.com/mke/calico/node:extra";
     lab.sandbox.write("images.txt", &format!("{listed}\n"));
     let list = lab.sandbox.path("images.txt");
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
-    lab.run(&["deploy", "lab"]).exits_with(3);
+    lab.run("deploy lab").exits_with(3);
     let url = |tag: &str| {
         format!(
             "http://{}/v2/mke/calico/node/manifests/{tag}",
@@ -585,13 +590,8 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
         .header("content-type", media_type)
         .body(bytes);
     assert_eq!(put.send().await.unwrap().status(), 201);
-    let run = lab.run(&["deploy", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains(&format!("mkectl lists {listed}: the lock does not have it")),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("deploy lab").success();
+    run.reports(&format!("mkectl lists {listed}: the lock does not have it"));
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -600,16 +600,9 @@ async fn a_mkectl_that_lists_nothing_is_not_asked() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.2");
     let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
-    lab.run(&[
-        "lock",
-        "v4.1.2",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.1.5", "v4.1.2");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let asked = lab
         .calls()
         .into_iter()
@@ -633,7 +626,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
     bundles::put_locked(&lab.sandbox, &bytes);
     lab.sandbox.variable("FAKE_MKECTL_CHARTS", "/dev/null");
-    let run = lab.run(&["deploy", "lab"]).success();
+    let run = lab.run("deploy lab").success();
     let warnings: Vec<&str> = run
         .stderr
         .lines()
@@ -651,7 +644,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     // It is in the store now, so a plan reports it before anything is done.
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
     // The registry records the deploy that the receipt lacks.
-    let plan = lab.run(&["plan", "lab"]).exits_with(8);
+    let plan = lab.run("plan lab").exits_with(8);
     assert_eq!(
         plan.stdout.matches("the lock does not have").count(),
         2,
@@ -660,8 +653,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     );
     // A plan's file is the same without the bundle in a store.
     let written = || {
-        lab.run(&["plan", "lab", "--out", "plan.yaml"])
-            .exits_with(8);
+        lab.run("plan lab --out plan.yaml").exits_with(8);
         lab.sandbox.read("plan.yaml")
     };
     let here = written();
@@ -674,7 +666,7 @@ fn pushed(registry: &TestRegistry, recipe: &bundle::make::Recipe) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, recipe);
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     sandbox
 }
 

@@ -1,6 +1,6 @@
 //! `check`: everything that is wrong with environments, from their files alone.
 
-use support::{Lab, Sandbox};
+use support::{Lab, Sandbox, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -23,10 +23,10 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
             "#);
         }
     }
-    let one = sandbox.run(&["check", "prod"]).success();
+    let one = sandbox.run("check prod").success();
     assert_eq!(one.stdout, "no errors in prod; 1 warning\n");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
-    insta::assert_snapshot!(sandbox.run(&["check", "prod", "--all"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("check prod --all").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -36,7 +36,7 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(sandbox.run(&["check", "prdo"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("check prdo").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
@@ -51,66 +51,48 @@ fn a_lock_that_cannot_be_read_is_found_and_a_missing_one_is_ignored() {
     let lock = "bundles/v4.1.5-demo-amd64.lock.yaml";
     let text = sandbox.read(lock);
     sandbox.write(lock, &text.replacen("sha256:", "sha255:", 1));
-    let run = sandbox.run(&["check"]).exits_with(3);
-    assert!(run.stderr.contains(lock), "{}", run.stderr);
-    assert!(!run.stdout.contains("nothing is wrong"), "{}", run.stdout);
+    let run = sandbox.run("check").exits_with(3);
+    run.reports(lock);
+    run.does_not_print("nothing is wrong");
     std::fs::remove_file(sandbox.path(lock)).unwrap();
-    sandbox.run(&["check"]).success();
+    sandbox.run("check").success();
 }
 
 // case 1.9
 #[tokio::test(flavor = "multi_thread")]
 async fn warnings_are_counted_and_strict_makes_them_fail() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["check", "lab", "--strict"]).success();
+    let run = lab.run("check lab --strict").success();
     assert_eq!(run.stdout, "no errors in lab\n");
     // A release that is not locked, and that the vendor has removed.
     lab.edit_environment("release: v4.1.5", "release: v4.1.4");
-    let run = lab.run(&["check", "lab"]).success();
-    assert!(run.stdout.contains("; 2 warnings\n"), "{}", run.whole());
-    assert!(
-        run.stderr.contains("release v4.1.4 is not locked"),
-        "{}",
-        run.whole()
-    );
-    let run = lab.run(&["check", "--strict"]).exits_with(3);
-    assert!(
-        run.stderr.contains("`--strict` treats warnings as errors"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("check lab").success();
+    run.prints("; 2 warnings\n");
+    run.reports("release v4.1.4 is not locked");
+    let run = lab.run("check --strict").exits_with(3);
+    run.reports("`--strict` treats warnings as errors");
     // A downgrade, which a deploy refuses.
     lab.edit_environment("release: v4.1.4", "release: v4.1.5");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("release: v4.1.5", "release: v4.1.4");
-    let run = lab.run(&["check", "lab", "--strict"]).exits_with(3);
-    assert!(
-        run.stderr.contains("`deploy` and `apply` refuse v4.1.4"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("check lab --strict").exits_with(3);
+    run.reports("`deploy` and `apply` refuse v4.1.4");
 }
 
 #[test]
 fn a_new_environment_is_right_and_warned_of() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["check"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("check").whole(), @r#"
     exit code: 0
     --- stdout
     No environment exists yet. Create one with `cargo xtask new NAME`.
     --- stderr
     "#);
-    sandbox
-        .run(&["new", "lab", "--release", "v4.1.4"])
-        .success();
-    let run = sandbox.run(&["check", "lab"]).success();
-    assert!(
-        run.stderr.contains("warning: lab: v4.1.4"),
-        "{}",
-        run.stderr
-    );
+    sandbox.run("new lab --release v4.1.4").success();
+    let run = sandbox.run("check lab").success();
+    run.reports("warning: lab: v4.1.4");
 
-    let run = sandbox.run(&["check", "--format", "json"]).success();
+    let run = sandbox.run("check --format json").success();
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let one = &value["result"]["environments"][0];
@@ -171,15 +153,13 @@ fn wrong() -> Sandbox {
 #[test]
 fn all_of_all_wrong_environments_is_shown_and_what_they_inherit_once() {
     let sandbox = wrong();
-    insta::assert_snapshot!("several", sandbox.run(&["check", "--all"]).whole());
+    insta::assert_snapshot!("several", sandbox.run("check --all").whole());
 }
 
 #[test]
 fn machines_get_the_problems_of_each_environment() {
     let sandbox = wrong();
-    let run = sandbox
-        .run(&["check", "--all", "--format", "json"])
-        .exits_with(3);
+    let run = sandbox.run("check --all --format json").exits_with(3);
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
     let error = &value["error"];
@@ -224,21 +204,10 @@ fn render_shows_all_wrong_environments_and_writes_none() {
     for arguments in [&["render", "--all"][..], &["render", "--all", "--check"]] {
         let run = sandbox.run(arguments).exits_with(3);
         for name in ["alpha", "base"] {
-            assert!(
-                run.stderr.contains(&format!("environments/{name}")),
-                "{}",
-                run.stderr
-            );
+            run.reports(&format!("environments/{name}"));
         }
-        assert!(
-            run.stderr
-                .contains("v4.0.1 has no documented offline installation")
-        );
-        assert!(
-            run.stderr.contains("3 of 5 environments are wrong"),
-            "{}",
-            run.stderr
-        );
+        run.reports("v4.0.1 has no documented offline installation");
+        run.reports("3 of 5 environments are wrong");
     }
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 }
@@ -246,18 +215,39 @@ fn render_shows_all_wrong_environments_and_writes_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_cluster_keeps_permanently_is_refused_from_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
-    lab.run(&["check", "lab"]).success();
+    lab.run("deploy lab").success();
+    lab.run("check lab").success();
     lab.edit_environment(
         "apiServer: { externalAddress: mke.lab.example.com }",
         "apiServer: {}",
     );
     lab.edit_environment("project: mke", "project: other");
-    insta::assert_snapshot!("write_once", lab.run(&["check", "lab"]).whole());
+    insta::assert_snapshot!(lab.run("check lab").whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, but the environment names 127.0.0.1:[PORT]/other
+     --> environments/lab/environment.yaml:4:12
+      |
+    4 |   project: other
+      |            ^^^^^
+      |
+      = help: set it back to 127.0.0.1:[PORT]/mke. The vendor: "can only be configured once during the first running of the mkectl apply command". Only for a new cluster, delete the environment's receipt.yaml
+
+    error: the cluster of lab was installed with `apiServer.externalAddress: mke.lab.example.com`, which is not set here
+     --> environments/lab/environment.yaml:7:3
+      |
+    7 |   apiServer: {}
+      |   ^^^^^^^^^
+      |
+      = help: set it. The vendor: "MKE 4k cannot clear the apiserver.externalAddress parameter once it has been applied". Only for a new cluster, delete the environment's receipt.yaml
+
+    2 problems
+    "#);
     // A deploy obeys the same rules.
     for command in ["plan", "deploy", "apply"] {
         let run = lab.run(&[command, "lab"]).exits_with(3);
-        assert!(run.stderr.contains("2 problems"), "{}", run.whole());
+        run.reports("2 problems");
     }
     assert_eq!(lab.applies().len(), 1);
 }
@@ -265,52 +255,35 @@ async fn what_a_cluster_keeps_permanently_is_refused_from_the_receipt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_external_address_is_allowed_and_another_release_warned_of() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "other.lab.example.com");
-    let run = lab.run(&["check", "lab"]).success();
+    let run = lab.run("check lab").success();
     assert_eq!(run.stderr, "");
     lab.edit_environment("v4.1.5", "v4.2.1");
-    let run = lab.run(&["check", "lab"]).success();
-    assert!(
-        run.stderr
-            .contains("warning: lab: the cluster runs v4.1.5, so v4.2.1 is an upgrade"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        run.stderr.contains(
-            "warning: lab: it is unverified whether the vendor supports the upgrade from v4.1.5 to v4.2.1"
-        ),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("check lab").success();
+    run.reports("warning: lab: the cluster runs v4.1.5, so v4.2.1 is an upgrade");
+    run.reports("warning: lab: it is unverified whether the vendor supports the upgrade from v4.1.5 to v4.2.1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_without_an_upgrade_path_is_reported_with_the_reason() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let receipt = "environments/lab/receipt.yaml";
     let applied = lab.sandbox.read(receipt);
     lab.sandbox
         .write(receipt, &applied.replace("v4.1.5", "v4.1.2"));
     lab.edit_environment("v4.1.5", "v4.1.3");
-    let run = lab.run(&["check", "lab"]).success();
-    assert!(
-        run.stderr.contains(
-            "warning: lab: the cluster runs v4.1.2, but v4.1.3 is not an upgrade target: Mirantis supports only fresh \
-             installations of it"
-        ),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("check lab").success();
+    run.reports("warning: lab: the cluster runs v4.1.2, but v4.1.3 is not an upgrade target: Mirantis supports only fresh \
+             installations of it");
 }
 
 // Item 27: mkectl itself checks what is rendered, before anything is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["check", "lab", "--with-mkectl"]).success();
+    lab.run("check lab --with-mkectl").success();
     lab.edit_environment(
         "config:
 ",
@@ -322,30 +295,22 @@ async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() 
     lab.sandbox
         .variable("LAB_LICENSE", "planted-license-5d21")
         .variable("FAKE_MKECTL_REFUSED", "maxPods");
-    lab.run(&["check", "lab"]).success();
+    lab.run("check lab").success();
     for command in [
         &["check", "lab", "--with-mkectl"][..],
         &["rehearse", "lab"],
         &["deploy", "lab"],
     ] {
         let run = lab.run(command).exits_with(3);
-        assert!(
-            run.stderr
-                .contains("mkectl v4.1.5 refuses the rendered configuration: FTL invalid config")
-                && run.stderr.contains("maxPods is not allowed"),
-            "{}",
-            run.stderr
-        );
+        run.reports("mkectl v4.1.5 refuses the rendered configuration: FTL invalid config")
+            .reports("maxPods is not allowed");
     }
     assert!(lab.repositories().await.is_empty() && lab.applies().is_empty());
     lab.sandbox
         .variable("FAKE_MKECTL_REFUSED", "planted-license-5d21");
-    let run = lab.run(&["check", "lab", "--with-mkectl"]).exits_with(3);
-    assert!(
-        run.stderr.contains("*** is not allowed") && !run.whole().contains("planted-license"),
-        "{}",
-        run.whole()
-    );
+    let run = lab.run("check lab --with-mkectl").exits_with(3);
+    run.reports("*** is not allowed")
+        .does_not_mention("planted-license");
 }
 
 // Item 27: where mkectl can simulate `apply`, that comes first.
@@ -354,27 +319,15 @@ async fn an_apply_is_simulated_first_where_mkectl_can() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
     support::bundles::make(&support::bundles::small(), &bundle);
-    lab.run(&[
-        "lock",
-        "v4.2.0",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.2.0", &bundle);
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.0");
     lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "fail");
-    let run = lab.run(&["deploy", "lab"]).exits_with(7);
-    assert!(
-        run.stderr
-            .contains("`mkectl apply --dry-run` exited with code 1"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("deploy lab").exits_with(7);
+    run.reports("`mkectl apply --dry-run` exited with code 1");
     assert!(lab.applies().is_empty());
     lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let calls = lab.calls();
     let applies = calls
         .iter()
@@ -394,33 +347,29 @@ async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
         "  etcd: { storagequota: 4GB }\n  apiserver2: {}\n  tracking:",
     );
     lab.edit_environment("externalAddress", "externalAdress");
-    let run = lab.run(&["check", "lab"]).success();
+    let run = lab.run("check lab").success();
     for (key, meant) in [
         ("apiServer.externalAdress", "externalAddress"),
         ("etcd.storagequota", "storageQuota"),
     ] {
         let text = format!("`{key}` is unknown to v4.1.5");
-        assert!(run.whole().contains(&text), "{}", run.whole());
-        assert!(
-            run.whole().contains(&format!("did you mean `{meant}`?")),
-            "{}",
-            run.whole()
-        );
+        run.mentions(&text);
+        run.mentions(&format!("did you mean `{meant}`?"));
     }
     lab.edit_environment("enabled: false", "enabled: perhaps");
-    let run = lab.run(&["check", "lab"]).exits_with(3);
+    let run = lab.run("check lab").exits_with(3);
     for key in ["apiServer.externalAdress", "etcd.storagequota"] {
         let text = format!("\nwarning: unknown key `{key}`");
-        assert!(run.whole().contains(&text), "{}", run.whole());
+        run.mentions(&text);
     }
     let counted = "\n1 problem, 3 warnings\n";
-    assert!(run.whole().contains(counted), "{}", run.whole());
-    let json = lab.run(&["check", "lab", "--format", "json"]).exits_with(3);
+    run.mentions(counted);
+    let json = lab.run("check lab --format json").exits_with(3);
     let warnings = json.stdout.matches("\"warning\":true").count();
     assert_eq!(warnings, 3, "{}", json.stdout);
     lab.edit_environment("  project:", "  projekt:");
-    let list = lab.run(&["list"]).stdout;
-    assert!(list.contains("wrong: 1 problem, 3 warnings"), "{list}");
+    let list = lab.run("list").stdout;
+    list.has("wrong: 1 problem, 3 warnings");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -436,7 +385,7 @@ async fn a_table_of_machines_without_machines_or_with_control_characters_is_name
         ),
     ] {
         lab.sandbox.write("environments/lab/hosts.csv", text);
-        let run = lab.run(&["check", "lab"]).exits_with(3);
+        let run = lab.run("check lab").exits_with(3);
         assert!(run.whole().contains(expected), "{text:?}: {}", run.whole());
     }
 }

@@ -190,7 +190,7 @@ fn each_rule_is_reported_with_file_line_and_fix() {
             "environments/lab/environment.yaml",
             &format!("release: {release}\nregistry: {{ address: registry.example.com }}\nconfig:\n{config}"),
         );
-        let run = sandbox.run(&["render", "lab"]).exits_with(3);
+        let run = sandbox.run("render lab").exits_with(3);
         assert_eq!(run.stdout, "", "{name}");
         assert!(
             run.stderr
@@ -222,7 +222,7 @@ fn a_servers_certificate_is_refused_as_an_authority() {
             "release: v4.1.5\nregistry: {{ address: registry.example.com, ca: ca.pem }}\nconfig:\n{HOST}"
         ),
     );
-    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("render lab").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
@@ -252,7 +252,7 @@ fn a_long_literal_arrives_unchanged() {
             pem.trim_end().replace('\n', "\n      ")
         ),
     );
-    sandbox.run(&["render", "lab"]).success();
+    sandbox.run("render lab").success();
     let text = sandbox.read("environments/lab/mke4.yaml");
     let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
     assert_eq!(value["spec"]["certificates"]["ca"], pem);
@@ -271,6 +271,6 @@ fn a_hundred_environments_of_a_hundred_hosts_are_checked_in_one_run() {
         );
         sandbox.write(&format!("{folder}/hosts.csv"), &read("hosts.csv"));
     }
-    let run = sandbox.run(&["render", "--all"]).success();
+    let run = sandbox.run("render --all").success();
     assert_eq!(run.stdout.lines().count(), 100, "{}", run.stdout);
 }

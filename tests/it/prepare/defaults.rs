@@ -34,7 +34,16 @@ fn lock_keeps_what_mkectl_would_configure_and_rendering_puts_the_environment_ove
     let sandbox = locked();
     assert!(sandbox.read(INIT).starts_with("apiVersion:"));
     assert!(sandbox.read(LOCK).contains("\ninit: "));
-    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run("render lab").whole(), @"
+    exit code: 0
+    --- stdout
+    wrote environments/lab/mke4.yaml
+    --- stderr
+    warning: environments/lab/environment.yaml:5:24: `tracking.enabled: false` has no effect without a licence: MKE tries to send telemetry to the vendor; write `license: { token: { $env: NAME } }` below `config`, or `accept: [telemetry]`
+    warning: environments/lab/environment.yaml:6:29: `network.nodePortRange` does not contain 33000, the default of `gatewayMKEIngress.nodePorts.http`; write `gatewayMKEIngress.nodePorts.http` too, from 30000 to 31000
+    warning: environments/lab/environment.yaml:6:29: `network.nodePortRange` does not contain 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 31000
+    warning: environments/lab/environment.yaml:8:13: `hosts[].role` is `single`, but the release notes of v4.1.1 say that MKE recognizes only `controller+worker` and `worker`; write `controller+worker`, also for the only node of a cluster
+    ");
     // The range of node ports is the environment's, the addresses of services are mkectl's; no placeholder is a host.
     insta::assert_snapshot!(sandbox.read("environments/lab/mke4.yaml"));
     // On a machine without mkectl the lock stays as it is.
@@ -49,13 +58,19 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     let sandbox = locked();
     let text = sandbox.read(INIT);
     sandbox.write(INIT, &text.replace("10.96.0.0/16", "10.96.0.0/12"));
-    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).exits_with(3).whole());
-    sandbox.run(&["check", "lab"]).exits_with(3);
-    let preflight = sandbox.run(&["preflight", "lab"]).exits_with(3).whole();
+    insta::assert_snapshot!(sandbox.run("render lab").exits_with(3).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: `bundles/v4.1.5.init.yaml` differs from the lock of v4.1.5
+    hint: restore the committed file, or lock again on a machine that has mkectl v4.1.5: `cargo xtask lock v4.1.5 --replace`
+    ");
+    sandbox.run("check lab").exits_with(3);
+    let preflight = sandbox.run("preflight lab").exits_with(3).whole();
     let said = "`bundles/v4.1.5.init.yaml` differs from the lock of v4.1.5";
     assert!(preflight.contains(said), "{preflight}");
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
-    sandbox.run(&["render", "lab"]).exits_with(3);
+    sandbox.run("render lab").exits_with(3);
 }
 
 #[test]
@@ -64,7 +79,7 @@ fn fetch_brings_back_what_the_lock_names() {
     let text = sandbox.read(INIT);
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
     bundles::forget_mkectl(&sandbox);
-    sandbox.run(&["fetch", "v4.1.5"]).success();
+    sandbox.run("fetch v4.1.5").success();
     assert_eq!(sandbox.read(INIT), text);
 }
 
@@ -103,21 +118,40 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
     ] {
         let run = lab.run(arguments);
         let hint = "hint: set `kubeconfig` in environment.yaml, or KUBECONFIG\n";
-        assert!(run.stderr.contains(hint), "{}", run.whole());
+        run.reports(hint);
     }
     // mkectl finds the cluster by the kubeconfig that it keeps itself.
     let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     std::fs::write(kubeconfig, "apiVersion: v1\n").unwrap();
-    insta::assert_snapshot!(lab.run(&["diff", "lab", "--live"]).whole());
-    lab.run(&["diff", "lab", "--live", "--detailed-exitcode"])
-        .exits_with(2);
-    lab.run(&["diff", "lab", "lab", "--live"]).exits_with(64);
+    insta::assert_snapshot!(lab.run("diff lab --live").whole(), @"
+    exit code: 0
+    --- stdout
+    from the cluster of lab to what is rendered
+
+    registry
+      ~ spec.airgap.enabled: false → true
+      ~ spec.registries.chartRegistry.url: oci://registry.mirantis.com/mke → oci://127.0.0.1:[PORT]/mke
+      ~ spec.registries.imageRegistry.url: registry.mirantis.com/mke → 127.0.0.1:[PORT]/mke
+
+    API server
+      + spec.apiServer: { externalAddress: mke.lab.example.com }
+
+    hosts
+      - spec.hosts[1.2.3.4]: { role: controller+worker, ssh: { address: 1.2.3.4, keyPath: path/to/key, port: 22, user: root } }
+      + spec.hosts[192.0.2.10]: { role: controller+worker, ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed…
+
+    network
+      - spec.network: { nodePortRange: 32768-35535, serviceCIDR: 10.96.0.0/16 }
+
+    the rest
+      - metadata.creationTimestamp: null
+      + spec.tracking: { enabled: false }
+    --- stderr
+    ");
+    lab.run("diff lab --live --detailed-exitcode").exits_with(2);
+    lab.run("diff lab lab --live").exits_with(64);
     lab.edit_environment("release:", "rehearsal: true\nrelease:");
-    let run = lab.run(&["diff", "lab", "--live"]).exits_with(3);
-    assert!(
-        run.stderr.contains("is a rehearsal and has no cluster"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("diff lab --live").exits_with(3);
+    run.reports("is a rehearsal and has no cluster");
 }

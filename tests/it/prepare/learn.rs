@@ -159,11 +159,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
 
     // Without observations the bundle is refused, and the hint leads on.
     let refused = lab.run(&["lock", "v4.1.5", "--bundle", FILE]).exits_with(4);
-    assert!(
-        refused.stderr.contains("cargo xtask learn"),
-        "{}",
-        refused.stderr
-    );
+    refused.reports("cargo xtask learn");
 
     let learn = [
         "learn",
@@ -180,7 +176,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
     insta::assert_snapshot!("facts", observed);
     insta::assert_snapshot!(
         "table",
-        sandbox_facts(&lab.run(&["releases", "v4.1.5"]).success().stdout)
+        sandbox_facts(&lab.run("releases v4.1.5").success().stdout)
     );
     for private in [sandbox.path("").as_str(), sandbox.home().as_str()] {
         assert!(
@@ -218,7 +214,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
         "mke-v4.1.5/bundles/images/skopeo_v1.17.0.tar"
     );
 
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let client = lab.registry.client();
     for artifact in &lock.artifacts {
         let repository = format!("mke/{}", artifact.repository);
@@ -246,28 +242,24 @@ async fn render_follows_what_mkectl_shows_of_pulling_with_credentials() {
         "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
     );
     let warning = "is expected to pull without credentials only";
-    let before = lab.run(&["render", "lab"]);
+    let before = lab.run("render lab");
     let mut sandbox = lab.sandbox;
     let _ = sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
-    let run = sandbox.run(&["learn", "v4.2.1"]).success();
-    assert!(
-        run.stdout.contains("mkectl: Version: v4.2.1"),
-        "{}",
-        run.stdout
-    );
+    let run = sandbox.run("learn v4.2.1").success();
+    run.prints("mkectl: Version: v4.2.1");
     let facts = sandbox.read("environments/facts/v4.2.1.yaml");
     assert!(
         facts.contains("--chart-registry-username") && !facts.contains(sandbox.home().as_str()),
         "{facts}"
     );
-    let releases = sandbox.run(&["releases", "v4.2.1"]).success();
-    assert!(releases.stdout.contains("observed"), "{}", releases.stdout);
-    assert!(!before.stderr.contains(warning), "{}", before.stderr);
+    let releases = sandbox.run("releases v4.2.1").success();
+    releases.prints("observed");
+    before.does_not_report(warning);
     // A mkectl that cannot do it: the same file makes the warning appear.
     let without = facts.replace("--chart-registry-username", "--other");
     sandbox.write("environments/facts/v4.2.1.yaml", &without);
-    let after = sandbox.run(&["render", "lab"]).success();
-    assert!(after.stderr.contains(warning), "{}", after.stderr);
+    let after = sandbox.run("render lab").success();
+    after.reports(warning);
 }
 
 #[test]
@@ -282,18 +274,10 @@ fn a_decision_in_the_file_is_kept_and_its_absence_refused() {
     std::fs::write(sandbox.path(FILE), bundles::pack(&files)).unwrap();
     let learn = ["learn", "v4.1.5", "--bundle", FILE];
     let run = sandbox.run(&learn).success();
-    assert!(
-        run.stdout.contains("decide before `lock`"),
-        "{}",
-        run.stdout
-    );
+    run.prints("decide before `lock`");
     let lock = ["lock", "v4.1.5", "--bundle", FILE];
     let refused = sandbox.run(&lock).exits_with(3);
-    assert!(
-        refused.stderr.contains(FACTS) && refused.stderr.contains("reference"),
-        "{}",
-        refused.stderr
-    );
+    refused.reports(FACTS).reports("reference");
     let decided = sandbox.read(FACTS).replace(
         "problem: the file name does not give repository and tag\n",
         "problem: the file name does not give repository and tag\n      reference: pause:3.10\n",
@@ -319,24 +303,18 @@ fn lock_warns_of_what_a_bundle_shows_and_the_table_has_differently() {
     };
     std::fs::write(sandbox.path(FILE), bundles::bytes(&recipe)).unwrap();
     let run = sandbox.run(&["lock", "v4.1.5", "--bundle", FILE]).success();
-    assert!(
-        run.stderr.contains(
-            "v4.1.5: top folder: expected bundles (documented), observed mke/bundles; `cargo xtask learn v4.1.5` records it"
-        ),
-        "{}",
-        run.stderr
-    );
+    run.reports("v4.1.5: top folder: expected bundles (documented), observed mke/bundles; `cargo xtask learn v4.1.5` records it");
     sandbox
         .run(&["learn", "v4.1.5", "--bundle", FILE])
         .success();
     let after = sandbox.run(&["lock", "v4.1.5", "--bundle", FILE]).success();
-    assert!(!after.stderr.contains("top folder"), "{}", after.stderr);
+    after.does_not_report("top folder");
 }
 
 #[test]
 fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["learn", "v4.1.5"]).whole(), @r"
+    insta::assert_snapshot!(sandbox.run("learn v4.1.5").whole(), @r"
     exit code: 3
     --- stdout
     --- stderr
@@ -344,7 +322,7 @@ fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
     hint: name them: `cargo xtask learn v4.1.5 --bundle FILE --mkectl FILE`; one of the two is enough
     ");
     sandbox.write(FACTS, "release: v4.1.4\n");
-    insta::assert_snapshot!(sandbox.run(&["releases", "v4.1.5"]).whole(), @r"
+    insta::assert_snapshot!(sandbox.run("releases v4.1.5").whole(), @r"
     exit code: 3
     --- stdout
     --- stderr
@@ -372,14 +350,10 @@ fn damaged_bundle() -> Vec<u8> {
 fn a_damaged_archive_of_the_release_is_not_skipped_without_a_decision() {
     let sandbox = Sandbox::new(AIRLOCK);
     std::fs::write(sandbox.path(FILE), damaged_bundle()).unwrap();
-    let run = sandbox
+    sandbox
         .run(&["learn", "v4.1.5", "--bundle", FILE])
-        .success();
-    assert!(
-        run.stdout.contains("decide before `lock`"),
-        "{}",
-        run.stdout
-    );
+        .success()
+        .prints("decide before `lock`");
     sandbox
         .run(&["lock", "v4.1.5", "--bundle", FILE])
         .exits_with(3);
@@ -391,11 +365,7 @@ fn a_bundle_of_another_release_or_of_nothing_is_not_recorded() {
     bundles::make(&bundles::small(), &sandbox.path(FILE));
     let learn = ["learn", "v4.2.0", "--bundle", FILE];
     let run = sandbox.run(&learn).exits_with(4);
-    assert!(
-        run.stderr.contains("this bundle is not v4.2.0"),
-        "{}",
-        run.stderr
-    );
+    run.reports("this bundle is not v4.2.0");
     assert!(!sandbox.path("environments/facts").exists());
     let forced = ["learn", "v4.2.0", "--bundle", FILE, "--force-release"];
     sandbox.run(&forced).success();
@@ -404,10 +374,10 @@ fn a_bundle_of_another_release_or_of_nothing_is_not_recorded() {
         bundles::pack(&[Member::new("readme", "x")]),
     )
     .unwrap();
-    let run = sandbox
+    sandbox
         .run(&["learn", "v4.1.5", "--bundle", FILE])
-        .exits_with(4);
-    assert!(run.stderr.contains("no archive"), "{}", run.stderr);
+        .exits_with(4)
+        .reports("no archive");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use sha2::Digest as _;
 use support::bundles::{self, FILE, LOCK, Member};
-use support::{Run, Sandbox, Server};
+use support::{Run, Sandbox, Server, Text as _};
 
 use crate::AIRLOCK;
 
@@ -20,7 +20,17 @@ async fn a_lock_is_the_same_from_a_file_from_a_server_and_on_repetition() {
 
     let downloading = Sandbox::new(AIRLOCK);
     let run = downloading.run(&["lock", "v4.1.5", "--url", &url]);
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    wrote bundles/v4.1.5-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    not compared with a checksum; `--checksum FILE` compares it
+    --- stderr
+        fetch http://127.0.0.1:[PORT]/mirror/bundle.tar.gz
+        fetch done: downloaded bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 3 artifacts locked
+    ");
     let lock = downloading.read(LOCK);
     assert_eq!(
         std::fs::read(downloading.path(&format!("bundles/{FILE}"))).unwrap(),
@@ -41,7 +51,16 @@ async fn a_lock_is_the_same_from_a_file_from_a_server_and_on_repetition() {
     );
 
     let run = downloading.run(&["lock", "v4.1.5", "--url", &url]);
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    unchanged: bundles/v4.1.5-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    not compared with a checksum; `--checksum FILE` compares it
+    --- stderr
+    warning: the bundle is read from bundles/mke_bundle_v4.1.5_amd64.tar.gz; the lock records http://127.0.0.1:[PORT]/mirror/bundle.tar.gz, which was not contacted
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+       verify done: 3 artifacts locked
+    ");
     assert_eq!(downloading.read(LOCK), lock);
     assert_eq!(server.asked().len(), 1, "the bundle was here already");
 }
@@ -61,7 +80,17 @@ fn the_result_is_one_object_for_machines() {
         &bundles::bytes(&bundles::tiny()),
         &["--format", "json"],
     );
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 0
+    --- stdout
+    {"event":{"bytes":47639,"kind":"started","step":"verify","what":"bundle.tar.gz"}}
+    {"event":{"item":"bundles/images/calico&node@v3.30.2.tar","kind":"at","step":"verify"}}
+    {"event":{"item":"bundles/images/pause@3.10.tar","kind":"at","step":"verify"}}
+    {"event":{"item":"bundles/charts/charts&dex@0.23.0.tar","kind":"at","step":"verify"}}
+    {"event":{"kind":"finished","step":"verify","what":"3 artifacts locked"}}
+    {"result":{"artifacts":3,"checksum":"not compared with a checksum; `--checksum FILE` compares it","from":null,"init":null,"kept":"bundles/mke_bundle_v4.1.5_amd64.tar.gz","path":"bundles/v4.1.5-amd64.lock.yaml","sha256":"d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3","written":true}}
+    --- stderr
+    "#);
 }
 
 #[test]
@@ -72,7 +101,17 @@ fn a_committed_lock_is_replaced_only_when_asked() {
     let mut recipe = bundles::tiny();
     recipe.artifacts[1].tag = "3.11".to_owned();
     let other = bundles::bytes(&recipe);
-    insta::assert_snapshot!(lock(&sandbox, &other, &[]).whole());
+    insta::assert_snapshot!(lock(&sandbox, &other, &[]).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: `bundles/v4.1.5-amd64.lock.yaml` locks a different bundle
+      bundle.sha256: d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3 -> d1be97d28793409519dd106c0b6ea730890f6f33de517af615468502f60e5eef
+      added: 1 artifact: pause:3.11
+      removed: 1 artifact: pause:3.10
+    hint: keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock
+    ");
     assert_eq!(sandbox.read(LOCK), committed);
     lock(&sandbox, &other, &["--replace"]).success();
     assert!(sandbox.read(LOCK).contains("3.11"));
@@ -83,7 +122,16 @@ fn a_lock_that_differs_beside_the_bundle_does_not_blame_the_bundle() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
     lock(&sandbox, &bundle, &["--url", "https://one.example/b"]).success();
-    insta::assert_snapshot!(lock(&sandbox, &bundle, &["--url", "https://two.example/b"]).whole());
+    insta::assert_snapshot!(lock(&sandbox, &bundle, &["--url", "https://two.example/b"]).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    warning: the bundle is read from bundle.tar.gz; the lock records https://two.example/b, which was not contacted
+       verify bundle.tar.gz
+    error: `bundles/v4.1.5-amd64.lock.yaml` locks the same bundle, but differs in other keys
+      bundle.url: https://one.example/b -> https://two.example/b
+    hint: check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock
+    ");
 }
 
 #[test]
@@ -91,7 +139,14 @@ fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
     let sandbox = Sandbox::new(AIRLOCK);
     let folder = sandbox.path("bundles");
     let run = sandbox.run(&["lock", "v4.1.5", "--bundle", folder.as_str()]);
-    insta::assert_snapshot!("a_folder_for_a_bundle", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+       verify bundles
+    error: cannot read `[WORKSPACE]/bundles`
+      because: it is a folder, not a regular file
+    ");
 
     // Where blobs go is taken by a file, so none of them can be kept.
     let blobs = sandbox.path("bundles/store/blobs/sha256");
@@ -103,7 +158,7 @@ fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
     .unwrap();
     std::fs::write(&blobs, "").unwrap();
     let run = lock(&sandbox, &bundles::bytes(&bundles::tiny()), &[]);
-    assert!(!run.stderr.contains("delete"), "{}", run.stderr);
+    run.does_not_report("delete");
     run.exits_with(1);
 }
 
@@ -127,10 +182,42 @@ async fn a_bundle_is_compared_with_the_checksum_at_a_mirror() {
         assert_eq!(sandbox.path(LOCK).exists(), run.code == Some(0), "{path}");
         run.whole()
     };
-    insta::assert_snapshot!("the_checksum_is_right", checked("right"));
-    insta::assert_snapshot!("the_checksum_is_another", checked("wrong"));
-    insta::assert_snapshot!("the_checksum_is_a_page", checked("page"));
-    insta::assert_snapshot!("the_checksum_is_not_there", checked("missing"));
+    insta::assert_snapshot!(checked("right"), @"
+    exit code: 0
+    --- stdout
+    wrote bundles/v4.1.5-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    SHA-256 confirmed by http://127.0.0.1:[PORT]/right
+    the bundle is linked to bundles/mke_bundle_v4.1.5_amd64.tar.gz
+    --- stderr
+       verify bundle.tar.gz
+       verify done: 3 artifacts locked
+    ");
+    insta::assert_snapshot!(checked("wrong"), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: `bundle.tar.gz` has SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3, and http://127.0.0.1:[PORT]/wrong says 0000000000000000000000000000000000000000000000000000000000000000
+    hint: replace bundle.tar.gz by a new download; if the checksum still differs, ask the vendor
+    ");
+    insta::assert_snapshot!(checked("page"), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: cannot compare the bundle with its checksum
+      because: http://127.0.0.1:[PORT]/page is an HTML page, not a checksum file
+    hint: no lock was written: check the checksum's file or URL, or compare the bundle by other means and lock it with `--bundle FILE`
+    ");
+    insta::assert_snapshot!(checked("missing"), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: cannot compare the bundle with its checksum
+      because: http://127.0.0.1:[PORT]/missing was not found (status 404)
+    hint: no lock was written: check the checksum's file or URL, or compare the bundle by other means and lock it with `--bundle FILE`
+    ");
 
     let sandbox = Sandbox::new(AIRLOCK);
     let (url, checksum) = (server.url("bundle"), server.url("wrong"));
@@ -149,9 +236,30 @@ fn releases_are_taken_as_they_are_known() {
             .run(&["lock", release, "--bundle", file.as_str()])
             .whole()
     };
-    insta::assert_snapshot!("a_release_without_offline_installation", locked("v4.0.0"));
-    insta::assert_snapshot!("a_release_that_is_not_known_yet", locked("v4.9.0"));
-    insta::assert_snapshot!("no_release_at_all", locked("4.1.5"));
+    insta::assert_snapshot!(locked("v4.0.0"), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: v4.0.0 has no documented offline installation; the first release with one is v4.1.0
+    ");
+    insta::assert_snapshot!(locked("v4.9.0"), @"
+    exit code: 0
+    --- stdout
+    wrote bundles/v4.9.0-amd64.lock.yaml: 3 artifacts, SHA-256 d28b2690a00ab3287975c52da33cad8d1a8ed4d14f3d5f841eaac55fe0157cd3
+    not compared with a checksum; `--checksum FILE` compares it
+    the bundle is linked to bundles/mke_bundle_v4.9.0_amd64.tar.gz
+    --- stderr
+    warning: v4.9.0 is unknown to this version of Airlock; the names and rules of v4.2.1 are used
+       verify bundle.tar.gz
+       verify done: 3 artifacts locked
+    ");
+    insta::assert_snapshot!(locked("4.1.5"), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: `4.1.5` is not a release; expected a version such as v4.1.5
+    hint: did you mean `v4.1.5`?
+    ");
 }
 
 #[test]
@@ -231,8 +339,15 @@ fn what_is_not_a_bundle_is_refused() {
     assert_refused("half_a_bundle", &whole[..whole.len() / 2]);
     assert_refused("a_bundle_and_more", &[&whole[..], b"more"].concat());
     let sandbox = Sandbox::new(AIRLOCK);
-    let run = sandbox.run(&["lock", "v4.1.5", "--bundle", "nowhere.tar.gz"]);
-    insta::assert_snapshot!("no_such_file", run.whole());
+    let run = sandbox.run("lock v4.1.5 --bundle nowhere.tar.gz");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+       verify nowhere.tar.gz
+    error: cannot read `nowhere.tar.gz`
+      because: No such file or directory (os error 2)
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,8 +358,14 @@ async fn a_secret_in_a_url_is_not_committed() {
         .replace("http://", "http://courier:correct-horse@");
     let sandbox = Sandbox::new(AIRLOCK);
     let run = sandbox.run(&["lock", "v4.1.5", "--url", &url]);
-    insta::assert_snapshot!(run.whole());
-    assert!(!run.whole().contains("correct-horse"));
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: the URL http://127.0.0.1:[PORT]/bundle.tar.gz carries credentials, which must not be in a lock: it is committed
+    hint: download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials
+    ");
+    run.does_not_mention("correct-horse");
     assert!(!sandbox.path(LOCK).exists());
     assert_eq!(server.asked().len(), 0);
 }
@@ -254,7 +375,12 @@ fn an_unreadable_lock_is_not_written() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
     let run = lock(&sandbox, &bundle, &["--url", "packages.example.com/bundle"]);
-    insta::assert_snapshot!(run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: cannot download from `packages.example.com/bundle`: expected http:// or https://
+    ");
     assert!(!sandbox.path(LOCK).exists());
 }
 
@@ -269,20 +395,13 @@ fn a_mirror_keeps_to_its_own_architecture() {
     )]);
     lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "arm64"]).success();
     let text = sandbox.read("bundles/v4.1.5-arm64.lock.yaml");
-    assert!(
-        text.contains("file: mke_bundle_v4.1.5_arm64.tar.gz"),
-        "{text}"
-    );
+    text.has("file: mke_bundle_v4.1.5_arm64.tar.gz");
     assert!(!sandbox.path(LOCK).exists());
     // Every name of an architecture leads to the vendor's.
     lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "aarch64"]).success();
     assert!(!sandbox.path("bundles/v4.1.5-aarch64.lock.yaml").exists());
     let run = lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "ARM"]).exits_with(64);
-    assert!(
-        run.stderr.contains("write amd64 or arm64"),
-        "{}",
-        run.stderr
-    );
+    run.reports("write amd64 or arm64");
 }
 
 // case 1.3
@@ -292,24 +411,32 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
     let bundle = sandbox.path("mke_bundle_v4.2.0_amd64.tar.gz");
     bundles::make(&bundles::tiny(), &bundle);
     let named = ["lock", "v4.1.4", "--bundle", bundle.as_str()];
-    insta::assert_snapshot!("a_name_of_another_release", sandbox.run(&named).whole());
+    insta::assert_snapshot!(sandbox.run(&named).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+    error: this bundle is not v4.1.4 for amd64: the name `mke_bundle_v4.2.0_amd64.tar.gz` belongs to v4.2.0
+    hint: lock it as the release that it contains; to insist on this one, add `--force-release`
+    ");
     // By what is in it: the matrix and the operator are those of v4.1.5.
     let bundle = sandbox.path("bundle.tar.gz");
     bundles::make(&bundles::small(), &bundle);
     let inside = ["lock", "v4.1.4", "--bundle", bundle.as_str()];
-    insta::assert_snapshot!("content_of_another_release", sandbox.run(&inside).whole());
+    insta::assert_snapshot!(sandbox.run(&inside).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    error: this bundle is not v4.1.4 for amd64: its release matrix lists v4.1.5, not v4.1.4; it contains mke-operator:v1.6.3, but v4.1.4 has v1.6.1; it contains mke-operator-chart:3.17.2, but v4.1.4 has 3.17.1
+    hint: lock it as the release that it contains; to insist on this one, add `--force-release`
+    ");
     let without_matrix = Recipe {
         matrix: None,
         ..bundles::small()
     };
     bundles::make(&without_matrix, &bundle);
     let run = sandbox.run(&inside).exits_with(4);
-    assert!(
-        run.stderr
-            .contains("mke-operator:v1.6.3, but v4.1.4 has v1.6.1"),
-        "{}",
-        run.whole()
-    );
+    run.reports("mke-operator:v1.6.3, but v4.1.4 has v1.6.1");
     let arm = [
         "lock",
         "v4.1.5",
@@ -319,29 +446,17 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
         "arm64",
     ];
     let run = sandbox.run(&arm).exits_with(4);
-    assert!(
-        run.stderr.contains(" of its images are for amd64, "),
-        "{}",
-        run.whole()
-    );
+    run.reports(" of its images are for amd64, ");
     assert!(!sandbox.path("bundles/v4.1.4-amd64.lock.yaml").exists());
     assert!(!sandbox.path("bundles/v4.1.5-arm64.lock.yaml").exists());
     // An operator who knows better insists.
-    let run = sandbox
+    sandbox
         .run(&[&inside[..], &["--force-release"]].concat())
-        .success();
-    assert!(
-        run.stderr.contains("warning: this bundle is not v4.1.4"),
-        "{}",
-        run.whole()
-    );
+        .success()
+        .reports("warning: this bundle is not v4.1.4");
     // Also by its URL, before anything is requested.
-    let run = sandbox.run(&[
-        "lock",
-        "v4.1.4",
-        "--url",
-        "http://127.0.0.1:9/x/mke_bundle_v4.2.0_amd64.tar.gz?sig=1",
-    ]);
+    let run =
+        sandbox.run("lock v4.1.4 --url http://127.0.0.1:9/x/mke_bundle_v4.2.0_amd64.tar.gz?sig=1");
     assert!(
         run.exits_with(4)
             .stderr
@@ -354,39 +469,17 @@ fn what_was_forced_is_in_the_lock_and_shown() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = sandbox.path("bundle.tar.gz");
     bundles::make(&bundles::small(), &bundle);
-    let lock = [
-        "lock",
-        "v4.1.4",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ];
-    sandbox.run(&lock).success();
+    sandbox.lock_as("v4.1.4", &bundle);
     let text = sandbox.read("bundles/v4.1.4-amd64.lock.yaml");
-    assert!(
-        text.contains("forced-release:\n- its release matrix lists v4.1.5, not v4.1.4\n"),
-        "{text}"
-    );
-    let run = sandbox.run(&["inspect", "v4.1.4"]).success();
-    assert!(
-        run.stdout
-            .contains("locked with --force-release, although its release matrix lists v4.1.5"),
-        "{}",
-        run.whole()
-    );
-    let json = sandbox
-        .run(&["inspect", "v4.1.4", "--format", "json"])
-        .success();
-    assert!(json.stdout.contains("forced-release"), "{}", json.stdout);
+    text.has("forced-release:\n- its release matrix lists v4.1.5, not v4.1.4\n");
+    let run = sandbox.run("inspect v4.1.4").success();
+    run.prints("locked with --force-release, although its release matrix lists v4.1.5");
+    sandbox
+        .run("inspect v4.1.4 --format json")
+        .success()
+        .prints("forced-release");
     // What is as it should be has no such key.
-    let lock = [
-        "lock",
-        "v4.1.5",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ];
-    sandbox.run(&lock).success();
+    sandbox.lock_as("v4.1.5", &bundle);
     assert!(!sandbox.read(LOCK).contains("forced"));
 }
 
@@ -420,8 +513,8 @@ fn everything_named_is_checked_before_the_bundle_is_read() {
         ),
     ] {
         let run = sandbox.run(&[&lock[..], more].concat()).exits_with(code);
-        assert!(run.stderr.contains(text), "{}", run.whole());
-        assert!(!run.whole().contains("planted"), "{}", run.whole());
+        run.reports(text);
+        run.does_not_mention("planted");
         assert!(!sandbox.path("bundles/store").exists(), "{more:?}");
     }
 }
@@ -473,7 +566,7 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
     let url = format!("{}?X-Amz-Signature=hunter2#hunter2", server.url(FILE));
     let runs = [
         sandbox.run(&["lock", "v4.1.5", "--url", &url]).success(),
-        sandbox.run(&["inspect", "v4.1.5"]).success(),
+        sandbox.run("inspect v4.1.5").success(),
         // A lock of an earlier version is shown without it, too.
         {
             let text = sandbox.read(LOCK);
@@ -486,37 +579,13 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
                 .exits_with(3)
         },
         // Not a URL, and a URL whose scheme is a user.
-        sandbox.run(&[
-            "lock",
-            "v4.1.3",
-            "--url",
-            "https://a:hunter2@host:99999/?hunter2",
-        ]),
-        sandbox.run(&[
-            "lock",
-            "v4.1.3",
-            "--url",
-            "user:hunter2@host/x",
-            "--bundle",
-            "bundles/x",
-        ]),
-        sandbox.run(&[
-            "lock",
-            "v4.1.5",
-            "--replace",
-            "--checksum-url",
-            "http://127.0.0.1:9/x?hunter2",
-        ]),
-        sandbox.run(&[
-            "lock",
-            "v4.1.5",
-            "--replace",
-            "--checksum-url",
-            "user:hunter2@host",
-        ]),
+        sandbox.run("lock v4.1.3 --url https://a:hunter2@host:99999/?hunter2"),
+        sandbox.run("lock v4.1.3 --url user:hunter2@host/x --bundle bundles/x"),
+        sandbox.run("lock v4.1.5 --replace --checksum-url http://127.0.0.1:9/x?hunter2"),
+        sandbox.run("lock v4.1.5 --replace --checksum-url user:hunter2@host"),
     ];
     for run in runs {
-        assert!(!run.whole().contains("hunter2"), "{}", run.whole());
+        run.does_not_mention("hunter2");
     }
     bundles::forget_store(&sandbox);
     let _ = std::fs::remove_file(sandbox.path(LOCK));
@@ -542,11 +611,25 @@ fn what_differs_from_a_committed_lock_is_a_summary() {
         ..bundles::tiny()
     });
     let run = lock(&sandbox, &other, &[]).exits_with(4);
-    insta::assert_snapshot!("a_summary_of_changes", run.whole());
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundle.tar.gz
+    warning: the bundle has no release matrix; an upgrade to v4.1.5 may require the vendor's: name the file as `release-matrix:` in environment.yaml
+    error: `bundles/v4.1.5-amd64.lock.yaml` locks a different bundle
+      bundle.sha256: 8d95e01c4e32b7bd4e1084f2bb357b0e204b86b5a788e2e593263bd9320e414e -> cbe23aa81655bb904814feedcd17130de35824a9cb38e4e7dee5a943bb776695
+      bundle.size: 5228962 -> 46615
+      release-matrix: 3090934f7937e50a9176398ed73f3552df7e3bf785fa832e545b8a213990c8cd -> none
+      added: 2 artifacts: charts/dex:0.23.0, pause:3.10
+      removed: 13 artifacts: calico/apiserver:v3.30.2, charts/k0rdent-enterprise:1.2.3, dex-http-server-chart:0.3.0, dex-http-server:v0.7.0, dexidp/dex:v2.42.0, envoyproxy/envoy:distroless-v1.37.3, k0sproject/coredns:1.12.1, k0sproject/pause:3.10, mirrored-chart-dex:v0.23.0, mke-dashboard:v1.6.2 and 3 more
+      changed: 1 artifact: calico/node:v3.30.2
+    hint: keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock
+    ");
     let all = lock(&sandbox, &other, &["--diff"]).exits_with(4);
     assert!(all.stderr.lines().count() > 200, "{}", all.stderr);
     let run = lock(&sandbox, &other, &["--replace"]).success();
-    assert!(run.stdout.contains("  removed: "), "{}", run.whole());
+    run.prints("  removed: ");
 }
 
 // case 6.6
@@ -571,11 +654,7 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
         ["--checksum-url", &sums],
     ] {
         let run = lock(&sandbox, &bundle, &arguments).success();
-        assert!(
-            run.stdout.contains("SHA-256 confirmed by "),
-            "{}",
-            run.whole()
-        );
+        run.prints("SHA-256 confirmed by ");
         std::fs::remove_file(sandbox.path(LOCK)).unwrap();
     }
     for (arguments, code) in [
@@ -601,26 +680,17 @@ fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
     let run = lock(&sandbox, &bundle, &[]).success();
-    assert!(
-        run.stdout
-            .contains(&format!("the bundle is linked to bundles/{FILE}\n")),
-        "{}",
-        run.whole()
-    );
+    run.prints(&format!("the bundle is linked to bundles/{FILE}\n"));
     let kept = sandbox.path(&format!("bundles/{FILE}"));
     assert_eq!(std::fs::read(&kept).unwrap(), bundle);
-    sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
+    sandbox.run("fetch v4.1.5 --check").success();
     // A different file there is named, and stays.
     std::fs::remove_file(&kept).unwrap();
     std::fs::write(&kept, "different").unwrap();
     let run = lock(&sandbox, &bundle, &[]).success();
-    assert!(
-        run.stderr.contains(&format!(
-            "warning: bundles/{FILE} exists and is not the locked bundle"
-        )),
-        "{}",
-        run.whole()
-    );
+    run.reports(&format!(
+        "warning: bundles/{FILE} exists and is not the locked bundle"
+    ));
     assert_eq!(std::fs::read(&kept).unwrap(), b"different");
 }
 
@@ -635,9 +705,9 @@ fn files_that_may_be_meant_as_archives_are_named() {
     let run = lock(&sandbox, &bundles::pack(&members), &[]).success();
     for name in ["bundles/images/p@1.TAR", "bundles/images/q@1.tar "] {
         let warning = format!("warning: `{name}` in the bundle is not used: ");
-        assert!(run.stderr.contains(&warning), "{}", run.whole());
+        run.reports(&warning);
     }
-    assert!(!run.stderr.contains("README"), "{}", run.whole());
+    run.does_not_report("README");
 }
 
 #[test]
@@ -710,15 +780,10 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
         &url,
     ];
     let run = sandbox.run(&lock).success();
-    assert!(
-        run.stderr.contains(
-            "warning: the hash of mkectl v4.2.1 for linux-x86_64 is not published: the file from "
-        ) && run
-            .stderr
-            .contains("warning: mkectl v4.2.1 for darwin-x86_64 is not locked: "),
-        "{}",
-        run.stderr
-    );
+    run.reports(
+        "warning: the hash of mkectl v4.2.1 for linux-x86_64 is not published: the file from ",
+    )
+    .reports("warning: mkectl v4.2.1 for darwin-x86_64 is not locked: ");
     let path = sandbox.path("bundles/v4.2.1-amd64.lock.yaml");
     let locked = Lock::read(&path).unwrap().mkectl;
     let platforms: Vec<&str> = locked.iter().map(|one| one.platform.as_str()).collect();
@@ -740,7 +805,7 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
         .collect();
     assert_eq!(new, ["/darwin/x86_64"]);
     // Without the vendor or a mirror nothing is requested, and what was locked stays.
-    let quiet = sandbox
+    sandbox
         .run(&[
             "lock",
             "v4.1.5",
@@ -748,8 +813,8 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
             bundle.as_str(),
             "--force-release",
         ])
-        .success();
-    assert!(!quiet.stderr.contains("mkectl"), "{}", quiet.stderr);
+        .success()
+        .does_not_report("mkectl");
 }
 
 /// Returns a bundle whose image `mke-dashboard` names one more layer, by a URL alone.
@@ -801,58 +866,33 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     let sandbox = &lab.sandbox;
     let file = sandbox.path(&format!("bundles/{FILE}"));
     std::fs::write(&file, with_external_layer()).unwrap();
-    let run = sandbox
+    sandbox
         .run(&["lock", "v4.1.5", "--bundle", file.as_str(), "--replace"])
-        .success();
-    assert!(
-        run.stderr
-            .contains("warning: mke-dashboard:v1.6.2: 1 layer is external"),
-        "{}",
-        run.whole()
-    );
+        .success()
+        .reports("warning: mke-dashboard:v1.6.2: 1 layer is external");
     assert!(
         sandbox.read(LOCK).contains("external:"),
         "{}",
         sandbox.read(LOCK)
     );
-    let run = sandbox.run(&["inspect", "v4.1.5"]).success();
-    assert!(
-        run.stdout
-            .contains("mke-dashboard:v1.6.2: 1 external layer"),
-        "{}",
-        run.whole()
-    );
-    let run = sandbox.run(&["plan", "lab"]).success();
-    assert!(
-        run.whole().contains("external layers are not pushed"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("inspect v4.1.5").success();
+    run.prints("mke-dashboard:v1.6.2: 1 external layer");
+    let run = sandbox.run("plan lab").success();
+    run.mentions("external layers are not pushed");
     // The registry of a rehearsal takes the manifest.
-    let run = sandbox.run(&["rehearse", "lab"]).success();
-    assert!(
-        run.stderr.contains("INF Pulled 14 artifacts"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("rehearse lab").success();
+    run.reports("INF Pulled 14 artifacts");
     // A registry that refuses the manifest is explained.
-    let quirks = support::faulty::Quirks {
-        refuses: &["application/vnd.oci.image.config.v1+json"],
-        ..Default::default()
-    };
+    let quirks = support::faulty::quirks!(refuses: &["application/vnd.oci.image.config.v1+json"]);
     let registry = support::faulty::FaultyRegistry::start(quirks, &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
-    let run = sandbox.run(&["push", "lab"]).exits_with(9);
-    assert!(
-        run.stderr.contains("set validation.manifests.urls.allow"),
-        "{}",
-        run.whole()
-    );
+    let run = sandbox.run("push lab").exits_with(9);
+    run.reports("set validation.manifests.urls.allow");
     // One that takes it gets everything else.
     let registry =
         support::faulty::FaultyRegistry::start(support::faulty::Quirks::default(), &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
 }
 
 // A lock that was renamed would install the other release.
@@ -862,11 +902,6 @@ fn a_lock_under_the_name_of_another_release_is_refused() {
     bundles::make_locked(&sandbox, &bundles::tiny());
     let renamed = sandbox.path("bundles/v4.1.4-amd64.lock.yaml");
     std::fs::rename(sandbox.path(LOCK), renamed).unwrap();
-    let run = sandbox.run(&["inspect", "v4.1.4"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("it is the lock of v4.1.5 for amd64, but its file name differs"),
-        "{}",
-        run.stderr
-    );
+    let run = sandbox.run("inspect v4.1.4").exits_with(3);
+    run.reports("it is the lock of v4.1.5 for amd64, but its file name differs");
 }

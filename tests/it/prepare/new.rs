@@ -1,14 +1,14 @@
 //! `new`: a first environment.yaml that is valid as it is.
 
-use support::Sandbox;
 use support::terminal::show;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
 #[test]
 fn a_new_environment_is_valid_as_it_is() {
     for sandbox in [Sandbox::new(AIRLOCK), Sandbox::shipped(AIRLOCK)] {
-        let run = sandbox.run(&["new", "lab"]);
+        let run = sandbox.run("new lab");
         insta::allow_duplicates! {
             insta::assert_snapshot!(run.whole(), @r#"
             exit code: 0
@@ -18,33 +18,25 @@ fn a_new_environment_is_valid_as_it_is() {
             --- stderr
             "#);
         }
-        let shown = sandbox.run(&["show", "lab"]).success();
-        assert!(
-            shown.stdout.contains("registry.lab.example.com:5000"),
-            "{}",
-            shown.stdout
-        );
-        sandbox.run(&["render", "lab"]).success();
-        sandbox.run(&["render", "lab", "--check"]).success();
-        let listed = sandbox.run(&["list"]).success();
-        assert!(
-            listed.stdout.contains("never deployed"),
-            "{}",
-            listed.stdout
-        );
+        let shown = sandbox.run("show lab").success();
+        shown.prints("registry.lab.example.com:5000");
+        sandbox.run("render lab").success();
+        sandbox.run("render lab --check").success();
+        let listed = sandbox.run("list").success();
+        listed.prints("never deployed");
     }
 }
 
 #[test]
 fn it_is_commented_and_inherits_where_there_is_something_to_inherit() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox.run(&["new", "lab"]).success();
+    sandbox.run("new lab").success();
     insta::assert_snapshot!(
         "new_inheriting",
         sandbox.read("environments/lab/environment.yaml")
     );
     let sandbox = Sandbox::new(AIRLOCK);
-    sandbox.run(&["new", "lab"]).success();
+    sandbox.run("new lab").success();
     assert!(
         !sandbox
             .read("environments/lab/environment.yaml")
@@ -58,16 +50,16 @@ fn it_has_the_newest_release_that_is_locked() {
     for release in ["v4.1.3", "v4.1.5", "v4.1.5-rc.1"] {
         sandbox.write(&format!("bundles/{release}-amd64.lock.yaml"), "");
     }
-    sandbox.run(&["new", "lab"]).success();
+    sandbox.run("new lab").success();
     let written = sandbox.read("environments/lab/environment.yaml");
-    assert!(written.contains("\nrelease: v4.1.5\n"), "{written}");
+    written.has("\nrelease: v4.1.5\n");
 }
 
 #[test]
 fn one_that_exists_is_left_alone() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let before = sandbox.state();
-    insta::assert_snapshot!(sandbox.run(&["new", "prod"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("new prod").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -123,7 +115,7 @@ fn names_of_sets_and_of_other_folders_are_refused() {
     sandbox.write("bundles/platform.set.yaml", "images: [nginx:1]\n");
     let before = sandbox.state();
     let mut all = String::new();
-    all.push_str(&sandbox.run(&["new", "platform"]).exits_with(64).stderr);
+    all.push_str(&sandbox.run("new platform").exits_with(64).stderr);
     for name in ["facts", "ci", "examples"] {
         all.push_str(&sandbox.run(&["new", name]).exits_with(3).stderr);
     }
@@ -140,15 +132,13 @@ fn names_of_sets_and_of_other_folders_are_refused() {
 #[test]
 fn the_release_can_be_named() {
     let sandbox = Sandbox::new(AIRLOCK);
-    sandbox
-        .run(&["new", "lab", "--release", "v4.1.1"])
-        .success();
+    sandbox.run("new lab --release v4.1.1").success();
     assert!(
         sandbox
             .read("environments/lab/environment.yaml")
             .contains("\nrelease: v4.1.1\n")
     );
-    insta::assert_snapshot!(sandbox.run(&["new", "old", "--release", "v4.0.0"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("new old --release v4.0.0").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
@@ -163,9 +153,9 @@ fn the_release_can_be_named() {
     ] {
         let (code, expected) = expected;
         let run = sandbox.run(arguments).exits_with(code);
-        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        run.reports(expected);
     }
-    insta::assert_snapshot!(sandbox.run(&["new", "older", "--release", "4.1.5"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("new older --release 4.1.5").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -179,15 +169,13 @@ fn the_release_can_be_named() {
 #[test]
 fn machines_get_the_path() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let run = sandbox.run(&["new", "lab", "--format", "json"]).success();
+    let run = sandbox.run("new lab --format json").success();
     assert_eq!(
         run.stdout,
         "{\"result\":{\"path\":\"environments/lab/environment.yaml\",\"release\":\"v4.2.0\"}}\n"
     );
     assert_eq!(run.stderr, "");
-    let run = sandbox
-        .run(&["new", "lab", "--format", "json"])
-        .exits_with(3);
+    let run = sandbox.run("new lab --format json").exits_with(3);
     insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":["edit `environments/lab/environment.yaml`, or choose a different name"],"message":"`environments/lab/environment.yaml` already exists"}}"#);
 }
 
@@ -196,7 +184,7 @@ fn on_a_terminal_a_few_questions_are_asked() {
     let sandbox = Sandbox::new(AIRLOCK);
     // The release by default, an address that is refused, one that is not, and so on.
     let typed = "\nhttps://harbor.lan\nharbor.lan:8443\n\n10.0.0.5\nnode-1.lan\n\n";
-    let shown = show(sandbox.command(&["new", "lab"]), typed);
+    let shown = show(sandbox.command("new lab"), typed);
     assert_eq!(shown.code, Some(0), "{}", shown.text);
     let lines = shown.lines().join("\n");
     for text in [
@@ -221,20 +209,17 @@ fn on_a_terminal_a_few_questions_are_asked() {
     ] {
         assert!(written.contains(text), "{text}: {written}");
     }
-    sandbox.run(&["check", "lab"]).success();
+    sandbox.run("check lab").success();
 
     // Locked releases are listed separately.
     sandbox.write("bundles/v4.1.3-amd64.lock.yaml", "");
-    let shown = show(sandbox.command(&["new", "site"]), "\n\n\n\n\n\n");
+    let shown = show(sandbox.command("new site"), "\n\n\n\n\n\n");
     let lines = shown.lines().join("\n");
-    assert!(lines.contains("locked: v4.1.3\n"), "{lines}");
-    assert!(
-        lines.contains("not locked yet: v4.1.0, v4.1.1, v4.1.2, v4.1.4"),
-        "{lines}"
-    );
+    lines.has("locked: v4.1.3\n");
+    lines.has("not locked yet: v4.1.0, v4.1.1, v4.1.2, v4.1.4");
 
     // What would be refused is refused before anything is asked.
-    let shown = show(sandbox.command(&["new", "lab"]), "");
+    let shown = show(sandbox.command("new lab"), "");
     assert_eq!(shown.code, Some(3), "{}", shown.text);
     assert!(!shown.text.contains("registry address"), "{}", shown.text);
 }
@@ -271,23 +256,15 @@ fn options_and_machines_are_asked_nothing() {
         "10.0.0.5",
     ];
     sandbox.run(&arguments).success();
-    let run = sandbox
-        .run(&["new", "site5", "--host", "300.1.1.1"])
-        .exits_with(3);
+    let run = sandbox.run("new site5 --host 300.1.1.1").exits_with(3);
     assert_eq!(
         run.stderr,
         "error: not a valid address of the first controller: `300.1.1.1` is neither a host name nor an IPv4 address\n"
     );
     let written = written("site4");
-    assert!(
-        written.contains("  address: harbor.lan\n  # The path"),
-        "{written}"
-    );
-    assert!(
-        written.contains("        address: 10.0.0.9\n        user: core\n"),
-        "{written}"
-    );
-    insta::assert_snapshot!(sandbox.run(&["new", "site5", "--registry", "https://harbor.lan"]).whole(), @"
+    written.has("  address: harbor.lan\n  # The path");
+    written.has("        address: 10.0.0.9\n        user: core\n");
+    insta::assert_snapshot!(sandbox.run("new site5 --registry https://harbor.lan").whole(), @"
     exit code: 3
     --- stdout
     --- stderr

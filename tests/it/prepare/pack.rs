@@ -10,7 +10,7 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
-use support::{Sandbox, bundles};
+use support::{Sandbox, Text as _, bundles};
 
 use crate::AIRLOCK;
 
@@ -186,11 +186,8 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
         fs::read(site.sandbox.path("program")).unwrap()
     );
     let start = fs::read_to_string(one.join("START.txt")).unwrap();
-    assert!(
-        start.contains("./airlock unpack . -C DIR --allow-unsigned\r\n"),
-        "{start}"
-    );
-    assert!(start.contains("./airlock deploy lab\r\n"), "{start}");
+    start.has("./airlock unpack . -C DIR --allow-unsigned\r\n");
+    start.has("./airlock deploy lab\r\n");
     // A block without a capital letter at its beginning is typed as it is.
     let blocks = start.split("\r\n\r\n");
     let blocks = blocks.filter_map(|block| block.strip_prefix("   "));
@@ -225,14 +222,9 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
 
     // A second run finds everything there, and a different pack is not mixed with it.
     site.pack(&["--out", one.as_str()]).success();
-    let run = site
-        .pack(&["--out", one.as_str(), "--since", OLD])
-        .exits_with(1);
-    assert!(
-        run.stderr.contains("already contains a different medium"),
-        "{}",
-        run.stderr
-    );
+    site.pack(&["--out", one.as_str(), "--since", OLD])
+        .exits_with(1)
+        .reports("already contains a different medium");
 }
 
 #[test]
@@ -304,17 +296,9 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
     let run = site
         .pack(&["--dry-run", "--have", snapshot.as_str()])
         .exits_with(3);
-    assert!(
-        run.stderr.contains("is of other, which is not packed"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is of other, which is not packed");
     let run = site.pack(&["--dry-run", "--have", "program"]).exits_with(3);
-    assert!(
-        run.stderr.contains("is not a registry snapshot"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is not a registry snapshot");
 }
 
 #[test]
@@ -329,13 +313,9 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
         "{}",
         run.stdout
     );
-    assert!(run.stdout.contains("blobs"), "{}", run.stdout);
+    run.prints("blobs");
     let bogus = site.pack(&["--dry-run", "--platform", "bogus"]);
-    assert!(
-        bogus.stderr.contains("no mkectl for bogus"),
-        "{}",
-        bogus.whole()
-    );
+    bogus.reports("no mkectl for bogus");
     // What the store lacks is read from the bundle.
     let folder = site.packed("medium", &[]);
     assert_eq!(blobs(&open(&folder)), site.lock(NEW).blobs());
@@ -354,11 +334,7 @@ fn a_portable_program_is_built_for_the_medium() {
     let site = Site::new();
     let pack = ["pack", "lab", "--portable", "--out", "medium"];
     let run = site.sandbox.run(&pack).exits_with(1);
-    assert!(
-        run.stderr.contains("pip install cargo-zigbuild ziglang"),
-        "{}",
-        run.stderr
-    );
+    run.reports("pip install cargo-zigbuild ziglang");
     let both = [&pack[..], &["--program", "program"]].concat();
     site.sandbox.run(&both).exits_with(64);
     for name in ["cargo", "cargo-zigbuild"] {
@@ -367,9 +343,7 @@ fn a_portable_program_is_built_for_the_medium() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     // A dry run builds nothing.
-    site.sandbox
-        .run(&["pack", "lab", "--portable", "--dry-run"])
-        .success();
+    site.sandbox.run("pack lab --portable --dry-run").success();
     assert!(!site.sandbox.path("target").exists());
     site.sandbox.run(&pack).success();
     assert_eq!(
@@ -394,27 +368,18 @@ fn folders_of_the_workspace_are_no_medium() {
         "environments/new/below",
     ] {
         let run = site.pack(&["--out", folder]).exits_with(64);
-        assert!(
-            run.stderr.contains(&format!(
-                "error: `{folder}` belongs to the workspace, and a medium is a folder of its own\n\
+        run.reports(&format!(
+            "error: `{folder}` belongs to the workspace, and a medium is a folder of its own\n\
                  hint: name a folder outside the workspace, such as that of a disk\n"
-            )),
-            "{}",
-            run.stderr
-        );
+        ));
     }
     assert_eq!(site.sandbox.changes_since(&before), [""; 0]);
     site.pack(&["--out", "medium"]).success();
     // A disk with a file under the name of a medium's that no pack wrote.
     site.sandbox.write("disk/START.txt", "hi");
     let run = site.pack(&["--out", "disk"]).exits_with(1);
-    assert!(
-        run.stderr
-            .contains("has a file `START.txt` that is not of a medium")
-            && run.stderr.contains("hint: name an empty folder\n"),
-        "{}",
-        run.stderr
-    );
+    run.reports("has a file `START.txt` that is not of a medium")
+        .reports("hint: name an empty folder\n");
     assert_eq!(site.sandbox.read("disk/START.txt"), "hi");
 }
 
@@ -432,7 +397,7 @@ fn other_files_of_the_folder_are_named_and_stay() {
     std::fs::remove_file(site.sandbox.path("disk/notes.txt")).unwrap();
     std::fs::remove_dir_all(site.sandbox.path("disk/photos")).unwrap();
     let again = site.pack(&["--out", "disk"]).success();
-    assert!(!again.stderr.contains("also has"), "{}", again.stderr);
+    again.does_not_report("also has");
     open(&site.sandbox.path("disk"));
 }
 
@@ -444,16 +409,11 @@ fn what_is_not_committed_is_not_packed() {
     site.sandbox
         .write("environments/other/environment.yaml", "release: v4.1.5\n");
     let run = site.pack(&["--out", "medium"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("1 file is not committed: environments/other/environment.yaml"),
-        "{}",
-        run.stderr
-    );
+    run.reports("1 file is not committed: environments/other/environment.yaml");
     assert!(!site.sandbox.path("medium").exists());
     fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
     let run = site.pack(&["--out", "medium"]).exits_with(3);
-    assert!(run.stderr.contains("git init"), "{}", run.stderr);
+    run.reports("git init");
 }
 
 #[test]
@@ -481,22 +441,13 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     let run = site
         .pack(&["--out", "x", "--volume", "1MiB"])
         .exits_with(64);
-    assert!(
-        run.stderr.contains("a volume of 1.0 MiB is too small: 1."),
-        "{}",
-        run.stderr
-    );
+    run.reports("a volume of 1.0 MiB is too small: 1.");
     let hint = run.stderr.split('`').nth(1).unwrap();
     let enough: Vec<&str> = hint.split(' ').collect();
     site.packed("enough", &enough);
-    let run = site
-        .pack(&["--out", "x", "--only", "00000000"])
-        .exits_with(64);
-    assert!(
-        run.stderr.contains("this pack has no piece"),
-        "{}",
-        run.stderr
-    );
+    site.pack(&["--out", "x", "--only", "00000000"])
+        .exits_with(64)
+        .reports("this pack has no piece");
 }
 
 #[test]
@@ -542,13 +493,8 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
     let run = site
         .pack(&["--out", folder.as_str(), "--sign", key.as_str()])
         .success();
-    assert!(
-        run.stderr
-            .contains("environments/allowed_signers does not list the key SHA256:"),
-        "{}",
-        run.stderr
-    );
-    assert!(run.stdout.contains("Signed by SHA256:"), "{}", run.stdout);
+    run.reports("environments/allowed_signers does not list the key SHA256:");
+    run.prints("Signed by SHA256:");
     let signers = medium::Signers::parse(&format!("courier@example.com {public}")).unwrap();
     let found = medium::find(std::slice::from_ref(&folder)).unwrap();
     let medium = found.trust(&signers).unwrap();
@@ -569,7 +515,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
     let run = site
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
         .success();
-    assert!(!run.stderr.contains("does not list"), "{}", run.stderr);
+    run.does_not_report("does not list");
     for (key, named) in [
         ("absent", "cannot read the key `absent`: it does not exist"),
         (
@@ -578,7 +524,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         ),
     ] {
         let run = site.pack(&["--out", "x", "--sign", key]).exits_with(64);
-        assert!(run.stderr.contains(named), "{}", run.stderr);
+        run.reports(named);
     }
     assert!(!site.sandbox.path("x").exists());
 }

@@ -20,103 +20,66 @@ async fn with_staging(more: &str) -> Lab {
 /// Locks the lab's bundle once more, as another release.
 fn lock_as(lab: &Lab, release: &str) {
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.run(&[
-        "lock",
-        release,
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as(release, &bundle);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_waits_for_what_its_environment_requires() {
     let mut lab = with_staging("requires: staging\n").await;
-    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole().lines().rev().take(2).collect::<Vec<_>>().join("\n"), @r"
+    insta::assert_snapshot!(lab.run("deploy lab").whole().lines().rev().take(2).collect::<Vec<_>>().join("\n"), @r"
     hint: `cargo xtask status staging` shows more; `cargo xtask deploy lab --override-requires REASON` ignores the requirement, and the receipt records the reason
     error: lab requires staging: staging has no receipt of a deploy
     ");
-    lab.run(&["deploy", "lab"]).exits_with(8);
-    lab.run(&["apply", "lab"]).exits_with(5);
-    let plan = lab.run(&["plan", "lab"]).exits_with(8);
-    assert!(
-        plan.stdout
-            .contains("  refused   staging has no receipt of a deploy\n"),
-        "{}",
-        plan.stdout
-    );
-    let check = lab.run(&["check", "lab"]).success();
-    assert!(
-        check.stderr.contains("warning: lab: it requires staging, but staging has no receipt of a deploy: until then `deploy` and `apply` are refused\n"),
-        "{}",
-        check.stderr
-    );
+    lab.run("deploy lab").exits_with(8);
+    lab.run("apply lab").exits_with(5);
+    let plan = lab.run("plan lab").exits_with(8);
+    plan.prints("  refused   staging has no receipt of a deploy\n");
+    let check = lab.run("check lab").success();
+    check.reports("warning: lab: it requires staging, but staging has no receipt of a deploy: until then `deploy` and `apply` are refused\n");
     assert!(lab.repositories().await.is_empty(), "something was pushed");
     assert!(lab.applies().is_empty());
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     // The registry may have it before.
-    lab.run(&["push", "lab"]).success();
-    lab.run(&["apply", "lab"]).exits_with(8);
+    lab.run("push lab").success();
+    lab.run("apply lab").exits_with(8);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    lab.run(&["deploy", "staging"]).exits_with(7);
-    let failed = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        failed
-            .stderr
-            .contains("the last deploy to staging, of v4.1.5, failed at apply"),
-        "{}",
-        failed.stderr
-    );
+    lab.run("deploy staging").exits_with(7);
+    let failed = lab.run("deploy lab").exits_with(8);
+    failed.reports("the last deploy to staging, of v4.1.5, failed at apply");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    lab.run(&["deploy", "staging"]).success();
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy staging").success();
+    lab.run("deploy lab").success();
     assert!(!lab.receipt().contains("overridden"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let lab = with_staging("requires: { environment: staging, minimum-age: 1h }\n").await;
-    lab.run(&["deploy", "staging"]).success();
-    let young = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        young.stderr.contains(
-            "error: lab requires staging: staging has run it only since [TIME]; wait until [TIME]\n"
-        ),
-        "{}",
-        young.stderr
+    lab.run("deploy staging").success();
+    let young = lab.run("deploy lab").exits_with(8);
+    young.reports(
+        "error: lab requires staging: staging has run it only since [TIME]; wait until [TIME]\n",
     );
     let path = "environments/staging/receipt.yaml";
     let receipt = lab.sandbox.read(path);
     let (head, tail) = receipt.split_once("  ended: ").unwrap();
     let old = format!("{head}  ended: 2026-01-02T03:04:05Z{}", &tail[20..]);
     lab.sandbox.write(path, &old);
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
 
     let locked = "bundles/v4.1.5-amd64.lock.yaml";
     let lock = lab.sandbox.read(locked);
     lab.sandbox.write(locked, &format!("{lock}# another\n"));
-    let other = lab.run(&["deploy", "lab"]).exits_with(8);
-    assert!(
-        other
-            .stderr
-            .contains("staging got v4.1.5 from a different lock"),
-        "{}",
-        other.stderr
-    );
+    let other = lab.run("deploy lab").exits_with(8);
+    other.reports("staging got v4.1.5 from a different lock");
     // A deploy updates the receipt of staging, though nothing is sent or applied.
-    let plan = lab.run(&["plan", "staging"]).success();
-    assert!(
-        plan.stdout
-            .contains("  receipt   write, because the receipt records a different lock\n"),
-        "{}",
-        plan.stdout
-    );
+    let plan = lab.run("plan staging").success();
+    plan.prints("  receipt   write, because the receipt records a different lock\n");
     let applies = lab.applies().len();
-    lab.run(&["deploy", "staging"]).success();
+    lab.run("deploy staging").success();
     assert_eq!(lab.applies().len(), applies, "mkectl ran for nothing");
-    let again = lab.run(&["deploy", "staging"]).success();
+    let again = lab.run("deploy staging").success();
     assert_eq!(again.stdout, "staging: nothing to do\n");
 }
 
@@ -138,8 +101,8 @@ async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
         "{receipt}"
     );
     // Where nothing is missing, nothing is set aside. Where nothing is to be done, nothing is required.
-    lab.run(&["deploy", "lab"]).success();
-    lab.run(&["deploy", "staging"]).success();
+    lab.run("deploy lab").success();
+    lab.run("deploy staging").success();
     lab.run(&["apply", "lab", "--override-requires", reason])
         .success();
     assert!(!lab.receipt().contains("overridden"), "{}", lab.receipt());
@@ -167,15 +130,11 @@ async fn an_environment_that_is_missing_cannot_be_required() {
             ");
         }
     }
-    let mut report = lab.run(&["preflight", "lab"]);
+    let mut report = lab.run("preflight lab");
     assert_eq!(report.code, Some(3), "{}", report.whole());
     lab.edit_environment("stagin", "staging");
-    report = lab.run(&["preflight", "lab"]).exits_with(8);
-    assert!(
-        report.stdout.contains("staging has no receipt of a deploy"),
-        "{}",
-        report.stdout
-    );
+    report = lab.run("preflight lab").exits_with(8);
+    report.prints("staging has no receipt of a deploy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,8 +153,8 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     );
     lab.sandbox
         .write("environments/lab/environment.yaml", &inheriting);
-    lab.run(&["render", "lab"]).success();
-    let unproven = lab.run(&["promote", "staging", "lab"]).exits_with(3);
+    lab.run("render lab").success();
+    let unproven = lab.run("promote staging lab").exits_with(3);
     insta::assert_snapshot!(unproven.whole(), @"
     exit code: 3
     --- stdout
@@ -204,10 +163,10 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
       because: staging has no receipt of a deploy of v4.1.5
     hint: deploy to staging first, then promote; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
-    lab.run(&["deploy", "staging"]).success();
+    lab.run("deploy staging").success();
 
     let before = lab.sandbox.state();
-    let run = lab.run(&["promote", "staging", "lab"]).success();
+    let run = lab.run("promote staging lab").success();
     insta::assert_snapshot!("promoted", run.whole());
     assert_eq!(
         lab.sandbox.changes_since(&before),
@@ -223,8 +182,8 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
             "inherit: ../base.yaml   # all of it\nrelease: v4.1.5\n"
         )
     );
-    lab.run(&["render", "lab", "--check"]).success();
-    let again = lab.run(&["promote", "staging", "lab"]).success();
+    lab.run("render lab --check").success();
+    let again = lab.run("promote staging lab").success();
     assert!(
         again.stdout.starts_with("lab has v4.1.5 already\n"),
         "{}",
@@ -234,9 +193,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     // The other way round, by Markdown: an own release is changed in place.
     let own = text.replace("release: v4.1.5", "release: \"v4.1.2\"  # not yet");
     lab.sandbox.write("environments/lab/environment.yaml", &own);
-    let markdown = lab
-        .run(&["promote", "staging", "lab", "--markdown"])
-        .success();
+    let markdown = lab.run("promote staging lab --markdown").success();
     assert!(
         markdown.stdout.starts_with("### staging → lab: v4.1.2 → v4.1.5\n\n```diff\n--- a/environments/lab/environment.yaml\n"),
         "{}",
@@ -251,23 +208,17 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rehearsal_proves_nothing() {
     let lab = with_staging("requires: staging\n").await;
-    lab.run(&["deploy", "staging"]).success();
-    let proven = lab.run(&["check", "lab"]).success();
-    assert!(!proven.stderr.contains("rehearsal"), "{}", proven.stderr);
+    lab.run("deploy staging").success();
+    let proven = lab.run("check lab").success();
+    proven.does_not_report("rehearsal");
     let path = "environments/staging/environment.yaml";
     let text = lab.sandbox.read(path);
     lab.sandbox.write(path, &format!("rehearsal: true\n{text}"));
 
-    let check = lab.run(&["check", "lab"]).success();
-    assert!(
-        check.stderr.contains(
-            "warning: lab: it requires staging, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster\n"
-        ),
-        "{}",
-        check.stderr
-    );
+    let check = lab.run("check lab").success();
+    check.reports("warning: lab: it requires staging, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster\n");
     let before = lab.sandbox.state();
-    let refused = lab.run(&["promote", "staging", "lab"]).exits_with(3);
+    let refused = lab.run("promote staging lab").exits_with(3);
     insta::assert_snapshot!(refused.whole(), @"
     exit code: 3
     --- stdout
@@ -277,28 +228,21 @@ async fn a_rehearsal_proves_nothing() {
     hint: promote from an environment with a cluster; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
     assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
-    let anyway = lab
-        .run(&["promote", "staging", "lab", "--unproven"])
-        .success();
-    assert!(
-        anyway
-            .stderr
-            .contains("warning: staging is a rehearsal: a deploy to it reaches no cluster\n"),
-        "{}",
-        anyway.stderr
-    );
+    lab.run("promote staging lab --unproven")
+        .success()
+        .reports("warning: staging is a rehearsal: a deploy to it reaches no cluster\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     let lab = with_staging("").await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lock_as(&lab, "v4.1.2");
     let path = "environments/staging/environment.yaml";
     let text = lab.sandbox.read(path).replace("v4.1.5", "v4.1.2");
     lab.sandbox.write(path, &text);
     let before = lab.sandbox.state();
-    let run = lab.run(&["promote", "staging", "lab", "--unproven"]);
+    let run = lab.run("promote staging lab --unproven");
     insta::assert_snapshot!(run.whole(), @"
     exit code: 3
     --- stdout
@@ -307,12 +251,11 @@ async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
       because: the cluster of lab runs v4.1.5
       because: v4.1.2 is older than v4.1.5; only a backup restores an older release
     ");
-    lab.run(&["promote", "lab", "lab"]).exits_with(3);
-    lab.run(&["promote", "lab", "nowhere"]).exits_with(3);
+    lab.run("promote lab lab").exits_with(3);
+    lab.run("promote lab nowhere").exits_with(3);
     // A configuration that cannot be rendered with the release leaves the file as it was.
     lab.sandbox.write(path, &text.replace("v4.1.2", "v9.9.9"));
-    lab.run(&["promote", "staging", "lab", "--unproven"])
-        .exits_with(3);
+    lab.run("promote staging lab --unproven").exits_with(3);
     lab.sandbox.write(path, &text);
     let changes = lab.sandbox.changes_since(&before);
     assert!(

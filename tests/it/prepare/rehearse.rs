@@ -20,22 +20,18 @@ fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
 #[test]
 fn a_second_rehearsal_is_like_the_first() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    sandbox.run(&["rehearse", "staging"]).success();
-    let again = sandbox.run(&["rehearse", "staging"]).success();
-    assert!(again.stdout.contains(", 0 pushed, "), "{}", again.stdout);
-    assert!(
-        again.stderr.contains("INF Rehearsal complete"),
-        "{}",
-        again.stderr
-    );
+    sandbox.run("rehearse staging").success();
+    let again = sandbox.run("rehearse staging").success();
+    again.prints(", 0 pushed, ");
+    again.reports("INF Rehearsal complete");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let run = lab.run(&["rehearse", "lab"]).success();
-    assert!(!run.stderr.contains("is used instead"), "{}", run.stderr);
+    let run = lab.run("rehearse lab").success();
+    run.does_not_report("is used instead");
     // Item 27: the release's own mkectl checks the configuration, and is asked nothing else.
     let is_question = |words: &[String]| {
         words == ["version"] || words.ends_with(&["--help".to_owned()]) || words[0] == "init"
@@ -60,9 +56,7 @@ async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
 #[test]
 fn machines_get_the_result() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    let run = sandbox
-        .run(&["rehearse", "prod", "--format", "json"])
-        .success();
+    let run = sandbox.run("rehearse prod --format json").success();
     assert_eq!(run.stderr, "");
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     let result = &last["result"];
@@ -90,7 +84,7 @@ fn a_configuration_that_cannot_be_is_refused() {
             "externalAddress: https://mke",
         ),
     );
-    insta::assert_snapshot!(sandbox.run(&["rehearse", "staging"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("rehearse staging").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
@@ -109,39 +103,21 @@ fn a_configuration_that_cannot_be_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.run(&[
-        "lock",
-        "v4.2.1",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.2.1", &bundle);
     lab.edit_environment("v4.1.5", "v4.2.1");
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
-    let run = lab.run(&["rehearse", "lab"]).success();
+    let run = lab.run("rehearse lab").success();
     insta::assert_snapshot!("upgrade", run.whole());
     // The real ones are as they were.
     assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), 1);
     // What the vendor does not support is refused here, too.
-    lab.run(&[
-        "lock",
-        "v4.1.2",
-        "--bundle",
-        bundle.as_str(),
-        "--force-release",
-    ])
-    .success();
+    lab.sandbox.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.2.1", "v4.1.2");
-    let run = lab.run(&["rehearse", "lab"]).exits_with(3);
-    assert!(
-        run.stderr.contains("v4.1.2 is older than v4.1.5"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("rehearse lab").exits_with(3);
+    run.reports("v4.1.2 is older than v4.1.5");
 }
 
 #[test]

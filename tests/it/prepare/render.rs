@@ -57,7 +57,7 @@ fn every_environment_is_rendered_as_committed() {
     let run = run.success();
     for name in environments() {
         let line = format!("environments/{name}/mke4.yaml is up to date\n");
-        assert!(run.stdout.contains(&line), "{}", run.whole());
+        run.prints(&line);
     }
 }
 
@@ -144,7 +144,7 @@ fn every_environment_is_read_back_with_the_values_that_were_meant() {
 fn what_people_write_arrives_as_they_wrote_it() {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox.write("environments/lab/environment.yaml", HARD);
-    sandbox.run(&["render", "lab"]).success();
+    sandbox.run("render lab").success();
     let rendered = sandbox.read("environments/lab/mke4.yaml");
 
     let (_, written) = HARD.split_once("  hard:\n").unwrap();
@@ -172,7 +172,7 @@ fn a_stale_file_is_shown_by_check_and_written_without() {
     let rendered = "environments/staging/mke4.yaml";
     let before = sandbox.read(rendered);
 
-    let check = sandbox.run(&["render", "staging", "--check"]);
+    let check = sandbox.run("render staging --check");
     insta::assert_snapshot!(check.whole(), @r#"
     exit code: 2
     --- stdout
@@ -192,7 +192,7 @@ fn a_stale_file_is_shown_by_check_and_written_without() {
     hint: `cargo xtask render staging` writes what is stale; commit it
     "#);
     assert_eq!(sandbox.read(rendered), before, "--check has written");
-    let others = sandbox.run(&["render", "prod", "--check"]);
+    let others = sandbox.run("render prod --check");
     insta::assert_snapshot!(others.whole(), @r#"
     exit code: 0
     --- stdout
@@ -200,7 +200,7 @@ fn a_stale_file_is_shown_by_check_and_written_without() {
     --- stderr
     "#);
 
-    let write = sandbox.run(&["render", "staging"]);
+    let write = sandbox.run("render staging");
     insta::assert_snapshot!(write.whole(), @r#"
     exit code: 0
     --- stdout
@@ -211,20 +211,15 @@ fn a_stale_file_is_shown_by_check_and_written_without() {
         sandbox.read(rendered),
         before.replace("10.20.0.21", "10.20.0.22")
     );
-    sandbox.run(&["render", "staging", "--check"]).success();
+    sandbox.run("render staging --check").success();
 }
 
 #[test]
 fn a_missing_file_is_stale_too() {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox.write("environments/lab/environment.yaml", HARD);
-    let run = sandbox.run(&["render", "lab", "--check"]).exits_with(2);
-    assert!(
-        run.stdout
-            .contains("--- /dev/null\n+++ b/environments/lab/mke4.yaml\n"),
-        "{}",
-        run.stdout
-    );
+    let run = sandbox.run("render lab --check").exits_with(2);
+    run.prints("--- /dev/null\n+++ b/environments/lab/mke4.yaml\n");
     assert!(!sandbox.path("environments/lab/mke4.yaml").exists());
 }
 
@@ -233,7 +228,7 @@ fn machines_get_the_diff() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write("environments/prod/mke4.yaml", "");
     let run = sandbox
-        .run(&["render", "--all", "--check", "--format", "json"])
+        .run("render --all --check --format json")
         .exits_with(2);
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
@@ -265,13 +260,8 @@ fn one_wrong_environment_keeps_all_from_being_written() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write("environments/staging/environment.yaml", "release: 4.1.5\n");
     let before = sandbox.state();
-    let run = sandbox.run(&["render", "--all"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("environments/staging/environment.yaml:1:10"),
-        "{}",
-        run.stderr
-    );
+    let run = sandbox.run("render --all").exits_with(3);
+    run.reports("environments/staging/environment.yaml:1:10");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 }
 
@@ -293,7 +283,7 @@ config:
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: key }
 ",
     );
-    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("render lab").whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
@@ -336,7 +326,7 @@ config:
 #[test]
 fn render_requires_a_name_or_all() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["render"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("render").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
@@ -347,7 +337,7 @@ fn render_requires_a_name_or_all() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(sandbox.run(&["render", "--all", "lab"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run("render --all lab").whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr

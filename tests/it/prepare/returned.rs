@@ -6,7 +6,7 @@ use std::process::Stdio;
 use camino::Utf8PathBuf;
 use medium::What;
 use support::lab::PASSWORD;
-use support::{Courier, Run};
+use support::{Courier, Run, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -101,17 +101,25 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     let sides = Sides::new().await;
     let nothing = sides.inside(&["pack", "--return", "--out", "back"]);
     let nothing = nothing.exits_with(3);
-    assert!(
-        nothing.stderr.contains("nothing to return"),
-        "{}",
-        nothing.stderr
-    );
+    nothing.reports("nothing to return");
 
     sides.inside(&["deploy", "lab"]).success();
     let (back, run) = sides.returned(&[]);
     let run = run.success();
     assert_eq!(kinds(&back), ["snapshot", "receipt", "log"]);
-    insta::assert_snapshot!("returned", crate::prepare::unpack::hashes(&run.whole()));
+    insta::assert_snapshot!(crate::prepare::unpack::hashes(&run.whole()), @"
+    exit code: 0
+    --- stdout
+    Pack [HASH] for lab: 3.43 kB in 1 volume
+      logs            1       475 B
+      receipts        1       915 B
+      snapshots       1     2.04 kB
+    Not signed: `unpack` needs `--allow-unsigned`
+    Next: carry [WORKSPACE]/../back to the other side, and run `unpack --allow-unsigned` in the workspace there
+    --- stderr
+         pack [WORKSPACE]/../back
+         pack done: [WORKSPACE]/../back is complete
+    ");
     // A few kilobytes: no program, no blob.
     let size: u64 = walk(&back)
         .iter()
@@ -125,7 +133,21 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     );
 
     let run = sides.receive(&back).success();
-    insta::assert_snapshot!("received", crate::prepare::unpack::hashes(&run.whole()));
+    insta::assert_snapshot!(crate::prepare::unpack::hashes(&run.whole()), @"
+    exit code: 0
+    --- stdout
+    pack [HASH] is unpacked
+      signed by   no key
+      returned    environments/lab/registry.snapshot.yaml
+      returned    environments/lab/receipt.yaml
+      returned    environments/lab/logs/[TIME]-apply.log
+    Next:
+      git add environments && git commit
+      cargo xtask pack lab --out DIR
+    --- stderr
+       unpack pack [HASH]
+       unpack done: every piece of pack [HASH] is verified
+    ");
     let sandbox = &sides.courier.lab.sandbox;
     let text = fs::read_to_string(sides.courier.inside(RECEIPT)).unwrap();
     assert_eq!(sandbox.read(RECEIPT), text);
@@ -133,12 +155,9 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     sides.courier.commit("Return of lab");
     let run = sides.outside(&["pack", "lab", "--dry-run", "--program", "program"]);
     let text = run.success().stdout;
-    assert!(!text.contains("\n  blobs "), "{text}");
-    assert!(!text.contains("\n  mkectl "), "{text}");
-    assert!(
-        text.contains("the site of lab returned what it had at"),
-        "{text}"
-    );
+    text.lacks("\n  blobs ");
+    text.lacks("\n  mkectl ");
+    text.has("the site of lab returned what it had at");
 
     // The next medium moves the site on, whose receipt is the one that was returned.
     sides.carry();
@@ -229,23 +248,14 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     .unwrap();
     let (back, run) = sides.returned(&["lab"]);
     let run = run.success();
-    assert!(
-        run.stderr.contains(&format!(
-            "1 file is not committed, and not returned: {environment}"
-        )),
-        "{}",
-        run.stderr
-    );
+    run.reports(&format!(
+        "1 file is not committed, and not returned: {environment}"
+    ));
     assert_eq!(kinds(&back), ["snapshot", "commits"]);
     // A local change outside is never overwritten.
     sandbox.write("inside.txt", "mine\n");
     let run = sides.receive(&back).exits_with(8);
-    assert!(
-        run.stderr
-            .contains("local changes would be overwritten: inside.txt"),
-        "{}",
-        run.stderr
-    );
+    run.reports("local changes would be overwritten: inside.txt");
     assert_eq!(sandbox.read("inside.txt"), "mine\n");
     fs::remove_file(sandbox.path("inside.txt")).unwrap();
     sides.receive(&back).success();
@@ -268,13 +278,8 @@ async fn a_secret_of_the_run_is_not_returned() {
     let commit = sides.git_inside(&["rev-parse", "--short=12", "HEAD"]);
     let (back, run) = sides.returned(&["lab"]);
     let run = run.exits_with(8);
-    assert!(
-        run.stderr
-            .contains(&format!("a secret would be in commit {commit}")),
-        "{}",
-        run.stderr
-    );
-    assert!(!run.whole().contains(PASSWORD));
+    run.reports(&format!("a secret would be in commit {commit}"));
+    run.does_not_mention(PASSWORD);
     assert!(!back.exists());
     // To remove it is not to add it, but the commit before still has it.
     sides.commit_inside("notes.txt", "nothing\n");
@@ -296,12 +301,7 @@ async fn a_secret_of_the_run_is_not_returned() {
     fs::write(&file, text.replace(address.as_str(), &port)).unwrap();
     let (back, run) = sides.returned(&[]);
     let run = run.success();
-    assert!(
-        run.stderr
-            .contains("what the site of lab has is not returned"),
-        "{}",
-        run.stderr
-    );
+    run.reports("what the site of lab has is not returned");
     assert_eq!(kinds(&back), ["log", "commits"]);
     for path in walk(&back) {
         let bytes = fs::read(path).unwrap();
@@ -353,10 +353,7 @@ async fn a_return_is_signed_streamed_or_only_counted() {
     assert!(stream.status.success());
     let file = courier.lab.sandbox.path("../stream");
     fs::write(&file, stream.stdout).unwrap();
-    let mut unpacking = courier
-        .lab
-        .sandbox
-        .command(&["unpack", "-", "--allow-unsigned"]);
+    let mut unpacking = courier.lab.sandbox.command("unpack - --allow-unsigned");
     let output = unpacking
         .stdin(fs::File::open(file).unwrap())
         .output()

@@ -7,8 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use medium::What;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use support::Courier;
 use support::courier::Choice;
+use support::{Courier, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -50,7 +50,13 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     };
     // Nobody can be asked.
     let run = courier.unpack(&[&courier.medium], &[]).exits_with(8);
-    insta::assert_snapshot!("declined", shown(run.whole()));
+    insta::assert_snapshot!(shown(run.whole()), @"
+    exit code: 8
+    --- stdout
+    --- stderr
+    error: the key [KEY] was not confirmed: a terminal is required to confirm
+    hint: compare the fingerprint with the sender's, then add `--fingerprint [KEY]`
+    ");
     assert!(!courier.inside("environments").exists());
     let unknown = format!("SHA256:{}", "A".repeat(43));
     let other = courier.unpack(&[&courier.medium], &["--fingerprint", &unknown]);
@@ -60,14 +66,29 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     for half in [&fingerprint["SHA256:".len()..], "SHA256:abc"] {
         let run = courier.unpack(&[&courier.medium], &["--fingerprint", half]);
         let stderr = run.exits_with(64).stderr;
-        assert!(
-            stderr.contains("write `SHA256:` and 43 characters"),
-            "{stderr}"
-        );
+        stderr.has("write `SHA256:` and 43 characters");
     }
 
     let first = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
-    insta::assert_snapshot!("first", shown(first.clone().success().whole()));
+    insta::assert_snapshot!(shown(first.clone().success().whole()), @r#"
+    exit code: 0
+    --- stdout
+    pack [HASH] is unpacked
+      signed by   [KEY]
+      repository  main at [HASH], 1 commit new
+      program     airlock
+      mkectl      bundles/mkectl/v4.1.5/linux-x86_64/mkectl
+      store       65 blobs of 3.10 MB added, 0 known
+    Next:
+      cd [WORKSPACE]/../inside/
+      ./airlock plan lab
+      ./airlock deploy lab
+    To accept this key in future, commit this line in environments/allowed_signers:
+      courier namespaces="airlock" ssh-ed25519 [PUBLIC KEY]
+    --- stderr
+       unpack pack [HASH]
+       unpack done: every piece of pack [HASH] is verified
+    "#);
     courier.assert_complete(&manifest);
     // It is idempotent.
     let again = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
@@ -89,7 +110,23 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
         ..signed()
     });
     let second = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
-    insta::assert_snapshot!("second", shown(second.success().whole()));
+    insta::assert_snapshot!(shown(second.success().whole()), @"
+    exit code: 0
+    --- stdout
+    pack [HASH] is unpacked
+      signed by   [KEY]
+      repository  main at [HASH], 1 commit new
+      program     airlock
+      mkectl      bundles/mkectl/v4.1.5/linux-x86_64/mkectl
+      store       0 blobs of 0 B added, 65 known
+    Next:
+      cd [WORKSPACE]/../inside/
+      ./airlock plan lab
+      ./airlock deploy lab
+    --- stderr
+       unpack pack [HASH]
+       unpack done: every piece of pack [HASH] is verified
+    ");
     courier.assert_complete(&manifest);
 
     // From now on the list decides.
@@ -102,10 +139,10 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     let fingerprint = courier.fingerprint(&courier.key);
     let run = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
     let stderr = run.exits_with(8).stderr;
-    assert!(stderr.contains("signed by an unknown key"), "{stderr}");
+    stderr.has("signed by an unknown key");
     courier.pack(&Choice::default());
     let run = courier.unpack(&[&courier.medium], &[]).exits_with(8);
-    assert!(run.stderr.contains("is not signed"), "{}", run.stderr);
+    run.reports("is not signed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,8 +164,8 @@ async fn a_manifest_that_was_changed_after_signing_is_refused() {
     std::fs::write(&volume, text.replace(&pack, &hash(other.as_bytes()))).unwrap();
     let run = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
     let stderr = run.exits_with(8).stderr;
-    assert!(stderr.contains("changed after it was signed"), "{stderr}");
-    assert!(!stderr.contains("because:"), "{stderr}");
+    stderr.has("changed after it was signed");
+    stderr.lacks("because:");
     assert!(!courier.inside("").exists());
 }
 
@@ -142,7 +179,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
         let head = courier.git_in(&inside, &["rev-parse", "HEAD"]);
         let status = courier.git_in(&inside, &["status", "--porcelain"]);
         let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(8);
-        assert!(run.stderr.contains(words), "{}", run.stderr);
+        run.reports(words);
         assert_eq!(courier.git_in(&inside, &["rev-parse", "HEAD"]), head);
         assert_eq!(courier.git_in(&inside, &["status", "--porcelain"]), status);
     };
@@ -207,11 +244,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
         ..Choice::default()
     });
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
-    assert!(
-        run.stderr.contains("which the workspace lacks"),
-        "{}",
-        run.stderr
-    );
+    run.reports("which the workspace lacks");
 }
 
 /// Cuts digests of hashes, which differ from run to run.
@@ -362,20 +395,16 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     courier.pack(&Choice::default());
     let run = courier.unpack(&[&kept, &courier.medium], UNSIGNED);
     let stderr = run.exits_with(64).stderr;
-    assert!(stderr.contains("belongs to a different pack"), "{stderr}");
+    stderr.has("belongs to a different pack");
     let nothing = courier.lab.sandbox.home();
     let run = courier.unpack(&[&nothing], UNSIGNED).exits_with(64);
-    assert!(run.stderr.contains("contains no medium"), "{}", run.stderr);
+    run.reports("contains no medium");
     let file = courier
         .lab
         .sandbox
         .path("environments/lab/environment.yaml");
     let run = courier.unpack(&[&file], UNSIGNED).exits_with(64);
-    assert!(
-        run.stderr.contains("is a file, not the folder of a medium"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is a file, not the folder of a medium");
     let on_medium = courier.medium.join("workspace");
     let run = courier.lab.run(&[
         "unpack",
@@ -405,7 +434,7 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     let run = courier.unpack(&[&kept], UNSIGNED).exits_with(4);
     for (name, fault) in [(names[0], "cut off"), (names[1], "missing")] {
         let named = format!("piece {} of volume 1 is {fault}", &name[..12]);
-        assert!(run.stderr.contains(&named), "{}", run.stderr);
+        run.reports(&named);
     }
     // The rest is usable.
     assert!(
@@ -432,7 +461,15 @@ async fn without_git_nothing_is_written_and_git_is_named() {
     courier.pack(&Choice::default());
     std::fs::remove_file(courier.lab.sandbox.bin().join("git")).unwrap();
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(1);
-    insta::assert_snapshot!("without_git", hashes(&run.whole()));
+    insta::assert_snapshot!(hashes(&run.whole()), @"
+    exit code: 1
+    --- stdout
+    --- stderr
+       unpack pack [HASH]
+    error: the workspace's repository cannot be brought up to date
+      because: git is not installed
+    hint: install git; it keeps the workspace's history
+    ");
     assert!(!courier.inside("").exists());
 }
 
@@ -447,11 +484,7 @@ async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
     let stream = courier.stream(&choice);
     let run = courier.unpack_stream(&stream[..stream.len() * 3 / 4], UNSIGNED);
     assert_ne!(run.code, Some(0), "{}", run.whole());
-    assert!(
-        run.stderr.contains("send the stream again"),
-        "{}",
-        run.stderr
-    );
+    run.reports("send the stream again");
     assert!(!courier.inside("environments").exists());
     let blobs = courier.inside("bundles/store/blobs/sha256");
     let received = blobs.read_dir().unwrap().count();
@@ -464,7 +497,7 @@ async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
     let last = stream.iter().rposition(|byte| *byte != 0).unwrap();
     flipped[last] ^= 1;
     let run = courier.unpack_stream(&flipped, UNSIGNED).exits_with(4);
-    assert!(run.stderr.contains("is damaged"), "{}", run.stderr);
+    run.reports("is damaged");
     assert_eq!(courier.unpack_stream(b"no tar", UNSIGNED).code, Some(1));
 }
 
@@ -556,18 +589,10 @@ async fn a_replacement_of_pieces_completes_a_workspace() {
     courier.assert_complete(&manifest);
     remove(&courier.inside(""));
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
-    assert!(
-        run.stderr.contains("no workspace exists at"),
-        "{}",
-        run.stderr
-    );
+    run.reports("no workspace exists at");
     std::fs::create_dir_all(courier.inside("something")).unwrap();
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
-    assert!(
-        run.stderr.contains("neither a workspace nor empty"),
-        "{}",
-        run.stderr
-    );
+    run.reports("neither a workspace nor empty");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -644,7 +669,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     let commit = commit_inside("inside.txt", "inside\n");
     let (first, second) = ("2026-01-02T03:04:05Z", "2026-01-03T03:04:05Z");
     let run = unpack_return(&commit, second).success();
-    assert!(run.stdout.contains("1 commit new"), "{}", run.stdout);
+    run.prints("1 commit new");
     courier.git(&["merge-base", "--is-ancestor", &commit, "HEAD"]);
     let (at_receipt, at_snapshot) = (
         "environments/lab/receipt.yaml",
@@ -657,7 +682,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     for time in [second, first] {
         let before = sandbox.state();
         let run = unpack_return(&commit, time).success();
-        assert!(run.stdout.contains("nothing new"), "{}", run.stdout);
+        run.prints("nothing new");
         let mut changes = sandbox.changes_since(&before);
         changes.retain(|path| !path.starts_with(".git/"));
         assert_eq!(changes, [""; 0]);
@@ -667,11 +692,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     let head = courier.commit("Outside");
     let commit = commit_inside("both.txt", "inside, too\n");
     let run = unpack_return(&commit, second).exits_with(8);
-    assert!(
-        run.stderr.contains("both.txt changed here too"),
-        "{}",
-        run.stderr
-    );
+    run.reports("both.txt changed here too");
     assert_eq!(courier.git(&["rev-parse", "HEAD"]), head);
     assert_eq!(courier.git(&["status", "--porcelain"]), "");
 }

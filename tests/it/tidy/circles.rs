@@ -99,7 +99,7 @@ fn imports_are_found_in_each_form() {
 
 /// Returns the text of each module of a crate, tests and the root aside.
 fn modules(folder: &str) -> BTreeMap<String, String> {
-    let of_tests = ["tests", "testing", "fake", "fake_distribution"];
+    let of_tests = ["tests", "testing", "fake"];
     let folder = repository().join(folder);
     let mut modules = BTreeMap::new();
     for file in sources() {

@@ -4,18 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode as Status;
 use axum::response::{IntoResponse as _, Response};
-use secrecy::SecretString;
 
 use super::*;
-use crate::fake::{Blobs, Fake, Seen, hasty, image};
+use crate::fake::{Blobs, Fake, Seen, deployer, hasty, image};
 use crate::{Artifact, Registry, Settings};
-
-fn deployer() -> Credentials {
-    Credentials::Basic {
-        username: "deployer".to_owned(),
-        password: SecretString::from("wrong"),
-    }
-}
 
 fn error(status: Status, code: &str, message: &str) -> Response {
     let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
@@ -52,7 +44,7 @@ fn registry_of(fake: &Fake, accounts: &Accounts) -> Registry {
         accounts: accounts.clone(),
         ..hasty()
     };
-    Registry::with_settings(fake.endpoint(), deployer(), settings).unwrap()
+    Registry::with_settings(fake.endpoint(), deployer("wrong"), settings).unwrap()
 }
 
 // case 1.5
@@ -115,7 +107,7 @@ async fn a_token_server_that_refuses_to_let_an_account_push_is_asked_once() {
     .await;
     let realm = format!("Bearer realm=\"http://{}/token\"", server.address);
     let fake = Fake::over_registry(move |seen| {
-        let reads = seen.header("authorization") == Some("Bearer reader");
+        let reads = seen.sent("authorization") == Some("Bearer reader");
         (!reads).then(|| challenge(&realm))
     })
     .await;
@@ -131,13 +123,13 @@ async fn a_token_server_that_refuses_to_let_an_account_push_is_asked_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_does_not_reach_for_a_write_is_shown_once() {
     let server = Fake::start(|_| r#"{"token":"reader"}"#.into_response()).await;
-    let address = server.address;
+    let address = server.address.clone();
     let fake = Fake::over_registry(move |seen| {
         let repository = seen
             .path
             .trim_start_matches("/v2/")
             .replace("/blobs/uploads/", "");
-        let reads = seen.header("authorization") == Some("Bearer reader") && !writes(seen);
+        let reads = seen.sent("authorization") == Some("Bearer reader") && !writes(seen);
         (!reads).then(|| {
             challenge(&format!(
                 "Bearer realm=\"http://{address}/token\",\
@@ -243,7 +235,7 @@ async fn a_wrong_password_is_shown_once_by_all_that_read() {
                 "{error:?}"
             );
         }
-        let shown = fake.seen(|seen| seen.header("authorization").is_some());
+        let shown = fake.seen(|seen| seen.sent("authorization").is_some());
         assert_eq!(shown.iter().filter(|shown| **shown).count(), 1);
     }
 }

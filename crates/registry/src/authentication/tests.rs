@@ -4,20 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use secrecy::SecretString;
 
 use super::*;
 use crate::Registry;
-use crate::fake::{Blobs, Fake, Seen, image, index};
+use crate::fake::{Blobs, Fake, Seen, deployer, image, index};
 
 const REPOSITORY: &str = "mke/calico/node";
-
-fn deployer() -> Credentials {
-    Credentials::Basic {
-        username: "deployer".to_owned(),
-        password: SecretString::from("open sesame"),
-    }
-}
 
 fn basic() -> String {
     format!("Basic {}", BASE64_STANDARD.encode("deployer:open sesame"))
@@ -30,7 +22,7 @@ fn challenge(challenge: &str) -> Response {
 /// A registry that requires a name and a password.
 async fn basic_registry() -> Fake {
     Fake::over_registry(|seen| {
-        (seen.header("authorization") != Some(&basic()))
+        (seen.sent("authorization") != Some(&basic()))
             .then(|| challenge("Basic realm=\"registry\""))
     })
     .await
@@ -40,7 +32,7 @@ async fn basic_registry() -> Fake {
 async fn token_server(expires_in: u64) -> Fake {
     let issued = AtomicUsize::new(0);
     Fake::start(move |seen| {
-        let who = match seen.header("authorization") {
+        let who = match seen.sent("authorization") {
             Some(header) if header == basic() => "deployer",
             Some(_) => return StatusCode::UNAUTHORIZED.into_response(),
             None => "nobody",
@@ -60,7 +52,7 @@ async fn token_registry(
     let realm = format!("http://{}/token", server.address);
     Fake::over_registry(move |seen| {
         let token = seen
-            .header("authorization")
+            .sent("authorization")
             .and_then(|h| h.strip_prefix("Bearer "));
         if token.is_some_and(|token| accepts(seen, token)) {
             return None;
@@ -81,8 +73,10 @@ async fn push(registry: &Registry) -> Result<crate::Pushed, Error> {
 #[tokio::test]
 async fn a_password_is_shown_when_it_is_asked_for_and_from_then_on() {
     let fake = basic_registry().await;
-    push(&fake.registry_as(deployer())).await.unwrap();
-    let shown = fake.seen(|seen| seen.header("authorization").map(str::to_owned));
+    push(&fake.registry_as(deployer("open sesame")))
+        .await
+        .unwrap();
+    let shown = fake.seen(|seen| seen.sent("authorization").map(str::to_owned));
     assert_eq!(shown[0], None);
     assert!(
         shown[1..]
@@ -94,7 +88,7 @@ async fn a_password_is_shown_when_it_is_asked_for_and_from_then_on() {
 #[tokio::test]
 async fn a_wrong_password_ends_it() {
     let fake = Fake::start(|_| challenge("Basic realm=\"registry\"")).await;
-    let registry = fake.registry_as(deployer());
+    let registry = fake.registry_as(deployer("open sesame"));
     let error = registry.ping().await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
     assert_eq!(fake.requests().len(), 2);
@@ -124,7 +118,11 @@ async fn without_credentials_a_registry_that_wants_some_is_named() {
 #[tokio::test]
 async fn a_401_that_demands_nothing_is_named() {
     let fake = Fake::start(|_| StatusCode::UNAUTHORIZED.into_response()).await;
-    let error = fake.registry_as(deployer()).ping().await.unwrap_err();
+    let error = fake
+        .registry_as(deployer("open sesame"))
+        .ping()
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
     assert_eq!(fake.requests().len(), 1);
 }
@@ -133,7 +131,9 @@ async fn a_401_that_demands_nothing_is_named() {
 async fn one_token_for_reading_and_one_for_writing_serve_a_whole_push() {
     let server = token_server(300).await;
     let fake = token_registry(&server, |_, token| token.starts_with("deployer-")).await;
-    push(&fake.registry_as(deployer())).await.unwrap();
+    push(&fake.registry_as(deployer("open sesame")))
+        .await
+        .unwrap();
     let queries = server.seen(|seen| seen.query.clone());
     assert_eq!(
         queries,
@@ -145,7 +145,7 @@ async fn one_token_for_reading_and_one_for_writing_serve_a_whole_push() {
         ]
     );
     // The first request was challenged; none of the later ones was.
-    let bare = fake.seen(|seen| seen.header("authorization").is_none());
+    let bare = fake.seen(|seen| seen.sent("authorization").is_none());
     assert_eq!(bare.iter().filter(|bare| **bare).count(), 1);
 }
 
@@ -157,7 +157,7 @@ async fn a_token_is_fetched_once_for_everybody_who_waits() {
     let asks = (0..16).map(|_| registry.head_manifest(REPOSITORY, "v1"));
     futures_util::future::try_join_all(asks).await.unwrap();
     assert_eq!(server.requests().len(), 1);
-    assert!(server.seen(|seen| seen.header("authorization").is_none())[0]);
+    assert!(server.seen(|seen| seen.sent("authorization").is_none())[0]);
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_token_that_ends_in_the_middle_is_replaced_and_the_upload_sent_again()
     .await;
     let blobs = Blobs::new();
     let artifact = image(&blobs, REPOSITORY, "v1", &[]);
-    let registry = fake.registry_as(deployer());
+    let registry = fake.registry_as(deployer("open sesame"));
     registry.push(&artifact, &blobs, &()).await.unwrap();
     assert_eq!(server.requests().len(), 3);
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 2);
@@ -185,7 +185,9 @@ async fn a_token_server_that_refuses_the_password_is_named() {
         let status = StatusCode::from_u16(status).unwrap();
         let server = Fake::start(move |_| (status, "incorrect password").into_response()).await;
         let fake = token_registry(&server, |_, _| true).await;
-        let error = push(&fake.registry_as(deployer())).await.unwrap_err();
+        let error = push(&fake.registry_as(deployer("open sesame")))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains(&server.address.to_string()), "{text}");
@@ -227,14 +229,20 @@ async fn a_good_token_that_does_not_reach_is_a_matter_of_rights() {
         ))
     })
     .await;
-    let error = push(&fake.registry_as(deployer())).await.unwrap_err();
+    let error = push(&fake.registry_as(deployer("open sesame")))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn credentials_do_not_go_to_a_token_server_without_tls() {
     let fake = Fake::start(|_| challenge("Bearer realm=\"http://token.example.com/t\"")).await;
-    let error = fake.registry_as(deployer()).ping().await.unwrap_err();
+    let error = fake
+        .registry_as(deployer("open sesame"))
+        .ping()
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::UntrustedRealm { .. }), "{error:?}");
     assert!(error.to_string().contains("http://token.example.com/t"));
 }
@@ -254,7 +262,7 @@ async fn tokens_are_used_whatever_stands_beside_them() {
     ] {
         let server = Fake::start(move |_| answer.into_response()).await;
         let registry = token_registry(&server, |_, token| token == "good").await;
-        let pushed = push(&registry.registry_as(deployer())).await;
+        let pushed = push(&registry.registry_as(deployer("open sesame"))).await;
         assert!(pushed.is_ok(), "{answer}: {pushed:?}");
     }
     for nothing in [
@@ -265,7 +273,9 @@ async fn tokens_are_used_whatever_stands_beside_them() {
     ] {
         let server = Fake::start(move |_| nothing.into_response()).await;
         let registry = token_registry(&server, |_, _| true).await;
-        let error = push(&registry.registry_as(deployer())).await.unwrap_err();
+        let error = push(&registry.registry_as(deployer("open sesame")))
+            .await
+            .unwrap_err();
         assert!(
             matches!(error, Error::Protocol { .. }),
             "{nothing}: {error:?}"
@@ -308,7 +318,7 @@ async fn a_token_server_that_is_busy_is_asked_again() {
     })
     .await;
     let registry = token_registry(&server, |_, token| token == "good").await;
-    let handle = registry.registry_as(deployer());
+    let handle = registry.registry_as(deployer("open sesame"));
     handle.ping().await.unwrap();
     push(&handle).await.unwrap();
     let named = server.seen(|seen| seen.query.contains("repository%3Ax%3Apull"));

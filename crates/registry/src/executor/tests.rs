@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use secrecy::SecretString;
 
 use super::*;
-use crate::fake::{Blobs, Fake, hasty, image, index};
-use crate::fake_distribution::{Distribution, Quirks, refusal};
+use crate::fake::{
+    Blobs, Distribution, Fake, Mounts, Quirks, Server, deployer, hasty, image, index, refusal,
+};
 use crate::queues::SMALL;
 use crate::upload::SINGLE;
 use crate::{Credentials, Endpoint, Settings};
+use servers::faulty::quirks;
 
 mod limiter;
 
@@ -31,10 +32,7 @@ fn images(blobs: &Blobs, count: usize) -> Vec<Artifact> {
 }
 
 fn no_mounts() -> Quirks {
-    Quirks {
-        mounts: false,
-        ..Quirks::default()
-    }
+    quirks!(mounts: Mounts::Ignored)
 }
 
 fn all_good(report: &PushReport) {
@@ -72,11 +70,11 @@ async fn a_fresh_registry_costs_two_requests_a_blob_and_one_a_mount() {
     assert_eq!(registry.count("HEAD", "/blobs/"), 1);
     assert_eq!(registry.count("HEAD", "/manifests/"), 40);
     assert_eq!(registry.count("PUT", "/manifests/"), 20);
-    assert_eq!(registry.sessions(), 0);
+    assert_eq!(registry.open_sessions(), 0);
 }
 
 /// Returns how many requests for a session carried a blob.
-fn single_posts(fake: &Fake) -> usize {
+fn single_posts(fake: &Server) -> usize {
     let seen = fake.seen(|seen| seen.method == "POST" && seen.parameter("digest").is_some());
     seen.into_iter().filter(|single| *single).count()
 }
@@ -268,7 +266,7 @@ async fn what_another_project_is_said_to_hold_is_mounted_from_there() {
     all_tagged(&server, &artifacts);
     assert_eq!((report.mounted.blobs, report.uploaded.blobs), (36, 0));
     assert_eq!(server.count("PUT", "/blobs/uploads/"), 0);
-    assert_eq!(server.sessions(), 0);
+    assert_eq!(server.open_sessions(), 0);
 }
 
 #[tokio::test]
@@ -291,7 +289,7 @@ async fn what_another_project_is_said_to_hold_and_does_not_costs_a_few_requests(
         (1..=30).contains(&asked),
         "{asked} mounts of what is not there"
     );
-    assert_eq!(server.sessions(), 0);
+    assert_eq!(server.open_sessions(), 0);
 }
 
 /// A source that vouches for its files.
@@ -342,7 +340,8 @@ async fn a_file_that_was_checked_is_not_hashed_again_and_the_registry_is_not_foo
 
 #[tokio::test]
 async fn nothing_that_an_earlier_run_finished_is_sent_again() {
-    for quirks in [Quirks::default(), no_mounts()] {
+    // One of each kind of shared blob, and the layers that were missing.
+    for (quirks, expected) in [(Quirks::default(), 2 + 6), (no_mounts(), 24 + 6)] {
         let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let artifacts = images(&blobs, 12);
@@ -354,13 +353,8 @@ async fn nothing_that_an_earlier_run_finished_is_sent_again() {
         let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
         all_good(&report);
         assert_eq!(report.present.blobs, 6);
-        let sent = registry.count("PUT", "/blobs/uploads/");
-        match quirks.mounts {
-            // One of each kind of shared blob, and the layers that were missing.
-            true => assert_eq!(sent, 2 + 6),
-            false => assert_eq!(sent, 24 + 6),
-        }
-        assert_eq!(registry.sessions(), 0);
+        assert_eq!(registry.count("PUT", "/blobs/uploads/"), expected);
+        assert_eq!(registry.open_sessions(), 0);
     }
 }
 
@@ -377,7 +371,7 @@ async fn the_session_of_a_refused_mount_is_used() {
     // A session for each upload, and the one of the experiment, which is given back.
     assert_eq!(registry.count("POST", "/blobs/uploads/"), 120 + 1);
     assert_eq!(registry.count("DELETE", "/blobs/uploads/"), 1);
-    assert_eq!(registry.sessions(), 0);
+    assert_eq!(registry.open_sessions(), 0);
     // A registry that never mounts is soon no longer asked.
     let asked = registry.mounts();
     assert!((1..=30).contains(&asked), "{asked} mounts were asked for");
@@ -414,7 +408,7 @@ async fn a_mount_carries_one_token_for_both_repositories() {
     .await;
     let realm = format!("http://{}/token", server.address);
     let registry = Distribution::with(Quirks::default(), move |seen| {
-        let token = seen.header("authorization").unwrap_or_default().to_owned();
+        let token = seen.sent("authorization").unwrap_or_default().to_owned();
         let challenge = || {
             let bearer = format!("Bearer realm=\"{realm}\"");
             (StatusCode::UNAUTHORIZED, [("www-authenticate", bearer)]).into_response()
@@ -578,10 +572,7 @@ async fn a_wrong_password_is_not_tried_for_each_artifact() {
         (StatusCode::UNAUTHORIZED, basic).into_response()
     })
     .await;
-    let registry = fake.registry_as(Credentials::Basic {
-        username: "deployer".to_owned(),
-        password: SecretString::from("open sesame"),
-    });
+    let registry = fake.registry_as(deployer("open sesame"));
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 30);
     let report = registry.push_all(&artifacts, &blobs, &()).await;

@@ -9,12 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::fake::{Blobs, hasty, image};
-use crate::fake_distribution::{Distribution, Quirks};
-use crate::{Artifact, Credentials, Endpoint, SessionFolder, Sessions, Settings};
-
-const REPOSITORY: &str = "mke/calico/node";
-const SIZE: usize = 12 << 20;
+use crate::fake::{Blobs, Distribution, Quirks, REPOSITORY, SIZE, hasty, image, large};
+use crate::{Credentials, Endpoint, SessionFolder, Sessions, Settings};
+use servers::faulty::quirks;
 
 /// Stands between a client and a registry, and cuts one connection after this many bytes to the registry.
 struct Cutter {
@@ -30,7 +27,8 @@ impl Cutter {
         Some(Arc::new(SessionFolder::new(path, &address)))
     }
 
-    async fn start(registry: SocketAddr, after: u64) -> Self {
+    async fn start(registry: &Distribution, after: u64) -> Self {
+        let registry: SocketAddr = registry.address.parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let passed = Arc::new(AtomicU64::new(0));
@@ -75,27 +73,13 @@ impl Cutter {
     }
 }
 
-/// Makes an image with one large layer that is not the same anywhere.
-fn large(blobs: &Blobs) -> Artifact {
-    let layer: Vec<u8> = (0..SIZE as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
-    image(blobs, REPOSITORY, "v1", &[&layer])
-}
-
 fn keeps_sessions() -> Quirks {
-    Quirks {
-        keeps_cut_sessions: true,
-        ..Quirks::default()
-    }
+    quirks!(keeps_cut_sessions: true)
 }
 
 #[tokio::test]
 async fn what_is_too_much_for_one_request_goes_in_parts_and_so_does_what_follows() {
-    let quirks = Quirks {
-        limit: 1 << 20,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(body_limit: Some(1 << 20));
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let client = registry.registry();
@@ -114,11 +98,7 @@ async fn what_is_too_much_for_one_request_goes_in_parts_and_so_does_what_follows
 
 #[tokio::test]
 async fn parts_are_as_long_as_the_registry_wants_them() {
-    let quirks = Quirks {
-        limit: 1 << 20,
-        least: 1 << 20,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(body_limit: Some(1 << 20), least_part: 1 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 3 << 20]]);
@@ -146,7 +126,7 @@ async fn a_file_that_is_not_its_digest_is_not_sent_in_parts_either() {
 #[tokio::test]
 async fn an_upload_that_was_cut_goes_on_where_the_registry_kept_it() {
     let registry = Distribution::with(keeps_sessions(), |_| None).await;
-    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let client = cutter.registry(3, None);
@@ -160,7 +140,7 @@ async fn an_upload_that_was_cut_goes_on_where_the_registry_kept_it() {
 #[tokio::test]
 async fn an_upload_that_was_cut_starts_over_where_the_registry_lost_it() {
     let registry = Distribution::start().await;
-    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let client = cutter.registry(3, None);
@@ -175,7 +155,7 @@ async fn an_upload_that_was_cut_starts_over_where_the_registry_lost_it() {
 #[tokio::test]
 async fn another_run_goes_on_with_what_the_journal_remembers() {
     let registry = Distribution::with(keeps_sessions(), |_| None).await;
-    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let folder = tempfile::tempdir().unwrap();
@@ -200,7 +180,7 @@ async fn another_run_goes_on_with_what_the_journal_remembers() {
 #[tokio::test]
 async fn a_session_that_holds_something_else_is_found_out_and_the_blob_starts_over() {
     let registry = Distribution::with(keeps_sessions(), |_| None).await;
-    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let folder = tempfile::tempdir().unwrap();

@@ -58,7 +58,7 @@ async fn nodes_with_a_secret_are_played_with_what_is_in_it() {
             if !seen.is("GET", "/manifests/") {
                 return None;
             }
-            let given = seen.header("authorization").unwrap_or_default();
+            let given = seen.sent("authorization").unwrap_or_default();
             let may = ["pusher", lets_in].map(|user| format!("Basic {}", encoded(user)));
             let challenge = [("www-authenticate", "Basic realm=\"probe\"")];
             let answer = || (StatusCode::UNAUTHORIZED, challenge).into_response();

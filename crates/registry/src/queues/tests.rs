@@ -9,8 +9,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::digest::sha256;
-use crate::fake::{Blobs, hasty, image};
-use crate::fake_distribution::{Distribution, Quirks};
+use crate::fake::{Blobs, Distribution, Quirks, hasty, image};
 use crate::{
     Arrival, Artifact, Credentials, Endpoint, Error, Event, Observer, PushReport, Registry,
     Settings, Stop,
@@ -178,7 +177,7 @@ async fn a_stop_finishes_what_is_small_and_begins_nothing() {
     let sent = registry.count("PUT", UPLOADS);
     assert!((1..=4).contains(&sent), "{sent} uploads");
     assert_eq!(report.uploaded.blobs, sent as u64);
-    assert_eq!(registry.sessions(), 0);
+    assert_eq!(registry.open_sessions(), 0);
     assert_eq!(registry.count("PUT", "/manifests/"), 0);
     all_good(&registry.registry().push_all(&artifacts, &blobs, &()).await);
     // Nothing twice.

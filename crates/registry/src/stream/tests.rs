@@ -6,26 +6,18 @@ use axum::http::StatusCode as Status;
 use axum::response::IntoResponse;
 use camino::Utf8Path;
 use oci_spec::image::Digest;
+use servers::faulty::quirks;
 use tempfile::TempDir;
 
-use crate::fake::{Blobs, hasty, image};
-use crate::fake_distribution::{Distribution, Quirks, refusal};
+use crate::fake::{
+    Blobs, Distribution, Mounts, Quirks, REPOSITORY, SIZE, hasty, image, large, refusal,
+};
 use crate::{
-    Artifact, Credentials, Endpoint, Error, Event, Observer, Registry, SessionFolder, Sessions,
-    Settings, Stop,
+    Credentials, Endpoint, Error, Event, Observer, Registry, SessionFolder, Sessions, Settings,
+    Stop,
 };
 
-const REPOSITORY: &str = "mke/calico/node";
-const SIZE: usize = 12 << 20;
 const SESSION: &str = "/blobs/uploads/";
-
-/// Makes an image with one large layer that is not the same anywhere.
-fn large(blobs: &Blobs) -> Artifact {
-    let layer: Vec<u8> = (0..SIZE as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
-    image(blobs, REPOSITORY, "v1", &[&layer])
-}
 
 /// A run with a journal that outlives it.
 struct Run {
@@ -72,9 +64,9 @@ impl Observer for StopsAt {
 /// Returns how many bytes each streamed request carried.
 fn carried(registry: &Distribution) -> Vec<usize> {
     let carried = registry.seen(|seen| {
-        let streamed = seen.header("content-length").is_none()
-            && seen.header("content-range").is_none()
-            && seen.header("transfer-encoding") == Some("chunked");
+        let streamed = seen.sent("content-length").is_none()
+            && seen.sent("content-range").is_none()
+            && seen.sent("transfer-encoding") == Some("chunked");
         (seen.method == "PATCH" && streamed).then_some(seen.body.len())
     });
     carried.into_iter().flatten().collect()
@@ -104,7 +96,7 @@ async fn a_large_blob_is_one_body_without_a_length_and_a_small_one_is_not() {
     puts.sort_unstable();
     assert!(matches!(puts[..], [.., Some(0), Some(1..100)]), "{puts:?}");
     assert_eq!(registry.count("POST", SESSION), 2);
-    assert_eq!(registry.sessions(), 0);
+    assert_eq!(registry.open_sessions(), 0);
     // The file is read once.
     assert_eq!(blobs.opened(&layer), 1);
 }
@@ -112,10 +104,7 @@ async fn a_large_blob_is_one_body_without_a_length_and_a_small_one_is_not() {
 #[tokio::test]
 async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte() {
     for keeps_cut_sessions in [false, true] {
-        let quirks = Quirks {
-            keeps_cut_sessions,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(keeps_cut_sessions: keeps_cut_sessions);
         let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let run = Run::new(registry.endpoint());
@@ -153,10 +142,7 @@ async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte
 #[tokio::test]
 async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
     for keeps_cut_sessions in [false, true] {
-        let quirks = Quirks {
-            keeps_cut_sessions,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(keeps_cut_sessions: keeps_cut_sessions);
         let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let run = Run::new(registry.endpoint());
@@ -187,10 +173,7 @@ async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
 
 #[tokio::test]
 async fn a_stop_before_the_least_part_is_carried_waits_for_it() {
-    let quirks = Quirks {
-        least: 4 << 20,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(least_part: 4 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let run = Run::new(registry.endpoint());
@@ -211,7 +194,7 @@ async fn a_registry_that_wants_lengths_gets_them_from_then_on() {
     for status in [400, 405, 411, 501] {
         let status = Status::from_u16(status).unwrap();
         let registry = Distribution::with(Quirks::default(), move |seen| {
-            let streamed = seen.header("transfer-encoding").is_some();
+            let streamed = seen.sent("transfer-encoding").is_some();
             streamed.then(|| refusal(status, "LENGTH_REQUIRED"))
         })
         .await;
@@ -231,11 +214,7 @@ async fn a_registry_that_wants_lengths_gets_them_from_then_on() {
 
 #[tokio::test]
 async fn a_registry_that_wants_lengths_and_small_ones_gets_parts() {
-    let quirks = Quirks {
-        streams: false,
-        limit: 1 << 20,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(streams: false, body_limit: Some(1 << 20));
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let client = Run::new(registry.endpoint()).begin(hasty());
@@ -248,7 +227,7 @@ async fn a_registry_that_wants_lengths_and_small_ones_gets_parts() {
 #[tokio::test]
 async fn a_proxy_that_breaks_streams_gets_lengths_after_a_while() {
     let registry = Distribution::with(Quirks::default(), |seen| {
-        let streamed = seen.header("transfer-encoding").is_some();
+        let streamed = seen.sent("transfer-encoding").is_some();
         streamed.then(|| refusal(Status::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"))
     })
     .await;
@@ -299,11 +278,7 @@ async fn a_session_that_was_lost_halves_the_limit() {
 #[tokio::test]
 async fn a_session_of_a_refused_mount_wants_its_parts_as_long_as_any_other() {
     let least = 5 << 20;
-    let quirks = Quirks {
-        mounts: false,
-        least,
-        ..Quirks::default()
-    };
+    let quirks = quirks!(mounts: Mounts::Ignored, least_part: least as u64);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let run = Run::new(registry.endpoint());

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode as Status;
 use axum::response::{IntoResponse, Response as Answer};
-use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::fake::{Blobs, Fake, Seen, hasty, image};
-use crate::fake_distribution::{Distribution, Quirks, refusal};
+use crate::fake::{
+    Blobs, Distribution, Fake, Quirks, Seen, deployer, hasty, image, on_socket, refusal,
+};
 use crate::{Credentials, Endpoint, Settings};
 
 const REPOSITORY: &str = "mke/calico/node";
@@ -49,9 +48,9 @@ async fn an_upload_is_two_requests_and_carries_what_it_says() {
     assert_eq!(requests[0], format!("POST /v2/{REPOSITORY}/blobs/uploads/"));
     assert!(requests[1].starts_with(&format!("PUT /v2/{REPOSITORY}/blobs/uploads/")));
     assert_eq!(requests.len(), 2);
-    let lengths = fake.seen(|seen| seen.header("content-length").map(str::to_owned));
+    let lengths = fake.seen(|seen| seen.sent("content-length").map(str::to_owned));
     assert_eq!(lengths, [Some("0".to_owned()), Some("12".to_owned())]);
-    let chunked = fake.seen(|seen| seen.header("transfer-encoding").is_some());
+    let chunked = fake.seen(|seen| seen.sent("transfer-encoding").is_some());
     assert_eq!(chunked, [false, false]);
 }
 
@@ -65,7 +64,7 @@ async fn an_empty_blob_is_a_blob() {
     .await;
     upload(&fake.registry(), b"").await.0.unwrap();
     let put = fake.seen(Seen::clone).pop().unwrap();
-    assert_eq!(put.header("content-length"), Some("0"));
+    assert_eq!(put.sent("content-length"), Some("0"));
     assert!(put.body.is_empty());
 }
 
@@ -248,7 +247,7 @@ async fn another_host_gets_the_blob_and_no_credentials() {
     })
     .await;
     let location = format!("http://{}/bucket/1?signature=abc", storage.address);
-    let fake = Fake::start(move |seen| match seen.header("authorization") {
+    let fake = Fake::start(move |seen| match seen.sent("authorization") {
         None => (
             Status::UNAUTHORIZED,
             [("www-authenticate", "Basic realm=x")],
@@ -257,14 +256,11 @@ async fn another_host_gets_the_blob_and_no_credentials() {
         Some(_) => (Status::ACCEPTED, [("location", location.clone())]).into_response(),
     })
     .await;
-    let registry = fake.registry_as(Credentials::Basic {
-        username: "deployer".to_owned(),
-        password: SecretString::from("open sesame"),
-    });
+    let registry = fake.registry_as(deployer("open sesame"));
     upload(&registry, b"twelve bytes").await.0.unwrap();
     let seen = storage.seen(Seen::clone);
     assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].header("authorization"), None);
+    assert_eq!(seen[0].sent("authorization"), None);
     assert!(seen[0].query.starts_with("signature=abc&digest=sha256"));
     assert_eq!(seen[0].body.as_ref(), b"twelve bytes");
 }
@@ -274,31 +270,27 @@ async fn bare<F>(then: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'stat
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let then = Arc::new(then);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let then = Arc::clone(&then);
-            tokio::spawn(async move {
-                let mut head = vec![0; 4096];
-                let length = stream.read(&mut head).await.unwrap();
-                if head.starts_with(b"POST") {
-                    let answer = "HTTP/1.1 202 Accepted\r\nlocation: /u\r\n\
-                        content-length: 0\r\nconnection: close\r\n\r\n";
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                } else if head.starts_with(b"PUT") || head.starts_with(b"PATCH") {
-                    assert!(length > 0);
-                    then(stream).await;
-                } else {
-                    let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\
-                        connection: close\r\n\r\n";
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                }
-            });
+    let address = on_socket(move |mut stream| {
+        let then = Arc::clone(&then);
+        async move {
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            if head.starts_with(b"POST") {
+                let answer = "HTTP/1.1 202 Accepted\r\nlocation: /u\r\n\
+                    content-length: 0\r\nconnection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            } else if head.starts_with(b"PUT") || head.starts_with(b"PATCH") {
+                assert!(length > 0);
+                then(stream).await;
+            } else {
+                let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\
+                    connection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
         }
-    });
+    })
+    .await;
     let settings = Settings {
         attempts: 2,
         stall_timeout: Duration::from_millis(500),
@@ -527,7 +519,7 @@ async fn an_upload_that_another_push_spoiled_starts_over_and_gives_its_session_b
             assert!(client.holds(REPOSITORY, &blob, &()).await.unwrap());
             assert_eq!(registry.count("POST", SESSION), 2, "{code}");
             assert_eq!(registry.count("DELETE", SESSION), 1, "{code}");
-            assert_eq!(registry.sessions(), 0);
+            assert_eq!(registry.open_sessions(), 0);
         }
     }
 }
@@ -543,5 +535,5 @@ async fn an_upload_that_fails_for_good_leaves_no_session() {
     let result = upload(&registry.registry(), b"x").await.0;
     assert!(matches!(result, Err(Error::Unavailable { .. })));
     assert_eq!(registry.count("DELETE", SESSION), 3);
-    assert_eq!(registry.sessions(), 0);
+    assert_eq!(registry.open_sessions(), 0);
 }

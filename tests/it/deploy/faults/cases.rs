@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use registry::Settings;
 
-use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, When, settings};
+use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, always, first, quirks, settings};
 
 /// A fault, or a registry of some kind.
 #[derive(Clone)]
@@ -27,6 +27,15 @@ pub(super) enum End {
     Named(&'static str),
 }
 
+use End::{Complete, Named};
+
+/// A case in one line: its name, its rule and its end.
+macro_rules! case {
+    ($name:literal: $rule:expr => $end:expr) => {
+        with($name, $rule, $end)
+    };
+}
+
 const VERBS: &[Kind] = &[
     Kind::HeadManifest,
     Kind::PutManifest,
@@ -38,22 +47,17 @@ const VERBS: &[Kind] = &[
 
 /// Returns all of them.
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = vec![case("nothing", End::Complete)];
+    let mut cases = vec![case("nothing", Complete)];
     cases.extend(statuses());
     cases.extend(broken_connections());
     cases.extend(answers_that_are_wrong());
     cases.extend(registries_of_a_kind());
     // Once more before a registry that takes a manifest without its blobs: there nothing but the push itself keeps a tag from being wrong.
-    let failing = cases
-        .iter()
-        .filter(|case| matches!(case.end, End::Named(_)));
+    let failing = cases.iter().filter(|case| matches!(case.end, Named(_)));
     let unchecked: Vec<Case> = failing
         .map(|case| Case {
             name: format!("{}, manifests unchecked", case.name),
-            quirks: Quirks {
-                checks_manifests: false,
-                ..case.quirks.clone()
-            },
+            quirks: quirks!(..case.quirks.clone(); checks_manifests: false),
             ..case.clone()
         })
         .collect();
@@ -73,7 +77,7 @@ fn statuses() -> Vec<Case> {
             (answer(503, "UNAVAILABLE"), "the server fails: 503"),
         ] {
             let name = format!("{fault:?} to {kind:?}");
-            cases.push(with(&name, &[kind], fault, When::First(2), End::Complete));
+            cases.push(with(&name, first(2, &[kind], fault), Complete));
             // A registry that orders a pause each time would only make the test wait.
             if fault != busy(Some(1)) {
                 let name = format!("{name} for good");
@@ -81,44 +85,28 @@ fn statuses() -> Vec<Case> {
                     && matches!(kind, Kind::HeadManifest | Kind::HeadBlob);
                 let end = match is_asked_otherwise {
                     // case 5.4: GET says the same.
-                    true => End::Complete,
-                    false => End::Named(named),
+                    true => Complete,
+                    false => Named(named),
                 };
-                cases.push(with(&name, &[kind], fault, When::Always, end));
+                cases.push(with(&name, always(&[kind], fault), end));
             }
         }
         let name = format!("an hour's pause to {kind:?}");
-        let end = End::Named("too many requests: 429");
-        cases.push(with(&name, &[kind], busy(Some(3600)), When::Always, end));
+        let end = Named("too many requests: 429");
+        cases.push(with(&name, always(&[kind], busy(Some(3600))), end));
     }
     cases.extend([
-        with(
-            "413 for good",
-            UPLOADS,
-            answer(413, "SIZE_INVALID"),
-            When::Always,
-            End::Named("too much for one request: 413"),
-        ),
-        with(
-            "403 for good",
-            &[Kind::OpenUpload],
-            answer(403, "DENIED"),
-            When::Always,
-            End::Named("not allowed for the user"),
-        ),
-        with(
-            "403 in place of 404 on HEAD",
-            &[Kind::HeadManifest, Kind::HeadBlob],
-            answer(403, "DENIED"),
-            When::First(6),
-            End::Complete,
-        ),
+        case!("413 for good": always(UPLOADS, answer(413, "SIZE_INVALID")) => Named("too much for one request: 413")),
+        case!("403 for good": always(&[Kind::OpenUpload], answer(403, "DENIED"))
+            => Named("not allowed for the user")),
+        case!("403 in place of 404 on HEAD": first(6, &[Kind::HeadManifest, Kind::HeadBlob], answer(403, "DENIED"))
+            => Complete),
         Case {
             rules: vec![Rule {
                 deeper_than: 4,
-                ..Rule::new(VERBS, answer(401, "UNAUTHORIZED"), When::Always)
+                ..always(VERBS, answer(401, "UNAUTHORIZED"))
             }],
-            ..case("401 on a deep path", End::Named("k0rdent/deep/down"))
+            ..case("401 on a deep path", Named("k0rdent/deep/down"))
         },
     ]);
     cases
@@ -129,15 +117,15 @@ fn broken_connections() -> Vec<Case> {
     for after in [0, 1_000, 50_000] {
         let name = format!("a reset after {after} bytes");
         let fault = Fault::Reset { after };
-        cases.push(with(&name, UPLOADS, fault, When::First(3), End::Complete));
+        cases.push(with(&name, first(3, UPLOADS, fault), Complete));
         let name = format!("a stall after {after} bytes");
         let fault = Fault::Stall { after };
-        cases.push(with(&name, UPLOADS, fault, When::First(2), End::Complete));
+        cases.push(with(&name, first(2, UPLOADS, fault), Complete));
     }
     for &kind in VERBS {
         for fault in [Fault::Reset { after: 0 }, Fault::LoseAnswer] {
             let name = format!("{fault:?} of {kind:?}");
-            cases.push(with(&name, &[kind], fault, When::First(2), End::Complete));
+            cases.push(with(&name, first(2, &[kind], fault), Complete));
         }
     }
     let brief = Settings {
@@ -147,175 +135,67 @@ fn broken_connections() -> Vec<Case> {
         ..settings()
     };
     cases.extend([
-        with(
-            "resets for good",
-            UPLOADS,
-            Fault::Reset { after: 100 },
-            When::Always,
-            End::Named("the connection failed"),
-        ),
+        case!("resets for good": always(UPLOADS, Fault::Reset { after: 100 }) => Named("the connection failed")),
         Case {
             settings: brief.clone(),
-            ..with(
-                "stalls of tags for good",
-                &[Kind::HeadManifest],
-                Fault::Stall { after: 0 },
-                When::Always,
-                End::Named("no answer within"),
-            )
+            ..case!("stalls of tags for good": always(&[Kind::HeadManifest], Fault::Stall { after: 0 })
+                => Named("no answer within"))
         },
         Case {
             // Unread bytes fit into buffers on the way, so either is true: nothing moves, or there is no response.
             settings: brief,
-            ..with(
-                "stalls for good",
-                UPLOADS,
-                Fault::Stall { after: 100 },
-                When::Always,
-                End::Named("stalled for or no answer within"),
-            )
+            ..case!("stalls for good": always(UPLOADS, Fault::Stall { after: 100 })
+                => Named("stalled for or no answer within"))
         },
-        with(
-            "slow reading",
-            UPLOADS,
-            Fault::Slow { rate: 4_000_000 },
-            When::Always,
-            End::Complete,
-        ),
+        case!("slow reading": always(UPLOADS, Fault::Slow { rate: 4_000_000 }) => Complete),
     ]);
     cases
 }
 
 fn answers_that_are_wrong() -> Vec<Case> {
     vec![
-        with(
-            "a lost session",
-            UPLOADS,
-            Fault::LoseSession,
-            When::First(3),
-            End::Complete,
-        ),
-        with(
-            "lost sessions for good",
-            UPLOADS,
-            Fault::LoseSession,
-            When::Always,
-            End::Named("not found: 404"),
-        ),
-        with(
-            "another digest for a blob",
-            &[Kind::EndUpload],
-            Fault::WrongDigest,
-            When::Always,
-            End::Named("should be"),
-        ),
-        with(
-            "another digest for a manifest",
-            &[Kind::PutManifest],
-            Fault::WrongDigest,
-            When::Always,
-            End::Named("should be"),
-        ),
-        with(
-            "another digest for a tag",
-            &[Kind::HeadManifest],
-            Fault::WrongDigest,
-            When::Always,
-            End::Named("should be"),
-        ),
-        with(
-            "another digest for a mount",
-            &[Kind::Mount],
-            Fault::WrongDigest,
-            When::Always,
-            End::Complete,
-        ),
-        with(
-            "no digest in any answer",
-            &[
-                Kind::EndUpload,
-                Kind::PutManifest,
-                Kind::HeadManifest,
-                Kind::Mount,
-            ],
-            Fault::NoDigest,
-            When::Always,
-            End::Complete,
-        ),
-        with(
-            "no location",
-            &[Kind::OpenUpload],
-            Fault::NoLocation,
-            When::Always,
-            End::Named("Location"),
-        ),
+        case!("a lost session": first(3, UPLOADS, Fault::LoseSession) => Complete),
+        case!("lost sessions for good": always(UPLOADS, Fault::LoseSession) => Named("not found: 404")),
+        case!("another digest for a blob": always(&[Kind::EndUpload], Fault::WrongDigest) => Named("should be")),
+        case!("another digest for a manifest": always(&[Kind::PutManifest], Fault::WrongDigest)
+            => Named("should be")),
+        case!("another digest for a tag": always(&[Kind::HeadManifest], Fault::WrongDigest) => Named("should be")),
+        case!("another digest for a mount": always(&[Kind::Mount], Fault::WrongDigest) => Complete),
+        case!("no digest in any answer":
+            always(&[Kind::EndUpload, Kind::PutManifest, Kind::HeadManifest, Kind::Mount], Fault::NoDigest)
+            => Complete),
+        case!("no location": always(&[Kind::OpenUpload], Fault::NoLocation) => Named("Location")),
         // case 5.7
-        with(
-            "a location that a second proxy added to",
-            &[Kind::OpenUpload],
-            Fault::Location {
-                location: "https,http://registry.example.com/v2/mke/pause/blobs/uploads/1",
-            },
-            When::Always,
-            End::Named("named the scheme or the host twice"),
-        ),
-        with(
-            "a location on the registry's other name",
-            &[Kind::OpenUpload],
-            Fault::Location {
-                location: "http://127.0.0.1:9/v2/mke/four/pause/blobs/uploads/1",
-            },
-            When::Always,
-            End::Named("which is another host than"),
-        ),
-        with(
-            "no location for a mount",
-            &[Kind::Mount],
-            Fault::NoLocation,
-            When::Always,
-            End::Complete,
-        ),
+        case!("a location that a second proxy added to":
+            always(&[Kind::OpenUpload], Fault::Location { location: "https,http://registry.example.com/v2/mke/pause/blobs/uploads/1" })
+            => Named("named the scheme or the host twice")),
+        case!("a location on the registry's other name":
+            always(&[Kind::OpenUpload], Fault::Location { location: "http://127.0.0.1:9/v2/mke/four/pause/blobs/uploads/1" })
+            => Named("which is another host than")),
+        case!("no location for a mount": always(&[Kind::Mount], Fault::NoLocation) => Complete),
         Case {
-            quirks: in_parts(),
+            quirks: quirks!(..in_parts(); checks_place: false),
             seen: Some((Kind::SendPart, 2)),
-            ..with(
-                "no location for a part",
-                &[Kind::SendPart],
-                Fault::NoLocation,
-                When::Always,
-                End::Complete,
-            )
+            ..case!("no location for a part": always(&[Kind::SendPart], Fault::NoLocation) => Complete)
         },
         Case {
             quirks: in_parts(),
             seen: Some((Kind::SendPart, 2)),
-            ..with(
-                "a range that is one more",
-                &[Kind::SendPart, Kind::AskUpload],
-                Fault::RangeOff { by: 1 },
-                When::Always,
-                End::Complete,
-            )
+            ..case!("a range that is one more": always(&[Kind::SendPart, Kind::AskUpload], Fault::RangeOff { by: 1 })
+                => Complete)
         },
         Case {
             quirks: in_parts(),
             seen: Some((Kind::SendPart, 2)),
-            ..with(
-                "a range that is one less",
-                &[Kind::SendPart],
-                Fault::RangeOff { by: -1 },
-                When::First(1),
-                End::Complete,
-            )
+            ..case!("a range that is one less": first(1, &[Kind::SendPart], Fault::RangeOff { by: -1 }) => Complete)
         },
     ]
 }
 
 fn registries_of_a_kind() -> Vec<Case> {
-    let plain = Quirks::default;
     let of = |name: &str, quirks| Case {
         quirks,
-        ..case(name, End::Complete)
+        ..case(name, Complete)
     };
     let mut cases = vec![
         Case {
@@ -324,34 +204,13 @@ fn registries_of_a_kind() -> Vec<Case> {
         },
         Case {
             seen: Some((Kind::Token, 3)),
-            ..of(
-                "tokens for five requests",
-                Quirks {
-                    token_life: Some(5),
-                    ..plain()
-                },
-            )
+            ..of("tokens for five requests", quirks!(token_life: Some(5)))
         },
-        of(
-            "403 for what is missing",
-            Quirks {
-                unknown: 403,
-                ..plain()
-            },
-        ),
-        of(
-            "503 for more than two at once",
-            Quirks {
-                at_once: Some(2),
-                ..plain()
-            },
-        ),
+        of("403 for what is missing", quirks!(unknown: 403)),
+        of("503 for more than two at once", quirks!(at_once: Some(2))),
         of(
             "manifests are not checked",
-            Quirks {
-                checks_manifests: false,
-                ..plain()
-            },
+            quirks!(checks_manifests: false),
         ),
     ];
     for mounts in [
@@ -361,28 +220,21 @@ fn registries_of_a_kind() -> Vec<Case> {
         Mounts::Refused(404),
         Mounts::Refused(405),
     ] {
-        let quirks = Quirks { mounts, ..plain() };
+        let quirks = quirks!(mounts: mounts);
         cases.push(Case {
             seen: Some((Kind::Mount, 1)),
             ..of(&format!("mounts are {mounts:?}"), quirks)
         });
     }
     for parts in [Parts::Created, Parts::OneOnly, Parts::LastOnly] {
-        let quirks = Quirks { parts, ..plain() };
+        let quirks = quirks!(parts: parts);
         cases.push(of(&format!("parts are {parts:?}"), quirks.clone()));
-        let rules = vec![Rule::new(
-            UPLOADS,
-            Fault::Reset { after: 50_000 },
-            When::First(2),
-        )];
+        let rules = vec![first(2, UPLOADS, Fault::Reset { after: 50_000 })];
         cases.push(Case {
             rules,
             ..of(
                 &format!("parts are {parts:?}, and uploads are cut"),
-                Quirks {
-                    keeps_cut_sessions: true,
-                    ..quirks
-                },
+                quirks!(..quirks; keeps_cut_sessions: true),
             )
         });
     }
@@ -391,10 +243,7 @@ fn registries_of_a_kind() -> Vec<Case> {
 
 /// Returns a registry behind nginx, so the large blob comes in parts.
 fn in_parts() -> Quirks {
-    Quirks {
-        body_limit: Some(1 << 20),
-        ..Quirks::default()
-    }
+    quirks!(body_limit: Some(1 << 20))
 }
 
 fn case(name: &str, end: End) -> Case {
@@ -408,9 +257,9 @@ fn case(name: &str, end: End) -> Case {
     }
 }
 
-fn with(name: &str, kinds: &[Kind], fault: Fault, when: When, end: End) -> Case {
+fn with(name: &str, rule: Rule, end: End) -> Case {
     Case {
-        rules: vec![Rule::new(kinds, fault, when)],
+        rules: vec![rule],
         ..case(name, end)
     }
 }

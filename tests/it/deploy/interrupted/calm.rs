@@ -64,13 +64,13 @@ async fn stops_calmly(signal: i32) {
         "it sent all of it: {stopped_at}"
     );
 
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     let (sent, rest) = (tap.sent() - stopped_at, total - stopped_at);
     assert!(
         sent <= rest + AGAIN,
         "{sent} bytes were sent where {rest} were missing"
     );
-    sandbox.run(&["verify", "lab"]).success();
+    sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

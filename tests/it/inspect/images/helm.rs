@@ -141,8 +141,8 @@ async fn lab() -> (Lab, Upstream) {
         ),
     );
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
-    lab.run(&["push", "lab"]).success();
+    lab.run("lock platform").success();
+    lab.run("push lab").success();
     (lab, upstream)
 }
 
@@ -167,9 +167,7 @@ fn rendered(sandbox: &Sandbox, url: &str, more: &[&str]) -> Vec<String> {
 #[cfg_attr(without_helm, ignore = "helm is not on PATH")]
 async fn helm_renders_only_images_of_the_mirror() {
     let (lab, _upstream) = lab().await;
-    let run = lab
-        .run(&["images", "lab", "--as", "helm", "--chart", "app"])
-        .success();
+    let run = lab.run("images lab --as helm --chart app").success();
     insta::assert_snapshot!(run.stdout, @"
     # helm install NAME oci://127.0.0.1:[PORT]/mke/charts/app --version 1.0.0 --values FILE
     # in no lock: absent.image is quay.io/org/absent:v9
@@ -284,16 +282,16 @@ async fn a_chart_that_is_missing_is_named() {
         ("app/values.yaml", "replicas: 1\n"),
     ];
     upstream.chart_of("charts/app", "1.0.0", pack(&plain));
-    lab.run(&["lock", "platform", "--replace"]).success();
-    lab.run(&["fetch", "platform"]).success();
-    let run = lab.run(&["images", "lab", "--as", "helm", "--chart", "app"]);
+    lab.run("lock platform --replace").success();
+    lab.run("fetch platform").success();
+    let run = lab.run("images lab --as helm --chart app");
     let end = "\n# no image of the chart's values is in a lock\n{}\n";
     assert!(run.success().stdout.ends_with(end));
     // An artifact with the media type of a chart need not be one.
     upstream.chart("charts/app", "1.0.0");
-    lab.run(&["lock", "platform", "--replace"]).success();
-    lab.run(&["fetch", "platform"]).success();
-    let run = lab.run(&["images", "lab", "--as", "helm", "--chart", "app"]);
+    lab.run("lock platform --replace").success();
+    lab.run("fetch platform").success();
+    let run = lab.run("images lab --as helm --chart app");
     insta::assert_snapshot!(run.exits_with(4).stderr, @"error: charts/app:1.0.0 has no content that Helm reads as a chart");
     // A whole name is not ambiguous because a different one ends with it.
     upstream.chart("charts/other", "1.0.0");
@@ -302,7 +300,7 @@ async fn a_chart_that_is_missing_is_named() {
     let both = format!("{chart}, {{ reference: 'ghcr.io/charts/other:1.0.0', as: 'app:1.0.0' }}");
     lab.sandbox
         .write("bundles/platform.set.yaml", &set.replace(chart, &both));
-    lab.run(&["lock", "platform", "--replace"]).success();
-    lab.run(&["fetch", "platform"]).success();
+    lab.run("lock platform --replace").success();
+    lab.run("fetch platform").success();
     insta::assert_snapshot!(refused(&["--as", "helm", "--chart", "app:1.0.0"], 4), @"error: app:1.0.0 has no content that Helm reads as a chart");
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::faulty::{FaultyRegistry, Quirks};
+use support::faulty::{FaultyRegistry, quirks};
 use support::namespaces::{HUB, HUB_TOO, Special, which};
 use support::{Namespaces, Run, Sandbox, TlsProxy};
 use tokio::net::TcpListener;
@@ -36,10 +36,7 @@ struct Site {
 
 impl Site {
     async fn start(namespaces: &Namespaces) -> Self {
-        let quirks = Quirks {
-            body_limit: Some(1 << 20),
-            ..Quirks::default()
-        };
+        let quirks = quirks!(body_limit: Some(1 << 20));
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let on = |address: &str| {
             let listener = namespaces.listen(&format!("{address}:5000"));
@@ -249,7 +246,7 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
         )
     });
     assert_eq!(seen.code, Some(1), "{}", seen.whole());
-    assert!(!seen.whole().contains("hunter2"), "{}", seen.whole());
+    seen.does_not_mention("hunter2");
     let result = super::result(&seen.stdout);
     for (address, expected) in [
         (at(0), vec![]),
@@ -369,7 +366,7 @@ async fn what_k0s_needs_of_each_machine_is_found_before() {
         run(&namespaces, &sandbox, &arguments)
     });
     assert_eq!(seen.code, Some(1), "{}", seen.whole());
-    assert!(!seen.whole().contains("hunter2"), "{}", seen.whole());
+    seen.does_not_mention("hunter2");
     let result = super::result(&seen.stdout);
     let expected = [
         "identity problem same-machine-id",
@@ -414,7 +411,7 @@ async fn ctrl_c_ends_every_connection() {
         .collect();
     let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &nodes, &known);
     let before = namespaces.processes();
-    let mut command = sandbox.command(&["preflight", "lab", "--nodes"]);
+    let mut command = sandbox.command("preflight lab --nodes");
     namespaces.place(&mut command);
     let child = command
         .stdout(std::process::Stdio::piped())
@@ -455,11 +452,7 @@ async fn a_node_asks_for_a_token_as_one_without_credentials() {
     )
     .unwrap();
     for (for_nobody, expected) in [(true, "pull\t404\t"), (false, "pull\ttoken\t")] {
-        let quirks = Quirks {
-            token_life: Some(u32::MAX),
-            tokens_for_nobody: for_nobody,
-            ..Quirks::default()
-        };
+        let quirks = quirks!(token_life: Some(u32::MAX), tokens_for_nobody: for_nobody);
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let proxy = TlsProxy::start(&registry.address, &["127.0.0.1"], |_| {}).await;
         for lacks in [&["wget", "openssl"], &["curl", "openssl"]] {
@@ -520,7 +513,7 @@ async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
         std::fs::write(sandbox.bin().join("ssh"), "#!/bin/sh\nexit 255\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(sandbox.bin().join("ssh"), mode).unwrap();
-        let run = sandbox.run(&["preflight", "lab", "--nodes"]);
+        let run = sandbox.run("preflight lab --nodes");
         let offer = "$ cargo xtask cluster check lab\n";
         assert_eq!(run.stdout.contains(offer), offered, "{}", run.whole());
     }
@@ -531,7 +524,7 @@ async fn without_ssh_the_rest_is_looked_at_and_that_is_said() {
     let registry = FaultyRegistry::start(super::limited(), &[], 1).await;
     let sandbox = super::sandbox();
     super::describe(&sandbox, "lab", &registry.address, None);
-    let run = sandbox.run(&["preflight", "lab", "--nodes", "--format", "json"]);
+    let run = sandbox.run("preflight lab --nodes --format json");
     assert_eq!(run.code, Some(1), "{}", run.whole());
     let result = super::result(&run.stdout);
     assert_eq!(super::of_verdict(&result, "problem"), ["ssh no-ssh"]);

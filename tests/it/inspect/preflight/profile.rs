@@ -1,6 +1,6 @@
 //! Tests of what a push makes of what `preflight` measured, by the requests that reach the registry.
 
-use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, Rule, When};
+use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, always, quirks};
 
 use super::{describe, sandbox};
 
@@ -8,11 +8,7 @@ use super::{describe, sandbox};
 const LIMIT: u64 = 1 << 20;
 
 fn narrow() -> Quirks {
-    Quirks {
-        body_limit: Some(LIMIT),
-        mounts: Mounts::Refused(405),
-        ..Quirks::default()
-    }
+    quirks!(body_limit: Some(LIMIT), mounts: Mounts::Refused(405))
 }
 
 /// Writes a profile as `preflight` keeps it.
@@ -40,18 +36,18 @@ async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
     let sandbox = sandbox();
     let without = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "without", &without.address, None);
-    sandbox.run(&["push", "without"]).success();
+    sandbox.run("push without").success();
     assert!(without.too_large() > 0);
-    assert!(without.count(Kind::Mount) > 0);
+    assert!(without.count_of(Kind::Mount) > 0);
 
     let with = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "with", &with.address, None);
-    sandbox.run(&["preflight", "with"]).success();
+    sandbox.run("preflight with").success();
     assert!(with.is_empty());
-    let (too_large, mounts) = (with.too_large(), with.count(Kind::Mount));
-    sandbox.run(&["push", "with"]).success();
+    let (too_large, mounts) = (with.too_large(), with.count_of(Kind::Mount));
+    sandbox.run("push with").success();
     assert_eq!(with.too_large() - too_large, 0);
-    assert_eq!(with.count(Kind::Mount) - mounts, 0);
+    assert_eq!(with.count_of(Kind::Mount) - mounts, 0);
     assert_eq!(with.tags(), without.tags());
     let file = format!("bundles/registries/{}.json", with.address.replace(':', "_"));
     let kept: serde_json::Value = serde_json::from_str(&sandbox.read(&file)).unwrap();
@@ -64,26 +60,18 @@ async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_that_is_wrong_makes_no_push_fail_and_is_forgotten() {
     let sandbox = sandbox();
-    let no_parts = Rule::new(
+    let no_parts = always(
         &[Kind::SendPart],
         Fault::Answer {
             status: 405,
             code: "UNSUPPORTED",
         },
-        When::Always,
     );
     for (name, quirks, rules) in [
         // Parts are refused now, and whole blobs are taken.
         ("no-parts", Quirks::default(), vec![no_parts]),
         // Less is accepted in one request than was measured.
-        (
-            "narrower",
-            Quirks {
-                body_limit: Some(300_000),
-                ..Quirks::default()
-            },
-            vec![],
-        ),
+        ("narrower", quirks!(body_limit: Some(300_000)), vec![]),
     ] {
         let registry = FaultyRegistry::start(quirks, &rules, 1).await;
         describe(&sandbox, name, &registry.address, None);
@@ -110,10 +98,10 @@ async fn a_profile_that_is_right_or_costs_nothing_stays() {
         describe(&sandbox, name, &registry.address, None);
         let file = keep(&sandbox, &registry.address, profile);
         sandbox.run(&["push", name]).success();
-        let mounts = registry.count(Kind::Mount);
+        let mounts = registry.count_of(Kind::Mount);
         assert_eq!(mounts == 0, name == "no-mounts", "{name}: {mounts}");
         if name == "no-chunks" {
-            assert_eq!(registry.count(Kind::SendPart), 0);
+            assert_eq!(registry.count_of(Kind::SendPart), 0);
         }
         assert!(sandbox.path(&file).exists(), "{name}");
     }

@@ -83,18 +83,18 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     );
 
     let said = "not the vendor's bundle";
-    let inspected = lab.run(&["inspect", "v4.1.5"]).success();
-    assert!(inspected.stdout.contains(said), "{}", inspected.stdout);
-    let listed = lab.run(&["list"]).success();
-    assert!(listed.stdout.contains("not fetched"), "{}", listed.stdout);
-    let preflight = lab.run(&["preflight", "lab"]);
+    let inspected = lab.run("inspect v4.1.5").success();
+    inspected.prints(said);
+    let listed = lab.run("list").success();
+    listed.prints("not fetched");
+    let preflight = lab.run("preflight lab");
     for text in [
         "the release is locked from 127.0.0.1:[PORT]/mirror/mke",
         "4 artifacts, 12 blobs to be fetched from upstream",
     ] {
-        assert!(preflight.stdout.contains(text), "{}", preflight.whole());
+        preflight.prints(text);
     }
-    let plan = lab.run(&["plan", "lab"]).success();
+    let plan = lab.run("plan lab").success();
     let (plan, _) = plan.stdout.split_once("\n--- ").unwrap();
     insta::assert_snapshot!(plan, @"
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
@@ -110,7 +110,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
                 because no receipt records a successful deploy
     ");
 
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let lock = Lock::parse(&text, LOCK.into()).unwrap();
     let client = lab.registry.client();
     for one in &lock.artifacts {
@@ -118,20 +118,18 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
         let found = client.get_manifest(&repository, &one.tag).await.unwrap();
         assert_eq!(found.digest, one.digest);
     }
-    lab.run(&["verify", "lab", "--full"]).success();
-    let status = lab.run(&["status"]).success();
-    assert!(
-        status.stdout.contains("\nlab: v4.1.5 is locked from 127.0.0.1:[PORT]/mirror/mke, not from the vendor's bundle\n"),
-        "{}",
-        status.stdout
+    lab.run("verify lab --full").success();
+    let status = lab.run("status").success();
+    status.prints(
+        "\nlab: v4.1.5 is locked from 127.0.0.1:[PORT]/mirror/mke, not from the vendor's bundle\n",
     );
-    lab.run(&["fetch", "v4.1.5", "--check"]).success();
-    lab.run(&["rehearse", "lab"]).success();
+    lab.run("fetch v4.1.5 --check").success();
+    lab.run("rehearse lab").success();
     // Charts and manifests name the vendor's registry.
-    let images = lab.run(&["images", "lab"]).success();
+    let images = lab.run("images lab").success();
     let image =
         "registry.mirantis.com/mke/calico/node:v3.30.2 127.0.0.1:[PORT]/mke/calico/node:v3.30.2@";
-    assert!(images.stdout.contains(image), "{}", images.stdout);
+    images.prints(image);
 
     // What moved is a different lock, which is not taken by itself.
     let upstream = &mirrored.upstream;
@@ -147,7 +145,7 @@ async fn a_fetch_brings_a_release_into_the_store() {
     let mirrored = Mirrored::new().await;
     let lab = &mirrored.lab;
     mirrored.lock(&[]).success();
-    lab.run(&["fetch", "v4.1.5"]).success();
+    lab.run("fetch v4.1.5").success();
     let store = bundle::Store::open(&lab.sandbox.path("bundles/store")).unwrap();
     let lock = Lock::read(&lab.sandbox.path(LOCK)).unwrap();
     for (digest, size) in lock.artifacts.iter().flat_map(|one| one.blobs()) {
@@ -155,7 +153,7 @@ async fn a_fetch_brings_a_release_into_the_store() {
     }
     // The registry is not asked again.
     let asked = mirrored.upstream.count();
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     assert_eq!(mirrored.upstream.count(), asked);
 }
 
@@ -173,13 +171,8 @@ async fn a_lock_that_its_manifests_contradict_is_named_when_they_arrive() {
     lines.drain(at..at + 2);
     lab.sandbox.write(LOCK, &(lines.join("\n") + "\n"));
     bundles::forget_store(&lab.sandbox);
-    let run = lab.run(&["fetch", "v4.1.5"]).exits_with(4);
-    assert!(
-        run.stderr
-            .contains("`bundles/v4.1.5-amd64.lock.yaml` does not list what manifest sha256:"),
-        "{}",
-        run.stderr
-    );
+    let run = lab.run("fetch v4.1.5").exits_with(4);
+    run.reports("`bundles/v4.1.5-amd64.lock.yaml` does not list what manifest sha256:");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +194,7 @@ async fn a_medium_carries_a_release_without_its_bundle() {
     lab.run(&["push", "lab", "-C", inside, "--offline"])
         .success();
     assert_eq!(mirrored.upstream.count(), asked);
-    lab.run(&["verify", "lab"]).success();
+    lab.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,10 +249,6 @@ async fn wrong_sources_are_named_and_nothing_is_locked() {
     let text = sandbox.read(LOCK);
     let text = text.replace(&format!("from: {from}"), "from: mirror");
     sandbox.write(LOCK, &text);
-    let run = sandbox.run(&["inspect", "v4.1.5"]).exits_with(3);
-    assert!(
-        run.stderr.contains("`from: mirror` must be a registry"),
-        "{}",
-        run.stderr
-    );
+    let run = sandbox.run("inspect v4.1.5").exits_with(3);
+    run.reports("`from: mirror` must be a registry");
 }
