@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 
 use camino::Utf8PathBuf;
 use oci_spec::image::Digest;
@@ -96,18 +96,9 @@ impl SessionFolder {
             digest: digest.to_string(),
             session: url.to_owned(),
         };
-        let path = self.path(repository, digest);
         fs::create_dir_all(&self.folder)?;
-        // One worker per blob and repository: this process writes the name once, and other processes write the same.
-        let part = path.with_extension(format!("{}.part", std::process::id()));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&part)?;
-        file.write_all(serde_json::to_string(&entry)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&part, &path)?;
+        let path = self.path(repository, digest);
+        files::write(&path, serde_json::to_string(&entry)?, files::Access::Owner)?;
         files::sync_folder(&self.folder)
     }
 }

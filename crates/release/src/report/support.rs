@@ -105,10 +105,7 @@ impl Support {
         }
         let tar = tar.into_inner().map_err(failed)?;
         crate::links::check(path, path)?;
-        let folder = path.parent().unwrap_or(Utf8Path::new("."));
-        if folder != "" {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
+        std::fs::create_dir_all(files::folder_of(path)).map_err(failed)?;
         let file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
