@@ -7,7 +7,7 @@
 //!
 //! [`render()`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. What people wrote under `config`
 //! arrives untouched, in their order; what the tool decides (the version, the registries, that there is an air gap)
-//! comes first, and a `config` that contradicts it is refused with the place where it does. [`review()`] reads such a
+//! comes first, and a `config` that contradicts it is refused with the place where it does. [`validate()`] reads such a
 //! file back with another reader and checks it as MKE would.
 //!
 //! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change
@@ -29,13 +29,13 @@ mod migration;
 mod network;
 mod notes;
 pub mod observations;
-mod observed;
+mod cluster_config;
 mod overlay;
-mod owned;
+mod managed_keys;
 mod pulls;
 mod release;
 mod render;
-mod review;
+mod validate;
 mod schema;
 mod table;
 mod upgrade;
@@ -44,24 +44,24 @@ mod write_once;
 
 pub use airgap::{NotInBundle, not_in_bundle};
 pub use check::{load, near_misses};
+pub use cluster_config::ClusterConfig;
 pub use compare::{Area, Change, compare, secrets};
 pub use inventory::hosts;
-pub use machines::{Host, Login, machines, migration_hosts, restore_hosts};
+pub use machines::{Machine, Ssh, machines, migration_hosts, restore_hosts};
+pub use managed_keys::RegistryUrls;
 pub use migration::{
     Migration, MigrationError, Mke3Unsupported, managers_unsupported, mke3_unsupported,
 };
 pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};
-pub use observed::Observed;
 pub use overlay::{Overlay, overlay};
-pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, NodeNeeds, Release, ReleaseError, Support, releases};
 pub use render::{PullSecrets, Rendered, Resolved, render, resolve};
-pub use review::{Reviewed, review};
 pub use schema::{reference, schema};
 pub use table::MonitoringCrds;
 pub use upgrade::{Upgrade, UpgradeError};
+pub use validate::{Validated, validate};
 pub use vendor::{is_vendors, vendor_name, vendor_prefixes};
 pub use write_once::{
     Installed, external_address, external_port, kept_values, kept_values_of, refuse_changes,

@@ -46,9 +46,9 @@ impl Registry {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
         // The caller has checked.
-        self.inner.known.forget(repository, &blob.digest);
+        self.inner.recorded.forget(repository, &blob.digest);
         for holder in holders {
-            self.inner.known.note(holder, &blob.digest);
+            self.inner.recorded.note(holder, &blob.digest);
         }
         let supply = Supply {
             source,

@@ -177,7 +177,10 @@ impl Cluster {
     }
 
     /// Returns its machines, by the configuration as it is rendered.
-    pub(crate) fn machines(&self, context: &Context<'_>) -> Result<Vec<mke::Host>, crate::Error> {
+    pub(crate) fn machines(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<Vec<mke::Machine>, crate::Error> {
         let config = self.config(context)?;
         let text = files::read_text(config.path())
             .map_err(|source| crate::Error::io("read", config.path(), source));

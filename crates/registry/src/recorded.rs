@@ -14,7 +14,7 @@ use crate::Profile;
 const MOST_REFUSALS: u32 = 3;
 
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct Recorded {
     /// The repositories that hold a blob by the registry's own word.
     held: Mutex<HashMap<Digest, BTreeSet<String>>>,
     /// One lock for each blob of a repository in progress, so no two uploads send the same bytes there.
@@ -47,23 +47,25 @@ pub(crate) struct Known {
 
 pub(crate) type Key = (String, Digest);
 
-impl Known {
+impl Recorded {
     /// Begins with what was measured some time ago: of what was refused then, nothing is asked.
     pub(crate) fn expecting(profile: &Profile) -> Self {
-        let known = Self::default();
+        let recorded = Self::default();
         if profile.mounts == Some(false) {
-            known.mounts_refused.store(MOST_REFUSALS, Ordering::Relaxed);
-            known.self_mounts_tried.store(true, Ordering::Relaxed);
+            recorded
+                .mounts_refused
+                .store(MOST_REFUSALS, Ordering::Relaxed);
+            recorded.self_mounts_tried.store(true, Ordering::Relaxed);
         }
         match (profile.chunks, profile.largest_request) {
-            (Some(false), _) => known.streams_are_refused(),
+            (Some(false), _) => recorded.streams_are_refused(),
             (_, Some(most)) if most > 0 => {
-                known.may_send_at_once(most);
-                known.at_once_is_a_guess.store(true, Ordering::Relaxed);
+                recorded.may_send_at_once(most);
+                recorded.at_once_is_a_guess.store(true, Ordering::Relaxed);
             }
             _ => {}
         }
-        known
+        recorded
     }
 
     pub(crate) fn holds(&self, repository: &str, digest: &Digest) -> bool {

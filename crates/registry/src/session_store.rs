@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Records where uploads of large blobs would resume.
-pub trait Sessions: Debug + Send + Sync {
+pub trait SessionStore: Debug + Send + Sync {
     /// Returns the URL of the session that was last stored for a blob of a repository.
     fn load(&self, repository: &str, digest: &Digest) -> Option<String>;
 
-    /// Remembers the URL of a session, in place of any other one for the same blob and repository. It is kept when this returns.
+    /// Stores the URL of a session, in place of any other one for the same blob and repository. It is kept when this returns.
     ///
     /// Told after each step, with the newest URL that the registry named: distribution writes into it how much the session holds,
     /// and gives up a session that is asked for by an older one.
@@ -27,15 +27,15 @@ pub trait Sessions: Debug + Send + Sync {
     fn remove(&self, repository: &str, digest: &Digest);
 }
 
-/// What is remembered of one blob of a repository; none if no journal is kept.
+/// The stored session of one blob of a repository; none without a session store.
 #[derive(Clone, Copy)]
-pub(crate) struct Remembered<'a> {
-    pub(crate) sessions: Option<&'a dyn Sessions>,
+pub(crate) struct StoredSession<'a> {
+    pub(crate) sessions: Option<&'a dyn SessionStore>,
     pub(crate) repository: &'a str,
     pub(crate) digest: &'a Digest,
 }
 
-impl Remembered<'_> {
+impl StoredSession<'_> {
     pub(crate) fn load(self) -> Option<String> {
         self.sessions?.load(self.repository, self.digest)
     }
@@ -103,7 +103,7 @@ impl SessionFolder {
     }
 }
 
-impl Sessions for SessionFolder {
+impl SessionStore for SessionFolder {
     fn load(&self, repository: &str, digest: &Digest) -> Option<String> {
         let text = files::read_text(self.path(repository, digest)).ok()?;
         let entry: Entry = serde_json::from_str(&text).ok()?;
