@@ -17,30 +17,30 @@
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
 
-mod airgap;
-mod check;
-mod compare;
-mod hosts;
+mod table;
+mod overlay;
+mod release;
+pub mod observations;
+mod vendor;
 pub mod identity;
-mod inventory;
 mod keys;
-mod machines;
-mod migration;
+mod check;
+mod hosts;
 mod network;
 mod notes;
-pub mod observations;
-mod cluster_config;
-mod overlay;
-mod managed_keys;
-mod pulls;
-mod release;
-mod render;
-mod validate;
 mod schema;
-mod table;
-mod upgrade;
-mod vendor;
+mod render;
+mod inventory;
+mod managed_keys;
+mod airgap;
+mod validate;
+mod pulls;
+mod machines;
+mod compare;
 mod write_once;
+mod cluster_config;
+mod upgrade;
+mod migration;
 
 pub use airgap::{NotInBundle, not_in_bundle};
 pub use check::{load, near_misses};
