@@ -183,7 +183,7 @@ impl Cluster {
     ) -> Result<Vec<mke::Machine>, crate::Error> {
         let config = self.config(context)?;
         let text = files::read_text(config.path())
-            .map_err(|source| crate::Error::io("read", config.path(), source));
+            .map_err(|source| crate::Error::read(config.path(), source));
         let text = config.remove_after(text)?;
         mke::machines(&text)
             .map_err(|source| crate::Error::Workspace(workspace::Error::Hosts { source }))
@@ -222,7 +222,7 @@ impl Cluster {
         // A backup of a different cluster would be taken for one of this.
         if manner.changes || manner.name == "backup" {
             let text = files::read_text(config.path())
-                .map_err(|source| crate::Error::io("read", config.path(), source))?;
+                .map_err(|source| crate::Error::read(config.path(), source))?;
             existing::refuse_other(context, &self.environment, &self.program, &text)?;
         }
         let command = command(config.path());

@@ -319,6 +319,6 @@ pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, crate::Er
     match files::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(crate::Error::io("read", path, source)),
+        Err(source) => Err(crate::Error::read(path, source)),
     }
 }

@@ -151,8 +151,7 @@ pub async fn rebuild(
 /// Returns whether the cluster has everything that is rendered, the values of references among it.
 fn has_all_of(cluster: &Cluster, context: &Context<'_>, live: &str) -> Result<bool, Error> {
     let config = cluster.config(context)?;
-    let text =
-        files::read_text(config.path()).map_err(|source| Error::io("read", config.path(), source));
+    let text = files::read_text(config.path()).map_err(|source| Error::read(config.path(), source));
     let text = config.remove_after(text)?;
     let live = super::status::parse("mkectl config get", live)?;
     let changes = mke::compare(&live, &super::status::parse("mke4.yaml", &text)?);

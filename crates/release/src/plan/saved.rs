@@ -231,7 +231,7 @@ impl SavedFile {
     /// # Errors
     /// The file cannot be read, is not a plan, or is that of a different environment.
     pub fn read(path: &Utf8Path, environment: &str) -> Result<Self, Error> {
-        let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
+        let text = files::read_text(path).map_err(|source| Error::read(path, source))?;
         let saved = parse(&text, path)?;
         if saved.environment != environment {
             return Err(plan::Error::OtherEnvironment {

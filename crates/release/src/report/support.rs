@@ -70,7 +70,7 @@ impl Support {
             support.add("profile.json", text);
         }
         for log in last_logs(&output.logs) {
-            let text = end_of(&log).map_err(|source| crate::Error::io("read", &log, source))?;
+            let text = end_of(&log).map_err(|source| crate::Error::read(&log, source))?;
             support.add(
                 &format!("logs/{}", log.file_name().unwrap_or_default()),
                 text,

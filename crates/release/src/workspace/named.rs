@@ -178,7 +178,7 @@ pub(crate) fn refuse(
             }
             .into(),
             Some(_) => Error::DifferentKind { path: to, kind }.into(),
-            None => crate::Error::io("read", path, source),
+            None => crate::Error::read(path, source),
         }),
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn put_matrix(
         .map_err(|source| Error::store(context.workspace, source))?;
     let text = String::from_utf8(bytes).map_err(|_| {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text");
-        Error::io("read", Utf8Path::new(&file.path), source)
+        Error::read(Utf8Path::new(&file.path), source)
     })?;
     write_whole(path, &text)
 }

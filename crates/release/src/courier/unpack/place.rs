@@ -26,7 +26,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), crate::Error> {
     let entries = match root.read_dir_utf8() {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(crate::Error::io("read", root, source)),
+        Err(source) => return Err(crate::Error::read(root, source)),
     };
     // A file system of its own has a folder for files that its check finds.
     let ours = ["bundles", "lost+found"];
