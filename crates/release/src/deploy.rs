@@ -320,10 +320,7 @@ fn receipt_of_success(
     run: Option<String>,
     deployed: &Deployed,
 ) -> Receipt {
-    let before = plan
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.applied.as_ref());
+    let before = plan.applied();
     let mkectl = match (&deployed.applied, before) {
         (Some(applied), _) => applied.mkectl.clone(),
         // mkectl was not needed, so the one that applied this configuration stays recorded.
@@ -377,10 +374,7 @@ fn receipt_of_failure(
     Receipt {
         version: Receipt::VERSION,
         run,
-        applied: plan
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.applied.clone()),
+        applied: plan.applied().cloned(),
         failed: Some(receipt::Failed {
             release: format!("v{}", plan.environment.release),
             registry: Some(plan.environment.registry.image_url()),
