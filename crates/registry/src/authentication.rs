@@ -389,12 +389,7 @@ impl Authentication {
                 failure => failure,
             });
         }
-        let unreadable = |problem: &str| {
-            Failure::last(Error::Protocol {
-                at: Box::new(place.clone()),
-                problem: problem.to_owned(),
-            })
-        };
+        let unreadable = |problem: &str| Failure::last(Error::protocol(&place, problem));
         let answer: TokenAnswer = serde_json::from_slice(&body)
             .map_err(|_| unreadable("of the token server cannot be read"))?;
         let token = answer

@@ -114,14 +114,9 @@ impl Registry {
             session.url = url;
         }
         if nothing {
-            return Err(Failure::passing(Error::Protocol {
-                at: Box::new(answer.place().clone()),
-                problem: format!(
-                    "says that nothing of bytes {}-{} was taken",
-                    session.offset,
-                    end - 1
-                ),
-            }));
+            let (from, to) = (session.offset, end - 1);
+            let problem = format!("says that nothing of bytes {from}-{to} was taken");
+            return Err(Failure::passing(Error::protocol(answer.place(), problem)));
         }
         session.offset = held;
         Ok(())

@@ -214,15 +214,29 @@ impl Registry {
                 true => tag.as_str(),
                 false => manifest.digest.as_ref(),
             };
-            let bytes = read_manifest(source, manifest)?;
-            self.put_manifest(repository, reference, manifest, bytes, observer)
+            self.put_from(repository, reference, manifest, source, observer)
                 .await?;
-            observer.event(Event::ManifestPut {
-                repository,
-                digest: &manifest.digest,
-                size: manifest.size,
-            });
         }
+        Ok(())
+    }
+
+    /// Reads a manifest, puts it under a tag or its digest, and reports it.
+    pub(crate) async fn put_from(
+        &self,
+        repository: &str,
+        reference: &str,
+        manifest: &Manifest,
+        source: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        let bytes = read_manifest(source, manifest)?;
+        self.put_manifest(repository, reference, manifest, bytes, observer)
+            .await?;
+        observer.event(Event::ManifestPut {
+            repository,
+            digest: &manifest.digest,
+            size: manifest.size,
+        });
         Ok(())
     }
 
