@@ -394,6 +394,20 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
     program(context, &environment, receipt.as_ref())?.config_get()
 }
 
+/// Refuses an environment whose cluster must not be removed.
+///
+/// # Errors
+/// It is protected.
+pub fn refuse_protected(environment: &Environment) -> Result<(), crate::Error> {
+    match environment.protected {
+        true => Err(Error::Protected {
+            environment: environment.name.clone(),
+        }
+        .into()),
+        false => Ok(()),
+    }
+}
+
 /// Refuses an environment that has no cluster.
 ///
 /// # Errors
