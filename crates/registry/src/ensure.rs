@@ -142,7 +142,7 @@ impl Registry {
         let mut asked = false;
         let confirmed = recorded.mountable_from(repository, &blob.digest);
         let is_offer = confirmed.is_none();
-        let from = confirmed.or_else(|| recorded.offered_by(repository, &blob.digest));
+        let from = confirmed.or_else(|| recorded.mount_candidate(repository, &blob.digest));
         if let Some(from) = from {
             // What refuses a mount may be the other repository.
             session = self.first_write(repository, observer).await?;
@@ -165,7 +165,7 @@ impl Registry {
                 Asked::Refused => {}
             }
             if is_offer {
-                recorded.offer_refused();
+                recorded.candidate_refused();
             } else {
                 recorded.mount_answered(false);
             }

@@ -152,8 +152,8 @@ impl Registry {
     /// Reports that a repository of this registry is believed to hold a blob, so a push asks to mount it from there before it sends it.
     ///
     /// It need not be true, and the account need not be allowed to read there: after a few refusals it is not tried again.
-    pub fn offer(&self, repository: &str, digest: &Digest) {
-        self.inner.recorded.offer(repository, digest);
+    pub fn add_mount_candidate(&self, repository: &str, digest: &Digest) {
+        self.inner.recorded.add_mount_candidate(repository, digest);
     }
 
     /// Reports that a repository may hold a blob from an earlier push, so a push asks for it there, or asks to mount it from there, before

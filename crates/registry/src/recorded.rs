@@ -20,10 +20,10 @@ pub(crate) struct Recorded {
     /// One lock for each blob of a repository in progress, so no two uploads send the same bytes there.
     worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// Where else a blob may be, according to the caller.
-    offered: Mutex<HashMap<Digest, String>>,
+    mount_candidates: Mutex<HashMap<Digest, String>>,
     /// The repositories that may hold a blob from an earlier push, according to the caller.
     expected: Mutex<HashMap<Digest, BTreeSet<String>>>,
-    offers_refused: AtomicU32,
+    candidates_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
     /// Whether a task has begun to find out what the next field says.
@@ -113,13 +113,13 @@ impl Recorded {
             .cloned()
     }
 
-    pub(crate) fn offer(&self, repository: &str, digest: &Digest) {
-        lock(&self.offered).insert(digest.clone(), repository.to_owned());
+    pub(crate) fn add_mount_candidate(&self, repository: &str, digest: &Digest) {
+        lock(&self.mount_candidates).insert(digest.clone(), repository.to_owned());
     }
 
-    /// Returns a repository that the blob may be mounted from, if what was offered is true.
-    pub(crate) fn offered_by(&self, repository: &str, digest: &Digest) -> Option<String> {
-        if !self.mounts() || self.offers_refused.load(Ordering::Relaxed) >= MOST_REFUSALS {
+    /// Returns a repository that the blob may be mounted from, if what the caller said is true.
+    pub(crate) fn mount_candidate(&self, repository: &str, digest: &Digest) -> Option<String> {
+        if !self.mounts() || self.candidates_refused.load(Ordering::Relaxed) >= MOST_REFUSALS {
             return None;
         }
         let expected = lock(&self.expected);
@@ -128,8 +128,8 @@ impl Recorded {
             let other = by.first().filter(|_| !by.contains(repository));
             return other.cloned();
         }
-        let offered = lock(&self.offered);
-        offered
+        let candidates = lock(&self.mount_candidates);
+        candidates
             .get(digest)
             .filter(|other| *other != repository)
             .cloned()
@@ -147,9 +147,9 @@ impl Recorded {
         (expected.get(digest)).is_some_and(|by| by.contains(repository))
     }
 
-    /// Takes note that a registry knew nothing of what was offered. It says nothing of what the registry itself confirmed.
-    pub(crate) fn offer_refused(&self) {
-        self.offers_refused.fetch_add(1, Ordering::Relaxed);
+    /// Takes note that a registry did not have a mount candidate. It says nothing of what the registry itself confirmed.
+    pub(crate) fn candidate_refused(&self) {
+        self.candidates_refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns whether mounts are still worth asking for.

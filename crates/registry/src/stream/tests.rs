@@ -311,7 +311,7 @@ async fn a_session_of_a_refused_mount_wants_its_parts_as_long_as_any_other() {
     let client = run.begin(slow(&stop));
     let artifact = large(&blobs);
     let layer = &artifact.manifests[0].blobs[1].digest;
-    client.offer("mke/elsewhere", layer);
+    client.add_mount_candidate("mke/elsewhere", layer);
     let observer = StopsAt(1 << 20, stop.clone());
     let report = client.push_all(&[artifact], &blobs, &observer).await;
     assert!(report.stopped);
