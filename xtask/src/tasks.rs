@@ -2,7 +2,7 @@
 
 /// Commands that read and report.
 mod inspect {
-    use super::{count, one_or_all, release};
+    use super::{count, existing_or_all, release};
 
     pub(super) mod list;
     pub(super) mod show;
@@ -193,6 +193,15 @@ fn one_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure>
         None => environment::names(app.workspace.root())
             .map_err(|error| Failure::from(release::Error::Environment(error))),
     }
+}
+
+/// Returns the environment that was named, if it exists, or the names of all.
+fn existing_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure> {
+    let loaded = name.map(|name| environment::load(app.workspace.root(), name));
+    if let Some(Err(error @ environment::Error::Unknown { .. })) = loaded {
+        return Err(release::Error::Environment(error).into());
+    }
+    one_or_all(app, name)
 }
 
 /// Does something with each environment, and continues if one of them is wrong.

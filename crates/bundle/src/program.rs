@@ -69,26 +69,13 @@ pub fn unpack_program(
     sha256: &str,
     program: &Utf8Path,
 ) -> Result<(), ProgramError> {
-    use std::os::unix::fs::PermissionsExt as _;
-
     let failed = |source| ProgramError::Write {
         path: program.to_owned(),
         source,
     };
-    let folder = program.parent().unwrap_or(Utf8Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o755))
-        .tempfile_in(folder)
-        .map_err(failed)?;
+    let mut file = files::temporary_beside(program).map_err(failed)?;
     program_in(archive, sha256, &mut file)?;
-    file.as_file().sync_all().map_err(failed)?;
-    // The permissions above pass through the umask.
-    let permissions = std::fs::Permissions::from_mode(0o755);
-    file.as_file()
-        .set_permissions(permissions)
-        .map_err(failed)?;
-    file.persist(program).map_err(|error| failed(error.error))?;
-    Ok(())
+    files::persist(file, program, files::Access::Program).map_err(failed)
 }
 
 /// Checks that `program` is the one in `archive`, and that the archive's SHA-256 is `sha256`.

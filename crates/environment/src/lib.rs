@@ -14,28 +14,28 @@
 //!
 //! The network; what the keys under `config` mean; the values of secrets, of which it knows only the names.
 
-mod certificate;
-mod check;
-mod edit;
-mod environment;
-mod error;
-mod findings;
-mod form;
-mod grammar;
+mod load;
+mod paths;
 mod inherit;
+mod merge;
+mod form;
 mod inventory;
 pub mod keys;
-mod load;
-mod mask;
-mod merge;
-mod nearest;
-mod operation;
-mod paths;
-mod problem;
-mod promotion;
-mod read;
-mod scaffold;
+mod check;
+mod grammar;
 mod span;
+mod certificate;
+mod nearest;
+mod findings;
+mod mask;
+mod read;
+mod environment;
+mod operation;
+mod promotion;
+mod problem;
+mod error;
+mod scaffold;
+mod edit;
 pub mod yaml;
 
 pub use certificate::read_authority;

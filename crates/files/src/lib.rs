@@ -1,4 +1,5 @@
-//! Opens files for reading. Only regular files are opened, and only a bounded part is read into memory.
+//! Opens files for reading, and writes them as a whole. Only regular files are opened, and only a bounded part is
+//! read into memory.
 //!
 //! A named pipe without a writer blocks `open` forever, and a device may never end. Every path that an operator, a
 //! file of the workspace or a medium names can lead to one, so all other crates read files through this one.
@@ -7,6 +8,12 @@ use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+mod whole;
+
+pub use whole::{
+    Access, folder_of, persist, persist_new, temporary_beside, temporary_in, write, write_new,
+};
 
 /// The most bytes that are read into memory: 32 MiB. Locks, the largest texts, have less than 1 MiB.
 pub const LARGEST: u64 = 32 << 20;

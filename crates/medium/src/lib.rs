@@ -22,17 +22,17 @@
 //! This crate must not know registries, environments, MKE or the terminal. It starts no program: signatures are
 //! made elsewhere and verified here.
 
-mod error;
-mod find;
 mod layout;
 mod manifest;
-mod medium;
-mod piece;
-mod signature;
 mod signers;
+mod signature;
+mod piece;
 mod split;
-mod stream;
 mod write;
+mod stream;
+mod find;
+mod medium;
+mod error;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@
 //!
 //! [`render()`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. What people wrote under `config`
 //! arrives untouched, in their order; what the tool decides (the version, the registries, that there is an air gap)
-//! comes first, and a `config` that contradicts it is refused with the place where it does. [`review()`] reads such a
+//! comes first, and a `config` that contradicts it is refused with the place where it does. [`validate()`] reads such a
 //! file back with another reader and checks it as MKE would.
 //!
 //! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change
@@ -17,51 +17,51 @@
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
 
-mod airgap;
-mod check;
-mod compare;
-mod hosts;
+mod table;
+mod overlay;
+mod release;
+pub mod observations;
+mod vendor;
 pub mod identity;
-mod inventory;
 mod keys;
-mod machines;
-mod migration;
+mod check;
+mod hosts;
 mod network;
 mod notes;
-pub mod observations;
-mod observed;
-mod overlay;
-mod owned;
-mod pulls;
-mod release;
-mod render;
-mod review;
 mod schema;
-mod table;
-mod upgrade;
-mod vendor;
+mod render;
+mod inventory;
+mod managed_keys;
+mod airgap;
+mod validate;
+mod pulls;
+mod machines;
+mod compare;
 mod write_once;
+mod cluster_config;
+mod upgrade;
+mod migration;
 
 pub use airgap::{NotInBundle, not_in_bundle};
 pub use check::{load, near_misses};
+pub use cluster_config::ClusterConfig;
 pub use compare::{Area, Change, compare, secrets};
 pub use inventory::hosts;
-pub use machines::{Host, Login, machines, migration_hosts, restore_hosts};
+pub use machines::{Machine, Ssh, machines, migration_hosts, restore_hosts};
+pub use managed_keys::RegistryUrls;
 pub use migration::{
     Migration, MigrationError, Mke3Unsupported, managers_unsupported, mke3_unsupported,
 };
 pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};
-pub use observed::Observed;
 pub use overlay::{Overlay, overlay};
-pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, NodeNeeds, Release, ReleaseError, Support, releases};
 pub use render::{PullSecrets, Rendered, Resolved, render, resolve};
-pub use review::{Reviewed, review};
 pub use schema::{reference, schema};
 pub use table::MonitoringCrds;
 pub use upgrade::{Upgrade, UpgradeError};
+pub use validate::{Validated, validate};
 pub use vendor::{is_vendors, vendor_name, vendor_prefixes};
 pub use write_once::{
     Installed, external_address, external_port, kept_values, kept_values_of, refuse_changes,

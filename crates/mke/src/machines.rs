@@ -10,11 +10,11 @@ use serde_yaml::Value;
 /// A host of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Host {
+pub struct Machine {
     /// What it is in the cluster: `controller+worker`, `worker` or `single`.
     pub role: String,
     /// How it is reached.
-    pub ssh: Login,
+    pub ssh: Ssh,
     /// Its address among the nodes.
     pub private_address: Option<String>,
     /// The interface of that address.
@@ -27,7 +27,7 @@ pub struct Host {
 /// How a machine is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Login {
+pub struct Ssh {
     /// Its address.
     pub address: String,
     /// The port of its SSH server.
@@ -43,7 +43,7 @@ pub struct Login {
     pub bastion: Option<Value>,
 }
 
-impl Host {
+impl Machine {
     /// Returns whether it runs the control plane.
     pub fn is_controller(&self) -> bool {
         crate::hosts::is_controller(&self.role)
@@ -55,7 +55,7 @@ impl Host {
 /// # Errors
 ///
 /// It is none, or a host in it is not as [`render`](crate::render()) leaves it: what serde says of it.
-pub fn machines(text: &str) -> Result<Vec<Host>, serde_yaml::Error> {
+pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
     #[derive(Deserialize)]
     struct Document {
         spec: Spec,
@@ -63,7 +63,7 @@ pub fn machines(text: &str) -> Result<Vec<Host>, serde_yaml::Error> {
     #[derive(Deserialize)]
     struct Spec {
         #[serde(default)]
-        hosts: Vec<Host>,
+        hosts: Vec<Machine>,
     }
     Ok(serde_yaml::from_str::<Document>(text)?.spec.hosts)
 }
@@ -74,7 +74,10 @@ pub fn machines(text: &str) -> Result<Vec<Host>, serde_yaml::Error> {
 /// # Errors
 ///
 /// What serde says when it cannot write YAML.
-pub fn migration_hosts(machines: &[Host], with_private: bool) -> Result<String, serde_yaml::Error> {
+pub fn migration_hosts(
+    machines: &[Machine],
+    with_private: bool,
+) -> Result<String, serde_yaml::Error> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Flat<'a> {
@@ -106,14 +109,14 @@ pub fn migration_hosts(machines: &[Host], with_private: bool) -> Result<String, 
 /// # Errors
 ///
 /// What serde says when it cannot write YAML.
-pub fn restore_hosts(machine: &Host) -> Result<String, serde_yaml::Error> {
+pub fn restore_hosts(machine: &Machine) -> Result<String, serde_yaml::Error> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct One<'a> {
         role: &'static str,
         #[serde(skip_serializing_if = "<[String]>::is_empty")]
         install_flags: &'a [String],
-        ssh: &'a Login,
+        ssh: &'a Ssh,
     }
     hosts(vec![One {
         role: "controller+worker",

@@ -2,7 +2,7 @@
 
 use serde_yaml::Value;
 
-use crate::review::Review;
+use crate::validate::Validator;
 
 /// Where images and charts come from. Usually that is one registry, and need not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,21 +47,21 @@ impl PulledRegistry {
 pub fn pulls(text: &str) -> Result<Pulls, Vec<String>> {
     let document: Value =
         serde_yaml::from_str(text).map_err(|error| vec![format!("it is not YAML: {error}")])?;
-    let mut review = Review::new(&document);
-    let images = registry(&mut review, "imageRegistry", "");
-    let charts = registry(&mut review, "chartRegistry", "oci://");
+    let mut validator = Validator::new(&document);
+    let images = registry(&mut validator, "imageRegistry", "");
+    let charts = registry(&mut validator, "chartRegistry", "oci://");
     match (images, charts) {
-        (Some(images), Some(charts)) if review.wrong.is_empty() => Ok(Pulls { images, charts }),
-        _ => Err(review.wrong),
+        (Some(images), Some(charts)) if validator.wrong.is_empty() => Ok(Pulls { images, charts }),
+        _ => Err(validator.wrong),
     }
 }
 
-fn registry(review: &mut Review<'_>, name: &str, scheme: &str) -> Option<PulledRegistry> {
-    let url = review.registry(name, scheme)?;
-    let secret = review.value(&format!("spec.registries.{name}.credentialsSecretName"));
+fn registry(validator: &mut Validator<'_>, name: &str, scheme: &str) -> Option<PulledRegistry> {
+    let url = validator.registry(name, scheme)?;
+    let secret = validator.value(&format!("spec.registries.{name}.credentialsSecretName"));
     Some(PulledRegistry {
         url: url.strip_prefix(scheme).unwrap_or(&url).to_owned(),
-        ca_pem: review.ca(name),
+        ca_pem: validator.ca(name),
         secret: secret
             .and_then(Value::as_str)
             .filter(|name| !name.is_empty())

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 
 use crate::notes::Notes;
 use crate::{
-    Certainty, RegistryUrls, Release, Support, airgap, check, hosts, inventory, network, owned,
+    Certainty, RegistryUrls, Release, Support, airgap, check, hosts, inventory, managed_keys,
+    network,
 };
 
 /// An `mke4.yaml` and what its reader should know.
@@ -136,15 +137,15 @@ fn document(
     let version = format!("v{}", release.version());
     let mut spec = Mapping::new();
     let sections = [
-        owned::version(config, &version, &mut notes),
-        owned::airgap(config, &mut notes),
-        owned::registries(config, registry, &mut notes),
+        managed_keys::version(config, &version, &mut notes),
+        managed_keys::airgap(config, &mut notes),
+        managed_keys::registries(config, registry, &mut notes),
     ];
-    for (name, section) in owned::SECTIONS.into_iter().zip(sections) {
+    for (name, section) in managed_keys::SECTIONS.into_iter().zip(sections) {
         spec.insert(Node::string(name), section);
     }
     for (key, value) in config.iter() {
-        if !owned::SECTIONS.contains(&key.text().unwrap_or_default()) {
+        if !managed_keys::SECTIONS.contains(&key.text().unwrap_or_default()) {
             spec.insert(key.clone(), value.clone());
         }
     }
@@ -173,7 +174,7 @@ fn document(
                 ("namespace", Node::string("mke")),
             ]),
         ),
-        ("spec", owned::mapping(spec)),
+        ("spec", managed_keys::mapping(spec)),
     ]);
     Ok((document, warnings))
 }

@@ -15,25 +15,25 @@
 //! This crate must not know what the YAML means, what a registry or an environment is, or how anything is drawn.
 //! Nor does it read this process's environment: what a program is to inherit is passed in.
 
-mod ask;
-mod cargo;
-mod command;
-mod credential_helper;
-mod deliver;
-mod error;
-mod event;
+mod variables;
 mod executable;
-mod git;
-mod lines;
-mod mkectl;
-mod password;
 mod platform;
-pub mod portable;
+mod command;
 mod process;
+mod lines;
+mod password;
+mod event;
 mod run;
+mod ask;
+mod mkectl;
+mod git;
 pub mod ssh;
 mod ssh_keygen;
-mod variables;
+mod credential_helper;
+mod deliver;
+mod cargo;
+pub mod portable;
+mod error;
 
 pub use cargo::vendor;
 pub use command::{Command, Results};

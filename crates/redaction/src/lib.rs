@@ -10,12 +10,12 @@
 //!
 //! This crate must not know where secrets come from or where text goes.
 
-mod encoded;
-mod escape;
-mod generic;
-mod login;
 mod secrets;
 mod written;
+mod encoded;
+mod generic;
+mod login;
+mod escape;
 pub mod yaml;
 
 pub use escape::{

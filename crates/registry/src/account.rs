@@ -5,13 +5,14 @@
 //! it fail with the same error and are not sent.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::clients::Clients;
+use crate::recorded::lock;
 use crate::{Answer, Credentials, Endpoint, Error, Place, limiter};
 
 /// How many 401s end the login of an account that was let in before. Some registries say 401 for what they forbid.
@@ -265,11 +266,6 @@ fn hash(credentials: &Credentials) -> Option<[u8; 32]> {
     hasher.update(username);
     hasher.update(secrecy::ExposeSecret::expose_secret(password));
     Some(hasher.finalize().into())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is done under these locks can leave them half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

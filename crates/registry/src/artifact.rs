@@ -11,7 +11,7 @@ use oci_spec::image::{Digest, MediaType};
 use regex_lite::Regex;
 
 use crate::Error;
-use crate::digest::check_digest;
+use crate::digest::{check_digest, parse_digest};
 
 /// An image, a chart or any other artifact, complete with everything that it refers to.
 #[derive(Debug, Clone)]
@@ -174,12 +174,7 @@ fn grammar(pattern: &str) -> Regex {
 /// Checks a tag or a digest, whichever `reference` is.
 pub(crate) fn check_reference(reference: &str) -> Result<Option<Digest>, Error> {
     if reference.contains(':') {
-        let digest: Digest = reference.parse().map_err(|_| Error::Name {
-            kind: "digest",
-            name: reference.to_owned(),
-        })?;
-        check_digest(&digest)?;
-        Ok(Some(digest))
+        parse_digest(reference).map(Some)
     } else {
         check_tag(reference)?;
         Ok(None)

@@ -23,7 +23,7 @@ use crate::{Answer, Credentials, Endpoint, Error, Observer, Place, Settings, cla
 mod challenge;
 
 pub(crate) use challenge::says_insufficient_scope;
-use challenge::{Demand, read_demand, scopes_asked};
+use challenge::{Challenge, read_challenge, scopes_asked};
 
 /// What a token is asked for, in the words of the token protocol: `repository:mke/calico/node:pull,push`.
 /// Empty for requests about the registry as a whole.
@@ -69,7 +69,7 @@ pub(crate) struct Authentication {
 
 #[derive(Debug, Default)]
 struct Learnt {
-    demand: Option<Demand>,
+    challenge: Option<Challenge>,
     /// The scopes that the registry named itself, by what was asked for.
     named: HashMap<Scopes, String>,
     tokens: HashMap<Scopes, Token>,
@@ -120,18 +120,18 @@ impl Authentication {
         scopes: &Scopes,
         token_client: &TokenClient<'_>,
     ) -> Result<Option<Authorization>, Failure> {
-        let demand = self.learnt().demand.clone();
-        match demand {
+        let challenge = self.learnt().challenge.clone();
+        match challenge {
             None => Ok(None),
-            Some(Demand::Basic) => Ok(self.password()),
+            Some(Challenge::Basic) => Ok(self.password()),
             // The scope of the last challenge was for another request.
-            Some(Demand::Bearer { realm, service, .. }) => {
-                let demand = Demand::Bearer {
+            Some(Challenge::Bearer { realm, service, .. }) => {
+                let challenge = Challenge::Bearer {
                     realm,
                     service,
                     scope: self.learnt().named.get(scopes).cloned(),
                 };
-                self.token(&demand, scopes, None, token_client)
+                self.token(&challenge, scopes, None, token_client)
                     .await
                     .map(Some)
             }
@@ -153,7 +153,7 @@ impl Authentication {
         token_client: &TokenClient<'_>,
         alone: Option<tokio::sync::MutexGuard<'_, ()>>,
     ) -> Result<Authorization, Failure> {
-        let demand = read_demand(headers, token_client.endpoint, &at)?;
+        let challenge = read_challenge(headers, token_client.endpoint, &at)?;
         let unauthorized = |message: &str, is_login: bool| {
             Failure::last(Error::Unauthorized {
                 at: Box::new(at.clone()),
@@ -165,13 +165,13 @@ impl Authentication {
                 is_login,
             })
         };
-        match demand {
+        match challenge {
             None => Err(unauthorized(
                 "the registry does not say how to authenticate",
                 false,
             )),
-            Some(Demand::Basic) => {
-                self.learnt().demand = Some(Demand::Basic);
+            Some(Challenge::Basic) => {
+                self.learnt().challenge = Some(Challenge::Basic);
                 let basic = self
                     .password()
                     .ok_or_else(|| unauthorized("a user name and a password are required", true))?;
@@ -183,20 +183,20 @@ impl Authentication {
                 }
                 Ok(basic)
             }
-            Some(demand @ Demand::Bearer { .. }) => {
+            Some(challenge @ Challenge::Bearer { .. }) => {
                 drop(alone);
                 {
                     let mut learnt = self.learnt();
-                    learnt.demand = Some(demand.clone());
-                    if let Demand::Bearer {
+                    learnt.challenge = Some(challenge.clone());
+                    if let Challenge::Bearer {
                         scope: Some(scope), ..
-                    } = &demand
+                    } = &challenge
                     {
                         learnt.named.insert(scopes.clone(), scope.clone());
                     }
                 }
                 let refused = refused.and_then(|refused| refused.serial);
-                self.token(&demand, scopes, refused, token_client).await
+                self.token(&challenge, scopes, refused, token_client).await
             }
         }
     }
@@ -232,7 +232,7 @@ impl Authentication {
     /// Returns a token that is not `refused`, from memory or from the server. Concurrent callers wait while it is fetched.
     async fn token(
         &self,
-        demand: &Demand,
+        challenge: &Challenge,
         scopes: &Scopes,
         refused: Option<u64>,
         token_client: &TokenClient<'_>,
@@ -249,7 +249,7 @@ impl Authentication {
                 is_fresh: false,
             });
         }
-        let (header, life) = self.log_in(demand, scopes, token_client).await?;
+        let (header, life) = self.log_in(challenge, scopes, token_client).await?;
         let mut learnt = self.learnt();
         learnt.serial += 1;
         let serial = learnt.serial;
@@ -271,16 +271,16 @@ impl Authentication {
     /// Fetches a token, for which the token server is shown the password, if there is one.
     async fn log_in(
         &self,
-        demand: &Demand,
+        challenge: &Challenge,
         scopes: &Scopes,
         token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         if matches!(self.credentials, Credentials::Anonymous) {
-            return self.fetch_patiently(demand, scopes, token_client).await;
+            return self.fetch_patiently(challenge, scopes, token_client).await;
         }
         let login = &self.account.login;
         let alone = login.enter().await.map_err(Failure::last)?;
-        let fetched = self.fetch_patiently(demand, scopes, token_client).await;
+        let fetched = self.fetch_patiently(challenge, scopes, token_client).await;
         let mut fetched = fetched.map_err(|failure| self.sent(failure));
         match &mut fetched {
             Ok(_) => login.pass(),
@@ -301,13 +301,13 @@ impl Authentication {
     /// Fetches a token as often as a busy server says that it is too often. Those are not attempts of the request that needs the token.
     async fn fetch_patiently(
         &self,
-        demand: &Demand,
+        challenge: &Challenge,
         scopes: &Scopes,
         token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         let mut attempts = Attempts::new(token_client.settings, token_client.observer);
         loop {
-            match self.fetch(demand, scopes, token_client).await {
+            match self.fetch(challenge, scopes, token_client).await {
                 Err(failure) if matches!(failure.error, Error::RateLimited { .. }) => {
                     attempts.pause(failure).await.map_err(Failure::last)?;
                 }
@@ -318,15 +318,15 @@ impl Authentication {
 
     async fn fetch(
         &self,
-        demand: &Demand,
+        challenge: &Challenge,
         scopes: &Scopes,
         token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
-        let Demand::Bearer {
+        let Challenge::Bearer {
             realm,
             service,
             scope,
-        } = demand
+        } = challenge
         else {
             unreachable!("tokens are fetched for bearer challenges only");
         };
@@ -389,12 +389,7 @@ impl Authentication {
                 failure => failure,
             });
         }
-        let unreadable = |problem: &str| {
-            Failure::last(Error::Protocol {
-                at: Box::new(place.clone()),
-                problem: problem.to_owned(),
-            })
-        };
+        let unreadable = |problem: &str| Failure::last(Error::protocol(&place, problem));
         let answer: TokenAnswer = serde_json::from_slice(&body)
             .map_err(|_| unreadable("of the token server cannot be read"))?;
         let token = answer

@@ -15,6 +15,16 @@ pub(crate) fn written(hasher: Sha256) -> String {
     format!("sha256:{}", hex::encode(hasher.finalize()))
 }
 
+/// Reads a digest of the one algorithm that every registry verifies.
+pub(crate) fn parse_digest(text: &str) -> Result<Digest, Error> {
+    let digest: Digest = text.parse().map_err(|_| Error::Name {
+        kind: "digest",
+        name: text.to_owned(),
+    })?;
+    check_digest(&digest)?;
+    Ok(digest)
+}
+
 /// Checks that a digest is of the one algorithm that every registry verifies.
 pub(crate) fn check_digest(digest: &Digest) -> Result<(), Error> {
     match digest.algorithm() {

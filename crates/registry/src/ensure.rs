@@ -56,21 +56,21 @@ impl Registry {
     ) -> Result<Outcome, Error> {
         let Blob { digest, size } = blob;
         let (digest, size) = (digest, *size);
-        let known = &self.inner.known;
-        let turn = known.turn(repository, digest);
+        let recorded = &self.inner.recorded;
+        let turn = recorded.turn(repository, digest);
         let _only_one = turn.lock().await;
         if supply.find_out {
-            known.try_single_post();
+            recorded.try_single_post();
         }
-        let outcome = if known.holds(repository, digest) {
+        let outcome = if recorded.holds(repository, digest) {
             Outcome::Present
         } else {
             self.bring(repository, blob, supply).await?
         };
-        known.note(repository, digest);
+        recorded.note(repository, digest);
         if supply.find_out && outcome == Outcome::Present {
             // An earlier push has left it. What is sent without a question may then be there already.
-            known.forgo_single_posts();
+            recorded.forgo_single_posts();
         }
         supply.observer.event(match outcome {
             Outcome::Present => Event::BlobPresent {
@@ -89,7 +89,7 @@ impl Registry {
                 size,
             },
         });
-        if outcome == Outcome::Uploaded && supply.find_out && known.may_try_self_mounts() {
+        if outcome == Outcome::Uploaded && supply.find_out && recorded.may_try_self_mounts() {
             self.try_self_mount(repository, digest, supply.observer)
                 .await;
         }
@@ -106,11 +106,11 @@ impl Registry {
             source, observer, ..
         } = supply;
         let repository = &artifact.repository;
-        let known = &self.inner.known;
-        known.self_mounts_lied();
+        let recorded = &self.inner.recorded;
+        recorded.self_mounts_lied();
         let mut sent = 0;
         for blob in artifact.blobs_by_size() {
-            let turn = known.turn(repository, &blob.digest);
+            let turn = recorded.turn(repository, &blob.digest);
             let _only_one = turn.lock().await;
             let is_there = match self.serves(repository, blob, observer).await {
                 Ok(is_there) => is_there,
@@ -118,12 +118,12 @@ impl Registry {
                 Err(_) => self.holds(repository, blob, observer).await?,
             };
             if !is_there {
-                known.forget(repository, &blob.digest);
+                recorded.forget(repository, &blob.digest);
                 self.upload(repository, blob, source, None, observer)
                     .await?;
                 sent += 1;
             }
-            known.note(repository, &blob.digest);
+            recorded.note(repository, &blob.digest);
         }
         Ok(sent)
     }
@@ -137,12 +137,12 @@ impl Registry {
         let Supply {
             source, observer, ..
         } = supply;
-        let known = &self.inner.known;
+        let recorded = &self.inner.recorded;
         let mut session = None;
         let mut asked = false;
-        let confirmed = known.mountable_from(repository, &blob.digest);
+        let confirmed = recorded.mountable_from(repository, &blob.digest);
         let is_offer = confirmed.is_none();
-        let from = confirmed.or_else(|| known.offered_by(repository, &blob.digest));
+        let from = confirmed.or_else(|| recorded.mount_candidate(repository, &blob.digest));
         if let Some(from) = from {
             // What refuses a mount may be the other repository.
             session = self.first_write(repository, observer).await?;
@@ -151,7 +151,7 @@ impl Registry {
                 .await?
             {
                 Asked::Held => {
-                    known.mount_answered(true);
+                    recorded.mount_answered(true);
                     if let Some(session) = session {
                         self.abandon(repository, session.url, observer).await;
                     }
@@ -165,18 +165,18 @@ impl Registry {
                 Asked::Refused => {}
             }
             if is_offer {
-                known.offer_refused();
+                recorded.candidate_refused();
             } else {
-                known.mount_answered(false);
+                recorded.mount_answered(false);
             }
-        } else if known.takes_single_posts()
+        } else if recorded.takes_single_posts()
             && blob.size <= SINGLE
-            && !known.is_held(&blob.digest)
-            && !known.is_expected(repository, &blob.digest)
+            && !recorded.is_held(&blob.digest)
+            && !recorded.is_expected(repository, &blob.digest)
         {
             // It is sent by as many requests as it would be asked about. What another repository holds, this one may hold too.
             asked = true;
-        } else if known.self_mounts_answer() {
+        } else if recorded.self_mounts_answer() {
             match self
                 .mount(repository, &blob.digest, repository, observer)
                 .await?
@@ -249,7 +249,7 @@ impl Registry {
     /// Finds out whether self-mounts report an existing blob, with one that exists.
     async fn try_self_mount(&self, repository: &str, digest: &Digest, observer: &dyn Observer) {
         match self.mount(repository, digest, repository, observer).await {
-            Ok(Asked::Held) => self.inner.known.self_mounts_are_good(),
+            Ok(Asked::Held) => self.inner.recorded.self_mounts_are_good(),
             Ok(Asked::Session(session)) => {
                 self.abandon(repository, session.url, observer).await;
             }

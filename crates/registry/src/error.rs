@@ -376,6 +376,14 @@ fn limits(quota: Option<&str>, retry_after: Option<Duration>) -> String {
 }
 
 impl Error {
+    /// Returns the error of an answer that lacks what the specification demands.
+    pub(crate) fn protocol(at: &Place, problem: impl Into<String>) -> Self {
+        Self::Protocol {
+            at: Box::new(at.clone()),
+            problem: problem.into(),
+        }
+    }
+
     /// Returns whether the registry refused a manifest because of its content.
     pub fn is_refused_manifest(&self) -> bool {
         // Some say 404 for a blob that a manifest names.

@@ -135,7 +135,7 @@ impl<'a> Executor<'a> {
             states,
             unanswered: questions.len(),
             questions,
-            queues: Queues::new(&registry.inner.known, arrivals.is_some()),
+            queues: Queues::new(&registry.inner.recorded, arrivals.is_some()),
             whole: arrivals.is_none(),
             tags_last: false,
             damaged: false,
@@ -414,7 +414,7 @@ impl<'a> Executor<'a> {
             // The registry took no manifest without its blobs, so others can mount them from here.
             self.registry
                 .inner
-                .known
+                .recorded
                 .note(&artifact.repository, &blob.digest);
         }
         self.observer.event(Event::ArtifactPresent {

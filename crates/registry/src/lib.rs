@@ -8,7 +8,7 @@
 //!   executor   what is done next, and what comes of a failure; `queues` holds what waits, some of it for its blob to arrive
 //!   ensure     one blob into one repository in the fewest requests: present, mounted or sent
 //!     upload     one blob sent; its bytes come from `body`, hashed and watched on the way
-//!     stream     a large one, without its length: it may end anywhere; `sessions` keeps it for the next run
+//!     stream     a large one, without its length: it may end anywhere; `session_store` records it for the next run
 //!     parts      one sent in several requests, where one may not carry it
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
@@ -62,7 +62,7 @@ mod plan;
 
 mod ensure;
 
-mod known;
+mod recorded;
 
 mod limiter;
 
@@ -84,8 +84,8 @@ mod stream;
 mod stop;
 pub use stop::Stop;
 
-mod sessions;
-pub use sessions::{SessionFolder, Sessions};
+mod session_store;
+pub use session_store::{SessionFolder, SessionStore};
 
 mod profile;
 pub use profile::{Profile, ProfileFolder};

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
 
-use crate::known::lock;
+use crate::recorded::lock;
 
 /// The most concurrent pieces of work that carry little.
 const SMALL: usize = 24;

@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use crate::artifact::{check_reference, check_repository};
 use crate::blob::{answered_digest, content_length, mismatch};
-use crate::digest::{check_digest, sha256};
+use crate::digest::{check_digest, parse_digest, sha256};
 use crate::response::Response;
 use crate::retry::{Attempts, Failure};
 use crate::transport::{Access, Content, Request, TAKEN};
@@ -137,12 +137,7 @@ impl Registry {
                 found: found.clone(),
             })
         };
-        let digest: Digest = found.parse().map_err(|_| {
-            Failure::last(Error::Name {
-                kind: "digest",
-                name: found.clone(),
-            })
-        })?;
+        let digest = parse_digest(&found).map_err(Failure::last)?;
         let answered = answered_digest(&headers).and_then(|digest| digest.parse().ok());
         for expected in asked.into_iter().chain(answered) {
             check_digest(&expected).map_err(Failure::last)?;
@@ -190,10 +185,7 @@ impl Registry {
                 }
                 response => response?,
             };
-            let wrong = |problem: &str| Error::Protocol {
-                at: Box::new(response.place().clone()),
-                problem: problem.to_owned(),
-            };
+            let wrong = |problem: &str| Error::protocol(response.place(), problem);
             let next = match next_page(response.headers()) {
                 None => None,
                 Some(_) if pages.len() + 1 >= MOST_PAGES => {

@@ -13,7 +13,7 @@ use oci_spec::image::Digest;
 use serde::Deserialize;
 
 use crate::artifact::{check_repository, check_tag};
-use crate::digest::check_digest;
+use crate::digest::{check_digest, parse_digest};
 use crate::manifest::{LARGEST_MANIFEST, MANIFEST_MEDIA_TYPES};
 use crate::retry::{Again, Attempts, Failure};
 use crate::{
@@ -219,11 +219,7 @@ impl Node {
                 format!("is longer than {LARGEST_MANIFEST} bytes"),
             ));
         }
-        let digest: Digest = digest.parse().map_err(|_| Error::Name {
-            kind: "digest",
-            name: digest.clone(),
-        })?;
-        check_digest(&digest)?;
+        let digest = parse_digest(&digest)?;
         let shape = serde_json::from_slice(&bytes)
             .map_err(|error| self.content(reference, format!("is no manifest: {error}")))?;
         Ok((digest, shape))

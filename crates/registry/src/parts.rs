@@ -10,7 +10,7 @@ use url::Url;
 use crate::body::Upload;
 use crate::response::Response;
 use crate::retry::Failure;
-use crate::sessions::Remembered;
+use crate::session_store::StoredSession;
 use crate::transport::{Access, Content, Request};
 use crate::upload::{session_lost, session_url};
 use crate::{Error, Observer, Registry};
@@ -60,14 +60,14 @@ pub(crate) fn add_to<'a>(session: &UploadSession, upload: &'a Upload<'a>) -> Req
 }
 
 impl Registry {
-    /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, and so does the journal,
+    /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, and so does the stored session,
     /// so both show at any time where the upload would resume.
     pub(crate) async fn send_parts(
         &self,
         upload: &Upload<'_>,
         session: &mut UploadSession,
         part: u64,
-        journal: Remembered<'_>,
+        stored: StoredSession<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let transport = self.transport();
@@ -91,7 +91,7 @@ impl Registry {
                     .unwrap_or_else(|_| unreachable!("numbers are always a header's value")),
             );
             let answer = transport.exchange(&call, observer).await?;
-            self.went_on(session, &answer, end, journal)?;
+            self.went_on(session, &answer, end, stored)?;
         }
         self.close_session(upload, session, observer).await
     }
@@ -102,7 +102,7 @@ impl Registry {
         session: &mut UploadSession,
         answer: &Response,
         end: u64,
-        journal: Remembered<'_>,
+        stored: StoredSession<'_>,
     ) -> Result<(), Failure> {
         let held = held_after(answer.headers(), end);
         let nothing = held <= session.offset && end > session.offset;
@@ -110,18 +110,13 @@ impl Registry {
         if let Ok(url) = session_url(self, answer)
             && url != session.url
         {
-            journal.store(&url);
+            stored.store(&url);
             session.url = url;
         }
         if nothing {
-            return Err(Failure::passing(Error::Protocol {
-                at: Box::new(answer.place().clone()),
-                problem: format!(
-                    "says that nothing of bytes {}-{} was taken",
-                    session.offset,
-                    end - 1
-                ),
-            }));
+            let (from, to) = (session.offset, end - 1);
+            let problem = format!("says that nothing of bytes {from}-{to} was taken");
+            return Err(Failure::passing(Error::protocol(answer.place(), problem)));
         }
         session.offset = held;
         Ok(())

@@ -3,7 +3,7 @@
 //! A push that finds the profile outdated uses the defaults and deletes it. An old profile is ignored.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -85,12 +85,8 @@ impl ProfileFolder {
             profile: profile.clone(),
         };
         fs::create_dir_all(&self.folder)?;
-        let path = self.path();
-        let part = path.with_extension(format!("{}.part", std::process::id()));
-        let mut file = fs::File::create(&part)?;
-        file.write_all(serde_json::to_string_pretty(&entry)?.as_bytes())?;
-        file.write_all(b"\n")?;
-        fs::rename(&part, &path)
+        let text = serde_json::to_string_pretty(&entry)? + "\n";
+        files::write(&self.path(), text, files::Access::All)
     }
 
     /// Forgets the profile, which a push has found wrong.

@@ -133,12 +133,6 @@ impl Registry {
             call = call.header(RANGE, range);
         }
         let mut response = transport.exchange(&call, observer).await?;
-        let broken = |problem: String, place: &crate::Place| {
-            Failure::passing(Error::Protocol {
-                at: Box::new(place.clone()),
-                problem,
-            })
-        };
         match response.status() {
             StatusCode::OK => {
                 if from > 0 {
@@ -149,7 +143,7 @@ impl Registry {
             _ => {
                 target.restart().map_err(kept)?;
                 let problem = format!("does not resume the blob at byte {from}");
-                return Err(broken(problem, response.place()));
+                return Err(Failure::passing(Error::protocol(response.place(), problem)));
             }
         }
         let settings = transport.settings();
@@ -173,7 +167,7 @@ impl Registry {
         }
         if target.written() < blob.size {
             let problem = format!("ended after {} of {} bytes", target.written(), blob.size);
-            return Err(broken(problem, response.place()));
+            return Err(Failure::passing(Error::protocol(response.place(), problem)));
         }
         let found = target.found();
         match found == blob.digest {

@@ -113,7 +113,7 @@ impl Registry {
     /// tag has not moved; but a registry that cannot be reached, or refuses the credentials, stops them all.
     ///
     /// Once [`Settings::stop`](crate::Settings) is requested, nothing new is begun. Small uploads and manifests that are under way are finished,
-    /// a large upload ends where it is, and the session that it leaves is remembered for the next run. What stalls for
+    /// a large upload ends where it is, and the session that it leaves is stored for the next run. What stalls for
     /// [`Settings::stop_timeout`](crate::Settings) is abandoned.
     pub async fn push_all(
         &self,
@@ -152,8 +152,8 @@ impl Registry {
     /// Reports that a repository of this registry is believed to hold a blob, so a push asks to mount it from there before it sends it.
     ///
     /// It need not be true, and the account need not be allowed to read there: after a few refusals it is not tried again.
-    pub fn offer(&self, repository: &str, digest: &Digest) {
-        self.inner.known.offer(repository, digest);
+    pub fn add_mount_candidate(&self, repository: &str, digest: &Digest) {
+        self.inner.recorded.add_mount_candidate(repository, digest);
     }
 
     /// Reports that a repository may hold a blob from an earlier push, so a push asks for it there, or asks to mount it from there, before
@@ -161,12 +161,12 @@ impl Registry {
     ///
     /// It need not be true. A blob that is small and not expected may be sent without a question.
     pub fn expect(&self, repository: &str, digest: &Digest) {
-        self.inner.known.expect(repository, digest);
+        self.inner.recorded.expect(repository, digest);
     }
 
     /// Takes note that a repository was found to hold a blob in this run: a push neither asks for it there nor sends it.
     pub fn note_held(&self, repository: &str, digest: &Digest) {
-        self.inner.known.note(repository, digest);
+        self.inner.recorded.note(repository, digest);
     }
 
     /// Puts manifests of an artifact whose blobs are there, the last one under the tag. If the registry contradicts itself about what
@@ -214,15 +214,29 @@ impl Registry {
                 true => tag.as_str(),
                 false => manifest.digest.as_ref(),
             };
-            let bytes = read_manifest(source, manifest)?;
-            self.put_manifest(repository, reference, manifest, bytes, observer)
+            self.put_from(repository, reference, manifest, source, observer)
                 .await?;
-            observer.event(Event::ManifestPut {
-                repository,
-                digest: &manifest.digest,
-                size: manifest.size,
-            });
         }
+        Ok(())
+    }
+
+    /// Reads a manifest, puts it under a tag or its digest, and reports it.
+    pub(crate) async fn put_from(
+        &self,
+        repository: &str,
+        reference: &str,
+        manifest: &Manifest,
+        source: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        let bytes = read_manifest(source, manifest)?;
+        self.put_manifest(repository, reference, manifest, bytes, observer)
+            .await?;
+        observer.event(Event::ManifestPut {
+            repository,
+            digest: &manifest.digest,
+            size: manifest.size,
+        });
         Ok(())
     }
 

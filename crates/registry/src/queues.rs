@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use oci_spec::image::Digest;
 
 use crate::Blob;
-use crate::known::Known;
 use crate::plan::{Need, Transfer};
+use crate::recorded::Recorded;
 
 /// The largest blob that counts as small, in bytes: it fits into what a connection sends without waiting for an answer or two.
 pub(crate) const SMALL: u64 = 64 << 10;
@@ -22,7 +22,7 @@ const LARGE_BLOBS: u64 = 8;
 pub(crate) const WHOLE: u64 = 4 << 20;
 
 pub(crate) struct Queues<'a> {
-    known: &'a Known,
+    recorded: &'a Recorded,
     /// Blobs to be sent, by size and digest.
     blobs: BTreeMap<(u64, &'a str), Transfer<'a>>,
     /// The bytes of large blobs in progress, [`WHOLE`] of each at most.
@@ -37,9 +37,9 @@ pub(crate) struct Queues<'a> {
 
 impl<'a> Queues<'a> {
     /// Returns empty queues. If `arrive` is set, each blob waits until it arrives.
-    pub(crate) fn new(known: &'a Known, arrive: bool) -> Self {
+    pub(crate) fn new(recorded: &'a Recorded, arrive: bool) -> Self {
         Self {
-            known,
+            recorded,
             blobs: BTreeMap::new(),
             in_progress: 0,
             mounts: VecDeque::new(),
@@ -56,7 +56,7 @@ impl<'a> Queues<'a> {
             self.away.insert(blob.digest.clone(), transfer);
             return;
         }
-        if self.known.mounts() && self.known.is_held(&blob.digest) {
+        if self.recorded.mounts() && self.recorded.is_held(&blob.digest) {
             // Nothing waits for the others any more.
             self.mounts.extend(transfer.needs.drain(..).map(|need| {
                 let needs = VecDeque::from([need]);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use crate::known::Known;
+use crate::recorded::Recorded;
 use crate::retry::Trouble;
 use crate::transport::{Request, Transport};
-use crate::{Accounts, Credentials, Endpoint, Error, Profile, Sessions, Stop};
+use crate::{Accounts, Credentials, Endpoint, Error, Profile, SessionStore, Stop};
 
 /// A registry that can be pushed to and read from.
 ///
@@ -21,8 +21,8 @@ pub struct Registry {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) transport: Transport,
-    pub(crate) known: Known,
-    pub(crate) sessions: Option<Arc<dyn Sessions>>,
+    pub(crate) recorded: Recorded,
+    pub(crate) sessions: Option<Arc<dyn SessionStore>>,
 }
 
 /// How patient and how busy a [`Registry`] is.
@@ -125,13 +125,13 @@ impl Registry {
         endpoint: Endpoint,
         credentials: Credentials,
         settings: Settings,
-        sessions: Option<Arc<dyn Sessions>>,
+        sessions: Option<Arc<dyn SessionStore>>,
     ) -> Result<Self, Error> {
-        let known = Known::expecting(&settings.profile);
+        let recorded = Recorded::expecting(&settings.profile);
         Ok(Self {
             inner: Arc::new(Inner {
                 transport: Transport::new(endpoint, credentials, settings)?,
-                known,
+                recorded,
                 sessions,
             }),
         })
@@ -139,7 +139,7 @@ impl Registry {
 
     /// Returns whether pushes found [`Settings::profile`] wrong, so it is better forgotten.
     pub fn profile_is_wrong(&self) -> bool {
-        self.inner.known.profile_is_wrong()
+        self.inner.recorded.profile_is_wrong()
     }
 
     /// Returns why the registry takes nothing from this account, if its first write was refused.

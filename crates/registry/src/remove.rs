@@ -66,26 +66,21 @@ impl Registry {
                 .body(LARGEST_PAGE, transport.settings())
                 .await
                 .map_err(|failure| failure.error)?;
-            let page: Page = serde_json::from_slice(&body).map_err(|error| Error::Protocol {
-                at: Box::new(place.clone()),
-                problem: format!("is no list of tags: {error}"),
-            })?;
+            let page: Page = serde_json::from_slice(&body)
+                .map_err(|error| Error::protocol(&place, format!("is no list of tags: {error}")))?;
             tags.extend(page.tags.unwrap_or_default());
             match next {
                 None => return Ok(tags),
                 Some(Some(next)) if self.endpoint().owns(&next) => url = next,
                 Some(_) => {
-                    return Err(Error::Protocol {
-                        at: Box::new(place),
-                        problem: "names a next page that is not on this host".to_owned(),
-                    });
+                    let problem = "names a next page that is not on this host";
+                    return Err(Error::protocol(&place, problem));
                 }
             }
         }
-        Err(Error::Protocol {
-            at: Box::new(crate::Place::new("GET", &url, repository)),
-            problem: format!("goes on after {MOST_PAGES} pages"),
-        })
+        let place = crate::Place::new("GET", &url, repository);
+        let problem = format!("goes on after {MOST_PAGES} pages");
+        Err(Error::protocol(&place, problem))
     }
 
     /// Removes a manifest, and with it every tag that points at it.

@@ -9,11 +9,10 @@ use reqwest::Method;
 use reqwest::header::HeaderValue;
 
 use crate::artifact::{check_reference, check_repository};
-use crate::digest::{check_digest, sha256};
+use crate::digest::{check_digest, parse_digest, sha256};
 use crate::ensure::{Outcome, Supply};
-use crate::push::read_manifest;
 use crate::transport::{Access, Content, Request, TAKEN};
-use crate::{Blob, BlobSource, Error, Event, Manifest, Observer, Registry};
+use crate::{Blob, BlobSource, Error, Manifest, Observer, Registry};
 
 /// How a blob came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +45,9 @@ impl Registry {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
         // The caller has checked.
-        self.inner.known.forget(repository, &blob.digest);
+        self.inner.recorded.forget(repository, &blob.digest);
         for holder in holders {
-            self.inner.known.note(holder, &blob.digest);
+            self.inner.recorded.note(holder, &blob.digest);
         }
         let supply = Supply {
             source,
@@ -72,11 +71,7 @@ impl Registry {
     pub async fn put_empty_blob(&self, repository: &str) -> Result<Digest, Error> {
         const EMPTY: &[u8] = b"{}";
         check_repository(repository)?;
-        let written = sha256(EMPTY);
-        let digest: Digest = written.parse().map_err(|_| Error::Name {
-            kind: "digest",
-            name: written.clone(),
-        })?;
+        let digest = parse_digest(&sha256(EMPTY))?;
         let session = self.open_session(repository, &()).await;
         let mut url = session.map_err(|failure| failure.error)?.url;
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
@@ -108,15 +103,8 @@ impl Registry {
     ) -> Result<(), Error> {
         check_repository(repository)?;
         check_reference(reference)?;
-        let bytes = read_manifest(source, manifest)?;
-        self.put_manifest(repository, reference, manifest, bytes, observer)
-            .await?;
-        observer.event(Event::ManifestPut {
-            repository,
-            digest: &manifest.digest,
-            size: manifest.size,
-        });
-        Ok(())
+        self.put_from(repository, reference, manifest, source, observer)
+            .await
     }
 }
 

@@ -7,18 +7,18 @@
 use crate::body::{OpenEnd, Upload};
 use crate::parts::{UploadSession, add_to};
 use crate::retry::Failure;
-use crate::sessions::Remembered;
+use crate::session_store::StoredSession;
 use crate::{Error, Observer, Registry};
 
 impl Registry {
-    /// Sends what a session lacks in one request, and closes it. `session` follows the registry, and so does the journal.
+    /// Sends what a session lacks in one request, and closes it. `session` follows the registry, and so does the stored session.
     ///
     /// If the end is asked for, the body ends where it is, the registry's answer is heard, and the error is [`Error::Stopped`].
     pub(crate) async fn send_stream(
         &self,
         upload: &Upload<'_>,
         session: &mut UploadSession,
-        journal: Remembered<'_>,
+        stored: StoredSession<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let stop = &self.transport().settings().stop;
@@ -38,7 +38,7 @@ impl Registry {
             let call = add_to(session, &rest);
             let answer = self.transport().exchange(&call, observer).await?;
             let end = session.offset + open_end.sent();
-            self.went_on(session, &answer, end, journal)?;
+            self.went_on(session, &answer, end, stored)?;
         }
         self.close_session(upload, session, observer).await
     }

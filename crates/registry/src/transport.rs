@@ -622,12 +622,7 @@ impl Transport {
         asked: &Url,
         headers: &HeaderMap,
     ) -> Result<Url, Failure> {
-        let missing = |problem: &str| {
-            Failure::last(Error::Protocol {
-                at: Box::new(at.clone()),
-                problem: problem.to_owned(),
-            })
-        };
+        let missing = |problem: &str| Failure::last(Error::protocol(&at, problem));
         let location = headers
             .get(LOCATION)
             .ok_or_else(|| missing("has no Location"))?;

@@ -10,7 +10,7 @@ use crate::body::Upload;
 use crate::parts::{UploadSession, smaller_part};
 use crate::response::Response;
 use crate::retry::{Again, Attempts, Failure};
-use crate::sessions::Remembered;
+use crate::session_store::StoredSession;
 use crate::stream::refuses_streams;
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
@@ -45,9 +45,9 @@ impl Registry {
             open_end: None,
         };
         let settings = self.transport().settings();
-        let known = &self.inner.known;
+        let recorded = &self.inner.recorded;
         let large = blob.size >= settings.resume_from;
-        let journal = Remembered {
+        let stored = StoredSession {
             sessions: self.inner.sessions.as_deref().filter(|_| large),
             repository,
             digest: &blob.digest,
@@ -55,7 +55,7 @@ impl Registry {
         if large && settings.stop.is_requested() {
             return Err(Error::Stopped);
         }
-        if let Some(kept) = journal.load()
+        if let Some(kept) = stored.load()
             && let Some(url) = self.endpoint().resolve(&self.endpoint().url("/v2/"), &kept)
             && let Some(cut) = self.ask_session(repository, url, blob.size, observer).await
         {
@@ -74,14 +74,14 @@ impl Registry {
                 digest: &blob.digest,
                 size: blob.size,
             });
-            let stream = large && known.streams() && lost < MOST_LOST_STREAMS;
-            let guessed = known.guesses_at_once() && blob.size > known.at_once();
-            let sending = self.upload_once(&upload, &mut session, stream, journal, observer);
+            let stream = large && recorded.streams() && lost < MOST_LOST_STREAMS;
+            let guessed = recorded.guesses_at_once() && blob.size > recorded.at_once();
+            let sending = self.upload_once(&upload, &mut session, stream, stored, observer);
             let outcome = sending.instrument(attempts.span()).await;
             let cut = session.take();
             let failure = match outcome {
                 Ok(()) => {
-                    journal.forget();
+                    stored.forget();
                     return Ok(());
                 }
                 Err(failure) => failure,
@@ -91,8 +91,8 @@ impl Registry {
                     let least = cut.as_ref().map_or(0, |cut| cut.least);
                     let part = smaller_part(*size).map(|part| part.max(least));
                     if let Some(part) = part.filter(|part| part < size) {
-                        known.limit_is_lower();
-                        known.may_send_at_once(part);
+                        recorded.limit_is_lower();
+                        recorded.may_send_at_once(part);
                         self.give_up(repository, cut, observer).await;
                         continue;
                     }
@@ -101,16 +101,16 @@ impl Registry {
                 Error::Rejected { .. } | Error::NotFound { .. } | Error::Protocol { .. }
                     if guessed && !went_on && !opens_session(&failure.error) =>
                 {
-                    known.guess_was_wrong();
+                    recorded.guess_was_wrong();
                     self.give_up(repository, cut, observer).await;
                     continue;
                 }
                 // What the session holds is worth nothing.
-                Error::SourceContent { .. } => journal.forget(),
+                Error::SourceContent { .. } => stored.forget(),
                 error => {
                     let offset = cut.as_ref().map_or(0, |cut| cut.offset);
                     if stream && refuses_streams(error, offset) {
-                        known.streams_are_refused();
+                        recorded.streams_are_refused();
                         self.give_up(repository, cut, observer).await;
                         continue;
                     }
@@ -127,9 +127,9 @@ impl Registry {
                 false => failure,
             };
             let is_gone = is_gone(&failure.error);
-            // What the journal holds is for the next run.
+            // What the session store holds is for the next run.
             let is_kept =
-                journal.sessions.is_some() && !matches!(failure.error, Error::SourceContent { .. });
+                stored.sessions.is_some() && !matches!(failure.error, Error::SourceContent { .. });
             if let Err(error) = attempts.pause(failure).await {
                 if !is_kept && !is_gone && !matches!(error, Error::Stopped) {
                     self.give_up(repository, cut, observer).await;
@@ -138,7 +138,7 @@ impl Registry {
             }
             // The answer may be all that was lost.
             if self.holds(repository, blob, observer).await? {
-                journal.forget();
+                stored.forget();
                 return Ok(());
             }
             if let Some(cut) = cut {
@@ -163,7 +163,7 @@ impl Registry {
         upload: &Upload<'_>,
         session: &mut Option<UploadSession>,
         stream: bool,
-        journal: Remembered<'_>,
+        stored: StoredSession<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let opened = match session.take() {
@@ -174,7 +174,7 @@ impl Registry {
             },
         };
         let opened = session.insert(opened);
-        journal.store(&opened.url);
+        stored.store(&opened.url);
         if opened.offset > 0 {
             observer.event(Event::BlobResumed {
                 repository: upload.repository,
@@ -182,14 +182,14 @@ impl Registry {
                 held: opened.offset,
             });
         }
-        let at_once = self.inner.known.at_once();
+        let at_once = self.inner.recorded.at_once();
         if upload.blob.size - opened.offset > at_once || (opened.offset > 0 && !stream) {
             return self
-                .send_parts(upload, opened, at_once, journal, observer)
+                .send_parts(upload, opened, at_once, stored, observer)
                 .await;
         }
         if stream {
-            return self.send_stream(upload, opened, journal, observer).await;
+            return self.send_stream(upload, opened, stored, observer).await;
         }
         let sending = self.close_with(upload, opened, Content::Upload(upload), observer);
         if upload.blob.size < self.transport().settings().resume_from {
@@ -208,14 +208,14 @@ impl Registry {
         upload: &Upload<'_>,
         observer: &dyn Observer,
     ) -> Result<Option<UploadSession>, Failure> {
-        let known = &self.inner.known;
+        let recorded = &self.inner.recorded;
         let size = upload.blob.size;
-        let is_taken = known.takes_single_posts();
-        let is_small = size <= SINGLE && size <= known.at_once();
-        if is_small && (is_taken || size <= TRIAL && known.may_try_single_post()) {
+        let is_taken = recorded.takes_single_posts();
+        let is_small = size <= SINGLE && size <= recorded.at_once();
+        if is_small && (is_taken || size <= TRIAL && recorded.may_try_single_post()) {
             match self.single_post(upload, observer).await {
                 Ok(session) => {
-                    known.single_post_answered(session.is_none());
+                    recorded.single_post_answered(session.is_none());
                     return Ok(session);
                 }
                 // What refuses the trial may be anything between here and the registry.

@@ -177,10 +177,13 @@ impl Cluster {
     }
 
     /// Returns its machines, by the configuration as it is rendered.
-    pub(crate) fn machines(&self, context: &Context<'_>) -> Result<Vec<mke::Host>, crate::Error> {
+    pub(crate) fn machines(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<Vec<mke::Machine>, crate::Error> {
         let config = self.config(context)?;
         let text = files::read_text(config.path())
-            .map_err(|source| crate::Error::io("read", config.path(), source));
+            .map_err(|source| crate::Error::read(config.path(), source));
         let text = config.remove_after(text)?;
         mke::machines(&text)
             .map_err(|source| crate::Error::Workspace(workspace::Error::Hosts { source }))
@@ -219,7 +222,7 @@ impl Cluster {
         // A backup of a different cluster would be taken for one of this.
         if manner.changes || manner.name == "backup" {
             let text = files::read_text(config.path())
-                .map_err(|source| crate::Error::io("read", config.path(), source))?;
+                .map_err(|source| crate::Error::read(config.path(), source))?;
             existing::refuse_other(context, &self.environment, &self.program, &text)?;
         }
         let command = command(config.path());
@@ -389,6 +392,20 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
     let mut environment = environment.clone();
     as_it_runs(context, &mut environment, receipt.as_ref());
     program(context, &environment, receipt.as_ref())?.config_get()
+}
+
+/// Refuses an environment whose cluster must not be removed.
+///
+/// # Errors
+/// It is protected.
+pub fn refuse_protected(environment: &Environment) -> Result<(), crate::Error> {
+    match environment.protected {
+        true => Err(Error::Protected {
+            environment: environment.name.clone(),
+        }
+        .into()),
+        false => Ok(()),
+    }
 }
 
 /// Refuses an environment that has no cluster.

@@ -29,13 +29,11 @@ pub fn is_demo(release: &Version) -> bool {
 /// The file cannot be written.
 pub(crate) fn make(path: &Utf8Path, release: &Version) -> Result<(), crate::Error> {
     let failed = |source| crate::Error::io("write", path, source);
-    let directory = path.parent().unwrap_or(Utf8Path::new("."));
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    std::fs::create_dir_all(files::folder_of(path)).map_err(failed)?;
+    let mut file = files::temporary_beside(path).map_err(failed)?;
     bundle::make::write(&bundle::make::demo(release), &mut file).map_err(|source| Error::Make {
         path: path.to_owned(),
         source,
     })?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    files::persist(file, path, files::Access::All).map_err(failed)
 }

@@ -34,9 +34,9 @@ pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deploy
     executor::check(context, &plan.target(), &plan.cluster)?;
     require_all_locked(plan)?;
     before_push::files(context, &plan.files_to_write())?;
-    let mut course = Course::begin(context, permit, Step::Fetch);
-    let outcome = steps(context, plan, &mut course).await;
-    conclude(context, plan, course, outcome).await
+    let mut progress = Progress::begin(context, permit, Step::Fetch);
+    let outcome = steps(context, plan, &mut progress).await;
+    conclude(context, plan, progress, outcome).await
 }
 
 /// Refuses a lock that lacks what the release's own mkectl lists: it would fail half-way through an installation.
@@ -64,7 +64,7 @@ fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error
 }
 
 /// How far a deploy has come, for the receipt that is written whatever becomes of it.
-struct Course {
+struct Progress {
     began: String,
     /// None if the deploy changes nothing and writes no receipt.
     by: Option<By>,
@@ -78,7 +78,7 @@ struct Course {
     mark: Option<Mark>,
 }
 
-impl Course {
+impl Progress {
     fn begin(context: &Context<'_>, permit: &Permit<'_>, step: Step) -> Self {
         let plan = permit.plan();
         // Before anything is written: what the deploy itself leaves is not what it found.
@@ -102,15 +102,19 @@ impl Course {
     }
 }
 
-async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Result<Deployed, Error> {
+async fn steps(
+    context: &Context<'_>,
+    plan: &Plan,
+    progress: &mut Progress,
+) -> Result<Deployed, Error> {
     let sent = send(context, plan).await.inspect_err(|error| {
-        course.step = step_of(error);
-        course.sent = sent_nevertheless(error);
+        progress.step = step_of(error);
+        progress.sent = sent_nevertheless(error);
     })?;
-    course.sent = Some(sent);
+    progress.sent = Some(sent);
     // Nothing was left to stop, but the operator who stopped it does not want the cluster to change.
     if context.tool.signals.stop().is_requested() {
-        course.step = Step::Push;
+        progress.step = Step::Push;
         return Err(push::Error::Stopped {
             address: plan.environment.registry.address.clone(),
             total: plan.to_be_pushed().count(),
@@ -121,9 +125,9 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
         .into());
     }
     tell_what_charts_want(context, plan)?;
-    course.step = Step::Confirm;
+    progress.step = Step::Confirm;
     let confirmed = verify::registry(context, &plan.expected(), &sent).await?;
-    let applied = change_cluster(context, plan, course, &confirmed).await?;
+    let applied = change_cluster(context, plan, progress, &confirmed).await?;
     Ok(Deployed {
         sent,
         confirmed,
@@ -136,23 +140,23 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
 async fn change_cluster(
     context: &Context<'_>,
     plan: &Plan,
-    course: &mut Course,
+    progress: &mut Progress,
     confirmed: &verify::Confirmed,
 ) -> Result<Option<Applied>, Error> {
     if plan.cluster.is_needed() {
         crate::plan::recheck(context, plan)?;
-        course.mark = Some(shared_state::begin(context, &subject(plan), &plan.shared).await?);
+        progress.mark = Some(shared_state::begin(context, &subject(plan), &plan.shared).await?);
     }
-    course.step = Step::Render;
+    progress.step = Step::Render;
     let written = render::write(&plan.config, &plan.output.config)?;
-    course.step = Step::Apply;
+    progress.step = Step::Apply;
     executor::execute(
         context,
         &plan.target(),
         &plan.cluster,
         confirmed,
         &written,
-        &mut course.step,
+        &mut progress.step,
     )
     .await
 }
@@ -186,11 +190,11 @@ pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<D
     executor::check(context, &plan.target(), &plan.cluster)?;
     require_all_locked(plan)?;
     before_push::files(context, &plan.files_to_write())?;
-    let mut course = Course::begin(context, permit, Step::Confirm);
+    let mut progress = Progress::begin(context, permit, Step::Confirm);
     let outcome = async {
         let confirmed = verify::tags(context, &plan.expected()).await?;
-        course.sent = Some(Sent::default());
-        let applied = change_cluster(context, plan, &mut course, &confirmed).await?;
+        progress.sent = Some(Sent::default());
+        let applied = change_cluster(context, plan, &mut progress, &confirmed).await?;
         Ok(Deployed {
             sent: Sent::default(),
             confirmed,
@@ -198,21 +202,21 @@ pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<D
         })
     }
     .await;
-    conclude(context, plan, course, outcome).await
+    conclude(context, plan, progress, outcome).await
 }
 
 /// Writes the receipt of what was done, or of what failed, and records in the registry that the run ended.
 async fn conclude(
     context: &Context<'_>,
     plan: &Plan,
-    mut course: Course,
+    mut progress: Progress,
     outcome: Result<Deployed, Error>,
 ) -> Result<Deployed, Error> {
     if let Err(error @ (Error::SharedState(_) | Error::Plan(plan::Error::Outdated(_)))) = outcome {
         // The receipt is another deploy's, and mkectl did not run.
         return Err(error);
     }
-    let mark = course.mark.take();
+    let mark = progress.mark.take();
     let before = plan.shared.run().map(str::to_owned);
     let before = before.or_else(|| plan.receipt.as_ref()?.run.clone());
     let run = mark.as_ref().and_then(Mark::run).or(before);
@@ -225,13 +229,12 @@ async fn conclude(
         Err(_) => None,
     };
     let receipt = match &outcome {
-        Ok(deployed) => {
-            writes_receipt(plan).then(|| receipt_of_success(context, plan, &course, run, deployed))
-        }
-        Err(error) => Some(receipt_of_failure(context, plan, &course, run, error)),
+        Ok(deployed) => writes_receipt(plan)
+            .then(|| receipt_of_success(context, plan, &progress, run, deployed)),
+        Err(error) => Some(receipt_of_failure(context, plan, &progress, run, error)),
     };
     if let Some(receipt) = receipt {
-        let written = match keeps_receipt(plan, &course, log.is_some()) {
+        let written = match keeps_receipt(plan, &progress, log.is_some()) {
             Ok(None) => receipt.write(&plan.output.receipt),
             Ok(Some(why)) => {
                 context.reporter.report(Event::Warning(why));
@@ -260,7 +263,11 @@ async fn conclude(
 }
 
 /// Returns why the existing receipt must stay, if it must.
-fn keeps_receipt(plan: &Plan, course: &Course, mkectl_ran: bool) -> Result<Option<String>, Error> {
+fn keeps_receipt(
+    plan: &Plan,
+    progress: &Progress,
+    mkectl_ran: bool,
+) -> Result<Option<String>, Error> {
     if mkectl_ran {
         return Ok(None);
     }
@@ -282,7 +289,7 @@ fn keeps_receipt(plan: &Plan, course: &Course, mkectl_ran: bool) -> Result<Optio
         .as_ref()
         .and_then(|receipt| receipt.failed.as_ref());
     Ok(failed
-        .filter(|failed| touches_cluster(&failed.step) && !touches_cluster(course.step.name()))
+        .filter(|failed| touches_cluster(&failed.step) && !touches_cluster(progress.step.name()))
         .map(|failed| format!("{name} keeps the earlier failure at {}", failed.step)))
 }
 
@@ -316,14 +323,11 @@ fn sent_nevertheless(error: &Error) -> Option<Sent> {
 fn receipt_of_success(
     context: &Context<'_>,
     plan: &Plan,
-    course: &Course,
+    progress: &Progress,
     run: Option<String>,
     deployed: &Deployed,
 ) -> Receipt {
-    let before = plan
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.applied.as_ref());
+    let before = plan.applied();
     let mkectl = match (&deployed.applied, before) {
         (Some(applied), _) => applied.mkectl.clone(),
         // mkectl was not needed, so the one that applied this configuration stays recorded.
@@ -347,14 +351,14 @@ fn receipt_of_success(
             lock: plan.lock_digest.clone(),
             sets: plan.sets.clone(),
             config,
-            plan: course.plan.clone(),
+            plan: progress.plan.clone(),
             mkectl,
             artifacts: deployed.confirmed.artifacts(),
             pushed: receipt::Pushed::from(&deployed.sent),
             ended: receipt::now(context),
-            by: course.by(context, plan),
-            began: Some(course.began.clone()),
-            overridden: course.overridden.clone(),
+            by: progress.by(context, plan),
+            began: Some(progress.began.clone()),
+            overridden: progress.overridden.clone(),
             without_backup: plan.cluster.without_backup.clone(),
             rebuilt: false,
         }),
@@ -365,7 +369,7 @@ fn receipt_of_success(
 fn receipt_of_failure(
     context: &Context<'_>,
     plan: &Plan,
-    course: &Course,
+    progress: &Progress,
     run: Option<String>,
     error: &Error,
 ) -> Receipt {
@@ -377,25 +381,22 @@ fn receipt_of_failure(
     Receipt {
         version: Receipt::VERSION,
         run,
-        applied: plan
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.applied.clone()),
+        applied: plan.applied().cloned(),
         failed: Some(receipt::Failed {
             release: format!("v{}", plan.environment.release),
             registry: Some(plan.environment.registry.image_url()),
             lock: Some(plan.lock_digest.clone()),
             sets: plan.sets.clone(),
             config: Some(plan.config.digest.clone()),
-            plan: course.plan.clone(),
-            step: course.step.to_string(),
+            plan: progress.plan.clone(),
+            step: progress.step.to_string(),
             error: chain(error),
             mkectl_exit_code,
-            pushed: course.sent.as_ref().map(receipt::Pushed::from),
+            pushed: progress.sent.as_ref().map(receipt::Pushed::from),
             ended: receipt::now(context),
-            by: course.by(context, plan),
-            began: Some(course.began.clone()),
-            overridden: course.overridden.clone(),
+            by: progress.by(context, plan),
+            began: Some(progress.began.clone()),
+            overridden: progress.overridden.clone(),
             without_backup: plan.cluster.without_backup.clone(),
         }),
     }

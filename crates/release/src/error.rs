@@ -202,6 +202,10 @@ impl Error {
         disk::Error::store(workspace, source).into()
     }
 
+    pub(crate) fn read(path: &Utf8Path, source: std::io::Error) -> Self {
+        disk::Error::read(path, source).into()
+    }
+
     pub(crate) fn io(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
         disk::Error::io(doing, path, source).into()
     }

@@ -119,6 +119,11 @@ impl Context<'_> {
         std::sync::Arc::new(network::Proxies::from_variables(get))
     }
 
+    /// Returns the settings of a client for HTTP servers that are not registries: the proxies and certificates of every command.
+    pub fn http_client(&self) -> network::ClientBuilder {
+        network::client(Vec::new(), &self.proxies())
+    }
+
     /// Returns what may be used to push to an environment's registry.
     ///
     /// # Errors

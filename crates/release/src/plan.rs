@@ -101,16 +101,20 @@ impl Plan {
         }
     }
 
+    /// Returns the last deploy that succeeded, according to the receipt.
+    pub(crate) fn applied(&self) -> Option<&Applied> {
+        self.receipt.as_ref()?.applied.as_ref()
+    }
+
     /// Returns the cluster, and what it is to become.
     pub(crate) fn target(&self) -> Target<'_> {
-        let applied = self.receipt.as_ref();
         Target {
             environment: &self.environment,
             release: &self.release,
             lock: &self.lock,
             config: &self.config,
             output: &self.output,
-            applied: applied.and_then(|receipt| receipt.applied.as_ref()),
+            applied: self.applied(),
         }
     }
 
@@ -155,11 +159,8 @@ impl Plan {
 
     /// Returns whether the receipt records a different lock than the current one: then a deploy confirms the current one and records it.
     pub fn is_receipt_stale(&self) -> bool {
-        let applied = self
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.applied.as_ref());
-        applied.is_some_and(|applied| applied.lock != self.lock_digest || applied.sets != self.sets)
+        self.applied()
+            .is_some_and(|applied| applied.lock != self.lock_digest || applied.sets != self.sets)
     }
 
     /// Returns whether the receipt records that the last deploy failed.

@@ -423,7 +423,7 @@ async fn bundle_and_disk(
                     Check::wrong(name, WorkspaceFault::BundleDiffers, text)
                 }
                 Err(error) => {
-                    let text = chain(&Error::io("read", &path, error));
+                    let text = chain(&Error::read(&path, error));
                     Check::wrong(name, WorkspaceFault::BundleMissing, text)
                 }
             }

@@ -147,7 +147,7 @@ pub fn write(plan: &PrunePlan, workspace: &Workspace, path: &Utf8Path) -> Result
 /// # Errors
 /// The file cannot be read, or is none.
 pub fn read(path: &Utf8Path) -> Result<PrunePlan, crate::Error> {
-    let text = files::read_text(path).map_err(|source| crate::Error::io("read", path, source))?;
+    let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
     PrunePlan::parse(&text, path)
 }
 

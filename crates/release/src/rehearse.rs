@@ -276,10 +276,10 @@ pub async fn apply(
     file: &Utf8Path,
     out: &mut (dyn Write + Send),
 ) -> std::io::Result<u8> {
-    let Some(reviewed) = look(release, lock, file, out).await? else {
+    let Some(validated) = look(release, lock, file, out).await? else {
         return Ok(1);
     };
-    for host in &reviewed.hosts {
+    for host in &validated.hosts {
         writeln!(
             out,
             "INF Would install {} on {}",
@@ -303,7 +303,7 @@ async fn look(
     lock: &Utf8Path,
     file: &Utf8Path,
     out: &mut (dyn Write + Send),
-) -> std::io::Result<Option<mke::Reviewed>> {
+) -> std::io::Result<Option<mke::Validated>> {
     writeln!(
         out,
         "INF Rehearsal of mkectl {release}: no host will be touched"
@@ -315,8 +315,8 @@ async fn look(
             return Ok(None);
         }
     };
-    let reviewed = match mke::review(&text) {
-        Ok(reviewed) => reviewed,
+    let validated = match mke::validate(&text) {
+        Ok(validated) => validated,
         Err(findings) => {
             for finding in &findings {
                 writeln!(out, "ERR {file}: {finding}")?;
@@ -325,7 +325,7 @@ async fn look(
             return Ok(None);
         }
     };
-    let version = format!("v{}", reviewed.version);
+    let version = format!("v{}", validated.version);
     if version != release {
         writeln!(
             out,
@@ -336,7 +336,7 @@ async fn look(
     writeln!(
         out,
         "INF Configuration accepted: {}, {version}",
-        environment::count(reviewed.hosts.len(), "host")
+        environment::count(validated.hosts.len(), "host")
     )?;
     let lock = match bundle::Lock::read(lock) {
         Ok(lock) => lock,
@@ -345,11 +345,11 @@ async fn look(
             return Ok(None);
         }
     };
-    if !pull_all(&lock, &reviewed, out).await? {
+    if !pull_all(&lock, &validated, out).await? {
         writeln!(out, "FTL Nodes could not pull everything")?;
         return Ok(None);
     }
-    Ok(Some(reviewed))
+    Ok(Some(validated))
 }
 
 /// What the stand-in answers to `mkectl upgrade --help`: the flags that the table of releases knows of this one.
@@ -428,10 +428,10 @@ pub async fn upgrade(
     }
     writeln!(out, "INF Rehearsal of the upgrade to {release}")?;
     // The new release has to be where the old one was, whatever else an upgrade does.
-    let Some(reviewed) = look(release, lock, upgrading.file, out).await? else {
+    let Some(validated) = look(release, lock, upgrading.file, out).await? else {
         return Ok(1);
     };
-    for host in &reviewed.hosts {
+    for host in &validated.hosts {
         writeln!(
             out,
             "INF Would upgrade {} on {}",
@@ -449,16 +449,16 @@ pub async fn upgrade(
 /// Returns false if something could not be pulled.
 async fn pull_all(
     lock: &bundle::Lock,
-    reviewed: &mke::Reviewed,
+    validated: &mke::Validated,
     out: &mut (dyn Write + Send),
 ) -> std::io::Result<bool> {
     let mut bytes = 0;
     let mut complete = true;
     let pulls = futures_util::stream::iter(&lock.artifacts).map(async |artifact| {
         let (url, ca_pem) = match artifact.kind {
-            bundle::Kind::Chart => (&reviewed.chart_registry, &reviewed.chart_ca),
+            bundle::Kind::Chart => (&validated.chart_registry, &validated.chart_ca),
             bundle::Kind::Image | bundle::Kind::Artifact => {
-                (&reviewed.image_registry, &reviewed.image_ca)
+                (&validated.image_registry, &validated.image_ca)
             }
         };
         let url = url.strip_prefix("oci://").unwrap_or(url);

@@ -284,38 +284,31 @@ pub(crate) fn mask_secrets_of(path: &Utf8Path, text: &str) {
     }
 }
 
-/// Writes `text` to `path` by a temporary file beside it and a rename, so no reader sees half of it.
+/// Writes `text` to `path` as a whole.
 ///
 /// # Errors
 /// The folder cannot be made, or the file not be written.
 pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
-    let directory = path.parent().unwrap_or(Utf8Path::new("."));
-    std::fs::create_dir_all(directory)
-        .map_err(|source| crate::Error::io("make", directory, source))?;
+    make_folder_of(path)?;
     write_file(path, text)
+}
+
+/// Makes the folder of a file, if it is missing.
+///
+/// # Errors
+/// The folder cannot be made.
+pub(crate) fn make_folder_of(path: &Utf8Path) -> Result<(), crate::Error> {
+    let folder = files::folder_of(path);
+    std::fs::create_dir_all(folder).map_err(|source| crate::Error::io("make", folder, source))
 }
 
 /// Writes `text` in the same way to a folder that exists.
 fn write_file(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
-    use std::io::Write as _;
     // The rename would replace a link, which its owner made on purpose.
     crate::links::check(path, path)?;
-    let directory = named::folder_of(path)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .map_err(|source| crate::Error::io("write", path, source))?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.write_all(text.as_bytes())
-        // The permissions above pass through the umask.
-        .and_then(|()| file.as_file().set_permissions(mode))
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(|source| crate::Error::io("write", path, source))?;
-    file.persist(path)
-        .map_err(|error| crate::Error::io("write", path, error.error))?;
-    Ok(())
+    named::check_folder(path)?;
+    files::write(path, text, files::Access::All)
+        .map_err(|source| crate::Error::io("write", path, source))
 }
 
 /// Reads `path`, or returns `None` if the file does not exist.
@@ -326,6 +319,6 @@ pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, crate::Er
     match files::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(crate::Error::io("read", path, source)),
+        Err(source) => Err(crate::Error::read(path, source)),
     }
 }

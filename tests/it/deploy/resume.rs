@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use oci_spec::image::{Digest, MediaType};
 use registry::{
     Artifact, Blob, BlobSource, Credentials, Error, Event, Manifest, Observer, Registry,
-    SessionFolder, Sessions, Settings, Stop,
+    SessionFolder, SessionStore, Settings, Stop,
 };
 use sha2::Digest as _;
 use support::TestRegistry;
@@ -92,9 +92,9 @@ impl Image {
 }
 
 /// Returns a client as a new process would make it; at its rate the layer takes four seconds.
-fn client(registry: &TestRegistry, journal: &TempDir, stop: &Stop) -> Registry {
-    let path = Utf8Path::from_path(journal.path()).unwrap();
-    let sessions: Option<Arc<dyn Sessions>> =
+fn client(registry: &TestRegistry, folder: &TempDir, stop: &Stop) -> Registry {
+    let path = Utf8Path::from_path(folder.path()).unwrap();
+    let sessions: Option<Arc<dyn SessionStore>> =
         Some(Arc::new(SessionFolder::new(path, &registry.address)));
     let settings = Settings {
         max_rate: Some(3 << 20),
@@ -107,9 +107,9 @@ fn client(registry: &TestRegistry, journal: &TempDir, stop: &Stop) -> Registry {
 }
 
 /// Pushes to the end, and returns what was first told to be on its way of the layer.
-async fn first_told(registry: &TestRegistry, journal: &TempDir, image: &Image) -> u64 {
+async fn first_told(registry: &TestRegistry, folder: &TempDir, image: &Image) -> u64 {
     let watch = Watch::default();
-    let client = client(registry, journal, &Stop::default());
+    let client = client(registry, folder, &Stop::default());
     let pushed = client.push(&image.artifact, image, &watch).await.unwrap();
     assert_eq!(pushed.digest, image.artifact.manifests[0].digest);
     watch.sent.into_inner().unwrap()[0]
@@ -119,14 +119,14 @@ async fn first_told(registry: &TestRegistry, journal: &TempDir, image: &Image) -
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn registry_2_is_gone_on_with_after_a_calm_stop() {
     let registry = TestRegistry::plain().await;
-    let (image, journal) = (Image::new(), tempfile::tempdir().unwrap());
+    let (image, folder) = (Image::new(), tempfile::tempdir().unwrap());
     let watch = Watch::default();
-    let error = client(&registry, &journal, &watch.stop)
+    let error = client(&registry, &folder, &watch.stop)
         .push(&image.artifact, &image, &watch)
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Stopped), "{error:?}");
-    let first = first_told(&registry, &journal, &image).await;
+    let first = first_told(&registry, &folder, &image).await;
     assert!(first > 2 << 20, "{first}");
 }
 
@@ -134,16 +134,16 @@ async fn registry_2_is_gone_on_with_after_a_calm_stop() {
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn registry_2_is_filled_after_a_hard_end() {
     let registry = TestRegistry::plain().await;
-    let (image, journal) = (Image::new(), tempfile::tempdir().unwrap());
+    let (image, folder) = (Image::new(), tempfile::tempdir().unwrap());
     let watch = Watch::default();
-    let client = client(&registry, &journal, &Stop::default());
+    let client = client(&registry, &folder, &Stop::default());
     tokio::select! {
         _ = client.push(&image.artifact, &image, &watch) => panic!("it was to take longer"),
         () = watch.stop.requested() => {}
     }
     drop(client);
-    assert_eq!(std::fs::read_dir(journal.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     // It is tagged in the end whatever the registry has kept.
-    first_told(&registry, &journal, &image).await;
-    assert_eq!(std::fs::read_dir(journal.path()).unwrap().count(), 0);
+    first_told(&registry, &folder, &image).await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

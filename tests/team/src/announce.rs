@@ -59,8 +59,7 @@ fn post(
     url: &str,
     body: String,
 ) -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
-    network::install_crypto_provider();
-    let client = network::client(Vec::new(), &context.proxies()).build()?;
+    let client = context.http_client().build()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

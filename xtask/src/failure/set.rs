@@ -78,11 +78,10 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
         Error::ListedAs { .. } => "move it to the other list of the set's file: `images` or `charts`".to_owned(),
-        // Its address is in the set's file.
-        Error::Registry { reference, source: RegistryError::DigestMismatch { .. }, .. } if reference.contains("://") => {
+        Error::Download { source: RegistryError::DigestMismatch { .. }, .. } => {
             "if the file was changed on purpose, correct it in the set's file and lock again; otherwise ask who published it".to_owned()
         }
-        Error::Registry { reference, host, source } => match advice::fault(source) {
+        Error::Registry { reference, host, source } | Error::Download { url: reference, host, source } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
             }
@@ -95,7 +94,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             Some(RegistryFault::NoCredentials) => format!(
                 "log in with `skopeo login {host}`, or correct the reference: some registries ask for a login if the repository does not exist"
             ),
-            Some(RegistryFault::NoProject) if reference.contains("://") => {
+            Some(RegistryFault::NoProject) if matches!(error, Error::Download { .. }) => {
                 "check the URL in the set's file: its server has no such file".to_owned()
             }
             Some(RegistryFault::NoProject) => {

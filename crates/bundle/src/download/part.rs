@@ -211,10 +211,8 @@ impl<'a> Part<'a> {
     pub(super) fn write_note(&self, note: &Note) -> Result<(), DownloadError> {
         let text = serde_json::to_vec_pretty(note).expect("a note holds nothing JSON cannot say");
         // A new file: another name of the note that is there keeps its content.
-        let new = Utf8PathBuf::from(format!("{}.new", self.note));
-        let _ = fs::remove_file(&new);
-        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.note));
-        written.map_err(|source| self.error(&self.note, None, source))
+        files::write(&self.note, text, files::Access::All)
+            .map_err(|source| self.error(&self.note, None, source))
     }
 
     /// Hashes what is on disk, and returns the file ready to be appended to.
@@ -294,10 +292,7 @@ impl<'a> Part<'a> {
             .map_err(|source| io_error("rename", &self.path, source))?;
         // The note means nothing without its file, so failing to remove it is not an error.
         let _ = fs::remove_file(&self.note);
-        let folder = match self.destination.parent() {
-            Some(folder) if folder != "" => folder,
-            _ => Utf8Path::new("."),
-        };
+        let folder = files::folder_of(&self.destination);
         files::sync_folder(folder).map_err(|source| io_error("write", folder, source))?;
         Ok(downloaded)
     }

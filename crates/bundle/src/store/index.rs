@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::error::io_error;
-use super::writer::readable_by_all;
 use crate::digest;
 use crate::document::OCI_INDEX;
 use crate::lock::Artifact;
@@ -189,12 +188,9 @@ fn read_entries(directory: &Utf8Path) -> Result<Vec<Entry>, StoreError> {
 /// Replaces a file in one step: a reader sees the old text or the new one.
 fn replace(directory: &Utf8Path, path: &Utf8Path, text: &[u8]) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new().tempfile_in(directory.join("incoming"))?;
+        let mut file = files::temporary_in(&directory.join("incoming"))?;
         file.write_all(text)?;
-        readable_by_all(file.as_file())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        files::persist(file, path, files::Access::All)
     };
     write().map_err(|source| io_error("write", path, source))
 }

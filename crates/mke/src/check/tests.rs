@@ -489,7 +489,7 @@ fn a_child_cluster_is_refused_with_the_sentence_of_the_vendor() {
         said.contains("\"Currently, offline installation is not supported for child clusters\", says the vendor"),
         "{said}"
     );
-    let wrong = crate::review("kind: MkeChildConfig\n").unwrap_err();
+    let wrong = crate::validate("kind: MkeChildConfig\n").unwrap_err();
     assert!(
         wrong[1].contains("not supported for child clusters"),
         "{wrong:?}"

@@ -6,7 +6,7 @@ use environment::yaml::Source;
 use proptest::prelude::*;
 
 use super::*;
-use crate::review;
+use crate::validate;
 
 mod facts;
 
@@ -141,10 +141,10 @@ tracking:
         enabled: no
         clusterLabel: 'on'
     "#);
-    let reviewed = review(&rendered.text).unwrap();
-    assert_eq!(reviewed.image_registry, URLS.image);
-    assert_eq!(reviewed.chart_registry, URLS.chart);
-    assert_eq!(reviewed.hosts.len(), 2);
+    let validated = validate(&rendered.text).unwrap();
+    assert_eq!(validated.image_registry, URLS.image);
+    assert_eq!(validated.chart_registry, URLS.chart);
+    assert_eq!(validated.hosts.len(), 2);
 }
 
 #[test]

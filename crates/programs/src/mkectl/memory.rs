@@ -96,18 +96,10 @@ fn remembered(page: &Utf8Path) -> Option<String> {
     files::read_text(page).ok().filter(|text| !text.is_empty())
 }
 
-/// Keeps a page, by a rename: readers never see half of it.
+/// Keeps a page. If it cannot be written, it is asked again next time.
 fn remember(page: &Utf8Path, text: &str) {
-    let part = page.with_extension(format!("{}.part", std::process::id()));
-    let kept = page
-        .parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(&part, text))
-        .and_then(|()| std::fs::rename(&part, page));
-    if kept.is_err() {
-        // It is asked again next time.
-        let _ = std::fs::remove_file(&part);
-    }
+    let _ = std::fs::create_dir_all(files::folder_of(page))
+        .and_then(|()| files::write(page, text, files::Access::All));
 }
 
 #[cfg(test)]

@@ -214,7 +214,7 @@ async fn a_mount_that_is_refused_is_not_the_first_write() {
     let artifact = image(&blobs, "lab/node", "v1", &[b"layer"]);
     let registry = registry_of(&fake, &Accounts::default());
     for blob in artifact.blobs_by_size() {
-        registry.offer("prod/node", &blob.digest);
+        registry.add_mount_candidate("prod/node", &blob.digest);
     }
     registry.push(&artifact, &blobs, &()).await.unwrap();
 }

@@ -11,7 +11,7 @@ use crate::{Endpoint, Error, Place};
 
 /// What the registry asks its callers for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(super) enum Challenge {
     Basic,
     Bearer {
         realm: Url,
@@ -22,23 +22,23 @@ pub(super) enum Demand {
 }
 
 /// Reads the challenges of a 401; of several, the token is preferred, since it does not send the password along with each request.
-pub(super) fn read_demand(
+pub(super) fn read_challenge(
     headers: &HeaderMap,
     endpoint: &Endpoint,
     at: &Place,
-) -> Result<Option<Demand>, Failure> {
+) -> Result<Option<Challenge>, Failure> {
     let mut basic = None;
     let mut untrusted = None;
     for challenge in challenges(headers) {
         if challenge.scheme.eq_ignore_ascii_case("basic") {
-            basic = Some(Demand::Basic);
+            basic = Some(Challenge::Basic);
         }
         if challenge.scheme.eq_ignore_ascii_case("bearer")
             && let Some(realm) = challenge.parameter("realm")
         {
             match trusted_realm(&realm, endpoint) {
                 Some(realm) => {
-                    return Ok(Some(Demand::Bearer {
+                    return Ok(Some(Challenge::Bearer {
                         realm,
                         service: challenge.parameter("service"),
                         scope: challenge.parameter("scope"),
@@ -88,12 +88,12 @@ pub(crate) fn says_insufficient_scope(headers: &HeaderMap) -> bool {
 }
 
 /// A challenge: its scheme, and as many of its parameters as can be read.
-struct Challenge {
+struct RawChallenge {
     scheme: String,
     parameters: Vec<(String, String)>,
 }
 
-impl Challenge {
+impl RawChallenge {
     fn parameter(&self, name: &str) -> Option<String> {
         let mut named = (self.parameters.iter()).filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let (_, value) = named.next()?;
@@ -102,8 +102,8 @@ impl Challenge {
 }
 
 /// Reads all challenges of all headers. The grammar's libraries refuse a header for one character, such as a `/` in an unquoted realm.
-fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    let mut challenges: Vec<Challenge> = Vec::new();
+fn challenges(headers: &HeaderMap) -> Vec<RawChallenge> {
+    let mut challenges: Vec<RawChallenge> = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE) {
         let begin = challenges.len();
         for part in parts(&String::from_utf8_lossy(value.as_bytes())) {
@@ -113,7 +113,7 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
             let parameter = match word.contains('=') || rest.starts_with('=') {
                 true => part,
                 false => {
-                    challenges.push(Challenge {
+                    challenges.push(RawChallenge {
                         scheme: word.to_owned(),
                         parameters: Vec::new(),
                     });
@@ -170,17 +170,17 @@ mod tests {
         let endpoint = Endpoint::new("registry.example.com:5000", None).unwrap();
         let at = Place::new("GET", &endpoint.url("/v2/"), "");
         let bearer = |realm: &str, service: Option<&str>| {
-            Some(Demand::Bearer {
+            Some(Challenge::Bearer {
                 realm: Url::parse(realm).unwrap(),
                 service: service.map(str::to_owned),
                 scope: None,
             })
         };
-        for (values, demand) in [
+        for (values, challenge) in [
             (vec![], None),
             (vec!["Negotiate"], None),
-            (vec!["basic realm=x"], Some(Demand::Basic)),
-            (vec!["Basic"], Some(Demand::Basic)),
+            (vec!["basic realm=x"], Some(Challenge::Basic)),
+            (vec!["Basic"], Some(Challenge::Basic)),
             (
                 vec!["Basic realm=\"x\", Bearer realm=\"https://t.example.com/\",service=s"],
                 bearer("https://t.example.com/", Some("s")),
@@ -200,27 +200,27 @@ mod tests {
                 bearer("https://registry.example.com/jwt/auth", None),
             ),
             // case 3.4
-            (vec!["Basic realm=/"], Some(Demand::Basic)),
+            (vec!["Basic realm=/"], Some(Challenge::Basic)),
             (
                 vec!["Basic realm=Sonatype Nexus Repository"],
-                Some(Demand::Basic),
+                Some(Challenge::Basic),
             ),
-            (vec!["Basic realm=\"Köln\""], Some(Demand::Basic)),
-            (vec!["Basic realm=\"unfinished"], Some(Demand::Basic)),
-            (vec!["BASIC,"], Some(Demand::Basic)),
+            (vec!["Basic realm=\"Köln\""], Some(Challenge::Basic)),
+            (vec!["Basic realm=\"unfinished"], Some(Challenge::Basic)),
+            (vec!["BASIC,"], Some(Challenge::Basic)),
             (
                 vec![", ,Basic realm = \"x, y\" , charset=\"UTF-8\""],
-                Some(Demand::Basic),
+                Some(Challenge::Basic),
             ),
-            (vec!["Negotiate, Basic realm=a/b"], Some(Demand::Basic)),
-            (vec!["NTLM TlRMTVNTUAAB=", "Basic"], Some(Demand::Basic)),
-            (vec!["Bearer", "Basic realm=x"], Some(Demand::Basic)),
+            (vec!["Negotiate, Basic realm=a/b"], Some(Challenge::Basic)),
+            (vec!["NTLM TlRMTVNTUAAB=", "Basic"], Some(Challenge::Basic)),
+            (vec!["Bearer", "Basic realm=x"], Some(Challenge::Basic)),
             (
                 vec![
                     "Bearer realm=\"http://elsewhere.example.com/\"",
                     "Basic realm=x",
                 ],
-                Some(Demand::Basic),
+                Some(Challenge::Basic),
             ),
             (
                 vec!["Basic realm=/, Bearer realm=https://t.example.com/token?a=b,service=a b"],
@@ -242,8 +242,8 @@ mod tests {
                 let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).unwrap();
                 headers.append(WWW_AUTHENTICATE, value);
             }
-            let found = read_demand(&headers, &endpoint, &at).unwrap();
-            assert_eq!(found, demand, "{values:?}");
+            let found = read_challenge(&headers, &endpoint, &at).unwrap();
+            assert_eq!(found, challenge, "{values:?}");
         }
     }
 }

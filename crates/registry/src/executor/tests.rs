@@ -259,7 +259,7 @@ async fn what_another_project_is_said_to_hold_is_mounted_from_there() {
     }
     let registry = server.registry();
     for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
-        registry.offer("staging/all", &blob.digest);
+        registry.add_mount_candidate("staging/all", &blob.digest);
     }
     let report = registry.push_all(&artifacts, &blobs, &()).await;
     all_good(&report);
@@ -276,7 +276,7 @@ async fn what_another_project_is_said_to_hold_and_does_not_costs_a_few_requests(
     let artifacts = images(&blobs, 60);
     let registry = server.registry();
     for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
-        registry.offer("staging/all", &blob.digest);
+        registry.add_mount_candidate("staging/all", &blob.digest);
     }
     let report = registry.push_all(&artifacts, &blobs, &()).await;
     all_good(&report);

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::fake::{Blobs, Distribution, Quirks, REPOSITORY, SIZE, hasty, image, large};
-use crate::{Credentials, Endpoint, SessionFolder, Sessions, Settings};
+use crate::{Credentials, Endpoint, SessionFolder, SessionStore, Settings};
 use servers::faulty::quirks;
 
 /// Stands between a client and a registry, and cuts one connection after this many bytes to the registry.
@@ -20,8 +20,8 @@ struct Cutter {
 }
 
 impl Cutter {
-    /// Returns what is remembered in `folder` of the uploads through here.
-    fn journal(&self, folder: &tempfile::TempDir) -> Option<Arc<dyn Sessions>> {
+    /// Returns what is stored in `folder` of the uploads through here.
+    fn session_store(&self, folder: &tempfile::TempDir) -> Option<Arc<dyn SessionStore>> {
         let path = Utf8Path::from_path(folder.path()).unwrap();
         let address = self.address.to_string();
         Some(Arc::new(SessionFolder::new(path, &address)))
@@ -62,7 +62,7 @@ impl Cutter {
         Self { address, passed }
     }
 
-    fn registry(&self, attempts: u32, sessions: Option<Arc<dyn Sessions>>) -> Registry {
+    fn registry(&self, attempts: u32, sessions: Option<Arc<dyn SessionStore>>) -> Registry {
         let settings = Settings {
             attempts,
             resume_from: 1 << 20,
@@ -117,7 +117,7 @@ async fn a_file_that_is_not_its_digest_is_not_sent_in_parts_either() {
     let layer = &artifact.manifests[0].blobs[1].digest;
     blobs.put_as(layer, &vec![0; SIZE]);
     let client = registry.registry();
-    client.inner.known.may_send_at_once(1 << 20);
+    client.inner.recorded.may_send_at_once(1 << 20);
     let error = client.push(&artifact, &blobs, &()).await.unwrap_err();
     assert!(matches!(error, Error::SourceContent { .. }), "{error:?}");
     assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 0);
@@ -153,20 +153,20 @@ async fn an_upload_that_was_cut_starts_over_where_the_registry_lost_it() {
 }
 
 #[tokio::test]
-async fn another_run_goes_on_with_what_the_journal_remembers() {
+async fn another_run_goes_on_with_what_the_session_store_has() {
     let registry = Distribution::with(keeps_sessions(), |_| None).await;
     let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let folder = tempfile::tempdir().unwrap();
-    let journal = || cutter.journal(&folder);
+    let session_store = || cutter.session_store(&folder);
     let entries = || std::fs::read_dir(folder.path()).unwrap().count();
 
-    let first = cutter.registry(1, journal());
+    let first = cutter.registry(1, session_store());
     first.push(&artifact, &blobs, &()).await.unwrap_err();
     assert_eq!(entries(), 1);
     let posts = registry.count("POST", "/blobs/uploads/");
-    let second = cutter.registry(1, journal());
+    let second = cutter.registry(1, session_store());
     second.push(&artifact, &blobs, &()).await.unwrap();
     // One is opened to find out whether anything may be written, and given back.
     assert_eq!(registry.count("POST", "/blobs/uploads/"), posts + 1);
@@ -184,11 +184,11 @@ async fn a_session_that_holds_something_else_is_found_out_and_the_blob_starts_ov
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let folder = tempfile::tempdir().unwrap();
-    let journal = || cutter.journal(&folder);
-    let first = cutter.registry(1, journal());
+    let session_store = || cutter.session_store(&folder);
+    let first = cutter.registry(1, session_store());
     first.push(&artifact, &blobs, &()).await.unwrap_err();
     registry.spoil_sessions();
-    let second = cutter.registry(3, journal());
+    let second = cutter.registry(3, session_store());
     second.push(&artifact, &blobs, &()).await.unwrap();
     assert!(registry.tag(REPOSITORY, "v1").is_some());
 }

@@ -13,13 +13,13 @@ use crate::fake::{
     Blobs, Distribution, Mounts, Quirks, REPOSITORY, SIZE, hasty, image, large, refusal,
 };
 use crate::{
-    Credentials, Endpoint, Error, Event, Observer, Registry, SessionFolder, Sessions, Settings,
+    Credentials, Endpoint, Error, Event, Observer, Registry, SessionFolder, SessionStore, Settings,
     Stop,
 };
 
 const SESSION: &str = "/blobs/uploads/";
 
-/// A run with a journal that outlives it.
+/// A run with a session store that outlives it.
 struct Run {
     folder: TempDir,
     endpoint: Endpoint,
@@ -33,14 +33,14 @@ impl Run {
         }
     }
 
-    fn journal(&self) -> SessionFolder {
+    fn session_store(&self) -> SessionFolder {
         let path = Utf8Path::from_path(self.folder.path()).unwrap();
         SessionFolder::new(path, self.endpoint.address())
     }
 
     /// Returns a registry as a new process would make it.
     fn begin(&self, settings: Settings) -> Registry {
-        let sessions: Option<Arc<dyn Sessions>> = Some(Arc::new(self.journal()));
+        let sessions: Option<Arc<dyn SessionStore>> = Some(Arc::new(self.session_store()));
         let settings = Settings {
             resume_from: 1 << 20,
             ..settings
@@ -122,9 +122,9 @@ async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte
         assert!(matches!(first[..], [1..SIZE]), "{first:?}");
         assert_eq!(registry.tag(REPOSITORY, "v1"), None);
 
-        // The journal has the newest place, which says how much is held.
+        // The session store has the newest place, which says how much is held.
         let layer = &artifact.manifests[0].blobs[1].digest;
-        let kept = run.journal().load(REPOSITORY, layer).unwrap();
+        let kept = run.session_store().load(REPOSITORY, layer).unwrap();
         assert!(kept.ends_with(&format!("_state={}", first[0])), "{kept}");
 
         let posts = registry.count("POST", SESSION);
@@ -256,7 +256,7 @@ async fn a_damaged_blob_is_never_completed_and_its_session_forgotten() {
     assert_eq!(carried(&registry), [0; 0]);
     let closed = registry.seen(|seen| seen.parameter("digest") == Some(layer.to_string()));
     assert!(!closed.contains(&true));
-    assert_eq!(run.journal().load(REPOSITORY, layer), None);
+    assert_eq!(run.session_store().load(REPOSITORY, layer), None);
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn a_session_of_a_refused_mount_wants_its_parts_as_long_as_any_other() {
     let client = run.begin(slow(&stop));
     let artifact = large(&blobs);
     let layer = &artifact.manifests[0].blobs[1].digest;
-    client.offer("mke/elsewhere", layer);
+    client.add_mount_candidate("mke/elsewhere", layer);
     let observer = StopsAt(1 << 20, stop.clone());
     let report = client.push_all(&[artifact], &blobs, &observer).await;
     assert!(report.stopped);

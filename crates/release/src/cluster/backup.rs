@@ -176,7 +176,7 @@ pub(crate) fn describe(
 ) -> Result<Note, Error> {
     std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o600))
         .map_err(|source| Error::io("protect", archive, source))?;
-    let (size, sha256) = measure(archive).map_err(|source| Error::io("read", archive, source))?;
+    let (size, sha256) = measure(archive).map_err(|source| Error::read(archive, source))?;
     let note = Note {
         version: Note::VERSION,
         environment: environment.name.clone(),

@@ -31,7 +31,7 @@ pub(crate) enum Word {
     /// There was no answer.
     Silent(crate::Error),
     /// It returned its configuration.
-    Told(mke::Observed),
+    Told(mke::ClusterConfig),
 }
 
 /// What asking for a cluster came to.
@@ -80,9 +80,9 @@ pub(crate) fn ask(
     for kubeconfig in candidates {
         let mut program = program.clone();
         program.mkectl.kubeconfig = kubeconfig.flag();
-        match tokio::task::block_in_place(|| observe(&program)) {
-            Ok((text, observed)) => {
-                let word = Word::Told(observed);
+        match tokio::task::block_in_place(|| live_config(&program)) {
+            Ok((text, config)) => {
+                let word = Word::Told(config);
                 return Asked {
                     word,
                     kubeconfig: Some(kubeconfig),
@@ -130,7 +130,7 @@ pub(crate) fn release(
         }
         Word::Told(seen) => seen,
     };
-    let wanted = observed(expected.rendered)?;
+    let wanted = cluster_config(expected.rendered)?;
     let is_meant = seen.may_be_of_one_cluster(&wanted);
     let Some((applied, version)) = applied else {
         let other = || {
@@ -216,7 +216,7 @@ pub(crate) fn refuse_other(
     let (Word::Told(seen), Some(kubeconfig)) = (asked.word, asked.kubeconfig) else {
         return Ok(());
     };
-    let wanted = observed(rendered)?;
+    let wanted = cluster_config(rendered)?;
     let output = Output::below(&context.workspace.environment(&environment.name));
     let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
     let address = match &applied {
@@ -236,8 +236,8 @@ pub(crate) fn refuse_other(
 pub(crate) fn refuse_different(
     context: &Context<'_>,
     environment: &Environment,
-    seen: &mke::Observed,
-    wanted: &mke::Observed,
+    seen: &mke::ClusterConfig,
+    wanted: &mke::ClusterConfig,
     recorded: Option<&Applied>,
 ) -> Result<(), crate::Error> {
     let differs = |seen: &Option<String>, other: Option<&str>| {
@@ -254,7 +254,7 @@ pub(crate) fn refuse_different(
     });
     let wanted = match recorded {
         None if is_rendered => return Ok(()),
-        Some(applied) if is_rendered => mke::Observed {
+        Some(applied) if is_rendered => mke::ClusterConfig {
             registry: Some(applied.registry.clone()),
             external_address: (applied.external_address.clone())
                 .or_else(|| wanted.external_address.clone()),
@@ -274,7 +274,7 @@ pub(crate) fn refuse_different(
 }
 
 /// Returns whether a cluster may be the one whose clients use this address: nothing speaks against it if one of the two is unknown.
-fn may_be_at(seen: &mke::Observed, address: Option<&str>) -> bool {
+fn may_be_at(seen: &mke::ClusterConfig, address: Option<&str>) -> bool {
     match (seen.external_address.as_deref(), address) {
         (Some(seen), Some(address)) => seen == address,
         _ => true,
@@ -284,11 +284,11 @@ fn may_be_at(seen: &mke::Observed, address: Option<&str>) -> bool {
 /// Returns the error for a cluster that is not the environment's.
 fn other_cluster(
     environment: &Environment,
-    seen: &mke::Observed,
-    wanted: &mke::Observed,
+    seen: &mke::ClusterConfig,
+    wanted: &mke::ClusterConfig,
     kubeconfig: Kubeconfig,
 ) -> crate::Error {
-    let place = |one: &mke::Observed| {
+    let place = |one: &mke::ClusterConfig| {
         let place = one.external_address.as_ref().or(one.hosts.first());
         place
             .map_or("an unknown address", String::as_str)
@@ -330,10 +330,10 @@ pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String
 ///
 /// # Errors
 /// It does not answer, or with no configuration.
-pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), crate::Error> {
+pub(crate) fn live_config(program: &Program) -> Result<(String, mke::ClusterConfig), crate::Error> {
     let text = program.config_get()?;
-    let observed = observed(&text)?;
-    Ok((text, observed))
+    let config = cluster_config(&text)?;
+    Ok((text, config))
 }
 
 /// Does the same for a cluster that has to answer.
@@ -343,8 +343,8 @@ pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), crat
 pub(crate) fn answer(
     environment: &Environment,
     program: &Program,
-) -> Result<(String, mke::Observed), crate::Error> {
-    tokio::task::block_in_place(|| observe(program)).map_err(|source| match source {
+) -> Result<(String, mke::ClusterConfig), crate::Error> {
+    tokio::task::block_in_place(|| live_config(program)).map_err(|source| match source {
         crate::Error::Mkectl(source) => crate::Error::Existing(Error::Silent {
             environment: environment.name.clone(),
             source,
@@ -357,9 +357,9 @@ pub(crate) fn answer(
 ///
 /// # Errors
 /// It is no YAML.
-pub(crate) fn observed(text: &str) -> Result<mke::Observed, crate::Error> {
+pub(crate) fn cluster_config(text: &str) -> Result<mke::ClusterConfig, crate::Error> {
     let node = parse(Utf8Path::new("mkectl config get"), text)?;
-    Ok(mke::Observed::of(&node))
+    Ok(mke::ClusterConfig::of(&node))
 }
 
 /// Reads a configuration; `path` is what errors call it.

@@ -1,7 +1,5 @@
 //! The kubeconfig of the cluster. All of it is a secret: it is in no log and written to one place.
 
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8Path;
@@ -52,28 +50,10 @@ pub fn keep(
     replace: bool,
 ) -> Result<(), Error> {
     refuse(workspace, path, FileKind::Kubeconfig)?;
-    let failed = |source| Error::io("write", path, source);
-    let folder = match path.parent() {
-        Some(folder) if folder != "" => folder,
-        _ => Utf8Path::new("."),
-    };
-    if !replace {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        return file
-            .write_all(kubeconfig.expose_secret().as_bytes())
-            .map_err(failed);
+    let text = kubeconfig.expose_secret();
+    match replace {
+        true => files::write(path, text, files::Access::Owner),
+        false => files::write_new(path, text, files::Access::Owner),
     }
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o600))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(kubeconfig.expose_secret().as_bytes())
-        .map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    .map_err(|source| Error::io("write", path, source))
 }

@@ -46,7 +46,7 @@ pub async fn rebuild(
         standing.allow(take_over)?;
     }
     let mut cluster = Cluster::made(context, environment, output, None)?;
-    let (live, seen) = tokio::task::block_in_place(|| existing::observe(&cluster.program))?;
+    let (live, seen) = tokio::task::block_in_place(|| existing::live_config(&cluster.program))?;
     let rendered =
         render::render(context.workspace, &mut cluster.environment, &cluster.facts)?.text;
     let before = Receipt::read(&cluster.output.receipt).ok().flatten();
@@ -54,7 +54,7 @@ pub async fn rebuild(
         context,
         &cluster.environment,
         &seen,
-        &existing::observed(&rendered)?,
+        &existing::cluster_config(&rendered)?,
         before.and_then(|receipt| receipt.applied).as_ref(),
     )?;
     let mut warnings: Vec<String> = standing.warning.iter().cloned().collect();
@@ -151,8 +151,7 @@ pub async fn rebuild(
 /// Returns whether the cluster has everything that is rendered, the values of references among it.
 fn has_all_of(cluster: &Cluster, context: &Context<'_>, live: &str) -> Result<bool, Error> {
     let config = cluster.config(context)?;
-    let text =
-        files::read_text(config.path()).map_err(|source| Error::io("read", config.path(), source));
+    let text = files::read_text(config.path()).map_err(|source| Error::read(config.path(), source));
     let text = config.remove_after(text)?;
     let live = super::status::parse("mkectl config get", live)?;
     let changes = mke::compare(&live, &super::status::parse("mke4.yaml", &text)?);

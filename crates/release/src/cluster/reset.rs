@@ -4,7 +4,7 @@ use environment::Environment;
 
 use super::{Cluster, Logged};
 use crate::event::Event;
-use crate::{Context, Error, cluster};
+use crate::{Context, Error};
 
 /// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is given to mkectl too.
 ///
@@ -17,12 +17,7 @@ pub async fn reset(
     take_over: bool,
     typed: &[String],
 ) -> Result<Logged, Error> {
-    if environment.protected {
-        return Err(cluster::Error::Protected {
-            environment: environment.name,
-        }
-        .into());
-    }
+    super::refuse_protected(&environment)?;
     let cluster = Cluster::real(context, environment)?;
     let help = cluster.help(&["reset"])?;
     let begun = cluster.begin(context, take_over).await?;

@@ -63,8 +63,7 @@ impl Restorable {
             }
             .into());
         }
-        let measured =
-            backup::measure(&archive).map_err(|source| Error::io("read", &archive, source))?;
+        let measured = backup::measure(&archive).map_err(|source| Error::read(&archive, source))?;
         if measured != (note.size, note.sha256.clone()) {
             return Err(cluster::Error::BackupChanged { archive: shown }.into());
         }

@@ -36,7 +36,7 @@ const BACKUP_LIMIT: Duration = Duration::from_secs(3600);
 pub(crate) struct Prepared {
     pub(crate) steps: Vec<ClusterStep>,
     /// What the cluster said of itself; nothing in a rehearsal.
-    pub(crate) seen: Option<mke::Observed>,
+    pub(crate) seen: Option<mke::ClusterConfig>,
     /// What people should know of these steps.
     pub(crate) warnings: Vec<String>,
 }

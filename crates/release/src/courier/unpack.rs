@@ -245,11 +245,8 @@ fn copied(
     folder: &Utf8Path,
 ) -> Result<tempfile::NamedTempFile, crate::Error> {
     std::fs::create_dir_all(folder).map_err(|source| crate::Error::io("make", folder, source))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
-        .tempfile_in(folder)
-        .map_err(|source| crate::Error::io("write", folder, source))?;
+    let mut file =
+        files::temporary_in(folder).map_err(|source| crate::Error::io("write", folder, source))?;
     medium
         .copy(content, &mut file, &|bytes| advanced(context, bytes))
         .map_err(|error| match error {

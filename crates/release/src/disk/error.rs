@@ -9,6 +9,14 @@ use crate::{Kind, Workspace};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file that the operator wrote, committed or named cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A file or folder failed.
     #[error("cannot {doing} `{path}`")]
     Io {
@@ -70,8 +78,7 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            // A file that the operator wrote, committed or named.
-            Self::Io { doing: "read", .. } => Kind::Workspace,
+            Self::Read { .. } => Kind::Workspace,
             Self::Store {
                 source: bundle::StoreError::Corrupt { .. } | bundle::StoreError::Size { .. },
                 ..
@@ -114,6 +121,11 @@ impl Error {
                 source: source.relative_to(workspace.root()),
             },
         }
+    }
+
+    pub(crate) fn read(path: &Utf8Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Read { path, source }
     }
 
     pub(crate) fn io(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {

@@ -239,7 +239,7 @@ fn upgrade(
     from: Version,
     way: &mke::Upgrade,
     warnings: &mut Warnings,
-) -> (ClusterPlan, Option<mke::Observed>) {
+) -> (ClusterPlan, Option<mke::ClusterConfig>) {
     let lock = (&*question.locked.lock, question.locked.path.as_path());
     let prepared = upgrade::prepare(
         context,

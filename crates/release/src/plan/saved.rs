@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Plan, Planned};
 use crate::config::render;
-use crate::receipt::{self, Receipt};
+use crate::receipt;
 use crate::transfer::program::Program;
 use crate::workspace::{FileKind, read_if_there, write_named};
 use crate::{Error, Workspace, chain, plan, sha256};
@@ -156,7 +156,7 @@ impl Saved {
             sets: plan.sets.clone(),
             receipt: text.map(|text| SavedReceipt {
                 sha256: sha256(text.as_bytes()),
-                applied: applied_digest(plan.receipt.as_ref()),
+                applied: applied_digest(plan),
             }),
             snapshot: plan.snapshot.clone(),
             registry: registry(plan),
@@ -231,7 +231,7 @@ impl SavedFile {
     /// # Errors
     /// The file cannot be read, is not a plan, or is that of a different environment.
     pub fn read(path: &Utf8Path, environment: &str) -> Result<Self, Error> {
-        let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
+        let text = files::read_text(path).map_err(|source| Error::read(path, source))?;
         let saved = parse(&text, path)?;
         if saved.environment != environment {
             return Err(plan::Error::OtherEnvironment {
@@ -253,9 +253,8 @@ impl SavedFile {
     /// # Errors
     /// The plan was applied before, or something changed since the file was written: each change is named.
     pub fn bind(&self, plan: &mut Plan, workspace: &Workspace) -> Result<(), Error> {
-        let applied = (plan.receipt.as_ref()).and_then(|receipt| receipt.applied.as_ref());
         // Everything that differs is what came of it, or came after it.
-        if let Some(applied) = applied
+        if let Some(applied) = plan.applied()
             && applied.plan.as_deref() == Some(&self.digest)
         {
             return Err(plan::Error::Applied {
@@ -405,7 +404,7 @@ fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     failed.is_some_and(|failed| failed.plan.as_deref() == Some(digest))
-        && applied_digest(plan.receipt.as_ref()).as_ref() == applied
+        && applied_digest(plan).as_ref() == applied
 }
 
 /// Returns a command of an upgrade to `release` without the numbers in the names of its files, such as that in
@@ -524,8 +523,7 @@ fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
 }
 
 /// Returns the SHA-256 of what a receipt says of the last success.
-fn applied_digest(receipt: Option<&Receipt>) -> Option<String> {
-    let applied = receipt?.applied.as_ref()?;
-    let text = serde_yaml::to_string(applied).unwrap_or_else(|error| chain(&error));
+fn applied_digest(plan: &Plan) -> Option<String> {
+    let text = serde_yaml::to_string(plan.applied()?).unwrap_or_else(|error| chain(&error));
     Some(sha256(text.as_bytes()))
 }

@@ -79,8 +79,7 @@ impl Snapshot {
     /// # Errors
     /// The file cannot be read, or is not a snapshot of this format.
     pub fn read(path: &Utf8Path) -> Result<Read, crate::Error> {
-        let text =
-            files::read_text(path).map_err(|source| crate::Error::io("read", path, source))?;
+        let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
         let wrong = |source| {
             crate::Error::Snapshot(Error::File {
                 path: path.to_owned(),

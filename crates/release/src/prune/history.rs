@@ -386,21 +386,30 @@ impl Archive {
     /// Returns the receipts of an environment, the present one first.
     fn receipts(&mut self, workspace: &Workspace, name: &str) -> Result<Vec<Receipt>, Error> {
         let path = Output::below(&workspace.environment(name)).receipt;
+        self.versions(workspace, &path, |text| Receipt::parse(text, &path))
+    }
+
+    /// Returns every version of a file. One that cannot be read is noted, unless it is the present one: that has to be known.
+    fn versions<T>(
+        &mut self,
+        workspace: &Workspace,
+        path: &Utf8Path,
+        parse: impl Fn(&str) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         let is_there = path.exists();
-        let mut receipts = Vec::new();
-        for (number, text) in self.texts(workspace, &path)?.into_iter().enumerate() {
-            match Receipt::parse(&text, &path) {
-                Ok(receipt) => receipts.push(receipt),
-                // What the cluster runs has to be known.
+        let mut versions = Vec::new();
+        for (number, text) in self.texts(workspace, path)?.into_iter().enumerate() {
+            match parse(&text) {
+                Ok(version) => versions.push(version),
                 Err(error) if is_there && number == 0 => return Err(error),
                 Err(error) => self.notes.push(format!(
                     "an earlier {} cannot be read: {}",
-                    workspace.shown(&path),
+                    workspace.shown(path),
                     chain(&error)
                 )),
             }
         }
-        Ok(receipts)
+        Ok(versions)
     }
 
     /// Returns every lock that is known of a release, by the SHA-256 of its file.
@@ -429,19 +438,10 @@ impl Archive {
         if let Some(locks) = self.locks.get(&path) {
             return Ok(locks.clone());
         }
-        let is_there = path.exists();
-        let mut locks = Vec::new();
-        for (number, text) in self.texts(workspace, &path)?.into_iter().enumerate() {
-            match Lock::parse(&text, workspace.shown(&path)) {
-                Ok(lock) => locks.push((Lock::digest(&text), lock)),
-                Err(error) if is_there && number == 0 => return Err(Error::InvalidLock(error)),
-                Err(error) => self.notes.push(format!(
-                    "an earlier {} cannot be read: {}",
-                    workspace.shown(&path),
-                    chain(&error)
-                )),
-            }
-        }
+        let locks = self.versions(workspace, &path, |text| {
+            let lock = Lock::parse(text, workspace.shown(&path)).map_err(Error::InvalidLock)?;
+            Ok((Lock::digest(text), lock))
+        })?;
         self.locks.insert(path, locks.clone());
         Ok(locks)
     }

@@ -125,7 +125,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
 /// # Errors
 /// The file cannot be read, or is not a bundle.
 pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspection, Error> {
-    let file = files::open(path).map_err(|source| Error::io("read", path, source))?;
+    let file = files::open(path).map_err(|source| Error::read(path, source))?;
     context.reporter.report(Event::Started {
         step: Step::Verify,
         what: path.to_string(),

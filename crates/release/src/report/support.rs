@@ -70,7 +70,7 @@ impl Support {
             support.add("profile.json", text);
         }
         for log in last_logs(&output.logs) {
-            let text = end_of(&log).map_err(|source| crate::Error::io("read", &log, source))?;
+            let text = end_of(&log).map_err(|source| crate::Error::read(&log, source))?;
             support.add(
                 &format!("logs/{}", log.file_name().unwrap_or_default()),
                 text,
@@ -105,10 +105,7 @@ impl Support {
         }
         let tar = tar.into_inner().map_err(failed)?;
         crate::links::check(path, path)?;
-        let folder = path.parent().unwrap_or(Utf8Path::new("."));
-        if folder != "" {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
+        std::fs::create_dir_all(files::folder_of(path)).map_err(failed)?;
         let file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)

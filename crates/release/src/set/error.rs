@@ -113,6 +113,16 @@ pub enum Error {
         /// Why not.
         source: registry::Error,
     },
+    /// A server does not serve a file that a set names by its URL.
+    #[error("cannot read {url} from {host}")]
+    Download {
+        /// The URL, without its query.
+        url: String,
+        /// The server that was asked.
+        host: String,
+        /// Why not.
+        source: registry::Error,
+    },
     /// A registry serves something that cannot be carried.
     #[error("{reference} cannot be carried")]
     Content {
@@ -337,13 +347,11 @@ impl Error {
             | Self::NoReferences { .. }
             | Self::Credentials { .. } => Kind::Workspace,
             Self::Entry { .. } | Self::From { .. } => Kind::Usage,
-            // A download by URL is not the registry's content.
-            Self::Registry {
-                reference,
+            Self::Download {
                 source: registry::Error::DigestMismatch { .. },
                 ..
-            } if reference.contains("://") => Kind::Content,
-            Self::Registry { .. } => Kind::Registry,
+            } => Kind::Content,
+            Self::Registry { .. } | Self::Download { .. } => Kind::Registry,
             Self::Content { .. }
             | Self::Chart { .. }
             | Self::Contradiction { .. }

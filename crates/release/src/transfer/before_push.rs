@@ -61,13 +61,8 @@ fn try_to_write(path: &Utf8Path) -> io::Result<()> {
     if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let folder = path.parent().unwrap_or(Utf8Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
-        .tempfile_in(folder)
-        .map(drop)
+    std::fs::create_dir_all(files::folder_of(path))?;
+    files::temporary_beside(path).map(drop)
 }
 
 /// Returns how many bytes are still to be written to `bundles/` until everything that a lock names is in the store.

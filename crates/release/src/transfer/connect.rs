@@ -74,7 +74,7 @@ fn connect_with(
     environment: &Environment,
     credentials: Credentials,
     settings: registry::Settings,
-    sessions: Option<Arc<dyn registry::Sessions>>,
+    sessions: Option<Arc<dyn registry::SessionStore>>,
 ) -> Result<registry::Registry, crate::Error> {
     registry::Registry::with_sessions(
         endpoint(context, environment)?,

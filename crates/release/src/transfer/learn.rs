@@ -249,7 +249,7 @@ fn require_release(
 
 /// Looks at a bundle.
 fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error> {
-    let file = files::open(path).map_err(|source| crate::Error::io("read", path, source))?;
+    let file = files::open(path).map_err(|source| crate::Error::read(path, source))?;
     context.reporter.report(Event::Started {
         step: Step::Verify,
         what: context.workspace.shown(path).to_string(),

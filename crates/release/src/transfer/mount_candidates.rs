@@ -16,28 +16,28 @@ use crate::{Context, locked};
 /// Returns, for each blob of the artifacts, a repository of another environment in the same registry that should hold it.
 ///
 /// An environment that cannot be read has nothing to offer, and is not what this run is about.
-pub(crate) fn offers(
+pub(crate) fn of(
     context: &Context<'_>,
     environment: &Environment,
     artifacts: &[&bundle::Artifact],
 ) -> Vec<(String, Digest)> {
     let wanted = wanted(artifacts);
-    let mut offers = HashMap::new();
+    let mut candidates = HashMap::new();
     let names = environment::names(context.workspace.root()).unwrap_or_default();
     for name in names.iter().filter(|name| **name != environment.name) {
-        let Some((neighbour, lock)) = applied(context, environment, name) else {
+        let Some((other, lock)) = applied(context, environment, name) else {
             continue;
         };
         for artifact in &lock.artifacts {
-            let repository = neighbour.registry.repository(&artifact.repository);
+            let repository = other.registry.repository(&artifact.repository);
             for (digest, _) in artifact.blobs() {
                 if wanted.contains(digest) {
-                    offers.insert(digest.clone(), repository.clone());
+                    candidates.insert(digest.clone(), repository.clone());
                 }
             }
         }
     }
-    offers
+    candidates
         .into_iter()
         .map(|(digest, repository)| (repository, digest))
         .collect()
@@ -89,8 +89,8 @@ fn applied(
     name: &str,
 ) -> Option<(Environment, std::sync::Arc<bundle::Lock>)> {
     let ours = &environment.registry;
-    let neighbour = mke::load(context.workspace.root(), name).ok()?;
-    if neighbour.registry.address != ours.address || neighbour.registry.project == ours.project {
+    let other = mke::load(context.workspace.root(), name).ok()?;
+    if other.registry.address != ours.address || other.registry.project == ours.project {
         return None;
     }
     let output = Output::below(&context.workspace.environment(name));
@@ -98,5 +98,5 @@ fn applied(
     let release = receipt.applied?.release;
     let version = release.strip_prefix('v')?.parse().ok()?;
     let locked = locked::read(context.workspace, &version).ok()?;
-    Some((neighbour, locked.lock))
+    Some((other, locked.lock))
 }

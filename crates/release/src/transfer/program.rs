@@ -437,7 +437,7 @@ pub(crate) fn archive_hashes(
                 hashes.insert(download.platform.to_owned(), crate::sha256(&bytes));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(crate::Error::io("read", &archive, source)),
+            Err(source) => return Err(crate::Error::read(&archive, source)),
         }
     }
     Ok(hashes)

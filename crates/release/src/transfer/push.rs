@@ -191,8 +191,8 @@ async fn push_one(
         address: address.clone(),
         source,
     })?;
-    for (repository, digest) in mount_candidates::offers(context, environment, to_be_pushed) {
-        registry.offer(&repository, &digest);
+    for (repository, digest) in mount_candidates::of(context, environment, to_be_pushed) {
+        registry.add_mount_candidate(&repository, &digest);
     }
     for (repository, digest) in mount_candidates::expected(context, environment, to_be_pushed) {
         registry.expect(&repository, &digest);

@@ -17,7 +17,7 @@ pub(crate) fn read(
     rules: &bundle::Rules,
 ) -> Result<bundle::Contents, crate::Error> {
     let mut store = store.clone();
-    let file = files::open(path).map_err(|source| crate::Error::io("read", path, source))?;
+    let file = files::open(path).map_err(|source| crate::Error::read(path, source))?;
     let observer = BundleObserver::new(context, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
     tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))

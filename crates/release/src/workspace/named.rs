@@ -105,24 +105,20 @@ pub fn check_named(
 /// The path is a symbolic link, or its folder is missing or cannot be written to.
 pub fn check_writable(path: &Utf8Path) -> Result<(), crate::Error> {
     crate::links::check(path, path)?;
-    let folder = folder_of(path)?;
-    // The library's own error names a temporary file.
-    tempfile::NamedTempFile::new_in(folder)
+    check_folder(path)?;
+    files::temporary_beside(path)
         .map(drop)
         .map_err(|error| crate::Error::io("write", path, error.kind().into()))
 }
 
-/// Returns the folder of a file that is to be written.
+/// Checks that the folder of a file that is to be written exists.
 ///
 /// # Errors
-/// It does not exist.
-pub(super) fn folder_of(path: &Utf8Path) -> Result<&Utf8Path, Error> {
-    let folder = match path.parent() {
-        Some(folder) if folder != "" => folder,
-        _ => Utf8Path::new("."),
-    };
+/// It does not.
+pub(super) fn check_folder(path: &Utf8Path) -> Result<(), Error> {
+    let folder = files::folder_of(path);
     match folder.exists() {
-        true => Ok(folder),
+        true => Ok(()),
         false => Err(Error::NoFolder {
             folder: folder.to_owned(),
         }),
@@ -182,7 +178,7 @@ pub(crate) fn refuse(
             }
             .into(),
             Some(_) => Error::DifferentKind { path: to, kind }.into(),
-            None => crate::Error::io("read", path, source),
+            None => crate::Error::read(path, source),
         }),
     }
 }
@@ -205,17 +201,15 @@ fn is_reserved(workspace: &Workspace, path: &Utf8Path) -> bool {
         || name == "environment.yaml"
         || name.ends_with(bundle::Lock::SUFFIX)
         || name.ends_with(".init.yaml");
-    let folder = match path.parent() {
-        Some(folder) if folder != "" => folder,
-        _ => Utf8Path::new("."),
-    };
     is_name
-        && folder.canonicalize_utf8().is_ok_and(|folder| {
-            [workspace.root().join("environments"), workspace.bundles()]
-                .iter()
-                .filter_map(|own| own.canonicalize_utf8().ok())
-                .any(|own| folder.starts_with(own))
-        })
+        && files::folder_of(path)
+            .canonicalize_utf8()
+            .is_ok_and(|folder| {
+                [workspace.root().join("environments"), workspace.bundles()]
+                    .iter()
+                    .filter_map(|own| own.canonicalize_utf8().ok())
+                    .any(|own| folder.starts_with(own))
+            })
 }
 
 #[cfg(test)]

@@ -22,13 +22,7 @@ const LATEST: usize = 10;
 
 pub(crate) fn run(app: &App<'_>, arguments: &ReportArgs) -> Result<ExitCode, Failure> {
     let named = arguments.environment.as_deref();
-    let names = super::one_or_all(app, named)?;
-    if let Some(name) = named
-        && let Err(error @ environment::Error::Unknown { .. }) =
-            environment::load(app.workspace.root(), name)
-    {
-        return Err(release::Error::Environment(error).into());
-    }
+    let names = super::existing_or_all(app, named)?;
     let page = until_interrupted(app, async {
         Ok(page::gather(&app.context(), &names).await)
     })?;

@@ -14,13 +14,7 @@ use crate::ui::table;
 
 pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Failure> {
     let named = arguments.environment.as_deref();
-    let names = super::one_or_all(app, named)?;
-    if let Some(name) = named
-        && let Err(error @ environment::Error::Unknown { .. }) =
-            environment::load(app.workspace.root(), name)
-    {
-        return Err(release::Error::Environment(error).into());
-    }
+    let names = super::existing_or_all(app, named)?;
     let all = until_interrupted(app, async {
         Ok(release::report::status::status(&app.context(), &names, arguments.live).await)
     })?;

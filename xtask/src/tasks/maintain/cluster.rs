@@ -130,13 +130,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
         } => {
             let (environment, _lock) = app.lock_environment(environment, "cluster reset")?;
             cluster::refuse_a_rehearsal(&environment)?;
-            if environment.protected {
-                return Err(Failure::from(release::Error::Cluster(
-                    release::cluster::Error::Protected {
-                        environment: environment.name,
-                    },
-                )));
-            }
+            cluster::refuse_protected(&environment)?;
             let question = format!(
                 "This removes MKE and everything in the cluster of {0}. Type {0} to continue: ",
                 environment.name

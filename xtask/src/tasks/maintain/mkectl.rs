@@ -20,12 +20,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Fai
         }
         false => (app.environment(name)?, None),
     };
-    if typed.resets() && environment.protected {
-        return Err(Failure::from(release::Error::Cluster(
-            release::cluster::Error::Protected {
-                environment: environment.name,
-            },
-        )));
+    if typed.resets() {
+        release::cluster::refuse_protected(&environment)?;
     }
     if typed.changes() {
         confirm(&environment, arguments.confirm.as_deref())?;

@@ -4,10 +4,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::ExposeSecret as _;
 
 use super::Target;
-use super::files::{IfThere, write_for_owner};
 use crate::cluster::existing::parse;
 use crate::config::resolve;
 use crate::event::Event;
+use crate::workspace::make_folder_of;
 use crate::{Context, Error, chain};
 
 /// What an upgrade left the cluster's configuration as.
@@ -58,7 +58,11 @@ pub(super) fn after(
         });
     }
     let masked = redaction::run().mask(&text);
-    if let Err(error) = write_for_owner(file, &masked, IfThere::Replace) {
+    let written = make_folder_of(file).and_then(|()| {
+        files::write(file, masked.as_bytes(), files::Access::Owner)
+            .map_err(|source| Error::io("write", file, source))
+    });
+    if let Err(error) = written {
         warn(chain(&error));
         return Some(After {
             changes,

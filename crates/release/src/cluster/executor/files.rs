@@ -1,7 +1,5 @@
 //! The files that mkectl gets or writes: written before it runs, read and removed afterwards.
 
-use std::io::Write as _;
-
 use camino::Utf8Path;
 use oci_spec::image::Digest;
 use secrecy::ExposeSecret as _;
@@ -12,7 +10,7 @@ use crate::config::resolve;
 use crate::event::Event;
 use crate::transfer::program::Program;
 use crate::transfer::{fetch, present, stream};
-use crate::workspace::{read_if_there, write_whole};
+use crate::workspace::{make_folder_of, read_if_there, write_whole};
 use crate::{Context, Error, workspace};
 
 /// A release matrix has some kilobytes.
@@ -42,7 +40,7 @@ pub(super) async fn put_matrix(
         .map_err(|source| Error::store(context.workspace, source))?;
     let text = String::from_utf8(bytes).map_err(|_| {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text");
-        Error::io("read", Utf8Path::new(&file.path), source)
+        Error::read(Utf8Path::new(&file.path), source)
     })?;
     write_whole(path, &text)
 }
@@ -57,7 +55,9 @@ pub(super) fn keep_config(
         true => target.config.text.clone(),
         false => existing::answer(target.environment, program)?.0,
     };
-    write_for_owner(path, &text, IfThere::Refuse)
+    make_folder_of(path)?;
+    files::write_new(path, text, files::Access::Owner)
+        .map_err(|source| Error::io("write", path, source))
 }
 
 /// Returns the configuration that the cluster has now: what mkectl wrote to a file, or else what the cluster answers, or why it does not.
@@ -110,33 +110,4 @@ pub(super) fn remove(path: &Utf8Path) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// What to do about a file that already exists.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfThere {
-    Refuse,
-    Replace,
-}
-
-/// Writes a file that only its owner may read: a cluster's configuration has the values of secrets.
-pub(super) fn write_for_owner(path: &Utf8Path, text: &str, if_there: IfThere) -> Result<(), Error> {
-    let failed = |source| Error::io("write", path, source);
-    let folder = path.parent().unwrap_or(Utf8Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|source| Error::io("make", folder, source))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-    match if_there {
-        IfThere::Refuse => file.persist_noclobber(path),
-        IfThere::Replace => file.persist(path),
-    }
-    .map(drop)
-    .map_err(|error| failed(error.error))
 }

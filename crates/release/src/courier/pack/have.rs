@@ -99,7 +99,7 @@ impl Have {
         environments: &[Environment],
         path: &Utf8Path,
     ) -> Result<(), crate::Error> {
-        let bytes = files::read(path).map_err(|source| crate::Error::io("read", path, source))?;
+        let bytes = files::read(path).map_err(|source| crate::Error::read(path, source))?;
         let of = match Manifest::parse(&bytes) {
             Ok(manifest) => {
                 let of = manifest.serves.environments.clone();
@@ -203,8 +203,8 @@ impl Have {
         }
         let mut locks = BTreeMap::new();
         for path in workspace.locks()? {
-            let text = files::read_text(&path)
-                .map_err(|source| crate::Error::io("read", &path, source))?;
+            let text =
+                files::read_text(&path).map_err(|source| crate::Error::read(&path, source))?;
             locks.insert(bundle::Lock::digest(&text), (path, text));
         }
         for name in &names {

@@ -52,7 +52,7 @@ pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8Pat
 /// The file cannot be read.
 pub(super) fn is_executable(program: &Utf8Path) -> Result<bool, crate::Error> {
     let mut magic = Vec::new();
-    let read = |source| crate::Error::io("read", program, source);
+    let read = |source| crate::Error::read(program, source);
     let file = files::open(program).map_err(read)?;
     file.take(4).read_to_end(&mut magic).map_err(read)?;
     Ok(magic == b"\x7fELF" || magic.starts_with(b"#!"))
@@ -64,7 +64,7 @@ pub(super) fn is_executable(program: &Utf8Path) -> Result<bool, crate::Error> {
 /// The file cannot be read.
 pub(super) fn platform(program: &Utf8Path) -> Result<String, crate::Error> {
     let mut header = [0; 20];
-    let read = |source| crate::Error::io("read", program, source);
+    let read = |source| crate::Error::read(program, source);
     let mut file = files::open(program).map_err(read)?;
     // Whatever is shorter is a script.
     let _ = file.read_exact(&mut header);
@@ -84,6 +84,6 @@ pub(super) fn glibc(program: &Utf8Path) -> Result<Option<String>, crate::Error> 
     match Glibc::needed_by(program) {
         Ok(glibc) => Ok(glibc.map(|glibc| glibc.to_string())),
         Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
-        Err(source) => Err(crate::Error::io("read", program, source)),
+        Err(source) => Err(crate::Error::read(program, source)),
     }
 }

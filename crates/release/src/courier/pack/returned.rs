@@ -68,8 +68,7 @@ pub async fn prepare(
             parts.add(what, &text)?;
         }
         for log in support::last_logs(&output.logs) {
-            let text =
-                support::end_of(&log).map_err(|source| crate::Error::io("read", &log, source))?;
+            let text = support::end_of(&log).map_err(|source| crate::Error::read(&log, source))?;
             let what = What::Log {
                 environment: name(),
                 file: log.file_name().unwrap_or_default().to_owned(),

@@ -28,8 +28,7 @@ pub(super) fn sign(
         }
     })?;
     let path = scratch.join(medium::SIGNATURE);
-    let signature =
-        files::read_text(&path).map_err(|source| crate::Error::io("read", &path, source))?;
+    let signature = files::read_text(&path).map_err(|source| crate::Error::read(&path, source))?;
     let wrong = |source| Error::Signature {
         key: key.to_owned(),
         source,

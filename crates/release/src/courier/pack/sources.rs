@@ -17,7 +17,7 @@ pub(super) fn vendored(
 ) -> Result<Source, crate::Error> {
     let root = context.workspace.root();
     let lock = root.join("Cargo.lock");
-    let text = files::read(&lock).map_err(|source| crate::Error::io("read", &lock, source))?;
+    let text = files::read(&lock).map_err(|source| crate::Error::read(&lock, source))?;
     let folder = scratch.join("vendor");
     let config = programs::vendor(
         root,

@@ -1,10 +1,7 @@
 //! Where things go: the folder of the workspace, the program, mkectl, the sources.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Content, Medium};
-use tempfile::NamedTempFile;
 
 use super::{Error, copied, temporary};
 use crate::event::Event;
@@ -29,7 +26,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), crate::Error> {
     let entries = match root.read_dir_utf8() {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(crate::Error::io("read", root, source)),
+        Err(source) => return Err(crate::Error::read(root, source)),
     };
     // A file system of its own has a folder for files that its check finds.
     let ours = ["bundles", "lost+found"];
@@ -80,7 +77,8 @@ pub(super) fn program(
     let path = workspace.root().join(PROGRAM);
     links::refuse_one(workspace, &path)?;
     let file = copied(context, medium, content, &temporary(workspace))?;
-    keep(file, 0o755, &path)?;
+    files::persist(file, &path, files::Access::Program)
+        .map_err(|source| crate::Error::io("write", &path, source))?;
     Ok(workspace.shown(&path).to_owned())
 }
 
@@ -108,7 +106,8 @@ pub(super) fn mkectl(
         let kept = Kept::of(workspace, &lock, locked);
         if bundle::check_program(&kept.archive, &locked.sha256, &kept.program).is_err() {
             let file = copied(context, medium, content, &kept.folder)?;
-            keep(file, 0o644, &kept.archive)?;
+            files::persist(file, &kept.archive, files::Access::All)
+                .map_err(|source| crate::Error::io("write", &kept.archive, source))?;
             bundle::unpack_program(&kept.archive, &locked.sha256, &kept.program).map_err(
                 |source| Error::Mkectl {
                     release: lock.release.clone(),
@@ -161,14 +160,4 @@ pub(super) fn remove(folder: &Utf8Path) -> Result<(), crate::Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// Gives a file its name when it is complete.
-pub(super) fn keep(file: NamedTempFile, mode: u32, path: &Utf8Path) -> Result<(), crate::Error> {
-    let failed = |source| crate::Error::io("write", path, source);
-    file.as_file().sync_all().map_err(failed)?;
-    let mode = std::fs::Permissions::from_mode(mode);
-    file.as_file().set_permissions(mode).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }

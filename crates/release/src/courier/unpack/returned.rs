@@ -154,7 +154,7 @@ fn output(context: &Context<'_>, environment: &str) -> Result<Option<Output>, cr
 
 fn text(file: &tempfile::NamedTempFile) -> Result<(Utf8PathBuf, String), crate::Error> {
     let path = Utf8Path::from_path(file.path()).unwrap_or(Utf8Path::new("."));
-    let text = files::read_text(path).map_err(|source| crate::Error::io("read", path, source))?;
+    let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
     Ok((path.to_owned(), text))
 }
 

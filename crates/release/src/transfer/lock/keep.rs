@@ -49,20 +49,14 @@ fn is_the_same(place: &Utf8Path, lock: &bundle::Lock) -> bool {
 
 /// Returns whether a link was possible.
 fn link_or_copy(bundle: &Utf8Path, place: &Utf8Path) -> std::io::Result<bool> {
-    let folder = place.parent().unwrap_or(Utf8Path::new("."));
     // A link to a symbolic link would be one, too.
     let bundle = bundle.canonicalize_utf8()?;
     if std::fs::hard_link(&bundle, place).is_ok() {
         return Ok(true);
     }
-    let mut copy = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)?;
+    let mut copy = files::temporary_beside(place)?;
     std::io::copy(&mut files::open(&bundle)?, copy.as_file_mut())?;
-    copy.as_file().sync_all()?;
-    copy.persist_noclobber(place).map_err(|error| error.error)?;
+    files::persist_new(copy, place, files::Access::All)?;
     Ok(false)
 }
 

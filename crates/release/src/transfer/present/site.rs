@@ -103,7 +103,7 @@ impl<'a> Site<'a> {
             }
         }
         let all: Vec<&Artifact> = lock.artifacts.iter().collect();
-        for (repository, digest) in mount_candidates::offers(context, environment, &all) {
+        for (repository, digest) in mount_candidates::of(context, environment, &all) {
             add(digest.to_string(), repository);
         }
         Ok(Self {

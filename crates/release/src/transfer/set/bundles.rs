@@ -134,7 +134,7 @@ pub(super) async fn moved(
             return Ok(moved(of(known.size), Some(of(size))));
         }
         Ok(_) => {}
-        Err(crate::Error::Set(Error::Registry {
+        Err(crate::Error::Set(Error::Download {
             source: registry::Error::NotFound { .. },
             ..
         })) => return Ok(moved(sha256, None)),
@@ -283,7 +283,7 @@ fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> 
     let observer = BundleObserver::new(context, Step::Verify);
     report_start(context, path);
     let hashed = tokio::task::block_in_place(|| bundle::hash_file(path, &observer));
-    let (_, sha256) = hashed.map_err(|source| crate::Error::io("read", path, source))?;
+    let (_, sha256) = hashed.map_err(|source| crate::Error::read(path, source))?;
     Ok(sha256)
 }
 
@@ -341,7 +341,7 @@ async fn signature(
         fetch::refuse_offline(context, item.signature_url().as_str(), shown)?;
         return upstream_signature(upstreams, item).await;
     }
-    let bytes = files::read(&path).map_err(|source| crate::Error::io("read", &path, source))?;
+    let bytes = files::read(&path).map_err(|source| crate::Error::read(&path, source))?;
     let signature = Signature::parse(&bytes).map_err(|source| Error::SignatureForm {
         what: shown.to_string(),
         source,

@@ -39,8 +39,7 @@ pub(crate) async fn artifacts(
     }
     let mut entries = BTreeMap::new();
     for file in &listed.files {
-        let text =
-            files::read_text(file).map_err(|source| crate::Error::io("read", file, source))?;
+        let text = files::read_text(file).map_err(|source| crate::Error::read(file, source))?;
         for (number, line) in text.lines().enumerate() {
             let found = entry(context, &listed.from, file, number + 1, line.trim())?;
             if let Some((reference, entry)) = found {

@@ -310,8 +310,8 @@ impl Repository<'_> {
 impl WebFile<'_> {
     /// Returns the error for a request that failed.
     pub(super) fn failed(&self, source: registry::Error) -> crate::Error {
-        Error::Registry {
-            reference: self.shown.clone(),
+        Error::Download {
+            url: self.shown.clone(),
             host: self.registry.endpoint().address().to_owned(),
             source,
         }

@@ -166,7 +166,7 @@ impl Readable<'_> {
                 match done {
                     Either::Left((read, _)) => read,
                     // It is not reported.
-                    Either::Right(_) => Err(Error::io("read", path, io::Error::other("unwanted"))),
+                    Either::Right(_) => Err(Error::read(path, io::Error::other("unwanted"))),
                 }
             })
         })?;

@@ -14,16 +14,16 @@ use crate::Profile;
 const MOST_REFUSALS: u32 = 3;
 
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct Recorded {
     /// The repositories that hold a blob by the registry's own word.
     held: Mutex<HashMap<Digest, BTreeSet<String>>>,
     /// One lock for each blob of a repository in progress, so no two uploads send the same bytes there.
     worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// Where else a blob may be, according to the caller.
-    offered: Mutex<HashMap<Digest, String>>,
+    mount_candidates: Mutex<HashMap<Digest, String>>,
     /// The repositories that may hold a blob from an earlier push, according to the caller.
     expected: Mutex<HashMap<Digest, BTreeSet<String>>>,
-    offers_refused: AtomicU32,
+    candidates_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
     /// Whether a task has begun to find out what the next field says.
@@ -47,23 +47,25 @@ pub(crate) struct Known {
 
 pub(crate) type Key = (String, Digest);
 
-impl Known {
+impl Recorded {
     /// Begins with what was measured some time ago: of what was refused then, nothing is asked.
     pub(crate) fn expecting(profile: &Profile) -> Self {
-        let known = Self::default();
+        let recorded = Self::default();
         if profile.mounts == Some(false) {
-            known.mounts_refused.store(MOST_REFUSALS, Ordering::Relaxed);
-            known.self_mounts_tried.store(true, Ordering::Relaxed);
+            recorded
+                .mounts_refused
+                .store(MOST_REFUSALS, Ordering::Relaxed);
+            recorded.self_mounts_tried.store(true, Ordering::Relaxed);
         }
         match (profile.chunks, profile.largest_request) {
-            (Some(false), _) => known.streams_are_refused(),
+            (Some(false), _) => recorded.streams_are_refused(),
             (_, Some(most)) if most > 0 => {
-                known.may_send_at_once(most);
-                known.at_once_is_a_guess.store(true, Ordering::Relaxed);
+                recorded.may_send_at_once(most);
+                recorded.at_once_is_a_guess.store(true, Ordering::Relaxed);
             }
             _ => {}
         }
-        known
+        recorded
     }
 
     pub(crate) fn holds(&self, repository: &str, digest: &Digest) -> bool {
@@ -111,13 +113,13 @@ impl Known {
             .cloned()
     }
 
-    pub(crate) fn offer(&self, repository: &str, digest: &Digest) {
-        lock(&self.offered).insert(digest.clone(), repository.to_owned());
+    pub(crate) fn add_mount_candidate(&self, repository: &str, digest: &Digest) {
+        lock(&self.mount_candidates).insert(digest.clone(), repository.to_owned());
     }
 
-    /// Returns a repository that the blob may be mounted from, if what was offered is true.
-    pub(crate) fn offered_by(&self, repository: &str, digest: &Digest) -> Option<String> {
-        if !self.mounts() || self.offers_refused.load(Ordering::Relaxed) >= MOST_REFUSALS {
+    /// Returns a repository that the blob may be mounted from, if what the caller said is true.
+    pub(crate) fn mount_candidate(&self, repository: &str, digest: &Digest) -> Option<String> {
+        if !self.mounts() || self.candidates_refused.load(Ordering::Relaxed) >= MOST_REFUSALS {
             return None;
         }
         let expected = lock(&self.expected);
@@ -126,8 +128,8 @@ impl Known {
             let other = by.first().filter(|_| !by.contains(repository));
             return other.cloned();
         }
-        let offered = lock(&self.offered);
-        offered
+        let candidates = lock(&self.mount_candidates);
+        candidates
             .get(digest)
             .filter(|other| *other != repository)
             .cloned()
@@ -145,9 +147,9 @@ impl Known {
         (expected.get(digest)).is_some_and(|by| by.contains(repository))
     }
 
-    /// Takes note that a registry knew nothing of what was offered. It says nothing of what the registry itself confirmed.
-    pub(crate) fn offer_refused(&self) {
-        self.offers_refused.fetch_add(1, Ordering::Relaxed);
+    /// Takes note that a registry did not have a mount candidate. It says nothing of what the registry itself confirmed.
+    pub(crate) fn candidate_refused(&self) {
+        self.candidates_refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns whether mounts are still worth asking for.

@@ -1,4 +1,4 @@
-//! Reading an `mke4.yaml` as MKE would, and saying what is wrong with it.
+//! Validates an `mke4.yaml`: reads it as MKE would, and returns what is wrong with it.
 //!
 //! It reads the text by `serde_yaml` and knows nothing of how it was rendered. A fault of the renderer therefore cannot
 //! hide itself. The rehearsal's `mkectl` does nothing else.
@@ -6,11 +6,11 @@
 use semver::Version;
 use serde_yaml::Value;
 
-use crate::{Host, Release, hosts};
+use crate::{Machine, Release, hosts};
 
 /// What an `mke4.yaml` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reviewed {
+pub struct Validated {
     /// The release to install.
     pub version: Version,
     /// Where images are pulled from, without scheme.
@@ -24,7 +24,7 @@ pub struct Reviewed {
     /// Where clients find the cluster, if it is given.
     pub external_address: Option<String>,
     /// The machines, in their order.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<Machine>,
 }
 
 /// Checks the text of an `mke4.yaml` for an offline installation.
@@ -32,54 +32,56 @@ pub struct Reviewed {
 /// # Errors
 ///
 /// Everything that is wrong with it, a fragment each, in the order of the file's usual layout.
-pub fn review(text: &str) -> Result<Reviewed, Vec<String>> {
+pub fn validate(text: &str) -> Result<Validated, Vec<String>> {
     let document: Value = match serde_yaml::from_str(text) {
         Ok(document) => document,
         Err(error) => return Err(vec![format!("it is not YAML: {error}")]),
     };
-    let mut review = Review::new(&document);
-    review.constant("apiVersion", "mke.mirantis.com/v1alpha1");
-    match review.value("kind").and_then(Value::as_str) {
-        Some("MkeChildConfig") => review.note(format!(
+    let mut validator = Validator::new(&document);
+    validator.constant("apiVersion", "mke.mirantis.com/v1alpha1");
+    match validator.value("kind").and_then(Value::as_str) {
+        Some("MkeChildConfig") => validator.note(format!(
             "`kind` is `MkeChildConfig`: {}",
             crate::render::CHILD_CLUSTERS
         )),
-        _ => review.constant("kind", "MkeConfig"),
+        _ => validator.constant("kind", "MkeConfig"),
     }
-    review.string("metadata.name");
-    review.constant("metadata.namespace", "mke");
-    let version = review.version();
-    if review.value("spec.airgap.enabled") != Some(&Value::Bool(true)) {
-        review.note("`spec.airgap.enabled` is not `true`");
+    validator.string("metadata.name");
+    validator.constant("metadata.namespace", "mke");
+    let version = validator.version();
+    if validator.value("spec.airgap.enabled") != Some(&Value::Bool(true)) {
+        validator.note("`spec.airgap.enabled` is not `true`");
     }
-    let image_registry = review.registry("imageRegistry", "");
-    let chart_registry = review.registry("chartRegistry", "oci://");
-    let external_address = review.external_address(version.as_ref());
-    let hosts = review.hosts();
+    let image_registry = validator.registry("imageRegistry", "");
+    let chart_registry = validator.registry("chartRegistry", "oci://");
+    let external_address = validator.external_address(version.as_ref());
+    let hosts = validator.hosts();
 
     match (version, image_registry, chart_registry) {
-        (Some(version), Some(image_registry), Some(chart_registry)) if review.wrong.is_empty() => {
-            Ok(Reviewed {
+        (Some(version), Some(image_registry), Some(chart_registry))
+            if validator.wrong.is_empty() =>
+        {
+            Ok(Validated {
                 version,
                 image_registry,
-                image_ca: review.ca("imageRegistry"),
+                image_ca: validator.ca("imageRegistry"),
                 chart_registry,
-                chart_ca: review.ca("chartRegistry"),
+                chart_ca: validator.ca("chartRegistry"),
                 external_address,
                 hosts,
             })
         }
-        _ => Err(review.wrong),
+        _ => Err(validator.wrong),
     }
 }
 
 /// A document that is being read, and what is wrong with it.
-pub(crate) struct Review<'a> {
+pub(crate) struct Validator<'a> {
     document: &'a Value,
     pub(crate) wrong: Vec<String>,
 }
 
-impl<'a> Review<'a> {
+impl<'a> Validator<'a> {
     pub(crate) fn new(document: &'a Value) -> Self {
         Self {
             document,
@@ -193,7 +195,7 @@ impl<'a> Review<'a> {
         Some(address.to_owned())
     }
 
-    fn hosts(&mut self) -> Vec<Host> {
+    fn hosts(&mut self) -> Vec<Machine> {
         let hosts = match self.value("spec.hosts") {
             Some(Value::Sequence(hosts)) if !hosts.is_empty() => hosts,
             _ => {
@@ -274,18 +276,18 @@ spec:
 
     #[test]
     fn a_good_file_is_read() {
-        let reviewed = review(GOOD).unwrap();
-        assert_eq!(reviewed.version.to_string(), "4.2.0");
-        assert_eq!(reviewed.image_registry, "registry.example.com:5000/mke");
+        let validated = validate(GOOD).unwrap();
+        assert_eq!(validated.version.to_string(), "4.2.0");
+        assert_eq!(validated.image_registry, "registry.example.com:5000/mke");
         assert_eq!(
-            reviewed.chart_registry,
+            validated.chart_registry,
             "oci://registry.example.com:5000/mke"
         );
         assert_eq!(
-            reviewed.external_address.as_deref(),
+            validated.external_address.as_deref(),
             Some("mke.example.com")
         );
-        let host = &reviewed.hosts[1];
+        let host = &validated.hosts[1];
         assert_eq!(
             [&host.role, &host.ssh.address, &host.ssh.user],
             ["worker", "10.0.0.2", "root"]
@@ -395,7 +397,7 @@ spec:
         ] {
             assert!(GOOD.contains(old), "{old}");
             assert_eq!(
-                review(&GOOD.replace(old, new)),
+                validate(&GOOD.replace(old, new)),
                 Err(vec![expected.to_owned()]),
                 "{new}"
             );
@@ -404,7 +406,7 @@ spec:
 
     #[test]
     fn every_problem_is_reported_together() {
-        let wrong = review("spec: {registries: {imageRegistry: {URL: a/}}}").unwrap_err();
+        let wrong = validate("spec: {registries: {imageRegistry: {URL: a/}}}").unwrap_err();
         assert_eq!(
             wrong,
             [
@@ -420,9 +422,9 @@ spec:
                 "`spec.hosts` lists no machine",
             ]
         );
-        assert!(review("a: b: c").unwrap_err()[0].starts_with("it is not YAML: "));
-        assert!(review("a: 1\na: 2\n").unwrap_err()[0].contains("duplicate"));
-        assert_eq!(review("").unwrap_err().len(), 9);
+        assert!(validate("a: b: c").unwrap_err()[0].starts_with("it is not YAML: "));
+        assert!(validate("a: 1\na: 2\n").unwrap_err()[0].contains("duplicate"));
+        assert_eq!(validate("").unwrap_err().len(), 9);
     }
 
     #[test]
@@ -430,6 +432,6 @@ spec:
         let text = GOOD
             .replace("v4.2.0", "v4.1.5")
             .replace("    externalAddress: mke.example.com\n", "    sans: []\n");
-        assert_eq!(review(&text).unwrap().external_address, None);
+        assert_eq!(validate(&text).unwrap().external_address, None);
     }
 }

@@ -1,4 +1,4 @@
-//! What a cluster says of itself, in the configuration that `mkectl config get` prints.
+//! What a configuration says of its cluster: the live one, which `mkectl config get` prints, or a rendered one.
 //!
 //! It is read leniently: whatever a release adds to it, these keys decide whether this is the cluster that is meant.
 
@@ -9,7 +9,7 @@ use semver::Version;
 
 /// What a configuration says of the cluster that it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observed {
+pub struct ClusterConfig {
     /// The release that it runs, or is to run.
     pub version: Option<Version>,
     /// Where its nodes pull images from: host, port and path.
@@ -20,7 +20,7 @@ pub struct Observed {
     pub hosts: BTreeSet<String>,
 }
 
-impl Observed {
+impl ClusterConfig {
     /// Reads a configuration.
     pub fn of(document: &Node) -> Self {
         let at = |path: &[&str]| -> Option<&Node> {
@@ -85,17 +85,17 @@ mod tests {
 
     use super::*;
 
-    fn observed(text: &str) -> Observed {
+    fn config(text: &str) -> ClusterConfig {
         let source = Arc::new(Source {
             path: "config".into(),
             text: text.to_owned(),
         });
-        Observed::of(&yaml::parse(source).unwrap())
+        ClusterConfig::of(&yaml::parse(source).unwrap())
     }
 
     #[test]
     fn clusters_are_distinguished_by_their_machines_and_addresses() {
-        let one = observed(
+        let one = config(
             "spec:\n  version: v4.1.5\n  apiServer: { externalAddress: mke.lab }\n  hosts:\n  - ssh: { address: 10.0.0.1 }\n  \
              - ssh: { address: 10.0.0.2 }\n  registries: { imageRegistry: { url: r.lab/mke } }\n",
         );
@@ -121,11 +121,11 @@ mod tests {
             ("spec: { version: latest }", true),
             ("{}", true),
         ] {
-            let other = observed(other);
+            let other = config(other);
             assert_eq!(one.may_be_of_one_cluster(&other), is_same, "{other:?}");
             assert_eq!(other.may_be_of_one_cluster(&one), is_same, "{other:?}");
             assert_eq!(other.version, None);
         }
-        assert_eq!(observed("{}").summary(), "runs an unknown release");
+        assert_eq!(config("{}").summary(), "runs an unknown release");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 
 use camino::Utf8PathBuf;
 use oci_spec::image::Digest;
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Records where uploads of large blobs would resume.
-pub trait Sessions: Debug + Send + Sync {
+pub trait SessionStore: Debug + Send + Sync {
     /// Returns the URL of the session that was last stored for a blob of a repository.
     fn load(&self, repository: &str, digest: &Digest) -> Option<String>;
 
-    /// Remembers the URL of a session, in place of any other one for the same blob and repository. It is kept when this returns.
+    /// Stores the URL of a session, in place of any other one for the same blob and repository. It is kept when this returns.
     ///
     /// Told after each step, with the newest URL that the registry named: distribution writes into it how much the session holds,
     /// and gives up a session that is asked for by an older one.
@@ -27,15 +27,15 @@ pub trait Sessions: Debug + Send + Sync {
     fn remove(&self, repository: &str, digest: &Digest);
 }
 
-/// What is remembered of one blob of a repository; none if no journal is kept.
+/// The stored session of one blob of a repository; none without a session store.
 #[derive(Clone, Copy)]
-pub(crate) struct Remembered<'a> {
-    pub(crate) sessions: Option<&'a dyn Sessions>,
+pub(crate) struct StoredSession<'a> {
+    pub(crate) sessions: Option<&'a dyn SessionStore>,
     pub(crate) repository: &'a str,
     pub(crate) digest: &'a Digest,
 }
 
-impl Remembered<'_> {
+impl StoredSession<'_> {
     pub(crate) fn load(self) -> Option<String> {
         self.sessions?.load(self.repository, self.digest)
     }
@@ -96,23 +96,14 @@ impl SessionFolder {
             digest: digest.to_string(),
             session: url.to_owned(),
         };
-        let path = self.path(repository, digest);
         fs::create_dir_all(&self.folder)?;
-        // One worker per blob and repository: this process writes the name once, and other processes write the same.
-        let part = path.with_extension(format!("{}.part", std::process::id()));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&part)?;
-        file.write_all(serde_json::to_string(&entry)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&part, &path)?;
+        let path = self.path(repository, digest);
+        files::write(&path, serde_json::to_string(&entry)?, files::Access::Owner)?;
         files::sync_folder(&self.folder)
     }
 }
 
-impl Sessions for SessionFolder {
+impl SessionStore for SessionFolder {
     fn load(&self, repository: &str, digest: &Digest) -> Option<String> {
         let text = files::read_text(self.path(repository, digest)).ok()?;
         let entry: Entry = serde_json::from_str(&text).ok()?;

@@ -1,0 +1,130 @@
+//! Writes files as a whole: a temporary file in the same folder gets the content, and a rename gives it the name.
+//!
+//! Readers see the old content or the new one, also after a power failure. An interrupted program leaves a hidden
+//! file that ends with `.part`.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+
+use camino::Utf8Path;
+use tempfile::NamedTempFile;
+
+/// Who may use a file that is written, whatever the process's umask is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The owner reads and writes it.
+    Owner,
+    /// All read it, and the owner writes it.
+    All,
+    /// All read and start it, and the owner writes it.
+    Program,
+}
+
+/// Makes a temporary file in the folder of `path`. Only its owner may read it, and it is removed when it is dropped.
+///
+/// # Errors
+/// The folder is missing or cannot be written to.
+pub fn temporary_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
+    temporary_in(folder_of(path))
+}
+
+/// Makes such a file in `folder`.
+///
+/// # Errors
+/// The folder is missing or cannot be written to.
+pub fn temporary_in(folder: &Utf8Path) -> io::Result<NamedTempFile> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    // The library's own `tempfile_in` names the temporary file in its errors.
+    let mut names = tempfile::Builder::new();
+    names.prefix(".").suffix(".part");
+    names.make_in(folder, |path| options.open(path))
+}
+
+/// Gives a temporary file its name, in place of a file that has it. Its content is on the disk before.
+///
+/// # Errors
+/// The disk fails, or the name belongs to a folder.
+pub fn persist(file: NamedTempFile, path: &Utf8Path, access: Access) -> io::Result<()> {
+    finish(file.as_file(), access)?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Gives a temporary file a name that is free.
+///
+/// # Errors
+/// A file has the name, and those of [`persist`].
+pub fn persist_new(file: NamedTempFile, path: &Utf8Path, access: Access) -> io::Result<()> {
+    finish(file.as_file(), access)?;
+    let persisted = file.persist_noclobber(path);
+    persisted.map(drop).map_err(|error| error.error)
+}
+
+/// Replaces the content of a file, or makes it.
+///
+/// # Errors
+/// The folder is missing or cannot be written to, or the disk fails.
+pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>, access: Access) -> io::Result<()> {
+    persist(with(path, bytes.as_ref())?, path, access)
+}
+
+/// Writes a file that must not exist yet.
+///
+/// # Errors
+/// It exists, and those of [`write`].
+pub fn write_new(path: &Utf8Path, bytes: impl AsRef<[u8]>, access: Access) -> io::Result<()> {
+    persist_new(with(path, bytes.as_ref())?, path, access)
+}
+
+/// Returns the folder of a file.
+pub fn folder_of(path: &Utf8Path) -> &Utf8Path {
+    match path.parent() {
+        Some(folder) if folder != "" => folder,
+        _ => Utf8Path::new("."),
+    }
+}
+
+fn with(path: &Utf8Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = temporary_beside(path)?;
+    file.as_file_mut().write_all(bytes)?;
+    Ok(file)
+}
+
+fn finish(file: &File, access: Access) -> io::Result<()> {
+    let mode = match access {
+        Access::Owner => 0o600,
+        Access::All => 0o644,
+        Access::Program => 0o755,
+    };
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_replaced_as_a_whole_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(directory.path()).unwrap();
+        let path = &folder.join("file");
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        write_new(path, "old", Access::All).unwrap();
+        let mut old = crate::open(path).unwrap();
+        assert_eq!(mode(), 0o644);
+
+        let refused = write_new(path, "new", Access::Owner).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        write(path, "new", Access::Owner).unwrap();
+        assert_eq!(crate::read_text(path).unwrap(), "new");
+        assert_eq!(mode(), 0o600);
+        assert_eq!(io::read_to_string(&mut old).unwrap(), "old");
+        assert_eq!(folder.read_dir().unwrap().count(), 1);
+
+        let absent = folder.join("absent");
+        let error = write(&absent.join("file"), "text", Access::All).unwrap_err();
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+    }
+}
