@@ -725,7 +725,7 @@ pub(crate) struct UnpackArgs {
     #[arg(required = true, value_name = "DIR")]
     pub(crate) folders: Vec<Utf8PathBuf>,
     /// Fingerprint that the signing key must have, instead of being prompted
-    #[arg(long, value_name = "SHA256:...", value_parser = values::fingerprint)]
+    #[arg(long, value_name = "SHA256:...", value_parser = values::fingerprint, conflicts_with = "allow_unsigned")]
     pub(crate) fingerprint: Option<String>,
     /// Accept a medium without a signature
     #[arg(long)]

@@ -68,6 +68,10 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
         let stderr = run.exits_with(64).stderr;
         stderr.has("write `SHA256:` and 43 characters");
     }
+    // A fingerprint that would not be compared.
+    let both = ["--fingerprint", &unknown, "--allow-unsigned"];
+    let run = courier.unpack(&[&courier.medium], &both).exits_with(64);
+    assert!(run.stderr.contains("cannot be used with"), "{}", run.stderr);
 
     let first = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
     insta::assert_snapshot!(shown(first.clone().success().whole()), @r#"
