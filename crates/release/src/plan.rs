@@ -542,14 +542,7 @@ fn taken_from(
     lock: &bundle::Lock,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<look::Seen>, crate::Error> {
-    let url = environment.registry.image_url();
-    if read.snapshot.registry != url {
-        return Err(snapshot::Error::OtherRegistry {
-            found: read.snapshot.registry.clone(),
-            wanted: url,
-        }
-        .into());
-    }
+    read.snapshot.check_registry(environment)?;
     let (seen, unknown) = read.snapshot.seen(lock);
     if unknown > 0 {
         warnings.push(format!(

@@ -288,10 +288,19 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
     let all = open(&site.packed("all", &["--all"]));
     assert_eq!(blobs(&all), site.lock(NEW).blobs());
 
-    let other = site
-        .sandbox
-        .read("../snapshot.yaml")
-        .replace("environment: lab", "environment: other");
+    // The registry of the environment was changed since.
+    let taken = site.sandbox.read("../snapshot.yaml");
+    let moved = taken.replace("registry.example.com/", "old.example.com/");
+    site.sandbox.write("../snapshot.yaml", &moved);
+    let run = site
+        .pack(&["--dry-run", "--have", snapshot.as_str()])
+        .exits_with(3);
+    assert!(
+        run.stderr.contains("the snapshot is of old.example.com/mke"),
+        "{}",
+        run.stderr
+    );
+    let other = taken.replace("environment: lab", "environment: other");
     site.sandbox.write("../snapshot.yaml", &other);
     let run = site
         .pack(&["--dry-run", "--have", snapshot.as_str()])

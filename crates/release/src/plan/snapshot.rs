@@ -100,6 +100,21 @@ impl Snapshot {
         })
     }
 
+    /// Checks that the snapshot is of an environment's registry, whose address may have changed since.
+    ///
+    /// # Errors
+    /// It is of a different one.
+    pub(crate) fn check_registry(&self, environment: &Environment) -> Result<(), Error> {
+        let wanted = environment.registry.image_url();
+        match self.registry == wanted {
+            true => Ok(()),
+            false => Err(Error::OtherRegistry {
+                found: self.registry.clone(),
+                wanted,
+            }),
+        }
+    }
+
     /// Writes the snapshot.
     ///
     /// # Errors

@@ -115,6 +115,9 @@ impl Have {
                     .into());
                 };
                 let name = read.snapshot.environment.clone();
+                if let Some(environment) = environments.iter().find(|one| one.name == name) {
+                    read.snapshot.check_registry(environment)?;
+                }
                 self.recorded(context, &name, &read.snapshot)?;
                 vec![name]
             }
