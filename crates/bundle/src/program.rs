@@ -60,6 +60,26 @@ pub enum ProgramError {
     },
 }
 
+impl ProgramError {
+    /// Returns the system's error if the disk is full.
+    ///
+    /// # Errors
+    /// The error itself if it is a different one.
+    pub fn full(self) -> Result<io::Error, Self> {
+        match self {
+            Self::Write { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Ok(source)
+            }
+            error => Err(error),
+        }
+    }
+}
+
 /// Unpacks the program in `archive` to `program`, executable, by a rename, if the archive's SHA-256 is `sha256`.
 ///
 /// # Errors
@@ -74,7 +94,10 @@ pub fn unpack_program(
         source,
     };
     let mut file = files::temporary_beside(program).map_err(failed)?;
-    program_in(archive, sha256, &mut file)?;
+    copy_to(archive, sha256, &mut file).map_err(|error| match error {
+        NotCopied::Refused(error) => error,
+        NotCopied::Write(source) => failed(source),
+    })?;
     files::persist(file, program, files::Access::Program).map_err(failed)
 }
 
@@ -109,6 +132,46 @@ pub fn check_program(
 /// It is another archive, there is no program in it, or it cannot be read.
 pub fn check_archive(archive: &Utf8Path, sha256: &str) -> Result<(), ProgramError> {
     program_in(archive, sha256, &mut io::sink()).map(drop)
+}
+
+/// Why a program was not copied out of its archive.
+enum NotCopied {
+    /// The archive is not used.
+    Refused(ProgramError),
+    /// The copy cannot be written.
+    Write(io::Error),
+}
+
+/// Copies the program in `archive` to `out`. A failure to write is not blamed on the archive.
+fn copy_to(archive: &Utf8Path, sha256: &str, out: &mut dyn Write) -> Result<(), NotCopied> {
+    let mut out = Remembering { out, failed: None };
+    let copied = program_in(archive, sha256, &mut out);
+    match (copied, out.failed) {
+        (Ok(_), _) => Ok(()),
+        (Err(ProgramError::Read { .. }), Some(source)) => Err(NotCopied::Write(source)),
+        (Err(error), _) => Err(NotCopied::Refused(error)),
+    }
+}
+
+/// A writer that remembers why it failed.
+struct Remembering<'a> {
+    out: &'a mut dyn Write,
+    failed: Option<io::Error>,
+}
+
+impl Write for Remembering<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).inspect_err(|error| {
+            self.failed = Some(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => error.kind().into(),
+            });
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Copies the program in `archive` to `out` and returns its SHA-256. What was written is only good if this succeeds.
@@ -212,6 +275,25 @@ mod tests {
         let path = folder.join("mkectl.tar.gz");
         std::fs::write(&path, &bytes).unwrap();
         (path, crate::digest::hex_of(&bytes))
+    }
+
+    #[test]
+    fn a_full_disk_is_not_blamed_on_the_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (path, sha256) = archive(folder, "mkectl");
+        let mut full = std::fs::File::create("/dev/full").unwrap();
+        let Err(NotCopied::Write(source)) = copy_to(&path, &sha256, &mut full) else {
+            panic!("the device is full");
+        };
+        let error = ProgramError::Write { path, source };
+        assert!(error.full().is_ok());
+        // A wrong archive is named first.
+        let refused = copy_to(&folder.join("mkectl.tar.gz"), "", &mut full);
+        assert!(matches!(
+            refused,
+            Err(NotCopied::Refused(ProgramError::Sha256 { .. }))
+        ));
     }
 
     #[test]

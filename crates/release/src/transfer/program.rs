@@ -12,11 +12,12 @@ use mke::Observations;
 use mke::observations::ObservedMkectl;
 use secrecy::SecretString;
 
+use crate::disk::DiskFull;
 use crate::event::{Event, Step};
 use crate::receipt::{self, Receipt};
 use crate::transfer::fetch;
 use crate::workspace::Output;
-use crate::{Context, Credentials, Tool, Workspace, demo, kubeconfig, locked, workspace};
+use crate::{Context, Credentials, Tool, Workspace, demo, disk, kubeconfig, locked, workspace};
 
 mod error;
 
@@ -270,6 +271,24 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn of(workspace: &Workspace, lock: &bundle::Lock, locked: &LockedMkectl) -> Self {
         Self::at(workspace, &lock.release, &locked.platform)
+    }
+
+    /// Returns the error of a program that is not used. A full disk is not blamed on it.
+    fn refused(&self, workspace: &Workspace, source: bundle::ProgramError) -> crate::Error {
+        match source.full() {
+            Ok(source) => self.full(workspace, source),
+            Err(source) => Error::Refused {
+                folder: workspace.shown(&self.folder).to_owned(),
+                source,
+            }
+            .into(),
+        }
+    }
+
+    /// Returns the error of a full disk below the folder.
+    pub(crate) fn full(&self, workspace: &Workspace, source: std::io::Error) -> crate::Error {
+        let shown = workspace.shown(&self.folder);
+        disk::Error::Full(DiskFull::new(&self.folder, shown, source)).into()
     }
 
     fn at(workspace: &Workspace, release: &str, platform: &str) -> Self {
@@ -784,10 +803,7 @@ pub(crate) async fn first_use(
         }
         let _ = std::fs::remove_dir(&kept.folder);
     }
-    unpacked.map_err(|source| Error::Refused {
-        folder: context.workspace.shown(&kept.folder).to_owned(),
-        source,
-    })?;
+    unpacked.map_err(|source| kept.refused(context.workspace, source))?;
     Ok(downloaded.sha256)
 }
 
@@ -812,12 +828,7 @@ async fn fetch_with(
         return Ok(());
     };
     let kept = Kept::of(context.workspace, lock, locked);
-    let refused = |source| {
-        crate::Error::Program(Error::Refused {
-            folder: context.workspace.shown(&kept.folder).to_owned(),
-            source,
-        })
-    };
+    let refused = |source| kept.refused(context.workspace, source);
     if kept.program.exists() {
         return bundle::check_program(&kept.archive, &locked.sha256, &kept.program)
             .map_err(refused);

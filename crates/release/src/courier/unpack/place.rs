@@ -109,9 +109,13 @@ pub(super) fn mkectl(
             files::persist(file, &kept.archive, files::Access::All)
                 .map_err(|source| crate::Error::io("write", &kept.archive, source))?;
             bundle::unpack_program(&kept.archive, &locked.sha256, &kept.program).map_err(
-                |source| Error::Mkectl {
-                    release: lock.release.clone(),
-                    source,
+                |source| match source.full() {
+                    Ok(source) => kept.full(workspace, source),
+                    Err(source) => Error::Mkectl {
+                        release: lock.release.clone(),
+                        source,
+                    }
+                    .into(),
                 },
             )?;
         }
