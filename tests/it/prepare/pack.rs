@@ -426,6 +426,21 @@ fn what_is_not_committed_is_not_packed() {
 }
 
 #[test]
+fn a_second_pack_at_the_same_time_is_refused() {
+    let site = Site::new();
+    site.sandbox.write("bundles/pack/lock", "");
+    let lock = fs::File::open(site.sandbox.path("bundles/pack/lock")).unwrap();
+    lock.lock().unwrap();
+    let run = site.pack(&["--dry-run"]).exits_with(8);
+    assert!(
+        run.stderr
+            .starts_with("error: a different command uses `bundles/pack`\n"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     let site = Site::new();
     let folder = site.packed("medium", &["--volume", "6MB"]);

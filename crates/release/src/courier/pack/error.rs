@@ -24,8 +24,8 @@ pub enum Error {
     /// Nothing was committed yet.
     #[error("the repository of the workspace has no commit")]
     NoCommit,
-    /// Another command packs.
-    #[error("another command uses `{folder}`")]
+    /// A different command packs.
+    #[error("a different command uses `{folder}`")]
     InUse {
         /// The folder of temporary files.
         folder: Utf8PathBuf,
@@ -147,10 +147,9 @@ impl Error {
             | Self::Folder { .. }
             | Self::NoKey { .. }
             | Self::Named { .. } => Kind::Usage,
-            Self::Secret { .. } => Kind::NotAllowed,
+            Self::Secret { .. } | Self::InUse { .. } => Kind::NotAllowed,
             Self::Medium { source } => kind_of(source),
-            Self::InUse { .. }
-            | Self::Sign { .. }
+            Self::Sign { .. }
             | Self::Signature { .. }
             | Self::Portable { .. }
             | Self::Vendor { .. }

@@ -19,13 +19,14 @@ impl Scratch {
     pub(super) fn new(workspace: &crate::Workspace) -> Result<Self, crate::Error> {
         let folder = workspace.bundles().join("pack");
         crate::links::refuse_one(workspace, &folder)?;
-        let make = |source| crate::Error::io("make", &folder, source);
+        let shown = workspace.shown(&folder).to_owned();
+        let make = |source| crate::Error::io("make", &shown, source);
         std::fs::create_dir_all(&folder).map_err(make)?;
         let lock = folder.join(Self::LOCK);
         crate::links::refuse_one(workspace, &lock)?;
         let lock = std::fs::File::create(lock).map_err(make)?;
         if matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
-            return Err(Error::InUse { folder }.into());
+            return Err(Error::InUse { folder: shown }.into());
         }
         // A run that was killed has left its own.
         for entry in folder.read_dir_utf8().map_err(make)?.flatten() {
