@@ -81,6 +81,8 @@ pub(crate) enum Output {
     Apart,
     /// Nowhere. The program keeps the terminal, where it may ask for a passphrase.
     Terminal,
+    /// The same, but standard error goes to a pipe.
+    Errors,
 }
 
 /// A program that was started and not yet reaped. It does not outlive this value, whatever unwinds.
@@ -174,8 +176,9 @@ pub(crate) fn start(
         Output::Together => program.stderr_to_stdout().stdout_file(pipe()?),
         Output::Apart => program.stderr_file(pipe()?).stdout_file(pipe()?),
         Output::Terminal => program.stdout_null().stderr_null(),
+        Output::Errors => program.stdout_null().stderr_file(pipe()?),
     };
-    let is_alone = output == Output::Terminal;
+    let is_alone = matches!(output, Output::Terminal | Output::Errors);
     if !is_alone {
         program = program.before_spawn(lead_own_session);
     }

@@ -10,6 +10,9 @@ use crate::{Error, Executable, Exit, Variables};
 /// How long it may take: it may ask for a passphrase, or for a touch.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// How much of what it prints is kept, in bytes.
+const LONGEST: usize = 4096;
+
 /// The variables that it gets: where it finds keys and an agent, and how it asks.
 const VARIABLES: &[&str] = &[
     "PATH",
@@ -46,10 +49,14 @@ pub fn sign(
     ];
     let command = program.command("ssh-keygen", arguments);
     let failed = |source| Error::start(program.path.clone(), source);
-    let mut child = process::start(&command, Input::Nothing, Output::Terminal).map_err(failed)?;
+    let mut child = process::start(&command, Input::Nothing, Output::Errors).map_err(failed)?;
     let deadline = Instant::now() + LIMIT;
+    let mut said = Vec::new();
     let late = child
-        .drain_until(&|| Instant::now() >= deadline, &mut |_, _| {})
+        .drain_until(&|| Instant::now() >= deadline, &mut |_, chunk| {
+            let room = LONGEST.saturating_sub(said.len());
+            said.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        })
         .map_err(failed)?;
     let exit = child.reap().map_err(failed)?;
     let command = command.display().to_string();
@@ -62,7 +69,13 @@ pub fn sign(
         exit => Err(Error::Failed {
             command,
             exit,
-            output: String::new(),
+            output: without_frames(&redaction::text(&said)),
         }),
     }
+}
+
+/// Removes the lines that frame a warning of OpenSSH: a message shows only the first lines.
+fn without_frames(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("@"));
+    lines.collect::<Vec<_>>().join("\n")
 }

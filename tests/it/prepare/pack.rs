@@ -539,7 +539,17 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
     let run = site
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
         .success();
-    run.does_not_report("does not list");
+    assert!(!run.stderr.contains("does not list"), "{}", run.stderr);
+    // What OpenSSH says of a key that everyone can read.
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let run = site
+        .pack(&["--out", "x", "--sign", key.as_str()])
+        .exits_with(1);
+    assert!(
+        run.stderr.contains("Permissions 0644 for") && run.stderr.contains("are too open"),
+        "{}",
+        run.stderr
+    );
     for (key, named) in [
         ("absent", "cannot read the key `absent`: it does not exist"),
         (
