@@ -27,8 +27,8 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// The stream does not begin with a manifest.
-    #[error("the stream is not a medium: its manifest does not come first")]
+    /// The stream is not a tar, or does not begin with a manifest.
+    #[error("the stream is not a medium: it does not begin with a manifest")]
     NoMedium,
     /// The manifest is not YAML, or has unknown keys.
     #[error("the manifest of the medium is not valid")]

@@ -22,6 +22,14 @@ fn writing(source: io::Error) -> Error {
     }
 }
 
+/// Returns an error without the bytes of the stream that it may quote.
+fn in_words(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => io::Error::new(error.kind(), redaction::line(&error.to_string(), 100)),
+    }
+}
+
 fn reading(source: io::Error) -> Error {
     Error::Stream {
         action: "read",
@@ -107,8 +115,13 @@ pub fn read_stream<E: From<Error>>(
     let mut trust = Some(trust);
     let mut medium: Option<Medium> = None;
     let mut expected = BTreeMap::new();
+    let mut is_tar = false;
     for entry in &mut entries {
-        let mut entry = entry.map_err(reading)?;
+        let mut entry = entry.map_err(|error| match is_tar || error.raw_os_error().is_some() {
+            true => reading(in_words(error)),
+            false => Error::NoMedium,
+        })?;
+        is_tar = true;
         let name = entry
             .path()
             .map_err(reading)?

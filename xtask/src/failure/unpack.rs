@@ -50,6 +50,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Medium(MediumError::File { .. }) => {
             "name the medium's folder; a tar stream is read from standard input: `cargo xtask unpack - < FILE`"
         }
+        Error::Medium(MediumError::NoMedium) => {
+            "send what `pack --out -` wrote, decompressed; `--out DIR` writes a folder, which is unpacked by its name"
+        }
         Error::Medium(MediumError::OtherPack { .. }) => "unpack one pack after the other",
         Error::Medium(MediumError::Stream { action: "read", .. }) => {
             "send the stream again: what was received is kept"
