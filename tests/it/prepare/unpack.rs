@@ -493,8 +493,16 @@ async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
     let blobs = courier.inside("bundles/store/blobs/sha256");
     let received = blobs.read_dir().unwrap().count();
     assert!(received > 0);
-    courier.unpack_stream(&stream, UNSIGNED).success();
+    let resumed = courier.unpack_stream(&stream, UNSIGNED).success();
     courier.assert_complete(&manifest);
+    let whole = blobs.read_dir().unwrap().count();
+    let added = format!("store       {} ", environment::count(whole - received, "blob"));
+    assert!(resumed.stdout.contains(&added), "{added}: {}", resumed.stdout);
+    assert!(
+        resumed.stdout.contains(&format!(" added, {received} known")),
+        "{}",
+        resumed.stdout
+    );
     // A flipped bit in the middle is named.
     remove(&courier.inside(""));
     let mut flipped = stream.clone();

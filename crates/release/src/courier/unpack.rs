@@ -82,6 +82,7 @@ pub fn unpack(
 ) -> Result<Unpacked, crate::Error> {
     let workspace = context.workspace;
     place::check(workspace)?;
+    let mut unpacked = Unpacked::default();
     let (medium, line) = match from {
         From::Folders(folders) => {
             let found = medium::find(folders)?;
@@ -91,16 +92,16 @@ pub fn unpack(
             report_start(context, &medium);
             (medium, line)
         }
-        From::Stream(read) => stream::receive(context, read, trust)?,
+        From::Stream(read) => stream::receive(context, read, trust, &mut unpacked)?,
     };
-    let mut unpacked = Unpacked {
+    unpacked = Unpacked {
         workspace: workspace.root().to_owned(),
         pack: medium.pack().to_owned(),
         signer: medium.signer().map(medium::Signer::fingerprint),
         signer_line: line,
         environments: medium.manifest().serves.environments.clone(),
         is_return: is_return(medium.manifest()),
-        ..Unpacked::default()
+        ..unpacked
     };
     for damage in medium.examine_files() {
         if let Damage::File { name, fault } = damage {

@@ -131,9 +131,10 @@ pub(super) fn fill(
         damaged.note(medium, content);
     }
     let (blobs, bytes) = done.into_inner().unwrap_or_else(|held| held.into_inner());
+    // Those that a stream brought are in the store by now.
+    unpacked.kept += here.len().saturating_sub(unpacked.blobs);
     unpacked.blobs += blobs;
     unpacked.bytes += bytes;
-    unpacked.kept += here.len();
     let assumed = medium.manifest().assumes.blobs.iter();
     unpacked.assumed = assumed
         .filter(|blob| !digest(&blob.sha256).is_ok_and(|digest| store.has(&digest, blob.size)))

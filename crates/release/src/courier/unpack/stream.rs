@@ -1,12 +1,14 @@
 //! A medium that comes as a stream. What is one piece goes to the store as it arrives; the rest is kept in a folder until the end.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
+use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Content, Medium, Piece, PieceSink, What};
 
 use super::blobs::{self, Into};
-use super::{Error, Trust, advanced, place, temporary};
+use super::{Error, Trust, Unpacked, advanced, place, temporary};
 use crate::transfer::fetch::open_store;
 use crate::{Context, Workspace};
 
@@ -18,10 +20,12 @@ pub(super) fn receive(
     context: &Context<'_>,
     from: &mut dyn Read,
     trust: &Trust<'_>,
+    unpacked: &mut Unpacked,
 ) -> Result<(Medium, Option<String>), crate::Error> {
     let workspace = context.workspace;
     let folder = temporary(workspace);
     let mut line = None;
+    let received = Rc::new(Cell::new((0, 0)));
     let store = open_store(workspace)?;
     let medium = medium::read_stream(
         from,
@@ -39,10 +43,14 @@ pub(super) fn receive(
                 .join(&piece.sha256);
             match alone(medium, piece) {
                 Some(content) if blobs::has(&store, content) => Ok(Box::new(Discard)),
-                Some(content) => Ok(Box::new(Blob(Some(
-                    Into::new(&store, content)
-                        .map_err(|source| crate::Error::store(workspace, source))?,
-                )))),
+                Some(content) => Ok(Box::new(Blob {
+                    into: Some(
+                        Into::new(&store, content)
+                            .map_err(|source| crate::Error::store(workspace, source))?,
+                    ),
+                    size: content.size,
+                    received: Rc::clone(&received),
+                })),
                 None if path.metadata().is_ok_and(|found| found.len() == piece.size) => {
                     Ok(Box::new(Discard))
                 }
@@ -58,6 +66,7 @@ pub(super) fn receive(
         })) => blobs::of_write(workspace, source),
         error => error,
     })?;
+    (unpacked.blobs, unpacked.bytes) = received.get();
     Ok((medium.with_folder(&folder), line))
 }
 
@@ -99,11 +108,16 @@ impl PieceSink for Discard {
 }
 
 /// Receives a blob.
-struct Blob(Option<Into>);
+struct Blob {
+    into: Option<Into>,
+    size: u64,
+    /// How many blobs came into the store, and their bytes.
+    received: Rc<Cell<(usize, u64)>>,
+}
 
 impl Write for Blob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
+        match &mut self.into {
             Some(into) => into.write(bytes),
             None => Ok(bytes.len()),
         }
@@ -116,10 +130,12 @@ impl Write for Blob {
 
 impl PieceSink for Blob {
     fn done(&mut self) -> io::Result<()> {
-        match self.0.take() {
-            Some(into) => into.commit().map_err(io::Error::other),
-            None => Ok(()),
+        if let Some(into) = self.into.take() {
+            into.commit().map_err(io::Error::other)?;
+            let (blobs, bytes) = self.received.get();
+            self.received.set((blobs + 1, bytes + self.size));
         }
+        Ok(())
     }
 }
 
