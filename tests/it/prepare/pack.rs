@@ -420,7 +420,19 @@ fn what_is_not_committed_is_not_packed() {
     let run = site.pack(&["--out", "medium"]).exits_with(3);
     run.reports("1 file is not committed: environments/other/environment.yaml");
     assert!(!site.sandbox.path("medium").exists());
-    fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
+    // The workspace is a subfolder of a repository.
+    let (git, above) = (site.sandbox.path(".git"), site.sandbox.path("../.git"));
+    fs::rename(&git, &above).unwrap();
+    let run = site.pack(&["--dry-run"]).exits_with(3);
+    assert!(
+        run.stderr
+            .contains("is not the root of its repository, which is `")
+            && run.stderr.contains("a repository of its own"),
+        "{}",
+        run.stderr
+    );
+    fs::rename(&above, &git).unwrap();
+    fs::remove_dir_all(&git).unwrap();
     let run = site.pack(&["--out", "medium"]).exits_with(3);
     run.reports("git init");
 }

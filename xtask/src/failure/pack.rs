@@ -8,6 +8,9 @@ use crate::called::is_inside;
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
         Error::Git { .. } => "keep the workspace in git: `git init`, and commit it",
+        Error::Subfolder { .. } => {
+            "keep the workspace in a repository of its own, whose root it is: a medium carries the whole history"
+        }
         Error::Uncommitted { .. } => "commit them, then pack again",
         Error::InUse { .. } => "wait until that command ends, then pack again",
         Error::Cut => "run `git fetch --unshallow`, which completes the history",

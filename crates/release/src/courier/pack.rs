@@ -317,6 +317,14 @@ fn repository(
     let workspace = context.workspace;
     let wrong = |source| Error::Git { source };
     let git = programs::Git::of(workspace.root(), &context.tool.variables).map_err(wrong)?;
+    let repository = git.top_level().map_err(wrong)?;
+    if workspace.root().canonicalize_utf8().ok() != repository.canonicalize_utf8().ok() {
+        return Err(Error::Subfolder {
+            workspace: workspace.root().to_owned(),
+            repository,
+        }
+        .into());
+    }
     let state = git.state(&[]).map_err(wrong)?;
     let is_carried = |file: &String| {
         file.contains("environments/")

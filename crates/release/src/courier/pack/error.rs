@@ -15,6 +15,16 @@ pub enum Error {
         /// Why not.
         source: programs::Absent,
     },
+    /// The workspace is in a repository that has more than the workspace.
+    #[error(
+        "the workspace `{workspace}` is not the root of its repository, which is `{repository}`"
+    )]
+    Subfolder {
+        /// The workspace.
+        workspace: Utf8PathBuf,
+        /// The root of the repository.
+        repository: Utf8PathBuf,
+    },
     /// Files that the other side needs are not committed.
     #[error("a medium carries committed files only, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
     Uncommitted {
@@ -137,6 +147,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Git { .. }
+            | Self::Subfolder { .. }
             | Self::Uncommitted { .. }
             | Self::NoCommit
             | Self::Cut
