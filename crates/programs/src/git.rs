@@ -61,6 +61,12 @@ pub enum Absent {
         /// The folder.
         folder: Utf8PathBuf,
     },
+    /// The repository belongs to a different user, and git does not trust it.
+    #[error("git refuses the repository `{repository}`, which belongs to a different user")]
+    Owner {
+        /// The repository, as git prints it.
+        repository: Utf8PathBuf,
+    },
     /// The configuration names a filter that cannot be overridden.
     #[error("the git configuration has a filter named `{filter}`, which could run a program")]
     Filter {
@@ -334,6 +340,12 @@ impl Git {
                 Error::Failed { output, .. } if output.contains("not a git repository") => {
                     Absent::NoRepository {
                         folder: self.program.leading[1].as_str().into(),
+                    }
+                }
+                Error::Failed { output, .. } if output.contains("dubious ownership") => {
+                    let quoted = output.split('\'').nth(1);
+                    Absent::Owner {
+                        repository: quoted.unwrap_or(&self.program.leading[1]).into(),
                     }
                 }
                 source => Absent::Refused { source },

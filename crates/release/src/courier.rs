@@ -5,6 +5,8 @@ pub mod unpack;
 
 use crate::Kind;
 
+pub use programs::Absent as GitError;
+
 pub use medium::{Error as MediumError, Fault, SignatureError};
 
 /// Where the keys are listed that may sign media, as `ssh-keygen -Y verify` reads them, below the workspace.

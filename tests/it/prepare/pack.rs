@@ -432,6 +432,25 @@ fn what_is_not_committed_is_not_packed() {
         run.stderr
     );
     fs::rename(&above, &git).unwrap();
+    // Git does not trust the owner.
+    let program = site.sandbox.bin().join("git");
+    let real = fs::read_link(&program).unwrap();
+    fs::remove_file(&program).unwrap();
+    let refusal = "fatal: detected dubious ownership in repository at '/srv/workspace'";
+    fs::write(&program, format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = site.pack(&["--dry-run"]).exits_with(3);
+    assert!(
+        run.stderr
+            .contains("`/srv/workspace`, which belongs to a different user\n")
+            && run.stderr.contains(
+                "hint: trust it: `git config --global --add safe.directory /srv/workspace`"
+            ),
+        "{}",
+        run.stderr
+    );
+    fs::remove_file(&program).unwrap();
+    std::os::unix::fs::symlink(real, &program).unwrap();
     fs::remove_dir_all(&git).unwrap();
     let run = site.pack(&["--out", "medium"]).exits_with(3);
     run.reports("git init");

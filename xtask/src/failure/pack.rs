@@ -1,12 +1,13 @@
 //! What can be done when a medium is not packed.
 
-use release::courier::MediumError;
+use release::courier::{GitError, MediumError};
 use release::courier::pack::{Error, ZIGBUILD};
 
 use crate::called::is_inside;
 
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
+        Error::Git { source } if let Some(hint) = untrusted(source) => return vec![hint],
         Error::Git { .. } => "keep the workspace in git: `git init`, and commit it",
         Error::Subfolder { .. } => {
             "keep the workspace in a repository of its own, whose root it is: a medium carries the whole history"
@@ -59,4 +60,14 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![hint.to_owned()]
+}
+
+/// Returns what to do about a repository that git does not trust.
+pub(super) fn untrusted(error: &GitError) -> Option<String> {
+    match error {
+        GitError::Owner { repository } => Some(format!(
+            "trust it: `git config --global --add safe.directory {repository}`; or make yourself its owner with `chown -R`"
+        )),
+        _ => None,
+    }
 }

@@ -70,6 +70,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::NoRepository { .. } => {
             "name the workspace with `-C DIR`, or unpack a complete medium first"
         }
+        Error::Git { source } if let Some(hint) = super::pack::untrusted(source) => {
+            return vec![hint];
+        }
         Error::Git { source } if source.is_not_installed() => {
             "install git; it keeps the workspace's history"
         }
