@@ -390,6 +390,18 @@ fn folders_of_the_workspace_are_no_medium() {
     run.reports("has a file `START.txt` that is not of a medium")
         .reports("hint: name an empty folder\n");
     assert_eq!(site.sandbox.read("disk/START.txt"), "hi");
+    // A named link leads to a disk, but not into the workspace.
+    fs::create_dir(site.sandbox.path("../mounted")).unwrap();
+    for (target, name, code) in [
+        ("../mounted", "../link", 0),
+        ("nowhere", "../dangling", 3),
+        ("environments", "../within", 64),
+    ] {
+        let (target, link) = (site.sandbox.path(target), site.sandbox.path(name));
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        site.pack(&["--out", link.as_str()]).exits_with(code);
+    }
+    open(&site.sandbox.path("../mounted"));
 }
 
 #[test]

@@ -409,9 +409,12 @@ fn platforms(options: &Options) -> Vec<String> {
 /// Checks the folder that a medium is to be written to, before a command works for it.
 ///
 /// # Errors
-/// The path leads through a symbolic link, or the folder belongs to the workspace.
+/// The path is a symbolic link that leads to no folder, or the folder belongs to the workspace.
 pub fn check_folder(workspace: &crate::Workspace, folder: &Utf8Path) -> Result<(), crate::Error> {
-    crate::links::check(folder, folder)?;
+    // A named link may lead to the folder of a disk.
+    if !folder.is_dir() {
+        crate::links::check(folder, folder)?;
+    }
     match belongs_to(workspace, folder) {
         false => Ok(()),
         true => Err(Error::Folder {
