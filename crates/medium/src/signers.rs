@@ -88,10 +88,21 @@ fn permits_namespace(options: &str) -> Result<bool, &str> {
     while !rest.is_empty() {
         let value = rest.strip_prefix("namespaces=\"").ok_or(rest)?;
         let (namespaces, after) = value.split_once('"').ok_or(rest)?;
-        permitted = namespaces
-            .split(',')
-            .any(|name| matches!(name, NAMESPACE | "*"));
+        let fits = |pattern: &str| fits(pattern.as_bytes(), NAMESPACE.as_bytes());
+        let mut denied = namespaces.split(',').filter_map(|one| one.strip_prefix('!'));
+        permitted = namespaces.split(',').any(fits) && !denied.any(fits);
         rest = after.trim_start_matches(',');
     }
     Ok(permitted)
+}
+
+/// Returns whether a name fits a pattern of OpenSSH: `*` stands for any characters, `?` for a single one.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=name.len()).any(|at| fits(rest, &name[at..])),
+        ([b'?', rest @ ..], [_, after @ ..]) => fits(rest, after),
+        ([first, rest @ ..], [found, after @ ..]) => first == found && fits(rest, after),
+        _ => false,
+    }
 }

@@ -361,7 +361,14 @@ fn allowed_signers_are_limited_to_media_and_nothing_in_them_is_overlooked() {
     assert!(permitted("").unwrap());
     assert!(permitted("namespaces=\"git,airlock\"").unwrap());
     assert!(permitted("namespaces=\"*\"").unwrap());
-    assert!(!permitted("namespaces=\"git\"").unwrap());
+    for pattern in ["air*", "a?rlock", "git,*k", "**"] {
+        let options = format!("namespaces=\"{pattern}\"");
+        assert!(permitted(&options).unwrap(), "{pattern}");
+    }
+    for pattern in ["git", "air", "air?", "*,!airlock", "!git"] {
+        let options = format!("namespaces=\"{pattern}\"");
+        assert!(!permitted(&options).unwrap(), "{pattern}");
+    }
     for options in [
         "cert-authority",
         "valid-before=\"20200101\"",
