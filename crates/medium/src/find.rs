@@ -147,6 +147,34 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     })
 }
 
+/// Groups folders by the pack that a volume in them names without doubt. Folders without such a volume are in the first group.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn packs(folders: &[Utf8PathBuf]) -> Result<Vec<Vec<Utf8PathBuf>>, Error> {
+    let mut groups: Vec<(Option<String>, Vec<Utf8PathBuf>)> = Vec::new();
+    for folder in folders {
+        let mut volumes = inner(&folder.join(VOLUMES))?;
+        volumes.push(folder.clone());
+        let named = |volume: &Utf8PathBuf| {
+            let pack = VolumeFile::read(volume)?.pack;
+            let copy = files::read(volume.join(MANIFEST)).ok()?;
+            (sha256(&copy) == pack).then_some(pack)
+        };
+        let pack = volumes.iter().find_map(named);
+        match groups.iter_mut().find(|(known, _)| *known == pack) {
+            Some((_, group)) => group.push(folder.clone()),
+            None => groups.push((pack, vec![folder.clone()])),
+        }
+    }
+    let (mut groups, unnamed): (Vec<_>, Vec<_>) =
+        groups.into_iter().partition(|(pack, _)| pack.is_some());
+    if let Some((_, first)) = groups.first_mut() {
+        first.extend(unnamed.into_iter().flat_map(|(_, group)| group));
+    }
+    Ok(groups.into_iter().map(|(_, group)| group).collect())
+}
+
 /// Returns the folders in the folder of all volumes.
 fn inner(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
     let entries = match folder.read_dir_utf8() {

@@ -38,13 +38,13 @@ mod error;
 mod tests;
 
 pub use error::Error;
-pub use find::{Found, find};
+pub use find::{Found, find, packs};
 pub use layout::{MANIFEST, NAMESPACE, PROGRAM, SIGNATURE, START};
 pub use manifest::{
     Assumed, AssumedBlob, Content, Manifest, Piece, RootFile, Served, ServedLock, Volume, What,
 };
 pub use medium::{Damage, Fault, Medium};
-pub use piece::{LARGEST_PIECE, Source};
+pub use piece::{LARGEST_PIECE, Source, hash_of};
 pub use signature::{SignatureError, Signer, signer};
 pub use signers::Signers;
 pub use split::split;

@@ -121,6 +121,11 @@ impl Medium {
 
     /// Returns where a piece is.
     pub fn path(&self, piece: &Piece) -> Option<Utf8PathBuf> {
+        self.paths(piece).into_iter().next()
+    }
+
+    /// Returns every copy of a piece, the likeliest first.
+    fn paths(&self, piece: &Piece) -> Vec<Utf8PathBuf> {
         let mut folders: Vec<_> = self.volumes.iter().collect();
         folders.sort_by_key(|(number, _)| *number != Some(piece.volume));
         let paths = folders
@@ -129,7 +134,7 @@ impl Medium {
         // The same volume may be given twice, and one copy may be incomplete.
         let mut found: Vec<Utf8PathBuf> = paths.filter(|path| path.is_file()).collect();
         found.sort_by_key(|path| path.metadata().map(|found| found.len()).ok() != Some(piece.size));
-        found.into_iter().next()
+        found
     }
 
     /// Copies a piece and compares it with its hash. What was written is to be discarded after an error.
@@ -148,6 +153,16 @@ impl Medium {
             fault,
         };
         let path = self.path(piece).ok_or_else(|| faulty(Fault::Missing))?;
+        // Of a piece that a replacement has too, the damaged copy is not used.
+        let path = match &self.paths(piece)[..] {
+            [_] => path,
+            copies => {
+                let is_whole = |copy: &&Utf8PathBuf| {
+                    crate::hash_of(copy).is_ok_and(|found| found == piece.sha256)
+                };
+                copies.iter().find(is_whole).cloned().unwrap_or(path)
+            }
+        };
         let mut from = files::open(&path).map_err(|_| faulty(Fault::Unreadable))?;
         match copy(&mut from, into, progress) {
             Ok((_, size)) if size != piece.size => Err(faulty(Fault::CutOff)),
@@ -238,6 +253,15 @@ impl Medium {
                 })
             })
             .collect()
+    }
+
+    /// Returns the medium with the pieces of a replacement. They are compared with their hashes as its own are.
+    #[must_use]
+    pub fn with_pieces_of(mut self, replacement: &Self) -> Self {
+        let folders = replacement.volumes.iter();
+        self.volumes
+            .extend(folders.map(|(_, folder)| (None, folder.clone())));
+        self
     }
 
     /// Returns the medium with a folder of pieces that is not on it: what was kept of a stream, `pieces/ab/ab12..`.

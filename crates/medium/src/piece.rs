@@ -86,6 +86,18 @@ impl Source {
     }
 }
 
+/// Returns the SHA-256 of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn hash_of(path: &Utf8Path) -> io::Result<String> {
+    match copy(&mut files::open(path)?, &mut io::sink(), &|_| true) {
+        Ok((sha256, _)) => Ok(sha256),
+        Err(Failed::Read(source) | Failed::Write(source)) => Err(source),
+        Err(Failed::Stopped) => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
 /// Opens a part of a file.
 pub(crate) fn open_at(path: &Utf8Path, offset: u64, size: u64) -> io::Result<io::Take<File>> {
     let mut file = files::open(path)?;

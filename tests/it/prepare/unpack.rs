@@ -584,6 +584,62 @@ async fn a_lock_that_a_killed_git_left_in_a_new_repository_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_the_medium() {
+    let courier = courier().await;
+    let manifest = courier.pack(&signed());
+    let fingerprint = courier.fingerprint(&courier.key);
+    let arguments = ["--fingerprint", fingerprint.as_str()];
+    let medium = courier.lab.sandbox.path("../first");
+    std::fs::rename(&courier.medium, &medium).unwrap();
+    let history = &manifest.contents[0].sha256;
+    let pieces = files(&medium);
+    let piece = pieces.iter().find(|path| path.ends_with(history)).unwrap();
+    std::fs::write(piece, "damaged").unwrap();
+    let run = courier.unpack(&[&medium], &arguments).exits_with(4);
+    assert!(
+        run.stderr.contains("cannot be used; nothing was unpacked")
+            && run.stderr.contains("`cargo xtask unpack MEDIUM REPLACEMENT`"),
+        "{}",
+        run.stderr
+    );
+    assert!(!courier.inside("environments").exists());
+    courier.pack(&Choice {
+        without: Some(|what| matches!(what, What::Repository { .. })),
+        ..signed()
+    });
+    // The replacement alone does not make a complete workspace.
+    let run = courier.unpack(&[&courier.medium], &arguments).success();
+    assert!(
+        run.stderr
+            .contains("the workspace still lacks the program, mkectl v4.1.5, "),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stdout.contains("Next:"), "{}", run.stdout);
+    remove(&courier.inside(""));
+    for folders in [[&medium, &courier.medium], [&courier.medium, &medium]] {
+        remove(&courier.inside(""));
+        let folders = folders.map(Utf8PathBuf::as_path);
+        let run = courier.unpack(&folders, &arguments).success();
+        assert!(!run.stderr.contains("lacks"), "{}", run.stderr);
+        courier.assert_complete(&manifest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_that_come_one_command_after_the_other_are_complete_in_the_end() {
+    let courier = courier().await;
+    let manifest = courier.pack(&volumes());
+    let all: Vec<Utf8PathBuf> = (1..=manifest.volumes.len())
+        .map(|number| courier.medium.join(format!("volumes/{number:04}")))
+        .collect();
+    let all: Vec<&Utf8Path> = all.iter().map(Utf8PathBuf::as_path).collect();
+    courier.unpack(&all[..1], UNSIGNED).exits_with(4);
+    courier.unpack(&all[1..], UNSIGNED).success();
+    courier.assert_complete(&manifest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_of_pieces_completes_a_workspace() {
     let courier = courier().await;
     let manifest = courier.pack(&Choice::default());

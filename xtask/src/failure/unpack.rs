@@ -12,9 +12,16 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Damaged {
             replacement,
             missing_volumes,
+            is_first,
             ..
         } => {
             return match missing_volumes.is_empty() {
+                true if *is_first => vec![
+                    format!(
+                        "on the other side, make a replacement with the options of the medium, such as --volume and --sign: `{replacement}`"
+                    ),
+                    "then unpack both media in one command: `cargo xtask unpack MEDIUM REPLACEMENT`".to_owned(),
+                ],
                 true => vec![format!(
                     "on the other side, make a replacement with the options of the medium, such as --volume and --sign: `{replacement}`; \
                      then unpack it here"

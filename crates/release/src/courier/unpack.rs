@@ -20,6 +20,8 @@ mod repository;
 mod place;
 mod returned;
 mod blobs;
+mod replacement;
+mod lacking;
 
 mod error;
 
@@ -63,6 +65,8 @@ pub struct Unpacked {
     pub kept: usize,
     /// How many blobs of the locks are assumed to be in the registry or the store, and are not in the store.
     pub assumed: usize,
+    /// What the workspace still lacks, if the medium replaces a part of an earlier one.
+    pub lacking: Vec<String>,
     /// Whether it is what a site returned.
     pub is_return: bool,
     /// The files that came back from a site, relative to the workspace.
@@ -85,9 +89,8 @@ pub fn unpack(
     let mut unpacked = Unpacked::default();
     let (medium, line) = match from {
         From::Folders(folders) => {
-            let found = medium::find(folders)?;
             place::outside_of(workspace, folders)?;
-            let (medium, line) = trust.check(workspace, &found)?;
+            let (medium, line) = replacement::together(workspace, folders, trust)?;
             blobs::check_room(workspace, &medium)?;
             report_start(context, &medium);
             (medium, line)
@@ -146,7 +149,7 @@ fn bring(
             .into());
         }
         damaged.examine(medium);
-        return Err(damaged.error(medium));
+        return Err(damaged.error(medium, true));
     }
     // What came may contain links that lead elsewhere.
     links::refuse(workspace, &[])?;
@@ -191,7 +194,10 @@ fn bring(
     }
     blobs::fill(context, medium, unpacked, &mut damaged)?;
     if !damaged.is_empty() {
-        return Err(damaged.error(medium));
+        return Err(damaged.error(medium, false));
+    }
+    if !unpacked.is_return {
+        unpacked.lacking = lacking::lacking(context, medium)?;
     }
     context.reporter.report(Event::Finished {
         step: Step::Unpack,

@@ -98,6 +98,9 @@ fn text(unpacked: &Unpacked) -> String {
     for path in &unpacked.returned {
         line("returned", path.as_str());
     }
+    for part in &unpacked.lacking {
+        line("lacking", part);
+    }
     if unpacked.is_return && !(unpacked.returned.is_empty() && unpacked.environments.is_empty()) {
         text.push_str("Next:\n");
         if !unpacked.returned.is_empty() {
@@ -107,7 +110,10 @@ fn text(unpacked: &Unpacked) -> String {
             let program = program();
             text.push_str(&format!("  {program} pack {environment} --out DIR\n"));
         }
-    } else if !unpacked.is_return && !unpacked.environments.is_empty() {
+    } else if !unpacked.is_return
+        && !unpacked.environments.is_empty()
+        && unpacked.lacking.is_empty()
+    {
         text.push_str("Next:\n");
         let here = Utf8Path::new(".").canonicalize_utf8().ok();
         if here.as_deref() != unpacked.workspace.canonicalize_utf8().ok().as_deref() {

@@ -16,11 +16,12 @@ pub enum Error {
     /// The medium cannot be used.
     #[error(transparent)]
     Medium(#[from] medium::Error),
-    /// Some pieces cannot be used. Everything else was.
+    /// Some pieces cannot be used. Everything else was, unless the history that makes a workspace is among them.
     #[error(
-        "{} of pack {} cannot be used; the other pieces are unpacked",
+        "{} of pack {} cannot be used; {}",
         environment::count(pieces.len(), "piece"),
-        &pack[..12]
+        &pack[..12],
+        if *is_first { "nothing was unpacked" } else { "the other pieces are unpacked" }
     )]
     Damaged {
         /// The pack.
@@ -31,6 +32,8 @@ pub enum Error {
         missing_volumes: Vec<u32>,
         /// What makes a replacement, on the other side.
         replacement: String,
+        /// Whether there is no workspace yet, and without the history none was made.
+        is_first: bool,
     },
     /// The key is not the one that the operator named.
     #[error("the medium is signed by {found}, not by {given}")]
@@ -214,7 +217,7 @@ impl Damaged {
     }
 
     /// Returns the error that names them, and what makes a replacement.
-    pub(super) fn error(self, medium: &Medium) -> crate::Error {
+    pub(super) fn error(self, medium: &Medium, is_first: bool) -> crate::Error {
         /// How much of a name tells pieces apart.
         const DIGITS: usize = 12;
         let names: Vec<&str> = self.0.keys().map(|name| &name[..DIGITS]).collect();
@@ -223,6 +226,7 @@ impl Damaged {
             pack: medium.pack().to_owned(),
             replacement: format!("pack {environments} --only {} --out DIR", names.join(",")),
             missing_volumes: medium.missing_volumes(),
+            is_first,
             pieces: self.0.into_values().collect(),
         }
         .into()

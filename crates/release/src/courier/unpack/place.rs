@@ -1,5 +1,7 @@
 //! Where things go: the folder of the workspace, the program, mkectl, the sources.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Content, Medium};
 
@@ -9,7 +11,7 @@ use crate::transfer::program::Kept;
 use crate::{Context, Workspace, links};
 
 /// The program, relative to the workspace.
-const PROGRAM: &str = "airlock";
+pub(super) const PROGRAM: &str = "airlock";
 
 /// The folder of the sources, relative to the workspace.
 const SOURCES: &str = "bundles/sources";
@@ -76,10 +78,23 @@ pub(super) fn program(
     let workspace = context.workspace;
     let path = workspace.root().join(PROGRAM);
     links::refuse_one(workspace, &path)?;
+    let shown = workspace.shown(&path).to_owned();
+    if is_there(&path, content) {
+        return Ok(shown);
+    }
     let file = copied(context, medium, content, &temporary(workspace))?;
     files::persist(file, &path, files::Access::Program)
         .map_err(|source| crate::Error::io("write", &path, source))?;
-    Ok(workspace.shown(&path).to_owned())
+    Ok(shown)
+}
+
+/// Returns whether an executable file has a content already.
+fn is_there(path: &Utf8Path, content: &Content) -> bool {
+    let is_executable = |found: std::fs::Metadata| {
+        found.len() == content.size && found.permissions().mode() & 0o111 == 0o111
+    };
+    path.metadata().is_ok_and(is_executable)
+        && medium::hash_of(path).is_ok_and(|found| found == content.sha256)
 }
 
 /// Puts a download of mkectl where `fetch` puts it, if a lock names its hash.

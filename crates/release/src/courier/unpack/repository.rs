@@ -44,10 +44,14 @@ pub(super) fn receive(
     // Git is asked for before anything is written.
     let mut git = Receiver::of(root, variables)?;
     let is_new = !root.join("environments").is_dir();
-    let copied = copied(context, medium, content, &temporary(context.workspace))?;
     if !is_new {
         git = Receiver::of(&git.top_level()?, variables)?;
+        // A piece that is not needed any more may be missing.
+        if let Some(moved) = already(&git, branch, commit)? {
+            return Ok(moved);
+        }
     }
+    let copied = copied(context, medium, content, &temporary(context.workspace))?;
     // A run that was killed may have made half a repository. Making it again keeps what it has.
     if is_new || git.head()?.commit.is_none() {
         git.init(if branch == DETACHED { "main" } else { branch })?;
@@ -62,20 +66,6 @@ pub(super) fn receive(
             ),
         }
         .into());
-    }
-    let same = |moved: &str| Moved {
-        branch: branch.to_owned(),
-        from: head.commit.clone(),
-        to: moved.to_owned(),
-        commits: 0,
-    };
-    if let (Some(from), Some(_)) = (&head.commit, git.commit(commit)?)
-        && git.is_ancestor(commit, from)?
-    {
-        if git.outside()?.is_none() {
-            git.brought(commit)?;
-        }
-        return Ok(same(from));
     }
     // Files of an interrupted run are those of the commit, or the first part of one.
     let has_begun = head.commit.is_none() && git.has_begun()?;
@@ -108,9 +98,32 @@ pub(super) fn receive(
     let commits = git.count(from, commit)?;
     git.advance(from, commit)?;
     Ok(Moved {
+        branch: branch.to_owned(),
+        from: head.commit,
+        to: commit.to_owned(),
         commits,
-        ..same(commit)
     })
+}
+
+/// Returns what becomes of a history that the branch has already: nothing.
+fn already(git: &Receiver, branch: &str, commit: &str) -> Result<Option<Moved>, crate::Error> {
+    let head = git.head()?;
+    let is_same = branch == DETACHED || head.branch.as_deref() == Some(branch);
+    let Some(from) = head.commit.filter(|_| is_same) else {
+        return Ok(None);
+    };
+    if git.commit(commit)?.is_none() || !git.is_ancestor(commit, &from)? {
+        return Ok(None);
+    }
+    if git.outside()?.is_none() {
+        git.brought(commit)?;
+    }
+    Ok(Some(Moved {
+        branch: branch.to_owned(),
+        from: Some(from.clone()),
+        to: from,
+        commits: 0,
+    }))
 }
 
 /// Fetches a commit from a git bundle.
