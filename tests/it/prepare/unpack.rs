@@ -218,11 +218,22 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     std::fs::remove_file(inside.join("mine.txt")).unwrap();
     courier.assert_complete(&manifest);
 
-    // An older medium changes nothing.
+    // An older medium changes nothing, not even the program, unless that is missing.
     let head = courier.git(&["rev-parse", "HEAD"]);
     courier.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     courier.pack(&Choice::default());
+    let program = inside.join("airlock");
+    std::fs::write(&program, "a newer one").unwrap();
+    let run = courier.unpack(&[&courier.medium], UNSIGNED).success();
+    assert!(
+        run.stderr.contains("airlock stays as it is"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(std::fs::read_to_string(&program).unwrap(), "a newer one");
+    std::fs::remove_file(&program).unwrap();
     courier.unpack(&[&courier.medium], UNSIGNED).success();
+    assert!(program.exists());
     assert_eq!(courier.git_in(&inside, &["rev-parse", "HEAD"]), head);
 
     // The other side has rewritten its last commit.

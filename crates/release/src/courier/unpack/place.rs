@@ -82,6 +82,12 @@ pub(super) fn program(
     if is_there(&path, content) {
         return Ok(shown);
     }
+    if path.exists() && super::repository::is_older(context, medium)? {
+        context.reporter.report(Event::Warning(format!(
+            "{PROGRAM} stays as it is: the medium is older than the one that brought it"
+        )));
+        return Ok(shown);
+    }
     let file = copied(context, medium, content, &temporary(workspace))?;
     files::persist(file, &path, files::Access::Program)
         .map_err(|source| crate::Error::io("write", &path, source))?;

@@ -1,7 +1,7 @@
 //! Imports the history: creates the repository, or moves its branch forward.
 
 use camino::Utf8Path;
-use medium::{Content, Medium};
+use medium::{Content, Medium, What};
 use programs::Receiver;
 use serde::Serialize;
 
@@ -124,6 +124,36 @@ fn already(git: &Receiver, branch: &str, commit: &str) -> Result<Option<Moved>, 
         to: from,
         commits: 0,
     }))
+}
+
+/// Returns whether an earlier medium brought a later commit than this one, which may bring an older program, too.
+///
+/// # Errors
+/// Git has no answer.
+pub(super) fn is_older(context: &Context<'_>, medium: &Medium) -> Result<bool, crate::Error> {
+    let manifest = medium.manifest();
+    let brought = manifest.contents.iter().find_map(|one| match &one.what {
+        What::Repository { commit, .. } => Some(commit),
+        _ => None,
+    });
+    // Without history, the site has the commit already.
+    let commits: Vec<&String> = match brought {
+        Some(commit) => vec![commit],
+        None => manifest.assumes.commits.iter().collect(),
+    };
+    let git = Receiver::of(context.workspace.root(), &context.tool.variables)?;
+    let Some(outside) = git.outside()?.filter(|_| !commits.is_empty()) else {
+        return Ok(false);
+    };
+    for commit in commits {
+        if *commit == outside
+            || git.commit(commit)?.is_none()
+            || !git.is_ancestor(commit, &outside)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Fetches a commit from a git bundle.
