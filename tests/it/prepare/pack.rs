@@ -498,7 +498,13 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     // A content is replaced with all of its pieces.
     let piece = pieces.iter().max_by_key(|piece| piece.size).unwrap();
     let only = ["--only", &piece.sha256[..10], "--volume", "6MB"];
-    let replacement = open(&site.packed("replacement", &only));
+    let replacement = site.packed("replacement", &only);
+    let start = fs::read_to_string(replacement.join("START.txt")).unwrap();
+    assert!(
+        start.contains("MEDIUM/airlock unpack MEDIUM DIR") && !start.contains("unpack . "),
+        "{start}"
+    );
+    let replacement = open(&replacement);
     let [content] = &replacement.manifest().contents[..] else {
         panic!("{:?}", replacement.manifest());
     };

@@ -188,7 +188,10 @@ pub async fn prepare(
     };
     let names: Vec<String> = environments.iter().map(|one| one.name.clone()).collect();
     let releases = locks.keys().map(|(release, _)| release.clone()).collect();
-    let start = start::text(&names, &releases, glibc.as_deref(), options);
+    let start = match has_program {
+        true => start::text(&names, &releases, glibc.as_deref(), options),
+        false => start::of_replacement(&names, options),
+    };
     let blobs = assumed.into_iter();
     let blobs = blobs.map(|(sha256, size)| AssumedBlob { sha256, size });
     let draft = Draft {

@@ -89,6 +89,30 @@ This is an Airlock medium with {} for: {names}.
     for_every_editor(&text)
 }
 
+/// Returns the text for a medium that replaces pieces of an earlier one and has no program.
+pub(super) fn of_replacement(environments: &[String], options: &Options) -> String {
+    let names = environments.join(" ");
+    let unsigned = match options.sign {
+        Some(_) => "",
+        None => " --allow-unsigned",
+    };
+    for_every_editor(&format!(
+        "\
+This replaces damaged pieces of an Airlock medium for: {names}.
+It has no program. DIR is the folder with this file.
+
+1. If the earlier medium made a workspace, unpack this one there.
+
+   ./airlock unpack DIR{unsigned}
+
+2. If it did not, unpack both together. MEDIUM is the folder of the earlier
+   medium, which has the program. WORKSPACE is the folder for the workspace.
+
+   MEDIUM/airlock unpack MEDIUM DIR -C WORKSPACE{unsigned}
+"
+    ))
+}
+
 /// Returns the text for what a site returns.
 pub(super) fn of_return(environments: &[String], options: &Options) -> String {
     let names = environments.join(" ");
