@@ -328,6 +328,20 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     // What the store lacks is read from the bundle.
     let folder = site.packed("medium", &[]);
     assert_eq!(blobs(&open(&folder)), site.lock(NEW).blobs());
+    // A blob of the store is damaged.
+    let (blob, _) = site.lock(NEW).blobs().pop_last().unwrap();
+    let blob = format!("bundles/store/blobs/{}", blob.replace(':', "/"));
+    let mut bytes = fs::read(site.sandbox.path(&blob)).unwrap();
+    bytes[0] ^= 1;
+    fs::remove_file(site.sandbox.path(&blob)).unwrap();
+    fs::write(site.sandbox.path(&blob), bytes).unwrap();
+    let run = site.pack(&["--out", "../other"]).exits_with(4);
+    assert!(
+        run.stderr
+            .contains(&format!("because: `{blob}` is not what was expected")),
+        "{}",
+        run.stderr
+    );
 }
 
 /// Plays cargo: what it is asked for is written down, and the program appears.

@@ -96,6 +96,15 @@ pub async fn prepare(
     environments: &[Environment],
     options: &Options,
 ) -> Result<Pack, crate::Error> {
+    let collected = collect(context, environments, options).await;
+    collected.map_err(|error| super::shown(context.workspace, error))
+}
+
+async fn collect(
+    context: &Context<'_>,
+    environments: &[Environment],
+    options: &Options,
+) -> Result<Pack, crate::Error> {
     let workspace = context.workspace;
     check_named(options)?;
     let scratch = Scratch::new(workspace)?;
@@ -279,7 +288,9 @@ impl Pack {
             context.reporter.report(Event::Advanced { step, bytes });
             true
         };
-        write(&progress).map_err(|source| Error::Medium { source })?;
+        write(&progress).map_err(|source| {
+            super::shown(context.workspace, Error::Medium { source }.into())
+        })?;
         context.reporter.report(Event::Finished {
             step,
             what: format!("{what} is complete"),

@@ -84,6 +84,14 @@ pub fn unpack(
     from: From<'_>,
     trust: &Trust<'_>,
 ) -> Result<Unpacked, crate::Error> {
+    take(context, from, trust).map_err(|error| super::shown(context.workspace, error))
+}
+
+fn take(
+    context: &Context<'_>,
+    from: From<'_>,
+    trust: &Trust<'_>,
+) -> Result<Unpacked, crate::Error> {
     let workspace = context.workspace;
     place::check(workspace)?;
     let mut unpacked = Unpacked::default();
