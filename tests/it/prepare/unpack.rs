@@ -560,8 +560,16 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
         let _ = child.kill();
         child.wait().unwrap();
     }
+    // What a run that was killed leaves beside mkectl.
+    let folder = courier.inside("bundles/mkectl/v4.1.5/linux-x86_64");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(".tmpAbCdEf"), "half").unwrap();
+    std::fs::write(folder.join(".AbCdEf.part"), "half").unwrap();
     courier.unpack(&[&courier.medium], UNSIGNED).success();
     courier.assert_complete(&manifest);
+    let left = folder.read_dir_utf8().unwrap().flatten();
+    let left: Vec<String> = left.map(|one| one.file_name().to_owned()).collect();
+    assert!(left.iter().all(|name| !name.starts_with('.')), "{left:?}");
     let left = courier.inside("bundles/store/incoming");
     let left: Vec<_> = left.read_dir_utf8().unwrap().flatten().collect();
     assert!(left.iter().all(|one| one.file_name() == "lock"), "{left:?}");

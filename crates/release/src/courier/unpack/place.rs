@@ -125,6 +125,7 @@ pub(super) fn mkectl(
             continue;
         };
         let kept = Kept::of(workspace, &lock, locked);
+        files::remove_abandoned(&kept.folder);
         if bundle::check_program(&kept.archive, &locked.sha256, &kept.program).is_err() {
             let file = copied(context, medium, content, &kept.folder)?;
             files::persist(file, &kept.archive, files::Access::All)
