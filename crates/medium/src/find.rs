@@ -133,12 +133,17 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
         .filter_map(|place| files::read_text(place.join(SIGNATURE)).ok())
         .collect();
     signatures.dedup();
-    let volumes = volumes.iter().map(|folder| {
-        (
-            VolumeFile::read(folder).map(|file| file.volume),
-            folder.clone(),
-        )
-    });
+    let number = |folder: &Utf8PathBuf| match VolumeFile::read(folder) {
+        Some(file) => Some(file.volume),
+        // Of a folder that must not be read, the name is all that is known.
+        None if crate::medium::is_refused(&folder.join(VOLUME)) => {
+            folder.file_name().and_then(|name| name.parse().ok())
+        }
+        None => None,
+    };
+    let volumes = volumes
+        .iter()
+        .map(|folder| (number(folder), folder.clone()));
     Ok(Found {
         manifest,
         signatures,
@@ -182,10 +187,11 @@ fn inner(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(Error::io("read", folder)(source)),
     };
+    // A link may lead to a disk.
     let mut found: Vec<Utf8PathBuf> = entries
         .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(camino::Utf8DirEntry::into_path)
+        .filter(|path| path.is_dir())
         .collect();
     found.sort();
     Ok(found)

@@ -119,6 +119,13 @@ impl Medium {
             .collect()
     }
 
+    /// Returns the numbers of the volumes whose folder this user must not read.
+    pub fn unreadable_volumes(&self) -> Vec<u32> {
+        let volumes = self.volumes.iter();
+        let refused = volumes.filter(|(_, folder)| is_refused(&folder.join(layout::VOLUME)));
+        refused.filter_map(|(number, _)| *number).collect()
+    }
+
     /// Returns where a piece is.
     pub fn path(&self, piece: &Piece) -> Option<Utf8PathBuf> {
         self.paths(piece).into_iter().next()
@@ -152,7 +159,13 @@ impl Medium {
             volume: piece.volume,
             fault,
         };
-        let path = self.path(piece).ok_or_else(|| faulty(Fault::Missing))?;
+        let path = self.path(piece).ok_or_else(|| {
+            let mut folders = self.volumes.iter().map(|(_, folder)| folder);
+            match folders.any(|folder| is_refused(&layout::piece(folder, &piece.sha256))) {
+                true => faulty(Fault::Unreadable),
+                false => faulty(Fault::Missing),
+            }
+        })?;
         // Of a piece that a replacement has too, the damaged copy is not used.
         let path = match &self.paths(piece)[..] {
             [_] => path,
@@ -270,6 +283,12 @@ impl Medium {
         self.volumes.push((None, folder.to_owned()));
         self
     }
+}
+
+/// Returns whether this user must not look at a path.
+pub(crate) fn is_refused(path: &Utf8Path) -> bool {
+    let found = path.metadata();
+    found.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn examine_file(path: &Utf8Path, file: &crate::RootFile) -> Option<Fault> {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -167,6 +168,26 @@ fn volumes_are_recognised_on_disks_of_their_own_and_a_missing_one_is_named() {
         matches!(&damages[..], [Damage::Piece { piece, fault: Fault::Missing }] if piece.volume == 2),
         "{damages:?}"
     );
+    // A folder that this user must not read is not missing. The system administrator reads everything.
+    let mode = |mode| fs::set_permissions(volume(2), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0);
+    if fs::read_dir(volume(2)).is_err() {
+        let medium = open(std::slice::from_ref(&folder)).unwrap();
+        assert_eq!(medium.missing_volumes(), Vec::<u32>::new());
+        assert_eq!(medium.unreadable_volumes(), [2]);
+        let damages = medium.examine(ALWAYS).unwrap();
+        let [Damage::Piece { fault, .. }] = &damages[..] else {
+            panic!("{damages:?}");
+        };
+        assert_eq!(*fault, Fault::Unreadable);
+    }
+    mode(0o755);
+    // A volume is on a disk of its own, which a link leads to.
+    let disk = case.root.join("disk");
+    fs::rename(volume(2), &disk).unwrap();
+    std::os::unix::fs::symlink(&disk, volume(2)).unwrap();
+    let medium = open(std::slice::from_ref(&folder)).unwrap();
+    assert_eq!(medium.examine(ALWAYS).unwrap(), []);
     let other_case = Case::new(&[5], 1000, None);
     let other = other_case.write("other");
     assert!(matches!(

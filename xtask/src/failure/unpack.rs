@@ -12,9 +12,16 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Damaged {
             replacement,
             missing_volumes,
+            unreadable_volumes,
             is_first,
             ..
         } => {
+            if !unreadable_volumes.is_empty() {
+                return vec![
+                    "make the folders of all volumes readable for this user, then unpack again"
+                        .to_owned(),
+                ];
+            }
             return match missing_volumes.is_empty() {
                 true if *is_first => vec![
                     format!(
@@ -105,21 +112,29 @@ pub(crate) fn pieces(error: &Error) -> String {
     let Error::Damaged {
         pieces,
         missing_volumes,
+        unreadable_volumes,
         ..
     } = error
     else {
         return String::new();
     };
     let mut text = String::new();
-    for volume in missing_volumes {
-        let count = pieces.iter().filter(|(piece, _)| piece.volume == *volume);
-        let count = environment::count(count.count(), "piece");
-        text.push_str(&format!("  volume {volume} is missing, with {count}\n"));
+    for (volumes, fault) in [
+        (missing_volumes, Fault::Missing),
+        (unreadable_volumes, Fault::Unreadable),
+    ] {
+        for volume in volumes {
+            let count = pieces.iter().filter(|(piece, _)| piece.volume == *volume);
+            let count = environment::count(count.count(), "piece");
+            text.push_str(&format!("  volume {volume} is {fault}, with {count}\n"));
+        }
     }
     let rest: Vec<_> = pieces
         .iter()
-        .filter(|(piece, fault)| {
-            *fault != Fault::Missing || !missing_volumes.contains(&piece.volume)
+        .filter(|(piece, fault)| match fault {
+            Fault::Missing => !missing_volumes.contains(&piece.volume),
+            Fault::Unreadable => !unreadable_volumes.contains(&piece.volume),
+            Fault::CutOff | Fault::Damaged => true,
         })
         .collect();
     for (piece, fault) in rest.iter().take(SHOWN) {

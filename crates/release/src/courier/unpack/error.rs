@@ -30,6 +30,8 @@ pub enum Error {
         pieces: Vec<(Piece, Fault)>,
         /// The volumes of which nothing was found.
         missing_volumes: Vec<u32>,
+        /// The volumes whose folder this user must not read.
+        unreadable_volumes: Vec<u32>,
         /// What makes a replacement, on the other side.
         replacement: String,
         /// Whether there is no workspace yet, and without the history none was made.
@@ -226,6 +228,7 @@ impl Damaged {
             pack: medium.pack().to_owned(),
             replacement: format!("pack {environments} --only {} --out DIR", names.join(",")),
             missing_volumes: medium.missing_volumes(),
+            unreadable_volumes: medium.unreadable_volumes(),
             is_first,
             pieces: self.0.into_values().collect(),
         }
