@@ -47,7 +47,7 @@ pub use medium::{Damage, Fault, Medium};
 pub use piece::{LARGEST_PIECE, Source, hash_of};
 pub use signature::{SignatureError, Signer, signer};
 pub use signers::Signers;
-pub use split::split;
+pub use split::{largest_piece, split};
 pub use stream::{PieceSink, read_stream, tar_folder, write_stream};
 pub use write::{Files, others, parallel, to_write, write};
 

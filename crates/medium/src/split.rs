@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Error, Source, Volume};
+use crate::{Error, LARGEST_PIECE, Source, Volume};
 
 /// The largest cluster of FAT32 and common for exFAT: a file takes a multiple of it.
 pub(crate) const CLUSTER: u64 = 32 << 10;
@@ -12,6 +12,40 @@ const OVERHEAD: u64 = 1 << 20;
 
 /// The most bytes that the manifest lists a piece and its content in.
 const LINES: u64 = 512;
+
+/// Returns how large a piece may be, so pieces fill volumes of a size well.
+pub fn largest_piece(volume: Option<u64>) -> u64 {
+    // No volume is so small that its eighth is less, so the pieces of one that is too small stay few.
+    const SMALLEST: u64 = OVERHEAD / 8;
+    volume.map_or(LARGEST_PIECE, |volume| {
+        (volume / 8).clamp(SMALLEST, LARGEST_PIECE)
+    })
+}
+
+/// Returns how large a volume must be that can be split like this one: the least multiple of 1 KiB.
+fn smallest_volume(sources: &[Source], assumed: u64) -> u64 {
+    const STEP: u64 = 1 << 10;
+    let is_enough = |volume: u64| {
+        let largest = largest_piece(Some(volume));
+        let sizes = sources.iter().map(|source| source.content.size);
+        let pieces: u64 = sizes.clone().map(|size| size.div_ceil(largest).max(1)).sum();
+        let piece = sizes.max().unwrap_or(0).min(largest);
+        OVERHEAD + 2 * LINES * (pieces + assumed) + piece.next_multiple_of(CLUSTER) <= volume
+    };
+    // With the size, what a volume must hold grows more slowly than the volume.
+    let (mut less, mut enough) = (0, 1);
+    while !is_enough(enough * STEP) && enough < u64::MAX / STEP / 2 {
+        (less, enough) = (enough, enough * 2);
+    }
+    while enough - less > 1 {
+        let middle = less + (enough - less) / 2;
+        match is_enough(middle * STEP) {
+            true => enough = middle,
+            false => less = middle,
+        }
+    }
+    enough * STEP
+}
 
 /// Gives each piece its volume, in order, and returns the volumes. `first` is the size of the files beside the manifest, which travel
 /// with volume 1. Without a limit there is one volume.
@@ -33,6 +67,7 @@ pub fn split(
     let pieces = sources.iter().flat_map(|source| &source.content.pieces);
     let needed = reserved + pieces.map(|piece| room(piece.size)).max().unwrap_or(0);
     if let Some(limit) = limit.filter(|limit| needed > *limit) {
+        let needed = smallest_volume(sources, assumed);
         return Err(Error::SmallVolume { limit, needed });
     }
     let mut volumes = vec![Volume {

@@ -532,9 +532,32 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     let hint = run.stderr.split('`').nth(1).unwrap();
     let enough: Vec<&str> = hint.split(' ').collect();
     site.packed("enough", &enough);
-    site.pack(&["--out", "x", "--only", "00000000"])
-        .exits_with(64)
-        .reports("this pack has no piece");
+    // What is required does not depend on how much too small the volume is, and almost no less is enough.
+    let tiny = site.pack(&["--out", "x", "--volume", "1kB"]).exits_with(64);
+    assert!(tiny.stderr.contains(hint), "{}", tiny.stderr);
+    let required = |run: &support::Run| {
+        let (_, rest) = run.stderr.split_once("too small: ").unwrap();
+        rest.split(" are").next().unwrap().to_owned()
+    };
+    assert_eq!(required(&run), required(&tiny));
+    // The program travels beside the volumes.
+    site.sandbox.write("program", &"#!/bin/sh\n".repeat(700_000));
+    let large = site.pack(&["--dry-run", "--volume", "6MB"]).success();
+    assert!(
+        large
+            .stderr
+            .contains("airlock and START.txt have 7.0 MB together, more than a volume of 6.0 MB"),
+        "{}",
+        large.stderr
+    );
+    let run = site
+        .pack(&["--out", "x", "--only", "00000000"])
+        .exits_with(64);
+    assert!(
+        run.stderr.contains("this pack has no piece"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

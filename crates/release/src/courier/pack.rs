@@ -133,12 +133,9 @@ async fn collect(
     }
     assumed.retain(|sha256, _| !needed.contains_key(sha256));
 
-    // Small enough to fill a volume well.
-    let largest = options
-        .volume
-        .map_or(medium::LARGEST_PIECE, |volume| volume / 8);
+    let largest = medium::largest_piece(options.volume);
     let mut sources = Vec::new();
-    let commits = repository(context, &scratch, &have, environments, &mut sources)?;
+    let commits = repository(context, &scratch, &have, environments, largest, &mut sources)?;
     let program = program::choose(context, options)?;
     let platform = program::platform(&program)?;
     sources.push(read(What::Program { platform }, &program, largest)?);
@@ -326,6 +323,7 @@ fn repository(
     scratch: &Scratch,
     have: &have::Have,
     environments: &[Environment],
+    largest: u64,
     sources: &mut Vec<Source>,
 ) -> Result<Vec<String>, crate::Error> {
     let workspace = context.workspace;
@@ -368,7 +366,7 @@ fn repository(
         branch: branch.unwrap_or_else(|| "HEAD".to_owned()),
         commit,
     };
-    sources.push(read(what, &file, medium::LARGEST_PIECE)?);
+    sources.push(read(what, &file, largest)?);
     Ok(known)
 }
 

@@ -5,6 +5,7 @@ use medium::{Assumed, Manifest, RootFile, Served, Source, What};
 
 use super::{Amount, Error, Options, Pack, Scratch, Summary, signature, summary};
 use crate::Context;
+use crate::event::Event;
 
 /// What was collected for a medium.
 pub(super) struct Draft {
@@ -42,6 +43,16 @@ impl Draft {
         };
         let volumes = medium::split(&mut self.sources, options.volume, first, blobs.len() as u64)
             .map_err(wrong)?;
+        if let Some(volume) = options.volume.filter(|volume| first > *volume) {
+            let size = |bytes| bytesize::ByteSize(bytes).display().si();
+            context.reporter.report(Event::Warning(format!(
+                "{} and {} have {} together, more than a volume of {}; they need a larger disk",
+                medium::PROGRAM,
+                medium::START,
+                size(first),
+                size(volume)
+            )));
+        }
         let program = of_program.is_some().then_some(self.program);
         let contents = self.sources.iter().map(|source| source.content.clone());
         let manifest = Manifest {
