@@ -89,7 +89,9 @@ fn permits_namespace(options: &str) -> Result<bool, &str> {
         let value = rest.strip_prefix("namespaces=\"").ok_or(rest)?;
         let (namespaces, after) = value.split_once('"').ok_or(rest)?;
         let fits = |pattern: &str| fits(pattern.as_bytes(), NAMESPACE.as_bytes());
-        let mut denied = namespaces.split(',').filter_map(|one| one.strip_prefix('!'));
+        let mut denied = namespaces
+            .split(',')
+            .filter_map(|one| one.strip_prefix('!'));
         permitted = namespaces.split(',').any(fits) && !denied.any(fits);
         rest = after.trim_start_matches(',');
     }

@@ -28,7 +28,10 @@ fn smallest_volume(sources: &[Source], assumed: u64) -> u64 {
     let is_enough = |volume: u64| {
         let largest = largest_piece(Some(volume));
         let sizes = sources.iter().map(|source| source.content.size);
-        let pieces: u64 = sizes.clone().map(|size| size.div_ceil(largest).max(1)).sum();
+        let pieces: u64 = sizes
+            .clone()
+            .map(|size| size.div_ceil(largest).max(1))
+            .sum();
         let piece = sizes.max().unwrap_or(0).min(largest);
         OVERHEAD + 2 * LINES * (pieces + assumed) + piece.next_multiple_of(CLUSTER) <= volume
     };

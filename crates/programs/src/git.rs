@@ -146,7 +146,9 @@ impl Git {
     /// The folder is not in a repository, or git has no answer.
     pub fn top_level(&self) -> Result<Utf8PathBuf, Absent> {
         let answer = self.ask(&["rev-parse", "--show-toplevel"], &[])?;
-        Ok(String::from_utf8_lossy(&answer).trim_end_matches('\n').into())
+        Ok(String::from_utf8_lossy(&answer)
+            .trim_end_matches('\n')
+            .into())
     }
 
     /// Returns the commit of the folder, ignoring files that match a pattern in `aside`. Ignored files count for nothing.

@@ -295,11 +295,7 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
     let run = site
         .pack(&["--dry-run", "--have", snapshot.as_str()])
         .exits_with(3);
-    assert!(
-        run.stderr.contains("the snapshot is of old.example.com/mke"),
-        "{}",
-        run.stderr
-    );
+    run.reports("the snapshot is of old.example.com/mke");
     let other = taken.replace("environment: lab", "environment: other");
     site.sandbox.write("../snapshot.yaml", &other);
     let run = site
@@ -336,12 +332,7 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     fs::remove_file(site.sandbox.path(&blob)).unwrap();
     fs::write(site.sandbox.path(&blob), bytes).unwrap();
     let run = site.pack(&["--out", "../other"]).exits_with(4);
-    assert!(
-        run.stderr
-            .contains(&format!("because: `{blob}` is not what was expected")),
-        "{}",
-        run.stderr
-    );
+    run.reports(&format!("because: `{blob}` is not what was expected"));
 }
 
 /// Plays cargo: what it is asked for is written down, and the program appears.
@@ -450,31 +441,23 @@ fn what_is_not_committed_is_not_packed() {
     let (git, above) = (site.sandbox.path(".git"), site.sandbox.path("../.git"));
     fs::rename(&git, &above).unwrap();
     let run = site.pack(&["--dry-run"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("is not the root of its repository, which is `")
-            && run.stderr.contains("a repository of its own"),
-        "{}",
-        run.stderr
-    );
+    run.reports("is not the root of its repository, which is `")
+        .reports("a repository of its own");
     fs::rename(&above, &git).unwrap();
     // Git does not trust the owner.
     let program = site.sandbox.bin().join("git");
     let real = fs::read_link(&program).unwrap();
     fs::remove_file(&program).unwrap();
     let refusal = "fatal: detected dubious ownership in repository at '/srv/workspace'";
-    fs::write(&program, format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n")).unwrap();
+    fs::write(
+        &program,
+        format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n"),
+    )
+    .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let run = site.pack(&["--dry-run"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("`/srv/workspace`, which belongs to a different user\n")
-            && run.stderr.contains(
-                "hint: trust it: `git config --global --add safe.directory /srv/workspace`"
-            ),
-        "{}",
-        run.stderr
-    );
+    run.reports("`/srv/workspace`, which belongs to a different user\n")
+        .reports("hint: trust it: `git config --global --add safe.directory /srv/workspace`");
     fs::remove_file(&program).unwrap();
     std::os::unix::fs::symlink(real, &program).unwrap();
     fs::remove_dir_all(&git).unwrap();
@@ -534,30 +517,21 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     site.packed("enough", &enough);
     // What is required does not depend on how much too small the volume is, and almost no less is enough.
     let tiny = site.pack(&["--out", "x", "--volume", "1kB"]).exits_with(64);
-    assert!(tiny.stderr.contains(hint), "{}", tiny.stderr);
+    tiny.reports(hint);
     let required = |run: &support::Run| {
         let (_, rest) = run.stderr.split_once("too small: ").unwrap();
         rest.split(" are").next().unwrap().to_owned()
     };
     assert_eq!(required(&run), required(&tiny));
     // The program travels beside the volumes.
-    site.sandbox.write("program", &"#!/bin/sh\n".repeat(700_000));
+    site.sandbox
+        .write("program", &"#!/bin/sh\n".repeat(700_000));
     let large = site.pack(&["--dry-run", "--volume", "6MB"]).success();
-    assert!(
-        large
-            .stderr
-            .contains("airlock and START.txt have 7.0 MB together, more than a volume of 6.0 MB"),
-        "{}",
-        large.stderr
-    );
+    large.reports("airlock and START.txt have 7.0 MB together, more than a volume of 6.0 MB");
     let run = site
         .pack(&["--out", "x", "--only", "00000000"])
         .exits_with(64);
-    assert!(
-        run.stderr.contains("this pack has no piece"),
-        "{}",
-        run.stderr
-    );
+    run.reports("this pack has no piece");
 }
 
 #[test]
@@ -625,17 +599,13 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
     let run = site
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
         .success();
-    assert!(!run.stderr.contains("does not list"), "{}", run.stderr);
+    run.does_not_report("does not list");
     // What OpenSSH says of a key that everyone can read.
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let run = site
         .pack(&["--out", "x", "--sign", key.as_str()])
         .exits_with(1);
-    assert!(
-        run.stderr.contains("Permissions 0644 for") && run.stderr.contains("are too open"),
-        "{}",
-        run.stderr
-    );
+    run.reports("Permissions 0644 for").reports("are too open");
     for (key, named) in [
         ("absent", "cannot read the key `absent`: it does not exist"),
         (

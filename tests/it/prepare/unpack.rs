@@ -71,7 +71,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     // A fingerprint that would not be compared.
     let both = ["--fingerprint", &unknown, "--allow-unsigned"];
     let run = courier.unpack(&[&courier.medium], &both).exits_with(64);
-    assert!(run.stderr.contains("cannot be used with"), "{}", run.stderr);
+    run.reports("cannot be used with");
 
     let first = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
     insta::assert_snapshot!(shown(first.clone().success().whole()), @r#"
@@ -225,11 +225,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     let program = inside.join("airlock");
     std::fs::write(&program, "a newer one").unwrap();
     let run = courier.unpack(&[&courier.medium], UNSIGNED).success();
-    assert!(
-        run.stderr.contains("airlock stays as it is"),
-        "{}",
-        run.stderr
-    );
+    run.reports("airlock stays as it is");
     assert_eq!(std::fs::read_to_string(&program).unwrap(), "a newer one");
     std::fs::remove_file(&program).unwrap();
     courier.unpack(&[&courier.medium], UNSIGNED).success();
@@ -507,20 +503,19 @@ async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
     let resumed = courier.unpack_stream(&stream, UNSIGNED).success();
     courier.assert_complete(&manifest);
     let whole = blobs.read_dir().unwrap().count();
-    let added = format!("store       {} ", environment::count(whole - received, "blob"));
-    assert!(resumed.stdout.contains(&added), "{added}: {}", resumed.stdout);
-    assert!(
-        resumed.stdout.contains(&format!(" added, {received} known")),
-        "{}",
-        resumed.stdout
+    let added = format!(
+        "store       {} ",
+        environment::count(whole - received, "blob")
     );
+    resumed.prints(&added);
+    resumed.prints(&format!(" added, {received} known"));
     // A flipped bit in the middle is named.
     remove(&courier.inside(""));
     let mut flipped = stream.clone();
     let last = stream.iter().rposition(|byte| *byte != 0).unwrap();
     flipped[last] ^= 1;
     let run = courier.unpack_stream(&flipped, UNSIGNED).exits_with(4);
-    assert!(run.stderr.contains("is damaged"), "{}", run.stderr);
+    run.reports("is damaged");
     // Neither text, random bytes nor a compressed stream is a medium.
     let bytes: Vec<u8> = (0..4096_u32).map(|at| (at * 7919 % 251) as u8).collect();
     let gzip = [&b"\x1f\x8b\x08\0"[..], &bytes].concat();
@@ -615,12 +610,8 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
     let piece = pieces.iter().find(|path| path.ends_with(history)).unwrap();
     std::fs::write(piece, "damaged").unwrap();
     let run = courier.unpack(&[&medium], &arguments).exits_with(4);
-    assert!(
-        run.stderr.contains("cannot be used; nothing was unpacked")
-            && run.stderr.contains("`cargo xtask unpack MEDIUM REPLACEMENT`"),
-        "{}",
-        run.stderr
-    );
+    run.reports("cannot be used; nothing was unpacked")
+        .reports("`cargo xtask unpack MEDIUM REPLACEMENT`");
     assert!(!courier.inside("environments").exists());
     courier.pack(&Choice {
         without: Some(|what| matches!(what, What::Repository { .. })),
@@ -628,19 +619,14 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
     });
     // The replacement alone does not make a complete workspace.
     let run = courier.unpack(&[&courier.medium], &arguments).success();
-    assert!(
-        run.stderr
-            .contains("the workspace still lacks the program, mkectl v4.1.5, "),
-        "{}",
-        run.stderr
-    );
-    assert!(!run.stdout.contains("Next:"), "{}", run.stdout);
+    run.reports("the workspace still lacks the program, mkectl v4.1.5, ");
+    run.does_not_print("Next:");
     remove(&courier.inside(""));
     for folders in [[&medium, &courier.medium], [&courier.medium, &medium]] {
         remove(&courier.inside(""));
         let folders = folders.map(Utf8PathBuf::as_path);
         let run = courier.unpack(&folders, &arguments).success();
-        assert!(!run.stderr.contains("lacks"), "{}", run.stderr);
+        run.does_not_report("lacks");
         courier.assert_complete(&manifest);
     }
 }

@@ -1,7 +1,7 @@
 //! What can be done when a medium is not packed.
 
-use release::courier::{GitError, MediumError};
 use release::courier::pack::{Error, ZIGBUILD};
+use release::courier::{GitError, MediumError};
 
 use crate::called::is_inside;
 

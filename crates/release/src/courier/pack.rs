@@ -135,7 +135,14 @@ async fn collect(
 
     let largest = medium::largest_piece(options.volume);
     let mut sources = Vec::new();
-    let commits = repository(context, &scratch, &have, environments, largest, &mut sources)?;
+    let commits = repository(
+        context,
+        &scratch,
+        &have,
+        environments,
+        largest,
+        &mut sources,
+    )?;
     let program = program::choose(context, options)?;
     let platform = program::platform(&program)?;
     sources.push(read(What::Program { platform }, &program, largest)?);
@@ -285,9 +292,8 @@ impl Pack {
             context.reporter.report(Event::Advanced { step, bytes });
             true
         };
-        write(&progress).map_err(|source| {
-            super::shown(context.workspace, Error::Medium { source }.into())
-        })?;
+        write(&progress)
+            .map_err(|source| super::shown(context.workspace, Error::Medium { source }.into()))?;
         context.reporter.report(Event::Finished {
             step,
             what: format!("{what} is complete"),

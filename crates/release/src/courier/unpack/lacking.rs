@@ -11,10 +11,7 @@ use crate::{Context, Workspace};
 ///
 /// # Errors
 /// A lock or the store cannot be read.
-pub(super) fn lacking(
-    context: &Context<'_>,
-    medium: &Medium,
-) -> Result<Vec<String>, crate::Error> {
+pub(super) fn lacking(context: &Context<'_>, medium: &Medium) -> Result<Vec<String>, crate::Error> {
     let mut lacking = files(context.workspace, medium)?;
     let (blobs, bytes) = blobs(context.workspace, medium)?;
     if blobs > 0 {
