@@ -18,7 +18,7 @@ use crate::scratch::PROJECT;
 
 mod shape;
 
-pub(crate) use shape::{Kind, Shape};
+pub(crate) use shape::{CHARTS, Kind, Shape};
 
 /// How much is read, inflated and hashed at a time, in bytes.
 const BUFFER: usize = 256 * 1024;

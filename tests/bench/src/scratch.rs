@@ -9,7 +9,7 @@ use release::{Context, Workspace};
 use xshell::Shell;
 use xtask::Output;
 
-use crate::bundle::{Held, Kind, Shape};
+use crate::bundle::{CHARTS, Held, Kind, Shape};
 
 use crate::failure::Failure;
 use crate::measure;
@@ -99,11 +99,18 @@ impl Scratch {
         };
         crate::bundle::make(&bundle, &smallest)?;
         let set = workspace.join("bundles/upstream.set.yaml");
-        let images: String = (references.iter())
-            .map(|reference| format!("- {upstream}/{reference}\n"))
-            .collect();
-        fs::write(&set, format!("images:\n{images}"))
-            .map_err(|source| Failure::io("write", &set, source))?;
+        let chart = format!("{PROJECT}/{CHARTS}");
+        let (mut images, mut charts) = ("images:\n".to_owned(), String::new());
+        for reference in references {
+            match reference.starts_with(&chart) {
+                true => charts.push_str(&format!("  - oci://{upstream}/{reference}\n")),
+                false => images.push_str(&format!("- {upstream}/{reference}\n")),
+            }
+        }
+        if !charts.is_empty() {
+            charts.insert_str(0, "charts:\n");
+        }
+        fs::write(&set, images + &charts).map_err(|source| Failure::io("write", &set, source))?;
         let shell = self.shell()?;
         let (program, release) = (&self.program, format!("v{}", crate::bundle::release()));
         for arguments in [

@@ -36,6 +36,9 @@ const CUTS: [&[f64]; 4] = [
     &[0.6, 0.25, 0.1, 0.04, 0.01],
 ];
 
+/// What the repositories of charts begin with.
+pub(crate) const CHARTS: &str = "charts/";
+
 /// The size in bytes of the layer that holds an image's entry point or its configuration.
 const SCRIPT: usize = 2_000;
 
@@ -230,7 +233,7 @@ fn layer(name: &str, size: f64) -> LayerRecipe {
 
 fn chart(number: usize) -> ArtifactRecipe {
     ArtifactRecipe {
-        repository: format!("charts/chart-{number}"),
+        repository: format!("{CHARTS}chart-{number}"),
         tag: format!("1.{number}.0"),
         contents: ContentsRecipe::Chart {
             name: format!("chart-{number}"),
