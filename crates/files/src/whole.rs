@@ -91,7 +91,7 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>, access: Access) -> io::Re
 /// Writes a file that must not exist yet.
 ///
 /// # Errors
-/// It exists, and those of [`write`].
+/// It exists, and those of [`write()`].
 pub fn write_new(path: &Utf8Path, bytes: impl AsRef<[u8]>, access: Access) -> io::Result<()> {
     persist_new(with(path, bytes.as_ref())?, path, access)
 }
