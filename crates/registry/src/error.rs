@@ -339,8 +339,8 @@ pub enum Error {
     /// The source of the blobs ended before all had arrived.
     #[error("the source of the blobs ended early")]
     SourceEnded,
-    /// The artifact is not tagged, since the source of other content of the bundle is damaged.
-    #[error("not tagged, because different content of the bundle is damaged")]
+    /// The artifact is complete but not tagged, since the source of a different one is damaged or cannot be read.
+    #[error("not tagged, because content of a different artifact is damaged or missing")]
     Withheld,
 
     /// The independent reader cannot pull the artifact as a node would.

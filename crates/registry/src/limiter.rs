@@ -162,7 +162,7 @@ impl Limiter {
     pub(crate) async fn request(&self) -> InFlight<'_> {
         loop {
             let freed = self.freed();
-            if let Some(generation) = lock(&self.shared.state).ceiling.enter() {
+            if let Some(generation) = lock(&self.shared.state).begin_request(Instant::now()) {
                 return InFlight {
                     limiter: self,
                     generation,
@@ -296,6 +296,14 @@ impl State {
             self.since += now.duration_since(idle);
         }
         true
+    }
+
+    /// Lets a request begin, if there is room. Time without any says nothing about the registry's silence.
+    fn begin_request(&mut self, now: Instant) -> Option<u64> {
+        if self.ceiling.in_flight == 0 {
+            self.moved = now;
+        }
+        self.ceiling.enter()
     }
 
     fn leave(&mut self, priority: Priority, now: Instant) {
@@ -596,6 +604,23 @@ mod tests {
         waits.await.unwrap_err();
         all.pop();
         limiter.request().await;
+    }
+
+    #[tokio::test]
+    async fn only_time_with_requests_in_flight_is_silence() {
+        const TIME: Duration = Duration::from_millis(200);
+        let limiter = limiter(None, None);
+        tokio::time::sleep(TIME).await;
+        assert_eq!(limiter.silence(), None);
+        let _first = limiter.request().await;
+        assert!(limiter.silence() < Some(TIME));
+        tokio::time::sleep(TIME).await;
+        let _second = limiter.request().await;
+        assert!(limiter.silence() >= Some(TIME));
+        limiter.sent(1);
+        assert!(limiter.silence() < Some(TIME));
+        limiter.hold_back(TIME);
+        assert_eq!(limiter.silence(), None);
     }
 
     #[tokio::test]

@@ -66,8 +66,9 @@ impl Registry {
                 .body(LARGEST_PAGE, transport.settings())
                 .await
                 .map_err(|failure| failure.error)?;
-            let page: Page = serde_json::from_slice(&body)
-                .map_err(|error| Error::protocol(&place, format!("is no list of tags: {error}")))?;
+            let page: Page = serde_json::from_slice(&body).map_err(|error| {
+                Error::protocol(&place, format!("is not a list of tags: {error}"))
+            })?;
             tags.extend(page.tags.unwrap_or_default());
             match next {
                 None => return Ok(tags),

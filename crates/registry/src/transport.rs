@@ -486,14 +486,14 @@ impl Transport {
             tokio::select! {
                 response = self.once(call, url, authorization, observer) => response,
                 // A registry that never answers does not keep a run from ending.
-                () = self.is_overdue() => Err(Failure::last(Error::Stopped)),
+                () = self.overdue() => Err(Failure::last(Error::Stopped)),
             }
         };
         requests::traced(&call.method, url, call.size(), Failure::error, response).await
     }
 
     /// Waits until a stop was requested and nothing has moved since then for too long.
-    async fn is_overdue(&self) {
+    async fn overdue(&self) {
         self.settings.stop.requested().await;
         self.limiter.quiet_for(self.settings.stop_timeout).await;
     }

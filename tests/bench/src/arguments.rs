@@ -90,7 +90,7 @@ pub(crate) enum Contender {
     Set,
     /// The same with nothing to do
     SetAgain,
-    /// skopeo from registry to registry, several at once
+    /// skopeo from registry to registry, several concurrently
     Copy,
     /// The vendor's commands: unpack, then skopeo for one archive after the other
     Loop,

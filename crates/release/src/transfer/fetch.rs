@@ -1,5 +1,6 @@
 //! Downloads what a lock names, unless this machine already has it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -91,6 +92,12 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crat
     }
 }
 
+/// Returns each bundle that a lock names, as a lock of its own: those of sets, then that of the release.
+pub(crate) fn parts(lock: &bundle::Lock) -> impl Iterator<Item = Cow<'_, bundle::Lock>> {
+    let of_sets = lock.set_bundles().map(Cow::Owned);
+    of_sets.chain([lock.of_bundle()])
+}
+
 /// Returns the digests of what a lock names, the store lacks, and bundles in `bundles/` have.
 ///
 /// # Errors
@@ -101,7 +108,7 @@ pub(crate) fn on_disk(
 ) -> Result<BTreeSet<String>, crate::Error> {
     let store = open_store(workspace)?;
     let mut digests = BTreeSet::new();
-    for part in lock.set_bundles().chain([lock.of_bundle().into_owned()]) {
+    for part in parts(lock) {
         if let Source::File(_) | Source::Made(_) = source(workspace, &part)? {
             let missing = store.missing(&part).into_iter();
             digests.extend(missing.map(|blob| blob.digest.to_string()));

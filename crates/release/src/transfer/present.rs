@@ -124,13 +124,13 @@ pub(crate) async fn survey(
     let store = open_store(context.workspace)?;
     let is_incomplete =
         matches!(source, fetch::Source::Download(_)) || set::need::lacks(lock, &store);
-    let on_disk = fetch::on_disk(context.workspace, lock)?;
     let is_partial = is_incomplete
         && !delivery.artifacts.is_empty()
         && may_be_partial(context, &store, delivery);
     if !is_partial {
         return Ok(None);
     }
+    let on_disk = fetch::on_disk(context.workspace, lock)?;
     let search = Search {
         lock,
         store: &store,

@@ -324,7 +324,7 @@ async fn read_on_disk(
     lock: &bundle::Lock,
     store: &bundle::Store,
 ) -> Result<(), Error> {
-    for part in lock.set_bundles().chain([lock.of_bundle().into_owned()]) {
+    for part in fetch::parts(lock) {
         if let fetch::Source::File(_) | fetch::Source::Made(_) =
             fetch::source(context.workspace, &part)?
         {

@@ -207,7 +207,10 @@ fn registries_of_a_kind() -> Vec<Case> {
             ..of("tokens for five requests", quirks!(token_life: Some(5)))
         },
         of("403 for what is missing", quirks!(unknown: 403)),
-        of("503 for more than two at once", quirks!(at_once: Some(2))),
+        of(
+            "503 for more than two concurrent requests",
+            quirks!(at_once: Some(2)),
+        ),
         of(
             "manifests are not checked",
             quirks!(checks_manifests: false),

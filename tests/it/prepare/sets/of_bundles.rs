@@ -733,15 +733,14 @@ async fn is_one_served(urls: &[String]) -> bool {
     false
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read() {
+/// An environment whose set has an image of a registry and a bundle, locked and with an empty store.
+async fn with_image_and_bundle(bytes: &bytes::Bytes) -> (Lab, support::upstream::Upstream, Web) {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let (upstream, web) = (
         support::upstream::Upstream::start().await,
         Web::start().await,
     );
     upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
-    let bytes: bytes::Bytes = pack(&enterprise("v1")).into();
     web.put(ORIGIN, bytes.clone());
     lab.sandbox.write(
         "bundles/k0rdent.set.yaml",
@@ -753,6 +752,13 @@ async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read
     lab.write_environment("sets: [k0rdent]\n");
     lab.run(&["lock", "k0rdent"]).success();
     support::bundles::forget_store(&lab.sandbox);
+    (lab, upstream, web)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read() {
+    let bytes: bytes::Bytes = pack(&enterprise("v1")).into();
+    let (lab, _upstream, web) = with_image_and_bundle(&bytes).await;
     std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
 
     // The end of the bundle is served once a layer of the registry's image and one of the bundle's beginning were sent.
@@ -796,23 +802,7 @@ async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offline_run_reads_the_bundles_that_are_here_and_names_what_is_missing() {
-    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let (upstream, web) = (
-        support::upstream::Upstream::start().await,
-        Web::start().await,
-    );
-    upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
-    web.put(ORIGIN, pack(&enterprise("v1")));
-    lab.sandbox.write(
-        "bundles/k0rdent.set.yaml",
-        &format!(
-            "images: ['{}/library/nginx:1.29']\nbundles: [{{ url: 'http://{}{ORIGIN}' }}]\n",
-            upstream.address, web.address
-        ),
-    );
-    lab.write_environment("sets: [k0rdent]\n");
-    lab.run(&["lock", "k0rdent"]).success();
-    support::bundles::forget_store(&lab.sandbox);
+    let (lab, _upstream, web) = with_image_and_bundle(&pack(&enterprise("v1")).into()).await;
     let push = lab.run(&["push", "lab", "--offline"]).exits_with(1);
     let plan = lab.run(&["plan", "lab", "--offline"]).success();
     let warning = plan.stdout.lines().find(|line| line.contains("would fail"));

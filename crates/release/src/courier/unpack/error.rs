@@ -34,7 +34,7 @@ pub enum Error {
         unreadable_volumes: Vec<u32>,
         /// What makes a replacement, on the other side.
         replacement: String,
-        /// Whether there is no workspace yet, and without the history none was made.
+        /// Whether no workspace existed and none was made, because its history is damaged.
         is_first: bool,
     },
     /// The key is not the one that the operator named.

@@ -11,7 +11,7 @@ use crate::Workspace;
 /// Recognises a medium in folders. Folders of a different pack are used too if all that it has is also on the first medium.
 ///
 /// # Errors
-/// There is no medium, it is not trusted, or a pack has something else.
+/// No folder is a medium, one is not trusted, or one has content that the first medium lacks.
 pub(super) fn together(
     workspace: &Workspace,
     folders: &[Utf8PathBuf],

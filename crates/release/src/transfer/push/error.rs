@@ -39,10 +39,36 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Stopped { .. } => Kind::Partial,
-            Self::Failed { failed, total, .. } => match failed.len() < *total {
-                true => Kind::Partial,
-                false => Kind::Registry,
-            },
+            Self::Failed { failed, total, .. } if failed.len() < *total => Kind::Partial,
+            Self::Failed { failed, .. } => {
+                let mut errors = failed.iter().map(|(_, error)| &**error);
+                match errors.any(|error| matches!(error, registry::Error::Withheld)) {
+                    true => Kind::Content,
+                    false => Kind::Registry,
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn damage_in_the_store_is_not_the_registrys_fault() {
+        let failed = |error: fn() -> registry::Error, total| Error::Failed {
+            address: "registry.example.com".to_owned(),
+            total,
+            sent: Default::default(),
+            failed: vec![("pause:3.10".to_owned(), Arc::new(error()))],
+        };
+        let withheld = || registry::Error::Withheld;
+        assert_eq!(failed(withheld, 1).kind(), Kind::Content);
+        assert_eq!(failed(withheld, 2).kind(), Kind::Partial);
+        let ended = || registry::Error::SourceEnded;
+        assert_eq!(failed(ended, 1).kind(), Kind::Registry);
     }
 }
