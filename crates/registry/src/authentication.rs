@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::account::{Account, Refusal};
 use crate::response::read_body;
 use crate::retry::{Attempts, Failure};
+use crate::violation::Violation;
 use crate::{Answer, Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
 
 mod challenge;
@@ -389,18 +390,17 @@ impl Authentication {
                 failure => failure,
             });
         }
-        let unreadable = |problem: &str| Failure::last(Error::protocol(&place, problem));
-        let answer: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|_| unreadable("of the token server cannot be read"))?;
+        let wrong = |violation| Failure::last(Error::protocol(&place, violation));
+        let answer: TokenAnswer =
+            serde_json::from_slice(&body).map_err(|_| wrong(Violation::UnreadableToken))?;
         let token = answer
             .token
             .filter(|token| !token.is_empty())
             .or(answer.access_token.filter(|token| !token.is_empty()))
-            .ok_or_else(|| unreadable("of the token server holds no token"))?;
+            .ok_or_else(|| wrong(Violation::NoToken))?;
         redaction::run().add(&token);
-        let header = secret_header(&format!("Bearer {token}")).ok_or_else(|| {
-            unreadable("of the token server holds a token that no header can carry")
-        })?;
+        let header =
+            secret_header(&format!("Bearer {token}")).ok_or_else(|| wrong(Violation::Token))?;
         Ok((header, life(&answer.expires_in)))
     }
 

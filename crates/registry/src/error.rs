@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::Credentials;
 use crate::retry::Failure;
+use crate::violation::{LocationFault, NodeFault, Violation};
 
 /// Why a registry does not hold what it should.
 #[derive(Debug, thiserror::Error)]
@@ -164,22 +165,22 @@ pub enum Error {
         found: String,
     },
     /// An answer lacks what the specification demands, so the request cannot continue.
-    #[error("{at}: the answer {problem}")]
+    #[error("{at}: the answer {violation}")]
     Protocol {
         /// The request.
         at: Box<Place>,
         /// What is wrong with it.
-        problem: String,
+        violation: Violation,
     },
     /// The registry names a place for an upload that cannot be used: a proxy before it passes on the wrong scheme or host.
-    #[error("{at}: the registry names the Location `{location}`, {problem}")]
+    #[error("{at}: the registry names the Location `{location}`, {fault}")]
     Location {
         /// The request.
         at: Box<Place>,
         /// The place, without its query.
         location: String,
         /// What is wrong with it.
-        problem: String,
+        fault: LocationFault,
         /// What came of a request there.
         source: Option<Box<Error>>,
     },
@@ -354,14 +355,14 @@ pub enum Error {
         source: Box<OciDistributionError>,
     },
     /// The independent reader got something that is not a manifest, or one that breaks a rule.
-    #[error("{reference} in registry {address} {problem}")]
+    #[error("{reference} in registry {address} {fault}")]
     NodeContent {
         /// The registry's address.
         address: String,
         /// `repository:tag` or `repository@digest`.
         reference: String,
         /// What is wrong with it.
-        problem: String,
+        fault: NodeFault,
     },
 }
 
@@ -377,10 +378,10 @@ fn limits(quota: Option<&str>, retry_after: Option<Duration>) -> String {
 
 impl Error {
     /// Returns the error of an answer that lacks what the specification demands.
-    pub(crate) fn protocol(at: &Place, problem: impl Into<String>) -> Self {
+    pub(crate) fn protocol(at: &Place, violation: Violation) -> Self {
         Self::Protocol {
             at: Box::new(at.clone()),
-            problem: problem.into(),
+            violation,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::blob::content_length;
 use crate::pull::BlobTarget;
 use crate::retry::{Attempts, Failure};
 use crate::transport::Request;
+use crate::violation::Violation;
 use crate::{Blob, Error, Observer, Registry};
 
 impl Registry {
@@ -77,7 +78,7 @@ fn not_a_page(error: Error) -> Error {
     match error {
         Error::NotARegistry { at, .. } => Error::Protocol {
             at,
-            problem: "is an HTML page, not the file".to_owned(),
+            violation: Violation::Page,
         },
         error => error,
     }

@@ -122,6 +122,9 @@ mod identify;
 mod error;
 pub use error::{Answer, Error, Place};
 
+mod violation;
+pub use violation::{LocationFault, NodeFault, Violation};
+
 pub mod embedded;
 pub mod node;
 pub mod probe;

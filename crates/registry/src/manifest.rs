@@ -17,6 +17,7 @@ use crate::response::Response;
 use crate::retry::{Attempts, Failure};
 use crate::transport::{Access, Content, Request, TAKEN};
 
+use crate::violation::Violation;
 use crate::{Error, Manifest, Observer, Registry};
 
 /// The largest manifest that is sent or read, in bytes; registries need not accept larger ones.
@@ -185,17 +186,21 @@ impl Registry {
                 }
                 response => response?,
             };
-            let wrong = |problem: &str| Error::protocol(response.place(), problem);
+            let wrong = |violation| Error::protocol(response.place(), violation);
             let next = match next_page(response.headers()) {
                 None => None,
                 Some(_) if pages.len() + 1 >= MOST_PAGES => {
-                    return Err(wrong("lists referrers on more than 100 pages"));
+                    return Err(wrong(Violation::Pages {
+                        list: "referrers",
+                        pages: MOST_PAGES,
+                    }));
                 }
                 Some(link) => {
                     let next = self.endpoint().resolve(&url, &link);
                     let next =
                         next.filter(|next| self.endpoint().owns(next) && next.path() == url.path());
-                    Some(next.ok_or_else(|| wrong("continues its referrers at a different place"))?)
+                    let list = "referrers";
+                    Some(next.ok_or_else(|| wrong(Violation::NextPage { list }))?)
                 }
             };
             let body = response.body(left, transport.settings()).await;

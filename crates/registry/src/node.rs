@@ -16,6 +16,7 @@ use crate::artifact::{check_repository, check_tag};
 use crate::digest::{check_digest, parse_digest};
 use crate::manifest::{LARGEST_MANIFEST, MANIFEST_MEDIA_TYPES};
 use crate::retry::{Again, Attempts, Failure};
+use crate::violation::NodeFault;
 use crate::{
     Blob, Endpoint, Error, Place, Scheme, Settings, Tally, classify, install_crypto_provider,
 };
@@ -151,7 +152,9 @@ impl Node {
             if depth > DEEPEST_INDEX {
                 return Err(self.content(
                     &reference,
-                    format!("is an index more than {DEEPEST_INDEX} deep"),
+                    NodeFault::Deep {
+                        most: DEEPEST_INDEX,
+                    },
                 ));
             }
             let (digest, shape) = self.manifest(&reference).await?;
@@ -216,12 +219,14 @@ impl Node {
         if bytes.len() > LARGEST_MANIFEST {
             return Err(self.content(
                 reference,
-                format!("is longer than {LARGEST_MANIFEST} bytes"),
+                NodeFault::Long {
+                    limit: LARGEST_MANIFEST,
+                },
             ));
         }
         let digest = parse_digest(&digest)?;
         let shape = serde_json::from_slice(&bytes)
-            .map_err(|error| self.content(reference, format!("is no manifest: {error}")))?;
+            .map_err(|error| self.content(reference, NodeFault::Manifest(error)))?;
         Ok((digest, shape))
     }
 
@@ -232,9 +237,11 @@ impl Node {
             match self.blob_once(&reference, blob).await {
                 Ok(size) if size == blob.size => return Ok(size),
                 Ok(size) => {
-                    let most = if size > blob.size { " or more" } else { "" };
-                    let problem = format!("has {size} bytes{most}, {} by its manifest", blob.size);
-                    return Err(self.content(&reference, problem));
+                    let fault = NodeFault::Size {
+                        found: size,
+                        expected: blob.size,
+                    };
+                    return Err(self.content(&reference, fault));
                 }
                 Err(error) => {
                     attempts
@@ -315,11 +322,11 @@ impl Node {
         }
     }
 
-    fn content(&self, reference: &Reference, problem: String) -> Error {
+    fn content(&self, reference: &Reference, fault: NodeFault) -> Error {
         Error::NodeContent {
             address: self.endpoint.address().to_owned(),
             reference: self.shown(reference),
-            problem,
+            fault,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::retry::Failure;
 use crate::session_store::StoredSession;
 use crate::transport::{Access, Content, Request};
 use crate::upload::{session_lost, session_url};
+use crate::violation::Violation;
 use crate::{Error, Observer, Registry};
 
 /// What is sent at a time where one request may not carry a blob; a proxy's usual limits are 100 MB, 10 MB and 1 MB.
@@ -115,8 +116,8 @@ impl Registry {
         }
         if nothing {
             let (from, to) = (session.offset, end - 1);
-            let problem = format!("says that nothing of bytes {from}-{to} was taken");
-            return Err(Failure::passing(Error::protocol(answer.place(), problem)));
+            let violation = Violation::NothingTaken { from, to };
+            return Err(Failure::passing(Error::protocol(answer.place(), violation)));
         }
         session.offset = held;
         Ok(())

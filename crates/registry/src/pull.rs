@@ -12,6 +12,7 @@ use crate::blob::mismatch;
 use crate::digest::check_digest;
 use crate::retry::{Attempts, Failure};
 use crate::transport::{Access, Request};
+use crate::violation::Violation;
 use crate::{Blob, Error, Observer, Registry};
 
 /// A blob that came so much further before it was cut, in bytes, has not used up an attempt.
@@ -142,8 +143,11 @@ impl Registry {
             StatusCode::PARTIAL_CONTENT if begin_of(response.headers()) == Some(from) => {}
             _ => {
                 target.restart().map_err(kept)?;
-                let problem = format!("does not resume the blob at byte {from}");
-                return Err(Failure::passing(Error::protocol(response.place(), problem)));
+                let violation = Violation::NotResumed { from };
+                return Err(Failure::passing(Error::protocol(
+                    response.place(),
+                    violation,
+                )));
             }
         }
         let settings = transport.settings();
@@ -166,8 +170,14 @@ impl Registry {
             target.write(&chunk).map_err(kept)?;
         }
         if target.written() < blob.size {
-            let problem = format!("ended after {} of {} bytes", target.written(), blob.size);
-            return Err(Failure::passing(Error::protocol(response.place(), problem)));
+            let violation = Violation::Short {
+                received: target.written(),
+                size: blob.size,
+            };
+            return Err(Failure::passing(Error::protocol(
+                response.place(),
+                violation,
+            )));
         }
         let found = target.found();
         match found == blob.digest {

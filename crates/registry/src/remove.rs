@@ -9,6 +9,7 @@ use url::Url;
 use crate::artifact::{check_repository, check_tag};
 use crate::digest::check_digest;
 use crate::transport::{Access, Request};
+use crate::violation::Violation;
 use crate::{Error, Registry};
 
 /// The largest page of a list of tags that is read, in bytes.
@@ -66,22 +67,24 @@ impl Registry {
                 .body(LARGEST_PAGE, transport.settings())
                 .await
                 .map_err(|failure| failure.error)?;
-            let page: Page = serde_json::from_slice(&body).map_err(|error| {
-                Error::protocol(&place, format!("is not a list of tags: {error}"))
-            })?;
+            let page: Page = serde_json::from_slice(&body)
+                .map_err(|error| Error::protocol(&place, Violation::Tags(error)))?;
             tags.extend(page.tags.unwrap_or_default());
             match next {
                 None => return Ok(tags),
                 Some(Some(next)) if self.endpoint().owns(&next) => url = next,
                 Some(_) => {
-                    let problem = "names a next page that is not on this host";
-                    return Err(Error::protocol(&place, problem));
+                    let violation = Violation::NextPage { list: "tags" };
+                    return Err(Error::protocol(&place, violation));
                 }
             }
         }
         let place = crate::Place::new("GET", &url, repository);
-        let problem = format!("goes on after {MOST_PAGES} pages");
-        Err(Error::protocol(&place, problem))
+        let violation = Violation::Pages {
+            list: "tags",
+            pages: MOST_PAGES,
+        };
+        Err(Error::protocol(&place, violation))
     }
 
     /// Removes a manifest, and with it every tag that points at it.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::retry::Failure;
+use crate::violation::Violation;
 use crate::{Error, Place, Settings, classify};
 
 /// The largest error body that is read, in bytes.
@@ -80,7 +81,7 @@ impl BodyFault {
         match self {
             Self::TooLong { limit } => Failure::last(Error::Protocol {
                 at,
-                problem: format!("is longer than {limit} bytes"),
+                violation: Violation::Long { limit },
             }),
             Self::Slow { after } => Failure::passing(Error::TimedOut { at, after }),
             Self::Broken { error, after } => classify::connection(&error, place.clone(), after),

@@ -27,6 +27,7 @@ use crate::limiter::Limiter;
 use crate::queues::SMALL;
 use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
+use crate::violation::{LocationFault, Violation};
 use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
 
 /// How long a TLS handshake may take before the server is asked whether it speaks plain HTTP.
@@ -622,24 +623,21 @@ impl Transport {
         asked: &Url,
         headers: &HeaderMap,
     ) -> Result<Url, Failure> {
-        let missing = |problem: &str| Failure::last(Error::protocol(&at, problem));
+        let wrong = |violation| Failure::last(Error::protocol(&at, violation));
         let location = headers
             .get(LOCATION)
-            .ok_or_else(|| missing("has no Location"))?;
-        let location =
-            (location.to_str()).map_err(|_| missing("has a Location that cannot be read"))?;
-        let problem = match self.endpoint.resolve(asked, location) {
-            _ if is_doubled(location) => "in which a proxy named the scheme or the host twice",
+            .ok_or_else(|| wrong(Violation::NoLocation))?;
+        let location = (location.to_str()).map_err(|_| wrong(Violation::UnreadableLocation))?;
+        let fault = match self.endpoint.resolve(asked, location) {
+            _ if is_doubled(location) => LocationFault::NamedTwice,
             Some(url) => return Ok(url),
-            None if asked.join(location).is_ok() => {
-                "which leads away from TLS or is not a web address"
-            }
-            None => "which is not a URL",
+            None if asked.join(location).is_ok() => LocationFault::LeavesTls,
+            None => LocationFault::NotAUrl,
         };
         Err(Failure::last(Error::Location {
             at: Box::new(at),
             location: shown(location),
-            problem: problem.to_owned(),
+            fault,
             source: None,
         }))
     }
@@ -660,7 +658,9 @@ impl Transport {
         Failure::last(Error::Location {
             at: Box::new(call.place(&call.url)),
             location: call.url.origin().ascii_serialization(),
-            problem: format!("which is another host than {}", self.endpoint.address()),
+            fault: LocationFault::OtherHost {
+                address: self.endpoint.address().to_owned(),
+            },
             source: Some(Box::new(failure.error)),
         })
     }

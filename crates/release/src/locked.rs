@@ -76,6 +76,7 @@ pub(crate) fn of_release(
     environment: &Environment,
     release: &Version,
 ) -> Result<Locked, crate::Error> {
+    set::check_names(workspace, environment)?;
     let mut locked = read(workspace, release)?;
     let names = environment.set_names();
     if names.is_empty() {

@@ -509,10 +509,10 @@ async fn pull(
         return Err(registry::Error::NodeContent {
             address: address.to_owned(),
             reference: format!("{repository}:{}", artifact.tag),
-            problem: format!(
-                "is {}, but the lock records {}",
-                root.digest, artifact.digest
-            ),
+            fault: registry::NodeFault::Digest {
+                found: root.digest,
+                locked: artifact.digest.clone(),
+            },
         });
     }
     let mut bytes = 0;

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use bundle::set::{BundleItem, Entry, Origin, Reference};
 use bundle::{Artifact, Lock, SetBundle, Source};
 use camino::Utf8PathBuf;
+use environment::{Environment, Problem, Problems};
 
 use crate::workspace::read_if_there;
 use crate::{Error as AnyError, Workspace};
@@ -80,6 +81,38 @@ pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
 pub fn exists(workspace: &Workspace, name: &str) -> bool {
     bundle::set::is_name(name)
         && (workspace.set(name).is_file() || workspace.set_lock(name).is_file())
+}
+
+/// Checks that the sets that an environment names exist.
+///
+/// # Errors
+/// Each name without a file, at its place in `environment.yaml`.
+pub(crate) fn check_names(
+    workspace: &Workspace,
+    environment: &Environment,
+) -> Result<(), AnyError> {
+    let mut problems = Vec::new();
+    for node in &environment.sets {
+        let Some(name) = node.text() else { continue };
+        if !bundle::set::is_name(name) || workspace.set(name).exists() {
+            continue;
+        }
+        let path = workspace.set(name);
+        let rule = format!(
+            "`{name}` is not a set: `{}` does not exist",
+            workspace.shown(&path)
+        );
+        let known = names(workspace)?;
+        let help = match known.as_slice() {
+            [] => "docs/sets.md has an example of a set".to_owned(),
+            known => format!("sets of this workspace: {}", known.join(", ")),
+        };
+        problems.push(Problem::at(node, rule).with_help(help));
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(crate::workspace::Error::Configuration(Problems(problems)).into()),
+    }
 }
 
 /// Returns the names of the workspace's sets, sorted.

@@ -102,14 +102,14 @@ pub enum Conflict {
         here: String,
     },
     /// The artifact cannot be parsed.
-    #[error("the shared state of {environment} in {reference} is not valid: {problem}")]
+    #[error("the shared state of {environment} in {reference} is not valid: {fault}")]
     Invalid {
         /// The environment.
         environment: String,
         /// The repository and tag.
         reference: String,
         /// What is wrong with it.
-        problem: String,
+        fault: StateFault,
     },
     /// Another deploy began between the plan and mkectl.
     #[error("a different deploy of {environment} began while this one was running")]
@@ -117,6 +117,26 @@ pub enum Conflict {
         /// The environment.
         environment: String,
     },
+}
+
+/// What is wrong with a shared state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateFault {
+    /// Its manifest or its blob cannot be parsed, in the words of the parser.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is an artifact of another kind.
+    #[error("its media type is `{}`, not `{MEDIA_TYPE}`", .0.escape_debug())]
+    MediaType(String),
+    /// It is larger than a state can be.
+    #[error("it is too large")]
+    TooLarge,
+    /// The registry has its manifest alone.
+    #[error("its blob is missing")]
+    BlobMissing,
+    /// The value of this key is wrong.
+    #[error("`{0}` is not valid")]
+    Key(&'static str),
 }
 
 impl Conflict {
@@ -156,7 +176,7 @@ enum Held {
     Nothing,
     Found {
         digest: Digest,
-        state: Result<State, String>,
+        state: Result<State, StateFault>,
     },
 }
 
@@ -232,10 +252,10 @@ pub(crate) async fn read(
     let mut standing = Standing {
         conflict: match &state {
             Ok(state) => judge(name, state, receipt, own.as_deref()),
-            Err(problem) => Some(Conflict::Invalid {
+            Err(fault) => Some(Conflict::Invalid {
                 environment: name.clone(),
                 reference: reference(environment),
-                problem: problem.clone(),
+                fault: fault.clone(),
             }),
         },
         warning: match &state {
@@ -450,7 +470,7 @@ fn reference(environment: &Environment) -> String {
 async fn look(
     context: &Context<'_>,
     environment: &Environment,
-) -> Result<Option<(Digest, Result<State, String>)>, Error> {
+) -> Result<Option<(Digest, Result<State, StateFault>)>, Error> {
     let failed = |source| {
         Error::Connect(connect::Error::Registry {
             address: environment.registry.address.clone(),
@@ -511,7 +531,7 @@ impl Client {
         })
     }
 
-    async fn get(&self) -> Result<Option<(Digest, Result<State, String>)>, RegistryError> {
+    async fn get(&self) -> Result<Option<(Digest, Result<State, StateFault>)>, RegistryError> {
         let fetched = match self
             .registry
             .get_manifest(&self.repository, &self.tag)
@@ -523,15 +543,12 @@ impl Client {
         };
         let (blob, size) = match state_blob(&fetched.bytes) {
             Ok(blob) => blob,
-            Err(problem) => return Ok(Some((fetched.digest, Err(problem)))),
+            Err(fault) => return Ok(Some((fetched.digest, Err(fault)))),
         };
         let mut reader = match self.registry.get_blob(&self.repository, &blob, size).await {
             Ok(reader) => reader,
             Err(RegistryError::NotFound { .. }) => {
-                return Ok(Some((
-                    fetched.digest,
-                    Err("its blob is missing".to_owned()),
-                )));
+                return Ok(Some((fetched.digest, Err(StateFault::BlobMissing))));
             }
             Err(error) => return Err(error),
         };
@@ -642,21 +659,20 @@ fn digest_of(bytes: &[u8]) -> io::Result<Digest> {
 }
 
 /// Returns the blob of a manifest that carries a state, and its size in bytes.
-fn state_blob(manifest: &[u8]) -> Result<(Digest, u64), String> {
-    let manifest = ImageManifest::from_reader(manifest).map_err(|error| error.to_string())?;
+fn state_blob(manifest: &[u8]) -> Result<(Digest, u64), StateFault> {
+    let manifest = ImageManifest::from_reader(manifest)
+        .map_err(|error| StateFault::Unreadable(error.to_string()))?;
     let config = manifest.config();
     match config.media_type().as_ref() {
-        MEDIA_TYPE if config.size() > LARGEST => Err("it is too large".to_owned()),
+        MEDIA_TYPE if config.size() > LARGEST => Err(StateFault::TooLarge),
         MEDIA_TYPE => Ok((config.digest().clone(), config.size())),
-        other => Err(format!(
-            "its media type is `{}`, not `{MEDIA_TYPE}`",
-            other.escape_debug()
-        )),
+        other => Err(StateFault::MediaType(other.to_owned())),
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<State, String> {
-    let state: State = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+fn parse(bytes: &[u8]) -> Result<State, StateFault> {
+    let state: State =
+        serde_json::from_slice(bytes).map_err(|error| StateFault::Unreadable(error.to_string()))?;
     let is_hash = |text: &String| {
         text.len() == 64
             && text
@@ -672,7 +688,7 @@ fn parse(bytes: &[u8]) -> Result<State, String> {
         ("time", state.time.parse::<jiff::Timestamp>().is_ok()),
     ];
     match wrong.iter().find(|(_, is_right)| !is_right) {
-        Some((key, _)) => Err(format!("`{key}` is not valid")),
+        Some((key, _)) => Err(StateFault::Key(key)),
         None => Ok(state),
     }
 }

@@ -14,10 +14,10 @@ impl From<serde_yaml::Error> for Mistake {
         });
         let text = place.and_then(|place| text.strip_suffix(&place));
         let text = text.map_or_else(|| error.to_string(), str::to_owned);
-        Self(
-            unknown_key(&text)
-                .unwrap_or_else(|| text.replace("expected a sequence", "expected a list")),
-        )
+        Self(unknown_key(&text).unwrap_or_else(|| {
+            text.replace("expected a sequence", "expected a list")
+                .replace("expected u8", "expected a number from 0 to 255")
+        }))
     }
 }
 

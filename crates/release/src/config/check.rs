@@ -39,10 +39,16 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
         }
         Err(error) => return Err(error),
     };
-    if let Err(Error::Workspace(workspace::Error::Configuration(found))) =
-        requires::check(workspace, &environment)
-    {
-        problems.extend(found.0);
+    for checked in [
+        requires::check(workspace, &environment),
+        set::check_names(workspace, &environment),
+    ] {
+        match checked {
+            Err(Error::Workspace(workspace::Error::Configuration(found))) => {
+                problems.extend(found.0)
+            }
+            checked => checked?,
+        }
     }
     if let Err(found) = environment.check_dates(now.as_second()) {
         problems.extend(found.0);

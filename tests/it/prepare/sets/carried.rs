@@ -356,7 +356,8 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     lab.write_environment("sets: [platform, gpu]\n");
     let check = lab.run(&["check", "lab"]).exits_with(3);
     assert!(
-        check.stderr.contains("`gpu` is not a set"),
+        check.stderr.contains("`gpu` is not a set")
+            && check.stderr.contains("environments/lab/environment.yaml:"),
         "{}",
         check.whole()
     );
