@@ -1,5 +1,8 @@
 //! Ctrl-C and SIGTERM: a running mkectl gets them and is waited for, a push finishes what is in flight; anything else is safe to
 //! leave at any instant.
+//!
+//! SIGHUP, when a terminal or its connection is lost, is like SIGTERM. But a running mkectl does not get it: a cluster that is half
+//! upgraded is worse than a deploy that ends without a reader.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,6 +27,10 @@ pub(crate) fn until_interrupted<T>(
     let done = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+        let mut hangup = match ignores_hangup() {
+            true => None,
+            false => Some(signal(SignalKind::hangup()).map_err(Failure::Runtime)?),
+        };
         let signals = app.tool.signals.clone();
         let ui = app.ui.clone();
         let stopped = Arc::new(AtomicBool::new(false));
@@ -34,6 +41,10 @@ pub(crate) fn until_interrupted<T>(
                 let received = tokio::select! {
                     _ = interrupt.recv() => Signal::Interrupt,
                     _ = terminate.recv() => Signal::Terminate,
+                    () = hung_up(&mut hangup) => match signals.runs_mkectl() {
+                        true => continue,
+                        false => Signal::Terminate,
+                    },
                 };
                 match signals.deliver(received) {
                     Delivered::ToMkectl | Delivered::ToWatch => {}
@@ -63,4 +74,22 @@ pub(crate) fn until_interrupted<T>(
     // What the work no longer waits for, such as a name that a resolver does not answer, does not keep the process.
     runtime.shutdown_background();
     done
+}
+
+async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns whether this process was started to ignore SIGHUP, as `nohup` does. Known on Linux only.
+fn ignores_hangup() -> bool {
+    const HANGUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & HANGUP != 0)
 }

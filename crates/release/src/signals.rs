@@ -54,6 +54,11 @@ impl Signals {
         }
     }
 
+    /// Returns whether mkectl is running.
+    pub fn runs_mkectl(&self) -> bool {
+        self.lock().mkectl.is_some()
+    }
+
     /// Asks the pushes that are under way to stop, and those that are still to begin. Returns false where none is under way, or all
     /// have been asked before.
     pub fn stop_pushes(&self) -> bool {

@@ -501,6 +501,35 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_terminal_stops_no_mkectl_and_the_receipt_is_written() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let (mut controller, terminal) = support::terminal::open();
+    let copy = || terminal.try_clone().unwrap();
+    let mut command = lab.sandbox.approved(&["deploy", "lab"]);
+    command.stdin(copy()).stdout(copy()).stderr(copy());
+    let mut child = command.spawn().unwrap();
+    drop((command, terminal));
+    let mut seen = String::new();
+    while !seen.contains("waiting for nodes") {
+        let mut block = [0; 4096];
+        let read = controller.read(&mut block).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&block[..read]));
+    }
+    drop(controller);
+    let process = child.id().cast_signed();
+    // SAFETY: `kill` touches no memory, and the process has not been waited for.
+    let send = |signal| assert_eq!(unsafe { libc::kill(process, signal) }, 0);
+    send(libc::SIGHUP);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "{seen}");
+    send(libc::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_ended(&lab);
+    lab.receipt().has("mkectl-exit-code: 143");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_HANG", "ignore");
