@@ -184,6 +184,16 @@ pub enum Error {
         /// What came of a request there.
         source: Option<Box<Error>>,
     },
+    /// The registry redirects a request to another host, which refuses it, as a storage does to a signature that it does not accept.
+    #[error("{at}: the registry redirects to {host}, which refuses the request")]
+    Elsewhere {
+        /// The request.
+        at: Box<Place>,
+        /// The other host, with scheme and port.
+        host: String,
+        /// What it answered.
+        source: Box<Error>,
+    },
     /// The registry names a token server to which credentials must not be sent: one without TLS.
     #[error("{at}: names the token server {realm}, which is not to be trusted with credentials")]
     UntrustedRealm {
@@ -417,6 +427,7 @@ impl Error {
             | Self::DigestMismatch { at, .. }
             | Self::Protocol { at, .. }
             | Self::Location { at, .. }
+            | Self::Elsewhere { at, .. }
             | Self::UntrustedRealm { at, .. }
             | Self::NotARegistry { at, .. }
             | Self::PlainHttpServer { at }

@@ -471,7 +471,18 @@ impl Transport {
                 continue;
             }
             let failure = self.unwanted(response, call.place(&url), call.size()).await;
-            return Err(refused_with(failure));
+            let refuses = matches!(
+                failure.error,
+                Error::Unauthorized { .. } | Error::Forbidden { .. }
+            );
+            return Err(match refuses && !ours && redirects > 0 {
+                true => Failure::last(Error::Elsewhere {
+                    at: Box::new(call.place(&call.url)),
+                    host: url.origin().ascii_serialization(),
+                    source: Box::new(failure.error),
+                }),
+                false => refused_with(failure),
+            });
         }
     }
 

@@ -192,6 +192,10 @@ async fn confirm(
     let nodes = nodes::NodeRegistries::of(context, environment, config, file)?;
     nodes.knock(context).await?;
     let examined = examine::examine(&nodes, artifacts, context.reporter).await?;
+    let findings = &examined.findings;
+    nodes
+        .require_visible(context, environment, artifacts, findings)
+        .await?;
     if !examined.findings.is_empty() {
         return Err(Error::NotConfirmed {
             environment: environment.name.clone(),

@@ -3,13 +3,18 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use bundle::Lock;
 use serde_json::Value;
 use sha2::Digest as _;
 use support::bundles::{self, FILE};
 use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, always};
+use support::server::{Server, redirect};
 use support::wire::Wire;
 use support::{Lab, Run, Sandbox, TestRegistry, Text as _};
 
@@ -330,6 +335,78 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     sandbox.run("verify demo").exits_with(5);
     sandbox.run("verify demo --repair").success();
     sandbox.run("verify demo --full").success();
+}
+
+/// Pushes a small release to a registry that is open to everyone.
+fn pushed_to(registry: &FaultyRegistry, more: &str) -> Sandbox {
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&registry.address, None, &sandbox, more);
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    sandbox
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_up_but_not_served_is_missing() {
+    let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
+    let sandbox = pushed_to(&registry, "");
+    sandbox.run("push lab").success();
+    sandbox.run("verify lab").success();
+    let missing = Fault::Answer {
+        status: 404,
+        code: "MANIFEST_UNKNOWN",
+    };
+    for kind in [Kind::GetManifest, Kind::GetBlob] {
+        registry.play(&[always(&[kind], missing)]);
+        sandbox.run("verify lab").exits_with(5).reports("missing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_refuses_what_a_registry_redirects_to_it_is_named() {
+    let storage = Server::start(|_| StatusCode::FORBIDDEN.into_response()).await;
+    let to = storage.url("store");
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&is_broken);
+    let registry = FaultyRegistry::recorded(Quirks::default(), move |asked| {
+        let redirects = breaks.load(Ordering::Relaxed) && asked.is("GET", "/blobs/");
+        redirects.then(|| redirect(&to))
+    })
+    .await;
+    let sandbox = pushed_to(&registry, "");
+    sandbox.run("push lab").success();
+    is_broken.store(true, Ordering::Relaxed);
+    let run = sandbox.run("verify lab").exits_with(5);
+    run.reports(&format!(
+        "redirects to http://{}, which refuses the request",
+        sandbox.redact(&storage.address)
+    ));
+    run.reports("turn redirects off in the registry");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_hides_a_private_project_behind_404_is_not_taken_for_an_empty_one() {
+    let registry = FaultyRegistry::recorded(Quirks::default(), |asked| {
+        let hides = asked.is("GET", "/v2/") && asked.path != "/v2/" || asked.is("HEAD", "/v2/");
+        let login = (hides && asked.sent("authorization").is_none()).then(|| {
+            let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#;
+            (StatusCode::NOT_FOUND, unknown).into_response()
+        });
+        let asks = !hides && asked.sent("authorization").is_none();
+        login.or_else(|| {
+            asks.then(|| {
+                let challenge = [("www-authenticate", "Basic realm=\"private\"")];
+                (StatusCode::UNAUTHORIZED, challenge).into_response()
+            })
+        })
+    })
+    .await;
+    let mut sandbox = pushed_to(&registry, "  push-credentials: { env: LAB }\n");
+    sandbox.variable("LAB_USERNAME", "courier");
+    sandbox.variable("LAB_PASSWORD", "correct-horse");
+    for command in ["push lab", "verify lab"] {
+        let run = sandbox.run(command).exits_with(5);
+        run.reports("without credentials");
+    }
 }
 
 // case 5.5

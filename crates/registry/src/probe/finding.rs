@@ -288,6 +288,7 @@ impl Fault {
             Error::Tls { .. } => Self::Tls,
             Error::NotARegistry { .. } => Self::NotARegistry,
             Error::Location { .. } => Self::WrongLocation,
+            Error::Elsewhere { .. } => Self::ServedElsewhere,
             Error::DigestMismatch { .. } | Error::NodeContent { .. } => Self::NotServed,
             _ => Self::Other,
         }

@@ -16,6 +16,10 @@ use crate::transfer::look::QUESTIONS_AT_ONCE;
 /// How many blobs are read at a time. Each holds one piece of a blob in memory.
 const READS_AT_ONCE: usize = 6;
 
+/// The largest blob that is read where a large one is only looked up, in bytes. Configurations are smaller: what they are served by, serves
+/// the layers, too.
+const SMALL_BLOB: u64 = 64 << 10;
+
 /// How often a read that broke off is begun.
 const READ_ATTEMPTS: u32 = 3;
 
@@ -90,7 +94,7 @@ pub(crate) async fn examine(
     // Made before any of them runs: a closure inside of the stream would keep callers from spawning the look.
     let reads: Vec<_> = to_read
         .map(|(place, question)| async move {
-            let finding = question.read(reporter).await?;
+            let finding = question.read(Some(reporter)).await?;
             Ok::<_, Error>(finding.map(|finding| (place, finding)))
         })
         .collect();
@@ -211,37 +215,33 @@ impl Question<'_> {
         self.finding(kind, None)
     }
 
-    /// Asks for it by `HEAD`, and compares what the answer says.
+    /// Asks for it, and compares what the answer says. Manifests and small blobs are read, as nodes read them: some registries answer
+    /// `HEAD` from a database and `GET` from a storage that lacks it.
     async fn ask(&self) -> Result<Option<Finding>, Error> {
         let repository = self.repository();
         let registry = &self.reader.registry;
         let failed = |source| self.reader.failed(&repository, source);
         let (digest, size) = match self.of {
             Of::Tag => {
-                let tag = &self.artifact.tag;
-                let found = registry.head_manifest(&repository, tag).await;
-                let Some(found) = found.map_err(failed)? else {
-                    return Ok(Some(self.missing()));
-                };
-                let digest = match found.digest {
-                    Some(digest) => digest,
-                    // Some registries report no digest; what they serve has one.
-                    None => {
-                        let fetched = registry.get_manifest(&repository, tag).await;
-                        fetched.map_err(failed)?.digest
+                let found = registry.get_manifest(&repository, &self.artifact.tag).await;
+                return match found {
+                    Ok(found) if found.digest == self.artifact.digest => Ok(None),
+                    Ok(found) => {
+                        let found = Some(found.digest.to_string());
+                        Ok(Some(self.finding(FindingKind::MovedTag, found)))
                     }
+                    Err(error) => self.judge(error).map(Some),
                 };
-                let is_right = digest == self.artifact.digest;
-                return Ok((!is_right)
-                    .then(|| self.finding(FindingKind::MovedTag, Some(digest.to_string()))));
             }
             Of::Manifest(manifest) => {
-                let found = registry.head_manifest(&repository, manifest.digest.as_ref());
-                match found.await.map_err(failed)? {
-                    // A length of 0 is what some proxies make of an answer without a body.
-                    Some(found) => (found.digest, found.size.filter(|size| *size > 0)),
-                    None => return Ok(Some(self.missing())),
-                }
+                let read = registry.get_manifest(&repository, manifest.digest.as_ref());
+                return match read.await {
+                    Ok(_) => Ok(None),
+                    Err(error) => self.judge(error).map(Some),
+                };
+            }
+            Of::Blob(blob) if blob.size <= SMALL_BLOB && !self.reads => {
+                return self.read(None).await;
             }
             Of::Blob(blob) => {
                 let found = registry.find_blob(&repository, &blob.digest);
@@ -265,40 +265,50 @@ impl Question<'_> {
         Ok(None)
     }
 
+    /// Returns what is wrong if reading it failed so.
+    fn judge(&self, error: registry::Error) -> Result<Finding, Error> {
+        match error {
+            registry::Error::DigestMismatch { found, .. } => {
+                Ok(self.finding(FindingKind::WrongDigest, Some(found)))
+            }
+            registry::Error::NotFound { .. } => Ok(self.missing()),
+            error => Err(self.reader.failed(&self.repository(), error)),
+        }
+    }
+
     /// Reads and hashes all of it, and reports progress. A read that breaks off is started again.
-    async fn read(&self, reporter: &dyn Reporter) -> Result<Option<Finding>, Error> {
+    async fn read(&self, reporter: Option<&dyn Reporter>) -> Result<Option<Finding>, Error> {
         let mut told = 0;
         let mut attempt = 1;
         loop {
             match self.read_once(reporter, &mut told).await {
                 Ok(()) => return Ok(None),
-                Err(registry::Error::DigestMismatch { found, .. }) => {
-                    return Ok(Some(self.finding(FindingKind::WrongDigest, Some(found))));
-                }
-                // It was there a moment ago.
-                Err(registry::Error::NotFound { .. }) => return Ok(Some(self.missing())),
                 Err(error) if attempt < READ_ATTEMPTS && may_pass(&error) => {
                     attempt += 1;
-                    reporter.report(Event::Retried {
-                        step: Step::Confirm,
-                        why: error.to_string(),
-                    });
+                    if let Some(reporter) = reporter {
+                        reporter.report(Event::Retried {
+                            step: Step::Confirm,
+                            why: error.to_string(),
+                        });
+                    }
                 }
-                Err(error) => return Err(self.reader.failed(&self.repository(), error)),
+                Err(error) => return self.judge(error).map(Some),
             }
         }
     }
 
     async fn read_once(
         &self,
-        reporter: &dyn Reporter,
+        reporter: Option<&dyn Reporter>,
         told: &mut u64,
     ) -> Result<(), registry::Error> {
         let repository = self.repository();
         let registry = &self.reader.registry;
         let mut went_to = |place: u64| {
             let bytes = place.saturating_sub(*told);
-            if bytes > 0 {
+            if bytes > 0
+                && let Some(reporter) = reporter
+            {
                 *told = place;
                 reporter.report(Event::Advanced {
                     step: Step::Confirm,

@@ -9,6 +9,7 @@ use environment::Environment;
 
 use crate::transfer::connect;
 use crate::transfer::look::{credentials, is_refusal, ping};
+use crate::verify::{Depth, Finding, FindingKind};
 use crate::{Context, Error, verify};
 
 /// What nodes pull from.
@@ -91,6 +92,52 @@ impl NodeRegistries {
                 registry: own,
             }
             .into()),
+        }
+    }
+
+    /// Checks that what is missing for nodes is missing for pushes, too: some registries answer 404 where credentials are required.
+    ///
+    /// # Errors
+    /// The registry serves a missing tag with the credentials of pushes.
+    pub(crate) async fn require_visible(
+        &self,
+        context: &Context<'_>,
+        environment: &Environment,
+        artifacts: &[(&bundle::Artifact, Depth)],
+        findings: &[Finding],
+    ) -> Result<(), Error> {
+        let is_missing = |artifact: &bundle::Artifact| {
+            findings.iter().any(|finding| {
+                finding.kind == FindingKind::MissingTag && finding.artifact == artifact.reference()
+            })
+        };
+        let mut artifacts = artifacts.iter().map(|(artifact, _)| *artifact);
+        let Some(hidden) = artifacts.find(|artifact| is_missing(artifact)) else {
+            return Ok(());
+        };
+        let reader = self.of_kind(hidden.kind);
+        let is_own = reader.pulls.url == environment.registry.image_url();
+        let credentials = match context.credentials(environment) {
+            Ok(credentials) if is_own && reader.pulls.secret.is_none() => credentials,
+            _ => return Ok(()),
+        };
+        if matches!(credentials, registry::Credentials::Anonymous) {
+            return Ok(());
+        }
+        let repository = reader.pulls.repository(&hidden.repository);
+        let pusher = connect::connect(context, environment, credentials)?;
+        // Without its challenge, no credentials would be sent.
+        let _ = pusher.ping().await;
+        if pusher.get_manifest(&repository, &hidden.tag).await.is_err() {
+            return Ok(());
+        }
+        match reader.registry.get_manifest(&repository, &hidden.tag).await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(Error::Connect(connect::Error::NotAnonymous {
+                address: reader.pulls.address().to_owned(),
+                repository,
+                source,
+            })),
         }
     }
 

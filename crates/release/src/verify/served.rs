@@ -64,7 +64,7 @@ pub async fn served(
     if let Err(elsewhere) = &own {
         context.reporter.report(Event::Warning(chain(elsewhere)));
     }
-    match (look(context, &nodes, lock, depth).await, own) {
+    match (look(context, environment, &nodes, lock, depth).await, own) {
         // The registry that does not answer is not the environment's: the file is to be corrected.
         (Err(Error::Connect(_)), Err(elsewhere)) => Err(elsewhere),
         (looked, _) => looked,
@@ -83,6 +83,7 @@ pub(super) fn nodes_of(
 /// Looks at everything that a lock names.
 pub(super) async fn look(
     context: &Context<'_>,
+    environment: &Environment,
     nodes: &NodeRegistries,
     lock: &bundle::Lock,
     depth: Depth,
@@ -102,6 +103,9 @@ pub(super) async fn look(
         bytes: (depth == Depth::Bytes).then(|| bytes_to_read(nodes, &all)),
     });
     let examined = examine(nodes, &all, context.reporter).await?;
+    nodes
+        .require_visible(context, environment, &all, &examined.findings)
+        .await?;
     let what = match examined.findings.len() {
         0 => format!(
             "{} served to nodes",
