@@ -6,8 +6,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
 use camino::Utf8PathBuf;
 use environment::Environment;
+use serde_yaml::Value;
 
 use crate::Context;
 
@@ -60,8 +62,51 @@ impl Kubeconfig {
     }
 }
 
-/// Returns the kubeconfig of an environment, whether the file exists or not; none without a home.
+/// Returns the kubeconfig of an environment, whether the file exists or not; none without a home. Its secrets are masked from now on.
 pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> {
+    let found = find(context, environment)?;
+    hide_secrets(&found.path);
+    Some(found)
+}
+
+/// Has the tokens, passwords and private keys in a kubeconfig masked in everything that is printed or logged.
+fn hide_secrets(path: &Utf8PathBuf) {
+    const KEYS: [&str; 6] = [
+        "token",
+        "password",
+        "client-key-data",
+        "id-token",
+        "refresh-token",
+        "access-token",
+    ];
+    fn walk(value: &Value) {
+        match value {
+            Value::Mapping(keys) => {
+                keys.iter()
+                    .for_each(|(key, value)| match (key.as_str(), value.as_str()) {
+                        (Some(key), Some(secret)) if KEYS.contains(&key) => {
+                            redaction::run().add(secret);
+                            let key = base64::engine::general_purpose::STANDARD.decode(secret);
+                            if let Some(pem) = key.ok().and_then(|pem| String::from_utf8(pem).ok())
+                            {
+                                redaction::run().add(&pem);
+                            }
+                        }
+                        _ => walk(value),
+                    })
+            }
+            Value::Sequence(values) => values.iter().for_each(walk),
+            _ => {}
+        }
+    }
+    // mkectl reports a file that it cannot read.
+    let text = files::read_text(path).unwrap_or_default();
+    if let Ok(kubeconfig) = serde_yaml::from_str(&text) {
+        walk(&kubeconfig);
+    }
+}
+
+fn find(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> {
     if let Some(path) = &environment.operation.kubeconfig {
         return Some(Kubeconfig {
             path: path.clone(),

@@ -160,6 +160,30 @@ async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_mkectl_repeats_of_a_kubeconfig_is_masked() {
+    const TOKEN: &str = "planted-bearer-77ac";
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("kubeconfig: kubeconfig.yaml\n");
+    lab.sandbox.write(
+        "environments/lab/kubeconfig.yaml",
+        &format!("users: [{{ name: admin, user: {{ token: {TOKEN} }} }}]\n"),
+    );
+    let cluster = lab.sandbox.path("cluster.yaml");
+    lab.sandbox
+        .variable("REPEATED", TOKEN)
+        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str())
+        .variable("FAKE_MKECTL_LEAK", "REPEATED");
+    let run = lab.run("deploy lab").success();
+    run.reports("connecting with ***");
+    for (path, content) in lab.sandbox.files() {
+        let text = String::from_utf8_lossy(&content);
+        let is_meant =
+            path.as_str().ends_with("kubeconfig.yaml") || path.as_str().ends_with("mkectl-calls");
+        assert!(is_meant || !text.contains(TOKEN), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_the_environment_names_is_never_written_over() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { file: ../../safe/admin }\n");
