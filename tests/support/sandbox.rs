@@ -588,6 +588,15 @@ fn redact_times(text: &str) -> String {
             redacted.push_str(&text[kept..at]);
             redacted.push_str("[TIME]");
             at += SHAPE.len();
+            // The number of a second file of the same second.
+            let number = bytes[at..].strip_prefix(b"-").unwrap_or_default();
+            let digits = number
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
+            if digits > 0 {
+                at += 1 + digits;
+            }
             kept = at;
         } else {
             at += 1;

@@ -1184,3 +1184,22 @@ async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
         "{names:?}"
     );
 }
+
+/// A deploy that is killed leaves no receipt of its failure, but the same files.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_plan_is_executed_again_after_its_upgrade_was_killed() {
+    let mut road = Road::new("v4.1.3", "v4.1.5").await;
+    road.keep("v4.1.3");
+    road.lab.run("plan lab --out signed.yaml").success();
+    let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(&road.lab, &deploy);
+    running.wait_for("waiting for nodes");
+    running.kill();
+    let _ = running.end();
+    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    road.lab.run(&deploy).success();
+}

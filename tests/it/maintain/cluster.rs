@@ -419,9 +419,13 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
             .count()
     };
     assert_eq!(resets(&lab), 0);
+    let earlier = "environments/lab/admin-password-2026-11-30T14-16-02Z";
+    lab.sandbox.write(earlier, "planted-earlier");
     lab.run("cluster reset lab --confirm lab")
         .success()
-        .reports(" --force ");
+        .reports(" --force ")
+        .reports("environments/lab/admin-password belongs to the cluster that was reset")
+        .reports("admin-password-[TIME] belongs to the cluster that was reset");
     assert_eq!(resets(&lab), 1);
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     let plan = lab.run("plan lab").success();

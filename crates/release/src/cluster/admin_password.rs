@@ -15,6 +15,9 @@ use crate::cluster::consent::Refused;
 use crate::event::{Event, Step};
 use crate::{Context, chain};
 
+/// How many names are tried for a file.
+const MOST_FILES: u32 = 1000;
+
 /// Takes care of the password during one run of mkectl.
 pub(crate) struct Handover<'a> {
     wanted: Option<&'a AdminPassword>,
@@ -120,7 +123,10 @@ impl<'a> Handover<'a> {
                 )),
                 Err(error) => warn(format!(
                     "the password of user {user} could not be written to {}, and no other copy exists: {error}",
-                    shown(self.file)
+                    shown(match self.wanted {
+                        Some(AdminPassword::File(named)) => named,
+                        _ => self.file,
+                    })
                 )),
             }
         }
@@ -142,17 +148,47 @@ impl<'a> Handover<'a> {
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
+        let stamp = self.stamp;
         let mut path = file.to_owned();
-        let opened = match open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                path = Utf8PathBuf::from(format!("{file}-{}", self.stamp));
-                open(&path)
+        let mut opened = open(&path);
+        for number in 1..MOST_FILES {
+            if !matches!(&opened, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+                break;
             }
-            opened => opened,
-        };
+            // Several passwords may come within a second.
+            path = match number {
+                1 => Utf8PathBuf::from(format!("{file}-{stamp}")),
+                number => Utf8PathBuf::from(format!("{file}-{stamp}-{number}")),
+            };
+            opened = open(&path);
+        }
         let mut opened = opened?;
         writeln!(opened, "{}", credentials.password.expose_secret())?;
         opened.sync_all()?;
         Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_passwords_of_one_second_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let file = folder.join("admin-password");
+        let handover = Handover::new(None, &file, "2026-11-30T14-16-02Z");
+        for number in 0..4 {
+            handover.keep(&programs::AdminPassword {
+                username: "admin".to_owned(),
+                password: format!("planted-{number}").into(),
+            });
+        }
+        let caught = handover.caught.into_inner().unwrap();
+        for (number, caught) in caught.iter().enumerate() {
+            let text = std::fs::read_to_string(caught.file.as_ref().unwrap()).unwrap();
+            assert_eq!(text, format!("planted-{number}\n"));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Uninstalls MKE from the machines of an environment.
 
+use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use super::{Cluster, Logged};
@@ -38,14 +39,28 @@ pub async fn reset(
         )));
     }
     // What the next cluster generates must not be taken for what this one had.
-    if cluster.output.admin_password.exists() {
+    for file in passwords(&cluster.output.admin_password) {
         context.reporter.report(Event::Warning(format!(
             "{} belongs to the cluster that was reset: delete it",
-            context.workspace.shown(&cluster.output.admin_password)
+            context.workspace.shown(&file)
         )));
     }
     Ok(Logged {
         environment: cluster.environment.name.clone(),
         log: ran.log,
     })
+}
+
+/// Returns the files of passwords, sorted: the first one, and those that have a time in their names.
+fn passwords(first: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let (Some(folder), Some(name)) = (first.parent(), first.file_name()) else {
+        return Vec::new();
+    };
+    let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+    let mut files: Vec<Utf8PathBuf> = entries
+        .map(camino::Utf8DirEntry::into_path)
+        .filter(|path| path.file_name().is_some_and(|file| file.starts_with(name)))
+        .collect();
+    files.sort_unstable();
+    files
 }

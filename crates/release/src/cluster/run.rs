@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use crate::Context;
@@ -43,6 +43,17 @@ pub(crate) struct Ran {
     pub(crate) log: Utf8PathBuf,
 }
 
+/// Returns the path of a log that does not exist: two commands of one name may begin in one second.
+fn unused(folder: &Utf8Path, stamp: &str, name: &str) -> Utf8PathBuf {
+    let names = (1..).map(|number: u32| match number {
+        1 => format!("{stamp}-{name}.log"),
+        number => format!("{stamp}-{number}-{name}.log"),
+    });
+    let mut paths = names.map(|name| folder.join(name));
+    let unused = paths.find(|path| !path.exists());
+    unused.unwrap_or_else(|| unreachable!("numbers do not end"))
+}
+
 impl Run<'_> {
     /// Runs the command to its end.
     ///
@@ -58,7 +69,7 @@ impl Run<'_> {
         consent::ask(context, command)?;
         let now = (context.tool.now)();
         let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
-        let log = (self.output.logs).join(format!("{stamp}-{}.log", self.name));
+        let log = unused(&self.output.logs, &stamp, self.name);
         std::fs::create_dir_all(&self.output.logs)
             .map_err(|source| crate::Error::io("make", &self.output.logs, source))?;
         let shown = context.workspace.shown_command(command);
@@ -228,5 +239,21 @@ impl programs::Observer for Lines<'_> {
         (self.context.tool.now)()
             .strftime("%Y-%m-%dT%H:%M:%SZ ")
             .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_of_the_same_second_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        for expected in ["x-apply.log", "x-2-apply.log", "x-3-apply.log"] {
+            let path = unused(folder, "x", "apply");
+            assert_eq!(path, folder.join(expected));
+            std::fs::write(path, "").unwrap();
+        }
     }
 }

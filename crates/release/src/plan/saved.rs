@@ -350,13 +350,10 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
             });
             programs.collect::<Vec<_>>().join(", ")
         };
-        // The attempt that failed left its files, so the next names are numbered.
-        let is_repeated = is_own_failure(saved, plan, digest);
+        // An attempt that failed or was killed left its files, so the next names are numbered.
         let commands = |mkectl: &SavedMkectl| {
-            let commands = mkectl.commands.iter().map(|command| match is_repeated {
-                true => unnumbered(command, &saved.release),
-                false => command.clone(),
-            });
+            let commands = mkectl.commands.iter();
+            let commands = commands.map(|command| unnumbered(command, &saved.release));
             commands.collect::<Vec<_>>().join("; ")
         };
         for (old, new) in [
