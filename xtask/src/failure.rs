@@ -408,7 +408,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::NotReady(NotReady::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
         }
-        Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
+        Error::EnvironmentInUse(_) => WAIT.to_owned(),
         Error::Workspace(workspace::Error::NotLocked { nearest: Some(nearest), .. }) => {
             format!("did you mean `{nearest}`?")
         }
@@ -746,6 +746,9 @@ fn kubeconfig_hint(error: &kubeconfig::Error) -> String {
     }
 }
 
+/// What to do while another command changes an environment.
+const WAIT: &str = "wait until that command ends, then run this one again";
+
 fn conflict_hints(conflict: &Conflict) -> Vec<String> {
     // The other operator may not have pushed the receipt yet: then `git pull` alone gets nothing.
     let unpushed =
@@ -756,6 +759,7 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
             unpushed.to_owned(),
             "if it was interrupted, add `--take-over`".to_owned(),
         ],
+        Conflict::InUse { .. } => vec![WAIT.to_owned()],
         Conflict::Differs { environment, .. } => vec![
             "run `git pull` to get the receipt of that deploy, then run this command again"
                 .to_owned(),

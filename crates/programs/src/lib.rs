@@ -48,7 +48,7 @@ pub use mkectl::{
     Needed, NodePorts, Pulled, STAND_IN, Upgrade, document, unlisted_registry_users,
 };
 pub use password::AdminPassword;
-pub use process::is_running;
+pub use process::{exists, is_running};
 pub use run::{CLEANUP, Exit, Finished, Signal, run};
 pub use ssh_keygen::sign;
 pub use variables::Variables;

@@ -53,6 +53,13 @@ pub fn is_running(process: u32) -> bool {
     process > 0 && unsafe { libc::getsid(process) } == process && !has_ended(process)
 }
 
+/// Returns whether a process with this number runs, whatever it is.
+pub fn exists(process: u32) -> bool {
+    let process = process.cast_signed();
+    // SAFETY: `getsid` touches no memory. Of a process that is gone it says so.
+    process > 0 && unsafe { libc::getsid(process) } != -1 && !has_ended(process)
+}
+
 /// Returns whether a process has ended and only waits to be reaped, as in a container without an init. Without `/proc` none has.
 fn has_ended(process: i32) -> bool {
     let status = files::read_text(format!("/proc/{process}/stat"));

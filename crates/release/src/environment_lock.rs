@@ -62,7 +62,7 @@ impl InUse {
 }
 
 impl Holder {
-    fn named(&self) -> String {
+    pub(crate) fn named(&self) -> String {
         let Self {
             command,
             process,
@@ -128,7 +128,7 @@ impl EnvironmentLock {
         output: &Output,
         command: &str,
     ) -> Result<Self, Error> {
-        let path = output.logs.join("environment.lock");
+        let path = lock_file(output);
         let shown = context.workspace.shown(&path).to_owned();
         let warn = |text: String| context.reporter.report(Event::Warning(text));
         let holder = Holder {
@@ -164,6 +164,18 @@ impl EnvironmentLock {
             }
         }
     }
+}
+
+/// Returns the command of another process that holds the lock of an environment, if that process is running. Nothing is locked or written.
+pub(crate) fn other_holder(output: &Output) -> Option<Holder> {
+    let file = File::open(lock_file(output)).ok()?;
+    let holder = Holder::read(&file)?;
+    let is_other = holder.process != std::process::id();
+    (is_other && programs::exists(holder.process)).then_some(holder)
+}
+
+fn lock_file(output: &Output) -> Utf8PathBuf {
+    output.logs.join("environment.lock")
 }
 
 impl Drop for EnvironmentLock {

@@ -16,6 +16,7 @@ use environment::Environment;
 use oci_spec::image::{Digest, ImageManifest, MediaType};
 use serde::{Deserialize, Serialize};
 
+use crate::environment_lock;
 use crate::event::Event;
 use crate::receipt::{self, Receipt};
 use crate::transfer::connect;
@@ -89,6 +90,14 @@ pub enum Conflict {
         /// When it began.
         time: String,
     },
+    /// A command is at work in this checkout.
+    #[error("{environment} is in use by {holder}")]
+    InUse {
+        /// The environment.
+        environment: String,
+        /// The command, its process and its time.
+        holder: String,
+    },
     /// This checkout lacks the last receipt.
     #[error("the registry records that {deployed} at {time}, but {here}")]
     Differs {
@@ -144,6 +153,7 @@ impl Conflict {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Unfinished { .. }
+            | Self::InUse { .. }
             | Self::Differs { .. }
             | Self::Invalid { .. }
             | Self::Overtaken { .. } => Kind::NotAllowed,
@@ -249,8 +259,13 @@ pub(crate) async fn read(
         };
     };
     let own = own_run(output);
+    let holder = environment_lock::other_holder(output);
     let mut standing = Standing {
         conflict: match &state {
+            _ if holder.is_some() => holder.as_ref().map(|holder| Conflict::InUse {
+                environment: name.clone(),
+                holder: holder.named(),
+            }),
             Ok(state) => judge(name, state, receipt, own.as_deref()),
             Err(fault) => Some(Conflict::Invalid {
                 environment: name.clone(),
@@ -259,10 +274,14 @@ pub(crate) async fn read(
             }),
         },
         warning: match &state {
-            Ok(state) if is_own_and_unfinished(state, receipt, own.as_deref()) => Some(format!(
-                "the deploy of {} that began at {} from this checkout was interrupted; this one takes over",
-                state.release, state.time
-            )),
+            Ok(state)
+                if holder.is_none() && is_own_and_unfinished(state, receipt, own.as_deref()) =>
+            {
+                Some(format!(
+                    "the deploy of {} that began at {} from this checkout was interrupted; this one takes over",
+                    state.release, state.time
+                ))
+            }
             _ => None,
         },
         held: Held::Found { digest, state },

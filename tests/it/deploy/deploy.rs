@@ -473,6 +473,10 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
     lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
     let mut running = Running::start(&lab, &["deploy", "lab"]);
     running.wait_for("waiting for nodes");
+    // A plan at that moment takes the deploy neither for interrupted nor for done.
+    let plan = lab.run("plan lab").exits_with(8);
+    plan.prints("lab is in use by `deploy` (process ");
+    plan.does_not_mention("was interrupted");
     running.interrupt();
     let run = running.end();
     insta::assert_snapshot!(last_stderr(&run, 7), @"
