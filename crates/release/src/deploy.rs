@@ -8,7 +8,7 @@ use crate::plan::{Permit, Plan};
 use crate::receipt::{self, By, Overridden, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::transfer::push::{self, Sent};
-use crate::transfer::{before_push, fetch, lock, stream};
+use crate::transfer::{before_push, fetch, stream};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
 use crate::{Context, Error, chain, disk, plan, sha256, verify};
@@ -30,25 +30,12 @@ pub struct Deployed {
 /// The first step that failed. Everything before it is done and need not be done again.
 pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deployed, Error> {
     let plan = permit.plan();
-    // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it requires.
+    // A missing or wrong mkectl is found before the registry is touched.
     executor::check(context, &plan.target(), &plan.cluster)?;
-    require_all_locked(plan)?;
     before_push::files(context, &plan.files_to_write())?;
     let mut progress = Progress::begin(context, permit, Step::Fetch);
     let outcome = steps(context, plan, &mut progress).await;
     conclude(context, plan, progress, outcome).await
-}
-
-/// Refuses a lock that lacks what the release's own mkectl lists: it would fail half-way through an installation.
-fn require_all_locked(plan: &Plan) -> Result<(), Error> {
-    if plan.unlocked.is_empty() {
-        return Ok(());
-    }
-    Err(lock::Error::Incomplete {
-        release: plan.lock.release.clone(),
-        lacking: plan.unlocked.clone(),
-    }
-    .into())
 }
 
 /// Reports what the charts of a bundle that was just downloaded name but the lock lacks. If the bundle was here before, the plan reports it.
@@ -188,7 +175,6 @@ pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
 pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deployed, Error> {
     let plan = permit.plan();
     executor::check(context, &plan.target(), &plan.cluster)?;
-    require_all_locked(plan)?;
     before_push::files(context, &plan.files_to_write())?;
     let mut progress = Progress::begin(context, permit, Step::Confirm);
     let outcome = async {

@@ -236,8 +236,11 @@ async fn a_migration_that_fails_is_reported_with_its_rollback_and_tried_again() 
     let run = lab.run("migrate lab --allow-visible-secrets").exits_with(7);
     run.reports("rollback is complete");
     run.reports("error: `mkectl upgrade` exited with code 1");
-    // Deploy still knows the installed release.
+    // Deploy still knows the installed release, and status does not recommend what is refused.
     lab.run("deploy lab").exits_with(3);
+    let status = lab.run("status lab").success();
+    status.prints("cargo xtask migrate lab");
+    status.does_not_mention("cargo xtask deploy lab");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("migrate lab --allow-visible-secrets").success();
     assert!(!lab.receipt().contains("failed:"), "{}", lab.receipt());

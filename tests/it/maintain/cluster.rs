@@ -47,7 +47,7 @@ async fn status_says_what_is_known() {
     exit code: 0
     --- stdout
     lab: runs v4.1.5 since [TIME], according to its receipt
-    lab: the rendered configuration is applied
+    lab: the configuration as rendered for v4.1.5 is the last that was applied
     lab: the cluster reports: v4.1.5, 1 host, as rendered
     lab: 1 backup found, the latest is environments/lab/backups/[TIME]-v4.1.5.tar
     lab: mkectl is v4.1.5

@@ -39,7 +39,7 @@ impl Permit<'_> {
 ///
 /// # Errors
 /// Something that the environment requires is missing, and there is no reason to continue without it. Or a different deploy began
-/// or ended, this checkout does not know how, and `take_over` does not say to continue. Or something is missing for the cluster's part,
+/// or ended, this checkout does not know how, and `take_over` does not say to continue. Or the lock lacks what mkectl lists. Or something is missing for the cluster's part,
 /// such as mkectl. Or the lock is on a different environment.
 pub fn permit<'a>(
     mut plan: Plan,
@@ -65,6 +65,14 @@ pub fn permit<'a>(
             .into());
         }
     };
+    // It would fail half-way through an installation.
+    if !plan.unlocked.is_empty() {
+        return Err(crate::transfer::lock::Error::Incomplete {
+            release: plan.lock.release.clone(),
+            lacking: plan.unlocked.clone(),
+        }
+        .into());
+    }
     plan.cluster.steps = Ok(plan.cluster.steps?);
     Ok(Permit {
         plan,

@@ -110,7 +110,11 @@ impl Status {
     /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long as the files are wrong.
     fn order(&mut self) {
         let command = |verb: &str| format!("cargo xtask {verb} {}", self.environment);
-        let [check, render, push, deploy] = ["check", "render", "push", "deploy"].map(command);
+        let [check, render, push, mut deploy, migrate] =
+            ["check", "render", "push", "deploy", "migrate"].map(command);
+        if self.drift.iter().any(|drift| drift.fix == migrate) {
+            deploy = migrate;
+        }
         if self.drift.iter().any(|drift| drift.fix == check) {
             let refused = [&render, &push, &deploy];
             self.drift.retain(|drift| !refused.contains(&&drift.fix));
@@ -283,7 +287,11 @@ fn compare(
     config: Option<&str>,
     status: &mut Status,
 ) -> bool {
-    let deploy = format!("cargo xtask deploy {}", environment.name);
+    // What replaces MKE 3 is not a deploy.
+    let is_mke3 = environment.mke3.is_some()
+        && !matches!(&receipt, Ok(Some(receipt)) if receipt.applied.is_some());
+    let verb = if is_mke3 { "migrate" } else { "deploy" };
+    let deploy = format!("cargo xtask {verb} {}", environment.name);
     let before = status.drift.len();
     match UnderWay::read(output) {
         // As long as it is at work, a deploy would be refused, whatever it was for.

@@ -169,11 +169,13 @@ fn text(status: &Status) -> String {
         _ => "no receipt records a deploy".to_owned(),
     }];
     lines.extend(status.is_rendered.map(|is_rendered| {
+        let release = status.release.as_deref().unwrap_or_default();
         match is_rendered {
-            true => "the rendered configuration is applied",
-            false => "the rendered configuration is not applied yet",
+            true => {
+                format!("the configuration as rendered for {release} is the last that was applied")
+            }
+            false => format!("the configuration as rendered for {release} is not applied yet"),
         }
-        .to_owned()
     }));
     lines.extend(
         (status.failed.as_ref()).map(|failed| format!("the last command failed at {failed}")),
