@@ -58,6 +58,11 @@ impl ClusterConfig {
             || has_address && self.external_address == other.external_address
     }
 
+    /// Returns whether both name machines, and none in common.
+    pub fn is_on_other_machines(&self, other: &Self) -> bool {
+        !self.hosts.is_empty() && !other.hosts.is_empty() && self.hosts.is_disjoint(&other.hosts)
+    }
+
     /// Returns it in a few words.
     pub fn summary(&self) -> String {
         let version = match &self.version {

@@ -616,10 +616,10 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     run.reports("`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
              environment's").reports("pulls from 127.0.0.1:[PORT]/other").reports("hint: if the file belongs to another environment, move it").does_not_report("receipt.yaml");
     road.lab.edit_environment("project: other", "project: mke");
-    road.edit_cluster(|text| {
-        text.replace("192.0.2.10", "192.0.2.99")
-            .replace("mke.lab.example.com", "other.example.com")
-    });
+    road.edit_cluster(|text| text.replace("192.0.2.10", "192.0.2.99"));
+    let run = road.run("deploy").exits_with(3);
+    run.reports("reached the cluster at 192.0.2.99");
+    road.edit_cluster(|text| text.replace("mke.lab.example.com", "other.example.com"));
     let run = road.run("deploy").exits_with(3);
     run.reports("reached the cluster at other.example.com");
     road.assert_untouched();

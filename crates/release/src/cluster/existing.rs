@@ -137,7 +137,10 @@ pub(crate) fn release(
             let kubeconfig = expected.kubeconfig.clone()?;
             Some(other_cluster(environment, seen, &wanted, kubeconfig))
         };
-        let is_meant = is_meant && may_be_at(seen, wanted.external_address.as_deref());
+        // Without a receipt, nothing says that a cluster is to leave all of its machines.
+        let is_meant = is_meant
+            && may_be_at(seen, wanted.external_address.as_deref())
+            && !seen.is_on_other_machines(&wanted);
         if let Some(error) = (!is_meant).then(other).flatten() {
             return Err(error);
         }
@@ -165,7 +168,12 @@ pub(crate) fn release(
     let contradiction = || {
         crate::Error::Existing(Error::Contradiction {
             environment: name.clone(),
-            receipt: format!("{} from {}", applied.release, applied.registry),
+            receipt: match &applied.external_address {
+                Some(address) if !may_be_at(seen, Some(address)) => {
+                    format!("{} at {address} from {}", applied.release, applied.registry)
+                }
+                _ => format!("{} from {}", applied.release, applied.registry),
+            },
             cluster: seen.summary(),
             is_meant,
         })
@@ -288,15 +296,21 @@ fn other_cluster(
     wanted: &mke::ClusterConfig,
     kubeconfig: Kubeconfig,
 ) -> crate::Error {
+    let mut seen = seen.clone();
+    // An address that both have does not tell them apart.
+    let by_address =
+        !seen.is_on_other_machines(wanted) || seen.external_address != wanted.external_address;
+    seen.external_address.take_if(|_| !by_address);
     let place = |one: &mke::ClusterConfig| {
-        let place = one.external_address.as_ref().or(one.hosts.first());
+        let address = one.external_address.as_ref().filter(|_| by_address);
+        let place = address.or(one.hosts.first());
         place
             .map_or("an unknown address", String::as_str)
             .to_owned()
     };
     crate::Error::Kubeconfig(Box::new(kubeconfig::Error::OtherCluster {
         environment: environment.name.clone(),
-        address: place(seen),
+        address: place(&seen),
         kubeconfig,
         cluster: seen.summary(),
         expected: format!(
