@@ -13,7 +13,7 @@ use release::kubeconfig::NamedBy;
 use release::plan::snapshot;
 use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
-use release::transfer::{connect, fetch, learn, lock, program, push};
+use release::transfer::{connect, fetch, learn, lock, program, push, store};
 use release::{
     ArchiveError, Error, Kind, LockError, MkectlError, NotReady, ReadError, StoreError, cluster,
     disk, kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
@@ -373,6 +373,10 @@ impl Failure {
     }
 }
 
+/// What to do about a cluster that does not answer.
+const CLUSTER_IS_UP: &str = "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise \
+                             ~/.mke/mke.kubeconf leads to it";
+
 /// Returns what can be done about an error, a line each.
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
@@ -546,6 +550,12 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
+        Error::StoreGarbage(store::Error::LocksMissing { locks }) => {
+            let locks = locks.join(" ");
+            format!(
+                "nothing was removed; restore: `git restore {locks}`; or if it is no longer needed, commit its removal: `git rm {locks}`"
+            )
+        }
         Error::Prune(prune::Error::LockUnknown { .. }) => "lock it, or restore its lock: without it the artifacts to keep are unknown".to_owned(),
         Error::Prune(prune::Error::RecordedLockUnknown { reference, release, .. }) => format!(
             "run `git pull`, or restore the lock of {release}: without it the artifacts to keep are unknown; if that cluster no longer exists, \
@@ -625,11 +635,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "the cluster was changed without Airlock, or the receipt is outdated: find out which, and restore the correct receipt"
                 .to_owned()
         }
-        Error::Existing(existing::Error::Silent { .. }) => {
-            "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise ~/.mke/mke.kubeconf \
-             leads to it"
-                .to_owned()
-        }
+        Error::Existing(existing::Error::Silent { .. }) => CLUSTER_IS_UP.to_owned(),
         Error::Plan(plan::Error::Moved { environment, path, .. }) => format!(
             "nothing was changed: compute a new plan with `cargo xtask plan {environment} --out {path}` and have it reviewed"
         ),
@@ -671,6 +677,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Mkectl(MkectlError::Failed { output, .. }) if output.to_ascii_lowercase().contains("kubeconfig") => {
             "set `kubeconfig` in environment.yaml, or KUBECONFIG".to_owned()
+        }
+        Error::Mkectl(MkectlError::Failed { command, .. } | MkectlError::TimedOut { command, .. }) if command.contains(" config get") => {
+            CLUSTER_IS_UP.to_owned()
         }
         Error::Mkectl(MkectlError::NoVersion { .. } | MkectlError::Failed { .. } | MkectlError::TimedOut { .. }) => {
             "check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`"
