@@ -120,6 +120,9 @@ fn habitual_options_get_a_hint_at_the_right_command() {
         .reports("images ENVIRONMENT --as cyclonedx");
     let run = sandbox.run("render lab --dry-run").exits_with(64);
     run.reports("`cargo xtask render --check`");
+    let run = sandbox.run("prune lab --dry-run").exits_with(64);
+    run.reports("`cargo xtask prune ENVIRONMENT`")
+        .does_not_report("plan ENVIRONMENT");
     for rate in ["20", "0.5"] {
         let run = sandbox
             .run(&["push", "lab", "--max-rate", rate])

@@ -961,10 +961,13 @@ fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
 }
 
 /// Returns how a command without `--dry-run` shows what it would do.
-fn instead_of_dry_run(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> &'static str {
-    let mut named = |command: &str| arguments.any(|argument| argument == command);
+fn instead_of_dry_run(arguments: impl Iterator<Item = std::ffi::OsString>) -> &'static str {
+    let arguments: Vec<_> = arguments.collect();
+    let named = |command: &str| arguments.iter().any(|argument| argument == command);
     if named("render") {
         "`cargo xtask render --check` shows what would change, and writes nothing"
+    } else if named("prune") {
+        "`cargo xtask prune ENVIRONMENT` shows what would be removed, and removes nothing"
     } else {
         "`cargo xtask plan ENVIRONMENT` shows what `deploy`, `push` and `apply` would do"
     }

@@ -45,7 +45,11 @@ pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Resu
             false => "",
         };
         let question = format!("{name} is protected. {yes}{danger}Type its name to {verb}: ");
-        return ask(environment, &question, given.confirm.as_deref());
+        let mut asked = ask(environment, &question, given.confirm.as_deref());
+        if let Err(Failure::Declined { has_yes, .. }) = &mut asked {
+            *has_yes = true;
+        }
+        return asked;
     }
     if given.yes || is_saved || environment.rehearsal {
         return Ok(());
@@ -96,6 +100,7 @@ pub(crate) fn ask(
             environment: name.clone(),
             why,
             has_flag: given.is_some(),
+            has_yes: false,
         })
     };
     if let Some(given) = given {

@@ -13,7 +13,7 @@ use release::kubeconfig::NamedBy;
 use release::plan::snapshot;
 use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
-use release::transfer::{connect, fetch, learn, lock, program, push};
+use release::transfer::{connect, fetch, learn, lock, program, push, store};
 use release::{
     ArchiveError, Error, Kind, LockError, MkectlError, NotReady, ReadError, StoreError, cluster,
     disk, kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
@@ -65,6 +65,8 @@ pub(crate) enum Failure {
         why: String,
         /// Whether `--confirm` was given.
         has_flag: bool,
+        /// Whether the command has `--yes`.
+        has_yes: bool,
     },
     #[error("the plan for {0} was not approved; nothing was changed")]
     NotApproved(String),
@@ -284,9 +286,17 @@ impl Failure {
             Self::Declined { environment, .. } if std::io::stdin().is_terminal() => {
                 vec![format!("run it again and type `{environment}`")]
             }
-            Self::Declined { environment, .. } => {
+            Self::Declined {
+                environment,
+                has_yes,
+                ..
+            } => {
+                let yes = match has_yes {
+                    true => "; `--yes` alone does not confirm",
+                    false => "",
+                };
                 vec![format!(
-                    "add `--confirm {environment}` for runs without a terminal; `--yes` alone does not confirm"
+                    "add `--confirm {environment}` for runs without a terminal{yes}"
                 )]
             }
             Self::NoApproval(_) => {
@@ -363,6 +373,10 @@ impl Failure {
     }
 }
 
+/// What to do about a cluster that does not answer.
+const CLUSTER_IS_UP: &str = "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise \
+                             ~/.mke/mke.kubeconf leads to it";
+
 /// Returns what can be done about an error, a line each.
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
@@ -379,7 +393,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => return Vec::new(),
         },
-        Error::SharedState(conflict) => return conflict_hints(conflict),
+        Error::SharedState(conflict) => return conflict_hints(conflict, "add `--take-over`"),
         Error::UnderWay(note) => {
             return vec![
                 format!(
@@ -536,12 +550,33 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
+        Error::StoreGarbage(store::Error::LocksMissing { locks }) => {
+            let locks = locks.join(" ");
+            format!(
+                "nothing was removed; restore: `git restore {locks}`; or if it is no longer needed, commit its removal: `git rm {locks}`"
+            )
+        }
         Error::Prune(prune::Error::LockUnknown { .. }) => "lock it, or restore its lock: without it the artifacts to keep are unknown".to_owned(),
+        Error::Prune(prune::Error::RecordedLockUnknown { reference, release, .. }) => format!(
+            "run `git pull`, or restore the lock of {release}: without it the artifacts to keep are unknown; if that cluster no longer exists, \
+             remove {reference} with the registry's own tools"
+        ),
+        Error::Prune(prune::Error::SharedState(Conflict::Invalid { .. })) => {
+            "remove it from the registry if Airlock did not write it".to_owned()
+        }
+        Error::Prune(prune::Error::SharedState(
+            conflict @ (Conflict::Unfinished { environment, .. }
+            | Conflict::Differs { environment, .. }
+            | Conflict::Overtaken { environment }),
+        )) => {
+            let take_over = format!("run `cargo xtask deploy {environment} --take-over` first");
+            return conflict_hints(conflict, &take_over);
+        }
         Error::Prune(prune::Error::OtherEnvironment { path, planned, .. }) => {
             format!("`cargo xtask prune {planned} --plan {path}`, or name a plan of this environment")
         }
-        Error::Prune(prune::Error::Refused { path, .. }) => format!(
-            "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out {path}`"
+        Error::Prune(prune::Error::Refused { environment, path, .. }) => format!(
+            "nothing was removed; compute and review a new plan: `cargo xtask prune {environment} --out {path}`"
         ),
         Error::Prune(prune::Error::RemovesNothing { .. }) => {
             "for registry:2, set REGISTRY_STORAGE_DELETE_ENABLED=true; for other registries, ask the administrator, or remove there what the plan names"
@@ -600,11 +635,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "the cluster was changed without Airlock, or the receipt is outdated: find out which, and restore the correct receipt"
                 .to_owned()
         }
-        Error::Existing(existing::Error::Silent { .. }) => {
-            "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise ~/.mke/mke.kubeconf \
-             leads to it"
-                .to_owned()
-        }
+        Error::Existing(existing::Error::Silent { .. }) => CLUSTER_IS_UP.to_owned(),
         Error::Plan(plan::Error::Moved { environment, path, .. }) => format!(
             "nothing was changed: compute a new plan with `cargo xtask plan {environment} --out {path}` and have it reviewed"
         ),
@@ -646,6 +677,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Mkectl(MkectlError::Failed { output, .. }) if output.to_ascii_lowercase().contains("kubeconfig") => {
             "set `kubeconfig` in environment.yaml, or KUBECONFIG".to_owned()
+        }
+        Error::Mkectl(MkectlError::Failed { command, .. } | MkectlError::TimedOut { command, .. }) if command.contains(" config get") => {
+            CLUSTER_IS_UP.to_owned()
         }
         Error::Mkectl(MkectlError::NoVersion { .. } | MkectlError::Failed { .. } | MkectlError::TimedOut { .. }) => {
             "check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`"
@@ -749,7 +783,8 @@ fn kubeconfig_hint(error: &kubeconfig::Error) -> String {
 /// What to do while another command changes an environment.
 const WAIT: &str = "wait until that command ends, then run this one again";
 
-fn conflict_hints(conflict: &Conflict) -> Vec<String> {
+/// Returns what to do about a deploy from a different checkout; `take_over` is what to do if this checkout is right.
+fn conflict_hints(conflict: &Conflict, take_over: &str) -> Vec<String> {
     // The other operator may not have pushed the receipt yet: then `git pull` alone gets nothing.
     let unpushed =
         "if `git pull` brings no receipt, wait until the other operator commits and pushes it";
@@ -757,7 +792,7 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
         Conflict::Unfinished { .. } => vec![
             "wait until it ends, then run `git pull`".to_owned(),
             unpushed.to_owned(),
-            "if it was interrupted, add `--take-over`".to_owned(),
+            format!("if it was interrupted, {take_over}"),
         ],
         Conflict::InUse { .. } => vec![WAIT.to_owned()],
         Conflict::Differs { environment, .. } => vec![
@@ -767,12 +802,11 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
             format!(
                 "if that receipt is lost, rebuild it: `cargo xtask receipt rebuild {environment}`"
             ),
-            "if this checkout is right, add `--take-over`".to_owned(),
+            format!("if this checkout is right, {take_over}"),
         ],
-        Conflict::Invalid { .. } => vec![
-            "remove it from the registry if Airlock did not write it, or add `--take-over`"
-                .to_owned(),
-        ],
+        Conflict::Invalid { .. } => vec![format!(
+            "remove it from the registry if Airlock did not write it, or {take_over}"
+        )],
         // It has no receipt yet that could be pulled.
         Conflict::Overtaken { .. } => {
             vec![

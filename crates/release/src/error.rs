@@ -94,6 +94,9 @@ pub enum Error {
     /// A file of this machine, a bundle or the store cannot be used.
     #[error(transparent)]
     Disk(#[from] crate::disk::Error),
+    /// Nothing is removed from the store.
+    #[error(transparent)]
+    StoreGarbage(#[from] crate::transfer::store::Error),
     /// A registry or its credentials cannot be used.
     #[error(transparent)]
     Connect(#[from] crate::transfer::connect::Error),
@@ -145,6 +148,7 @@ impl Error {
             Self::ConfigRefused(error) => error.kind(),
             Self::Proof(error) => error.kind(),
             Self::Prune(error) => error.kind(),
+            Self::StoreGarbage(error) => error.kind(),
             Self::Lock(error) => error.kind(),
             Self::Set(error) => error.kind(),
             Self::Receipt(error) => error.kind(),

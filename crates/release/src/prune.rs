@@ -54,7 +54,7 @@ pub async fn plan(
     environment: &Environment,
     scope: Scope,
 ) -> Result<PrunePlan, crate::Error> {
-    let mut known = history::gather(context, environment, scope)?;
+    let mut known = history::gather(context, environment, scope).await?;
     let proposal = look(context, environment, &known).await?;
     let unclaimed = unclaimed(context, environment, &known, &proposal).await?;
     known.notes.extend(unclaimed);

@@ -7,6 +7,7 @@
 //! A plain registry has no transactions. So a deploy looks at the tag immediately before it writes, waits, and looks again: of two that
 //! began at the same time, the one that finds the other's mark stops.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::time::{Duration, Instant};
@@ -260,19 +261,8 @@ pub(crate) async fn read(
     };
     let own = own_run(output);
     let holder = environment_lock::other_holder(output);
-    let mut standing = Standing {
-        conflict: match &state {
-            _ if holder.is_some() => holder.as_ref().map(|holder| Conflict::InUse {
-                environment: name.clone(),
-                holder: holder.named(),
-            }),
-            Ok(state) => judge(name, state, receipt, own.as_deref()),
-            Err(fault) => Some(Conflict::Invalid {
-                environment: name.clone(),
-                reference: reference(environment),
-                fault: fault.clone(),
-            }),
-        },
+    Standing {
+        conflict: conflict(environment, output, receipt, &state),
         warning: match &state {
             Ok(state)
                 if holder.is_none() && is_own_and_unfinished(state, receipt, own.as_deref()) =>
@@ -285,12 +275,70 @@ pub(crate) async fn read(
             _ => None,
         },
         held: Held::Found { digest, state },
-    };
-    if environment.rehearsal {
-        // Its registry is in this checkout, and it has no cluster.
-        standing.conflict = None;
     }
-    standing
+}
+
+/// Returns what a state means for a checkout with this receipt, if it forbids to change what the environment's cluster needs.
+pub(crate) fn conflict(
+    environment: &Environment,
+    output: &Output,
+    receipt: Option<&Receipt>,
+    state: &Result<State, StateFault>,
+) -> Option<Conflict> {
+    // The registry of a rehearsal is in this checkout, and it has no cluster.
+    if environment.rehearsal {
+        return None;
+    }
+    if let Some(holder) = environment_lock::other_holder(output) {
+        return Some(Conflict::InUse {
+            environment: environment.name.clone(),
+            holder: holder.named(),
+        });
+    }
+    match state {
+        Ok(state) => judge(
+            &environment.name,
+            state,
+            receipt,
+            own_run(output).as_deref(),
+        ),
+        Err(fault) => Some(Conflict::Invalid {
+            environment: environment.name.clone(),
+            reference: reference(environment, &environment.name),
+            fault: fault.clone(),
+        }),
+    }
+}
+
+/// Returns every state below the project of an environment's registry, by the name of its environment, which may be of a
+/// different workspace.
+///
+/// # Errors
+/// The registry cannot be asked, or does not list the tags.
+pub(crate) async fn all(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<BTreeMap<String, Result<State, StateFault>>, Error> {
+    let mut all = BTreeMap::new();
+    if environment.rehearsal {
+        // Its registry has no other environments, and it has no cluster.
+        return Ok(all);
+    }
+    let failed = |source| {
+        Error::Connect(connect::Error::Registry {
+            address: environment.registry.address.clone(),
+            source,
+        })
+    };
+    let mut client = Client::of(context, environment, context.credentials(environment)?)?;
+    let tags = client.registry.tags(&client.repository).await;
+    for tag in tags.map_err(failed)? {
+        client.tag = tag;
+        if let Some((_, state)) = client.get().await.map_err(failed)? {
+            all.insert(client.tag.clone(), state);
+        }
+    }
+    Ok(all)
 }
 
 /// Returns what a state means for a checkout with this receipt, whose own interrupted run has this name.
@@ -422,7 +470,7 @@ pub(crate) async fn begin(
         Err(Put::Refused(why)) => {
             context.reporter.report(Event::Warning(format!(
                 "cannot write {}, so deploys from different checkouts are not noticed: {why}",
-                reference(environment)
+                reference(environment, &environment.name)
             )));
             remove_own_run(output)?;
             Ok(Mark { recorded: None })
@@ -460,7 +508,7 @@ pub(crate) async fn end(
         )),
         Err(Put::Refused(why)) => Some(format!(
             "cannot write to {} that the deploy ended; commit the receipt before {} is deployed from a different checkout: {why}",
-            reference(environment),
+            reference(environment, &environment.name),
             environment.name
         )),
     };
@@ -476,13 +524,9 @@ fn overtaken(environment: &Environment) -> Error {
     })
 }
 
-/// Returns the repository and tag of an environment's state.
-fn reference(environment: &Environment) -> String {
-    format!(
-        "{}/{REPOSITORY}:{}",
-        environment.registry.image_url(),
-        environment.name
-    )
+/// Returns the repository and tag of the state of the environment `name`, in the registry of `environment`.
+pub(crate) fn reference(environment: &Environment, name: &str) -> String {
+    format!("{}/{REPOSITORY}:{name}", environment.registry.image_url())
 }
 
 /// Returns what the registry holds, with and without credentials; none if it holds nothing.

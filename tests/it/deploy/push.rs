@@ -435,7 +435,7 @@ async fn a_push_to_a_protected_environment_requires_its_name() {
     --- stdout
     --- stderr
     error: lab was not confirmed: a terminal is required to confirm
-    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
+    hint: add `--confirm lab` for runs without a terminal
     ");
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
     sandbox.run("push lab --confirm prod").exits_with(8);

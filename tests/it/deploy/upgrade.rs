@@ -209,6 +209,41 @@ fn download(release: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_receipt_does_not_need_the_mkectl_that_installed_the_cluster_on_path() {
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    let receipt = road.lab.sandbox.path("environments/lab/receipt.yaml");
+    let rebuild = "receipt rebuild lab --confirm lab";
+    // PATH has that of the release that the environment names, or that of a later one.
+    for names in ["v4.1.2", "v4.1.1"] {
+        std::fs::remove_file(&receipt).unwrap();
+        road.name(names);
+        road.lab.run(rebuild).success();
+        let is_known = road.lab.receipt().contains("sha256");
+        assert_eq!(is_known, names == "v4.1.1", "{}", road.lab.receipt());
+        road.name("v4.1.2");
+        road.run("plan").success();
+    }
+    // Of two builds, either may have installed it.
+    std::fs::remove_file(&receipt).unwrap();
+    road.lab.run(rebuild).success();
+    let text = format!("{}# another build\n", script("v4.1.1"));
+    use sha2::Digest as _;
+    let hash = hex::encode(sha2::Sha256::digest(&text));
+    let folder = format!("bundles/mkectl/v4.1.1-{}/{}", &hash[..12], platform());
+    let folder = road.lab.sandbox.path(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let other = folder.join("mkectl");
+    write_script(&other, "v4.1.1");
+    std::fs::write(&other, text).unwrap();
+    road.run("plan")
+        .exits_with(6)
+        .prints("requires mkectl v4.1.1, which was not found");
+    // One that was changed since does not count.
+    write_script(&other, "v4.1.1");
+    road.run("plan").success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn status_says_whether_the_vendor_supports_the_upgrade() {
     let road = Road::new("v4.1.1", "v4.1.5").await;
     let mut all = String::new();

@@ -14,6 +14,9 @@ const RELEASES: [&str; 3] = ["v4.1.1", "v4.1.2", "v4.1.5"];
 /// The tags that only the first release needs: an index, and an image whose layers are all shared with later ones.
 const NEEDLESS: [&str; 2] = ["mke/four/calico/node:v4.1.1", "mke/four/only-first:1"];
 
+/// The run of a deploy.
+const RUN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
 /// A workspace in git whose registry holds three releases, each recorded by a receipt.
 struct Site {
     sandbox: Sandbox,
@@ -90,6 +93,38 @@ impl Site {
         let client = self.registry.client();
         let found = client.head_manifest(repository, reference).await.unwrap();
         found.map(|found| found.digest.unwrap().to_string())
+    }
+
+    /// Writes the shared state of an environment, as a deploy from a different checkout does.
+    async fn record(&self, environment: &str, phase: &str, lock: &str, receipt: Option<&str>) {
+        let state = serde_json::json!({
+            "phase": phase, "run": RUN, "release": RELEASES[0], "lock": lock, "receipt": receipt,
+            "time": "2026-01-02T03:04:05Z",
+        });
+        let state = state.to_string();
+        let url = format!("http://{}/v2/mke/four/airlock/state", self.registry.address);
+        let http = support::registries::http();
+        let begun = http.post(format!("{url}/blobs/uploads/")).send();
+        let session = begun.await.unwrap().headers()["location"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let session = reqwest::Url::parse(&url).unwrap().join(&session).unwrap();
+        let digest = format!("sha256:{}", Lock::digest(&state));
+        let size = state.len();
+        let put = http.put(session).query(&[("digest", &digest)]).body(state);
+        put.send().await.unwrap().error_for_status().unwrap();
+        let media_type = "application/vnd.airlock.state.v1+json";
+        let blob = serde_json::json!({ "mediaType": media_type, "digest": digest, "size": size });
+        let oci = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": oci, "config": blob, "layers": [blob],
+        });
+        let put = http
+            .put(format!("{url}/manifests/{environment}"))
+            .header("content-type", oci);
+        let put = put.body(manifest.to_string()).send().await.unwrap();
+        put.error_for_status().unwrap();
     }
 
     #[must_use]
@@ -207,12 +242,12 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     }
     run.prints("calico/node:");
     run.does_not_print(&lock_path(RELEASES[2]));
-    // An empty plan is not written.
-    site.sandbox
-        .run("prune lab --out empty.yaml")
-        .success()
-        .prints("the plan is empty; empty.yaml is not written");
-    assert!(!site.sandbox.path("empty.yaml").exists());
+    // An empty plan replaces an older one, and removes nothing.
+    site.sandbox.write("empty.yaml", "");
+    let run = site.sandbox.run("prune lab --out empty.yaml").success();
+    run.prints("the plan in empty.yaml is empty");
+    let run = site.sandbox.run("prune lab --plan empty.yaml").success();
+    run.prints("lab: nothing to remove in 127.0.0.1:[PORT]/mke/four\n");
     // What the registry does not hold is not noted.
     let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
     let client = site.registry.client();
@@ -493,7 +528,9 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     };
     // The cluster went back to the first release, so it needs it again.
     site.receipt(RELEASES[0], 3);
-    refused(&obey().exits_with(3), "a lock that is kept names it");
+    let run = obey().exits_with(3);
+    refused(&run, "a lock that is kept names it");
+    run.reports("`cargo xtask prune lab --out prune.yaml`");
     site.receipt(RELEASES[2], 3);
     // A different environment of the same registry requires it.
     let lab = site.sandbox.read("environments/lab/environment.yaml");
@@ -562,7 +599,8 @@ async fn a_protected_environment_is_asked() {
     let text = site.sandbox.read(file);
     site.sandbox
         .write(file, &format!("{text}protected: true\n"));
-    assert_eq!(site.remove_by_plan().await.code, Some(8));
+    let run = site.remove_by_plan().await.exits_with(8);
+    run.reports("hint: add `--confirm lab` for runs without a terminal\n");
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
     let confirmed = ["prune", "lab", "--plan", "prune.yaml", "--confirm", "lab"];
     site.sandbox.run(&confirmed).success();
@@ -606,4 +644,96 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
     let run = site.sandbox.run("prune lab").exits_with(3);
     run.reports("its lock was not found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_this_checkout_lacks_is_pulled_first() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    site.sandbox.run("prune lab --out prune.yaml").success();
+    let lock = Lock::digest(&site.sandbox.read(&lock_path(RELEASES[0])));
+    for (phase, why) in [
+        (
+            "began",
+            "error: a deploy of v4.1.1 to lab began at [TIME] from a different checkout and has not ended\n",
+        ),
+        (
+            "ended",
+            "error: the registry records that a deploy of v4.1.1 to lab ended at [TIME], but the receipt in this checkout records v4.1.5 of [TIME]\n",
+        ),
+    ] {
+        site.record("lab", phase, &lock, Some(RUN)).await;
+        for command in ["prune lab", "prune lab --plan prune.yaml"] {
+            let run = site.sandbox.run(command).exits_with(8);
+            run.reports(why).reports("run `git pull`");
+            run.reports(", run `cargo xtask deploy lab --take-over` first\n");
+        }
+        assert!(site.holds("mke/four/only-first", "1").await.is_some());
+    }
+    // With its receipt, the plan is outdated.
+    site.receipt(RELEASES[0], 3);
+    let receipt = "environments/lab/receipt.yaml";
+    let text = site.sandbox.read(receipt);
+    let known = text.replacen("applied:", &format!("run: {RUN}\napplied:"), 1);
+    site.sandbox.write(receipt, &known);
+    let run = site
+        .sandbox
+        .run("prune lab --plan prune.yaml")
+        .exits_with(3);
+    run.reports("a lock that is kept names it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_registry_records_for_an_environment_that_is_not_here_stays() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    site.sandbox.run("prune lab --out prune.yaml").success();
+    let lock = Lock::digest(&site.sandbox.read(&lock_path(RELEASES[0])));
+    // One that was removed from the workspace, and one that reaches the registry by a second name.
+    let lab = site.sandbox.read("environments/lab/environment.yaml");
+    let second = lab.replace("127.0.0.1", "localhost");
+    assert_ne!(lab, second);
+    site.sandbox
+        .write("environments/second/environment.yaml", &second);
+    for name in ["gone", "second"] {
+        for phase in ["began", "ended"] {
+            site.record(name, phase, &lock, Some(RUN)).await;
+            assert_eq!(removed(&site.plan()), [""; 0]);
+        }
+        let run = site.sandbox.run("prune lab").success();
+        run.prints(&format!(
+            "kept: v4.1.1: the registry records a deploy to {name}\n"
+        ));
+        let run = site
+            .sandbox
+            .run("prune lab --plan prune.yaml")
+            .exits_with(3);
+        run.reports("a lock that is kept names it");
+        // Its lock is unknown.
+        site.record(name, "ended", RUN, Some(RUN)).await;
+        for command in ["prune lab", "prune lab --plan prune.yaml"] {
+            let run = site.sandbox.run(command).exits_with(3);
+            run.reports(&format!(
+                "airlock/state:{name} records v4.1.1, and its lock was not found"
+            ));
+        }
+        // Its cluster was reset.
+        site.record(name, "ended", &lock, None).await;
+        assert_eq!(removed(&site.plan()), NEEDLESS);
+    }
+    site.remove_by_plan().await.success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_without_a_lock_stops_a_removal() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    site.sandbox.run("prune lab --out prune.yaml").success();
+    let lab = site.sandbox.read("environments/lab/environment.yaml");
+    let other = lab.replace(RELEASES[2], "v4.1.4");
+    site.sandbox
+        .write("environments/other/environment.yaml", &other);
+    for command in ["prune lab", "prune lab --plan prune.yaml"] {
+        let run = site.sandbox.run(command).exits_with(3);
+        run.reports("error: other needs v4.1.4, and its lock was not found");
+        run.reports("without it the artifacts to keep are unknown");
+    }
+    assert!(site.holds("mke/four/only-first", "1").await.is_some());
 }

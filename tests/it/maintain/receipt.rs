@@ -273,6 +273,24 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_answer_is_not_blamed_on_mkectl() {
+    let (lab, _) = deployed("config:\n").await;
+    let path = lab.sandbox.bin().join("mkectl");
+    std::fs::remove_file(&path).unwrap();
+    let refuses = "case \"$*\" in 'config get'*) echo connection refused; exit 1;; esac";
+    let script = format!("#!/bin/sh\n{refuses}\nexec {FAKE_MKECTL} \"$@\"\n");
+    std::fs::write(&path, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).unwrap();
+    // No receipt names a build that is kept.
+    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    let run = lab.run("receipt rebuild lab --confirm lab").exits_with(6);
+    run.reports("connection refused")
+        .reports("hint: check that the cluster is up");
+    run.does_not_report("mkectl of MKE 4");
+}
+
 /// Returns a lab after its deploy, `config` in place of its `config:`, and the file with its live configuration.
 async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

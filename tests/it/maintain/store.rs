@@ -127,6 +127,15 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
         serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["result"]["missing-locks"], serde_json::json!([LOCK]));
 
+    // Nothing goes that it names.
+    let whole = blobs(&sandbox);
+    let run = sandbox.run("store gc").exits_with(8);
+    run.reports(&format!(
+        "error: {LOCK} is committed, but missing from the working tree\n"
+    ));
+    run.reports(&format!("`git restore {LOCK}`"));
+    assert_eq!(blobs(&sandbox), whole);
+
     sandbox.git(&["restore", LOCK]);
     let run = sandbox.run(&gc).success();
     run.prints("Nothing to remove");
@@ -137,4 +146,6 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     let run = sandbox.run(&gc).success();
     run.does_not_mention("working tree");
     run.prints("would be removed");
+    sandbox.run("store gc").success();
+    assert_eq!(blobs(&sandbox), 0);
 }

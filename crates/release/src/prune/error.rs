@@ -1,6 +1,7 @@
 //! Why a removal cannot be planned or done.
 
 use crate::Kind;
+use crate::shared_state::Conflict;
 use camino::Utf8PathBuf;
 
 /// Why nothing is removed, or not all of it.
@@ -19,6 +20,23 @@ pub enum Error {
         /// Where its lock would be.
         path: Utf8PathBuf,
     },
+    /// The lock of a release that the registry records for an environment was not found, so what it needs is unknown.
+    #[error(
+        "{reference} records {release}, and its lock was not found: `{path}` with SHA-256 {lock} is not in the workspace or in git's history"
+    )]
+    RecordedLockUnknown {
+        /// The repository and tag of the shared state.
+        reference: String,
+        /// The release.
+        release: String,
+        /// Where its lock would be.
+        path: Utf8PathBuf,
+        /// SHA-256 of its lock.
+        lock: String,
+    },
+    /// This checkout lacks a deploy that the registry records, so what its cluster needs is unknown.
+    #[error(transparent)]
+    SharedState(#[from] Conflict),
     /// The plan of a removal cannot be read or written.
     #[error("`{path}` is not a prune plan")]
     File {
@@ -40,6 +58,8 @@ pub enum Error {
     /// The plan of a removal does not hold any more. Nothing was removed.
     #[error("the plan `{path}` is outdated: {}", moved.join("; "))]
     Refused {
+        /// The environment that it is for.
+        environment: String,
         /// The file.
         path: Utf8PathBuf,
         /// What has moved since.
@@ -71,7 +91,11 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::LockUnknown { .. } | Self::File { .. } | Self::Refused { .. } => Kind::Workspace,
+            Self::LockUnknown { .. }
+            | Self::RecordedLockUnknown { .. }
+            | Self::File { .. }
+            | Self::Refused { .. } => Kind::Workspace,
+            Self::SharedState(conflict) => conflict.kind(),
             Self::OtherEnvironment { .. } => Kind::Usage,
             Self::RemovesNothing { .. } | Self::NotRemoved { .. } => Kind::Registry,
         }

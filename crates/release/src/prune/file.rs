@@ -63,7 +63,7 @@ pub struct KeptLock {
     pub lock: String,
     /// Who needs it.
     pub needed_by: String,
-    /// Why it does: `wanted`, `running`, `previous`, `failed`. Earlier plans do not have it.
+    /// Why it does: `wanted`, `running`, `previous`, `failed`, `recorded` in the registry. Earlier plans do not have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
 }
@@ -125,6 +125,7 @@ impl PrunePlan {
         })?;
         if plan.version != Self::VERSION {
             return Err(prune::Error::Refused {
+                environment: plan.environment,
                 path: path.to_owned(),
                 moved: vec![format!(
                     "it is of version {}, which this version of Airlock does not support",

@@ -10,6 +10,7 @@ use super::Scope;
 use super::file::KeptLock;
 use super::propose::{Kept, Past};
 use crate::receipt::Receipt;
+use crate::shared_state::{self, Conflict, Phase, State, StateFault};
 use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
 use crate::{Context, Error, Workspace, chain, prune, verify};
 
@@ -23,6 +24,8 @@ pub(super) struct History {
     pub(super) past: Vec<Past>,
     /// Locks of the workspace that no receipt names and no environment needs, with their files relative to the workspace.
     pub(super) unclaimed: Vec<(Utf8PathBuf, Lock)>,
+    /// What the registry records of deploys, by environment. It is not asked if nothing can be removed.
+    pub(super) states: BTreeMap<String, Result<State, StateFault>>,
     /// How many different receipts of the environment there are.
     pub(super) receipts: usize,
     /// The commit that is checked out.
@@ -34,8 +37,9 @@ pub(super) struct History {
 /// Gathers what environments need and what this one's receipts name.
 ///
 /// # Errors
-/// An environment or a lock cannot be read, or no lock is known of a release that a cluster runs: whatever it names might be needed.
-pub(super) fn gather(
+/// An environment or a lock cannot be read, no lock is known of a release that an environment needs, or this checkout lacks a deploy
+/// that the registry records: whatever that needs might be removed.
+pub(super) async fn gather(
     context: &Context<'_>,
     environment: &Environment,
     scope: Scope,
@@ -47,51 +51,18 @@ pub(super) fn gather(
         locks: Vec::new(),
         past: Vec::new(),
         unclaimed: Vec::new(),
+        states: BTreeMap::new(),
         receipts: 0,
         revision: past.revision(),
         notes: Vec::new(),
     };
     let mut unlisted = Vec::new();
-    let names = environment::names(workspace.root())?;
-    for name in names {
+    for name in environment::names(workspace.root())? {
         let other = workspace.load(&name)?;
-        if other.registry.address != environment.registry.address {
-            continue;
-        }
-        let receipts = past.receipts(workspace, &name)?;
-        for (release, why) in needed(&other, &receipts) {
-            let locks = past.locks(workspace, &release)?;
-            let is_certain = why.iter().any(|why| ["running", "previous"].contains(why));
-            if locks.is_empty() && is_certain {
-                return Err(prune::Error::LockUnknown {
-                    environment: name,
-                    path: workspace
-                        .shown(&workspace.lock(&release, DEFAULT_ARCH))
-                        .to_owned(),
-                    release,
-                }
-                .into());
-            }
-            for (digest, lock) in locks {
-                known.kept.keep(&other.registry, &lock);
-                known.locks.push(KeptLock {
-                    release: release.clone(),
-                    lock: digest,
-                    needed_by: name.clone(),
-                    why: why.iter().copied().map(str::to_owned).collect(),
-                });
-            }
-            match listed(context, &other, &receipts, &release) {
-                Ok(listed) => known.kept.keep_tags(&other.registry, &listed),
-                Err(why) => unlisted.push(format!(
-                    "what mkectl {release} lists for {name} but its lock lacks is unknown and not kept: {why}"
-                )),
-            }
+        if other.registry.address == environment.registry.address {
+            keep(context, &other, &mut past, &mut known, &mut unlisted)?;
         }
     }
-    keep_sets(context, environment, &mut past, &mut known)?;
-    known.locks.sort();
-    known.locks.dedup();
     let receipts = past.receipts(workspace, &environment.name)?;
     known.receipts = receipts.len();
     let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
@@ -115,8 +86,13 @@ pub(super) fn gather(
         }
     }
     if !known.past.is_empty() {
+        known.states = shared_state::all(context, environment).await?;
+        keep_recorded(context, environment, &mut past, &mut known, &mut unlisted)?;
         known.notes.extend(unlisted);
     }
+    known.locks.sort();
+    known.locks.dedup();
+    let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
     let named: BTreeSet<String> = recorded(environment, &receipts).into_keys().collect();
     for path in workspace.locks()? {
         let Some(text) = read_if_there(&path)? else {
@@ -133,52 +109,198 @@ pub(super) fn gather(
     Ok(known)
 }
 
-/// Keeps the locks of sets that environments with the same registry need: as they are now, and as receipts record them of what runs, of
-/// what ran before, and of what failed last.
-fn keep_sets(
+/// Keeps what an environment needs. `unlisted` gets what is unknown of it, and can only be that its locks are incomplete.
+fn keep(
+    context: &Context<'_>,
+    other: &Environment,
+    past: &mut Archive,
+    known: &mut History,
+    unlisted: &mut Vec<String>,
+) -> Result<(), Error> {
+    let workspace = context.workspace;
+    let name = &other.name;
+    let receipts = past.receipts(workspace, name)?;
+    let is_certain = |why: &[&str]| {
+        let certain = ["wanted", "running", "previous"];
+        why.iter().any(|why| certain.contains(why))
+    };
+    for (release, why) in needed(other, &receipts) {
+        let locks = past.locks(workspace, &release)?;
+        if locks.is_empty() && is_certain(&why) {
+            return Err(prune::Error::LockUnknown {
+                environment: name.clone(),
+                path: workspace
+                    .shown(&workspace.lock(&release, DEFAULT_ARCH))
+                    .to_owned(),
+                release,
+            }
+            .into());
+        }
+        for (digest, lock) in locks {
+            known.keep(other, name, &why, digest, &lock);
+        }
+        known.keep_listed(context, other, &receipts, &release, unlisted);
+    }
+    for ((set, digest), why) in needed_sets(other, &receipts) {
+        let locks = past.set_locks(workspace, &set)?;
+        let found = match &digest {
+            Some(digest) => locks.into_iter().find(|(known, _)| known == digest),
+            // The present one comes first.
+            None => locks.into_iter().next(),
+        };
+        match found {
+            Some((digest, lock)) => known.keep(other, name, &why, digest, &lock),
+            None if is_certain(&why) => {
+                return Err(prune::Error::LockUnknown {
+                    environment: name.clone(),
+                    path: workspace.shown(&workspace.set_lock(&set)).to_owned(),
+                    release: set,
+                }
+                .into());
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the releases that the registry records for environments that this workspace does not have, or has under a different address.
+///
+/// # Errors
+/// This checkout lacks the last deploy of an environment, or the lock of a release that is recorded.
+fn keep_recorded(
     context: &Context<'_>,
     environment: &Environment,
     past: &mut Archive,
     known: &mut History,
+    unlisted: &mut Vec<String>,
 ) -> Result<(), Error> {
     let workspace = context.workspace;
-    for name in environment::names(workspace.root())? {
-        let other = workspace.load(&name)?;
-        if other.registry.address != environment.registry.address {
+    let names = environment::names(workspace.root())?;
+    for (name, state) in known.states.clone() {
+        let other = match names.contains(&name) {
+            true => Some(workspace.load(&name)?),
+            false => None,
+        };
+        let other = other.filter(|one| one.registry.project == environment.registry.project);
+        let is_here = other
+            .as_ref()
+            .is_some_and(|one| one.registry.address == environment.registry.address);
+        match &other {
+            Some(other) if is_here => {
+                let output = Output::below(&workspace.environment(&name));
+                let receipt = Receipt::read(&output.receipt)?;
+                if let Some(conflict) =
+                    shared_state::conflict(other, &output, receipt.as_ref(), &state)
+                {
+                    return Err(prune::Error::SharedState(conflict).into());
+                }
+            }
+            // The same registry by a different address.
+            Some(other) => keep(context, other, past, known, unlisted)?,
+            None => {}
+        }
+        let state = match state {
+            Ok(state) => state,
+            Err(fault) => {
+                return Err(prune::Error::SharedState(Conflict::Invalid {
+                    reference: shared_state::reference(environment, &name),
+                    environment: name,
+                    fault,
+                })
+                .into());
+            }
+        };
+        // After a reset, no cluster needs anything. What ended here, its receipt names.
+        let has_ended = state.phase == Phase::Ended;
+        if has_ended && (is_here || state.receipt.is_none()) {
+            continue;
+        }
+        let release = &state.release;
+        let mut locks = past.locks(workspace, release)?.into_iter();
+        let Some((digest, lock)) = locks.find(|(digest, _)| *digest == state.lock) else {
+            let path = workspace.lock(release, DEFAULT_ARCH);
+            return Err(prune::Error::RecordedLockUnknown {
+                reference: shared_state::reference(environment, &name),
+                path: workspace.shown(&path).to_owned(),
+                release: state.release,
+                lock: state.lock,
+            }
+            .into());
+        };
+        known.keep(environment, &name, &["recorded"], digest, &lock);
+        known.keep_listed(context, environment, &[], release, unlisted);
+        if is_here {
             continue;
         }
         let receipts = past.receipts(workspace, &name)?;
-        for ((set, digest), why) in needed_sets(&other, &receipts) {
-            let locks = past.set_locks(workspace, &set)?;
-            let found = match &digest {
-                Some(digest) => locks.into_iter().find(|(known, _)| known == digest),
-                // The present one comes first.
-                None => locks.into_iter().next(),
-            };
-            let Some((digest, lock)) = found else {
-                if why
-                    .iter()
-                    .any(|why| ["wanted", "running", "previous"].contains(why))
-                {
-                    return Err(prune::Error::LockUnknown {
-                        environment: name,
-                        path: workspace.shown(&workspace.set_lock(&set)).to_owned(),
-                        release: set,
-                    }
-                    .into());
+        let receipt = receipts
+            .iter()
+            .find(|one| one.run.as_ref() == Some(&state.run));
+        let Some(receipt) = receipt else {
+            // The state names no sets.
+            if known.past.iter().any(|past| past.lock.set.is_some()) {
+                known.past.retain(|past| past.lock.set.is_none());
+                known.notes.push(format!(
+                    "the sets that {name} needs are unknown, since its receipt is neither here nor in git's history: the tags of sets stay"
+                ));
+            }
+            continue;
+        };
+        let applied = receipt.applied.iter().flat_map(|one| &one.sets);
+        let failed = receipt.failed.iter().flat_map(|one| &one.sets);
+        for (set, digest) in applied.chain(failed) {
+            let mut locks = past.set_locks(workspace, set)?.into_iter();
+            let Some((digest, lock)) = locks.find(|(found, _)| found == digest) else {
+                return Err(prune::Error::LockUnknown {
+                    environment: name,
+                    path: workspace.shown(&workspace.set_lock(set)).to_owned(),
+                    release: set.clone(),
                 }
-                continue;
+                .into());
             };
-            known.kept.keep(&other.registry, &lock);
-            known.locks.push(KeptLock {
-                release: set,
-                lock: digest,
-                needed_by: name.clone(),
-                why: why.into_iter().map(str::to_owned).collect(),
-            });
+            known.keep(environment, &name, &["recorded"], digest, &lock);
         }
     }
     Ok(())
+}
+
+impl History {
+    /// Keeps a lock that the environment `name` needs, where `environment` has it.
+    fn keep(
+        &mut self,
+        environment: &Environment,
+        name: &str,
+        why: &[&str],
+        digest: String,
+        lock: &Lock,
+    ) {
+        self.kept.keep(&environment.registry, lock);
+        self.locks.push(KeptLock {
+            release: lock.name().to_owned(),
+            lock: digest,
+            needed_by: name.to_owned(),
+            why: why.iter().copied().map(str::to_owned).collect(),
+        });
+    }
+
+    /// Keeps what the mkectl of a kept release lists; `unlisted` gets why that is unknown.
+    fn keep_listed(
+        &mut self,
+        context: &Context<'_>,
+        environment: &Environment,
+        receipts: &[Receipt],
+        release: &str,
+        unlisted: &mut Vec<String>,
+    ) {
+        match listed(context, environment, receipts, release) {
+            Ok(listed) => self.kept.keep_tags(&environment.registry, &listed),
+            Err(why) => unlisted.push(format!(
+                "what mkectl {release} lists for {} but its lock lacks is unknown and not kept: {why}",
+                environment.name
+            )),
+        }
+    }
 }
 
 type NeededSets = BTreeMap<(String, Option<String>), Vec<&'static str>>;

@@ -6,7 +6,7 @@ use super::file::{PrunePlan, Remove};
 use super::history::{self, History};
 use super::{Scope, known_holding, of_known, propose};
 use crate::transfer::connect::{self, connect};
-use crate::{Context, Error, RegistryError, chain, prune};
+use crate::{Context, Error, RegistryError, chain, prune, shared_state};
 use environment::Environment;
 use registry::Removed;
 
@@ -45,6 +45,7 @@ pub async fn prune<E: From<Error>>(
     let registry = connect(context, environment, context.credentials(environment)?)?;
     let refuse = |moved: Vec<String>| {
         Err(E::from(Error::Prune(prune::Error::Refused {
+            environment: environment.name.clone(),
             path: path.to_owned(),
             moved,
         })))
@@ -66,7 +67,10 @@ pub async fn prune<E: From<Error>>(
             source,
         }))
     };
-    let known = history::gather(context, environment, scope)?;
+    if plan.remove.is_empty() {
+        return Ok(Pruned::default());
+    }
+    let known = history::gather(context, environment, scope).await?;
     let now = of_known(context, environment, scope, &known).await?;
     let mut pruned = Pruned::default();
     let mut moved = Vec::new();
@@ -96,6 +100,11 @@ pub async fn prune<E: From<Error>>(
         return Ok(pruned);
     }
     confirm()?;
+    if shared_state::all(context, environment).await? != known.states {
+        return refuse(vec![
+            "a deploy to this registry began or ended meanwhile".to_owned(),
+        ]);
+    }
     remove_all(&registry, environment, work, &mut pruned).await?;
     Ok(pruned)
 }

@@ -317,14 +317,9 @@ pub(crate) fn find(
         return Ok(remembering(context, checked(context, &kept, variables)?));
     } else {
         let on_path = programs::Mkectl::find(variables.clone());
+        let fits = (on_path.as_ref()).is_ok_and(|found| is_of(found, &lock.release));
         match recorded(context, environment, lock) {
-            Some(recorded)
-                if !on_path
-                    .as_ref()
-                    .is_ok_and(|found| is_of(found, &lock.release)) =>
-            {
-                programs::Mkectl::at(recorded, variables)
-            }
+            Some(recorded) if !fits => programs::Mkectl::at(recorded, variables),
             _ => on_path,
         }
     };
@@ -355,19 +350,38 @@ fn is_of(mkectl: &programs::Mkectl, release: &str) -> bool {
         .is_ok_and(|version| format!("v{version}") == release)
 }
 
-/// Returns the mkectl that the receipt of an environment records for this release, if it was kept.
+/// Returns the mkectl that the receipt of an environment records for this release, if it was kept. Without a receipt, or if it does
+/// not name the build, it is the only one that was kept.
 fn recorded(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
 ) -> Option<Utf8PathBuf> {
     let output = Output::below(&context.workspace.environment(&environment.name));
-    let applied = Receipt::read(&output.receipt).ok()??.applied?;
-    let sha256 = applied
-        .mkectl
-        .sha256
-        .filter(|_| applied.release == lock.release);
-    by_hash(context, environment, sha256.as_deref())
+    let receipt = Receipt::read(&output.receipt).ok().flatten();
+    match receipt.and_then(|receipt| receipt.applied) {
+        Some(applied) if applied.release != lock.release => None,
+        Some(receipt::Applied { mkectl, .. }) if mkectl.sha256.is_some() => {
+            by_hash(context, environment, mkectl.sha256.as_deref())
+        }
+        _ => only_kept(context, &lock.release),
+    }
+}
+
+/// Returns the mkectl of a release, `v4.1.5`, that is kept for this machine, if all that are kept are the same build.
+fn only_kept(context: &Context<'_>, release: &str) -> Option<Utf8PathBuf> {
+    let folders = context.workspace.mkectl().read_dir_utf8().ok()?.flatten();
+    let mut programs = folders.filter_map(|folder| {
+        let build = folder.file_name().strip_prefix(release)?;
+        let path = folder.path().join(platform()).join("mkectl");
+        let program = programs::Mkectl::at(&path, context.tool.variables.clone()).ok()?;
+        let sha256 = program.sha256()?;
+        // What was changed since is a different build than its folder names.
+        let is_right = build.is_empty() || build == format!("-{}", &sha256[..12]);
+        is_right.then_some((sha256, path))
+    });
+    let (sha256, path) = programs.next()?;
+    programs.all(|(other, _)| other == sha256).then_some(path)
 }
 
 /// Returns what was fetched, if it is, byte by byte, in the download whose hash is in the lock.
@@ -390,7 +404,8 @@ pub(crate) fn remembering(context: &Context<'_>, mkectl: programs::Mkectl) -> pr
 }
 
 /// Returns the mkectl of a release that the environment does not name any more, with what its help lists: the one that was fetched, the
-/// one that the receipt knows by its SHA-256, or the one on PATH, if it is that one. A rehearsal has a stand-in.
+/// one that the receipt knows by its SHA-256, the one on PATH, if it is of this release, or the only one that was kept. A rehearsal has
+/// a stand-in.
 ///
 /// # Errors
 /// The one that was kept was changed since, or cannot be asked.
@@ -423,8 +438,14 @@ pub(crate) fn of_release(
                 Some(program) => programs::Mkectl::at(program, variables),
                 None => programs::Mkectl::find(variables),
             };
+            let name = format!("v{release}");
+            let kept = || {
+                let program = only_kept(context, &name).filter(|_| sha256.is_none())?;
+                programs::Mkectl::at(program, self::variables(context, environment)).ok()
+            };
+            let found = found.ok().filter(|found| is_of(found, &name)).or_else(kept);
             match found {
-                Ok(mkectl) if mkectl.version().is_ok_and(|found| found == *release) => mkectl,
+                Some(mkectl) if is_of(&mkectl, &name) => mkectl,
                 _ => return Ok(None),
             }
         }

@@ -6,7 +6,11 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::transfer::fetch::open_store;
-use crate::{Context, Error, Workspace};
+use crate::{Context, Workspace};
+
+mod error;
+
+pub use error::Error;
 
 /// What the store holds.
 #[derive(Debug, Serialize)]
@@ -94,12 +98,12 @@ impl Garbage {
 ///
 /// # Errors
 /// The store or a lock cannot be read.
-pub fn report(workspace: &Workspace) -> Result<Report, Error> {
+pub fn report(workspace: &Workspace) -> Result<Report, crate::Error> {
     let named = Named::read(workspace)?;
     let store = open_store(workspace)?;
     let held = store
         .blobs()
-        .map_err(|source| Error::store(workspace, source))?;
+        .map_err(|source| crate::Error::store(workspace, source))?;
     let mut report = Report {
         path: workspace.shown(&workspace.store()).to_owned(),
         blobs: held.len(),
@@ -148,7 +152,7 @@ pub fn report(workspace: &Workspace) -> Result<Report, Error> {
 ///
 /// # Errors
 /// The store or a lock cannot be read.
-pub fn garbage(workspace: &Workspace) -> Result<Garbage, Error> {
+pub fn garbage(workspace: &Workspace) -> Result<Garbage, crate::Error> {
     find_garbage(workspace, &open_store(workspace)?)
 }
 
@@ -158,9 +162,18 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, Error> {
 /// blob until its lock is written. So no blob goes that a lock is about to name.
 ///
 /// # Errors
-/// The store or a lock cannot be read, another process is writing to the store, or something cannot be removed.
-pub fn collect(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage, Error> {
-    let fail = |source| Error::store(workspace, source);
+/// A committed lock is missing from the working tree, the store or a lock cannot be read, another process is writing to the store, or
+/// something cannot be removed.
+pub fn collect(context: &Context<'_>, show: &dyn Fn(&Garbage)) -> Result<Garbage, crate::Error> {
+    let locks = missing_locks(context);
+    match locks.is_empty() {
+        true => collect_in(context.workspace, show),
+        false => Err(Error::LocksMissing { locks }.into()),
+    }
+}
+
+fn collect_in(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage, crate::Error> {
+    let fail = |source| crate::Error::store(workspace, source);
     let store = open_store(workspace)?;
     let exclusive = store.exclusive().map_err(fail)?;
     // The locks are read only now, when no other one can come.
@@ -195,9 +208,9 @@ pub fn missing_locks(context: &Context<'_>) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage, Error> {
+fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage, crate::Error> {
     let named = Named::read(workspace)?;
-    let fail = |source| Error::store(workspace, source);
+    let fail = |source| crate::Error::store(workspace, source);
     let mut blobs: Vec<Blob> = store
         .blobs()
         .map_err(fail)?
@@ -229,7 +242,7 @@ struct Named {
 
 impl Named {
     /// Reads all of them: one that cannot be read might name anything.
-    fn read(workspace: &Workspace) -> Result<Self, Error> {
+    fn read(workspace: &Workspace) -> Result<Self, crate::Error> {
         let mut locks = Vec::new();
         let mut by = BTreeMap::new();
         for path in workspace.locks()? {
@@ -268,6 +281,7 @@ mod tests {
     use camino::Utf8Path;
 
     use super::*;
+    use crate::Error;
     use crate::disk;
     use crate::testing;
 
@@ -324,7 +338,7 @@ mod tests {
         /// Collects, and checks that nothing was removed when it was shown.
         fn collect(&self) -> Result<Garbage, Error> {
             let before = self.store().blobs().unwrap();
-            collect(&self.workspace, &|_| {
+            collect_in(&self.workspace, &|_| {
                 assert_eq!(self.store().blobs().unwrap(), before);
             })
         }

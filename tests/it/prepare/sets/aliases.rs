@@ -103,6 +103,11 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
     let aliased = Aliased::new().await;
     let lab = &aliased.lab;
     lab.sandbox.init_git();
+    let http = support::registries::http();
+    let oci = "application/vnd.oci.image.manifest.v1+json";
+    let address = &lab.registry.address;
+    let url = |tag: &str| format!("http://{address}/v2/mke/airlock/state/manifests/{tag}");
+    let mut first = String::new();
     // What runs and what ran before it is kept, under each name that it has.
     for (seed, aliases) in [("1", "[one, two]"), ("2", "[one]"), ("3", "[one, three]")] {
         let upstream = &aliased.upstream;
@@ -111,7 +116,35 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
         lab.run(&["lock", "platform", "--replace"]).success();
         lab.run(&["deploy", "lab"]).success();
         lab.sandbox.commit(&format!("Deploy {seed}"));
+        if seed == "1" {
+            // The registry records the same for an environment that is not in the workspace.
+            first = lab.sandbox.read("environments/lab/receipt.yaml");
+            let bytes = http.get(url("lab")).header("accept", oci).send();
+            let bytes = bytes.await.unwrap().bytes().await.unwrap();
+            let put = http
+                .put(url("gone"))
+                .header("content-type", oci)
+                .body(bytes);
+            put.send().await.unwrap().error_for_status().unwrap();
+        }
     }
+    let prune = || {
+        let run = lab.run(&["prune", "lab", "--format", "json"]).success();
+        assert_eq!(result(run)["remove"], serde_json::json!([]));
+        lab.run(&["prune", "lab"]).success()
+    };
+    prune().prints("note: the sets that gone needs are unknown");
+    let receipt = "environments/gone/receipt.yaml";
+    lab.sandbox.write(receipt, &first);
+    lab.sandbox.commit("Add gone");
+    std::fs::remove_dir_all(lab.sandbox.path("environments/gone")).unwrap();
+    lab.sandbox.commit("Remove gone");
+    prune().prints("kept: platform: the registry records a deploy to gone\n");
+    let state = lab.registry.client();
+    let found = state.head_manifest("mke/airlock/state", "gone").await;
+    let digest = found.unwrap().unwrap().digest.unwrap();
+    let removed = state.remove_manifest("mke/airlock/state", &digest).await;
+    assert_eq!(removed.unwrap(), registry::Removed::Gone);
     lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
     lab.run(&["prune", "lab", "--plan", "prune.yaml"]).success();
     assert!(!aliased.has("mke/two", "3.10").await);

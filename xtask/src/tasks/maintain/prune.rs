@@ -1,6 +1,6 @@
 //! `prune`: plans the removal of tags that no release needs; `prune --plan` executes a reviewed plan.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use camino::Utf8Path;
@@ -46,9 +46,7 @@ fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::prune::plan(&app.context(), &environment, scope).await?)
     })?;
-    if let Some(path) = &arguments.out
-        && !plan.remove.is_empty()
-    {
+    if let Some(path) = &arguments.out {
         release::prune::write(&plan, &app.workspace, path)?;
     }
     app.ui
@@ -67,11 +65,14 @@ fn remove(app: &App<'_>, arguments: &PruneArgs, path: &Utf8Path) -> Result<ExitC
         })
         .await
     })?;
-    let mut text = format!(
-        "{name}: {} removed with {}",
-        super::count(pruned.tags, "tag"),
-        super::count(pruned.manifests, "manifest"),
-    );
+    let mut text = match plan.remove.is_empty() {
+        true => format!("{name}: nothing to remove in {}", plan.registry),
+        false => format!(
+            "{name}: {} removed with {}",
+            super::count(pruned.tags, "tag"),
+            super::count(pruned.manifests, "manifest"),
+        ),
+    };
     if pruned.gone_before > 0 {
         text.push_str(&format!(", {} gone already", pruned.gone_before));
     }
@@ -93,32 +94,48 @@ fn remove(app: &App<'_>, arguments: &PruneArgs, path: &Utf8Path) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns which environment needs a release, and why.
-fn needed_by(kept: &KeptLock) -> String {
-    let name = &kept.needed_by;
-    let why: Vec<String> = (kept.why.iter())
-        .map(|why| match why.as_str() {
-            "wanted" => format!("required by {name}"),
-            "running" => format!("running in {name}"),
-            "previous" => format!("previously deployed to {name}"),
-            "failed" => format!("last deploy to {name} failed"),
-            other => format!("{other}: {name}"),
-        })
-        .collect();
-    match why.is_empty() {
-        true => format!("needed by {name}"),
-        false => why.join(", "),
+/// Returns why an environment needs a release.
+fn reason(why: &str, name: &str) -> String {
+    match why {
+        "wanted" => format!("required by {name}"),
+        "running" => format!("running in {name}"),
+        "previous" => format!("previously deployed to {name}"),
+        "failed" => format!("last deploy to {name} failed"),
+        "recorded" => format!("the registry records a deploy to {name}"),
+        other => format!("{other}: {name}"),
     }
+}
+
+/// Returns a line for each environment and what it needs, with all reasons: a release or a set may have been locked more than once.
+fn kept(kept: &[KeptLock]) -> String {
+    let mut all: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for kept in kept {
+        let reasons = all.entry((&kept.release, &kept.needed_by)).or_default();
+        for why in &kept.why {
+            if !reasons.contains(&why.as_str()) {
+                reasons.push(why);
+            }
+        }
+    }
+    let line = |((release, name), mut reasons): ((&str, &str), Vec<&str>)| {
+        reasons.sort_by_key(|why| {
+            ["wanted", "running", "previous"]
+                .iter()
+                .position(|one| one == why)
+                .unwrap_or(3)
+        });
+        let reasons: Vec<String> = reasons.iter().map(|why| reason(why, name)).collect();
+        match reasons.is_empty() {
+            true => format!("kept: {release}: needed by {name}\n"),
+            false => format!("kept: {release}: {}\n", reasons.join(", ")),
+        }
+    };
+    all.into_iter().map(line).collect()
 }
 
 fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     let name = &plan.environment;
-    let kept = plan.computed_from.kept.iter();
-    // A release may have been locked more than once.
-    let kept: BTreeSet<String> = kept
-        .map(|kept| format!("kept: {}: {}\n", kept.release, needed_by(kept)))
-        .collect();
-    let mut text: String = kept.into_iter().collect();
+    let mut text = kept(&plan.computed_from.kept);
     for note in &plan.notes {
         text.push_str(&format!("note: {note}\n"));
     }
@@ -149,7 +166,7 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     if plan.remove.is_empty() {
         text.push_str(&format!("{name}: nothing to remove in {}\n", plan.registry));
         if let Some(out) = out {
-            text.push_str(&format!("the plan is empty; {out} is not written\n"));
+            text.push_str(&format!("the plan in {out} is empty\n"));
         }
         return text;
     }
@@ -168,4 +185,24 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
         )),
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_reasons_of_a_set_are_in_one_line() {
+        let locks = [("b", "running"), ("c", "previous"), ("a", "wanted")];
+        let locks = locks.map(|(lock, why)| KeptLock {
+            release: "platform".to_owned(),
+            lock: lock.to_owned(),
+            needed_by: "lab".to_owned(),
+            why: vec![why.to_owned()],
+        });
+        assert_eq!(
+            kept(&locks),
+            "kept: platform: required by lab, running in lab, previously deployed to lab\n"
+        );
+    }
 }

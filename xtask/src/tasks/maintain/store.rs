@@ -23,13 +23,14 @@ pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
 }
 
 pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure> {
-    let missing = release::transfer::store::missing_locks(&app.context());
+    let context = app.context();
+    let missing = release::transfer::store::missing_locks(&context);
     let garbage = if dry_run {
         release::transfer::store::garbage(&app.workspace)?
     } else {
-        release::transfer::store::collect(&app.workspace, &|garbage| {
+        release::transfer::store::collect(&context, &|garbage| {
             if !garbage.is_empty() {
-                app.ui.note(garbage_text(garbage, &missing).trim_end());
+                app.ui.note(garbage_text(garbage, &[]).trim_end());
             }
         })?
     };
@@ -106,7 +107,7 @@ fn report_text(report: &Report) -> String {
     ));
     if !report.releases.is_empty() {
         text.push_str(
-            "To free the unique bytes of a release that no environment requires, delete its lock, then run `cargo xtask store gc`.\n",
+            "To free the unique bytes of a release that no environment requires, delete its lock, commit that, then run `cargo xtask store gc`.\n",
         );
     }
     if report.unnamed.blobs > 0 {
@@ -190,7 +191,7 @@ RELEASE OR SET  ARCH   BLOBS   STORED   MISSING   SHARED   UNIQUE
 v4.1.5          amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
 
 bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
-To free the unique bytes of a release that no environment requires, delete its lock, then run `cargo xtask store gc`.
+To free the unique bytes of a release that no environment requires, delete its lock, commit that, then run `cargo xtask store gc`.
 No lock names 1 blob, 1.00 MB: `cargo xtask store gc` removes them.
 "
         );
