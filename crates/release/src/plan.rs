@@ -123,6 +123,10 @@ impl Plan {
         Delivery {
             environment: &self.environment,
             artifacts: self.to_be_pushed().collect(),
+            present: (self.lock.artifacts.iter().zip(&self.artifacts))
+                .filter(|(_, planned)| !planned.is_to_be_pushed())
+                .map(|(artifact, _)| artifact)
+                .collect(),
             shut: self.shut.as_ref(),
         }
     }
@@ -420,6 +424,7 @@ pub(crate) async fn of_locked(
     let delivery = Delivery {
         environment: &environment,
         artifacts: pushed.collect(),
+        present: Vec::new(),
         shut: None,
     };
     let held = match state {

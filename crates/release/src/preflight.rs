@@ -511,6 +511,7 @@ async fn parts(
             .filter(|(artifact, seen)| seen.planned(&artifact.digest).is_to_be_pushed())
             .map(|(artifact, _)| artifact)
             .collect(),
+        present: Vec::new(),
         shut: None,
     };
     if delivery.artifacts.is_empty() {

@@ -305,6 +305,7 @@ pub(crate) async fn nowhere(
     let all = Delivery {
         environment,
         artifacts: locks.iter().flat_map(|lock| &lock.artifacts).collect(),
+        present: Vec::new(),
         shut: None,
     };
     let store = &store;

@@ -31,6 +31,8 @@ pub struct Delivery<'a> {
     pub environment: &'a Environment,
     /// What it lacks.
     pub artifacts: Vec<&'a bundle::Artifact>,
+    /// What it was found to have under the right tags. Its blobs are mounted from there.
+    pub present: Vec<&'a bundle::Artifact>,
     /// Why nodes may not be able to pull, if they were refused something.
     pub shut: Option<&'a PullRefusal>,
 }
@@ -196,6 +198,12 @@ async fn push_one(
     }
     for (repository, digest) in mount_candidates::expected(context, environment, to_be_pushed) {
         registry.expect(&repository, &digest);
+    }
+    for artifact in &delivery.present {
+        let repository = environment.registry.repository(&artifact.repository);
+        for (digest, _) in artifact.blobs() {
+            registry.note_held(&repository, digest);
+        }
     }
     for (repository, digest) in held.into_iter().flat_map(Held::blobs) {
         registry.note_held(repository, &digest);

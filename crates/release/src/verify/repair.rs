@@ -332,6 +332,7 @@ async fn stocked(
     let delivery = Delivery {
         environment,
         artifacts: lock.artifacts.iter().collect(),
+        present: Vec::new(),
         shut: None,
     };
     let is_download = matches!(

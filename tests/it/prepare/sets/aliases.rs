@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::FAKE_MKECTL;
+use support::wire::Wire;
 use support::{Lab, Run};
 
 /// A lab whose environment carries a set of an image with these aliases.
@@ -50,6 +51,8 @@ fn result(run: Run) -> serde_json::Value {
 async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     let aliased = Aliased::new().await;
     let lab = &aliased.lab;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
     aliased.lock("[]");
     lab.run(&["deploy", "lab"]).success();
     let asked = aliased.upstream.count();
@@ -75,6 +78,16 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     lab.run(&["verify", "lab", "--full"]).success();
     assert_eq!(aliased.upstream.count() - asked, 1);
     lab.run(&["fetch", "platform"]).success();
+
+    // A new name for what is deployed is mounted, too, since a registry need not have its blobs in every repository.
+    aliased.lock("[mke/renamed, 'other/pause:latest']");
+    wire.take();
+    lab.run(&["push", "lab"]).success();
+    let requests = wire.take();
+    let asks_to_mount = |one: &&String| one.starts_with("POST /v2/mke/mke/renamed/blobs/uploads/");
+    let mounts = requests.iter().filter(asks_to_mount).count();
+    assert!(mounts >= 5, "{requests:?}");
+    aliased.lock("[mke/pause, 'other/pause:latest']");
 
     // Consumers are led to one place. The list has all.
     let kustomize = lab.run(&["images", "lab", "--as", "kustomize"]).success();
