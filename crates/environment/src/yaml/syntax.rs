@@ -177,6 +177,19 @@ fn by_message(text: &str, at: usize, said: &str) -> Option<Explanation> {
             .rfind('\n')
             .map_or(0, |end| end + 1);
         let start = if is_first { above } else { line.start };
+        let key = text[start..].lines().next().unwrap_or_default();
+        let odd = |c: char| c.is_whitespace() && !c.is_ascii();
+        if let Some((place, space)) = key.char_indices().find(|(_, c)| odd(*c)) {
+            let name = match space {
+                '\u{a0}' => "a no-break space",
+                _ => "an unusual space",
+            };
+            return Some(Explanation {
+                span: character(text, start + place),
+                rule: format!("{name} (U+{:04X}) is a letter to YAML", u32::from(space)),
+                help: "replace it by a space",
+            });
+        }
         (
             start
                 ..start
@@ -429,6 +442,7 @@ mod tests {
             "path: \"C:\\mke\"\n",
             "a: \"x\" y\n",
             "a: 1\nb\nc: 2\n",
+            "release:\u{a0}v4.1.3\na: 1\n",
             "a: - b\n",
             "a: | x\n  y\n",
             "a: \"x\"#y\n",
@@ -509,6 +523,8 @@ mod tests {
           a:1:8: text follows the closing quote; put the whole value in one pair of quotes
         "a: 1\nb\nc: 2\n"
           a:2:1: a key is not followed by `:`; write `:` and a space after the key
+        "release:\u{a0}v4.1.3\na: 1\n"
+          a:1:9: a no-break space (U+00A0) is a letter to YAML; replace it by a space
         "a: - b\n"
           a:1:4: a list item is not allowed here; begin each item on a line of its own below the key
         "a: | x\n  y\n"
