@@ -1,5 +1,5 @@
-//! Follows the recipe "Add an MKE release" of CONTRIBUTING.md in a copy of the crates that it touches. It is a test of its own, because
-//! it builds.
+//! Follows the recipe "Add an MKE release" of CONTRIBUTING.md in a copy of the crates that it touches, and the first step of "Add a task of
+//! your own". It is a test of its own, because it builds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -73,6 +73,24 @@ fn a_release_is_added_as_the_recipe_says() {
     copy.write("crates/mke/examples/show.rs", SHOW);
     let shown = copy.cargo(&["run", "--package", "mke", "--example", "show"]);
     assert_eq!(shown.unwrap(), "true true mke_bundle_v4.2.2_arm64.tar.gz\n");
+}
+
+#[test]
+fn a_team_takes_the_place_of_the_example_in_the_workspace() {
+    let copy = Copy(Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("recipe-of-team"));
+    let _ = std::fs::remove_dir_all(&copy.0);
+    for path in ["Cargo.toml", "Cargo.lock", "crates", "xtask", "tests"] {
+        copy.take(path);
+    }
+    let (from, to) = (copy.0.join("tests/team"), copy.0.join("team"));
+    run(command("cp").args(["-a", from.as_str(), to.as_str()])).unwrap();
+    let manifest = copy.read("Cargo.toml");
+    copy.write(
+        "Cargo.toml",
+        &manifest.replacen("\"tests/team\"", "\"team\"", 1),
+    );
+    let known = copy.cargo(&["pkgid", "--locked", "team"]);
+    assert!(known.unwrap().contains("/recipe-of-team/team#"));
 }
 
 /// The crate `mke` and what it uses, in a folder that stays the same, so cargo builds little again.

@@ -39,12 +39,15 @@ pub(crate) fn no_locks() -> &'static str {
     )
 }
 
-/// Returns what to do about blobs that neither the store nor the registry has.
-pub(crate) fn to_be_carried() -> Vec<String> {
+/// Returns what to do about blobs that neither the store nor the registry of an environment has.
+pub(crate) fn to_be_carried(environment: &str) -> Vec<String> {
     vec![
-        "write a snapshot of the registry, and carry it outside: `cargo xtask snapshot ENVIRONMENT --out FILE`"
-            .to_owned(),
-        "outside, `pack ENVIRONMENT --have FILE --out DIR` writes what is missing; here, `unpack DIR` imports it".to_owned(),
+        format!(
+            "write a snapshot of the registry, and carry it outside: `cargo xtask snapshot {environment} --out FILE`"
+        ),
+        format!(
+            "outside, `pack {environment} --have FILE --out DIR` writes what is missing; here, `unpack DIR` imports it"
+        ),
     ]
 }
 
@@ -87,8 +90,11 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "have a certificate issued that lists the host of registry.address as a subject alternative name (`openssl req -x509 ... \
              -addext \"subjectAltName=DNS:HOST\"`); nodes check the name too"
         }
-        RegistryFault::Expired | RegistryFault::ExpiresSoon => {
+        RegistryFault::Expired => {
             "renew the registry's certificate; if its date is right, correct this machine's clock"
+        }
+        RegistryFault::ExpiresSoon => {
+            "renew the registry's certificate before it expires: nodes then stop pulling"
         }
         RegistryFault::NotYetValid => {
             "correct this machine's clock, or have the registry's certificate issued again"

@@ -377,8 +377,8 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Print a shell completion script
     ///
-    /// The script completes `cargo xtask`, `airlock` and `xtask`. It runs the program that printed it, so keep that program
-    /// in place.
+    /// The script completes the program by each of its names. It runs the program that printed it, so keep that program in
+    /// place.
     #[command(after_help = examples::COMPLETION)]
     Completion {
         /// Shell

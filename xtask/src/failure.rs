@@ -130,6 +130,8 @@ pub(crate) enum Failure {
         of: &'static str,
         name: String,
     },
+    #[error("`--until {0}` is in the past")]
+    PastUntil(jiff::civil::DateTime),
     #[error("`--chart` is for `--as helm`")]
     ChartWithoutHelm,
     #[error("name a second release to compare {0} with")]
@@ -226,6 +228,7 @@ impl Failure {
             | Self::OptionOfBundles { .. }
             | Self::Kinds { .. }
             | Self::DiffOption { .. }
+            | Self::PastUntil(_)
             | Self::ChartWithoutHelm
             | Self::StreamToTerminal
             | Self::OneRelease(_) => Kind::Usage,
@@ -435,6 +438,10 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Workspace(workspace::Error::Defaults { release, .. }) => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
+        Error::Workspace(workspace::Error::NoDefaults { path, release }) => format!(
+            "commit it where the release was locked: `git add {path}`; or put mkectl {release} on PATH and run `cargo xtask fetch {release}`, which \
+             writes it"
+        ),
         Error::Workspace(workspace::Error::NotRegular { kind, .. }) => match kind.option() {
             Some(option) => {
                 format!("name a regular file; without `{option}`, the result goes to standard output")
@@ -473,7 +480,8 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Fetch(fetch::Error::Offline { what, .. }) => missing(what),
         Error::Fetch(fetch::Error::NoBundle { path }) => missing(path),
-        Error::Fetch(fetch::Error::Nowhere { .. } | fetch::Error::NoMatrix(_)) => return crate::advice::to_be_carried(),
+        Error::Fetch(fetch::Error::Nowhere { environment, .. }) => return crate::advice::to_be_carried(environment),
+        Error::Fetch(fetch::Error::NoMatrix(_)) => return crate::advice::to_be_carried("ENVIRONMENT"),
         Error::Fetch(fetch::Error::NoPlatform { known, .. }) => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
             None => return Vec::new(),
@@ -481,6 +489,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Lock(lock::Error::VendorChecksum { path, .. }) => {
             let what = here("download", "copy");
             format!("replace {path} by a new {what}; if the checksum still differs, ask the vendor")
+        }
+        Error::Lock(lock::Error::NotSha256 { .. }) => {
+            "copy all 64 digits of the checksum, or name a checksum file with `--checksum FILE`".to_owned()
         }
         Error::Lock(lock::Error::Checksum { .. }) => {
             "no lock was written: check the checksum's file or URL, or compare the bundle by other means and lock it with `--bundle FILE`"
@@ -506,7 +517,11 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Disk(disk::Error::Bundle {
             source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout { .. }, .. },
             path,
-        }) => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
+            release,
+        }) => format!(
+            "run `cargo xtask learn {} --bundle {path}`: it records how such archives are read, and `lock` follows it",
+            release.as_deref().unwrap_or("RELEASE")
+        ),
         Error::Disk(disk::Error::Bundle { path, .. }) if path.starts_with("bundles") => {
             replace(path)
         }
@@ -649,8 +664,8 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Program(program::Error::Missing { release, is_locked, .. }) => {
             crate::advice::mkectl(release, Some(*is_locked))
         }
-        Error::Snapshot(snapshot::Error::OtherRegistry { .. }) => {
-            "take a snapshot of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
+        Error::Snapshot(snapshot::Error::OtherRegistry { environment, .. }) => {
+            format!("take a snapshot of this environment: `cargo xtask snapshot {environment} --out FILE`")
         }
         Error::Requires(requires::Error::Unmet { environment, requires, .. }) => format!(
             "`cargo xtask status {requires}` shows more; `cargo xtask deploy {environment} --override-requires REASON` ignores the requirement, and the receipt records the reason"

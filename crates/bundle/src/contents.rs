@@ -22,8 +22,10 @@ pub struct Contents {
     pub release_matrix: Option<LockedFile>,
     /// How many other files the bundle holds. They are not read.
     pub ignored_files: u64,
-    /// Those of them that may be meant as archives, by path, escaped; the first [`Contents::MOST_ODD`].
+    /// Those of them that may be meant as archives, by path, escaped; the first [`Contents::MOST_ODD`]. A folder ends with a slash.
     pub odd_files: Vec<String>,
+    /// The release matrices beside the one that is used, by path; the first [`Contents::MOST_ODD`].
+    pub other_matrices: Vec<String>,
     /// Blobs that are in an archive though no manifest of it names them, by archive: how many.
     pub unnamed_blobs: BTreeMap<String, u64>,
 }

@@ -302,4 +302,16 @@ mod tests {
             assert!(error.to_string().contains(wrong), "{text}: {error}");
         }
     }
+
+    #[test]
+    fn versions_that_registries_refuse_are_refused() {
+        for (version, is) in [("1", "1"), ("\"2\"", "of a different type")] {
+            let text = format!(r#"{{"schemaVersion":{version},"manifests":[]}}"#);
+            let Err(DescribeError::Document(cause)) = describe(text.as_bytes(), None) else {
+                panic!("{text}");
+            };
+            let said = format!("its `schemaVersion` is {is}, not the number 2");
+            assert_eq!(cause.to_string(), said);
+        }
+    }
 }

@@ -152,7 +152,7 @@ impl Document {
             Ok(Self::Config(
                 serde_json::from_slice::<Platform>(bytes).ok()?.name(),
             ))
-        } else if let Err(error) = strict::check(bytes) {
+        } else if let Err(error) = strict::check(bytes).and_then(|()| Self::check_version(bytes)) {
             Err(error)
         } else if probe.manifests.is_some() {
             serde_json::from_slice(bytes).map(Self::Index)
@@ -160,6 +160,23 @@ impl Document {
             serde_json::from_slice(bytes).map(Self::Manifest)
         };
         Some(document.unwrap_or_else(Self::broken))
+    }
+
+    /// Refuses a version that no registry accepts.
+    fn check_version(bytes: &[u8]) -> Result<(), serde_json::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            schema_version: u64,
+        }
+        let wrong = |is: String| {
+            serde_json::Error::custom(format!("its `schemaVersion` is {is}, not the number 2"))
+        };
+        match serde_json::from_slice::<Version>(bytes) {
+            Ok(Version { schema_version: 2 }) => Ok(()),
+            Ok(Version { schema_version }) => Err(wrong(schema_version.to_string())),
+            Err(_) => Err(wrong("of a different type".to_owned())),
+        }
     }
 
     /// Keeps what the parser says, but not for the length of the text that it quotes.

@@ -125,6 +125,7 @@ struct Reading<'a> {
     matrix: Option<Matrix>,
     ignored_files: u64,
     odd_files: Vec<String>,
+    other_matrices: Vec<String>,
 }
 
 /// The lock, in the form in which it is asked.
@@ -170,11 +171,19 @@ impl<'a> Reading<'a> {
             matrix: None,
             ignored_files: 0,
             odd_files: Vec::new(),
+            other_matrices: Vec::new(),
         }
     }
 
     fn member(&mut self, member: &mut Member<'_>) -> Result<(), Stop> {
-        if member.kind.is_dir() || member.kind.is_pax_global_extensions() {
+        if member.kind.is_dir() {
+            let path = member.path.strip_suffix(b"/").unwrap_or(&member.path);
+            if let Some(folder) = folder_like_archive(&[path, b"/"].concat()) {
+                self.odd(folder);
+            }
+            return Ok(());
+        }
+        if member.kind.is_pax_global_extensions() {
             return Ok(());
         }
         let printable = std::str::from_utf8(&member.path)
@@ -241,8 +250,18 @@ impl<'a> Reading<'a> {
     /// Counts a file that is not read, and lists it if it may be meant as an archive.
     fn ignore(&mut self, member: &Member<'_>) {
         self.ignored_files += 1;
-        if is_odd(&member.path) && self.odd_files.len() < Contents::MOST_ODD {
-            self.odd_files.push(member.path.escape_ascii().to_string());
+        match folder_like_archive(&member.path) {
+            Some(folder) => self.odd(folder),
+            None if is_odd(&member.path) => self.odd(&member.path),
+            None => {}
+        }
+    }
+
+    /// Lists what may be meant as an archive. A folder is found with each of its files.
+    fn odd(&mut self, path: &[u8]) {
+        let path = path.escape_ascii().to_string();
+        if self.odd_files.len() < Contents::MOST_ODD && !self.odd_files.contains(&path) {
+            self.odd_files.push(path);
         }
     }
 
@@ -356,11 +375,15 @@ impl<'a> Reading<'a> {
             Some(best) => found.rank() < best.rank(),
             None => true,
         };
-        if self.matrix.is_some() {
+        let other = match is_better {
+            true => self.matrix.replace(found),
+            false => Some(found),
+        };
+        if let Some(other) = other {
             self.ignored_files += 1;
-        }
-        if is_better {
-            self.matrix = Some(found);
+            if self.other_matrices.len() < Contents::MOST_ODD {
+                self.other_matrices.push(other.path);
+            }
         }
         Ok(())
     }
@@ -396,6 +419,7 @@ impl<'a> Reading<'a> {
             release_matrix,
             ignored_files: self.ignored_files,
             odd_files: self.odd_files,
+            other_matrices: self.other_matrices,
             unnamed_blobs: self.unnamed_blobs,
         })
     }
@@ -559,6 +583,13 @@ fn is_odd(path: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     has(b"@") || has(b":") || has(b".tar") || has(b".tgz") || has(b".oci")
+}
+
+/// Returns the folder of a path, with its slash, that is named as an archive is: `dir@1.tar/` of `dir@1.tar/x`.
+fn folder_like_archive(path: &[u8]) -> Option<&[u8]> {
+    let suffix = b".tar/";
+    let start = path.windows(suffix.len()).position(|part| part == suffix)?;
+    Some(&path[..start + suffix.len()])
 }
 
 /// Returns whether `path` is named as an archive is, with a compression's suffix.

@@ -131,15 +131,8 @@ fn check_host(host: &str) -> Result<(), Fault> {
                 .help(format!("write {}", quote(&lower))),
         );
     }
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
-    if host.len() > 253 || !host.split('.').all(is_label) {
+    let is_strict = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    if !is_host_name(host) || !host.chars().all(is_strict) {
         return Err(Fault::new(format!("the host {quoted} is not a host name"))
             .help("a host name is made of letters, digits and hyphens between single dots"));
     }
@@ -155,6 +148,17 @@ fn check_host(host: &str) -> Result<(), Fault> {
         .help("write `host` or `host:port`, such as `registry.example.com:5000`"));
     }
     Ok(())
+}
+
+/// Returns whether a text may be the name of a machine. Capitals and underscores occur, although no standard has the latter.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && (label.chars()).all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Refuses a bare word without a port. In an image reference the part in front of the first slash is a registry only

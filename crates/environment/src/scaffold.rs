@@ -3,6 +3,7 @@
 use semver::Version;
 
 use crate::grammar::Fault;
+use crate::keys::kind::{self, Kind};
 use crate::{error::Error, grammar, problem::quote};
 
 /// What may be answered about a new environment.
@@ -49,7 +50,14 @@ impl Question {
         let checked = match self {
             Self::Registry => grammar::address(answer),
             Self::Project => grammar::project(answer),
-            Self::ExternalAddress | Self::Host => host(answer),
+            Self::ExternalAddress => host(answer),
+            // As `check` does it.
+            Self::Host => match kind::host(Kind::Address, answer) {
+                Some(fault) => Err(Fault::new(
+                    (fault.is.replacen(", not ", " is not ", 1)).replacen(", which ", " ", 1),
+                )),
+                None => Ok(()),
+            },
             Self::User if !answer.is_empty() && answer.chars().all(is_user) => Ok(()),
             Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
         };
@@ -258,6 +266,8 @@ mod tests {
             (Question::Project, "mke/"),
             (Question::ExternalAddress, "10.0.0.5:6443"),
             (Question::Host, "a: b"),
+            (Question::Host, "not_host!"),
+            (Question::Host, "[::1]"),
             (Question::User, "root #"),
             (Question::User, ""),
         ] {

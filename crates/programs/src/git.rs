@@ -268,6 +268,22 @@ impl Git {
         Ok(names.collect())
     }
 
+    /// Returns whether `git add` would take a file, which need not exist: it is in the repository, and no pattern ignores it.
+    ///
+    /// # Errors
+    ///
+    /// The file is outside of the repository, or git has no answer.
+    pub fn would_add(&self, file: &Utf8Path) -> Result<bool, Absent> {
+        match self.ask(&["check-ignore", "--quiet", "--", file.as_str()], &[]) {
+            Ok(_) => Ok(false),
+            // Its only failure without a message: the file is not ignored.
+            Err(Absent::Refused {
+                source: Error::Failed { output, .. },
+            }) if output.is_empty() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns whether the clone is shallow, so [`Git::history`] may lack its beginning.
     ///
     /// # Errors
@@ -525,6 +541,18 @@ mod tests {
         assert_eq!(texts, ["", "on a branch\n", "one\n", "two\n\nblob 3\n"]);
         assert_eq!(asked.history(Utf8Path::new("none")).unwrap(), []);
         assert!(!asked.is_cut().unwrap());
+    }
+
+    #[test]
+    fn git_adds_what_is_in_the_repository_and_not_ignored() {
+        let repository = Repository::new();
+        let asked = repository.asked();
+        repository.write(".gitignore", "/secret*\n");
+        let work = repository.root.join("work");
+        assert!(asked.would_add(&work.join("lab/pw.txt")).unwrap());
+        assert!(asked.would_add(&work.join("lab/../pw.txt")).unwrap());
+        assert!(!asked.would_add(&work.join("secret.txt")).unwrap());
+        assert!(asked.would_add(Utf8Path::new("/elsewhere/pw.txt")).is_err());
     }
 
     #[test]

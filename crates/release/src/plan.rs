@@ -330,6 +330,11 @@ pub(crate) async fn of_locked(
     environment
         .check_dates((context.tool.now)().as_second())
         .map_err(|problems| crate::Error::Environment(environment::Error::Wrong(problems)))?;
+    crate::config::check::committed_password(
+        context.workspace,
+        &environment,
+        &context.tool.variables,
+    )?;
     let rendered = render::render(context.workspace, &mut environment, &release)?;
     let mut config = Config {
         digest: sha256(rendered.text.as_bytes()),

@@ -116,7 +116,7 @@ fn own_layer(lock: &Lock) -> Digest {
 }
 
 fn assert_names(run: &Run, digest: &Digest, artifact: &str) {
-    for text in [digest.as_ref(), artifact, "pack ENVIRONMENT --have FILE"] {
+    for text in [digest.as_ref(), artifact, "--have FILE --out DIR"] {
         assert!(run.stderr.contains(text), "{text}: {}", run.whole());
     }
 }
@@ -195,8 +195,8 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
     --- stdout
     --- stderr
     error: 1 blob is neither in bundles/store nor in 127.0.0.1:[PORT]/mke/four: sha256:d47af7b4aad836edbbf6acb163ff387df715923fb7471ee5d13c636fb9db225f of calico/node:v3.30.2
-    hint: write a snapshot of the registry, and carry it outside: `cargo xtask snapshot ENVIRONMENT --out FILE`
-    hint: outside, `pack ENVIRONMENT --have FILE --out DIR` writes what is missing; here, `unpack DIR` imports it
+    hint: write a snapshot of the registry, and carry it outside: `cargo xtask snapshot lab --out FILE`
+    hint: outside, `pack lab --have FILE --out DIR` writes what is missing; here, `unpack DIR` imports it
     ");
     let requests = wire.take();
     assert_eq!(manifests_put(&requests), 0, "{requests:#?}");

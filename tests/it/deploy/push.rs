@@ -1248,3 +1248,10 @@ fn blob_of(archive: &[u8], hex: &str) -> Vec<u8> {
         .unwrap()
         .bytes
 }
+
+#[test]
+fn a_moment_in_the_past_is_refused() {
+    let run = Sandbox::new(AIRLOCK).run("push lab --until 2020-01-01T00:00");
+    run.exits_with(64)
+        .reports("error: `--until 2020-01-01T00:00:00` is in the past\n");
+}

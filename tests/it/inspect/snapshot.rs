@@ -112,7 +112,7 @@ async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     };
     insta::assert_snapshot!(plan(&text.replace("/mke\n", "/other\n")), @r"
     error: the snapshot is of 127.0.0.1:[PORT]/other, but the environment's registry is 127.0.0.1:[PORT]/mke
-    hint: take a snapshot of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`
+    hint: take a snapshot of this environment: `cargo xtask snapshot lab --out FILE`
     ");
     insta::assert_snapshot!(plan(&text.replace("version: 1", "version: 2")), @"error: `other.yaml` is a registry snapshot of version 2, which this version of Airlock does not support");
     insta::assert_snapshot!(plan("version: 1\nwhat: this\n"), @r"

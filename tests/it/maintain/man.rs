@@ -35,7 +35,8 @@ fn each_command_has_a_page_and_no_hidden_one() {
     );
     let deploy = sandbox.read("man/airlock-deploy.1");
     deploy.has("airlock deploy").has("\\-\\-yes");
-    deploy.lacks("cargo xtask-");
+    deploy.lacks("cargo xtask").lacks("EXTRA");
+    deploy.has(".SH EXAMPLES\n").has("airlock deploy lab");
 }
 
 #[cfg_attr(without_mandoc, ignore = "mandoc is needed")]

@@ -101,6 +101,55 @@ fn a_new_environment_is_right_and_warned_of() {
     assert!(!one["warnings"].as_array().unwrap().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_git_would_commit_is_refused_before_anything_runs() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("admin-password: { file: pw.txt }\n");
+    // Without a repository nothing is committed.
+    lab.run("check lab").success();
+    lab.sandbox.init_git();
+    insta::assert_snapshot!(lab.run("check lab").exits_with(3).stderr, @"
+    error: `admin-password.file` is in the repository, and git does not ignore it: the password would be committed
+     --> environments/lab/environment.yaml:1:25
+      |
+    1 | admin-password: { file: pw.txt }
+      |                         ^^^^^^
+      |
+      = help: name a file outside of the repository, or `admin-password`, which .gitignore lists
+
+    1 problem
+    ");
+    for command in ["plan lab", "deploy lab"] {
+        lab.run(command)
+            .exits_with(3)
+            .reports("the password would be committed");
+    }
+    for ignored in ["admin-password", "../../../outside/pw.txt"] {
+        lab.write_environment(&format!("admin-password: {{ file: {ignored} }}\n"));
+        lab.run("check lab").success();
+    }
+}
+
+#[test]
+fn hosts_that_are_neither_names_nor_addresses_are_refused_where_they_are() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.run("new lab --release v4.1.5").success();
+    let path = "environments/lab/environment.yaml";
+    let text = sandbox.read(path);
+    let (before, _) = text.split_once("  hosts:").unwrap();
+    sandbox.write(path, &format!("inventory: hosts.csv\n{before}"));
+    let header = "address,role,user,port,keyPath\n";
+    let wrong = ["host;rm", "$(id)", "*", "-V", "-oProxyCommand=id"];
+    let row = |host: &str| format!("{host},controller+worker,mke,22,key\n");
+    let rows: String = wrong.into_iter().map(row).collect();
+    sandbox.write("environments/lab/hosts.csv", &format!("{header}{rows}"));
+    let run = sandbox.run("check lab").exits_with(3);
+    for (index, host) in wrong.iter().enumerate() {
+        run.reports(&format!("hosts.csv:{}:1", index + 2));
+        run.reports(&format!("`{host}`, not a host name or IP address"));
+    }
+}
+
 /// Makes a workspace where all of `alpha`, `beta` and `gamma` are wrong, each in another way, two of them by what they
 /// inherit, and `delta` is right.
 fn wrong() -> Sandbox {

@@ -70,7 +70,19 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     let said = "`bundles/v4.1.5.init.yaml` differs from the lock of v4.1.5";
     assert!(preflight.contains(said), "{preflight}");
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
-    sandbox.run("render lab").exits_with(3);
+    insta::assert_snapshot!(sandbox.run("render lab").exits_with(3).stderr, @"
+    error: `bundles/v4.1.5.init.yaml` is missing: the lock of v4.1.5 names it, but it was not committed
+    hint: commit it where the release was locked: `git add bundles/v4.1.5.init.yaml`; or put mkectl v4.1.5 on PATH and run `cargo xtask fetch v4.1.5`, which writes it
+    ");
+}
+
+#[test]
+fn defaults_that_are_not_recorded_are_warned_of() {
+    let sandbox = locked();
+    let warning = "warning: no mkectl v4.2.0 on PATH: its defaults are not recorded";
+    let bundle = "bundles/mke_bundle_v4.1.5_amd64.tar.gz";
+    let lock = format!("lock v4.2.0 --force-release --bundle {bundle}");
+    sandbox.run(lock.as_str()).success().reports(warning);
 }
 
 #[test]

@@ -694,6 +694,22 @@ fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
     assert_eq!(std::fs::read(&kept).unwrap(), b"different");
 }
 
+#[test]
+fn a_checksum_may_have_its_prefix_and_one_with_63_digits_is_not_a_file() {
+    let bundle = bundles::bytes(&bundles::tiny());
+    let sandbox = Sandbox::new(AIRLOCK);
+    let digits = hex::encode(sha2::Sha256::digest(&bundle));
+    let prefixed = format!("sha256:{digits}");
+    let run = lock(&sandbox, &bundle, &["--checksum", &prefixed]).success();
+    run.prints("SHA-256 confirmed by --checksum");
+    for wrong in [&digits[1..], &prefixed[..70]] {
+        let run = lock(&sandbox, &bundle, &["--checksum", wrong]).exits_with(64);
+        run.reports(&format!(
+            "`{wrong}` is not a SHA-256, which has 64 hexadecimal digits"
+        ));
+    }
+}
+
 // case 6.2
 #[test]
 fn files_that_may_be_meant_as_archives_are_named() {
@@ -701,6 +717,9 @@ fn files_that_may_be_meant_as_archives_are_named() {
     members.push(Member::new("bundles/images/p@1.TAR", "x"));
     members.push(Member::new("bundles/images/q@1.tar ", "x"));
     members.push(Member::new("bundles/README.txt", "x"));
+    members.push(Member::new("bundles/images/dir@1.tar/x", "x"));
+    members.push(Member::new("bundles/a/release-matrix.json", "[]"));
+    members.push(Member::new("bundles/b/release-matrix.json", "[]"));
     let sandbox = Sandbox::new(AIRLOCK);
     let run = lock(&sandbox, &bundles::pack(&members), &[]).success();
     for name in ["bundles/images/p@1.TAR", "bundles/images/q@1.tar "] {
@@ -708,6 +727,8 @@ fn files_that_may_be_meant_as_archives_are_named() {
         run.reports(&warning);
     }
     run.does_not_report("README");
+    run.reports("warning: `bundles/images/dir@1.tar/` in the bundle is not used: it is a folder, not an archive\n");
+    run.reports("`bundles/b/release-matrix.json` in the bundle is not used: the release matrix is `bundles/a/release-matrix.json`");
 }
 
 #[test]

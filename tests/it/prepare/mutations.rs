@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use release::Workspace;
+use release::{Variables, Workspace};
 use support::sandbox::repository;
 
 /// Pieces that mean something to YAML, to the tool or to MKE.
@@ -145,7 +145,7 @@ fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
 /// Does with the environment whatever needs no network, and returns whether it could be rendered.
 fn look(workspace: &Workspace) -> bool {
     let now = "2026-06-01T00:00:00Z".parse().unwrap();
-    if let Err(error) = release::config::check::one(workspace, "lab", now) {
+    if let Err(error) = release::config::check::one(workspace, "lab", now, &Variables::default()) {
         let _ = release::chain(&error);
     }
     match release::config::render::one(workspace, "lab") {

@@ -255,7 +255,8 @@ fn options_and_machines_are_asked_nothing() {
         "--external-address",
         "10.0.0.5",
     ];
-    sandbox.run(&arguments).success();
+    let run = sandbox.run(&arguments).success();
+    run.prints("for v4.2.0: add further hosts, then");
     let run = sandbox.run("new site5 --host 300.1.1.1").exits_with(3);
     assert_eq!(
         run.stderr,

@@ -389,6 +389,7 @@ fn prefers_the_plain_matrix_and_counts_the_rest() {
     let matrix = contents.release_matrix.unwrap();
     assert_eq!(matrix.path, "bundles/release-matrix.json");
     assert_eq!(contents.ignored_files, 3);
+    assert_eq!(contents.other_matrices, ["a/release-matrix-old.json"]);
 }
 
 // case 6.2
@@ -403,10 +404,15 @@ fn lists_files_that_may_be_meant_as_archives() {
     ];
     let bundle = changed(|files| {
         files.extend(odd.map(|name| file(name, "")));
-        files.push(file("README.md", ""));
+        files.extend(
+            ["images/dir@1.tar/x", "images/dir@1.tar/y", "README.md"].map(|name| file(name, "")),
+        );
     });
     let contents = inspect(&bundle).unwrap();
-    assert_eq!(contents.odd_files, odd);
+    assert_eq!(
+        contents.odd_files,
+        [&odd[..], &["images/dir@1.tar/"]].concat()
+    );
 }
 
 #[test]

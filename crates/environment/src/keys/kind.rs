@@ -3,7 +3,7 @@
 //! `mkectl` reads YAML 1.1 and hands the values on as JSON. A plain `1.10` is therefore a number wherever it is. A text
 //! that would arrive as something else is refused here; a word that readers disagree on is warned of.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -545,16 +545,19 @@ fn one_of(rule: &Rule, text: &str) -> Option<Fault> {
 }
 
 /// Checks an address, with a port if the kind has one.
-fn host(kind: Kind, text: &str) -> Option<Fault> {
+pub(crate) fn host(kind: Kind, text: &str) -> Option<Fault> {
     let fault = |is: &str, help: &str| Some(Fault::new(format!("{}, {is}", quote(text)), help));
     if text.contains("://") {
         return fault("which has a scheme", "remove everything up to `://`");
     }
-    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || "/@<>".contains(c)) {
-        return fault(
+    let no_host = || {
+        fault(
             "not a host name or IP address",
             "write an IP address or a host name",
-        );
+        )
+    };
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || "/@<>".contains(c)) {
+        return no_host();
     }
     let host = match text.rsplit_once(':') {
         Some((host, port)) if kind == Kind::Host && text.parse::<IpAddr>().is_err() => {
@@ -572,6 +575,12 @@ fn host(kind: Kind, text: &str) -> Option<Fault> {
         }
         _ => text,
     };
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    if inner.unwrap_or(host).parse::<Ipv6Addr>().is_ok() {
+        return None;
+    }
     let ends_in_number = host
         .rsplit('.')
         .next()
@@ -581,6 +590,9 @@ fn host(kind: Kind, text: &str) -> Option<Fault> {
             "which is neither a host name nor an IPv4 address",
             "write a host name, or an IPv4 address such as `10.0.0.5`",
         );
+    }
+    if !grammar::is_host_name(host) {
+        return no_host();
     }
     None
 }

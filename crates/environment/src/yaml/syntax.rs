@@ -156,10 +156,35 @@ fn value(text: &str, at: usize, said: &str) -> Option<Explanation> {
     })
 }
 
+/// Explains a space that only looks like one, after a colon or a dash.
+fn odd_space(text: &str, lines: Range<usize>) -> Option<Explanation> {
+    let is_odd = |&(place, c): &(usize, char)| {
+        let before = &text[lines.start..lines.start + place];
+        c.is_whitespace() && !c.is_ascii() && before.ends_with([':', '-'])
+    };
+    let (place, c) = text[lines.clone()].char_indices().find(is_odd)?;
+    let name = match c {
+        '\u{a0}' => "a no-break space",
+        _ => "an unusual space",
+    };
+    Some(Explanation {
+        span: character(text, lines.start + place),
+        rule: format!("{name} (U+{:04X}) is a letter to YAML", u32::from(c)),
+        help: "replace it by a space",
+    })
+}
+
 /// What is wrong with a line, by the parser's message.
 fn by_message(text: &str, at: usize, said: &str) -> Option<Explanation> {
     let line = line(text, at);
     let rest = text[at..line.end].trim_end();
+    if said.contains("mapping values are not allowed") || said.contains("simple key expect") {
+        let above = text[..line.start].trim_end_matches('\n');
+        let above = above.rfind('\n').map_or(0, |end| end + 1);
+        if let Some(found) = odd_space(text, above..line.end) {
+            return Some(found);
+        }
+    }
     let (span, rule, help) = if said.contains("mapping values are not allowed") {
         // The parser stops at the colon. An earlier one on the line belongs to the key.
         let before = &text[line.start..at];
@@ -429,6 +454,8 @@ mod tests {
             "path: \"C:\\mke\"\n",
             "a: \"x\" y\n",
             "a: 1\nb\nc: 2\n",
+            "release:\u{a0}v4.1.3\na: 1\n",
+            "a: 1\nrelease:\u{a0}v4.1.3\nb: 1\n",
             "a: - b\n",
             "a: | x\n  y\n",
             "a: \"x\"#y\n",
@@ -509,6 +536,10 @@ mod tests {
           a:1:8: text follows the closing quote; put the whole value in one pair of quotes
         "a: 1\nb\nc: 2\n"
           a:2:1: a key is not followed by `:`; write `:` and a space after the key
+        "release:\u{a0}v4.1.3\na: 1\n"
+          a:1:9: a no-break space (U+00A0) is a letter to YAML; replace it by a space
+        "a: 1\nrelease:\u{a0}v4.1.3\nb: 1\n"
+          a:2:9: a no-break space (U+00A0) is a letter to YAML; replace it by a space
         "a: - b\n"
           a:1:4: a list item is not allowed here; begin each item on a line of its own below the key
         "a: | x\n  y\n"

@@ -94,10 +94,17 @@ fn judge(
             return false;
         }
     };
-    let text = format!("{text}; {trust}");
-    match about.until {
-        Some(until) if until - now < SOON => findings.warn(aspect, Fault::ExpiresSoon, text),
-        _ => findings.fine(aspect, text),
+    match about.until.map(|until| until - now) {
+        Some(left) if left < SOON => {
+            let days = match left / (24 * 60 * 60) {
+                ..=0 => "less than a day".to_owned(),
+                1 => "1 day".to_owned(),
+                days => format!("{days} days"),
+            };
+            let text = format!("{text}, expires in {days}; {trust}");
+            findings.warn(aspect, Fault::ExpiresSoon, text);
+        }
+        _ => findings.fine(aspect, format!("{text}; {trust}")),
     }
     true
 }
@@ -296,6 +303,25 @@ mod tests {
         assert_eq!(
             found.text,
             "for no name; its signature is of a kind that Airlock cannot verify"
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_has_its_days() {
+        let mut params = rcgen::CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2026, 12, 5);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = params.self_signed(&key).unwrap().der().clone();
+        let until = About::read(&leaf).until.unwrap();
+        let mut findings = Findings::default();
+        assert!(judge(&leaf, until - 400_000, &Ok(()), None, &mut findings));
+        let found = findings.complete();
+        let found = found
+            .iter()
+            .find(|one| one.fault == Some(Fault::ExpiresSoon));
+        assert_eq!(
+            found.unwrap().text,
+            "for a.example.com, until Sat, 05 Dec 2026 00:00:00 GMT, expires in 4 days; trusted by the system's authorities"
         );
     }
 

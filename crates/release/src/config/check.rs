@@ -1,6 +1,6 @@
 //! Checks an environment as far as its files alone can be wrong: no network, no credentials, no mkectl, no bundle.
 
-use environment::{Environment, Problem, Problems};
+use environment::{AdminPassword, Environment, Problem, Problems};
 use serde::Serialize;
 
 use crate::config::render;
@@ -21,11 +21,16 @@ pub struct Checked {
 }
 
 /// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
-/// and what its cluster keeps permanently.
+/// and what its cluster keeps permanently. Git is looked for in the `PATH` of `variables`.
 ///
 /// # Errors
 /// Everything that is wrong with it, or what keeps it from being read.
-pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Checked, Error> {
+pub fn one(
+    workspace: &Workspace,
+    name: &str,
+    now: jiff::Timestamp,
+    variables: &programs::Variables,
+) -> Result<Checked, Error> {
     let mut environment = workspace.load(name)?;
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
     let applied = receipt.and_then(|receipt| receipt.applied);
@@ -59,6 +64,7 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     {
         problems.extend(found.0);
     }
+    problems.extend(committed_password(workspace, &environment, variables).err());
     let upgrade = facts
         .zip(applied.as_ref())
         .and_then(|(facts, applied)| upgrade(&facts, applied));
@@ -180,6 +186,32 @@ pub(crate) fn upgrade(
 ) -> Option<Result<mke::Upgrade, mke::UpgradeError>> {
     let from = applied.release.strip_prefix('v')?.parse().ok()?;
     Some(to.upgrade_from(&from))
+}
+
+/// Checks that git does not take the file of the administrator's password. In a workspace without a repository it takes none.
+///
+/// # Errors
+/// It does.
+pub(crate) fn committed_password(
+    workspace: &Workspace,
+    environment: &Environment,
+    variables: &programs::Variables,
+) -> Result<(), Problem> {
+    let Some(AdminPassword::File(path)) = &environment.operation.admin_password else {
+        return Ok(());
+    };
+    let node = environment.merged.get("admin-password");
+    let node = node.and_then(|node| node.get("file"));
+    let adds = programs::Git::of(workspace.root(), variables).and_then(|git| git.would_add(path));
+    match (node, adds) {
+        (Some(node), Ok(true)) => {
+            let rule = "`admin-password.file` is in the repository, and git does not ignore it: the password would be committed";
+            Err(Problem::at(node, rule).with_help(
+                "name a file outside of the repository, or `admin-password`, which .gitignore lists",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that an environment leaves alone what its cluster keeps permanently.

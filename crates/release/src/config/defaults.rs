@@ -30,6 +30,19 @@ pub(crate) fn ask(
     Ok(Some(text))
 }
 
+/// Returns whether the defaults of a release are missed: another release has some, or a mkectl of another release is on the PATH.
+///
+/// # Errors
+/// The folder of locks cannot be listed.
+pub(crate) fn are_expected(
+    context: &Context<'_>,
+    release: &semver::Version,
+) -> Result<bool, Error> {
+    let is_on_path = || programs::Mkectl::find(context.tool.variables.clone()).is_ok();
+    Ok(!crate::demo::is_demo(release)
+        && (is_on_path() || !context.workspace.files_with(".init.yaml")?.is_empty()))
+}
+
 /// Puts an environment over what its release's mkectl would configure, if that was kept.
 ///
 /// # Errors
@@ -53,9 +66,11 @@ pub(crate) fn kept(
     let text = crate::workspace::read_if_there(&path)?;
     let found = text.as_ref().map(|text| sha256(text.as_bytes()));
     if found != locked(workspace, release)? {
-        return Err(workspace::Error::Defaults {
-            path: workspace.shown(&path).to_owned(),
-            release: format!("v{release}"),
+        let path = workspace.shown(&path).to_owned();
+        let release = format!("v{release}");
+        return Err(match text {
+            Some(_) => workspace::Error::Defaults { path, release },
+            None => workspace::Error::NoDefaults { path, release },
         }
         .into());
     }

@@ -47,6 +47,8 @@ pub enum Error {
         path: Utf8PathBuf,
         /// Why.
         source: bundle::ReadError,
+        /// The release that it was to be locked as.
+        release: Option<String>,
     },
     /// The bundle could not be read to its end, or not be kept. It need not be to blame.
     #[error("cannot read all of `{path}`")]
@@ -102,7 +104,11 @@ impl Error {
         match source {
             Sink { source, .. } if source.is_full() => Self::store(workspace, source),
             Input { .. } | Sink { .. } | Thread { .. } => Self::BundleUnread { path, source },
-            source => Self::Bundle { path, source },
+            source => Self::Bundle {
+                path,
+                source,
+                release: None,
+            },
         }
     }
 

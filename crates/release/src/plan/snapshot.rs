@@ -109,6 +109,7 @@ impl Snapshot {
         match self.registry == wanted {
             true => Ok(()),
             false => Err(Error::OtherRegistry {
+                environment: environment.name.clone(),
                 found: self.registry.clone(),
                 wanted,
             }),

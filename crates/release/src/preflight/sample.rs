@@ -50,6 +50,7 @@ impl Sample {
                 disk::Error::Bundle {
                     path: path.to_owned(),
                     source,
+                    release: None,
                 }
             })?;
         let manifests = |kind: bundle::Kind| {

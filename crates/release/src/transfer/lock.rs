@@ -8,7 +8,7 @@ use crate::event::{Event, Step};
 use crate::transfer::fetch;
 use crate::transfer::read::{read, tell_of_odd};
 use crate::workspace::{DEFAULT_ARCH, write_whole};
-use crate::{Context, demo, sha256};
+use crate::{Context, demo, disk, sha256};
 
 mod changes;
 mod error;
@@ -121,6 +121,12 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         .sort_by(|one, other| one.platform.cmp(&other.platform));
     let init = crate::config::defaults::ask(context, &request.release)?;
     let has_init = init.is_some();
+    if !has_init && crate::config::defaults::are_expected(context, &request.release)? {
+        context.reporter.report(Event::Warning(format!(
+            "no mkectl {release} on PATH: its defaults are not recorded, and a rendered configuration lacks them; install it and run \
+             `cargo xtask lock {release} --replace`"
+        )));
+    }
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
     // What this writes, every later step must be able to read.
@@ -246,7 +252,12 @@ async fn from_bundle(
         bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
     });
     let rules = crate::transfer::learn::rules(context, facts, arch)?;
-    let contents = read(context, &path, &store, &rules)?;
+    let contents = read(context, &path, &store, &rules).map_err(|mut error| {
+        if let crate::Error::Disk(disk::Error::Bundle { release: known, .. }) = &mut error {
+            *known = Some(release.clone());
+        }
+        error
+    })?;
     let matrix = matrix(&contents, &store);
     let inside = contradictions_in(
         &request.release,
@@ -566,11 +577,23 @@ async fn compare(
     Ok(shown)
 }
 
+/// How many hexadecimal digits are a mistyped checksum, and not the name of a file: those of an MD5.
+const FEWEST_DIGITS: usize = 32;
+
 /// Returns a checksum, which may be in a checksum file, and which of the two it was.
 fn given_checksum(given: &str, names: &[&str]) -> Result<(String, String), crate::Error> {
-    let hex = given.to_ascii_lowercase();
-    if bundle::sha256_digest(&format!("sha256:{hex}")).is_ok() {
-        return Ok((hex, "--checksum".to_owned()));
+    let lower = given.to_ascii_lowercase();
+    let digits = lower.strip_prefix("sha256:").unwrap_or(&lower);
+    if bundle::sha256_digest(&format!("sha256:{digits}")).is_ok() {
+        return Ok((digits.to_owned(), "--checksum".to_owned()));
+    }
+    let is_meant = digits != lower
+        || digits.len() >= FEWEST_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_meant && !Utf8Path::new(given).exists() {
+        return Err(Error::NotSha256 {
+            given: redaction::line(given, 100),
+        }
+        .into());
     }
     let checksum = bundle::checksum_in_file(Utf8Path::new(given), names)
         .map_err(|source| crate::Error::Lock(Error::Checksum { source }))?;

@@ -249,6 +249,7 @@ impl Search<'_> {
             return Err(fetch::offline(context.workspace, lock));
         }
         Err(Error::Fetch(fetch::Error::Nowhere {
+            environment: site.environment.name.clone(),
             registry: site.environment.registry.image_url(),
             lacking,
         }))
@@ -282,6 +283,7 @@ pub(crate) async fn read_back(
     match lacking.is_empty() {
         true => Ok(()),
         false => Err(Error::Fetch(fetch::Error::Nowhere {
+            environment: site.environment.name.clone(),
             registry: site.environment.registry.image_url(),
             lacking,
         })),

@@ -958,7 +958,7 @@ fn of_this_machine(lock: &bundle::Lock) -> Option<&LockedMkectl> {
 }
 
 /// Returns this machine as downloads of mkectl name it.
-pub(crate) fn platform() -> String {
+pub fn platform() -> String {
     let system = match std::env::consts::OS {
         "macos" => "darwin",
         system => system,

@@ -27,8 +27,19 @@ pub(crate) fn read(
 /// Warns of files in a bundle that may be meant as archives, and of layers that it does not contain.
 pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
     for file in &contents.odd_files {
+        let reason = match file.ends_with('/') {
+            true => "it is a folder, not an archive",
+            false => "an archive is named REPOSITORY@TAG.tar",
+        };
         context.reporter.report(Event::Warning(format!(
-            "`{file}` in the bundle is not used: an archive is named REPOSITORY@TAG.tar"
+            "`{file}` in the bundle is not used: {reason}"
+        )));
+    }
+    let used = contents.release_matrix.as_ref();
+    for (other, used) in contents.other_matrices.iter().zip(used.into_iter().cycle()) {
+        context.reporter.report(Event::Warning(format!(
+            "`{other}` in the bundle is not used: the release matrix is `{}`",
+            used.path
         )));
     }
     for artifact in &contents.artifacts {

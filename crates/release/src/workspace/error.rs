@@ -41,6 +41,14 @@ pub enum Error {
         /// The release.
         release: String,
     },
+    /// The file with what a release's mkectl would configure does not exist, and the lock names it.
+    #[error("`{path}` is missing: the lock of {release} names it, but it was not committed")]
+    NoDefaults {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The release.
+        release: String,
+    },
     /// The machines in a configuration cannot be read, or not be written in another form.
     #[error("cannot read the hosts of the configuration")]
     Hosts {
@@ -88,6 +96,7 @@ impl Error {
             | Self::Observations { .. }
             | Self::NotLocked { .. }
             | Self::Defaults { .. }
+            | Self::NoDefaults { .. }
             | Self::Hosts { .. }
             | Self::NotRegular { .. }
             | Self::DifferentKind { .. }

@@ -15,8 +15,17 @@ use crate::cli::PushArgs;
 use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
+use crate::until::Until;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failure> {
+    let now = (app.tool.now)().to_zoned(jiff::tz::TimeZone::system());
+    if let Some(Until::Moment(moment)) = arguments.until
+        && arguments
+            .until
+            .is_some_and(|until| until.from(&now).is_zero())
+    {
+        return Err(Failure::PastUntil(moment));
+    }
     let mut environments = Vec::new();
     let mut locks = Vec::new();
     for (place, name) in arguments.environments.iter().enumerate() {

@@ -8,7 +8,11 @@ use clap_mangen::Man;
 use serde_json::json;
 
 use crate::app::App;
+use crate::called::BY_CARGO;
 use crate::failure::Failure;
+
+/// The program, by the name that its pages have.
+const PROGRAM: &str = "airlock";
 
 /// The name of the manual that the pages belong to.
 const MANUAL: &str = "Airlock";
@@ -16,7 +20,7 @@ const MANUAL: &str = "Airlock";
 pub(crate) fn run(app: &App<'_>, folder: &Utf8Path) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(folder).map_err(|source| Failure::io("make", folder, source))?;
     let mut command = crate::cli::command(&[])
-        .bin_name("airlock")
+        .bin_name(PROGRAM)
         .help_template("{all-args}");
     command.build();
     let date = (app.tool.now)().strftime("%Y-%m-%d").to_string();
@@ -40,7 +44,10 @@ fn pages(command: Command, date: &str, folder: &Utf8Path) -> Result<usize, Failu
     let failed = |source| Failure::io("write", &path, source);
     let mut text = Vec::new();
     page.render(&mut text).map_err(failed)?;
-    std::fs::write(&path, without_breaks(&text)).map_err(failed)?;
+    let text = without_breaks(&text)
+        .replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n")
+        .replace(BY_CARGO, PROGRAM);
+    std::fs::write(&path, text).map_err(failed)?;
     Ok(count)
 }
 

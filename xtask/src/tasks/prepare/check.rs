@@ -17,7 +17,7 @@ pub(crate) fn run(
     let names = super::one_or_all(app, name)?;
     let now = (app.tool.now)();
     let checked = release::parallel::map(&names, |name| {
-        release::config::check::one(&app.workspace, name, now)
+        release::config::check::one(&app.workspace, name, now, &app.tool.variables)
     });
     let checked = super::all_done(&names, checked)?;
     if with_mkectl {

@@ -173,19 +173,16 @@ fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<Exit
             environment::count_are(*missing, "blob"),
         ),
     };
-    for wanted in [Found::Verified, Found::Missing] {
-        let platforms = checked
-            .mkectl
-            .iter()
-            .filter(|(_, found)| word(found) == word(&wanted));
-        let platforms: Vec<&str> = platforms.map(|(platform, _)| platform.as_str()).collect();
-        if !platforms.is_empty() {
-            text.push_str(&format!(
-                "mkectl {}: {}\n",
-                word(&wanted),
-                platforms.join(", ")
-            ));
-        }
+    let verified = (checked.mkectl.iter()).filter(|(_, found)| matches!(found, Found::Verified));
+    let verified: Vec<&str> = verified.map(|(platform, _)| platform.as_str()).collect();
+    if !verified.is_empty() {
+        text.push_str(&format!("mkectl verified: {}\n", verified.join(", ")));
+    }
+    let here = release::transfer::program::platform();
+    let is_missing =
+        |(platform, found): &(String, Found)| *platform == here && matches!(found, Found::Missing);
+    if checked.mkectl.iter().any(is_missing) {
+        text.push_str("mkectl for this machine is missing\n");
     }
     let mkectl: serde_json::Map<String, serde_json::Value> = (checked.mkectl.iter())
         .map(|(platform, found)| (platform.clone(), word(found).into()))

@@ -69,9 +69,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
     }
     let release = text.lines().find_map(|line| line.strip_prefix("release: "));
     let release = release.unwrap_or_default();
-    let edit = match asks {
-        true => "add further hosts",
-        false => "fill in the registry and the hosts",
+    let has = |question| asks || arguments.answer(question).is_some();
+    let edit = match (has(Question::Registry), has(Question::Host)) {
+        (true, true) => "add further hosts",
+        (true, false) => "fill in the hosts",
+        (false, true) => "fill in the registry, and add further hosts",
+        (false, false) => "fill in the registry and the hosts",
     };
     let mut done = format!(
         "wrote {shown} for {release}: {edit}, then `cargo xtask check {name}` and `cargo xtask render {name}`\n"

@@ -29,6 +29,8 @@ pub enum Error {
     /// A registry snapshot is of a different registry.
     #[error("the snapshot is of {found}, but the environment's registry is {wanted}")]
     OtherRegistry {
+        /// The environment.
+        environment: String,
         /// The registry of the snapshot.
         found: String,
         /// The environment's.

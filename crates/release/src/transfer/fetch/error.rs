@@ -29,6 +29,8 @@ pub enum Error {
     /// Neither the store nor the registry has something that the lock names.
     #[error("{} {} neither in bundles/store nor in {registry}: {}", environment::count(lacking.len(), "blob"), if lacking.len() == 1 { "is" } else { "are" }, names(lacking))]
     Nowhere {
+        /// The environment.
+        environment: String,
         /// The registry and project.
         registry: String,
         /// What is nowhere.

@@ -74,6 +74,12 @@ pub enum Error {
         /// Why not.
         source: bundle::ChecksumError,
     },
+    /// The checksum on the command line is not a SHA-256.
+    #[error("`{given}` is not a SHA-256, which has 64 hexadecimal digits")]
+    NotSha256 {
+        /// What was given.
+        given: String,
+    },
     /// A URL to be locked carries a user or a password, and locks are committed.
     #[error("the URL {url} carries credentials, which must not be in a lock: it is committed")]
     UrlWithCredentials {
@@ -102,7 +108,7 @@ impl Error {
                 Difference::Registry => Kind::Outdated,
             },
             Self::VendorChecksum { .. } => Kind::Content,
-            Self::UrlWithCredentials { .. } => Kind::Usage,
+            Self::UrlWithCredentials { .. } | Self::NotSha256 { .. } => Kind::Usage,
             Self::Incomplete { .. } => Kind::Workspace,
             Self::Checksum { source } => checksum_kind(source),
         }

@@ -290,7 +290,7 @@ fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> 
 /// Returns the error for a bundle that cannot be read. The vendor's bundle of a release would be learned.
 fn of_set(error: crate::Error) -> crate::Error {
     match error {
-        crate::Error::Disk(disk::Error::Bundle { path, source }) => {
+        crate::Error::Disk(disk::Error::Bundle { path, source, .. }) => {
             Error::Bundle { path, source }.into()
         }
         error => error,
