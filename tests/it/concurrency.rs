@@ -45,8 +45,10 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     }
     assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), applied);
-    // What only looks is not held up.
-    lab.run("plan lab").success();
+    // What only looks is not held up. A plan says that a deploy would be refused.
+    lab.run("plan lab")
+        .exits_with(8)
+        .prints("lab is in use by `deploy`");
     lab.run("status lab").success();
     lab.run("rehearse lab").success();
     first.interrupt();

@@ -718,6 +718,10 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::Contradicting { .. }) => {
             "nothing was pushed: lock the set of both again, or give one of them a different `project`".to_owned()
         }
+        Error::Plan(plan::Error::OneCluster { environment, other, .. }) => format!(
+            "deploy {other}; `cargo xtask push {environment}` pushes alone. If {environment} replaces {other}, move environments/{other}/receipt.yaml \
+             to environments/{environment}/"
+        ),
         Error::Plan(plan::Error::StillMke3 { environment, .. }) => format!(
             "`cargo xtask migrate {environment}` upgrades them; if they are new machines, remove `mke3` from the environment"
         ),

@@ -88,7 +88,7 @@ async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
 /// Returns whether this process was started to ignore SIGHUP, as `nohup` does. Known on Linux only.
 fn ignores_hangup() -> bool {
     const HANGUP: u64 = 1;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = files::read_text("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     ignored.is_some_and(|mask| mask & HANGUP != 0)

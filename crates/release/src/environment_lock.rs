@@ -168,7 +168,7 @@ impl EnvironmentLock {
 
 /// Returns the command of another process that holds the lock of an environment, if that process is running. Nothing is locked or written.
 pub(crate) fn other_holder(output: &Output) -> Option<Holder> {
-    let file = File::open(lock_file(output)).ok()?;
+    let file = files::open(lock_file(output)).ok()?;
     let holder = Holder::read(&file)?;
     let is_other = holder.process != std::process::id();
     (is_other && programs::exists(holder.process)).then_some(holder)

@@ -163,12 +163,11 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
         sent,
         own.len() - manifests.filter(|one| own.contains(one)).count()
     );
-    let read = requests.iter().filter(|one| one.starts_with("GET "));
-    assert_eq!(
-        read.filter(|one| one.contains("/blobs/")).count(),
-        0,
-        "{requests:#?}"
-    );
+    // Small blobs are read afterwards, to confirm the push. None is read to be sent.
+    let puts = |one: &&String| !(one.starts_with("PUT ") && one.contains("/manifests/"));
+    let before = requests.iter().take_while(puts);
+    let mut read = before.filter(|one| one.starts_with("GET "));
+    assert!(read.all(|one| !one.contains("/blobs/")), "{requests:#?}");
     lab.run("verify lab --full").success();
     let status = lab.run("status lab --offline").success();
     status.does_not_mention("bundles/");

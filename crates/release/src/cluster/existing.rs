@@ -16,7 +16,7 @@ use crate::receipt::{Applied, Receipt};
 use crate::transfer::program::Program;
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, chain, workspace};
+use crate::{Context, Workspace, chain, workspace};
 
 mod error;
 
@@ -205,6 +205,28 @@ fn was_killed_upgrading(expected: &Expected<'_>) -> bool {
     expected
         .under_way
         .is_some_and(|under_way| under_way.command == "upgrade")
+}
+
+/// Returns the environment that deployed the cluster at this address, if it is a different one of this workspace.
+///
+/// An environment that cannot be read says nothing, and is not what this run is about.
+pub(crate) fn deployed_by_other(
+    workspace: &Workspace,
+    name: &str,
+    address: Option<&str>,
+) -> Option<String> {
+    let address = address?;
+    let names = environment::names(workspace.root()).unwrap_or_default();
+    names.into_iter().find(|other| {
+        let output = Output::below(&workspace.environment(other));
+        let receipt = Receipt::read(&output.receipt).ok().flatten();
+        let applied = receipt.and_then(|receipt| receipt.applied);
+        let is_there =
+            applied.is_some_and(|applied| applied.external_address.as_deref() == Some(address));
+        other != name
+            && is_there
+            && mke::load(workspace.root(), other).is_ok_and(|other| !other.rehearsal)
+    })
 }
 
 /// Checks that the cluster which answers, if one does, may be the environment's: by its machines or its address in `rendered`.

@@ -109,6 +109,19 @@ pub(super) fn decide(
         }
         .into());
     }
+    let address = mke::external_address(environment);
+    if question.applied().is_none()
+        && !environment.rehearsal
+        && let Some(other) =
+            existing::deployed_by_other(context.workspace, &environment.name, address.as_deref())
+    {
+        return Err(plan::Error::OneCluster {
+            environment: environment.name.clone(),
+            other,
+            address: address.unwrap_or_default(),
+        }
+        .into());
+    }
     if question.applied().is_some() {
         kubeconfig::require(context, environment)
             .map_err(|error| Error::Kubeconfig(Box::new(error)))?;

@@ -94,6 +94,16 @@ pub enum Error {
         /// What is wrong with mkectl.
         problem: String,
     },
+    /// Another environment of the workspace deployed this cluster.
+    #[error("{environment} and {other} name one cluster, at {address}, and {other} deployed it")]
+    OneCluster {
+        /// The environment that deployed nothing.
+        environment: String,
+        /// The environment with the receipt.
+        other: String,
+        /// The address for the cluster's clients.
+        address: String,
+    },
     /// The cluster already runs MKE 4.
     #[error("the cluster of {environment} already runs {applied}, according to its receipt")]
     AlreadyMigrated {
@@ -124,6 +134,7 @@ impl Error {
             | Self::File { .. }
             | Self::Version { .. }
             | Self::Contradicting { .. }
+            | Self::OneCluster { .. }
             | Self::AlreadyMigrated { .. }
             | Self::StillMke3 { .. } => Kind::Workspace,
             Self::WithoutMkectl { .. } => Kind::Mkectl,

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use environment::Environment;
 use serde::Serialize;
 
+use crate::cluster::existing;
 use crate::cluster::in_progress::UnderWay;
 use crate::config::check;
 use crate::locked::Locked;
@@ -317,8 +318,13 @@ fn compare(
         status.add(what, deploy.clone());
     }
     let Some(applied) = receipt.and_then(|receipt| receipt.applied.as_ref()) else {
-        // Without a lock, a deploy is refused.
-        if lock.is_some() && receipt.is_none_or(|receipt| receipt.failed.is_none()) {
+        // Without a lock, a deploy is refused, and so is one of a cluster that a different environment deployed.
+        let address = mke::external_address(environment);
+        let other = existing::deployed_by_other(workspace, &environment.name, address.as_deref());
+        if lock.is_some()
+            && other.is_none()
+            && receipt.is_none_or(|receipt| receipt.failed.is_none())
+        {
             status.add("nothing was deployed yet", deploy);
         }
         return true;

@@ -206,4 +206,13 @@ async fn a_second_environment_gives_a_release_second_names() {
         let found = client.get_manifest(&twice, &one.tag).await.unwrap();
         assert_eq!(found.digest, one.digest);
     }
+    // One cluster is deployed by one environment.
+    lab.run(&["deploy", "lab"]).success();
+    for command in ["plan", "deploy", "apply"] {
+        let run = lab.run(&[command, "lab-twice"]).exits_with(3);
+        run.reports("lab-twice and lab name one cluster, at mke.lab.example.com");
+    }
+    let status = lab.run(&["status", "lab-twice"]).success();
+    status.does_not_mention("deploy lab-twice");
+    lab.run(&["push", "lab-twice"]).success();
 }
