@@ -1238,3 +1238,18 @@ async fn a_signed_plan_is_executed_again_after_its_upgrade_was_killed() {
     road.lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
     road.lab.run(&deploy).success();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_on_the_cluster_is_named_before_it_is_overwritten() {
+    let road = Road::new("v4.1.5", "v4.1.5").await;
+    road.has_kubeconfig();
+    let notice =
+        "differs from the configuration that was applied last in 1 value, which mkectl overwrites";
+    road.lab.edit_environment(
+        "config:\n",
+        "config:\n  dns: { lameduck: { enabled: true } }\n",
+    );
+    road.run("plan").success().does_not_mention(notice);
+    road.edit_cluster(|text| text.replace("enabled: false", "enabled: true"));
+    road.run("plan").success().prints(notice);
+}

@@ -343,6 +343,31 @@ fn other_cluster(
     }))
 }
 
+/// Returns a warning of what was changed on the cluster, by `live`, since `last` was applied; none if it has the same values. It may have
+/// more values, such as defaults.
+///
+/// # Errors
+/// One of the two is not YAML.
+pub(crate) fn overwrite_notice(
+    environment: &str,
+    live: &str,
+    last: &str,
+) -> Result<Option<String>, crate::Error> {
+    let live = parse("the live configuration".into(), live)?;
+    let last = parse("the configuration that was applied last".into(), last)?;
+    let changes = mke::compare(&last, &live);
+    let changes = (changes.iter())
+        .filter(|change| change.old.is_some())
+        .count();
+    Ok((changes > 0).then(|| {
+        format!(
+            "the cluster differs from the configuration that was applied last in {}, which mkectl overwrites: \
+             `cargo xtask diff {environment} --live` shows the live values",
+            environment::count(changes, "value")
+        )
+    }))
+}
+
 /// Returns what to do after a change of kubelet settings, which k0s reads when it starts; none if `rendered` changes none of those that
 /// the cluster has now, by `live`.
 ///

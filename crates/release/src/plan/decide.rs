@@ -14,7 +14,7 @@ use crate::receipt::{Applied, Receipt};
 use crate::transfer::program::{self, Program};
 use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, kubeconfig, plan};
+use crate::{Context, Error, kubeconfig, plan, sha256};
 
 /// Why mkectl runs in a migration.
 const MIGRATES: &str = "`migrate` always runs mkectl";
@@ -166,10 +166,18 @@ pub(super) fn decide(
         }
         if exists {
             // A cluster that was not asked has what was rendered last.
-            let before = match asked.text {
-                Some(text) => Some(text),
-                None => read_if_there(&question.output.config)?,
+            let file = read_if_there(&question.output.config)?;
+            let was_applied = |text: &String| {
+                let applied = question.applied();
+                applied.is_some_and(|applied| applied.config == sha256(text.as_bytes()))
             };
+            if let (Some(live), Some(last)) =
+                (&asked.text, file.as_ref().filter(|f| was_applied(f)))
+            {
+                let notice = existing::overwrite_notice(&environment.name, live, last)?;
+                warnings.of_plan.extend(notice);
+            }
+            let before = asked.text.or(file);
             let notice = before.map(|before| existing::kubelet_notice(&before, question.rendered));
             warnings.of_plan.extend(notice.transpose()?.flatten());
         }
