@@ -83,8 +83,11 @@ impl Team {
         std::fs::remove_dir_all(sandbox.path("environments/lab")).unwrap();
         for index in 0..ENVIRONMENTS {
             let address = &registries[index % REGISTRIES].address;
-            let text = text.replace(&lab.registry.address, address);
-            let path = format!("environments/{}/environment.yaml", name(index));
+            let name = name(index);
+            let text = text
+                .replace(&lab.registry.address, address)
+                .replace("mke.lab.example.com", &format!("{name}.example.com"));
+            let path = format!("environments/{name}/environment.yaml");
             lab.sandbox.write(&path, &text);
         }
         std::fs::create_dir_all(lab.sandbox.path("../clusters")).unwrap();

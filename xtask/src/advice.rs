@@ -88,7 +88,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
         }
         RegistryFault::WrongName => {
             "have a certificate issued that lists the host of registry.address as a subject alternative name (`openssl req -x509 ... \
-             -addext \"subjectAltName=DNS:HOST\"`); nodes check the name too"
+             -addext \"subjectAltName=DNS:HOST\"`, or `IP:ADDRESS` for an address); nodes check the name too"
         }
         RegistryFault::Expired => {
             "renew the registry's certificate; if its date is right, correct this machine's clock"

@@ -202,8 +202,8 @@ impl Entry {
             .map_err(|_| wrong(form))?;
         let decoded = String::from_utf8(decoded).map_err(|_| wrong(form))?;
         let (username, password) = decoded.split_once(':').ok_or_else(|| wrong(form))?;
-        // Some versions of Docker pad the password with NUL bytes.
-        let password = password.trim_end_matches('\0');
+        // Some versions of Docker pad the password with NUL bytes. `echo user:password | base64` adds a line end.
+        let password = password.trim_end_matches(['\0', '\r', '\n']);
         Ok(basic(username.to_owned(), password.to_owned()))
     }
 }

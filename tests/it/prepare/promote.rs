@@ -11,7 +11,9 @@ async fn with_staging(more: &str) -> Lab {
     let text = lab.sandbox.read("environments/lab/environment.yaml");
     lab.sandbox.write(
         "environments/staging/environment.yaml",
-        &text.replace("project: mke", "project: staging"),
+        &text
+            .replace("project: mke", "project: staging")
+            .replace("mke.lab.example.com", "mke.staging.example.com"),
     );
     lab.write_environment(more);
     lab

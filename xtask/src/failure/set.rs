@@ -100,6 +100,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             Some(RegistryFault::NoProject) => {
                 "check the reference in the set's file: its registry has no such repository, tag or digest".to_owned()
             }
+            Some(RegistryFault::NotAllowed) => {
+                format!("let the account read this from {host}, or correct the reference: some registries refuse what does not exist")
+            }
             Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::WantsTls) => {
                 format!("name the CA that signed its certificate in the set's file: `registries: {{ '{host}': {{ ca: FILE }} }}`; a CA that is named there already did not sign it")
             }

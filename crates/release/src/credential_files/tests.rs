@@ -163,6 +163,7 @@ fn odd_entries_are_read_for_what_they_hold() {
     );
     assert_eq!(entry(r#"{"auth":"dTpw\n"}"#), pair("u", "p"));
     assert_eq!(entry(r#"{"auth":"dTpwAAA="}"#), pair("u", "p"));
+    assert_eq!(entry(r#"{"auth":"dTpwDQo="}"#), pair("u", "p"));
     assert_eq!(
         entry(r#"{"auth":"dTpw","username":"v","password":"q","email":"e"}"#),
         pair("u", "p")
