@@ -568,7 +568,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::StoreGarbage(store::Error::LocksMissing { locks }) => {
             let locks = locks.join(" ");
             format!(
-                "nothing was removed; restore: `git restore {locks}`; or if it is no longer needed, commit its removal: `git rm {locks}`"
+                "nothing was removed; to keep the blobs: `git restore {locks}`; to drop them: `git rm {locks}`, and commit"
             )
         }
         Error::Prune(prune::Error::LockUnknown { .. }) => "lock it, or restore its lock: without it the artifacts to keep are unknown".to_owned(),
@@ -581,6 +581,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Prune(prune::Error::SharedState(
             conflict @ (Conflict::Unfinished { environment, .. }
+            | Conflict::InUse { environment, .. }
             | Conflict::Differs { environment, .. }
             | Conflict::Overtaken { environment }),
         )) => {

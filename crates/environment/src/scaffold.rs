@@ -52,12 +52,11 @@ impl Question {
             Self::Project => grammar::project(answer),
             Self::ExternalAddress => host(answer),
             // As `check` does it.
-            Self::Host => match kind::host(Kind::Address, answer) {
-                Some(fault) => Err(Fault::new(
-                    (fault.is.replacen(", not ", " is not ", 1)).replacen(", which ", " ", 1),
-                )),
-                None => Ok(()),
-            },
+            Self::Host if kind::host(Kind::Address, answer).is_none() => Ok(()),
+            Self::Host => Err(Fault::new(format!(
+                "{} is not a host name or IP address",
+                quote(answer)
+            ))),
             Self::User if !answer.is_empty() && answer.chars().all(is_user) => Ok(()),
             Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
         };

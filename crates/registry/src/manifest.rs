@@ -16,7 +16,6 @@ use crate::digest::{check_digest, parse_digest, sha256};
 use crate::response::Response;
 use crate::retry::{Attempts, Failure};
 use crate::transport::{Access, Content, Request, TAKEN};
-
 use crate::violation::Violation;
 use crate::{Error, Manifest, Observer, Registry};
 

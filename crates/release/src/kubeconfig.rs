@@ -7,7 +7,8 @@
 use std::fmt;
 
 use base64::Engine as _;
-use camino::Utf8PathBuf;
+use base64::prelude::BASE64_STANDARD;
+use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use serde_yaml::Value;
 
@@ -70,7 +71,7 @@ pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Option<Kub
 }
 
 /// Has the tokens, passwords and private keys in a kubeconfig masked in everything that is printed or logged.
-fn hide_secrets(path: &Utf8PathBuf) {
+fn hide_secrets(path: &Utf8Path) {
     const KEYS: [&str; 6] = [
         "token",
         "password",
@@ -79,21 +80,23 @@ fn hide_secrets(path: &Utf8PathBuf) {
         "refresh-token",
         "access-token",
     ];
+    fn hide(secret: &str) {
+        redaction::run().add(secret);
+        let key = BASE64_STANDARD.decode(secret).ok();
+        if let Some(pem) = key.and_then(|pem| String::from_utf8(pem).ok()) {
+            redaction::run().add(&pem);
+        }
+    }
     fn walk(value: &Value) {
         match value {
             Value::Mapping(keys) => {
-                keys.iter()
-                    .for_each(|(key, value)| match (key.as_str(), value.as_str()) {
-                        (Some(key), Some(secret)) if KEYS.contains(&key) => {
-                            redaction::run().add(secret);
-                            let key = base64::engine::general_purpose::STANDARD.decode(secret);
-                            if let Some(pem) = key.ok().and_then(|pem| String::from_utf8(pem).ok())
-                            {
-                                redaction::run().add(&pem);
-                            }
-                        }
-                        _ => walk(value),
-                    })
+                for (key, value) in keys {
+                    let is_secret = key.as_str().is_some_and(|key| KEYS.contains(&key));
+                    match value.as_str().filter(|_| is_secret) {
+                        Some(secret) => hide(secret),
+                        None => walk(value),
+                    }
+                }
             }
             Value::Sequence(values) => values.iter().for_each(walk),
             _ => {}

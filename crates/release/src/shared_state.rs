@@ -260,12 +260,11 @@ pub(crate) async fn read(
         };
     };
     let own = own_run(output);
-    let holder = environment_lock::other_holder(output);
+    let conflict = conflict(environment, output, receipt, &state);
     Standing {
-        conflict: conflict(environment, output, receipt, &state),
         warning: match &state {
             Ok(state)
-                if holder.is_none() && is_own_and_unfinished(state, receipt, own.as_deref()) =>
+                if conflict.is_none() && is_own_and_unfinished(state, receipt, own.as_deref()) =>
             {
                 Some(format!(
                     "the deploy of {} that began at {} from this checkout was interrupted; this one takes over",
@@ -274,6 +273,7 @@ pub(crate) async fn read(
             }
             _ => None,
         },
+        conflict,
         held: Held::Found { digest, state },
     }
 }

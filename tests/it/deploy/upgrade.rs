@@ -1197,20 +1197,25 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
     road.lab.run("diff lab --live").exits_with(6);
 }
 
-/// The attempt that failed keeps its files, so those of the next one have a number in their names.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
+const SIGNED: [&str; 4] = ["deploy", "lab", "--plan", "signed.yaml"];
+
+/// Saves the plan of an upgrade, whose mkectl then does as the variables of the fake say.
+async fn with_a_signed_plan() -> Road {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
     road.keep("v4.1.3");
     road.lab.run("plan lab --out signed.yaml").success();
-    let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
-    road.lab
-        .sandbox
-        .variable("FAKE_MKECTL_AT", "upgrade")
-        .variable("FAKE_MKECTL_EXIT", "1");
-    road.lab.run(&deploy).exits_with(7);
+    road.lab.sandbox.variable("FAKE_MKECTL_AT", "upgrade");
+    road
+}
+
+/// The attempt that failed keeps its files, so those of the next one have a number in their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
+    let mut road = with_a_signed_plan().await;
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    road.lab.run(&SIGNED).exits_with(7);
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    road.lab.run(&deploy).success();
+    road.lab.run(&SIGNED).success();
     let names = road.backups();
     assert!(
         names
@@ -1223,20 +1228,14 @@ async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
 /// A deploy that is killed leaves no receipt of its failure, but the same files.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_plan_is_executed_again_after_its_upgrade_was_killed() {
-    let mut road = Road::new("v4.1.3", "v4.1.5").await;
-    road.keep("v4.1.3");
-    road.lab.run("plan lab --out signed.yaml").success();
-    let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
-    road.lab
-        .sandbox
-        .variable("FAKE_MKECTL_AT", "upgrade")
-        .variable("FAKE_MKECTL_HANG", "yes");
-    let mut running = Running::start(&road.lab, &deploy);
+    let mut road = with_a_signed_plan().await;
+    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(&road.lab, &SIGNED);
     running.wait_for("waiting for nodes");
     running.kill();
-    let _ = running.end();
+    assert_eq!(running.end().code, None);
     road.lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    road.lab.run(&deploy).success();
+    road.lab.run(&SIGNED).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

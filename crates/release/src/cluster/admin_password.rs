@@ -15,9 +15,6 @@ use crate::cluster::consent::Refused;
 use crate::event::{Event, Step};
 use crate::{Context, chain};
 
-/// How many names are tried for a file.
-const MOST_FILES: u32 = 1000;
-
 /// Takes care of the password during one run of mkectl.
 pub(crate) struct Handover<'a> {
     wanted: Option<&'a AdminPassword>,
@@ -149,20 +146,19 @@ impl<'a> Handover<'a> {
             std::fs::create_dir_all(folder)?;
         }
         let stamp = self.stamp;
-        let mut path = file.to_owned();
-        let mut opened = open(&path);
-        for number in 1..MOST_FILES {
-            if !matches!(&opened, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
-                break;
+        // Several passwords may come within a second.
+        let mut names = (0..).map(|number: u32| match number {
+            0 => file.to_string(),
+            1 => format!("{file}-{stamp}"),
+            number => format!("{file}-{stamp}-{number}"),
+        });
+        let (path, mut opened) = loop {
+            let path = Utf8PathBuf::from(names.next().unwrap_or_default());
+            match open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                opened => break (path, opened?),
             }
-            // Several passwords may come within a second.
-            path = match number {
-                1 => Utf8PathBuf::from(format!("{file}-{stamp}")),
-                number => Utf8PathBuf::from(format!("{file}-{stamp}-{number}")),
-            };
-            opened = open(&path);
-        }
-        let mut opened = opened?;
+        };
         writeln!(opened, "{}", credentials.password.expose_secret())?;
         opened.sync_all()?;
         Ok(path)

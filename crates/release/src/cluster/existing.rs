@@ -217,14 +217,12 @@ pub(crate) fn deployed_by_other(
 ) -> Option<String> {
     let address = address?;
     let names = environment::names(workspace.root()).unwrap_or_default();
-    names.into_iter().find(|other| {
+    let mut others = names.into_iter().filter(|other| other != name);
+    others.find(|other| {
         let output = Output::below(&workspace.environment(other));
         let receipt = Receipt::read(&output.receipt).ok().flatten();
         let applied = receipt.and_then(|receipt| receipt.applied);
-        let is_there =
-            applied.is_some_and(|applied| applied.external_address.as_deref() == Some(address));
-        other != name
-            && is_there
+        applied.is_some_and(|applied| applied.external_address.as_deref() == Some(address))
             && mke::load(workspace.root(), other).is_ok_and(|other| !other.rehearsal)
     })
 }

@@ -167,13 +167,10 @@ pub(super) fn decide(
         if exists {
             // A cluster that was not asked has what was rendered last.
             let file = read_if_there(&question.output.config)?;
-            let was_applied = |text: &String| {
-                let applied = question.applied();
-                applied.is_some_and(|applied| applied.config == sha256(text.as_bytes()))
-            };
-            if let (Some(live), Some(last)) =
-                (&asked.text, file.as_ref().filter(|f| was_applied(f)))
-            {
+            let applied = question.applied().map(|applied| applied.config.as_str());
+            let last =
+                (file.as_deref()).filter(|text| applied == Some(sha256(text.as_bytes()).as_str()));
+            if let (Some(live), Some(last)) = (&asked.text, last) {
                 let notice = existing::overwrite_notice(&environment.name, live, last)?;
                 warnings.of_plan.extend(notice);
             }

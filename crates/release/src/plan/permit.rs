@@ -39,8 +39,8 @@ impl Permit<'_> {
 ///
 /// # Errors
 /// Something that the environment requires is missing, and there is no reason to continue without it. Or a different deploy began
-/// or ended, this checkout does not know how, and `take_over` does not say to continue. Or the lock lacks what mkectl lists. Or something is missing for the cluster's part,
-/// such as mkectl. Or the lock is on a different environment.
+/// or ended, this checkout does not know how, and `take_over` does not say to continue. Or the lock lacks what mkectl lists. Or
+/// something is missing for the cluster's part, such as mkectl. Or the lock is on a different environment.
 pub fn permit<'a>(
     mut plan: Plan,
     reason: Option<&str>,

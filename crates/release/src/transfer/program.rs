@@ -439,14 +439,14 @@ pub(crate) fn of_release(
                 None => programs::Mkectl::find(variables),
             };
             let name = format!("v{release}");
+            let fits = |mkectl: &programs::Mkectl| is_of(mkectl, &name);
             let kept = || {
                 let program = only_kept(context, &name).filter(|_| sha256.is_none())?;
                 programs::Mkectl::at(program, self::variables(context, environment)).ok()
             };
-            let found = found.ok().filter(|found| is_of(found, &name)).or_else(kept);
-            match found {
-                Some(mkectl) if is_of(&mkectl, &name) => mkectl,
-                _ => return Ok(None),
+            match found.ok().filter(fits).or_else(|| kept().filter(fits)) {
+                Some(mkectl) => mkectl,
+                None => return Ok(None),
             }
         }
     };

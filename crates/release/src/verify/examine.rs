@@ -233,6 +233,8 @@ impl Question<'_> {
                     Err(error) => self.judge(error).map(Some),
                 };
             }
+            // It is read with the blobs.
+            Of::Manifest(_) if self.reads => return Ok(None),
             Of::Manifest(manifest) => {
                 let read = registry.get_manifest(&repository, manifest.digest.as_ref());
                 return match read.await {

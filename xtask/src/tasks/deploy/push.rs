@@ -19,10 +19,8 @@ use crate::until::Until;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failure> {
     let now = (app.tool.now)().to_zoned(jiff::tz::TimeZone::system());
-    if let Some(Until::Moment(moment)) = arguments.until
-        && arguments
-            .until
-            .is_some_and(|until| until.from(&now).is_zero())
+    if let Some(until @ Until::Moment(moment)) = arguments.until
+        && until.from(&now).is_zero()
     {
         return Err(Failure::PastUntil(moment));
     }
