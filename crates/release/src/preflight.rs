@@ -3,188 +3,23 @@
 //! [`registry::probe`] tests the registry and leaves nothing there. This machine may see it differently than the nodes do;
 //! [`nodes`] asks them.
 
-pub mod nodes;
+mod here;
 mod sample;
+pub mod nodes;
+mod report;
 
-use std::fmt;
-
-use camino::Utf8Path;
-use environment::{Environment, Problems};
-use serde::{Serialize, Serializer};
+use environment::Environment;
 
 pub use registry::probe::{Fault as RegistryFault, Verdict};
+pub use report::{Check, Fault, Group, Report, WorkspaceFault};
 
-use nodes::{NodeFault, Nodes, Shared};
+use nodes::Shared;
 
-use crate::config::render;
-use crate::event::Step;
-use crate::locked;
-use crate::observe::BundleObserver;
-use crate::receipt::Receipt;
-use crate::set::Error as SetError;
-use crate::transfer::fetch::{self, Source};
-use crate::transfer::push::Delivery;
-use crate::transfer::{before_push, connect, look, present, program, set};
-use crate::workspace::Output;
-use crate::{Context, Credentials, Error, Kind, chain, disk, requires, workspace};
+use crate::transfer::connect;
+use crate::{Context, Credentials, Error, chain};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
-
-/// The results of all checks.
-#[derive(Debug)]
-pub struct Report {
-    /// The environment's name.
-    pub environment: String,
-    /// The release, `v4.1.5`.
-    pub release: String,
-    /// The registry and project.
-    pub registry: String,
-    /// Everything that was looked at. Of nodes there is a check for each thing that is wrong with some of them.
-    pub checks: Vec<Check>,
-    /// What each node answered, if they were asked.
-    pub nodes: Option<Nodes>,
-}
-
-/// One check and its result.
-#[derive(Debug)]
-pub struct Check {
-    /// Where it belongs to.
-    pub group: Group,
-    /// Its name, in words with hyphens between them.
-    pub name: &'static str,
-    /// What came of it.
-    pub verdict: Verdict,
-    /// What is wrong, if something is.
-    pub fault: Option<Fault>,
-    /// What was seen, in a sentence without its end.
-    pub text: String,
-    /// The nodes that it is about.
-    pub shared: Shared,
-}
-
-/// Where a check belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Group {
-    /// Files and folders of this machine.
-    Workspace,
-    /// The registry.
-    Registry,
-    /// The machines of the cluster.
-    Nodes,
-}
-
-/// What is wrong, as far as other things would be done about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Here.
-    Workspace(WorkspaceFault),
-    /// In the registry, or on the way to it.
-    Registry(RegistryFault),
-    /// On nodes, or on the way to them.
-    Node(NodeFault),
-}
-
-/// What is wrong on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WorkspaceFault {
-    /// The release is unknown, or the configuration cannot be rendered for it.
-    Configuration,
-    /// The certificate in `registry.ca` is out of its time.
-    AuthorityOutOfDate,
-    /// The credentials that the environment names are missing.
-    CredentialsMissing,
-    /// The release is not locked.
-    NotLocked,
-    /// A set is not locked, or its lock is not of what it lists.
-    SetNotLocked,
-    /// The lock cannot be read.
-    LockBroken,
-    /// Neither bundle nor store has what the lock names.
-    BundleMissing,
-    /// Neither the store nor the registry has some of what the lock names.
-    BlobsMissing,
-    /// The bundle's file is not the one that was locked.
-    BundleDiffers,
-    /// No mkectl of the release is here, or it cannot be run.
-    MkectlMissing,
-    /// The disk has not enough room for what will be written.
-    DiskFull,
-    /// What the environment requires of another one has not happened.
-    RequirementUnmet,
-    /// Something is needed that no bundle has.
-    NotInBundle,
-    /// A program is missing on this machine.
-    ToolMissing,
-}
-
-impl Fault {
-    /// Returns the kind of the failure, as the same problem has it in a deploy.
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::Workspace(fault) => fault.kind(),
-            Self::Registry(_) => Kind::Registry,
-            Self::Node(fault) => fault.kind(),
-        }
-    }
-}
-
-impl WorkspaceFault {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Configuration
-            | Self::AuthorityOutOfDate
-            | Self::CredentialsMissing
-            | Self::NotLocked
-            | Self::SetNotLocked
-            | Self::LockBroken => Kind::Workspace,
-            Self::BundleDiffers => Kind::Content,
-            Self::MkectlMissing => Kind::Mkectl,
-            Self::RequirementUnmet => Kind::NotAllowed,
-            Self::BundleMissing
-            | Self::BlobsMissing
-            | Self::DiskFull
-            | Self::NotInBundle
-            | Self::ToolMissing => Kind::Machine,
-        }
-    }
-}
-
-impl Serialize for Fault {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Workspace(fault) => fault.serialize(serializer),
-            Self::Registry(fault) => fault.serialize(serializer),
-            Self::Node(fault) => fault.serialize(serializer),
-        }
-    }
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Workspace => "workspace",
-            Self::Registry => "registry",
-            Self::Nodes => "nodes",
-        })
-    }
-}
-
-impl Report {
-    /// Returns the checks that an installation would fail by, in their order.
-    pub fn problems(&self) -> impl Iterator<Item = &Check> {
-        let checks = self.checks.iter();
-        checks.filter(|check| check.verdict == Verdict::Problem)
-    }
-
-    /// Counts the checks that came to `verdict`.
-    pub fn count(&self, verdict: Verdict) -> usize {
-        let checks = self.checks.iter();
-        checks.filter(|check| check.verdict == verdict).count()
-    }
-}
 
 /// Looks at everything, at the nodes only where `asks_nodes` says so. `tag` names the probe that goes to the registry; it must be another
 /// one for each run.
@@ -198,22 +33,22 @@ pub async fn preflight(
     asks_nodes: bool,
 ) -> Result<Report, Error> {
     let mut checks = Vec::new();
-    configuration(context, environment, &mut checks);
-    let lock = lock(context, environment, &mut checks);
+    here::configuration(context, environment, &mut checks);
+    let lock = here::lock(context, environment, &mut checks);
     match &lock {
         Some(lock) => {
-            bundle_and_disk(context, environment, lock, &mut checks).await;
-            checks.push(mkectl(context, environment, lock));
+            here::bundle_and_disk(context, environment, lock, &mut checks).await;
+            checks.push(here::mkectl(context, environment, lock));
         }
         None => {
-            checks.push(disk_before_lock(context, environment));
+            checks.push(here::disk_before_lock(context, environment));
             for name in ["bundle", "mkectl"] {
                 let text = "not checked: the lock cannot be used".to_owned();
                 checks.push(Check::new(name, Verdict::Skipped, None, text));
             }
         }
     }
-    not_in_bundle(context, environment, asks_nodes, &mut checks);
+    here::not_in_bundle(context, environment, asks_nodes, &mut checks);
     let credentials = context.credentials(environment).unwrap_or_else(|error| {
         let fault = WorkspaceFault::CredentialsMissing;
         checks.push(Check::wrong("credentials", fault, chain(&error)));
@@ -267,370 +102,6 @@ pub async fn preflight(
     })
 }
 
-impl Check {
-    fn new(
-        name: &'static str,
-        verdict: Verdict,
-        fault: Option<WorkspaceFault>,
-        text: String,
-    ) -> Self {
-        Self {
-            group: Group::Workspace,
-            name,
-            verdict,
-            fault: fault.map(Fault::Workspace),
-            text,
-            shared: Shared::default(),
-        }
-    }
-
-    fn fine(name: &'static str, text: String) -> Self {
-        Self::new(name, Verdict::Ok, None, text)
-    }
-
-    fn wrong(name: &'static str, fault: WorkspaceFault, text: String) -> Self {
-        Self::new(name, Verdict::Problem, Some(fault), text)
-    }
-}
-
-/// Renders the configuration, and looks at the dates in it.
-fn configuration(context: &Context<'_>, environment: &Environment, checks: &mut Vec<Check>) {
-    let name = "configuration";
-    let rendered = (context.workspace)
-        .release(&environment.release)
-        .and_then(|release| render::render(context.workspace, &mut environment.clone(), &release));
-    checks.push(match rendered {
-        Ok(_) => Check::fine(
-            name,
-            format!("can be rendered for v{}", environment.release),
-        ),
-        Err(Error::Workspace(workspace::Error::Configuration(problems))) => {
-            Check::wrong(name, WorkspaceFault::Configuration, rules(&problems))
-        }
-        Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(&error)),
-    });
-    if let Err(problems) = environment.check_dates((context.tool.now)().as_second()) {
-        let fault = WorkspaceFault::AuthorityOutOfDate;
-        checks.push(Check::wrong("authority", fault, rules(&problems)));
-    }
-}
-
-/// Returns what was broken, in one line.
-fn rules(problems: &Problems) -> String {
-    let rules: Vec<&str> = (problems.0.iter())
-        .map(|problem| problem.rule.as_str())
-        .collect();
-    rules.join("; ")
-}
-
-fn lock(
-    context: &Context<'_>,
-    environment: &Environment,
-    checks: &mut Vec<Check>,
-) -> Option<std::sync::Arc<bundle::Lock>> {
-    let name = "lock";
-    match locked::of(context.workspace, environment) {
-        Ok(locked) => {
-            let path = context.workspace.shown(&locked.path);
-            let artifacts = locked.lock.artifacts.len();
-            checks.push(Check::fine(
-                name,
-                match locked.sets.is_empty() {
-                    true => format!("{path} lists {}", environment::count(artifacts, "artifact")),
-                    false => format!(
-                        "{path} and the locks of sets list {}",
-                        environment::count(artifacts, "artifact")
-                    ),
-                },
-            ));
-            requirement(context, environment, &locked, checks);
-            Some(locked.lock)
-        }
-        Err(error) => {
-            let fault = match &error {
-                Error::Workspace(workspace::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
-                Error::Set(SetError::NotLocked { .. } | SetError::Outdated { .. }) => {
-                    WorkspaceFault::SetNotLocked
-                }
-                Error::Set(SetError::Contradiction { .. }) => WorkspaceFault::LockBroken,
-                Error::Set(_) => WorkspaceFault::Configuration,
-                _ => WorkspaceFault::LockBroken,
-            };
-            checks.push(Check::wrong(name, fault, chain(&error)));
-            None
-        }
-    }
-}
-
-/// Looks whether what the environment requires of another one has happened.
-fn requirement(
-    context: &Context<'_>,
-    environment: &Environment,
-    locked: &locked::Locked,
-    checks: &mut Vec<Check>,
-) {
-    let name = "requirement";
-    let Some(required) = &environment.requires else {
-        return;
-    };
-    let now = (context.tool.now)();
-    checks.push(
-        match requires::unmet(context.workspace, environment, locked, now) {
-            Ok(None) => Check::fine(
-                name,
-                format!("{} was deployed from the same lock", required.environment),
-            ),
-            Ok(Some(unmet)) => Check::wrong(name, WorkspaceFault::RequirementUnmet, unmet.missing),
-            Err(error) => {
-                let text = error.problems().map_or_else(|| chain(&error), rules);
-                Check::wrong(name, WorkspaceFault::Configuration, text)
-            }
-        },
-    );
-}
-
-/// Looks where the bundle's bytes would come from, and whether there is room for what will be written of them.
-async fn bundle_and_disk(
-    context: &Context<'_>,
-    environment: &Environment,
-    lock: &bundle::Lock,
-    checks: &mut Vec<Check>,
-) {
-    let workspace = context.workspace;
-    let name = "bundle";
-    let file = &lock.bundle.file;
-    checks.push(match fetch::source(workspace, lock) {
-        Ok(Source::Store) => Check::fine(
-            name,
-            match &lock.from {
-                Some(from) => format!("the release is locked from {from}"),
-                None => "everything is in the store".to_owned(),
-            },
-        ),
-        Ok(Source::File(path)) => {
-            let shown = workspace.shown(&path);
-            let observer = BundleObserver::new(context, Step::Verify);
-            let hashed = tokio::task::block_in_place(|| bundle::hash_file(&path, &observer));
-            match hashed {
-                Ok((_, found)) if found == lock.bundle.sha256 => {
-                    Check::fine(name, format!("{shown} has the SHA-256 in the lock"))
-                }
-                Ok((_, found)) => {
-                    let text = format!(
-                        "{shown} has SHA-256 {found}, but the lock has {}",
-                        lock.bundle.sha256
-                    );
-                    Check::wrong(name, WorkspaceFault::BundleDiffers, text)
-                }
-                Err(error) => {
-                    let text = chain(&Error::read(&path, error));
-                    Check::wrong(name, WorkspaceFault::BundleMissing, text)
-                }
-            }
-        }
-        Ok(Source::Made(_)) => Check::fine(name, "the demo bundle is generated".to_owned()),
-        Ok(Source::Download(path)) => match parts(context, environment, lock).await {
-            Some(check) => {
-                checks.extend([check, disk(&workspace.bundles(), 0)]);
-                return;
-            }
-            None => {
-                let text = format!("{} is missing", workspace.shown(&path));
-                Check::wrong(name, WorkspaceFault::BundleMissing, text)
-            }
-        },
-        Err(error) => {
-            let fault = match &error {
-                Error::Disk(disk::Error::BundleSize { .. }) => WorkspaceFault::BundleDiffers,
-                _ => WorkspaceFault::BundleMissing,
-            };
-            Check::wrong(name, fault, format!("{file}: {}", chain(&error)))
-        }
-    });
-    checks.extend(of_registries(context, environment, lock).await);
-    let to_write = before_push::to_write(workspace, lock);
-    checks.push(disk(&workspace.bundles(), to_write));
-}
-
-/// Looks where the artifacts of sets and of a release without a bundle would come from; returns nothing if there are none.
-async fn of_registries(
-    context: &Context<'_>,
-    environment: &Environment,
-    lock: &bundle::Lock,
-) -> Option<Check> {
-    let name = match &lock.from {
-        Some(_) => "registries",
-        None if environment.sets.is_empty() => return None,
-        None => "sets",
-    };
-    let artifacts = lock.artifacts.iter().filter(|one| one.source.is_some());
-    let artifacts = environment::count(artifacts.count(), "artifact");
-    let store = fetch::open_store(context.workspace).ok()?;
-    let missing = set::pull::amount(context.workspace, lock, &store);
-    if missing.blobs == 0 {
-        return Some(Check::fine(
-            name,
-            format!("{artifacts}, nothing to fetch from upstream"),
-        ));
-    }
-    if let Some(check) = parts(context, environment, lock).await {
-        return Some(Check { name, ..check });
-    }
-    let blobs = environment::count(missing.blobs, "blob");
-    Some(match context.offline {
-        false => Check::fine(
-            name,
-            format!("{artifacts}, {blobs} to be fetched from upstream"),
-        ),
-        true => Check::wrong(
-            name,
-            WorkspaceFault::BlobsMissing,
-            format!("{artifacts}, {blobs} are neither in the store nor in the registry"),
-        ),
-    })
-}
-
-/// Looks whether store and registry together have what the lock names; returns nothing if that cannot be told, or if neither has anything.
-async fn parts(
-    context: &Context<'_>,
-    environment: &Environment,
-    lock: &bundle::Lock,
-) -> Option<Check> {
-    let name = "bundle";
-    let store = fetch::open_store(context.workspace).ok()?;
-    if !context.offline && store.missing(lock).len() >= lock.blobs().len() {
-        return None;
-    }
-    // What is wrong with the registry other checks tell.
-    let looked = look::look(context, environment, &look::tags_of(lock)).await;
-    let seen = looked.ok()?.seen;
-    let artifacts = lock.artifacts.iter().zip(seen);
-    let delivery = Delivery {
-        environment,
-        artifacts: artifacts
-            .filter(|(artifact, seen)| seen.planned(&artifact.digest).is_to_be_pushed())
-            .map(|(artifact, _)| artifact)
-            .collect(),
-        present: Vec::new(),
-        shut: None,
-    };
-    if delivery.artifacts.is_empty() {
-        return Some(Check::fine(name, "the registry has everything".to_owned()));
-    }
-    match present::survey(context, lock, &delivery).await {
-        Ok(Some(_)) => Some(Check::fine(
-            name,
-            "not needed: the registry has what the store lacks".to_owned(),
-        )),
-        Err(error @ Error::Fetch(fetch::Error::Nowhere { .. })) => {
-            let fault = WorkspaceFault::BlobsMissing;
-            Some(Check::wrong(name, fault, chain(&error)))
-        }
-        Ok(None) | Err(_) => None,
-    }
-}
-
-/// Looks whether the release's own mkectl is here. A deploy would fetch it, and inside there is nowhere to fetch it from.
-fn mkectl(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock) -> Check {
-    let name = "mkectl";
-    let path = context.workspace.lock(&lock.release, &lock.arch);
-    match program::for_command(context, environment, lock, &path, &[]) {
-        Ok(_) => Check::fine(name, format!("mkectl {} is available", lock.release)),
-        Err(error) => Check::wrong(name, WorkspaceFault::MkectlMissing, chain(&error)),
-    }
-}
-
-/// Names what is needed beside the bundle: what the configuration asks for, and what Red Hat's systems need.
-fn not_in_bundle(
-    context: &Context<'_>,
-    environment: &Environment,
-    asks_nodes: bool,
-    checks: &mut Vec<Check>,
-) {
-    let path = Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let receipt = Receipt::read(&path);
-    let installed = receipt.ok().flatten().and_then(|receipt| receipt.applied);
-    let installed = installed.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok());
-    for needed in mke::not_in_bundle(environment, installed.as_ref()) {
-        let text = needed.text().to_owned();
-        checks.push(match needed {
-            mke::NotInBundle::MonitoringTools => match missing_tools(context) {
-                missing if missing.is_empty() => {
-                    Check::fine("tools", "kubectl and helm are installed".to_owned())
-                }
-                missing => {
-                    let text = format!(
-                        "{} is missing on this machine: {text}",
-                        missing.join(" and ")
-                    );
-                    let fault = Some(WorkspaceFault::ToolMissing);
-                    Check::new("tools", Verdict::Warning, fault, text)
-                }
-            },
-            mke::NotInBundle::NvidiaDrivers | mke::NotInBundle::Fips => {
-                let fault = Some(WorkspaceFault::NotInBundle);
-                Check::new("not-in-bundle", Verdict::Warning, fault, text)
-            }
-        });
-    }
-    if !asks_nodes && !environment.rehearsal {
-        let text = "not checked without --nodes: with SELinux, MKE installs container-selinux from a repository, and no \
-                    bundle has it";
-        checks.push(Check::new(
-            "packages",
-            Verdict::Skipped,
-            None,
-            text.to_owned(),
-        ));
-    }
-}
-
-/// Returns which programs for the monitoring CRDs are in no folder of PATH.
-fn missing_tools(context: &Context<'_>) -> Vec<&'static str> {
-    let path = context.tool.variables.get("PATH");
-    let path = path.and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-    let is_here = |program: &&str| {
-        let mut folders = path.split(':');
-        folders.any(|folder| Utf8Path::new(folder).join(program).is_file())
-    };
-    let tools = ["kubectl", "helm"].into_iter();
-    tools.filter(|program| !is_here(program)).collect()
-}
-
-/// Compares the room with what a release takes on the whole, for which there is no lock yet.
-fn disk_before_lock(context: &Context<'_>, environment: &Environment) -> Check {
-    let name = "disk";
-    let Ok(release) = mke::Release::of(&environment.release) else {
-        let text = "not checked: the lock cannot be used".to_owned();
-        return Check::new(name, Verdict::Skipped, None, text);
-    };
-    let bundle = release.bundle_size();
-    let text = format!(
-        "the lock cannot be used; plan for about {} GB three times: the bundle, bundles/store and the registry",
-        bundle / 1_000_000_000
-    );
-    match before_push::free(&context.workspace.bundles()) {
-        Ok(free) if free < bundle * 2 => {
-            let text = format!(
-                "{text}; {} are free here",
-                bytesize::ByteSize(free).display().si()
-            );
-            Check::new(name, Verdict::Warning, Some(WorkspaceFault::DiskFull), text)
-        }
-        _ => Check::new(name, Verdict::Skipped, None, text),
-    }
-}
-
-fn disk(directory: &Utf8Path, to_write: u64) -> Check {
-    match before_push::free(directory) {
-        Ok(free) => judge_room(to_write, free),
-        Err(error) => {
-            let text = format!("cannot read the free space: {error}");
-            Check::new("disk", Verdict::Skipped, None, text)
-        }
-    }
-}
-
 /// Returns how much a release takes in the registry, which does not report its free space.
 fn registry_room(lock: &bundle::Lock) -> Check {
     let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
@@ -645,20 +116,6 @@ fn registry_room(lock: &bundle::Lock) -> Check {
     Check {
         group: Group::Registry,
         ..Check::new("room", Verdict::Skipped, None, text)
-    }
-}
-
-fn judge_room(to_write: u64, free: u64) -> Check {
-    let name = "disk";
-    let shown = |bytes| bytesize::ByteSize(bytes).display().si();
-    let text = format!(
-        "{} must still be written to bundles/; {} are free",
-        shown(to_write),
-        shown(free)
-    );
-    match free < to_write {
-        true => Check::wrong(name, WorkspaceFault::DiskFull, text),
-        false => Check::fine(name, text),
     }
 }
 
@@ -740,21 +197,5 @@ fn keep(context: &Context<'_>, address: &str, profile: &registry::Profile) {
             .report(crate::event::Event::Warning(format!(
                 "cannot store what was measured of {address} for the next push: {error}"
             )));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_disk_is_full_when_less_is_free_than_is_written() {
-        for (to_write, free, verdict) in [
-            (0, 0, Verdict::Ok),
-            (10, 10, Verdict::Ok),
-            (11, 10, Verdict::Problem),
-        ] {
-            assert_eq!(judge_room(to_write, free).verdict, verdict);
-        }
     }
 }
