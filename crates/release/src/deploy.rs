@@ -61,7 +61,7 @@ struct Progress {
     step: Step,
     /// What was pushed, once that is known.
     sent: Option<Sent>,
-    /// What the registry records of this run, once the cluster is about to be touched.
+    /// What the registry records of this run, once that was written.
     mark: Option<Mark>,
 }
 
@@ -122,8 +122,8 @@ async fn steps(
     })
 }
 
-/// Renders the configuration and executes the steps of the plan. If there are any, the plan must still hold, and the registry
-/// records first that the cluster is about to change.
+/// Renders the configuration and executes the steps of the plan. If there are any, the plan must still hold. The registry records first
+/// what is about to be deployed, also where only tags moved: from a checkout that lacks the receipt they would be moved back.
 async fn change_cluster(
     context: &Context<'_>,
     plan: &Plan,
@@ -132,6 +132,8 @@ async fn change_cluster(
 ) -> Result<Option<Applied>, Error> {
     if plan.cluster.is_needed() {
         crate::plan::recheck(context, plan)?;
+    }
+    if writes_receipt(plan) {
         progress.mark = Some(shared_state::begin(context, &subject(plan), &plan.shared).await?);
     }
     progress.step = Step::Render;

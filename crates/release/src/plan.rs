@@ -31,7 +31,7 @@ mod recheck;
 mod error;
 
 pub use error::Error;
-pub use permit::{Permit, permit};
+pub use permit::{Permit, allow_push, permit};
 pub use recheck::Outdated;
 pub(crate) use recheck::recheck;
 pub(crate) use saved::digest;
@@ -373,16 +373,6 @@ pub(crate) async fn of_locked(
     let cluster = decide::decide(context, &question, &mut warnings)?;
     let program = cluster.program();
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
-    let unmet = match purpose {
-        // What only fills a registry touches no cluster.
-        Purpose::Push => None,
-        Purpose::Deploy | Purpose::Apply | Purpose::Migrate => requires::unmet(
-            context.workspace,
-            &environment,
-            &locked,
-            (context.tool.now)(),
-        )?,
-    };
     let looked = match state {
         RegistryState::Live => {
             look::look(context, &environment, &look::tags_of(&locked.lock)).await?
@@ -407,14 +397,25 @@ pub(crate) async fn of_locked(
     };
     let is_shared =
         output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let shared = match (state, purpose) {
-        (RegistryState::Live, Purpose::Deploy | Purpose::Apply | Purpose::Migrate) if is_shared => {
+    let artifacts = planned(&locked.lock, &seen);
+    // What only adds to a registry touches no cluster.
+    let touches_cluster = purpose != Purpose::Push || artifacts.contains(&Planned::Different);
+    let shared = match state {
+        RegistryState::Live if is_shared && touches_cluster => {
             shared_state::read(context, &environment, &output, receipt.as_ref()).await
         }
         _ => Standing::unasked(),
     };
     warnings.of_here.extend(shared.warning.clone());
-    let artifacts = planned(&locked.lock, &seen);
+    let unmet = match touches_cluster {
+        true => requires::unmet(
+            context.workspace,
+            &environment,
+            &locked,
+            (context.tool.now)(),
+        )?,
+        false => None,
+    };
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }

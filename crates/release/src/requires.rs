@@ -22,6 +22,20 @@ pub struct Unmet {
     pub missing: String,
 }
 
+impl Unmet {
+    /// Returns the error of what `environment` may not do because of it.
+    pub(crate) fn error(&self, environment: &Environment) -> crate::Error {
+        let requires = self.environment.clone();
+        let missing = self.missing.clone();
+        Error::Unmet {
+            environment: environment.name.clone(),
+            requires,
+            missing,
+        }
+        .into()
+    }
+}
+
 /// Returns what an environment's requirement lacks for these locks; none if it requires nothing.
 ///
 /// # Errors

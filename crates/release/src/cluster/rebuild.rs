@@ -1,5 +1,7 @@
 //! A receipt that was lost or overwritten, rebuilt from what the cluster and the registry report.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
@@ -65,19 +67,31 @@ pub async fn rebuild(
         ));
         cluster.environment.release.clone()
     });
-    let locked = locked::of_release(context.workspace, &cluster.environment, &release)?;
+    let mut locked = locked::of_release(context.workspace, &cluster.environment, &release)?;
     let tags = look::tags_of(&locked.lock);
     let held = look::look(context, &cluster.environment, &tags).await?.seen;
-    let held = locked.lock.artifacts.iter().zip(&held);
-    let artifacts = held
+    let held: BTreeSet<String> = (locked.lock.artifacts.iter().zip(&held))
         .filter(|(artifact, seen)| !seen.planned(&artifact.digest).is_to_be_pushed())
-        .count();
+        .map(|(artifact, _)| artifact.reference())
+        .collect();
+    let artifacts = held.len();
     if artifacts < tags.len() {
         warnings.push(format!(
             "the registry holds {artifacts} of {} artifacts of {}",
             tags.len(),
             locked.lock.release
         ));
+    }
+    // The cluster says nothing of sets, so only what the registry holds shows that one was deployed.
+    for name in locked.sets.keys().cloned().collect::<Vec<_>>() {
+        let (_, set) = locked::of_set(context.workspace, &name)?;
+        let mut artifacts = set.lock.artifacts.iter();
+        if !artifacts.all(|artifact| held.contains(&artifact.reference())) {
+            locked.sets.remove(&name);
+            warnings.push(format!(
+                "the receipt does not record {name}, since the registry does not hold all of it as it is locked"
+            ));
+        }
     }
     let recorded = standing.state();
     if recorded

@@ -57,12 +57,7 @@ pub fn permit<'a>(
             reason: reason.to_owned(),
         }),
         (Some(unmet), None) => {
-            return Err(requires::Error::Unmet {
-                environment: plan.environment.name.clone(),
-                requires: unmet.environment.clone(),
-                missing: unmet.missing.clone(),
-            }
-            .into());
+            return Err(unmet.error(&plan.environment));
         }
     };
     // It would fail half-way through an installation.
@@ -79,4 +74,18 @@ pub fn permit<'a>(
         overridden,
         _lock: lock,
     })
+}
+
+/// Refuses a push that moves tags which a cluster runs, where a deploy that does so would be refused.
+///
+/// # Errors
+/// What the environment requires of another one has not happened, or this checkout does not know what was deployed last.
+pub fn allow_push(plan: &Plan) -> Result<(), Error> {
+    plan.shared.allow(false)?;
+    match &plan.unmet {
+        Some(unmet) if plan.applied().is_some() && plan.moved_tags().is_some() => {
+            Err(unmet.error(&plan.environment))
+        }
+        _ => Ok(()),
+    }
 }

@@ -419,6 +419,12 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     let push = lab.run(&["push", "lab"]).success();
     let moved = "lab: the registry has different content under 1 tag, which the push moves";
     assert!(push.stderr.contains(moved), "{}", push.stderr);
+
+    // Where a cluster pulls, a push moves tags only if a deploy may.
+    lab.run(&["deploy", "lab"]).success();
+    lab.write_environment("sets: [gpu]\nrequires: lab2\n");
+    let push = lab.run(&["push", "lab"]).exits_with(8);
+    push.reports("error: lab requires lab2: lab2 has no receipt of a deploy\n");
 }
 
 /// Runs git in a workspace, as its owner.
@@ -511,6 +517,50 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
         "{}",
         run.stderr
     );
+}
+
+/// mkectl does not run where only sets changed, but their tags move.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
+    let mut carried = Carried::new().await;
+    let cluster = carried.lab.sandbox.home().join("cluster.yaml");
+    (carried.lab.sandbox).variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let lab = &carried.lab;
+    lab.run(&["deploy", "lab"]).success();
+    commit(&carried);
+    let files = [
+        "bundles/platform.lock.yaml",
+        "environments/lab/receipt.yaml",
+    ];
+    let before = files.map(|file| lab.sandbox.read(file));
+    (carried.upstream).image("library/nginx", "1.29", BOTH, 3000, "2");
+    lab.run(&[
+        "lock",
+        "platform",
+        "--update",
+        "docker.io/library/nginx:1.29",
+    ])
+    .success();
+    // What the registry does not hold was not deployed.
+    let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
+    lab.run(&rebuild).success().reports(
+        "warning: the receipt does not record platform, since the registry does not hold all of it",
+    );
+    assert!(!lab.receipt().contains("platform: "), "{}", lab.receipt());
+    lab.run(&["deploy", "lab"]).success();
+    assert_eq!(lab.applies().len(), 1);
+    lab.run(&rebuild)
+        .success()
+        .does_not_report("does not record");
+    assert!(lab.receipt().contains("platform: "), "{}", lab.receipt());
+
+    for (file, text) in files.iter().zip(&before) {
+        lab.sandbox.write(file, text);
+    }
+    for command in ["deploy", "push"] {
+        let run = lab.run(&[command, "lab"]).exits_with(8);
+        run.reports("but the receipt in this checkout records v4.1.5 of [TIME]");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
                 let text = format!("{}: {warning}", plan.environment.name);
                 context.reporter.report(Event::Warning(text));
             }
+            release::plan::allow_push(plan)?;
             if plan.pushes() {
                 confirm(&plan.environment, answer(arguments, plan))?;
             }
