@@ -11,6 +11,7 @@
 //! This crate must not know where secrets come from or where text goes.
 
 mod secrets;
+mod index;
 mod written;
 mod encoded;
 mod generic;

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 
+use crate::index::Index;
 use crate::written::Pattern;
 use crate::{encoded, generic};
 
@@ -34,7 +36,26 @@ const DECOMPOSED: DecomposingNormalizerBorrowed<'_> = DecomposingNormalizerBorro
 
 /// A set of secrets. Clones share it.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<RwLock<Vec<Pattern>>>);
+pub struct Secrets(Arc<RwLock<Indexes>>);
+
+#[derive(Default)]
+struct Indexes {
+    lasting: Index,
+    tokens: Tokens,
+    /// The most bytes that one of them had.
+    longest: usize,
+}
+
+/// Secrets that are worth nothing after a while. The earlier ones are forgotten as a whole, once all of them are.
+#[derive(Default)]
+struct Tokens {
+    earlier: Index,
+    later: Index,
+    /// When the first of the later ones was added.
+    since: Option<Instant>,
+    /// How long the one that lives longest lives.
+    life: Duration,
+}
 
 /// Returns the secrets that are known to this process.
 pub fn run() -> &'static Secrets {
@@ -45,30 +66,28 @@ pub fn run() -> &'static Secrets {
 /// Shows how many there are.
 impl fmt::Debug for Secrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} secrets", self.read().len())
+        let known = self.read();
+        let count: usize = known.indexes().map(Index::len).sum();
+        write!(formatter, "{count} secrets")
     }
 }
 
 impl Secrets {
     /// Adds a secret. Of one with several lines, each line is a secret too.
     pub fn add(&self, secret: &str) {
-        let secret = secret.trim_matches(['\r', '\n']);
-        let mut added: Vec<&str> = vec![secret, secret.trim()];
-        if secret.contains('\n') {
-            let lines = secret.lines().flat_map(|line| [line, line.trim()]);
-            // The frame of a PEM block is the same in all of them.
-            added.extend(
-                lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----")),
-            );
+        let mut known = self.write();
+        for pattern in patterns(secret) {
+            known.insert(pattern);
         }
-        let parts: Vec<&str> = added.iter().flat_map(|whole| parts(whole)).collect();
-        added.extend(parts);
-        added.retain(|part| part.trim().len() >= SHORTEST);
-        for secret in added {
-            self.insert(Pattern::new(secret));
-            // Composed and decomposed: programs and file systems change one form into the other.
-            self.insert(Pattern::new(&COMPOSED.normalize(secret)));
-            self.insert(Pattern::new(&DECOMPOSED.normalize(secret)));
+    }
+
+    /// Adds a token that nothing accepts any more after its `life`. It may be forgotten then: a service gets a token every few minutes.
+    pub fn add_token(&self, token: &str, life: Duration) {
+        let mut known = self.write();
+        known.tokens.make_room(Instant::now(), life);
+        for pattern in patterns(token) {
+            known.longest = known.longest.max(pattern.secret().len());
+            known.tokens.later.insert(pattern);
         }
     }
 
@@ -77,8 +96,9 @@ impl Secrets {
         self.add(password);
         if !password.trim().is_empty() {
             let password = password.trim_matches(['\r', '\n']);
-            self.insert(Pattern::of_pair(username, password));
-            self.insert(Pattern::of_pair(username, password.trim()));
+            let mut known = self.write();
+            known.insert(Pattern::of_pair(username, password));
+            known.insert(Pattern::of_pair(username, password.trim()));
         }
     }
 
@@ -129,18 +149,17 @@ impl Secrets {
     /// Returns the most bytes that a secret takes in a text, in any of its forms.
     pub fn longest(&self) -> usize {
         // `\u0061` is the longest form of a byte.
-        let longest = self.read().iter().map(Pattern::len).max();
-        longest.map_or(0, |longest| longest * 6 + 16)
-    }
-
-    fn insert(&self, added: Pattern) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(&added) {
-            known.push(added);
+        match self.read().longest {
+            0 => 0,
+            longest => longest * 6 + 16,
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<Pattern>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Indexes> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Indexes> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,28 +167,72 @@ impl Secrets {
     fn find(&self, text: &[u8], is_whole: bool) -> Vec<Range<usize>> {
         let known = self.read();
         let mut found = generic::find(text);
-        if !known.is_empty() {
-            find(text, &known, is_whole, NESTED, &mut found);
-        }
+        find(text, &known, is_whole, NESTED, &mut found);
         joined(found)
     }
 }
 
+impl Indexes {
+    fn insert(&mut self, pattern: Pattern) {
+        self.longest = self.longest.max(pattern.secret().len());
+        self.lasting.insert(pattern);
+    }
+
+    fn indexes(&self) -> impl Iterator<Item = &Index> {
+        let all = [&self.lasting, &self.tokens.earlier, &self.tokens.later].into_iter();
+        all.filter(|index| !index.is_empty())
+    }
+}
+
+impl Tokens {
+    /// Forgets the earlier ones if a token of this `life` begins a new time.
+    fn make_room(&mut self, now: Instant, life: Duration) {
+        let since = *self.since.get_or_insert(now);
+        if now.duration_since(since) > self.life {
+            self.earlier = std::mem::take(&mut self.later);
+            self.since = Some(now);
+        }
+        self.life = self.life.max(life);
+    }
+}
+
+/// Returns everything of a secret that is masked.
+fn patterns(secret: &str) -> Vec<Pattern> {
+    let secret = secret.trim_matches(['\r', '\n']);
+    let mut all: Vec<&str> = vec![secret, secret.trim()];
+    if secret.contains('\n') {
+        let lines = secret.lines().flat_map(|line| [line, line.trim()]);
+        // The frame of a PEM block is the same in all of them.
+        all.extend(lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----")));
+    }
+    let parts: Vec<&str> = all.iter().flat_map(|whole| parts(whole)).collect();
+    all.extend(parts);
+    all.retain(|part| part.trim().len() >= SHORTEST);
+    // Composed and decomposed: programs and file systems change one form into the other.
+    let forms = |secret: &str| {
+        [
+            Pattern::new(secret),
+            Pattern::new(&COMPOSED.normalize(secret)),
+            Pattern::new(&DECOMPOSED.normalize(secret)),
+        ]
+    };
+    all.into_iter().flat_map(forms).collect()
+}
+
 fn find(
     text: &[u8],
-    known: &[Pattern],
+    known: &Indexes,
     is_whole: bool,
     nested: usize,
     found: &mut Vec<Range<usize>>,
 ) {
+    let indexes: Vec<&Index> = known.indexes().collect();
     for start in 0..text.len() {
-        for pattern in known {
-            if let Some(end) = pattern.end(text, start, is_whole) {
-                found.push(start..end);
-            }
+        for index in &indexes {
+            index.find(text, start, is_whole, found);
         }
     }
-    if nested == 0 {
+    if nested == 0 || indexes.is_empty() {
         return;
     }
     for run in encoded::runs(text) {

@@ -2,8 +2,6 @@
 //! percent-encoded, as HTML entities, in Latin-1 or UTF-16. The ways may be mixed, since encoders differ in which characters they leave
 //! alone.
 
-use std::sync::LazyLock;
-
 use crate::escape;
 
 /// A match inside a longer run of hexadecimal digits than this is part of a digest, if the secret is shorter than [`SHORT`].
@@ -23,57 +21,47 @@ const SHORTEST_CUT: usize = 6;
 const DEEPEST: usize = 16;
 
 /// What may be between any two characters and is not shown: the zeros of UTF-16, the beginning of a colour, and characters without width.
-static HIDDEN: LazyLock<Vec<Letter>> = LazyLock::new(|| {
-    let hidden = "\0\u{1b}\u{ad}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
-        \u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}";
-    hidden.chars().map(Letter::new).collect()
-});
+const HIDDEN: &str = "\0\u{1b}\u{ad}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
+     \u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}";
 
 /// A secret that is looked for.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Pattern {
-    letters: Vec<Letter>,
+    secret: Box<str>,
     /// How many of the first characters are not secret by themselves: a user name and its colon.
     public: usize,
-    length: usize,
     is_hexadecimal: bool,
     is_word: bool,
 }
 
-/// A character and its bytes: in UTF-8; in Latin-1, whose bytes Go and YAML also write for the numbers of characters; in UTF-16.
-#[derive(PartialEq, Eq)]
-struct Letter {
-    character: char,
-    encodings: Vec<Vec<u8>>,
-}
-
-impl Letter {
-    fn new(character: char) -> Self {
-        let mut encodings = vec![character.to_string().into_bytes()];
-        match u8::try_from(character) {
-            // UTF-16 adds a zero, which is passed over.
-            Ok(byte) if !character.is_ascii() => encodings.push(vec![byte]),
-            Ok(_) => {}
-            Err(_) => {
-                let mut units = [0; 2];
-                let units = character.encode_utf16(&mut units).iter();
-                encodings.push(units.clone().flat_map(|unit| unit.to_le_bytes()).collect());
-                encodings.push(units.flat_map(|unit| unit.to_be_bytes()).collect());
-            }
-        }
-        Self {
-            character,
-            encodings,
+/// Passes on the bytes of a character: in UTF-8; in Latin-1, whose bytes Go and YAML also write for the numbers of characters; in UTF-16.
+fn encodings(character: char, each: &mut dyn FnMut(&[u8])) {
+    each(character.encode_utf8(&mut [0; 4]).as_bytes());
+    match u8::try_from(character) {
+        // UTF-16 adds a zero, which is passed over.
+        Ok(byte) if !character.is_ascii() => each(&[byte]),
+        Ok(_) => {}
+        Err(_) => {
+            let mut units = [0; 2];
+            let units = character.encode_utf16(&mut units).iter();
+            let little: Vec<u8> = units.clone().flat_map(|unit| unit.to_le_bytes()).collect();
+            let big: Vec<u8> = units.flat_map(|unit| unit.to_be_bytes()).collect();
+            each(&little);
+            each(&big);
         }
     }
+}
+
+/// Returns whether a byte of a text is the character itself, and nothing else.
+pub(crate) fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..0x7f) && !b"%\\&+'\"".contains(&byte)
 }
 
 impl Pattern {
     pub(crate) fn new(secret: &str) -> Self {
         Self {
-            letters: secret.chars().map(Letter::new).collect(),
+            secret: secret.into(),
             public: 0,
-            length: secret.len(),
             is_hexadecimal: secret.bytes().all(|byte| byte.is_ascii_hexdigit()),
             is_word: secret.len() < LONGEST_WORD
                 && (secret.bytes().all(|byte| byte.is_ascii_lowercase())
@@ -89,30 +77,31 @@ impl Pattern {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.length
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
     }
 
     /// Returns where the secret ends that begins at `start`, if it does. Where `is_whole`, the text goes no further, and its last
     /// characters may be the beginning of a secret that was cut.
     pub(crate) fn end(&self, text: &[u8], start: usize, is_whole: bool) -> Option<usize> {
-        let first = self.letters.first()?;
+        let mut characters = self.secret.chars();
+        let first = characters.next()?;
         let mut places = Vec::new();
         readings(text, start, first, &mut places);
         if places.is_empty() {
             return None;
         }
         let mut next = Vec::new();
-        for (matched, letter) in self.letters.iter().enumerate().skip(1) {
+        for (matched, character) in (1..).zip(characters) {
             next.clear();
             pass_hidden(text, &mut places);
             for place in &places {
-                readings(text, *place, letter, &mut next);
+                readings(text, *place, character, &mut next);
             }
             if next.is_empty() {
                 let was_cut = is_whole
                     && matched > self.public
-                    && matched >= SHORTEST_CUT.max(self.letters.len() / 4)
+                    && matched >= SHORTEST_CUT.max(self.secret.chars().count() / 4)
                     && places.iter().any(|place| is_cut(&text[*place..]));
                 return was_cut.then(|| text.len().min(*places.iter().max().unwrap_or(&start)));
             }
@@ -141,7 +130,7 @@ impl Pattern {
     }
 
     fn is_in_digest(&self, text: &[u8], start: usize, end: usize) -> bool {
-        if !self.is_hexadecimal || self.length >= SHORT {
+        if !self.is_hexadecimal || self.secret.len() >= SHORT {
             return false;
         }
         let is_digit = |byte: &&u8| byte.is_ascii_hexdigit();
@@ -162,7 +151,7 @@ fn is_cut(rest: &[u8]) -> bool {
 }
 
 /// Adds each place behind hidden characters, in whatever way they are written.
-fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
+pub(crate) fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
     let mut next = 0;
     while let Some(place) = places.get(next).copied() {
         next += 1;
@@ -171,11 +160,11 @@ fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
         if !may_hide {
             continue;
         }
-        for hidden in &*HIDDEN {
+        for hidden in HIDDEN.chars() {
             let mut ends = Vec::new();
             readings(text, place, hidden, &mut ends);
             for end in ends {
-                let end = match hidden.character {
+                let end = match hidden {
                     '\u{1b}' => escape::colour_after(&text[end..]).map(|length| end + length),
                     _ => Some(end),
                 };
@@ -186,12 +175,11 @@ fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
 }
 
 /// Adds each place behind `character`, in whatever way it is written at `place`.
-fn readings(text: &[u8], place: usize, letter: &Letter, ends: &mut Vec<usize>) {
+pub(crate) fn readings(text: &[u8], place: usize, character: char, ends: &mut Vec<usize>) {
     let Some(rest) = text.get(place..).filter(|rest| !rest.is_empty()) else {
         return;
     };
-    let character = letter.character;
-    for bytes in &letter.encodings {
+    encodings(character, &mut |bytes| {
         if rest.starts_with(bytes) {
             ends.push(place + bytes.len());
         }
@@ -200,9 +188,9 @@ fn readings(text: &[u8], place: usize, letter: &Letter, ends: &mut Vec<usize>) {
             b'\\' => ends.extend(coded_bytes(rest, bytes).map(|length| place + length)),
             _ => {}
         }
-    }
+    });
     match rest[0] {
-        b'\\' => backslash(rest, letter, &mut |length| ends.push(place + length)),
+        b'\\' => backslash(rest, character, &mut |length| ends.push(place + length)),
         b'&' => entity(rest, character, &mut |length| ends.push(place + length)),
         b'+' if character == ' ' => ends.push(place + 1),
         // As YAML and SQL double a quotation mark, and as a shell leaves the quotation for one.
@@ -247,8 +235,7 @@ fn percent_byte(text: &[u8], byte: u8, end: &mut dyn FnMut(usize)) {
     }
 }
 
-fn backslash(text: &[u8], letter: &Letter, end: &mut dyn FnMut(usize)) {
-    let character = letter.character;
+fn backslash(text: &[u8], character: char, end: &mut dyn FnMut(usize)) {
     let run = text
         .iter()
         .take(DEEPEST)
@@ -260,8 +247,8 @@ fn backslash(text: &[u8], letter: &Letter, end: &mut dyn FnMut(usize)) {
     let Some(rest) = text.get(run..).filter(|rest| !rest.is_empty()) else {
         return;
     };
-    if rest.starts_with(&letter.encodings[0]) {
-        end(run + letter.encodings[0].len());
+    if rest.starts_with(character.encode_utf8(&mut [0; 4]).as_bytes()) {
+        end(run + character.len_utf8());
     }
     let short = match rest[0] {
         b'n' => Some('\n'),

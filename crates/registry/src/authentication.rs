@@ -398,10 +398,11 @@ impl Authentication {
             .filter(|token| !token.is_empty())
             .or(answer.access_token.filter(|token| !token.is_empty()))
             .ok_or_else(|| wrong(Violation::NoToken))?;
-        redaction::run().add(&token);
+        let life = life(&answer.expires_in);
+        redaction::run().add_token(&token, life);
         let header =
             secret_header(&format!("Bearer {token}")).ok_or_else(|| wrong(Violation::Token))?;
-        Ok((header, life(&answer.expires_in)))
+        Ok((header, life))
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {

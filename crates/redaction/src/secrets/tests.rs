@@ -394,3 +394,52 @@ fn a_user_name_at_the_end_of_a_text_is_shown_and_a_pair_that_was_cut_is_not() {
     assert_eq!(secrets.mask(shown), shown);
     assert_eq!(secrets.mask("planted-puller-3e9b:planted-pu"), "***");
 }
+
+/// A token as registries issue it, a different one for each number.
+fn token(number: u64) -> String {
+    let mut state = number;
+    let characters = (0..2000).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let place = (state >> 33) as usize % 64;
+        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[place])
+    });
+    format!("eyJhbGciOiJSUzI1NiJ9.{}", characters.collect::<String>())
+}
+
+#[test]
+fn hundreds_of_tokens_cost_about_as_much_as_one() {
+    let log: String = (10_000..10_020)
+        .map(|number| format!("{{\"a\": \"b%20c\",\n\"digest\": \"{}\"}}\n", token(number)))
+        .collect();
+    let time = |tokens: u64| {
+        let secrets = Secrets::default();
+        for number in 0..tokens {
+            secrets.add_token(&token(number), Duration::from_secs(300));
+        }
+        let text = format!("{log} {}", &token(tokens - 1)[1000..1100]);
+        let began = Instant::now();
+        let masked = secrets.mask(&text);
+        assert!(masked.starts_with(&log[..1]) && masked.contains(MASK));
+        began.elapsed()
+    };
+    let (one, many) = (time(1), time(300));
+    assert!(many < one * 10, "{one:?} {many:?}");
+}
+
+#[test]
+fn a_token_is_forgotten_some_time_after_its_life() {
+    let began = Instant::now();
+    let life = Duration::from_secs(300);
+    let mut tokens = Tokens::default();
+    for round in 0..20 {
+        let now = began + round * Duration::from_secs(100);
+        tokens.make_room(now, life);
+        tokens.later.insert(Pattern::new(&token(round.into())));
+        let held = tokens.earlier.len() + tokens.later.len();
+        // Those of the last 300 seconds at least, and of twice as many at most.
+        let all = round as usize + 1;
+        assert!((all.min(4)..=8).contains(&held), "{round}: {held}");
+    }
+}

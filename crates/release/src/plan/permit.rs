@@ -1,9 +1,9 @@
 //! The permission to execute a plan. A deploy takes one, so none begins without the environment's lock or what the environment requires.
 
 use super::Plan;
+use crate::Error;
 use crate::environment_lock::EnvironmentLock;
 use crate::receipt::Overridden;
-use crate::{Error, requires};
 
 /// The permission to execute a plan: nothing is missing for it, and what its environment requires has happened, or the operator gave a reason to
 /// continue without. It owns the plan, so it is of no use for a different one. Only [`permit`] makes one:
