@@ -565,6 +565,8 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
+        Error::StoreGarbage(store::Error::GitRefused { source }) => pack::untrusted(source)
+            .unwrap_or_else(|| "nothing was removed; make `git status` work in the workspace".to_owned()),
         Error::StoreGarbage(store::Error::LocksMissing { locks }) => {
             let locks = locks.join(" ");
             format!(

@@ -95,7 +95,6 @@ pub fn unpack_program(
     };
     files::remove_abandoned(files::folder_of(program));
     let mut file = files::temporary_beside(program).map_err(failed)?;
-    files::hold(file.as_file());
     copy_to(archive, sha256, &mut file).map_err(|error| match error {
         NotCopied::Refused(error) => error,
         NotCopied::Write(source) => failed(source),

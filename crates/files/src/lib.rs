@@ -12,8 +12,8 @@ use std::path::Path;
 mod whole;
 
 pub use whole::{
-    Access, folder_of, hold, persist, persist_new, remove_abandoned, temporary_beside,
-    temporary_in, write, write_new,
+    Access, folder_of, persist, persist_new, remove_abandoned, temporary_beside, temporary_in,
+    write, write_new,
 };
 
 /// The most bytes that are read into memory: 32 MiB. Locks, the largest texts, have less than 1 MiB.

@@ -29,7 +29,7 @@ pub fn temporary_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
     temporary_in(folder_of(path))
 }
 
-/// Makes such a file in `folder`.
+/// Makes such a file in `folder`. As long as it is open, it is held, where the file system has locks: it is not abandoned.
 ///
 /// # Errors
 /// The folder is missing or cannot be written to.
@@ -39,12 +39,9 @@ pub fn temporary_in(folder: &Utf8Path) -> io::Result<NamedTempFile> {
     // The library's own `tempfile_in` names the temporary file in its errors.
     let mut names = tempfile::Builder::new();
     names.prefix(".").suffix(".part");
-    names.make_in(folder, |path| options.open(path))
-}
-
-/// Locks a temporary file as long as it is open, where the file system has locks: it is not abandoned.
-pub fn hold(file: &File) {
-    let _ = file.try_lock();
+    let file = names.make_in(folder, |path| options.open(path))?;
+    let _ = file.as_file().try_lock();
+    Ok(file)
 }
 
 /// Removes the temporary files that killed programs have left in a folder, of which none is held. Earlier versions
@@ -143,7 +140,6 @@ mod tests {
         assert_eq!(folder.read_dir().unwrap().count(), 1);
 
         let held = temporary_in(folder).unwrap();
-        hold(held.as_file());
         std::fs::write(folder.join(".AbCdEf.part"), "half").unwrap();
         std::fs::write(folder.join(".tmpAbCdEf"), "half").unwrap();
         remove_abandoned(folder);

@@ -90,6 +90,10 @@ impl Embedded {
                 io::ErrorKind::AddrInUse => EmbeddedError::PortTaken { address },
                 _ => EmbeddedError::Listen { address, source },
             })?;
+        // The port is this one's, so nothing else writes here.
+        for unfinished in directory.iter().flat_map(|path| unfinished(path)) {
+            let _ = std::fs::remove_file(unfinished);
+        }
         let address = listener
             .local_addr()
             .map_err(|source| EmbeddedError::Listen { address, source })?;
@@ -120,6 +124,13 @@ impl Embedded {
         // It has panicked or it has ended; it is gone either way.
         let _ = self.server.await;
     }
+}
+
+/// Returns the blobs that a run has left unfinished which was killed, or whose disk was full.
+fn unfinished(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let files = directory.join("blobs/sha256/.tmp").read_dir_utf8();
+    let files = files.into_iter().flatten().flatten();
+    files.map(|file| file.path().to_owned()).collect()
 }
 
 /// Returns the registry's routes, with the content in `directory` or in memory.
@@ -196,8 +207,11 @@ mod tests {
             .unwrap();
         assert_eq!(first.uploaded.blobs, 2);
         embedded.stop().await;
+        let unfinished = directory.join("blobs/sha256/.tmp/half.tmp");
+        std::fs::write(&unfinished, "half").unwrap();
 
         let embedded = Embedded::start(address, Some(&directory)).await.unwrap();
+        assert!(!unfinished.exists());
         let second = registry(&embedded)
             .push(&artifact, &blobs, &())
             .await

@@ -30,6 +30,7 @@ pub fn is_demo(release: &Version) -> bool {
 pub(crate) fn make(path: &Utf8Path, release: &Version) -> Result<(), crate::Error> {
     let failed = |source| crate::Error::io("write", path, source);
     std::fs::create_dir_all(files::folder_of(path)).map_err(failed)?;
+    files::remove_abandoned(files::folder_of(path));
     let mut file = files::temporary_beside(path).map_err(failed)?;
     bundle::make::write(&bundle::make::demo(release), &mut file).map_err(|source| Error::Make {
         path: path.to_owned(),

@@ -202,6 +202,15 @@ fn take(path: &Utf8Path, holder: &Holder) -> Result<(File, Option<Holder>), Taki
             Ok(file) => file,
             // The holder before has just removed the folder that it made.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // The file of a different user: whether it is locked can still be seen.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let file =
+                    files::open(path).map_err(|_| Taking::Impossible(error.kind().into()))?;
+                return Err(match file.try_lock_shared() {
+                    Err(TryLockError::WouldBlock) => Taking::InUse(Holder::read(&file)),
+                    _ => Taking::Impossible(error),
+                });
+            }
             Err(error) => return Err(Taking::Impossible(error)),
         };
         match file.try_lock() {

@@ -76,6 +76,20 @@ fn gc_removes_nothing_while_another_process_writes() {
 }
 
 #[test]
+fn gc_removes_nothing_while_git_cannot_say_which_locks_are_missing() {
+    let sandbox = fetched();
+    let whole = blobs(&sandbox);
+    fs::remove_file(sandbox.path(LOCK)).unwrap();
+    sandbox.git(&["init", "--quiet"]);
+    // There is no git on its PATH.
+    let run = sandbox.run("store gc").exits_with(8);
+    run.reports(
+        "error: cannot see whether committed locks are missing from the working tree\n  because: git is not installed\n",
+    );
+    assert_eq!(blobs(&sandbox), whole);
+}
+
+#[test]
 fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
     let sandbox = fetched();
     let lock = bundle::Lock::read(&sandbox.path(LOCK)).unwrap();

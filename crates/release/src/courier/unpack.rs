@@ -262,7 +262,6 @@ fn copied(
     std::fs::create_dir_all(folder).map_err(|source| crate::Error::io("make", folder, source))?;
     let mut file =
         files::temporary_in(folder).map_err(|source| crate::Error::io("write", folder, source))?;
-    files::hold(file.as_file());
     medium
         .copy(content, &mut file, &|bytes| advanced(context, bytes))
         .map_err(|error| match error {

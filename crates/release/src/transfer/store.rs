@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
+use programs::Absent;
 use serde::Serialize;
 
 use crate::transfer::fetch::open_store;
@@ -165,7 +166,13 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, crate::Error> {
 /// A committed lock is missing from the working tree, the store or a lock cannot be read, another process is writing to the store, or
 /// something cannot be removed.
 pub fn collect(context: &Context<'_>, show: &dyn Fn(&Garbage)) -> Result<Garbage, crate::Error> {
-    let locks = missing_locks(context);
+    let root = context.workspace.root();
+    let is_kept = || (root.ancestors()).any(|folder| folder.join(".git").exists());
+    let locks = match ask_git(context) {
+        Err(Absent::NotInstalled) if !is_kept() => Vec::new(),
+        Err(Absent::NoRepository { .. }) => Vec::new(),
+        asked => asked.map_err(|source| Error::GitRefused { source })?,
+    };
     match locks.is_empty() {
         true => collect_in(context.workspace, show),
         false => Err(Error::LocksMissing { locks }.into()),
@@ -202,10 +209,12 @@ fn collect_in(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage,
 /// Returns the locks that git knows and that are missing from the working tree, relative to the workspace. Without git
 /// there are none.
 pub fn missing_locks(context: &Context<'_>) -> Vec<String> {
+    ask_git(context).unwrap_or_default()
+}
+
+fn ask_git(context: &Context<'_>) -> Result<Vec<String>, Absent> {
     let pattern = format!("bundles/*{}", bundle::Lock::SUFFIX);
-    programs::Git::of(context.workspace.root(), &context.tool.variables)
-        .and_then(|git| git.missing(&pattern))
-        .unwrap_or_default()
+    programs::Git::of(context.workspace.root(), &context.tool.variables)?.missing(&pattern)
 }
 
 fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage, crate::Error> {

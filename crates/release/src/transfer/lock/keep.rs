@@ -54,6 +54,7 @@ fn link_or_copy(bundle: &Utf8Path, place: &Utf8Path) -> std::io::Result<bool> {
     if std::fs::hard_link(&bundle, place).is_ok() {
         return Ok(true);
     }
+    files::remove_abandoned(files::folder_of(place));
     let mut copy = files::temporary_beside(place)?;
     std::io::copy(&mut files::open(&bundle)?, copy.as_file_mut())?;
     files::persist_new(copy, place, files::Access::All)?;
@@ -76,7 +77,12 @@ mod tests {
         // /dev/shm is another file system where there is one.
         if let Ok(other) = tempfile::tempdir_in("/dev/shm") {
             let place = Utf8Path::from_path(other.path()).unwrap().join("place");
-            let _ = link_or_copy(&bundle, &place).unwrap();
+            // What a copy left that was interrupted.
+            let left = place.with_file_name(".AbCdEf.part");
+            std::fs::write(&left, "bun").unwrap();
+            if !link_or_copy(&bundle, &place).unwrap() {
+                assert!(!left.exists());
+            }
             assert_eq!(std::fs::read_to_string(&place).unwrap(), "bundle");
         }
     }

@@ -18,13 +18,19 @@ pub enum Error {
         /// The locks, relative to the workspace.
         locks: Vec<String>,
     },
+    /// A repository is here, and git does not say whether a lock is missing.
+    #[error("cannot see whether committed locks are missing from the working tree")]
+    GitRefused {
+        /// Why.
+        source: programs::Absent,
+    },
 }
 
 impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::LocksMissing { .. } => Kind::NotAllowed,
+            Self::LocksMissing { .. } | Self::GitRefused { .. } => Kind::NotAllowed,
         }
     }
 }
