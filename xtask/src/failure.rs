@@ -661,7 +661,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::Applied { environment, .. }) => {
             format!("nothing is left to do; for further changes, make a new plan: `cargo xtask plan {environment} --out FILE`")
         }
-        Error::Plan(plan::Error::WithoutMkectl { release, .. }) => crate::advice::mkectl(release, None),
+        Error::Plan(plan::Error::Incomplete { source, .. }) => return hints(source),
         Error::Program(program::Error::Missing { release, is_locked, .. }) => {
             crate::advice::mkectl(release, Some(*is_locked))
         }

@@ -10,6 +10,7 @@ use oci_spec::image::Digest;
 
 use crate::cluster::executor::{Action, ClusterPlan, Target};
 use crate::cluster::in_progress::{self, UnderWay};
+use crate::cluster::run;
 use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
 use crate::requires::{self, Unmet};
@@ -370,7 +371,11 @@ pub(crate) async fn of_locked(
         under_way: under_way.as_ref(),
         purpose,
     };
-    let cluster = decide::decide(context, &question, &mut warnings)?;
+    let mut cluster = decide::decide(context, &question, &mut warnings)?;
+    if cluster.is_needed() {
+        let free = run::refuse_a_second_one(context, &output);
+        cluster.steps = free.and(cluster.steps);
+    }
     let program = cluster.program();
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unmet = match purpose {
