@@ -525,8 +525,13 @@ fn applied_text(
     }
     let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok()?;
     let history = git.history(context.workspace.shown(&output.config)).ok()?;
-    let past = history.into_iter().map(|past| past.text);
-    past.into_iter().find(|text| is_applied(&text.as_str()))
+    let mut past = history.into_iter().map(|past| past.text);
+    let text = past.find(|text| is_applied(&text.as_str()))?;
+    // An upgrade brought the version, but not the rest of the configuration.
+    let version = text.lines().find(|line| line.starts_with("  version: "));
+    let line = version.map(|version| format!("\n{version}\n"));
+    let now = format!("\n  version: {}\n", applied.release);
+    Some(line.map_or(text.clone(), |line| text.replacen(&line, &now, 1)))
 }
 
 /// Returns a warning of the layers that nodes download from elsewhere, if there are any.
