@@ -686,7 +686,7 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     let plan = road.run("plan").success();
     plan.prints("mkectl apply -f")
         .prints("because the configuration changed")
-        .prints("\n+      maxPods: 250\n")
+        .prints("\n+    maxPods: 250\n")
         .does_not_print("-  version: v4.1.1");
     road.run("deploy").success();
     assert_eq!(road.run("deploy").success().stdout, "lab: nothing to do\n");
@@ -921,6 +921,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     run.reports(
         "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab",
     );
+    run.reports("`cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`");
     road.assert_untouched();
     road.lab.edit_environment(
         "release:",
