@@ -60,7 +60,7 @@ pub(crate) fn run(
     let known_issues: usize = checked.iter().map(|one| one.known_issues).sum();
     if strict && warnings > known_issues {
         app.ui.note(
-            "error: `--strict` treats warnings as errors, but for known issues of the release",
+            "error: `--strict` treats warnings as errors, except known issues of the release",
         );
         return Ok(ExitCode::from(WRONG));
     }
