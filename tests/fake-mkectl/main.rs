@@ -14,7 +14,7 @@
 //! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file no cluster responds. A kubeconfig with a line `# cluster: FILE` leads to that one instead |
 //! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does; without it and without a kubeconfig, no cluster answers |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
-//! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
+//! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `link` a link to an archive, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
 //! | `FAKE_MKECTL_DRY_RUN` | `fail`: `apply --dry-run` exits with 1 |
 //! | `FAKE_MKECTL_REFUSED` | a text: a configuration that holds it is invalid |
 //! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
@@ -346,6 +346,10 @@ fn done(release: Release, command: &[&str], given: &Given<'_>, backup: &str) -> 
             }
             if backup != "none" {
                 std::fs::write(name, archive)?;
+            }
+            if backup == "link" {
+                std::fs::rename(name, "elsewhere.tar")?;
+                std::os::unix::fs::symlink("elsewhere.tar", name)?;
             }
             eprintln!("INF {name} is written");
         }

@@ -111,18 +111,18 @@ fn habitual_options_get_a_hint_at_the_right_command() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in ["deploy", "push", "apply"] {
         let run = sandbox.run(&[command, "lab", "--dry-run"]).exits_with(64);
-        run.reports("`cargo xtask plan ENVIRONMENT`");
+        run.reports("`cargo xtask plan lab`");
         run.does_not_report("-- --dry-run");
     }
     sandbox
         .run("inspect lab --format cyclonedx")
         .exits_with(64)
-        .reports("images ENVIRONMENT --as cyclonedx");
+        .reports("images lab --as cyclonedx");
     let run = sandbox.run("render lab --dry-run").exits_with(64);
-    run.reports("`cargo xtask render --check`");
+    run.reports("`cargo xtask render lab --check`");
     let run = sandbox.run("prune lab --dry-run").exits_with(64);
-    run.reports("`cargo xtask prune ENVIRONMENT`")
-        .does_not_report("plan ENVIRONMENT");
+    run.reports("`cargo xtask prune lab`")
+        .does_not_report("plan lab");
     for rate in ["20", "0.5"] {
         let run = sandbox
             .run(&["push", "lab", "--max-rate", rate])

@@ -142,6 +142,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     for arguments in [
         &["deploy", "lab"][..],
         &["apply", "lab"],
+        &["cluster", "backup", "lab"],
         &["cluster", "reset", "lab", "--confirm", "lab"],
     ] {
         let run = other.run(arguments).exits_with(8);
@@ -187,6 +188,10 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     let status = other.run(&["status", "lab"]).success();
     status.prints("a deploy of v4.1.5 ended [TIME]");
     status.prints("    git pull\n");
+    status.does_not_print("cargo xtask");
+    other
+        .run(&["cluster", "backup", "lab", "--take-over"])
+        .success();
     pull(&lab.sandbox, &other.sandbox);
     let run = other.run(&["status", "lab", "--format", "json"]);
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();

@@ -240,7 +240,7 @@ pub(crate) enum Command {
         /// Validate the configuration with each release's mkectl too
         #[arg(long)]
         with_mkectl: bool,
-        /// Exit with code 3 if there are warnings, for CI
+        /// Exit with code 3 on warnings other than known issues of the release, for CI
         #[arg(long)]
         strict: bool,
     },
@@ -352,6 +352,7 @@ pub(crate) enum Command {
     /// Upgrade an MKE 3 cluster to MKE 4
     ///
     /// Fetches, verifies and pushes the whole release before mkectl starts.
+    #[command(after_help = examples::MIGRATE)]
     Migrate(MigrateArgs),
     /// Rebuild a lost receipt from the cluster and the registry
     Receipt {
@@ -842,10 +843,11 @@ fn suggest(error: &mut clap::Error) {
     let argument = text(error, ContextKind::InvalidArg);
     let tip = match argument.as_str() {
         "--dry-run" => Some(instead_of_dry_run(std::env::args_os())),
-        "--json" => Some("use '--format json'"),
-        _ if text(error, ContextKind::InvalidValue) == "cyclonedx" => {
-            Some("`cargo xtask images ENVIRONMENT --as cyclonedx` prints the document")
-        }
+        "--json" => Some("use '--format json'".to_owned()),
+        _ if text(error, ContextKind::InvalidValue) == "cyclonedx" => Some(format!(
+            "`cargo xtask images {} --as cyclonedx` prints the document",
+            typed_name(std::env::args_os())
+        )),
         _ => None,
     };
     match tip {
@@ -961,16 +963,34 @@ fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
 }
 
 /// Returns how a command without `--dry-run` shows what it would do.
-fn instead_of_dry_run(arguments: impl Iterator<Item = std::ffi::OsString>) -> &'static str {
+fn instead_of_dry_run(arguments: impl Iterator<Item = OsString>) -> String {
     let arguments: Vec<_> = arguments.collect();
     let named = |command: &str| arguments.iter().any(|argument| argument == command);
+    let environment = typed_name(arguments.iter().cloned());
     if named("render") {
-        "`cargo xtask render --check` shows what would change, and writes nothing"
+        format!(
+            "`cargo xtask render {environment} --check` shows what would change, and writes nothing"
+        )
     } else if named("prune") {
-        "`cargo xtask prune ENVIRONMENT` shows what would be removed, and removes nothing"
+        format!(
+            "`cargo xtask prune {environment}` shows what would be removed, and removes nothing"
+        )
     } else {
-        "`cargo xtask plan ENVIRONMENT` shows what `deploy`, `push` and `apply` would do"
+        format!("`cargo xtask plan {environment}` shows what `deploy`, `push` and `apply` would do")
     }
+}
+
+/// Returns the word after the command of a command line that cannot be parsed, if it may be the name of an environment.
+fn typed_name(arguments: impl Iterator<Item = OsString>) -> String {
+    let commands = Cli::command();
+    let words = arguments.map(|word| word.to_string_lossy().into_owned());
+    let mut words = words.skip_while(|word| commands.find_subcommand(word).is_none());
+    let is_name = |name: &String| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && (name.chars()).all(|c| c == '-' || c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    let name = words.nth(1).filter(is_name);
+    name.unwrap_or_else(|| "ENVIRONMENT".to_owned())
 }
 
 /// Returns whether a command line that cannot be parsed asks for JSON: a machine that reads on waits for the last object.
@@ -1028,6 +1048,8 @@ mod tests {
             "diff",
             "prune",
             "pack",
+            "unpack",
+            "migrate",
         ] {
             let mut command = Cli::command();
             command.build();

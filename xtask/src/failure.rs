@@ -398,13 +398,14 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         },
         Error::SharedState(conflict) => return conflict_hints(conflict, "add `--take-over`"),
         Error::UnderWay(note) => {
+            let logs = note.path.parent().unwrap_or(Utf8Path::new("."));
+            let environment = logs.parent().and_then(Utf8Path::file_name).unwrap_or_default();
             return vec![
                 format!(
-                    "check with `pgrep -a mkectl` that none is running, read the newest log in {}, then delete {}",
-                    note.path.parent().unwrap_or(Utf8Path::new(".")),
+                    "check with `pgrep -a mkectl` that none is running, read the newest log in {logs}, then delete {}",
                     note.path
                 ),
-                "then run mkectl again: `cargo xtask apply ENVIRONMENT`".to_owned(),
+                format!("then run mkectl again: `cargo xtask apply {environment}`"),
             ];
         }
         Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
@@ -480,8 +481,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Fetch(fetch::Error::Offline { what, .. }) => missing(what),
         Error::Fetch(fetch::Error::NoBundle { path }) => missing(path),
-        Error::Fetch(fetch::Error::Nowhere { environment, .. }) => return crate::advice::to_be_carried(environment),
-        Error::Fetch(fetch::Error::NoMatrix(_)) => return crate::advice::to_be_carried("ENVIRONMENT"),
+        Error::Fetch(fetch::Error::Nowhere { environment, .. } | fetch::Error::NoMatrix { environment, .. }) => {
+            return crate::advice::to_be_carried(environment);
+        }
         Error::Fetch(fetch::Error::NoPlatform { known, .. }) => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
             None => return Vec::new(),
@@ -663,7 +665,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::Applied { environment, .. }) => {
             format!("nothing is left to do; for further changes, make a new plan: `cargo xtask plan {environment} --out FILE`")
         }
-        Error::Plan(plan::Error::WithoutMkectl { release, .. }) => crate::advice::mkectl(release, None),
+        Error::Plan(plan::Error::Incomplete { source, .. }) => return hints(source),
         Error::Program(program::Error::Missing { release, is_locked, .. }) => {
             crate::advice::mkectl(release, Some(*is_locked))
         }
@@ -798,7 +800,14 @@ fn kubeconfig_hint(error: &kubeconfig::Error) -> String {
                 _ => format!("correct `kubeconfig:` in environment.yaml: {path} leads to that cluster"),
             }
         }
-        _ => "write it with `cargo xtask cluster kubeconfig ENVIRONMENT --output FILE`, or correct what names it".to_owned(),
+        kubeconfig::Error::Missing {
+            environment,
+            kubeconfig,
+        } => format!(
+            "write it with `cargo xtask cluster kubeconfig {environment} --output {}`, or correct what names it",
+            kubeconfig.path
+        ),
+        _ => CLUSTER_IS_UP.to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
 use crate::observations::Observations;
-use crate::table::{Row, Since, Sourced, at, table};
+use crate::table::{Fault, Row, Since, Sourced, at, table};
 use crate::{migration, upgrade};
 
 /// One release of MKE 4k, or a version for which the newest release before it is used.
@@ -266,11 +266,6 @@ impl Release {
                 self.row.version
             )];
         }
-        let faults = self
-            .row
-            .faults
-            .iter()
-            .map(|fault| format!("v{version}: {}; {}", fault.what, fault.fix));
         let is_unverified = self.anonymous_pull_certainty() == Certainty::Unverified
             && self.facts.anonymous_pull.is_none();
         let unverified = is_unverified.then(|| {
@@ -280,7 +275,17 @@ impl Release {
             )
         });
         // An unverified private CA matters only to those who have one; rendering warns them.
-        faults.chain(unverified).collect()
+        self.faults().into_iter().chain(unverified).collect()
+    }
+
+    /// Returns those of the warnings that are known issues of the release: no file of a workspace can fix them.
+    pub fn faults(&self) -> Vec<String> {
+        if !self.is_known() {
+            return Vec::new();
+        }
+        let faults = self.row.faults.iter();
+        let warning = |fault: &Fault| format!("v{}: {}; {}", self.version, fault.what, fault.fix);
+        faults.map(warning).collect()
     }
 
     /// The row of the table that the answers come from.

@@ -10,6 +10,7 @@ use oci_spec::image::Digest;
 
 use crate::cluster::executor::{Action, ClusterPlan, Target};
 use crate::cluster::in_progress::{self, UnderWay};
+use crate::cluster::run;
 use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
 use crate::requires::{self, Unmet};
@@ -370,7 +371,11 @@ pub(crate) async fn of_locked(
         under_way: under_way.as_ref(),
         purpose,
     };
-    let cluster = decide::decide(context, &question, &mut warnings)?;
+    let mut cluster = decide::decide(context, &question, &mut warnings)?;
+    if cluster.is_needed() {
+        let free = run::refuse_a_second_one(context, &output);
+        cluster.steps = free.and(cluster.steps);
+    }
     let program = cluster.program();
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let looked = match state {
@@ -521,8 +526,13 @@ fn applied_text(
     }
     let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok()?;
     let history = git.history(context.workspace.shown(&output.config)).ok()?;
-    let past = history.into_iter().map(|past| past.text);
-    past.into_iter().find(|text| is_applied(&text.as_str()))
+    let mut past = history.into_iter().map(|past| past.text);
+    let text = past.find(|text| is_applied(&text.as_str()))?;
+    // An upgrade brought the version, but not the rest of the configuration.
+    let version = text.lines().find(|line| line.starts_with("  version: "));
+    let line = version.map(|version| format!("\n{version}\n"));
+    let now = format!("\n  version: {}\n", applied.release);
+    Some(line.map_or(text.clone(), |line| text.replacen(&line, &now, 1)))
 }
 
 /// Returns a warning of the layers that nodes download from elsewhere, if there are any.

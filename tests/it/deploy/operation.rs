@@ -255,6 +255,14 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
         ));
     run.reports("delete environments/lab/logs/under-way.yaml");
     assert_eq!(lab.applies().len(), 1);
+    let plan = lab.run("plan lab").exits_with(6);
+    plan.prints(&format!("is still running as process {process}"));
+    plan.reports("hint: wait until it ends");
+    let saved = lab.run("plan lab --out lab.plan.yaml").exits_with(6);
+    saved.reports(
+        "error: cannot plan for lab\n  because: mkectl for v4.1.5 is still running as process",
+    );
+    saved.reports("hint: wait until it ends");
     // SAFETY: `kill` touches no memory, and the process was seen alive a moment ago.
     unsafe { libc::kill(process, libc::SIGKILL) };
 }

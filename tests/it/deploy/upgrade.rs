@@ -671,11 +671,23 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    road.lab.sandbox.install_system("git");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["config", "user.name", "Jane Doe"],
+        &["config", "user.email", "jane@example.com"],
+        &["add", "environments"],
+        &["commit", "--quiet", "--message=first"],
+    ] {
+        road.lab.sandbox.git(arguments);
+    }
     let run = road.run("deploy").success();
     run.reports("differs from what is rendered, in 2 places");
     let plan = road.run("plan").success();
     plan.prints("mkectl apply -f")
-        .prints("because the configuration changed");
+        .prints("because the configuration changed")
+        .prints("\n+    maxPods: 250\n")
+        .does_not_print("-  version: v4.1.1");
     road.run("deploy").success();
     assert_eq!(road.run("deploy").success().stdout, "lab: nothing to do\n");
 }
@@ -909,6 +921,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     run.reports(
         "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab",
     );
+    run.reports("`cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`");
     road.assert_untouched();
     road.lab.edit_environment(
         "release:",
@@ -1165,7 +1178,7 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     error: `[WORKSPACE]/environments/lab/logs/under-way.yaml` is not a valid note, so it is unknown how the last run of mkectl ended
       because: missing field `began`
     hint: check with `pgrep -a mkectl` that none is running, read the newest log in [WORKSPACE]/environments/lab/logs, then delete [WORKSPACE]/environments/lab/logs/under-way.yaml
-    hint: then run mkectl again: `cargo xtask apply ENVIRONMENT`
+    hint: then run mkectl again: `cargo xtask apply lab`
     ");
     let run = road.lab.run("status --format json");
     run.prints("under-way.yaml");

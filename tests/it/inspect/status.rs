@@ -212,9 +212,18 @@ async fn each_difference_has_its_command() {
         only(&lab, &["--live"]),
         "the cluster differs from what is rendered in 9 values: `cargo xtask diff lab --live` | cargo xtask apply lab"
     );
+    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    let live = lab.sandbox.home().join("live.yaml");
+    std::fs::write(&live, config.replace("version: v4.1.5", "version: v4.2.0")).unwrap();
+    lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
+    assert_eq!(
+        only(&lab, &["--live"]),
+        "its receipt records v4.1.5, but the cluster reports v4.2.0 | git pull"
+    );
+    lab.sandbox
+        .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
     std::fs::remove_dir_all(&kubeconfig).unwrap();
 
-    let config = lab.sandbox.read("environments/lab/mke4.yaml");
     lab.sandbox.write(
         "environments/lab/mke4.yaml",
         &format!("{config}# by hand\n"),

@@ -141,6 +141,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
     for (backup, problem) in [
         ("none", "does not exist"),
         ("empty", "is empty"),
+        ("link", "is not a regular file"),
         ("garbage", "is not a complete tar archive"),
         ("cut", "is not a complete tar archive"),
         ("fail", "`mkectl backup` exited with code 1"),

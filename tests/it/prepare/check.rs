@@ -1,6 +1,6 @@
 //! `check`: everything that is wrong with environments, from their files alone.
 
-use support::{Lab, Sandbox, Text as _};
+use support::{Lab, Sandbox, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -71,6 +71,13 @@ async fn warnings_are_counted_and_strict_makes_them_fail() {
     run.reports("release v4.1.4 is not locked");
     let run = lab.run("check --strict").exits_with(3);
     run.reports("`--strict` treats warnings as errors");
+    // What remains is a fact of the release.
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.4_amd64.tar.gz");
+    bundles::make(&bundles::small(), &bundle);
+    lab.sandbox.lock_as("v4.1.4", &bundle);
+    let run = lab.run("check --strict").success();
+    run.prints("; 1 warning\n")
+        .reports("warning: lab: v4.1.4: ");
     // A downgrade, which a deploy refuses.
     lab.edit_environment("release: v4.1.4", "release: v4.1.5");
     lab.run("deploy lab").success();

@@ -319,6 +319,11 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
         run.stdout
     );
     run.prints("blobs");
+    // The checkout is read-only.
+    site.sandbox.write("bundles/pack", "");
+    let again = site.pack(&["--dry-run", "--out", "nowhere"]).success();
+    assert_eq!(again.stdout, run.stdout);
+    fs::remove_file(site.sandbox.path("bundles/pack")).unwrap();
     let bogus = site.pack(&["--dry-run", "--platform", "bogus"]);
     bogus.reports("no mkectl for bogus");
     // What the store lacks is read from the bundle.

@@ -21,6 +21,8 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<Utf8PathBuf>,
         #[command(flatten)]
+        take_over: TakeOverArgs,
+        #[command(flatten)]
         more: MoreArgs,
     },
     /// Restore a backup with the mkectl that made it

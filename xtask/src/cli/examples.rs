@@ -38,6 +38,12 @@ Examples:
   cargo xtask push prod --until 06:30 --max-rate 20MB
 ";
 
+pub(crate) const MIGRATE: &str = "\
+Examples:
+  cargo xtask migrate prod --dry-run
+  cargo xtask migrate prod
+";
+
 pub(crate) const PREFLIGHT: &str = "\
 Examples:
   cargo xtask preflight prod

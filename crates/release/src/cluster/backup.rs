@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, Note};
 use crate::event::Event;
-use crate::{Context, Error, Kind, cluster, receipt};
+use crate::{Context, Error, Kind, cluster, receipt, shared_state};
 
 /// Why there is no backup that could be restored.
 #[derive(Debug, thiserror::Error)]
@@ -107,11 +107,13 @@ pub struct Backup {
 /// mkectl is run in the folder of the archive and given its name alone: that is all its pages show. `typed` is given to it too.
 ///
 /// # Errors
-/// The archive exists, there is no fitting mkectl, or it failed.
-pub fn backup(
+/// The archive exists, there is no fitting mkectl, or it failed. Or a different checkout changes the cluster, or did and this one does not know
+/// how, unless `take_over`.
+pub async fn backup(
     context: &Context<'_>,
     environment: Environment,
     archive: Option<&Utf8Path>,
+    take_over: bool,
     typed: &[String],
 ) -> Result<Backup, Error> {
     let cluster = Cluster::real(context, environment)?;
@@ -142,6 +144,13 @@ pub fn backup(
         std::fs::metadata(folder).map(drop)
     };
     there.map_err(|source| Error::io("write to", folder, source))?;
+    let (receipt, output) = (cluster.receipt.as_ref(), &cluster.output);
+    let standing = shared_state::read(context, &cluster.environment, output, receipt).await;
+    // A backup takes nothing over from an interrupted deploy of this checkout.
+    if let (Some(warning), None) = (&standing.warning, standing.state()) {
+        context.reporter.report(Event::Warning(warning.clone()));
+    }
+    standing.allow(take_over)?;
     let root = cluster.help(&[])?;
     let archives = cluster.archives()?;
     // Before it runs: an update of the program meanwhile would be another one.

@@ -280,7 +280,7 @@ pub(crate) async fn execute(
         *step = *at;
         match task {
             Task::PutMatrix { path, file } => {
-                files::put_matrix(context, target.lock, path, file).await?;
+                files::put_matrix(context, target, path, file).await?;
             }
             Task::KeepConfig { program, path } => files::keep_config(target, program, path)?,
             Task::WriteHosts {

@@ -18,6 +18,8 @@ pub struct Checked {
     pub release: String,
     /// What people should know.
     pub warnings: Vec<String>,
+    /// How many of them are known issues of the release, which no file of the workspace can fix.
+    pub known_issues: usize,
 }
 
 /// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
@@ -36,6 +38,7 @@ pub fn one(
     let applied = receipt.and_then(|receipt| receipt.applied);
     let mut problems = Vec::new();
     let facts = mke::Release::of(&environment.release).ok();
+    let faults = facts.as_ref().map(mke::Release::faults).unwrap_or_default();
     let mut warnings = match rendered(workspace, &mut environment) {
         Ok(rendered) => rendered.warnings,
         Err(Error::Workspace(workspace::Error::Configuration(found))) => {
@@ -107,10 +110,12 @@ pub fn one(
             }
         }
     }
+    let known_issues = warnings.iter().filter(|one| faults.contains(one)).count();
     Ok(Checked {
         environment: environment.name,
         release,
         warnings,
+        known_issues,
     })
 }
 

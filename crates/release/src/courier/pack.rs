@@ -107,7 +107,7 @@ async fn collect(
 ) -> Result<Pack, crate::Error> {
     let workspace = context.workspace;
     check_named(options)?;
-    let scratch = Scratch::new(workspace)?;
+    let scratch = Scratch::new(workspace, options.dry_run)?;
     let have = have::have(context, environments, options)?;
     let mut locks = BTreeMap::new();
     let mut needed = BTreeMap::new();

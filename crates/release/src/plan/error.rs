@@ -84,15 +84,13 @@ pub enum Error {
         /// Everything that has moved.
         moved: Vec<super::Moved>,
     },
-    /// A plan cannot be written, because it is unknown what mkectl would run for.
-    #[error("cannot plan for {environment}: {problem}")]
-    WithoutMkectl {
+    /// A plan cannot be saved or executed as saved, because it is unknown what mkectl would run for.
+    #[error("cannot plan for {environment}")]
+    Incomplete {
         /// The environment.
         environment: String,
-        /// Its release, `v4.1.5`.
-        release: String,
-        /// What is wrong with mkectl.
-        problem: String,
+        /// What is missing for the cluster's part.
+        source: Box<crate::Error>,
     },
     /// Another environment of the workspace deployed this cluster.
     #[error("{environment} and {other} name one cluster, at {address}, and {other} deployed it")]
@@ -137,7 +135,7 @@ impl Error {
             | Self::OneCluster { .. }
             | Self::AlreadyMigrated { .. }
             | Self::StillMke3 { .. } => Kind::Workspace,
-            Self::WithoutMkectl { .. } => Kind::Mkectl,
+            Self::Incomplete { source, .. } => source.kind(),
         }
     }
 }

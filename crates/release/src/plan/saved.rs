@@ -144,7 +144,7 @@ impl Saved {
     /// Returns a plan as its file says it.
     ///
     /// # Errors
-    /// There is no suitable mkectl, so the commands are unknown; or the receipt cannot be read.
+    /// The receipt cannot be read.
     pub fn of(plan: &Plan, workspace: &Workspace) -> Result<Self, Error> {
         let path = workspace.shown(&plan.output.config);
         let text = read_if_there(&plan.output.receipt)?;
@@ -169,7 +169,7 @@ impl Saved {
                     &plan.config.text,
                 )),
             },
-            mkectl: mkectl(plan, workspace)?,
+            mkectl: mkectl(plan, workspace),
             warnings: plan
                 .warnings
                 .of_plan
@@ -198,11 +198,22 @@ impl Saved {
 /// Writes a plan to a file, and returns the file's SHA-256.
 ///
 /// # Errors
-/// There is no suitable mkectl, the path leads to a different kind of file, or the file cannot be written.
-pub fn save(plan: &Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
+/// Something is missing for the cluster's part, the path leads to a different kind of file, or the file cannot be written.
+pub fn save(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
+    require_steps(plan)?;
     let text = Saved::of(plan, workspace)?.text(path)?;
     write_named(workspace, path, FileKind::Plan, &text)?;
     Ok(sha256(text.as_bytes()))
+}
+
+/// Refuses a plan whose commands are unknown, since something is missing for them. It takes that problem.
+fn require_steps(plan: &mut Plan) -> Result<(), Error> {
+    let steps = std::mem::replace(&mut plan.cluster.steps, Ok(Vec::new()));
+    plan.cluster.steps = Ok(steps.map_err(|source| plan::Error::Incomplete {
+        environment: plan.environment.name.clone(),
+        source: Box::new(source),
+    })?);
+    Ok(())
 }
 
 /// Returns the digest that receipts record of a plan: that of its file, whether the file exists or would only have been written.
@@ -264,6 +275,7 @@ impl SavedFile {
             }
             .into());
         }
+        require_steps(plan)?;
         let now = Saved::of(plan, workspace)?;
         let moved = moved(&self.saved, &now, plan, &self.digest);
         if !moved.is_empty() {
@@ -493,16 +505,8 @@ fn registry(plan: &Plan) -> SavedRegistry {
     }
 }
 
-fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
+fn mkectl(plan: &Plan, workspace: &Workspace) -> SavedMkectl {
     let cluster = &plan.cluster;
-    if let Some(problem) = cluster.problem() {
-        return Err(plan::Error::WithoutMkectl {
-            environment: plan.environment.name.clone(),
-            release: format!("v{}", plan.environment.release),
-            problem: chain(problem),
-        }
-        .into());
-    }
     let commands = cluster.printed().map(|(_, command)| {
         // The program's path differs between machines; its digest identifies it.
         let program = command.program.file_name().unwrap_or("mkectl").into();
@@ -510,13 +514,13 @@ fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
         workspace.shown_command(&command.without_kubeconfig())
     });
     let programs = cluster.programs().into_iter();
-    Ok(SavedMkectl {
+    SavedMkectl {
         action: cluster.action.name().to_owned(),
         from: cluster.from.as_ref().map(|from| format!("v{from}")),
         reason: cluster.reason.map(str::to_owned),
         programs: programs.map(Program::record).collect(),
         commands: commands.collect(),
-    })
+    }
 }
 
 /// Returns the SHA-256 of what a receipt says of the last success.

@@ -141,11 +141,17 @@ impl Summary {
 }
 
 impl Plan {
-    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would.
-    pub fn refusal(&self, context: &Context<'_>) -> Option<Kind> {
+    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would. A command line may set aside what a
+    /// different deploy did, or have a `reason` to do without what is required.
+    pub fn refusal(
+        &self,
+        context: &Context<'_>,
+        takes_over: bool,
+        reason: Option<&str>,
+    ) -> Option<Kind> {
         let lacks = !self.unlocked.is_empty();
-        let unmet = self.unmet.is_some() && !self.is_empty();
-        let conflict = self.shared.conflict();
+        let unmet = self.unmet.is_some() && !self.is_empty() && reason.is_none();
+        let conflict = self.shared.conflict().filter(|_| !takes_over);
         // In the order in which `deploy` finds them.
         conflict
             .map(crate::shared_state::Conflict::kind)

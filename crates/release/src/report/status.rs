@@ -6,6 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use environment::Environment;
+use semver::Version;
 use serde::Serialize;
 
 use crate::cluster::existing;
@@ -87,6 +88,9 @@ pub struct Drift {
     pub fix: String,
 }
 
+/// What fixes a checkout that lacks what was done from a different one.
+const PULL: &str = "git pull";
+
 /// Compares environments: first their files, then all registries, then all clusters.
 pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<Status> {
     let compared =
@@ -108,8 +112,12 @@ impl Status {
         });
     }
 
-    /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long as the files are wrong.
+    /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long as the files are wrong, and everything that
+    /// was compared with an outdated checkout.
     fn order(&mut self) {
+        if self.drift.iter().any(|drift| drift.fix == PULL) {
+            self.drift.retain(|drift| drift.fix == PULL);
+        }
         let command = |verb: &str| format!("cargo xtask {verb} {}", self.environment);
         let [check, render, push, mut deploy, migrate] =
             ["check", "render", "push", "deploy", "migrate"].map(command);
@@ -413,6 +421,10 @@ fn ask_clusters(context: &Context<'_>, all: &mut [Status]) {
     });
 }
 
+fn version_of(release: &str) -> Option<Version> {
+    release.strip_prefix('v')?.parse().ok()
+}
+
 fn ask_cluster(context: &Context<'_>, status: &mut Status) {
     let name = status.environment.clone();
     match cluster::differences(context, &name) {
@@ -420,8 +432,21 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
             let changes = pair.changes.len();
             status.cluster_changes = Some(changes);
             let deployed = status.deployed.as_ref();
-            let is_upgrade =
-                deployed.and_then(|deployed| deployed.release.as_ref()) != status.release.as_ref();
+            let applied = deployed.and_then(|deployed| deployed.release.as_deref());
+            let is_upgrade = applied != status.release.as_deref();
+            let mut versions = pair.changes.iter();
+            let version = versions.find(|change| change.path == "spec.version");
+            let live = version.map_or(status.release.as_deref(), |change| change.old.as_deref());
+            let output = Output::below(&context.workspace.environment(&name));
+            // An upgrade from this checkout that did not end well is in its own files.
+            let ended = deployed.is_some_and(|deployed| deployed.failed_at.is_none())
+                && matches!(UnderWay::read(&output), Ok(None));
+            if let (Some(live), Some(applied), true) = (live, applied, ended)
+                && version_of(live) > version_of(applied)
+            {
+                let what = format!("its receipt records {applied}, but the cluster reports {live}");
+                return status.add(what, PULL);
+            }
             // What an upgrade will change is not drift of the cluster.
             if changes > 0 && !is_upgrade {
                 let what = format!(

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use release::Context;
 use release::plan::snapshot::Snapshot;
-use release::plan::{Purpose, RegistryState};
+use release::plan::{Plan, Purpose, RegistryState};
 use release::workspace::{FileKind, Output, check_named};
 use serde_json::json;
 
@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
         .as_deref()
         .map(Snapshot::read)
         .transpose()?;
-    let plan = until_interrupted(app, async {
+    let mut plan = until_interrupted(app, async {
         let _registry = match &snapshot {
             Some(_) => None,
             None => release::rehearse::serve_for_reading(&app.workspace, &environment).await?,
@@ -46,7 +46,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
     let summary = plan.summary(&app.workspace);
     let mut value = serde_json::to_value(&summary).unwrap_or_default();
     if let Some(path) = &arguments.out {
-        let digest = release::plan::save(&plan, &app.workspace, path)?;
+        let digest = release::plan::save(&mut plan, &app.workspace, path)?;
         app.ui
             .note(&format!("the plan is in {path}, with SHA-256 {digest}"));
         value["file"] = json!({ "path": path, "sha256": digest });
@@ -57,16 +57,26 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
             .ui
             .result(&Ui::plan_text(&summary, Detail::Full), &value)?,
     }
-    if let Some(problem) = plan.problem(&app.context()) {
-        for hint in hints(problem) {
-            app.ui.note(&format!("hint: {hint}"));
-        }
-    }
-    if let Some(kind) = plan.refusal(&app.context()) {
-        return Ok(ExitCode::from(code(kind)));
+    if let Some(refused) = refusal(app, &plan, false, None) {
+        return Ok(refused);
     }
     if arguments.detailed_exitcode && !summary.nothing_to_do {
         return Ok(ExitCode::from(DIFFERS));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the exit code of a deploy that would refuse this plan, and prints what to do about it.
+pub(in crate::tasks) fn refusal(
+    app: &App<'_>,
+    plan: &Plan,
+    takes_over: bool,
+    reason: Option<&str>,
+) -> Option<ExitCode> {
+    let context = app.context();
+    for hint in plan.problem(&context).map(hints).unwrap_or_default() {
+        app.ui.note(&format!("hint: {hint}"));
+    }
+    let kind = plan.refusal(&context, takes_over, reason)?;
+    Some(ExitCode::from(code(kind)))
 }

@@ -27,13 +27,20 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
         ClusterCommand::Backup {
             environment,
             output,
+            take_over,
             more,
         } => {
             let (environment, _lock) = app.lock_environment(environment, "cluster backup")?;
             let archive = output.as_deref().map(absolute).transpose()?;
             until_interrupted(app, async {
-                let backup =
-                    cluster::backup(&app.context(), environment, archive.as_deref(), &more.flags)?;
+                let backup = cluster::backup(
+                    &app.context(),
+                    environment,
+                    archive.as_deref(),
+                    take_over.take_over,
+                    &more.flags,
+                )
+                .await?;
                 let text = format!(
                     "{}: wrote {}, {}; only mkectl {} can restore it, and the note identifies that program\n",
                     backup.environment,

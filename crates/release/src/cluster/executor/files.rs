@@ -19,10 +19,11 @@ const LARGEST_MATRIX: u64 = 16 << 20;
 /// Puts the release matrix at the path that mkectl is given, unmodified: the vendor supports no other one (DOCS-SRC).
 pub(super) async fn put_matrix(
     context: &Context<'_>,
-    lock: &bundle::Lock,
+    target: &Target<'_>,
     path: &Utf8Path,
     file: &bundle::LockedFile,
 ) -> Result<(), Error> {
+    let lock = target.lock;
     let store = fetch::open_store(context.workspace)?;
     let digest: Digest = format!("sha256:{}", file.sha256)
         .parse()
@@ -31,7 +32,10 @@ pub(super) async fn put_matrix(
         let source = fetch::source(context.workspace, lock)?;
         let lacking = present::missing_matrix(lock, &store).filter(|_| context.offline);
         if let (fetch::Source::Download(_), Some(matrix)) = (source, lacking) {
-            return Err(Error::Fetch(fetch::Error::NoMatrix(matrix)));
+            return Err(Error::Fetch(fetch::Error::NoMatrix {
+                environment: target.environment.name.clone(),
+                matrix,
+            }));
         }
         let _ = stream::bring(context, lock).await?;
     }

@@ -31,7 +31,7 @@ pub async fn prepare(
 ) -> Result<Pack, crate::Error> {
     let workspace = context.workspace;
     super::check_named(options)?;
-    let scratch = Scratch::new(workspace)?;
+    let scratch = Scratch::new(workspace, options.dry_run)?;
     let repository = Repository::of(context)?;
     let deployed = match environments.is_empty() {
         true => deployed(context, repository.as_ref())?,

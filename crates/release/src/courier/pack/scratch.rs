@@ -3,20 +3,39 @@
 use camino::Utf8PathBuf;
 
 use super::Error;
+use crate::disk;
 
 /// Temporary files, in a folder of `bundles/` that git ignores.
 #[derive(Debug)]
 pub(super) struct Scratch {
     pub(super) folder: Utf8PathBuf,
-    /// Held as long as the folder is used.
-    _lock: std::fs::File,
+    /// Held as long as the folder is used; none in a read-only checkout.
+    _lock: Option<std::fs::File>,
 }
 
 impl Scratch {
     /// The file that is locked.
     const LOCK: &str = "lock";
 
-    pub(super) fn new(workspace: &crate::Workspace) -> Result<Self, crate::Error> {
+    /// Makes the folder. In a read-only checkout a dry run uses the system's temporary folder.
+    pub(super) fn new(workspace: &crate::Workspace, dry_run: bool) -> Result<Self, crate::Error> {
+        match Self::within(workspace) {
+            Err(error @ crate::Error::Disk(disk::Error::Io { .. })) if dry_run => {
+                let temporary = tempfile::tempdir().map(tempfile::TempDir::keep);
+                let folder = temporary.map(Utf8PathBuf::from_path_buf);
+                let Ok(Ok(folder)) = folder else {
+                    return Err(error);
+                };
+                Ok(Self {
+                    folder,
+                    _lock: None,
+                })
+            }
+            made => made,
+        }
+    }
+
+    fn within(workspace: &crate::Workspace) -> Result<Self, crate::Error> {
         let folder = workspace.bundles().join("pack");
         crate::links::refuse_one(workspace, &folder)?;
         let shown = workspace.shown(&folder).to_owned();
@@ -38,7 +57,7 @@ impl Scratch {
         }
         Ok(Self {
             folder,
-            _lock: lock,
+            _lock: Some(lock),
         })
     }
 }

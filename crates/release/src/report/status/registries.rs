@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Drift, Registry, Status};
+use super::{Drift, PULL, Registry, Status};
 use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Standing};
@@ -275,7 +275,8 @@ impl Question {
         if let Some(conflict) = standing.conflict().filter(|_| receipt.is_some()) {
             let fix = match conflict {
                 Conflict::Invalid { .. } => format!("cargo xtask plan {name}"),
-                _ => "git pull".to_owned(),
+                Conflict::InUse { .. } => "wait until that command ends".to_owned(),
+                _ => PULL.to_owned(),
             };
             status.add(conflict.to_string(), fix);
         }

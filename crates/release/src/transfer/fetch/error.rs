@@ -37,8 +37,13 @@ pub enum Error {
         lacking: Vec<MissingDigest>,
     },
     /// The store lacks the release matrix, which no registry has.
-    #[error("{} ({}) is not in bundles/store, and an upgrade needs it", .0.artifact, .0.digest)]
-    NoMatrix(MissingDigest),
+    #[error("{} ({}) is not in bundles/store, and an upgrade needs it", matrix.artifact, matrix.digest)]
+    NoMatrix {
+        /// The environment.
+        environment: String,
+        /// The matrix.
+        matrix: MissingDigest,
+    },
     /// The bundle that is to be checked does not exist.
     #[error("`{path}` does not exist")]
     NoBundle {
@@ -74,7 +79,7 @@ impl Error {
             Self::Offline { .. }
             | Self::NoBundle { .. }
             | Self::Nowhere { .. }
-            | Self::NoMatrix(_) => Kind::Machine,
+            | Self::NoMatrix { .. } => Kind::Machine,
             Self::NoPlatform { .. } => Kind::Workspace,
             Self::Download { source, .. } => download_kind(source),
         }
