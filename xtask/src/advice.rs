@@ -150,6 +150,13 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "allow this kind of manifest in the registry (OCI image, OCI index, Helm chart, other OCI artifacts), or update it: a release \
              needs all of them"
         }
+        RegistryFault::ImmutableTag => {
+            "allow this tag to be overwritten (the project's rules for immutable or locked tags), or push to a different project: \
+             `registry.project`"
+        }
+        RegistryFault::Blocked => {
+            "a policy of the registry, or of a proxy before it, blocks this image: ask its administrator for an exception"
+        }
         RegistryFault::HeadRefused => {
             "let the proxy before the registry pass HEAD as it passes GET: container runtimes look up tags with HEAD"
         }
@@ -195,11 +202,17 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
 pub(crate) fn fault(error: &RegistryError) -> Option<RegistryFault> {
     match error {
         RegistryError::Unauthorized { .. } => Some(RegistryFault::of_login(error)),
-        // A proxy that forbids reading is not a registry in read-only mode.
-        RegistryError::Rejected { at, .. } if matches!(at.method.as_str(), "GET" | "HEAD") => None,
-        error => match RegistryFault::of(error) {
-            RegistryFault::Other | RegistryFault::NotServed | RegistryFault::Slow => None,
-            fault => Some(fault),
+        error => match (RegistryFault::of(error), error) {
+            (RegistryFault::Blocked, _) => Some(RegistryFault::Blocked),
+            // A proxy that forbids reading is not a registry in read-only mode.
+            (_, RegistryError::Rejected { at, .. })
+                if matches!(at.method.as_str(), "GET" | "HEAD") =>
+            {
+                None
+            }
+            (RegistryFault::Other, RegistryError::Rejected { .. }) => Some(RegistryFault::Other),
+            (RegistryFault::Other | RegistryFault::NotServed | RegistryFault::Slow, _) => None,
+            (fault, _) => Some(fault),
         },
     }
 }

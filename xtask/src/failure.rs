@@ -543,7 +543,11 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| registry_error::hints(source)).collect();
             hints.sort();
             hints.dedup();
-            hints.push("run it again: pushed artifacts stay, and the next run resumes".to_owned());
+            let again = match failed.iter().all(|(_, source)| registry_error::is_final(source)) {
+                true => "then run it again",
+                false => "run it again",
+            };
+            hints.push(format!("{again}: pushed artifacts stay, and the next run resumes"));
             return hints;
         }
         Error::Push(push::Error::Stopped { sent, .. }) => format!(

@@ -144,6 +144,8 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
         | RegistryFault::NoChunks
         | RegistryFault::NoMount
         | RegistryFault::ManifestRefused
+        | RegistryFault::ImmutableTag
+        | RegistryFault::Blocked
         | RegistryFault::HeadRefused
         | RegistryFault::ServedElsewhere
         | RegistryFault::WrongLocation
