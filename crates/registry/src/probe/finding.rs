@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::violation::Violation;
 use crate::{Error, Place};
 
 /// What is looked at, in this order.
@@ -143,6 +144,8 @@ pub enum Fault {
     AuthorityAsServer,
     /// The certificate has a signature that Airlock cannot verify.
     UnsupportedSignature,
+    /// A certificate has an RSA key that is too short.
+    WeakKey,
     /// The certificate is for other names.
     WrongName,
     /// The certificate has expired.
@@ -163,6 +166,8 @@ pub enum Fault {
     LoginRefused,
     /// The registry requires credentials, and there are none.
     NoCredentials,
+    /// The registry asks for a login by schemes that Airlock does not have.
+    UnsupportedLogin,
     /// The token server fails.
     TokenService,
     /// Repositories may not be as deep as needed.
@@ -307,6 +312,12 @@ impl Fault {
             Error::UnknownAuthority { .. } | Error::NoAuthorities { .. } => Self::UnknownAuthority,
             Error::AuthorityAsServer { .. } => Self::AuthorityAsServer,
             Error::UnsupportedSignature { .. } => Self::UnsupportedSignature,
+            Error::WeakKey { .. } => Self::WeakKey,
+            Error::UnsupportedLogin { .. } => Self::UnsupportedLogin,
+            Error::Protocol {
+                violation: Violation::TokenRedirect { .. },
+                ..
+            } => Self::TokenService,
             Error::WrongHostName { .. } => Self::WrongName,
             Error::CertificateExpired { .. } => Self::Expired,
             Error::CertificateNotYetValid { .. } => Self::NotYetValid,

@@ -699,6 +699,14 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
     log_in(&login);
     vendor.run(&["lock", "k0rdent"]).success();
     vendor.forget();
+    // Some servers forbid without a challenge.
+    let (bundle, wanted) = (vendor.bundle.clone(), format!("Basic {login}"));
+    vendor.web.answer(ORIGIN, move |asked| {
+        match asked.header("authorization") == wanted {
+            true => part_of(&bundle, asked),
+            false => StatusCode::FORBIDDEN.into_response(),
+        }
+    });
     let fetched = vendor.run(&["fetch", "k0rdent", "-v"]).success();
     assert!(!fetched.whole().contains("planted"), "{}", fetched.whole());
     vendor.everything_is_there();
