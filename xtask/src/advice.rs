@@ -86,6 +86,9 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
         RegistryFault::UnsupportedSignature => {
             "have the certificate signed with RSA, Ed25519, or ECDSA with P-256 or P-384 and SHA-256 or SHA-384"
         }
+        RegistryFault::WeakKey => {
+            "have the certificates of the registry and of its CA issued with RSA keys of 2048 bits or more, or with ECDSA keys"
+        }
         RegistryFault::WrongName => {
             "have a certificate issued that lists the host of registry.address as a subject alternative name (`openssl req -x509 ... \
              -addext \"subjectAltName=DNS:HOST\"`, or `IP:ADDRESS` for an address); nodes check the name too"
@@ -121,8 +124,13 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "configure a login: name variables in `registry.push-credentials` and set them, or use `skopeo login`, `docker login` or \
              `podman login`"
         }
+        RegistryFault::UnsupportedLogin => {
+            "let the server, or the proxy before it, accept a name and a password (Basic) or tokens (Bearer), and use a robot or service \
+             account"
+        }
         RegistryFault::TokenService => {
-            "start the registry's token service, and let this machine and the nodes reach the address that it names"
+            "start the registry's token service, and let this machine and the nodes reach the address that the registry names as its realm; if \
+             that address redirects, name the final one in the registry's configuration (distribution: auth.token.realm)"
         }
         RegistryFault::DeepPath => {
             "allow nested repositories in the registry, or use a different one: a release has names of several levels below the project"
@@ -149,6 +157,13 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
         RegistryFault::ManifestRefused => {
             "allow this kind of manifest in the registry (OCI image, OCI index, Helm chart, other OCI artifacts), or update it: a release \
              needs all of them"
+        }
+        RegistryFault::ImmutableTag => {
+            "allow this tag to be overwritten (the project's rules for immutable or locked tags), or push to a different project: \
+             `registry.project`"
+        }
+        RegistryFault::Blocked => {
+            "a policy of the registry, or of a proxy before it, blocks this image: ask its administrator for an exception"
         }
         RegistryFault::HeadRefused => {
             "let the proxy before the registry pass HEAD as it passes GET: container runtimes look up tags with HEAD"
@@ -182,7 +197,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "find the bottleneck before a long push: network, proxy or the registry's disk"
         }
         RegistryFault::RateLimited => {
-            "raise the limit of requests for this account, or run it again later: pushed artifacts stay"
+            "raise the limit of requests for this account, or run it again later"
         }
         RegistryFault::Unavailable => {
             "run it again later; if it fails again, check the registry's log for this request"
@@ -195,11 +210,17 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
 pub(crate) fn fault(error: &RegistryError) -> Option<RegistryFault> {
     match error {
         RegistryError::Unauthorized { .. } => Some(RegistryFault::of_login(error)),
-        // A proxy that forbids reading is not a registry in read-only mode.
-        RegistryError::Rejected { at, .. } if matches!(at.method.as_str(), "GET" | "HEAD") => None,
-        error => match RegistryFault::of(error) {
-            RegistryFault::Other | RegistryFault::NotServed | RegistryFault::Slow => None,
-            fault => Some(fault),
+        error => match (RegistryFault::of(error), error) {
+            (RegistryFault::Blocked, _) => Some(RegistryFault::Blocked),
+            // A proxy that forbids reading is not a registry in read-only mode.
+            (_, RegistryError::Rejected { at, .. })
+                if matches!(at.method.as_str(), "GET" | "HEAD") =>
+            {
+                None
+            }
+            (RegistryFault::Other, RegistryError::Rejected { .. }) => Some(RegistryFault::Other),
+            (RegistryFault::Other | RegistryFault::NotServed | RegistryFault::Slow, _) => None,
+            (fault, _) => Some(fault),
         },
     }
 }

@@ -545,7 +545,11 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| registry_error::hints(source)).collect();
             hints.sort();
             hints.dedup();
-            hints.push("run it again: pushed artifacts stay, and the next run resumes".to_owned());
+            let again = match failed.iter().all(|(_, source)| registry_error::is_final(source)) {
+                true => "then run it again",
+                false => "run it again",
+            };
+            hints.push(format!("{again}: pushed artifacts stay, and the next run resumes"));
             return hints;
         }
         Error::Push(push::Error::Stopped { sent, .. }) => format!(
@@ -977,8 +981,33 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
             "log in to the server with Docker, Podman or Skopeo, or correct the login; a bundle that is copied to bundles/ is not \
              downloaded"
         }
-        release::DownloadError::Request(release::RequestError::Tls { .. }) if is_of_set => {
-            "name the server's CA by `ca` below `registries` in the set's file; a bundle that is copied to bundles/ is not downloaded"
+        release::DownloadError::Request(error) if let Some(tls) = error.tls() => {
+            match RegistryFault::of_tls(tls, false) {
+                RegistryFault::UnknownAuthority | RegistryFault::AuthorityAsServer if is_of_set => {
+                    "name the server's CA by `ca` below `registries` in the set's file; a bundle that is copied to bundles/ is not downloaded"
+                }
+                RegistryFault::UnknownAuthority | RegistryFault::AuthorityAsServer => {
+                    "a proxy may inspect TLS: add its CA to the system's certificates, or name a file with it as SSL_CERT_FILE; a bundle \
+                     that is copied to bundles/ is not downloaded"
+                }
+                RegistryFault::Expired | RegistryFault::NotYetValid => {
+                    "correct this machine's clock; if it is right, the server needs a new certificate. A bundle that is copied to \
+                     bundles/ is not downloaded"
+                }
+                RegistryFault::WrongName => {
+                    "use the server's own name in the URL; a bundle that is copied to bundles/ is not downloaded"
+                }
+                RegistryFault::WeakKey | RegistryFault::UnsupportedSignature => {
+                    "the server needs a certificate with a stronger key or signature; download the bundle by other means and copy it \
+                     to bundles/"
+                }
+                _ => {
+                    "the server needs TLS 1.2 or 1.3 with a modern cipher; download the bundle by other means and copy it to bundles/"
+                }
+            }
+        }
+        release::DownloadError::Request(release::RequestError::Status { status: 429, .. }) => {
+            "the server limits requests: run it again later; the download resumes"
         }
         _ => "run it again: the download resumes. Behind a proxy, set HTTPS_PROXY",
     };

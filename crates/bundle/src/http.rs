@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
 
-/// The longest that a server's `Retry-After` is obeyed.
+/// The longest that a server's `Retry-After` is obeyed. One that asks for more is not asked again.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// How many attempts in a row are made to reach a server that has not answered yet. On a machine without internet they all fail.
@@ -55,7 +55,7 @@ pub enum RequestError {
         status: u16,
     },
     /// The server refuses, or has a problem.
-    #[error("{url} answers with status {status}")]
+    #[error("{url} answers with status {status}{}", pause(*retry_after))]
     Status {
         /// The URL.
         url: String,
@@ -166,13 +166,13 @@ impl Retry {
             return None;
         }
         let own = requests::back_off(self.first_wait, self.longest_wait, failures);
-        Some(match error {
+        match error {
             RequestError::Status {
                 retry_after: Some(asked),
                 ..
-            } => own.max((*asked).min(LONGEST_RETRY_AFTER)),
-            _ => own,
-        })
+            } => (*asked <= LONGEST_RETRY_AFTER).then(|| own.max(*asked)),
+            _ => Some(own),
+        }
     }
 }
 
@@ -200,7 +200,7 @@ impl Retry {
 pub struct Server {
     /// Authorities in PEM that vouch for it, beside those of the system.
     pub authority: Option<String>,
-    /// The account's name and password. They are sent to this server alone, and only after a Basic challenge.
+    /// The account's name and password. They are sent to this server alone, and only after it refused a request.
     pub account: Option<(String, SecretString)>,
 }
 
@@ -244,7 +244,7 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request for `url` and logs it. After a Basic challenge the request is repeated with the account.
+    /// Sends a request for `url` and logs it. After a Basic challenge or a 403 the request is repeated with the account.
     pub(crate) async fn send(
         &self,
         url: &Url,
@@ -254,7 +254,7 @@ impl HttpClient {
         let again = account.and_then(|account| Some((account, request.try_clone()?)));
         let response = self.traced(url, request).await?;
         match again {
-            Some(((name, password), again)) if is_challenge(url, &response) => {
+            Some(((name, password), again)) if wants_account(url, &response) => {
                 let request = again.basic_auth(name, Some(password.expose_secret()));
                 self.traced(url, request).await
             }
@@ -294,15 +294,22 @@ impl HttpClient {
     }
 }
 
-/// Returns whether a response is a Basic challenge of the server of `url`. A server that a redirect led to gets no account.
-fn is_challenge(url: &Url, response: &Response) -> bool {
+/// Returns whether a response is a Basic challenge of the server of `url`, or a refusal without a challenge. A server that a redirect led
+/// to gets no account.
+fn wants_account(url: &Url, response: &Response) -> bool {
     let mut challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
-    response.status() == StatusCode::UNAUTHORIZED
-        && response.url().origin() == url.origin()
-        && challenges.any(|one| {
+    let mut is_challenge = || {
+        challenges.any(|one| {
             let scheme = one.as_bytes().get(..5);
             scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
         })
+    };
+    response.url().origin() == url.origin()
+        && match response.status() {
+            StatusCode::UNAUTHORIZED => is_challenge(),
+            StatusCode::FORBIDDEN => true,
+            _ => false,
+        }
 }
 
 /// Returns the client's settings.
@@ -342,14 +349,26 @@ enum Refused {
     Proxy(#[source] ProxyError),
 }
 
+/// Returns how long a server asks to wait, to follow its status, if that is longer than is waited.
+fn pause(retry_after: Option<Duration>) -> String {
+    match retry_after.filter(|asked| *asked > LONGEST_RETRY_AFTER) {
+        Some(asked) => format!("; again in {}", requests::rounded(asked)),
+        None => String::new(),
+    }
+}
+
 impl RequestError {
+    /// Returns the error of TLS, if it is one.
+    pub fn tls(&self) -> Option<&rustls::Error> {
+        match self {
+            Self::Tls { source, .. } => source.tls(),
+            _ => None,
+        }
+    }
+
     /// Returns whether TLS failed because this machine has no CA certificates.
     pub fn has_no_authorities(&self) -> bool {
-        let Self::Tls { source, .. } = self else {
-            return false;
-        };
-        source
-            .tls()
+        self.tls()
             .is_some_and(network::is::<network::NoAuthorities>)
     }
 
@@ -502,8 +521,14 @@ mod tests {
     #[test]
     fn obeys_the_server_within_reason() {
         let retry = Retry::default();
-        let wait = |asked| retry.wait(1, &status(429, Some(asked))).unwrap().as_secs();
-        assert_eq!((wait(0), wait(45), wait(86_400)), (1, 45, 300));
+        let wait = |asked| Some(retry.wait(1, &status(429, Some(asked)))?.as_secs());
+        assert_eq!(
+            (wait(0), wait(45), wait(300)),
+            (Some(1), Some(45), Some(300))
+        );
+        assert_eq!(wait(86_400), None);
+        let text = status(429, Some(86_400)).to_string();
+        assert_eq!(text, " answers with status 429; again in 24 h");
     }
 
     #[test]

@@ -12,4 +12,4 @@ pub use client::{client, install_crypto_provider, with_verifier};
 pub use fault::ProxyFault;
 pub use proxy::{Proxies, Proxy, ProxyError};
 pub use reqwest::ClientBuilder;
-pub use trust::{LeafIsAuthority, NoAuthorities, Verifier, by_given, by_system, is};
+pub use trust::{LeafIsAuthority, NoAuthorities, Verifier, WeakKey, by_given, by_system, is};

@@ -12,6 +12,7 @@ use rustls::{
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 
 /// The system has no certificate authorities that a server could be verified by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,11 @@ pub struct NoAuthorities;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server uses a CA certificate as its own")]
 pub struct LeafIsAuthority;
+
+/// A certificate of the server has an RSA key that is too short. The library calls its signatures bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a certificate of the server has an RSA key of less than 2048 bits")]
+pub struct WeakKey;
 
 /// Verifies servers by the authorities that the operator names, then by those of the system.
 #[derive(Debug)]
@@ -72,7 +78,9 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &ring::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+        let verified =
+            rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms);
+        verified.map_err(|error| explained(error, certificate, &[]))
     }
 
     fn verify_tls13_signature(
@@ -82,7 +90,9 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &ring::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+        let verified =
+            rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms);
+        verified.map_err(|error| explained(error, certificate, &[]))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -115,7 +125,8 @@ pub fn by_given(
         .build()
         .map_err(|error| Error::General(error.to_string()))?;
     let verified = verifier.verify_server_cert(leaf, intermediates, name, &[], now);
-    verified.map(drop).map_err(|error| explained(error, leaf))
+    let above = [intermediates, given].concat();
+    (verified.map(drop)).map_err(|error| explained(error, leaf, &above))
 }
 
 /// Verifies a server by the authorities of this machine alone. They are read once.
@@ -137,7 +148,7 @@ pub fn by_system(
         return Err(Error::Other(OtherError(Arc::new(NoAuthorities))));
     };
     let verified = system.verify_server_cert(leaf, intermediates, name, &[], now);
-    verified.map(drop).map_err(|error| explained(error, leaf))
+    (verified.map(drop)).map_err(|error| explained(error, leaf, intermediates))
 }
 
 /// Verifies a certificate that the operator named itself: its names, its dates and its purpose.
@@ -162,8 +173,8 @@ fn pinned(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Re
     }
 }
 
-/// Replaces the library's error for a CA certificate in the place of a server's, which has no type.
-fn explained(error: Error, leaf: &CertificateDer<'_>) -> Error {
+/// Replaces the library's errors for a CA certificate in the place of a server's, which has no type, and for a key that is too short.
+fn explained(error: Error, leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Error {
     let is_authority = || {
         let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
         Some(leaf.basic_constraints().ok()??.value.ca)
@@ -172,8 +183,21 @@ fn explained(error: Error, leaf: &CertificateDer<'_>) -> Error {
         Error::InvalidCertificate(CertificateError::Other(_)) if is_authority() == Some(true) => {
             Error::Other(OtherError(Arc::new(LeafIsAuthority)))
         }
+        Error::InvalidCertificate(CertificateError::BadSignature)
+            if std::iter::once(leaf).chain(above).any(is_weak) =>
+        {
+            Error::Other(OtherError(Arc::new(WeakKey)))
+        }
         _ => error,
     }
+}
+
+/// Returns whether a certificate has an RSA key that the library does not verify with.
+fn is_weak(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    matches!(certificate.public_key().parsed(), Ok(PublicKey::RSA(key)) if key.key_size() < 2048)
 }
 
 /// Returns whether an error means that the chain leads to no known authority.

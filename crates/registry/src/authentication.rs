@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -18,13 +18,14 @@ use tokio::time::Instant;
 use crate::account::{Account, Refusal};
 use crate::response::read_body;
 use crate::retry::{Attempts, Failure};
+use crate::transport::shown_location;
 use crate::violation::Violation;
 use crate::{Answer, Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
 
 mod challenge;
 
 pub(crate) use challenge::says_insufficient_scope;
-use challenge::{Challenge, read_challenge, scopes_asked};
+use challenge::{Challenge, read_challenge, scopes_asked, unsupported_schemes};
 
 /// What a token is asked for, in the words of the token protocol: `repository:mke/calico/node:pull,push`.
 /// Empty for requests about the registry as a whole.
@@ -167,10 +168,15 @@ impl Authentication {
             })
         };
         match challenge {
-            None => Err(unauthorized(
-                "the registry does not say how to authenticate",
-                false,
-            )),
+            None => Err(match unsupported_schemes(headers) {
+                schemes if schemes.is_empty() => {
+                    unauthorized("the registry does not say how to authenticate", false)
+                }
+                schemes => Failure::last(Error::UnsupportedLogin {
+                    at: Box::new(at.clone()),
+                    schemes: schemes.join(" or "),
+                }),
+            }),
             Some(Challenge::Basic) => {
                 self.learnt().challenge = Some(Challenge::Basic);
                 let basic = self
@@ -210,6 +216,13 @@ impl Authentication {
             serial: None,
             is_fresh: false,
         })
+    }
+
+    /// Returns the password after a 403 without a challenge, and shows it from the start from now on.
+    pub(crate) fn unasked(&self) -> Option<Authorization> {
+        let password = self.password()?;
+        self.learnt().challenge = Some(Challenge::Basic);
+        Some(password)
     }
 
     /// Records in a failure that the credentials were sent.
@@ -370,6 +383,13 @@ impl Authentication {
         let body = read_body(response, LARGEST_TOKEN, token_client.settings)
             .await
             .map_err(|fault| fault.failure(&place))?;
+        let wrong = |violation| Failure::last(Error::protocol(&place, violation));
+        if status.is_redirection()
+            && let Some(to) = headers.get(LOCATION)
+        {
+            let to = shown_location(&String::from_utf8_lossy(to.as_bytes()));
+            return Err(wrong(Violation::TokenRedirect { to }));
+        }
         if !status.is_success() {
             return Err(match classify::status(status, &headers, &body, place, 0) {
                 // A token server says 403, and some say 400, for a password that is wrong.
@@ -390,7 +410,6 @@ impl Authentication {
                 failure => failure,
             });
         }
-        let wrong = |violation| Failure::last(Error::protocol(&place, violation));
         let answer: TokenAnswer =
             serde_json::from_slice(&body).map_err(|_| wrong(Violation::UnreadableToken))?;
         let token = answer

@@ -5,7 +5,7 @@
 use std::io;
 use std::time::Duration;
 
-use network::{LeafIsAuthority, NoAuthorities};
+use network::{LeafIsAuthority, NoAuthorities, WeakKey};
 use oci_client::errors::OciEnvelope;
 use requests::{Cause, find, retry_after};
 use reqwest::StatusCode;
@@ -69,6 +69,7 @@ fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
         ) => Error::CertificateNotYetValid { at },
         tls if network::is::<LeafIsAuthority>(tls) => Error::AuthorityAsServer { at },
         tls if network::is::<NoAuthorities>(tls) => Error::NoAuthorities { at },
+        tls if network::is::<WeakKey>(tls) => Error::WeakKey { at },
         Tls::InvalidCertificate(
             Certificate::UnsupportedSignatureAlgorithmContext { .. }
             | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },

@@ -202,6 +202,14 @@ pub enum Error {
         /// The token server.
         realm: String,
     },
+    /// The server asks for a login by schemes that this program does not have.
+    #[error("{at}: the server accepts a login by {schemes} only, which is not supported")]
+    UnsupportedLogin {
+        /// The request.
+        at: Box<Place>,
+        /// The schemes: `Negotiate or NTLM`.
+        schemes: String,
+    },
     /// Something else than a registry answers at this address.
     #[error("{at}: is not a registry: {found}")]
     NotARegistry {
@@ -246,6 +254,12 @@ pub enum Error {
     /// A certificate is signed by an algorithm that this program does not verify.
     #[error("{at}: the server's certificate has a signature that Airlock cannot verify")]
     UnsupportedSignature {
+        /// The request.
+        at: Box<Place>,
+    },
+    /// A certificate has an RSA key that is too short to be verified.
+    #[error("{at}: {}", network::WeakKey)]
+    WeakKey {
         /// The request.
         at: Box<Place>,
     },
@@ -429,6 +443,7 @@ impl Error {
             | Self::Location { at, .. }
             | Self::Elsewhere { at, .. }
             | Self::UntrustedRealm { at, .. }
+            | Self::UnsupportedLogin { at, .. }
             | Self::NotARegistry { at, .. }
             | Self::PlainHttpServer { at }
             | Self::HttpsServer { at }
@@ -437,6 +452,7 @@ impl Error {
             | Self::AuthorityAsServer { at }
             | Self::NoAuthorities { at }
             | Self::UnsupportedSignature { at }
+            | Self::WeakKey { at }
             | Self::CertificateExpired { at }
             | Self::CertificateNotYetValid { at }
             | Self::Tls { at, .. }

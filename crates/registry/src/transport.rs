@@ -470,6 +470,16 @@ impl Transport {
                 url = target;
                 continue;
             }
+            // Servers of files refuse those who do not log in, some without a challenge.
+            let is_unasked = status == StatusCode::FORBIDDEN
+                && call.scopes.is_empty()
+                && !call.repository.is_empty()
+                && (ours && redirects == 0 && authorization.is_none());
+            if is_unasked && let Some(password) = self.authentication.unasked() {
+                read_error(response, &self.settings).await;
+                authorization = Some(password);
+                continue;
+            }
             let failure = self.unwanted(response, call.place(&url), call.size()).await;
             let refuses = matches!(
                 failure.error,
@@ -647,7 +657,7 @@ impl Transport {
         };
         Err(Failure::last(Error::Location {
             at: Box::new(at),
-            location: shown(location),
+            location: shown_location(location),
             fault,
             source: None,
         }))
@@ -710,7 +720,7 @@ fn is_doubled(location: &str) -> bool {
 }
 
 /// Returns a `Location` as far as it may be shown: without its query, in which storage services put their signatures.
-fn shown(location: &str) -> String {
+pub(crate) fn shown_location(location: &str) -> String {
     let bare = location.split(['?', '#']).next().unwrap_or_default();
     match bare.rsplit_once('@') {
         Some((_, after)) => format!("…@{after}"),
@@ -742,9 +752,9 @@ mod tests {
     #[test]
     fn a_location_is_shown_without_secrets() {
         assert_eq!(
-            shown("https,http://h/v2/?sig=secret#x"),
+            shown_location("https,http://h/v2/?sig=secret#x"),
             "https,http://h/v2/"
         );
-        assert_eq!(shown("https://u:secret@h/v2/"), "…@h/v2/");
+        assert_eq!(shown_location("https://u:secret@h/v2/"), "…@h/v2/");
     }
 }

@@ -60,6 +60,12 @@ pub enum Violation {
     /// A web server answers with a page.
     #[error("is an HTML page, not the file")]
     Page,
+    /// A token server is said to be elsewhere. The password is shown only where the registry says.
+    #[error("of the token server redirects to {to}, which is not followed")]
+    TokenRedirect {
+        /// Where to, without its query.
+        to: String,
+    },
     /// A token server's answer cannot be parsed.
     #[error("of the token server cannot be read")]
     UnreadableToken,

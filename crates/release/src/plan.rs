@@ -465,7 +465,9 @@ pub(crate) async fn of_locked(
     warnings
         .of_plan
         .extend(moved_tags(&locked.lock, &artifacts));
-    warnings.of_plan.extend(external_layers(&locked.lock));
+    warnings
+        .of_plan
+        .extend(crate::warnings::external_layers(&locked.lock));
     if let Some(from) = &locked.lock.from {
         warnings.of_plan.push(format!(
             "{} is locked from {from}, not from the vendor's bundle",
@@ -533,27 +535,6 @@ fn applied_text(
     let line = version.map(|version| format!("\n{version}\n"));
     let now = format!("\n  version: {}\n", applied.release);
     Some(line.map_or(text.clone(), |line| text.replacen(&line, &now, 1)))
-}
-
-/// Returns a warning of the layers that nodes download from elsewhere, if there are any.
-fn external_layers(lock: &bundle::Lock) -> Option<String> {
-    const NAMES: usize = 5;
-    let artifacts = lock.artifacts.iter();
-    let with: Vec<String> = artifacts
-        .map(|artifact| (artifact.reference(), artifact.external().len()))
-        .filter(|(_, count)| *count > 0)
-        .map(|(name, count)| format!("{name} ({count})"))
-        .collect();
-    let more = match with.len().saturating_sub(NAMES) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let names = with[..with.len().min(NAMES)].join(", ");
-    (!with.is_empty()).then(|| {
-        format!(
-            "external layers are not pushed, and nodes download them from the URLs in the manifests: {names}{more}"
-        )
-    })
 }
 
 /// Takes what a registry has from its snapshot.

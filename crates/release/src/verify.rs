@@ -191,7 +191,12 @@ async fn confirm(
     });
     let nodes = nodes::NodeRegistries::of(context, environment, config, file)?;
     nodes.knock(context).await?;
-    let examined = examine::examine(&nodes, artifacts, context.reporter).await?;
+    let examined = nodes
+        .watched(
+            context,
+            examine::examine(&nodes, artifacts, context.reporter),
+        )
+        .await?;
     let findings = &examined.findings;
     nodes
         .require_visible(context, environment, artifacts, findings)

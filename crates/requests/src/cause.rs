@@ -170,6 +170,8 @@ fn in_tls(error: &rustls::Error) -> Cow<'static, str> {
         Tls::AlertReceived(alert) => {
             return format!("the server sent the TLS alert {alert:?}").into();
         }
+        // A verifier's own words.
+        Tls::Other(error) => return error.0.to_string().into(),
         Tls::NoCertificatesPresented => "the server shows no certificate",
         other => return lower(&other.to_string()).into(),
     })

@@ -44,8 +44,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return until(headers);
     };
     let text = text.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
     }
     let until = httpdate::parse_http_date(text).ok()?;
     let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
@@ -188,6 +188,8 @@ mod tests {
         };
         for (date, asked, expected) in [
             (None, "7", Some(7)),
+            (None, "99999999999", Some(99_999_999_999)),
+            (Some(NOW), "Sun, 22 Nov 2026 15:00:00 GMT", Some(18_000)),
             (Some(NOW), "Sun, 22 Nov 2026 10:00:09 GMT", Some(9)),
             (Some(NOW), "Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
             (None, "Sun, 22 Nov 2026 10:00:09 GMT", None),

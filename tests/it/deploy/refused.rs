@@ -132,10 +132,23 @@ async fn a_wrong_password_and_a_missing_one_are_told_apart() {
 // A quota or an immutable tag is about one artifact.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
-    for (status, message) in [
-        (412, "configured as immutable, cannot be updated"),
-        (403, "tag is immutable"),
-        (403, "will exceed the configured upper limit of 10.0 MiB"),
+    let immutable = "hint: allow this tag to be overwritten";
+    for (status, message, hint) in [
+        (412, "configured as immutable, cannot be updated", immutable),
+        (403, "tag is immutable", immutable),
+        (400, "ImageTagAlreadyExistsException", immutable),
+        (409, "conflict", "hint: check the registry's log"),
+        (451, "sanctioned", "hint: a policy of the registry"),
+        (
+            411,
+            "length",
+            "hint: let the proxy before the registry pass",
+        ),
+        (
+            403,
+            "will exceed the configured upper limit of 10.0 MiB",
+            "hint: raise the project's quota",
+        ),
     ] {
         let rule = Rule {
             deeper_than: 3,
@@ -146,6 +159,8 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
         describe(&sandbox, &registry.address, "");
         let run = sandbox.run("push lab").exits_with(9);
         run.reports("calico/node");
+        run.reports(hint);
+        run.reports("hint: then run it again: pushed artifacts stay");
         assert!(registry.tag("mke/four/image-7", "v1").is_some());
     }
 }

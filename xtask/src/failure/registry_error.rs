@@ -14,6 +14,9 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
         RegistryError::Silent { .. } => {
             "check the port; a firewall, or a load balancer whose registry is down, also accepts connections"
         }
+        RegistryError::Rejected { answer, .. } if answer.status == 411 => {
+            "let the proxy before the registry pass bodies with their Content-Length; a request with a length was refused, too"
+        }
         RegistryError::UntrustedRealm { .. } => "the registry's token server must speak HTTPS",
         RegistryError::RateLimited { quota: Some(_), .. } => {
             "wait until the limit is reset; with a login for that registry it is higher, and `mirror` in the set's file asks a mirror instead"
@@ -42,6 +45,18 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
         _ => {}
     }
     hints
+}
+
+/// Returns whether a registry refuses a request, and would refuse its repetition.
+pub(super) fn is_final(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Unauthorized { .. }
+            | RegistryError::Forbidden { .. }
+            | RegistryError::NotFound { .. }
+            | RegistryError::TooLarge { .. }
+            | RegistryError::Rejected { .. }
+    )
 }
 
 /// Returns the advice about a proxy, by its name if the error has it.

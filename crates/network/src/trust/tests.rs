@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
+use rustls::pki_types::pem::PemObject as _;
+
 use super::*;
 
 const HOST: &str = "registry.example.com";
@@ -70,4 +72,46 @@ fn names_dates_and_purpose_hold_for_it_as_for_others() {
         error,
         Error::InvalidCertificate(CertificateError::InvalidPurpose)
     );
+}
+
+/// A CA with an RSA key of 1024 bits, made by OpenSSL, since `rcgen` makes no RSA keys.
+const WEAK_CA: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIICADCCAWmgAwIBAgIUQvrQ+HZVwqVlFzXN5TTjfF7+6ZkwDQYJKoZIhvcNAQEL\n\
+    BQAwETEPMA0GA1UEAwwGd2Vha2NhMCAXDTI2MTEzMDE3MjU1OVoYDzIxMjYxMTA2\n\
+    MTcyNTU5WjARMQ8wDQYDVQQDDAZ3ZWFrY2EwgZ8wDQYJKoZIhvcNAQEBBQADgY0A\n\
+    MIGJAoGBAJmnPL/wfL5Pax87BwkBBLcutfyjebXsq5hHyLvOwp70Pw9qTnoRDSxa\n\
+    a0DhCWoSL1GAUxd9iKNIvAMAuEELYH8kNLWcEtUh+erhrYLqvjw8UeGQ0VYy7OVS\n\
+    tY0LF3PN4hC6DXta0NEBtsxGJ8zDrwCqwEbNBIskAd48DnZRBTL5AgMBAAGjUzBR\n\
+    MB0GA1UdDgQWBBT+hkav/GNmluu1RfvDK65fTxUsNTAfBgNVHSMEGDAWgBT+hkav\n\
+    /GNmluu1RfvDK65fTxUsNTAPBgNVHRMBAf8EBTADAQH/MA0GCSqGSIb3DQEBCwUA\n\
+    A4GBAAYY1sEabdGvhCZ49IJ24NfHFdR43PuHOkFKkQoEdrE1lElw7Y4RpKUghW7L\n\
+    OI9GCof4tDakCtOlG1kYadk89Im7baPd4z7taAeFm//R2M9RkoOv0CfG19al5NiE\n\
+    f3IgCh+WoTibS9fNSaz1wJq40WkaaLuJedfyG02EJknCJfbC\n\
+    -----END CERTIFICATE-----";
+
+/// A server's certificate of that CA.
+const OF_WEAK_CA: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIB0jCCATugAwIBAgIUNPsy0f21ge60NKsd54DFWYHA6FIwDQYJKoZIhvcNAQEL\n\
+    BQAwETEPMA0GA1UEAwwGd2Vha2NhMCAXDTI2MTEzMDE3MjYwMFoYDzIxMjYxMTA2\n\
+    MTcyNjAwWjAMMQowCAYDVQQDDAFsMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n\
+    Je6jzuGu9VY264XhTcUIKqzws6iannw/rDNwbBflr1IWTZj8uNExpMBjUcmuUAOJ\n\
+    zQ++fp6Jw+K2BWOaZxF37qNxMG8wHQYDVR0OBBYEFP8SFD1LAhfefbishOtwDqqJ\n\
+    d2coMB8GA1UdIwQYMBaAFP6GRq/8Y2aW67VF+8Mrrl9PFSw1MAwGA1UdEwEB/wQC\n\
+    MAAwHwYDVR0RBBgwFoIUcmVnaXN0cnkuZXhhbXBsZS5jb20wDQYJKoZIhvcNAQEL\n\
+    BQADgYEAbNwM9fPN8L5At8S/KXBELnLxiXTADZ7VAgYDLrT/K0ihoo4vJ2iM0xVf\n\
+    oyY6rzIKXxdr0hBHp5PE9cB7X52Bq06xvXeZcX/n3B5ysIdXj267koReU9MwODpS\n\
+    IqXVxzHjilF3GlqrU7Glu5wrm/zftqDFYnYJKthQcXSvuwnv1Bw=\n\
+    -----END CERTIFICATE-----";
+
+#[test]
+fn a_key_that_is_too_short_is_not_taken_for_an_unknown_authority() {
+    let [ca, leaf] =
+        [WEAK_CA, OF_WEAK_CA].map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap());
+    let now = 4_000_000_000;
+    let error = verify(std::slice::from_ref(&ca), &leaf, HOST, now).unwrap_err();
+    assert!(is::<WeakKey>(&error), "{error:?}");
+    // In a handshake, the server's own key counts; a stranger's signature is not about keys.
+    let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
+    assert!(is::<WeakKey>(&explained(bad(), &ca, &[])));
+    assert_eq!(explained(bad(), &leaf, &[]), bad());
 }

@@ -69,6 +69,23 @@ fn trusted_realm(realm: &str, endpoint: &Endpoint) -> Option<Url> {
     Some(url)
 }
 
+/// Returns the schemes of a 401 that Airlock does not have: `Negotiate`, `NTLM`.
+pub(super) fn unsupported_schemes(headers: &HeaderMap) -> Vec<String> {
+    let schemes = challenges(headers).into_iter().map(|one| one.scheme);
+    let is_known =
+        |scheme: &str| ["basic", "bearer"].contains(&scheme.to_ascii_lowercase().as_str());
+    let mut schemes: Vec<String> = schemes
+        .filter(|scheme| {
+            !is_known(scheme)
+                && scheme
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
+        .collect();
+    schemes.dedup();
+    schemes
+}
+
 /// Returns the scopes that a 401 asks for.
 pub(super) fn scopes_asked(headers: &HeaderMap) -> Vec<String> {
     let scopes = challenges(headers).into_iter();

@@ -247,6 +247,72 @@ async fn credentials_do_not_go_to_a_token_server_without_tls() {
     assert!(error.to_string().contains("http://token.example.com/t"));
 }
 
+#[tokio::test]
+async fn a_token_server_that_redirects_and_schemes_that_are_not_supported_are_named() {
+    let server = Fake::start(|_| {
+        let to = "https://sso.example.com/token?state=secret";
+        (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
+    })
+    .await;
+    let fake = token_registry(&server, |_, _| true).await;
+    let error = fake.registry_as(deployer("open sesame")).ping().await;
+    let said = error.unwrap_err().to_string();
+    let end = "redirects to https://sso.example.com/token, which is not followed";
+    assert!(said.ends_with(end), "{said}");
+
+    let fake = Fake::start(|_| challenge("Negotiate, NTLM")).await;
+    let error = fake.registry_as(deployer("open sesame")).ping().await;
+    let said = error.unwrap_err().to_string();
+    let end = "accepts a login by Negotiate or NTLM only, which is not supported";
+    assert!(said.ends_with(end), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_of_files_that_forbids_without_a_challenge_sees_the_password_once() {
+    let other = Fake::start(|_| StatusCode::FORBIDDEN.into_response()).await;
+    let to = format!("http://{}/moved", other.address);
+    let fake = Fake::start(move |seen| match seen.path.as_str() {
+        "/moved" => (StatusCode::FOUND, [("location", to.clone())]).into_response(),
+        _ if seen.header("authorization") == basic() => "entries: {}".into_response(),
+        _ => StatusCode::FORBIDDEN.into_response(),
+    })
+    .await;
+    let get = async |password: &str, path: &str| {
+        let url = fake.endpoint().url(path);
+        let file = fake
+            .registry_as(deployer(password))
+            .get_file(&url, 100)
+            .await;
+        let shown = fake.take(|seen| seen.sent("authorization").is_some());
+        (file.map_err(|error| error.to_string()), shown)
+    };
+    let (file, shown) = get("open sesame", "/index.yaml").await;
+    assert_eq!((file.unwrap().len(), shown), (11, vec![false, true]));
+    let (file, shown) = get("wrong", "/index.yaml").await;
+    let said = file.unwrap_err();
+    assert!(
+        said.contains("not allowed for the user `deployer`"),
+        "{said}"
+    );
+    assert_eq!(shown, [false, true]);
+    // Neither where a redirect leads to, nor to a registry's repository.
+    let (moved, shown) = get("open sesame", "/moved").await;
+    assert!(moved.is_err() && shown == [false], "{moved:?}");
+    assert_eq!(
+        other.take(|seen| seen.sent("authorization").is_some()),
+        [false]
+    );
+    let found = fake
+        .registry_as(deployer("open sesame"))
+        .head_manifest(REPOSITORY, "v1")
+        .await;
+    assert!(found.is_err());
+    assert_eq!(
+        fake.take(|seen| seen.sent("authorization").is_some()),
+        [false]
+    );
+}
+
 // case 3.5
 #[tokio::test]
 async fn tokens_are_used_whatever_stands_beside_them() {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use network::{LeafIsAuthority, NoAuthorities, Verifier};
+use network::{LeafIsAuthority, NoAuthorities, Verifier, WeakKey};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
@@ -82,12 +82,13 @@ fn judge(
             return true;
         }
         (Err(error), None) | (Err(_), Some(Err(error))) => {
-            let fault = fault_of(error, by_ca.is_some());
+            let fault = Fault::of_tls(error, by_ca.is_some());
             let reason = match fault {
                 // The library's words for it are its data structures.
                 Fault::UnsupportedSignature => {
                     "its signature is of a kind that Airlock cannot verify".to_owned()
                 }
+                Fault::WeakKey => WeakKey.to_string(),
                 _ => error.to_string(),
             };
             findings.wrong(aspect, fault, format!("{text}; {reason}"));
@@ -109,30 +110,38 @@ fn judge(
     true
 }
 
-fn fault_of(error: &rustls::Error, has_ca: bool) -> Fault {
-    use CertificateError as Certificate;
-    if network::is::<LeafIsAuthority>(error) {
-        return Fault::AuthorityAsServer;
-    }
-    if network::is::<NoAuthorities>(error) {
-        return Fault::UnknownAuthority;
-    }
-    let rustls::Error::InvalidCertificate(error) = error else {
-        return Fault::Tls;
-    };
-    match error {
-        Certificate::Expired | Certificate::ExpiredContext { .. } => Fault::Expired,
-        Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => Fault::NotYetValid,
-        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-            Fault::WrongName
+impl Fault {
+    /// Returns the fault that an error of TLS shows. `has_ca` says whether the operator named an authority.
+    pub fn of_tls(error: &rustls::Error, has_ca: bool) -> Fault {
+        use CertificateError as Certificate;
+        if network::is::<LeafIsAuthority>(error) {
+            return Fault::AuthorityAsServer;
         }
-        Certificate::UnknownIssuer | Certificate::BadSignature if has_ca => Fault::OtherAuthority,
-        Certificate::UnknownIssuer | Certificate::BadSignature => Fault::UnknownAuthority,
-        Certificate::UnsupportedSignatureAlgorithmContext { .. }
-        | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            Fault::UnsupportedSignature
+        if network::is::<NoAuthorities>(error) {
+            return Fault::UnknownAuthority;
         }
-        _ => Fault::Tls,
+        if network::is::<WeakKey>(error) {
+            return Fault::WeakKey;
+        }
+        let rustls::Error::InvalidCertificate(error) = error else {
+            return Fault::Tls;
+        };
+        match error {
+            Certificate::Expired | Certificate::ExpiredContext { .. } => Fault::Expired,
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => Fault::NotYetValid,
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                Fault::WrongName
+            }
+            Certificate::UnknownIssuer | Certificate::BadSignature if has_ca => {
+                Fault::OtherAuthority
+            }
+            Certificate::UnknownIssuer | Certificate::BadSignature => Fault::UnknownAuthority,
+            Certificate::UnsupportedSignatureAlgorithmContext { .. }
+            | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                Fault::UnsupportedSignature
+            }
+            _ => Fault::Tls,
+        }
     }
 }
 

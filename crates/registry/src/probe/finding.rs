@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::Error;
+use crate::violation::Violation;
+use crate::{Error, Place};
 
 /// What is looked at, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,6 +144,8 @@ pub enum Fault {
     AuthorityAsServer,
     /// The certificate has a signature that Airlock cannot verify.
     UnsupportedSignature,
+    /// A certificate has an RSA key that is too short.
+    WeakKey,
     /// The certificate is for other names.
     WrongName,
     /// The certificate has expired.
@@ -163,6 +166,8 @@ pub enum Fault {
     LoginRefused,
     /// The registry requires credentials, and there are none.
     NoCredentials,
+    /// The registry asks for a login by schemes that Airlock does not have.
+    UnsupportedLogin,
     /// The token server fails.
     TokenService,
     /// Repositories may not be as deep as needed.
@@ -183,6 +188,10 @@ pub enum Fault {
     NoMount,
     /// A kind of manifest is refused.
     ManifestRefused,
+    /// The tag exists and may not be changed.
+    ImmutableTag,
+    /// A policy forbids the image.
+    Blocked,
     /// What was pushed cannot be looked up by HEAD.
     HeadRefused,
     /// Blobs are served by another host, which nodes have to reach as well.
@@ -208,6 +217,19 @@ pub enum Fault {
     /// Anything else.
     Other,
 }
+
+/// How Harbor and Artifactory say that a policy forbids an image.
+const POLICY: [&str; 3] = ["policyviolation", "vulnerab", "xray"];
+
+/// How Harbor, ECR, Google, Quay and Nexus say that a tag may not be changed.
+const IMMUTABLE: [&str; 6] = [
+    "immutable",
+    "overwrit",
+    "redeploy",
+    "already exist",
+    "alreadyexist",
+    "not allow updating",
+];
 
 /// What was found of one aspect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,6 +274,14 @@ impl Fault {
         if message.contains("read-only") || message.contains("read only") {
             return Self::ReadOnly;
         }
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if answer.is_some_and(|answer| answer.status == 451) || says(&POLICY) {
+            return Self::Blocked;
+        }
+        let is_put = |at: &Place| at.method == "PUT" && at.url.contains("/manifests/");
+        if error.place().is_some_and(is_put) && says(&IMMUTABLE) {
+            return Self::ImmutableTag;
+        }
         let through_proxy = error.place().is_some_and(|place| place.proxy.is_some());
         match error {
             Error::Proxy { .. } | Error::ProxyFailed { .. } => Self::Proxy,
@@ -282,6 +312,12 @@ impl Fault {
             Error::UnknownAuthority { .. } | Error::NoAuthorities { .. } => Self::UnknownAuthority,
             Error::AuthorityAsServer { .. } => Self::AuthorityAsServer,
             Error::UnsupportedSignature { .. } => Self::UnsupportedSignature,
+            Error::WeakKey { .. } => Self::WeakKey,
+            Error::UnsupportedLogin { .. } => Self::UnsupportedLogin,
+            Error::Protocol {
+                violation: Violation::TokenRedirect { .. },
+                ..
+            } => Self::TokenService,
             Error::WrongHostName { .. } => Self::WrongName,
             Error::CertificateExpired { .. } => Self::Expired,
             Error::CertificateNotYetValid { .. } => Self::NotYetValid,

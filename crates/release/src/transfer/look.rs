@@ -17,7 +17,10 @@ use crate::{Context, Credentials, Error};
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
 /// How long after that the operator sees it again.
-pub(crate) const WAIT_AGAIN: Duration = Duration::from_secs(60);
+const WAIT_AGAIN: Duration = Duration::from_secs(60);
+
+/// For how long a registry may take nothing and answer nothing before that is reported: it may be hashing a large blob.
+const LONG_SILENCE: Duration = Duration::from_secs(10);
 
 /// How many requests are in flight while the registry is only asked. The limiter allows fewer to a registry that refuses some.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 32;
@@ -366,6 +369,26 @@ pub(crate) fn report_wait(
         None => format!("registry {address} has not answered for {seconds} s; still waiting"),
     };
     context.reporter.report(Event::Warning(text));
+}
+
+/// Reports a registry that is silent while it is used, the first time after [`LONG_SILENCE`].
+pub(crate) async fn report_silence(
+    context: &Context<'_>,
+    registry: &registry::Registry,
+    address: &str,
+) {
+    let mut next = LONG_SILENCE;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        match registry.silence() {
+            Some(silence) if silence >= next => {
+                report_wait(context, registry, address, silence.as_secs());
+                next = silence + WAIT_AGAIN;
+            }
+            Some(silence) if silence >= LONG_SILENCE => {}
+            _ => next = LONG_SILENCE,
+        }
+    }
 }
 
 /// Asks a registry whether it is one, and reports a wait for its answer.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use environment::Environment;
 use futures_util::future::join_all;
@@ -12,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::transfer::connect::{self, StoreSource, connect_to_push, target, unique_bytes};
-use crate::transfer::look::{PullRefusal, WAIT_AGAIN, ping, report_wait};
+use crate::transfer::look::{PullRefusal, ping, report_silence};
 use crate::transfer::mount_candidates;
 use crate::transfer::present::Held;
 use crate::{Context, receipt};
@@ -20,9 +19,6 @@ use crate::{Context, receipt};
 mod error;
 
 pub use error::Error;
-
-/// For how long a registry may take nothing and answer nothing before that is reported: it may be hashing a large blob.
-const LONG_SILENCE: Duration = Duration::from_secs(10);
 
 /// What one registry is to get of a lock.
 #[derive(Debug, Clone)]
@@ -216,7 +212,7 @@ async fn push_one(
         .collect();
     let report = tokio::select! {
         report = registry.push_streamed(&targets, source, arrivals, &observer) => report,
-        () = watch(context, &registry, address) => unreachable!("it watches without end"),
+        () = report_silence(context, &registry, address) => unreachable!("it watches without end"),
     };
     if let Some(source) = registry.refuses_writes() {
         return Err(connect::Error::Registry {
@@ -267,22 +263,6 @@ async fn push_one(
         .into());
     }
     Ok(sent)
-}
-
-/// Reports a registry that is silent during a push, the first time after [`LONG_SILENCE`].
-async fn watch(context: &Context<'_>, registry: &registry::Registry, address: &str) {
-    let mut next = LONG_SILENCE;
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        match registry.silence() {
-            Some(silence) if silence >= next => {
-                report_wait(context, registry, address, silence.as_secs());
-                next = silence + WAIT_AGAIN;
-            }
-            Some(silence) if silence >= LONG_SILENCE => {}
-            _ => next = LONG_SILENCE,
-        }
-    }
 }
 
 /// Explains why a registry may refuse a manifest with external layers.

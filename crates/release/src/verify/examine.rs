@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bundle::{Artifact, Blob, Manifest};
+use bundle::{Artifact, Blob, Kind, Manifest};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 
@@ -103,7 +103,15 @@ pub(crate) async fn examine(
         answers.extend(answer);
     }
     answers.sort_by_key(|(place, _)| *place);
-    examined.findings = without_repetition(answers.into_iter().map(|(_, finding)| finding));
+    let mut found: Vec<Finding> = answers.iter().map(|(_, one)| one.clone()).collect();
+    for (place, finding) in &answers {
+        for shared in questions[*place].shared(finding, artifacts) {
+            if !found.contains(&shared) {
+                found.push(shared);
+            }
+        }
+    }
+    examined.findings = without_repetition(found.into_iter());
     Ok(examined)
 }
 
@@ -201,6 +209,29 @@ impl Question<'_> {
             size,
             found,
         }
+    }
+
+    /// Returns the finding for the other artifacts that share damaged content: a registry keeps it once, and the first of them was read.
+    fn shared(&self, finding: &Finding, artifacts: &[(&Artifact, Depth)]) -> Vec<Finding> {
+        let has = |artifact: &Artifact| {
+            artifact.manifests.iter().any(|manifest| {
+                manifest.digest.as_ref() == finding.digest
+                    || (manifest.blobs.iter()).any(|blob| blob.digest.as_ref() == finding.digest)
+            })
+        };
+        let is_other = |artifact: &Artifact| {
+            artifact.reference() != finding.artifact
+                && (artifact.kind == Kind::Chart) == (self.artifact.kind == Kind::Chart)
+        };
+        let others = artifacts.iter().map(|(artifact, _)| *artifact);
+        others
+            .filter(|one| finding.kind.is_damage() && is_other(one) && has(one))
+            .map(|one| Finding {
+                artifact: one.reference(),
+                repository: self.reader.pulls.repository(&one.repository),
+                ..finding.clone()
+            })
+            .collect()
     }
 
     fn missing(&self) -> Finding {

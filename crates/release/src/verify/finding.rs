@@ -11,7 +11,7 @@ use serde::Serialize;
 pub struct Finding {
     /// What is wrong.
     pub kind: FindingKind,
-    /// The artifact, `repository:tag` as in the lock. Of several that share what is wrong, the first.
+    /// The artifact, `repository:tag` as in the lock. Of several that lack the same, the first in each repository.
     pub artifact: String,
     /// The repository in the registry, project included.
     pub repository: String,

@@ -6,9 +6,10 @@
 use bundle::Kind;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
+use futures_util::future::join_all;
 
 use crate::transfer::connect;
-use crate::transfer::look::{credentials, is_refusal, ping};
+use crate::transfer::look::{credentials, is_refusal, ping, report_silence};
 use crate::verify::{Depth, Finding, FindingKind};
 use crate::{Context, Error, verify};
 
@@ -141,14 +142,34 @@ impl NodeRegistries {
         }
     }
 
-    /// Asks whether the registries are there before anything is asked of them: while a request for an artifact is tried again
-    /// and again over a minute, a wrong address or certificate should be reported immediately.
-    pub(crate) async fn knock(&self, context: &Context<'_>) -> Result<(), Error> {
+    /// Returns the registries, each once.
+    fn readers(&self) -> Vec<&Reader> {
         let mut readers = vec![&self.images];
         if self.charts.pulls.address() != self.images.pulls.address() {
             readers.push(&self.charts);
         }
-        for reader in readers {
+        readers
+    }
+
+    /// Waits for what is looked at, and reports a registry that is silent meanwhile.
+    pub(crate) async fn watched<T>(
+        &self,
+        context: &Context<'_>,
+        looking: impl Future<Output = T>,
+    ) -> T {
+        let readers = self.readers().into_iter();
+        let silences =
+            readers.map(|reader| report_silence(context, &reader.registry, reader.pulls.address()));
+        tokio::select! {
+            looked = looking => looked,
+            _ = join_all(silences) => unreachable!("they are watched without end"),
+        }
+    }
+
+    /// Asks whether the registries are there before anything is asked of them: while a request for an artifact is tried again
+    /// and again over a minute, a wrong address or certificate should be reported immediately.
+    pub(crate) async fn knock(&self, context: &Context<'_>) -> Result<(), Error> {
+        for reader in self.readers() {
             match ping(context, &reader.registry, reader.pulls.address()).await {
                 Err(error) if !is_refusal(&error) => return Err(reader.unusable(error)),
                 _ => {}

@@ -171,7 +171,9 @@ pub async fn repair(
         .filter(|artifact| names.contains(artifact.reference().as_str()))
         .map(|artifact| (artifact, depth))
         .collect();
-    let examined = examine(&nodes, &again, context.reporter).await?;
+    let examined = nodes
+        .watched(context, examine(&nodes, &again, context.reporter))
+        .await?;
     if !examined.findings.is_empty() {
         return Err(verify::Error::NotRepaired {
             environment: environment.name.clone(),

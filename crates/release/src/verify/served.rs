@@ -102,7 +102,9 @@ pub(super) async fn look(
         ),
         bytes: (depth == Depth::Bytes).then(|| bytes_to_read(nodes, &all)),
     });
-    let examined = examine(nodes, &all, context.reporter).await?;
+    let examined = nodes
+        .watched(context, examine(nodes, &all, context.reporter))
+        .await?;
     nodes
         .require_visible(context, environment, &all, &examined.findings)
         .await?;

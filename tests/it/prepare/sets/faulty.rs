@@ -299,6 +299,10 @@ async fn a_limit_that_names_the_second_of_its_reset_is_reported_with_the_wait() 
     });
     let run = place.sandbox.run(&["fetch", "platform"]).exits_with(5);
     assert!(run.stderr.contains("again in 3 h"), "{}", run.stderr);
+    let relock = ["lock", "platform", "--replace"];
+    let run = place.sandbox.run(&relock).exits_with(5);
+    assert!(run.stderr.contains("again in 3 h"), "{}", run.stderr);
+    assert!(!run.stderr.contains("pushed"), "{}", run.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use bundle::Artifact;
+use sha2::Digest as _;
 use support::server::{Asked, beginning_of};
 use support::{Lab, TlsProxy, Web, web};
 
@@ -473,6 +474,35 @@ async fn a_silent_upstream_is_named_after_a_few_seconds() {
     );
     let took = until(&place.sandbox, &["lock", "platform"], &expected);
     assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_nodes_download_from_elsewhere_are_named_by_lock() {
+    let place = Place::new().await;
+    let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes)));
+    let config = r#"{"architecture":"amd64","os":"windows"}"#;
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip","digest":"{}","size":7,"urls":["https://mcr.example.com/base"]}}]}}"#,
+        digest(config.as_bytes()),
+        config.len(),
+        digest(b"windows"),
+    );
+    let named = digest(manifest.as_bytes());
+    place.upstream.instead(move |asked| {
+        let part = asked.path.strip_prefix("/v2/windows/app/")?;
+        if part.starts_with("blobs/") {
+            return Some(config.into_response());
+        }
+        let headers = [
+            ("content-type", "application/vnd.oci.image.manifest.v1+json"),
+            ("docker-content-digest", named.as_str()),
+        ];
+        Some((headers, manifest.clone()).into_response())
+    });
+    place.write(&format!("- {}/windows/app:1\n", place.upstream.address));
+    let run = place.sandbox.run(&["lock", "platform"]).success();
+    let warning = "warning: external layers are not pushed, and nodes download them from the URLs in the manifests: windows/app:1 (1)";
+    assert!(run.stderr.contains(warning), "{}", run.whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -699,9 +699,56 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
     log_in(&login);
     vendor.run(&["lock", "k0rdent"]).success();
     vendor.forget();
+    // Some servers forbid without a challenge.
+    let (bundle, wanted) = (vendor.bundle.clone(), format!("Basic {login}"));
+    vendor.web.answer(ORIGIN, move |asked| {
+        match asked.header("authorization") == wanted {
+            true => part_of(&bundle, asked),
+            false => StatusCode::FORBIDDEN.into_response(),
+        }
+    });
     let fetched = vendor.run(&["fetch", "k0rdent", "-v"]).success();
     assert!(!fetched.whole().contains("planted"), "{}", fetched.whole());
     vendor.everything_is_there();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_certificate_gets_the_advice_for_its_fault() {
+    let vendor = Vendor::unsigned().await;
+    for (name, until, names_ca, hint) in [
+        (
+            "127.0.0.1",
+            2100,
+            false,
+            "hint: name the server's CA by `ca`",
+        ),
+        (
+            "127.0.0.1",
+            2020,
+            true,
+            "hint: correct this machine's clock",
+        ),
+        (
+            "other.example.com",
+            2100,
+            true,
+            "hint: use the server's own name",
+        ),
+    ] {
+        let proxy = TlsProxy::start(&vendor.web.address, &[name], |certificate| {
+            certificate.not_after = rcgen::date_time_ymd(until, 1, 1);
+        })
+        .await;
+        let address = &proxy.address;
+        vendor.sandbox.write("bundles/ca.pem", &proxy.ca_pem);
+        let mut set = format!("bundles: [{{ url: 'https://{address}{ORIGIN}' }}]\n");
+        if names_ca {
+            set.push_str(&format!("registries: {{ {address}: {{ ca: ca.pem }} }}\n"));
+        }
+        vendor.sandbox.write("bundles/k0rdent.set.yaml", &set);
+        let run = vendor.run(&["lock", "k0rdent"]).exits_with(1);
+        assert!(run.stderr.contains(hint), "{}", run.whole());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -168,6 +168,9 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     }
     one_size(&artifacts)?;
     let lock = Lock::of_set(&request.set, bundles, artifacts);
+    if let Some(warning) = crate::warnings::external_layers(&lock) {
+        context.reporter.report(Event::Warning(warning));
+    }
     let text = lock.to_yaml();
     // What is written must be readable.
     Lock::parse(&text, path)?;

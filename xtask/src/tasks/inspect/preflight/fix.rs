@@ -119,6 +119,7 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
         | RegistryFault::OtherAuthority
         | RegistryFault::AuthorityAsServer
         | RegistryFault::UnsupportedSignature
+        | RegistryFault::WeakKey
         | RegistryFault::WrongName
         | RegistryFault::Expired
         | RegistryFault::ExpiresSoon
@@ -127,6 +128,7 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
         RegistryFault::LoginPage
         | RegistryFault::Redirected
         | RegistryFault::NotARegistry
+        | RegistryFault::UnsupportedLogin
         | RegistryFault::TokenService => format!("curl -i {scheme}://{address}/v2/"),
         RegistryFault::LoginRefused | RegistryFault::NoCredentials => {
             format!("skopeo login {address}")
@@ -144,6 +146,8 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
         | RegistryFault::NoChunks
         | RegistryFault::NoMount
         | RegistryFault::ManifestRefused
+        | RegistryFault::ImmutableTag
+        | RegistryFault::Blocked
         | RegistryFault::HeadRefused
         | RegistryFault::ServedElsewhere
         | RegistryFault::WrongLocation
