@@ -451,7 +451,7 @@ fn archive(text: &str) -> io::Result<Vec<u8>> {
 const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\nclusters:\n- name: mke\nusers:\n- name: mke\n  user:\n    \
                           password: fake-kubeconfig-password\n    client-key-data: ZmFrZS1rdWJlY29uZmln\n";
 
-/// Whether an earlier try has left a kubeconfig where mkectl keeps it.
+/// Returns whether an earlier try has left a kubeconfig where mkectl keeps it.
 fn leftover_kubeconfig() -> bool {
     std::env::var_os("HOME").is_some_and(|home| {
         std::path::Path::new(&home)

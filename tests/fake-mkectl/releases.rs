@@ -134,12 +134,12 @@ impl Release {
         flags
     }
 
-    /// Whether `config get` mixes lines of the log into what it prints.
+    /// Returns whether `config get` mixes lines of the log into what it prints.
     pub(crate) fn mixes_log_and_config(self) -> bool {
         self < Self(4, 1, 3)
     }
 
-    /// Whether backups are below `etcd`.
+    /// Returns whether backups are below `etcd`.
     pub(crate) fn has_etcd(self) -> bool {
         (Self(4, 1, 1)..Self(4, 1, 3)).contains(&self)
     }

@@ -26,6 +26,9 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
     error: task `announce` failed
       because: lab was never deployed
     ");
+    // An error of the toolkit is that of every command.
+    let unknown = lab.run(&["announce", "lob", "--webhook", &webhook]);
+    assert_eq!(unknown.whole(), lab.run("show lob").exits_with(3).whole());
     lab.run("deploy lab").success();
     let run = lab.run(&[&announce[..], &["--format", "json"]].concat());
     let value: serde_json::Value = serde_json::from_str(&run.success().stdout).unwrap();

@@ -30,9 +30,9 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
 /// # Errors
 /// The plan was declined, a different name was given, or a terminal is missing.
 pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Result<(), Failure> {
-    let environment = &plan.environment;
+    let environment = plan.environment();
     let name = &environment.name;
-    let (danger, verb) = match plan.cluster.is_upgrade() {
+    let (danger, verb) = match plan.cluster().is_upgrade() {
         true => (
             "A failed upgrade is rolled back without another question, and reboots every node.\n",
             "upgrade",
@@ -71,14 +71,14 @@ pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Resu
 /// # Errors
 /// Another name was typed.
 pub(crate) fn take_over(plan: &Plan, given: bool) -> Result<bool, Failure> {
-    let conflict = plan.shared.conflict();
+    let conflict = plan.shared().conflict();
     let asks = conflict.filter(|conflict| conflict.may_be_running());
     match asks {
         Some(conflict) if !given && std::io::stdin().is_terminal() => {
-            let name = &plan.environment.name;
+            let name = &plan.environment().name;
             let question =
                 format!("{conflict}.\nIf it was interrupted, type {name} to take over: ");
-            ask(&plan.environment, &question, None)?;
+            ask(plan.environment(), &question, None)?;
             Ok(true)
         }
         _ => Ok(given),

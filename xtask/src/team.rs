@@ -17,7 +17,8 @@ pub trait Task: Sync {
     /// Runs it.
     ///
     /// # Errors
-    /// Any error. It is shown with its causes, and the exit code is 1.
+    /// Any error. It is shown with its causes. One of `release` has the exit code and the hints that it has in a command; any other ends
+    /// with 1.
     fn run(
         &self,
         context: &release::Context<'_>,
@@ -53,9 +54,13 @@ pub(crate) fn run(
     task: &dyn Task,
     arguments: &ArgMatches,
 ) -> Result<ExitCode, Failure> {
-    (task.run(&app.context(), &Output(app.ui), arguments)).map_err(|source| Failure::Team {
-        task: task.command().get_name().to_owned(),
-        source,
+    let ran = task.run(&app.context(), &Output(app.ui), arguments);
+    ran.map_err(|source| match source.downcast::<release::Error>() {
+        Ok(error) => Failure::from(*error),
+        Err(source) => Failure::Team {
+            task: task.command().get_name().to_owned(),
+            source,
+        },
     })?;
     Ok(ExitCode::SUCCESS)
 }

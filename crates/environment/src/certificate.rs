@@ -289,7 +289,7 @@ fn curve(certificate: &X509Certificate<'_>) -> String {
     curve.map_or_else(String::new, |curve| curve.to_id_string())
 }
 
-/// Whether a certificate is an authority's. Those of version 1, which cannot say it, are taken for roots.
+/// Returns whether a certificate is an authority's. Those of version 1, which cannot say it, are taken for roots.
 fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     match certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
@@ -297,7 +297,7 @@ fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     }
 }
 
-/// Whether the name constraints of an authority let it sign for a host.
+/// Returns whether the name constraints of an authority let it sign for a host.
 fn may_sign_for(certificate: &X509Certificate<'_>, host: &str) -> bool {
     let Ok(Some(constraints)) = certificate.name_constraints() else {
         return true;
@@ -324,7 +324,7 @@ fn is_below(host: &str, name: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Whether an address is in a network, which is its address and its mask in as many bytes each.
+/// Returns whether an address is in a network, which is its address and its mask in as many bytes each.
 fn is_in(address: IpAddr, network: &[u8]) -> bool {
     let address = match address {
         IpAddr::V4(address) => address.octets().to_vec(),

@@ -307,7 +307,7 @@ fn place_elsewhere(node: &Node, registry: &str) -> Option<Node> {
     })
 }
 
-/// Whether an address without its scheme is on a registry.
+/// Returns whether an address without its scheme is on a registry.
 fn is_on(address: &str, registry: &str) -> bool {
     let rest = address.strip_prefix(registry);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -254,7 +254,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether another module says what is wrong with such a key.
+/// Returns whether another module says what is wrong with such a key.
 fn is_left_to_others(path: &str) -> bool {
     matches!(path, "apiVersion" | "kind" | "metadata" | "spec")
 }

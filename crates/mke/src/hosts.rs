@@ -12,7 +12,7 @@ use crate::notes::{Notes, Rule};
 /// What a host can be.
 pub(crate) const ROLES: [&str; 3] = ["controller+worker", "worker", "single"];
 
-/// Whether a host of this role runs the control plane.
+/// Returns whether a host of this role runs the control plane.
 pub(crate) fn is_controller(role: &str) -> bool {
     matches!(role, "controller+worker" | "single")
 }

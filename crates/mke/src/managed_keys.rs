@@ -168,7 +168,7 @@ fn is_true(node: &Node) -> bool {
         .is_some_and(|scalar| scalar.style == Style::Plain && scalar.text == "true")
 }
 
-/// Whether two certificates are the same text, whatever is around their lines.
+/// Returns whether two certificates are the same text, whatever is around their lines.
 fn is_same_pem(left: Option<&str>, right: Option<&str>) -> bool {
     let lines = |text: Option<&str>| -> Option<Vec<String>> {
         let lines = text?.lines().map(|line| line.trim().to_owned());

@@ -93,7 +93,7 @@ impl Notes {
         notes
     }
 
-    /// Whether something is in the file of the release's own mkectl, and not in one that people wrote.
+    /// Returns whether something is in the file of the release's own mkectl, and not in one that people wrote.
     pub(crate) fn is_default(&self, node: &Node) -> bool {
         let defaults = self.defaults.as_ref();
         defaults.is_some_and(|defaults| Arc::ptr_eq(defaults, &node.source))
@@ -104,7 +104,7 @@ impl Notes {
         self.warnings.push(problem.to_string());
     }
 
-    /// Whether people have said that a rule is not for them.
+    /// Returns whether people have said that a rule is not for them.
     pub(crate) fn accepts(&self, rule: Rule) -> bool {
         self.accepted.contains(&rule)
     }

@@ -151,7 +151,7 @@ impl Release {
         &self.version
     }
 
-    /// Whether the table has a row for this version, or for the release that this pre-release leads to.
+    /// Returns whether the table has a row for this version, or for the release that this pre-release leads to.
     pub fn is_known(&self) -> bool {
         core(&self.version) == self.row.version
     }
@@ -201,7 +201,7 @@ impl Release {
             .collect()
     }
 
-    /// Whether nodes trust a registry whose certificate is of a private authority, given with `caData`.
+    /// Returns whether nodes trust a registry whose certificate is of a private authority, given with `caData`.
     pub fn private_ca(&self) -> Support {
         match self.facts.private_ca {
             Some(true) => Support::Yes,
@@ -210,7 +210,7 @@ impl Release {
         }
     }
 
-    /// Whether nodes pull without credentials only, so the registry must allow it.
+    /// Returns whether nodes pull without credentials only, so the registry must allow it.
     pub fn anonymous_pull_required(&self) -> bool {
         let known = self.row.anonymous_pull_required.value;
         let seen = self
@@ -230,7 +230,7 @@ impl Release {
         }
     }
 
-    /// Whether `spec.apiServer.externalAddress` must be set.
+    /// Returns whether `spec.apiServer.externalAddress` must be set.
     pub fn external_address_required(&self) -> bool {
         let known = self.row.external_address_required.value;
         self.facts.external_address.unwrap_or(known)

@@ -55,12 +55,12 @@ impl PullSecrets {
         }
     }
 
-    /// Whether anything is pulled with a secret.
+    /// Returns whether anything is pulled with a secret.
     pub fn any(self) -> bool {
         self.images || self.charts
     }
 
-    /// Whether nothing is pulled without.
+    /// Returns whether nothing is pulled without.
     pub fn all(self) -> bool {
         self.images && self.charts
     }

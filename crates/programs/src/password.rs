@@ -73,7 +73,7 @@ impl Catcher {
         (!is_known).then_some(found)
     }
 
-    /// Whether the box was seen and no password in it, so it is in the log.
+    /// Returns whether the box was seen and no password in it, so it is in the log.
     pub(crate) fn missed(&self) -> bool {
         self.announced && self.caught.is_none()
     }

@@ -1,5 +1,7 @@
 //! Executes a plan step by step, and writes the receipt.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::executor::{self, Applied};
 use crate::cluster::{in_progress, run};
 use crate::config::render;
@@ -163,11 +165,44 @@ fn subject(plan: &Plan) -> Subject<'_> {
 ///
 /// # Errors
 /// The bundle is not available or is not what its lock says, or the registry did not take all of it.
-pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
+async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
     let mut outcomes = stream::carry(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
         .pop()
         .unwrap_or_else(|| unreachable!("one plan has one outcome"))
+}
+
+/// Pushes to the registries of several plans what they lack, and confirms it. Each lock is read once. Returns the outcome of each plan.
+///
+/// # Errors
+/// A bundle is not available, or is not what its lock says.
+pub async fn push(
+    context: &Context<'_>,
+    plans: &[Plan],
+) -> Result<Vec<Result<Sent, Error>>, Error> {
+    let mut by_lock: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, plan) in plans.iter().enumerate() {
+        let lock = (&plan.lock_digest, &plan.sets);
+        by_lock.entry(lock).or_default().push(place);
+    }
+    let mut outcomes: BTreeMap<usize, Result<Sent, Error>> = BTreeMap::new();
+    for places in by_lock.into_values() {
+        let deliveries: Vec<_> = places
+            .iter()
+            .map(|place| plans[*place].delivery())
+            .collect();
+        let carried = stream::carry(context, &plans[places[0]].lock, &deliveries).await?;
+        for (place, outcome) in places.into_iter().zip(carried) {
+            let outcome = match outcome {
+                Ok(sent) => verify::pushed_tags(context, &plans[place].expected(), &sent)
+                    .await
+                    .map(|()| sent),
+                Err(error) => Err(error),
+            };
+            outcomes.insert(place, outcome);
+        }
+    }
+    Ok(outcomes.into_values().collect())
 }
 
 /// Applies the configuration alone: looks at the registry first, renders, runs mkectl, writes the receipt.

@@ -39,58 +39,82 @@ pub(crate) use saved::digest;
 pub use saved::{Moved, Saved, SavedFile, save};
 pub use summary::{BundleSummary, CommandSummary, MkectlSummary, Summary};
 
-/// What `deploy` will do.
+/// What `deploy` will do. It is not changed after it was made, since a [`Permit`] and proofs come from it:
+///
+/// ```compile_fail,E0616
+/// # fn forge(mut plan: release::Plan) {
+/// plan.unlocked = Vec::new();
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Plan {
     /// Where to.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// What is known of the release.
-    pub release: mke::Release,
+    pub(crate) release: mke::Release,
     /// What is carried.
-    pub lock: std::sync::Arc<bundle::Lock>,
+    pub(crate) lock: std::sync::Arc<bundle::Lock>,
     /// SHA-256 of the lock's file.
-    pub lock_digest: String,
+    pub(crate) lock_digest: String,
     /// The sets that are carried with the release, with the SHA-256 of their locks.
-    pub sets: std::collections::BTreeMap<String, String>,
-    /// The lock's file.
-    pub lock_path: camino::Utf8PathBuf,
+    pub(crate) sets: std::collections::BTreeMap<String, String>,
     /// Where the bundle's bytes come from.
-    pub bundle: fetch::Source,
+    pub(crate) bundle: fetch::Source,
     /// How many blobs the registry has of what the store lacks, if the bundle is not needed because of them.
-    pub held: Option<usize>,
+    pub(crate) held: Option<usize>,
     /// What has to be fetched from upstream, because neither the store nor the registry has it.
-    pub to_fetch: set::pull::Fetched,
+    pub(crate) to_fetch: set::pull::Fetched,
     /// What the registry has under the tag of each artifact of the lock, in its order.
-    pub seen: Vec<look::Seen>,
+    pub(crate) seen: Vec<look::Seen>,
     /// Why nodes may not be able to pull, if they were refused something.
-    pub shut: Option<look::PullRefusal>,
+    pub(crate) shut: Option<look::PullRefusal>,
     /// What each of them needs.
-    pub artifacts: Vec<Planned>,
+    pub(crate) artifacts: Vec<Planned>,
     /// The configuration, as it is to be.
-    pub config: Config,
+    pub(crate) config: Config,
     /// How mkectl is to be run.
-    pub cluster: ClusterPlan,
+    pub(crate) cluster: ClusterPlan,
     /// Where results are written.
-    pub output: Output,
+    pub(crate) output: Output,
     /// SHA-256 of the registry snapshot that the plan was made from.
-    pub snapshot: Option<String>,
+    pub(crate) snapshot: Option<String>,
     /// SHA-256 of the saved plan that this one was compared with.
-    pub saved_as: Option<String>,
+    pub(crate) saved_as: Option<String>,
     /// What the last deploy did.
-    pub receipt: Option<Receipt>,
+    pub(crate) receipt: Option<Receipt>,
     /// SHA-256 of the receipt's file.
-    pub receipt_sha256: Option<String>,
+    pub(crate) receipt_sha256: Option<String>,
     /// What operators share of the environment, compared with the receipt.
-    pub shared: Standing,
+    pub(crate) shared: Standing,
     /// What the environment requires of another one and is missing there.
-    pub unmet: Option<Unmet>,
+    pub(crate) unmet: Option<Unmet>,
     /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts that. Deploy would refuse.
-    pub unlocked: Vec<String>,
+    pub(crate) unlocked: Vec<String>,
     /// What the operator should know before continuing.
-    pub warnings: Warnings,
+    pub(crate) warnings: Warnings,
 }
 
 impl Plan {
+    /// Returns where to.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Returns how many artifacts the lock names.
+    pub fn artifacts(&self) -> usize {
+        self.artifacts.len()
+    }
+
+    /// Returns how mkectl is to be run.
+    pub fn cluster(&self) -> &ClusterPlan {
+        &self.cluster
+    }
+
+    /// Returns what operators share of the environment, compared with the receipt.
+    pub fn shared(&self) -> &Standing {
+        &self.shared
+    }
+
     /// Returns what nodes are to get.
     pub fn expected(&self) -> verify::Expected<'_> {
         verify::Expected {
@@ -488,7 +512,6 @@ pub(crate) async fn of_locked(
         lock: locked.lock,
         lock_digest: locked.digest,
         sets: locked.sets,
-        lock_path: locked.path,
         bundle,
         held,
         to_fetch,

@@ -380,7 +380,7 @@ fn reading(scalar: &Scalar) -> Reading {
     }
 }
 
-/// Whether YAML 1.1 takes a text for a number to the base of sixty, as in `12:30`.
+/// Returns whether YAML 1.1 takes a text for a number to the base of sixty, as in `12:30`.
 fn is_of_sixties(text: &str) -> bool {
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     text.contains(':') && text.split(':').all(is_digits)
@@ -614,7 +614,7 @@ fn has_unit(text: &str, units: &[&str]) -> bool {
     is_number && units.contains(&&text[number.len()..])
 }
 
-/// Whether Go reads a text as a duration.
+/// Returns whether Go reads a text as a duration.
 fn is_duration(text: &str) -> bool {
     let mut rest = text.trim_start_matches(['+', '-']);
     if rest == "0" {

@@ -38,7 +38,7 @@ impl Help {
         }
     }
 
-    /// Whether the help lists exactly this flag, `--no-color` for example.
+    /// Returns whether the help lists exactly this flag, `--no-color` for example.
     pub fn lists(&self, flag: &str) -> bool {
         self.flags.contains(flag)
     }
@@ -48,7 +48,7 @@ impl Help {
         self.variables.get(flag).map(String::as_str)
     }
 
-    /// Whether the help lists a command of this name below the one that it is of.
+    /// Returns whether the help lists a command of this name below the one that it is of.
     pub fn has_command(&self, name: &str) -> bool {
         self.commands.contains(name)
     }

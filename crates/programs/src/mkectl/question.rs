@@ -99,7 +99,7 @@ pub fn document(answer: &str) -> Option<String> {
     (!document.is_empty()).then(|| format!("{}\n", document.join("\n")))
 }
 
-/// Whether a line is of the log. In a document such a line would be indented.
+/// Returns whether a line is of the log. In a document such a line would be indented.
 fn is_of_log(line: &str) -> bool {
     const LEVELS: &[&str] = &["TRC", "DBG", "INF", "WRN", "ERR", "FTL", "INFO[", "WARN["];
     let mut words = line.split_whitespace();

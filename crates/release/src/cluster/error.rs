@@ -11,7 +11,7 @@ pub enum Error {
     /// A backup would overwrite a file.
     #[error("`{path}` already exists; backups are never overwritten")]
     BackupExists {
-        /// The present release.
+        /// The file.
         path: Utf8PathBuf,
     },
     /// There is no backup that could be restored.

@@ -56,7 +56,7 @@ impl UnderWay {
         note.map_err(|source| Error::UnderWay(InvalidNote { path, source }))
     }
 
-    /// Whether that mkectl is still at work.
+    /// Returns whether that mkectl is still at work.
     pub fn is_running(&self) -> bool {
         self.process.is_some_and(programs::is_running)
     }

@@ -95,7 +95,7 @@ impl Config {
 /// The configuration is in its file. Only [`write()`] makes one:
 ///
 /// ```compile_fail,E0451
-/// let written = release::render::Written { path: todo!(), digest: todo!() };
+/// let written = release::config::render::Written { path: todo!(), digest: todo!() };
 /// ```
 #[derive(Debug)]
 pub struct Written {

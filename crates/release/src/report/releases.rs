@@ -228,7 +228,7 @@ fn row(release: &Release) -> Row {
     }
 }
 
-/// Whether a fact is shown as one. The downloads have the address of mkectl in full.
+/// Returns whether a fact is shown as one. The downloads have the address of mkectl in full.
 fn is_shown(fact: &mke::Fact) -> bool {
     fact.subject != "mkectl address"
 }

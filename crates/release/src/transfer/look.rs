@@ -49,7 +49,7 @@ impl Planned {
 /// What a registry has under a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// The present release.
+    /// What is under it.
     pub held: Held,
     /// Whether nodes are let see it.
     pub is_open: bool,

@@ -24,7 +24,7 @@ use site::{Found, Site, needs};
 /// registry in this run. Only `prove` makes one:
 ///
 /// ```compile_fail,E0451
-/// let proof = release::transfer::present::AllPresent { proven: todo!() };
+/// let proof = release::transfer::present::AllPresent { proven: todo!(), is_compared: true };
 /// ```
 #[derive(Debug)]
 pub struct AllPresent {

@@ -59,7 +59,7 @@ pub(in crate::tasks) fn report(
     plan: &Plan,
     deployed: &Deployed,
 ) -> Result<(), Failure> {
-    let environment = &plan.environment;
+    let environment = plan.environment();
     let after = (deployed.applied.as_ref()).and_then(|applied| applied.after_upgrade.as_ref());
     let mut text = if plan.is_empty() {
         format!("{}: nothing to do\n", environment.name)

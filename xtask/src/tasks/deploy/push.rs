@@ -1,6 +1,5 @@
 //! `push`: registries get what they lack.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
@@ -53,36 +52,21 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
         release::plan::require_agreement(&plans)?;
         for plan in &plans {
             if let Some(warning) = plan.moved_tags() {
-                let text = format!("{}: {warning}", plan.environment.name);
+                let text = format!("{}: {warning}", plan.environment().name);
                 context.reporter.report(Event::Warning(text));
             }
             release::plan::allow_push(plan)?;
             if plan.pushes() {
-                confirm(&plan.environment, answer(arguments, plan))?;
+                confirm(plan.environment(), answer(arguments, plan))?;
             }
-        }
-        let mut by_bundle: BTreeMap<_, Vec<&Plan>> = BTreeMap::new();
-        for plan in &plans {
-            let key = (&plan.lock_digest, &plan.sets);
-            by_bundle.entry(key).or_default().push(plan);
         }
         let mut done = Vec::new();
         let mut failed = Vec::new();
-        for plans in by_bundle.into_values() {
-            let deliveries: Vec<_> = plans.iter().map(|plan| plan.delivery()).collect();
-            let outcomes =
-                release::transfer::stream::carry(&context, &plans[0].lock, &deliveries).await?;
-            for (plan, outcome) in plans.into_iter().zip(outcomes) {
-                let confirmed = match outcome {
-                    Ok(sent) => release::verify::pushed_tags(&context, &plan.expected(), &sent)
-                        .await
-                        .map(|()| (sent, plan.lock.artifacts.len())),
-                    Err(error) => Err(error),
-                };
-                match confirmed {
-                    Ok((sent, artifacts)) => done.push((plan, sent, artifacts)),
-                    Err(error) => failed.push((plan.environment.name.clone(), error.into())),
-                }
+        let outcomes = release::deploy::push(&context, &plans).await?;
+        for (plan, outcome) in plans.iter().zip(outcomes) {
+            match outcome {
+                Ok(sent) => done.push((plan, sent)),
+                Err(error) => failed.push((plan.environment().name.clone(), error.into())),
             }
         }
         report(app, plans.len(), &done)?;
@@ -94,22 +78,22 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
 /// Returns the confirmation that was given for a plan's environment.
 fn answer<'a>(arguments: &'a PushArgs, plan: &Plan) -> Option<&'a str> {
     let given = &arguments.confirm;
-    let fitting = given.iter().find(|name| **name == plan.environment.name);
+    let fitting = given.iter().find(|name| **name == plan.environment().name);
     fitting.or(given.first()).map(String::as_str)
 }
 
-fn report(app: &App<'_>, asked: usize, done: &[(&Plan, Sent, usize)]) -> Result<(), Failure> {
+fn report(app: &App<'_>, asked: usize, done: &[(&Plan, Sent)]) -> Result<(), Failure> {
     if done.is_empty() {
         return Ok(());
     }
     let text: String = done
         .iter()
-        .map(|(plan, sent, artifacts)| {
+        .map(|(plan, sent)| {
             format!(
                 "{}: {} in {}, {} pushed, {} sent\n",
-                plan.environment.name,
-                super::count(*artifacts, "artifact"),
-                plan.environment.registry.image_url(),
+                plan.environment().name,
+                super::count(plan.artifacts(), "artifact"),
+                plan.environment().registry.image_url(),
                 sent.artifacts,
                 DecimalBytes(sent.uploaded_bytes),
             )
@@ -117,10 +101,10 @@ fn report(app: &App<'_>, asked: usize, done: &[(&Plan, Sent, usize)]) -> Result<
         .collect();
     let mut values: Vec<Value> = done
         .iter()
-        .map(|(plan, sent, artifacts)| {
+        .map(|(plan, sent)| {
             json!({
-                "environment": plan.environment.name,
-                "artifacts": artifacts,
+                "environment": plan.environment().name,
+                "artifacts": plan.artifacts(),
                 "pushed": sent.artifacts,
                 "sent-bytes": sent.uploaded_bytes,
             })

@@ -22,7 +22,7 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
         if let Some(stand_in) = &rehearsal.stand_in {
             app.ui.note(&format!(
                 "v{} is not fetched here, so the small bundle of {stand_in} is used instead.",
-                rehearsal.plan.environment.release
+                rehearsal.plan.environment().release
             ));
         }
         let done = match &rehearsal.stand_in {
