@@ -448,6 +448,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             }
             None => "name a regular file".to_owned(),
         },
+        Error::Workspace(workspace::Error::Committed { environment, .. }) => format!(
+            "name a file outside of the repository, or environments/{environment}/kubeconfig, which .gitignore lists"
+        ),
         Error::Workspace(
             workspace::Error::DifferentKind { .. } | workspace::Error::Reserved { .. },
         ) => "name a different file".to_owned(),
@@ -796,7 +799,14 @@ fn kubeconfig_hint(error: &kubeconfig::Error) -> String {
                 _ => format!("correct `kubeconfig:` in environment.yaml: {path} leads to that cluster"),
             }
         }
-        _ => "write it with `cargo xtask cluster kubeconfig ENVIRONMENT --output FILE`, or correct what names it".to_owned(),
+        kubeconfig::Error::Missing {
+            environment,
+            kubeconfig,
+        } => format!(
+            "write it with `cargo xtask cluster kubeconfig {environment} --output {}`, or correct what names it",
+            kubeconfig.path
+        ),
+        _ => "correct what names it".to_owned(),
     }
 }
 
