@@ -146,7 +146,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
       cargo xtask pack lab --out DIR
     --- stderr
        unpack pack [HASH]
-       unpack done: every piece of pack [HASH] is verified
+       unpack done: every used piece of pack [HASH] is verified
     ");
     let sandbox = &sides.courier.lab.sandbox;
     let text = fs::read_to_string(sides.courier.inside(RECEIPT)).unwrap();

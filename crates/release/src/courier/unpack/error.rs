@@ -1,13 +1,15 @@
 //! Why a medium is not unpacked, or only in part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
-use medium::{Content, Fault, Medium, Piece};
+use medium::{Content, Fault, Medium, Piece, What};
 use programs::Absent;
 
-use crate::Kind;
+use super::kept;
 use crate::courier::kind_of;
+use crate::courier::pack::HISTORY;
+use crate::{Context, Kind, Workspace};
 
 /// Why a medium is not unpacked, or only in part.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +23,7 @@ pub enum Error {
         "{} of pack {} cannot be used; {}",
         environment::count(pieces.len(), "piece"),
         &pack[..12],
-        if *is_first { "nothing was unpacked" } else { "the other pieces are unpacked" }
+        if *is_first { "nothing was unpacked" } else { "the other pieces are unpacked or kept" }
     )]
     Damaged {
         /// The pack.
@@ -70,6 +72,16 @@ pub enum Error {
     Inside {
         /// The folder.
         folder: Utf8PathBuf,
+    },
+    /// The disk of the new workspace is too small.
+    #[error("{} are free in `{folder}`, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
+    NoRoom {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// How many bytes are free.
+        free: u64,
+        /// How many bytes are needed.
+        needed: u64,
     },
     /// No workspace exists, and the medium does not bring one.
     #[error("no workspace exists at `{folder}`, and the medium does not bring the repository")]
@@ -170,23 +182,30 @@ impl Error {
             Self::Signers { .. } | Self::NotEmpty { .. } | Self::Lacks { .. } => Kind::Workspace,
             Self::NoRepository { .. } => Kind::Workspace,
             Self::Inside { .. } => Kind::Usage,
-            Self::Git { .. } => Kind::Machine,
+            Self::Git { .. } | Self::NoRoom { .. } => Kind::Machine,
         }
     }
 }
 
-/// The pieces that could not be used so far, by name.
+/// The pieces that could not be used so far.
 #[derive(Debug, Default)]
-pub struct Damaged(BTreeMap<String, (Piece, Fault)>);
+pub struct Damaged {
+    /// By name.
+    pieces: BTreeMap<String, (Piece, Fault)>,
+    /// The names of all pieces of contents that lack one.
+    needed: BTreeSet<String>,
+}
 
 impl Damaged {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pieces.is_empty()
     }
 
-    /// Returns what was made of a content. If one of its pieces is damaged, nothing was made, and all that are damaged are noted.
+    /// Returns what was made of a content. If one of its pieces is damaged, nothing was made: all that are damaged are noted, and the
+    /// others kept.
     pub(super) fn unless_piece<T>(
         &mut self,
+        context: &Context<'_>,
         medium: &Medium,
         content: &Content,
         made: Result<T, crate::Error>,
@@ -194,43 +213,87 @@ impl Damaged {
         match made {
             Ok(made) => Ok(Some(made)),
             Err(crate::Error::Unpack(Error::Medium(medium::Error::Piece { .. }))) => {
-                self.note(medium, content);
+                self.note(context, medium, content)?;
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Notes all pieces of a content that are damaged.
-    pub(super) fn note(&mut self, medium: &Medium, content: &Content) {
+    /// Notes all pieces of a content that are damaged, and keeps the others.
+    pub(super) fn note(
+        &mut self,
+        context: &Context<'_>,
+        medium: &Medium,
+        content: &Content,
+    ) -> Result<(), crate::Error> {
         for piece in &content.pieces {
-            let read = medium.copy_piece(piece, &mut std::io::sink(), &|_| true);
-            if let Err(medium::Error::Piece { fault, .. }) = read {
-                self.0.insert(piece.sha256.clone(), (piece.clone(), fault));
+            self.needed.insert(piece.sha256.clone());
+            match kept::keep(context, medium, content, piece) {
+                Err(crate::Error::Unpack(Error::Medium(medium::Error::Piece {
+                    fault, ..
+                }))) => {
+                    let noted = (piece.clone(), fault);
+                    self.pieces.insert(piece.sha256.clone(), noted);
+                }
+                kept => kept?,
             }
         }
+        Ok(())
     }
 
     /// Notes all pieces of the medium that are damaged.
     pub(super) fn examine(&mut self, medium: &Medium) {
-        for content in &medium.manifest().contents {
-            self.note(medium, content);
+        for piece in medium.manifest().pieces() {
+            let read = medium.copy_piece(piece, &mut std::io::sink(), &|_| true);
+            if let Err(medium::Error::Piece { fault, .. }) = read {
+                let noted = (piece.clone(), fault);
+                self.pieces.insert(piece.sha256.clone(), noted);
+            }
         }
     }
 
     /// Returns the error that names them, and what makes a replacement.
-    pub(super) fn error(self, medium: &Medium, is_first: bool) -> crate::Error {
+    pub(super) fn error(
+        self,
+        workspace: &Workspace,
+        medium: &Medium,
+        is_first: bool,
+    ) -> crate::Error {
         /// How much of a name tells pieces apart.
         const DIGITS: usize = 12;
-        let names: Vec<&str> = self.0.keys().map(|name| &name[..DIGITS]).collect();
+        kept::forget_others(workspace, medium, &self.needed);
+        let is_history = |name: &String| {
+            let mut contents = medium.manifest().contents.iter();
+            contents.any(|content| {
+                matches!(content.what, What::Repository { .. })
+                    && content.pieces.iter().any(|piece| piece.sha256 == *name)
+            })
+        };
+        let (history, others): (Vec<_>, Vec<_>) =
+            self.pieces.keys().partition(|name| is_history(name));
+        let names = others.iter().map(|name| &name[..DIGITS]);
+        let names: Vec<&str> = history
+            .iter()
+            .map(|_| HISTORY)
+            .take(1)
+            .chain(names)
+            .collect();
         let environments = medium.manifest().serves.environments.join(" ");
+        // Nothing of other volumes is lacking.
+        let is_lacking = |volume: &u32| {
+            let mut pieces = self.pieces.values();
+            pieces.any(|(piece, _)| piece.volume == *volume)
+        };
+        let mut missing_volumes = medium.missing_volumes();
+        missing_volumes.retain(is_lacking);
         Error::Damaged {
             pack: medium.pack().to_owned(),
             replacement: format!("pack {environments} --only {} --out DIR", names.join(",")),
-            missing_volumes: medium.missing_volumes(),
+            missing_volumes,
             unreadable_volumes: medium.unreadable_volumes(),
             is_first,
-            pieces: self.0.into_values().collect(),
+            pieces: self.pieces.into_values().collect(),
         }
         .into()
     }

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Content, Medium, Piece, PieceSink, What};
 
 use super::blobs::{self, Into};
-use super::{Error, Trust, Unpacked, advanced, place, temporary};
+use super::{Error, Trust, Unpacked, advanced, kept, place, temporary};
 use crate::transfer::fetch::open_store;
 use crate::{Context, Workspace};
 
@@ -37,10 +37,7 @@ pub(super) fn receive(
             Ok(medium)
         },
         |medium, piece| {
-            let path = folder
-                .join("pieces")
-                .join(&piece.sha256[..2])
-                .join(&piece.sha256);
+            let path = kept::path(workspace, piece);
             match alone(medium, piece) {
                 Some(content) if blobs::has(&store, content) => Ok(Box::new(Discard)),
                 Some(content) => Ok(Box::new(Blob {
@@ -140,13 +137,13 @@ impl PieceSink for Blob {
 }
 
 /// Receives a piece of something else, into a file.
-struct File {
+pub(super) struct File {
     file: Option<tempfile::NamedTempFile>,
     path: Utf8PathBuf,
 }
 
 impl File {
-    fn new(path: Utf8PathBuf) -> Result<Self, crate::Error> {
+    pub(super) fn new(path: Utf8PathBuf) -> Result<Self, crate::Error> {
         let folder = path.parent().unwrap_or(Utf8Path::new("."));
         let file = std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(folder))
