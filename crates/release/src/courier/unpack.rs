@@ -20,13 +20,15 @@ mod repository;
 mod place;
 mod returned;
 mod blobs;
+mod damaged;
 mod kept;
 mod replacement;
 mod lacking;
 
 mod error;
 
-pub use error::{Damaged, Error};
+pub use damaged::Damaged;
+pub use error::Error;
 pub use repository::Moved;
 pub use trust::Trust;
 

@@ -1,11 +1,12 @@
 //! Pieces that are kept until the others of their content come: volumes may be unpacked one after the other.
 
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 
-use camino::Utf8PathBuf;
-use medium::{Content, Medium, Piece, PieceSink as _};
+use camino::{Utf8Path, Utf8PathBuf};
+use medium::{Content, Medium, Piece, PieceSink};
 
-use super::{stream::File, temporary};
+use super::temporary;
 use crate::{Context, Workspace};
 
 /// Returns where a piece is kept.
@@ -26,7 +27,7 @@ pub(super) fn keep(
 ) -> Result<(), crate::Error> {
     let path = path(context.workspace, piece);
     if content.pieces.len() == 1 || path.is_file() || medium.path(piece).is_none() {
-        return Ok(medium.copy_piece(piece, &mut std::io::sink(), &|_| true)?);
+        return Ok(medium.copy_piece(piece, &mut io::sink(), &|_| true)?);
     }
     let wrong = |source| crate::Error::io("write", &path, source);
     let mut file = File::new(path.clone())?;
@@ -45,6 +46,50 @@ pub(super) fn forget_others(workspace: &Workspace, medium: &Medium, needed: &BTr
         if !needed.contains(&piece.sha256) {
             // A file that stays is removed in the end.
             let _ = std::fs::remove_file(path(workspace, piece));
+        }
+    }
+}
+
+/// Receives a piece into a file.
+pub(super) struct File {
+    file: Option<tempfile::NamedTempFile>,
+    path: Utf8PathBuf,
+}
+
+impl File {
+    pub(super) fn new(path: Utf8PathBuf) -> Result<Self, crate::Error> {
+        let folder = path.parent().unwrap_or(Utf8Path::new("."));
+        let file = std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::NamedTempFile::new_in(folder))
+            .map_err(|source| crate::Error::io("write", folder, source))?;
+        Ok(Self {
+            file: Some(file),
+            path,
+        })
+    }
+}
+
+impl Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.write(bytes),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PieceSink for File {
+    fn done(&mut self) -> io::Result<()> {
+        match self.file.take() {
+            Some(file) => file
+                .persist(&self.path)
+                .map(drop)
+                .map_err(|error| error.error),
+            None => Ok(()),
         }
     }
 }
