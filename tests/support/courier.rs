@@ -12,8 +12,8 @@ use crate::{Lab, Run, bundles};
 /// What `START.txt` of the medium says.
 const START: &str = "Start here.\n";
 
-/// The program on the medium.
-const PROGRAM: &str = "#!/bin/sh\necho the program\n";
+/// A program that `pack` takes for Airlock.
+pub const PROGRAM: &str = "#!/bin/sh\n# environments/allowed_signers\n";
 
 /// Both sides: the workspace of a lab, which is a repository, and a folder for another one, which is empty.
 pub struct Courier {

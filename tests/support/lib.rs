@@ -19,7 +19,7 @@ pub mod upstream;
 pub mod web;
 pub mod wire;
 
-pub use courier::Courier;
+pub use courier::{Courier, PROGRAM};
 pub use lab::Lab;
 pub use namespaces::Namespaces;
 pub use registries::TestRegistry;

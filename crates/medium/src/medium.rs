@@ -45,7 +45,7 @@ pub enum Damage {
 pub enum Fault {
     /// It does not exist.
     Missing,
-    /// It has a different size.
+    /// It is shorter.
     CutOff,
     /// It has different content.
     Damaged,
@@ -178,7 +178,7 @@ impl Medium {
         };
         let mut from = files::open(&path).map_err(|_| faulty(Fault::Unreadable))?;
         match copy(&mut from, into, progress) {
-            Ok((_, size)) if size != piece.size => Err(faulty(Fault::CutOff)),
+            Ok((_, size)) if size < piece.size => Err(faulty(Fault::CutOff)),
             Ok((found, _)) if found != piece.sha256 => Err(faulty(Fault::Damaged)),
             Ok(_) => Ok(()),
             Err(Failed::Read(_)) => Err(faulty(Fault::Unreadable)),
@@ -298,7 +298,7 @@ fn examine_file(path: &Utf8Path, file: &crate::RootFile) -> Option<Fault> {
         Err(_) => return Some(Fault::Unreadable),
     };
     match copy(&mut from, &mut io::sink(), &|_| true) {
-        Ok((_, size)) if size != file.size => Some(Fault::CutOff),
+        Ok((_, size)) if size < file.size => Some(Fault::CutOff),
         Ok((found, _)) => (found != file.sha256).then_some(Fault::Damaged),
         Err(_) => Some(Fault::Unreadable),
     }

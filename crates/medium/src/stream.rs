@@ -151,7 +151,7 @@ pub fn read_stream<E: From<Error>>(
         };
         let mut sink = take(known, &piece)?;
         let fault = match copy(&mut entry, &mut *sink, progress) {
-            Ok((_, size)) if size != piece.size => Fault::CutOff,
+            Ok((_, size)) if size < piece.size => Fault::CutOff,
             Ok((found, _)) if found != piece.sha256 => Fault::Damaged,
             Ok(_) => {
                 sink.done().map_err(writing)?;

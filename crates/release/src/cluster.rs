@@ -50,7 +50,7 @@ pub use backup::{Backup, BackupError, BackupFailure, backup};
 pub(crate) use backup::{check_archive, describe, set_aside};
 pub use check::{Checked, Outcome, check};
 pub use error::Error;
-pub use kubeconfig::{keep, kubeconfig};
+pub use kubeconfig::{check_output, keep, kubeconfig};
 pub use note::Note;
 pub use rebuild::{Rebuilt, rebuild};
 pub use reset::reset;

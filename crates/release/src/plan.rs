@@ -355,7 +355,7 @@ pub(crate) async fn of_locked(
     environment
         .check_dates((context.tool.now)().as_second())
         .map_err(|problems| crate::Error::Environment(environment::Error::Wrong(problems)))?;
-    crate::config::check::committed_password(
+    crate::config::check::committed_secret(
         context.workspace,
         &environment,
         &context.tool.variables,

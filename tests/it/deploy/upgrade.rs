@@ -919,7 +919,8 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
         .variable("KUBECONFIG", "/nowhere/mke.kubeconf");
     let run = road.run("deploy").exits_with(3);
     run.reports(
-        "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab",
+        "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab\n\
+         hint: write it with `cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`, ",
     );
     run.reports("`cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`");
     road.assert_untouched();

@@ -19,6 +19,22 @@ async fn a_plan_says_everything_and_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_ends_with_the_command_that_shows_the_rest() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    for file in [bundles::LOCK, "bundles/mke_bundle_v4.1.5_amd64.tar.gz"] {
+        std::fs::remove_file(lab.sandbox.path(file)).unwrap();
+    }
+    let image = |number: usize| {
+        let repository = format!("demo/image-{number}");
+        bundles::image(&repository, "v1", &["linux/amd64"], &[("layer", 100)])
+    };
+    let recipe = bundles::of((0..23).map(image).collect());
+    bundles::lock_release(&lab.sandbox, "v4.1.5", &recipe);
+    let run = lab.run("deploy lab");
+    run.reports("+ and 3 more; `cargo xtask plan lab` lists all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_exit_code_shows_whether_something_is_to_be_done() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let plan = ["plan", "lab", "--detailed-exitcode"];

@@ -321,6 +321,22 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     let kept = lab.sandbox.read("lab.kubeconf");
     lab.run(&to_file).exits_with(3);
     let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
+    // Git would commit it, unless it is ignored or outside.
+    lab.sandbox.init_git();
+    for (path, code) in [
+        ("new.kubeconf", 3),
+        ("environments/lab/lab.yaml", 3),
+        ("environments/lab/kubeconfig", 0),
+        ("../outside.kubeconf", 0),
+    ] {
+        let run = lab.run(&["cluster", "kubeconfig", "lab", "--output", path]);
+        let run = run.exits_with(code);
+        match code {
+            0 => std::fs::remove_file(lab.sandbox.path(path)).unwrap(),
+            _ => drop(run.reports("would be committed\nhint: name a file outside of the repository, or environments/lab/kubeconfig,")),
+        }
+        assert!(!lab.sandbox.path(path).exists(), "{path}");
+    }
     // Whatever is typed, the result of this command is not logged.
     let typed = lab.run("mkectl lab -- kubeconfig").success();
     typed.prints(SECRETS[0]);

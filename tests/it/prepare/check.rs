@@ -109,7 +109,7 @@ fn a_new_environment_is_right_and_warned_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_that_git_would_commit_is_refused_before_anything_runs() {
+async fn a_secret_that_git_would_commit_is_refused_before_anything_runs() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { file: pw.txt }\n");
     // Without a repository nothing is committed.
@@ -130,6 +130,16 @@ async fn a_password_that_git_would_commit_is_refused_before_anything_runs() {
         lab.run(command)
             .exits_with(3)
             .reports("the password would be committed");
+    }
+    lab.write_environment("kubeconfig: cluster.yaml\n");
+    for command in ["check lab", "plan lab"] {
+        let run = lab.run(command).exits_with(3);
+        run.reports("the key of the cluster's administrator would be committed")
+            .reports("or `kubeconfig`, which .gitignore lists");
+    }
+    for ignored in ["kubeconfig", "mke.kubeconf", "../../../outside/mke"] {
+        lab.write_environment(&format!("kubeconfig: {ignored}\n"));
+        lab.run("check lab").success();
     }
     for ignored in ["admin-password", "../../../outside/pw.txt"] {
         lab.write_environment(&format!("admin-password: {{ file: {ignored} }}\n"));

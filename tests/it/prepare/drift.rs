@@ -49,7 +49,7 @@ impl World {
     async fn new(seed: u64) -> Self {
         let outside = Sandbox::new(AIRLOCK);
         outside.init_git();
-        outside.write("program", "#!/bin/sh\n");
+        outside.write("program", support::PROGRAM);
         let mut sites = Vec::new();
         for name in ["north", "south"] {
             sites.push(Site {

@@ -41,7 +41,7 @@ impl Site {
     fn new() -> Self {
         let sandbox = Sandbox::new(AIRLOCK);
         sandbox.install_system("ssh-keygen");
-        sandbox.write("program", "#!/bin/sh\necho airlock\n");
+        sandbox.write("program", support::PROGRAM);
         sandbox.init_git();
         for release in [OLD, NEW] {
             bundles::lock_release(&sandbox, release, &recipe(release));
@@ -275,6 +275,24 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
         })
         .collect();
     assert_eq!(releases, [OLD, NEW]);
+    // A new environment, of which a different one with the same registry has returned something.
+    let file = |name: &str, file: &str| format!("environments/{name}/{file}");
+    let lab = site.sandbox.read(&file("lab", "environment.yaml"));
+    site.sandbox.write(&file("new", "environment.yaml"), &lab);
+    let returned = format!(
+        "{}taken: 2026-01-02T03:04:05Z\n",
+        site.sandbox.read("../snapshot.yaml")
+    );
+    let at = file("lab", "registry.snapshot.yaml");
+    site.sandbox.write(&at, &returned);
+    site.sandbox.commit("new");
+    let warning = "new has not returned anything, but lab with the same registry has";
+    let run = site.sandbox.run("pack new --dry-run --program program");
+    run.success().reports(warning);
+    site.pack(&["--dry-run"])
+        .success()
+        .does_not_report("not returned");
+    site.sandbox.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     // An earlier medium has all of it, and the history up to its commit.
     let manifest = first.join("manifest.yaml");
     let medium = open(&site.packed("have", &["--have", manifest.as_str()]));
@@ -324,6 +342,13 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     let again = site.pack(&["--dry-run", "--out", "nowhere"]).success();
     assert_eq!(again.stdout, run.stdout);
     fs::remove_file(site.sandbox.path("bundles/pack")).unwrap();
+    run.does_not_report("not downloaded");
+    let archive = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
+    let kept = fs::read(site.sandbox.path(archive)).unwrap();
+    fs::remove_file(site.sandbox.path(archive)).unwrap();
+    let run = site.pack(&["--dry-run"]).success();
+    run.reports("mkectl v4.1.5 for linux-x86_64 is not downloaded yet");
+    fs::write(site.sandbox.path(archive), kept).unwrap();
     let bogus = site.pack(&["--dry-run", "--platform", "bogus"]);
     bogus.reports("no mkectl for bogus");
     // What the store lacks is read from the bundle.
@@ -373,6 +398,20 @@ fn a_portable_program_is_built_for_the_medium() {
     assert!(asked.starts_with("zigbuild --locked "), "{asked}");
     let target = "--package xtask --profile portable --target x86_64-unknown-linux-gnu.2.17\n";
     assert!(asked.ends_with(target), "{asked}");
+}
+
+#[test]
+fn a_different_program_is_not_packed() {
+    let site = Site::new();
+    site.sandbox.write("other", "#!/bin/sh\necho airlock\n");
+    let text = "environments/lab/environment.yaml";
+    for (program, what) in [("other", "Airlock"), (text, "an executable file")] {
+        let pack = ["pack", "lab", "--dry-run", "--program", program];
+        let run = site.sandbox.run(&pack).exits_with(64);
+        run.reports(&format!("`{program}` is not {what}"));
+    }
+    let pack = ["pack", "lab", "--dry-run", "--program", AIRLOCK];
+    site.sandbox.run(&pack).success();
 }
 
 #[test]
@@ -503,7 +542,7 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     let replacement = site.packed("replacement", &only);
     let start = fs::read_to_string(replacement.join("START.txt")).unwrap();
     assert!(
-        start.contains("MEDIUM/airlock unpack MEDIUM DIR") && !start.contains("unpack . "),
+        start.contains("MEDIUM/airlock unpack MEDIUM -C") && !start.contains("unpack . "),
         "{start}"
     );
     let replacement = open(&replacement);
@@ -530,13 +569,23 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     assert_eq!(required(&run), required(&tiny));
     // The program travels beside the volumes.
     site.sandbox
-        .write("program", &"#!/bin/sh\n".repeat(700_000));
+        .write("program", &support::PROGRAM.repeat(170_000));
     let large = site.pack(&["--dry-run", "--volume", "6MB"]).success();
     large.reports("airlock and START.txt have 7.0 MB together, more than a volume of 6.0 MB");
     let run = site
         .pack(&["--out", "x", "--only", "00000000"])
         .exits_with(64);
-    run.reports("this pack has no piece");
+    run.reports("this pack has no piece")
+        .reports("by `--only history`");
+    // The history of a later commit replaces that of the medium.
+    let commit = site.sandbox.commit("later");
+    let only = ["--only", "history", "--volume", "6MB"];
+    let history = open(&site.packed("history", &only));
+    let [content] = &history.manifest().contents[..] else {
+        panic!("{:?}", history.manifest());
+    };
+    let branch = "main".to_owned();
+    assert_eq!(content.what, What::Repository { branch, commit });
 }
 
 #[test]

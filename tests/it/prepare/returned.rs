@@ -31,7 +31,7 @@ impl Sides {
     fn carry(&self) {
         let medium = self.new_folder("medium");
         let sandbox = &self.courier.lab.sandbox;
-        sandbox.write("program", "#!/bin/sh\n");
+        sandbox.write("program", support::PROGRAM);
         let out = ["--out", medium.as_str(), "--program", "program"];
         self.outside(&[&["pack", "lab"], &out[..]].concat())
             .success();
@@ -146,7 +146,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
       cargo xtask pack lab --out DIR
     --- stderr
        unpack pack [HASH]
-       unpack done: every piece of pack [HASH] is verified
+       unpack done: every used piece of pack [HASH] is verified
     ");
     let sandbox = &sides.courier.lab.sandbox;
     let text = fs::read_to_string(sides.courier.inside(RECEIPT)).unwrap();
@@ -308,14 +308,18 @@ async fn a_secret_of_the_run_is_not_returned() {
         assert!(!String::from_utf8_lossy(&bytes).contains(PASSWORD));
     }
     sides.receive(&back).success();
+    let sandbox = &sides.courier.lab.sandbox;
     assert_eq!(
-        sides
-            .courier
-            .lab
-            .sandbox
-            .read("environments/lab/logs/2026-apply.log"),
+        sandbox.read("environments/lab/logs/2026-apply.log"),
         "login *** failed\n"
     );
+    // On the way inside, too, unless the commit is one that the site has.
+    sandbox.write("notes.txt", &format!("{PASSWORD}\n"));
+    let commit = sides.courier.commit("Notes");
+    let pack = ["pack", "lab", "--dry-run", "--program", "program"];
+    let run = sides.outside(&pack).exits_with(8);
+    run.reports(&format!("a secret would be in commit {}", &commit[..12]));
+    run.does_not_mention(PASSWORD);
 }
 
 #[tokio::test(flavor = "multi_thread")]

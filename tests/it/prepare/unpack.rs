@@ -91,7 +91,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
       courier namespaces="airlock" ssh-ed25519 [PUBLIC KEY]
     --- stderr
        unpack pack [HASH]
-       unpack done: every piece of pack [HASH] is verified
+       unpack done: every used piece of pack [HASH] is verified
     "#);
     courier.assert_complete(&manifest);
     // It is idempotent.
@@ -129,7 +129,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
       ./airlock deploy lab
     --- stderr
        unpack pack [HASH]
-       unpack done: every piece of pack [HASH] is verified
+       unpack done: every used piece of pack [HASH] is verified
     ");
     courier.assert_complete(&manifest);
 
@@ -336,7 +336,9 @@ async fn a_flipped_bit_anywhere_is_named_or_finished() {
             prop_assert_eq!(run.code, Some(4), "{}", run.whole());
             let named = format!("piece {} of volume 1 is damaged", &name[..12]);
             prop_assert!(run.stderr.contains(&named), "{}", run.whole());
-            let again = format!("pack lab --only {} --out DIR", &name[..12]);
+            let is_history = name == manifest.contents[0].sha256;
+            let shown = if is_history { "history" } else { &name[..12] };
+            let again = format!("pack lab --only {shown} --out DIR");
             prop_assert!(run.stderr.contains(&again), "{}", run.whole());
             // The rest was used, and the same medium without the damage does what is left.
             courier.unpack(&[&courier.medium], &arguments).success();
@@ -442,8 +444,11 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     let cut = std::fs::read(of(names[0])).unwrap();
     std::fs::write(of(names[0]), &cut[..cut.len() / 2]).unwrap();
     std::fs::remove_file(of(names[1])).unwrap();
+    let longer = std::fs::read(of(names[2])).unwrap();
+    std::fs::write(of(names[2]), [&longer[..], b"more"].concat()).unwrap();
     let run = courier.unpack(&[&kept], UNSIGNED).exits_with(4);
-    for (name, fault) in [(names[0], "cut off"), (names[1], "missing")] {
+    let faults = ["cut off", "missing", "damaged"];
+    for (name, fault) in names.iter().zip(faults) {
         let named = format!("piece {} of volume 1 is {fault}", &name[..12]);
         run.reports(&named);
     }
@@ -458,7 +463,7 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
         .contents
         .iter()
         .filter(|one| one.what == What::Blob {});
-    assert_eq!(blobs.read_dir().unwrap().count(), count.count() - 2);
+    assert_eq!(blobs.read_dir().unwrap().count(), count.count() - 3);
     assert!(
         courier
             .inside("bundles/mkectl/v4.1.5/linux-x86_64/mkectl")
@@ -611,7 +616,8 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
     std::fs::write(piece, "damaged").unwrap();
     let run = courier.unpack(&[&medium], &arguments).exits_with(4);
     run.reports("cannot be used; nothing was unpacked")
-        .reports("`cargo xtask unpack MEDIUM REPLACEMENT`");
+        .reports("pack lab --only history --out DIR")
+        .reports("`cargo xtask unpack REPLACEMENT`, then `cargo xtask unpack MEDIUM`");
     assert!(!courier.inside("environments").exists());
     courier.pack(&Choice {
         without: Some(|what| matches!(what, What::Repository { .. })),
@@ -621,7 +627,8 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
     let run = courier.unpack(&[&courier.medium], &arguments).success();
     run.reports("the workspace still lacks the program, mkectl v4.1.5, ");
     run.does_not_print("Next:");
-    remove(&courier.inside(""));
+    courier.unpack(&[&medium], &arguments).success();
+    courier.assert_complete(&manifest);
     for folders in [[&medium, &courier.medium], [&courier.medium, &medium]] {
         remove(&courier.inside(""));
         let folders = folders.map(Utf8PathBuf::as_path);
@@ -634,13 +641,31 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_that_come_one_command_after_the_other_are_complete_in_the_end() {
     let courier = courier().await;
-    let manifest = courier.pack(&volumes());
-    let all: Vec<Utf8PathBuf> = (1..=manifest.volumes.len())
-        .map(|number| courier.medium.join(format!("volumes/{number:04}")))
-        .collect();
-    let all: Vec<&Utf8Path> = all.iter().map(Utf8PathBuf::as_path).collect();
-    courier.unpack(&all[..1], UNSIGNED).exits_with(4);
-    courier.unpack(&all[1..], UNSIGNED).success();
+    let manifest = courier.pack(&Choice {
+        piece: Some(20_000),
+        ..volumes()
+    });
+    let spans = |content: &medium::Content| {
+        let mut pieces = content.pieces.iter();
+        pieces.any(|piece| piece.volume != content.pieces[0].volume)
+    };
+    assert!(manifest.contents.iter().any(spans));
+    // The first has the history.
+    let count = manifest.volumes.len();
+    let order: Vec<usize> = std::iter::once(1).chain((2..=count).rev()).collect();
+    for (place, number) in order.iter().enumerate() {
+        let volume = courier.medium.join(format!("volumes/{number:04}"));
+        let run = courier.unpack(&[&volume], UNSIGNED);
+        if place + 1 == count {
+            run.success();
+            break;
+        }
+        let run = run.exits_with(4);
+        run.reports("the other pieces are unpacked or kept");
+        for earlier in &order[..=place] {
+            run.does_not_report(&format!("volume {earlier} "));
+        }
+    }
     courier.assert_complete(&manifest);
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct PackArgs {
     /// Leave out nothing
     #[arg(long, conflicts_with_all = ["since", "have"])]
     pub(crate) all: bool,
-    /// Replace these pieces of an earlier medium: at least 8 digits of each name
+    /// Replace these pieces of an earlier medium: at least 8 digits of each name, or history
     #[arg(long, value_name = "PIECE[,PIECE...]", value_delimiter = ',', value_parser = values::piece, conflicts_with_all = ["since", "have"])]
     pub(crate) only: Vec<String>,
     /// Platform of mkectl; repeatable [default: linux-x86_64]

@@ -1,6 +1,7 @@
 //! How values of options are written: what people type, and the message if it is not valid.
 
 use bytesize::ByteSize;
+use release::courier::pack::HISTORY;
 
 /// Reads a reason, which is not empty.
 pub(super) fn reason(text: &str) -> Result<String, String> {
@@ -53,10 +54,13 @@ pub(super) fn fingerprint(text: &str) -> Result<String, String> {
 
 /// Reads the beginning of a piece's name.
 pub(super) fn piece(text: &str) -> Result<String, String> {
+    if text == HISTORY {
+        return Ok(text.to_owned());
+    }
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match is_hex && (8..=64).contains(&text.len()) {
         true => Ok(text.to_ascii_lowercase()),
-        false => Err("a piece is named by at least 8 hexadecimal digits".to_owned()),
+        false => Err("a piece is named by at least 8 hexadecimal digits; `history` names those of the history".to_owned()),
     }
 }
 

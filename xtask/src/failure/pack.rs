@@ -33,16 +33,19 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             "deploy first, or name an environment whose registry can be reached: `cargo xtask pack NAME --return --out DIR`"
         }
         Error::Secret { .. } => {
-            "replace the secret by a reference such as `{ $env: NAME }`; if a commit has it, rewrite the commit with `git rebase`; then return again"
+            "replace the secret by a reference such as `{ $env: NAME }`; if a commit has it, rewrite the commit with `git rebase`; then pack again"
         }
         Error::Folder { .. } => "name a folder outside the workspace, such as that of a disk",
-        Error::NoRoom { .. } => "free some space, or use `--volume SIZE` and several disks",
+        Error::NoRoom { .. } => {
+            "free some space, or pack to a larger disk; with `--volume SIZE`, copy each folder of volumes/ from there to a disk of its own"
+        }
         Error::Have { .. } => {
             "name the file of `cargo xtask snapshot`, or manifest.yaml of a medium"
         }
         Error::OtherEnvironment { .. } => "name a file of an environment that is packed",
         Error::UnknownPiece { .. } => {
-            "give the options of the damaged medium again, --volume above all; the names are in the output of `unpack`"
+            "give the options of the damaged medium again, --volume above all; the names are in the output of `unpack`. \
+             Pieces of the history change with every commit: replace them by `--only history`"
         }
         Error::Medium { source } => match source {
             MediumError::Occupied { .. } => "name an empty folder, or delete the old medium first",

@@ -27,12 +27,16 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
                     format!(
                         "on the other side, make a replacement with the options of the medium, such as --volume and --sign: `{replacement}`"
                     ),
-                    "then unpack both media in one command: `cargo xtask unpack MEDIUM REPLACEMENT`".to_owned(),
+                    "then unpack the replacement first: `cargo xtask unpack REPLACEMENT`, then `cargo xtask unpack MEDIUM`".to_owned(),
                 ],
                 true => vec![format!(
                     "on the other side, make a replacement with the options of the medium, such as --volume and --sign: `{replacement}`; \
                      then unpack it here"
                 )],
+                false if !*is_first => vec![
+                    "unpack the missing volumes, together or one after the other: `cargo xtask unpack DIR...`".to_owned(),
+                    "if a volume is lost, pack the medium again on the other side".to_owned(),
+                ],
                 false => vec![
                     "connect the disks of all volumes and name their folders: `cargo xtask unpack DIR DIR...`".to_owned(),
                     "if a volume is lost, pack the medium again on the other side".to_owned(),
@@ -81,6 +85,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         }
         Error::NotEmpty { .. } => "name a workspace or a new folder with `-C DIR`",
         Error::Inside { .. } => "name a folder on this machine's disk with `-C DIR`",
+        Error::NoRoom { .. } => "free some space, or name a folder on a larger disk with `-C DIR`",
         Error::NoRepository { .. } => {
             "name the workspace with `-C DIR`, or unpack a complete medium first"
         }

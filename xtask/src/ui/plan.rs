@@ -76,11 +76,11 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         )
     };
     field(&mut text, "registry", &registry);
-    names(&mut text, "+", &plan.missing, detail);
-    names(&mut text, "~", &plan.different, detail);
+    names(&mut text, plan, "+", &plan.missing, detail);
+    names(&mut text, plan, "~", &plan.different, detail);
     if !plan.unconfirmed.is_empty() {
         text.push_str("            the registry refuses nodes without credentials:\n");
-        names(&mut text, "!", &plan.unconfirmed, detail);
+        names(&mut text, plan, "!", &plan.unconfirmed, detail);
     }
     let config = if plan.config_diff.is_empty() {
         "unchanged"
@@ -180,7 +180,7 @@ fn field(text: &mut String, name: &str, value: &str) {
     text.push_str(&format!("  {name:<9} {value}\n"));
 }
 
-fn names(text: &mut String, sign: &str, names: &[String], detail: Detail) {
+fn names(text: &mut String, plan: &Summary, sign: &str, names: &[String], detail: Detail) {
     let shown = if detail == Detail::Full {
         names.len()
     } else {
@@ -191,8 +191,9 @@ fn names(text: &mut String, sign: &str, names: &[String], detail: Detail) {
     }
     if names.len() > shown {
         text.push_str(&format!(
-            "            {sign} and {} more; `cargo xtask plan` lists all\n",
-            names.len() - shown
+            "            {sign} and {} more; `cargo xtask plan {}` lists all\n",
+            names.len() - shown,
+            plan.environment
         ));
     }
 }

@@ -179,9 +179,9 @@ impl Receiver {
     ///
     /// # Errors
     /// Git has no answer.
-    pub fn changes(&self, without: Option<&str>) -> Result<String, Absent> {
-        let range = without.map_or_else(|| "HEAD".to_owned(), |one| format!("{one}..HEAD"));
-        let answer = self.tell(&[
+    pub fn changes(&self, without: &[String]) -> Result<String, Absent> {
+        let without: Vec<String> = without.iter().map(|one| format!("^{one}")).collect();
+        let mut arguments = vec![
             "log",
             "-p",
             // Of a merge, only what none of its parents has.
@@ -192,8 +192,10 @@ impl Receiver {
             "--no-ext-diff",
             "--no-textconv",
             "--no-renames",
-            &range,
-        ])?;
+            "HEAD",
+        ];
+        arguments.extend(without.iter().map(String::as_str));
+        let answer = self.tell(&arguments)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 

@@ -8,8 +8,9 @@ use programs::Results;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Cluster, Manner};
-use crate::workspace::{FileKind, refuse};
-use crate::{Context, Error, Workspace, cluster};
+use crate::config::check::would_commit;
+use crate::workspace::{FileKind, check_named, refuse};
+use crate::{Context, Error, Workspace, cluster, workspace};
 
 /// Returns the kubeconfig that mkectl prints. `typed` is given to it too.
 ///
@@ -36,6 +37,28 @@ pub fn kubeconfig(
     match programs::document(&printed) {
         Some(text) => Ok(SecretString::from(text)),
         None => Err(cluster::Error::NoKubeconfig { log: ran.log }.into()),
+    }
+}
+
+/// Checks that a kubeconfig can be written to a path that the operator typed, before a command works for it.
+///
+/// # Errors
+/// Those of [`keep`], or git would commit the file.
+pub fn check_output(
+    context: &Context<'_>,
+    environment: &Environment,
+    path: &Utf8Path,
+) -> Result<(), Error> {
+    check_named(context.workspace, path, FileKind::Kubeconfig)?;
+    // Git runs in the workspace.
+    let real = camino::absolute_utf8(path).map_err(|source| Error::io("find", path, source))?;
+    match would_commit(context.workspace, &real, &context.tool.variables) {
+        true => Err(workspace::Error::Committed {
+            environment: environment.name.clone(),
+            path: path.to_owned(),
+        }
+        .into()),
+        false => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Checks an environment as far as its files alone can be wrong: no network, no credentials, no mkectl, no bundle.
 
+use camino::Utf8Path;
 use environment::{AdminPassword, Environment, Problem, Problems};
 use serde::Serialize;
 
@@ -67,7 +68,7 @@ pub fn one(
     {
         problems.extend(found.0);
     }
-    problems.extend(committed_password(workspace, &environment, variables).err());
+    problems.extend(committed_secret(workspace, &environment, variables).err());
     let upgrade = facts
         .zip(applied.as_ref())
         .and_then(|(facts, applied)| upgrade(&facts, applied));
@@ -193,30 +194,61 @@ pub(crate) fn upgrade(
     Some(to.upgrade_from(&from))
 }
 
-/// Checks that git does not take the file of the administrator's password. In a workspace without a repository it takes none.
+/// Checks that git takes neither the file of the administrator's password nor the kubeconfig. In a workspace without a repository it
+/// takes none.
 ///
 /// # Errors
 /// It does.
-pub(crate) fn committed_password(
+pub(crate) fn committed_secret(
     workspace: &Workspace,
     environment: &Environment,
     variables: &programs::Variables,
 ) -> Result<(), Problem> {
-    let Some(AdminPassword::File(path)) = &environment.operation.admin_password else {
-        return Ok(());
+    let key = |name| environment.merged.get(name);
+    let operation = &environment.operation;
+    let password = match &operation.admin_password {
+        Some(AdminPassword::File(path)) => Some(path),
+        _ => None,
     };
-    let node = environment.merged.get("admin-password");
-    let node = node.and_then(|node| node.get("file"));
-    let adds = programs::Git::of(workspace.root(), variables).and_then(|git| git.would_add(path));
-    match (node, adds) {
-        (Some(node), Ok(true)) => {
-            let rule = "`admin-password.file` is in the repository, and git does not ignore it: the password would be committed";
-            Err(Problem::at(node, rule).with_help(
-                "name a file outside of the repository, or `admin-password`, which .gitignore lists",
-            ))
+    let of_password = key("admin-password").and_then(|node| node.get("file"));
+    for (path, node, name, what, ignored) in [
+        (
+            password,
+            of_password,
+            "admin-password.file",
+            "password",
+            "admin-password",
+        ),
+        (
+            operation.kubeconfig.as_ref(),
+            key("kubeconfig"),
+            "kubeconfig",
+            "key of the cluster's administrator",
+            "kubeconfig",
+        ),
+    ] {
+        if let Some((path, node)) = path.zip(node)
+            && would_commit(workspace, path, variables)
+        {
+            let rule = format!(
+                "`{name}` is in the repository, and git does not ignore it: the {what} would be committed"
+            );
+            return Err(Problem::at(node, rule).with_help(format!(
+                "name a file outside of the repository, or `{ignored}`, which .gitignore lists"
+            )));
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// Returns whether git would take a file.
+pub(crate) fn would_commit(
+    workspace: &Workspace,
+    path: &Utf8Path,
+    variables: &programs::Variables,
+) -> bool {
+    let git = programs::Git::of(workspace.root(), variables);
+    git.and_then(|git| git.would_add(path)).unwrap_or(false)
 }
 
 /// Checks that an environment leaves alone what its cluster keeps permanently.

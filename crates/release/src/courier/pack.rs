@@ -44,6 +44,9 @@ use seal::Draft;
 /// The platform that is meant when nothing else is said.
 const PLATFORM: &str = "linux-x86_64";
 
+/// What names the history among pieces that are replaced: its pieces change with every commit.
+pub const HISTORY: &str = "history";
+
 /// What is packed, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -63,7 +66,7 @@ pub struct Options {
     pub portable: bool,
     /// Whether the sources of all dependencies are packed too.
     pub sources: bool,
-    /// The beginnings of the names of pieces that a replacement is made of; everything if there are none.
+    /// The beginnings of the names of pieces that a replacement is made of, or [`HISTORY`]; everything if there are none.
     pub only: Vec<String>,
     /// The key that signs the manifest.
     pub sign: Option<Utf8PathBuf>,
@@ -140,7 +143,7 @@ async fn collect(
         &scratch,
         &have,
         environments,
-        largest,
+        options,
         &mut sources,
     )?;
     let program = program::choose(context, options)?;
@@ -156,6 +159,13 @@ async fn collect(
     for archive in mkectl {
         let mut sites = environments.iter();
         if !sites.all(|one| have.has(&one.name, &archive.sha256)) {
+            if !archive.path.exists() {
+                context.reporter.report(Event::Warning(format!(
+                    "mkectl {} for {} is not downloaded yet; `pack` downloads it, and its size is not counted here",
+                    archive.release, archive.platform
+                )));
+                continue;
+            }
             let what = What::Mkectl {
                 release: archive.release,
                 platform: archive.platform,
@@ -320,6 +330,11 @@ fn check_named(options: &Options) -> Result<(), crate::Error> {
     {
         return Err(named(program, "an executable file").into());
     }
+    if let Some(program) = options.program.as_deref()
+        && !program::is_airlock(program)?
+    {
+        return Err(named(program, "Airlock").into());
+    }
     Ok(())
 }
 
@@ -329,7 +344,7 @@ fn repository(
     scratch: &Scratch,
     have: &have::Have,
     environments: &[Environment],
-    largest: u64,
+    options: &Options,
     sources: &mut Vec<Source>,
 ) -> Result<Vec<String>, crate::Error> {
     let workspace = context.workspace;
@@ -364,6 +379,10 @@ fn repository(
     if known.contains(&commit) {
         return Ok(known);
     }
+    if options.only.is_empty() || options.only.iter().any(|one| one == HISTORY) {
+        returned::remember_secrets(context, environments)?;
+        returned::refuse_in_commits(context, &known)?;
+    }
     let branch = git.branch().map_err(wrong)?;
     let file = scratch.folder.join("repository.bundle");
     git.write_bundle(&file, branch.as_deref(), &known)
@@ -372,7 +391,7 @@ fn repository(
         branch: branch.unwrap_or_else(|| "HEAD".to_owned()),
         commit,
     };
-    sources.push(read(what, &file, largest)?);
+    sources.push(read(what, &file, medium::largest_piece(options.volume))?);
     Ok(known)
 }
 
@@ -403,6 +422,9 @@ fn read(what: What, path: &Utf8Path, largest: u64) -> Result<Source, Error> {
 /// Keeps the contents that have these pieces.
 fn only(sources: &mut Vec<Source>, pieces: &[String]) -> Result<(), Error> {
     let has = |source: &Source, start: &String| {
+        if start == HISTORY {
+            return matches!(source.content.what, What::Repository { .. });
+        }
         let mut pieces = source.content.pieces.iter();
         pieces.any(|piece| piece.sha256.starts_with(start))
     };

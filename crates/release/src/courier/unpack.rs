@@ -20,12 +20,15 @@ mod repository;
 mod place;
 mod returned;
 mod blobs;
+mod damaged;
+mod kept;
 mod replacement;
 mod lacking;
 
 mod error;
 
-pub use error::{Damaged, Error};
+pub use damaged::Damaged;
+pub use error::Error;
 pub use repository::Moved;
 pub use trust::Trust;
 
@@ -101,7 +104,8 @@ fn take(
             let (medium, line) = replacement::together(workspace, folders, trust)?;
             blobs::check_room(workspace, &medium)?;
             report_start(context, &medium);
-            (medium, line)
+            // What was kept of volumes that came before.
+            (medium.with_folder(&temporary(workspace)), line)
         }
         From::Stream(read) => stream::receive(context, read, trust, &mut unpacked)?,
     };
@@ -146,7 +150,7 @@ fn bring(
             }
             _ => continue,
         };
-        unpacked.repository = damaged.unless_piece(medium, content, moved)?;
+        unpacked.repository = damaged.unless_piece(context, medium, content, moved)?;
     }
     if unpacked.repository.is_none() && !workspace.root().join("environments").is_dir() {
         // Everything that is to be replaced is named in one go.
@@ -157,7 +161,7 @@ fn bring(
             .into());
         }
         damaged.examine(medium);
-        return Err(damaged.error(medium, true));
+        return Err(damaged.error(workspace, medium, true));
     }
     // What came may contain links that lead elsewhere.
     links::refuse(workspace, &[])?;
@@ -165,33 +169,35 @@ fn bring(
         match &content.what {
             What::Program { platform } if *platform == crate::transfer::program::platform() => {
                 let placed = place::program(context, medium, content);
-                unpacked.program = damaged.unless_piece(medium, content, placed)?;
+                unpacked.program = damaged.unless_piece(context, medium, content, placed)?;
             }
             What::Mkectl {
                 release, platform, ..
             } => {
                 let placed = place::mkectl(context, medium, content, release, platform);
-                unpacked
-                    .mkectl
-                    .extend(damaged.unless_piece(medium, content, placed)?.flatten());
+                unpacked.mkectl.extend(
+                    damaged
+                        .unless_piece(context, medium, content, placed)?
+                        .flatten(),
+                );
             }
             What::Sources { .. } => {
                 let placed = place::sources(context, medium, content);
-                unpacked.sources = damaged.unless_piece(medium, content, placed)?;
+                unpacked.sources = damaged.unless_piece(context, medium, content, placed)?;
             }
             What::Receipt { environment } => {
                 let written = returned::receipt(context, medium, content, environment);
-                let written = damaged.unless_piece(medium, content, written)?;
+                let written = damaged.unless_piece(context, medium, content, written)?;
                 unpacked.returned.extend(written.flatten());
             }
             What::Snapshot { environment } => {
                 let written = returned::snapshot(context, medium, content, environment);
-                let written = damaged.unless_piece(medium, content, written)?;
+                let written = damaged.unless_piece(context, medium, content, written)?;
                 unpacked.returned.extend(written.flatten());
             }
             What::Log { environment, file } => {
                 let written = returned::log(context, medium, content, environment, file);
-                let written = damaged.unless_piece(medium, content, written)?;
+                let written = damaged.unless_piece(context, medium, content, written)?;
                 unpacked.returned.extend(written.flatten());
             }
             What::Repository { .. }
@@ -202,14 +208,17 @@ fn bring(
     }
     blobs::fill(context, medium, unpacked, &mut damaged)?;
     if !damaged.is_empty() {
-        return Err(damaged.error(medium, false));
+        return Err(damaged.error(workspace, medium, false));
     }
     if !unpacked.is_return {
         unpacked.lacking = lacking::lacking(context, medium)?;
     }
     context.reporter.report(Event::Finished {
         step: Step::Unpack,
-        what: format!("every piece of pack {} is verified", &medium.pack()[..12]),
+        what: format!(
+            "every used piece of pack {} is verified",
+            &medium.pack()[..12]
+        ),
     });
     Ok(())
 }

@@ -79,6 +79,16 @@ pub enum Error {
         /// The folder.
         folder: Utf8PathBuf,
     },
+    /// The command line names a file that git would commit, for a kubeconfig.
+    #[error(
+        "`{path}` is in the repository, and git does not ignore it: the key of the cluster's administrator would be committed"
+    )]
+    Committed {
+        /// The environment.
+        environment: String,
+        /// The file.
+        path: Utf8PathBuf,
+    },
     /// The command line names a file that other commands read, for a result.
     #[error("`{path}` is reserved for a file of the workspace")]
     Reserved {
@@ -101,6 +111,7 @@ impl Error {
             | Self::NotRegular { .. }
             | Self::DifferentKind { .. }
             | Self::NoFolder { .. }
+            | Self::Committed { .. }
             | Self::Reserved { .. } => Kind::Workspace,
         }
     }

@@ -184,9 +184,10 @@ async fn a_medium_carries_a_release_without_its_bundle() {
     bundles::lock_mkectl(&lab.sandbox, "v4.1.5", script);
     lab.sandbox.init_git();
     lab.sandbox.commit("Lock v4.1.5");
+    lab.sandbox.write("../program", support::PROGRAM);
     let paths = ["../medium", "../inside"].map(|path| lab.sandbox.path(path));
     let [medium, inside] = paths.each_ref().map(|path| path.as_str());
-    lab.run(&["pack", "lab", "--program", "/bin/true", "--out", medium])
+    lab.run(&["pack", "lab", "--program", "../program", "--out", medium])
         .success();
     lab.run(&["unpack", medium, "-C", inside, "--allow-unsigned"])
         .success();

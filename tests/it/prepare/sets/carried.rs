@@ -569,12 +569,13 @@ async fn a_medium_carries_the_sets_over_the_gap() {
     let carried = Carried::of(lab).await;
     let lab = &carried.lab;
     commit(&carried);
+    lab.sandbox.write("../program", support::PROGRAM);
     let medium = lab.sandbox.path("../medium");
     let packed = lab.run(&[
         "pack",
         "lab",
         "--program",
-        "/bin/true",
+        "../program",
         "--out",
         medium.as_str(),
     ]);

@@ -193,8 +193,9 @@ async fn a_medium_carries_files_over_the_gap() {
     let git = |arguments: &[&str]| lab.sandbox.git(arguments);
     git(&["add", "--all"]);
     git(&["commit", "-q", "-m", "Carry a tool"]);
+    lab.sandbox.write("../program", support::PROGRAM);
     let medium = lab.sandbox.path("../medium");
-    let program = ["--program", "/bin/true", "--out", medium.as_str()];
+    let program = ["--program", "../program", "--out", medium.as_str()];
     lab.run(&[&["pack", "lab"][..], &program].concat())
         .success();
     let inside = lab.sandbox.path("../inside");

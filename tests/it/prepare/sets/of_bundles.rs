@@ -974,8 +974,9 @@ async fn an_environment_carries_bundles_over_the_gap() {
     let git = |arguments: &[&str]| lab.sandbox.git(arguments);
     git(&["add", "--all"]);
     git(&["commit", "-q", "-m", "Carry k0rdent"]);
+    lab.sandbox.write("../program", support::PROGRAM);
     let medium = lab.sandbox.path("../medium");
-    let program = ["--program", "/bin/true", "--out", medium.as_str()];
+    let program = ["--program", "../program", "--out", medium.as_str()];
     lab.run(&[&["pack", "lab"][..], &program].concat())
         .success();
     let inside = lab.sandbox.path("../inside");

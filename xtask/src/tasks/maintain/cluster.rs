@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use release::cluster::{self, Checked, Status};
-use release::workspace::{FileKind, check_named};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -99,7 +98,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 return Err(Failure::Exists(output.clone()));
             }
             if let Some(output) = output {
-                check_named(&app.workspace, output, FileKind::Kubeconfig)?;
+                cluster::check_output(&app.context(), &environment, output)?;
             }
             until_interrupted(app, async {
                 let kubeconfig = cluster::kubeconfig(&app.context(), environment, &more.flags)?;

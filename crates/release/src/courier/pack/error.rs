@@ -112,8 +112,8 @@ pub enum Error {
     /// The site has nothing to return.
     #[error("nothing to return: no receipt, log or commit is new, and no registry was read")]
     NothingToReturn,
-    /// Something that would be returned has a secret.
-    #[error("a secret would be in {part} of what is returned; nothing was written")]
+    /// Something that would be on the medium has a secret.
+    #[error("a secret would be in {part} on the medium; nothing was written")]
     Secret {
         /// What has it.
         part: String,

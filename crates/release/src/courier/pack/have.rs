@@ -7,6 +7,7 @@ use environment::Environment;
 use medium::{Manifest, What};
 
 use super::{Error, Options};
+use crate::event::Event;
 use crate::plan::snapshot::Snapshot;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
@@ -198,6 +199,13 @@ impl Have {
                 continue;
             };
             self.recorded(context, &environment.name, snapshot)?;
+            if !output(&environment.name).snapshot.exists() {
+                context.reporter.report(Event::Warning(format!(
+                    "{0} has not returned anything, but {1} with the same registry has, so what the site of {1} has is left out; if {0} \
+                     is at a different site, add `--all`",
+                    environment.name, snapshot.environment
+                )));
+            }
             self.because.push(format!(
                 "the site of {} returned what it had at {}",
                 snapshot.environment,

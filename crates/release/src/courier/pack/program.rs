@@ -8,6 +8,7 @@ use programs::portable::{Build, Glibc, ZIGBUILD};
 
 use super::{Error, Options};
 use crate::Context;
+use crate::courier::SIGNERS;
 use crate::event::{Event, Step};
 
 /// Returns the program that is packed: the one that is named, one that is built for old systems, or the running one.
@@ -56,6 +57,29 @@ pub(super) fn is_executable(program: &Utf8Path) -> Result<bool, crate::Error> {
     let file = files::open(program).map_err(read)?;
     file.take(4).read_to_end(&mut magic).map_err(read)?;
     Ok(magic == b"\x7fELF" || magic.starts_with(b"#!"))
+}
+
+/// Returns whether a file is Airlock, of whatever platform: it contains a path that no other program names.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn is_airlock(program: &Utf8Path) -> Result<bool, crate::Error> {
+    let read = |source| crate::Error::read(program, source);
+    let mark = SIGNERS.as_bytes();
+    let mut file = files::open(program).map_err(read)?;
+    let mut part = Vec::new();
+    loop {
+        let next = file.by_ref().take(1 << 20).read_to_end(&mut part);
+        let is_end = next.map_err(read)? == 0;
+        if part.windows(mark.len()).any(|found| found == mark) {
+            return Ok(true);
+        }
+        if is_end {
+            return Ok(false);
+        }
+        // It may be cut by the end of this part.
+        part.drain(..part.len().saturating_sub(mark.len()));
+    }
 }
 
 /// Returns the platform that a program is for, `linux-x86_64`, according to its ELF header.

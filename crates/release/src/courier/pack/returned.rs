@@ -41,10 +41,7 @@ pub async fn prepare(
         folder: &scratch.folder,
         sources: Vec::new(),
     };
-    for environment in &deployed {
-        let output = Output::below(&workspace.environment(&environment.name));
-        support::remember_secrets(context, environment, &output)?;
-    }
+    remember_secrets(context, &deployed)?;
     for environment in &deployed {
         let name = || environment.name.clone();
         let output = Output::below(&workspace.environment(&environment.name));
@@ -80,7 +77,7 @@ pub async fn prepare(
     if let Some(repository) = &repository {
         repository.warn(context);
         if let Some(outside) = &repository.outside {
-            repository.add_commits(&mut parts, outside)?;
+            repository.add_commits(context, &mut parts, outside)?;
             assumes.commits.push(outside.clone());
         }
     }
@@ -137,10 +134,38 @@ fn refuse_secrets(text: &str, part: impl FnOnce() -> String) -> Result<(), Error
     }
 }
 
+/// Masks the secrets of environments from now on, and finds them in what is packed.
+///
+/// # Errors
+/// A file exists and cannot be read.
+pub(super) fn remember_secrets(
+    context: &Context<'_>,
+    environments: &[Environment],
+) -> Result<(), crate::Error> {
+    for environment in environments {
+        let output = Output::below(&context.workspace.environment(&environment.name));
+        support::remember_secrets(context, environment, &output)?;
+    }
+    Ok(())
+}
+
+/// Refuses commits that add a secret, other than those that the other side has.
+///
+/// # Errors
+/// There is one, or git has no answer.
+pub(super) fn refuse_in_commits(context: &Context<'_>, known: &[String]) -> Result<(), Error> {
+    let changes = Receiver::of(context.workspace.root(), &context.tool.variables)
+        .and_then(|receiver| receiver.changes(known));
+    let changes = changes.map_err(|source| Error::Git { source })?;
+    for (commit, text) in added(&changes) {
+        refuse_secrets(&text, || format!("commit {}", &commit[..12]))?;
+    }
+    Ok(())
+}
+
 /// The repository of the site.
 struct Repository {
     git: Git,
-    receiver: Receiver,
     /// The commit that is checked out.
     head: Option<String>,
     /// The last commit that a medium has brought.
@@ -157,13 +182,11 @@ impl Repository {
         let found = || {
             let git = Git::of(root, variables)?;
             let state = git.state(&[])?;
-            let receiver = Receiver::of(root, variables)?;
             Ok(Self {
-                outside: receiver.outside()?,
+                outside: Receiver::of(root, variables)?.outside()?,
                 head: state.revision,
                 changed: state.changed,
                 git,
-                receiver,
             })
         };
         match found() {
@@ -197,7 +220,12 @@ impl Repository {
     }
 
     /// Adds the commits that no medium has brought.
-    fn add_commits(&self, parts: &mut Parts<'_>, outside: &str) -> Result<(), crate::Error> {
+    fn add_commits(
+        &self,
+        context: &Context<'_>,
+        parts: &mut Parts<'_>,
+        outside: &str,
+    ) -> Result<(), crate::Error> {
         let wrong = |source| Error::Git { source };
         let Some(head) = self
             .head
@@ -206,10 +234,7 @@ impl Repository {
         else {
             return Ok(());
         };
-        let changes = self.receiver.changes(Some(outside)).map_err(wrong)?;
-        for (commit, text) in added(&changes) {
-            refuse_secrets(&text, || format!("commit {}", &commit[..12]))?;
-        }
+        refuse_in_commits(context, &[outside.to_owned()])?;
         let branch = self.git.branch().map_err(wrong)?;
         let file = parts.folder.join("commits.bundle");
         self.git

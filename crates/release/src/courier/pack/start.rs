@@ -105,10 +105,11 @@ It has no program. DIR is the folder with this file.
 
    ./airlock unpack DIR{unsigned}
 
-2. If it did not, unpack both together. MEDIUM is the folder of the earlier
-   medium, which has the program. WORKSPACE is the folder for the workspace.
+2. If it did not, unpack this one, then the earlier one. MEDIUM is its folder,
+   which has the program. WORKSPACE is the folder for the workspace.
 
-   MEDIUM/airlock unpack MEDIUM DIR -C WORKSPACE{unsigned}
+   MEDIUM/airlock unpack DIR -C WORKSPACE{unsigned}
+   MEDIUM/airlock unpack MEDIUM -C WORKSPACE{unsigned}
 "
     ))
 }

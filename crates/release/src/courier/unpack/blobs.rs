@@ -72,6 +72,15 @@ pub(super) fn check_room(workspace: &Workspace, medium: &Medium) -> Result<(), c
     let needed = missing.map(|content| content.size).sum();
     let folder = workspace.bundles();
     match before_push::free(&folder) {
+        // Without a workspace, no store has anything to remove.
+        Ok(free) if free < needed && !workspace.root().join("environments").is_dir() => {
+            Err(super::Error::NoRoom {
+                folder: workspace.root().to_owned(),
+                free,
+                needed,
+            }
+            .into())
+        }
         Ok(free) if free < needed => Err(NotReady::NoRoom {
             folder: workspace.shown(&folder).to_owned(),
             free,
@@ -128,7 +137,7 @@ pub(super) fn fill(
         }
     })?;
     for content in failed.into_inner().unwrap_or_else(|held| held.into_inner()) {
-        damaged.note(medium, content);
+        damaged.note(context, medium, content)?;
     }
     let (blobs, bytes) = done.into_inner().unwrap_or_else(|held| held.into_inner());
     // Those that a stream brought are in the store by now.

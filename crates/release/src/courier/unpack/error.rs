@@ -1,9 +1,7 @@
 //! Why a medium is not unpacked, or only in part.
 
-use std::collections::BTreeMap;
-
 use camino::Utf8PathBuf;
-use medium::{Content, Fault, Medium, Piece};
+use medium::{Fault, Piece};
 use programs::Absent;
 
 use crate::Kind;
@@ -21,7 +19,7 @@ pub enum Error {
         "{} of pack {} cannot be used; {}",
         environment::count(pieces.len(), "piece"),
         &pack[..12],
-        if *is_first { "nothing was unpacked" } else { "the other pieces are unpacked" }
+        if *is_first { "nothing was unpacked" } else { "the other pieces are unpacked or kept" }
     )]
     Damaged {
         /// The pack.
@@ -70,6 +68,16 @@ pub enum Error {
     Inside {
         /// The folder.
         folder: Utf8PathBuf,
+    },
+    /// The disk of the new workspace is too small.
+    #[error("{} are free in `{folder}`, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
+    NoRoom {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// How many bytes are free.
+        free: u64,
+        /// How many bytes are needed.
+        needed: u64,
     },
     /// No workspace exists, and the medium does not bring one.
     #[error("no workspace exists at `{folder}`, and the medium does not bring the repository")]
@@ -170,68 +178,7 @@ impl Error {
             Self::Signers { .. } | Self::NotEmpty { .. } | Self::Lacks { .. } => Kind::Workspace,
             Self::NoRepository { .. } => Kind::Workspace,
             Self::Inside { .. } => Kind::Usage,
-            Self::Git { .. } => Kind::Machine,
+            Self::Git { .. } | Self::NoRoom { .. } => Kind::Machine,
         }
-    }
-}
-
-/// The pieces that could not be used so far, by name.
-#[derive(Debug, Default)]
-pub struct Damaged(BTreeMap<String, (Piece, Fault)>);
-
-impl Damaged {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns what was made of a content. If one of its pieces is damaged, nothing was made, and all that are damaged are noted.
-    pub(super) fn unless_piece<T>(
-        &mut self,
-        medium: &Medium,
-        content: &Content,
-        made: Result<T, crate::Error>,
-    ) -> Result<Option<T>, crate::Error> {
-        match made {
-            Ok(made) => Ok(Some(made)),
-            Err(crate::Error::Unpack(Error::Medium(medium::Error::Piece { .. }))) => {
-                self.note(medium, content);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Notes all pieces of a content that are damaged.
-    pub(super) fn note(&mut self, medium: &Medium, content: &Content) {
-        for piece in &content.pieces {
-            let read = medium.copy_piece(piece, &mut std::io::sink(), &|_| true);
-            if let Err(medium::Error::Piece { fault, .. }) = read {
-                self.0.insert(piece.sha256.clone(), (piece.clone(), fault));
-            }
-        }
-    }
-
-    /// Notes all pieces of the medium that are damaged.
-    pub(super) fn examine(&mut self, medium: &Medium) {
-        for content in &medium.manifest().contents {
-            self.note(medium, content);
-        }
-    }
-
-    /// Returns the error that names them, and what makes a replacement.
-    pub(super) fn error(self, medium: &Medium, is_first: bool) -> crate::Error {
-        /// How much of a name tells pieces apart.
-        const DIGITS: usize = 12;
-        let names: Vec<&str> = self.0.keys().map(|name| &name[..DIGITS]).collect();
-        let environments = medium.manifest().serves.environments.join(" ");
-        Error::Damaged {
-            pack: medium.pack().to_owned(),
-            replacement: format!("pack {environments} --only {} --out DIR", names.join(",")),
-            missing_volumes: medium.missing_volumes(),
-            unreadable_volumes: medium.unreadable_volumes(),
-            is_first,
-            pieces: self.0.into_values().collect(),
-        }
-        .into()
     }
 }

@@ -23,8 +23,7 @@ pub(super) fn lacking(context: &Context<'_>, medium: &Medium) -> Result<Vec<Stri
     }
     if !lacking.is_empty() {
         context.reporter.report(Event::Warning(format!(
-            "this medium replaces a part of an earlier one, and the workspace still lacks {}; unpack the earlier medium and this one \
-             together, in one command",
+            "this medium replaces a part of an earlier one, and the workspace still lacks {}; unpack the earlier medium, too",
             lacking.join(", ")
         )));
     }

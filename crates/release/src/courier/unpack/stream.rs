@@ -4,11 +4,10 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Content, Medium, Piece, PieceSink, What};
 
 use super::blobs::{self, Into};
-use super::{Error, Trust, Unpacked, advanced, place, temporary};
+use super::{Error, Trust, Unpacked, advanced, kept, place, temporary};
 use crate::transfer::fetch::open_store;
 use crate::{Context, Workspace};
 
@@ -37,10 +36,7 @@ pub(super) fn receive(
             Ok(medium)
         },
         |medium, piece| {
-            let path = folder
-                .join("pieces")
-                .join(&piece.sha256[..2])
-                .join(&piece.sha256);
+            let path = kept::path(workspace, piece);
             match alone(medium, piece) {
                 Some(content) if blobs::has(&store, content) => Ok(Box::new(Discard)),
                 Some(content) => Ok(Box::new(Blob {
@@ -54,7 +50,7 @@ pub(super) fn receive(
                 None if path.metadata().is_ok_and(|found| found.len() == piece.size) => {
                     Ok(Box::new(Discard))
                 }
-                None => Ok(Box::new(File::new(path)?)),
+                None => Ok(Box::new(kept::File::new(path)?)),
             }
         },
         &|bytes| advanced(context, bytes),
@@ -136,49 +132,5 @@ impl PieceSink for Blob {
             self.received.set((blobs + 1, bytes + self.size));
         }
         Ok(())
-    }
-}
-
-/// Receives a piece of something else, into a file.
-struct File {
-    file: Option<tempfile::NamedTempFile>,
-    path: Utf8PathBuf,
-}
-
-impl File {
-    fn new(path: Utf8PathBuf) -> Result<Self, crate::Error> {
-        let folder = path.parent().unwrap_or(Utf8Path::new("."));
-        let file = std::fs::create_dir_all(folder)
-            .and_then(|()| tempfile::NamedTempFile::new_in(folder))
-            .map_err(|source| crate::Error::io("write", folder, source))?;
-        Ok(Self {
-            file: Some(file),
-            path,
-        })
-    }
-}
-
-impl Write for File {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.file {
-            Some(file) => file.write(bytes),
-            None => Ok(bytes.len()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl PieceSink for File {
-    fn done(&mut self) -> io::Result<()> {
-        match self.file.take() {
-            Some(file) => file
-                .persist(&self.path)
-                .map(drop)
-                .map_err(|error| error.error),
-            None => Ok(()),
-        }
     }
 }

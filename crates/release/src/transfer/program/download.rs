@@ -164,7 +164,7 @@ pub(crate) struct LocalArchive {
 }
 
 /// Returns the downloads of mkectl that these environments need on these platforms: of their releases, and of the releases that their
-/// clusters run. What is not here is downloaded, or left out if only sizes are asked for.
+/// clusters run. What is not here is downloaded, unless `only_local`: then its file does not exist.
 ///
 /// # Errors
 /// A receipt or a lock cannot be read, a download failed, or is not the one that was locked.
@@ -203,7 +203,7 @@ pub(crate) async fn archives(
         }
         for locked in &lock.mkectl {
             let kept = Kept::of(context.workspace, &lock, locked);
-            if platforms.contains(&locked.platform) && kept.archive.exists() {
+            if platforms.contains(&locked.platform) {
                 archives.push(LocalArchive {
                     release: lock.release.clone(),
                     platform: locked.platform.clone(),

@@ -1,0 +1,95 @@
+//! Pieces that are kept until the others of their content come: volumes may be unpacked one after the other.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use medium::{Content, Medium, Piece, PieceSink};
+
+use super::temporary;
+use crate::{Context, Workspace};
+
+/// Returns where a piece is kept.
+pub(super) fn path(workspace: &Workspace, piece: &Piece) -> Utf8PathBuf {
+    let pieces = temporary(workspace).join("pieces");
+    pieces.join(&piece.sha256[..2]).join(&piece.sha256)
+}
+
+/// Compares a piece of a content with its hash, and keeps it if the content has others.
+///
+/// # Errors
+/// It is missing or damaged, or cannot be written.
+pub(super) fn keep(
+    context: &Context<'_>,
+    medium: &Medium,
+    content: &Content,
+    piece: &Piece,
+) -> Result<(), crate::Error> {
+    let path = path(context.workspace, piece);
+    if content.pieces.len() == 1 || path.is_file() || medium.path(piece).is_none() {
+        return Ok(medium.copy_piece(piece, &mut io::sink(), &|_| true)?);
+    }
+    let wrong = |source| crate::Error::io("write", &path, source);
+    let mut file = File::new(path.clone())?;
+    medium
+        .copy_piece(piece, &mut file, &|_| true)
+        .map_err(|error| match error {
+            medium::Error::Stream { source, .. } => wrong(source),
+            error => error.into(),
+        })?;
+    file.done().map_err(wrong)
+}
+
+/// Removes the pieces of a medium whose contents are complete by now.
+pub(super) fn forget_others(workspace: &Workspace, medium: &Medium, needed: &BTreeSet<String>) {
+    for piece in medium.manifest().pieces() {
+        if !needed.contains(&piece.sha256) {
+            // A file that stays is removed in the end.
+            let _ = std::fs::remove_file(path(workspace, piece));
+        }
+    }
+}
+
+/// Receives a piece into a file.
+pub(super) struct File {
+    file: Option<tempfile::NamedTempFile>,
+    path: Utf8PathBuf,
+}
+
+impl File {
+    pub(super) fn new(path: Utf8PathBuf) -> Result<Self, crate::Error> {
+        let folder = path.parent().unwrap_or(Utf8Path::new("."));
+        let file = std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::NamedTempFile::new_in(folder))
+            .map_err(|source| crate::Error::io("write", folder, source))?;
+        Ok(Self {
+            file: Some(file),
+            path,
+        })
+    }
+}
+
+impl Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.write(bytes),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PieceSink for File {
+    fn done(&mut self) -> io::Result<()> {
+        match self.file.take() {
+            Some(file) => file
+                .persist(&self.path)
+                .map(drop)
+                .map_err(|error| error.error),
+            None => Ok(()),
+        }
+    }
+}
