@@ -9,6 +9,7 @@ use bundle::set::{BundleItem, Entry, Origin, file_name};
 use bundle::{Artifact, Kind, Lock, Source, Store};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use oci_spec::image::Digest;
 
 use super::bundles;
 use super::resolve::{ENTRIES_AT_ONCE, one_size, resolve, resolve_signatures};
@@ -111,7 +112,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         artifact.is_for(entry) && (is_wrong || !artifact.is_of(entry))
     };
     let (signatures_of, is_edited, path) = (&signatures_of, &is_edited, &path);
-    let resolved: Vec<(Vec<Artifact>, Option<Moved>)> = futures_util::stream::iter(own())
+    let earlier = &earlier;
+    let resolved: Vec<(Vec<Artifact>, Option<Moved>, bool)> = futures_util::stream::iter(own())
         .map(|entry| async move {
             let known = locked.get(&entry.place()).copied();
             let edited = known.filter(|one| is_edited(one, entry));
@@ -119,33 +121,32 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
                 let wrong = format!("{path} was edited: {}; locking it again", misplaced(entry));
                 context.reporter.report(Event::Warning(wrong));
             }
-            let known = known.filter(|one| one.is_of(entry) && edited.is_none());
+            let known = known_as(entry, earlier).filter(|_| edited.is_none());
             let may_move = request.replace || update.contains(&Named::Entry(entry));
             let moved = match known {
                 None => None,
-                Some(known) => {
-                    let moved = moved(upstreams, entry, known).await?;
-                    // New signatures do not move what they sign.
-                    let is_kept = !may_move || moved.is_none() && !entry.signatures;
-                    if is_kept {
-                        let mut kept = signatures_of(known);
-                        kept.insert(0, known.clone());
-                        return Ok((kept, moved));
-                    }
-                    moved
-                }
+                Some(known) => moved(upstreams, entry, known).await?,
             };
-            Ok::<_, crate::Error>((resolved(context, upstreams, entry, store).await?, moved))
+            // New signatures do not move what they sign.
+            let is_kept = !may_move || moved.is_none() && !entry.signatures;
+            if let Some(known) = known.filter(|_| is_kept)
+                && let Some(kept) = kept(entry, known, &signatures_of(known))
+            {
+                return Ok((kept, moved, false));
+            }
+            let pinned = known.filter(|_| !may_move);
+            let all = resolved(context, upstreams, entry, pinned, store).await?;
+            Ok::<_, crate::Error>((all, moved, may_move))
         })
         .buffered(ENTRIES_AT_ONCE)
         .try_collect()
         .await?;
     let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), BTreeMap::new());
-    for (all, moved) in resolved {
+    for (all, moved, may_move) in resolved {
         if let (Some(moved), Some(artifact)) = (moved, all.first()) {
-            match locked.get(&artifact.reference()) == Some(&artifact) {
-                true => kept.push(moved),
-                false => updated.push(moved),
+            match may_move && locked.get(&artifact.reference()) != Some(&artifact) {
+                true => updated.push(moved),
+                false => kept.push(moved),
             }
         }
         // Two tags of one image have the same signatures.
@@ -217,17 +218,48 @@ fn add(artifacts: &mut Vec<Artifact>, of_bundle: Vec<Artifact>) -> Result<(), cr
     Ok(())
 }
 
-/// Resolves an entry, and what signs it if that is asked for.
+/// Returns what an entry was locked as, in its place or in the one that it had before it was changed.
+fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
+    let origin = entry.origin.to_string();
+    let is_own = |one: &&Artifact| {
+        let source = one.source.as_ref().filter(|_| one.archive.is_empty());
+        source.is_some_and(|source| source.reference == origin && source.subject.is_none())
+    };
+    let known = lock.artifacts.iter().filter(is_own);
+    known.min_by_key(|one| one.reference() != entry.place())
+}
+
+/// Returns what an entry was locked as, and its signatures, as far as that is what the entry lists now.
+fn kept(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<Artifact>> {
+    let has_signatures = known.source.as_ref().is_some_and(|one| one.signatures);
+    let artifact = placed(known, entry);
+    if !artifact.is_of(entry) || entry.signatures && !has_signatures {
+        return None;
+    }
+    let signatures = signatures.iter().filter(|_| entry.signatures);
+    let signatures = signatures.map(|one| Artifact {
+        repository: entry.repository.clone(),
+        ..one.clone()
+    });
+    Some(std::iter::once(artifact).chain(signatures).collect())
+}
+
+/// Resolves an entry, and what signs it if that is asked for. `pinned` is what it is locked as, if it is not to move.
 async fn resolved(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
     entry: &Entry,
+    pinned: Option<&Artifact>,
     store: &Store,
 ) -> Result<Vec<Artifact>, crate::Error> {
     Ok(match &entry.origin {
         Origin::Registry(reference) => {
             let repository = upstreams.repository(reference)?;
-            let artifact = resolve(context, &repository, reference, entry, store).await?;
+            let pinned = pinned
+                .filter(|_| reference.digest.is_none())
+                .map(upstream_digest);
+            let asked = pinned.map_or_else(|| reference.asked(), AsRef::as_ref);
+            let artifact = resolve(context, &repository, reference, asked, entry, store).await?;
             if (artifact.kind == Kind::Chart) != entry.is_chart {
                 return Err(Error::ListedAs {
                     reference: entry.origin.to_string(),
@@ -330,9 +362,8 @@ async fn moved(
                 return Ok(None);
             }
             let repository = upstreams.repository(reference)?;
-            let whole = known.source.as_ref().and_then(|one| one.whole.as_ref());
-            let locked = whole.unwrap_or(&known.digest);
-            (repository.digest(reference.asked()).await?, locked)
+            let now = repository.digest(reference.asked()).await?;
+            (now, upstream_digest(known))
         }
         (Origin::File { .. }, _) => return Ok(None),
         (Origin::HelmRepository { .. }, None) => return Ok(None),
@@ -348,6 +379,27 @@ async fn moved(
     Ok(moved(locked.to_string(), now))
 }
 
+/// Returns what the reference of an artifact pointed to when it was locked.
+fn upstream_digest(artifact: &Artifact) -> &Digest {
+    let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
+    whole.unwrap_or(&artifact.digest)
+}
+
+/// Returns an artifact as an entry places it.
+fn placed(artifact: &Artifact, entry: &Entry) -> Artifact {
+    let source = artifact.source.clone();
+    Artifact {
+        repository: entry.repository.clone(),
+        tag: entry.tag.clone(),
+        source: source.map(|source| Source {
+            alias: entry.alias_of.is_some(),
+            signatures: entry.signatures,
+            ..source
+        }),
+        ..artifact.clone()
+    }
+}
+
 /// Returns the artifacts of more places: what the entry's own place has.
 fn aliases<'a>(
     loaded: &'a Loaded,
@@ -356,16 +408,7 @@ fn aliases<'a>(
     loaded.entries.iter().filter_map(|entry| {
         let own = entry.alias_of.as_ref()?;
         let own = artifacts.iter().find(|one| one.reference() == *own)?;
-        let source = own.source.clone();
-        Some(Artifact {
-            repository: entry.repository.clone(),
-            tag: entry.tag.clone(),
-            source: source.map(|source| Source {
-                alias: true,
-                ..source
-            }),
-            ..own.clone()
-        })
+        Some(placed(own, entry))
     })
 }
 
