@@ -491,9 +491,21 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     vendor.run(&["fetch", "k0rdent"]).exits_with(4);
     assert_eq!(vendor.sandbox.read(LOCK), text);
 
+    // A new file whose signature is wrong does not replace the one that is here.
+    std::fs::write(vendor.file(), &vendor.bundle).unwrap();
+    let signature = format!("{ORIGIN}.sig");
+    vendor.web.put(&signature, vendor.sign("vendor", b"other"));
+    let run = vendor.run(&["lock", "k0rdent", "--replace"]).exits_with(4);
+    let wrong = format!("`bundles/unverified-{FILE}` was not signed with `bundles/vendor.pub`");
+    assert!(run.stderr.contains(&wrong), "{}", run.stderr);
+    assert_eq!(std::fs::read(vendor.file()).unwrap(), vendor.bundle);
+    assert_eq!(vendor.sandbox.read(LOCK), text);
+    vendor.publish(&same_size);
+
     let update = ["lock", "k0rdent", "--update", "k0rdent-enterprise"];
     let run = vendor.run(&update).success();
     assert!(run.stdout.contains("updated: "), "{}", run.stdout);
+    assert_eq!(std::fs::read(vendor.file()).unwrap(), same_size);
     let names: Vec<String> = vendor
         .lock()
         .artifacts

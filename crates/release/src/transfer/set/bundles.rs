@@ -60,7 +60,8 @@ pub(super) async fn lock(
         let mut bundle = known.clone();
         if let Some(key) = key.as_ref().filter(|_| bundle.key != sha256) {
             let signature = signature(context, upstreams, item, false).await?;
-            verify(context, item, key, &signature, &known.sha256)?;
+            let path = context.workspace.bundle(known.file());
+            verify(context, item, key, &signature, (&path, &known.sha256))?;
         }
         bundle.key = sha256;
         let artifacts = before.artifacts.iter().filter(|one| known.has(one));
@@ -190,7 +191,12 @@ async fn read(
         Some(_) => Some(signature(context, upstreams, item, again).await?),
         None => None,
     };
-    let path = workspace.bundle(file_name(&item.url));
+    let place = workspace.bundle(file_name(&item.url));
+    // The file that is here stays until the new one is verified. One that must have a checksum is replaced only by that.
+    let path = match again && item.sha256.is_none() && place.exists() {
+        true => workspace.bundle(&format!("unverified-{}", file_name(&item.url))),
+        false => place.clone(),
+    };
     let sha256 = match path.exists() && !again {
         true => hash(context, &path)?,
         false => download(context, upstreams, item, &path).await?,
@@ -204,7 +210,7 @@ async fn read(
         .into());
     }
     match (key, &signature) {
-        (Some(key), Some(signature)) => verify(context, item, key, signature, &sha256)?,
+        (Some(key), Some(signature)) => verify(context, item, key, signature, (&path, &sha256))?,
         _ if item.sha256.is_some() => {}
         _ => context.reporter.report(Event::Warning(format!(
             "{} has no `sha256` and no `key` in the set; the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes",
@@ -225,7 +231,11 @@ async fn read(
         }
         .into());
     }
-    report(context, &path, &contents);
+    if path != place {
+        std::fs::rename(&path, &place)
+            .map_err(|source| crate::Error::io("rename", &path, source))?;
+    }
+    report(context, &place, &contents);
     let source = Source::of_bundle(item.url.as_str());
     let mut artifacts = contents.artifacts;
     for artifact in &mut artifacts {
@@ -369,11 +379,10 @@ fn verify(
     item: &BundleItem,
     key: &PublicKey,
     signature: &Signature,
-    sha256: &str,
+    (path, sha256): (&Utf8Path, &str),
 ) -> Result<(), crate::Error> {
     let workspace = context.workspace;
-    let path = workspace.bundle(file_name(&item.url));
-    let path = workspace.shown(&path).to_owned();
+    let path = workspace.shown(path).to_owned();
     let file = workspace
         .bundles()
         .join(item.key.iter().collect::<Utf8PathBuf>());
