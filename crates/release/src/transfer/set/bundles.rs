@@ -28,7 +28,7 @@ pub(super) struct Locked {
     pub(super) updated: bool,
 }
 
-/// Locks a bundle: keeps what `before` has of it, or reads it. Only a bundle that was found to be the expected one reaches the store.
+/// Locks a bundle: keeps what `before` has of it, or reads it. `asks` compares what is kept with upstream. Only a bundle that was found to be the expected one reaches the store.
 ///
 /// # Errors
 /// It is not available, is not what its checksum or signature says, or cannot be read.
@@ -37,7 +37,7 @@ pub(super) async fn lock(
     (loaded, item): (&Loaded, &BundleItem),
     upstreams: &Upstreams<'_>,
     before: &Lock,
-    may_move: bool,
+    (may_move, asks): (bool, bool),
     store: &Store,
 ) -> Result<Locked, crate::Error> {
     let key = key(context.workspace, item)?;
@@ -46,7 +46,13 @@ pub(super) async fn lock(
     let listed = known.filter(|known| item.accepts(&known.sha256));
     let moved = match listed {
         // An offline run asks no upstream server.
-        Some(known) if !context.offline => moved(upstreams, item, key.as_ref(), known).await?,
+        Some(known) if asks && !context.offline => {
+            let moved = moved(upstreams, item, key.as_ref(), known).await;
+            match may_move {
+                true => moved?,
+                false => upstreams.if_reached(item.url.to_string(), moved)?,
+            }
+        }
         _ => None,
     };
     // Without a checksum or a key, only a download shows what it is now. One that is here is read again, since a lock may be edited.

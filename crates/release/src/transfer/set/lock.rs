@@ -60,6 +60,8 @@ pub struct Comparison {
     pub differences: Vec<String>,
     /// The bundles of which at most the size was compared: the set lists neither checksum nor key of them.
     pub by_size: Vec<String>,
+    /// What was not compared, since its registry was not reached.
+    pub unreached: Vec<String>,
 }
 
 /// Locks a set.
@@ -124,8 +126,13 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             let known = known_as(entry, earlier).filter(|_| edited.is_none());
             let may_move = request.replace || update.contains(&Named::Entry(entry));
             let moved = match known {
-                None => None,
-                Some(known) => moved(upstreams, entry, known).await?,
+                Some(known) if may_move => moved(upstreams, entry, known).await?,
+                Some(known) if request.update.is_empty() => {
+                    let moved = moved(upstreams, entry, known).await;
+                    upstreams.if_reached(entry.origin.to_string(), moved)?
+                }
+                // Only what is to move is asked for.
+                _ => None,
             };
             // New signatures do not move what they sign.
             let is_kept = !may_move || moved.is_none() && !entry.signatures;
@@ -158,8 +165,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let mut bundles = Vec::new();
     for item in &loaded.set.bundles {
         let may_move = request.replace || update.contains(&Named::Bundle(item));
-        let of = (&loaded, item);
-        let found = bundles::lock(context, of, upstreams, &earlier, may_move, store).await?;
+        let (of, asks) = ((&loaded, item), may_move || request.update.is_empty());
+        let found = bundles::lock(context, of, upstreams, earlier, (may_move, asks), store).await?;
         match found.updated {
             true => updated.extend(found.moved),
             false => kept.extend(found.moved),
@@ -167,6 +174,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         add(&mut artifacts, found.artifacts)?;
         bundles.push(found.bundle);
     }
+    upstreams.uncompared(usize::MAX)?;
     one_size(&artifacts)?;
     let lock = Lock::of_set(&request.set, bundles, artifacts);
     let text = lock.to_yaml();
@@ -298,7 +306,7 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
     for item in &loaded.set.bundles {
         differences.extend(bundles::difference(context.workspace, item, &locked.lock)?);
     }
-    let moved = all_moved(context, &loaded, &locked.lock).await?;
+    let (moved, unreached) = all_moved(context, &loaded, &locked.lock, false).await?;
     Ok(Comparison {
         path: context.workspace.shown(&locked.path).to_owned(),
         artifacts: locked.lock.artifacts.len(),
@@ -308,18 +316,21 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
             .filter(|item| item.sha256.is_none() && item.key.is_none())
             .map(|item| item.url.to_string())
             .collect(),
+        unreached,
     })
 }
 
-/// Returns which references of a lock point to something else by now, in the order of the set's file.
+/// Returns which references of a lock point to something else by now, in the order of the set's file, and what was not compared, since its
+/// registry was not reached.
 ///
 /// # Errors
-/// A registry cannot be asked.
+/// A registry refuses, or none was reached unless that is `optional`.
 pub(super) async fn all_moved(
     context: &Context<'_>,
     loaded: &Loaded,
     lock: &Lock,
-) -> Result<Vec<Moved>, crate::Error> {
+    optional: bool,
+) -> Result<(Vec<Moved>, Vec<String>), crate::Error> {
     let upstreams = Upstreams::new(context, loaded);
     let upstreams = &upstreams;
     let locked = set::by_place(lock);
@@ -328,8 +339,13 @@ pub(super) async fn all_moved(
         let known = locked.get(&entry.place()).copied();
         Some((entry, known.filter(|one| one.is_of(entry))?))
     });
-    let mut all: Vec<Moved> = futures_util::stream::iter(both.collect::<Vec<_>>())
-        .map(|(entry, known)| moved(upstreams, entry, known))
+    let both: Vec<_> = both.collect();
+    let asked = both.len() + loaded.set.bundles.len();
+    let mut all: Vec<Moved> = futures_util::stream::iter(both)
+        .map(|(entry, known)| async move {
+            let moved = moved(upstreams, entry, known).await;
+            upstreams.if_reached(entry.origin.to_string(), moved)
+        })
         .buffered(ENTRIES_AT_ONCE * 2)
         .try_filter_map(|moved| async move { Ok(moved) })
         .try_collect()
@@ -337,10 +353,12 @@ pub(super) async fn all_moved(
     for item in &loaded.set.bundles {
         if let Some(known) = lock.bundles.iter().find(|one| one.is_of(item)) {
             let key = bundles::key(context.workspace, item)?;
-            all.extend(bundles::moved(upstreams, item, key.as_ref(), known).await?);
+            let moved = bundles::moved(upstreams, item, key.as_ref(), known).await;
+            all.extend(upstreams.if_reached(item.url.to_string(), moved)?);
         }
     }
-    Ok(all)
+    let uncompared = upstreams.uncompared(if optional { usize::MAX } else { asked })?;
+    Ok((all, uncompared))
 }
 
 /// Returns how a locked reference has moved, if it has. A digest does not move.

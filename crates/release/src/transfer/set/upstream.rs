@@ -7,11 +7,13 @@ use bundle::HelmIndex;
 use bundle::set::{DOCKER_HUB, Reference, Upstream};
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
+use registry::probe::Fault;
 use registry::{BlobTarget, Credentials, Endpoint, Observer, Registry};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::Context;
+use crate::event::Event;
 use crate::set::{Error, Loaded};
 use crate::transfer::fetch::{self, Place};
 use crate::transfer::look;
@@ -30,6 +32,8 @@ pub(super) struct Upstreams<'a> {
     indexes: Mutex<BTreeMap<Url, Arc<OnceCell<Arc<HelmIndex>>>>>,
     /// The registries that were reported to be slow, with the seconds.
     reported: Mutex<BTreeSet<(String, u64)>>,
+    /// What was not compared, by the registry that was not reached, with the first error.
+    unreached: Mutex<BTreeMap<String, (Vec<String>, Option<crate::Error>)>>,
 }
 
 /// A repository in a registry, as it is asked for.
@@ -71,7 +75,45 @@ impl<'a> Upstreams<'a> {
             clients: Mutex::default(),
             indexes: Mutex::default(),
             reported: Mutex::default(),
+            unreached: Mutex::default(),
         }
+    }
+
+    /// Returns nothing for a locked reference whose registry was not reached, and records that.
+    pub(super) fn if_reached<T>(
+        &self,
+        reference: String,
+        found: Result<Option<T>, crate::Error>,
+    ) -> Result<Option<T>, crate::Error> {
+        let Some(host) = found.as_ref().err().and_then(unreached).map(str::to_owned) else {
+            return found;
+        };
+        let mut all = (self.unreached.lock()).unwrap_or_else(PoisonError::into_inner);
+        let (references, _) = all.entry(host).or_insert_with(|| (Vec::new(), found.err()));
+        references.push(reference);
+        Ok(None)
+    }
+
+    /// Warns of the registries that were not reached. Returns what was not compared because of that.
+    ///
+    /// # Errors
+    /// That is all of the `asked` references.
+    pub(super) fn uncompared(&self, asked: usize) -> Result<Vec<String>, crate::Error> {
+        let mut all = (self.unreached.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut uncompared = Vec::new();
+        for (host, (references, error)) in std::mem::take(&mut *all) {
+            let count = environment::count(references.len(), "locked reference");
+            uncompared.extend(references);
+            let Some(error) = error else { continue };
+            if uncompared.len() == asked {
+                return Err(error);
+            }
+            self.context.reporter.report(Event::Warning(format!(
+                "not compared with upstream: {count} of {host}: {}",
+                crate::chain(&error)
+            )));
+        }
+        Ok(uncompared)
     }
 
     /// Waits for what a registry answers. A long wait is reported, once for all requests to it.
@@ -247,6 +289,25 @@ impl<'a> Upstreams<'a> {
         let endpoint = endpoint.through(self.context.proxies());
         Ok(Registry::with_settings(endpoint, credentials, settings).map_err(failed)?)
     }
+}
+
+/// Returns the registry that could not be asked, whatever it has.
+fn unreached(error: &crate::Error) -> Option<&str> {
+    let crate::Error::Set(
+        Error::Registry { host, source, .. } | Error::Download { host, source, .. },
+    ) = error
+    else {
+        return None;
+    };
+    let is_unreached = matches!(
+        Fault::of(source),
+        Fault::NotReached
+            | Fault::NameNotResolved
+            | Fault::Proxy
+            | Fault::Slow
+            | Fault::Unavailable
+    );
+    is_unreached.then_some(host)
 }
 
 /// Returns a reference, with the host that serves it if that is a different one.
