@@ -142,6 +142,8 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     carried
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
+    let moved = "the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29";
+    lab.run(&["fetch", "lab"]).exits_with(2).reports(moved);
     lab.run(&["lock", "platform", "--update", "nginx"])
         .success();
     let status = lab.run(&["status", "lab"]);
