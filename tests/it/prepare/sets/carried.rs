@@ -405,6 +405,14 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         "{}",
         plan.stderr
     );
+    assert!(!plan.stderr.contains("--update"), "{}", plan.stderr);
+    // Of one reference, at different times.
+    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    lab.sandbox.write("bundles/gpu.set.yaml", &set);
+    lab.run(&["lock", "gpu", "--replace"]).success();
+    lab.run(&["plan", "lab"])
+        .exits_with(3)
+        .reports("--update docker.io/library/nginx:1.29`, then `cargo xtask lock ");
     // The same in two environments of one project.
     let of_lab = "environments/lab/environment.yaml";
     lab.write_environment("sets: [gpu]\n");
