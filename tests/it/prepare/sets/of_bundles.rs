@@ -818,6 +818,7 @@ async fn an_offline_run_reads_the_bundles_that_are_here_and_names_what_is_missin
     let push = lab.run(&["push", "lab", "--offline"]).exits_with(1);
     let plan = lab.run(&["plan", "lab", "--offline"]).success();
     let warning = plan.stdout.lines().find(|line| line.contains("would fail"));
+    assert!(!plan.stdout.contains("from upstream"), "{}", plan.stdout);
     for text in [push.stderr.as_str(), warning.unwrap_or_default()] {
         assert!(text.contains("library/nginx:1.29"), "{text}");
         assert!(!text.contains(".tar.gz"), "{text}");
