@@ -228,10 +228,20 @@ async fn a_registry_that_is_not_reached_does_not_stop_the_others() {
     place.sandbox.run(&["fetch", "platform"]).success();
     place.upstream.image("a/new", "1", BOTH, 500, "1");
     // A registry that refuses connections is asked six times, which takes longer.
-    place.upstream.instead(|asked| {
-        let answer = || (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "7200")]);
-        (asked.path.contains("/library/nginx/")).then(|| answer().into_response())
-    });
+    let answers = |status: StatusCode| {
+        place.upstream.instead(move |asked| {
+            let answer = (status, [("retry-after", "7200")]);
+            (asked.path.contains("/library/nginx/")).then(|| answer.into_response())
+        });
+    };
+    answers(StatusCode::FORBIDDEN);
+    place
+        .sandbox
+        .run(&["lock", "platform", "--check"])
+        .exits_with(5);
+    let fetch = place.sandbox.run(&["fetch", "platform"]).success();
+    fetch.reports("1 locked reference of 127.0.0.1:");
+    answers(StatusCode::SERVICE_UNAVAILABLE);
     let warning = "warning: not compared with upstream: 1 locked reference of 127.0.0.1:";
     let check = ["lock", "platform", "--check"];
     let check = place.sandbox.run(&check).success();

@@ -34,7 +34,7 @@ pub async fn fetch(
 /// Looks whether the references of sets still point to what is locked. An offline run asks no upstream registry.
 ///
 /// # Errors
-/// A registry refuses, or a reference has moved. The sets before the last one with such a reference are warned of.
+/// A reference has moved. The sets before the last one with such a reference are warned of.
 pub async fn compare<'s>(
     context: &Context<'_>,
     sets: impl IntoIterator<Item = &'s str>,

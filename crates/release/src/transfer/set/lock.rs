@@ -324,14 +324,15 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
 /// registry was not reached.
 ///
 /// # Errors
-/// A registry refuses, or none was reached unless that is `optional`.
+/// A registry refuses, or none was reached. If it `is_optional`, both are warnings.
 pub(super) async fn all_moved(
     context: &Context<'_>,
     loaded: &Loaded,
     lock: &Lock,
-    optional: bool,
+    is_optional: bool,
 ) -> Result<(Vec<Moved>, Vec<String>), crate::Error> {
-    let upstreams = Upstreams::new(context, loaded);
+    let mut upstreams = Upstreams::new(context, loaded);
+    upstreams.is_optional = is_optional;
     let upstreams = &upstreams;
     let locked = set::by_place(lock);
     let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
@@ -357,7 +358,7 @@ pub(super) async fn all_moved(
             all.extend(upstreams.if_reached(item.url.to_string(), moved)?);
         }
     }
-    let uncompared = upstreams.uncompared(if optional { usize::MAX } else { asked })?;
+    let uncompared = upstreams.uncompared(if is_optional { usize::MAX } else { asked })?;
     Ok((all, uncompared))
 }
 

@@ -32,8 +32,17 @@ pub(super) struct Upstreams<'a> {
     indexes: Mutex<BTreeMap<Url, Arc<OnceCell<Arc<HelmIndex>>>>>,
     /// The registries that were reported to be slow, with the seconds.
     reported: Mutex<BTreeSet<(String, u64)>>,
-    /// What was not compared, by the registry that was not reached, with the first error.
-    unreached: Mutex<BTreeMap<String, (Vec<String>, Option<crate::Error>)>>,
+    /// Whether nothing depends on an answer: a registry is asked twice at most, and may also refuse.
+    pub(super) is_optional: bool,
+    /// What was not compared.
+    unreached: Mutex<Vec<Unreached>>,
+}
+
+/// A locked reference whose registry was not reached.
+struct Unreached {
+    host: String,
+    reference: String,
+    error: crate::Error,
 }
 
 /// A repository in a registry, as it is asked for.
@@ -75,6 +84,7 @@ impl<'a> Upstreams<'a> {
             clients: Mutex::default(),
             indexes: Mutex::default(),
             reported: Mutex::default(),
+            is_optional: false,
             unreached: Mutex::default(),
         }
     }
@@ -85,13 +95,40 @@ impl<'a> Upstreams<'a> {
         reference: String,
         found: Result<Option<T>, crate::Error>,
     ) -> Result<Option<T>, crate::Error> {
-        let Some(host) = found.as_ref().err().and_then(unreached).map(str::to_owned) else {
-            return found;
+        let error = match found {
+            Err(error) => error,
+            found => return found,
+        };
+        let Some(host) = self.unreached_by(&error) else {
+            return Err(error);
         };
         let mut all = (self.unreached.lock()).unwrap_or_else(PoisonError::into_inner);
-        let (references, _) = all.entry(host).or_insert_with(|| (Vec::new(), found.err()));
-        references.push(reference);
+        all.push(Unreached {
+            host,
+            reference,
+            error,
+        });
         Ok(None)
+    }
+
+    /// Returns the registry that could not be asked, whatever it has.
+    fn unreached_by(&self, error: &crate::Error) -> Option<String> {
+        let crate::Error::Set(
+            Error::Registry { host, source, .. } | Error::Download { host, source, .. },
+        ) = error
+        else {
+            return None;
+        };
+        let is_unreached = match Fault::of(source) {
+            Fault::NotReached
+            | Fault::NameNotResolved
+            | Fault::Proxy
+            | Fault::Slow
+            | Fault::Unavailable
+            | Fault::RateLimited => true,
+            _ => self.is_optional && !matches!(source, registry::Error::Stopped),
+        };
+        is_unreached.then(|| host.clone())
     }
 
     /// Warns of the registries that were not reached. Returns what was not compared because of that.
@@ -100,20 +137,24 @@ impl<'a> Upstreams<'a> {
     /// That is all of the `asked` references.
     pub(super) fn uncompared(&self, asked: usize) -> Result<Vec<String>, crate::Error> {
         let mut all = (self.unreached.lock()).unwrap_or_else(PoisonError::into_inner);
-        let mut uncompared = Vec::new();
-        for (host, (references, error)) in std::mem::take(&mut *all) {
-            let count = environment::count(references.len(), "locked reference");
-            uncompared.extend(references);
-            let Some(error) = error else { continue };
-            if uncompared.len() == asked {
-                return Err(error);
-            }
+        let mut all = std::mem::take(&mut *all);
+        if all.len() == asked
+            && let Some(last) = all.pop()
+        {
+            return Err(last.error);
+        }
+        let mut hosts: BTreeMap<&str, Vec<&Unreached>> = BTreeMap::new();
+        for one in &all {
+            hosts.entry(&one.host).or_default().push(one);
+        }
+        for (host, of_host) in hosts {
+            let count = environment::count(of_host.len(), "locked reference");
             self.context.reporter.report(Event::Warning(format!(
                 "not compared with upstream: {count} of {host}: {}",
-                crate::chain(&error)
+                crate::chain(&of_host[0].error)
             )));
         }
-        Ok(uncompared)
+        Ok(all.into_iter().map(|one| one.reference).collect())
     }
 
     /// Waits for what a registry answers. A long wait is reported, once for all requests to it.
@@ -275,11 +316,14 @@ impl<'a> Upstreams<'a> {
             host => host,
         };
         let ca = self.authority(host)?;
-        let settings = registry::Settings {
+        let mut settings = registry::Settings {
             stop: self.context.tool.signals.stop(),
             accounts: self.context.accounts.clone(),
             ..registry::Settings::default()
         };
+        if self.is_optional {
+            settings.attempts = 2;
+        }
         let failed = |source| Error::Registry {
             reference: reference.to_owned(),
             host: host.to_owned(),
@@ -289,25 +333,6 @@ impl<'a> Upstreams<'a> {
         let endpoint = endpoint.through(self.context.proxies());
         Ok(Registry::with_settings(endpoint, credentials, settings).map_err(failed)?)
     }
-}
-
-/// Returns the registry that could not be asked, whatever it has.
-fn unreached(error: &crate::Error) -> Option<&str> {
-    let crate::Error::Set(
-        Error::Registry { host, source, .. } | Error::Download { host, source, .. },
-    ) = error
-    else {
-        return None;
-    };
-    let is_unreached = matches!(
-        Fault::of(source),
-        Fault::NotReached
-            | Fault::NameNotResolved
-            | Fault::Proxy
-            | Fault::Slow
-            | Fault::Unavailable
-    );
-    is_unreached.then_some(host)
 }
 
 /// Returns a reference, with the host that serves it if that is a different one.
