@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 
+use bundle::Artifact;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
@@ -137,8 +138,16 @@ fn joined(
                 continue;
             };
             let mut known = joined.artifacts.iter();
-            if known.any(|one| one.reference() == reference && one.digest != artifact.digest) {
+            let is_other =
+                |one: &&Artifact| one.reference() == reference && one.digest != artifact.digest;
+            if let Some(known) = known.find(is_other) {
+                let of_set = known.source.as_ref().filter(|_| *owner != release.name());
+                let of_both = of_set.filter(|of| {
+                    let own = artifact.source.as_ref();
+                    of.subject.is_none() && own.is_some_and(|own| own.reference == of.reference)
+                });
                 return Err(set::Error::Collision {
+                    origin: of_both.map(|of| of.reference.clone()),
                     one: (*owner).to_owned(),
                     other: set.name().to_owned(),
                     reference,
@@ -207,7 +216,7 @@ pub(crate) fn agrees(
 pub(crate) fn contradicts(
     workspace: &Workspace,
     path: &Utf8Path,
-    artifact: &bundle::Artifact,
+    artifact: &Artifact,
     manifest: String,
 ) -> crate::Error {
     set::Error::Contradiction {

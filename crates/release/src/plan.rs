@@ -477,7 +477,8 @@ pub(crate) async fn of_locked(
     };
     let pushes = artifacts.iter().any(|planned| planned.is_to_be_pushed());
     let to_fetch = match held {
-        None if pushes => {
+        // An offline run fetches nothing of sets.
+        None if pushes && (!context.offline || locked.lock.from.is_some()) => {
             let store = fetch::open_store(context.workspace)?;
             if !context.offline {
                 set::pull::require_access(context, &locked.lock, &store)?;

@@ -90,17 +90,32 @@ async fn each_consumer_gets_its_own_form() {
 async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let upstream = Upstream::start().await;
-    for (repository, tag) in [("org/one", "1"), ("org/two", "1"), ("org/two", "2")] {
-        upstream.image(repository, tag, &["linux/amd64"], 100, tag);
+    let images = [
+        ("org/one", "1"),
+        ("org/two", "1"),
+        ("org/two", "2"),
+        ("hub/org/two", "2"),
+    ];
+    for (repository, tag) in images {
+        let platforms = ["linux/amd64", "linux/arm64"];
+        upstream.image(
+            repository,
+            tag,
+            &platforms,
+            100,
+            &format!("{repository}:{tag}"),
+        );
     }
     let by_digest = upstream.image("org/three", "1", &["linux/amd64"], 100, "3");
+    upstream.image("hub/org/agent", "1", &["linux/amd64"], 100, "4");
     let address = &upstream.address;
     lab.sandbox.write(
         "bundles/platform.set.yaml",
         &format!(
             "images:\n- {{ reference: 'quay.io/org/one:1', as: 'org/one:1.0' }}\n- {{ reference: 'quay.io/org/two:1', as: 'old/two' }}\n\
              - quay.io/org/two:2\n- {{ reference: 'quay.io/org/three@{by_digest}', as: 'org/three:3' }}\n\
-             registries: {{ quay.io: {{ mirror: '{address}' }} }}\n"
+             - {{ reference: 'ghcr.io/org/two:2', as: ghcr/two, platforms: [linux/amd64] }}\n- ghcr.io/org/agent:1\n\
+             registries: {{ quay.io: {{ mirror: '{address}' }}, ghcr.io: {{ mirror: '{address}/hub' }} }}\n"
         ),
     );
     lab.write_environment("sets: [platform]\n");
@@ -123,6 +138,15 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
              #   quay.io/org/one:1 -> 127.0.0.1:[PORT]/mke/org/one:1.0\n\
              #   quay.io/org/two:1 -> 127.0.0.1:[PORT]/mke/old/two:1\nserver",
     );
+    // A host whose name would lead to an image of a different host.
+    hosts.has(
+        "# /etc/containerd/certs.d/ghcr.io/hosts.toml\n\
+             # None is possible: ghcr.io/org/two:2 would be 127.0.0.1:[PORT]/mke/org/two:2, which is quay.io/org/two:2.\n\
+             # A hosts.toml cannot change paths or tags. Change these in the manifests:\n\
+             #   ghcr.io/org/agent:1 -> 127.0.0.1:[PORT]/mke/org/agent:1\n\
+             #   ghcr.io/org/two:2 -> 127.0.0.1:[PORT]/mke/ghcr/two:2\n\n",
+    );
+    form("idms").has("  # only some platforms of ghcr.io/org/two:2 are carried, so its digest differs: 127.0.0.1:[PORT]/mke/ghcr/two:2@sha256:");
     let bom: serde_json::Value = serde_json::from_str(&form("cyclonedx")).unwrap();
     let of = |name: &str| {
         let mut components = bom["components"].as_array().unwrap().iter();

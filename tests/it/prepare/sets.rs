@@ -184,6 +184,98 @@ async fn what_is_locked_stays_until_it_is_updated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_was_changed_keeps_what_it_was_locked_as() {
+    let place = Place::new().await;
+    let first = place.upstream.image("a/one", "1", BOTH, 500, "1");
+    let one = format!("{}/a/one:1", place.upstream.address);
+    place.write(&format!("- {one}\n"));
+    place.sandbox.run(&["lock", "platform"]).success();
+    place.upstream.image("a/one", "1", BOTH, 500, "2");
+    let relocked = |change: &str, expected: &str| {
+        place.write(&format!("- {{ reference: '{one}', {change} }}\n"));
+        let run = place.sandbox.run(&["lock", "platform"]).success();
+        let kept = format!("kept as locked; {expected} upstream: 127.0.0.1:[PORT]/a/one:1 ");
+        assert!(run.stdout.contains(&kept), "{change}: {}", run.stdout);
+        let lock = place.lock();
+        let (artifact, source) = (lock.artifacts.iter())
+            .filter_map(|one| Some((one, one.source.as_ref()?)))
+            .find(|(_, source)| source.reference == one)
+            .unwrap();
+        let whole = source.whole.as_ref().unwrap_or(&artifact.digest);
+        assert_eq!(whole.as_ref(), first, "{change}");
+    };
+    for change in [
+        "as: moved/one",
+        "as: moved/one, signatures: true",
+        "as: other/one, signatures: true",
+        "platforms: [linux/amd64]",
+        "platforms: [linux/amd64], aliases: [second/one]",
+    ] {
+        relocked(change, "moved");
+    }
+    // Also after the tag is gone.
+    place.upstream.instead(|asked| {
+        (asked.path.ends_with("/a/one/manifests/1")).then(|| StatusCode::NOT_FOUND.into_response())
+    });
+    relocked("as: gone/one", "removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_not_reached_does_not_stop_the_others() {
+    let place = Place::new().await;
+    let address = &place.upstream.address;
+    place.sandbox.run(&["lock", "platform"]).success();
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.upstream.image("a/new", "1", BOTH, 500, "1");
+    // A registry that refuses connections is asked six times, which takes longer.
+    let answers = |status: StatusCode| {
+        place.upstream.instead(move |asked| {
+            let answer = (status, [("retry-after", "7200")]);
+            (asked.path.contains("/library/nginx/")).then(|| answer.into_response())
+        });
+    };
+    answers(StatusCode::FORBIDDEN);
+    place
+        .sandbox
+        .run(&["lock", "platform", "--check"])
+        .exits_with(5);
+    let fetch = place.sandbox.run(&["fetch", "platform"]).success();
+    fetch.reports("1 locked reference of 127.0.0.1:");
+    answers(StatusCode::SERVICE_UNAVAILABLE);
+    let warning = "warning: not compared with upstream: 1 locked reference of 127.0.0.1:";
+    let check = ["lock", "platform", "--check"];
+    let check = place.sandbox.run(&check).success();
+    insta::assert_snapshot!(check.stdout, @"
+    not compared: docker.io/library/nginx:1.29
+    bundles/platform.lock.yaml: the others are as upstream has them
+    ");
+    check.reports(warning);
+    let fetch = place.sandbox.run(&["fetch", "platform"]).success();
+    fetch.reports(warning);
+    let only = ["lock", "platform", "--update", "node-exporter"];
+    let only = place.sandbox.run(&only).success();
+    only.does_not_report("not compared");
+    place.write(&format!("- {address}/a/new:1\n"));
+    let locked = place.sandbox.run(&["lock", "platform"]).success();
+    locked.reports(warning);
+    assert_eq!(place.lock().artifacts.len(), 4);
+    // What is to move is needed.
+    place
+        .sandbox
+        .run(&["lock", "platform", "--update", "nginx"])
+        .exits_with(5);
+    place.sandbox.write(
+        "bundles/platform.set.yaml",
+        &format!("images: [nginx:1.29]\nregistries: {{ docker.io: {{ mirror: '{address}' }} }}\n"),
+    );
+    place.sandbox.run(&["lock", "platform"]).success();
+    place
+        .sandbox
+        .run(&["lock", "platform", "--check"])
+        .exits_with(5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_platforms_that_are_listed_are_carried() {
     let place = Place::new().await;
     let three = ["linux/amd64", "linux/arm64/v8", "linux/s390x"];

@@ -39,6 +39,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             matching => format!("name one of: {}", matching.join(", ")),
         },
         Error::Moved { set, moved } => return moved_hints(set, moved),
+        Error::Collision { one, other, origin: Some(origin), .. } => format!(
+            "lock both as they are upstream now: `cargo xtask lock {one} --update {origin}`, then `cargo xtask lock {other} --update {origin}`"
+        ),
         Error::Collision { .. } => {
             "give one of them a different place with `as:` in the set's file".to_owned()
         }

@@ -269,7 +269,15 @@ impl Images {
             "apiVersion: config.openshift.io/v1\nkind: ImageDigestMirrorSet\nmetadata:\n  name: airlock-{}\nspec:\n  imageDigestMirrors:\n",
             self.environment
         );
-        for ((host, repository), places) in self.repositories() {
+        for (from, places) in self.repositories() {
+            let (host, repository) = from;
+            let of_source = |one: &&Mirrored| one.whole.is_some() && one.from == *from;
+            for one in self.pulled().filter(of_source) {
+                text.push_str(&format!(
+                    "  # only some platforms of {} are carried, so its digest differs: {}@{}\n",
+                    one.upstream, one.mirrored, one.digest
+                ));
+            }
             text.push_str(&format!("  - source: {host}/{repository}\n    mirrors:\n"));
             for place in places {
                 text.push_str(&format!("    - {place}\n"));
@@ -309,6 +317,17 @@ impl Images {
             }
             let common = prefixes.into_iter().max_by_key(|(_, count)| *count);
             let common = common.map(|(prefix, _)| prefix);
+            // Under its upstream name, an image in a different place may be a different image of the registry.
+            let wrong = common.as_ref().and_then(|prefix| {
+                artifacts.iter().find_map(|one| {
+                    let tag = one.tag.as_ref()?;
+                    let asked = format!("{prefix}/{}:{tag}", one.from.1);
+                    let is_other =
+                        |other: &&Mirrored| other.mirrored == asked && other.digest != one.digest;
+                    Some((one, self.artifacts.iter().find(is_other)?))
+                })
+            });
+            let common = common.filter(|_| wrong.is_none());
             let moved = artifacts
                 .iter()
                 .filter(|one| prefix(one) != common || common.is_none());
@@ -317,6 +336,12 @@ impl Images {
                 text.push('\n');
             }
             text.push_str(&format!("# /etc/containerd/certs.d/{host}/hosts.toml\n"));
+            if let Some((one, other)) = wrong {
+                text.push_str(&format!(
+                    "# None is possible: {} would be {}, which is {}.\n",
+                    one.upstream, other.mirrored, other.upstream
+                ));
+            }
             if !moved.is_empty() {
                 text.push_str(
                     "# A hosts.toml cannot change paths or tags. Change these in the manifests:\n",

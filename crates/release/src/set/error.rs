@@ -206,6 +206,8 @@ pub enum Error {
         one: String,
         /// The second one.
         other: String,
+        /// The upstream reference, if it is that of two sets.
+        origin: Option<String>,
     },
     /// Two sets of an environment have different content of one bundle.
     #[error("the sets {one} and {other} have different content of {url}")]

@@ -142,6 +142,8 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     carried
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
+    let moved = "the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29";
+    lab.run(&["fetch", "lab"]).exits_with(2).reports(moved);
     lab.run(&["lock", "platform", "--update", "nginx"])
         .success();
     let status = lab.run(&["status", "lab"]);
@@ -403,6 +405,14 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         "{}",
         plan.stderr
     );
+    assert!(!plan.stderr.contains("--update"), "{}", plan.stderr);
+    // Of one reference, at different times.
+    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    lab.sandbox.write("bundles/gpu.set.yaml", &set);
+    lab.run(&["lock", "gpu", "--replace"]).success();
+    lab.run(&["plan", "lab"])
+        .exits_with(3)
+        .reports("--update docker.io/library/nginx:1.29`, then `cargo xtask lock ");
     // The same in two environments of one project.
     let of_lab = "environments/lab/environment.yaml";
     lab.write_environment("sets: [gpu]\n");

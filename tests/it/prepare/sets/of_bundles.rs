@@ -491,9 +491,21 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     vendor.run(&["fetch", "k0rdent"]).exits_with(4);
     assert_eq!(vendor.sandbox.read(LOCK), text);
 
+    // A new file whose signature is wrong does not replace the one that is here.
+    std::fs::write(vendor.file(), &vendor.bundle).unwrap();
+    let signature = format!("{ORIGIN}.sig");
+    vendor.web.put(&signature, vendor.sign("vendor", b"other"));
+    let run = vendor.run(&["lock", "k0rdent", "--replace"]).exits_with(4);
+    let wrong = format!("`bundles/unverified-{FILE}` was not signed with `bundles/vendor.pub`");
+    assert!(run.stderr.contains(&wrong), "{}", run.stderr);
+    assert_eq!(std::fs::read(vendor.file()).unwrap(), vendor.bundle);
+    assert_eq!(vendor.sandbox.read(LOCK), text);
+    vendor.publish(&same_size);
+
     let update = ["lock", "k0rdent", "--update", "k0rdent-enterprise"];
     let run = vendor.run(&update).success();
     assert!(run.stdout.contains("updated: "), "{}", run.stdout);
+    assert_eq!(std::fs::read(vendor.file()).unwrap(), same_size);
     let names: Vec<String> = vendor
         .lock()
         .artifacts
@@ -853,6 +865,7 @@ async fn an_offline_run_reads_the_bundles_that_are_here_and_names_what_is_missin
     let push = lab.run(&["push", "lab", "--offline"]).exits_with(1);
     let plan = lab.run(&["plan", "lab", "--offline"]).success();
     let warning = plan.stdout.lines().find(|line| line.contains("would fail"));
+    assert!(!plan.stdout.contains("from upstream"), "{}", plan.stdout);
     for text in [push.stderr.as_str(), warning.unwrap_or_default()] {
         assert!(text.contains("library/nginx:1.29"), "{text}");
         assert!(!text.contains(".tar.gz"), "{text}");

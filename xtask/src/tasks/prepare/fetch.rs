@@ -55,6 +55,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
                 .await?;
         }
         release::config::defaults::restore(&context, &release)?;
+        let sets = locked.sets.keys().map(String::as_str);
+        release::transfer::set::fetch::compare(&context, sets).await?;
         Ok(())
     })?;
     let artifacts = locked.lock.artifacts.len();

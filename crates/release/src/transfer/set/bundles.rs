@@ -28,7 +28,7 @@ pub(super) struct Locked {
     pub(super) updated: bool,
 }
 
-/// Locks a bundle: keeps what `before` has of it, or reads it. Only a bundle that was found to be the expected one reaches the store.
+/// Locks a bundle: keeps what `before` has of it, or reads it. `asks` compares what is kept with upstream. Only a bundle that was found to be the expected one reaches the store.
 ///
 /// # Errors
 /// It is not available, is not what its checksum or signature says, or cannot be read.
@@ -37,7 +37,7 @@ pub(super) async fn lock(
     (loaded, item): (&Loaded, &BundleItem),
     upstreams: &Upstreams<'_>,
     before: &Lock,
-    may_move: bool,
+    (may_move, asks): (bool, bool),
     store: &Store,
 ) -> Result<Locked, crate::Error> {
     let key = key(context.workspace, item)?;
@@ -46,7 +46,13 @@ pub(super) async fn lock(
     let listed = known.filter(|known| item.accepts(&known.sha256));
     let moved = match listed {
         // An offline run asks no upstream server.
-        Some(known) if !context.offline => moved(upstreams, item, key.as_ref(), known).await?,
+        Some(known) if asks && !context.offline => {
+            let moved = moved(upstreams, item, key.as_ref(), known).await;
+            match may_move {
+                true => moved?,
+                false => upstreams.if_reached(item.url.to_string(), moved)?,
+            }
+        }
         _ => None,
     };
     // Without a checksum or a key, only a download shows what it is now. One that is here is read again, since a lock may be edited.
@@ -60,7 +66,8 @@ pub(super) async fn lock(
         let mut bundle = known.clone();
         if let Some(key) = key.as_ref().filter(|_| bundle.key != sha256) {
             let signature = signature(context, upstreams, item, false).await?;
-            verify(context, item, key, &signature, &known.sha256)?;
+            let path = context.workspace.bundle(known.file());
+            verify(context, item, key, &signature, (&path, &known.sha256))?;
         }
         bundle.key = sha256;
         let artifacts = before.artifacts.iter().filter(|one| known.has(one));
@@ -190,7 +197,12 @@ async fn read(
         Some(_) => Some(signature(context, upstreams, item, again).await?),
         None => None,
     };
-    let path = workspace.bundle(file_name(&item.url));
+    let place = workspace.bundle(file_name(&item.url));
+    // The file that is here stays until the new one is verified. One that must have a checksum is replaced only by that.
+    let path = match again && item.sha256.is_none() && place.exists() {
+        true => workspace.bundle(&format!("unverified-{}", file_name(&item.url))),
+        false => place.clone(),
+    };
     let sha256 = match path.exists() && !again {
         true => hash(context, &path)?,
         false => download(context, upstreams, item, &path).await?,
@@ -204,7 +216,7 @@ async fn read(
         .into());
     }
     match (key, &signature) {
-        (Some(key), Some(signature)) => verify(context, item, key, signature, &sha256)?,
+        (Some(key), Some(signature)) => verify(context, item, key, signature, (&path, &sha256))?,
         _ if item.sha256.is_some() => {}
         _ => context.reporter.report(Event::Warning(format!(
             "{} has no `sha256` and no `key` in the set; the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes",
@@ -225,7 +237,11 @@ async fn read(
         }
         .into());
     }
-    report(context, &path, &contents);
+    if path != place {
+        std::fs::rename(&path, &place)
+            .map_err(|source| crate::Error::io("rename", &path, source))?;
+    }
+    report(context, &place, &contents);
     let source = Source::of_bundle(item.url.as_str());
     let mut artifacts = contents.artifacts;
     for artifact in &mut artifacts {
@@ -369,11 +385,10 @@ fn verify(
     item: &BundleItem,
     key: &PublicKey,
     signature: &Signature,
-    sha256: &str,
+    (path, sha256): (&Utf8Path, &str),
 ) -> Result<(), crate::Error> {
     let workspace = context.workspace;
-    let path = workspace.bundle(file_name(&item.url));
-    let path = workspace.shown(&path).to_owned();
+    let path = workspace.shown(path).to_owned();
     let file = workspace
         .bundles()
         .join(item.key.iter().collect::<Utf8PathBuf>());

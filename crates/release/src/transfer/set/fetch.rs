@@ -3,6 +3,7 @@
 use super::charts::{Unlocked, unlocked};
 use super::lock::all_moved;
 use super::pull::Fetched;
+use crate::event::Event;
 use crate::set::Error;
 use crate::transfer::fetch::open_store;
 use crate::transfer::stream;
@@ -18,7 +19,7 @@ pub async fn fetch(
     context: &Context<'_>,
     set: &str,
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
-    let (loaded, locked) = locked::of_set(context.workspace, set)?;
+    let (_, locked) = locked::of_set(context.workspace, set)?;
     let store = open_store(context.workspace)?;
     let missing = store.missing(&locked.lock);
     let fetched = Fetched {
@@ -26,17 +27,28 @@ pub async fn fetch(
         bytes: missing.iter().map(|blob| blob.size).sum(),
     };
     let _ = stream::bring_into(context, &locked.lock, &store).await?;
-    // An offline run asks no upstream registry.
-    let moved = match context.offline {
-        true => Vec::new(),
-        false => all_moved(context, &loaded, &locked.lock).await?,
-    };
-    match moved.is_empty() {
-        true => Ok((fetched, unlocked(context.workspace, &locked.lock)?)),
-        false => Err(Error::Moved {
-            set: set.to_owned(),
-            moved,
+    compare(context, [set]).await?;
+    Ok((fetched, unlocked(context.workspace, &locked.lock)?))
+}
+
+/// Looks whether the references of sets still point to what is locked. An offline run asks no upstream registry.
+///
+/// # Errors
+/// A reference has moved. The sets before the last one with such a reference are warned of.
+pub async fn compare<'s>(
+    context: &Context<'_>,
+    sets: impl IntoIterator<Item = &'s str>,
+) -> Result<(), crate::Error> {
+    let mut outdated: Option<Error> = None;
+    for set in sets.into_iter().filter(|_| !context.offline) {
+        let (loaded, locked) = locked::of_set(context.workspace, set)?;
+        let (moved, _) = all_moved(context, &loaded, &locked.lock, true).await?;
+        if !moved.is_empty() {
+            let set = set.to_owned();
+            let before = outdated.replace(Error::Moved { set, moved });
+            let warn = |error: Error| context.reporter.report(Event::Warning(error.to_string()));
+            before.into_iter().for_each(warn);
         }
-        .into()),
     }
+    outdated.map_or(Ok(()), |error| Err(error.into()))
 }

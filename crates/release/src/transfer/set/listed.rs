@@ -68,7 +68,8 @@ pub(crate) async fn artifacts(
     let artifacts: Vec<Artifact> = futures_util::stream::iter(entries.values())
         .map(|(reference, entry)| async move {
             let repository = upstreams.repository(reference)?;
-            resolve(context, &repository, reference, entry, store).await
+            let asked = reference.asked();
+            resolve(context, &repository, reference, asked, entry, store).await
         })
         .buffered(ENTRIES_AT_ONCE)
         .try_collect()

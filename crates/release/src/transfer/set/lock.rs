@@ -9,6 +9,7 @@ use bundle::set::{BundleItem, Entry, Origin, file_name};
 use bundle::{Artifact, Kind, Lock, Source, Store};
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use oci_spec::image::Digest;
 
 use super::bundles;
 use super::resolve::{ENTRIES_AT_ONCE, one_size, resolve, resolve_signatures};
@@ -59,6 +60,8 @@ pub struct Comparison {
     pub differences: Vec<String>,
     /// The bundles of which at most the size was compared: the set lists neither checksum nor key of them.
     pub by_size: Vec<String>,
+    /// What was not compared, since its registry was not reached.
+    pub unreached: Vec<String>,
 }
 
 /// Locks a set.
@@ -111,7 +114,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         artifact.is_for(entry) && (is_wrong || !artifact.is_of(entry))
     };
     let (signatures_of, is_edited, path) = (&signatures_of, &is_edited, &path);
-    let resolved: Vec<(Vec<Artifact>, Option<Moved>)> = futures_util::stream::iter(own())
+    let earlier = &earlier;
+    let resolved: Vec<(Vec<Artifact>, Option<Moved>, bool)> = futures_util::stream::iter(own())
         .map(|entry| async move {
             let known = locked.get(&entry.place()).copied();
             let edited = known.filter(|one| is_edited(one, entry));
@@ -119,33 +123,37 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
                 let wrong = format!("{path} was edited: {}; locking it again", misplaced(entry));
                 context.reporter.report(Event::Warning(wrong));
             }
-            let known = known.filter(|one| one.is_of(entry) && edited.is_none());
+            let known = known_as(entry, earlier).filter(|_| edited.is_none());
             let may_move = request.replace || update.contains(&Named::Entry(entry));
             let moved = match known {
-                None => None,
-                Some(known) => {
-                    let moved = moved(upstreams, entry, known).await?;
-                    // New signatures do not move what they sign.
-                    let is_kept = !may_move || moved.is_none() && !entry.signatures;
-                    if is_kept {
-                        let mut kept = signatures_of(known);
-                        kept.insert(0, known.clone());
-                        return Ok((kept, moved));
-                    }
-                    moved
+                Some(known) if may_move => moved(upstreams, entry, known).await?,
+                Some(known) if request.update.is_empty() => {
+                    let moved = moved(upstreams, entry, known).await;
+                    upstreams.if_reached(entry.origin.to_string(), moved)?
                 }
+                // Only what is to move is asked for.
+                _ => None,
             };
-            Ok::<_, crate::Error>((resolved(context, upstreams, entry, store).await?, moved))
+            // New signatures do not move what they sign.
+            let is_kept = !may_move || moved.is_none() && !entry.signatures;
+            if let Some(known) = known.filter(|_| is_kept)
+                && let Some(kept) = kept(entry, known, &signatures_of(known))
+            {
+                return Ok((kept, moved, false));
+            }
+            let pinned = known.filter(|_| !may_move);
+            let all = resolved(context, upstreams, entry, pinned, store).await?;
+            Ok::<_, crate::Error>((all, moved, may_move))
         })
         .buffered(ENTRIES_AT_ONCE)
         .try_collect()
         .await?;
     let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), BTreeMap::new());
-    for (all, moved) in resolved {
+    for (all, moved, may_move) in resolved {
         if let (Some(moved), Some(artifact)) = (moved, all.first()) {
-            match locked.get(&artifact.reference()) == Some(&artifact) {
-                true => kept.push(moved),
-                false => updated.push(moved),
+            match may_move && locked.get(&artifact.reference()) != Some(&artifact) {
+                true => updated.push(moved),
+                false => kept.push(moved),
             }
         }
         // Two tags of one image have the same signatures.
@@ -157,8 +165,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let mut bundles = Vec::new();
     for item in &loaded.set.bundles {
         let may_move = request.replace || update.contains(&Named::Bundle(item));
-        let of = (&loaded, item);
-        let found = bundles::lock(context, of, upstreams, &earlier, may_move, store).await?;
+        let (of, asks) = ((&loaded, item), may_move || request.update.is_empty());
+        let found = bundles::lock(context, of, upstreams, earlier, (may_move, asks), store).await?;
         match found.updated {
             true => updated.extend(found.moved),
             false => kept.extend(found.moved),
@@ -166,6 +174,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         add(&mut artifacts, found.artifacts)?;
         bundles.push(found.bundle);
     }
+    upstreams.uncompared(usize::MAX)?;
     one_size(&artifacts)?;
     let lock = Lock::of_set(&request.set, bundles, artifacts);
     if let Some(warning) = crate::warnings::external_layers(&lock) {
@@ -220,17 +229,48 @@ fn add(artifacts: &mut Vec<Artifact>, of_bundle: Vec<Artifact>) -> Result<(), cr
     Ok(())
 }
 
-/// Resolves an entry, and what signs it if that is asked for.
+/// Returns what an entry was locked as, in its place or in the one that it had before it was changed.
+fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
+    let origin = entry.origin.to_string();
+    let is_own = |one: &&Artifact| {
+        let source = one.source.as_ref().filter(|_| one.archive.is_empty());
+        source.is_some_and(|source| source.reference == origin && source.subject.is_none())
+    };
+    let known = lock.artifacts.iter().filter(is_own);
+    known.min_by_key(|one| one.reference() != entry.place())
+}
+
+/// Returns what an entry was locked as, and its signatures, as far as that is what the entry lists now.
+fn kept(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<Artifact>> {
+    let has_signatures = known.source.as_ref().is_some_and(|one| one.signatures);
+    let artifact = placed(known, entry);
+    if !artifact.is_of(entry) || entry.signatures && !has_signatures {
+        return None;
+    }
+    let signatures = signatures.iter().filter(|_| entry.signatures);
+    let signatures = signatures.map(|one| Artifact {
+        repository: entry.repository.clone(),
+        ..one.clone()
+    });
+    Some(std::iter::once(artifact).chain(signatures).collect())
+}
+
+/// Resolves an entry, and what signs it if that is asked for. `pinned` is what it is locked as, if it is not to move.
 async fn resolved(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
     entry: &Entry,
+    pinned: Option<&Artifact>,
     store: &Store,
 ) -> Result<Vec<Artifact>, crate::Error> {
     Ok(match &entry.origin {
         Origin::Registry(reference) => {
             let repository = upstreams.repository(reference)?;
-            let artifact = resolve(context, &repository, reference, entry, store).await?;
+            let pinned = pinned
+                .filter(|_| reference.digest.is_none())
+                .map(upstream_digest);
+            let asked = pinned.map_or_else(|| reference.asked(), AsRef::as_ref);
+            let artifact = resolve(context, &repository, reference, asked, entry, store).await?;
             if (artifact.kind == Kind::Chart) != entry.is_chart {
                 return Err(Error::ListedAs {
                     reference: entry.origin.to_string(),
@@ -269,7 +309,7 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
     for item in &loaded.set.bundles {
         differences.extend(bundles::difference(context.workspace, item, &locked.lock)?);
     }
-    let moved = all_moved(context, &loaded, &locked.lock).await?;
+    let (moved, unreached) = all_moved(context, &loaded, &locked.lock, false).await?;
     Ok(Comparison {
         path: context.workspace.shown(&locked.path).to_owned(),
         artifacts: locked.lock.artifacts.len(),
@@ -279,19 +319,23 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
             .filter(|item| item.sha256.is_none() && item.key.is_none())
             .map(|item| item.url.to_string())
             .collect(),
+        unreached,
     })
 }
 
-/// Returns which references of a lock point to something else by now, in the order of the set's file.
+/// Returns which references of a lock point to something else by now, in the order of the set's file, and what was not compared, since its
+/// registry was not reached.
 ///
 /// # Errors
-/// A registry cannot be asked.
+/// A registry refuses, or none was reached. If it `is_optional`, both are warnings.
 pub(super) async fn all_moved(
     context: &Context<'_>,
     loaded: &Loaded,
     lock: &Lock,
-) -> Result<Vec<Moved>, crate::Error> {
-    let upstreams = Upstreams::new(context, loaded);
+    is_optional: bool,
+) -> Result<(Vec<Moved>, Vec<String>), crate::Error> {
+    let mut upstreams = Upstreams::new(context, loaded);
+    upstreams.is_optional = is_optional;
     let upstreams = &upstreams;
     let locked = set::by_place(lock);
     let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
@@ -299,8 +343,13 @@ pub(super) async fn all_moved(
         let known = locked.get(&entry.place()).copied();
         Some((entry, known.filter(|one| one.is_of(entry))?))
     });
-    let mut all: Vec<Moved> = futures_util::stream::iter(both.collect::<Vec<_>>())
-        .map(|(entry, known)| moved(upstreams, entry, known))
+    let both: Vec<_> = both.collect();
+    let asked = both.len() + loaded.set.bundles.len();
+    let mut all: Vec<Moved> = futures_util::stream::iter(both)
+        .map(|(entry, known)| async move {
+            let moved = moved(upstreams, entry, known).await;
+            upstreams.if_reached(entry.origin.to_string(), moved)
+        })
         .buffered(ENTRIES_AT_ONCE * 2)
         .try_filter_map(|moved| async move { Ok(moved) })
         .try_collect()
@@ -308,10 +357,12 @@ pub(super) async fn all_moved(
     for item in &loaded.set.bundles {
         if let Some(known) = lock.bundles.iter().find(|one| one.is_of(item)) {
             let key = bundles::key(context.workspace, item)?;
-            all.extend(bundles::moved(upstreams, item, key.as_ref(), known).await?);
+            let moved = bundles::moved(upstreams, item, key.as_ref(), known).await;
+            all.extend(upstreams.if_reached(item.url.to_string(), moved)?);
         }
     }
-    Ok(all)
+    let uncompared = upstreams.uncompared(if is_optional { usize::MAX } else { asked })?;
+    Ok((all, uncompared))
 }
 
 /// Returns how a locked reference has moved, if it has. A digest does not move.
@@ -333,9 +384,8 @@ async fn moved(
                 return Ok(None);
             }
             let repository = upstreams.repository(reference)?;
-            let whole = known.source.as_ref().and_then(|one| one.whole.as_ref());
-            let locked = whole.unwrap_or(&known.digest);
-            (repository.digest(reference.asked()).await?, locked)
+            let now = repository.digest(reference.asked()).await?;
+            (now, upstream_digest(known))
         }
         (Origin::File { .. }, _) => return Ok(None),
         (Origin::HelmRepository { .. }, None) => return Ok(None),
@@ -351,6 +401,27 @@ async fn moved(
     Ok(moved(locked.to_string(), now))
 }
 
+/// Returns what the reference of an artifact pointed to when it was locked.
+fn upstream_digest(artifact: &Artifact) -> &Digest {
+    let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
+    whole.unwrap_or(&artifact.digest)
+}
+
+/// Returns an artifact as an entry places it.
+fn placed(artifact: &Artifact, entry: &Entry) -> Artifact {
+    let source = artifact.source.clone();
+    Artifact {
+        repository: entry.repository.clone(),
+        tag: entry.tag.clone(),
+        source: source.map(|source| Source {
+            alias: entry.alias_of.is_some(),
+            signatures: entry.signatures,
+            ..source
+        }),
+        ..artifact.clone()
+    }
+}
+
 /// Returns the artifacts of more places: what the entry's own place has.
 fn aliases<'a>(
     loaded: &'a Loaded,
@@ -359,16 +430,7 @@ fn aliases<'a>(
     loaded.entries.iter().filter_map(|entry| {
         let own = entry.alias_of.as_ref()?;
         let own = artifacts.iter().find(|one| one.reference() == *own)?;
-        let source = own.source.clone();
-        Some(Artifact {
-            repository: entry.repository.clone(),
-            tag: entry.tag.clone(),
-            source: source.map(|source| Source {
-                alias: true,
-                ..source
-            }),
-            ..own.clone()
-        })
+        Some(placed(own, entry))
     })
 }
 

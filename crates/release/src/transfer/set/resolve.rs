@@ -21,7 +21,7 @@ pub(super) const ENTRIES_AT_ONCE: usize = 8;
 /// How deep indexes may list indexes.
 const DEEPEST: usize = 4;
 
-/// Resolves an entry of a set that is in a registry.
+/// Resolves an entry of a set that is in a registry. `asked` is the tag or digest that is asked for.
 ///
 /// # Errors
 /// The registry does not serve it, or it cannot be carried.
@@ -29,11 +29,11 @@ pub(super) async fn resolve(
     context: &Context<'_>,
     repository: &Repository<'_>,
     reference: &Reference,
+    asked: &str,
     entry: &Entry,
     store: &Store,
 ) -> Result<Artifact, crate::Error> {
     let mut walk = Walk::new(context, repository, reference, store);
-    let asked = reference.asked();
     let (described, bytes, digest) = walk.read(asked, None).await?;
     let root = Child {
         digest: digest.clone(),

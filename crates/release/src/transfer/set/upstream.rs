@@ -7,11 +7,13 @@ use bundle::HelmIndex;
 use bundle::set::{DOCKER_HUB, Reference, Upstream};
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
+use registry::probe::Fault;
 use registry::{BlobTarget, Credentials, Endpoint, Observer, Registry};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::Context;
+use crate::event::Event;
 use crate::set::{Error, Loaded};
 use crate::transfer::fetch::{self, Place};
 use crate::transfer::look;
@@ -30,6 +32,17 @@ pub(super) struct Upstreams<'a> {
     indexes: Mutex<BTreeMap<Url, Arc<OnceCell<Arc<HelmIndex>>>>>,
     /// The registries that were reported to be slow, with the seconds.
     reported: Mutex<BTreeSet<(String, u64)>>,
+    /// Whether nothing depends on an answer: a registry is asked twice at most, and may also refuse.
+    pub(super) is_optional: bool,
+    /// What was not compared.
+    unreached: Mutex<Vec<Unreached>>,
+}
+
+/// A locked reference whose registry was not reached.
+struct Unreached {
+    host: String,
+    reference: String,
+    error: crate::Error,
 }
 
 /// A repository in a registry, as it is asked for.
@@ -71,7 +84,77 @@ impl<'a> Upstreams<'a> {
             clients: Mutex::default(),
             indexes: Mutex::default(),
             reported: Mutex::default(),
+            is_optional: false,
+            unreached: Mutex::default(),
         }
+    }
+
+    /// Returns nothing for a locked reference whose registry was not reached, and records that.
+    pub(super) fn if_reached<T>(
+        &self,
+        reference: String,
+        found: Result<Option<T>, crate::Error>,
+    ) -> Result<Option<T>, crate::Error> {
+        let error = match found {
+            Err(error) => error,
+            found => return found,
+        };
+        let Some(host) = self.unreached_by(&error) else {
+            return Err(error);
+        };
+        let mut all = (self.unreached.lock()).unwrap_or_else(PoisonError::into_inner);
+        all.push(Unreached {
+            host,
+            reference,
+            error,
+        });
+        Ok(None)
+    }
+
+    /// Returns the registry that could not be asked, whatever it has.
+    fn unreached_by(&self, error: &crate::Error) -> Option<String> {
+        let crate::Error::Set(
+            Error::Registry { host, source, .. } | Error::Download { host, source, .. },
+        ) = error
+        else {
+            return None;
+        };
+        let is_unreached = match Fault::of(source) {
+            Fault::NotReached
+            | Fault::NameNotResolved
+            | Fault::Proxy
+            | Fault::Slow
+            | Fault::Unavailable
+            | Fault::RateLimited => true,
+            _ => self.is_optional && !matches!(source, registry::Error::Stopped),
+        };
+        is_unreached.then(|| host.clone())
+    }
+
+    /// Warns of the registries that were not reached. Returns what was not compared because of that.
+    ///
+    /// # Errors
+    /// That is all of the `asked` references.
+    pub(super) fn uncompared(&self, asked: usize) -> Result<Vec<String>, crate::Error> {
+        let mut all = (self.unreached.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut all = std::mem::take(&mut *all);
+        if all.len() == asked
+            && let Some(last) = all.pop()
+        {
+            return Err(last.error);
+        }
+        let mut hosts: BTreeMap<&str, Vec<&Unreached>> = BTreeMap::new();
+        for one in &all {
+            hosts.entry(&one.host).or_default().push(one);
+        }
+        for (host, of_host) in hosts {
+            let count = environment::count(of_host.len(), "locked reference");
+            self.context.reporter.report(Event::Warning(format!(
+                "not compared with upstream: {count} of {host}: {}",
+                crate::chain(&of_host[0].error)
+            )));
+        }
+        Ok(all.into_iter().map(|one| one.reference).collect())
     }
 
     /// Waits for what a registry answers. A long wait is reported, once for all requests to it.
@@ -233,11 +316,14 @@ impl<'a> Upstreams<'a> {
             host => host,
         };
         let ca = self.authority(host)?;
-        let settings = registry::Settings {
+        let mut settings = registry::Settings {
             stop: self.context.tool.signals.stop(),
             accounts: self.context.accounts.clone(),
             ..registry::Settings::default()
         };
+        if self.is_optional {
+            settings.attempts = 2;
+        }
         let failed = |source| Error::Registry {
             reference: reference.to_owned(),
             host: host.to_owned(),

@@ -117,12 +117,15 @@ fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
             "only the size was compared: {url}; with a `key` in the set, its signature is compared\n"
         ));
     }
+    for reference in &found.unreached {
+        text.push_str(&format!("not compared: {reference}\n"));
+    }
     if is_same {
-        text.push_str(&format!(
-            "{}: {} as upstream has them\n",
-            found.path,
-            super::super::count(found.artifacts, "artifact")
-        ));
+        let artifacts = super::super::count(found.artifacts, "artifact");
+        text.push_str(&match found.unreached.is_empty() {
+            true => format!("{}: {artifacts} as upstream has them\n", found.path),
+            false => format!("{}: the others are as upstream has them\n", found.path),
+        });
     }
     app.ui.result(
         &text,
@@ -132,6 +135,7 @@ fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
             "differences": found.differences,
             "moved": found.moved.iter().map(value).collect::<Vec<_>>(),
             "compared-by-size": found.by_size,
+            "not-compared": found.unreached,
         }),
     )?;
     Ok(match is_same {
