@@ -155,6 +155,9 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         let (_, hint) = run.stderr.rsplit_once("hint: ").unwrap();
         hint.has("environments/lab/logs/").lacks("upgrade");
         assert!(!lab.sandbox.path(&format!("{archive}.yaml")).exists());
+        if let Ok(left) = std::fs::metadata(lab.sandbox.path(&format!("{archive}.failed"))) {
+            assert_eq!(left.permissions().mode() & 0o777, 0o600);
+        }
     }
     let lab = lab_of("v4.1.0").await;
     let run = lab.run("cluster backup lab").exits_with(6);
