@@ -324,6 +324,13 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     lab.run(&to_file).exits_with(3);
     let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
     // Whatever is typed, the result of this command is not logged.
+    #[cfg(target_os = "linux")]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let typed = lab.sandbox.command(&["mkectl", "lab", "--", "kubeconfig"]);
+        let run = { typed }.stdout(full.unwrap()).output().unwrap();
+        assert_eq!(run.status.code(), Some(1));
+    }
     let typed = lab.run("mkectl lab -- kubeconfig").success();
     typed.prints(SECRETS[0]);
     for secret in SECRETS {
