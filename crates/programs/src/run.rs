@@ -123,7 +123,7 @@ pub fn run(
     command: &Command,
     log: &Utf8Path,
     observer: &dyn Observer,
-    signals: Receiver<Signal>,
+    signals: &Receiver<Signal>,
 ) -> Result<Finished, Error> {
     let log_file = open_log(log).map_err(|source| Error::Log {
         path: log.to_owned(),
