@@ -193,9 +193,13 @@ fn the_administrators_password_is_handed_over_and_in_no_line() {
 
 #[test]
 fn an_announced_password_that_is_not_recognised_is_reported() {
-    let (_, recorder, _) =
+    let (_, recorder, log) =
         Bench::new().run("echo 'They are only showed once'; echo 'see the portal'");
     assert_eq!(recorder.others(), ["PasswordMissed"]);
+    assert!(
+        log.ends_with(&format!("portal\n{PASSWORD_MISSED}\n")),
+        "{log}"
+    );
 }
 
 #[test]
