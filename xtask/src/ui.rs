@@ -81,7 +81,7 @@ impl Ui {
         match &*self.0 {
             Form::Human(human) => {
                 human.clear();
-                out(text)
+                human.take_lost().and_then(|()| out(text))
             }
             Form::Json(_) => edge::json(json::object("result", value)),
         }

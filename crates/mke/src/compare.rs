@@ -42,12 +42,14 @@ pub enum Area {
 }
 
 /// What the names of keys have in them that hold secrets.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
     "password",
     "passphrase",
     "secret",
     "token",
     "privatekey",
+    "apikey",
+    "accesskey",
     "credential",
 ];
 
@@ -72,6 +74,38 @@ pub fn secrets(document: &Mapping) -> Vec<&Node> {
     let mut found = Vec::new();
     Place::default().secrets(document, &mut found);
     found
+}
+
+/// Returns the secrets within a text: what follows `--token=`, `DB_PASSWORD=` and `Bearer `.
+pub fn secrets_within(text: &str) -> Vec<&str> {
+    let named = text.split_whitespace().filter_map(|word| {
+        let ends = word.match_indices('=').map(|(at, _)| word.split_at(at));
+        let mut secrets = ends.filter(|(names, _)| {
+            let name = plain(names.rsplit('=').next().unwrap_or_default());
+            SECRETS.iter().any(|end| name.ends_with(end))
+        });
+        secrets.next().map(|(_, value)| &value[1..])
+    });
+    let mut words = text.split_whitespace();
+    let bearer = words
+        .by_ref()
+        .find(|word| word.eq_ignore_ascii_case("bearer"));
+    // In prose, a word without digits follows.
+    let token = bearer.and_then(|_| words.next());
+    let token = token.filter(|token| token.contains(|digit: char| digit.is_ascii_digit()));
+    named
+        .chain(token)
+        .filter(|secret| !secret.is_empty() && !is_truth(secret))
+        .collect()
+}
+
+/// Returns the name of a key in lower case, without what joins its words.
+fn plain(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['-', '_'], "")
+}
+
+fn is_truth(text: &str) -> bool {
+    ["true", "false"].contains(&text.to_ascii_lowercase().as_str())
 }
 
 /// The path of a value.
@@ -118,9 +152,9 @@ impl Place {
                 }
             }
             Value::Scalar(scalar) => {
-                let is_word = scalar.style == Style::Plain
-                    && ["true", "false"].contains(&scalar.text.to_ascii_lowercase().as_str());
-                if !node.is_null() && !is_word && self.is_of_a_secret() {
+                let is_word = scalar.style == Style::Plain && is_truth(&scalar.text);
+                let is_secret = self.is_of_a_secret() || !secrets_within(&scalar.text).is_empty();
+                if !node.is_null() && !is_word && is_secret {
                     found.push(node);
                 }
             }
@@ -143,7 +177,8 @@ impl Place {
     fn shown(&self, node: &Node) -> String {
         match &node.value {
             Value::Scalar(scalar) => {
-                if !node.is_null() && !scalar.text.is_empty() && self.is_of_a_secret() {
+                let is_secret = self.is_of_a_secret() || !secrets_within(&scalar.text).is_empty();
+                if !node.is_null() && !scalar.text.is_empty() && is_secret {
                     return COVERED.to_owned();
                 }
                 match scalar.text.trim_end().lines().count() {
@@ -179,7 +214,7 @@ impl Place {
             .at(path)
             .and_then(|key| key.rule.as_ref())
             .is_some_and(|rule| rule.is_secret);
-        let key = self.key.to_ascii_lowercase();
+        let key = plain(&self.key);
         let is_a_place = PLACES.iter().any(|end| key.ends_with(end));
         is_known || (!is_a_place && SECRETS.iter().any(|word| key.contains(word)))
     }
@@ -310,7 +345,9 @@ mod tests {
     fn secrets_are_found_below_spec_and_without_it() {
         let config = "license: { token: one }\ncertificates: { key: two, path: a }\n\
                       foo: [{ apiToken: three, tokenPath: b, hasToken: true, password: ~ }]\n\
-                      bar: { password: { $env: NAME } }\nsecrets: [four]\n";
+                      bar: { password: { $env: NAME } }\nsecrets: [four]\n\
+                      hosts: [{ installFlags: ['--env=DB_PASSWORD=five', '--token=six', '--token-file=c', '--token=true'] }]\n\
+                      baz: { apiKey: seven, api-key: eight, note: Bearer nine-9, text: a bearer token }\n";
         let found = |text: &str| -> Vec<String> {
             let source = Source {
                 path: "mke4.yaml".into(),
@@ -320,7 +357,22 @@ mod tests {
             let found = secrets(document.as_mapping().unwrap()).into_iter();
             found.filter_map(Node::text).map(str::to_owned).collect()
         };
-        assert_eq!(found(config), ["one", "two", "three", "four"]);
+        assert_eq!(
+            found(config),
+            [
+                "one",
+                "two",
+                "three",
+                "four",
+                "--env=DB_PASSWORD=five",
+                "--token=six",
+                "seven",
+                "eight",
+                "Bearer nine-9",
+            ]
+        );
+        assert_eq!(secrets_within("--env=DB_PASSWORD=a=b"), ["a=b"]);
+        assert_eq!(secrets_within("x --client-secret=a Bearer b2"), ["a", "b2"]);
         let below = config.replace('\n', "\n  ");
         assert_eq!(found(&format!("spec:\n  {below}")), found(config));
     }

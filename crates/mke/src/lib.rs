@@ -45,7 +45,7 @@ mod migration;
 pub use airgap::{NotInBundle, not_in_bundle};
 pub use check::{load, near_misses};
 pub use cluster_config::ClusterConfig;
-pub use compare::{Area, Change, compare, secrets};
+pub use compare::{Area, Change, compare, secrets, secrets_within};
 pub use inventory::hosts;
 pub use machines::{Machine, Ssh, machines, migration_hosts, restore_hosts};
 pub use managed_keys::RegistryUrls;

@@ -28,6 +28,8 @@ pub struct Command {
     pub secret_arguments: Vec<(String, SecretString)>,
     /// What becomes of its standard output.
     pub results: Results,
+    /// Whether the files that it makes are for their owner alone.
+    pub is_private: bool,
     /// How long it may run; as long as it likes where there is none.
     pub time_limit: Option<Duration>,
     /// Values that reach the program in another way, in a file for example, and are masked in all output too.
@@ -116,6 +118,13 @@ impl Command {
     #[must_use]
     pub fn within(mut self, limit: Option<Duration>) -> Self {
         self.time_limit = limit;
+        self
+    }
+
+    /// Returns the command with files for their owner alone.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.is_private = true;
         self
     }
 

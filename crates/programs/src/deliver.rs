@@ -1,11 +1,13 @@
 //! Handing a secret to a program of the operator's, such as a password manager.
 
+use std::cell::Cell;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::process::{self, Input, Output};
-use crate::{Error, Executable, Exit, Variables};
+use crate::{Error, Executable, Exit, Signal, Variables};
 
 /// How long such a program may take: it may ask the operator for a passphrase.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -14,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// standard input.
 ///
 /// Nothing that it prints is shown. Unlike mkectl it keeps the terminal, since it may ask for a passphrase there. It has five
-/// minutes.
+/// minutes, and the first of `signals` kills it.
 ///
 /// # Errors
 ///
@@ -24,6 +26,7 @@ pub fn deliver(
     arguments: &[String],
     variables: &Variables,
     secret: &SecretString,
+    signals: &Receiver<Signal>,
 ) -> Result<(), Error> {
     let mut found = Executable::new(program, variables.clone());
     let words = || arguments.iter().map(String::as_str);
@@ -37,11 +40,16 @@ pub fn deliver(
     let mut child = process::start(&command, Input::Bytes(input.as_bytes()), Output::Terminal)
         .map_err(failed)?;
     let deadline = Instant::now() + LIMIT;
-    let late = child
-        .drain_until(&|| Instant::now() >= deadline, &mut |_, _| {})
+    let is_interrupted = Cell::new(false);
+    let is_over = || {
+        is_interrupted.set(signals.try_recv().is_ok());
+        is_interrupted.get() || Instant::now() >= deadline
+    };
+    let is_killed = child
+        .drain_until(&is_over, &mut |_, _| {})
         .map_err(failed)?;
     let exit = child.reap().map_err(failed)?;
-    if late {
+    if is_killed && !is_interrupted.get() {
         return Err(Error::TimedOut {
             command: shown,
             seconds: LIMIT.as_secs(),
@@ -70,9 +78,10 @@ mod tests {
         );
         let variables = Variables::inherited([("PATH", "/usr/bin:/bin")]);
         let secret = SecretString::from("aLSgtjNiusU");
+        let (sender, signals) = std::sync::mpsc::channel();
         let run = |script: &str| {
             let arguments = ["-c".to_owned(), script.to_owned()];
-            deliver("sh", &arguments, &variables, &secret)
+            deliver("sh", &arguments, &variables, &secret, &signals)
         };
         run(&script).unwrap();
         let text = std::fs::read_to_string(kept).unwrap();
@@ -87,8 +96,14 @@ mod tests {
         // It need not read to its end.
         run("exit 0").unwrap();
         assert!(matches!(
-            deliver("no-such-program", &[], &variables, &secret),
+            deliver("no-such-program", &[], &variables, &secret, &signals),
             Err(Error::NotFound { .. })
         ));
+        sender.send(Signal::Interrupt).unwrap();
+        let error = run("exec sleep 60").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`sh -c 'exec sleep 60'` was ended by signal 9 and may not have kept the password"
+        );
     }
 }

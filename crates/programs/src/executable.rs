@@ -99,6 +99,7 @@ impl Executable {
             secret_arguments: Vec::new(),
             results: Results::default(),
             directory: None,
+            is_private: false,
             time_limit: None,
             masked: Vec::new(),
             variables: self.variables.clone(),

@@ -49,6 +49,6 @@ pub use mkectl::{
 };
 pub use password::AdminPassword;
 pub use process::{exists, is_running};
-pub use run::{CLEANUP, Exit, Finished, Signal, run};
+pub use run::{CLEANUP, Exit, Finished, PASSWORD_MISSED, Signal, run};
 pub use ssh_keygen::sign;
 pub use variables::Variables;

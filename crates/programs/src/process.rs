@@ -44,6 +44,22 @@ fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the files of a program that is about to be started readable by their owner alone, also if it is killed.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it is what a program is started with"
+)]
+fn own_files(command: &mut std::process::Command) -> io::Result<()> {
+    // SAFETY: `umask` is async-signal-safe, touches no memory and cannot fail.
+    unsafe {
+        command.pre_exec(|| {
+            libc::umask(0o077);
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
 /// Returns whether a program that was started by [`run`](crate::run()), perhaps of a process that was killed since, still runs.
 ///
 /// It leads a session, so another process which got its number is taken for it only if it leads one too.
@@ -188,6 +204,9 @@ pub(crate) fn start(
     let is_alone = matches!(output, Output::Terminal | Output::Errors);
     if !is_alone {
         program = program.before_spawn(lead_own_session);
+    }
+    if command.is_private {
+        program = program.before_spawn(own_files);
     }
     let handle = program.unchecked().start()?;
     // It holds the writing ends. Only when they are gone can the pipes end.

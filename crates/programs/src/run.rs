@@ -23,6 +23,9 @@ const LAST_LINES: usize = 20;
 /// How long a program has to end by itself after its time limit has passed, before it is killed.
 pub const CLEANUP: Duration = Duration::from_secs(120);
 
+/// What the log ends with if the administrator's password was announced and not recognised. Such a log stays where it is.
+pub const PASSWORD_MISSED: &str = "airlock: this log may have the administrator's password";
+
 /// A wish of the operator's that the running program should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -123,7 +126,7 @@ pub fn run(
     command: &Command,
     log: &Utf8Path,
     observer: &dyn Observer,
-    signals: Receiver<Signal>,
+    signals: &Receiver<Signal>,
 ) -> Result<Finished, Error> {
     let log_file = open_log(log).map_err(|source| Error::Log {
         path: log.to_owned(),
@@ -213,6 +216,8 @@ pub fn run(
             observer.event(Event::AdminPassword(&caught));
         }
         if lines.missed_password() {
+            record.log(PASSWORD_MISSED, b"\n");
+            record.flush();
             observer.event(Event::PasswordMissed);
         }
     }
@@ -316,12 +321,8 @@ impl Record<'_> {
         let end = &line[text.len()..];
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let text = String::from_utf8_lossy(text);
-        if self.log_failure.is_none() && kind != Kind::Unlogged {
-            let stamp = self.observer.stamp();
-            let logged = redaction::colours(&text, Colours::Drop);
-            let written = self.log.write_all(stamp.as_bytes());
-            let written = written.and_then(|()| self.log.write_all(logged.as_bytes()));
-            self.log_failure = written.and_then(|()| self.log.write_all(end)).err();
+        if kind != Kind::Unlogged {
+            self.log(&text, end);
         }
         self.observer.event(match kind {
             Kind::Line => Event::Line { text: &text },
@@ -334,6 +335,16 @@ impl Record<'_> {
             self.last_lines.pop_front();
         }
         self.last_lines.push_back(text.into_owned());
+    }
+
+    fn log(&mut self, text: &str, end: &[u8]) {
+        if self.log_failure.is_none() {
+            let stamp = self.observer.stamp();
+            let logged = redaction::colours(text, Colours::Drop);
+            let written = self.log.write_all(stamp.as_bytes());
+            let written = written.and_then(|()| self.log.write_all(logged.as_bytes()));
+            self.log_failure = written.and_then(|()| self.log.write_all(end)).err();
+        }
     }
 
     /// Flushes the log up to what the observer received, for a reader that follows it.

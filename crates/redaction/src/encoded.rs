@@ -1,9 +1,12 @@
-//! Runs of base64, base32 and hexadecimal digits in a text, decoded from every place where what they encode may begin.
+//! Runs of base64, base32 and hexadecimal digits and of bytes as decimal numbers in a text, decoded from every place where what they encode may begin.
 
 use std::ops::Range;
 
 /// The least digits of a run: base64 of a secret of the shortest length that is masked.
 const SHORTEST: usize = 6;
+
+/// The least numbers of a run: a secret of the shortest length.
+const SHORTEST_NUMBERS: usize = 4;
 
 /// The least digits of a line, if base64 was wrapped and continues on the next one.
 const SHORTEST_LINE: usize = 16;
@@ -23,13 +26,14 @@ pub(crate) struct Decoded<'a> {
     bytes: Vec<u8>,
 }
 
-/// Returns the runs of base64, base32 and hexadecimal digits in a text.
+/// Returns the runs of base64, base32 and hexadecimal digits and of numbers in a text.
 pub(crate) fn runs(text: &[u8]) -> Vec<Run> {
     let mut runs = find(text, 6, base64_digit);
     runs.extend(find(text, 4, |text| {
         let digit = char::from(*text.first()?).to_digit(16)?;
         Some((u8::try_from(digit).ok()?, 1))
     }));
+    runs.extend(find(text, 8, number));
     runs.extend(find(text, 5, |text| {
         let value = match text.first()?.to_ascii_uppercase() {
             letter @ b'A'..=b'Z' => letter - b'A',
@@ -48,6 +52,7 @@ impl Run {
         let phases = match self.bits {
             6 => 4,
             5 => 8,
+            8 => 1,
             _ => 2,
         };
         (0..phases).map(|skipped| {
@@ -87,6 +92,16 @@ impl Decoded<'_> {
         };
         digits[first].1.start..end
     }
+}
+
+/// Returns a byte as a decimal number, and the length of it and of what separates it from the next one: `[115, 51]`, or `[115 51]` by Go.
+fn number(text: &[u8]) -> Option<(u8, usize)> {
+    let digits = text.iter().take(4).take_while(|byte| byte.is_ascii_digit());
+    let digits = digits.count();
+    let value = std::str::from_utf8(&text[..digits]).ok()?.parse().ok()?;
+    let separates = |byte: &&u8| b", \t\r\n".contains(byte);
+    let after = text[digits..].iter().take_while(separates).count();
+    Some((value, digits + after))
 }
 
 /// Returns a digit of base64, of the standard and the URL-safe alphabet, as it is or escaped, and its length.
@@ -160,10 +175,14 @@ fn find(text: &[u8], bits: usize, digit: impl Fn(&[u8]) -> Option<(u8, usize)>) 
                 _ => break,
             }
         }
-        if digits.len() >= SHORTEST {
+        let shortest = match bits {
+            8 => SHORTEST_NUMBERS,
+            _ => SHORTEST,
+        };
+        if digits.len() >= shortest {
             let end = place
                 + match bits {
-                    4 => 0,
+                    4 | 8 => 0,
                     _ => padding(&text[place..]),
                 };
             runs.push(Run { bits, digits, end });

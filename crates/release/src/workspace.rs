@@ -269,7 +269,10 @@ impl Output {
 /// Masks, from now on, the secrets that a configuration contains literally.
 fn mask_secrets(config: &environment::yaml::Node) {
     for secret in config.as_mapping().into_iter().flat_map(mke::secrets) {
-        redaction::run().add(secret.text().unwrap_or_default());
+        let text = secret.text().unwrap_or_default();
+        redaction::run().add(text);
+        let within = mke::secrets_within(text).into_iter();
+        within.for_each(|secret| redaction::run().add(secret));
     }
 }
 

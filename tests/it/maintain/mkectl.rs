@@ -68,7 +68,7 @@ fn each_release_is_given_the_flags_that_it_lists() {
                 let log = tempfile::NamedTempFile::new().unwrap();
                 let log = Utf8Path::from_path(log.path()).unwrap().to_owned();
                 let (_sender, signals) = std::sync::mpsc::channel();
-                let finished = programs::run(&command, &log, &Nobody, signals).unwrap();
+                let finished = programs::run(&command, &log, &Nobody, &signals).unwrap();
                 assert!(
                     finished.exit.is_success(),
                     "{release}: {:?}",

@@ -102,6 +102,20 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_may_have_the_administrators_password_is_left_out() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "unknown");
+    lab.run("deploy lab").success();
+    let run = lab.run("support lab --out lab.tar.gz").success();
+    run.reports("-apply.log is left out: it may have the administrator's password");
+    let entries = unpack(&lab.sandbox.path("lab.tar.gz"));
+    assert!(
+        !entries.keys().any(|name| name.contains("logs/")),
+        "{entries:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_planted_secret_is_in_the_archives_of_fifty_runs() {
     let lab = Arc::new(Lab::new(AIRLOCK, FAKE_MKECTL).await);
     let text = lab.sandbox.read("environments/lab/environment.yaml");

@@ -294,6 +294,8 @@ async fn a_secret_of_the_run_is_not_returned() {
         format!("login {PASSWORD} failed\n"),
     )
     .unwrap();
+    let missed = format!("Topsecret\n{}\n", programs::PASSWORD_MISSED);
+    fs::write(logs.join("2027-apply.log"), missed).unwrap();
     let file = sides.courier.inside("environments/lab/environment.yaml");
     let text = fs::read_to_string(&file).unwrap();
     let address = &sides.courier.lab.registry.address;
@@ -302,6 +304,7 @@ async fn a_secret_of_the_run_is_not_returned() {
     let (back, run) = sides.returned(&[]);
     let run = run.success();
     run.reports("what the site of lab has is not returned");
+    run.reports("logs/2027-apply.log is left out: it may have the administrator's password");
     assert_eq!(kinds(&back), ["log", "commits"]);
     for path in walk(&back) {
         let bytes = fs::read(path).unwrap();

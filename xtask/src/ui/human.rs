@@ -33,6 +33,8 @@ pub(super) struct Human {
     /// Writes lines without a terminal.
     ticker: Once,
     retries: Mutex<Retries>,
+    /// Why a line of mkectl's result could not be written.
+    lost: Mutex<Option<std::io::Error>>,
 }
 
 impl Human {
@@ -46,6 +48,7 @@ impl Human {
             running: Arc::default(),
             ticker: Once::new(),
             retries: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 
@@ -120,11 +123,17 @@ impl Human {
     }
 
     /// Writes a line of a result to standard output, without the bars.
+    /// Returns why a line of mkectl's result could not be written, if so.
+    pub(super) fn take_lost(&self) -> std::io::Result<()> {
+        lock(&self.lost).take().map_or(Ok(()), Err)
+    }
+
     fn write(&self, out: fn(&str) -> std::io::Result<()>, line: &str) {
         self.clear();
         let write = || {
-            // The result itself reports that standard output is closed.
-            let _ = out(&format!("{line}\n"));
+            if let Err(error) = out(&format!("{line}\n")) {
+                *lock(&self.lost) = Some(error);
+            }
         };
         if self.terminal {
             self.bars.suspend(write);

@@ -86,7 +86,8 @@ fn secrets(typed: &[String]) -> (Vec<&str>, Vec<(&str, &str)>) {
             Some((name, value)) => (name, Some(value)),
             None => (argument, None),
         };
-        let is_secret = name.starts_with("--") && SECRET.iter().any(|end| name.ends_with(end));
+        let lower = name.to_lowercase();
+        let is_secret = name.starts_with("--") && SECRET.iter().any(|end| lower.ends_with(end));
         // A value in the next argument is the flag's, whatever it begins with.
         match is_secret.then(|| value.or_else(|| rest.next())).flatten() {
             Some(value) => secrets.push((name, value)),
@@ -140,6 +141,11 @@ mod tests {
                 "",
                 &["upgrade", "--mke3-admin-password=-hunter2"],
                 "mkectl upgrade --mke3-admin-password=***",
+            ),
+            (
+                "",
+                &["x", "--apiSecret=hunter2", "--adminPassword", "hunter2"],
+                "mkectl x --apiSecret=*** --adminPassword=***",
             ),
             ("", &["x", "--admin-password"], "mkectl x --admin-password"),
             ("", &[], "mkectl"),

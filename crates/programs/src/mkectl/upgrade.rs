@@ -100,7 +100,7 @@ impl Mkectl {
     /// Builds the command that writes a backup to the archive `name`, where the program runs. `root` is the answer to
     /// [`Mkectl::help`] without words.
     ///
-    /// Only the very build that wrote an archive can restore it.
+    /// Only the very build that wrote an archive can restore it. It has the cluster's secrets, so only its owner may read it.
     pub fn backup(
         &self,
         config: &Utf8Path,
@@ -111,7 +111,7 @@ impl Mkectl {
         let mut words = archives.words("backup");
         words.extend(["-f", config.as_str(), "--name", name]);
         words.extend(root.plain());
-        self.for_cluster(words)
+        self.for_cluster(words).private()
     }
 
     /// Builds the command that restores the archive `name`. `hosts` is the file of the one host to begin with, which

@@ -85,7 +85,7 @@ impl Bench {
     fn run(self, script: &str) -> (Finished, Recorder, String) {
         let command = shell(script);
         let log = self.path("apply.log");
-        let finished = run(&command, &log, &self.recorder, self.signals).unwrap();
+        let finished = run(&command, &log, &self.recorder, &self.signals).unwrap();
         let text = std::fs::read_to_string(&log).unwrap();
         (finished, self.recorder, text)
     }
@@ -249,7 +249,7 @@ fn a_program_does_not_outlive_a_panic_of_its_observer() {
             &shell("echo line; sleep 60"),
             &log,
             &observer,
-            bench.signals,
+            &bench.signals,
         )
     }));
     assert!(outcome.is_err());
@@ -274,7 +274,7 @@ fn a_program_that_cannot_be_started_says_why() {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
         let command = Executable::new(&program, Variables::default()).command("mkectl", ["apply"]);
         let (_sender, signals) = mpsc::channel();
-        let error = run(&command, &log, &bench.recorder, signals).unwrap_err();
+        let error = run(&command, &log, &bench.recorder, &signals).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 }
@@ -286,7 +286,7 @@ fn a_time_limit_ends_a_program_as_ctrl_c_does() {
     let command =
         shell("trap 'echo cleaning up; exit 9' INT; echo ready; while :; do sleep 0.1; done")
             .within(Some(Duration::from_secs(3)));
-    let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+    let finished = run(&command, &log, &bench.recorder, &bench.signals).unwrap();
     assert!(finished.timed_out);
     assert_eq!((finished.exit, finished.signal), (Exit::Code(9), None));
     assert_eq!(bench.recorder.others(), ["TimedOut"]);

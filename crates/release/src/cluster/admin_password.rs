@@ -1,19 +1,25 @@
 //! The administrator password, which mkectl prints once.
 //!
-//! It is written to a file immediately, and survives if this program is killed. After mkectl has ended, the command
-//! that the environment names gets it; if the command succeeds, the file is deleted.
+//! It is written to a file immediately, and survives if this program is killed. The file is made before mkectl starts, so a disk that
+//! fills up meanwhile has room for it. After mkectl has ended, the command that the environment names gets it; if the command
+//! succeeds, the file is deleted.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Seek as _, Write as _};
+use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::AdminPassword;
 use secrecy::ExposeSecret as _;
+use tempfile::NamedTempFile;
 
 use crate::cluster::consent::Refused;
 use crate::event::{Event, Step};
+use crate::signals::Signal;
 use crate::{Context, chain};
+
+/// What a file has until the password comes.
+const ROOM: [u8; 4096] = [b'\n'; 4096];
 
 /// Takes care of the password during one run of mkectl.
 pub(crate) struct Handover<'a> {
@@ -22,6 +28,8 @@ pub(crate) struct Handover<'a> {
     file: &'a Utf8Path,
     /// What other name a file gets where there is one already: it may be the password of the cluster before.
     stamp: &'a str,
+    /// A file without a name of its own yet, and the name that it gets.
+    room: Mutex<Option<(Utf8PathBuf, NamedTempFile)>>,
     caught: Mutex<Vec<Caught>>,
 }
 
@@ -40,26 +48,48 @@ impl<'a> Handover<'a> {
             wanted,
             file,
             stamp,
+            room: Mutex::default(),
             caught: Mutex::default(),
+        }
+    }
+
+    /// Makes the file for a password that may come. It is removed if none comes.
+    ///
+    /// # Errors
+    /// Neither the file that the environment names nor the usual one can be written.
+    pub(crate) fn make_room(&self) -> Result<(), crate::Error> {
+        let made = self.reserve();
+        let made = made.map_err(|source| crate::Error::io("write", self.file, source))?;
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+        Ok(())
+    }
+
+    fn reserve(&self) -> io::Result<(Utf8PathBuf, NamedTempFile)> {
+        let reserve = |file: &Utf8Path| {
+            std::fs::create_dir_all(files::folder_of(file))?;
+            let mut room = files::temporary_beside(file)?;
+            room.write_all(&ROOM)?;
+            room.as_file().sync_all()?;
+            Ok((file.to_owned(), room))
+        };
+        match self.wanted {
+            Some(AdminPassword::File(named)) => reserve(named).or_else(|_| reserve(self.file)),
+            _ => reserve(self.file),
         }
     }
 
     /// Keeps what was caught, now.
     pub(crate) fn keep(&self, credentials: &programs::AdminPassword) {
-        let file = match self.wanted {
-            Some(AdminPassword::File(file)) => file,
-            _ => self.file,
-        };
         let caught = Caught {
-            file: self.write(file, credentials),
+            file: self.write(credentials),
             credentials: credentials.clone(),
         };
         let mut all = self.caught.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(caught);
     }
 
-    /// Hands over what was caught, and says where it is.
-    pub(crate) fn hand_over(self, context: &Context<'_>) {
+    /// Hands over what was caught, and says where it is. One of `signals` ends the command that gets it.
+    pub(crate) fn hand_over(self, context: &Context<'_>, signals: &Receiver<Signal>) {
         let all = self
             .caught
             .into_inner()
@@ -80,8 +110,8 @@ impl<'a> Handover<'a> {
             };
             if let Some((program, arguments)) = command {
                 let variables = &context.tool.variables;
-                let delivered =
-                    programs::deliver(program, arguments, variables, &credentials.password);
+                let password = &credentials.password;
+                let delivered = programs::deliver(program, arguments, variables, password, signals);
                 match (delivered, &file) {
                     (Ok(()), file) => {
                         if let Ok(file) = file
@@ -120,54 +150,76 @@ impl<'a> Handover<'a> {
                 )),
                 Err(error) => warn(format!(
                     "the password of user {user} could not be written to {}, and no other copy exists: {error}",
-                    shown(match self.wanted {
-                        Some(AdminPassword::File(named)) => named,
-                        _ => self.file,
-                    })
+                    shown(self.file)
                 )),
             }
         }
     }
 
     /// Writes the password to a new file that only its owner may read.
-    fn write(
-        &self,
-        file: &Utf8Path,
-        credentials: &programs::AdminPassword,
-    ) -> io::Result<Utf8PathBuf> {
-        let open = |path: &Utf8Path| {
-            std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-        };
-        if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
+    fn write(&self, credentials: &programs::AdminPassword) -> io::Result<Utf8PathBuf> {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, mut room) = room.take().map_or_else(|| self.reserve(), Ok)?;
+        let line = format!("{}\n", credentials.password.expose_secret());
+        room.rewind()?;
+        room.write_all(line.as_bytes())?;
+        room.as_file().set_len(line.len() as u64)?;
+        room.as_file().sync_all()?;
         let stamp = self.stamp;
         // Several passwords may come within a second.
-        let mut names = (0..).map(|number: u32| match number {
+        let names = (0..).map(|number: u32| match number {
             0 => file.to_string(),
             1 => format!("{file}-{stamp}"),
             number => format!("{file}-{stamp}-{number}"),
         });
-        let (path, mut opened) = loop {
-            let path = Utf8PathBuf::from(names.next().unwrap_or_default());
-            match open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                opened => break (path, opened?),
+        for name in names {
+            match room.persist_noclobber(&name) {
+                Ok(_) => return Ok(name.into()),
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    room = error.file;
+                }
+                // It stays under the name that it has.
+                Err(error) => {
+                    let (_, path) = error.file.keep()?;
+                    return Utf8PathBuf::try_from(path).map_err(io::Error::other);
+                }
             }
-        };
-        writeln!(opened, "{}", credentials.password.expose_secret())?;
-        opened.sync_all()?;
-        Ok(path)
+        }
+        unreachable!("numbers do not end")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_file_is_made_before_the_password_comes_and_does_not_stay_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let file = folder.join("admin-password");
+        // A file is where the folder of the one that the environment names would be.
+        std::fs::write(folder.join("safe"), "").unwrap();
+        let wanted = AdminPassword::File(folder.join("safe/admin"));
+        let handover = Handover::new(Some(&wanted), &file, "2026-11-30T14-16-02Z");
+        let sizes = || -> Vec<u64> {
+            let entries = folder.read_dir_utf8().unwrap().map(Result::unwrap);
+            let sizes = entries.map(|entry| entry.metadata().unwrap().len());
+            sizes.filter(|size| *size > 0).collect()
+        };
+        handover.make_room().unwrap();
+        assert_eq!(sizes(), [4096]);
+        drop(handover);
+        assert_eq!(sizes(), [0; 0]);
+        let handover = Handover::new(Some(&wanted), &file, "2026-11-30T14-16-02Z");
+        handover.make_room().unwrap();
+        handover.keep(&programs::AdminPassword {
+            username: "admin".to_owned(),
+            password: "planted".to_owned().into(),
+        });
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "planted\n");
+        assert_eq!(sizes(), [8]);
+    }
 
     #[test]
     fn several_passwords_of_one_second_are_kept() {

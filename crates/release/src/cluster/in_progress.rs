@@ -1,6 +1,7 @@
 //! The note that mkectl is running: written before it starts, removed when the receipt records how it ended.
 //!
-//! A note that is found means that the program was killed while mkectl ran: the cluster may be anywhere between two states.
+//! A note that is found means that the program was killed while mkectl ran, or could not write the receipt: the cluster may be anywhere
+//! between two states.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -76,8 +77,8 @@ impl UnderWay {
             );
         }
         format!(
-            "`mkectl {command}` for {release} was running since {began} when Airlock was killed, and its result is \
-             unknown; its log is {log}"
+            "`mkectl {command}` for {release} began at {began}, and Airlock ended before it recorded the result; its log \
+             is {log}"
         )
     }
 

@@ -78,6 +78,14 @@ impl Run<'_> {
             what: shown.clone(),
             bytes: None,
         });
+        let handover = Handover::new(
+            self.environment.operation.admin_password.as_ref(),
+            &self.output.admin_password,
+            &stamp,
+        );
+        if self.changes {
+            handover.make_room()?;
+        }
         let signals = context.tool.signals.for_mkectl();
         let note = self.changes.then(|| UnderWay {
             command: self.name.to_owned(),
@@ -89,11 +97,6 @@ impl Run<'_> {
         if let Some(note) = &note {
             note.write(self.output)?;
         }
-        let handover = Handover::new(
-            self.environment.operation.admin_password.as_ref(),
-            &self.output.admin_password,
-            &stamp,
-        );
         let finished = {
             let observer = Lines {
                 way_out: self.password_way_out.as_deref(),
@@ -105,10 +108,11 @@ impl Run<'_> {
                 reveals: command.results == programs::Results::Unlogged,
             };
             // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
-            tokio::task::block_in_place(|| programs::run(command, &log, &observer, signals))
+            tokio::task::block_in_place(|| programs::run(command, &log, &observer, &signals))
         };
+        // Until the password is in its place and the receipt can be written, a signal does not end this program.
+        tokio::task::block_in_place(|| handover.hand_over(context, &signals));
         context.tool.signals.mkectl_ended();
-        tokio::task::block_in_place(|| handover.hand_over(context));
         let finished = finished?;
         let log = context.workspace.shown(&log).to_owned();
         if let Some(failure) = finished.log_failure {

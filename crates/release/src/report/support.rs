@@ -10,6 +10,7 @@ use environment::Environment;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::event::Event;
 use crate::workspace::Output;
 use crate::{Context, Kind};
 
@@ -69,12 +70,8 @@ impl Support {
         {
             support.add("profile.json", text);
         }
-        for log in last_logs(&output.logs) {
-            let text = end_of(&log).map_err(|source| crate::Error::read(&log, source))?;
-            support.add(
-                &format!("logs/{}", log.file_name().unwrap_or_default()),
-                text,
-            );
+        for (name, text) in last_logs_without_password(context, &output.logs)? {
+            support.add(&format!("logs/{name}"), text);
         }
         Ok(support)
     }
@@ -179,8 +176,30 @@ pub(crate) fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     logs.into_iter().rev().take(LOGS).collect()
 }
 
+/// Returns the names and the last lines of those logs. One that may have the administrator's password is left out, with a warning.
+///
+/// # Errors
+/// A log cannot be read.
+pub(crate) fn last_logs_without_password(
+    context: &Context<'_>,
+    folder: &Utf8Path,
+) -> Result<Vec<(String, String)>, crate::Error> {
+    let mut logs = Vec::new();
+    for log in last_logs(folder) {
+        let text = end_of(&log).map_err(|source| crate::Error::read(&log, source))?;
+        match text.contains(programs::PASSWORD_MISSED) {
+            true => context.reporter.report(Event::Warning(format!(
+                "{} is left out: it may have the administrator's password",
+                context.workspace.shown(&log)
+            ))),
+            false => logs.push((log.file_name().unwrap_or_default().to_owned(), text)),
+        }
+    }
+    Ok(logs)
+}
+
 /// Returns the last lines of a log.
-pub(crate) fn end_of(path: &Utf8Path) -> std::io::Result<String> {
+fn end_of(path: &Utf8Path) -> std::io::Result<String> {
     let mut file = files::open(path)?;
     let length = file.metadata()?.len();
     let skipped = length.saturating_sub(MOST_OF_A_LOG);

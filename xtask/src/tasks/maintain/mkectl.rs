@@ -29,9 +29,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Fai
     until_interrupted(app, async {
         let logged = release::cluster::mkectl::run(&app.context(), environment, &typed)?;
         // Standard output is mkectl's own.
+        app.ui.result("", &logged)?;
         app.ui
             .note(&format!("mkectl has finished; its log is {}", logged.log));
-        app.ui.result("", &logged)
+        Ok(())
     })?;
     Ok(ExitCode::SUCCESS)
 }

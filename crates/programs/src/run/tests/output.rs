@@ -40,7 +40,7 @@ fn bytes_that_a_terminal_obeys_are_visible_in_the_log() {
         &shell(r"printf '\377\233 caf\303\251 \033[31mred\033[0m\033]0;title\007\rback\n'"),
         &log,
         &bench.recorder,
-        bench.signals,
+        &bench.signals,
     )
     .unwrap();
     // case 2.3
@@ -60,7 +60,7 @@ fn the_log_is_replaced_and_only_its_owner_may_read_it() {
     let log = bench.path("apply.log");
     std::fs::write(&log, "an earlier run, and a longer one\n").unwrap();
     std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o644)).unwrap();
-    run(&shell("echo new"), &log, &bench.recorder, bench.signals).unwrap();
+    run(&shell("echo new"), &log, &bench.recorder, &bench.signals).unwrap();
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "new\n");
     let mode = std::fs::metadata(&log).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -75,7 +75,7 @@ fn a_full_disk_does_not_stop_the_program() {
         &shell("echo one; sleep 0.2; echo two; exit 5"),
         Utf8Path::new("/dev/full"),
         &bench.recorder,
-        bench.signals,
+        &bench.signals,
     )
     .unwrap();
     assert_eq!(finished.exit, Exit::Code(5));
@@ -95,7 +95,7 @@ fn a_log_that_does_not_open_means_that_nothing_is_run() {
         &shell(&format!("touch {witness}")),
         &log,
         &bench.recorder,
-        bench.signals,
+        &bench.signals,
     )
     .unwrap_err();
     assert!(matches!(error, Error::Log { .. }), "{error}");
@@ -109,7 +109,7 @@ fn secrets_reach_the_program_and_nothing_else() {
     let command =
         shell("printf %s \"$PW\" | wc -c; echo \"using $PW as password\"; echo $PW | rev")
             .secret("PW", SecretString::from("s3cret word"));
-    let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+    let finished = run(&command, &log, &bench.recorder, &bench.signals).unwrap();
     let expected = ["11", "using *** as password", "drow terc3s"];
     assert_eq!(bench.recorder.lines(), expected);
     assert_eq!(finished.last_lines, expected);
@@ -135,7 +135,7 @@ fn results_can_be_kept_apart_and_out_of_the_log() {
         let command = shell(SCRIPT)
             .secret("PW", SecretString::from("hunter2"))
             .results(results);
-        let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+        let finished = run(&command, &log, &bench.recorder, &bench.signals).unwrap();
         assert_eq!(finished.exit, Exit::Code(1));
         assert_eq!(bench.recorder.lines(), ["one", "two"]);
         let others = bench.recorder.others();
@@ -164,7 +164,7 @@ fn a_secret_argument_reaches_the_program_and_no_output() {
     let script =
         "printf 'with --pw=hun'; sleep 0.2; echo ter2; echo \"$0\" | tr a-z b-za; kill -SEGV $$";
     let command = shell(script).secret_argument("--pw", SecretString::from("hunter2"));
-    let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+    let finished = run(&command, &log, &bench.recorder, &bench.signals).unwrap();
     assert!(!finished.exit.is_success());
     assert_eq!(bench.recorder.lines(), ["with --pw=***", "--qx=ivoufs2"]);
     let everything = format!("{finished:?}{}", std::fs::read_to_string(&log).unwrap());
@@ -193,9 +193,13 @@ fn the_administrators_password_is_handed_over_and_in_no_line() {
 
 #[test]
 fn an_announced_password_that_is_not_recognised_is_reported() {
-    let (_, recorder, _) =
+    let (_, recorder, log) =
         Bench::new().run("echo 'They are only showed once'; echo 'see the portal'");
     assert_eq!(recorder.others(), ["PasswordMissed"]);
+    assert!(
+        log.ends_with(&format!("portal\n{PASSWORD_MISSED}\n")),
+        "{log}"
+    );
 }
 
 #[test]
@@ -209,7 +213,13 @@ fn each_line_of_the_log_begins_with_a_stamp() {
     }
     let bench = Bench::new();
     let log = bench.path("apply.log");
-    run(&shell("echo one; echo two"), &log, &Stamping, bench.signals).unwrap();
+    run(
+        &shell("echo one; echo two"),
+        &log,
+        &Stamping,
+        &bench.signals,
+    )
+    .unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
     assert_eq!(text, "12:00 one\n12:00 two\n");
 }

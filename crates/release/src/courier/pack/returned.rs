@@ -64,11 +64,10 @@ pub async fn prepare(
             };
             parts.add(what, &text)?;
         }
-        for log in support::last_logs(&output.logs) {
-            let text = support::end_of(&log).map_err(|source| crate::Error::read(&log, source))?;
+        for (file, text) in support::last_logs_without_password(context, &output.logs)? {
             let what = What::Log {
                 environment: name(),
-                file: log.file_name().unwrap_or_default().to_owned(),
+                file,
             };
             parts.add(what, &redaction::yaml::free_text(&text))?;
         }
