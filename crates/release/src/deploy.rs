@@ -10,7 +10,7 @@ use crate::plan::{Permit, Plan};
 use crate::receipt::{self, By, Overridden, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::transfer::push::{self, Sent};
-use crate::transfer::{before_push, fetch, stream};
+use crate::transfer::{before_push, fetch, set, stream};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
 use crate::{Context, Error, chain, disk, plan, sha256, verify};
@@ -40,8 +40,12 @@ pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deploy
     conclude(context, plan, progress, outcome).await
 }
 
-/// Reports what the charts of a bundle that was just downloaded name but the lock lacks. If the bundle was here before, the plan reports it.
+/// Reports what the charts of a bundle or of sets that were just downloaded name but no lock has. If the bundle was here before, the plan
+/// reports it.
 fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    if plan.to_fetch.blobs > 0 {
+        set::warn_of_unlocked(context, plan.sets.keys().map(String::as_str))?;
+    }
     if plan.bundle == fetch::Source::Store || plan.cluster.program().is_none() {
         return Ok(());
     }

@@ -15,4 +15,4 @@ pub mod pull;
 mod keep;
 mod charts;
 
-pub use charts::Unlocked;
+pub use charts::{Unlocked, warn_of_unlocked};

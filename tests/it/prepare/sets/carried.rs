@@ -529,6 +529,49 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_no_lock_has_are_named_when_the_charts_of_sets_come() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    let values = "sidecar: { image: 'quay.io/org/sidecar:v2' }\n";
+    let member = bundles::Member::new("chart/values.yaml", values.as_bytes());
+    let packed = bundles::gzip(&bundles::tar(&[member]));
+    (carried.upstream).chart_of("charts/extra", "2.0.0", packed);
+    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    (lab.sandbox).write("bundles/platform.set.yaml", &set.replace("1.0.0", "2.0.0"));
+    lab.run(&["lock", "platform"]).success();
+    let named =
+        "warning: the chart charts/extra:2.0.0 names quay.io/org/sidecar:v2, which is in no lock\n";
+    lab.run(&["deploy", "lab"]).success().reports(named);
+    lab.run(&["fetch", "lab"]).success().reports(named);
+    (lab.run(&["deploy", "lab"]).success()).does_not_report("in no lock");
+}
+
+/// As docs/sets.md describes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run(&["push", "lab"]).success();
+    let locked = Lock::read(&lab.sandbox.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
+    let bundle = &locked.bundle;
+    lab.sandbox.write(
+        "bundles/twice.set.yaml",
+        &format!(
+            "bundles:\n- url: {}\n  sha256: {}\n  as: mke\n",
+            bundle.url, bundle.sha256
+        ),
+    );
+    lab.run(&["lock", "twice"]).success();
+    lab.write_environment("sets: [twice]\n");
+    let run = lab.run(&["push", "lab"]).success();
+    assert!(
+        run.stdout.ends_with(", 14 pushed, 0 B sent\n"),
+        "{}",
+        run.stdout
+    );
+    lab.run(&["verify", "lab"]).success();
+}
+
 /// mkectl does not run where only sets changed, but their tags move.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {

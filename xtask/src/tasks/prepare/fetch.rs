@@ -55,8 +55,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
                 .await?;
         }
         release::config::defaults::restore(&context, &release)?;
-        let sets = locked.sets.keys().map(String::as_str);
-        release::transfer::set::fetch::compare(&context, sets).await?;
+        let sets = || locked.sets.keys().map(String::as_str);
+        release::transfer::set::warn_of_unlocked(&context, sets())?;
+        release::transfer::set::fetch::compare(&context, sets()).await?;
         Ok(())
     })?;
     let artifacts = locked.lock.artifacts.len();
@@ -113,19 +114,7 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
         indicatif::DecimalBytes(fetched.bytes),
     );
     for one in &unlocked {
-        text.push_str(&format!(
-            "warning: {} {} {} {}, which is in no lock\n",
-            match one.charts.len() {
-                1 => "the chart",
-                _ => "the charts",
-            },
-            one.charts.join(" and "),
-            match one.charts.len() {
-                1 => "names",
-                _ => "name",
-            },
-            one.image,
-        ));
+        text.push_str(&format!("warning: {one}\n"));
     }
     if !unlocked.is_empty() {
         text.push_str("hint: list an image in a set if the cluster needs it\n");

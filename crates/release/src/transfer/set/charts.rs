@@ -1,13 +1,15 @@
 //! Lists the images that the charts of a set name in plain text and that no lock of the workspace has. A cluster without internet lacks them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use bundle::set::Reference;
 use bundle::{Kind, Lock};
 
+use crate::event::Event;
 use crate::transfer::fetch::open_store;
 use crate::transfer::local::chart_images;
-use crate::{Error, Workspace};
+use crate::{Context, Error, Workspace, locked};
 
 /// An image that charts name and no lock has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,34 @@ pub struct Unlocked {
     pub image: String,
     /// The charts that name it, `repository:tag`.
     pub charts: Vec<String>,
+}
+
+impl fmt::Display for Unlocked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let charts = self.charts.join(" and ");
+        let image = &self.image;
+        match self.charts.len() {
+            1 => write!(formatter, "the chart {charts} names {image}, which is in no lock"),
+            _ => write!(formatter, "the charts {charts} name {image}, which is in no lock"),
+        }
+    }
+}
+
+/// Warns of what the charts of sets name and no lock has, as far as the charts are in the store.
+///
+/// # Errors
+/// A set is not locked, or a lock or the store cannot be read.
+pub fn warn_of_unlocked<'s>(
+    context: &Context<'_>,
+    sets: impl IntoIterator<Item = &'s str>,
+) -> Result<(), Error> {
+    for set in sets {
+        let (_, locked) = locked::of_set(context.workspace, set)?;
+        for one in unlocked(context.workspace, &locked.lock)? {
+            (context.reporter).report(Event::Warning(one.to_string()));
+        }
+    }
+    Ok(())
 }
 
 /// Returns what the charts of a lock name and no lock has, as far as the charts are in the store.
