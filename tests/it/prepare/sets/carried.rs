@@ -587,13 +587,8 @@ async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     ];
     let before = files.map(|file| lab.sandbox.read(file));
     (carried.upstream).image("library/nginx", "1.29", BOTH, 3000, "2");
-    lab.run(&[
-        "lock",
-        "platform",
-        "--update",
-        "docker.io/library/nginx:1.29",
-    ])
-    .success();
+    lab.run(&["lock", "platform", "--update", "nginx:1.29"])
+        .success();
     // What the registry does not hold was not deployed.
     let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
     lab.run(&rebuild).success().reports(

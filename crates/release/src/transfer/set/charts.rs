@@ -25,8 +25,14 @@ impl fmt::Display for Unlocked {
         let charts = self.charts.join(" and ");
         let image = &self.image;
         match self.charts.len() {
-            1 => write!(formatter, "the chart {charts} names {image}, which is in no lock"),
-            _ => write!(formatter, "the charts {charts} name {image}, which is in no lock"),
+            1 => write!(
+                formatter,
+                "the chart {charts} names {image}, which is in no lock"
+            ),
+            _ => write!(
+                formatter,
+                "the charts {charts} name {image}, which is in no lock"
+            ),
         }
     }
 }

@@ -458,13 +458,17 @@ impl Named<'_> {
         self.origin() == name || place.as_deref() == Some(name)
     }
 
-    /// Returns whether a name is the last part of it at its origin.
+    /// Returns whether a name is the last part of it at its origin, with or without its tag.
     fn ends_with(&self, name: &str) -> bool {
         let known = match self {
             Self::Entry(entry) => entry.origin.name(),
             Self::Bundle(item) => file_name(&item.url),
         };
-        known == name || known.rsplit('/').next() == Some(name)
+        let is_end_of = |whole: &str| {
+            let before = whole.strip_suffix(name);
+            before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+        };
+        is_end_of(known) || is_end_of(&self.origin())
     }
 }
 
