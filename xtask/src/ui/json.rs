@@ -48,7 +48,9 @@ impl Json {
     }
 
     pub(super) fn failure(&self, failure: &Failure, code: u8) {
-        self.emit("error", &described(failure, code));
+        if edge::json(object("error", &described(failure, code))).is_err() {
+            edge::err(&format!("error: {failure}\n"));
+        }
     }
 
     pub(super) fn emit(&self, key: &str, value: &impl Serialize) {

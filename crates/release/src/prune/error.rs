@@ -93,8 +93,8 @@ impl Error {
         match self {
             Self::LockUnknown { .. }
             | Self::RecordedLockUnknown { .. }
-            | Self::File { .. }
-            | Self::Refused { .. } => Kind::Workspace,
+            | Self::File { .. } => Kind::Workspace,
+            Self::Refused { .. } => Kind::Outdated,
             Self::SharedState(conflict) => conflict.kind(),
             Self::OtherEnvironment { .. } => Kind::Usage,
             Self::RemovesNothing { .. } | Self::NotRemoved { .. } => Kind::Registry,
