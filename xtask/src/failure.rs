@@ -334,7 +334,9 @@ impl Failure {
                 ]
             }
             Self::NotARelease(text) => match meant(&format!("{text}/")) {
-                Some(meant) if meant.starts_with('v') && meant != *text => vec![format!("did you mean `{meant}`?")],
+                Some(meant) if meant.starts_with('v') && meant != *text => {
+                    vec![format!("did you mean `{meant}`?")]
+                }
                 _ => vec!["`cargo xtask list` shows environments with their releases".to_owned()],
             },
             Self::Exists(path) if path.ends_with("environment.yaml") => {

@@ -91,9 +91,9 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::LockUnknown { .. }
-            | Self::RecordedLockUnknown { .. }
-            | Self::File { .. } => Kind::Workspace,
+            Self::LockUnknown { .. } | Self::RecordedLockUnknown { .. } | Self::File { .. } => {
+                Kind::Workspace
+            }
             Self::Refused { .. } => Kind::Outdated,
             Self::SharedState(conflict) => conflict.kind(),
             Self::OtherEnvironment { .. } => Kind::Usage,
