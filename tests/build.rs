@@ -1,7 +1,7 @@
 //! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
 //!
-//! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo, containerd, podman, helm and oras are referees of what
-//! was pushed, nginx and haproxy stand before registries, chromium opens reports, openssl signs bundles, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
+//! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo, containerd, podman, helm, kubectl and oras are referees of
+//! what was pushed, nginx and haproxy stand before registries, chromium opens reports, openssl signs bundles, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -29,6 +29,7 @@ fn main() {
         "containerd",
         "podman",
         "helm",
+        "kubectl",
         "oras",
         "nginx",
         "haproxy",
@@ -68,7 +69,7 @@ fn main() {
     if !mounts || !["containerd", "ctr"].into_iter().all(on_path) {
         println!("cargo::rustc-cfg=without_containerd");
     }
-    for client in ["podman", "helm", "chromium", "openssl"] {
+    for client in ["podman", "helm", "kubectl", "chromium", "openssl"] {
         if !on_path(client) {
             println!("cargo::rustc-cfg=without_{client}");
         }

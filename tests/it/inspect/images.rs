@@ -3,7 +3,7 @@
 use support::upstream::Upstream;
 use support::{Lab, Run, Text as _};
 
-use crate::{AIRLOCK, FAKE_MKECTL};
+use crate::{AIRLOCK, FAKE_MKECTL, referees};
 
 mod helm;
 
@@ -84,6 +84,38 @@ async fn each_consumer_gets_its_own_form() {
     );
     let mirrors = lab.run("images lab --as idms").success().stdout;
     mirrors.has("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_kubectl, ignore = "kubectl is not on PATH")]
+async fn kustomize_puts_the_images_of_the_registry_into_manifests() {
+    let (lab, _upstream) = lab().await;
+    let images = lab.run("images lab --as kustomize").success().stdout;
+    let address = &lab.registry.address;
+    let images = images.replace("127.0.0.1:[PORT]", address);
+    let kustomization = format!("resources: [pod.yaml]\n{images}");
+    (lab.sandbox).write("app/kustomization.yaml", &kustomization);
+    let named = [
+        ("nginx:1.29", "library/nginx:1.29"),
+        ("docker.io/library/nginx:1.29", "library/nginx:1.29"),
+        ("quay.io/org/tool:v1", "tools/tool:v1"),
+    ];
+    let containers = named.iter().zip(1..);
+    let containers: String = containers
+        .map(|((image, _), number)| format!("  - {{ name: c{number}, image: '{image}' }}\n"))
+        .collect();
+    lab.sandbox.write(
+        "app/pod.yaml",
+        &format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{ name: app }}\nspec:\n  containers:\n{containers}"
+        ),
+    );
+    let folder = lab.sandbox.path("app");
+    let built = referees::run(&lab.sandbox, "kubectl", &["kustomize", folder.as_str()]);
+    for (image, place) in named {
+        let expected = format!("image: {address}/mke/{place}\n");
+        assert!(built.contains(&expected), "{image}: {built}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
