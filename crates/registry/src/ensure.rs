@@ -141,9 +141,12 @@ impl Registry {
         let mut session = None;
         let mut asked = false;
         let confirmed = recorded.mountable_from(repository, &blob.digest);
-        let is_offer = confirmed.is_none();
-        let from = confirmed.or_else(|| recorded.mount_candidate(repository, &blob.digest));
-        if let Some(from) = from {
+        let candidate = match confirmed {
+            Some(_) => None,
+            None => recorded.mount_candidate(repository, &blob.digest),
+        };
+        let offered = candidate.as_ref().map(|candidate| candidate.from.clone());
+        if let Some(from) = confirmed.or(offered) {
             // What refuses a mount may be the other repository.
             session = self.first_write(repository, observer).await?;
             match self
@@ -164,10 +167,9 @@ impl Registry {
                 }
                 Asked::Refused => {}
             }
-            if is_offer {
-                recorded.candidate_refused();
-            } else {
-                recorded.mount_answered(false);
+            match candidate {
+                Some(candidate) => recorded.candidate_refused(&candidate),
+                None => recorded.mount_answered(false),
             }
         } else if recorded.takes_single_posts()
             && blob.size <= SINGLE

@@ -24,6 +24,7 @@ pub(crate) struct Recorded {
     /// The repositories that may hold a blob from an earlier push, according to the caller.
     expected: Mutex<HashMap<Digest, BTreeSet<String>>>,
     candidates_refused: AtomicU32,
+    expected_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
     /// Whether a task has begun to find out what the next field says.
@@ -46,6 +47,13 @@ pub(crate) struct Recorded {
 }
 
 pub(crate) type Key = (String, Digest);
+
+/// A repository that a blob may be mounted from, according to the caller.
+pub(crate) struct Candidate {
+    pub(crate) from: String,
+    /// Whether only an earlier push may have left it there.
+    is_expected: bool,
+}
 
 impl Recorded {
     /// Begins with what was measured some time ago: of what was refused then, nothing is asked.
@@ -117,22 +125,30 @@ impl Recorded {
         lock(&self.mount_candidates).insert(digest.clone(), repository.to_owned());
     }
 
-    /// Returns a repository that the blob may be mounted from, if what the caller said is true.
-    pub(crate) fn mount_candidate(&self, repository: &str, digest: &Digest) -> Option<String> {
-        if !self.mounts() || self.candidates_refused.load(Ordering::Relaxed) >= MOST_REFUSALS {
+    /// Returns a repository that the blob may be mounted from, if what the caller said is true. What a different project should hold comes
+    /// first: a project may be new, whatever an earlier push may have left in it.
+    pub(crate) fn mount_candidate(&self, repository: &str, digest: &Digest) -> Option<Candidate> {
+        let is_worth = |refused: &AtomicU32| refused.load(Ordering::Relaxed) < MOST_REFUSALS;
+        if !self.mounts() {
             return None;
         }
-        let expected = lock(&self.expected);
-        if let Some(by) = expected.get(digest) {
-            // What may be here is asked for here.
-            let other = by.first().filter(|_| !by.contains(repository));
-            return other.cloned();
+        if is_worth(&self.candidates_refused)
+            && let Some(other) = lock(&self.mount_candidates).get(digest)
+            && other != repository
+        {
+            return Some(Candidate {
+                from: other.clone(),
+                is_expected: false,
+            });
         }
-        let candidates = lock(&self.mount_candidates);
-        candidates
-            .get(digest)
-            .filter(|other| *other != repository)
-            .cloned()
+        let expected = lock(&self.expected);
+        // What may be here is asked for here.
+        let by = (expected.get(digest)).filter(|by| !by.contains(repository));
+        let from = by.filter(|_| is_worth(&self.expected_refused))?.first()?;
+        Some(Candidate {
+            from: from.clone(),
+            is_expected: true,
+        })
     }
 
     pub(crate) fn expect(&self, repository: &str, digest: &Digest) {
@@ -147,9 +163,14 @@ impl Recorded {
         (expected.get(digest)).is_some_and(|by| by.contains(repository))
     }
 
-    /// Takes note that a registry did not have a mount candidate. It says nothing of what the registry itself confirmed.
-    pub(crate) fn candidate_refused(&self) {
-        self.candidates_refused.fetch_add(1, Ordering::Relaxed);
+    /// Takes note that a registry did not have a mount candidate. It says nothing of what the registry itself confirmed, nor of those of the
+    /// other kind.
+    pub(crate) fn candidate_refused(&self, candidate: &Candidate) {
+        let refused = match candidate.is_expected {
+            true => &self.expected_refused,
+            false => &self.candidates_refused,
+        };
+        refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns whether mounts are still worth asking for.

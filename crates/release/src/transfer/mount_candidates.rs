@@ -97,6 +97,7 @@ fn applied(
     let receipt = Receipt::read(&output.receipt).ok()??;
     let release = receipt.applied?.release;
     let version = release.strip_prefix('v')?.parse().ok()?;
-    let locked = locked::read(context.workspace, &version).ok()?;
-    Some((other, locked.lock))
+    let locked = locked::of_release(context.workspace, &other, &version)
+        .or_else(|_| locked::read(context.workspace, &version));
+    Some((other, locked.ok()?.lock))
 }
