@@ -42,7 +42,7 @@ pub fn deliver(
     let deadline = Instant::now() + LIMIT;
     let is_interrupted = Cell::new(false);
     let is_over = || {
-        is_interrupted.set(signals.try_recv().is_ok());
+        is_interrupted.set(is_interrupted.get() || signals.try_recv().is_ok());
         is_interrupted.get() || Instant::now() >= deadline
     };
     let is_killed = child

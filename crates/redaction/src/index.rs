@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::written::{Pattern, is_plain, pass_hidden, readings};
 
-/// How many characters lead to a secret. None is masked that has fewer bytes than these, or is cut before them.
+/// How many characters lead to a secret. The beginning of one that was cut is masked only if it is longer.
 const LEADING: usize = 3;
 
 /// Secrets by their first characters.

@@ -91,9 +91,7 @@ impl Embedded {
                 _ => EmbeddedError::Listen { address, source },
             })?;
         // The port is this one's, so nothing else writes here.
-        for unfinished in directory.iter().flat_map(|path| unfinished(path)) {
-            let _ = std::fs::remove_file(unfinished);
-        }
+        directory.into_iter().for_each(remove_unfinished);
         let address = listener
             .local_addr()
             .map_err(|source| EmbeddedError::Listen { address, source })?;
@@ -126,11 +124,13 @@ impl Embedded {
     }
 }
 
-/// Returns the blobs that a run has left unfinished which was killed, or whose disk was full.
-fn unfinished(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
+/// Removes the blobs that a run has left unfinished which was killed, or whose disk was full.
+fn remove_unfinished(directory: &Utf8Path) {
     let files = directory.join("blobs/sha256/.tmp").read_dir_utf8();
-    let files = files.into_iter().flatten().flatten();
-    files.map(|file| file.path().to_owned()).collect()
+    for file in files.into_iter().flatten().flatten() {
+        // The next run tries again.
+        let _ = std::fs::remove_file(file.path());
+    }
 }
 
 /// Returns the registry's routes, with the content in `directory` or in memory.

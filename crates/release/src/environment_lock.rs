@@ -204,11 +204,11 @@ fn take(path: &Utf8Path, holder: &Holder) -> Result<(File, Option<Holder>), Taki
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             // The file of a different user: whether it is locked can still be seen.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let file =
-                    files::open(path).map_err(|_| Taking::Impossible(error.kind().into()))?;
-                return Err(match file.try_lock_shared() {
-                    Err(TryLockError::WouldBlock) => Taking::InUse(Holder::read(&file)),
-                    _ => Taking::Impossible(error),
+                let is_locked =
+                    |file: &File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+                return Err(match files::open(path).ok().filter(is_locked) {
+                    Some(file) => Taking::InUse(Holder::read(&file)),
+                    None => Taking::Impossible(error),
                 });
             }
             Err(error) => return Err(Taking::Impossible(error)),

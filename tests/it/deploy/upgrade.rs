@@ -671,16 +671,8 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
-    road.lab.sandbox.install_system("git");
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["config", "user.name", "Jane Doe"],
-        &["config", "user.email", "jane@example.com"],
-        &["add", "environments"],
-        &["commit", "--quiet", "--message=first"],
-    ] {
-        road.lab.sandbox.git(arguments);
-    }
+    road.lab.sandbox.init_git();
+    road.lab.sandbox.commit("first");
     let run = road.run("deploy").success();
     run.reports("differs from what is rendered, in 2 places");
     let plan = road.run("plan").success();

@@ -81,7 +81,7 @@ fn gc_removes_nothing_while_git_cannot_say_which_locks_are_missing() {
     let whole = blobs(&sandbox);
     fs::remove_file(sandbox.path(LOCK)).unwrap();
     sandbox.git(&["init", "--quiet"]);
-    // There is no git on its PATH.
+    // Its PATH lacks git.
     let run = sandbox.run("store gc").exits_with(8);
     run.reports(
         "error: cannot see whether committed locks are missing from the working tree\n  because: git is not installed\n",

@@ -122,12 +122,12 @@ impl Human {
         }
     }
 
-    /// Writes a line of a result to standard output, without the bars.
     /// Returns why a line of mkectl's result could not be written, if so.
     pub(super) fn take_lost(&self) -> std::io::Result<()> {
         lock(&self.lost).take().map_or(Ok(()), Err)
     }
 
+    /// Writes a line of a result to standard output, without the bars.
     fn write(&self, out: fn(&str) -> std::io::Result<()>, line: &str) {
         self.clear();
         let write = || {

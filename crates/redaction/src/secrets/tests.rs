@@ -424,7 +424,7 @@ fn hundreds_of_tokens_cost_about_as_much_as_one() {
         let text = format!("{log} {}", &token(tokens - 1)[1000..1100]);
         let began = Instant::now();
         let masked = secrets.mask(&text);
-        assert!(masked.starts_with(&log[..1]) && masked.contains(MASK));
+        assert!(masked.contains(MASK));
         began.elapsed()
     };
     let (one, many) = (time(1), time(300));

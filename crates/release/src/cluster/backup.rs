@@ -107,8 +107,8 @@ pub struct Backup {
 /// mkectl is run in the folder of the archive and given its name alone: that is all its pages show. `typed` is given to it too.
 ///
 /// # Errors
-/// The archive exists, there is no fitting mkectl, or it failed. Or a different checkout changes the cluster, or did and this one does not know
-/// how, unless `take_over`.
+/// The archive exists, a fitting mkectl is missing, or it failed. Or a different checkout changes the cluster, or has changed it and
+/// this one lacks its receipt, unless `take_over`.
 pub async fn backup(
     context: &Context<'_>,
     environment: Environment,

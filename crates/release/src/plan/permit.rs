@@ -76,16 +76,15 @@ pub fn permit<'a>(
     })
 }
 
-/// Refuses a push that moves tags which a cluster runs, where a deploy that does so would be refused.
+/// Refuses a push that moves tags which a cluster runs, where a deploy that does so would be refused. The plan of a push that only adds
+/// has no requirement and no shared state.
 ///
 /// # Errors
 /// What the environment requires of another one has not happened, or this checkout does not know what was deployed last.
 pub fn allow_push(plan: &Plan) -> Result<(), Error> {
     plan.shared.allow(false)?;
     match &plan.unmet {
-        Some(unmet) if plan.applied().is_some() && plan.moved_tags().is_some() => {
-            Err(unmet.error(&plan.environment))
-        }
+        Some(unmet) if plan.applied().is_some() => Err(unmet.error(&plan.environment)),
         _ => Ok(()),
     }
 }

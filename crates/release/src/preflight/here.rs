@@ -329,7 +329,7 @@ fn missing_tools(context: &Context<'_>) -> Vec<&'static str> {
     tools.filter(|program| !is_here(program)).collect()
 }
 
-/// Compares the room with what a release takes on the whole, for which there is no lock yet.
+/// Compares the free space with the size of a whole release that is not locked yet.
 pub(super) fn disk_before_lock(context: &Context<'_>, environment: &Environment) -> Check {
     let name = "disk";
     let Ok(release) = mke::Release::of(&environment.release) else {

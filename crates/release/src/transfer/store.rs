@@ -167,9 +167,9 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, crate::Error> {
 /// something cannot be removed.
 pub fn collect(context: &Context<'_>, show: &dyn Fn(&Garbage)) -> Result<Garbage, crate::Error> {
     let root = context.workspace.root();
-    let is_kept = || (root.ancestors()).any(|folder| folder.join(".git").exists());
+    let has_repository = || (root.ancestors()).any(|folder| folder.join(".git").exists());
     let locks = match ask_git(context) {
-        Err(Absent::NotInstalled) if !is_kept() => Vec::new(),
+        Err(Absent::NotInstalled) if !has_repository() => Vec::new(),
         Err(Absent::NoRepository { .. }) => Vec::new(),
         asked => asked.map_err(|source| Error::GitRefused { source })?,
     };
