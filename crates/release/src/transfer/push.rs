@@ -1,12 +1,13 @@
 //! Pushes a release to registries.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use environment::Environment;
-use futures_util::future::join_all;
+use futures_util::future::{self, join_all};
 use registry::Arrival;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
@@ -14,6 +15,7 @@ use crate::transfer::connect::{self, StoreSource, connect_to_push, target, uniqu
 use crate::transfer::look::{PullRefusal, ping, report_silence};
 use crate::transfer::mount_candidates;
 use crate::transfer::present::Held;
+use crate::verify::EarlyLook;
 use crate::{Context, receipt};
 
 mod error;
@@ -31,9 +33,29 @@ pub struct Delivery<'a> {
     pub present: Vec<&'a bundle::Artifact>,
     /// Why nodes may not be able to pull, if they were refused something.
     pub shut: Option<&'a PullRefusal>,
+    /// What looks at each artifact once it is tagged.
+    pub(crate) early: Option<&'a EarlyLook<'a>>,
 }
 
-impl Delivery<'_> {
+impl<'a> Delivery<'a> {
+    /// Returns the delivery of these artifacts to a registry that is not known to have any.
+    pub(crate) fn new(environment: &'a Environment, artifacts: Vec<&'a bundle::Artifact>) -> Self {
+        Self {
+            environment,
+            artifacts,
+            present: Vec::new(),
+            shut: None,
+            early: None,
+        }
+    }
+
+    /// Has each artifact looked at once it is tagged.
+    #[must_use]
+    pub fn watched(self, early: &'a EarlyLook<'a>) -> Self {
+        let early = Some(early);
+        Self { early, ..self }
+    }
+
     /// Returns the bytes that are to be sent at most.
     fn bytes(&self) -> u64 {
         unique_bytes(self.artifacts.iter().copied())
@@ -205,13 +227,29 @@ async fn push_one(
         registry.note_held(repository, &digest);
     }
     let _pushing = context.tool.signals.push_begins();
-    let observer = PushObserver::new(context.reporter);
+    let (tell, tagged) = unbounded_channel();
+    let observer = PushObserver::new(context.reporter, Some(tell));
     let targets: Vec<registry::Artifact> = to_be_pushed
         .iter()
         .map(|artifact| target(environment, artifact))
         .collect();
-    let report = tokio::select! {
-        report = registry.push_streamed(&targets, source, arrivals, &observer) => report,
+    let pushing = async {
+        let report = registry
+            .push_streamed(&targets, source, arrivals, &observer)
+            .await;
+        // Nothing more is tagged, so the look ends.
+        drop(observer);
+        report
+    };
+    let stop = context.tool.signals.stop();
+    let looking = async {
+        if let Some(early) = delivery.early {
+            let looking = pin!(early.look(context, tagged));
+            future::select(looking, pin!(stop.requested())).await;
+        }
+    };
+    let (report, ()) = tokio::select! {
+        done = future::join(pushing, looking) => done,
         () = report_silence(context, &registry, address) => unreachable!("it watches without end"),
     };
     if let Some(source) = registry.refuses_writes() {
