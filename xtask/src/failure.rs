@@ -545,7 +545,11 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Disk(disk::Error::StoreLost { .. }) => "run it again: the missing blob is looked for again".to_owned(),
         Error::Connect(connect::Error::Registry { source, .. }) => return registry_error::hints(source),
-        Error::Connect(connect::Error::NotAnonymous { .. }) => crate::advice::registry(RegistryFault::NotAnonymous).to_owned(),
+        Error::Connect(connect::Error::PullRefused { source, .. }) => crate::advice::registry(match RegistryFault::of_login(source) {
+            RegistryFault::LoginRefused => RegistryFault::PullRefused,
+            _ => RegistryFault::NotAnonymous,
+        })
+        .to_owned(),
         Error::Push(push::Error::Failed { failed, .. }) => {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| registry_error::hints(source)).collect();
             hints.sort();

@@ -85,7 +85,7 @@ pub(crate) struct Looked {
     pub(crate) shut: Option<PullRefusal>,
 }
 
-/// A pull that the registry refused without credentials.
+/// A pull that the registry refused with the credentials of nodes, or without any.
 #[derive(Debug, Clone)]
 pub struct PullRefusal {
     repository: String,
@@ -181,7 +181,7 @@ pub(crate) async fn require_open(
         return Ok(());
     };
     let refused = |source| {
-        Error::Connect(connect::Error::NotAnonymous {
+        Error::Connect(connect::Error::PullRefused {
             address: environment.registry.address.clone(),
             repository: shut.repository.clone(),
             source,
@@ -204,7 +204,7 @@ pub(crate) async fn require_open(
 /// Looks at a tag of each of these as a node does, and no further, in a registry that has answered before.
 ///
 /// # Errors
-/// The registry cannot be reached, or answers nonsense.
+/// The registry cannot be reached, refuses the login of nodes, or answers nonsense.
 pub(crate) async fn look_as_node(
     context: &Context<'_>,
     environment: &Environment,
@@ -212,7 +212,10 @@ pub(crate) async fn look_as_node(
 ) -> Result<Vec<Seen>, Error> {
     let nodes = Registries::as_node(context, environment)?;
     let looked = tags_as_node(&nodes, environment, tags).await?;
-    Ok(looked.seen)
+    match looked.shut.map(|shut| shut.refusal.error()) {
+        Some(error) if error.refuses_login() => Err(unusable(environment, error)),
+        _ => Ok(looked.seen),
+    }
 }
 
 async fn as_node(
