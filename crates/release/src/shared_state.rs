@@ -159,6 +159,13 @@ impl Mark {
             .as_ref()
             .map(|(_, _, state)| state.run.clone())
     }
+
+    /// Has the end of the deploy name a different run.
+    pub(crate) fn rename(&mut self, run: String) {
+        if let Some((_, _, state)) = &mut self.recorded {
+            state.run = run;
+        }
+    }
 }
 
 /// What a deploy is about.

@@ -241,7 +241,23 @@ pub(crate) fn refuse_other(
         return Ok(());
     }
     let asked = ask(context, environment, program, false);
-    let (Word::Told(seen), Some(kubeconfig)) = (asked.word, asked.kubeconfig) else {
+    match asked.word {
+        Word::Told(seen) => refuse_foreign(context, environment, &seen, rendered),
+        Word::NotAsked | Word::Silent(_) => Ok(()),
+    }
+}
+
+/// Checks that a cluster that answered may be the environment's: by its machines or its address in `rendered`.
+///
+/// # Errors
+/// It is a different one.
+pub(crate) fn refuse_foreign(
+    context: &Context<'_>,
+    environment: &Environment,
+    seen: &mke::ClusterConfig,
+    rendered: &str,
+) -> Result<(), crate::Error> {
+    let Some(kubeconfig) = kubeconfig::of(context, environment) else {
         return Ok(());
     };
     let wanted = cluster_config(rendered)?;
@@ -251,9 +267,9 @@ pub(crate) fn refuse_other(
         Some(applied) => applied.external_address.as_deref(),
         None => wanted.external_address.as_deref(),
     };
-    match seen.may_be_of_one_cluster(&wanted) && may_be_at(&seen, address) {
+    match seen.may_be_of_one_cluster(&wanted) && may_be_at(seen, address) {
         true => Ok(()),
-        false => Err(other_cluster(environment, &seen, &wanted, kubeconfig)),
+        false => Err(other_cluster(environment, seen, &wanted, kubeconfig)),
     }
 }
 

@@ -458,6 +458,9 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
         }
         // It stays as it is: there is nothing to be compared.
         Err(Error::Program(program::Error::NoCluster { .. })) => {}
+        Err(error @ Error::Kubeconfig(_)) => {
+            status.add(chain(&error), format!("cargo xtask diff {name} --live"));
+        }
         Err(error) => status.add(
             format!("the cluster cannot be read: {}", chain(&error)),
             format!("cargo xtask diff {name} --live"),
