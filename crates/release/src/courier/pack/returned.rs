@@ -64,7 +64,7 @@ pub async fn prepare(
             };
             parts.add(what, &text)?;
         }
-        for (file, text) in support::last_logs_without_password(context, &output.logs)? {
+        for (file, text) in support::last_logs_without_password(context, &output.logs) {
             let what = What::Log {
                 environment: name(),
                 file,
