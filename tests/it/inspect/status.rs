@@ -228,6 +228,10 @@ async fn each_difference_has_its_command() {
         only(&lab, &[]),
         "environments/lab/mke4.yaml differs from what is rendered | cargo xtask render lab"
     );
+    std::fs::write(lab.sandbox.path("environments/lab/mke4.yaml"), b"\xff").unwrap();
+    assert!(
+        only(&lab, &[]).ends_with(" contains an invalid byte | ls -l environments/lab/mke4.yaml")
+    );
     lab.sandbox.write("environments/lab/mke4.yaml", &config);
 
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
