@@ -148,6 +148,7 @@ fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
                 .and_then(|code| code.as_str().map(str::to_owned));
             let message = first.map(|error| match (code.as_deref(), &error.detail) {
                 // Distribution's storage failed, and only the detail says how.
+                (Some("UNKNOWN"), serde_json::Value::String(detail)) => detail.clone(),
                 (Some("UNKNOWN"), detail) if !detail.is_null() => detail.to_string(),
                 _ => error.message,
             });

@@ -233,7 +233,7 @@ const IMMUTABLE: [&str; 6] = [
     "not allow updating",
 ];
 
-/// How distribution 3, distribution 2 and the embedded registry say that their disk is full.
+/// How versions of distribution, and the embedded registry, say that their disk is full.
 const DISK_FULL: [&str; 2] = ["no space left on device", "\"err\":28"];
 
 /// What was found of one aspect.
@@ -413,7 +413,12 @@ mod tests {
             Place::new("PUT", &url, "a")
         };
         for (status, body, expected) in [
-            // registry:3, registry:2 and the embedded registry.
+            // docker-registry 2.8.2, registry:3, earlier ones and the embedded registry.
+            (
+                500,
+                r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"write /var/data: no space left on device"}]}"#,
+                Fault::DiskFull,
+            ),
             (
                 500,
                 r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"driver":"filesystem","detail":"mkdir /var: no space left on device"}}]}"#,
