@@ -86,7 +86,7 @@ pub enum Depth {
 
 /// What nodes are to get, and how much of it a plan has confirmed.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected<'a> {
+pub struct ExpectedContent<'a> {
     /// The environment.
     pub(crate) environment: &'a Environment,
     /// What its registry has to serve.
@@ -105,7 +105,7 @@ pub struct Expected<'a> {
 /// Something that the lock names is not served, or not to nodes.
 pub async fn registry(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
     sent: &Sent,
 ) -> Result<Confirmed, crate::Error> {
     after_push(context, expected, sent, Depth::Full).await?;
@@ -121,7 +121,7 @@ pub async fn registry(
 /// A tag is not served, or not to nodes.
 pub async fn pushed_tags(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
     sent: &Sent,
 ) -> Result<(), crate::Error> {
     after_push(context, expected, sent, Depth::Tag).await
@@ -130,7 +130,7 @@ pub async fn pushed_tags(
 /// Looks at what was sent as far as `depth` says.
 async fn after_push(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
     sent: &Sent,
     depth: Depth,
 ) -> Result<(), crate::Error> {
@@ -155,7 +155,7 @@ async fn after_push(
 /// Something that the lock names is not served, or not to nodes.
 pub(crate) async fn tags(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
 ) -> Result<Confirmed, crate::Error> {
     let all: Vec<_> = expected
         .lock
@@ -170,12 +170,12 @@ pub(crate) async fn tags(
 /// Looks at artifacts through the URLs in the expected configuration.
 async fn confirm(
     context: &Context<'_>,
-    &Expected {
+    &ExpectedContent {
         environment,
         config,
         file,
         ..
-    }: &Expected<'_>,
+    }: &ExpectedContent<'_>,
     artifacts: &[(&bundle::Artifact, Depth)],
 ) -> Result<(), crate::Error> {
     if artifacts.is_empty() {

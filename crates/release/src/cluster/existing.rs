@@ -45,7 +45,7 @@ pub(crate) struct Asked {
 }
 
 /// What the answer has to fit.
-pub(crate) struct Expected<'a> {
+pub(crate) struct ExpectedCluster<'a> {
     pub(crate) environment: &'a Environment,
     /// The configuration as it is to be.
     pub(crate) rendered: &'a str,
@@ -103,7 +103,7 @@ pub(crate) fn ask(
 /// # Errors
 /// The receipt and the cluster contradict each other, or the cluster keeps what the environment would change.
 pub(crate) fn release(
-    expected: &Expected<'_>,
+    expected: &ExpectedCluster<'_>,
     word: &Word,
     warnings: &mut Warnings,
 ) -> Result<Option<Version>, crate::Error> {
@@ -201,7 +201,7 @@ pub(crate) fn release(
     }
 }
 
-fn was_killed_upgrading(expected: &Expected<'_>) -> bool {
+fn was_killed_upgrading(expected: &ExpectedCluster<'_>) -> bool {
     expected
         .under_way
         .is_some_and(|under_way| under_way.command == "upgrade")
