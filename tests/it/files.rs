@@ -51,6 +51,24 @@ fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
     }
 }
 
+#[test]
+fn a_folder_that_is_a_link_to_nothing_is_named_by_every_command() {
+    for place in ["bundles", "bundles/store", "environments"] {
+        let sandbox = Sandbox::shipped(AIRLOCK);
+        let path = sandbox.path(place);
+        if path.exists() {
+            std::fs::rename(&path, sandbox.home().join("moved")).unwrap();
+        }
+        std::os::unix::fs::symlink("/nowhere/disk", &path).unwrap();
+        for command in ["list", "status", "plan demo", "store", "deploy demo"] {
+            let run = sandbox.run(command).exits_with(3);
+            run.reports(&format!(
+                "error: `{place}` is a symbolic link to /nowhere/disk, which does not exist\nhint: "
+            ));
+        }
+    }
+}
+
 // case 7.10
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for() {

@@ -145,6 +145,9 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
              POST, PUT and PATCH for /v2/"
         }
         RegistryFault::Quota => "raise the project's quota, or remove what it does not need",
+        RegistryFault::DiskFull => {
+            "free space on the registry's disk, or enlarge it; a rehearsal's registry is in this workspace, in bundles/rehearsal/"
+        }
         RegistryFault::BodyLimit => {
             "raise the body limit of the registry, or of the proxy before it (nginx: client_max_body_size 0)"
         }
@@ -187,7 +190,8 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
              Where the release supports it, name a pull secret in config.registries.imageRegistry.credentialsSecretName"
         }
         RegistryFault::PullRefused => {
-            "let the account of registry.pull-credentials read the project, or correct what they name: nodes pull with them"
+            "let the account of registry.pull-credentials (without them, of push-credentials) read the project, or correct what they name: \
+             nodes pull with them"
         }
         RegistryFault::NotServed => "check the registry's log: it does not serve what it accepted",
         RegistryFault::NoDelete => {

@@ -63,6 +63,7 @@ impl<'a> App<'a> {
         remember_variables();
         let tool = tool()?;
         let workspace = Workspace::new(root);
+        release::links::refuse_dangling(&workspace)?;
         crate::diagnosis::start(common, &workspace, ui)?;
         Ok(Self {
             workspace,
@@ -121,7 +122,7 @@ impl<'a> App<'a> {
 /// the one that this program was built in.
 pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
     if let Some(named) = named {
-        if named.join("environments").is_dir() {
+        if is_workspace(named) {
             return std::path::absolute(named)
                 .ok()
                 .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
@@ -140,10 +141,16 @@ pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
         .ok()
         .map(Utf8PathBuf::from);
     here.ancestors()
-        .find(|folder| folder.join("environments").is_dir())
+        .find(|folder| is_workspace(folder))
         .or_else(|| built_in.as_deref().and_then(Utf8Path::parent))
         .map(Utf8Path::to_owned)
         .ok_or(Failure::NoWorkspace(here))
+}
+
+/// Returns whether a folder is a workspace. A link that leads to nothing is reported as one.
+fn is_workspace(folder: &Utf8Path) -> bool {
+    let environments = folder.join("environments");
+    environments.is_dir() || environments.is_symlink()
 }
 
 /// Finds the workspace, or the folder that becomes one.

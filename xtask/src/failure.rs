@@ -10,6 +10,7 @@ use release::cluster::{consent, existing, migrate, run, upgrade};
 use release::config::promote;
 use release::event::Step;
 use release::kubeconfig::NamedBy;
+use release::links::Link;
 use release::plan::snapshot;
 use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
@@ -469,11 +470,11 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Lock(lock::Error::Differs { .. }) => {
             "keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
-        Error::Link(link) => format!(
-            "move {} away; to keep data on another disk, only bundles/, bundles/store/, environments/ and an environment's folder may be \
-             symbolic links",
-            link.path
+        Error::Link(Link::Refused { path, .. }) => format!(
+            "move {path} away; to keep data on another disk, only bundles/, bundles/store/, environments/ and an environment's folder may be \
+             symbolic links"
         ),
+        Error::Link(Link::Dangling { path, target }) => format!("mount the disk with {target}, create the folder, or replace the link {path}"),
         Error::Disk(disk::Error::Full(full)) => format!(
             "free space on {} and run the command again: it resumes; `cargo xtask store gc` removes blobs that no lock names",
             full.mount
@@ -545,7 +546,11 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Disk(disk::Error::StoreLost { .. }) => "run it again: the missing blob is looked for again".to_owned(),
         Error::Connect(connect::Error::Registry { source, .. }) => return registry_error::hints(source),
-        Error::Connect(connect::Error::NotAnonymous { .. }) => crate::advice::registry(RegistryFault::NotAnonymous).to_owned(),
+        Error::Connect(connect::Error::PullRefused { source, .. }) => crate::advice::registry(match RegistryFault::of_login(source) {
+            RegistryFault::LoginRefused => RegistryFault::PullRefused,
+            _ => RegistryFault::NotAnonymous,
+        })
+        .to_owned(),
         Error::Push(push::Error::Failed { failed, .. }) => {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| registry_error::hints(source)).collect();
             hints.sort();

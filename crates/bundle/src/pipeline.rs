@@ -70,14 +70,14 @@ pub(crate) struct Pipeline {
     begun: u64,
     /// The blobs that a sink has taken and that may not be committed yet, with their numbers.
     on_the_way: HashMap<Digest, u64>,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<Progress>>,
     /// Nothing ever comes from here: it ends when the last thread does.
     end: Receiver<()>,
 }
 
 /// How far the threads are.
 #[derive(Default)]
-struct Kept {
+struct Progress {
     /// How many blobs in a row are right and committed, those included which no sink wanted.
     blobs: u64,
     /// What came after them, if that was an error.
@@ -120,7 +120,7 @@ impl Pipeline {
         let (give_back, emptied) = sync_channel(PIECES);
         let (commit, to_commit) = sync_channel(COMMITS);
         let (ending, end) = sync_channel(0);
-        let kept = Arc::new(Mutex::new(Kept::default()));
+        let kept = Arc::new(Mutex::new(Progress::default()));
         let committed = kept.clone();
         Builder::new()
             .name("blob hasher".to_owned())
@@ -314,7 +314,7 @@ impl Ended {
 }
 
 /// The second thread's work. A blob after a failure is committed too: it is right, and was offered.
-fn commit_all(to_commit: &Receiver<Ended>, kept: &Mutex<Kept>) {
+fn commit_all(to_commit: &Receiver<Ended>, kept: &Mutex<Progress>) {
     while let Ok(Ended { archive, result }) = to_commit.recv() {
         let committed = result.and_then(|sink| match sink {
             Some(sink) => sink.commit().map_err(Fault::Sink),
@@ -335,7 +335,7 @@ fn gone() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+fn locked(kept: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
     // Nothing is left half-done in there by a thread that panics.
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -88,6 +88,19 @@ pub enum Absent {
 }
 
 impl Absent {
+    /// Returns the lock file that git found, which a git that was killed may have left.
+    pub fn lock(&self) -> Option<&Utf8Path> {
+        let Self::Refused {
+            source: Error::Failed { output, .. },
+        } = self
+        else {
+            return None;
+        };
+        let (before, _) = output.split_once("': File exists")?;
+        let (_, path) = before.rsplit_once('\'')?;
+        Some(Utf8Path::new(path)).filter(|path| path.extension() == Some("lock"))
+    }
+
     /// Returns whether git is not installed.
     pub fn is_not_installed(&self) -> bool {
         matches!(self, Self::NotInstalled)

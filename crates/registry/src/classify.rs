@@ -146,7 +146,13 @@ fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
                 .as_ref()
                 .and_then(|error| serde_json::to_value(&error.code).ok())
                 .and_then(|code| code.as_str().map(str::to_owned));
-            (code, first.map(|error| error.message))
+            let message = first.map(|error| match (code.as_deref(), &error.detail) {
+                // Distribution's storage failed, and only the detail says how.
+                (Some("UNKNOWN"), serde_json::Value::String(detail)) => detail.clone(),
+                (Some("UNKNOWN"), detail) if !detail.is_null() => detail.to_string(),
+                _ => error.message,
+            });
+            (code, message)
         }
         Err(_) if is_html(headers) => (None, Some("an HTML page".to_owned())),
         Err(_) => (None, Some(text.to_owned())),
@@ -216,6 +222,11 @@ mod tests {
                 r#"{"errors":[{"code":"ARTIFACT_LOCKED","message":"locked"}]}"#,
             ),
             (500, &[], "\u{1b}[31mred\u{1b}[0m"),
+            (
+                500,
+                &[],
+                r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"Op":"mkdir","Err":28}}]}"#,
+            ),
             (501, &[], ""),
             (
                 503,
@@ -236,7 +247,7 @@ mod tests {
                 .unwrap();
             table.push_str(&format!("{kind} | {text} | {again:?}\n"));
         }
-        insta::assert_snapshot!(table, @r"
+        insta::assert_snapshot!(table, @r#"
         Unauthorized | no credentials were sent: 401 Unauthorized | Never
         Forbidden | not allowed without credentials: 403 Forbidden (DENIED: quota exceeded) | Never
         NotFound | not found: 404 Not Found (NAME_UNKNOWN) | Never
@@ -247,10 +258,11 @@ mod tests {
         HttpsServer | the server requires TLS | Never
         Rejected | rejected: 409 Conflict (ARTIFACT_LOCKED: locked) | Never
         Unavailable | the server fails: 500 Internal Server Error (\u{1b}[31mred\u{1b}[0m) | After(None)
+        Unavailable | the server fails: 500 Internal Server Error (UNKNOWN: {"Err":28,"Op":"mkdir"}) | After(None)
         Rejected | rejected: 501 Not Implemented | Never
         Unavailable | the server fails: 503 Service Unavailable | After(Some(30s))
         Unavailable | the server fails: 503 Service Unavailable | After(None)
-        ");
+        "#);
     }
 
     #[test]

@@ -506,6 +506,11 @@ impl Error {
         )
     }
 
+    /// Returns whether credentials were sent and not accepted.
+    pub fn refuses_login(&self) -> bool {
+        matches!(self, Self::Unauthorized { at, is_login: true, .. } if at.user.is_some())
+    }
+
     /// Returns the answer that the error is about, where there was one.
     pub fn answer(&self) -> Option<&Answer> {
         match self {

@@ -71,13 +71,24 @@ pub(crate) struct Cluster {
 struct Begun<'a> {
     /// The run, as the receipt has to name it.
     run: Option<String>,
+    /// The run before it.
+    before: Option<String>,
     subject: Subject<'a>,
     mark: Mark,
 }
 
 impl Begun<'_> {
-    /// Records in the registry that it ended.
-    async fn end(self, context: &Context<'_>) -> Result<(), crate::Error> {
+    /// Records in the registry that it ended. If mkectl was not started, the receipt still names the run before.
+    async fn end(
+        mut self,
+        context: &Context<'_>,
+        concluded: &Result<Ran, crate::Error>,
+    ) -> Result<(), crate::Error> {
+        if let (Err(error), Some(before)) = (concluded, self.before)
+            && ended(error).is_none()
+        {
+            self.mark.rename(before);
+        }
         shared_state::end(context, &self.subject, self.mark).await
     }
 }
@@ -266,7 +277,8 @@ impl Cluster {
         let before = standing.run().map(str::to_owned);
         let before = before.or_else(|| self.receipt.as_ref()?.run.clone());
         Ok(Begun {
-            run: mark.run().or(before),
+            run: mark.run().or_else(|| before.clone()),
+            before,
             subject,
             mark,
         })
@@ -283,10 +295,11 @@ impl Cluster {
     ) -> Result<Ran, crate::Error> {
         let (log, applied, failed) = match &outcome {
             Ok(Ran { log }) => (log, applied, None),
-            Err(
-                error @ (crate::Error::Run(run::Error::Failed { exit, log, .. })
-                | crate::Error::Run(run::Error::Interrupted { exit, log, .. })),
-            ) => {
+            Err(error) => {
+                // It was not begun.
+                let Some((exit, log)) = ended(error) else {
+                    return outcome;
+                };
                 let before = self.receipt.as_ref();
                 let failed = receipt::Failed {
                     release: self.release(),
@@ -308,8 +321,6 @@ impl Cluster {
                 let applied = before.and_then(|before| before.applied.clone());
                 (log, applied, Some(failed))
             }
-            // It was not begun.
-            Err(_) => return outcome,
         };
         let receipt = Receipt {
             version: Receipt::VERSION,
@@ -320,6 +331,16 @@ impl Cluster {
         receipt.write(&self.output.receipt)?;
         in_progress::remove(&self.output, log)?;
         outcome
+    }
+}
+
+/// Returns how mkectl ended and its log, if it was started.
+fn ended(error: &crate::Error) -> Option<(programs::Exit, &Utf8PathBuf)> {
+    match error {
+        crate::Error::Run(
+            run::Error::Failed { exit, log, .. } | run::Error::Interrupted { exit, log, .. },
+        ) => Some((*exit, log)),
+        _ => None,
     }
 }
 
@@ -363,7 +384,7 @@ fn program(
 /// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
 ///
 /// # Errors
-/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster cannot be asked.
+/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster cannot be asked or is a different one.
 pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Error> {
     let workspace = context.workspace;
     let mut environment = workspace.load(name)?;
@@ -371,10 +392,9 @@ pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Err
     let text = crate::config::check::rendered(workspace, &mut environment)?.text;
     let live = live(context, &environment)?;
     let path = workspace.environment(name).join("mke4.yaml");
-    let changes = mke::compare(
-        &existing::parse(Utf8Path::new("mkectl config get"), &live)?,
-        &existing::parse(workspace.shown(&path), &text)?,
-    );
+    let live = existing::parse(Utf8Path::new("mkectl config get"), &live)?;
+    existing::refuse_foreign(context, &environment, &mke::ClusterConfig::of(&live), &text)?;
+    let changes = mke::compare(&live, &existing::parse(workspace.shown(&path), &text)?);
     Ok(Pair {
         old: format!("the cluster of {name}"),
         new: "what is rendered".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::executor::{self, Applied};
+use crate::cluster::executor::{self, ClusterChange};
 use crate::cluster::{in_progress, run};
 use crate::config::render;
 use crate::event::{Event, Step};
@@ -23,7 +23,7 @@ pub struct Deployed {
     /// The proof that nodes get every artifact.
     pub confirmed: Confirmed,
     /// What mkectl did, if it ran.
-    pub applied: Option<Applied>,
+    pub applied: Option<ClusterChange>,
 }
 
 /// Does what the plan says, and writes the receipt, also where a step failed.
@@ -137,7 +137,7 @@ async fn change_cluster(
     plan: &Plan,
     progress: &mut Progress,
     confirmed: &verify::Confirmed,
-) -> Result<Option<Applied>, Error> {
+) -> Result<Option<ClusterChange>, Error> {
     if plan.cluster.is_needed() {
         crate::plan::recheck(context, plan)?;
     }

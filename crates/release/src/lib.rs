@@ -15,7 +15,7 @@
 //! | [`transfer::stream::carry`] | a lock and deliveries | [`transfer::push::Sent`] for each delivery |
 //! | [`verify::registry`] | what nodes are to get, and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
 //! | [`config::render::write`] | the plan | [`config::render::Written`] |
-//! | [`cluster::executor`] | the steps of the plan, `Confirmed` and `Written` | [`cluster::executor::Applied`] |
+//! | [`cluster::executor`] | the steps of the plan, `Confirmed` and `Written` | [`cluster::executor::ClusterChange`] |
 //!
 //! [`transfer::stream::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
 //! a proof there, too: the word that lets tags be set takes a [`transfer::present::AllPresent`], which says that each digest of the lock is in the store, or

@@ -11,21 +11,51 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::workspace::Output;
 use crate::{Error, Kind, Workspace};
 
-/// A symbolic link is where a file or folder is to be written.
+/// A symbolic link that is not followed.
 #[derive(Debug, thiserror::Error)]
-#[error("`{path}` is a symbolic link to {target}; nothing is written through it")]
-pub struct Link {
-    /// The link.
-    pub path: Utf8PathBuf,
-    /// Where it leads.
-    pub target: Utf8PathBuf,
+pub enum Link {
+    /// It is where a file or folder is to be written.
+    #[error("`{path}` is a symbolic link to {target}; nothing is written through it")]
+    Refused {
+        /// The link.
+        path: Utf8PathBuf,
+        /// Where it leads.
+        target: Utf8PathBuf,
+    },
+    /// It may be a link, but leads to nothing.
+    #[error("`{path}` is a symbolic link to {target}, which does not exist")]
+    Dangling {
+        /// The link.
+        path: Utf8PathBuf,
+        /// Where it leads.
+        target: Utf8PathBuf,
+    },
 }
 
 impl Link {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
-        Kind::Workspace
+        match self {
+            Self::Refused { .. } | Self::Dangling { .. } => Kind::Workspace,
+        }
     }
+}
+
+/// Refuses a workspace whose folders are links to nothing, such as a disk that is not mounted.
+///
+/// # Errors
+/// One of them is.
+pub fn refuse_dangling(workspace: &Workspace) -> Result<(), Error> {
+    let environments = workspace.root().join("environments");
+    for path in [environments, workspace.bundles(), workspace.store()] {
+        if let Ok(target) = path.read_link_utf8()
+            && !path.exists()
+        {
+            let path = workspace.shown(&path).to_owned();
+            return Err(Error::Link(Link::Dangling { path, target }));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses links among the files that commands write below `bundles/`, and in the folders of these environments.
@@ -80,7 +110,7 @@ pub(crate) fn refuse_one(workspace: &Workspace, path: &Utf8Path) -> Result<(), E
 /// Refuses a link at `path`, which messages call `shown`.
 pub(crate) fn check(path: &Utf8Path, shown: &Utf8Path) -> Result<(), Error> {
     match path.read_link_utf8() {
-        Ok(target) => Err(Error::Link(Link {
+        Ok(target) => Err(Error::Link(Link::Refused {
             path: shown.to_owned(),
             target,
         })),
@@ -188,5 +218,22 @@ mod tests {
             symlink(root.join("elsewhere"), workspace.bundle(read)).unwrap();
         }
         refuse(&workspace, &["lab"]).unwrap();
+        refuse_dangling(&workspace).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_to_nothing_is_named_with_its_target() {
+        for place in ["bundles", "bundles/store", "environments"] {
+            let folder = tempfile::tempdir().unwrap();
+            let workspace = Workspace::new(Utf8Path::from_path(folder.path()).unwrap());
+            refuse_dangling(&workspace).unwrap();
+            let link = workspace.root().join(place);
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink("/nowhere/disk", &link).unwrap();
+            let text = refuse_dangling(&workspace).unwrap_err().to_string();
+            let expected =
+                format!("`{place}` is a symbolic link to /nowhere/disk, which does not exist");
+            assert_eq!(text, expected);
+        }
     }
 }

@@ -36,7 +36,7 @@ pub use permit::{Permit, allow_push, permit};
 pub use recheck::Outdated;
 pub(crate) use recheck::recheck;
 pub(crate) use saved::digest;
-pub use saved::{Moved, Saved, SavedFile, save};
+pub use saved::{PlanChange, Saved, SavedFile, save};
 pub use summary::{BundleSummary, CommandSummary, MkectlSummary, Summary};
 
 /// What `deploy` will do. It is not changed after it was made, since a [`Permit`] and proofs come from it:
@@ -116,8 +116,8 @@ impl Plan {
     }
 
     /// Returns what nodes are to get.
-    pub fn expected(&self) -> verify::Expected<'_> {
-        verify::Expected {
+    pub fn expected(&self) -> verify::ExpectedContent<'_> {
+        verify::ExpectedContent {
             environment: &self.environment,
             lock: &self.lock,
             planned: &self.artifacts,

@@ -28,7 +28,7 @@ pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
 pub use remove::{Pruned, prune};
 
 use history::History;
-use propose::{Held, Holding, Proposal, candidates, propose};
+use propose::{Holding, Proposal, TagTarget, candidates, propose};
 
 /// How many repositories are looked into at a time.
 const REPOSITORIES_AT_ONCE: usize = 8;
@@ -233,7 +233,7 @@ async fn holding(registry: &registry::Registry, repository: &str) -> Result<Hold
                 kind.to_string() == "application/vnd.docker.distribution.manifest.v2+json"
             });
         let held = match found.digest {
-            Some(digest) if is_plain => Held {
+            Some(digest) if is_plain => TagTarget {
                 digest: digest.to_string(),
                 children: BTreeSet::new(),
             },
@@ -242,7 +242,7 @@ async fn holding(registry: &registry::Registry, repository: &str) -> Result<Hold
                 let Some(children) = children(&fetched) else {
                     return Err(Unknown::Index(tag));
                 };
-                Held {
+                TagTarget {
                     digest: fetched.digest.to_string(),
                     children,
                 }

@@ -7,10 +7,10 @@ pub use programs::Signal;
 
 /// Passes signals to what is running.
 #[derive(Debug, Default)]
-pub struct Signals(Mutex<UnderWay>);
+pub struct Signals(Mutex<Running>);
 
 #[derive(Debug, Default)]
-struct UnderWay {
+struct Running {
     mkectl: Option<Sender<Signal>>,
     /// How many pushes there are.
     pushes: usize,
@@ -97,7 +97,7 @@ impl Signals {
         self.lock().mkectl = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+    fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

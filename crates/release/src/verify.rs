@@ -88,7 +88,7 @@ pub enum Depth {
 
 /// What nodes are to get, and how much of it a plan has confirmed.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected<'a> {
+pub struct ExpectedContent<'a> {
     /// The environment.
     pub(crate) environment: &'a Environment,
     /// What its registry has to serve.
@@ -108,7 +108,7 @@ pub struct Expected<'a> {
 /// Something that the lock names is not served, or not to nodes.
 pub async fn registry(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
     sent: &Sent,
     early: Option<&EarlyLook<'_>>,
 ) -> Result<Confirmed, crate::Error> {
@@ -125,7 +125,7 @@ pub async fn registry(
 /// A tag is not served, or not to nodes.
 pub async fn pushed_tags(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
     sent: &Sent,
     early: Option<&EarlyLook<'_>>,
 ) -> Result<(), crate::Error> {
@@ -135,7 +135,7 @@ pub async fn pushed_tags(
 /// Looks at what was sent as far as `depth` says.
 async fn after_push(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
     sent: &Sent,
     early: Option<&EarlyLook<'_>>,
     depth: Depth,
@@ -161,7 +161,7 @@ async fn after_push(
 /// Something that the lock names is not served, or not to nodes.
 pub(crate) async fn tags(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
 ) -> Result<Confirmed, crate::Error> {
     let all: Vec<_> = expected
         .lock
@@ -176,11 +176,11 @@ pub(crate) async fn tags(
 /// Looks at artifacts through the URLs in the expected configuration.
 async fn confirm(
     context: &Context<'_>,
-    expected: &Expected<'_>,
+    expected: &ExpectedContent<'_>,
     artifacts: &[(&bundle::Artifact, Depth)],
     early: Option<&EarlyLook<'_>>,
 ) -> Result<(), crate::Error> {
-    let &Expected {
+    let &ExpectedContent {
         environment,
         config,
         file,

@@ -190,6 +190,11 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
             let run = sandbox.run(command);
             let shown = registry.wrong_passwords() - before;
             assert_eq!(shown, 1, "{command:?}: {}", run.whole());
+            if let ["status" | "verify", ..] = command {
+                let whole = run.whole();
+                assert!(whole.contains(&format!("`{USER}` was rejected")), "{whole}");
+                assert!(!whole.contains("without credentials"), "{whole}");
+            }
         }
     }
 }

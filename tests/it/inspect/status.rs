@@ -204,25 +204,21 @@ async fn each_difference_has_its_command() {
     };
     assert_eq!(only(&lab, &[]), "");
 
-    // With a kubeconfig, the cluster of the fake mkectl has a first configuration.
-    let kubeconfig = lab.sandbox.home().join(".mke");
-    std::fs::create_dir_all(&kubeconfig).unwrap();
-    std::fs::write(kubeconfig.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
-    assert_eq!(
-        only(&lab, &["--live"]),
-        "the cluster differs from what is rendered in 9 values: `cargo xtask diff lab --live` | cargo xtask apply lab"
-    );
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     let live = lab.sandbox.home().join("live.yaml");
-    std::fs::write(&live, config.replace("version: v4.1.5", "version: v4.2.0")).unwrap();
     lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
+    std::fs::write(&live, config.replace("user: ubuntu", "user: root")).unwrap();
+    assert_eq!(
+        only(&lab, &["--live"]),
+        "the cluster differs from what is rendered in 1 value: `cargo xtask diff lab --live` | cargo xtask apply lab"
+    );
+    std::fs::write(&live, config.replace("version: v4.1.5", "version: v4.2.0")).unwrap();
     assert_eq!(
         only(&lab, &["--live"]),
         "its receipt records v4.1.5, but the cluster reports v4.2.0 | git pull"
     );
     lab.sandbox
         .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
-    std::fs::remove_dir_all(&kubeconfig).unwrap();
 
     lab.sandbox.write(
         "environments/lab/mke4.yaml",
@@ -231,6 +227,10 @@ async fn each_difference_has_its_command() {
     assert_eq!(
         only(&lab, &[]),
         "environments/lab/mke4.yaml differs from what is rendered | cargo xtask render lab"
+    );
+    std::fs::write(lab.sandbox.path("environments/lab/mke4.yaml"), b"\xff").unwrap();
+    assert!(
+        only(&lab, &[]).ends_with(" contains an invalid byte | ls -l environments/lab/mke4.yaml")
     );
     lab.sandbox.write("environments/lab/mke4.yaml", &config);
 

@@ -46,7 +46,7 @@ async fn status_says_what_is_known() {
     insta::assert_snapshot!(lab.run("cluster status lab").whole(), @"
     exit code: 0
     --- stdout
-    lab: runs v4.1.5 since [TIME], according to its receipt
+    lab: runs v4.1.5, deployed at [TIME], according to its receipt
     lab: the configuration as rendered for v4.1.5 is the last that was applied
     lab: the cluster reports: v4.1.5, 1 host, as rendered
     lab: 1 backup found, the latest is environments/lab/backups/[TIME]-v4.1.5.tar
@@ -178,7 +178,7 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
     let config = config
         .replace("192.0.2.10", "192.0.2.99")
         .replace("mke.lab.example.com", "other.example.com");
-    std::fs::write(home.join("other.yaml"), config).unwrap();
+    std::fs::write(home.join("other.yaml"), &config).unwrap();
     std::fs::write(
         home.join("other.kubeconf"),
         format!("# cluster: {home}/other.yaml\n"),
@@ -195,6 +195,19 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
         run.reports("reached the cluster at other.example.com by")
             .reports("hint: unset KUBECONFIG");
     }
+    // A later release there is not drift here.
+    for version in ["v4.1.5", "v4.2.0"] {
+        let config = config.replace("version: v4.1.5", &format!("version: {version}"));
+        std::fs::write(home.join("other.yaml"), config).unwrap();
+        for command in ["cluster status lab", "status lab --live"] {
+            let run = lab.run(command).success();
+            run.prints("reached the cluster at other.example.com by")
+                .does_not_print("reports:")
+                .does_not_print("git pull");
+        }
+    }
+    let run = lab.run("diff lab --live").exits_with(3);
+    run.reports("hint: unset KUBECONFIG");
     let changed = lab
         .calls()
         .into_iter()

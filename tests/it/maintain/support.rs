@@ -102,6 +102,35 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_named_and_everything_else_is_in_the_archive() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run("deploy lab").success();
+    let unreadable = b"version: \xff\xfe\n";
+    let archive = |name: &str| {
+        let run = lab.run(&["support", "lab", "--out", name]).success();
+        (run, unpack(&lab.sandbox.path(name)))
+    };
+    let receipt = lab.sandbox.path("environments/lab/receipt.yaml");
+    std::fs::write(receipt, unreadable).unwrap();
+    let log = "environments/lab/logs/2999-01-01T00-00-00Z-apply.log";
+    std::fs::create_dir(lab.sandbox.path(log)).unwrap();
+    let (run, entries) = archive("receipt.tar.gz");
+    run.reports("-apply.log is left out: ");
+    assert!(entries["support/unread.txt"].contains("receipt.yaml"));
+    let has_logs = |entries: &BTreeMap<String, String>| {
+        (entries.keys()).any(|name| name.starts_with("support/logs/"))
+    };
+    assert!(has_logs(&entries) && entries.contains_key("support/mke4.yaml"));
+
+    // The secrets of a configuration that cannot be read could not be masked in the logs.
+    let config = lab.sandbox.path("environments/lab/mke4.yaml");
+    std::fs::write(config, unreadable).unwrap();
+    let (_, entries) = archive("config.tar.gz");
+    assert!(entries["support/unread.txt"].contains("the logs are left out"));
+    assert!(!has_logs(&entries));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_may_have_the_administrators_password_is_left_out() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "unknown");

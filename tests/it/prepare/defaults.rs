@@ -123,7 +123,7 @@ fn two_releases_are_compared_in_what_their_mkectl_configure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_compared_with_what_is_rendered() {
-    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for arguments in [
         &["diff", "lab", "--live"][..],
         &["receipt", "rebuild", "lab"],
@@ -136,6 +136,10 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
     let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     std::fs::write(kubeconfig, "apiVersion: v1\n").unwrap();
+    let live = lab.run("mkectl lab -- config get").success().stdout;
+    let file = lab.sandbox.home().join("live.yaml");
+    std::fs::write(&file, live.replace("1.2.3.4", "192.0.2.10")).unwrap();
+    lab.sandbox.variable("FAKE_MKECTL_CONFIG", file.as_str());
     insta::assert_snapshot!(lab.run("diff lab --live").whole(), @"
     exit code: 0
     --- stdout
@@ -150,8 +154,8 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
       + spec.apiServer: { externalAddress: mke.lab.example.com }
 
     hosts
-      - spec.hosts[1.2.3.4]: { role: controller+worker, ssh: { address: 1.2.3.4, keyPath: path/to/key, port: 22, user: root } }
-      + spec.hosts[192.0.2.10]: { role: controller+worker, ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed…
+      ~ spec.hosts[192.0.2.10].ssh.keyPath: path/to/key → ~/.ssh/id_ed25519
+      ~ spec.hosts[192.0.2.10].ssh.user: root → ubuntu
 
     network
       - spec.network: { nodePortRange: 32768-35535, serviceCIDR: 10.96.0.0/16 }

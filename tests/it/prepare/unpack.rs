@@ -603,6 +603,29 @@ async fn a_lock_that_a_killed_git_left_in_a_new_repository_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_a_killed_git_left_is_removed_if_it_is_of_our_own_refs_and_named_otherwise() {
+    let courier = courier().await;
+    let manifest = courier.pack(&Choice::default());
+    let index = courier.inside(".git/index.lock");
+    let refs = courier.inside(".git/refs/airlock");
+    std::fs::create_dir_all(&refs).unwrap();
+    for lock in [
+        &index,
+        &refs.join("incoming.lock"),
+        &refs.join("outside.lock"),
+    ] {
+        std::fs::write(lock, "").unwrap();
+    }
+    let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(1);
+    run.reports("if no other git is running, delete ")
+        .reports(".git/index.lock\n");
+    std::fs::remove_file(index).unwrap();
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    courier.assert_complete(&manifest);
+    assert!(!refs.join("outside.lock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_the_medium() {
     let courier = courier().await;
     let manifest = courier.pack(&signed());

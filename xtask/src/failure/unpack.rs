@@ -92,6 +92,11 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Git { source } if let Some(hint) = super::pack::untrusted(source) => {
             return vec![hint];
         }
+        Error::Git { source } if let Some(lock) = source.lock() => {
+            return vec![format!(
+                "a git that was killed may have left it: if no other git is running, delete {lock}"
+            )];
+        }
         Error::Git { source } if source.is_not_installed() => {
             "install git; it keeps the workspace's history"
         }

@@ -180,6 +180,8 @@ pub enum Fault {
     ReadOnly,
     /// There is no room left for this project.
     Quota,
+    /// The registry's disk is full.
+    DiskFull,
     /// One request may not carry as much as is wanted.
     BodyLimit,
     /// Uploads in several requests are refused.
@@ -231,6 +233,9 @@ const IMMUTABLE: [&str; 6] = [
     "not allow updating",
 ];
 
+/// How versions of distribution, and the embedded registry, say that their disk is full.
+const DISK_FULL: [&str; 2] = ["no space left on device", "\"err\":28"];
+
 /// What was found of one aspect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -271,10 +276,13 @@ impl Fault {
         {
             return Self::Quota;
         }
-        if message.contains("read-only") || message.contains("read only") {
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if says(&DISK_FULL) {
+            return Self::DiskFull;
+        }
+        if says(&["read-only", "read only"]) {
             return Self::ReadOnly;
         }
-        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
         if answer.is_some_and(|answer| answer.status == 451) || says(&POLICY) {
             return Self::Blocked;
         }
@@ -397,6 +405,48 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_distinguished_from_read_only_mode() {
+        let place = || {
+            let url = url::Url::parse("https://registry.example.com/v2/a/blobs/uploads/1").unwrap();
+            Place::new("PUT", &url, "a")
+        };
+        for (status, body, expected) in [
+            // docker-registry 2.8.2, registry:3, earlier ones and the embedded registry.
+            (
+                500,
+                r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"write /var/data: no space left on device"}]}"#,
+                Fault::DiskFull,
+            ),
+            (
+                500,
+                r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"driver":"filesystem","detail":"mkdir /var: no space left on device"}}]}"#,
+                Fault::DiskFull,
+            ),
+            (
+                503,
+                r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"mkdir","Path":"/var","Err":28}}}]}"#,
+                Fault::DiskFull,
+            ),
+            (
+                405,
+                r#"{"errors":[{"code":"UNSUPPORTED","message":"io error: No space left on device (os error 28)"}]}"#,
+                Fault::DiskFull,
+            ),
+            (
+                405,
+                r#"{"errors":[{"code":"UNSUPPORTED","message":"the operation is unsupported"}]}"#,
+                Fault::ReadOnly,
+            ),
+            (500, "", Fault::Unavailable),
+        ] {
+            let status = reqwest::StatusCode::from_u16(status).unwrap();
+            let (headers, body) = (reqwest::header::HeaderMap::new(), body.as_bytes());
+            let failure = crate::classify::status(status, &headers, body, place(), 7);
+            assert_eq!(Fault::of(&failure.error), expected, "{}", failure.error);
+        }
+    }
 
     #[test]
     fn each_aspect_has_one_finding_and_time_that_ran_out_is_a_problem() {

@@ -302,10 +302,11 @@ impl Sending<'_> {
 
     fn refused(&mut self, aspect: Aspect, error: &Error) {
         let fault = match Fault::of(error) {
-            Fault::Quota => Fault::Quota,
-            Fault::Unavailable => Fault::Unavailable,
-            Fault::RateLimited => Fault::RateLimited,
-            Fault::Slow => Fault::Slow,
+            fault @ (Fault::Quota
+            | Fault::DiskFull
+            | Fault::Unavailable
+            | Fault::RateLimited
+            | Fault::Slow) => fault,
             _ => Fault::ManifestRefused,
         };
         self.findings.wrong(aspect, fault, requests::chain(error));

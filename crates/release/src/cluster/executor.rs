@@ -111,7 +111,7 @@ pub(crate) struct Command {
 
 /// What mkectl did to the cluster.
 #[derive(Debug)]
-pub struct Applied {
+pub struct ClusterChange {
     /// mkectl, as it was before it ran.
     pub mkectl: receipt::RecordedProgram,
     /// Where everything that it printed is kept.
@@ -269,7 +269,7 @@ pub(crate) async fn execute(
     confirmed: &Confirmed,
     written: &Written,
     step: &mut Step,
-) -> Result<Option<Applied>, Error> {
+) -> Result<Option<ClusterChange>, Error> {
     confirmed.require(target.lock, target.environment)?;
     let config = written.require(target.config, &target.output.config)?;
     for program in plan.programs() {
@@ -306,7 +306,7 @@ pub(crate) async fn execute(
                         step: *at,
                         what: format!("{effect}; log in {log}"),
                     });
-                    applied = Some(Applied {
+                    applied = Some(ClusterChange {
                         mkectl,
                         log,
                         config_is_there: true,

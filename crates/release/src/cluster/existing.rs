@@ -45,7 +45,7 @@ pub(crate) struct Asked {
 }
 
 /// What the answer has to fit.
-pub(crate) struct Expected<'a> {
+pub(crate) struct ExpectedCluster<'a> {
     pub(crate) environment: &'a Environment,
     /// The configuration as it is to be.
     pub(crate) rendered: &'a str,
@@ -103,7 +103,7 @@ pub(crate) fn ask(
 /// # Errors
 /// The receipt and the cluster contradict each other, or the cluster keeps what the environment would change.
 pub(crate) fn release(
-    expected: &Expected<'_>,
+    expected: &ExpectedCluster<'_>,
     word: &Word,
     warnings: &mut Warnings,
 ) -> Result<Option<Version>, crate::Error> {
@@ -201,7 +201,7 @@ pub(crate) fn release(
     }
 }
 
-fn was_killed_upgrading(expected: &Expected<'_>) -> bool {
+fn was_killed_upgrading(expected: &ExpectedCluster<'_>) -> bool {
     expected
         .under_way
         .is_some_and(|under_way| under_way.command == "upgrade")
@@ -241,7 +241,23 @@ pub(crate) fn refuse_other(
         return Ok(());
     }
     let asked = ask(context, environment, program, false);
-    let (Word::Told(seen), Some(kubeconfig)) = (asked.word, asked.kubeconfig) else {
+    match asked.word {
+        Word::Told(seen) => refuse_foreign(context, environment, &seen, rendered),
+        Word::NotAsked | Word::Silent(_) => Ok(()),
+    }
+}
+
+/// Checks that a cluster that answered may be the environment's: by its machines or its address in `rendered`.
+///
+/// # Errors
+/// It is a different one.
+pub(crate) fn refuse_foreign(
+    context: &Context<'_>,
+    environment: &Environment,
+    seen: &mke::ClusterConfig,
+    rendered: &str,
+) -> Result<(), crate::Error> {
+    let Some(kubeconfig) = kubeconfig::of(context, environment) else {
         return Ok(());
     };
     let wanted = cluster_config(rendered)?;
@@ -251,9 +267,9 @@ pub(crate) fn refuse_other(
         Some(applied) => applied.external_address.as_deref(),
         None => wanted.external_address.as_deref(),
     };
-    match seen.may_be_of_one_cluster(&wanted) && may_be_at(&seen, address) {
+    match seen.may_be_of_one_cluster(&wanted) && may_be_at(seen, address) {
         true => Ok(()),
-        false => Err(other_cluster(environment, &seen, &wanted, kubeconfig)),
+        false => Err(other_cluster(environment, seen, &wanted, kubeconfig)),
     }
 }
 

@@ -4,8 +4,8 @@ use environment::Environment;
 use programs::Results;
 
 use crate::cluster::in_progress;
-use crate::cluster::run::{self, Ran};
-use crate::cluster::{Cluster, Logged};
+use crate::cluster::run::Ran;
+use crate::cluster::{Cluster, Logged, ended};
 use crate::{Context, Error};
 
 /// Commands that print secrets as their result, so it is not logged.
@@ -77,12 +77,11 @@ pub fn run(
         command.results(results)
     });
     // It has ended, and only mkectl's own output shows how.
-    if let Ok(Ran { log })
-    | Err(
-        Error::Run(run::Error::Failed { log, .. })
-        | Error::Run(run::Error::Interrupted { log, .. }),
-    ) = &ran
-    {
+    let log = match &ran {
+        Ok(Ran { log }) => Some(log),
+        Err(error) => ended(error).map(|(_, log)| log),
+    };
+    if let Some(log) = log {
         in_progress::remove(&cluster.output, log)?;
     }
     Ok(Logged {

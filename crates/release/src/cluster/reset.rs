@@ -30,7 +30,7 @@ pub async fn reset(
     if concluded.is_ok() {
         std::fs::remove_file(receipt).map_err(|source| Error::io("remove", receipt, source))?;
     }
-    begun.end(context).await?;
+    begun.end(context, &concluded).await?;
     let ran = concluded?;
     if cluster.receipt.is_some() {
         context.reporter.report(Event::Warning(format!(

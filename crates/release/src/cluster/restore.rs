@@ -132,7 +132,7 @@ impl Restorable {
             Some(made) => made.remove_after(concluded),
             None => concluded,
         };
-        begun.end(context).await?;
+        begun.end(context, &concluded).await?;
         let ran = concluded?;
         Ok(Restored {
             environment: cluster.environment.name.clone(),

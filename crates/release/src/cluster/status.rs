@@ -8,6 +8,7 @@ use environment::yaml::{self, Node, Source};
 use serde::Serialize;
 
 use super::{Cluster, Note};
+use crate::cluster::existing;
 use crate::cluster::in_progress::UnderWay;
 use crate::config::render;
 use crate::{Context, Error, chain, sha256};
@@ -68,7 +69,7 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     let asked = cluster
         .program
         .config_get()
-        .and_then(|live| reached(&live, &rendered.text));
+        .and_then(|live| reached(context, &cluster.environment, &live, &rendered.text));
     Ok(Status {
         environment: cluster.environment.name.clone(),
         release: applied.map(|applied| applied.release.clone()),
@@ -86,8 +87,15 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     })
 }
 
-fn reached(live: &str, rendered: &str) -> Result<ReportedCluster, Error> {
+fn reached(
+    context: &Context<'_>,
+    environment: &Environment,
+    live: &str,
+    rendered: &str,
+) -> Result<ReportedCluster, Error> {
     let live = parse("mkectl config get", live)?;
+    let seen = mke::ClusterConfig::of(&live);
+    existing::refuse_foreign(context, environment, &seen, rendered)?;
     let spec = live.get("spec");
     Ok(ReportedCluster {
         release: spec

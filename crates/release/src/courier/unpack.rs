@@ -29,7 +29,7 @@ mod error;
 
 pub use damaged::Damaged;
 pub use error::Error;
-pub use repository::Moved;
+pub use repository::HistoryUpdate;
 pub use trust::Trust;
 
 /// What a medium is read from.
@@ -53,7 +53,7 @@ pub struct Unpacked {
     /// The line that permits this key, if the workspace does not list any key yet.
     pub signer_line: Option<String>,
     /// What became of the history.
-    pub repository: Option<Moved>,
+    pub repository: Option<HistoryUpdate>,
     /// The program, relative to the workspace.
     pub program: Option<Utf8PathBuf>,
     /// Each mkectl, relative to the workspace.

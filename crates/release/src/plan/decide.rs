@@ -5,7 +5,7 @@ use semver::Version;
 
 use super::Purpose;
 use crate::cluster::executor::{Action, ClusterPlan};
-use crate::cluster::existing::{self, Expected, Word};
+use crate::cluster::existing::{self, ExpectedCluster, Word};
 use crate::cluster::in_progress::UnderWay;
 use crate::cluster::{migrate, upgrade};
 use crate::event::Step;
@@ -126,7 +126,7 @@ pub(super) fn decide(
         kubeconfig::require(context, environment)
             .map_err(|error| Error::Kubeconfig(Box::new(error)))?;
     }
-    let mut known = Expected {
+    let mut known = ExpectedCluster {
         environment,
         rendered: question.rendered,
         applied: question.applied(),

@@ -82,7 +82,7 @@ pub enum Error {
         /// The plan.
         path: Utf8PathBuf,
         /// Everything that has moved.
-        moved: Vec<super::Moved>,
+        moved: Vec<super::PlanChange>,
     },
     /// A plan cannot be saved or executed as saved, because it is unknown what mkectl would run for.
     #[error("cannot plan for {environment}")]

@@ -1,7 +1,7 @@
 //! Compares a plan with the files once more, immediately before the cluster is touched: a push may take hours, and files change meanwhile.
 
 use super::saved::listed;
-use super::{Moved, Plan};
+use super::{Plan, PlanChange};
 use crate::config::render;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, locked, plan, sha256};
@@ -13,7 +13,7 @@ pub struct Outdated {
     /// The environment.
     pub environment: String,
     /// Everything that changed.
-    pub moved: Vec<Moved>,
+    pub moved: Vec<PlanChange>,
 }
 
 /// Compares what the plan was computed from with what the files contain now. A rehearsal's plan is of no file, and is not compared.
@@ -42,7 +42,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     };
     let receipt = read_if_there(&plan.output.receipt)?;
     let receipt = receipt.map_or_else(|| "none".to_owned(), |text| sha256(text.as_bytes()));
-    let moved: Vec<Moved> = [
+    let moved: Vec<PlanChange> = [
         (
             "release",
             format!("v{}", plan.environment.release),
@@ -70,7 +70,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     ]
     .into_iter()
     .filter(|(_, old, new)| old != new)
-    .map(|(subject, old, new)| Moved::new(subject, &old, &new))
+    .map(|(subject, old, new)| PlanChange::new(subject, &old, &new))
     .collect();
     match moved.is_empty() {
         true => Ok(()),

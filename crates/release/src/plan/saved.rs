@@ -130,7 +130,7 @@ pub struct SavedMkectl {
 /// Something that is not any more as it was when a plan was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Moved {
+pub struct PlanChange {
     /// What it is: `lock`, `config`, `mkectl`, `registry` and others.
     pub subject: &'static str,
     /// What happened to it, in a sentence without its end.
@@ -316,7 +316,7 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
 }
 
 /// Returns everything that is not as the file says, and that a deploy by this file did not do itself.
-fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
+fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChange> {
     let mut moved = Vec::new();
     let (old_sets, new_sets) = (listed(&saved.sets), listed(&now.sets));
     for (subject, old, new) in [
@@ -329,7 +329,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
         ("mkectl", &saved.mkectl.action, &now.mkectl.action),
     ] {
         if old != new {
-            moved.push(Moved::new(subject, old, new));
+            moved.push(PlanChange::new(subject, old, new));
         }
     }
     if saved.config.sha256 == now.config.sha256
@@ -337,7 +337,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
         && plan.config.is_stale()
     {
         let what = format!("{} was changed by something else", now.config.path);
-        moved.push(Moved {
+        moved.push(PlanChange {
             subject: "config",
             what,
         });
@@ -347,7 +347,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
             let receipt = receipt.as_ref();
             receipt.map_or_else(|| "none".to_owned(), |receipt| receipt.sha256.clone())
         };
-        moved.push(Moved::new(
+        moved.push(PlanChange::new(
             "receipt",
             &side(&saved.receipt),
             &side(&now.receipt),
@@ -373,7 +373,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
             (commands(&saved.mkectl), commands(&now.mkectl)),
         ] {
             if old != new {
-                moved.push(Moved::new("mkectl", &old, &new));
+                moved.push(PlanChange::new("mkectl", &old, &new));
             }
         }
     }
@@ -393,7 +393,7 @@ pub(super) fn listed(sets: &BTreeMap<String, String>) -> String {
     }
 }
 
-impl Moved {
+impl PlanChange {
     pub(super) fn new(subject: &'static str, old: &str, new: &str) -> Self {
         Self {
             subject,
@@ -432,7 +432,7 @@ fn unnumbered(command: &str, release: &str) -> String {
 }
 
 /// Returns the artifacts that the registry has not as the plan found them, nor as the plan makes them.
-fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<Moved> {
+fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<PlanChange> {
     let mut moved = Vec::new();
     for ((artifact, seen), planned) in plan
         .lock
@@ -451,7 +451,7 @@ fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<Moved> {
                     true => format!("{} is not served to nodes any more", artifact.reference()),
                     false => format!("{} is now served to nodes", artifact.reference()),
                 };
-                moved.push(Moved {
+                moved.push(PlanChange {
                     subject: "registry",
                     what,
                 });
@@ -463,7 +463,7 @@ fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<Moved> {
         let before = saved.push.iter().find(|push| push.artifact == name);
         let before = before.map_or_else(|| artifact.digest.to_string(), |push| push.found.clone());
         if before != now {
-            moved.push(Moved {
+            moved.push(PlanChange {
                 subject: "registry",
                 what: format!("{name} was {before} and is {now}"),
             });

@@ -9,7 +9,7 @@ use environment::Environment;
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::transfer::look::{self, Held, Seen};
+use crate::transfer::look::{self, Seen, TagContent};
 use crate::workspace::{FileKind, write_named};
 use crate::{Context, Workspace, sha256};
 
@@ -184,10 +184,10 @@ impl Snapshot {
             unknown += usize::from(tag.is_none());
             Seen {
                 held: match tag.map_or("nothing", |tag| &tag.found) {
-                    "nothing" => Held::Nothing,
+                    "nothing" => TagContent::Nothing,
                     digest => digest
                         .parse::<Digest>()
-                        .map_or(Held::Untold, Held::Manifest),
+                        .map_or(TagContent::Untold, TagContent::Manifest),
                 },
                 is_open: tag.is_none_or(|tag| !tag.refused_to_nodes),
             }

@@ -8,7 +8,7 @@ use environment::Environment;
 
 use super::Scope;
 use super::file::KeptLock;
-use super::propose::{Kept, Past};
+use super::propose::{Past, Retained};
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Phase, State, StateFault};
 use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
@@ -17,7 +17,7 @@ use crate::{Context, Error, Workspace, chain, prune, verify};
 /// What is known.
 #[derive(Debug)]
 pub(super) struct History {
-    pub(super) kept: Kept,
+    pub(super) kept: Retained,
     /// The locks that are kept.
     pub(super) locks: Vec<KeptLock>,
     /// Locks that receipts of the environment name for its registry, and that are not kept.
@@ -47,7 +47,7 @@ pub(super) async fn gather(
     let mut past = Archive::open(context);
     let workspace = context.workspace;
     let mut known = History {
-        kept: Kept::default(),
+        kept: Retained::default(),
         locks: Vec::new(),
         past: Vec::new(),
         unclaimed: Vec::new(),

@@ -11,7 +11,7 @@ use super::file::Remove;
 
 /// What must stay, over all environments that share the registry.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct Retained {
     /// Tags, each with the whole path of its repository.
     pub(crate) tags: BTreeSet<(String, String)>,
     /// Every digest that a kept lock names, of manifests and of blobs.
@@ -27,11 +27,11 @@ pub(crate) struct Past {
 }
 
 /// What a repository holds, by tag.
-pub(crate) type Holding = BTreeMap<String, Held>;
+pub(crate) type Holding = BTreeMap<String, TagTarget>;
 
 /// What a tag points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct TagTarget {
     pub(crate) digest: String,
     /// What that lists, if it is an index.
     pub(crate) children: BTreeSet<String>,
@@ -77,7 +77,7 @@ pub(crate) struct Candidate<'a> {
 /// The artifacts that might be removed, by repository and by tag; a tag may have had several digests.
 pub(crate) type Candidates<'a> = BTreeMap<String, BTreeMap<&'a str, Vec<Candidate<'a>>>>;
 
-impl Kept {
+impl Retained {
     /// Keeps all that a lock names, where an environment has it.
     pub(crate) fn keep(&mut self, registry: &environment::Registry, lock: &Lock) {
         for artifact in &lock.artifacts {
@@ -90,7 +90,7 @@ impl Kept {
     }
 }
 
-impl Kept {
+impl Retained {
     /// Keeps the tags of references below the vendor's registry, where an environment has them.
     pub(crate) fn keep_tags(&mut self, registry: &environment::Registry, references: &[String]) {
         for reference in references {
@@ -106,7 +106,7 @@ impl Kept {
 
 /// Finds what past locks name and kept ones do not.
 pub(crate) fn candidates<'a>(
-    kept: &Kept,
+    kept: &Retained,
     past: &'a [Past],
     registry: &environment::Registry,
 ) -> Candidates<'a> {
@@ -143,7 +143,7 @@ pub(crate) fn candidates<'a>(
 
 /// Returns what may be removed from a registry. A repository that could not be looked into has the reason in its place.
 pub(crate) fn propose(
-    kept: &Kept,
+    kept: &Retained,
     candidates: &Candidates<'_>,
     holdings: &BTreeMap<String, Result<Holding, String>>,
 ) -> Proposal {
@@ -168,7 +168,7 @@ pub(crate) fn propose(
 ///
 /// Past locks must name them below that manifest, and nothing that stays may need them.
 pub(crate) fn left_behind(
-    kept: &Kept,
+    kept: &Retained,
     past: &[Past],
     registry: &environment::Registry,
     gone: &Remove,
@@ -194,7 +194,7 @@ pub(crate) fn left_behind(
 }
 
 fn of_repository(
-    kept: &Kept,
+    kept: &Retained,
     repository: &str,
     tags: &BTreeMap<&str, Vec<Candidate<'_>>>,
     holding: &Holding,

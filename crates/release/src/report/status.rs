@@ -270,15 +270,15 @@ fn configuration(
             return None;
         }
     };
-    let committed = read_if_there(&output.config).unwrap_or_default();
     let path = context.workspace.shown(&output.config);
     let fix = format!("cargo xtask render {name}");
-    match committed {
-        None => status.add(format!("{path} is missing"), fix),
-        Some(committed) if committed != rendered => {
+    match read_if_there(&output.config) {
+        Err(error) => status.add(chain(&error), format!("ls -l {path}")),
+        Ok(None) => status.add(format!("{path} is missing"), fix),
+        Ok(Some(committed)) if committed != rendered => {
             status.add(format!("{path} differs from what is rendered"), fix);
         }
-        Some(_) => {}
+        Ok(Some(_)) => {}
     }
     Some(sha256(rendered.as_bytes()))
 }
@@ -458,6 +458,9 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
         }
         // It stays as it is: there is nothing to be compared.
         Err(Error::Program(program::Error::NoCluster { .. })) => {}
+        Err(error @ Error::Kubeconfig(_)) => {
+            status.add(chain(&error), format!("cargo xtask diff {name} --live"));
+        }
         Err(error) => status.add(
             format!("the cluster cannot be read: {}", chain(&error)),
             format!("cargo xtask diff {name} --live"),

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 
 use crate::event::Event;
 use crate::workspace::Output;
-use crate::{Context, Kind};
+use crate::{Context, Kind, chain};
 
 /// How many logs are added.
 const LOGS: usize = 3;
@@ -47,20 +47,19 @@ pub struct Support {
 }
 
 impl Support {
-    /// Collects the files of an environment: rendered configuration, receipt, profile of its registry, last logs.
-    ///
-    /// # Errors
-    /// A file exists and cannot be read.
-    pub fn of_files(
-        context: &Context<'_>,
-        environment: &Environment,
-    ) -> Result<Self, crate::Error> {
+    /// Collects the files of an environment: rendered configuration, receipt, profile of its registry, last logs. What cannot be read is
+    /// named in the archive and by a warning.
+    pub fn of_files(context: &Context<'_>, environment: &Environment) -> Self {
         let output = Output::below(&context.workspace.environment(&environment.name));
-        remember_secrets(context, environment, &output)?;
+        // Each file that cannot be read is met again below.
+        let _ = remember_secrets(context, environment, &output);
         let mut support = Self::default();
+        let mut unread = Vec::new();
         for path in [&output.config, &output.receipt] {
-            if let Some(text) = crate::workspace::read_if_there(path)? {
-                support.add(path.file_name().unwrap_or_default(), text);
+            match crate::workspace::read_if_there(path) {
+                Ok(Some(text)) => support.add(path.file_name().unwrap_or_default(), text),
+                Ok(None) => {}
+                Err(error) => unread.push(chain(&error)),
             }
         }
         let profiles = context.workspace.profiles(&environment.registry.address);
@@ -70,10 +69,22 @@ impl Support {
         {
             support.add("profile.json", text);
         }
-        for (name, text) in last_logs_without_password(context, &output.logs)? {
-            support.add(&format!("logs/{name}"), text);
+        // A log may have a secret that only the configuration has.
+        match crate::workspace::read_if_there(&output.config) {
+            Ok(_) => {
+                for (name, text) in last_logs_without_password(context, &output.logs) {
+                    support.add(&format!("logs/{name}"), text);
+                }
+            }
+            Err(_) => unread.push("the logs are left out: their secrets are unknown".to_owned()),
         }
-        Ok(support)
+        if !unread.is_empty() {
+            support.add("unread.txt", unread.join("\n") + "\n");
+        }
+        for what in unread {
+            context.reporter.report(Event::Warning(what));
+        }
+        support
     }
 
     /// Adds a text.
@@ -156,12 +167,12 @@ pub(crate) fn remember_secrets(
     if let Ok(release) = context.workspace.release(&environment.release) {
         _ = crate::config::resolve::check(context, environment, &release);
     }
-    for path in [&output.config, &output.receipt] {
-        if let Some(text) = crate::workspace::read_if_there(path)? {
-            crate::workspace::mask_secrets_of(path, &text);
-        }
-    }
-    Ok(())
+    let texts = [&output.config, &output.receipt].map(|path| {
+        let text = crate::workspace::read_if_there(path)?;
+        crate::workspace::mask_secrets_of(path, &text.unwrap_or_default());
+        Ok(())
+    });
+    texts.into_iter().collect()
 }
 
 /// Returns the logs that were written last, the newest first. A folder that cannot be listed has none.
@@ -176,26 +187,30 @@ pub(crate) fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     logs.into_iter().rev().take(LOGS).collect()
 }
 
-/// Returns the names and the last lines of those logs. One that may have the administrator's password is left out, with a warning.
-///
-/// # Errors
-/// A log cannot be read.
+/// Returns the names and the last lines of those logs. One that cannot be read, or may have the administrator's password, is left out,
+/// with a warning.
 pub(crate) fn last_logs_without_password(
     context: &Context<'_>,
     folder: &Utf8Path,
-) -> Result<Vec<(String, String)>, crate::Error> {
+) -> Vec<(String, String)> {
     let mut logs = Vec::new();
     for log in last_logs(folder) {
-        let text = end_of(&log).map_err(|source| crate::Error::read(&log, source))?;
-        match text.contains(programs::PASSWORD_MISSED) {
-            true => context.reporter.report(Event::Warning(format!(
-                "{} is left out: it may have the administrator's password",
-                context.workspace.shown(&log)
-            ))),
-            false => logs.push((log.file_name().unwrap_or_default().to_owned(), text)),
-        }
+        let why = match end_of(&log) {
+            Ok(text) if text.contains(programs::PASSWORD_MISSED) => {
+                "it may have the administrator's password".to_owned()
+            }
+            Ok(text) => {
+                logs.push((log.file_name().unwrap_or_default().to_owned(), text));
+                continue;
+            }
+            Err(error) => chain(&error),
+        };
+        context.reporter.report(Event::Warning(format!(
+            "{} is left out: {why}",
+            context.workspace.shown(&log)
+        )));
     }
-    Ok(logs)
+    logs
 }
 
 /// Returns the last lines of a log.

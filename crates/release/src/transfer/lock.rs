@@ -17,7 +17,7 @@ mod keep;
 pub use crate::transfer::set::listed::Listed;
 pub use changes::Changes;
 pub use error::{Difference, Error};
-pub use keep::Kept;
+pub use keep::Placed;
 
 /// What to lock, and where its bundle comes from.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ pub struct Outcome {
     /// What differs from the lock that was replaced.
     pub changes: Option<Changes>,
     /// How the bundle came into `bundles/`, if it was not there.
-    pub kept: Option<Kept>,
+    pub kept: Option<Placed>,
     /// The file with the output of `mkectl init` that belongs to the lock, relative to the workspace.
     pub init: Option<Utf8PathBuf>,
 }

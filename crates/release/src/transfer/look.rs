@@ -50,7 +50,7 @@ impl Planned {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// What is under it.
-    pub held: Held,
+    pub held: TagContent,
     /// Whether nodes are let see it.
     pub is_open: bool,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Tag<'a> {
 
 /// What is under a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Held {
+pub enum TagContent {
     /// Nothing, or nothing that the account may see.
     Nothing,
     /// Something whose digest the registry does not report.
@@ -85,7 +85,7 @@ pub(crate) struct Looked {
     pub(crate) shut: Option<PullRefusal>,
 }
 
-/// A pull that the registry refused without credentials.
+/// A pull that the registry refused with the credentials of nodes, or without any.
 #[derive(Debug, Clone)]
 pub struct PullRefusal {
     repository: String,
@@ -102,26 +102,26 @@ impl From<Vec<Seen>> for Looked {
 
 impl Seen {
     const REFUSED: Self = Self {
-        held: Held::Nothing,
+        held: TagContent::Nothing,
         is_open: false,
     };
 
     /// Returns what is there, in a word.
     pub(crate) fn found(&self) -> String {
         match &self.held {
-            Held::Nothing => "nothing".to_owned(),
-            Held::Untold => "untold".to_owned(),
-            Held::Manifest(digest) => digest.to_string(),
+            TagContent::Nothing => "nothing".to_owned(),
+            TagContent::Untold => "untold".to_owned(),
+            TagContent::Manifest(digest) => digest.to_string(),
         }
     }
 
     /// Returns what that means for what is to be there.
     pub fn planned(&self, wanted: &Digest) -> Planned {
         match &self.held {
-            Held::Nothing => Planned::Missing,
-            Held::Manifest(found) if found == wanted && self.is_open => Planned::Confirmed,
-            Held::Manifest(found) if found == wanted => Planned::Unconfirmed,
-            Held::Untold | Held::Manifest(_) => Planned::Different,
+            TagContent::Nothing => Planned::Missing,
+            TagContent::Manifest(found) if found == wanted && self.is_open => Planned::Confirmed,
+            TagContent::Manifest(found) if found == wanted => Planned::Unconfirmed,
+            TagContent::Untold | TagContent::Manifest(_) => Planned::Different,
         }
     }
 }
@@ -151,7 +151,8 @@ pub(crate) async fn look(
     .await?;
     if let Some(shut) = &mut shut {
         let mut both = seen.iter().zip(&seen_by_pusher);
-        shut.is_certain |= both.any(|(node, pusher)| !node.is_open && pusher.held != Held::Nothing);
+        shut.is_certain |=
+            both.any(|(node, pusher)| !node.is_open && pusher.held != TagContent::Nothing);
     }
     let seen = seen
         .into_iter()
@@ -181,7 +182,7 @@ pub(crate) async fn require_open(
         return Ok(());
     };
     let refused = |source| {
-        Error::Connect(connect::Error::NotAnonymous {
+        Error::Connect(connect::Error::PullRefused {
             address: environment.registry.address.clone(),
             repository: shut.repository.clone(),
             source,
@@ -204,7 +205,7 @@ pub(crate) async fn require_open(
 /// Looks at a tag of each of these as a node does, and no further, in a registry that has answered before.
 ///
 /// # Errors
-/// The registry cannot be reached, or answers nonsense.
+/// The registry cannot be reached, refuses the login of nodes, or answers nonsense.
 pub(crate) async fn look_as_node(
     context: &Context<'_>,
     environment: &Environment,
@@ -212,7 +213,10 @@ pub(crate) async fn look_as_node(
 ) -> Result<Vec<Seen>, Error> {
     let nodes = Registries::as_node(context, environment)?;
     let looked = tags_as_node(&nodes, environment, tags).await?;
-    Ok(looked.seen)
+    match looked.shut.map(|shut| shut.refusal.error()) {
+        Some(error) if error.refuses_login() => Err(unusable(environment, error)),
+        _ => Ok(looked.seen),
+    }
 }
 
 async fn as_node(
@@ -268,8 +272,10 @@ async fn look_at_tags(
             let registry = registries.of_kind(tag.kind);
             let repository = environment.registry.repository(tag.repository);
             let held = match registry.head_manifest(&repository, tag.name).await {
-                Ok(Some(found)) => found.digest.map_or(Held::Untold, Held::Manifest),
-                Ok(None) => Held::Nothing,
+                Ok(Some(found)) => found
+                    .digest
+                    .map_or(TagContent::Untold, TagContent::Manifest),
+                Ok(None) => TagContent::Nothing,
                 Err(error) => {
                     return refused(&repository, error)
                         .map_err(|source| unusable(environment, source));

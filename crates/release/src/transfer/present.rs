@@ -36,7 +36,7 @@ pub struct AllPresent {
 
 /// What one registry was found to hold in this run of what the store lacks. Only a search makes one.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct RegistryContent {
     /// The environment of the registry.
     environment: String,
     /// The repositories that hold a blob.
@@ -45,7 +45,7 @@ pub(crate) struct Held {
     tagged: BTreeSet<String>,
 }
 
-impl Held {
+impl RegistryContent {
     /// Returns each blob with a repository that holds it.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = (&str, Digest)> {
         self.blobs.iter().flat_map(|(digest, repositories)| {
@@ -65,7 +65,7 @@ impl AllPresent {
         context: &Context<'_>,
         lock: &Lock,
         store: &bundle::Store,
-        held: Option<&Held>,
+        held: Option<&RegistryContent>,
     ) -> Result<Self, Error> {
         let is_held = |digest: &Digest| {
             let digest = digest.as_ref();
@@ -165,7 +165,7 @@ pub(crate) async fn search(
     deliveries: &[Delivery<'_>],
     sources: &[Delivery<'_>],
     reads: Reads,
-) -> Result<Vec<Result<Held, Error>>, Error> {
+) -> Result<Vec<Result<RegistryContent, Error>>, Error> {
     let store = open_store(context.workspace)?;
     let on_disk = fetch::on_disk(context.workspace, lock)?;
     let search = Search {
@@ -196,7 +196,11 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    async fn of(&self, context: &Context<'_>, delivery: &Delivery<'_>) -> Result<Held, Error> {
+    async fn of(
+        &self,
+        context: &Context<'_>,
+        delivery: &Delivery<'_>,
+    ) -> Result<RegistryContent, Error> {
         let Self {
             lock, store, reads, ..
         } = *self;
@@ -209,7 +213,7 @@ impl Search<'_> {
         needs.retain(|need| !self.on_disk.contains(need.digest.as_ref()));
         let of_release = needs.iter().any(|need| need.artifact.source.is_none());
         let (count, mut lacking) = (needs.len(), Vec::new());
-        let mut held = Held {
+        let mut held = RegistryContent {
             environment: delivery.environment.name.clone(),
             blobs: BTreeMap::new(),
             tagged: tagged(lock, delivery),

@@ -20,7 +20,7 @@ pub(crate) use download::{
 pub use download::{fetch, fetch_earlier, fetch_for};
 pub use error::Error;
 pub(crate) use find::{by_hash, find, of_release};
-pub(crate) use kept::{Kept, archive_hashes, check, fetched, keep};
+pub(crate) use kept::{StoredProgram, archive_hashes, check, fetched, keep};
 pub use kept::{folder, platform};
 
 /// Returns the mkectl that an environment is to use, after asking it for its version.

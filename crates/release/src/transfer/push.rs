@@ -14,7 +14,7 @@ use crate::observe::PushObserver;
 use crate::transfer::connect::{self, StoreSource, connect_to_push, target, unique_bytes};
 use crate::transfer::look::{PullRefusal, ping, report_silence};
 use crate::transfer::mount_candidates;
-use crate::transfer::present::Held;
+use crate::transfer::present::RegistryContent;
 use crate::verify::EarlyLook;
 use crate::{Context, receipt};
 
@@ -139,7 +139,7 @@ pub(crate) async fn push(
     deliveries: &[Delivery<'_>],
     store: &bundle::Store,
     arrivals: Vec<UnboundedReceiver<Arrival>>,
-    held: &[Held],
+    held: &[RegistryContent],
 ) -> Vec<Result<Sent, crate::Error>> {
     let source = StoreSource(store.clone());
     let mut turns: BTreeMap<&str, Vec<Turn<'_>>> = BTreeMap::new();
@@ -188,7 +188,7 @@ struct Turn<'a> {
     place: usize,
     delivery: &'a Delivery<'a>,
     arrivals: UnboundedReceiver<Arrival>,
-    held: Option<&'a Held>,
+    held: Option<&'a RegistryContent>,
 }
 
 async fn push_one(
@@ -223,7 +223,7 @@ async fn push_one(
             registry.note_held(&repository, digest);
         }
     }
-    for (repository, digest) in held.into_iter().flat_map(Held::blobs) {
+    for (repository, digest) in held.into_iter().flat_map(RegistryContent::blobs) {
         registry.note_held(repository, &digest);
     }
     let _pushing = context.tool.signals.push_begins();

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::event::Event;
 use crate::transfer::announce::Announcer;
 use crate::transfer::fetch;
-use crate::transfer::present::{self, AllPresent, Held, Reads};
+use crate::transfer::present::{self, AllPresent, Reads, RegistryContent};
 use crate::transfer::push::{self, Delivery, Sent};
 use crate::transfer::{before_push, local, look, set};
 use crate::{Context, Error};
@@ -286,7 +286,7 @@ async fn from_parts(
         return Ok(None);
     }
     let searched = present::search(context, lock, deliveries, parts.sources, parts.reads).await?;
-    let is_nowhere = |one: &Result<Held, Error>| matches!(one, Err(Error::Fetch(_)));
+    let is_nowhere = |one: &Result<RegistryContent, Error>| matches!(one, Err(Error::Fetch(_)));
     if !context.offline && searched.iter().any(is_nowhere) {
         return Ok(None);
     }

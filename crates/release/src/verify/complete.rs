@@ -9,7 +9,7 @@ use bundle::{Artifact, Kind, Lock};
 use environment::Environment;
 
 use crate::event::Event;
-use crate::transfer::look::{Held, Tag, look};
+use crate::transfer::look::{Tag, TagContent, look};
 use crate::transfer::{fetch, local, program};
 use crate::warnings::Warnings;
 use crate::{Context, Error, chain, locked};
@@ -88,7 +88,7 @@ pub(crate) async fn unserved(
     }
     let seen = look(context, environment, &tags).await?.seen;
     let (served, unserved): (Vec<_>, Vec<_>) =
-        (lacking.into_iter().zip(seen)).partition(|(_, seen)| seen.held != Held::Nothing);
+        (lacking.into_iter().zip(seen)).partition(|(_, seen)| seen.held != TagContent::Nothing);
     for (reference, _) in served {
         warnings.of_plan.push(format!(
             "mkectl lists {reference}: the lock does not have it, so Airlock does not verify it, but the registry has it"

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::examine::examine;
 use super::nodes::NodeRegistries;
-use super::{Depth, Expected};
+use super::{Depth, ExpectedContent};
 use crate::proof::Proven;
 use crate::transfer::look::QUESTIONS_AT_ONCE;
 use crate::{Context, Error};
@@ -33,8 +33,8 @@ pub struct EarlyLook<'a> {
 
 impl<'a> EarlyLook<'a> {
     /// Returns a look that has seen nothing yet: a push of what is expected is to be [watched](crate::transfer::push::Delivery::watched) by it.
-    pub fn new(context: &Context<'_>, expected: &Expected<'a>, depth: Depth) -> Self {
-        let &Expected {
+    pub fn new(context: &Context<'_>, expected: &ExpectedContent<'a>, depth: Depth) -> Self {
+        let &ExpectedContent {
             environment,
             lock,
             config,
@@ -87,7 +87,7 @@ impl<'a> EarlyLook<'a> {
     ///
     /// # Errors
     /// It is of a different lock or environment.
-    pub(super) fn require(&self, expected: &Expected<'_>) -> Result<(), Error> {
+    pub(super) fn require(&self, expected: &ExpectedContent<'_>) -> Result<(), Error> {
         let wanted = Proven::new(expected.lock, Some(&expected.environment.name));
         self.proven.require("EarlyLook", &wanted)
     }

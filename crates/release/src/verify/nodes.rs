@@ -134,7 +134,7 @@ impl NodeRegistries {
         }
         match reader.registry.get_manifest(&repository, &hidden.tag).await {
             Ok(_) => Ok(()),
-            Err(source) => Err(Error::Connect(connect::Error::NotAnonymous {
+            Err(source) => Err(Error::Connect(connect::Error::PullRefused {
                 address: reader.pulls.address().to_owned(),
                 repository,
                 source,
@@ -190,7 +190,7 @@ impl Reader {
     /// Returns what a failed look means: nodes are refused, or the registry cannot be used.
     pub(crate) fn failed(&self, repository: &str, source: registry::Error) -> Error {
         if is_refusal(&source) {
-            return Error::Connect(connect::Error::NotAnonymous {
+            return Error::Connect(connect::Error::PullRefused {
                 address: self.pulls.address().to_owned(),
                 repository: repository.to_owned(),
                 source,

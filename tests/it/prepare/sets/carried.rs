@@ -126,6 +126,13 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     let page = lab.run(&["report", "lab"]).success().stdout;
     let row = "<tr><th scope=\"row\">platform</th><td class=\"size\">3</td><td class=\"size\">";
     assert!(page.contains(row), "{page}");
+    // The sentence counts what the lock of the set names, too.
+    for text in [
+        "of v4.1.5 and platform that their locks record.",
+        "of v4.1.5 and platform.</p>",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
     let status = lab.run(&["status", "lab"]).success();
     assert!(
         !status.stdout.contains("different lock"),

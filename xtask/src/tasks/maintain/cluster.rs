@@ -167,7 +167,7 @@ fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
 fn text(status: &Status) -> String {
     let mut lines = vec![match (&status.release, &status.since, &status.rebuilt) {
         (Some(release), Some(since), _) => {
-            format!("runs {release} since {since}, according to its receipt")
+            format!("runs {release}, deployed at {since}, according to its receipt")
         }
         (Some(release), None, Some(rebuilt)) => {
             format!("runs {release}, according to its receipt, which was rebuilt at {rebuilt}")

@@ -78,7 +78,7 @@ fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
         Ok((unserved, preflight, plan))
     })?;
     // After both, which read the secrets that are to be masked.
-    let mut support = Support::of_files(&app.context(), environment)?;
+    let mut support = Support::of_files(&app.context(), environment);
     if let Some(failure) = unserved {
         support.add("rehearsal.json", pretty(&failure.value()));
     }

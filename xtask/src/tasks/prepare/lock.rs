@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::transfer::lock::{Checksum, Kept, Listed, Request};
+use release::transfer::lock::{Checksum, Listed, Placed, Request};
 use serde_json::json;
 
 use crate::app::App;
@@ -82,8 +82,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         text.push_str(&lock_changes(changes));
     }
     let kept = match &outcome.kept {
-        Some(Kept::Linked(path)) => Some(("linked", path)),
-        Some(Kept::Copied(path)) => Some(("copied", path)),
+        Some(Placed::Linked(path)) => Some(("linked", path)),
+        Some(Placed::Copied(path)) => Some(("copied", path)),
         None => None,
     };
     if let Some((how, path)) = kept {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use camino::Utf8Path;
 use indicatif::DecimalBytes;
 use release::courier::SIGNERS;
-use release::courier::unpack::{From, Moved, Trust, Unpacked};
+use release::courier::unpack::{From, HistoryUpdate, Trust, Unpacked};
 
 use crate::app::App;
 use crate::called::program;
@@ -137,7 +137,7 @@ fn text(unpacked: &Unpacked) -> String {
     text
 }
 
-fn repository(moved: &Moved) -> String {
+fn repository(moved: &HistoryUpdate) -> String {
     let at = format!("{} at {}", moved.branch, &moved.to[..12]);
     match moved.commits {
         0 => format!("{at}, nothing new"),

@@ -15,7 +15,7 @@ use crate::plan::snapshot::{self, Snapshot};
 use crate::report::support;
 use crate::transfer::fetch::open_store;
 use crate::transfer::present;
-use crate::transfer::program::Kept;
+use crate::transfer::program::StoredProgram;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, chain, receipt};
 
@@ -64,7 +64,7 @@ pub async fn prepare(
             };
             parts.add(what, &text)?;
         }
-        for (file, text) in support::last_logs_without_password(context, &output.logs)? {
+        for (file, text) in support::last_logs_without_password(context, &output.logs) {
             let what = What::Log {
                 environment: name(),
                 file,
@@ -320,7 +320,7 @@ async fn snapshot_of(
             there.insert(matrix.sha256.clone());
         }
         for locked in &lock.mkectl {
-            let kept = Kept::of(workspace, lock, locked);
+            let kept = StoredProgram::of(workspace, lock, locked);
             if bundle::check_program(&kept.archive, &locked.sha256, &kept.program).is_ok() {
                 there.insert(locked.sha256.clone());
             }

@@ -4,7 +4,7 @@ use medium::{Medium, What};
 
 use crate::event::Event;
 use crate::transfer::fetch::open_store;
-use crate::transfer::program::{Kept, platform};
+use crate::transfer::program::{StoredProgram, platform};
 use crate::{Context, Workspace};
 
 /// Returns what the locks that a medium was made for need, and neither it nor the workspace has. Warns if that is anything.
@@ -76,7 +76,7 @@ fn files(workspace: &Workspace, medium: &Medium) -> Result<Vec<String>, crate::E
     for lock in served(workspace, medium)? {
         let here = platform();
         if let Some(locked) = lock.mkectl.iter().find(|one| one.platform == here)
-            && !Kept::of(workspace, &lock, locked).program.exists()
+            && !StoredProgram::of(workspace, &lock, locked).program.exists()
         {
             lacking.push(format!("mkectl {}", lock.release));
         }

@@ -7,7 +7,7 @@ use medium::{Content, Medium};
 
 use super::{Error, copied, temporary};
 use crate::event::Event;
-use crate::transfer::program::Kept;
+use crate::transfer::program::StoredProgram;
 use crate::{Context, Workspace, links};
 
 /// The program, relative to the workspace.
@@ -124,7 +124,7 @@ pub(super) fn mkectl(
         let Some(locked) = programs.find(is_wanted).filter(|_| lock.release == release) else {
             continue;
         };
-        let kept = Kept::of(workspace, &lock, locked);
+        let kept = StoredProgram::of(workspace, &lock, locked);
         files::remove_abandoned(&kept.folder);
         if bundle::check_program(&kept.archive, &locked.sha256, &kept.program).is_err() {
             let file = copied(context, medium, content, &kept.folder)?;

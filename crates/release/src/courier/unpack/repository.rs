@@ -11,7 +11,7 @@ use crate::Context;
 /// What became of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Moved {
+pub struct HistoryUpdate {
     /// The branch.
     pub branch: String,
     /// The commit before; none if the workspace was made.
@@ -38,7 +38,7 @@ pub(super) fn receive(
     content: &Content,
     branch: &str,
     commit: &str,
-) -> Result<Moved, crate::Error> {
+) -> Result<HistoryUpdate, crate::Error> {
     let root = context.workspace.root();
     let variables = &context.tool.variables;
     // Git is asked for before anything is written.
@@ -97,7 +97,7 @@ pub(super) fn receive(
     }
     let commits = git.count(from, commit)?;
     git.advance(from, commit)?;
-    Ok(Moved {
+    Ok(HistoryUpdate {
         branch: branch.to_owned(),
         from: head.commit,
         to: commit.to_owned(),
@@ -106,7 +106,11 @@ pub(super) fn receive(
 }
 
 /// Returns what becomes of a history that the branch has already: nothing.
-fn already(git: &Receiver, branch: &str, commit: &str) -> Result<Option<Moved>, crate::Error> {
+fn already(
+    git: &Receiver,
+    branch: &str,
+    commit: &str,
+) -> Result<Option<HistoryUpdate>, crate::Error> {
     let head = git.head()?;
     let is_same = branch == DETACHED || head.branch.as_deref() == Some(branch);
     let Some(from) = head.commit.filter(|_| is_same) else {
@@ -118,7 +122,7 @@ fn already(git: &Receiver, branch: &str, commit: &str) -> Result<Option<Moved>, 
     if git.outside()?.is_none() {
         git.brought(commit)?;
     }
-    Ok(Some(Moved {
+    Ok(Some(HistoryUpdate {
         branch: branch.to_owned(),
         from: Some(from.clone()),
         to: from,

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Content, Medium};
 use programs::Receiver;
 
-use super::repository::{Moved, short, take};
+use super::repository::{HistoryUpdate, short, take};
 use super::{Error, copied, temporary};
 use crate::event::Event;
 use crate::plan::snapshot::Snapshot;
@@ -22,12 +22,12 @@ pub(super) fn commits(
     content: &Content,
     branch: &str,
     commit: &str,
-) -> Result<Moved, crate::Error> {
+) -> Result<HistoryUpdate, crate::Error> {
     let variables = &context.tool.variables;
     let git = Receiver::of(context.workspace.root(), variables)?;
     let git = Receiver::of(&git.top_level()?, variables)?;
     let head = git.head()?;
-    let moved = |to: Option<String>, commits| Moved {
+    let moved = |to: Option<String>, commits| HistoryUpdate {
         branch: head.branch.clone().unwrap_or_else(|| "HEAD".to_owned()),
         from: head.commit.clone(),
         to: to.unwrap_or_default(),

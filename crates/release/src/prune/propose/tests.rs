@@ -106,7 +106,7 @@ fn holdings(images: &[Image]) -> BTreeMap<String, Result<Holding, String>> {
         let artifact = artifact(image);
         let children = artifact.manifests.iter().map(|one| one.digest.to_string());
         let digest = artifact.digest.to_string();
-        let held = Held {
+        let held = TagTarget {
             children: children.filter(|child| *child != digest).collect(),
             digest,
         };
@@ -136,7 +136,7 @@ proptest! {
             .map(|(number, (images, put))| (lock(number, images), *put))
             .collect();
         let (kept_locks, past) = locks.split_at(kept_count.min(locks.len()));
-        let mut kept = Kept::default();
+        let mut kept = Retained::default();
         for (lock, _) in kept_locks {
             kept.keep(&registry(), lock);
         }
@@ -204,7 +204,7 @@ fn what_only_a_past_lock_names_is_proposed_whole() {
         2,
         &[(0, 1, 6, vec![3]), (1, 0, 7, vec![]), (2, 1, 5, vec![])],
     );
-    let mut kept = Kept::default();
+    let mut kept = Retained::default();
     kept.keep(&registry(), &new);
     let past = [Past {
         lock: old,

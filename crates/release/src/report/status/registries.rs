@@ -297,8 +297,13 @@ impl Question {
         }
         // Some registries refuse every request for content that they do not have: how many artifacts exist is not known.
         if count(Planned::Unconfirmed) > 0 {
+            let secrets = mke::PullSecrets::of(&environment);
+            let how = match secrets.images || secrets.charts {
+                true => "",
+                false => " without credentials",
+            };
             status.add(
-                "nodes may not pull: the registry refuses them without credentials",
+                format!("nodes may not pull: the registry refuses them{how}"),
                 preflight,
             );
         }

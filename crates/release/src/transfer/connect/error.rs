@@ -15,8 +15,8 @@ pub enum Error {
         source: registry::Error,
     },
     /// Nodes would not get what push credentials can read.
-    #[error("registry {address} does not serve {repository} without credentials")]
-    NotAnonymous {
+    #[error("registry {address} {}", refused(repository, source))]
+    PullRefused {
         /// The registry.
         address: String,
         /// The first repository that was refused.
@@ -46,8 +46,17 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Registry { .. } | Self::NotAnonymous { .. } => Kind::Registry,
+            Self::Registry { .. } | Self::PullRefused { .. } => Kind::Registry,
             Self::Credentials { .. } | Self::Mke3Credentials { .. } => Kind::Workspace,
         }
+    }
+}
+
+/// Returns what a registry refuses to nodes: their login, or a repository.
+fn refused(repository: &str, source: &registry::Error) -> String {
+    match source.place().is_some_and(|place| place.user.is_some()) {
+        true if source.refuses_login() => "refuses the login of nodes".to_owned(),
+        true => format!("does not serve {repository} with the credentials of nodes"),
+        false => format!("does not serve {repository} without credentials"),
     }
 }

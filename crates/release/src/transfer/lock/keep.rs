@@ -7,7 +7,7 @@ use crate::event::Event;
 
 /// How a bundle came into `bundles/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
+pub enum Placed {
     /// By a hard link.
     Linked(Utf8PathBuf),
     /// By a copy.
@@ -15,7 +15,11 @@ pub enum Kept {
 }
 
 /// Links or copies `bundle` to its place in `bundles/`, unless it exists. The lock is written by then, so what fails is a warning.
-pub(super) fn keep(context: &Context<'_>, bundle: &Utf8Path, lock: &bundle::Lock) -> Option<Kept> {
+pub(super) fn keep(
+    context: &Context<'_>,
+    bundle: &Utf8Path,
+    lock: &bundle::Lock,
+) -> Option<Placed> {
     let place = context.workspace.bundle(&lock.bundle.file);
     let shown = context.workspace.shown(&place).to_owned();
     let warn = |text: String| context.reporter.report(Event::Warning(text));
@@ -31,8 +35,8 @@ pub(super) fn keep(context: &Context<'_>, bundle: &Utf8Path, lock: &bundle::Lock
         Err(_) => {}
     }
     match tokio::task::block_in_place(|| link_or_copy(bundle, &place)) {
-        Ok(true) => Some(Kept::Linked(shown)),
-        Ok(false) => Some(Kept::Copied(shown)),
+        Ok(true) => Some(Placed::Linked(shown)),
+        Ok(false) => Some(Placed::Copied(shown)),
         Err(error) => {
             warn(format!("{bundle} is not copied to {shown}: {error}"));
             None

@@ -9,7 +9,7 @@ use mke::observations::ObservedMkectl;
 
 use super::Error;
 use super::find::{is_of, remembering};
-use super::kept::{Kept, kept, of_this_machine, platform};
+use super::kept::{StoredProgram, kept, of_this_machine, platform};
 use crate::event::{Event, Step};
 use crate::receipt::Receipt;
 use crate::transfer::fetch;
@@ -51,7 +51,7 @@ pub(crate) fn can_be_provided(
 ) -> bool {
     let lock = lock_of_missing(context.workspace, environment, lock, problem);
     lock.is_some_and(|lock| {
-        let archive = Kept::at(context.workspace, &lock.release, &platform()).archive;
+        let archive = StoredProgram::at(context.workspace, &lock.release, &platform()).archive;
         !context.offline || archive.exists()
     })
 }
@@ -202,7 +202,7 @@ pub(crate) async fn archives(
             fetch_for(context, &lock, &platforms).await?;
         }
         for locked in &lock.mkectl {
-            let kept = Kept::of(context.workspace, &lock, locked);
+            let kept = StoredProgram::of(context.workspace, &lock, locked);
             if platforms.contains(&locked.platform) {
                 archives.push(LocalArchive {
                     release: lock.release.clone(),
@@ -253,7 +253,7 @@ pub(crate) async fn first_use(
     platform_of_it: &str,
     url: &str,
 ) -> Result<String, crate::Error> {
-    let kept = Kept::at(context.workspace, release, platform_of_it);
+    let kept = StoredProgram::at(context.workspace, release, platform_of_it);
     std::fs::create_dir_all(&kept.folder)
         .map_err(|source| crate::Error::io("make", &kept.folder, source))?;
     let downloaded = fetch::download(context, url, &kept.archive).await?;
@@ -294,7 +294,7 @@ async fn fetch_with(
         )));
         return Ok(());
     };
-    let kept = Kept::of(context.workspace, lock, locked);
+    let kept = StoredProgram::of(context.workspace, lock, locked);
     let refused = |source| kept.refused(context.workspace, source);
     if kept.program.exists() {
         return bundle::check_program(&kept.archive, &locked.sha256, &kept.program)

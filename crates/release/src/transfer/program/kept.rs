@@ -10,13 +10,13 @@ use crate::transfer::fetch;
 use crate::{Context, Workspace, disk};
 
 /// A program and the download that it came in.
-pub(crate) struct Kept {
+pub(crate) struct StoredProgram {
     pub(crate) folder: Utf8PathBuf,
     pub(crate) program: Utf8PathBuf,
     pub(crate) archive: Utf8PathBuf,
 }
 
-impl Kept {
+impl StoredProgram {
     pub(crate) fn of(workspace: &Workspace, lock: &bundle::Lock, locked: &LockedMkectl) -> Self {
         Self::at(workspace, &lock.release, &locked.platform)
     }
@@ -63,7 +63,7 @@ pub fn folder(release: &str) -> Utf8PathBuf {
 /// Returns what was fetched, if it is, byte by byte, in the download whose hash is in the lock.
 pub(super) fn checked(
     context: &Context<'_>,
-    (kept, locked): &(Kept, &LockedMkectl),
+    (kept, locked): &(StoredProgram, &LockedMkectl),
     variables: programs::Variables,
 ) -> Result<programs::Mkectl, crate::Error> {
     bundle::check_program(&kept.archive, &locked.sha256, &kept.program).map_err(|source| {
@@ -77,7 +77,7 @@ pub(super) fn checked(
 
 /// Returns the mkectl of a release that was fetched for this machine.
 pub(crate) fn fetched(workspace: &Workspace, release: &str) -> Option<Utf8PathBuf> {
-    let program = Kept::at(workspace, release, &platform()).program;
+    let program = StoredProgram::at(workspace, release, &platform()).program;
     program.exists().then_some(program)
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn archive_hashes(
     let name = format!("v{}", release.version());
     let mut hashes = std::collections::BTreeMap::new();
     for download in release.mkectl() {
-        let archive = Kept::at(workspace, &name, download.platform).archive;
+        let archive = StoredProgram::at(workspace, &name, download.platform).archive;
         match files::read(&archive) {
             Ok(bytes) => {
                 hashes.insert(download.platform.to_owned(), crate::sha256(&bytes));
@@ -150,7 +150,7 @@ pub(crate) fn check(
     lock: &bundle::Lock,
 ) -> Result<Vec<(String, fetch::Found)>, crate::Error> {
     let found = |locked: &LockedMkectl| {
-        let kept = Kept::of(context.workspace, lock, locked);
+        let kept = StoredProgram::of(context.workspace, lock, locked);
         if !kept.archive.exists() && !kept.program.exists() {
             return Ok((locked.platform.clone(), fetch::Found::Missing));
         }
@@ -174,9 +174,9 @@ pub(crate) fn check(
 pub(super) fn kept<'l>(
     workspace: &Workspace,
     lock: &'l bundle::Lock,
-) -> Option<(Kept, &'l LockedMkectl)> {
+) -> Option<(StoredProgram, &'l LockedMkectl)> {
     let locked = of_this_machine(lock)?;
-    let kept = Kept::of(workspace, lock, locked);
+    let kept = StoredProgram::of(workspace, lock, locked);
     kept.program.exists().then_some((kept, locked))
 }
 

@@ -142,6 +142,7 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
         | RegistryFault::NoProject
         | RegistryFault::ReadOnly
         | RegistryFault::Quota
+        | RegistryFault::DiskFull
         | RegistryFault::BodyLimit
         | RegistryFault::NoChunks
         | RegistryFault::NoMount

@@ -1,0 +1,50 @@
+//! The run of this checkout that has written its mark and not yet its receipt.
+
+use std::io;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::workspace::{Output, read_if_there, write_whole};
+use crate::{Context, Error, sha256};
+
+/// Returns a name that no other run has.
+pub(super) fn new(context: &Context<'_>) -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    let random: Vec<u64> = (0..4)
+        .map(|_| RandomState::new().build_hasher().finish())
+        .collect();
+    let now = (context.tool.now)();
+    sha256(format!("{now} {} {random:?}", std::process::id()).as_bytes())
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct OwnRun {
+    run: String,
+}
+
+fn path(output: &Output) -> Utf8PathBuf {
+    output.logs.join("unfinished-run.yaml")
+}
+
+/// Returns the run. A file that cannot be parsed was cut by a crash, and names no run.
+pub(super) fn read(output: &Output) -> Option<String> {
+    let text = read_if_there(&path(output)).ok()??;
+    let own: OwnRun = serde_yaml::from_str(&text).ok()?;
+    Some(own.run)
+}
+
+pub(super) fn write(output: &Output, run: &str) -> Result<(), Error> {
+    write_whole(&path(output), &format!("run: {run}\n"))
+}
+
+pub(super) fn remove(output: &Output) -> Result<(), Error> {
+    let path = path(output);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &path, source))
+        }
+        _ => Ok(()),
+    }
+}
