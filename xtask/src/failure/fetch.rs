@@ -16,7 +16,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Offline { what, .. } => missing(what),
         Error::NoBundle { path } => missing(path),
         Error::Nowhere { environment, .. } | Error::NoMatrix { environment, .. } => {
-            return advice::to_be_carried(environment);
+            return advice::to_be_carried(environment).into();
         }
         Error::NoPlatform { known, .. } => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
@@ -47,7 +47,7 @@ fn missing(path: &Utf8Path) -> String {
                 ""
             )
         ),
-        Some(name) if folder == "bundles" => format!("copy the file to bundles/{name}"),
+        Some(name) if folder == "bundles" => advice::bundle_missing(name),
         _ if path.as_str().contains(' ') => "give it as a file with `--checksum FILE`".to_owned(),
         _ => format!("check the path {path}"),
     }

@@ -6,6 +6,7 @@ use release::requires;
 use release::shared_state::Conflict;
 
 use super::WAIT;
+use crate::advice;
 
 pub(super) fn plan(error: &Error) -> Vec<String> {
     let hint = match error {
@@ -77,9 +78,7 @@ pub(super) fn requires(error: &requires::Error) -> Vec<String> {
             environment,
             requires,
             ..
-        } => vec![format!(
-            "`cargo xtask status {requires}` shows more; `cargo xtask deploy {environment} --override-requires REASON` ignores the requirement, and the receipt records the reason"
-        )],
+        } => vec![advice::requirement_unmet(environment, requires)],
         _ => Vec::new(),
     }
 }

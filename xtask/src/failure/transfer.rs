@@ -66,9 +66,7 @@ pub(super) fn learn(error: &learn::Error) -> Vec<String> {
 pub(super) fn not_ready(error: &NotReady) -> Vec<String> {
     let hint = match error {
         NotReady::Unwritable { .. } => "make it writable; nothing was sent".to_owned(),
-        NotReady::NoRoom { .. } => {
-            "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
-        }
+        NotReady::NoRoom { .. } => advice::DISK_FULL.to_owned(),
     };
     vec![hint]
 }

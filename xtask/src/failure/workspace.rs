@@ -1,12 +1,11 @@
 //! The hints for the files of the workspace: environments, locks, bundles, the store, receipts.
 
-use camino::Utf8Path;
 use release::links::Link;
 use release::{ArchiveError, LockError, ReadError, StoreError};
 use release::{disk, receipt, workspace};
 use semver::Version;
 
-use crate::advice::here;
+use crate::advice::{self, here};
 
 pub(super) fn environment(error: &environment::Error) -> Vec<String> {
     let hint = match error {
@@ -46,7 +45,8 @@ pub(super) fn invalid_lock(error: &LockError) -> Vec<String> {
             let release =
                 release.filter(|one| one.starts_with('v') && Version::parse(&one[1..]).is_ok());
             format!(
-                "restore it: `git checkout -- {path}`; or delete it and run `cargo xtask lock {}`",
+                "{}; or delete it and run `cargo xtask lock {}`",
+                advice::lock_broken(path.as_str()),
                 release.unwrap_or(name)
             )
         }
@@ -63,7 +63,7 @@ pub(super) fn workspace(error: &workspace::Error) -> Vec<String> {
         } => {
             format!("did you mean `{nearest}`?")
         }
-        workspace::Error::NotLocked { release, .. } => release::locked::how_to_lock(release),
+        workspace::Error::NotLocked { release, .. } => advice::not_locked(release),
         workspace::Error::NoFolder { .. } => {
             "create the folder, or name a different file".to_owned()
         }
@@ -98,11 +98,13 @@ pub(super) fn workspace(error: &workspace::Error) -> Vec<String> {
 
 pub(super) fn disk(error: &disk::Error) -> Vec<String> {
     let hint = match error {
-        disk::Error::Full(full) => format!(
-            "free space on {} and run the command again: it resumes; `cargo xtask store gc` removes blobs that no lock names",
-            full.mount
-        ),
-        disk::Error::BundleSize { path, .. } => replace(path),
+        disk::Error::Full(_) => {
+            return vec![
+                advice::DISK_FULL.to_owned(),
+                "then run the command again: it resumes".to_owned(),
+            ];
+        }
+        disk::Error::BundleSize { path, .. } => advice::bundle_differs(Some(path)),
         disk::Error::Bundle {
             source:
                 ReadError::Name { .. }
@@ -116,7 +118,9 @@ pub(super) fn disk(error: &disk::Error) -> Vec<String> {
             "run `cargo xtask learn {} --bundle {path}`: it records how such archives are read, and `lock` follows it",
             release.as_deref().unwrap_or("RELEASE")
         ),
-        disk::Error::Bundle { path, .. } if path.starts_with("bundles") => replace(path),
+        disk::Error::Bundle { path, .. } if path.starts_with("bundles") => {
+            advice::bundle_differs(Some(path))
+        }
         disk::Error::Bundle { path, .. } => {
             let again = here("download or copy", "copy");
             format!(
@@ -164,29 +168,6 @@ pub(super) fn receipt(error: &receipt::Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![hint]
-}
-
-/// Returns what to do about a bundle that is not the one that was locked. The file may be the only copy that the operator has.
-fn replace(path: &Utf8Path) -> String {
-    let download = "; to download it, move it away and run `cargo xtask fetch`";
-    format!(
-        "trust {}, which was reviewed and committed, not the copied bundle: compare {path} with its source, and copy it again{}",
-        lock_of(path),
-        here(download, "")
-    )
-}
-
-/// Returns the lock of a bundle with the vendor's file name.
-fn lock_of(path: &Utf8Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    let named = name
-        .strip_prefix("mke_bundle_")
-        .and_then(|name| name.strip_suffix(".tar.gz"))
-        .and_then(|name| name.rsplit_once('_'));
-    match named {
-        Some((release, arch)) => format!("the lock bundles/{release}-{arch}.lock.yaml"),
-        None => "the lock".to_owned(),
-    }
 }
 
 /// Returns the name that was meant by a folder's path, by capitals, or by a release without its `v`.

@@ -6,6 +6,7 @@ use release::report::status::Status;
 use release::shared_state::{Phase, State};
 use serde_json::json;
 
+use crate::advice;
 use crate::app::App;
 use crate::cli::StatusArgs;
 use crate::failure::{DIFFERS, Failure};
@@ -132,7 +133,7 @@ fn recorded(status: &Status, state: &State) -> String {
 /// Returns what resolves a difference, mostly a command.
 fn resolved_by(fix: &str) -> String {
     match fix.strip_prefix("cargo xtask lock ") {
-        Some(name) => release::locked::how_to_lock(name),
+        Some(name) => advice::not_locked(name),
         None => fix.to_owned(),
     }
 }
