@@ -2,6 +2,7 @@
 
 use camino::Utf8Path;
 use release::RegistryError;
+use release::event::Remediable;
 use release::preflight::RegistryFault;
 
 /// What to do without the push credentials that an environment names.
@@ -9,6 +10,9 @@ pub(crate) const CREDENTIALS: &str = "set the variables that `push-credentials` 
 
 /// What to do about a disk without room for bundles.
 pub(crate) const DISK_FULL: &str = "free space, or use a larger disk for bundles/; `cargo xtask store gc` removes blobs that no lock names";
+
+/// What to do about the address of a rehearsal's registry that is in use.
+pub(crate) const ADDRESS_IN_USE: &str = "wait for another command of this environment to end, or change registry.address to a free port";
 
 /// Returns the words for the side of the gap that this run is on: inside, nothing is downloaded.
 pub(crate) fn here<T>(outside: T, inside: T) -> T {
@@ -80,6 +84,30 @@ pub(crate) fn requirement_unmet(environment: &str, required: &str) -> String {
         "`cargo xtask status {required}` shows more; `cargo xtask deploy {environment} --override-requires REASON` ignores the requirement, \
          and the receipt records the reason"
     )
+}
+
+/// Returns the warning of what stops nothing and can be remedied.
+pub(crate) fn warning(fault: &Remediable) -> String {
+    match fault {
+        Remediable::NoDefaults(release) => format!(
+            "no mkectl v{release} on PATH: its defaults are not recorded, and a rendered configuration lacks them; install it and run \
+             `cargo xtask lock v{release} --replace`"
+        ),
+        Remediable::PasswordMissed { can_reset } => {
+            let reset = match can_reset {
+                true => {
+                    "; if the log does not have it, set a new one with `mkectl reset-password --user admin --password-stdin`"
+                }
+                false => "",
+            };
+            format!(
+                "mkectl printed the administrator's password in an unknown format: look for it in the log{reset}"
+            )
+        }
+        Remediable::Contradiction { release, what } => {
+            format!("{release}: {what}; `cargo xtask learn {release}` records it")
+        }
+    }
 }
 
 /// Returns what to say of a workspace without locks.

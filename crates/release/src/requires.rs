@@ -113,7 +113,7 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
         others,
     ) {
         Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
-        None => problem.with_help("name one that `cargo xtask list` shows"),
+        None => problem,
     }]))
     .into())
 }

@@ -210,7 +210,7 @@ async fn each_difference_has_its_command() {
     std::fs::write(kubeconfig.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     assert_eq!(
         only(&lab, &["--live"]),
-        "the cluster differs from what is rendered in 9 values: `cargo xtask diff lab --live` | cargo xtask apply lab"
+        "the cluster differs from what is rendered in 9 values, which `diff --live` lists | cargo xtask apply lab"
     );
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     let live = lab.sandbox.home().join("live.yaml");

@@ -198,7 +198,7 @@ pub(super) fn rehearse(error: &rehearse::Error) -> Vec<String> {
         } => {
             format!("make {path} a writable folder")
         }
-        rehearse::Error::Registry { .. } => rehearse::ADDRESS_IN_USE.to_owned(),
+        rehearse::Error::Registry { .. } => advice::ADDRESS_IN_USE.to_owned(),
         _ => return Vec::new(),
     };
     vec![hint]

@@ -7,6 +7,7 @@ use release::{plan, prune, set, verify};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::advice;
 use crate::failure::Failure;
 use crate::ui::edge;
 
@@ -43,6 +44,7 @@ impl Json {
                 return;
             }
             Event::Warning(text) => json!({"kind": "warning", "text": text}),
+            Event::Remediable(fault) => json!({"kind": "warning", "text": advice::warning(fault)}),
         };
         self.emit("event", &event);
     }
