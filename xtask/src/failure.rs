@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use release::cluster::consent::Refused;
 use release::transfer::{connect, push};
 use release::{Error, Kind};
 
@@ -52,12 +53,14 @@ pub(crate) enum Failure {
     #[error("{environment} was not confirmed: {why}")]
     Declined {
         environment: String,
-        why: String,
-        /// Whether `--confirm` was given.
-        has_flag: bool,
+        why: Refused,
         /// Whether the command has `--yes`.
         has_yes: bool,
     },
+    #[error(
+        "{environment} was not confirmed: `--confirm` has `{given}`, but expected `{environment}`"
+    )]
+    WrongName { environment: String, given: String },
     #[error("the plan for {0} was not approved; nothing was changed")]
     NotApproved(String),
     #[error("the plan for {0} requires approval, but this run has no terminal")]
@@ -222,7 +225,10 @@ impl Failure {
             | Self::ChartWithoutHelm
             | Self::StreamToTerminal
             | Self::OneRelease(_) => Kind::Usage,
-            Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
+            Self::Declined { .. }
+            | Self::WrongName { .. }
+            | Self::NotApproved(_)
+            | Self::NoApproval(_) => Kind::NotAllowed,
             Self::Exists(_)
             | Self::NeitherEnvironmentNorRelease(_)
             | Self::NeitherReleaseNorFile(_)
@@ -271,11 +277,7 @@ impl Failure {
                 hints.dedup();
                 hints
             }
-            Self::Declined {
-                environment,
-                has_flag: true,
-                ..
-            } => vec![format!("use `--confirm {environment}`")],
+            Self::WrongName { environment, .. } => vec![format!("use `--confirm {environment}`")],
             Self::Declined { environment, .. } if std::io::stdin().is_terminal() => {
                 vec![format!("run it again and type `{environment}`")]
             }
