@@ -74,11 +74,9 @@ pub(super) fn snapshot(error: &snapshot::Error) -> Vec<String> {
 
 pub(super) fn requires(error: &requires::Error) -> Vec<String> {
     match error {
-        requires::Error::Unmet {
-            environment,
-            requires,
-            ..
-        } => vec![advice::requirement_unmet(environment, requires)],
+        requires::Error::Unmet { environment, unmet } => {
+            vec![advice::requirement_unmet(environment, &unmet.environment)]
+        }
         _ => Vec::new(),
     }
 }

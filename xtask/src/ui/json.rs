@@ -141,11 +141,11 @@ fn add_details(object: &mut Value, error: &release::Error) {
         release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {
             object["failed"] = failed
                 .iter()
-                .map(|(name, why)| json!({"artifact": name, "error": why}))
+                .map(|(name, why)| json!({"artifact": name, "error": release::chain(why)}))
                 .collect();
         }
         release::Error::Prune(prune::Error::Refused { moved, .. }) => {
-            object["moved"] = json!(moved)
+            object["moved"] = moved.iter().map(ToString::to_string).collect();
         }
         release::Error::Verify(verify::Error::NotConfirmed { findings, .. })
         | release::Error::Verify(verify::Error::NotRepaired { findings, .. }) => {

@@ -167,8 +167,8 @@ fn requirement(
     let unmet = requires::unmet(workspace, environment, locked, now)?;
     Ok(unmet.map(|unmet| {
         format!(
-            "it requires {}, but {}: until then `deploy` and `apply` are refused",
-            unmet.environment, unmet.missing
+            "it requires {}, but {unmet}: until then `deploy` and `apply` are refused",
+            unmet.environment
         )
     }))
 }

@@ -429,7 +429,7 @@ fn requirement(
     match requires::unmet(context.workspace, environment, lock, now) {
         Ok(None) => {}
         Ok(Some(unmet)) => status.add(
-            format!("a deploy is refused: {}", unmet.missing),
+            format!("a deploy is refused: {unmet}"),
             Fix::Required(unmet.environment),
         ),
         Err(error) => {
