@@ -310,10 +310,10 @@ async fn inside_no_hint_needs_internet_or_cargo() {
     std::fs::write(&bundle, "another file").unwrap();
     bundles::forget_store(&lab.sandbox);
     assert_inside(&["push", "lab"], "copy it again");
-    assert_inside(&preflight, "copy the file again");
+    assert_inside(&preflight, "copy it again");
     std::fs::remove_file(&bundle).unwrap();
     assert_inside(&["push", "lab"], "copy the file to bundles/");
-    assert_inside(&preflight, "copy the bundle to bundles/");
+    assert_inside(&preflight, "copy the file to bundles/");
     assert_inside(&["fetch", "lab"], "copy the file to bundles/");
     std::fs::remove_file(lab.sandbox.path(LOCK)).unwrap();
     assert_inside(&["deploy", "lab"], "unpack a medium that has the lock");

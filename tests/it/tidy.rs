@@ -147,6 +147,32 @@ fn only_programs_and_ci_start_programs() {
 }
 
 #[test]
+fn only_xtask_words_commands_for_the_operator() {
+    let exceptions = [
+        // A file for the courier, who has no other text.
+        "crates/release/src/courier/pack/start.rs",
+        // The first line of files that earlier versions wrote.
+        "crates/release/src/workspace/named.rs",
+    ];
+    for file in sources() {
+        let path = file.strip_prefix(repository()).unwrap();
+        if !path.starts_with("crates") || exceptions.contains(&path.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        for line in text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
+            assert!(
+                !line.contains("cargo xtask"),
+                "{path} has a command, which only xtask words: {line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn files_are_opened_by_the_crate_that_refuses_pipes_and_devices() {
     for file in sources() {
         let path = file.strip_prefix(repository()).unwrap().as_str();

@@ -1,10 +1,18 @@
-//! What to do about each fault of a registry: one table and one wording, for the hints of errors and for `preflight`.
+//! What to do about each fault: one table and one wording, for the hints of errors, for `preflight` and for `status`.
 
+use camino::Utf8Path;
 use release::RegistryError;
+use release::event::Remediable;
 use release::preflight::RegistryFault;
 
 /// What to do without the push credentials that an environment names.
 pub(crate) const CREDENTIALS: &str = "set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo";
+
+/// What to do about a disk without room for bundles.
+pub(crate) const DISK_FULL: &str = "free space, or use a larger disk for bundles/; `cargo xtask store gc` removes blobs that no lock names";
+
+/// What to do about the address of a rehearsal's registry that is in use.
+pub(crate) const ADDRESS_IN_USE: &str = "wait for another command of this environment to end, or change registry.address to a free port";
 
 /// Returns the words for the side of the gap that this run is on: inside, nothing is downloaded.
 pub(crate) fn here<T>(outside: T, inside: T) -> T {
@@ -31,6 +39,77 @@ pub(crate) fn mkectl(release: &str, is_locked: Option<bool>) -> String {
     )
 }
 
+/// Returns what to do about a file in bundles/ that is missing; `name` may be empty.
+pub(crate) fn bundle_missing(name: &str) -> String {
+    format!("copy the file to bundles/{name}")
+}
+
+/// Returns what to do about a bundle that is not the one that was locked. The file may be the only copy that the operator has.
+pub(crate) fn bundle_differs(path: Option<&Utf8Path>) -> String {
+    // The vendor's file name has the release.
+    let named = path
+        .and_then(Utf8Path::file_name)
+        .and_then(|name| name.strip_prefix("mke_bundle_"))
+        .and_then(|name| name.strip_suffix(".tar.gz"))
+        .and_then(|name| name.rsplit_once('_'));
+    let lock = match named {
+        Some((release, arch)) => format!("the lock bundles/{release}-{arch}.lock.yaml"),
+        None => "the lock".to_owned(),
+    };
+    format!(
+        "trust {lock}, which was reviewed and committed, not the copied bundle: compare {} with its source, and copy it again{}",
+        path.map_or("the file", Utf8Path::as_str),
+        here(
+            "; to download it, move it away and run `cargo xtask fetch`",
+            ""
+        )
+    )
+}
+
+/// Returns what to do about a release or a set without a lock.
+pub(crate) fn not_locked(name: &str) -> String {
+    format!(
+        "with internet: `cargo xtask lock {name}`, and commit it; without: unpack a medium that has the lock"
+    )
+}
+
+/// Returns what to do about a committed lock that is not valid.
+pub(crate) fn lock_broken(path: &str) -> String {
+    format!("restore the committed lock: `git checkout -- {path}`")
+}
+
+/// Returns what to do about a requirement of an environment that is not met.
+pub(crate) fn requirement_unmet(environment: &str, required: &str) -> String {
+    format!(
+        "`cargo xtask status {required}` shows more; `cargo xtask deploy {environment} --override-requires REASON` ignores the requirement, \
+         and the receipt records the reason"
+    )
+}
+
+/// Returns the warning of what stops nothing and can be remedied.
+pub(crate) fn warning(fault: &Remediable) -> String {
+    match fault {
+        Remediable::NoDefaults(release) => format!(
+            "no mkectl v{release} on PATH: its defaults are not recorded, and a rendered configuration lacks them; install it and run \
+             `cargo xtask lock v{release} --replace`"
+        ),
+        Remediable::PasswordMissed { can_reset } => {
+            let reset = match can_reset {
+                true => {
+                    "; if the log does not have it, set a new one with `mkectl reset-password --user admin --password-stdin`"
+                }
+                false => "",
+            };
+            format!(
+                "mkectl printed the administrator's password in an unknown format: look for it in the log{reset}"
+            )
+        }
+        Remediable::Contradiction { release, what } => {
+            format!("{release}: {what}; `cargo xtask learn {release}` records it")
+        }
+    }
+}
+
 /// Returns what to say of a workspace without locks.
 pub(crate) fn no_locks() -> &'static str {
     here(
@@ -40,8 +119,8 @@ pub(crate) fn no_locks() -> &'static str {
 }
 
 /// Returns what to do about blobs that neither the store nor the registry of an environment has.
-pub(crate) fn to_be_carried(environment: &str) -> Vec<String> {
-    vec![
+pub(crate) fn to_be_carried(environment: &str) -> [String; 2] {
+    [
         format!(
             "write a snapshot of the registry, and carry it outside: `cargo xtask snapshot {environment} --out FILE`"
         ),
@@ -58,7 +137,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "put the name into the DNS that nodes and pods use, or correct registry.address"
         }
         RegistryFault::NameOfLoopback => {
-            "remove the name from this machine's hosts file: nodes and pods must resolve it by DNS"
+            "remove the name from the hosts file: nodes and pods must resolve it by DNS"
         }
         RegistryFault::NotReached => {
             "start the registry, open the port in the firewall, or correct registry.address"

@@ -1,11 +1,12 @@
 //! Approval: of a plan by `y`, and by its name before a protected environment is changed or any cluster is taken down.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::IsTerminal as _;
 
 use environment::Environment;
 use release::Plan;
 
 use crate::cli::ApprovalArgs;
+use crate::consent::{line, typed};
 use crate::failure::Failure;
 use crate::ui::edge;
 
@@ -95,37 +96,16 @@ pub(crate) fn ask(
     given: Option<&str>,
 ) -> Result<(), Failure> {
     let name = &environment.name;
-    let declined = |why: String| {
-        Err(Failure::Declined {
+    match given {
+        Some(given) if given == name => Ok(()),
+        Some(given) => Err(Failure::WrongName {
+            environment: name.clone(),
+            given: given.to_owned(),
+        }),
+        None => typed(&format!("\n{question}"), name).map_err(|why| Failure::Declined {
             environment: name.clone(),
             why,
-            has_flag: given.is_some(),
             has_yes: false,
-        })
-    };
-    if let Some(given) = given {
-        if given == name {
-            return Ok(());
-        }
-        return declined(format!("`--confirm` has `{given}`, but expected `{name}`"));
+        }),
     }
-    if !std::io::stdin().is_terminal() {
-        return declined("a terminal is required to confirm".to_owned());
-    }
-    edge::err(&format!("\n{question}"));
-    let Ok(answer) = line() else {
-        return declined("cannot read from the terminal".to_owned());
-    };
-    match answer.trim() {
-        answer if answer == name => Ok(()),
-        "" => declined(format!("nothing was typed; expected `{name}`")),
-        answer => declined(format!("`{answer}` was typed; expected `{name}`")),
-    }
-}
-
-/// Reads what is typed.
-fn line() -> std::io::Result<String> {
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(answer)
 }

@@ -34,7 +34,7 @@ impl Consent for TerminalConsent {
         }
         tell();
         if !self.is_given {
-            ask("Continue anyway? Type `yes`: ", "yes")?;
+            typed("Continue anyway? Type `yes`: ", "yes")?;
         }
         allowed.extend(flags.iter().cloned());
         Ok(())
@@ -43,34 +43,43 @@ impl Consent for TerminalConsent {
     fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused> {
         // If standard error goes to a file, it would stay in that file.
         if !std::io::stderr().is_terminal() {
-            return Err(Refused("a terminal is required to show it".to_owned()));
+            return Err(Refused::NoTerminal("show it"));
         }
         let question = format!(
             "mkectl has generated the password of user {username}. Show it here? Type `yes`: "
         );
-        ask(&question, "yes")?;
-        edge::reveal_on_terminal(password.expose_secret())
-            .map_err(|error| Refused(error.to_string()))?;
-        ask(
+        typed(&question, "yes")?;
+        edge::reveal_on_terminal(password.expose_secret()).map_err(Refused::Terminal)?;
+        typed(
             "Store it in a safe place, then type `kept` to delete the file with it: ",
             "kept",
         )
     }
 }
 
-/// Asks the operator for a word.
-fn ask(question: &str, word: &str) -> Result<(), Refused> {
+/// Asks the operator at the terminal to type a word.
+///
+/// # Errors
+/// Something else was typed, or a terminal is missing.
+pub(crate) fn typed(question: &str, expected: &str) -> Result<(), Refused> {
     if !std::io::stdin().is_terminal() {
-        return Err(Refused("a terminal is required to confirm".to_owned()));
+        return Err(Refused::NoTerminal("confirm"));
     }
     edge::err(question);
+    let expected = expected.to_owned();
+    match line().map_err(Refused::Terminal)?.trim() {
+        answer if answer == expected => Ok(()),
+        "" => Err(Refused::Nothing { expected }),
+        answer => Err(Refused::Different {
+            answer: answer.to_owned(),
+            expected,
+        }),
+    }
+}
+
+/// Reads what is typed.
+pub(crate) fn line() -> std::io::Result<String> {
     let mut answer = String::new();
-    if std::io::stdin().lock().read_line(&mut answer).is_err() {
-        return Err(Refused("cannot read from the terminal".to_owned()));
-    }
-    match answer.trim() {
-        answer if answer == word => Ok(()),
-        "" => Err(Refused("nothing was typed".to_owned())),
-        answer => Err(Refused(format!("`{answer}` was typed"))),
-    }
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer)
 }

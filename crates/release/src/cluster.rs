@@ -245,7 +245,7 @@ impl Cluster {
             step: Step::Cluster,
             results: manner.results,
             changes: manner.changes,
-            password_way_out: None,
+            can_reset_password: false,
         };
         let ran = run.run(context, &command);
         config.remove_after(ran)

@@ -118,4 +118,25 @@ pub enum Event<'a> {
     Revealed(&'a str),
     /// Something that people should know and that stops nothing.
     Warning(String),
+    /// The same, with a remedy: the program words both.
+    Remediable(Remediable),
+}
+
+/// What stops nothing, and can be remedied.
+#[derive(Debug)]
+pub enum Remediable {
+    /// No mkectl on PATH prints the defaults of this release, which is locked without them.
+    NoDefaults(semver::Version),
+    /// mkectl printed the administrator's password in an unknown format.
+    PasswordMissed {
+        /// Whether this mkectl can set a new one.
+        can_reset: bool,
+    },
+    /// What was observed of a release contradicts what is known.
+    Contradiction {
+        /// The release, `v4.1.5`.
+        release: String,
+        /// What contradicts what.
+        what: String,
+    },
 }

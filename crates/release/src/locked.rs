@@ -56,13 +56,6 @@ fn nearest(workspace: &Workspace, release: &Version) -> Option<String> {
     environment::nearest(&format!("v{release}"), all.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// Returns what to do about a release or a set without a lock.
-pub fn how_to_lock(name: &str) -> String {
-    format!(
-        "with internet: `cargo xtask lock {name}`, and commit it; without: unpack a medium that has the lock"
-    )
-}
-
 /// Reads everything that an environment carries: the lock of its release, and with it the locks of its sets.
 ///
 /// # Errors

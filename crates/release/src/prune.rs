@@ -23,7 +23,7 @@ mod remove;
 
 mod error;
 
-pub use error::Error;
+pub use error::{Error, Left, Moved};
 pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
 pub use remove::{Pruned, prune};
 

@@ -29,9 +29,6 @@ mod error;
 
 pub use error::Error;
 
-/// What to do if the address of an embedded registry is in use.
-pub const ADDRESS_IN_USE: &str = "wait for another command of this environment to end, or change registry.address to a free port";
-
 pub use programs::STAND_IN as COMMAND;
 
 /// How many artifacts the stand-in pulls concurrently.

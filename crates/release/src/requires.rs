@@ -1,6 +1,7 @@
 //! Checks `requires`: the same lock must have been deployed successfully to another environment, for a minimum time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use environment::{Environment, Problem, Problems, nearest};
 
@@ -18,19 +19,79 @@ pub use error::Error;
 pub struct Unmet {
     /// The environment that is required.
     pub environment: String,
-    /// What is missing there, in a sentence without its end.
-    pub missing: String,
+    /// What is missing there.
+    pub missing: Missing,
+}
+
+/// What a required environment lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// Nothing was deployed to it.
+    Deploy,
+    /// Its last deploy failed.
+    Success {
+        /// The release that was deployed.
+        release: String,
+        /// Where it failed.
+        step: String,
+    },
+    /// It has this release from a different lock.
+    Lock(String),
+    /// It has this release instead.
+    Release(String),
+    /// It has this set from a different lock.
+    SetLock(String),
+    /// It lacks this set.
+    Set(String),
+    /// Its receipt has no time.
+    Time,
+    /// It has not run the release for long enough.
+    Age {
+        /// When the deploy ended.
+        since: String,
+        /// When it has run for long enough; none if that is beyond the calendar.
+        until: Option<jiff::Timestamp>,
+    },
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.environment;
+        match &self.missing {
+            Missing::Deploy => write!(formatter, "{name} has no receipt of a deploy"),
+            Missing::Success { release, step } => write!(
+                formatter,
+                "the last deploy to {name}, of {release}, failed at {step}"
+            ),
+            Missing::Lock(release) => {
+                write!(formatter, "{name} got {release} from a different lock")
+            }
+            Missing::Release(release) => write!(formatter, "{name} runs {release}"),
+            Missing::SetLock(set) => {
+                write!(formatter, "{name} got the set {set} from a different lock")
+            }
+            Missing::Set(set) => write!(formatter, "{name} does not have the set {set}"),
+            Missing::Time => write!(formatter, "the receipt of {name} records no time"),
+            Missing::Age { since, until } => {
+                write!(
+                    formatter,
+                    "{name} has run it only since {since}; wait until "
+                )?;
+                match until {
+                    Some(until) => write!(formatter, "{until}"),
+                    None => formatter.write_str("long after"),
+                }
+            }
+        }
+    }
 }
 
 impl Unmet {
     /// Returns the error of what `environment` may not do because of it.
     pub(crate) fn error(&self, environment: &Environment) -> crate::Error {
-        let requires = self.environment.clone();
-        let missing = self.missing.clone();
         Error::Unmet {
             environment: environment.name.clone(),
-            requires,
-            missing,
+            unmet: self.clone(),
         }
         .into()
     }
@@ -58,30 +119,30 @@ pub(crate) fn unmet(
             applied: None,
             failed: None,
             ..
-        }) => Some(format!("{name} has no receipt of a deploy")),
+        }) => Some(Missing::Deploy),
         Some(Receipt {
             failed: Some(failed),
             ..
-        }) => Some(format!(
-            "the last deploy to {name}, of {}, failed at {}",
-            failed.release, failed.step
-        )),
+        }) => Some(Missing::Success {
+            release: failed.release,
+            step: failed.step,
+        }),
         Some(Receipt {
             applied: Some(applied),
             ..
         }) if applied.lock != locked.digest => {
             Some(if applied.release == format!("v{}", environment.release) {
-                format!("{name} got {} from a different lock", applied.release)
+                Missing::Lock(applied.release)
             } else {
-                format!("{name} runs {}", applied.release)
+                Missing::Release(applied.release)
             })
         }
         Some(Receipt {
             applied: Some(applied),
             ..
-        }) => set_missing(name, &applied.sets, &locked.sets).or_else(|| {
+        }) => set_missing(&applied.sets, &locked.sets).or_else(|| {
             let age = requirement.minimum_age?;
-            too_young(name, &applied.ended, age, now)
+            too_young(&applied.ended, age, now)
         }),
     };
     Ok(missing.map(|missing| Unmet {
@@ -113,7 +174,7 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
         others,
     ) {
         Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
-        None => problem.with_help("name one that `cargo xtask list` shows"),
+        None => problem,
     }]))
     .into())
 }
@@ -131,37 +192,30 @@ pub(crate) fn rehearsal(workspace: &Workspace, environment: &Environment) -> Opt
 
 /// Returns which set was not carried as it is locked here, if one was not.
 fn set_missing(
-    name: &str,
     carried: &BTreeMap<String, String>,
     wanted: &BTreeMap<String, String>,
-) -> Option<String> {
+) -> Option<Missing> {
     let (set, _) = wanted
         .iter()
         .find(|(set, digest)| carried.get(*set) != Some(*digest))?;
     Some(match carried.contains_key(set) {
-        true => format!("{name} got the set {set} from a different lock"),
-        false => format!("{name} does not have the set {set}"),
+        true => Missing::SetLock(set.clone()),
+        false => Missing::Set(set.clone()),
     })
 }
 
 /// Returns that a deploy is too recent, if it is.
-fn too_young(
-    name: &str,
-    ended: &str,
-    wanted: std::time::Duration,
-    now: jiff::Timestamp,
-) -> Option<String> {
+fn too_young(ended: &str, wanted: std::time::Duration, now: jiff::Timestamp) -> Option<Missing> {
     let Ok(since) = ended.parse::<jiff::Timestamp>() else {
-        return Some(format!("the receipt of {name} records no time"));
+        return Some(Missing::Time);
     };
     let wanted = i64::try_from(wanted.as_secs()).unwrap_or(i64::MAX);
     let ready = since.as_second().saturating_add(wanted);
     if now.as_second() >= ready {
         return None;
     }
-    let until = jiff::Timestamp::from_second(ready)
-        .map_or_else(|_| "long after".to_owned(), |until| until.to_string());
-    Some(format!(
-        "{name} has run it only since {ended}; wait until {until}"
-    ))
+    Some(Missing::Age {
+        since: ended.to_owned(),
+        until: jiff::Timestamp::from_second(ready).ok(),
+    })
 }

@@ -210,7 +210,7 @@ async fn each_difference_has_its_command() {
     std::fs::write(&live, config.replace("user: ubuntu", "user: root")).unwrap();
     assert_eq!(
         only(&lab, &["--live"]),
-        "the cluster differs from what is rendered in 1 value: `cargo xtask diff lab --live` | cargo xtask apply lab"
+        "the cluster differs from what is rendered in 1 value, which `diff --live` lists | cargo xtask apply lab"
     );
     std::fs::write(&live, config.replace("version: v4.1.5", "version: v4.2.0")).unwrap();
     assert_eq!(

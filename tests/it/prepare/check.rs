@@ -18,8 +18,8 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
             --- stdout
             no errors in 3 environments; 2 warnings
             --- stderr
-            warning: prod: release v4.1.5 is not locked, so `deploy` is refused; with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
-            warning: staging: release v4.1.5 is not locked, so `deploy` is refused; with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+            warning: prod: v4.1.5 is not locked, so `deploy` is refused; with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+            warning: staging: v4.1.5 is not locked, so `deploy` is refused; with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
             "#);
         }
     }
@@ -68,7 +68,7 @@ async fn warnings_are_counted_and_strict_makes_them_fail() {
     lab.edit_environment("release: v4.1.5", "release: v4.1.4");
     let run = lab.run("check lab").success();
     run.prints("; 2 warnings\n");
-    run.reports("release v4.1.4 is not locked");
+    run.reports("v4.1.4 is not locked");
     let run = lab.run("check --strict").exits_with(3);
     run.reports("`--strict` treats warnings as errors");
     // What remains is a fact of the release.

@@ -68,7 +68,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             format!("compare the SHA-256 with the vendor's; to download it again, delete {path}")
         }
         Error::Contradiction { path, .. } => {
-            format!("restore the reviewed lock: `git checkout -- {path}`")
+            advice::lock_broken(path.as_str())
         }
         Error::Unfetched { .. } => {
             "on a machine with internet: `cargo xtask fetch SET`; blobs that the registry has are not needed here".to_owned()

@@ -7,6 +7,7 @@ use console::{Term, style};
 use indicatif::{DecimalBytes, MultiProgress, ProgressDrawTarget};
 use release::event::{Event, Step};
 
+use crate::advice;
 use crate::failure::Failure;
 use crate::ui::edge::{self, message, word};
 use crate::ui::fold::Columns;
@@ -88,12 +89,17 @@ impl Human {
             }
             Event::MkectlResult(line) => self.write(edge::document, line),
             Event::Revealed(line) => self.write(edge::reveal, line),
-            Event::Warning(text) => self.print(&format!(
-                "{} {}",
-                style("warning:").for_stderr().yellow().bold(),
-                message(text)
-            )),
+            Event::Warning(text) => self.warning(text),
+            Event::Remediable(fault) => self.warning(&advice::warning(fault)),
         }
+    }
+
+    fn warning(&self, text: &str) {
+        self.print(&format!(
+            "{} {}",
+            style("warning:").for_stderr().yellow().bold(),
+            message(text)
+        ));
     }
 
     pub(super) fn failure(&self, failure: &Failure) {

@@ -7,6 +7,7 @@ use release::{plan, prune, set, verify};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::advice;
 use crate::failure::Failure;
 use crate::ui::edge;
 
@@ -43,6 +44,7 @@ impl Json {
                 return;
             }
             Event::Warning(text) => json!({"kind": "warning", "text": text}),
+            Event::Remediable(fault) => json!({"kind": "warning", "text": advice::warning(fault)}),
         };
         self.emit("event", &event);
     }
@@ -139,11 +141,11 @@ fn add_details(object: &mut Value, error: &release::Error) {
         release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {
             object["failed"] = failed
                 .iter()
-                .map(|(name, why)| json!({"artifact": name, "error": why}))
+                .map(|(name, why)| json!({"artifact": name, "error": release::chain(why)}))
                 .collect();
         }
         release::Error::Prune(prune::Error::Refused { moved, .. }) => {
-            object["moved"] = json!(moved)
+            object["moved"] = moved.iter().map(ToString::to_string).collect();
         }
         release::Error::Verify(verify::Error::NotConfirmed { findings, .. })
         | release::Error::Verify(verify::Error::NotRepaired { findings, .. }) => {

@@ -13,7 +13,6 @@ use environment::AdminPassword;
 use secrecy::ExposeSecret as _;
 use tempfile::NamedTempFile;
 
-use crate::cluster::consent::Refused;
 use crate::event::{Event, Step};
 use crate::signals::Signal;
 use crate::{Context, chain};
@@ -138,7 +137,7 @@ impl<'a> Handover<'a> {
                         }
                         continue;
                     }
-                    Err(Refused(why)) => warn(format!(
+                    Err(why) => warn(format!(
                         "the password of user {user} was not shown on the terminal: {why}"
                     )),
                 }

@@ -29,9 +29,30 @@ pub trait Consent: Send + Sync {
     fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused>;
 }
 
-/// A secret may not be seen, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused(pub String);
+/// Why a question at the terminal was not answered as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The operator cannot be asked.
+    #[error("a terminal is required to {0}")]
+    NoTerminal(&'static str),
+    /// The terminal cannot be read or written.
+    #[error("cannot use the terminal: {0}")]
+    Terminal(std::io::Error),
+    /// The operator typed nothing.
+    #[error("nothing was typed; expected `{expected}`")]
+    Nothing {
+        /// What agrees.
+        expected: String,
+    },
+    /// The operator typed something else.
+    #[error("`{answer}` was typed; expected `{expected}`")]
+    Different {
+        /// What was typed.
+        answer: String,
+        /// What agrees.
+        expected: String,
+    },
+}
 
 /// Names the secrets that a command would show, and asks whether it may. Most commands show none.
 ///
@@ -49,13 +70,6 @@ pub(crate) fn ask(context: &Context<'_>, command: &programs::Command) -> Result<
             flags.join(" and ")
         )));
     };
-    context
-        .consent
-        .visible_secrets(&flags, &tell)
-        .map_err(|Refused(why)| {
-            crate::Error::Consent(Error::VisibleSecrets {
-                flags: flags.clone(),
-                why,
-            })
-        })
+    (context.consent.visible_secrets(&flags, &tell))
+        .map_err(|why| Error::VisibleSecrets { flags, why }.into())
 }

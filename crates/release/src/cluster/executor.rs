@@ -347,8 +347,7 @@ fn run_one(
         step,
         results: None,
         changes: command.effect.is_some(),
-        password_way_out: (command.effect.as_ref())
-            .and_then(|_| command.program.password_way_out()),
+        can_reset_password: command.effect.is_some() && command.program.can_reset_password(),
     };
     if !command.reads_config {
         return run.run(context, &command.command);

@@ -376,7 +376,7 @@ pub(crate) fn overwrite_notice(
     Ok((changes > 0).then(|| {
         format!(
             "the cluster differs from the configuration that was applied last in {}, which mkectl overwrites: \
-             `cargo xtask diff {environment} --live` shows the live values",
+             `diff {environment} --live` shows the live values",
             environment::count(changes, "value")
         )
     }))

@@ -9,7 +9,7 @@ use crate::Context;
 use crate::cluster::admin_password::Handover;
 use crate::cluster::consent;
 use crate::cluster::in_progress::{self, UnderWay};
-use crate::event::{Event, Step};
+use crate::event::{Event, Remediable, Step};
 use crate::workspace::Output;
 
 mod error;
@@ -32,8 +32,8 @@ pub(crate) struct Run<'a> {
     pub(crate) results: Option<&'a Mutex<String>>,
     /// Whether it changes the cluster, so a later run must know if it was killed.
     pub(crate) changes: bool,
-    /// What to do where the administrator's password was missed, to be appended to a message; none if this mkectl has no way.
-    pub(crate) password_way_out: Option<String>,
+    /// Whether this mkectl can set a new administrator's password, where it was missed.
+    pub(crate) can_reset_password: bool,
 }
 
 /// A run that succeeded.
@@ -99,7 +99,7 @@ impl Run<'_> {
         }
         let finished = {
             let observer = Lines {
-                way_out: self.password_way_out.as_deref(),
+                can_reset_password: self.can_reset_password,
                 context,
                 handover: &handover,
                 note: note.as_ref(),
@@ -174,7 +174,7 @@ pub(crate) fn refuse_a_second_one(
 }
 
 struct Lines<'a> {
-    way_out: Option<&'a str>,
+    can_reset_password: bool,
     context: &'a Context<'a>,
     handover: &'a Handover<'a>,
     note: Option<&'a UnderWay>,
@@ -204,12 +204,12 @@ impl programs::Observer for Lines<'_> {
                 None => self.context.reporter.report(Event::MkectlResult(text)),
             },
             programs::Event::AdminPassword(caught) => self.handover.keep(caught),
-            programs::Event::PasswordMissed => self.warn(
-                format!(
-                    "mkectl printed the administrator's password in an unknown format: look for it in the log{}",
-                    self.way_out.unwrap_or_default()
-                ),
-            ),
+            programs::Event::PasswordMissed => {
+                let missed = Remediable::PasswordMissed {
+                    can_reset: self.can_reset_password,
+                };
+                self.context.reporter.report(Event::Remediable(missed));
+            }
             programs::Event::TimedOut => self.warn(format!(
                 "the time limit has passed: SIGINT was sent to mkectl, which has {} s to end",
                 programs::CLEANUP.as_secs()

@@ -5,9 +5,10 @@ use environment::{AdminPassword, Environment, Problem, Problems};
 use serde::Serialize;
 
 use crate::config::render;
+use crate::locked::{self, Locked};
 use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
-use crate::{Error, Workspace, locked, requires, set, workspace};
+use crate::{Error, Workspace, requires, set, workspace};
 
 /// A valid environment.
 #[derive(Debug, Serialize)]
@@ -21,6 +22,9 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// How many of them are known issues of the release, which no file of the workspace can fix.
     pub known_issues: usize,
+    /// Its release or set without a lock, if there is one: until it has one, a deploy is refused.
+    #[serde(skip)]
+    pub not_locked: Option<String>,
 }
 
 /// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
@@ -91,7 +95,19 @@ pub fn one(
         )
     }));
     warnings.extend(requires::rehearsal(workspace, &environment));
-    warnings.extend(requirement(workspace, &environment, applied.as_ref(), now)?);
+    let mut not_locked = None;
+    match lock(workspace, &environment)? {
+        Ok(locked) => {
+            warnings.extend(requirement(
+                workspace,
+                &environment,
+                &locked,
+                applied.as_ref(),
+                now,
+            )?);
+        }
+        Err(name) => not_locked = Some(name),
+    }
     if let Some(applied) = applied.filter(|applied| applied.release != release) {
         let applied = applied.release;
         match upgrade {
@@ -117,45 +133,42 @@ pub fn one(
         release,
         warnings,
         known_issues,
+        not_locked,
     })
 }
 
-/// Returns why a deploy of a lock that the environment does not have yet would be refused, if it would. The lock is read.
-fn requirement(
-    workspace: &Workspace,
-    environment: &Environment,
-    applied: Option<&Applied>,
-    now: jiff::Timestamp,
-) -> Result<Option<String>, Error> {
-    let locked = match locked::of(workspace, environment) {
-        Ok(locked) => locked,
-        // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
+/// Reads the lock of an environment, or returns the release or set that has none yet. A lock that cannot be read is wrong for every
+/// command.
+fn lock(workspace: &Workspace, environment: &Environment) -> Result<Result<Locked, String>, Error> {
+    match locked::of(workspace, environment) {
+        Ok(locked) => Ok(Ok(locked)),
         Err(Error::Workspace(workspace::Error::NotLocked { release, .. })) => {
             for name in environment.set_names() {
                 set::load(workspace, name)?;
             }
-            return Ok(Some(format!(
-                "release {release} is not locked, so `deploy` is refused; {}",
-                locked::how_to_lock(&release)
-            )));
+            Ok(Err(release))
         }
-        // So may a set.
-        Err(Error::Set(set::Error::NotLocked { set, .. })) => {
-            return Ok(Some(format!(
-                "the set {set} is not locked, so `deploy` is refused; {}",
-                locked::how_to_lock(&set)
-            )));
-        }
-        Err(error) => return Err(error),
-    };
+        Err(Error::Set(set::Error::NotLocked { set, .. })) => Ok(Err(set)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns why a deploy of a lock that the environment does not have yet would be refused, if it would.
+fn requirement(
+    workspace: &Workspace,
+    environment: &Environment,
+    locked: &Locked,
+    applied: Option<&Applied>,
+    now: jiff::Timestamp,
+) -> Result<Option<String>, Error> {
     if applied.is_some_and(|applied| applied.lock == locked.digest && applied.sets == locked.sets) {
         return Ok(None);
     }
-    let unmet = requires::unmet(workspace, environment, &locked, now)?;
+    let unmet = requires::unmet(workspace, environment, locked, now)?;
     Ok(unmet.map(|unmet| {
         format!(
-            "it requires {}, but {}: until then `deploy` and `apply` are refused",
-            unmet.environment, unmet.missing
+            "it requires {}, but {unmet}: until then `deploy` and `apply` are refused",
+            unmet.environment
         )
     }))
 }

@@ -53,7 +53,7 @@ pub fn permit<'a>(
     let overridden = match (unmet, reason) {
         (None, _) => None,
         (Some(unmet), Some(reason)) => Some(Overridden {
-            missing: unmet.missing.clone(),
+            missing: unmet.to_string(),
             reason: reason.to_owned(),
         }),
         (Some(unmet), None) => {

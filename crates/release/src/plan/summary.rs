@@ -235,7 +235,7 @@ impl Plan {
                 .unmet
                 .as_ref()
                 .filter(|_| !self.is_empty())
-                .map(|unmet| unmet.missing.clone()),
+                .map(ToString::to_string),
             shared_problem: self.shared.conflict().map(ToString::to_string),
             set_aside: Vec::new(),
             unlocked: self.unlocked.clone(),

@@ -108,7 +108,9 @@ fn requirement(
                 name,
                 format!("{} was deployed from the same lock", required.environment),
             ),
-            Ok(Some(unmet)) => Check::wrong(name, WorkspaceFault::RequirementUnmet, unmet.missing),
+            Ok(Some(unmet)) => {
+                Check::wrong(name, WorkspaceFault::RequirementUnmet, unmet.to_string())
+            }
             Err(error) => {
                 let text = error.problems().map_or_else(|| chain(&error), rules);
                 Check::wrong(name, WorkspaceFault::Configuration, text)

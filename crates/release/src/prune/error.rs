@@ -1,8 +1,9 @@
 //! Why a removal cannot be planned or done.
 
-use crate::Kind;
-use crate::shared_state::Conflict;
 use camino::Utf8PathBuf;
+
+use crate::shared_state::Conflict;
+use crate::{Kind, RegistryError};
 
 /// Why nothing is removed, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +57,14 @@ pub enum Error {
         environment: String,
     },
     /// The plan of a removal does not hold any more. Nothing was removed.
-    #[error("the plan `{path}` is outdated: {}", moved.join("; "))]
+    #[error("the plan `{path}` is outdated: {}", moved.iter().map(Moved::to_string).collect::<Vec<_>>().join("; "))]
     Refused {
         /// The environment that it is for.
         environment: String,
         /// The file.
         path: Utf8PathBuf,
         /// What has moved since.
-        moved: Vec<String>,
+        moved: Vec<Moved>,
     },
     /// The registry removes no manifests, or is set up so.
     #[error("registry {address} does not remove manifests: {} removed", environment::count(*removed, "tag"))]
@@ -83,8 +84,45 @@ pub enum Error {
         /// How many were to be removed.
         total: usize,
         /// What is still there, and why.
-        failed: Vec<(String, String)>,
+        failed: Vec<(String, Left)>,
     },
+}
+
+/// Why a plan of a removal does not hold any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Moved {
+    /// A different version of Airlock wrote it.
+    #[error("it is of version {0}, which this version of Airlock does not support")]
+    Version(u32),
+    /// The first is the registry in the plan, the second that of the environment now.
+    #[error("it is for the registry {0}, and the environment has {1}")]
+    Registry(String, String),
+    /// A tag that the plan does not list would go with its manifest, of this digest.
+    #[error("{0} points at {1} now, too")]
+    Tag(String, String),
+    /// A child of an index would be missed.
+    #[error("{0} is needed by something else")]
+    Child(String),
+    /// An artifact stays, for a reason that a new plan would have.
+    #[error("{0} stays: {1}")]
+    Stays(String, String),
+    /// An artifact is not one that Airlock pushed, or is needed.
+    #[error("no receipt records {0}, or a lock that is kept names it")]
+    Needed(String),
+    /// What the registry records of deploys changed while the plan was confirmed.
+    #[error("a deploy to this registry began or ended meanwhile")]
+    Deploy,
+}
+
+/// Why a manifest was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Left {
+    /// A tag points at this digest now.
+    #[error("{0} points at {1} now")]
+    Moved(String, String),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 impl Error {

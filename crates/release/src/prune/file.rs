@@ -1,5 +1,6 @@
 //! The plan of a removal, as a file. Only a reviewed file is executed.
 
+use super::error::Moved;
 use crate::{Error, prune};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -127,10 +128,7 @@ impl PrunePlan {
             return Err(prune::Error::Refused {
                 environment: plan.environment,
                 path: path.to_owned(),
-                moved: vec![format!(
-                    "it is of version {}, which this version of Airlock does not support",
-                    plan.version
-                )],
+                moved: vec![Moved::Version(plan.version)],
             }
             .into());
         }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::error::{Left, Moved};
 use super::file::{PrunePlan, Remove};
 use super::history::{self, History};
 use super::{Scope, known_holding, of_known, propose};
 use crate::transfer::connect::{self, connect};
-use crate::{Context, Error, RegistryError, chain, prune, shared_state};
+use crate::{Context, Error, RegistryError, prune, shared_state};
 use environment::Environment;
 use registry::Removed;
 
@@ -43,7 +44,7 @@ pub async fn prune<E: From<Error>>(
         })));
     }
     let registry = connect(context, environment, context.credentials(environment)?)?;
-    let refuse = |moved: Vec<String>| {
+    let refuse = |moved: Vec<Moved>| {
         Err(E::from(Error::Prune(prune::Error::Refused {
             environment: environment.name.clone(),
             path: path.to_owned(),
@@ -52,10 +53,7 @@ pub async fn prune<E: From<Error>>(
     };
     let url = environment.registry.image_url();
     if plan.registry != url {
-        return refuse(vec![format!(
-            "it is for the registry {}, and that of {} is {url}",
-            plan.registry, environment.name
-        )]);
+        return refuse(vec![Moved::Registry(plan.registry.clone(), url)]);
     }
     let scope = match plan.also_found {
         true => Scope::Found,
@@ -101,9 +99,7 @@ pub async fn prune<E: From<Error>>(
     }
     confirm()?;
     if shared_state::all(context, environment).await? != known.states {
-        return refuse(vec![
-            "a deploy to this registry began or ended meanwhile".to_owned(),
-        ]);
+        return refuse(vec![Moved::Deploy]);
     }
     remove_all(&registry, environment, work, &mut pruned).await?;
     Ok(pruned)
@@ -119,31 +115,29 @@ struct Work<'a> {
 }
 
 /// Returns what would be removed with a manifest without review, or what the plan names but is needed again.
-fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<String> {
+fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<Moved> {
     let repository = &reviewed.repository;
     if let Some(tag) = now.tags.iter().find(|tag| !reviewed.tags.contains(tag)) {
-        return Some(format!(
-            "{repository}:{tag} points at {} now, too",
-            reviewed.digest
-        ));
+        let tag = format!("{repository}:{tag}");
+        return Some(Moved::Tag(tag, reviewed.digest.clone()));
     }
     let child = reviewed
         .children
         .iter()
         .find(|child| !now.children.contains(child))?;
-    Some(format!("{repository}@{child} is needed by something else"))
+    Some(Moved::Child(format!("{repository}@{child}")))
 }
 
 /// Returns why a manifest of the plan is no longer proposed.
-fn why_not(removal: &Remove, now: &PrunePlan) -> String {
+fn why_not(removal: &Remove, now: &PrunePlan) -> Moved {
     let stays = now
         .stays
         .iter()
         .find(|stay| stay.repository == removal.repository && removal.tags.contains(&stay.tag));
     let name = name(removal);
     match stays {
-        Some(stay) => format!("{name} stays: {}", stay.why),
-        None => format!("no receipt records {name}, or a lock that is kept names it"),
+        Some(stay) => Moved::Stays(name, stay.why.clone()),
+        None => Moved::Needed(name),
     }
 }
 
@@ -210,8 +204,7 @@ async fn remove_all(
                 }
                 .into());
             }
-            Ok(Outcome::Moved(why)) => why,
-            Err(error) => chain(&error),
+            Err(why) => why,
         };
         needed.extend(listed);
         failed.push((name(removal), why));
@@ -231,7 +224,7 @@ async fn remove_all(
                 }
                 .into());
             }
-            Err(error) => failed.push((format!("{repository}@{child}"), chain(&error))),
+            Err(error) => failed.push((format!("{repository}@{child}"), error.into())),
         }
     }
     if failed.is_empty() {
@@ -249,13 +242,11 @@ async fn remove_all(
 enum Outcome {
     /// So many manifests.
     Removed(usize),
-    /// Nothing, since a tag has moved.
-    Moved(String),
     Unsupported,
 }
 
 /// Removes a manifest with its tags, and leaves what it lists.
-async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outcome, RegistryError> {
+async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outcome, Left> {
     let Remove {
         repository,
         digest,
@@ -267,7 +258,7 @@ async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outco
         let found = registry.head_manifest(repository, tag).await?;
         let found = found.and_then(|found| found.digest);
         if let Some(found) = found.filter(|found| found.as_ref() != digest) {
-            return Ok(Outcome::Moved(format!("{tag} points at {found} now")));
+            return Err(Left::Moved(tag.clone(), found.to_string()));
         }
     }
     let manifests = match registry

@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use camino::Utf8PathBuf;
 use environment::Environment;
 use semver::Version;
 use serde::Serialize;
@@ -84,12 +85,51 @@ pub struct Registry {
 pub struct Drift {
     /// What differs, in a sentence without its end.
     pub what: String,
-    /// The command that fixes it, or that shows more where no command does.
-    pub fix: String,
+    /// What fixes it, or shows more where no command does. The program words it.
+    #[serde(skip)]
+    pub fix: Fix,
 }
 
-/// What fixes a checkout that lacks what was done from a different one.
-const PULL: &str = "git pull";
+/// What fixes a difference of an environment. Most are the command of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fix {
+    /// Show what is wrong with its files.
+    Check,
+    /// Render its configuration.
+    Render,
+    /// Push what its registry lacks.
+    Push,
+    /// Deploy it.
+    Deploy,
+    /// Upgrade it from MKE 3.
+    Migrate,
+    /// Apply its configuration.
+    Apply,
+    /// Lock this release or set.
+    Lock(String),
+    /// Plan: it shows what the registry records.
+    Plan,
+    /// Examine its registry.
+    Preflight,
+    /// Compare its cluster with its configuration.
+    DiffLive,
+    /// Show the facts of this release.
+    Releases(String),
+    /// Show the environment that it requires.
+    Required(String),
+    /// Get the commits of a different checkout.
+    Pull,
+    /// Wait for a command that uses it.
+    Wait,
+    /// Free the address of a rehearsal's registry.
+    FreeAddress,
+    /// Restore this committed file.
+    Restore(Utf8PathBuf),
+    /// Look why this file cannot be read.
+    List(Utf8PathBuf),
+    /// Follow this log of a running mkectl.
+    Follow(Utf8PathBuf),
+}
 
 /// Compares environments: first their files, then all registries, then all clusters.
 pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<Status> {
@@ -105,31 +145,32 @@ pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<
 }
 
 impl Status {
-    fn add(&mut self, what: impl Into<String>, fix: impl Into<String>) {
+    fn add(&mut self, what: impl Into<String>, fix: Fix) {
         self.drift.push(Drift {
             what: what.into(),
-            fix: fix.into(),
+            fix,
         });
     }
 
     /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long as the files are wrong, and everything that
     /// was compared with an outdated checkout.
     fn order(&mut self) {
-        if self.drift.iter().any(|drift| drift.fix == PULL) {
-            self.drift.retain(|drift| drift.fix == PULL);
+        let has = |fix: Fix| self.drift.iter().any(|drift| drift.fix == fix);
+        let deploy = if has(Fix::Migrate) {
+            Fix::Migrate
+        } else {
+            Fix::Deploy
+        };
+        let (is_outdated, is_wrong) = (has(Fix::Pull), has(Fix::Check));
+        if is_outdated {
+            self.drift.retain(|drift| drift.fix == Fix::Pull);
         }
-        let command = |verb: &str| format!("cargo xtask {verb} {}", self.environment);
-        let [check, render, push, mut deploy, migrate] =
-            ["check", "render", "push", "deploy", "migrate"].map(command);
-        if self.drift.iter().any(|drift| drift.fix == migrate) {
-            deploy = migrate;
-        }
-        if self.drift.iter().any(|drift| drift.fix == check) {
-            let refused = [&render, &push, &deploy];
-            self.drift.retain(|drift| !refused.contains(&&drift.fix));
+        if is_wrong {
+            let refused = [Fix::Render, Fix::Push, deploy.clone()];
+            self.drift.retain(|drift| !refused.contains(&drift.fix));
         }
         if self.drift.iter().any(|drift| drift.fix == deploy) {
-            let pushes = self.drift.iter_mut().filter(|drift| drift.fix == push);
+            let pushes = self.drift.iter_mut().filter(|drift| drift.fix == Fix::Push);
             pushes.for_each(|drift| drift.fix.clone_from(&deploy));
         }
         self.drift.sort_by_key(|drift| drift.fix == deploy);
@@ -155,8 +196,8 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         let path = context.workspace.shown(&output.receipt);
         // The file may be newer than the committed one: it is restored only where it was read and makes no sense.
         let fix = match error {
-            Error::Receipt(_) => format!("git checkout -- {path}"),
-            _ => format!("ls -l {path}"),
+            Error::Receipt(_) => Fix::Restore(path.to_owned()),
+            _ => Fix::List(path.to_owned()),
         };
         status.add(chain(error), fix);
     }
@@ -173,7 +214,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
                 }
                 error => chain(error),
             };
-            status.add(what, format!("cargo xtask check {name}"));
+            status.add(what, Fix::Check);
             return (status, None);
         }
     };
@@ -182,30 +223,26 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     let locked = match locked::of(context.workspace, &environment) {
         Ok(locked) => Some(locked),
         Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
-            status.add(
-                format!("{release} is not locked"),
-                format!("cargo xtask lock {release}"),
-            );
+            status.add(format!("{release} is not locked"), Fix::Lock(release));
             None
         }
         Err(Error::Set(error @ (set::Error::NotLocked { .. } | set::Error::Outdated { .. }))) => {
-            let fix = match &error {
-                set::Error::NotLocked { set, .. } | set::Error::Outdated { set, .. } => {
-                    format!("cargo xtask lock {set}")
-                }
-                _ => unreachable!("the pattern above has no other"),
+            let what = chain(&error);
+            let (set::Error::NotLocked { set, .. } | set::Error::Outdated { set, .. }) = error
+            else {
+                unreachable!("the pattern above has no other")
             };
-            status.add(chain(&error), fix);
+            status.add(what, Fix::Lock(set));
             None
         }
         Err(error @ Error::Set(_)) => {
-            status.add(chain(&error), format!("cargo xtask check {name}"));
+            status.add(chain(&error), Fix::Check);
             None
         }
         Err(error) => {
             status.add(
                 chain(&error),
-                format!("git checkout -- bundles/{release}-amd64.lock.yaml"),
+                Fix::Restore(format!("bundles/{release}-amd64.lock.yaml").into()),
             );
             None
         }
@@ -258,7 +295,6 @@ fn configuration(
     output: &Output,
     status: &mut Status,
 ) -> Option<String> {
-    let name = &environment.name;
     let rendered = match check::rendered(context.workspace, &mut environment.clone()) {
         Ok(rendered) => rendered.text,
         Err(error) => {
@@ -266,17 +302,16 @@ fn configuration(
                 Some(problems) => format!("it cannot be rendered: {}", first(problems)),
                 None => chain(&error),
             };
-            status.add(what, format!("cargo xtask check {name}"));
+            status.add(what, Fix::Check);
             return None;
         }
     };
     let path = context.workspace.shown(&output.config);
-    let fix = format!("cargo xtask render {name}");
     match read_if_there(&output.config) {
-        Err(error) => status.add(chain(&error), format!("ls -l {path}")),
-        Ok(None) => status.add(format!("{path} is missing"), fix),
+        Err(error) => status.add(chain(&error), Fix::List(path.to_owned())),
+        Ok(None) => status.add(format!("{path} is missing"), Fix::Render),
         Ok(Some(committed)) if committed != rendered => {
-            status.add(format!("{path} differs from what is rendered"), fix);
+            status.add(format!("{path} differs from what is rendered"), Fix::Render);
         }
         Ok(Some(_)) => {}
     }
@@ -299,13 +334,12 @@ fn compare(
     // What replaces MKE 3 is not a deploy.
     let is_mke3 = environment.mke3.is_some()
         && !matches!(&receipt, Ok(Some(receipt)) if receipt.applied.is_some());
-    let verb = if is_mke3 { "migrate" } else { "deploy" };
-    let deploy = format!("cargo xtask {verb} {}", environment.name);
+    let deploy = if is_mke3 { Fix::Migrate } else { Fix::Deploy };
     let before = status.drift.len();
     match UnderWay::read(output) {
         // As long as it is at work, a deploy would be refused, whatever it was for.
         Ok(Some(note)) if note.is_running() => {
-            status.add(note.message(), format!("tail -f {}", note.log));
+            status.add(note.message(), Fix::Follow(note.log.clone()));
             return true;
         }
         Ok(Some(note)) => status.add(note.message(), deploy.clone()),
@@ -347,7 +381,7 @@ fn compare(
         match to.and_then(|to| check::upgrade(&to, applied)) {
             Some(Err(refusal)) => status.add(
                 format!("{what}, and deploy refuses that upgrade: {refusal}"),
-                format!("cargo xtask releases {release}"),
+                Fix::Releases(release),
             ),
             Some(Ok(way)) if way.certainty == mke::Certainty::Documented => {
                 status.add(format!("{what}; the vendor supports that upgrade"), deploy);
@@ -360,7 +394,7 @@ fn compare(
         }
     } else if let Err(error) = check::write_once(environment, applied) {
         let what = error.problems().map_or_else(|| chain(&error), first);
-        status.add(what, format!("cargo xtask check {}", environment.name));
+        status.add(what, Fix::Check);
     } else if config.is_some_and(|config| config != applied.config) {
         let what = format!("the configuration changed since {}", applied.ended);
         status.add(what, deploy);
@@ -395,12 +429,12 @@ fn requirement(
     match requires::unmet(context.workspace, environment, lock, now) {
         Ok(None) => {}
         Ok(Some(unmet)) => status.add(
-            format!("a deploy is refused: {}", unmet.missing),
-            format!("cargo xtask status {}", unmet.environment),
+            format!("a deploy is refused: {unmet}"),
+            Fix::Required(unmet.environment),
         ),
         Err(error) => {
             let what = error.problems().map_or_else(|| chain(&error), first);
-            status.add(what, format!("cargo xtask check {}", environment.name));
+            status.add(what, Fix::Check);
         }
     }
 }
@@ -445,25 +479,25 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
                 && version_of(live) > version_of(applied)
             {
                 let what = format!("its receipt records {applied}, but the cluster reports {live}");
-                return status.add(what, PULL);
+                return status.add(what, Fix::Pull);
             }
             // What an upgrade will change is not drift of the cluster.
             if changes > 0 && !is_upgrade {
                 let what = format!(
-                    "the cluster differs from what is rendered in {}: `cargo xtask diff {name} --live`",
+                    "the cluster differs from what is rendered in {}, which `diff --live` lists",
                     environment::count(changes, "value")
                 );
-                status.add(what, format!("cargo xtask apply {name}"));
+                status.add(what, Fix::Apply);
             }
         }
         // It stays as it is: there is nothing to be compared.
         Err(Error::Program(program::Error::NoCluster { .. })) => {}
         Err(error @ Error::Kubeconfig(_)) => {
-            status.add(chain(&error), format!("cargo xtask diff {name} --live"));
+            status.add(chain(&error), Fix::DiffLive);
         }
         Err(error) => status.add(
             format!("the cluster cannot be read: {}", chain(&error)),
-            format!("cargo xtask diff {name} --live"),
+            Fix::DiffLive,
         ),
     }
 }

@@ -1,5 +1,6 @@
 //! Why an environment must not be deployed to yet.
 
+use super::Unmet;
 use crate::Kind;
 
 /// Why an environment must not be deployed to yet.
@@ -7,14 +8,12 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// What the environment requires of another one has not happened.
-    #[error("{environment} requires {requires}: {missing}")]
+    #[error("{environment} requires {}: {unmet}", unmet.environment)]
     Unmet {
         /// The environment.
         environment: String,
-        /// The environment that it requires.
-        requires: String,
-        /// What is missing.
-        missing: String,
+        /// What it requires, and what is missing.
+        unmet: Unmet,
     },
 }
 

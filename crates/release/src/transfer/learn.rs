@@ -14,7 +14,7 @@ use mke::{Contradiction, Observations, ObservationsError};
 use semver::Version;
 
 use crate::config::render;
-use crate::event::{Event, Step};
+use crate::event::{Event, Remediable, Step};
 use crate::observe::BundleObserver;
 use crate::transfer::program;
 use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
@@ -476,13 +476,13 @@ fn printable(text: &str) -> String {
     lines.join("\n").chars().filter(is_kept).collect()
 }
 
-/// Returns a warning for each thing that a bundle which was read shows and that is known differently.
+/// Returns each thing that a bundle which was read shows and that is known differently.
 pub(crate) fn unexpected(
     known: &mke::Release,
     arch: &str,
     file: &str,
     contents: &bundle::Contents,
-) -> Vec<String> {
+) -> Vec<Remediable> {
     let is_observed = known
         .observations()
         .is_some_and(|it| it.bundles.contains_key(arch));

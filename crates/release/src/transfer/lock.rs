@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
 use crate::config::render;
-use crate::event::{Event, Step};
+use crate::event::{Event, Remediable, Step};
 use crate::transfer::fetch;
 use crate::transfer::read::{read, tell_of_odd};
 use crate::workspace::{DEFAULT_ARCH, write_whole};
@@ -122,10 +122,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let init = crate::config::defaults::ask(context, &request.release)?;
     let has_init = init.is_some();
     if !has_init && crate::config::defaults::are_expected(context, &request.release)? {
-        context.reporter.report(Event::Warning(format!(
-            "no mkectl {release} on PATH: its defaults are not recorded, and a rendered configuration lacks them; install it and run \
-             `cargo xtask lock {release} --replace`"
-        )));
+        let missing = Remediable::NoDefaults(request.release.clone());
+        context.reporter.report(Event::Remediable(missing));
     }
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
@@ -277,8 +275,8 @@ async fn from_bundle(
             skipped.archive, skipped.reason
         )));
     }
-    for warning in crate::transfer::learn::unexpected(facts, arch, &file, &contents) {
-        context.reporter.report(Event::Warning(warning));
+    for contradiction in crate::transfer::learn::unexpected(facts, arch, &file, &contents) {
+        context.reporter.report(Event::Remediable(contradiction));
     }
     let checksum = if let Some((expected, source)) = expected {
         same_checksum(context, &path, &contents, expected, &source)?;

@@ -223,13 +223,9 @@ impl Program {
         }
     }
 
-    /// Returns what to do where the administrator's password was missed, to be appended to a message, if this mkectl has a command for it
-    /// (RESETPW).
-    pub(crate) fn password_way_out(&self) -> Option<String> {
-        let root = self.mkectl.help(&[]).ok()?;
-        root.has_command("reset-password").then(|| {
-            "; if the log does not have it, set a new one with `mkectl reset-password --user admin --password-stdin`".to_owned()
-        })
+    /// Returns whether this mkectl has a command that sets a new administrator's password (RESETPW).
+    pub(crate) fn can_reset_password(&self) -> bool {
+        (self.mkectl.help(&[])).is_ok_and(|root| root.has_command("reset-password"))
     }
 
     /// Requires that this mkectl takes the credentials that nodes are to pull with. `warnings` gets what the environment accepts instead.

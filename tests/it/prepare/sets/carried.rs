@@ -379,7 +379,7 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     );
     let check = lab.run(&["check", "lab"]).success();
     assert!(
-        check.stderr.contains("the set gpu is not locked"),
+        check.stderr.contains("gpu is not locked"),
         "{}",
         check.whole()
     );

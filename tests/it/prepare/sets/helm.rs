@@ -122,7 +122,7 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
             "{}",
             run.stderr
         );
-        let hint = "restore it: `git checkout -- bundles/platform.lock.yaml`; or delete it and run `cargo xtask lock platform`";
+        let hint = "restore the committed lock: `git checkout -- bundles/platform.lock.yaml`; or delete it and run `cargo xtask lock platform`";
         assert!(run.stderr.contains(hint), "{}", run.stderr);
     }
     classic.sandbox.write("bundles/platform.lock.yaml", &text);

@@ -26,11 +26,15 @@ pub(crate) fn run(app: &App<'_>, arguments: &ReportArgs) -> Result<ExitCode, Fai
     let page = until_interrupted(app, async {
         Ok(page::gather(&app.context(), &names).await)
     })?;
-    let html = html(&page, named).map_err(Failure::Report)?;
+    let mut value = json!(page);
+    for (index, section) in page.environments.iter().enumerate() {
+        value["environments"][index]["status"] = super::status::value(&section.status);
+    }
+    let html = html(&page, &value, named).map_err(Failure::Report)?;
     // Before it is wrapped or written: a page is a file like any other.
     let html = redaction::yaml::free_text(&html);
     let Some(path) = &arguments.out else {
-        app.ui.document(&html, &page)?;
+        app.ui.document(&html, &value)?;
         return Ok(ExitCode::SUCCESS);
     };
     page::write(&app.workspace, path, &html)?;
@@ -67,7 +71,11 @@ impl Figures {
     }
 }
 
-fn html(page: &Page, named: Option<&str>) -> Result<String, minijinja::Error> {
+fn html(
+    page: &Page,
+    value: &serde_json::Value,
+    named: Option<&str>,
+) -> Result<String, minijinja::Error> {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     templates.add_filter("bytes", |bytes: u64| DecimalBytes(bytes).to_string());
@@ -86,7 +94,7 @@ fn html(page: &Page, named: Option<&str>) -> Result<String, minijinja::Error> {
         .iter()
         .fold(Figures::default(), Figures::add);
     templates.get_template(TEMPLATE)?.render(context! {
-        page => Serde(page),
+        page => Serde(value),
         named,
         latest => Serde(latest(page)),
         figures => Serde(figures),

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use release::report::status::Status;
+use release::report::status::{Fix, Status};
 use release::shared_state::{Phase, State};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::advice;
 use crate::app::App;
 use crate::cli::StatusArgs;
 use crate::failure::{DIFFERS, Failure};
@@ -22,7 +23,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Fai
         true => "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned(),
         false => text(&all, arguments.live),
     };
-    app.ui.result(&text, &json!({ "environments": all }))?;
+    let values: Vec<Value> = all.iter().map(value).collect();
+    app.ui.result(&text, &json!({ "environments": values }))?;
     if arguments.detailed_exitcode && all.iter().any(|status| !status.drift.is_empty()) {
         return Ok(ExitCode::from(DIFFERS));
     }
@@ -60,7 +62,11 @@ fn text(all: &[Status], live: bool) -> String {
             for drift in drifts {
                 text.push_str(&format!("{}: {}\n", status.environment, drift.what));
             }
-            text.push_str(&format!("    {}\n", resolved_by(&drifts[0].fix)));
+            let fix = match &drifts[0].fix {
+                Fix::Lock(name) => advice::not_locked(name),
+                other => fix(other, &status.environment),
+            };
+            text.push_str(&format!("    {fix}\n"));
         }
     }
     text
@@ -129,10 +135,35 @@ fn recorded(status: &Status, state: &State) -> String {
     }
 }
 
-/// Returns what resolves a difference, mostly a command.
-fn resolved_by(fix: &str) -> String {
-    match fix.strip_prefix("cargo xtask lock ") {
-        Some(name) => release::locked::how_to_lock(name),
-        None => fix.to_owned(),
+/// Returns the state of an environment for programs, with the words of each fix.
+pub(super) fn value(status: &Status) -> Value {
+    let mut value = json!(status);
+    for (index, drift) in status.drift.iter().enumerate() {
+        value["drift"][index]["fix"] = fix(&drift.fix, &status.environment).into();
+    }
+    value
+}
+
+/// Returns what resolves a difference of an environment, mostly a command.
+fn fix(fix: &Fix, name: &str) -> String {
+    match fix {
+        Fix::Check => format!("cargo xtask check {name}"),
+        Fix::Render => format!("cargo xtask render {name}"),
+        Fix::Push => format!("cargo xtask push {name}"),
+        Fix::Deploy => format!("cargo xtask deploy {name}"),
+        Fix::Migrate => format!("cargo xtask migrate {name}"),
+        Fix::Apply => format!("cargo xtask apply {name}"),
+        Fix::Lock(name) => format!("cargo xtask lock {name}"),
+        Fix::Plan => format!("cargo xtask plan {name}"),
+        Fix::Preflight => format!("cargo xtask preflight {name}"),
+        Fix::DiffLive => format!("cargo xtask diff {name} --live"),
+        Fix::Releases(release) => format!("cargo xtask releases {release}"),
+        Fix::Required(required) => format!("cargo xtask status {required}"),
+        Fix::Pull => "git pull".to_owned(),
+        Fix::Wait => "wait until that command ends".to_owned(),
+        Fix::FreeAddress => advice::ADDRESS_IN_USE.to_owned(),
+        Fix::Restore(path) => format!("git checkout -- {path}"),
+        Fix::List(path) => format!("ls -l {path}"),
+        Fix::Follow(path) => format!("tail -f {path}"),
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use release::workspace::Output;
 use serde_json::json;
 
+use crate::advice;
 use crate::app::App;
 use crate::failure::{Failure, WRONG};
 
@@ -19,7 +20,13 @@ pub(crate) fn run(
     let checked = release::parallel::map(&names, |name| {
         release::config::check::one(&app.workspace, name, now, &app.tool.variables)
     });
-    let checked = super::all_done(&names, checked)?;
+    let mut checked = super::all_done(&names, checked)?;
+    for one in &mut checked {
+        one.warnings.extend(one.not_locked.as_ref().map(|name| {
+            let advice = advice::not_locked(name);
+            format!("{name} is not locked, so `deploy` is refused; {advice}")
+        }));
+    }
     if with_mkectl {
         super::with_each(&names, |name| {
             let environment = app.workspace.load(name)?;

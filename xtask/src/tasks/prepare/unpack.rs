@@ -1,19 +1,19 @@
 //! `unpack`: from a courier's medium into the workspace.
 
-use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 use camino::Utf8Path;
 use indicatif::DecimalBytes;
+use release::cluster::consent::Refused;
 use release::courier::SIGNERS;
 use release::courier::unpack::{From, HistoryUpdate, Trust, Unpacked};
 
 use crate::app::App;
 use crate::called::program;
 use crate::cli::UnpackArgs;
+use crate::consent::typed;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
-use crate::ui::edge;
 
 pub(crate) fn run(app: &App<'_>, arguments: &UnpackArgs) -> Result<ExitCode, Failure> {
     let trust = Trust {
@@ -42,23 +42,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &UnpackArgs) -> Result<ExitCode, Fai
 }
 
 /// Asks the operator whether the key is the one that the other side announced.
-fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), String> {
-    if !std::io::stdin().is_terminal() {
-        return Err("a terminal is required to confirm".to_owned());
-    }
-    edge::err(&format!(
+fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), Refused> {
+    let question = format!(
         "\nThe medium is signed by this key, which the workspace does not list:\n  {algorithm} {fingerprint}\n\
          Compare it with the fingerprint from the other side. Type `yes` to accept it: "
-    ));
-    let mut answer = String::new();
-    if std::io::stdin().lock().read_line(&mut answer).is_err() {
-        return Err("cannot read from the terminal".to_owned());
-    }
-    match answer.trim() {
-        "yes" => Ok(()),
-        "" => Err("nothing was typed".to_owned()),
-        answer => Err(format!("`{answer}` was typed")),
-    }
+    );
+    typed(&question, "yes")
 }
 
 fn text(unpacked: &Unpacked) -> String {

@@ -110,7 +110,7 @@ fn chain(failure: &Failure) -> String {
         }
         release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {
             for (name, why) in failed {
-                text.push_str(&format!("  {name}: {}\n", message(why)));
+                text.push_str(&format!("  {name}: {}\n", message(release::chain(why))));
             }
         }
         release::Error::Lock(lock::Error::Differs { changes, diff, .. }) => match diff {

@@ -1,5 +1,6 @@
 //! Why a secret must not be seen.
 
+use super::Refused;
 use crate::Kind;
 
 /// Why a secret must not be seen.
@@ -12,7 +13,7 @@ pub enum Error {
         /// The flags that have secrets.
         flags: Vec<String>,
         /// Why it is not allowed.
-        why: String,
+        why: Refused,
     },
 }
 

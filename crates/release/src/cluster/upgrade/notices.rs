@@ -47,7 +47,7 @@ fn monitoring_crds(
         return format!("{suggested}, but {found}, so get them from elsewhere");
     };
     format!(
-        "{suggested}: `cargo xtask push {environment}`, then `helm pull {url}/{repository} --version {version} --untar`, then \
+        "{suggested}: `push {environment}`, then `helm pull {url}/{repository} --version {version} --untar`, then \
          `kubectl apply --server-side -f {name}/charts/crds/crds/`",
         environment = environment.name,
         url = environment.registry.chart_url(),

@@ -5,6 +5,7 @@ use medium::{Fault, Piece};
 use programs::Absent;
 
 use crate::Kind;
+use crate::cluster::consent::Refused;
 use crate::courier::kind_of;
 
 /// Why a medium is not unpacked, or only in part.
@@ -49,7 +50,7 @@ pub enum Error {
         /// Its fingerprint.
         fingerprint: String,
         /// Why not.
-        why: String,
+        why: Refused,
     },
     /// The list of keys is not valid.
     #[error("{} is not valid", crate::courier::SIGNERS)]

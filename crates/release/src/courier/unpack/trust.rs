@@ -4,6 +4,7 @@ use medium::{Found, Medium, Signers};
 
 use super::Error;
 use crate::Workspace;
+use crate::cluster::consent::Refused;
 use crate::courier::SIGNERS;
 use crate::workspace::read_if_there;
 
@@ -14,7 +15,7 @@ pub struct Trust<'a> {
     /// Whether a medium without a signature may be used.
     pub allow_unsigned: bool,
     /// Asks the operator whether a key is right, by its algorithm and fingerprint. Returns why it is not.
-    pub confirm: &'a dyn Fn(&str, &str) -> Result<(), String>,
+    pub confirm: &'a dyn Fn(&str, &str) -> Result<(), Refused>,
 }
 
 impl Trust<'_> {

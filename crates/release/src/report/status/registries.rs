@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Drift, PULL, Registry, Status};
+use super::{Drift, Fix, Registry, Status};
 use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Standing};
@@ -109,18 +109,14 @@ impl Question {
 
     fn fail(&self, why: &Error) {
         let fix = match why {
-            Error::Rehearse(_) => rehearse::ADDRESS_IN_USE.to_owned(),
-            _ => self.preflight(),
+            Error::Rehearse(_) => Fix::FreeAddress,
+            _ => Fix::Preflight,
         };
         // The first answer counts.
         let _ = self.answer.set(Err(Drift {
             what: chain(why),
             fix,
         }));
-    }
-
-    fn preflight(&self) -> String {
-        format!("cargo xtask preflight {}", self.environment.name)
     }
 }
 
@@ -234,7 +230,6 @@ async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
 impl Question {
     /// Adds to an environment's state what its registry has.
     fn answered(self, status: &mut Status) {
-        let preflight = self.preflight();
         let Self {
             environment,
             lock,
@@ -242,7 +237,6 @@ impl Question {
             answer,
             ..
         } = self;
-        let name = &environment.name;
         let artifacts = lock.artifacts.len();
         let registry = status.registry.insert(Registry {
             url: environment.registry.image_url(),
@@ -253,7 +247,7 @@ impl Question {
             let (address, seconds) = (&environment.registry.address, PATIENCE.as_secs());
             Err(Drift {
                 what: format!("registry {address} did not respond within {seconds} s"),
-                fix: preflight.clone(),
+                fix: Fix::Preflight,
             })
         });
         let Answer { seen, standing } = match answer {
@@ -274,25 +268,23 @@ impl Question {
         status.shared = standing.state().cloned();
         if let Some(conflict) = standing.conflict().filter(|_| receipt.is_some()) {
             let fix = match conflict {
-                Conflict::Invalid { .. } => format!("cargo xtask plan {name}"),
-                Conflict::InUse { .. } => "wait until that command ends".to_owned(),
-                _ => PULL.to_owned(),
+                Conflict::Invalid { .. } => Fix::Plan,
+                Conflict::InUse { .. } => Fix::Wait,
+                _ => Fix::Pull,
             };
             status.add(conflict.to_string(), fix);
         }
-        let push = format!("cargo xtask push {name}");
-        for (kind, what, fix) in [
-            (Planned::Missing, "the registry lacks", push.clone()),
+        for (kind, what) in [
+            (Planned::Missing, "the registry lacks"),
             (
                 Planned::Different,
                 "the registry has different content under the tags of",
-                push,
             ),
         ] {
             let count = count(kind);
             if count > 0 {
                 let all = environment::count(artifacts, "artifact");
-                status.add(format!("{what} {count} of {all}"), fix);
+                status.add(format!("{what} {count} of {all}"), Fix::Push);
             }
         }
         // Some registries refuse every request for content that they do not have: how many artifacts exist is not known.
@@ -304,7 +296,7 @@ impl Question {
             };
             status.add(
                 format!("nodes may not pull: the registry refuses them{how}"),
-                preflight,
+                Fix::Preflight,
             );
         }
     }

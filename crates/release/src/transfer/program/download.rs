@@ -10,7 +10,7 @@ use mke::observations::ObservedMkectl;
 use super::Error;
 use super::find::{is_of, remembering};
 use super::kept::{StoredProgram, kept, of_this_machine, platform};
-use crate::event::{Event, Step};
+use crate::event::{Event, Remediable, Step};
 use crate::receipt::Receipt;
 use crate::transfer::fetch;
 use crate::workspace::{self, Output};
@@ -368,23 +368,23 @@ fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf8Path) {
         }),
         ..Observations::default()
     };
-    for warning in contradictions(&observations) {
-        context.reporter.report(Event::Warning(warning));
+    for contradiction in contradictions(&observations) {
+        context.reporter.report(Event::Remediable(contradiction));
     }
 }
 
-/// Returns a warning for each contradiction between observations and the table.
-pub(crate) fn contradictions(observations: &Observations) -> Vec<String> {
-    let release = &observations.release;
+/// Returns each contradiction between observations and the table.
+pub(crate) fn contradictions(observations: &Observations) -> Vec<Remediable> {
     (observations.contradictions().into_iter())
-        .map(|one| {
-            format!(
-                "{release}: {}: expected {} ({}), observed {}; `cargo xtask learn {release}` records it",
+        .map(|one| Remediable::Contradiction {
+            release: observations.release.clone(),
+            what: format!(
+                "{}: expected {} ({}), observed {}",
                 one.subject,
                 one.known,
                 one.certainty.name(),
                 one.observed
-            )
+            ),
         })
         .collect()
 }

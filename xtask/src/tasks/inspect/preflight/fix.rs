@@ -5,7 +5,6 @@ mod node;
 use std::borrow::Cow;
 
 use environment::Environment;
-use release::locked::how_to_lock;
 use release::preflight::{Check, Fault, RegistryFault, WorkspaceFault};
 
 use crate::advice;
@@ -31,74 +30,48 @@ pub(super) fn fix(fault: Fault, check: &Check, environment: &Environment) -> Fix
 fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
     let name = &environment.name;
     let release = &environment.release;
-    let (text, command) = match fault {
-        WorkspaceFault::Configuration => (
+    match fault {
+        WorkspaceFault::Configuration => with(
             "correct environment.yaml; the command shows each problem with its line",
             format!("cargo xtask check {name}"),
         ),
         WorkspaceFault::AuthorityOutOfDate => {
-            return words("put the current certificate into the file of registry.ca");
+            words("put the current certificate into the file of registry.ca")
         }
-        WorkspaceFault::CredentialsMissing => {
-            return words(advice::CREDENTIALS);
-        }
-        WorkspaceFault::BundleMissing if is_inside() => {
-            return words(
-                "copy the bundle to bundles/, or what the registry lacks of it to the store",
-            );
-        }
-        WorkspaceFault::BundleDiffers if is_inside() => {
-            return words("copy the file again: it differs from the lock or is incomplete");
-        }
+        WorkspaceFault::CredentialsMissing => words(advice::CREDENTIALS),
         WorkspaceFault::MkectlMissing => {
             let text = advice::mkectl(&format!("v{release}"), None);
-            return match is_inside() {
+            match is_inside() {
                 true => words(text),
                 false => with(text, format!("cargo xtask fetch {name}")),
-            };
+            }
         }
-        WorkspaceFault::NotLocked => return words(how_to_lock(&format!("v{release}"))),
+        WorkspaceFault::NotLocked => words(advice::not_locked(&format!("v{release}"))),
         WorkspaceFault::SetNotLocked => {
             let sets = environment.set_names().join("`, `cargo xtask lock ");
-            return words(how_to_lock(&sets));
+            words(advice::not_locked(&sets))
         }
-        WorkspaceFault::LockBroken => (
-            "restore the committed lock",
-            "git checkout -- 'bundles/*.lock.yaml'".to_owned(),
-        ),
-        WorkspaceFault::BundleMissing => (
-            "fetch the bundle on a machine with internet, and copy it to bundles/",
+        WorkspaceFault::LockBroken => words(advice::lock_broken("'bundles/*.lock.yaml'")),
+        WorkspaceFault::BundleMissing if is_inside() => words(advice::bundle_missing("")),
+        WorkspaceFault::BundleMissing => with(
+            format!("{}, or download it", advice::bundle_missing("")),
             format!("cargo xtask fetch {name}"),
         ),
-        WorkspaceFault::BlobsMissing => (
-            "carry the file of this command outside; there, `pack` with `--have FILE` writes what is missing",
-            format!("cargo xtask snapshot {name} --out registry.json"),
+        WorkspaceFault::BlobsMissing => words(advice::to_be_carried(name).join("; ")),
+        WorkspaceFault::BundleDiffers => words(advice::bundle_differs(None)),
+        WorkspaceFault::NotInBundle => words(
+            "copy it across the gap and prepare the nodes with it; then write `accept: [not-in-bundle]` in environment.yaml",
         ),
-        WorkspaceFault::BundleDiffers => (
-            "delete the file and fetch or copy it again: it differs from the lock or is incomplete",
-            format!("cargo xtask fetch {name}"),
-        ),
-        WorkspaceFault::NotInBundle => {
-            return words(
-                "copy it across the gap and prepare the nodes with it; then write `accept: [not-in-bundle]` in environment.yaml",
-            );
-        }
         WorkspaceFault::ToolMissing => {
-            return words("copy kubectl and helm across the gap to a folder of PATH");
+            words("copy kubectl and helm across the gap to a folder of PATH")
         }
-        WorkspaceFault::RequirementUnmet => (
-            "deploy to the required environment first; `deploy --override-requires REASON` ignores the requirement, and the receipt records the reason",
-            match &environment.requires {
-                Some(requirement) => format!("cargo xtask deploy {}", requirement.environment),
-                None => format!("cargo xtask check {name}"),
-            },
-        ),
-        WorkspaceFault::DiskFull => (
-            "free space, or use a larger disk for bundles/; the command removes blobs that no lock names",
-            "cargo xtask store gc".to_owned(),
-        ),
-    };
-    with(text, command)
+        WorkspaceFault::RequirementUnmet => {
+            let required = environment.requires.as_ref();
+            let required = required.map_or("", |one| one.environment.as_str());
+            words(advice::requirement_unmet(name, required))
+        }
+        WorkspaceFault::DiskFull => words(advice::DISK_FULL),
+    }
 }
 
 fn there(fault: RegistryFault, environment: &Environment) -> Fix {

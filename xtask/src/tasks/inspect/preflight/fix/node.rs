@@ -1,7 +1,10 @@
 //! What to do about what is wrong with nodes. A command is for the first of them, and where it can be, for all.
 
 use environment::Environment;
+use release::preflight::RegistryFault;
 use release::preflight::nodes::{NodeFault, Shared};
+
+use crate::advice;
 
 use super::{Fix, show_certificate, with, words};
 
@@ -59,8 +62,12 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             "find out why a script does not finish on the node: a login shell that exits, a forced command, a hanging machine",
             there("echo it works"),
         ),
-        NodeFault::NameNotResolved | NodeFault::NameOfLoopback => (
-            "put the name into the DNS that nodes and pods use; in /etc/hosts alone, pods would not have it",
+        NodeFault::NameNotResolved => (
+            advice::registry(RegistryFault::NameNotResolved),
+            there("cat /etc/resolv.conf; grep . /etc/hosts"),
+        ),
+        NodeFault::NameOfLoopback => (
+            advice::registry(RegistryFault::NameOfLoopback),
             there("cat /etc/resolv.conf; grep . /etc/hosts"),
         ),
         NodeFault::RegistryNotReached => (
@@ -87,10 +94,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             )),
         ),
         NodeFault::NotAnonymous => {
-            return words(
-                "make the project public (Harbor, MSR: the project's access level), or where the release supports it, \
-                 name a pull secret in config.registries.imageRegistry.credentialsSecretName",
-            );
+            return words(advice::registry(RegistryFault::NotAnonymous));
         }
         NodeFault::NoToken => {
             return words(
