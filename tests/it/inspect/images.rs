@@ -71,6 +71,12 @@ async fn each_consumer_gets_its_own_form() {
              [host.\"http://127.0.0.1:[PORT]/v2/mke\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n");
     hosts.has("# A hosts.toml cannot change paths or tags. Change these in the manifests:\n#   quay.io/org/tool:v1 -> 127.0.0.1:[PORT]/mke/tools/tool:v1\n");
     let bom = lab.run("images lab --as cyclonedx").success().stdout;
+    let inspected = lab.run("inspect lab --format cyclonedx").success();
+    assert_eq!(inspected.stdout, bom);
+    let of_set = lab
+        .run("inspect platform --format cyclonedx")
+        .exits_with(64);
+    of_set.reports("`platform` is a set; name an environment that lists it");
     let bom: serde_json::Value = serde_json::from_str(&bom).unwrap();
     assert_eq!(
         (&bom["bomFormat"], &bom["specVersion"]),
