@@ -155,6 +155,7 @@ fn of_entry(error: &SetError) -> Option<&'static str> {
             Some("give it a different place with `as:`")
         }
         SetError::Twice { .. } => Some("remove one of the entries"),
+        SetError::AliasTwice { .. } => Some("remove it from `aliases`"),
         SetError::NotAnImage { .. } => Some("list it under `charts`"),
         SetError::SameFile { .. } => Some("name the URL of a copy with a different file name"),
         _ => None,
