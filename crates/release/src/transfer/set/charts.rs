@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use bundle::set::Reference;
-use bundle::{Kind, Lock};
+use bundle::set::{Origin, Reference};
+use bundle::{Artifact, Kind, Lock, Store};
 
+use super::pull::bring;
 use crate::event::Event;
 use crate::transfer::fetch::open_store;
 use crate::transfer::local::chart_images;
-use crate::{Context, Error, Workspace, locked};
+use crate::{Context, Error, Workspace, chain, locked, set};
+
+/// The largest chart that is read when its set is locked, in bytes. Most have less than one MiB.
+const LARGEST_READ: u64 = 16 << 20;
 
 /// An image that charts name and no lock has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +58,47 @@ pub fn warn_of_unlocked<'s>(
     Ok(())
 }
 
-/// Returns what the charts of a lock name and no lock has, as far as the charts are in the store.
+/// Returns what the charts of a lock that was just written name and no lock has. Charts that the store lacks are read into it if `asks`. The
+/// lock is complete without them, so a failure is a warning.
+pub(super) async fn search(
+    context: &Context<'_>,
+    lock: &Lock,
+    store: &Store,
+    asks: bool,
+) -> Vec<Unlocked> {
+    let size = |chart: &Artifact| chart.blobs().map(|(_, size)| size).sum::<u64>();
+    let charts = lock.artifacts.iter().filter(|one| one.kind == Kind::Chart);
+    let small = (charts.clone()).filter(|one| one.archive.is_empty() && size(one) <= LARGEST_READ);
+    let read = async {
+        if asks && !context.offline {
+            let small = Lock::of_set(lock.name(), Vec::new(), small.cloned().collect());
+            bring(context, &small, store, &|_| {}).await?;
+        }
+        Ok(())
+    };
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    let failed: Result<(), Error> = read.await;
+    let is_here = |chart: &&Artifact| chart.blobs().all(|(digest, size)| store.has(digest, size));
+    let unread = charts.filter(|one| !is_here(one)).map(Artifact::reference);
+    let unread: Vec<String> = unread.collect();
+    if !unread.is_empty() {
+        let reason = failed.err().map(|error| format!(": {}", chain(&error)));
+        warn(format!(
+            "not searched for images that no lock has: {}{}",
+            unread.join(", "),
+            reason.unwrap_or_default()
+        ));
+    }
+    unlocked(context.workspace, lock).unwrap_or_else(|error| {
+        warn(format!(
+            "the charts are not searched for images: {}",
+            chain(&error)
+        ));
+        Vec::new()
+    })
+}
+
+/// Returns what the charts of a lock name and neither a lock nor the file of a set has, as far as the charts are in the store.
 ///
 /// # Errors
 /// A lock or the store cannot be read.
@@ -74,6 +118,19 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
     if named.is_empty() {
         return Ok(Vec::new());
     }
+    let bare = |reference: Reference| Reference {
+        digest: None,
+        ..reference
+    };
+    for name in set::names(workspace)? {
+        // A set that is not valid is named when it is locked itself.
+        let entries = set::load(workspace, &name).map_or_else(|_| Vec::new(), |one| one.entries);
+        for entry in entries {
+            if let Origin::Registry(reference) = entry.origin {
+                named.remove(&bare(reference).to_string());
+            }
+        }
+    }
     for path in workspace.locks()? {
         let lock = Lock::read(&path)?;
         for artifact in &lock.artifacts {
@@ -86,13 +143,8 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
                     named.retain(|image, _| !is_in(place, &reference, image));
                 }
                 Some(source) => {
-                    let reference = Reference::parse(&source.reference);
-                    let bare = reference.map(|reference| Reference {
-                        digest: None,
-                        ..reference
-                    });
-                    if let Ok(bare) = bare {
-                        named.remove(&bare.to_string());
+                    if let Ok(reference) = Reference::parse(&source.reference) {
+                        named.remove(&bare(reference).to_string());
                     }
                 }
                 None => named.retain(|image, _| {
