@@ -151,7 +151,8 @@ async fn sixty_images_of_a_set_have_the_digests_that_skopeo_copies() {
     let secret = "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
     filling.write(file, &filling.read(file).replace("config:\n", secret));
     let three = ["linux/amd64", "linux/arm64", "linux/s390x"];
-    let images = (0..ARCHIVES).map(|number| image(number, &three[..=number % 2 + 1]));
+    let images =
+        (0..ARCHIVES).map(|number| image(number, &three[..2 + usize::from(number % 6 == 0)]));
     let recipe = Recipe {
         matrix: None,
         artifacts: images.collect(),
@@ -160,9 +161,7 @@ async fn sixty_images_of_a_set_have_the_digests_that_skopeo_copies() {
     bundles::make_locked(&filling, &recipe);
     filling.run("push lab").success();
 
-    let registry = TestRegistry::plain().await;
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.edit_environment(&lab.registry.address, &registry.address);
     lab.edit_environment("release: v4.1.5", "sets: [platform]\nrelease: v4.1.5");
     let of_upstream = bundles::lock_of(&filling);
     let listed = of_upstream.artifacts.iter().map(Artifact::reference);
@@ -184,14 +183,9 @@ async fn sixty_images_of_a_set_have_the_digests_that_skopeo_copies() {
         let name = artifact.source.as_ref().unwrap().reference.as_str();
         copied(&lab.sandbox, name, &options, artifact);
     });
-    let client = registry.client();
+    let client = lab.registry.client();
     for artifact in &lock.artifacts {
         let repository = format!("mke/{}", artifact.repository);
-        for manifest in &artifact.manifests {
-            let digest = manifest.digest.as_ref();
-            let pushed = client.get_manifest(&repository, digest).await;
-            assert_eq!(pushed.unwrap().digest, manifest.digest);
-        }
         let pushed = client.get_manifest(&repository, &artifact.tag).await;
         assert_eq!(pushed.unwrap().digest, artifact.digest);
     }

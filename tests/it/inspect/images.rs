@@ -144,14 +144,15 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
             &format!("{repository}:{tag}"),
         );
     }
-    let by_digest = upstream.image("org/three", "1", &["linux/amd64"], 100, "3");
+    let three = ["linux/amd64", "linux/arm64", "linux/s390x"];
+    let by_digest = upstream.image("org/three", "1", &three, 100, "3");
     upstream.image("hub/org/agent", "1", &["linux/amd64"], 100, "4");
     let address = &upstream.address;
     lab.sandbox.write(
         "bundles/platform.set.yaml",
         &format!(
             "images:\n- {{ reference: 'quay.io/org/one:1', as: 'org/one:1.0' }}\n- {{ reference: 'quay.io/org/two:1', as: 'old/two' }}\n\
-             - quay.io/org/two:2\n- {{ reference: 'quay.io/org/three@{by_digest}', as: 'org/three:3' }}\n\
+             - quay.io/org/two:2\n- {{ reference: 'quay.io/org/three@{by_digest}', as: 'org/three:3', platforms: [linux/amd64, linux/arm64] }}\n\
              - {{ reference: 'ghcr.io/org/two:2', as: ghcr/two, platforms: [linux/amd64] }}\n- ghcr.io/org/agent:1\n\
              registries: {{ quay.io: {{ mirror: '{address}' }}, ghcr.io: {{ mirror: '{address}/hub' }} }}\n"
         ),
@@ -201,9 +202,9 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     );
     assert_eq!(version, "1");
     let (purl, version) = of("quay.io/org/three");
-    assert!(
-        purl.ends_with("?repository_url=quay.io/org/three"),
-        "{purl}"
-    );
-    assert_eq!(version, by_digest);
+    // What is upstream, and not the index of two platforms.
+    let whole = by_digest.replace(':', "%3A");
+    let expected = format!("pkg:oci/three@{whole}?repository_url=quay.io/org/three");
+    assert_eq!(purl, expected);
+    assert_ne!(version, by_digest);
 }

@@ -147,7 +147,9 @@ async fn what_is_locked_stays_until_it_is_updated() {
     let all = format!(
         "--update docker.io/library/nginx:1.29 --update {address}/prometheus/node-exporter:v1.9`"
     );
-    kept.prints(&all.replace(address, "127.0.0.1:[PORT]"));
+    let all = all.replace(address, "127.0.0.1:[PORT]");
+    kept.prints(&all);
+    checked.prints(&all);
     assert_eq!(place.lock(), before);
     place
         .sandbox

@@ -115,6 +115,9 @@ fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
     for moved in &found.moved {
         text.push_str(&format!("{moved}\n"));
     }
+    for hint in moved_hints(set, &found.moved) {
+        text.push_str(&format!("{hint}\n"));
+    }
     for url in &found.by_size {
         text.push_str(&format!(
             "only the size was compared: {url}; with a `key` in the set, its signature is compared\n"
