@@ -674,10 +674,18 @@ async fn an_offline_run_asks_no_upstream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn images_that_charts_name_and_no_lock_has_are_listed() {
     let place = Place::new().await;
-    let values =
-        "image: { repository: nginx, tag: '1.29' }\nsidecar: { image: 'quay.io/org/sidecar:v2' }\n";
-    let member = bundles::Member::new("chart/values.yaml", values.as_bytes());
-    let packed = bundles::gzip(&bundles::tar(&[member]));
+    // Many charts have their own version as the tag.
+    let values = format!(
+        "image: {{ repository: nginx, tag: '1.29' }}\nsidecar: {{ image: 'quay.io/org/sidecar:v2' }}\n\
+         agent: {{ image: {{ repository: quay.io/org/agent, tag: '' }} }}\n\
+         exporter: {{ image: {{ repository: '{}/prometheus/node-exporter', tag: '' }} }}\n",
+        place.upstream.address
+    );
+    let metadata = "{ name: monitoring, version: 1.0.0, appVersion: '7.1' }";
+    let members = [("Chart.yaml", metadata), ("values.yaml", &values)];
+    let members =
+        members.map(|(name, text)| bundles::Member::new(&format!("chart/{name}"), text.as_bytes()));
+    let packed = bundles::gzip(&bundles::tar(&members));
     place
         .upstream
         .chart_of("charts/monitoring", "1.0.0", packed);
@@ -693,14 +701,19 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
     assert_eq!(count, unique, "the chart was read twice");
     for run in [locked, fetched] {
         run.prints(
-            "warning: the chart charts/monitoring:1.0.0 names quay.io/org/sidecar:v2, which is in no lock\n\
+            "warning: the chart charts/monitoring:1.0.0 names quay.io/org/agent:7.1, which is in no lock\n\
+             warning: the chart charts/monitoring:1.0.0 names quay.io/org/sidecar:v2, which is in no lock\n\
              hint: list an image in a set if the cluster needs it\n"
         );
         assert!(!run.stdout.contains("nginx"), "{}", run.stdout);
+        assert!(!run.stdout.contains("exporter"), "{}", run.stdout);
     }
     // The file of another set counts, also before it is locked.
     let other = "bundles/other.set.yaml";
-    (place.sandbox).write(other, "images: ['quay.io/org/sidecar:v2']\n");
+    (place.sandbox).write(
+        other,
+        "images: ['quay.io/org/sidecar:v2', 'quay.io/org/agent:7.1']\n",
+    );
     let again = place.sandbox.run(&["lock", "platform"]).success();
     again.does_not_mention("in no lock");
     assert_eq!(place.sandbox.read("bundles/platform.lock.yaml"), lock);

@@ -534,8 +534,10 @@ async fn images_that_no_lock_has_are_named_when_the_charts_of_sets_come() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
     let values = "sidecar: { image: 'quay.io/org/sidecar:v2' }\n";
-    let member = bundles::Member::new("chart/values.yaml", values.as_bytes());
-    let packed = bundles::gzip(&bundles::tar(&[member]));
+    let members = [("Chart.yaml", "name: extra"), ("values.yaml", values)];
+    let members =
+        members.map(|(name, text)| bundles::Member::new(&format!("chart/{name}"), text.as_bytes()));
+    let packed = bundles::gzip(&bundles::tar(&members));
     (carried.upstream).chart_of("charts/extra", "2.0.0", packed);
     let set = lab.sandbox.read("bundles/platform.set.yaml");
     (lab.sandbox).write("bundles/platform.set.yaml", &set.replace("1.0.0", "2.0.0"));

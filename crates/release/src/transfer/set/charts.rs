@@ -1,15 +1,15 @@
-//! Lists the images that the charts of a set name in plain text and that no lock of the workspace has. A cluster without internet lacks them.
+//! Lists the images that the charts of a set name and that no lock of the workspace has. A cluster
+//! without internet lacks them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use bundle::set::{Origin, Reference};
-use bundle::{Artifact, Kind, Lock, Store};
+use bundle::{Artifact, ImagePlace, Kind, Lock, Store, chart_values};
 
 use super::pull::bring;
 use crate::event::Event;
 use crate::transfer::fetch::open_store;
-use crate::transfer::local::chart_images;
 use crate::{Context, Error, Workspace, chain, locked, set};
 
 /// The largest chart that is read when its set is locked, in bytes. Most have less than one MiB.
@@ -58,8 +58,9 @@ pub fn warn_of_unlocked<'s>(
     Ok(())
 }
 
-/// Returns what the charts of a lock that was just written name and no lock has. Charts that the store lacks are read into it if `asks`. The
-/// lock is complete without them, so a failure is a warning.
+/// Returns what the charts of a lock that was just written name and no lock has. Charts that the
+/// store lacks are read into it if `asks`. The lock is complete without them, so a failure is a
+/// warning.
 pub(super) async fn search(
     context: &Context<'_>,
     lock: &Lock,
@@ -98,59 +99,22 @@ pub(super) async fn search(
     })
 }
 
-/// Returns what the charts of a lock name and neither a lock nor the file of a set has, as far as the charts are in the store.
+/// Returns what the charts of a lock name and neither a lock nor the file of a set has, as far as
+/// the charts are in the store.
 ///
 /// # Errors
 /// A lock or the store cannot be read.
 pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocked>, Error> {
     let charts = lock.artifacts.iter().filter(|one| one.kind == Kind::Chart);
-    let store = open_store(workspace)?;
-    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for chart in charts {
-        for image in chart_images(&store, chart) {
-            // What is put together when the chart is used is not a reference.
-            if let Ok(reference) = Reference::parse(&image) {
-                let charts = named.entry(reference.to_string()).or_default();
-                charts.insert(chart.reference());
-            }
-        }
-    }
-    if named.is_empty() {
+    let charts: Vec<&Artifact> = charts.collect();
+    if charts.is_empty() {
         return Ok(Vec::new());
     }
-    let bare = |reference: Reference| Reference {
-        digest: None,
-        ..reference
-    };
-    for name in set::names(workspace)? {
-        // A set that is not valid is named when it is locked itself.
-        let entries = set::load(workspace, &name).map_or_else(|_| Vec::new(), |one| one.entries);
-        for entry in entries {
-            if let Origin::Registry(reference) = entry.origin {
-                named.remove(&bare(reference).to_string());
-            }
-        }
-    }
-    for path in workspace.locks()? {
-        let lock = Lock::read(&path)?;
-        for artifact in &lock.artifacts {
-            match artifact.source.as_ref().filter(|_| lock.from.is_none()) {
-                // Its bundle does not record where it was.
-                Some(_) if !artifact.archive.is_empty() => {
-                    let bundle = lock.bundles.iter().find(|one| one.has(artifact));
-                    let place = bundle.and_then(|bundle| bundle.place.as_deref());
-                    let reference = artifact.reference();
-                    named.retain(|image, _| !is_in(place, &reference, image));
-                }
-                Some(source) => {
-                    if let Ok(reference) = Reference::parse(&source.reference) {
-                        named.remove(&bare(reference).to_string());
-                    }
-                }
-                None => named.retain(|image, _| {
-                    mke::vendor_name(image).is_none_or(|name| name != artifact.reference())
-                }),
-            }
+    let (store, known) = (open_store(workspace)?, Known::of(workspace)?);
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for chart in charts {
+        for image in known.lacks(chart, &store) {
+            named.entry(image).or_default().insert(chart.reference());
         }
     }
     let unlocked = named.into_iter().map(|(image, charts)| Unlocked {
@@ -158,6 +122,103 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
         charts: charts.into_iter().collect(),
     });
     Ok(unlocked.collect())
+}
+
+/// The images that the locks and the sets of a workspace have, each with and without its tag.
+#[derive(Default)]
+struct Known {
+    /// Those that are known by their upstream names.
+    names: HashSet<String>,
+    /// Those of releases, as the vendor names them.
+    of_releases: HashSet<String>,
+    /// Those of bundles, with the folders that they were put below.
+    of_bundles: Vec<(Option<String>, String)>,
+}
+
+impl Known {
+    fn of(workspace: &Workspace) -> Result<Self, Error> {
+        let mut known = Self::default();
+        for name in set::names(workspace)? {
+            // A set that is not valid is named when it is locked itself.
+            let loaded = set::load(workspace, &name);
+            for entry in loaded.map_or_else(|_| Vec::new(), |one| one.entries) {
+                if let Origin::Registry(reference) = entry.origin {
+                    known.add(reference);
+                }
+            }
+        }
+        for path in workspace.locks()? {
+            let lock = Lock::read(&path)?;
+            for artifact in &lock.artifacts {
+                let own = [artifact.repository.clone(), artifact.reference()];
+                match artifact.source.as_ref().filter(|_| lock.from.is_none()) {
+                    // Its bundle does not record where it was.
+                    Some(_) if !artifact.archive.is_empty() => {
+                        let bundle = lock.bundles.iter().find(|one| one.has(artifact));
+                        let place = bundle.and_then(|bundle| bundle.place.clone());
+                        let both = own.map(|name| (place.clone(), name));
+                        known.of_bundles.extend(both);
+                    }
+                    Some(source) => {
+                        if let Ok(reference) = Reference::parse(&source.reference) {
+                            known.add(reference);
+                        }
+                    }
+                    None => known.of_releases.extend(own),
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    fn add(&mut self, reference: Reference) {
+        let digest = None;
+        let whole = Reference {
+            digest,
+            ..reference
+        };
+        self.names.insert(whole.to_string());
+        self.names
+            .insert(Reference { tag: None, ..whole }.to_string());
+    }
+
+    /// Returns whether this image is among them. If a chart sets no tag, any tag of it is enough.
+    fn has(&self, asked: &Reference) -> bool {
+        let digest = None;
+        let asked = Reference {
+            digest,
+            ..asked.clone()
+        };
+        let name = asked.to_string();
+        let mut of_bundles = self.of_bundles.iter();
+        self.names.contains(&name)
+            || mke::vendor_name(&name).is_some_and(|name| self.of_releases.contains(name))
+            || of_bundles.any(|(place, one)| is_in(place.as_deref(), one, &name))
+    }
+
+    /// Returns the images that a chart names and that are not among them, if the store has the chart.
+    fn lacks(&self, chart: &Artifact, store: &Store) -> BTreeSet<String> {
+        let place = |asked: &Reference, _: &str| self.has(asked).then(ImagePlace::default);
+        let manifests = chart.manifests.iter();
+        // The config comes first; the chart is a layer.
+        let layers = manifests.flat_map(|one| one.blobs.iter().skip(1));
+        let mut lacking = BTreeSet::new();
+        for layer in layers.filter(|layer| store.has(&layer.digest, layer.size)) {
+            let file = store.open_blob(&layer.digest).ok();
+            let Some(found) = file.and_then(|file| chart_values(file, &place)) else {
+                continue;
+            };
+            // What is put together when the chart is used is not a reference.
+            let fixed = found
+                .fixed
+                .iter()
+                .filter_map(|image| Reference::parse(image).ok());
+            let fixed = fixed.filter(|image| !self.has(image));
+            lacking.extend(fixed.map(|image| image.to_string()));
+            lacking.extend(found.missing.into_iter().map(|(_, image)| image));
+        }
+        lacking
+    }
 }
 
 /// Returns whether an image may be what a bundle has under `reference`, which was put below `place`: its path ends as the reference does.
