@@ -115,9 +115,9 @@ fn habitual_options_get_a_hint_at_the_right_command() {
         run.does_not_report("-- --dry-run");
     }
     sandbox
-        .run("inspect lab --format cyclonedx")
+        .run("list --format cyclonedx")
         .exits_with(64)
-        .reports("images lab --as cyclonedx");
+        .reports("`--format cyclonedx` is for `cargo xtask inspect ENVIRONMENT`");
     let run = sandbox.run("render lab --dry-run").exits_with(64);
     run.reports("`cargo xtask render lab --check`");
     let run = sandbox.run("prune lab --dry-run").exits_with(64);

@@ -6,10 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bundle::make::{ArtifactRecipe, ContentsRecipe, Recipe};
 use bundle::{Artifact, Kind, Lock};
 use camino::{Utf8Path, Utf8PathBuf};
-use support::{Sandbox, Terminator, TestRegistry, Text as _, bundles};
+use support::{Lab, Sandbox, Terminator, TestRegistry, Text as _, bundles, registries};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -129,13 +131,64 @@ async fn skopeo_copies_every_artifact_with_its_digests() {
     let pushed = Pushed::new().await;
     let certificates = pushed.certificates();
     each(&pushed.lock.artifacts, |artifact| {
-        copied(
-            &pushed.sandbox,
-            &pushed.name(artifact),
-            &certificates,
-            artifact,
-        );
+        let trust = ["--src-cert-dir", certificates.as_str()];
+        copied(&pushed.sandbox, &pushed.name(artifact), &trust, artifact);
     });
+}
+
+/// A set of images for several platforms, from a registry that gives tokens.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
+async fn sixty_images_of_a_set_have_the_digests_that_skopeo_copies() {
+    let upstream = TestRegistry::with_tokens().await;
+    let address = &upstream.address;
+    let login = BASE64_STANDARD.encode(format!("{}:{}", registries::USER, registries::PASSWORD));
+    let filling = Sandbox::new(AIRLOCK);
+    filling.log_in(address, &login);
+    upstream.describe(&filling, "");
+    let file = "environments/lab/environment.yaml";
+    let secret = "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
+    filling.write(file, &filling.read(file).replace("config:\n", secret));
+    let three = ["linux/amd64", "linux/arm64", "linux/s390x"];
+    let images =
+        (0..ARCHIVES).map(|number| image(number, &three[..2 + usize::from(number % 6 == 0)]));
+    let recipe = Recipe {
+        matrix: None,
+        artifacts: images.collect(),
+        ..bundles::tiny()
+    };
+    bundles::make_locked(&filling, &recipe);
+    filling.run("push lab").success();
+
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment("release: v4.1.5", "sets: [platform]\nrelease: v4.1.5");
+    let of_upstream = bundles::lock_of(&filling);
+    let listed = of_upstream.artifacts.iter().map(Artifact::reference);
+    let listed: String = (listed.map(|name| format!("- {address}/mke/four/{name}\n"))).collect();
+    let set = format!("images:\n{listed}");
+    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    let refused = lab.run("lock platform").exits_with(5);
+    refused.reports("hint: log in with `skopeo login 127.0.0.1:[PORT]`");
+    lab.sandbox.log_in(address, &login);
+    for command in ["lock platform", "fetch platform", "push lab", "verify lab"] {
+        lab.run(command).success();
+    }
+    let lock = lab.sandbox.path("bundles/platform.lock.yaml");
+    let lock = Lock::read(&lock).unwrap();
+    assert_eq!(lock.artifacts.len(), ARCHIVES);
+    let account = format!("{}:{}", registries::USER, registries::PASSWORD);
+    let options = ["--src-tls-verify=false", "--src-creds", &account];
+    each(&lock.artifacts, |artifact| {
+        let name = artifact.source.as_ref().unwrap().reference.as_str();
+        copied(&lab.sandbox, name, &options, artifact);
+    });
+    let client = lab.registry.client();
+    for artifact in &lock.artifacts {
+        let repository = format!("mke/{}", artifact.repository);
+        let pushed = client.get_manifest(&repository, &artifact.tag).await;
+        assert_eq!(pushed.unwrap().digest, artifact.digest);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -398,12 +451,13 @@ fn deploys_through(proxy: &Terminator) {
     let certificates = sandbox.path("certificates");
     for artifact in &bundles::lock_of(&sandbox).artifacts {
         let name = format!("{}/mke/four/{}", proxy.address, artifact.reference());
-        copied(&sandbox, &name, &certificates, artifact);
+        let trust = ["--src-cert-dir", certificates.as_str()];
+        copied(&sandbox, &name, &trust, artifact);
     }
 }
 
 /// Lets skopeo copy an artifact with all its platforms, which compares every digest, and compares the root with the lock.
-fn copied(sandbox: &Sandbox, name: &str, certificates: &Utf8Path, artifact: &Artifact) {
+fn copied(sandbox: &Sandbox, name: &str, options: &[&str], artifact: &Artifact) {
     let out = sandbox.path(&format!(
         "copies/{}",
         artifact.reference().replace(':', "_")
@@ -411,11 +465,10 @@ fn copied(sandbox: &Sandbox, name: &str, certificates: &Utf8Path, artifact: &Art
     std::fs::create_dir_all(out.parent().unwrap()).unwrap();
     let (from, to) = (format!("docker://{name}"), format!("dir:{out}"));
     let how = ["--insecure-policy", "copy", "--all", "--preserve-digests"];
-    let trust = ["--src-cert-dir", certificates.as_str()];
     run(
         sandbox,
         "skopeo",
-        &[&how[..], &trust, &[&from, &to]].concat(),
+        &[&how[..], options, &[&from, &to]].concat(),
     );
     assert_eq!(
         sha256(&out.join("manifest.json")),

@@ -15,6 +15,7 @@ pub mod tap;
 pub mod terminal;
 pub mod terminators;
 pub mod tls;
+mod tokens;
 pub mod upstream;
 pub mod web;
 pub mod wire;

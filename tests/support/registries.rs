@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use registry::embedded::Embedded;
 use secrecy::SecretString;
-use servers::Certificates;
+use servers::{Certificates, Server};
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, CopyTargetOptions, GenericImage, ImageExt};
 
-use crate::Sandbox;
+use crate::{Sandbox, tokens};
 
 /// The user that the registry with credentials knows.
 pub const USER: &str = "courier";
@@ -47,6 +47,8 @@ pub struct TestRegistry {
     pub ca_pem: Option<String>,
     /// Whether it requires [`USER`] and [`PASSWORD`].
     pub wants_credentials: bool,
+    /// Where it sends clients for tokens, if it does.
+    _tokens: Option<Server>,
     _running: Running,
 }
 
@@ -68,6 +70,7 @@ impl TestRegistry {
             address: embedded.address().to_string(),
             ca_pem: None,
             wants_credentials: false,
+            _tokens: None,
             _running: Running::Embedded(embedded),
         }
     }
@@ -99,6 +102,24 @@ impl TestRegistry {
             .with_env_var("REGISTRY_AUTH_HTPASSWD_REALM", "test")
             .with_env_var("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd");
         Self::container(image, Some(certificates.ca_pem), true).await
+    }
+
+    /// Starts `registry:2` over plain HTTP, for those with a token, which a server of its own gives [`USER`].
+    pub async fn with_tokens() -> Self {
+        let certificates = Certificates::local();
+        let ca = certificates.ca_pem.clone().into_bytes();
+        let tokens = tokens::start(certificates).await;
+        let image = image()
+            .with_copy_to("/auth/ca.pem", ca)
+            .with_env_var("REGISTRY_AUTH", "token")
+            .with_env_var("REGISTRY_AUTH_TOKEN_REALM", tokens.url("token"))
+            .with_env_var("REGISTRY_AUTH_TOKEN_SERVICE", tokens::SERVICE)
+            .with_env_var("REGISTRY_AUTH_TOKEN_ISSUER", tokens::ISSUER)
+            .with_env_var("REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE", "/auth/ca.pem");
+        Self {
+            _tokens: Some(tokens),
+            ..Self::container(image, None, true).await
+        }
     }
 
     /// Returns a client with the credentials that may push.
@@ -170,6 +191,7 @@ impl TestRegistry {
             address: format!("127.0.0.1:{port}"),
             ca_pem,
             wants_credentials,
+            _tokens: None,
             _running: Running::Container(Box::new(container)),
         }
     }

@@ -150,9 +150,10 @@ pub(crate) enum Command {
     },
     /// List the contents of a bundle or a set
     ///
-    /// Shows artifacts with kinds, platforms, sizes and shared bytes.
+    /// Shows artifacts with kinds, platforms, sizes and shared bytes. With `--format cyclonedx`, prints a CycloneDX document of all images
+    /// and charts of an environment.
     Inspect {
-        /// Locked release (v4.1.5), set or bundle file
+        /// Locked release (v4.1.5), set or bundle file, or an environment for cyclonedx
         #[arg(value_name = "RELEASE|SET|FILE")]
         what: String,
     },
@@ -844,10 +845,6 @@ fn suggest(error: &mut clap::Error) {
     let tip = match argument.as_str() {
         "--dry-run" => Some(instead_of_dry_run(std::env::args_os())),
         "--json" => Some("use '--format json'".to_owned()),
-        _ if text(error, ContextKind::InvalidValue) == "cyclonedx" => Some(format!(
-            "`cargo xtask images {} --as cyclonedx` prints the document",
-            typed_name(std::env::args_os())
-        )),
         _ => None,
     };
     match tip {
@@ -949,10 +946,14 @@ fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
         typed.push("--help".into());
     }
     let matches = command.clone().try_get_matches_from(typed)?;
+    let common = CommonArgs::from_arg_matches(&matches)?;
+    if common.format == Format::Cyclonedx && matches.subcommand_name() != Some("inspect") {
+        let instead = "`--format cyclonedx` is for `cargo xtask inspect ENVIRONMENT`";
+        return Err(command.error(clap::error::ErrorKind::InvalidValue, instead));
+    }
     if let Some((name, arguments)) = matches.subcommand() {
         let named = |task: &&dyn Task| task.command().get_name() == name;
         if let Some(index) = tasks.iter().position(named) {
-            let common = CommonArgs::from_arg_matches(&matches)?;
             return Ok(Typed::Team(common, index, arguments.clone()));
         }
     }

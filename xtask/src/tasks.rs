@@ -75,7 +75,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::List => inspect::list::run(app),
         Command::Show { environment } => inspect::show::run(app, environment),
         Command::Images(arguments) => inspect::images::run(app, arguments),
-        Command::Inspect { what } => inspect::inspect::run(app, what),
+        Command::Inspect { what } => inspect::inspect::run(app, what, cli.common.format),
         Command::Plan(arguments) => inspect::plan::run(app, arguments),
         Command::Snapshot { environment, out } => {
             inspect::snapshot::run(app, environment, out.as_deref())

@@ -37,6 +37,9 @@ pub(crate) enum Format {
     // No help of their own: the option says what they are, and the help stays within a screen.
     Human,
     Json,
+    // Of `inspect` alone.
+    #[value(hide = true)]
+    Cyclonedx,
 }
 
 /// Shows what happens, in the form that was asked for. Cheap to clone; every clone is the same.
@@ -51,7 +54,7 @@ enum Form {
 impl Ui {
     pub(crate) fn new(format: Format) -> Self {
         Self(Arc::new(match format {
-            Format::Human => Form::Human(human::Human::new()),
+            Format::Human | Format::Cyclonedx => Form::Human(human::Human::new()),
             Format::Json => Form::Json(json::Json),
         }))
     }

@@ -86,6 +86,9 @@ pub struct FileItem {
     /// The repository in the mirror, with or without a tag; nothing for the URL's own path.
     #[serde(default, rename = "as", deserialize_with = "written::some_place")]
     pub place: Option<String>,
+    /// More places of it.
+    #[serde(default, deserialize_with = "written::places")]
+    pub aliases: Vec<String>,
 }
 
 /// A bundle of a set.
@@ -214,6 +217,16 @@ pub enum SetError {
         one: String,
         /// The second one.
         other: String,
+        /// The name, below the registry and project.
+        place: String,
+    },
+    /// An alias of an entry is a name that the same artifact has.
+    #[error("{path}: `aliases` of {reference} repeats {place}")]
+    AliasTwice {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The entry's reference.
+        reference: String,
         /// The name, below the registry and project.
         place: String,
     },
@@ -419,10 +432,17 @@ fn placed(
             places.insert(place, other);
             Ok(entry)
         }
-        Some(one) if *one == other && entry.alias_of.is_none() => Err(SetError::Twice {
-            path: path.to_owned(),
-            reference: other,
-        }),
+        Some(one) if *one == other => {
+            let (path, reference) = (path.to_owned(), other);
+            Err(match entry.alias_of {
+                None => SetError::Twice { path, reference },
+                Some(_) => SetError::AliasTwice {
+                    path,
+                    reference,
+                    place,
+                },
+            })
+        }
         Some(one) => Err(SetError::Collision {
             path: path.to_owned(),
             one: one.clone(),
@@ -439,7 +459,7 @@ impl FileItem {
             platforms: Vec::new(),
             signatures: None,
             place: self.place.clone(),
-            aliases: Vec::new(),
+            aliases: self.aliases.clone(),
         }
     }
 }
@@ -509,10 +529,14 @@ impl Item {
         })
     }
 
-    /// Returns the entry of one more place of an entry.
+    /// Returns the entry of one more place of an entry, with the same tag if none is written.
     fn alias(&self, alias: &str, entry: &Entry, path: &Utf8Path) -> Result<Entry, SetError> {
+        let place = match alias.contains(':') {
+            true => alias.to_owned(),
+            false => format!("{alias}:{}", entry.tag),
+        };
         let moved = Self {
-            place: Some(alias.to_owned()),
+            place: Some(place),
             ..self.clone()
         };
         let moved = moved.entry(entry.is_chart, entry.signatures, path);
@@ -602,9 +626,9 @@ impl<'de> Deserialize<'de> for Item {
             #[serde(default)]
             platforms: Vec<String>,
             signatures: Option<bool>,
-            #[serde(default, rename = "as")]
+            #[serde(default, rename = "as", deserialize_with = "written::some_place")]
             place: Option<String>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "written::places")]
             aliases: Vec<String>,
         }
 
@@ -631,9 +655,6 @@ impl<'de> Deserialize<'de> for Item {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
                 let form = Form::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 written::without_credentials(form.reference.as_deref().unwrap_or_default())?;
-                for place in form.place.iter().chain(&form.aliases) {
-                    written::without_credentials(place)?;
-                }
                 let from = match (form.reference, form.repository, form.name, form.version) {
                     (Some(reference), None, None, None) => ItemSource::Reference(reference),
                     (None, Some(url), Some(name), Some(version)) => {

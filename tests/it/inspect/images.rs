@@ -71,6 +71,12 @@ async fn each_consumer_gets_its_own_form() {
              [host.\"http://127.0.0.1:[PORT]/v2/mke\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n");
     hosts.has("# A hosts.toml cannot change paths or tags. Change these in the manifests:\n#   quay.io/org/tool:v1 -> 127.0.0.1:[PORT]/mke/tools/tool:v1\n");
     let bom = lab.run("images lab --as cyclonedx").success().stdout;
+    let inspected = lab.run("inspect lab --format cyclonedx").success();
+    assert_eq!(inspected.stdout, bom);
+    let of_set = lab
+        .run("inspect platform --format cyclonedx")
+        .exits_with(64);
+    of_set.reports("`platform` is a set; name an environment that lists it");
     let bom: serde_json::Value = serde_json::from_str(&bom).unwrap();
     assert_eq!(
         (&bom["bomFormat"], &bom["specVersion"]),
@@ -138,14 +144,15 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
             &format!("{repository}:{tag}"),
         );
     }
-    let by_digest = upstream.image("org/three", "1", &["linux/amd64"], 100, "3");
+    let three = ["linux/amd64", "linux/arm64", "linux/s390x"];
+    let by_digest = upstream.image("org/three", "1", &three, 100, "3");
     upstream.image("hub/org/agent", "1", &["linux/amd64"], 100, "4");
     let address = &upstream.address;
     lab.sandbox.write(
         "bundles/platform.set.yaml",
         &format!(
             "images:\n- {{ reference: 'quay.io/org/one:1', as: 'org/one:1.0' }}\n- {{ reference: 'quay.io/org/two:1', as: 'old/two' }}\n\
-             - quay.io/org/two:2\n- {{ reference: 'quay.io/org/three@{by_digest}', as: 'org/three:3' }}\n\
+             - quay.io/org/two:2\n- {{ reference: 'quay.io/org/three@{by_digest}', as: 'org/three:3', platforms: [linux/amd64, linux/arm64] }}\n\
              - {{ reference: 'ghcr.io/org/two:2', as: ghcr/two, platforms: [linux/amd64] }}\n- ghcr.io/org/agent:1\n\
              registries: {{ quay.io: {{ mirror: '{address}' }}, ghcr.io: {{ mirror: '{address}/hub' }} }}\n"
         ),
@@ -195,9 +202,9 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     );
     assert_eq!(version, "1");
     let (purl, version) = of("quay.io/org/three");
-    assert!(
-        purl.ends_with("?repository_url=quay.io/org/three"),
-        "{purl}"
-    );
-    assert_eq!(version, by_digest);
+    // What is upstream, and not the index of two platforms.
+    let whole = by_digest.replace(':', "%3A");
+    let expected = format!("pkg:oci/three@{whole}?repository_url=quay.io/org/three");
+    assert_eq!(purl, expected);
+    assert_ne!(version, by_digest);
 }

@@ -142,12 +142,14 @@ async fn what_is_locked_stays_until_it_is_updated() {
         checked.stdout
     );
     let kept = place.sandbox.run(&["lock", "platform"]).success();
-    assert!(
-        kept.stdout
-            .contains("kept as locked; moved upstream: docker.io/library/nginx:1.29"),
-        "{}",
-        kept.stdout
+    kept.prints("kept as locked; moved upstream: docker.io/library/nginx:1.29");
+    let address = &place.upstream.address;
+    let all = format!(
+        "--update docker.io/library/nginx:1.29 --update {address}/prometheus/node-exporter:v1.9`"
     );
+    let all = all.replace(address, "127.0.0.1:[PORT]");
+    kept.prints(&all);
+    checked.prints(&all);
     assert_eq!(place.lock(), before);
     place
         .sandbox
@@ -327,14 +329,9 @@ async fn only_the_platforms_that_are_listed_are_carried() {
 async fn a_fetch_brings_each_blob_once_and_nothing_to_do_costs_a_request_an_artifact() {
     let place = Place::new().await;
     place.sandbox.run(&["lock", "platform"]).success();
-    // Manifests are in the store since they were locked.
-    assert!(
-        place
-            .upstream
-            .asked()
-            .iter()
-            .all(|one| !one.contains("/blobs/"))
-    );
+    // Manifests and charts are in the store since they were locked.
+    let asked = place.upstream.asked().into_iter();
+    assert_eq!(asked.filter(|one| one.contains("/blobs/")).count(), 2);
     place.sandbox.run(&["fetch", "platform"]).success();
     place.everything_is_there();
     let asked = place.upstream.asked();
@@ -677,24 +674,49 @@ async fn an_offline_run_asks_no_upstream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn images_that_charts_name_and_no_lock_has_are_listed() {
     let place = Place::new().await;
-    let values =
-        "image: { repository: nginx, tag: '1.29' }\nsidecar: { image: 'quay.io/org/sidecar:v2' }\n";
-    let member = bundles::Member::new("chart/values.yaml", values.as_bytes());
-    let packed = bundles::gzip(&bundles::tar(&[member]));
+    // Many charts have their own version as the tag.
+    let values = format!(
+        "image: {{ repository: nginx, tag: '1.29' }}\nsidecar: {{ image: 'quay.io/org/sidecar:v2' }}\n\
+         agent: {{ image: {{ repository: quay.io/org/agent, tag: '' }} }}\n\
+         exporter: {{ image: {{ repository: '{}/prometheus/node-exporter', tag: '' }} }}\n",
+        place.upstream.address
+    );
+    let metadata = "{ name: monitoring, version: 1.0.0, appVersion: '7.1' }";
+    let members = [("Chart.yaml", metadata), ("values.yaml", &values)];
+    let members =
+        members.map(|(name, text)| bundles::Member::new(&format!("chart/{name}"), text.as_bytes()));
+    let packed = bundles::gzip(&bundles::tar(&members));
     place
         .upstream
         .chart_of("charts/monitoring", "1.0.0", packed);
-    place.sandbox.run(&["lock", "platform"]).success();
-    let run = place.sandbox.run(&["fetch", "platform"]).success();
-    assert!(
-        run.stdout.contains(
-            "warning: the chart charts/monitoring:1.0.0 names quay.io/org/sidecar:v2, which is in no lock\n\
+    let locked = place.sandbox.run(&["lock", "platform"]).success();
+    let lock = place.sandbox.read("bundles/platform.lock.yaml");
+    let blobs = || {
+        let asked = place.upstream.asked();
+        asked.into_iter().filter(|one| one.contains("/blobs/"))
+    };
+    assert_eq!(blobs().count(), 2, "config and layer of the chart");
+    let fetched = place.sandbox.run(&["fetch", "platform"]).success();
+    let (count, unique) = (blobs().count(), blobs().collect::<BTreeSet<_>>().len());
+    assert_eq!(count, unique, "the chart was read twice");
+    for run in [locked, fetched] {
+        run.prints(
+            "warning: the chart charts/monitoring:1.0.0 names quay.io/org/agent:7.1, which is in no lock\n\
+             warning: the chart charts/monitoring:1.0.0 names quay.io/org/sidecar:v2, which is in no lock\n\
              hint: list an image in a set if the cluster needs it\n"
-        ),
-        "{}",
-        run.stdout
+        );
+        assert!(!run.stdout.contains("nginx"), "{}", run.stdout);
+        assert!(!run.stdout.contains("exporter"), "{}", run.stdout);
+    }
+    // The file of another set counts, also before it is locked.
+    let other = "bundles/other.set.yaml";
+    (place.sandbox).write(
+        other,
+        "images: ['quay.io/org/sidecar:v2', 'quay.io/org/agent:7.1']\n",
     );
-    assert!(!run.stdout.contains("nginx"), "{}", run.stdout);
+    let again = place.sandbox.run(&["lock", "platform"]).success();
+    again.does_not_mention("in no lock");
+    assert_eq!(place.sandbox.read("bundles/platform.lock.yaml"), lock);
     let inspected = place.sandbox.run(&["inspect", "platform"]).success();
     assert!(
         inspected.stdout.contains("library/nginx:1.29"),
@@ -710,6 +732,42 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
     assert!(listed.stdout.contains("platform"), "{}", listed.stdout);
     let stored = place.sandbox.run(&["store"]).success();
     assert!(stored.stdout.contains("platform"), "{}", stored.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_that_cannot_be_read_when_it_is_locked_is_named_and_locked() {
+    let place = Place::new().await;
+    let not_searched = "not searched for images that no lock has: charts/monitoring:1.0.0";
+    let large = vec![0; 17 << 20];
+    (place.upstream).chart_of("charts/monitoring", "1.0.0", large);
+    let run = place.sandbox.run(&["lock", "platform"]).success();
+    run.reports(&format!("{not_searched}\n"));
+    let asked = place.upstream.asked().join("\n");
+    assert!(!asked.contains("/blobs/"), "{asked}");
+
+    place.upstream.chart("charts/monitoring", "1.0.0");
+    let refuse = |what: &'static str, status: StatusCode| {
+        place.upstream.instead(move |asked| {
+            let answer = (status, [("retry-after", "7200")]);
+            (asked.path.contains(what)).then(|| answer.into_response())
+        });
+    };
+    let reads = || {
+        let asked = place.upstream.asked().into_iter();
+        asked.filter(|one| one.contains("/blobs/")).count()
+    };
+    refuse("/blobs/", StatusCode::NOT_FOUND);
+    let replace = ["lock", "platform", "--replace"];
+    let run = place.sandbox.run(&replace).success();
+    run.reports(&format!("{not_searched}: cannot read sha256:"));
+    assert_eq!(place.lock().artifacts.len(), 3);
+    // A registry that could not be compared is not asked again.
+    std::fs::remove_dir_all(place.sandbox.path("bundles/store")).unwrap();
+    refuse("/charts/", StatusCode::SERVICE_UNAVAILABLE);
+    let before = reads();
+    let run = place.sandbox.run(&["lock", "platform"]).success();
+    run.reports(&format!("{not_searched}\n"));
+    assert_eq!(reads(), before);
 }
 
 #[test]

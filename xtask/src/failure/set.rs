@@ -130,18 +130,19 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
 
 /// Returns what can be done about references that differ upstream: a hint for what moved, one for what was removed.
 pub(crate) fn moved_hints(set: &str, moved: &[Moved]) -> Vec<String> {
-    let there = moved.iter().find(|one| one.now.is_some());
-    let gone = moved.iter().find(|one| one.now.is_none());
-    let there = there.map(|one| {
+    let (there, gone): (Vec<_>, Vec<_>) = moved.iter().partition(|one| one.now.is_some());
+    let names = |these: &[&Moved], between: &str| {
+        let names = these.iter().map(|one| one.reference.as_str());
+        (!these.is_empty()).then(|| names.collect::<Vec<_>>().join(between))
+    };
+    let there = names(&there, " --update ").map(|names| {
         format!(
-            "to take what upstream has now: `cargo xtask lock {set} --update {}`; to keep what is locked, do nothing",
-            one.reference
+            "to take what upstream has now: `cargo xtask lock {set} --update {names}`; to keep what is locked, do nothing"
         )
     });
-    let gone = gone.map(|one| {
+    let gone = names(&gone, " and ").map(|names| {
         format!(
-            "keep the lock, or remove {} from bundles/{set}.set.yaml and run `cargo xtask lock {set}`",
-            one.reference
+            "keep the lock, or remove {names} from bundles/{set}.set.yaml and run `cargo xtask lock {set}`"
         )
     });
     there.into_iter().chain(gone).collect()
@@ -155,6 +156,7 @@ fn of_entry(error: &SetError) -> Option<&'static str> {
             Some("give it a different place with `as:`")
         }
         SetError::Twice { .. } => Some("remove one of the entries"),
+        SetError::AliasTwice { .. } => Some("remove it from `aliases`"),
         SetError::NotAnImage { .. } => Some("list it under `charts`"),
         SetError::SameFile { .. } => Some("name the URL of a copy with a different file name"),
         _ => None,

@@ -9,6 +9,7 @@ use std::io::Read;
 use serde_yaml::{Mapping, Value};
 
 use super::tree::{self, Chart, merge};
+use crate::name::Name;
 use crate::set::Reference;
 
 /// The keys that may have a tag, the habitual one first.
@@ -18,7 +19,7 @@ const TAGS: [&str; 2] = ["tag", "imageTag"];
 const DIGESTS: [(&str, &str); 2] = [("digest", ""), ("sha", "sha256:")];
 
 /// Where the mirror has an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePlace {
     /// The registry, `host[:port]`.
     pub registry: String,
@@ -35,7 +36,8 @@ pub struct ImagePlace {
 pub struct ChartValues {
     /// The values to set, as YAML; empty if none are.
     pub text: String,
-    /// The values that name an image which the mirror lacks: their path, and the image.
+    /// The values that name an image which the mirror lacks: their path, and the image. If no tag is
+    /// set, its tag is the version of what the chart installs.
     pub missing: BTreeSet<(String, String)>,
     /// The images that templates name in plain text: no value changes them.
     pub fixed: BTreeSet<String>,
@@ -146,7 +148,7 @@ impl Walk<'_> {
                 Some(place) => image.set(&place),
                 None => {
                     if image.is_certain {
-                        self.is_missing(path, &image.reference);
+                        self.is_missing(path, &image.reference, of);
                     }
                     Mapping::new()
                 }
@@ -202,7 +204,7 @@ impl Walk<'_> {
         let place = self.place(&reference, of);
         let place = place.filter(|place| is_whole || place.tag.is_none());
         if place.is_none() && is_image && (is_whole || text.contains('/')) {
-            self.is_missing(path, &reference);
+            self.is_missing(path, &reference, of);
         }
         let place = place?;
         let name = format!("{}/{}", place.registry, place.repository);
@@ -215,9 +217,13 @@ impl Walk<'_> {
         Some(place)
     }
 
-    fn is_missing(&mut self, path: &str, reference: &Reference) {
-        let missing = (path.to_owned(), reference.to_string());
-        self.found.missing.insert(missing);
+    fn is_missing(&mut self, path: &str, reference: &Reference, of: &Of<'_>) {
+        let mut image = reference.to_string();
+        let has_none = reference.tag.is_none() && reference.digest.is_none();
+        if has_none && Name::new("a", of.app_version).is_ok() {
+            image = format!("{image}:{}", of.app_version);
+        }
+        self.found.missing.insert((path.to_owned(), image));
     }
 }
 
@@ -445,6 +451,7 @@ mod tests {
              whole: {{ image: 'quay.io/org/whole:v1@sha256:{old}' }}\n\
              toolImage: quay.io/org/tool:v2\n\
              gone: {{ image: quay.io/org/absent:v1 }}\n\
+             own: {{ image: {{ repository: quay.io/org/absent, tag: '' }} }}\n\
              urls: {{ repository: 'https://quay.io/org/charts' }}\n\
              notes: see quay.io/org/notes:v1\n\
              port: 'localhost:8080'\n"
@@ -475,8 +482,12 @@ mod tests {
         toolImage: mirror:5000/mke/tool:v2-m
         ");
         let missing: Vec<_> = found.missing.into_iter().collect();
-        let absent = ("gone.image".to_owned(), "quay.io/org/absent:v1".to_owned());
-        assert_eq!(missing, [absent]);
+        let absent = [
+            ("gone.image", "quay.io/org/absent:v1"),
+            ("own.image", "quay.io/org/absent:2.0"),
+        ];
+        let absent = absent.map(|(path, image)| (path.to_owned(), image.to_owned()));
+        assert_eq!(missing, absent);
         assert!(!found.is_cut);
     }
 

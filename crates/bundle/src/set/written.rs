@@ -113,6 +113,15 @@ pub(super) fn some_place<'de, D: Deserializer<'de>>(
     Ok(text)
 }
 
+/// Reads more places in the mirror.
+pub(super) fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let places = Vec::<String>::deserialize(deserializer)?;
+    for place in &places {
+        without_credentials::<D::Error>(place)?;
+    }
+    Ok(places)
+}
+
 impl<'de> Deserialize<'de> for Host {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bundle::Kind;
 use bundle::set::{DOCKER_HUB, Reference};
+use bundle::{Artifact, Kind};
 use environment::Environment;
 use serde::Serialize;
 
@@ -73,6 +73,8 @@ pub struct Mirrored {
     /// Whether it is one more place of an artifact, to which consumers are not led.
     #[serde(skip)]
     is_alias: bool,
+    #[serde(skip)]
+    purl: String,
 }
 
 /// Returns where the artifacts of an environment are, of its release and of its sets.
@@ -131,14 +133,16 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         };
         let is_renamed = tag.as_ref().is_some_and(|tag| *tag != artifact.tag);
         let to = format!("{}/{}", registry.image_url(), artifact.repository);
+        let from = (host, repository);
         artifacts.push(Mirrored {
+            purl: purl(artifact, download.as_deref(), &from, tag.as_deref()),
             upstream,
             mirrored: format!("{to}:{}", artifact.tag),
             digest: artifact.digest.to_string(),
             kind: artifact.kind.to_string(),
             download,
             is_signature: (artifact.source.as_ref()).is_some_and(|one| one.subject.is_some()),
-            from: (host, repository),
+            from,
             to,
             tag,
             new_tag: is_renamed.then(|| artifact.tag.clone()),
@@ -158,6 +162,35 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         has_ca: registry.ca.is_some(),
         is_loopback: registry.is_loopback(),
     })
+}
+
+/// Returns the package URL of what an artifact is upstream.
+fn purl(
+    artifact: &Artifact,
+    download: Option<&str>,
+    (host, repository): &(String, String),
+    tag: Option<&str>,
+) -> String {
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    if let Some(url) = download {
+        let layer = artifact.download().map(|(_, layer)| layer.digest.as_ref());
+        let checksum = layer.map(|digest| format!("checksum={}&", encoded(digest)));
+        return format!(
+            "pkg:generic/{name}@{}?{}download_url={}",
+            encoded(tag.unwrap_or_default()),
+            checksum.unwrap_or_default(),
+            encoded(url)
+        );
+    }
+    // An index of some platforms was made here.
+    let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
+    let whole = whole.filter(|_| artifact.manifests.len() > 1);
+    format!(
+        "pkg:oci/{name}@{}?repository_url={}{}",
+        encoded(whole.unwrap_or(&artifact.digest).as_ref()),
+        format!("{host}/{repository}").replace(':', "%3A"),
+        tag.map_or_else(String::new, |tag| format!("&tag={tag}"))
+    )
 }
 
 impl Images {
@@ -220,33 +253,21 @@ impl Images {
     pub fn cyclone_dx(&self) -> String {
         let components = self.artifacts.iter().map(|one| {
             let (host, repository) = &one.from;
-            let name = repository.rsplit('/').next().unwrap_or(repository);
-            let tag = one.tag.as_deref();
-            let version = tag.unwrap_or(&one.digest);
-            let tag = tag.map_or_else(String::new, |tag| format!("&tag={tag}"));
-            let digest = one.digest.trim_start_matches("sha256:");
-            let purl = match &one.download {
-                Some(url) => format!(
-                    "pkg:generic/{name}@{}?download_url={}",
-                    encoded(version),
-                    encoded(url)
-                ),
-                None => format!(
-                    "pkg:oci/{name}@sha256%3A{digest}?repository_url={}{tag}",
-                    format!("{host}/{repository}").replace(':', "%3A")
-                ),
-            };
             let name = match &one.download {
                 Some(_) => one.upstream.clone(),
                 None => format!("{host}/{repository}"),
             };
             serde_json::json!({
-                "type": "container",
+                "type": match one.kind.as_str() {
+                    "image" => "container",
+                    "chart" => "application",
+                    _ => "file",
+                },
                 "bom-ref": one.mirrored,
                 "name": name,
-                "version": version,
-                "hashes": [{ "alg": "SHA-256", "content": digest }],
-                "purl": purl,
+                "version": one.tag.as_ref().unwrap_or(&one.digest),
+                "hashes": [{ "alg": "SHA-256", "content": one.digest.trim_start_matches("sha256:") }],
+                "purl": one.purl,
                 "properties": [
                     { "name": "airlock:kind", "value": one.kind },
                     { "name": "airlock:mirrored", "value": format!("{}@{}", one.mirrored, one.digest) },

@@ -181,8 +181,8 @@ async fn wrong_aliases_are_named() {
     let all = ["[A]", "[one, one]", "[library/pause]", "[airlock/one]"].map(refused);
     insta::assert_snapshot!(all.join("\n"), @"
     error: bundles/platform.set.yaml: `A` in `aliases` is not a repository
-    error: bundles/platform.set.yaml: docker.io/library/pause:3.10 and docker.io/library/pause:3.10 would both become one:3.10 in your registry
-    error: bundles/platform.set.yaml: docker.io/library/pause:3.10 and docker.io/library/pause:3.10 would both become library/pause:3.10 in your registry
+    error: bundles/platform.set.yaml: `aliases` of docker.io/library/pause:3.10 repeats one:3.10
+    error: bundles/platform.set.yaml: `aliases` of docker.io/library/pause:3.10 repeats library/pause:3.10
     error: bundles/platform.set.yaml: docker.io/library/pause:3.10 would become airlock/one:3.10 in your registry, and airlock/ is reserved for Airlock
     ");
 }

@@ -169,6 +169,11 @@ fn mistakes_of_a_file_are_named() {
             &digest,
             ", as: 'bob:secret@quay.io/x'",
         ),
+        (
+            "https://a.example/x",
+            &digest,
+            ", aliases: ['bob:secret@quay.io/x']",
+        ),
         ("https://a.example/x", &digest, ", name: x"),
         ("https://a.example/Tool.tgz", &digest, ""),
         ("https://a.example/airlock/state", &digest, ""),
@@ -187,7 +192,8 @@ async fn a_medium_carries_files_over_the_gap() {
     let (web, bytes) = (Web::start().await, bytes());
     web.put("/Tool-Linux.tgz", bytes.clone());
     let url = format!("http://{}/Tool-Linux.tgz", web.address);
-    write(&lab.sandbox, &url, &sha256(&bytes), ", as: 'tools/tool:v3'");
+    let places = ", as: 'tools/tool:v3', aliases: [more/tool, 'more/tool:latest']";
+    write(&lab.sandbox, &url, &sha256(&bytes), places);
     lab.write_environment("sets: [platform]\n");
     lab.run(&["lock", "platform"]).success();
     let git = |arguments: &[&str]| lab.sandbox.git(arguments);
@@ -207,15 +213,17 @@ async fn a_medium_carries_files_over_the_gap() {
     lab.run(&[&push[..], &to].concat()).success();
     assert_eq!(web.count(), before);
     let client = lab.registry.client();
-    let pushed = client.get_manifest("mke/tools/tool", "v3").await.unwrap();
-    assert_eq!(pushed.digest, lock_of(&lab.sandbox).artifacts[0].digest);
-
-    let images = lab.run(&["images", "lab"]).success();
-    let line = images
-        .stdout
-        .lines()
-        .find(|line| line.contains("Tool-Linux"));
-    assert!(line.is_some_and(|line| line.contains("/mke/tools/tool:v3@sha256:")));
+    for (place, tag) in [
+        ("tools/tool", "v3"),
+        ("more/tool", "v3"),
+        ("more/tool", "latest"),
+    ] {
+        let pushed = client.get_manifest(&format!("mke/{place}"), tag).await;
+        let digest = pushed.unwrap().digest;
+        assert_eq!(digest, lock_of(&lab.sandbox).artifacts[0].digest);
+        let images = lab.run(&["images", "lab"]).success();
+        images.prints(&format!("/mke/{place}:{tag}@sha256:"));
+    }
     // Nodes do not pull it.
     for consumer in ["kustomize", "containerd", "idms"] {
         let printed = lab.run(&["images", "lab", "--as", consumer]).success();

@@ -385,8 +385,13 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     let upstream = "/stable/monitoring:1.2.3+build.5 ";
     assert!(images.stdout.contains(upstream), "{}", images.stdout);
     let document = lab.run(&["images", "lab", "--as", "cyclonedx"]).success();
-    let purl = "pkg:generic/monitoring@1.2.3_build.5?download_url=http%3A%2F%2F";
-    assert!(document.stdout.contains(purl), "{}", document.stdout);
+    let lock = Lock::read(&lab.sandbox.path("bundles/platform.lock.yaml")).unwrap();
+    let layer = &lock.artifacts[0].manifests[0].blobs[1];
+    let checksum = layer.digest.to_string().replace(':', "%3A");
+    let purl = format!(
+        "pkg:generic/monitoring@1.2.3_build.5?checksum={checksum}&download_url=http%3A%2F%2F"
+    );
+    document.prints(&purl).prints("\"type\": \"application\"");
 
     let client = lab.registry.client();
     let ours = client.get_manifest("mke/stable/monitoring", "1.2.3_build.5");

@@ -7,11 +7,20 @@ use indicatif::DecimalBytes;
 use release::report::inspect::{of_file, of_lock};
 
 use crate::app::App;
+use crate::cli::{ImagesArgs, ImagesForm};
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
-use crate::ui::table;
+use crate::ui::{Format, table};
 
-pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, what: &str, format: Format) -> Result<ExitCode, Failure> {
+    if format == Format::Cyclonedx {
+        let arguments = ImagesArgs {
+            environment: what.to_owned(),
+            form: Some(ImagesForm::Cyclonedx),
+            chart: None,
+        };
+        return super::images::run(app, &arguments);
+    }
     let inspection = match super::release(what) {
         Ok(release) => of_lock(&release::locked::read(&app.workspace, &release)?.lock),
         Err(_) if release::set::exists(&app.workspace, what) => {

@@ -6,7 +6,8 @@ use camino::Utf8Path;
 use release::locked::Locked;
 use release::transfer::fetch::Found;
 use release::transfer::local::Read;
-use serde_json::json;
+use release::transfer::set::Unlocked;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::cli::FetchArgs;
@@ -113,20 +114,25 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
         super::count(fetched.blobs, "new blob"),
         indicatif::DecimalBytes(fetched.bytes),
     );
-    for one in &unlocked {
-        text.push_str(&format!("warning: {one}\n"));
-    }
-    if !unlocked.is_empty() {
-        text.push_str("hint: list an image in a set if the cluster needs it\n");
-    }
-    let unlocked: Vec<_> = (unlocked.iter())
-        .map(|one| json!({ "image": one.image, "charts": one.charts }))
-        .collect();
+    let unlocked = list(&unlocked, &mut text);
     app.ui.result(
         &text,
         &json!({ "set": set, "blobs": fetched.blobs, "bytes": fetched.bytes, "unlocked": unlocked }),
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds to `text` what charts name and no lock has. Returns the same as JSON.
+pub(super) fn list(unlocked: &[Unlocked], text: &mut String) -> Value {
+    for one in unlocked {
+        text.push_str(&format!("warning: {one}\n"));
+    }
+    if !unlocked.is_empty() {
+        text.push_str("hint: list an image in a set if the cluster needs it\n");
+    }
+    let unlocked = unlocked.iter();
+    let unlocked = unlocked.map(|one| json!({ "image": one.image, "charts": one.charts }));
+    unlocked.collect()
 }
 
 /// Compares a bundle with its lock.

@@ -1,15 +1,19 @@
-//! Lists the images that the charts of a set name in plain text and that no lock of the workspace has. A cluster without internet lacks them.
+//! Lists the images that the charts of a set name and that no lock of the workspace has. A cluster
+//! without internet lacks them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
-use bundle::set::Reference;
-use bundle::{Kind, Lock};
+use bundle::set::{Origin, Reference};
+use bundle::{Artifact, ImagePlace, Kind, Lock, Store, chart_values};
 
+use super::pull::bring;
 use crate::event::Event;
 use crate::transfer::fetch::open_store;
-use crate::transfer::local::chart_images;
-use crate::{Context, Error, Workspace, locked};
+use crate::{Context, Error, Workspace, chain, locked, set};
+
+/// The largest chart that is read when its set is locked, in bytes. Most have less than one MiB.
+const LARGEST_READ: u64 = 16 << 20;
 
 /// An image that charts name and no lock has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,51 +58,63 @@ pub fn warn_of_unlocked<'s>(
     Ok(())
 }
 
-/// Returns what the charts of a lock name and no lock has, as far as the charts are in the store.
+/// Returns what the charts of a lock that was just written name and no lock has. Charts that the
+/// store lacks are read into it if `asks`. The lock is complete without them, so a failure is a
+/// warning.
+pub(super) async fn search(
+    context: &Context<'_>,
+    lock: &Lock,
+    store: &Store,
+    asks: bool,
+) -> Vec<Unlocked> {
+    let size = |chart: &Artifact| chart.blobs().map(|(_, size)| size).sum::<u64>();
+    let charts = lock.artifacts.iter().filter(|one| one.kind == Kind::Chart);
+    let small = (charts.clone()).filter(|one| one.archive.is_empty() && size(one) <= LARGEST_READ);
+    let read = async {
+        if asks && !context.offline {
+            let small = Lock::of_set(lock.name(), Vec::new(), small.cloned().collect());
+            bring(context, &small, store, &|_| {}).await?;
+        }
+        Ok(())
+    };
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    let failed: Result<(), Error> = read.await;
+    let is_here = |chart: &&Artifact| chart.blobs().all(|(digest, size)| store.has(digest, size));
+    let unread = charts.filter(|one| !is_here(one)).map(Artifact::reference);
+    let unread: Vec<String> = unread.collect();
+    if !unread.is_empty() {
+        let reason = failed.err().map(|error| format!(": {}", chain(&error)));
+        warn(format!(
+            "not searched for images that no lock has: {}{}",
+            unread.join(", "),
+            reason.unwrap_or_default()
+        ));
+    }
+    unlocked(context.workspace, lock).unwrap_or_else(|error| {
+        warn(format!(
+            "the charts are not searched for images: {}",
+            chain(&error)
+        ));
+        Vec::new()
+    })
+}
+
+/// Returns what the charts of a lock name and neither a lock nor the file of a set has, as far as
+/// the charts are in the store.
 ///
 /// # Errors
 /// A lock or the store cannot be read.
 pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocked>, Error> {
     let charts = lock.artifacts.iter().filter(|one| one.kind == Kind::Chart);
-    let store = open_store(workspace)?;
-    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for chart in charts {
-        for image in chart_images(&store, chart) {
-            // What is put together when the chart is used is not a reference.
-            if let Ok(reference) = Reference::parse(&image) {
-                let charts = named.entry(reference.to_string()).or_default();
-                charts.insert(chart.reference());
-            }
-        }
-    }
-    if named.is_empty() {
+    let charts: Vec<&Artifact> = charts.collect();
+    if charts.is_empty() {
         return Ok(Vec::new());
     }
-    for path in workspace.locks()? {
-        let lock = Lock::read(&path)?;
-        for artifact in &lock.artifacts {
-            match artifact.source.as_ref().filter(|_| lock.from.is_none()) {
-                // Its bundle does not record where it was.
-                Some(_) if !artifact.archive.is_empty() => {
-                    let bundle = lock.bundles.iter().find(|one| one.has(artifact));
-                    let place = bundle.and_then(|bundle| bundle.place.as_deref());
-                    let reference = artifact.reference();
-                    named.retain(|image, _| !is_in(place, &reference, image));
-                }
-                Some(source) => {
-                    let reference = Reference::parse(&source.reference);
-                    let bare = reference.map(|reference| Reference {
-                        digest: None,
-                        ..reference
-                    });
-                    if let Ok(bare) = bare {
-                        named.remove(&bare.to_string());
-                    }
-                }
-                None => named.retain(|image, _| {
-                    mke::vendor_name(image).is_none_or(|name| name != artifact.reference())
-                }),
-            }
+    let (store, known) = (open_store(workspace)?, Known::of(workspace)?);
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for chart in charts {
+        for image in known.lacks(chart, &store) {
+            named.entry(image).or_default().insert(chart.reference());
         }
     }
     let unlocked = named.into_iter().map(|(image, charts)| Unlocked {
@@ -106,6 +122,103 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
         charts: charts.into_iter().collect(),
     });
     Ok(unlocked.collect())
+}
+
+/// The images that the locks and the sets of a workspace have, each with and without its tag.
+#[derive(Default)]
+struct Known {
+    /// Those that are known by their upstream names.
+    names: HashSet<String>,
+    /// Those of releases, as the vendor names them.
+    of_releases: HashSet<String>,
+    /// Those of bundles, with the folders that they were put below.
+    of_bundles: Vec<(Option<String>, String)>,
+}
+
+impl Known {
+    fn of(workspace: &Workspace) -> Result<Self, Error> {
+        let mut known = Self::default();
+        for name in set::names(workspace)? {
+            // A set that is not valid is named when it is locked itself.
+            let loaded = set::load(workspace, &name);
+            for entry in loaded.map_or_else(|_| Vec::new(), |one| one.entries) {
+                if let Origin::Registry(reference) = entry.origin {
+                    known.add(reference);
+                }
+            }
+        }
+        for path in workspace.locks()? {
+            let lock = Lock::read(&path)?;
+            for artifact in &lock.artifacts {
+                let own = [artifact.repository.clone(), artifact.reference()];
+                match artifact.source.as_ref().filter(|_| lock.from.is_none()) {
+                    // Its bundle does not record where it was.
+                    Some(_) if !artifact.archive.is_empty() => {
+                        let bundle = lock.bundles.iter().find(|one| one.has(artifact));
+                        let place = bundle.and_then(|bundle| bundle.place.clone());
+                        let both = own.map(|name| (place.clone(), name));
+                        known.of_bundles.extend(both);
+                    }
+                    Some(source) => {
+                        if let Ok(reference) = Reference::parse(&source.reference) {
+                            known.add(reference);
+                        }
+                    }
+                    None => known.of_releases.extend(own),
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    fn add(&mut self, reference: Reference) {
+        let digest = None;
+        let whole = Reference {
+            digest,
+            ..reference
+        };
+        self.names.insert(whole.to_string());
+        self.names
+            .insert(Reference { tag: None, ..whole }.to_string());
+    }
+
+    /// Returns whether this image is among them. If a chart sets no tag, any tag of it is enough.
+    fn has(&self, asked: &Reference) -> bool {
+        let digest = None;
+        let asked = Reference {
+            digest,
+            ..asked.clone()
+        };
+        let name = asked.to_string();
+        let mut of_bundles = self.of_bundles.iter();
+        self.names.contains(&name)
+            || mke::vendor_name(&name).is_some_and(|name| self.of_releases.contains(name))
+            || of_bundles.any(|(place, one)| is_in(place.as_deref(), one, &name))
+    }
+
+    /// Returns the images that a chart names and that are not among them, if the store has the chart.
+    fn lacks(&self, chart: &Artifact, store: &Store) -> BTreeSet<String> {
+        let place = |asked: &Reference, _: &str| self.has(asked).then(ImagePlace::default);
+        let manifests = chart.manifests.iter();
+        // The config comes first; the chart is a layer.
+        let layers = manifests.flat_map(|one| one.blobs.iter().skip(1));
+        let mut lacking = BTreeSet::new();
+        for layer in layers.filter(|layer| store.has(&layer.digest, layer.size)) {
+            let file = store.open_blob(&layer.digest).ok();
+            let Some(found) = file.and_then(|file| chart_values(file, &place)) else {
+                continue;
+            };
+            // What is put together when the chart is used is not a reference.
+            let fixed = found
+                .fixed
+                .iter()
+                .filter_map(|image| Reference::parse(image).ok());
+            let fixed = fixed.filter(|image| !self.has(image));
+            lacking.extend(fixed.map(|image| image.to_string()));
+            lacking.extend(found.missing.into_iter().map(|(_, image)| image));
+        }
+        lacking
+    }
 }
 
 /// Returns whether an image may be what a bundle has under `reference`, which was put below `place`: its path ends as the reference does.

@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 
 use super::bundles;
+use super::charts::{Unlocked, search};
 use super::resolve::{ENTRIES_AT_ONCE, one_size, resolve, resolve_signatures};
 use super::upstream::Upstreams;
 use super::web;
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub moved: Vec<Moved>,
     /// What has moved in the lock.
     pub updated: Vec<Moved>,
+    /// What its charts name and no lock has.
+    pub unlocked: Vec<Unlocked>,
 }
 
 /// What a comparison of a lock with its set and with registries found.
@@ -174,7 +177,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         add(&mut artifacts, found.artifacts)?;
         bundles.push(found.bundle);
     }
-    upstreams.uncompared(usize::MAX)?;
+    let uncompared = upstreams.uncompared(usize::MAX)?;
     one_size(&artifacts)?;
     let lock = Lock::of_set(&request.set, bundles, artifacts);
     if let Some(warning) = crate::warnings::external_layers(&lock) {
@@ -194,9 +197,12 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             environment::count(lock.artifacts.len(), "artifact")
         ),
     });
+    // A registry that was not reached is not waited for again.
+    let unlocked = search(context, &lock, store, uncompared.is_empty()).await;
     Ok(Outcome {
         path: path.clone(),
         lock,
+        unlocked,
         written,
         moved: kept,
         updated,

@@ -12,6 +12,7 @@ use crate::cli::LockArgs;
 use crate::failure::set::moved_hints;
 use crate::failure::{DIFFERS, Failure};
 use crate::interrupt::until_interrupted;
+use crate::tasks::prepare::fetch::list;
 
 /// Returns the option that only a set has, if one was typed.
 pub(super) fn option_of_sets(arguments: &LockArgs) -> Option<&'static str> {
@@ -85,6 +86,7 @@ pub(super) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
     for hint in moved_hints(set, &outcome.moved) {
         text.push_str(&format!("{hint}\n"));
     }
+    let unlocked = list(&outcome.unlocked, &mut text);
     app.ui.result(
         &text,
         &json!({
@@ -94,6 +96,7 @@ pub(super) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
             "bytes": bytes,
             "updated": outcome.updated.iter().map(value).collect::<Vec<_>>(),
             "moved": outcome.moved.iter().map(value).collect::<Vec<_>>(),
+            "unlocked": unlocked,
         }),
     )?;
     Ok(ExitCode::SUCCESS)
@@ -111,6 +114,9 @@ fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
     }
     for moved in &found.moved {
         text.push_str(&format!("{moved}\n"));
+    }
+    for hint in moved_hints(set, &found.moved) {
+        text.push_str(&format!("{hint}\n"));
     }
     for url in &found.by_size {
         text.push_str(&format!(
