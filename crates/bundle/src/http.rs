@@ -29,6 +29,20 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// How many attempts in a row are made to reach a server that has not answered yet. On a machine without internet they all fail.
 const ATTEMPTS_TO_REACH: u32 = 2;
 
+/// What is wrong with a URL.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlFault {
+    /// It is not of HTTP.
+    #[error("expected http:// or https://")]
+    Scheme,
+    /// It names no path on this machine.
+    #[error("expected file:///PATH")]
+    File,
+    /// It cannot be parsed.
+    #[error("{0}")]
+    Syntax(url::ParseError),
+}
+
 /// Why a request failed. URLs are shown without credentials and queries, which may contain secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
@@ -38,7 +52,7 @@ pub enum RequestError {
         /// The URL in backquotes, or what replaces one that may contain a secret.
         url: String,
         /// What is wrong with it.
-        reason: String,
+        reason: UrlFault,
     },
     /// The HTTP client cannot be built.
     #[error("cannot prepare HTTP requests")]
@@ -439,7 +453,7 @@ impl RequestError {
 
 /// Reads a URL of HTTP.
 pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
-    let wrong = |reason: String| RequestError::Url {
+    let wrong = |reason| RequestError::Url {
         url: match shown_url(text) {
             shown if shown != UNREADABLE => format!("`{shown}`"),
             // A URL without these has neither user, password nor query.
@@ -450,10 +464,8 @@ pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
     };
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
-            Err(wrong("expected http:// or https://".to_owned()))
-        }
-        Err(error) => Err(wrong(error.to_string())),
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => Err(wrong(UrlFault::Scheme)),
+        Err(error) => Err(wrong(UrlFault::Syntax(error))),
     }
 }
 
@@ -478,7 +490,7 @@ pub fn local_path(text: &str) -> Result<Option<Utf8PathBuf>, RequestError> {
             .map(Some)
             .ok_or_else(|| RequestError::Url {
                 url: format!("`{}`", shown(&url)),
-                reason: "expected file:///PATH".to_owned(),
+                reason: UrlFault::File,
             }),
         _ => Ok(None),
     }

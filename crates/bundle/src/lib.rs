@@ -81,8 +81,8 @@ pub use download::{
 pub use event::{Event, Observer, Silent};
 pub use helm::{HelmError, HelmIndex, Indexed, LARGEST_CHART_FILE, WrappedChart, wrap_chart};
 pub use http::{
-    HttpClient, RequestError, Retry, Server, check_url, has_credentials, local_path, shown_url,
-    stored_url,
+    HttpClient, RequestError, Retry, Server, UrlFault, check_url, has_credentials, local_path,
+    shown_url, stored_url,
 };
 pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,

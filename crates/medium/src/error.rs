@@ -46,11 +46,8 @@ pub enum Error {
         found: u32,
     },
     /// The manifest contradicts itself.
-    #[error("the manifest of the medium is not valid: {what}")]
-    Contradiction {
-        /// How.
-        what: String,
-    },
+    #[error("the manifest of the medium is not valid: {0}")]
+    Contradiction(Contradiction),
     /// A folder contains no medium.
     #[error("`{path}` contains no medium")]
     NotFound {
@@ -154,4 +151,39 @@ impl Error {
         matches!(self, Self::Io { source, .. } | Self::Stream { source, .. }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
+}
+
+/// How a manifest contradicts itself. Pieces and contents are named by their SHA-256.
+#[derive(Debug, thiserror::Error)]
+pub enum Contradiction {
+    /// It is not text.
+    #[error("it is not UTF-8 text")]
+    Text,
+    /// A hash is not one.
+    #[error("`{0}` is not a SHA-256")]
+    Hash(String),
+    /// A file beside the manifest has a name that it cannot have.
+    #[error("`{0}` does not belong beside it")]
+    File(String),
+    /// The pieces of a content add up to a different size.
+    #[error("the pieces of `{0}` have a different size")]
+    Size(String),
+    /// The only piece of a content is not that content.
+    #[error("the piece of `{0}` has a different SHA-256")]
+    OnlyPiece(String),
+    /// The pieces of a content together are not that content.
+    #[error("the pieces of `{0}` make up something else")]
+    Content(String),
+    /// A piece is too large.
+    #[error("the piece `{0}` is larger than 1 GiB")]
+    LargePiece(String),
+    /// A piece is listed twice, and not in the same way.
+    #[error("the piece `{0}` is listed differently")]
+    Piece(String),
+    /// A piece is in no volume.
+    #[error("the piece `{0}` is in no volume")]
+    NoVolume(String),
+    /// A volume has other pieces than it records.
+    #[error("volume {0} does not have what is listed")]
+    Volume(u32),
 }

@@ -37,7 +37,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-pub use error::Error;
+pub use error::{Contradiction, Error};
 pub use find::{Found, find, packs};
 pub use layout::{MANIFEST, NAMESPACE, PROGRAM, SIGNATURE, START};
 pub use manifest::{
@@ -45,7 +45,7 @@ pub use manifest::{
 };
 pub use medium::{Damage, Fault, Medium};
 pub use piece::{LARGEST_PIECE, Source, hash_of};
-pub use signature::{SignatureError, Signer, signer};
+pub use signature::{SignatureError, Signer, SignersFault, signer};
 pub use signers::Signers;
 pub use split::{largest_piece, split};
 pub use stream::{PieceSink, read_stream, tar_folder, write_stream};

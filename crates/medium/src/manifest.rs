@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::layout::{PROGRAM, START, is_sha256};
 use crate::piece::{LARGEST_PIECE, sha256};
+use crate::{Contradiction, Error};
 
 /// Everything that a medium contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,9 +218,8 @@ impl Manifest {
         let malformed = |source| Error::Manifest {
             source: redaction::yaml::without_values(source),
         };
-        let text = std::str::from_utf8(bytes).map_err(|_| Error::Contradiction {
-            what: "it is not UTF-8 text".to_owned(),
-        })?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| Error::Contradiction(Contradiction::Text))?;
         let formatted: Formatted = redaction::yaml::read_lines(text).map_err(malformed)?;
         if formatted.format != Self::FORMAT {
             return Err(Error::Format {
@@ -267,7 +266,7 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let wrong = |what: String| Err(Error::Contradiction { what });
+        let wrong = |how| Err(Error::Contradiction(how));
         let locks = self.serves.locks.iter().map(|lock| &lock.sha256);
         let assumed = self.assumes.blobs.iter().map(|blob| &blob.sha256);
         let files = self.files.iter().map(|file| &file.sha256);
@@ -278,7 +277,7 @@ impl Manifest {
         // Pieces and blobs are named by these.
         let mut all = locks.chain(assumed).chain(files).chain(hashes);
         if let Some(hash) = all.find(|hash| !is_sha256(hash)) {
-            return wrong(format!("`{hash}` is not a SHA-256"));
+            return wrong(Contradiction::Hash(hash.clone()));
         }
         // The names are paths beside the manifest.
         let names = [START, PROGRAM];
@@ -287,7 +286,7 @@ impl Manifest {
             .iter()
             .find(|file| !names.contains(&file.name.as_str()))
         {
-            return wrong(format!("`{}` does not belong beside it", file.name));
+            return wrong(Contradiction::File(file.name.clone()));
         }
         let mut pieces: BTreeMap<&str, &Piece> = BTreeMap::new();
         for content in &self.contents {
@@ -296,28 +295,19 @@ impl Manifest {
                 .iter()
                 .try_fold(0_u64, |sum, piece| sum.checked_add(piece.size));
             if sum != Some(content.size) {
-                return wrong(format!(
-                    "the pieces of `{}` have a different size",
-                    content.sha256
-                ));
+                return wrong(Contradiction::Size(content.sha256.clone()));
             }
             if let [piece] = &content.pieces[..]
                 && piece.sha256 != content.sha256
             {
-                return wrong(format!(
-                    "the piece of `{}` has a different SHA-256",
-                    content.sha256
-                ));
+                return wrong(Contradiction::OnlyPiece(content.sha256.clone()));
             }
             for piece in &content.pieces {
                 if piece.size > LARGEST_PIECE {
-                    return wrong(format!("the piece `{}` is larger than 1 GiB", piece.sha256));
+                    return wrong(Contradiction::LargePiece(piece.sha256.clone()));
                 }
                 if *pieces.entry(&piece.sha256).or_insert(piece) != piece {
-                    return wrong(format!(
-                        "the piece `{}` is listed differently",
-                        piece.sha256
-                    ));
+                    return wrong(Contradiction::Piece(piece.sha256.clone()));
                 }
             }
         }
@@ -332,17 +322,14 @@ impl Manifest {
             });
             if volume.number as usize != index + 1 || (volume.pieces, volume.size) != (count, size)
             {
-                return wrong(format!(
-                    "volume {} does not have what is listed",
-                    volume.number
-                ));
+                return wrong(Contradiction::Volume(volume.number));
             }
         }
         match pieces
             .values()
             .find(|piece| piece.volume == 0 || piece.volume as usize > self.volumes.len())
         {
-            Some(piece) => wrong(format!("the piece `{}` is in no volume", piece.sha256)),
+            Some(piece) => wrong(Contradiction::NoVolume(piece.sha256.clone())),
             None => Ok(()),
         }
     }

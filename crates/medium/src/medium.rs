@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::piece::{Failed, Hashed, copy, sha256};
 use crate::write::parallel;
-use crate::{Content, Error, Manifest, Piece, Progress, Signer, layout};
+use crate::{Content, Contradiction, Error, Manifest, Piece, Progress, Signer, layout};
 
 /// A medium whose manifest may be used. Only the functions of [`Found`](crate::Found) make one.
 #[derive(Debug, Clone)]
@@ -210,9 +210,9 @@ impl Medium {
         }
         match into.finish() == content.sha256 {
             true => Ok(()),
-            false => Err(Error::Contradiction {
-                what: format!("the pieces of `{}` make up something else", content.sha256),
-            }),
+            false => Err(Error::Contradiction(Contradiction::Content(
+                content.sha256.clone(),
+            ))),
         }
     }
 

@@ -86,8 +86,22 @@ pub enum SignatureError {
         /// The line, from 1.
         line: usize,
         /// Why not.
-        reason: String,
+        reason: SignersFault,
     },
+}
+
+/// What is wrong with a line of a file of allowed signers.
+#[derive(Debug, thiserror::Error)]
+pub enum SignersFault {
+    /// It names no principal, or no key.
+    #[error("it has no key")]
+    NoKey,
+    /// Its key cannot be read.
+    #[error("{0}")]
+    Key(ssh_key::Error),
+    /// It has this option, which could permit less.
+    #[error("the option `{0}` is not supported")]
+    Option(String),
 }
 
 /// Returns the key that signed a manifest, after checking its signature.

@@ -3,7 +3,7 @@
 use ssh_key::PublicKey;
 
 use crate::layout::NAMESPACE;
-use crate::signature::{SignatureError, Signer};
+use crate::signature::{SignatureError, Signer, SignersFault};
 
 /// The keys that may sign media.
 #[derive(Debug, Clone, Default)]
@@ -23,26 +23,23 @@ impl Signers {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let wrong = |reason: &str| SignatureError::Signers {
+            let wrong = |reason| SignatureError::Signers {
                 line: index + 1,
-                reason: reason.to_owned(),
+                reason,
             };
-            let (principal, rest) = word(line).ok_or_else(|| wrong("it has no key"))?;
-            let (second, after) = word(rest).ok_or_else(|| wrong("it has no key"))?;
+            let (principal, rest) = word(line).ok_or_else(|| wrong(SignersFault::NoKey))?;
+            let (second, after) = word(rest).ok_or_else(|| wrong(SignersFault::NoKey))?;
             // Without options, the second word is the algorithm of the key.
             let is_key = |word: &str| word.contains('-') && !word.contains(['=', '"', ',']);
             let (options, key) = match is_key(second) && second != "cert-authority" {
                 true => ("", rest),
                 false => (second, after),
             };
-            let key =
-                PublicKey::from_openssh(key.trim()).map_err(|error| wrong(&error.to_string()))?;
-            if permits_namespace(options).map_err(|option| {
-                wrong(&format!(
-                    "the option `{}` is not supported",
-                    redaction::line(option, 40)
-                ))
-            })? {
+            let key = PublicKey::from_openssh(key.trim())
+                .map_err(|error| wrong(SignersFault::Key(error)))?;
+            if permits_namespace(options)
+                .map_err(|option| wrong(SignersFault::Option(redaction::line(option, 40))))?
+            {
                 keys.push((redaction::line(principal, 80), key));
             }
         }

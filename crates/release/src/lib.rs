@@ -25,6 +25,7 @@
 //! nor network.
 //!
 //! A proof has private fields and keeps what it is of, so one for a different lock or environment is refused: see [`proof`].
+//! `Sent` is not a proof, but counts: [`verify::registry`] shows what the registry serves.
 //!
 //! This crate must not know: clap, colours, standard input, how a process exits. It reports through
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
