@@ -64,6 +64,8 @@ pub struct Plan {
     pub(crate) held: Option<usize>,
     /// What has to be fetched from upstream, because neither the store nor the registry has it.
     pub(crate) to_fetch: set::pull::Fetched,
+    /// What of that is of sets.
+    pub(crate) to_fetch_of_sets: set::pull::Fetched,
     /// What the registry has under the tag of each artifact of the lock, in its order.
     pub(crate) seen: Vec<look::Seen>,
     /// Why nodes may not be able to pull, if they were refused something.
@@ -225,6 +227,20 @@ impl Plan {
     pub fn bytes_to_send(&self) -> u64 {
         connect::unique_bytes(self.to_be_pushed())
     }
+}
+
+/// Returns the part of a lock that is not of its release.
+fn of_sets(lock: &bundle::Lock) -> bundle::Lock {
+    let is_of_release = |one: &&bundle::Artifact| {
+        let from = lock.from.iter();
+        let names: Vec<String> = from
+            .map(|from| format!("{from}/{}", one.reference()))
+            .collect();
+        let source = one.source.as_ref();
+        source.is_none_or(|source| names.contains(&source.reference))
+    };
+    let artifacts = lock.artifacts.iter().filter(|one| !is_of_release(one));
+    bundle::Lock::of_set("", lock.bundles.clone(), artifacts.cloned().collect())
 }
 
 /// Returns the warning for the tags that the registry has, and that a push moves.
@@ -472,16 +488,17 @@ pub(crate) async fn of_locked(
         RegistryState::Snapshot(_) => None,
     };
     let pushes = artifacts.iter().any(|planned| planned.is_to_be_pushed());
-    let to_fetch = match held {
+    let (to_fetch, to_fetch_of_sets) = match held {
         // An offline run fetches nothing of sets.
         None if pushes && (!context.offline || locked.lock.from.is_some()) => {
             let store = fetch::open_store(context.workspace)?;
             if !context.offline {
                 set::pull::require_access(context, &locked.lock, &store)?;
             }
-            set::pull::amount(context.workspace, &locked.lock, &store)
+            let amount = |lock| set::pull::amount(context.workspace, lock, &store);
+            (amount(&locked.lock), amount(&of_sets(&locked.lock)))
         }
-        _ => set::pull::Fetched::default(),
+        _ => Default::default(),
     };
     warnings
         .of_plan
@@ -512,6 +529,7 @@ pub(crate) async fn of_locked(
         bundle,
         held,
         to_fetch,
+        to_fetch_of_sets,
         seen,
         shut: looked.shut,
         artifacts,

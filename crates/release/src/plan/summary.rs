@@ -189,10 +189,10 @@ impl Plan {
             release: format!("v{}", self.environment.release),
             lock: self.lock_digest.clone(),
             bundle: match &self.lock.from {
-                Some(from) if self.to_fetch.blobs > 0 => BundleSummary {
+                Some(from) if self.to_fetch.blobs > self.to_fetch_of_sets.blobs => BundleSummary {
                     action: "fetch",
                     file: from.clone(),
-                    size: self.to_fetch.bytes,
+                    size: self.to_fetch.bytes - self.to_fetch_of_sets.bytes,
                 },
                 _ => BundleSummary {
                     action: match (needs_bundle, self.held) {
@@ -206,8 +206,8 @@ impl Plan {
             },
             sets: (!self.sets.is_empty()).then(|| SetsSummary {
                 locks: self.sets.clone(),
-                blobs_to_fetch: self.to_fetch.blobs,
-                bytes_to_fetch: self.to_fetch.bytes,
+                blobs_to_fetch: self.to_fetch_of_sets.blobs,
+                bytes_to_fetch: self.to_fetch_of_sets.bytes,
             }),
             registry: self.environment.registry.image_url(),
             artifacts: self.lock.artifacts.len(),

@@ -164,6 +164,14 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
     })
 }
 
+/// Returns the version that a tag is. Helm writes the `+` of a chart's as `_`.
+fn version(kind: &str, tag: &str) -> String {
+    match kind {
+        "chart" => tag.replace('_', "+"),
+        _ => tag.to_owned(),
+    }
+}
+
 /// Returns the package URL of what an artifact is upstream.
 fn purl(
     artifact: &Artifact,
@@ -177,7 +185,10 @@ fn purl(
         let checksum = layer.map(|digest| format!("checksum={}&", encoded(digest)));
         return format!(
             "pkg:generic/{name}@{}?{}download_url={}",
-            encoded(tag.unwrap_or_default()),
+            encoded(&version(
+                &artifact.kind.to_string(),
+                tag.unwrap_or_default()
+            )),
             checksum.unwrap_or_default(),
             encoded(url)
         );
@@ -265,7 +276,7 @@ impl Images {
                 },
                 "bom-ref": one.mirrored,
                 "name": name,
-                "version": one.tag.as_ref().unwrap_or(&one.digest),
+                "version": version(&one.kind, one.tag.as_deref().unwrap_or(&one.digest)),
                 "hashes": [{ "alg": "SHA-256", "content": one.digest.trim_start_matches("sha256:") }],
                 "purl": one.purl,
                 "properties": [

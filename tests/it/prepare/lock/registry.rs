@@ -48,6 +48,28 @@ impl Mirrored {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_what_is_fetched_of_the_release_from_what_is_of_sets() {
+    let mirrored = Mirrored::new().await;
+    let lab = &mirrored.lab;
+    mirrored.lock(&[]).success();
+    (mirrored.upstream).image("library/nginx", "1.29", BOTH, 3000, "2");
+    let set = format!(
+        "images: ['{}/library/nginx:1.29']\n",
+        mirrored.upstream.address
+    );
+    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    lab.write_environment("sets: [platform]\n");
+    lab.run("lock platform").success();
+    let plan = lab.run("plan lab").success();
+    plan.prints("  bundle    fetch 127.0.0.1:[PORT]/mirror/mke (6.30 MB)\n");
+    plan.prints("  sets      platform: fetch 5 blobs from upstream (");
+    lab.run("fetch v4.1.5").success();
+    let plan = lab.run("plan lab").success();
+    plan.prints("  bundle    already in the store\n");
+    plan.prints("  sets      platform: fetch 5 blobs from upstream (");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     let mirrored = Mirrored::new().await;
     let lab = &mirrored.lab;

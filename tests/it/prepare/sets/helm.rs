@@ -389,9 +389,12 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     let layer = &lock.artifacts[0].manifests[0].blobs[1];
     let checksum = layer.digest.to_string().replace(':', "%3A");
     let purl = format!(
-        "pkg:generic/monitoring@1.2.3_build.5?checksum={checksum}&download_url=http%3A%2F%2F"
+        "pkg:generic/monitoring@1.2.3%2Bbuild.5?checksum={checksum}&download_url=http%3A%2F%2F"
     );
-    document.prints(&purl).prints("\"type\": \"application\"");
+    document
+        .prints(&purl)
+        .prints("\"type\": \"application\"")
+        .prints("\"version\": \"1.2.3+build.5\"");
 
     let client = lab.registry.client();
     let ours = client.get_manifest("mke/stable/monitoring", "1.2.3_build.5");
