@@ -51,11 +51,13 @@ pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
     let outcome = match &typed {
         Typed::Ours(cli) => match &cli.command {
             cli::Command::RehearsalMkectl(arguments) => tasks::rehearsal_mkectl(arguments),
-            _ => app::App::new(cli, &ui).and_then(|app| tasks::run(&app, cli)),
+            _ => app::App::new(cli, &ui)
+                .and_then(interrupt::told_to_machines)
+                .and_then(|app| tasks::run(&app, cli)),
         },
-        Typed::Team(common, task, arguments) => {
-            app::App::of_team(common, &ui).and_then(|app| team::run(&app, tasks[*task], arguments))
-        }
+        Typed::Team(common, task, arguments) => app::App::of_team(common, &ui)
+            .and_then(interrupt::told_to_machines)
+            .and_then(|app| team::run(&app, tasks[*task], arguments)),
     };
     match outcome {
         Ok(code) => code,

@@ -161,11 +161,14 @@ impl Ui {
         }
     }
 
-    /// Leaves the terminal in order before the process ends on a signal.
+    /// Leaves the terminal in order before the process ends on a signal. Machines get the error.
     pub(crate) fn interrupted(&self) {
-        if let Form::Human(human) = &*self.0 {
-            human.print_after_echo("interrupted; run the command again to resume");
-            human.clear();
+        match &*self.0 {
+            Form::Human(human) => {
+                human.print_after_echo("interrupted; run the command again to resume");
+                human.clear();
+            }
+            Form::Json(json) => json.failure(&Failure::Signalled, crate::failure::INTERRUPTED),
         }
     }
 }

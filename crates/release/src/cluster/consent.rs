@@ -25,8 +25,13 @@ pub trait Consent: Send + Sync {
     /// so that it need not be kept elsewhere.
     ///
     /// # Errors
-    /// A terminal is missing, or the operator declined.
-    fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused>;
+    /// A terminal is missing, the operator declined, or `is_over` before the operator has answered.
+    fn show_password(
+        &self,
+        username: &str,
+        password: &SecretString,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<(), Refused>;
 }
 
 /// A secret may not be seen, and why.
