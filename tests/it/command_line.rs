@@ -155,6 +155,12 @@ fn a_workspace_is_named_from_outside_of_it() {
         let (code, text) = outside(arguments);
         assert_eq!(code, Some(0), "{text}");
     }
+    // Commands to be typed name it as well.
+    for format in ["human", "json"] {
+        let (code, text) = outside(&["plan", "pord", "--format", format]);
+        assert_eq!(code, Some(3), "{text}");
+        text.has(&format!("`cargo xtask -C {workspace} list`"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,11 +43,14 @@ pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
         Ok(typed) => typed,
         Err(code) => return code,
     };
-    let format = match &typed {
-        Typed::Ours(cli) => cli.common.format,
-        Typed::Team(common, ..) => common.format,
+    let common = match &typed {
+        Typed::Ours(cli) => &cli.common,
+        Typed::Team(common, ..) => common,
     };
-    let ui = ui::Ui::new(format);
+    if let Some(directory) = &common.directory {
+        called::remember_directory(directory);
+    }
+    let ui = ui::Ui::new(common.format);
     let outcome = match &typed {
         Typed::Ours(cli) => match &cli.command {
             cli::Command::RehearsalMkectl(arguments) => tasks::rehearsal_mkectl(arguments),

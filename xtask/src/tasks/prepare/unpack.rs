@@ -9,7 +9,7 @@ use release::courier::SIGNERS;
 use release::courier::unpack::{From, Moved, Trust, Unpacked};
 
 use crate::app::App;
-use crate::called::program;
+use crate::called;
 use crate::cli::UnpackArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
@@ -107,8 +107,8 @@ fn text(unpacked: &Unpacked) -> String {
             text.push_str("  git add environments && git commit\n");
         }
         for environment in &unpacked.environments {
-            let program = program();
-            text.push_str(&format!("  {program} pack {environment} --out DIR\n"));
+            let command = called::command();
+            text.push_str(&format!("  {command} pack {environment} --out DIR\n"));
         }
     } else if !unpacked.is_return
         && !unpacked.environments.is_empty()
@@ -121,7 +121,7 @@ fn text(unpacked: &Unpacked) -> String {
         }
         let program = match &unpacked.program {
             Some(path) => format!("./{path}"),
-            None => program(),
+            None => called::program(),
         };
         for environment in &unpacked.environments {
             text.push_str(&format!("  {program} plan {environment}\n"));
