@@ -108,6 +108,11 @@ impl Ui {
         matches!(&*self.0, Form::Human(_))
     }
 
+    /// Returns whether messages go to a terminal that obeys control sequences.
+    pub(crate) fn draws(&self) -> bool {
+        matches!(&*self.0, Form::Human(human) if human.draws())
+    }
+
     /// Shows people something beside the result; machines have it in the result.
     pub(crate) fn note(&self, text: &str) {
         if let Form::Human(human) = &*self.0 {
