@@ -1,6 +1,10 @@
 //! The command line itself: what is typed wrongly, help, the version.
 
-use support::{Lab, Sandbox, Text as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, always};
+use support::{Lab, Sandbox, TestRegistry, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -150,6 +154,51 @@ fn a_workspace_is_named_from_outside_of_it() {
     for arguments in [&["deploy", "demo"][..], &["rehearse", "staging"]] {
         let (code, text) = outside(arguments);
         assert_eq!(code, Some(0), "{text}");
+    }
+    // Commands to be typed name it as well.
+    for format in ["human", "json"] {
+        let (code, text) = outside(&["plan", "pord", "--format", format]);
+        assert_eq!(code, Some(3), "{text}");
+        text.has(&format!("`cargo xtask -C {workspace} list`"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_json_output_with_the_error() {
+    let asks = [Kind::HeadManifest, Kind::GetManifest];
+    let stalls = always(&asks, Fault::Stall { after: 0 });
+    let registry = FaultyRegistry::start(Quirks::default(), &[stalls], 1).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
+    support::bundles::make_locked(&sandbox, &support::bundles::tiny());
+    // A command that asks a registry, and one that is between two steps of its own.
+    let asked = sandbox.path("asked");
+    let script = format!("#!/bin/sh\n: > {asked}\nexec /bin/sleep 60\n");
+    std::fs::write(sandbox.bin().join("mkectl"), script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(sandbox.bin().join("mkectl"), mode).unwrap();
+    let is_asked: [&dyn Fn() -> bool; 2] = [&|| registry.played() > 0, &|| asked.exists()];
+    for (arguments, is_asked) in ["verify lab", "check lab --with-mkectl"]
+        .iter()
+        .zip(is_asked)
+    {
+        let mut command = sandbox.command(*arguments);
+        command.args(["--format", "json"]);
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        while !is_asked() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{arguments}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // SAFETY: the process is our own child, and was not waited for yet.
+        unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{text}");
+        let last = text.lines().last().unwrap();
+        let last: serde_json::Value = serde_json::from_str(last).unwrap();
+        assert_eq!(last["error"]["message"], "interrupted");
+        assert_eq!(last["error"]["exit-code"], 130);
     }
 }
 

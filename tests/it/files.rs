@@ -143,3 +143,34 @@ async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
     text.has("auth.json")
         .has("it is a named pipe, not a regular file");
 }
+
+#[test]
+fn a_file_that_the_command_line_names_and_that_is_missing_has_one_code() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox.run("fetch demo").success();
+    let lock = ["lock", "v4.1.5-demo", "--bundle"];
+    let bundle = "bundles/mke_bundle_v4.1.5-demo_amd64.tar.gz";
+    let from = ["lock", "v4.1.5", "--from", "registry.example.com/mke"];
+    let out = sandbox.home().join("out");
+    let pack = ["pack", "demo", "--out", out.as_str()];
+    for arguments in [
+        &["deploy", "demo", "--plan", "absent"][..],
+        &["prune", "demo", "--plan", "absent"],
+        &["plan", "demo", "--snapshot", "absent"],
+        &["plan", "demo", "--trace", "absent/trace"],
+        &["plan", "demo", "--out", "absent/plan"],
+        &[&lock[..], &["absent"]].concat(),
+        &[&lock[..], &[bundle, "--checksum", "absent"]].concat(),
+        &[&from[..], &["--images", "absent"]].concat(),
+        &["learn", "v4.1.5", "--bundle", "absent"],
+        &["learn", "v4.1.5", "--mkectl", "absent"],
+        &["fetch", "v4.1.5-demo", "--check", "--bundle", "absent"],
+        &[&pack[..], &["--have", "absent"]].concat(),
+        &[&pack[..], &["--sign", "absent"]].concat(),
+        &[&pack[..], &["--program", "absent"]].concat(),
+        &["unpack", "absent"],
+        &["inspect", "./absent"],
+    ] {
+        run(&sandbox, arguments).exits_with(3).reports("absent");
+    }
+}

@@ -1,6 +1,6 @@
 //! What a terminal of 80 columns shows: no line is wider, so the terminal breaks no word. Lines of a diff are wider.
 
-use support::terminal::{COLUMNS, Shown, show};
+use support::terminal::{COLUMNS, Shown, show, show_as_it_is};
 use support::{Lab, Sandbox};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -191,4 +191,21 @@ async fn a_bar_names_what_is_sent_and_fits_80_columns() {
     let shown = wide.look(&lab.sandbox, &["push", "lab", "--max-rate", "200kB"]);
     assert!(shown.text.contains("kB/s"), "{}", shown.text);
     wide.assert_none();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_without_control_sequences_gets_plain_lines() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    for (arguments, expected) in [
+        (&["push", "lab", "--max-rate", "1MB"][..], "push done: "),
+        (&["new", "site"], "wrote environments/site/environment.yaml"),
+    ] {
+        let mut command = lab.sandbox.command(arguments);
+        command.env("TERM", "dumb").env_remove("NO_COLOR");
+        let shown = show_as_it_is(command, "");
+        assert_eq!(shown.code, Some(0), "{}", shown.text);
+        let text = shown.text.replace("\r\n", "\n");
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains(['\u{1b}', '\r']), "{text:?}");
+    }
 }

@@ -17,15 +17,20 @@ pub struct Shown {
     pub text: String,
 }
 
-/// Runs a command on a terminal on which `typed` is typed.
+/// Runs a command on a terminal of colours on which `typed` is typed.
 pub fn show(mut command: Command, typed: &str) -> Shown {
+    command.env("TERM", "xterm-256color");
+    show_as_it_is(command, typed)
+}
+
+/// Runs a command on a terminal of the type in its variables, on which `typed` is typed.
+pub fn show_as_it_is(mut command: Command, typed: &str) -> Shown {
     let (mut controller, terminal) = open();
     controller
         .write_all(typed.as_bytes())
         .expect("the terminal takes input");
     let copy = || terminal.try_clone().expect("a descriptor");
     let mut child = command
-        .env("TERM", "xterm-256color")
         .stdin(copy())
         .stdout(copy())
         .stderr(copy())

@@ -1,5 +1,9 @@
 //! How the program was called, for usage and hints.
 
+use std::sync::OnceLock;
+
+use camino::Utf8Path;
+
 /// What the program of a medium is called.
 const OF_MEDIUM: &str = "airlock";
 
@@ -37,6 +41,31 @@ pub(crate) fn program() -> String {
     match path {
         Some(path) => redaction::escape(&path.to_string_lossy()).into_owned(),
         None => BY_CARGO.to_owned(),
+    }
+}
+
+/// The folder that was named by `-C`, as a shell reads it.
+static DIRECTORY: OnceLock<String> = OnceLock::new();
+
+/// Takes note of the folder that was named by `-C`: commands that are printed need it, too.
+pub(crate) fn remember_directory(directory: &Utf8Path) {
+    let _ = DIRECTORY.set(quoted(&redaction::escape(directory.as_str())));
+}
+
+/// Returns a word as a shell reads it.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// Returns what a command begins with that is printed to be typed.
+pub(crate) fn command() -> String {
+    match DIRECTORY.get() {
+        Some(directory) => format!("{} -C {directory}", program()),
+        None => program(),
     }
 }
 

@@ -102,7 +102,7 @@ pub(crate) fn ask(
             environment: name.clone(),
             given: given.to_owned(),
         }),
-        None => typed(&format!("\n{question}"), name).map_err(|why| Failure::Declined {
+        None => typed(&format!("\n{question}"), name, &|| false).map_err(|why| Failure::Declined {
             environment: name.clone(),
             why,
             has_yes: false,

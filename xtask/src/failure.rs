@@ -158,6 +158,8 @@ pub(crate) enum Failure {
     Output(#[source] std::io::Error),
     #[error(transparent)]
     Interrupted(Box<Failure>),
+    #[error("interrupted")]
+    Signalled,
     #[error("{} of {total} environments failed", failed.len())]
     Several {
         failed: Vec<(String, Failure)>,
@@ -237,7 +239,7 @@ impl Failure {
             | Self::NotAWorkspace(_)
             | Self::NoFolder(_)
             | Self::Wrong { .. } => Kind::Workspace,
-            Self::Interrupted(_) => Kind::Interrupted,
+            Self::Interrupted(_) | Self::Signalled => Kind::Interrupted,
             Self::Several { failed, total } if failed.len() < *total => Kind::Partial,
             Self::Several { failed, .. } => {
                 let kinds: BTreeSet<Kind> = failed.iter().map(|(_, one)| one.kind()).collect();
@@ -264,6 +266,7 @@ impl Failure {
         match self {
             Self::Release(error) => hints(error),
             Self::Interrupted(failure) => failure.hints(),
+            Self::Signalled => vec!["run the command again to resume".to_owned()],
             Self::Wrong { wrong, .. } => {
                 let mut hints: Vec<String> = wrong.iter().flat_map(|(_, one)| hints(one)).collect();
                 hints.sort();

@@ -5,14 +5,25 @@
 //! upgraded is worse than a deploy that ends without a reader.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use release::signals::{Delivered, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
+use crate::consent::ENDED_QUESTION;
 use crate::failure::{self, Failure};
+
+/// Whether a signal asked pushes to stop.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Signals so close to each other are one: `timeout` sends its signal to the program and to the group that it is in.
+const ONE: Duration = Duration::from_millis(100);
+
+/// How long a reader that reads no more may keep the process.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs `work` to its end on a runtime of its own, or until the first signal that is not handled: then the
 /// process ends immediately. The store, the download and the registry can be left at any instant; the next run resumes.
@@ -20,60 +31,101 @@ pub(crate) fn until_interrupted<T>(
     app: &App<'_>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
+    listen(app)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Failure::Runtime)?;
-    let done = runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
-        let mut hangup = match ignores_hangup() {
-            true => None,
-            false => Some(signal(SignalKind::hangup()).map_err(Failure::Runtime)?),
-        };
-        let signals = app.tool.signals.clone();
-        let ui = app.ui.clone();
-        let stopped = Arc::new(AtomicBool::new(false));
-        let stopping = Arc::clone(&stopped);
-        // A task of its own, since reading a bundle and running mkectl keep the main one from looking.
-        tokio::spawn(async move {
-            loop {
-                let received = tokio::select! {
-                    _ = interrupt.recv() => Signal::Interrupt,
-                    _ = terminate.recv() => Signal::Terminate,
-                    () = hung_up(&mut hangup) => match signals.runs_mkectl() {
-                        true => continue,
-                        false => Signal::Terminate,
-                    },
-                };
-                match signals.deliver(received) {
-                    Delivered::ToMkectl | Delivered::ToWatch => {}
-                    Delivered::ToPushes => {
-                        stopping.store(true, Ordering::Relaxed);
-                        ui.stopping();
-                    }
-                    Delivered::ToNobody => {
-                        ui.interrupted();
-                        #[expect(
-                            clippy::exit,
-                            reason = "work that blocks a thread cannot be told to stop otherwise"
-                        )]
-                        std::process::exit(failure::INTERRUPTED.into());
-                    }
-                }
-            }
-        });
-        work.await.map_err(|failure| {
-            if stopped.load(Ordering::Relaxed) && failure.is_stopped() {
-                Failure::Interrupted(Box::new(failure))
-            } else {
-                failure
-            }
-        })
-    });
+    let done = runtime.block_on(work);
     // What the work no longer waits for, such as a name that a resolver does not answer, does not keep the process.
     runtime.shutdown_background();
-    done
+    match done {
+        Ok(_) if ENDED_QUESTION.load(Ordering::Relaxed) => Err(Failure::Signalled),
+        Err(failure) if STOPPED.load(Ordering::Relaxed) && failure.is_stopped() => {
+            Err(Failure::Interrupted(Box::new(failure)))
+        }
+        done => done,
+    }
+}
+
+/// Prepares a command that a signal may end at any instant. Only machines read how it ended.
+///
+/// # Errors
+/// The operating system refuses a handler.
+pub(crate) fn told_to_machines(app: App<'_>) -> Result<App<'_>, Failure> {
+    if !app.ui.is_human() {
+        listen(&app)?;
+    }
+    Ok(app)
+}
+
+/// Handles signals from now to the end of the process, also between two parts of its work. The thread is its own: reading a bundle,
+/// running mkectl and questions block the others.
+///
+/// # Errors
+/// The operating system refuses a handler.
+fn listen(app: &App<'_>) -> Result<(), Failure> {
+    static LISTENING: Once = Once::new();
+    let mut started = Ok(());
+    LISTENING.call_once(|| started = start(app).map_err(Failure::Runtime));
+    started
+}
+
+fn start(app: &App<'_>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let entered = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = match ignores_hangup() {
+        true => None,
+        false => Some(signal(SignalKind::hangup())?),
+    };
+    drop(entered);
+    let (signals, ui) = (app.tool.signals.clone(), app.ui.clone());
+    let listening = async move {
+        let mut last: Option<Instant> = None;
+        loop {
+            let received = tokio::select! {
+                _ = interrupt.recv() => Signal::Interrupt,
+                _ = terminate.recv() => Signal::Terminate,
+                () = hung_up(&mut hangup) => match signals.runs_mkectl() {
+                    true => continue,
+                    false => Signal::Terminate,
+                },
+            };
+            if last
+                .replace(Instant::now())
+                .is_some_and(|last| last.elapsed() < ONE)
+            {
+                continue;
+            }
+            match signals.deliver(received) {
+                Delivered::ToMkectl | Delivered::ToWatch => {}
+                Delivered::ToPushes => {
+                    STOPPED.store(true, Ordering::Relaxed);
+                    ui.stopping();
+                }
+                Delivered::ToNobody => {
+                    let (said, heard) = std::sync::mpsc::channel();
+                    let ui = ui.clone();
+                    let _ = std::thread::Builder::new().spawn(move || {
+                        ui.interrupted();
+                        said.send(())
+                    });
+                    let _ = heard.recv_timeout(LAST_WORDS);
+                    #[expect(
+                        clippy::exit,
+                        reason = "work that blocks a thread cannot be told to stop otherwise"
+                    )]
+                    std::process::exit(failure::INTERRUPTED.into());
+                }
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(move || runtime.block_on(listening)).map(drop)
 }
 
 async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {

@@ -43,19 +43,24 @@ pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
         Ok(typed) => typed,
         Err(code) => return code,
     };
-    let format = match &typed {
-        Typed::Ours(cli) => cli.common.format,
-        Typed::Team(common, ..) => common.format,
+    let common = match &typed {
+        Typed::Ours(cli) => &cli.common,
+        Typed::Team(common, ..) => common,
     };
-    let ui = ui::Ui::new(format);
+    if let Some(directory) = &common.directory {
+        called::remember_directory(directory);
+    }
+    let ui = ui::Ui::new(common.format);
     let outcome = match &typed {
         Typed::Ours(cli) => match &cli.command {
             cli::Command::RehearsalMkectl(arguments) => tasks::rehearsal_mkectl(arguments),
-            _ => app::App::new(cli, &ui).and_then(|app| tasks::run(&app, cli)),
+            _ => app::App::new(cli, &ui)
+                .and_then(interrupt::told_to_machines)
+                .and_then(|app| tasks::run(&app, cli)),
         },
-        Typed::Team(common, task, arguments) => {
-            app::App::of_team(common, &ui).and_then(|app| team::run(&app, tasks[*task], arguments))
-        }
+        Typed::Team(common, task, arguments) => app::App::of_team(common, &ui)
+            .and_then(interrupt::told_to_machines)
+            .and_then(|app| team::run(&app, tasks[*task], arguments)),
     };
     match outcome {
         Ok(code) => code,

@@ -153,7 +153,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             command: Some(StoreCommand::Gc { dry_run }),
         } => maintain::store::collect(app, *dry_run),
         Command::Prune(arguments) => maintain::prune::run(app, arguments),
-        Command::Completion { shell } => maintain::completion::run(*shell),
+        Command::Completion { shell } => maintain::completion::run(app, *shell),
         Command::Man { out } => maintain::man::run(app, out),
         Command::Ci { steps } => maintain::ci::run(app, steps),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl(arguments),

@@ -111,6 +111,11 @@ impl Ui {
         matches!(&*self.0, Form::Human(_))
     }
 
+    /// Returns whether messages go to a terminal that obeys control sequences.
+    pub(crate) fn draws(&self) -> bool {
+        matches!(&*self.0, Form::Human(human) if human.draws())
+    }
+
     /// Shows people something beside the result; machines have it in the result.
     pub(crate) fn note(&self, text: &str) {
         if let Form::Human(human) = &*self.0 {
@@ -164,11 +169,14 @@ impl Ui {
         }
     }
 
-    /// Leaves the terminal in order before the process ends on a signal.
+    /// Leaves the terminal in order before the process ends on a signal. Machines get the error.
     pub(crate) fn interrupted(&self) {
-        if let Form::Human(human) = &*self.0 {
-            human.print_after_echo("interrupted; run the command again to resume");
-            human.clear();
+        match &*self.0 {
+            Form::Human(human) => {
+                human.print_after_echo("interrupted; run the command again to resume");
+                human.clear();
+            }
+            Form::Json(json) => json.failure(&Failure::Signalled, crate::failure::INTERRUPTED),
         }
     }
 }

@@ -39,24 +39,17 @@ impl Question {
     ///
     /// Returns [`Error::Answer`] if it cannot be one.
     pub fn check(self, answer: &str) -> Result<(), Error> {
-        let host = |text: &str| {
-            grammar::address(text).map_err(|fault| Fault::new(fault.rule))?;
-            match grammar::split_address(text).1 {
-                None => Ok(()),
-                Some(_) => Err(Fault::new("expected a host without a port")),
-            }
+        // As `check` does it: no node pulls from these, so a name without a dot is fine.
+        let host = |kind| match kind::host(kind, answer) {
+            None => Ok(()),
+            Some(fault) => Err(Fault::new(format!("{}; {}", fault.is, fault.help))),
         };
         let is_user = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let checked = match self {
             Self::Registry => grammar::address(answer),
             Self::Project => grammar::project(answer),
-            Self::ExternalAddress => host(answer),
-            // As `check` does it.
-            Self::Host if kind::host(Kind::Address, answer).is_none() => Ok(()),
-            Self::Host => Err(Fault::new(format!(
-                "{} is not a host name or IP address",
-                quote(answer)
-            ))),
+            Self::ExternalAddress => host(Kind::Host),
+            Self::Host => host(Kind::Address),
             Self::User if !answer.is_empty() && answer.chars().all(is_user) => Ok(()),
             Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
         };
@@ -109,7 +102,10 @@ pub fn scaffold(
             return Ok(question.example(name));
         };
         question.check(&answer)?;
-        Ok(answer)
+        Ok(match answer.starts_with('[') {
+            true => format!("\"{answer}\""),
+            false => answer,
+        })
     };
     let registry = answered(Question::Registry)?;
     let project = answered(Question::Project)?;
@@ -260,10 +256,31 @@ mod tests {
             None,
         );
         assert_eq!(loaded.registry.image_url(), "harbor.lan/teams/mke");
+        for (question, right) in [
+            (Question::Registry, "mkehost:6443"),
+            (Question::Registry, "[fd00::1]:5000"),
+            (Question::ExternalAddress, "mkehost"),
+            (Question::ExternalAddress, "mkehost:6443"),
+            (Question::ExternalAddress, "MKE.lan"),
+            (Question::ExternalAddress, "fd00::1"),
+            (Question::ExternalAddress, "[fd00::1]:6443"),
+            (Question::Host, "mkehost"),
+        ] {
+            let answer = |asked| (asked == question).then(|| right.to_owned());
+            let text = scaffold("lab", &release, false, answer).unwrap();
+            self::loaded("lab", &text, None);
+            let is_there = |line: &str| {
+                line.trim()
+                    .replace('"', "")
+                    .ends_with(&format!(": {right}"))
+            };
+            assert!(text.lines().any(is_there), "{text}");
+        }
         for (question, wrong) in [
             (Question::Registry, "https://harbor.lan"),
             (Question::Project, "mke/"),
-            (Question::ExternalAddress, "10.0.0.5:6443"),
+            (Question::ExternalAddress, "mke.lan:0"),
+            (Question::ExternalAddress, "https://mke.lan"),
             (Question::Host, "a: b"),
             (Question::Host, "not_host!"),
             (Question::Host, "[::1]"),

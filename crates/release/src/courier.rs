@@ -40,9 +40,8 @@ fn kind_of(error: &medium::Error) -> Kind {
         Io { .. } | Stream { .. } | Occupied { .. } | Foreign { .. } => Kind::Machine,
         NoMedium | Manifest { .. } | Format { .. } | Contradiction { .. } => Kind::Content,
         NoManifest { .. } | Changed { .. } | Piece { .. } => Kind::Content,
-        NotFound { .. } | NoFolder { .. } | File { .. } | OtherPack { .. } | SmallVolume { .. } => {
-            Kind::Usage
-        }
+        NoFolder { .. } => Kind::Workspace,
+        NotFound { .. } | File { .. } | OtherPack { .. } | SmallVolume { .. } => Kind::Usage,
         Signature(_) => Kind::NotAllowed,
         Stopped => Kind::Interrupted,
     }

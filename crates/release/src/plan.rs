@@ -453,6 +453,11 @@ pub(crate) async fn of_locked(
         _ => Standing::unasked(),
     };
     warnings.of_here.extend(shared.warning.clone());
+    if is_shared && !environment.rehearsal {
+        warnings
+            .of_here
+            .extend(crate::warnings::uncommitted_locks(context, &locked));
+    }
     let unmet = match touches_cluster {
         true => requires::unmet(
             context.workspace,

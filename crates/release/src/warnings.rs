@@ -1,5 +1,8 @@
 //! What an operator should know about a plan before deploying it.
 
+use crate::locked::Locked;
+use crate::{Context, sha256};
+
 /// What the operator should know before continuing.
 #[derive(Debug, Default)]
 pub struct Warnings {
@@ -14,6 +17,28 @@ impl Warnings {
     pub fn all(&self) -> Vec<String> {
         self.of_plan.iter().chain(&self.of_here).cloned().collect()
     }
+}
+
+/// Returns a warning of locks that differ from the committed ones, which are what was reviewed. Without git there is none.
+pub(crate) fn uncommitted_locks(context: &Context<'_>, locked: &Locked) -> Option<String> {
+    let workspace = context.workspace;
+    let git = programs::Git::of(workspace.root(), &context.tool.variables).ok()?;
+    let sets = locked.sets.iter();
+    let sets = sets.map(|(name, digest)| (workspace.set_lock(name), digest));
+    let mut uncommitted = Vec::new();
+    for (path, digest) in std::iter::once((locked.path.clone(), &locked.digest)).chain(sets) {
+        let shown = workspace.shown(&path);
+        let committed = git.at("HEAD", shown).ok()?;
+        if committed.is_none_or(|text| sha256(text.as_bytes()) != *digest) {
+            uncommitted.push(shown.to_string());
+        }
+    }
+    (!uncommitted.is_empty()).then(|| {
+        format!(
+            "not committed as it is now: {}; a review covers what is committed",
+            uncommitted.join(", ")
+        )
+    })
 }
 
 /// Returns a warning of the layers that nodes download from elsewhere, if there are any.

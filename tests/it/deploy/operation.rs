@@ -1,5 +1,6 @@
 //! How mkectl is run: which one, for how long, what becomes of the password that it prints and of a run that is killed.
 
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
@@ -81,6 +82,34 @@ async fn a_signal_ends_the_command_that_gets_the_password_and_the_receipt_is_wri
     unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!programs::exists(process().unwrap()));
+    assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+    lab.run("deploy lab").success().prints("lab: nothing to do");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_question_about_the_password_and_the_receipt_is_written() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("admin-password: ask\n");
+    let (mut controller, terminal) = support::terminal::open();
+    let copy = || terminal.try_clone().unwrap();
+    let mut command = lab.sandbox.approved(&["deploy", "lab"]);
+    command.stdin(copy()).stdout(copy()).stderr(copy());
+    let mut child = command.spawn().unwrap();
+    drop((command, terminal));
+    let mut seen = String::new();
+    let mut block = [0; 4096];
+    while let Ok(read @ 1..) = controller.read(&mut block) {
+        let had = seen.len();
+        seen.push_str(&String::from_utf8_lossy(&block[..read]));
+        let question = |text: &str| text.contains("Type `yes`: ");
+        if question(&seen) && !question(&seen[..had]) {
+            // SAFETY: `kill` touches no memory, and the process has not been waited for.
+            unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{seen}");
+    let said = "was not shown on the terminal: interrupted";
+    assert!(seen.replace("\r\n", " ").contains(said), "{seen}");
     assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
     lab.run("deploy lab").success().prints("lab: nothing to do");
 }

@@ -282,7 +282,7 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
         &["init", "--quiet"][..],
         &["config", "user.name", "Jane Doe"],
         &["config", "user.email", "jane@example.com"],
-        &["add", "environments"],
+        &["add", "environments", bundles::LOCK],
         &["commit", "--quiet", "--message=first"],
     ] {
         lab.sandbox.git(arguments);
@@ -301,4 +301,28 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     );
     let markdown = lab.run("plan lab --markdown").success();
     markdown.prints("**Removed host:** `192.0.2.11`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_not_the_committed_one_is_named_once() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let lock = "bundles/v4.1.5-amd64.lock.yaml";
+    let warning = format!("not committed as it is now: {lock}; a review covers what is committed");
+    let warnings = || {
+        lab.run("plan lab")
+            .success()
+            .whole()
+            .matches(&warning)
+            .count()
+    };
+    assert_eq!(warnings(), 0);
+    lab.sandbox.init_git();
+    assert_eq!(warnings(), 1);
+    lab.sandbox.commit("lab");
+    assert_eq!(warnings(), 0);
+    let text = lab.sandbox.read(lock);
+    lab.sandbox.write(lock, &format!("{text}# changed\n"));
+    assert_eq!(warnings(), 1);
+    let run = lab.run("deploy lab").success().whole();
+    assert_eq!(run.matches(&warning).count(), 1, "{run}");
 }

@@ -272,7 +272,7 @@ async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_removes_the_probe_before_it_ends() {
+async fn a_signal_removes_the_probe_also_if_it_comes_twice_as_from_timeout() {
     let stalls = first(1, &[Kind::HeadManifest], Fault::Stall { after: 0 });
     let registry = FaultyRegistry::start(limited(), &[stalls], 1).await;
     let sandbox = sandbox();
@@ -288,8 +288,11 @@ async fn ctrl_c_removes_the_probe_before_it_ends() {
     }
     assert!(!registry.is_empty());
     let process = i32::try_from(child.id()).unwrap();
-    // SAFETY: the process is our own child, and was not waited for yet.
-    unsafe { libc::kill(process, libc::SIGINT) };
+    // `timeout` sends one to the program and one to its group. Equal ones may be merged.
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: the process is our own child, and was not waited for yet.
+        unsafe { libc::kill(process, signal) };
+    }
     let output = tokio::task::spawn_blocking(|| child.wait_with_output());
     let output = output.await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

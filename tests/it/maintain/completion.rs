@@ -112,6 +112,14 @@ impl Drop for Session {
     }
 }
 
+#[test]
+fn machines_get_the_script_as_an_object() {
+    let run = sandbox().run("completion bash --format json").success();
+    let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let script = object["result"]["script"].as_str().unwrap();
+    assert!(script.contains("complete -o "), "{script}");
+}
+
 /// Makes a workspace whose environment `prod` alone begins with `pr`.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
@@ -127,10 +135,19 @@ fn sandbox() -> Sandbox {
 #[test]
 fn each_shell_completes_an_environment_after_deploy() {
     let sandbox = sandbox();
+    sandbox.write("other/environments/staging/environment.yaml", "");
+    // Each shell has its own rules for what a path may contain.
+    let folder = sandbox.home().join("an operator's \"$HOME\"");
+    let program = folder.join("airlock");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(AIRLOCK, &program).unwrap();
     for shell in &SHELLS {
-        let script = sandbox.run(&["completion", shell.name]).success().stdout;
-        // `run` replaces what differs between machines.
-        let script = script.replace("[AIRLOCK]", AIRLOCK);
+        #[expect(clippy::disallowed_methods, reason = "a program of that path")]
+        let mut command = Command::new(&program);
+        command.args(["completion", shell.name]);
+        let output = command.current_dir(sandbox.path("")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let script = String::from_utf8(output.stdout).unwrap();
         sandbox.write(&format!("completion.{}", shell.name), &script);
         let mut session = Session::start(&sandbox, shell);
         let functions = ["airlock", "cargo"].map(|name| shell.function.replace("NAME", name));
@@ -147,6 +164,10 @@ fn each_shell_completes_an_environment_after_deploy() {
         session.expect("airlock deploy pr\t\n", "got:<deploy prod>");
         session.expect("cargo xtask deploy pr\t\n", "got:<xtask deploy prod>");
         session.expect("airlock depl\tpr\t --pl\tx\n", "got:<deploy prod --plan x>");
+        session.expect(
+            "airlock -C ./other plan st\t\n",
+            "got:<-C ./other plan staging>",
+        );
     }
 }
 
@@ -163,6 +184,13 @@ fn environments_releases_and_options_are_candidates() {
         text.lines().map(first).collect::<Vec<_>>()
     };
     assert_eq!(candidates(&["deploy", "p"]), ["prod"]);
+    sandbox.write("../home/my site/environments/staging/environment.yaml", "");
+    for words in [
+        &["-C", "~/my\\ site", "deploy", ""][..],
+        &["deploy", "--directory", "'../home/my site'", ""],
+    ] {
+        assert_eq!(candidates(words)[0], "staging", "{words:?}");
+    }
     assert_eq!(candidates(&["cluster", "backup", ""])[..2], ["lab", "prod"]);
     assert_eq!(candidates(&["push", "lab", "p"]), ["prod"]);
     assert_eq!(candidates(&["diff", "v"]), ["v4.1.5-demo"]);

@@ -491,10 +491,10 @@ fn everything_named_is_checked_before_the_bundle_is_read() {
     std::fs::write(&bundle, "not a bundle").unwrap();
     let lock = ["lock", "v4.1.5", "--bundle", bundle.as_str()];
     for (more, code, text) in [
-        (&["--checksum", "missing.sha256"][..], 1, "missing.sha256"),
+        (&["--checksum", "missing.sha256"][..], 3, "missing.sha256"),
         (
             &["--checksum-url", "file:///missing.sha256"],
-            1,
+            3,
             "missing.sha256",
         ),
         (&["--checksum-url", "ftp://host/sum"], 64, "ftp"),
@@ -660,7 +660,7 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
     for (arguments, code) in [
         (["--checksum", &wrong], 4),
         (["--checksum", "wrong.txt"], 4),
-        (["--checksum", "missing.txt"], 1),
+        (["--checksum", "missing.txt"], 3),
         (["--checksum", "bundle.tar.gz"], 4),
     ] {
         lock(&sandbox, &bundle, &arguments).exits_with(code);

@@ -260,7 +260,7 @@ fn options_and_machines_are_asked_nothing() {
     let run = sandbox.run("new site5 --host 300.1.1.1").exits_with(3);
     assert_eq!(
         run.stderr,
-        "error: not a valid address of the first controller: `300.1.1.1` is not a host name or IP address\n"
+        "error: not a valid address of the first controller: `300.1.1.1`, which is neither a host name nor an IPv4 address; write a host name, or an IPv4 address such as `10.0.0.5`\n"
     );
     let written = written("site4");
     written.has("  address: harbor.lan\n  # The path");

@@ -640,7 +640,7 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
     let run = courier.unpack(&[&medium], &arguments).exits_with(4);
     run.reports("cannot be used; nothing was unpacked")
         .reports("pack lab --only history --out DIR")
-        .reports("`cargo xtask unpack REPLACEMENT`, then `cargo xtask unpack MEDIUM`");
+        .reports("/inside/ unpack REPLACEMENT`, then `cargo xtask -C ");
     assert!(!courier.inside("environments").exists());
     courier.pack(&Choice {
         without: Some(|what| matches!(what, What::Repository { .. })),

@@ -8,7 +8,7 @@ use redaction::Colours;
 use serde_json::Value;
 
 use super::fold::Columns;
-use crate::called::BY_CARGO;
+use crate::called::{self, BY_CARGO};
 use crate::failure::Failure;
 
 /// Writes a text to standard output, wrapped to the terminal. A reader that has read enough (`| head`) is not an error.
@@ -97,22 +97,37 @@ pub(super) fn message(text: impl Display) -> String {
     redaction::escape_lines(&text.to_string()).replace('\n', "\n    ")
 }
 
-/// Returns a text that names the program as it was called: inside the gap cargo is missing.
-pub(crate) fn named<'a>(text: &'a str, program: &str) -> Cow<'a, str> {
-    match program {
-        BY_CARGO => Cow::Borrowed(text),
-        program => Cow::Owned(text.replace(BY_CARGO, program)),
+/// Returns a text that names the program as it was called: inside the gap cargo is missing. Its commands begin with `command`, which
+/// may name a folder. A text may pass twice.
+fn named<'a>(text: &'a str, program: &str, command: &str) -> Cow<'a, str> {
+    let mut parts = text.split(BY_CARGO);
+    let first = parts.next().unwrap_or_default();
+    if command == BY_CARGO || first.len() == text.len() {
+        return Cow::Borrowed(text);
     }
+    let mut named = first.to_owned();
+    for part in parts {
+        let mut after = part.chars();
+        let is_command = after.next() == Some(' ') && after.next().is_some_and(char::is_lowercase);
+        named.push_str(if is_command { command } else { program });
+        named.push_str(part);
+    }
+    Cow::Owned(named)
+}
+
+/// Returns a text that names the program and its folder as this run was called.
+fn as_called(text: &str) -> Cow<'_, str> {
+    named(text, &called::program(), &called::command())
 }
 
 /// Returns a text of which a part may be cut or wrapped: masked, and with the name of the program.
 pub(super) fn masked(text: &str) -> String {
     let masked = redaction::run().mask(text);
-    named(&masked, &crate::called::program()).into_owned()
+    as_called(&masked).into_owned()
 }
 
 fn shown(text: &str, is_coloured: bool) -> String {
-    let text = &named(text, &crate::called::program());
+    let text = &as_called(text);
     let colours = match is_coloured {
         true => Colours::Keep,
         false => Colours::Drop,
@@ -123,8 +138,7 @@ fn shown(text: &str, is_coloured: bool) -> String {
 fn mask(value: &mut Value) {
     match value {
         Value::String(text) => {
-            let shown = named(text, &crate::called::program()).into_owned();
-            *text = redaction::run().mask(&shown).into_owned();
+            *text = redaction::run().mask(&as_called(text)).into_owned();
         }
         Value::Array(items) => items.iter_mut().for_each(mask),
         Value::Object(fields) => {
@@ -159,8 +173,14 @@ mod tests {
     #[test]
     fn the_program_is_named_as_it_was_called() {
         let hint = "run `cargo xtask plan lab`";
-        assert_eq!(named(hint, BY_CARGO), hint);
-        assert_eq!(named(hint, "./airlock"), "run `./airlock plan lab`");
+        assert_eq!(named(hint, BY_CARGO, BY_CARGO), hint);
+        let airlock = "./airlock";
+        assert_eq!(named(hint, airlock, airlock), "run `./airlock plan lab`");
+        let command = "cargo xtask -C 'a b'";
+        let once = named(hint, BY_CARGO, command);
+        assert_eq!(once, "run `cargo xtask -C 'a b' plan lab`");
+        assert_eq!(named(&once, BY_CARGO, command), once);
+        assert_eq!(named("cargo xtask.", airlock, command), "./airlock.");
     }
 
     #[test]

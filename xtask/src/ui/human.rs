@@ -38,10 +38,24 @@ pub(super) struct Human {
     lost: Mutex<Option<std::io::Error>>,
 }
 
+/// Returns whether the terminal prints control sequences as text.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a terminal can do is in a variable"
+)]
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
 impl Human {
+    /// Returns whether there is a terminal that obeys control sequences.
+    pub(super) fn draws(&self) -> bool {
+        self.terminal
+    }
+
     pub(super) fn new() -> Self {
         Self {
-            terminal: Term::stderr().features().is_attended(),
+            terminal: Term::stderr().features().is_attended() && !is_dumb(),
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
                 Box::new(Narrow::stderr()),
                 10,

@@ -87,7 +87,7 @@ impl<'a> Handover<'a> {
         all.push(caught);
     }
 
-    /// Hands over what was caught, and says where it is. One of `signals` ends the command that gets it.
+    /// Hands over what was caught, and says where it is. One of `signals` ends the command that gets it, or the question.
     pub(crate) fn hand_over(self, context: &Context<'_>, signals: &Receiver<Signal>) {
         let all = self
             .caught
@@ -127,7 +127,9 @@ impl<'a> Handover<'a> {
                 }
             }
             if let (Some(AdminPassword::Ask), Ok(file)) = (self.wanted, &file) {
-                match context.consent.show_password(user, &credentials.password) {
+                let is_over = || signals.try_recv().is_ok();
+                let consent = context.consent;
+                match consent.show_password(user, &credentials.password, &is_over) {
                     Ok(()) => {
                         match std::fs::remove_file(file) {
                             Ok(()) => told(format!(

@@ -25,8 +25,13 @@ pub trait Consent: Send + Sync {
     /// so that it need not be kept elsewhere.
     ///
     /// # Errors
-    /// A terminal is missing, or the operator declined.
-    fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused>;
+    /// A terminal is missing, the operator declined, or `is_over` before the operator has answered.
+    fn show_password(
+        &self,
+        username: &str,
+        password: &SecretString,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<(), Refused>;
 }
 
 /// Why a question at the terminal was not answered as it should be.
@@ -38,6 +43,9 @@ pub enum Refused {
     /// The terminal cannot be read or written.
     #[error("cannot use the terminal: {0}")]
     Terminal(std::io::Error),
+    /// A signal ended the question.
+    #[error("interrupted")]
+    Interrupted,
     /// The operator typed nothing.
     #[error("nothing was typed; expected `{expected}`")]
     Nothing {

@@ -85,6 +85,10 @@ impl Error {
                 source: bundle::StoreError::Corrupt { .. } | bundle::StoreError::Size { .. },
                 ..
             } => Kind::Content,
+            Self::Store {
+                source: bundle::StoreError::InUse { .. },
+                ..
+            } => Kind::NotAllowed,
             Self::Io { .. } | Self::Full(_) | Self::BundleUnread { .. } | Self::Store { .. } => {
                 Kind::Machine
             }

@@ -429,6 +429,7 @@ fn mkectl(
 ) -> Result<Option<programs::Mkectl>, crate::Error> {
     let variables = program::neutral_variables(context);
     if let Some(path) = &request.mkectl {
+        std::fs::metadata(path).map_err(|source| crate::Error::read(path, source))?;
         let mkectl = programs::Mkectl::at(path, variables)?;
         let found = mkectl.version()?;
         if found != request.release {

@@ -55,13 +55,12 @@ pub async fn check(
     let input = match opened {
         Ok(input) => input,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if let Some(named) = file {
+                return Err(Error::read(named, error));
+            }
             let none = fetch::Error::NoBundle { path: shown };
-            let read = match file {
-                Some(_) => None,
-                None => check_store(context, lock)?,
-            };
             return Ok(Checked {
-                read: read.ok_or(none)?,
+                read: check_store(context, lock)?.ok_or(none)?,
                 mkectl: program::check(context, lock)?,
             });
         }

@@ -132,6 +132,7 @@ pub(super) fn check_folder(path: &Utf8Path) -> Result<(), Error> {
 pub fn create_trace(workspace: &Workspace, path: &Utf8Path) -> Result<std::fs::File, crate::Error> {
     use std::os::unix::fs::OpenOptionsExt as _;
     refuse(workspace, path, FileKind::Trace)?;
+    check_folder(path)?;
     crate::links::check(path, path)?;
     std::fs::OpenOptions::new()
         .write(true)

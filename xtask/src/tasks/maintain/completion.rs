@@ -9,16 +9,20 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
+use camino::Utf8PathBuf;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use release::Workspace;
+use serde_json::json;
 
+use crate::app::App;
+use crate::called;
 use crate::cli::Shell;
 use crate::failure::Failure;
-use crate::ui::edge;
 
 /// The variable by which a script asks for candidates.
 const VARIABLE: &str = "AIRLOCK_COMPLETE";
@@ -26,7 +30,10 @@ const VARIABLE: &str = "AIRLOCK_COMPLETE";
 /// The command that scripts complete, beside `cargo xtask`.
 const NAME: &str = "airlock";
 
-pub(crate) fn run(shell: Shell) -> Result<ExitCode, Failure> {
+/// The folder that the command line names by `-C`, of which names are completed.
+static DIRECTORY: OnceLock<Utf8PathBuf> = OnceLock::new();
+
+pub(crate) fn run(app: &App<'_>, shell: Shell) -> Result<ExitCode, Failure> {
     let (completer, more): (&dyn EnvCompleter, &str) = match shell {
         Shell::Bash => (&Bash, include_str!("completion/cargo.bash")),
         Shell::Zsh => (&Zsh, include_str!("completion/cargo.zsh")),
@@ -36,16 +43,48 @@ pub(crate) fn run(shell: Shell) -> Result<ExitCode, Failure> {
     let program = program.to_str().ok_or(Failure::NoExecutable)?;
     let mut script = Vec::new();
     completer
-        .write_registration(VARIABLE, NAME, NAME, program, &mut script)
+        .write_registration(VARIABLE, NAME, NAME, "PROGRAM", &mut script)
         .map_err(Failure::Output)?;
     let mut script = String::from_utf8_lossy(&script).into_owned();
-    script.push_str(&more.replace("PROGRAM", program));
-    edge::out(&script).map_err(Failure::Output)?;
+    script.push_str(more);
+    // The one of bash has the program within quotes, where a quoted path would be another one.
+    let script = script.replace("\"PROGRAM\"", "PROGRAM");
+    let script = script.replace("PROGRAM", &quoted(program, shell));
+    app.ui.document(&script, &json!({ "script": script }))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a path as the script has it. fish reads it twice.
+fn quoted(path: &str, shell: Shell) -> String {
+    let escapes = match shell {
+        Shell::Bash | Shell::Zsh => return called::quoted(path),
+        Shell::Fish => [
+            ("\\", r"\\\\"),
+            ("'", r"\\'"),
+            ("\"", r#"\""#),
+            ("$", r"\$"),
+        ],
+    };
+    let escaped = (escapes.iter()).fold(path.to_owned(), |path, (from, to)| path.replace(from, to));
+    format!("'{escaped}'")
 }
 
 /// Answers a shell that asks for candidates, and returns whether one did.
 pub(crate) fn answer(command: impl Fn() -> Command) -> bool {
+    let Some(_) = std::env::var_os(VARIABLE) else {
+        return false;
+    };
+    let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    let typed = (command().ignore_errors(true).try_get_matches_from(words)).ok();
+    if let Some(named) = typed.and_then(|typed| typed.get_one::<Utf8PathBuf>("directory").cloned())
+    {
+        // As it is typed: no shell has read it yet.
+        let mut named = named.as_str().replace(['\\', '\'', '"'], "");
+        if let (Some(rest), Ok(home)) = (named.strip_prefix('~'), std::env::var("HOME")) {
+            named = format!("{home}{rest}");
+        }
+        let _ = DIRECTORY.set(named.into());
+    }
     let here = std::env::current_dir().ok();
     let factory = || completed(command());
     let answering = CompleteEnv::with_factory(factory).var(VARIABLE).bin(NAME);
@@ -82,7 +121,7 @@ fn with_candidates(arg: Arg) -> Arg {
 }
 
 fn candidates(find: fn(&Workspace) -> Vec<String>) -> Vec<CompletionCandidate> {
-    let found = crate::app::root(None).map(Workspace::new);
+    let found = crate::app::root(DIRECTORY.get().map(|named| &**named)).map(Workspace::new);
     let names = found.map(|workspace| find(&workspace)).unwrap_or_default();
     let shown = names
         .into_iter()

@@ -115,8 +115,7 @@ fn asks(app: &App<'_>, arguments: &NewArgs) -> bool {
         || QUESTIONS
             .iter()
             .any(|question| arguments.answer(*question).is_some());
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    !arguments.defaults && !is_answered && is_terminal && app.ui.is_human()
+    !arguments.defaults && !is_answered && std::io::stdin().is_terminal() && app.ui.draws()
 }
 
 /// Asks, and returns the text of the file.

@@ -9,7 +9,7 @@ use release::courier::SIGNERS;
 use release::courier::unpack::{From, HistoryUpdate, Trust, Unpacked};
 
 use crate::app::App;
-use crate::called::program;
+use crate::called;
 use crate::cli::UnpackArgs;
 use crate::consent::typed;
 use crate::failure::Failure;
@@ -47,7 +47,7 @@ fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), Refused> {
         "\nThe medium is signed by this key, which the workspace does not list:\n  {algorithm} {fingerprint}\n\
          Compare it with the fingerprint from the other side. Type `yes` to accept it: "
     );
-    typed(&question, "yes")
+    typed(&question, "yes", &|| false)
 }
 
 fn text(unpacked: &Unpacked) -> String {
@@ -96,8 +96,8 @@ fn text(unpacked: &Unpacked) -> String {
             text.push_str("  git add environments && git commit\n");
         }
         for environment in &unpacked.environments {
-            let program = program();
-            text.push_str(&format!("  {program} pack {environment} --out DIR\n"));
+            let command = called::command();
+            text.push_str(&format!("  {command} pack {environment} --out DIR\n"));
         }
     } else if !unpacked.is_return
         && !unpacked.environments.is_empty()
@@ -110,7 +110,7 @@ fn text(unpacked: &Unpacked) -> String {
         }
         let program = match &unpacked.program {
             Some(path) => format!("./{path}"),
-            None => program(),
+            None => called::program(),
         };
         for environment in &unpacked.environments {
             text.push_str(&format!("  {program} plan {environment}\n"));

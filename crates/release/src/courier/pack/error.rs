@@ -153,11 +153,9 @@ impl Error {
             | Self::Cut
             | Self::NothingToReturn
             | Self::Have { .. }
-            | Self::OtherEnvironment { .. } => Kind::Workspace,
-            Self::UnknownPiece { .. }
-            | Self::Folder { .. }
             | Self::NoKey { .. }
-            | Self::Named { .. } => Kind::Usage,
+            | Self::OtherEnvironment { .. } => Kind::Workspace,
+            Self::UnknownPiece { .. } | Self::Folder { .. } | Self::Named { .. } => Kind::Usage,
             Self::Secret { .. } | Self::InUse { .. } => Kind::NotAllowed,
             Self::Medium { source } => kind_of(source),
             Self::Sign { .. }

@@ -118,7 +118,8 @@ impl Error {
 fn checksum_kind(error: &bundle::ChecksumError) -> Kind {
     use bundle::ChecksumError::{Html, None, NotListed, Read, Request, TooLarge};
     match error {
-        Request(_) | Read { .. } => Kind::Machine,
+        Read { .. } => Kind::Workspace,
+        Request(_) => Kind::Machine,
         Html { .. } | TooLarge { .. } | None { .. } | NotListed { .. } => Kind::Content,
     }
 }

@@ -54,7 +54,10 @@ pub(super) fn run(
         };
         release::verify::watch(&context, name, depth, interval, each).await
     })?;
-    Ok(ExitCode::from(failure::INTERRUPTED))
+    match app.ui.is_human() {
+        true => Ok(ExitCode::from(failure::INTERRUPTED)),
+        false => Err(Failure::Signalled),
+    }
 }
 
 /// Hides the progress of each check, and reports each warning once.
