@@ -155,7 +155,7 @@ impl Plan {
                 .map(|(artifact, _)| artifact)
                 .collect(),
             shut: self.shut.as_ref(),
-            early: None,
+            watch: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use environment::Environment;
-use futures_util::future::{self, join_all};
+use futures_util::future::{self, LocalBoxFuture, join_all};
 use registry::Arrival;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -15,12 +15,21 @@ use crate::transfer::connect::{self, StoreSource, connect_to_push, target, uniqu
 use crate::transfer::look::{PullRefusal, ping, report_silence};
 use crate::transfer::mount_candidates;
 use crate::transfer::present::RegistryContent;
-use crate::verify::EarlyLook;
 use crate::{Context, receipt};
 
 mod error;
 
 pub use error::Error;
+
+/// Looks at artifacts during a push.
+pub trait Watch: std::fmt::Debug + Sync {
+    /// Looks at what was tagged, by repository and tag, until the push ends.
+    fn look<'s>(
+        &'s self,
+        context: &'s Context<'_>,
+        tagged: UnboundedReceiver<(String, String)>,
+    ) -> LocalBoxFuture<'s, ()>;
+}
 
 /// What one registry is to get of a lock.
 #[derive(Debug, Clone)]
@@ -34,7 +43,7 @@ pub struct Delivery<'a> {
     /// Why nodes may not be able to pull, if they were refused something.
     pub shut: Option<&'a PullRefusal>,
     /// What looks at each artifact once it is tagged.
-    pub(crate) early: Option<&'a EarlyLook<'a>>,
+    pub(crate) watch: Option<&'a dyn Watch>,
 }
 
 impl<'a> Delivery<'a> {
@@ -45,15 +54,15 @@ impl<'a> Delivery<'a> {
             artifacts,
             present: Vec::new(),
             shut: None,
-            early: None,
+            watch: None,
         }
     }
 
     /// Has each artifact looked at once it is tagged.
     #[must_use]
-    pub fn watched(self, early: &'a EarlyLook<'a>) -> Self {
-        let early = Some(early);
-        Self { early, ..self }
+    pub fn watched(self, watch: &'a dyn Watch) -> Self {
+        let watch = Some(watch);
+        Self { watch, ..self }
     }
 
     /// Returns the bytes that are to be sent at most.
@@ -243,8 +252,8 @@ async fn push_one(
     };
     let stop = context.tool.signals.stop();
     let looking = async {
-        if let Some(early) = delivery.early {
-            let looking = pin!(early.look(context, tagged));
+        if let Some(watch) = delivery.watch {
+            let looking = watch.look(context, tagged);
             future::select(looking, pin!(stop.requested())).await;
         }
     };

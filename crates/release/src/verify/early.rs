@@ -1,11 +1,12 @@
-//! Looks at each artifact as a node does as soon as it is tagged, while the push goes on.
+//! Looks at each artifact as a node does as soon as it is tagged, during the push.
 //!
-//! Only what is right then is remembered. Everything else is looked at once more after the push, which reports what is wrong.
+//! Only what is right then is remembered. Everything else is examined again after the push, and that reports what is wrong.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::examine::examine;
@@ -13,9 +14,10 @@ use super::nodes::NodeRegistries;
 use super::{Depth, ExpectedContent};
 use crate::proof::Proven;
 use crate::transfer::look::QUESTIONS_AT_ONCE;
+use crate::transfer::push::Watch;
 use crate::{Context, Error};
 
-/// How many artifacts are looked at in full at a time. Each has several questions, and the push goes on meanwhile.
+/// How many artifacts are looked at in full at a time. Each has several questions, and the push needs requests, too.
 const FULL_AT_ONCE: usize = 2;
 
 /// What was right in the registry during a push of this lock to this environment.
@@ -55,32 +57,16 @@ impl<'a> EarlyLook<'a> {
         }
     }
 
-    /// Looks at what was tagged, by repository and tag, until the push ends.
-    pub(crate) async fn look(
-        &self,
-        context: &Context<'_>,
-        tagged: UnboundedReceiver<(String, String)>,
-    ) {
-        let Some(nodes) = &self.nodes else { return };
-        let at_once = match self.depth {
-            Depth::Tag => QUESTIONS_AT_ONCE,
-            Depth::Full | Depth::Bytes => FULL_AT_ONCE,
+    /// Looks at what is under a tag, and remembers it if it is right.
+    async fn look_at(&self, context: &Context<'_>, tag: (String, String)) {
+        let (Some(nodes), Some(artifact)) = (&self.nodes, self.artifacts.get(&tag)) else {
+            return;
         };
-        let tagged = stream::unfold(tagged, |mut tagged| async {
-            Some((tagged.recv().await?, tagged))
-        });
-        tagged
-            .for_each_concurrent(at_once, |tag| async move {
-                let Some(artifact) = self.artifacts.get(&tag) else {
-                    return;
-                };
-                let examined = examine(nodes, &[(artifact, self.depth)], context.reporter).await;
-                if examined.is_ok_and(|examined| examined.findings.is_empty()) {
-                    let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-                    right.insert(artifact.reference());
-                }
-            })
-            .await;
+        let examined = examine(nodes, &[(artifact, self.depth)], context.reporter).await;
+        if examined.is_ok_and(|examined| examined.findings.is_empty()) {
+            let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+            right.insert(artifact.reference());
+        }
     }
 
     /// Compares it with what it is used for.
@@ -96,5 +82,24 @@ impl<'a> EarlyLook<'a> {
     pub(super) fn was_right(&self, artifact: &bundle::Artifact, depth: Depth) -> bool {
         let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
         self.depth == depth && right.contains(&artifact.reference())
+    }
+}
+
+impl Watch for EarlyLook<'_> {
+    fn look<'s>(
+        &'s self,
+        context: &'s Context<'_>,
+        tagged: UnboundedReceiver<(String, String)>,
+    ) -> LocalBoxFuture<'s, ()> {
+        let at_once = match self.depth {
+            Depth::Tag => QUESTIONS_AT_ONCE,
+            Depth::Full | Depth::Bytes => FULL_AT_ONCE,
+        };
+        let tagged = stream::unfold(tagged, |mut tagged| async {
+            Some((tagged.recv().await?, tagged))
+        });
+        tagged
+            .for_each_concurrent(at_once, |tag| self.look_at(context, tag))
+            .boxed_local()
     }
 }
