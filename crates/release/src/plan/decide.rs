@@ -8,6 +8,7 @@ use crate::cluster::executor::{Action, ClusterPlan};
 use crate::cluster::existing::{self, Expected, Word};
 use crate::cluster::in_progress::UnderWay;
 use crate::cluster::{migrate, upgrade};
+use crate::config::render::Config;
 use crate::event::Step;
 use crate::locked::Locked;
 use crate::receipt::{Applied, Receipt};
@@ -27,10 +28,8 @@ pub(super) struct Question<'a> {
     pub(super) environment: &'a Environment,
     pub(super) release: &'a mke::Release,
     pub(super) locked: &'a Locked,
-    /// SHA-256 of the configuration as it is to be.
-    pub(super) config: &'a str,
-    /// Its text.
-    pub(super) rendered: &'a str,
+    /// The configuration as it is to be.
+    pub(super) config: &'a Config,
     pub(super) output: &'a Output,
     pub(super) receipt: Option<&'a Receipt>,
     pub(super) under_way: Option<&'a UnderWay>,
@@ -59,7 +58,7 @@ impl Question<'_> {
             (Purpose::Deploy, Some(applied)) if applied.release != self.wanted() => {
                 Some("the environment names a later release")
             }
-            (Purpose::Deploy, Some(applied)) if applied.config != self.config => {
+            (Purpose::Deploy, Some(applied)) if !self.config.is(&applied.config) => {
                 Some("the configuration changed")
             }
             (Purpose::Deploy, Some(_)) if self.under_way.is_some() => Some(UNKNOWN_END),
@@ -128,7 +127,7 @@ pub(super) fn decide(
     }
     let mut known = Expected {
         environment,
-        rendered: question.rendered,
+        rendered: &question.config.text,
         applied: question.applied(),
         under_way: question.under_way,
         upgrade_failed: question.failed_at(Step::Upgrade),
@@ -175,7 +174,8 @@ pub(super) fn decide(
                 warnings.of_plan.extend(notice);
             }
             let before = asked.text.or(file);
-            let notice = before.map(|before| existing::kubelet_notice(&before, question.rendered));
+            let notice =
+                before.map(|before| existing::kubelet_notice(&before, &question.config.text));
             warnings.of_plan.extend(notice.transpose()?.flatten());
         }
         return Ok(apply(question, reason, program, warnings));
