@@ -111,6 +111,7 @@ impl Cluster {
     fn with(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
+        require_kubeconfig(context, &environment, receipt.as_ref())?;
         Self::made(context, environment, output, receipt)
     }
 
@@ -135,7 +136,9 @@ impl Cluster {
     /// Does the same, and refuses a rehearsal, which has no cluster.
     fn real(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         refuse_a_rehearsal(&environment)?;
-        Self::of(context, environment)
+        let cluster = Self::of(context, environment)?;
+        require_kubeconfig(context, &cluster.environment, cluster.receipt.as_ref())?;
+        Ok(cluster)
     }
 
     pub(crate) fn mkectl(&self) -> &programs::Mkectl {
@@ -338,6 +341,20 @@ fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Opt
     }
 }
 
+/// Checks that the kubeconfig of a cluster that was deployed exists where one is named: without it mkectl would use its own, which may
+/// lead to a different cluster.
+fn require_kubeconfig(
+    context: &Context<'_>,
+    environment: &Environment,
+    receipt: Option<&Receipt>,
+) -> Result<(), crate::Error> {
+    match running(receipt) {
+        Some(_) => crate::kubeconfig::require(context, environment)
+            .map_err(|error| crate::Error::Kubeconfig(Box::new(error))),
+        None => Ok(()),
+    }
+}
+
 /// Returns the mkectl of the release that an environment names: that which `deploy` uses for a cluster that runs it, as the receipt records.
 fn program(
     context: &Context<'_>,
@@ -391,6 +408,7 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
     let receipt = Receipt::read(&output.receipt)?;
     let mut environment = environment.clone();
     as_it_runs(context, &mut environment, receipt.as_ref());
+    require_kubeconfig(context, &environment, receipt.as_ref())?;
     program(context, &environment, receipt.as_ref())?.config_get()
 }
 

@@ -459,6 +459,41 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     plan.prints("because no receipt records a successful deploy");
 }
 
+// Without the file, mkectl would use ~/.mke/mke.kubeconf, which may lead to a different cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_that_is_named_and_is_not_a_file_is_an_error() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run("deploy lab").success();
+    let home = lab.sandbox.home();
+    for (path, fault) in [
+        ("/nowhere/kubeconf", "does not exist"),
+        ("~/kubeconf", "does not exist"),
+        (home.as_str(), "is not a file"),
+    ] {
+        lab.sandbox.variable("KUBECONFIG", path);
+        for command in [
+            "cluster status lab",
+            "cluster backup lab",
+            "mkectl lab -- config get",
+            "diff lab --live",
+        ] {
+            let run = lab.run(command).exits_with(3);
+            run.reports(&format!(
+                "{fault}, but KUBECONFIG names it as the kubeconfig of lab"
+            ));
+        }
+    }
+    let mut command = lab.sandbox.command("cluster status lab");
+    let path = std::os::unix::ffi::OsStrExt::from_bytes(b"/nowhere/\xff");
+    let run = command
+        .env::<_, &std::ffi::OsStr>("KUBECONFIG", path)
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
+    // It may be this that writes the file.
+    lab.run("cluster kubeconfig lab").success();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rehearsal_has_no_cluster() {
     let sandbox = support::Sandbox::shipped(AIRLOCK);
