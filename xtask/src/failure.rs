@@ -759,6 +759,12 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Cluster(cluster::Error::NoArchive { environment, folder, .. }) => {
             format!("name an archive of {environment}; they are written to {folder}/")
         }
+        Error::Cluster(cluster::Error::Unapplied { environment, .. }) => {
+            return vec![
+                format!("restore what was applied: `git restore environments/{environment}`"),
+                format!("if the change is meant, deploy it first: `cargo xtask deploy {environment}`"),
+            ];
+        }
         Error::Cluster(cluster::Error::NoMatchingMkectl { version, .. }) => format!(
             "copy it to {}/, or name it in the environment: `mkectl: ./path/to/mkectl`",
             program::folder(version)

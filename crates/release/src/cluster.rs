@@ -43,6 +43,7 @@ mod reset;
 pub mod mkectl;
 
 // What they share.
+mod unapplied;
 mod note;
 mod error;
 

@@ -11,6 +11,7 @@ use oci_spec::image::Digest;
 use crate::cluster::executor::{Action, ClusterPlan, Target};
 use crate::cluster::in_progress::{self, UnderWay};
 use crate::cluster::run;
+use crate::config::applied;
 use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
 use crate::requires::{self, Unmet};
@@ -378,7 +379,10 @@ pub(crate) async fn of_locked(
     if let Some(applied) = applied {
         crate::config::check::write_once(&environment, applied)?;
     }
-    config.applied = applied.and_then(|applied| applied_text(context, &config, &output, applied));
+    config.applied = applied.and_then(|applied| {
+        let here = [Some(config.text.as_str()), config.committed.as_deref()];
+        applied::text(context, &here, &output, &applied.config, &applied.release)
+    });
     let under_way = UnderWay::read(&output)?;
     let mut warnings = Warnings {
         of_plan: rendered.warnings,
@@ -532,32 +536,6 @@ pub(crate) async fn of_locked(
         unlocked,
         warnings,
     })
-}
-
-/// Returns the configuration that was applied last. The receipt has only its digest.
-fn applied_text(
-    context: &Context<'_>,
-    config: &Config,
-    output: &Output,
-    applied: &Applied,
-) -> Option<String> {
-    let is_applied = |text: &&str| sha256(text.as_bytes()) == applied.config;
-    let here = [Some(config.text.as_str()), config.committed.as_deref()];
-    if let Some(text) = here.into_iter().flatten().find(is_applied) {
-        return Some(text.to_owned());
-    }
-    if applied.config.is_empty() {
-        return None;
-    }
-    let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok()?;
-    let history = git.history(context.workspace.shown(&output.config)).ok()?;
-    let mut past = history.into_iter().map(|past| past.text);
-    let text = past.find(|text| is_applied(&text.as_str()))?;
-    // An upgrade brought the version, but not the rest of the configuration.
-    let version = text.lines().find(|line| line.starts_with("  version: "));
-    let line = version.map(|version| format!("\n{version}\n"));
-    let now = format!("\n  version: {}\n", applied.release);
-    Some(line.map_or(text.clone(), |line| text.replacen(&line, &now, 1)))
 }
 
 /// Takes what a registry has from its snapshot.

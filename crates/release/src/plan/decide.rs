@@ -63,10 +63,11 @@ impl Question<'_> {
             }
             (Purpose::Deploy, Some(_)) if self.under_way.is_some() => Some(UNKNOWN_END),
             // The cluster may be half-way to what the files said then, whatever they say now.
-            (Purpose::Deploy, Some(_))
-                if self.failed_at(Step::Apply) || self.failed_at(Step::Cluster) =>
-            {
+            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Apply) => {
                 Some("the last deploy failed")
+            }
+            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Cluster) => {
+                Some("the last command for the cluster failed")
             }
             (Purpose::Deploy, Some(_)) => None,
         }
