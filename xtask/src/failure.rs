@@ -664,7 +664,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "the cluster was changed without Airlock, or the receipt is outdated: find out which, and restore the correct receipt"
                 .to_owned()
         }
-        Error::Existing(existing::Error::Silent { .. }) => CLUSTER_IS_UP.to_owned(),
+        Error::Existing(existing::Error::Silent { .. } | existing::Error::Unconfirmed { .. }) => CLUSTER_IS_UP.to_owned(),
         Error::Plan(plan::Error::Moved { environment, path, .. }) => format!(
             "nothing was changed: compute a new plan with `cargo xtask plan {environment} --out {path}` and have it reviewed"
         ),

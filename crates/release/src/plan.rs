@@ -10,7 +10,7 @@ use oci_spec::image::Digest;
 
 use crate::cluster::executor::{Action, ClusterPlan, Target};
 use crate::cluster::in_progress::{self, UnderWay};
-use crate::cluster::run;
+use crate::cluster::{migrate, run};
 use crate::config::applied;
 use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
@@ -388,23 +388,9 @@ pub(crate) async fn of_locked(
         of_plan: rendered.warnings,
         of_here: under_way.iter().map(UnderWay::message).collect(),
     };
-    let question = decide::Question {
-        environment: &environment,
-        release: &release,
-        locked: &locked,
-        config: &config,
-        output: &output,
-        receipt: receipt.as_ref(),
-        under_way: under_way.as_ref(),
-        purpose,
-    };
-    let mut cluster = decide::decide(context, &question, &mut warnings)?;
-    if cluster.is_needed() {
-        let free = run::refuse_a_second_one(context, &output);
-        cluster.steps = free.and(cluster.steps);
+    if purpose == Purpose::Migrate {
+        migrate::of(&environment)?;
     }
-    let program = cluster.program();
-    let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let looked = match state {
         RegistryState::Live => {
             look::look(context, &environment, &look::tags_of(&locked.lock)).await?
@@ -414,6 +400,43 @@ pub(crate) async fn of_locked(
         }
     };
     let seen = looked.seen;
+    let is_shared =
+        output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
+    let artifacts = planned(&locked.lock, &seen);
+    // What only adds to a registry touches no cluster.
+    let touches_cluster = purpose != Purpose::Push || artifacts.contains(&Planned::Different);
+    let shared = match state {
+        RegistryState::Live if is_shared && touches_cluster => {
+            shared_state::read(context, &environment, &output, receipt.as_ref()).await
+        }
+        _ => Standing::unasked(),
+    };
+    let question = decide::Question {
+        environment: &environment,
+        release: &release,
+        locked: &locked,
+        config: &config,
+        output: &output,
+        receipt: receipt.as_ref(),
+        under_way: under_way.as_ref(),
+        shared: &shared,
+        purpose,
+    };
+    let mut cluster = match decide::decide(context, &question, &mut warnings) {
+        // Unless the operator takes over, the other deploy is what matters.
+        Err(error @ crate::Error::Existing(_)) if shared.is_ahead_of_receipt() => ClusterPlan {
+            action: Action::Apply,
+            steps: Err(error),
+            ..ClusterPlan::nothing()
+        },
+        decided => decided?,
+    };
+    if cluster.is_needed() {
+        let free = run::refuse_a_second_one(context, &output);
+        cluster.steps = free.and(cluster.steps);
+    }
+    let program = cluster.program();
+    let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unlocked = match state {
         RegistryState::Live if !unlocked.is_empty() => {
             verify::unserved(context, &environment, unlocked, &mut warnings).await?
@@ -426,17 +449,6 @@ pub(crate) async fn of_locked(
             unlocked
         }
         _ => unlocked,
-    };
-    let is_shared =
-        output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let artifacts = planned(&locked.lock, &seen);
-    // What only adds to a registry touches no cluster.
-    let touches_cluster = purpose != Purpose::Push || artifacts.contains(&Planned::Different);
-    let shared = match state {
-        RegistryState::Live if is_shared && touches_cluster => {
-            shared_state::read(context, &environment, &output, receipt.as_ref()).await
-        }
-        _ => Standing::unasked(),
     };
     warnings.of_here.extend(shared.warning.clone());
     let unmet = match touches_cluster {

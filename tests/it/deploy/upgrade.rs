@@ -488,6 +488,36 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
     );
 }
 
+/// A different checkout upgraded the cluster, and its receipt is not here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
+    let road = Road::new("v4.1.5", "v4.2.0").await;
+    let before = road.lab.sandbox.read(RECEIPT);
+    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let installed = std::fs::read_to_string(&cluster).unwrap();
+    road.run("deploy").success();
+    road.lab.sandbox.write(RECEIPT, &before);
+    road.name("v4.1.5");
+    road.install("v4.1.5");
+    road.run("render").success();
+    road.run("deploy").exits_with(8).reports("git pull");
+    let take_over = ["deploy", "lab", "--take-over"];
+    let run = road.lab.run(&take_over).exits_with(3);
+    run.reports("but the cluster that mkectl reaches runs v4.2.0");
+    std::fs::remove_file(&cluster).unwrap();
+    let run = road.lab.run(&take_over).exits_with(6);
+    run.reports(
+        "error: the registry records a deploy of v4.2.0 to lab, and the cluster does not return its configuration\n",
+    );
+    assert_eq!(road.lab.sandbox.read(RECEIPT), before);
+    // It was restored meanwhile.
+    std::fs::write(&cluster, installed).unwrap();
+    let run = road.lab.run(&take_over).success();
+    run.reports("because the registry records a deploy that the receipt does not");
+    assert_eq!(road.lab.applies().len(), 2);
+    road.run("deploy").success().prints("nothing to do");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;

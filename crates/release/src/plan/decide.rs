@@ -12,6 +12,7 @@ use crate::config::render::Config;
 use crate::event::Step;
 use crate::locked::Locked;
 use crate::receipt::{Applied, Receipt};
+use crate::shared_state::Standing;
 use crate::transfer::program::{self, Program};
 use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
@@ -33,6 +34,7 @@ pub(super) struct Question<'a> {
     pub(super) output: &'a Output,
     pub(super) receipt: Option<&'a Receipt>,
     pub(super) under_way: Option<&'a UnderWay>,
+    pub(super) shared: &'a Standing,
     pub(super) purpose: Purpose,
 }
 
@@ -69,8 +71,18 @@ impl Question<'_> {
             (Purpose::Deploy, Some(_)) if self.failed_at(Step::Cluster) => {
                 Some("the last command for the cluster failed")
             }
+            (Purpose::Deploy, Some(_)) if self.shared.is_ahead_of_receipt() => {
+                Some("the registry records a deploy that the receipt does not")
+            }
             (Purpose::Deploy, Some(_)) => None,
         }
+    }
+
+    /// Returns the release that the cluster may run according to the registry, although the receipt does not record it.
+    fn other_release(&self) -> Option<String> {
+        let state = self.shared.state()?;
+        let is_other = self.shared.is_ahead_of_receipt() && state.release != self.wanted();
+        is_other.then(|| state.release.clone())
     }
 
     /// Returns whether this was what failed in the last deploy.
@@ -151,6 +163,15 @@ pub(super) fn decide(
             Ok(program) => existing::ask(context, environment, program, is_new),
             Err(_) => existing::Asked::default(),
         };
+        if let (false, Some(recorded)) = (is_new, question.other_release())
+            && let Word::Silent(source) = asked.word
+        {
+            return Err(Error::Existing(existing::Error::Unconfirmed {
+                environment: environment.name.clone(),
+                recorded,
+                source: Box::new(source),
+            }));
+        }
         known.kubeconfig = asked.kubeconfig;
         let current = existing::release(&known, &asked.word, warnings)?;
         let exists = current.is_some();
