@@ -261,11 +261,11 @@ async fn conclude(
         Err(error) => Some(receipt_of_failure(context, plan, &progress, run, error)),
     };
     if let Some(receipt) = receipt {
-        let written = match keeps_receipt(plan, &progress, log.is_some()) {
+        let written = match keeps_receipt(plan, &progress, log.is_some(), &receipt) {
             Ok(None) => receipt.write(&plan.output.receipt),
-            Ok(Some(why)) => {
+            Ok(Some((why, kept))) => {
                 context.reporter.report(Event::Warning(why));
-                Ok(())
+                kept.map_or(Ok(()), |kept| kept.write(&plan.output.receipt))
             }
             Err(error) => Err(error),
         };
@@ -289,21 +289,22 @@ async fn conclude(
     outcome
 }
 
-/// Returns why the existing receipt must stay, if it must.
+/// Returns why the existing receipt must stay instead of `receipt`, if it must, and what is written then: it stays with the run that
+/// the registry names now.
 fn keeps_receipt(
     plan: &Plan,
     progress: &Progress,
     mkectl_ran: bool,
-) -> Result<Option<String>, Error> {
+    receipt: &Receipt,
+) -> Result<Option<(String, Option<Receipt>)>, Error> {
     if mkectl_ran {
         return Ok(None);
     }
     let name = plan.output.receipt.file_name().unwrap_or_default();
     let now = read_if_there(&plan.output.receipt)?.map(|text| sha256(text.as_bytes()));
     if now != plan.receipt_sha256 {
-        return Ok(Some(format!(
-            "{name} changed while this deploy ran, so it is left as it is"
-        )));
+        let why = format!("{name} changed while this deploy ran, so it is left as it is");
+        return Ok(Some((why, None)));
     }
     // mkectl has to run again, whatever failed since.
     let touches_cluster = |step: &str| {
@@ -311,13 +312,22 @@ fn keeps_receipt(
             .iter()
             .any(|one| one.name() == step)
     };
-    let failed = plan
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.failed.as_ref());
-    Ok(failed
-        .filter(|failed| touches_cluster(&failed.step) && !touches_cluster(progress.step.name()))
-        .map(|failed| format!("{name} keeps the earlier failure at {}", failed.step)))
+    let kept = plan.receipt.as_ref().and_then(|earlier| {
+        let step = &earlier.failed.as_ref()?.step;
+        let stays = touches_cluster(step) && !touches_cluster(progress.step.name());
+        let run = receipt.run.clone();
+        stays.then(|| {
+            let why = format!("{name} keeps the earlier failure at {step}");
+            (
+                why,
+                Some(Receipt {
+                    run,
+                    ..earlier.clone()
+                }),
+            )
+        })
+    });
+    Ok(kept)
 }
 
 /// Returns whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt

@@ -518,6 +518,27 @@ async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
     road.run("deploy").success().prints("nothing to do");
 }
 
+/// The receipt that stays has to name the run that the registry records.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_backup_after_a_failed_upgrade_does_not_stop_the_next_deploy() {
+    let mut road = Road::new("v4.1.5", "v4.2.0").await;
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "3");
+    road.run("deploy").exits_with(7);
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_EXIT", "0")
+        .variable("FAKE_MKECTL_BACKUP", "empty");
+    road.run("deploy")
+        .exits_with(7)
+        .reports("receipt.yaml keeps the earlier failure at upgrade");
+    road.lab.receipt().has("  step: upgrade\n");
+    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
+    road.run("deploy").success();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
