@@ -775,7 +775,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Run(run::Error::Failed { environment, step: Step::Backup, log, .. }) => {
             return vec![format!("its output is in {log}"), without_backup(environment)];
         }
-        Error::Run(run::Error::Failed { log, .. }) | Error::Run(run::Error::Interrupted { log, .. }) => {
+        Error::Run(run::Error::Failed { log, .. } | run::Error::Interrupted { log, .. } | run::Error::Contradicted { log, .. }) => {
             format!("its output is in {log}")
         }
         _ => return Vec::new(),

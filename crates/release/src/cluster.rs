@@ -287,10 +287,10 @@ impl Cluster {
     ) -> Result<Ran, crate::Error> {
         let (log, applied, failed) = match &outcome {
             Ok(Ran { log }) => (log, applied, None),
-            Err(
-                error @ (crate::Error::Run(run::Error::Failed { exit, log, .. })
-                | crate::Error::Run(run::Error::Interrupted { exit, log, .. })),
-            ) => {
+            Err(error @ crate::Error::Run(failure)) => {
+                let Some(log) = failure.log() else {
+                    return outcome;
+                };
                 let before = self.receipt.as_ref();
                 let failed = receipt::Failed {
                     release: self.release(),
@@ -301,7 +301,7 @@ impl Cluster {
                     plan: None,
                     step: Step::Cluster.to_string(),
                     error: chain(error),
-                    mkectl_exit_code: exit.code(),
+                    mkectl_exit_code: failure.exit_code(),
                     pushed: None,
                     began: None,
                     ended: receipt::now(context),

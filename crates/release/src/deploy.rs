@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::executor::{self, Applied};
-use crate::cluster::{in_progress, run};
+use crate::cluster::in_progress;
 use crate::config::render;
 use crate::event::{Event, Step};
 use crate::plan::{Permit, Plan};
@@ -249,10 +249,7 @@ async fn conclude(
     let run = mark.as_ref().and_then(Mark::run).or(before);
     let log = match &outcome {
         Ok(deployed) => deployed.applied.as_ref().map(|applied| &applied.log),
-        Err(
-            Error::Run(run::Error::Failed { log, .. })
-            | Error::Run(run::Error::Interrupted { log, .. }),
-        ) => Some(log),
+        Err(Error::Run(error)) => error.log(),
         Err(_) => None,
     };
     let receipt = match &outcome {
@@ -377,6 +374,14 @@ fn receipt_of_success(
         (Some(applied), None) if !applied.config_is_there => String::new(),
         _ => plan.config.digest.clone(),
     };
+    let mut kept = mke::kept_values(&plan.environment);
+    if let Some(applied) = &deployed.applied
+        && let Some(mut live) = applied.kept.clone()
+    {
+        // Where all is as rendered, references stay as the environment writes them.
+        live.extend(kept.into_iter().filter(|_| applied.config_is_there));
+        kept = live;
+    }
     Receipt {
         version: Receipt::VERSION,
         run,
@@ -384,7 +389,7 @@ fn receipt_of_success(
             release: format!("v{}", plan.environment.release),
             registry: plan.environment.registry.image_url(),
             external_address: mke::external_address(&plan.environment),
-            kept: Some(mke::kept_values(&plan.environment)),
+            kept: Some(kept),
             lock: plan.lock_digest.clone(),
             sets: plan.sets.clone(),
             config,
@@ -411,8 +416,7 @@ fn receipt_of_failure(
     error: &Error,
 ) -> Receipt {
     let mkectl_exit_code = match error {
-        Error::Run(run::Error::Failed { exit, .. })
-        | Error::Run(run::Error::Interrupted { exit, .. }) => exit.code(),
+        Error::Run(error) => error.exit_code(),
         _ => None,
     };
     Receipt {

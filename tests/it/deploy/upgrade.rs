@@ -488,6 +488,33 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
     );
 }
 
+/// mkectl reported success, so what the cluster reports decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_leaves_the_cluster_as_it_was_is_a_failure() {
+    let mut road = Road::new("v4.1.5", "v4.2.0").await;
+    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "none");
+    let run = road.run("deploy").exits_with(7);
+    run.reports(
+        "error: `mkectl upgrade` exited with code 0, but according to `mkectl config get` the cluster runs v4.1.5 at mke.lab.example.com \
+         and pulls from 127.0.0.1:[PORT]/mke, not v4.2.0 from 127.0.0.1:[PORT]/mke\n\
+         hint: its output is in environments/lab/logs/[TIME]-upgrade.log\n",
+    )
+    .does_not_report("v4.1.5 became v4.2.0");
+    let receipt = road.lab.receipt();
+    receipt
+        .has("  release: v4.1.5\n")
+        .has("failed:\n  release: v4.2.0\n")
+        .has("  step: upgrade\n");
+    let note = "environments/lab/logs/under-way.yaml";
+    assert!(!road.lab.sandbox.path(note).exists());
+    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "");
+    road.run("deploy").success();
+    road.lab
+        .receipt()
+        .has("  release: v4.2.0\n")
+        .lacks("failed:");
+}
+
 /// A different checkout upgraded the cluster, and its receipt is not here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {

@@ -4,7 +4,7 @@ use environment::Environment;
 use programs::Results;
 
 use crate::cluster::in_progress;
-use crate::cluster::run::{self, Ran};
+use crate::cluster::run::Ran;
 use crate::cluster::{Cluster, Logged, require_kubeconfig};
 use crate::{Context, Error};
 
@@ -92,14 +92,12 @@ pub fn run(
         command.results(results)
     });
     // It has ended, and only mkectl's own output shows how.
-    if let Ok(Ran { log })
-    | Err(
-        Error::Run(run::Error::Failed { log, .. })
-        | Error::Run(run::Error::Interrupted { log, .. }),
-    ) = &ran
-    {
-        in_progress::remove(&cluster.output, log)?;
-    }
+    let log = match &ran {
+        Ok(Ran { log }) => Some(log),
+        Err(Error::Run(error)) => error.log(),
+        Err(_) => None,
+    };
+    log.map_or(Ok(()), |log| in_progress::remove(&cluster.output, log))?;
     Ok(Logged {
         environment: cluster.environment.name.clone(),
         log: ran?.log,
