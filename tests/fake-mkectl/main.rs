@@ -15,6 +15,8 @@
 //! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does; without it and without a kubeconfig, no cluster answers |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
 //! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `link` a link to an archive, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
+//! | `FAKE_MKECTL_UPGRADE` | `none`: `upgrade` changes nothing and reports success |
+//! | `FAKE_MKECTL_MIGRATED` | file with the configuration that an upgrade from MKE 3 leaves in `--config-out` |
 //! | `FAKE_MKECTL_DRY_RUN` | `fail`: `apply --dry-run` exits with 1 |
 //! | `FAKE_MKECTL_REFUSED` | a text: a configuration that holds it is invalid |
 //! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
@@ -143,6 +145,10 @@ fn answer() -> io::Result<u8> {
     }
     Ok(0)
 }
+
+/// Where charts and images come from if the configuration does not say.
+const CHARTS_AT: &str = "oci://registry.mirantis.com/mke";
+const IMAGES_AT: &str = " registry.mirantis.com/mke";
 
 /// What `airgap list-images` prints: some of what the small bundle of the tests holds.
 const IMAGES: &str = "registry.mirantis.com/mke/calico/node:v3.30.2\nregistry.mirantis.com/k0rdent-enterprise/mke-operator:v1.6.3\n";
@@ -318,10 +324,21 @@ fn done(release: Release, command: &[&str], given: &Given<'_>, backup: &str) -> 
                 eprintln!("FATA[0000] Upgrade failed due to error: kubeconfig exists already");
                 return Ok(1);
             }
+            let given_or = |flag, other| given.value(flag).unwrap_or(other);
             if let Some(path) = given.value("--config-out") {
-                std::fs::write(path, initial(&version()))?;
+                let text = match std::env::var_os("FAKE_MKECTL_MIGRATED") {
+                    Some(file) => std::fs::read_to_string(file)?,
+                    None => initial(&version())
+                        .replace(CHARTS_AT, given_or("--chart-registry", CHARTS_AT))
+                        .replace(
+                            IMAGES_AT,
+                            &format!(" {}", given_or("--image-registry", IMAGES_AT.trim())),
+                        ),
+                };
+                std::fs::write(path, text)?;
             }
-            if let Some(cluster) = cluster(given) {
+            let is_done = std::env::var("FAKE_MKECTL_UPGRADE").as_deref() != Ok("none");
+            if let Some(cluster) = cluster(given).filter(|_| is_done) {
                 let text = std::fs::read_to_string(&cluster)?;
                 let lines: Vec<String> = text
                     .lines()

@@ -43,6 +43,7 @@ mod reset;
 pub mod mkectl;
 
 // What they share.
+mod unapplied;
 mod note;
 mod error;
 
@@ -85,7 +86,7 @@ impl Begun<'_> {
         concluded: &Result<Ran, crate::Error>,
     ) -> Result<(), crate::Error> {
         if let (Err(error), Some(before)) = (concluded, self.before)
-            && ended(error).is_none()
+            && !matches!(error, crate::Error::Run(failure) if failure.log().is_some())
         {
             self.mark.rename(before);
         }
@@ -122,6 +123,7 @@ impl Cluster {
     fn with(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
+        require_kubeconfig(context, &environment, receipt.as_ref())?;
         Self::made(context, environment, output, receipt)
     }
 
@@ -146,7 +148,9 @@ impl Cluster {
     /// Does the same, and refuses a rehearsal, which has no cluster.
     fn real(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         refuse_a_rehearsal(&environment)?;
-        Self::of(context, environment)
+        let cluster = Self::of(context, environment)?;
+        require_kubeconfig(context, &cluster.environment, cluster.receipt.as_ref())?;
+        Ok(cluster)
     }
 
     pub(crate) fn mkectl(&self) -> &programs::Mkectl {
@@ -295,9 +299,8 @@ impl Cluster {
     ) -> Result<Ran, crate::Error> {
         let (log, applied, failed) = match &outcome {
             Ok(Ran { log }) => (log, applied, None),
-            Err(error) => {
-                // It was not begun.
-                let Some((exit, log)) = ended(error) else {
+            Err(error @ crate::Error::Run(failure)) => {
+                let Some(log) = failure.log() else {
                     return outcome;
                 };
                 let before = self.receipt.as_ref();
@@ -310,7 +313,7 @@ impl Cluster {
                     plan: None,
                     step: Step::Cluster.to_string(),
                     error: chain(error),
-                    mkectl_exit_code: exit.code(),
+                    mkectl_exit_code: failure.exit_code(),
                     pushed: None,
                     began: None,
                     ended: receipt::now(context),
@@ -321,6 +324,8 @@ impl Cluster {
                 let applied = before.and_then(|before| before.applied.clone());
                 (log, applied, Some(failed))
             }
+            // It was not begun.
+            Err(_) => return outcome,
         };
         let receipt = Receipt {
             version: Receipt::VERSION,
@@ -331,16 +336,6 @@ impl Cluster {
         receipt.write(&self.output.receipt)?;
         in_progress::remove(&self.output, log)?;
         outcome
-    }
-}
-
-/// Returns how mkectl ended and its log, if it was started.
-fn ended(error: &crate::Error) -> Option<(programs::Exit, &Utf8PathBuf)> {
-    match error {
-        crate::Error::Run(
-            run::Error::Failed { exit, log, .. } | run::Error::Interrupted { exit, log, .. },
-        ) => Some((*exit, log)),
-        _ => None,
     }
 }
 
@@ -356,6 +351,20 @@ fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Opt
         environment.release = running;
         // What it names is for the release that it names.
         environment.mkectl = None;
+    }
+}
+
+/// Checks that the kubeconfig of a cluster that was deployed exists where one is named: without it mkectl would use its own, which may
+/// lead to a different cluster.
+fn require_kubeconfig(
+    context: &Context<'_>,
+    environment: &Environment,
+    receipt: Option<&Receipt>,
+) -> Result<(), crate::Error> {
+    match running(receipt) {
+        Some(_) => crate::kubeconfig::require(context, environment)
+            .map_err(|error| crate::Error::Kubeconfig(Box::new(error))),
+        None => Ok(()),
     }
 }
 
@@ -411,6 +420,7 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
     let receipt = Receipt::read(&output.receipt)?;
     let mut environment = environment.clone();
     as_it_runs(context, &mut environment, receipt.as_ref());
+    require_kubeconfig(context, &environment, receipt.as_ref())?;
     program(context, &environment, receipt.as_ref())?.config_get()
 }
 

@@ -4,6 +4,7 @@
 pub mod defaults;
 pub mod render;
 pub(crate) mod resolve;
+pub(crate) mod applied;
 
 // Checked, compared and promoted.
 pub mod check;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::executor::{self, ClusterChange};
-use crate::cluster::{in_progress, run};
+use crate::cluster::in_progress;
 use crate::config::render;
 use crate::event::{Event, Step};
 use crate::plan::{Permit, Plan};
@@ -258,10 +258,7 @@ async fn conclude(
     let run = mark.as_ref().and_then(Mark::run).or(before);
     let log = match &outcome {
         Ok(deployed) => deployed.applied.as_ref().map(|applied| &applied.log),
-        Err(
-            Error::Run(run::Error::Failed { log, .. })
-            | Error::Run(run::Error::Interrupted { log, .. }),
-        ) => Some(log),
+        Err(Error::Run(error)) => error.log(),
         Err(_) => None,
     };
     let receipt = match &outcome {
@@ -270,11 +267,11 @@ async fn conclude(
         Err(error) => Some(receipt_of_failure(context, plan, &progress, run, error)),
     };
     if let Some(receipt) = receipt {
-        let written = match keeps_receipt(plan, &progress, log.is_some()) {
+        let written = match keeps_receipt(plan, &progress, log.is_some(), &receipt) {
             Ok(None) => receipt.write(&plan.output.receipt),
-            Ok(Some(why)) => {
+            Ok(Some((why, kept))) => {
                 context.reporter.report(Event::Warning(why));
-                Ok(())
+                kept.map_or(Ok(()), |kept| kept.write(&plan.output.receipt))
             }
             Err(error) => Err(error),
         };
@@ -298,21 +295,22 @@ async fn conclude(
     outcome
 }
 
-/// Returns why the existing receipt must stay, if it must.
+/// Returns why the existing receipt must stay instead of `receipt`, if it must, and what is written then: it stays with the run that
+/// the registry names now.
 fn keeps_receipt(
     plan: &Plan,
     progress: &Progress,
     mkectl_ran: bool,
-) -> Result<Option<String>, Error> {
+    receipt: &Receipt,
+) -> Result<Option<(String, Option<Receipt>)>, Error> {
     if mkectl_ran {
         return Ok(None);
     }
     let name = plan.output.receipt.file_name().unwrap_or_default();
     let now = read_if_there(&plan.output.receipt)?.map(|text| sha256(text.as_bytes()));
     if now != plan.receipt_sha256 {
-        return Ok(Some(format!(
-            "{name} changed while this deploy ran, so it is left as it is"
-        )));
+        let why = format!("{name} changed while this deploy ran, so it is left as it is");
+        return Ok(Some((why, None)));
     }
     // mkectl has to run again, whatever failed since.
     let touches_cluster = |step: &str| {
@@ -320,13 +318,22 @@ fn keeps_receipt(
             .iter()
             .any(|one| one.name() == step)
     };
-    let failed = plan
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.failed.as_ref());
-    Ok(failed
-        .filter(|failed| touches_cluster(&failed.step) && !touches_cluster(progress.step.name()))
-        .map(|failed| format!("{name} keeps the earlier failure at {}", failed.step)))
+    let kept = plan.receipt.as_ref().and_then(|earlier| {
+        let step = &earlier.failed.as_ref()?.step;
+        let stays = touches_cluster(step) && !touches_cluster(progress.step.name());
+        let run = receipt.run.clone();
+        stays.then(|| {
+            let why = format!("{name} keeps the earlier failure at {step}");
+            (
+                why,
+                Some(Receipt {
+                    run,
+                    ..earlier.clone()
+                }),
+            )
+        })
+    });
+    Ok(kept)
 }
 
 /// Returns whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt
@@ -376,6 +383,14 @@ fn receipt_of_success(
         (Some(applied), None) if !applied.config_is_there => String::new(),
         _ => plan.config.digest.clone(),
     };
+    let mut kept = mke::kept_values(&plan.environment);
+    if let Some(applied) = &deployed.applied
+        && let Some(mut live) = applied.kept.clone()
+    {
+        // Where all is as rendered, references stay as the environment writes them.
+        live.extend(kept.into_iter().filter(|_| applied.config_is_there));
+        kept = live;
+    }
     Receipt {
         version: Receipt::VERSION,
         run,
@@ -383,7 +398,7 @@ fn receipt_of_success(
             release: format!("v{}", plan.environment.release),
             registry: plan.environment.registry.image_url(),
             external_address: mke::external_address(&plan.environment),
-            kept: Some(mke::kept_values(&plan.environment)),
+            kept: Some(kept),
             lock: plan.lock_digest.clone(),
             sets: plan.sets.clone(),
             config,
@@ -410,8 +425,7 @@ fn receipt_of_failure(
     error: &Error,
 ) -> Receipt {
     let mkectl_exit_code = match error {
-        Error::Run(run::Error::Failed { exit, .. })
-        | Error::Run(run::Error::Interrupted { exit, .. }) => exit.code(),
+        Error::Run(error) => error.exit_code(),
         _ => None,
     };
     Receipt {

@@ -4,6 +4,7 @@
 //! the vendor has it unset for a backup, and a new cluster must be made without any kubeconfig (BACKUP-CLI). Where a cluster exists, the
 //! flag is passed instead.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -136,7 +137,7 @@ fn find(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> 
 /// Returns the kubeconfig where mkectl looks by default, and where it puts that of a new cluster.
 pub(crate) fn default(context: &Context<'_>) -> Option<Kubeconfig> {
     Some(Kubeconfig {
-        path: Utf8PathBuf::from(variable(context, "HOME")?).join(".mke/mke.kubeconf"),
+        path: Utf8PathBuf::from(variable(context, "HOME")?.into_owned()).join(".mke/mke.kubeconf"),
         named_by: NamedBy::Default,
     })
 }
@@ -167,7 +168,8 @@ pub(crate) fn require(context: &Context<'_>, environment: &Environment) -> Resul
     }
 }
 
-fn variable<'a>(context: &'a Context<'_>, name: &str) -> Option<&'a str> {
-    let value = context.tool.variables.get(name)?.to_str()?;
+/// Returns the value of a variable. One that is not UTF-8 names a file that does not exist.
+fn variable<'a>(context: &'a Context<'_>, name: &str) -> Option<Cow<'a, str>> {
+    let value = context.tool.variables.get(name)?.to_string_lossy();
     (!value.is_empty()).then_some(value)
 }

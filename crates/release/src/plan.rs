@@ -10,7 +10,8 @@ use oci_spec::image::Digest;
 
 use crate::cluster::executor::{Action, ClusterPlan, Target};
 use crate::cluster::in_progress::{self, UnderWay};
-use crate::cluster::run;
+use crate::cluster::{migrate, run};
+use crate::config::applied;
 use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
 use crate::requires::{self, Unmet};
@@ -395,30 +396,18 @@ pub(crate) async fn of_locked(
     if let Some(applied) = applied {
         crate::config::check::write_once(&environment, applied)?;
     }
-    config.applied = applied.and_then(|applied| applied_text(context, &config, &output, applied));
+    config.applied = applied.and_then(|applied| {
+        let here = [Some(config.text.as_str()), config.committed.as_deref()];
+        applied::text(context, &here, &output, &applied.config, &applied.release)
+    });
     let under_way = UnderWay::read(&output)?;
     let mut warnings = Warnings {
         of_plan: rendered.warnings,
         of_here: under_way.iter().map(UnderWay::message).collect(),
     };
-    let question = decide::Question {
-        environment: &environment,
-        release: &release,
-        locked: &locked,
-        config: &config.digest,
-        rendered: &config.text,
-        output: &output,
-        receipt: receipt.as_ref(),
-        under_way: under_way.as_ref(),
-        purpose,
-    };
-    let mut cluster = decide::decide(context, &question, &mut warnings)?;
-    if cluster.is_needed() {
-        let free = run::refuse_a_second_one(context, &output);
-        cluster.steps = free.and(cluster.steps);
+    if purpose == Purpose::Migrate {
+        migrate::of(&environment)?;
     }
-    let program = cluster.program();
-    let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let looked = match state {
         RegistryState::Live => {
             look::look(context, &environment, &look::tags_of(&locked.lock)).await?
@@ -428,6 +417,43 @@ pub(crate) async fn of_locked(
         }
     };
     let seen = looked.seen;
+    let is_shared =
+        output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
+    let artifacts = planned(&locked.lock, &seen);
+    // What only adds to a registry touches no cluster.
+    let touches_cluster = purpose != Purpose::Push || artifacts.contains(&Planned::Different);
+    let shared = match state {
+        RegistryState::Live if is_shared && touches_cluster => {
+            shared_state::read(context, &environment, &output, receipt.as_ref()).await
+        }
+        _ => Standing::unasked(),
+    };
+    let question = decide::Question {
+        environment: &environment,
+        release: &release,
+        locked: &locked,
+        config: &config,
+        output: &output,
+        receipt: receipt.as_ref(),
+        under_way: under_way.as_ref(),
+        shared: &shared,
+        purpose,
+    };
+    let mut cluster = match decide::decide(context, &question, &mut warnings) {
+        // Unless the operator takes over, the other deploy is what matters.
+        Err(error @ crate::Error::Existing(_)) if shared.is_ahead_of_receipt() => ClusterPlan {
+            action: Action::Apply,
+            steps: Err(error),
+            ..ClusterPlan::nothing()
+        },
+        decided => decided?,
+    };
+    if cluster.is_needed() {
+        let free = run::refuse_a_second_one(context, &output);
+        cluster.steps = free.and(cluster.steps);
+    }
+    let program = cluster.program();
+    let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unlocked = match state {
         RegistryState::Live if !unlocked.is_empty() => {
             verify::unserved(context, &environment, unlocked, &mut warnings).await?
@@ -440,17 +466,6 @@ pub(crate) async fn of_locked(
             unlocked
         }
         _ => unlocked,
-    };
-    let is_shared =
-        output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let artifacts = planned(&locked.lock, &seen);
-    // What only adds to a registry touches no cluster.
-    let touches_cluster = purpose != Purpose::Push || artifacts.contains(&Planned::Different);
-    let shared = match state {
-        RegistryState::Live if is_shared && touches_cluster => {
-            shared_state::read(context, &environment, &output, receipt.as_ref()).await
-        }
-        _ => Standing::unasked(),
     };
     warnings.of_here.extend(shared.warning.clone());
     if is_shared && !environment.rehearsal {
@@ -552,32 +567,6 @@ pub(crate) async fn of_locked(
         unlocked,
         warnings,
     })
-}
-
-/// Returns the configuration that was applied last. The receipt has only its digest.
-fn applied_text(
-    context: &Context<'_>,
-    config: &Config,
-    output: &Output,
-    applied: &Applied,
-) -> Option<String> {
-    let is_applied = |text: &&str| sha256(text.as_bytes()) == applied.config;
-    let here = [Some(config.text.as_str()), config.committed.as_deref()];
-    if let Some(text) = here.into_iter().flatten().find(is_applied) {
-        return Some(text.to_owned());
-    }
-    if applied.config.is_empty() {
-        return None;
-    }
-    let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok()?;
-    let history = git.history(context.workspace.shown(&output.config)).ok()?;
-    let mut past = history.into_iter().map(|past| past.text);
-    let text = past.find(|text| is_applied(&text.as_str()))?;
-    // An upgrade brought the version, but not the rest of the configuration.
-    let version = text.lines().find(|line| line.starts_with("  version: "));
-    let line = version.map(|version| format!("\n{version}\n"));
-    let now = format!("\n  version: {}\n", applied.release);
-    Some(line.map_or(text.clone(), |line| text.replacen(&line, &now, 1)))
 }
 
 /// Takes what a registry has from its snapshot.

@@ -146,7 +146,12 @@ pub async fn prepare(
     }
     // What the environment's own cluster runs decides what is rehearsed: an upgrade, where it runs an earlier release.
     let real = Output::below(&context.workspace.environment(&environment.name));
-    if let Some(mut applied) = Receipt::read(&real.receipt)?.and_then(|receipt| receipt.applied)
+    let applied = Receipt::read(&real.receipt)?.and_then(|receipt| receipt.applied);
+    if applied.is_some() {
+        // It was migrated.
+        environment.mke3 = None;
+    }
+    if let Some(mut applied) = applied
         && applied.release != format!("v{}", environment.release)
     {
         applied.registry = environment.registry.image_url();

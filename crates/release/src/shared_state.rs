@@ -74,6 +74,12 @@ impl Standing {
         self.conflict.as_ref()
     }
 
+    /// Returns whether the receipt of this checkout may not be that of the last deploy.
+    pub(crate) fn is_ahead_of_receipt(&self) -> bool {
+        let conflict = self.conflict.as_ref();
+        conflict.is_some_and(|conflict| !matches!(conflict, Conflict::InUse { .. }))
+    }
+
     /// Returns the run that the registry names.
     pub(crate) fn run(&self) -> Option<&str> {
         Some(self.state()?.run.as_str())

@@ -170,3 +170,19 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         .collect();
     assert_eq!(left, [""; 0]);
 }
+
+// The comment at the top of mke4.yaml has the environment's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_that_was_renamed_is_not_applied_again() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run("deploy lab").success();
+    let rename =
+        |from: &str, to: &str| std::fs::rename(lab.sandbox.path(from), lab.sandbox.path(to));
+    rename("environments/lab", "environments/lab2").unwrap();
+    lab.run("deploy lab2").success();
+    assert_eq!(lab.applies().len(), 1);
+    let config = lab.sandbox.read("environments/lab2/mke4.yaml");
+    assert!(config.contains("render lab2"), "{config}");
+    let again = lab.run("deploy lab2").success();
+    assert_eq!(again.stdout, "lab2: nothing to do\n");
+}

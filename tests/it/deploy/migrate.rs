@@ -1,6 +1,8 @@
 //! `migrate`: an MKE 3 cluster becomes one of the release, which is in the registry first.
 
-use support::{Lab, bundles};
+use std::os::unix::fs::PermissionsExt as _;
+
+use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -111,15 +113,15 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
     }
     insta::assert_snapshot!(all, @"
     v4.1.0
-      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated/mke4.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
     v4.1.1
-      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated/mke4.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --mke3-airgapped=true --mke3-admin-password=[PASSWORD]
     v4.1.5
-      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated/mke4.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
     v4.2.0
-      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated/mke4.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
     v4.2.1
-      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
+      upgrade --hosts-path [WORKSPACE]/environments/lab/logs/mke3-hosts.yaml --mke3-admin-username planted-admin-12ab --external-address mke.lab.example.com --config-out [WORKSPACE]/environments/lab/logs/mke3-migrated/mke4.yaml --image-registry 127.0.0.1:[PORT]/mke --chart-registry oci://127.0.0.1:[PORT]/mke --gateway-http-node-port 33000 --gateway-https-node-port 33001 --mke3-airgapped=true --no-color --no-pretty-print --mke3-admin-password=[PASSWORD]
     ");
 }
 
@@ -267,4 +269,75 @@ async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
     run.reports("lists no --image-registry-username: nodes get no pull credentials from it");
     assert_eq!(upgrades(&lab), [""; 0]);
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
+}
+
+/// What mkectl leaves is looked into, whatever it reports.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_leaves_something_else_is_a_failure() {
+    let mut lab = lab_of("v4.1.5", MKE3).await;
+    let left = lab.sandbox.home().join("left.yaml");
+    lab.sandbox.variable("FAKE_MKECTL_MIGRATED", left.as_str());
+    let whole = |release: &str, registry: &str| {
+        format!(
+            "spec:\n  registries: {{ imageRegistry: {{ url: {registry} }} }}\n  version: {release}\n"
+        )
+    };
+    let registry = format!("{}/mke", lab.registry.address);
+    for (text, found) in [
+        (String::new(), "runs an unknown release"),
+        (
+            "spec: [\n".to_owned(),
+            "has a configuration that is not valid",
+        ),
+        (
+            whole("v4.1.0", &registry),
+            "runs v4.1.0 and pulls from 127.0.0.1:[PORT]/mke",
+        ),
+        (
+            whole("v4.1.5", "registry.example.com/mke"),
+            "runs v4.1.5 and pulls from registry.example.com/mke",
+        ),
+    ] {
+        std::fs::write(&left, text).unwrap();
+        let run = lab.run("migrate lab --allow-visible-secrets").exits_with(7);
+        run.reports(&format!(
+            "error: `mkectl upgrade` exited with code 0, but according to environments/lab/logs/mke3-migrated/mke4.yaml the cluster \
+             {found}, not v4.1.5 from 127.0.0.1:[PORT]/mke\n"
+        ))
+        .does_not_report("MKE 3 became");
+        lab.receipt().has("  step: migrate\n").lacks("applied:");
+        // The file stays, and has secrets.
+        let folder = lab.sandbox.path("environments/lab/logs/mke3-migrated");
+        assert!(folder.join("mke4.yaml").exists());
+        let mode = std::fs::metadata(folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let note = "environments/lab/logs/under-way.yaml";
+        assert!(!lab.sandbox.path(note).exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receipt_of_a_migration_has_the_networks_that_the_cluster_keeps() {
+    let mut lab = lab_of("v4.1.5", MKE3).await;
+    let left = lab.sandbox.home().join("left.yaml");
+    let network = "  network:\n    serviceCIDR: 10.200.0.0/16\n    providers:\n      \
+                   - { provider: calico, enabled: true, extraConfig: { cidrV4: 10.210.0.0/16 } }\n";
+    let registry = format!("{}/mke", lab.registry.address);
+    let text = format!(
+        "spec:\n{network}  registries: {{ imageRegistry: {{ url: {registry} }} }}\n  version: v4.1.5\n"
+    );
+    std::fs::write(&left, text).unwrap();
+    lab.sandbox.variable("FAKE_MKECTL_MIGRATED", left.as_str());
+    lab.run("migrate lab --allow-visible-secrets").success();
+    lab.receipt()
+        .has("    network.serviceCIDR: 10.200.0.0/16\n")
+        .has("cidrV4: 10.210.0.0/16\n");
+    let check = lab.run("check lab").exits_with(3);
+    check.mentions(
+        "installed with `network.serviceCIDR`: 10.200.0.0/16, but the environment has 10.96.0.0/16",
+    );
+    lab.edit_environment("config:\n", &format!("config:\n{network}"));
+    lab.run("check lab").success();
+    // What is rehearsed is MKE 4.
+    lab.run("rehearse lab").success();
 }

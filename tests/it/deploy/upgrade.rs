@@ -488,6 +488,84 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
     );
 }
 
+/// mkectl reported success, so what the cluster reports decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_leaves_the_cluster_as_it_was_is_a_failure() {
+    let mut road = Road::new("v4.1.5", "v4.2.0").await;
+    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "none");
+    let run = road.run("deploy").exits_with(7);
+    run.reports(
+        "error: `mkectl upgrade` exited with code 0, but according to `mkectl config get` the cluster runs v4.1.5 at mke.lab.example.com \
+         and pulls from 127.0.0.1:[PORT]/mke, not v4.2.0 from 127.0.0.1:[PORT]/mke\n\
+         hint: its output is in environments/lab/logs/[TIME]-upgrade.log\n",
+    )
+    .does_not_report("v4.1.5 became v4.2.0");
+    let receipt = road.lab.receipt();
+    receipt
+        .has("  release: v4.1.5\n")
+        .has("failed:\n  release: v4.2.0\n")
+        .has("  step: upgrade\n");
+    let note = "environments/lab/logs/under-way.yaml";
+    assert!(!road.lab.sandbox.path(note).exists());
+    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "");
+    road.run("deploy").success();
+    road.lab
+        .receipt()
+        .has("  release: v4.2.0\n")
+        .lacks("failed:");
+}
+
+/// A different checkout upgraded the cluster, and its receipt is not here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
+    let road = Road::new("v4.1.5", "v4.2.0").await;
+    let before = road.lab.sandbox.read(RECEIPT);
+    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let installed = std::fs::read_to_string(&cluster).unwrap();
+    road.run("deploy").success();
+    road.lab.sandbox.write(RECEIPT, &before);
+    road.name("v4.1.5");
+    road.install("v4.1.5");
+    road.run("render").success();
+    road.run("deploy").exits_with(8).reports("git pull");
+    let take_over = ["deploy", "lab", "--take-over"];
+    let run = road.lab.run(&take_over).exits_with(3);
+    run.reports("but the cluster that mkectl reaches runs v4.2.0");
+    std::fs::remove_file(&cluster).unwrap();
+    let run = road.lab.run(&take_over).exits_with(6);
+    run.reports(
+        "error: the registry records a deploy of v4.2.0 to lab, and the cluster does not return its configuration\n",
+    );
+    assert_eq!(road.lab.sandbox.read(RECEIPT), before);
+    // It was restored meanwhile.
+    std::fs::write(&cluster, installed).unwrap();
+    let run = road.lab.run(&take_over).success();
+    run.reports("because the registry records a deploy that the receipt does not");
+    assert_eq!(road.lab.applies().len(), 2);
+    road.run("deploy").success().prints("nothing to do");
+}
+
+/// The receipt that stays has to name the run that the registry records.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_backup_after_a_failed_upgrade_does_not_stop_the_next_deploy() {
+    let mut road = Road::new("v4.1.5", "v4.2.0").await;
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "3");
+    road.run("deploy").exits_with(7);
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_EXIT", "0")
+        .variable("FAKE_MKECTL_BACKUP", "empty");
+    road.run("deploy")
+        .exits_with(7)
+        .reports("receipt.yaml keeps the earlier failure at upgrade");
+    road.lab.receipt().has("  step: upgrade\n");
+    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
+    road.run("deploy").success();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
@@ -981,6 +1059,8 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
         ("empty", "_by-v4.1.3.tar` is empty"),
         ("garbage", "_by-v4.1.3.tar` is not a complete tar archive"),
         ("cut", "_by-v4.1.3.tar` is not a complete tar archive"),
+        // A link that stays would have every later command refused.
+        ("link", "_by-v4.1.3.tar` is not a regular file"),
         ("fail", "`mkectl backup` exited with code 1"),
         (
             "hang",
@@ -999,13 +1079,13 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
         assert!(!was_upgraded(&road), "{backup}: {:?}", road.commands());
         // Nothing that is left looks like an archive.
         let left: Vec<String> = (road.backups().into_iter())
-            .filter(|name| name.contains(".tar"))
+            .filter(|name| name.contains(".tar") && name != "elsewhere.tar")
             .collect();
         assert!(
             left.iter().all(|name| name.ends_with(".tar.failed")),
             "{backup}: {left:?}"
         );
-        let has_file = !["none", "hang"].contains(&backup);
+        let has_file = !["none", "hang", "link"].contains(&backup);
         assert_eq!(
             run.stderr.contains("cannot be restored: renamed to"),
             has_file,

@@ -310,7 +310,15 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     receipt.has("mkectl-exit-code: 4");
     receipt.has("error: '`mkectl restore` exited with code 4'");
     let plan = lab.run("plan lab").success();
-    plan.prints("because the last deploy failed");
+    plan.prints("because the last command for the cluster failed");
+    let status = lab.run("status lab").success();
+    status.prints("the last command for the cluster failed: `mkectl restore` exited with code 4");
+    let restore = ["cluster", "restore", "lab", archive, "--confirm", "lab"];
+    let calls = lab.calls().len();
+    lab.run(&[&restore[..], &["--hosts", "nofile"]].concat())
+        .exits_with(3)
+        .reports("nofile");
+    assert_eq!(lab.calls().len(), calls);
     plan.does_not_mention("before it recorded");
 }
 
@@ -470,6 +478,82 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     let plan = lab.run("plan lab").success();
     plan.prints("because no receipt records a successful deploy");
+}
+
+// mkectl gets what is rendered now, so an edit that was not deployed would send it to different machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_not_deployed_are_neither_reset_nor_restored() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run("deploy lab").success();
+    let archive = "environments/lab/backups/before.tar";
+    lab.run(&["cluster", "backup", "lab", "--output", archive])
+        .success();
+    let reset = &["cluster", "reset", "lab", "--confirm", "lab"][..];
+    let restore = &["cluster", "restore", "lab", archive, "--confirm", "lab"][..];
+    for (from, to, differs) in [
+        (
+            "192.0.2.10",
+            "192.0.2.200",
+            "spec.hosts[192.0.2.10], spec.hosts[192.0.2.200]",
+        ),
+        (
+            "project: mke",
+            "project: other",
+            "spec.registries.imageRegistry.url, spec.registries.chartRegistry.url",
+        ),
+    ] {
+        lab.edit_environment(from, to);
+        for command in [reset, restore] {
+            let run = lab.run(command).exits_with(8);
+            run.reports(&format!(
+                "error: the files of lab were changed since mkectl ran: {differs}\n\
+                 hint: restore what was applied: `git restore environments/lab`\n\
+                 hint: if the change is meant, deploy it first: `cargo xtask deploy lab`\n"
+            ));
+        }
+        lab.edit_environment(to, from);
+    }
+    let calls = lab.calls();
+    let mut commands = calls.iter().map(|call| call.arguments[0].as_str());
+    assert!(!commands.any(|command| ["reset", "restore"].contains(&command)));
+    lab.receipt().lacks("failed:");
+    lab.run(restore).success();
+    lab.run(reset).success();
+}
+
+// Without the file, mkectl would use ~/.mke/mke.kubeconf, which may lead to a different cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_that_is_named_and_is_not_a_file_is_an_error() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run("deploy lab").success();
+    let home = lab.sandbox.home();
+    for (path, fault) in [
+        ("/nowhere/kubeconf", "does not exist"),
+        ("~/kubeconf", "does not exist"),
+        (home.as_str(), "is not a file"),
+    ] {
+        lab.sandbox.variable("KUBECONFIG", path);
+        for command in [
+            "cluster status lab",
+            "cluster backup lab",
+            "mkectl lab -- config get",
+            "diff lab --live",
+        ] {
+            let run = lab.run(command).exits_with(3);
+            run.reports(&format!(
+                "{fault}, but KUBECONFIG names it as the kubeconfig of lab"
+            ));
+        }
+    }
+    let mut command = lab.sandbox.command("cluster status lab");
+    let path = std::os::unix::ffi::OsStrExt::from_bytes(b"/nowhere/\xff");
+    let run = command
+        .env::<_, &std::ffi::OsStr>("KUBECONFIG", path)
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
+    // It may be this that writes the file.
+    lab.run("cluster kubeconfig lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -245,6 +245,29 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reset_that_is_typed_is_confirmed_by_name() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let typed = ["--", "reset", "--force"];
+    for confirmed in [
+        &["mkectl", "lab"][..],
+        &["mkectl", "lab", "--confirm", "prod"],
+    ] {
+        lab.run(&[confirmed, &typed].concat()).exits_with(8);
+    }
+    let resets = || {
+        let calls = lab.calls();
+        let typed = calls.iter().filter(|call| call.arguments[0] == "reset");
+        typed
+            .filter(|call| !call.arguments.contains(&"--help".to_owned()))
+            .count()
+    };
+    assert_eq!(resets(), 0);
+    let confirmed = ["mkectl", "lab", "--confirm", "lab"];
+    lab.run(&[&confirmed[..], &typed].concat()).success();
+    assert_eq!(resets(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_reported_also_where_the_file_for_mkectl_is_gone() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let real = lab.sandbox.path("../bin/real-mkectl");

@@ -93,7 +93,9 @@ pub(super) fn run(error: &run::Error) -> Vec<String> {
                 without_backup(environment),
             ];
         }
-        run::Error::Failed { log, .. } | run::Error::Interrupted { log, .. } => {
+        run::Error::Failed { log, .. }
+        | run::Error::Interrupted { log, .. }
+        | run::Error::Contradicted { log, .. } => {
             format!("its output is in {log}")
         }
         _ => return Vec::new(),
@@ -127,7 +129,7 @@ pub(super) fn existing(error: &existing::Error) -> Vec<String> {
             "the cluster was changed without Airlock, or the receipt is outdated: find out which, and restore the correct receipt"
                 .to_owned()
         }
-        existing::Error::Silent { .. } => CLUSTER_IS_UP.to_owned(),
+        existing::Error::Silent { .. } | existing::Error::Unconfirmed { .. } => CLUSTER_IS_UP.to_owned(),
         _ => return Vec::new(),
     };
     vec![hint]
@@ -180,6 +182,14 @@ pub(super) fn cluster(error: &Error) -> Vec<String> {
             ..
         } => {
             format!("name an archive of {environment}; they are written to {folder}/")
+        }
+        Error::Unapplied { environment, .. } => {
+            return vec![
+                format!("restore what was applied: `git restore environments/{environment}`"),
+                format!(
+                    "if the change is meant, deploy it first: `cargo xtask deploy {environment}`"
+                ),
+            ];
         }
         Error::NoMatchingMkectl { version, .. } => format!(
             "copy it to {}/, or name it in the environment: `mkectl: ./path/to/mkectl`",

@@ -127,6 +127,7 @@ fn add_details(object: &mut Value, error: &release::Error) {
             object["mkectl-exit-code"] = json!(exit.code());
             object["log"] = json!(log);
         }
+        release::Error::Run(run::Error::Contradicted { log, .. }) => object["log"] = json!(log),
         release::Error::Push(push::Error::Failed { failed, .. })
         | release::Error::Push(push::Error::Stopped { failed, .. }) => {
             object["failed"] = failed

@@ -200,17 +200,20 @@ pub(crate) fn describe(
     Ok(note)
 }
 
-/// Renames what a backup that failed has left, so it is not mistaken for one that can be restored.
+/// Renames what a backup that failed has left, or removes a link, so it is not mistaken for one that can be restored.
 pub(crate) fn set_aside(context: &Context<'_>, archive: &Utf8Path) {
-    if !archive.is_file() {
+    if !archive.is_file() && !archive.is_symlink() {
         return;
     }
     let failed = Utf8PathBuf::from(format!("{archive}.failed"));
     let shown = context.workspace.shown(archive);
-    let outcome = match std::fs::rename(archive, &failed) {
-        Ok(()) => format!("renamed to {}", context.workspace.shown(&failed)),
-        Err(error) => format!("and cannot be renamed: {error}"),
+    // A link would have every later command refused.
+    let outcome = match archive.is_symlink() {
+        true => std::fs::remove_file(archive).map(|()| "the link was removed".to_owned()),
+        false => std::fs::rename(archive, &failed)
+            .map(|()| format!("renamed to {}", context.workspace.shown(&failed))),
     };
+    let outcome = outcome.unwrap_or_else(|error| format!("and cannot be renamed: {error}"));
     context.reporter.report(Event::Warning(format!(
         "the backup {shown} is not complete and cannot be restored: {outcome}"
     )));

@@ -113,6 +113,17 @@ pub enum Error {
         /// The version of mkectl.
         mkectl: String,
     },
+    /// The files say something else than what was applied last.
+    #[error(
+        "the files of {environment} were changed since mkectl ran{}",
+        listed(paths)
+    )]
+    Unapplied {
+        /// The environment.
+        environment: String,
+        /// What differs; empty if what was applied was not found.
+        paths: Vec<String>,
+    },
     /// A protected cluster is not taken down.
     #[error("{environment} is protected, and cannot be reset")]
     Protected {
@@ -137,8 +148,18 @@ impl Error {
             | Self::NoController { .. } => Kind::Workspace,
             Self::NoMatchingMkectl { .. } | Self::NoChecks { .. } => Kind::Mkectl,
             Self::NoKubeconfig { .. } => Kind::MkectlFailed,
-            Self::Protected { .. } => Kind::NotAllowed,
+            Self::Unapplied { .. } | Self::Protected { .. } => Kind::NotAllowed,
             Self::Backup(failure) => failure.problem.kind(),
         }
+    }
+}
+
+/// Returns the first few paths, to be appended to a message.
+fn listed(paths: &[String]) -> String {
+    const NAMED: usize = 6;
+    match paths.len() {
+        0 => String::new(),
+        count if count <= NAMED => format!(": {}", paths.join(", ")),
+        count => format!(": {} and {} more", paths[..NAMED].join(", "), count - NAMED),
     }
 }

@@ -3,6 +3,8 @@
 //! Apply, upgrade and migrate differ only in the steps that they plan: see [`crate::cluster::apply`], [`crate::cluster::upgrade`] and
 //! [`crate::cluster::migrate`]. `plan` prints these steps and `deploy` runs them; nothing is computed in between.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
@@ -78,8 +80,8 @@ pub(crate) enum Task {
         path: Utf8PathBuf,
         private_addresses: bool,
     },
-    /// Removes a file that an earlier run may have left.
-    Remove(Utf8PathBuf),
+    /// Removes a file that an earlier run may have left, and makes its folder one that only its owner can read: mkectl writes secrets there.
+    MakeRoom(Utf8PathBuf),
     /// Runs mkectl.
     Run(Box<Command>),
     /// Checks the archive that a backup left, and writes its note.
@@ -118,6 +120,8 @@ pub struct ClusterChange {
     pub log: Utf8PathBuf,
     /// Whether the cluster has everything now that the rendered configuration says. An upgrade takes no configuration.
     pub config_is_there: bool,
+    /// The values that the cluster keeps for its life, if mkectl chose them in a migration.
+    pub kept: Option<BTreeMap<String, String>>,
     /// What the upgrade changed in the cluster's configuration, against what is rendered; none if nothing was upgraded.
     pub after_upgrade: Option<After>,
 }
@@ -276,6 +280,8 @@ pub(crate) async fn execute(
         program::keep(context, program);
     }
     let mut applied = None;
+    // Reported when what the cluster says was compared with it.
+    let mut success = None;
     for ClusterStep { step: at, task } in plan.planned() {
         *step = *at;
         match task {
@@ -287,7 +293,7 @@ pub(crate) async fn execute(
                 path,
                 private_addresses,
             } => files::write_hosts(context, target, path, *private_addresses)?,
-            Task::Remove(path) => files::remove(path)?,
+            Task::MakeRoom(path) => files::make_room(path)?,
             Task::Run(command) => {
                 // As it is before it runs.
                 let mkectl = command.effect.as_ref().map(|_| command.program.record());
@@ -302,7 +308,7 @@ pub(crate) async fn execute(
                         .for_each(|archive| cluster::set_aside(context, archive));
                 })?;
                 if let (Some(effect), Some(mkectl)) = (&command.effect, mkectl) {
-                    context.reporter.report(Event::Finished {
+                    success = Some(Event::Finished {
                         step: *at,
                         what: format!("{effect}; log in {log}"),
                     });
@@ -310,6 +316,7 @@ pub(crate) async fn execute(
                         mkectl,
                         log,
                         config_is_there: true,
+                        kept: None,
                         after_upgrade: None,
                     });
                 }
@@ -320,6 +327,16 @@ pub(crate) async fn execute(
                 written: file,
             } => {
                 let text = files::live_config(program, file.as_deref())?;
+                if let Some(applied) = &mut applied {
+                    let file = file.as_deref();
+                    after::require_success(context, target, &text, file, &applied.log)?;
+                    let spec = file.and(text.as_deref().ok()).map(after::kept_values);
+                    applied.kept = spec.transpose()?;
+                }
+                success
+                    .take()
+                    .into_iter()
+                    .for_each(|event| context.reporter.report(event));
                 let after = after::after(context, target, text);
                 if let Some(applied) = &mut applied {
                     applied.config_is_there = after.as_ref().is_some_and(After::has_all);
@@ -329,6 +346,9 @@ pub(crate) async fn execute(
             }
         }
     }
+    success
+        .into_iter()
+        .for_each(|event| context.reporter.report(event));
     Ok(applied)
 }
 

@@ -21,7 +21,9 @@ pub fn kubeconfig(
     environment: Environment,
     typed: &[String],
 ) -> Result<SecretString, Error> {
-    let cluster = Cluster::real(context, environment)?;
+    super::refuse_a_rehearsal(&environment)?;
+    // The file that is named may be the one that this writes.
+    let cluster = Cluster::of(context, environment)?;
     let help = cluster.help(&["kubeconfig"])?;
     let printed = Mutex::new(String::new());
     let manner = Manner {

@@ -97,7 +97,7 @@ pub(crate) fn prepare(
         ));
     }
     let hosts = output.logs.join("mke3-hosts.yaml");
-    let config_out = output.logs.join("mke3-migrated.yaml");
+    let config_out = output.logs.join("mke3-migrated/mke4.yaml");
     let (image, chart) = (
         environment.registry.image_url(),
         environment.registry.chart_url(),
@@ -141,7 +141,7 @@ pub(crate) fn prepare(
             private_addresses: way.private_addresses,
         },
         // What an earlier try has left there mkectl might ask about, or not overwrite.
-        Task::Remove(config_out.clone()),
+        Task::MakeRoom(config_out.clone()),
     ];
     let steps = (tasks.into_iter())
         .chain(check)

@@ -5,11 +5,23 @@ use programs::Results;
 
 use crate::cluster::in_progress;
 use crate::cluster::run::Ran;
-use crate::cluster::{Cluster, Logged, ended};
+use crate::cluster::{Cluster, Logged, require_kubeconfig};
 use crate::{Context, Error};
 
 /// Commands that print secrets as their result, so it is not logged.
 const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
+
+/// Commands that need no kubeconfig, or write one.
+const WITHOUT_CLUSTER: &[&str] = &[
+    "",
+    "airgap",
+    "completion",
+    "help",
+    "init",
+    "kubeconfig",
+    "login",
+    "version",
+];
 
 /// Commands that leave the cluster as it is, whatever becomes of them.
 const HARMLESS: &[&str] = &[
@@ -66,6 +78,9 @@ pub fn run(
     let cluster = Cluster::of(context, environment)?;
     let help = (cluster.mkectl().help_of(&typed.arguments))?;
     let first = typed.arguments.first().map_or("", String::as_str);
+    if !WITHOUT_CLUSTER.contains(&first) {
+        require_kubeconfig(context, &cluster.environment, cluster.receipt.as_ref())?;
+    }
     let results = match SECRETIVE.contains(&first) {
         true => Results::Unlogged,
         false => Results::Apart,
@@ -79,11 +94,10 @@ pub fn run(
     // It has ended, and only mkectl's own output shows how.
     let log = match &ran {
         Ok(Ran { log }) => Some(log),
-        Err(error) => ended(error).map(|(_, log)| log),
+        Err(Error::Run(error)) => error.log(),
+        Err(_) => None,
     };
-    if let Some(log) = log {
-        in_progress::remove(&cluster.output, log)?;
-    }
+    log.map_or(Ok(()), |log| in_progress::remove(&cluster.output, log))?;
     Ok(Logged {
         environment: cluster.environment.name.clone(),
         log: ran?.log,

@@ -10,7 +10,7 @@ use crate::{Context, Error};
 /// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is given to mkectl too.
 ///
 /// # Errors
-/// The environment is protected or a rehearsal, there is no fitting mkectl, or it failed. Or a different command touches the cluster,
+/// The environment is protected or a rehearsal, its files name other machines or settings than were applied, there is no fitting mkectl, or it failed. Or a different command touches the cluster,
 /// unless `take_over`.
 pub async fn reset(
     context: &Context<'_>,
@@ -19,6 +19,7 @@ pub async fn reset(
     typed: &[String],
 ) -> Result<Logged, Error> {
     super::refuse_protected(&environment)?;
+    super::unapplied::refuse(context, &environment)?;
     let cluster = Cluster::real(context, environment)?;
     let help = cluster.help(&["reset"])?;
     let begun = cluster.begin(context, take_over).await?;

@@ -29,18 +29,21 @@ pub struct Restored {
 pub struct Restorable {
     environment: Environment,
     archive: Utf8PathBuf,
+    hosts: Option<Utf8PathBuf>,
     note: Note,
 }
 
 impl Restorable {
-    /// Looks at the backup `archive`, and changes nothing, so the operator only confirms what can be done.
+    /// Looks at the backup `archive` and the file of `hosts`, and changes nothing, so the operator only confirms what can be done.
     ///
     /// # Errors
-    /// The archive has no note or is not what its note says, or its mkectl is not here.
+    /// The archive has no note or is not what its note says, its mkectl is not here, the file of hosts does not exist, or the
+    /// environment's files say something else than what was applied.
     pub fn examine(
         context: &Context<'_>,
         mut environment: Environment,
         archive: Utf8PathBuf,
+        hosts: Option<Utf8PathBuf>,
     ) -> Result<Self, Error> {
         refuse_a_rehearsal(&environment)?;
         let shown = context.workspace.shown(&archive).to_owned();
@@ -53,6 +56,9 @@ impl Restorable {
                 folder: context.workspace.shown(&folder).to_owned(),
             }
             .into());
+        }
+        if let Some(hosts) = &hosts {
+            files::open(hosts).map_err(|source| Error::read(hosts, source))?;
         }
         let note = Note::read(&archive)?;
         if note.environment != environment.name {
@@ -76,12 +82,14 @@ impl Restorable {
             }
             .into());
         };
+        super::unapplied::refuse(context, &environment)?;
         // Whatever the environment and its cluster are now, this is the program.
         environment.mkectl = Some(matching);
         environment.release = version_of(&note, shown)?;
         Ok(Self {
             environment,
             archive,
+            hosts,
             note,
         })
     }
@@ -91,21 +99,21 @@ impl Restorable {
         &self.environment
     }
 
-    /// Puts the backup back. The one host that mkectl begins with is the first controller of the environment, unless `hosts` is a file that
-    /// says otherwise. `typed` is given to mkectl too.
+    /// Puts the backup back. The one host that mkectl begins with is the first controller of the environment, unless a file of
+    /// hosts was given. `typed` is given to mkectl too.
     ///
     /// # Errors
     /// mkectl failed, or cannot be run. Or a different command touches the cluster, unless `take_over`.
     pub async fn restore(
         self,
         context: &Context<'_>,
-        hosts: Option<&Utf8Path>,
         take_over: bool,
         typed: &[String],
     ) -> Result<Restored, Error> {
         let Self {
             environment,
             archive,
+            hosts,
             note,
         } = self;
         let shown = context.workspace.shown(&archive).to_owned();
@@ -115,11 +123,11 @@ impl Restorable {
         };
         let root = cluster.help(&[])?;
         let archives = cluster.archives()?;
-        let made = match hosts {
+        let made = match &hosts {
             Some(_) => None,
             None => Some(first_host(context, &cluster)?),
         };
-        let hosts = hosts
+        let hosts = (hosts.as_deref())
             .or(made.as_ref().map(resolve::Resolved::path))
             .unwrap_or(Utf8Path::new(""));
         let begun = cluster.begin(context, take_over).await?;

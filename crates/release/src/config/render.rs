@@ -6,7 +6,7 @@ use environment::Environment;
 use crate::config::defaults;
 use crate::proof::Mismatch;
 use crate::workspace::{mask_secrets_of, write_whole};
-use crate::{Error, Workspace, workspace};
+use crate::{Error, Workspace, sha256, workspace};
 
 /// Renders the configuration of an environment, which is put over its release's defaults where those were kept.
 ///
@@ -84,6 +84,19 @@ impl Config {
         let mut removed = addresses(before);
         removed.retain(|address| !now.contains(address));
         removed
+    }
+
+    /// Returns whether this is the configuration with a digest, apart from the comment at its top, which has the environment's name.
+    pub(crate) fn is(&self, digest: &str) -> bool {
+        fn body(text: &str) -> impl Iterator<Item = &str> {
+            text.lines().skip_while(|line| line.starts_with('#'))
+        }
+        let of_file = self.committed.as_deref();
+        let is_same = |file: &&str| body(file).eq(body(&self.text));
+        self.digest == digest
+            || of_file
+                .filter(is_same)
+                .is_some_and(|file| sha256(file.as_bytes()) == digest)
     }
 
     /// Returns whether the file is to be written.

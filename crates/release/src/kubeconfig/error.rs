@@ -24,8 +24,8 @@ pub enum Error {
         /// Where the environment's own cluster is to be.
         expected: String,
     },
-    /// The cluster of the environment exists, but the file that was named does not.
-    #[error("{} does not exist, but {} names it as the kubeconfig of {environment}", kubeconfig.path, kubeconfig.named_by)]
+    /// The cluster of the environment exists, but the file that was named does not, or it is a folder.
+    #[error("{} {}, but {} names it as the kubeconfig of {environment}", kubeconfig.path, fault(kubeconfig), kubeconfig.named_by)]
     Missing {
         /// The environment.
         environment: String,
@@ -40,5 +40,12 @@ impl Error {
         match self {
             Self::OtherCluster { .. } | Self::Missing { .. } => Kind::Workspace,
         }
+    }
+}
+
+fn fault(kubeconfig: &Kubeconfig) -> &'static str {
+    match kubeconfig.path.exists() {
+        true => "is not a file",
+        false => "does not exist",
     }
 }

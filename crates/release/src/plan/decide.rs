@@ -8,9 +8,11 @@ use crate::cluster::executor::{Action, ClusterPlan};
 use crate::cluster::existing::{self, ExpectedCluster, Word};
 use crate::cluster::in_progress::UnderWay;
 use crate::cluster::{migrate, upgrade};
+use crate::config::render::Config;
 use crate::event::Step;
 use crate::locked::Locked;
 use crate::receipt::{Applied, Receipt};
+use crate::shared_state::Standing;
 use crate::transfer::program::{self, Program};
 use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
@@ -27,13 +29,12 @@ pub(super) struct Question<'a> {
     pub(super) environment: &'a Environment,
     pub(super) release: &'a mke::Release,
     pub(super) locked: &'a Locked,
-    /// SHA-256 of the configuration as it is to be.
-    pub(super) config: &'a str,
-    /// Its text.
-    pub(super) rendered: &'a str,
+    /// The configuration as it is to be.
+    pub(super) config: &'a Config,
     pub(super) output: &'a Output,
     pub(super) receipt: Option<&'a Receipt>,
     pub(super) under_way: Option<&'a UnderWay>,
+    pub(super) shared: &'a Standing,
     pub(super) purpose: Purpose,
 }
 
@@ -59,18 +60,29 @@ impl Question<'_> {
             (Purpose::Deploy, Some(applied)) if applied.release != self.wanted() => {
                 Some("the environment names a later release")
             }
-            (Purpose::Deploy, Some(applied)) if applied.config != self.config => {
+            (Purpose::Deploy, Some(applied)) if !self.config.is(&applied.config) => {
                 Some("the configuration changed")
             }
             (Purpose::Deploy, Some(_)) if self.under_way.is_some() => Some(UNKNOWN_END),
             // The cluster may be half-way to what the files said then, whatever they say now.
-            (Purpose::Deploy, Some(_))
-                if self.failed_at(Step::Apply) || self.failed_at(Step::Cluster) =>
-            {
+            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Apply) => {
                 Some("the last deploy failed")
+            }
+            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Cluster) => {
+                Some("the last command for the cluster failed")
+            }
+            (Purpose::Deploy, Some(_)) if self.shared.is_ahead_of_receipt() => {
+                Some("the registry records a deploy that the receipt does not")
             }
             (Purpose::Deploy, Some(_)) => None,
         }
+    }
+
+    /// Returns the release that the cluster may run according to the registry, although the receipt does not record it.
+    fn other_release(&self) -> Option<String> {
+        let state = self.shared.state()?;
+        let is_other = self.shared.is_ahead_of_receipt() && state.release != self.wanted();
+        is_other.then(|| state.release.clone())
     }
 
     /// Returns whether this was what failed in the last deploy.
@@ -128,7 +140,7 @@ pub(super) fn decide(
     }
     let mut known = ExpectedCluster {
         environment,
-        rendered: question.rendered,
+        rendered: &question.config.text,
         applied: question.applied(),
         under_way: question.under_way,
         upgrade_failed: question.failed_at(Step::Upgrade),
@@ -151,6 +163,15 @@ pub(super) fn decide(
             Ok(program) => existing::ask(context, environment, program, is_new),
             Err(_) => existing::Asked::default(),
         };
+        if let (false, Some(recorded)) = (is_new, question.other_release())
+            && let Word::Silent(source) = asked.word
+        {
+            return Err(Error::Existing(existing::Error::Unconfirmed {
+                environment: environment.name.clone(),
+                recorded,
+                source: Box::new(source),
+            }));
+        }
         known.kubeconfig = asked.kubeconfig;
         let current = existing::release(&known, &asked.word, warnings)?;
         let exists = current.is_some();
@@ -175,7 +196,8 @@ pub(super) fn decide(
                 warnings.of_plan.extend(notice);
             }
             let before = asked.text.or(file);
-            let notice = before.map(|before| existing::kubelet_notice(&before, question.rendered));
+            let notice =
+                before.map(|before| existing::kubelet_notice(&before, &question.config.text));
             warnings.of_plan.extend(notice.transpose()?.flatten());
         }
         return Ok(apply(question, reason, program, warnings));

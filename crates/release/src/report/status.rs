@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::cluster::existing;
 use crate::cluster::in_progress::UnderWay;
 use crate::config::check;
+use crate::event::Step;
 use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::State;
@@ -353,10 +354,14 @@ fn compare(
         return false;
     };
     if let Some(failed) = receipt.and_then(|receipt| receipt.failed.as_ref()) {
-        let what = format!(
-            "the last deploy, of {}, failed at {}",
-            failed.release, failed.step
-        );
+        // Commands for a cluster that was deployed have this step alone.
+        let what = match failed.step == Step::Cluster.name() {
+            true => format!("the last command for the cluster failed: {}", failed.error),
+            false => format!(
+                "the last deploy, of {}, failed at {}",
+                failed.release, failed.step
+            ),
+        };
         status.add(what, deploy.clone());
     }
     let Some(applied) = receipt.and_then(|receipt| receipt.applied.as_ref()) else {

@@ -65,16 +65,12 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 "This restores the cluster of {0} from {archive}. Type {0} to continue: ",
                 environment.name
             );
-            let restorable = cluster::Restorable::examine(&app.context(), environment, archive)?;
+            let restorable =
+                cluster::Restorable::examine(&app.context(), environment, archive, hosts)?;
             confirm::ask(restorable.environment(), &question, confirm.as_deref())?;
             until_interrupted(app, async {
                 let restored = restorable
-                    .restore(
-                        &app.context(),
-                        hosts.as_deref(),
-                        take_over.take_over,
-                        &more.flags,
-                    )
+                    .restore(&app.context(), take_over.take_over, &more.flags)
                     .await?;
                 let text = format!(
                     "{}: {} is restored by mkectl {}; its log is {}\n",

@@ -6,7 +6,7 @@ use release::cluster::mkectl::Typed;
 
 use crate::app::App;
 use crate::cli::MkectlArgs;
-use crate::confirm::confirm;
+use crate::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
@@ -20,11 +20,16 @@ pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Fai
         }
         false => (app.environment(name)?, None),
     };
+    let confirmation = arguments.confirm.as_deref();
     if typed.resets() {
         release::cluster::refuse_protected(&environment)?;
-    }
-    if typed.changes() {
-        confirm(&environment, arguments.confirm.as_deref())?;
+        let question = format!(
+            "This removes MKE and everything in the cluster of {name}, and keeps the receipt; `cargo xtask cluster reset {name}` also \
+             removes that. Type {name} to continue: "
+        );
+        confirm::ask(&environment, &question, confirmation)?;
+    } else if typed.changes() {
+        confirm::confirm(&environment, confirmation)?;
     }
     until_interrupted(app, async {
         let logged = release::cluster::mkectl::run(&app.context(), environment, &typed)?;

@@ -1,10 +1,13 @@
 //! Compares the live configuration after an upgrade with the rendered one, and reports what to add to the environment.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::ExposeSecret as _;
 
 use super::Target;
-use crate::cluster::existing::parse;
+use crate::cluster::existing::{self, parse};
+use crate::cluster::run;
 use crate::config::resolve;
 use crate::event::Event;
 use crate::workspace::make_folder_of;
@@ -24,6 +27,59 @@ impl After {
     pub(super) fn has_all(&self) -> bool {
         self.changes.iter().all(|change| change.new.is_none())
     }
+}
+
+/// Checks that the cluster runs the release and pulls from the registry that mkectl was to bring. `text` is its configuration, from
+/// `file` if mkectl wrote one: then it must have both. A cluster that does not answer contradicts nothing.
+///
+/// # Errors
+/// It does not, although mkectl reported success.
+pub(super) fn require_success(
+    context: &Context<'_>,
+    target: &Target<'_>,
+    text: &Result<String, Error>,
+    file: Option<&Utf8Path>,
+    log: &Utf8Path,
+) -> Result<(), Error> {
+    let Ok(text) = text else {
+        return Ok(());
+    };
+    let release = &target.environment.release;
+    let registry = target.environment.registry.image_url();
+    let found = match existing::cluster_config(text) {
+        Ok(seen) => {
+            let has_release = (seen.version.as_ref()).map_or(file.is_none(), |one| one == release);
+            let has_registry =
+                (seen.registry.as_ref()).map_or(file.is_none(), |one| *one == registry);
+            if has_release && has_registry {
+                return Ok(());
+            }
+            seen.summary()
+        }
+        Err(_) if file.is_none() => return Ok(()),
+        Err(_) => "has a configuration that is not valid".to_owned(),
+    };
+    Err(run::Error::Contradicted {
+        place: match file {
+            Some(file) => context.workspace.shown(file).to_string(),
+            None => "`mkectl config get`".to_owned(),
+        },
+        found,
+        expected: format!("v{release} from {registry}"),
+        log: log.to_owned(),
+    }
+    .into())
+}
+
+/// Returns the values of a live configuration that a cluster keeps for its life.
+///
+/// # Errors
+/// It is no YAML.
+pub(super) fn kept_values(live: &str) -> Result<BTreeMap<String, String>, Error> {
+    let live = parse(Utf8Path::new("mkectl config get"), live)?;
+    Ok(live
+        .get("spec")
+        .map_or_else(BTreeMap::new, mke::kept_values_of))
 }
 
 /// Compares the configuration that the cluster has now, or the failure to get it, with what was rendered, and keeps it where it differs.

@@ -1,5 +1,7 @@
 //! The files that mkectl gets or writes: written before it runs, read and removed afterwards.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use camino::Utf8Path;
 use oci_spec::image::Digest;
 use secrecy::ExposeSecret as _;
@@ -101,6 +103,18 @@ pub(super) fn write_hosts(
     let text = mke::migration_hosts(&machines, private_addresses)
         .map_err(|source| workspace::Error::Hosts { source })?;
     write_whole(path, &text)
+}
+
+/// Removes a file, if it exists, and makes its folder one that only its owner can read.
+///
+/// # Errors
+/// The file cannot be removed, or the folder not be made.
+pub(super) fn make_room(path: &Utf8Path) -> Result<(), Error> {
+    let folder = files::folder_of(path);
+    make_folder_of(path)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+        .map_err(|source| Error::io("protect", folder, source))?;
+    remove(path)
 }
 
 /// Removes a file, if it exists.

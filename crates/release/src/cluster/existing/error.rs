@@ -30,6 +30,18 @@ pub enum Error {
         /// Why not.
         source: programs::Error,
     },
+    /// The cluster may run a different release, and does not answer.
+    #[error(
+        "the registry records a deploy of {recorded} to {environment}, and the cluster does not return its configuration"
+    )]
+    Unconfirmed {
+        /// The environment.
+        environment: String,
+        /// The release that the registry records, `v4.2.0`.
+        recorded: String,
+        /// Why not.
+        source: Box<crate::Error>,
+    },
 }
 
 impl Error {
@@ -37,7 +49,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Contradiction { .. } => Kind::Workspace,
-            Self::Silent { .. } => Kind::Mkectl,
+            Self::Silent { .. } | Self::Unconfirmed { .. } => Kind::Mkectl,
         }
     }
 }

@@ -53,14 +53,46 @@ pub enum Error {
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
     },
+    /// An upgrade ended with exit code 0, and the cluster is not what it was to become.
+    #[error(
+        "`mkectl upgrade` exited with code 0, but according to {place} the cluster {found}, not {expected}"
+    )]
+    Contradicted {
+        /// What describes the cluster: a command or a file.
+        place: String,
+        /// What is said there of the cluster, beginning with a verb.
+        found: String,
+        /// The release and the registry that were expected.
+        expected: String,
+        /// Where everything that it printed is kept.
+        log: Utf8PathBuf,
+    },
 }
 
 impl Error {
+    /// Returns the log of a mkectl that has ended; none if it is still running.
+    pub(crate) fn log(&self) -> Option<&Utf8PathBuf> {
+        match self {
+            Self::Running { .. } => None,
+            Self::Failed { log, .. }
+            | Self::Interrupted { log, .. }
+            | Self::Contradicted { log, .. } => Some(log),
+        }
+    }
+
+    /// Returns the exit code of a mkectl that failed.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Failed { exit, .. } | Self::Interrupted { exit, .. } => exit.code(),
+            Self::Running { .. } | Self::Contradicted { .. } => None,
+        }
+    }
+
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Running { .. } => Kind::Mkectl,
-            Self::Failed { .. } => Kind::MkectlFailed,
+            Self::Failed { .. } | Self::Contradicted { .. } => Kind::MkectlFailed,
             Self::Interrupted { .. } => Kind::Interrupted,
         }
     }
