@@ -13,7 +13,7 @@ use crate::cluster::existing;
 use crate::cluster::in_progress::UnderWay;
 use crate::config::check;
 use crate::locked::Locked;
-use crate::receipt::Receipt;
+use crate::receipt::{self, Receipt};
 use crate::shared_state::State;
 use crate::transfer::program;
 use crate::workspace::{Output, read_if_there};
@@ -155,6 +155,9 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         let path = context.workspace.shown(&output.receipt);
         // The file may be newer than the committed one: it is restored only where it was read and makes no sense.
         let fix = match error {
+            Error::Receipt(receipt::Error::Version { .. }) => {
+                "use the version of Airlock that wrote it, or a newer one".to_owned()
+            }
             Error::Receipt(_) => format!("git checkout -- {path}"),
             _ => format!("ls -l {path}"),
         };
