@@ -457,9 +457,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             }
             None => "name a regular file".to_owned(),
         },
-        Error::Workspace(workspace::Error::Committed { environment, .. }) => format!(
-            "name a file outside of the repository, or environments/{environment}/kubeconfig, which .gitignore lists"
-        ),
+        Error::Workspace(workspace::Error::Committed { instead, .. }) => {
+            format!("name a file outside of the repository, or {instead}, which .gitignore lists")
+        }
         Error::Workspace(
             workspace::Error::DifferentKind { .. } | workspace::Error::Reserved { .. },
         ) => "name a different file".to_owned(),

@@ -7,5 +7,6 @@ pub(crate) mod resolve;
 
 // Checked, compared and promoted.
 pub mod check;
+pub(crate) mod mke3;
 pub mod diff;
 pub mod promote;
