@@ -600,3 +600,43 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
     hint: name a regular file
     ");
 }
+
+#[test]
+fn a_folder_whose_path_is_not_utf_8_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let sandbox = Sandbox::new(AIRLOCK);
+    let folder = sandbox
+        .path("")
+        .as_std_path()
+        .join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir_all(folder.join("environments")).unwrap();
+    let output = sandbox.command("list").current_dir(&folder).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("the path of the current folder is not UTF-8: `")
+            && text.contains("caf\u{fffd}`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_dash_is_not_a_file_to_write() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.run("new lab --release v4.1.5").success();
+    for command in [
+        "plan lab --out -",
+        "snapshot lab --out -",
+        "prune lab --out -",
+        "report lab --out -",
+        "support lab --out -",
+        "cluster backup lab --output -",
+        "cluster kubeconfig lab --output -",
+        "verify lab --textfile -",
+    ] {
+        let run = sandbox.run(command).exits_with(64);
+        run.reports("it names no file; write `./-` for a file of that name");
+    }
+    assert!(!sandbox.path("-").exists());
+}

@@ -323,9 +323,8 @@ async fn others_cannot_write_the_files_of_a_run_whatever_the_umask() {
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.install_system("git");
     lab.sandbox.install("/bin/sh", "sh");
-    lab.sandbox.git(&["init", "--quiet"]);
+    lab.sandbox.init_git();
     lab.sandbox.git(&["add", "environments"]);
     lab.sandbox.git(&["commit", "--quiet", "--message=first"]);
     let mark = lab.sandbox.home().join("mark");

@@ -5,6 +5,9 @@ use release::RegistryError;
 use release::event::Remediable;
 use release::preflight::RegistryFault;
 
+/// What to do about a receipt of a newer version.
+pub(crate) const NEWER_AIRLOCK: &str = "use the version of Airlock that wrote it, or a newer one";
+
 /// What to do without the push credentials that an environment names.
 pub(crate) const CREDENTIALS: &str = "set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo";
 

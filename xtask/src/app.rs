@@ -133,10 +133,9 @@ pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
             false => Failure::NoFolder(named.to_owned()),
         });
     }
-    let here = std::env::current_dir()
-        .ok()
-        .and_then(|here| Utf8PathBuf::from_path_buf(here).ok())
-        .ok_or_else(|| Failure::NoWorkspace(Utf8PathBuf::from(".")))?;
+    let here = std::env::current_dir().map_err(|_| Failure::NoWorkspace(".".into()))?;
+    let here = Utf8PathBuf::from_path_buf(here)
+        .map_err(|here| Failure::NotUtf8(here.to_string_lossy().into_owned()))?;
     let built_in = std::env::var("CARGO_MANIFEST_DIR")
         .ok()
         .map(Utf8PathBuf::from);

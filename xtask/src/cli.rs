@@ -174,7 +174,7 @@ pub(crate) enum Command {
         /// Environment
         environment: String,
         /// Output file [default: standard output]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = values::file)]
         out: Option<Utf8PathBuf>,
     },
     /// Compare environments, releases or sets
@@ -223,7 +223,7 @@ pub(crate) enum Command {
         /// Environment
         environment: String,
         /// Archive [default: environments/ENVIRONMENT/logs/support-TIME.tar.gz]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = values::file)]
         out: Option<Utf8PathBuf>,
     },
     /// Write a new environment
@@ -536,7 +536,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = values::interval, conflicts_with = "repair")]
     pub(crate) watch: Option<std::time::Duration>,
     /// Write metrics to FILE for the textfile collector of node_exporter
-    #[arg(long, value_name = "FILE", conflicts_with = "repair")]
+    #[arg(long, value_name = "FILE", value_parser = values::file, conflicts_with = "repair")]
     pub(crate) textfile: Option<Utf8PathBuf>,
 }
 
@@ -545,7 +545,7 @@ pub(crate) struct PruneArgs {
     /// Environment
     pub(crate) environment: String,
     /// Save the plan to FILE for review
-    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    #[arg(long, value_name = "FILE", value_parser = values::file, conflicts_with = "plan")]
     pub(crate) out: Option<Utf8PathBuf>,
     /// Remove what a saved plan lists; refuse if anything changed since
     #[arg(long, value_name = "FILE")]

@@ -69,6 +69,8 @@ pub(crate) enum Failure {
     Log(String),
     #[error("no workspace found: `{0}` and its parents have no folder environments/")]
     NoWorkspace(Utf8PathBuf),
+    #[error("the path of the current folder is not UTF-8: `{0}`")]
+    NotUtf8(String),
     #[error("`{0}` is not a workspace: it has no folder environments/")]
     NotAWorkspace(Utf8PathBuf),
     #[error("the folder `{0}`, named by `-C`, does not exist")]
@@ -236,6 +238,7 @@ impl Failure {
             | Self::NeitherReleaseNorFile(_)
             | Self::UnknownRelease(_)
             | Self::NoWorkspace(_)
+            | Self::NotUtf8(_)
             | Self::NotAWorkspace(_)
             | Self::NoFolder(_)
             | Self::Wrong { .. } => Kind::Workspace,
@@ -311,6 +314,9 @@ impl Failure {
             }
             Self::NoWorkspace(_) => {
                 vec!["change to the workspace folder, or name it with `-C DIR`".to_owned()]
+            }
+            Self::NotUtf8(_) => {
+                vec!["rename the folder, or move the workspace to a path in UTF-8".to_owned()]
             }
             Self::NotAWorkspace(_) => {
                 vec!["name the workspace folder itself with `-C DIR`".to_owned()]

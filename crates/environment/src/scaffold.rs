@@ -4,7 +4,7 @@ use semver::Version;
 
 use crate::grammar::Fault;
 use crate::keys::kind::{self, Kind};
-use crate::{error::Error, grammar, problem::quote};
+use crate::{error::Error, grammar, problem::quote, yaml};
 
 /// What may be answered about a new environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +39,23 @@ impl Question {
     ///
     /// Returns [`Error::Answer`] if it cannot be one.
     pub fn check(self, answer: &str) -> Result<(), Error> {
-        // As `check` does it: no node pulls from these, so a name without a dot is fine.
-        let host = |kind| match kind::host(kind, answer) {
-            None => Ok(()),
-            Some(fault) => Err(Fault::new(format!("{}; {}", fault.is, fault.help))),
-        };
         let is_user = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let checked = match self {
             Self::Registry => grammar::address(answer),
             Self::Project => grammar::project(answer),
-            Self::ExternalAddress => host(Kind::Host),
-            Self::Host => host(Kind::Address),
+            // As `check` does both.
+            Self::ExternalAddress => match kind::host(Kind::Host, answer) {
+                None => Ok(()),
+                Some(fault) => Err(Fault {
+                    rule: fault.is,
+                    help: Some(fault.help),
+                }),
+            },
+            Self::Host if kind::host(Kind::Address, answer).is_none() => Ok(()),
+            Self::Host => Err(Fault::new(format!(
+                "{} is not a host name or IP address",
+                quote(answer)
+            ))),
             Self::User if !answer.is_empty() && answer.chars().all(is_user) => Ok(()),
             Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
         };
@@ -102,10 +108,13 @@ pub fn scaffold(
             return Ok(question.example(name));
         };
         question.check(&answer)?;
-        Ok(match answer.starts_with('[') {
-            true => format!("\"{answer}\""),
-            false => answer,
-        })
+        // An IPv4 address is a string for every reader, though it begins as a number.
+        match answer.parse::<std::net::Ipv4Addr>() {
+            Ok(_) => Ok(answer),
+            Err(_) => Ok(yaml::emit(&yaml::Node::string(answer))
+                .trim_end()
+                .to_owned()),
+        }
     };
     let registry = answered(Question::Registry)?;
     let project = answered(Question::Project)?;
@@ -238,6 +247,43 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_read_as_they_were_given() {
+        let address = |environment: &Environment| {
+            let server = environment.config.get("apiServer").unwrap();
+            server
+                .get("externalAddress")
+                .unwrap()
+                .text()
+                .map(str::to_owned)
+        };
+        for (question, given) in [
+            (Question::Registry, "[fd00::5]:5602"),
+            (Question::Project, "123"),
+            (Question::ExternalAddress, "[fd00::9]"),
+            (Question::ExternalAddress, "fd00::9"),
+            (Question::ExternalAddress, "[fd00::9]:6443"),
+            (Question::ExternalAddress, "mke.example.com:6443"),
+            (Question::Host, "fd00::9"),
+            (Question::User, "yes"),
+            (Question::User, "-"),
+        ] {
+            let answer = |asked| (asked == question).then(|| given.to_owned());
+            let text = scaffold("lab", &Version::new(4, 1, 5), false, answer).unwrap();
+            let loaded = loaded("lab", &text, None);
+            let host = &loaded.config.get("hosts").unwrap().as_sequence().unwrap()[0];
+            let ssh = |key| host.get("ssh").unwrap().get(key).unwrap().text();
+            let read = match question {
+                Question::Registry => Some(loaded.registry.address.clone()),
+                Question::Project => Some(loaded.registry.project.clone()),
+                Question::ExternalAddress => address(&loaded),
+                Question::Host => ssh("address").map(str::to_owned),
+                Question::User => ssh("user").map(str::to_owned),
+            };
+            assert_eq!(read.as_deref(), Some(given), "{text}");
+        }
+    }
+
+    #[test]
     fn answers_take_the_place_of_examples_and_are_checked() {
         let release = Version::new(4, 1, 5);
         let answer = |question| {
@@ -281,6 +327,8 @@ mod tests {
             (Question::Project, "mke/"),
             (Question::ExternalAddress, "mke.lan:0"),
             (Question::ExternalAddress, "https://mke.lan"),
+            (Question::ExternalAddress, "https://mke.lab"),
+            (Question::ExternalAddress, "10.0.0.5:99999"),
             (Question::Host, "a: b"),
             (Question::Host, "not_host!"),
             (Question::Host, "[::1]"),

@@ -50,7 +50,7 @@ pub use inventory::hosts;
 pub use machines::{Machine, Ssh, machines, migration_hosts, restore_hosts};
 pub use managed_keys::RegistryUrls;
 pub use migration::{
-    Migration, MigrationError, Mke3Unsupported, managers_unsupported, mke3_unsupported,
+    Migration, MigrationError, Mke3Unsupported, NotToml, managers_unsupported, mke3_unsupported,
 };
 pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};

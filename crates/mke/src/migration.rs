@@ -76,33 +76,52 @@ pub enum Mke3Unsupported {
     },
 }
 
+/// A configuration of MKE 3 that is not TOML. What the parser quotes is left out, since it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} is not valid TOML: {message}")]
+pub struct NotToml {
+    /// The line, from 1.
+    pub line: usize,
+    /// What the parser expected there.
+    pub message: String,
+}
+
 /// Returns what keeps an MKE 3 cluster with this configuration, the TOML that MKE 3 exports, from an upgrade. A setting that it does not
 /// have is mkectl's to judge.
 ///
-/// The three settings have names of their own and one value a line, so they are read by line.
-pub fn mke3_unsupported(config: &str) -> Option<Mke3Unsupported> {
-    let value = |wanted: &str| {
-        let mut lines = config.lines().filter_map(|line| line.split_once('='));
-        let found = lines.find(|(key, _)| key.trim() == wanted);
-        found.map(|(_, value)| {
-            value
-                .split('#')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .trim_matches(['"', '\''])
-        })
+/// # Errors
+///
+/// It is not TOML.
+pub fn mke3_unsupported(config: &str) -> Result<Option<Mke3Unsupported>, NotToml> {
+    let config: toml::Table = config.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().unwrap_or_default().start;
+        NotToml {
+            line: 1 + config
+                .bytes()
+                .take(start)
+                .filter(|byte| *byte == b'\n')
+                .count(),
+            message: error.message().to_owned(),
+        }
+    })?;
+    let value = |key| match setting(&config, key)? {
+        toml::Value::String(text) => Some(text.clone()),
+        value => value.as_bool().map(|value| value.to_string()),
     };
-    if value("calico_kdd") == Some("false") {
-        return Some(Mke3Unsupported::Datastore);
+    if value("calico_kdd").as_deref() == Some("false") {
+        return Ok(Some(Mke3Unsupported::Datastore));
     }
-    if value("calico_ebpf_enabled") == Some("true") {
-        return Some(Mke3Unsupported::Ebpf);
+    if value("calico_ebpf_enabled").as_deref() == Some("true") {
+        return Ok(Some(Mke3Unsupported::Ebpf));
     }
-    let mode = value("kube_proxy_mode").filter(|mode| !["", "iptables"].contains(mode));
-    mode.map(|mode| Mke3Unsupported::Proxier {
-        mode: mode.to_owned(),
-    })
+    let mode = value("kube_proxy_mode").filter(|mode| !["", "iptables"].contains(&mode.as_str()));
+    Ok(mode.map(|mode| Mke3Unsupported::Proxier { mode }))
+}
+
+/// Returns a setting, whose name no other table has, wherever it is.
+fn setting<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    let tables = || table.values().filter_map(toml::Value::as_table);
+    (table.get(key)).or_else(|| tables().find_map(|table| setting(table, key)))
 }
 
 /// Returns whether the managers that an environment names keep its MKE 3 cluster from an upgrade.
@@ -239,9 +258,26 @@ mod tests {
                     mode: "disabled".to_owned(),
                 }),
             ),
+            (
+                "  \"calico_kdd\" = false\n",
+                Some(Mke3Unsupported::Datastore),
+            ),
         ] {
-            assert_eq!(mke3_unsupported(&config(lines)), expected, "{lines}");
+            assert_eq!(mke3_unsupported(&config(lines)), Ok(expected), "{lines}");
         }
+        for text in [
+            "cluster_config.calico_kdd = false",
+            "cluster_config = { calico_kdd = false }",
+        ] {
+            assert_eq!(
+                mke3_unsupported(text),
+                Ok(Some(Mke3Unsupported::Datastore)),
+                "{text}"
+            );
+        }
+        let broken = mke3_unsupported("[auth]\npassword = planted-secret\n").unwrap_err();
+        assert_eq!(broken.line, 2);
+        assert!(!broken.to_string().contains("planted"), "{broken}");
     }
 
     #[test]

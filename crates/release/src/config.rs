@@ -8,5 +8,6 @@ pub(crate) mod applied;
 
 // Checked, compared and promoted.
 pub mod check;
+pub(crate) mod mke3;
 pub mod diff;
 pub mod promote;

@@ -170,6 +170,17 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     lab.edit_environment("env: NOBODYS", "env: LAB_MKE3");
     // Item 31: what the vendor excludes, whatever the version.
     lab.edit_environment("env: LAB_MKE3 }", "env: LAB_MKE3 }, config: ucp.toml");
+    refused(3, "`mke3.config` names a file that does not exist");
+    let run = lab.run("check lab").success();
+    run.reports(
+        "`mke3.config` names environments/lab/ucp.toml, which does not exist on this machine",
+    );
+    lab.sandbox
+        .write("environments/lab/ucp.toml", "[auth]\nkey = planted\n");
+    refused(
+        3,
+        "`mke3.config` names a file whose line 2 is not valid TOML",
+    );
     for (setting, problem) in [
         ("calico_kdd = false", "Calico uses the etcdv3 datastore"),
         ("calico_ebpf_enabled = true", "Calico's eBPF data plane"),
@@ -183,6 +194,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
             &format!("[cluster_config]\n  {setting}\n"),
         );
         refused(3, problem);
+        lab.run("check lab").exits_with(3).reports(problem);
     }
     lab.edit_environment(", config: ucp.toml", "");
     let hosts = "  hosts:\n    - { role: controller+worker, ssh: { address: 192.0.2.11, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 } }\n";
@@ -204,6 +216,31 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     lab.write_environment("");
     let run = lab.run("migrate lab").exits_with(3);
     run.reports("has no `mke3` section");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_files_show_is_found_by_check_and_preflight() {
+    let lab = lab_of("v4.1.5", MKE3).await;
+    lab.run("check lab").success();
+    lab.edit_environment("version: 3.8.2", "version: 3.7.14");
+    let version = "MKE 3.7.14 cannot be upgraded to v4.1.5";
+    lab.run("check lab").exits_with(3).reports(version);
+    lab.run("preflight lab").exits_with(3).prints(version);
+    lab.edit_environment("version: 3.7.14", "version: 3.8.2");
+    lab.edit_environment("http: 33000, ", "");
+    let ports = "`config.gatewayMKEIngress.nodePorts` does not set both";
+    lab.run("check lab").exits_with(3).reports(ports);
+    lab.run("preflight lab").exits_with(3).prints(ports);
+    lab.edit_environment("{ https: 33001 }", "{ http: 33000, https: 33001 }");
+    lab.edit_environment("env: LAB_MKE3 }", "env: LAB_MKE3 }, config: ucp.toml");
+    lab.run("preflight lab")
+        .exits_with(3)
+        .prints("`mke3.config` names a file that does not exist");
+    // Of a cluster that was upgraded, all of that is past.
+    lab.edit_environment(", config: ucp.toml", "");
+    lab.run("migrate lab --allow-visible-secrets").success();
+    lab.edit_environment("version: 3.8.2", "version: 3.7.14");
+    lab.run("check lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

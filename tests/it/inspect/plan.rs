@@ -277,10 +277,9 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     ");
 
     // It is rendered and committed, as on the way through a review: only git's history has what was applied.
-    lab.sandbox.install_system("git");
+    lab.sandbox.init_git();
     for arguments in [
-        &["init", "--quiet"][..],
-        &["config", "user.name", "Jane Doe"],
+        &["config", "user.name", "Jane Doe"][..],
         &["config", "user.email", "jane@example.com"],
         &["add", "environments", bundles::LOCK],
         &["commit", "--quiet", "--message=first"],

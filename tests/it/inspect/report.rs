@@ -22,13 +22,12 @@ const ENVIRONMENT: &str = "environments/lab/environment.yaml";
 /// as wanted, and some are not, each in its own way.
 async fn fleet() -> Lab {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
-    lab.sandbox.install_system("git");
+    lab.sandbox.init_git();
     let commit = |lab: &Lab, message: &str| {
         lab.sandbox.git(&["add", "environments"]);
         let message = format!("--message={message}");
         lab.sandbox.git(&["commit", "--quiet", &message]);
     };
-    lab.sandbox.git(&["init", "--quiet"]);
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str())

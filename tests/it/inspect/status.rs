@@ -346,3 +346,14 @@ async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_othe
         run.stdout
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receipt_of_a_newer_version_is_not_replaced() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "version: 99\n");
+    lab.run("status lab")
+        .success()
+        .prints("use the version of Airlock that wrote it, or a newer one")
+        .does_not_print("git checkout");
+}

@@ -83,6 +83,20 @@ fn the_pipelines_in_the_examples_call_commands_that_exist() {
         // Everything would include passwords and backups that .gitignore does not list.
         assert!(!text.contains("git add -A"), "{name}");
         assert!(seen >= 5, "{name}: only {seen} commands found");
+        // The folder of a runner has passwords, backups and each mkectl, which git ignores.
+        let (checkouts, kept) = match name {
+            "gitlab-ci.yaml" => (1, text.matches("GIT_CLEAN_FLAGS: none").count()),
+            _ => (
+                text.matches("uses: actions/checkout").count(),
+                text.matches("with: { clean: false }").count(),
+            ),
+        };
+        assert_eq!(kept, checkouts, "{name} deletes ignored files");
+        // An environment that waits for another one stops no other.
+        assert!(text.contains(match name {
+            "gitlab-ci.yaml" => "exit_codes: 8",
+            _ => "|| [ $? = 8 ]",
+        }));
     }
 }
 

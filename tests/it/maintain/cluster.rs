@@ -361,6 +361,9 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
         }
         assert!(!lab.sandbox.path(path).exists(), "{path}");
     }
+    lab.run("cluster backup lab --output environments/lab/x.tar")
+        .exits_with(3)
+        .reports("the cluster's secrets would be committed\nhint: name a file outside of the repository, or environments/lab/backups/,");
     // Whatever is typed, the result of this command is not logged.
     #[cfg(target_os = "linux")]
     {

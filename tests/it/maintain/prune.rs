@@ -39,8 +39,10 @@ impl Site {
         registry.describe(&sandbox, "");
         sandbox.install_system("git");
         let site = Self { sandbox, registry };
-        site.sandbox
-            .write(".gitignore", "/bundles/store/\n*.tar.gz\n");
+        site.sandbox.write(
+            ".gitignore",
+            "/bundles/store/\n*.tar.gz\nadmin-password\nbackups/\n",
+        );
         site.sandbox.git(&["init", "--quiet"]);
         for release in RELEASES {
             let mut recipe = recipe(release);

@@ -82,6 +82,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         "{receipt}"
     );
 
+    (lab.sandbox).write(".gitignore", "/bundles/\nlogs/\nadmin-password\nbackups/\n");
     for arguments in [
         &["init", "--quiet"][..],
         &["config", "user.name", "Jane Doe"],
@@ -92,7 +93,6 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         lab.sandbox.git(arguments);
     }
     let revision = lab.sandbox.git(&["rev-parse", "HEAD"]);
-    lab.sandbox.write(".gitignore", "/bundles/\nlogs/\n");
     lab.run("apply lab").success();
     let receipt = lab.receipt();
     let expected = format!(

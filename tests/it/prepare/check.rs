@@ -141,10 +141,111 @@ async fn a_secret_that_git_would_commit_is_refused_before_anything_runs() {
         lab.write_environment(&format!("kubeconfig: {ignored}\n"));
         lab.run("check lab").success();
     }
+    // Backups have the values of secrets, and so does the configuration beside them.
+    for folder in ["bk", "../..", "backups/../bk"] {
+        lab.write_environment(&format!("backups: {folder}\n"));
+        for command in ["check lab", "plan lab", "deploy lab", "cluster backup lab"] {
+            let run = lab.run(command).exits_with(3);
+            run.reports("`backups` is in the repository, and git does not ignore it: the cluster's secrets would be committed")
+                .reports("name a folder outside of the repository, or `backups/`, which .gitignore lists");
+        }
+    }
+    for ignored in ["backups", "backups/old", "../../../outside/backups"] {
+        lab.write_environment(&format!("backups: {ignored}\n"));
+        lab.run("check lab").success();
+    }
     for ignored in ["admin-password", "../../../outside/pw.txt"] {
         lab.write_environment(&format!("admin-password: {{ file: {ignored} }}\n"));
         lab.run("check lab").success();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_in_their_usual_places_are_ignored_by_git_or_nothing_runs() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.init_git();
+    let shipped = lab.sandbox.read(".gitignore");
+    for (missing, file, what) in [
+        (
+            "/environments/*/admin-password*",
+            "admin-password",
+            "password",
+        ),
+        ("/environments/*/backups/", "backups", "cluster's secrets"),
+    ] {
+        lab.sandbox
+            .write(".gitignore", &shipped.replace(missing, ""));
+        let problem = format!(
+            "`environments/lab/{file}` is in the repository, and git does not ignore it: the {what} would be committed"
+        );
+        for command in ["check lab", "plan lab", "deploy lab"] {
+            lab.run(command)
+                .exits_with(3)
+                .reports(&problem)
+                .reports(&format!("add the line `{missing}` to .gitignore"));
+        }
+        lab.run("preflight lab").exits_with(3).prints(&problem);
+    }
+    assert!(lab.applies().is_empty());
+    lab.sandbox.write(".gitignore", &shipped);
+    lab.run("check lab").success();
+    // Without git, the lines of .gitignore are trusted for these places, and no other path is.
+    std::fs::remove_file(lab.sandbox.bin().join("git")).unwrap();
+    lab.run("deploy lab").success();
+    for (command, path) in [("kubeconfig", "kc"), ("backup", "x.tar")] {
+        let output = format!("environments/lab/{path}");
+        let run = lab.run(&["cluster", command, "lab", "--output", &output]);
+        run.exits_with(3)
+            .reports("it is unknown whether git ignores it (git is not installed)");
+        assert!(!lab.sandbox.path(&output).exists());
+    }
+    lab.sandbox.write(".gitignore", "");
+    lab.run("check lab")
+        .exits_with(3)
+        .reports("add the line `/environments/*/admin-password*` to .gitignore");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strict_accepts_an_upgrade_and_a_requirement_that_is_not_met_yet() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.run("deploy lab").success();
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    lab.sandbox.write(
+        "environments/prod/environment.yaml",
+        &format!("requires: {{ environment: lab, minimum-age: 24h }}\n{text}")
+            .replace("192.0.2.10", "192.0.2.20"),
+    );
+    let receipt = "environments/lab/receipt.yaml";
+    let applied = lab.sandbox.read(receipt);
+    let run = lab.run("check --strict").success();
+    run.reports("it requires lab, but lab has run it only since")
+        .prints("1 warning");
+    lab.sandbox
+        .write(receipt, &applied.replace("v4.1.5", "v4.1.2"));
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  gatewayMKEIngress: { nodePorts: { http: 33010, https: 33011 } }\n",
+    );
+    let run = lab.run("check lab --strict").success();
+    run.reports("the cluster runs v4.1.2, so v4.1.5 is an upgrade");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_of_two_environments_is_a_warning_in_both() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    lab.sandbox
+        .write("environments/twin/environment.yaml", &text);
+    for (name, other) in [("lab", "twin"), ("twin", "lab")] {
+        let run = lab.run(&["check", name, "--strict"]).exits_with(3);
+        run.reports(&format!(
+            "warning: {name}: {other} has the same machines: 192.0.2.10; a machine belongs to one cluster"
+        ));
+    }
+    let rehearsal = format!("rehearsal: true\n{text}");
+    lab.sandbox
+        .write("environments/twin/environment.yaml", &rehearsal);
+    lab.run("check lab --strict").success();
 }
 
 #[test]

@@ -273,3 +273,18 @@ fn options_and_machines_are_asked_nothing() {
     ");
     assert!(!sandbox.path("environments/site5").exists());
 }
+
+#[test]
+fn what_new_writes_is_what_check_reads() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    for (name, option, value) in [
+        ("v6", "--registry", "[fd00::5]:5602"),
+        ("user", "--user", "yes"),
+        ("api", "--external-address", "[fd00::9]"),
+        ("api6", "--external-address", "fd00::9"),
+        ("port", "--external-address", "mke.example.com:6443"),
+    ] {
+        sandbox.run(&["new", name, option, value]).success();
+        sandbox.run(&["check", name]).success();
+    }
+}

@@ -18,7 +18,7 @@ pub(crate) enum ClusterCommand {
         /// Environment
         environment: String,
         /// Archive [default: environments/ENVIRONMENT/backups/TIME-RELEASE.tar]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = super::values::file)]
         output: Option<Utf8PathBuf>,
         #[command(flatten)]
         take_over: TakeOverArgs,
@@ -49,7 +49,7 @@ pub(crate) enum ClusterCommand {
         /// Environment
         environment: String,
         /// Output file [default: standard output]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = super::values::file)]
         output: Option<Utf8PathBuf>,
         /// Replace an existing file
         #[arg(long, requires = "output")]

@@ -8,7 +8,7 @@ pub(crate) struct PlanArgs {
     /// Environment
     pub(crate) environment: String,
     /// Save the plan to FILE for `deploy --plan`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::values::file)]
     pub(crate) out: Option<Utf8PathBuf>,
     /// Read the state of the registry from a file of `snapshot --out`; contact no registry
     #[arg(long, alias = "inventory", value_name = "FILE")]
@@ -49,7 +49,7 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// Output file [default: standard output]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::values::file)]
     pub(crate) out: Option<Utf8PathBuf>,
 }
 

@@ -1,6 +1,7 @@
 //! How values of options are written: what people type, and the message if it is not valid.
 
 use bytesize::ByteSize;
+use camino::Utf8PathBuf;
 use release::courier::pack::HISTORY;
 
 /// Reads a reason, which is not empty.
@@ -8,6 +9,14 @@ pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("give a reason".to_owned()),
         reason => Ok(reason.to_owned()),
+    }
+}
+
+/// Reads the name of a file to write. A text goes to standard output without the option.
+pub(super) fn file(text: &str) -> Result<Utf8PathBuf, String> {
+    match text {
+        "-" => Err("it names no file; write `./-` for a file of that name".to_owned()),
+        path => Ok(path.into()),
     }
 }
 

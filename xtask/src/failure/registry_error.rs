@@ -75,18 +75,19 @@ fn own_authority(error: &RegistryError) -> [String; 2] {
         Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
         _ => (server, "443"),
     };
-    let kind = match host.parse::<std::net::IpAddr>() {
+    let name = host.trim_matches(['[', ']']);
+    let kind = match name.parse::<std::net::IpAddr>() {
         Ok(_) => "IP",
         Err(_) => "DNS",
     };
     [
         format!(
-            "show the certificate: openssl s_client -connect {host}:{port} -servername {host} </dev/null | openssl x509 -out registry-ca.pem"
+            "show the certificate: openssl s_client -connect {host}:{port} -servername {name} </dev/null | openssl x509 -out registry-ca.pem"
         ),
         format!(
             "issue a server certificate: openssl req -x509 -CA ca.pem -CAkey ca.key -newkey rsa:3072 -noenc -keyout server.key \
-             -out server.pem -days 365 -subj /CN={host} -addext basicConstraints=critical,CA:FALSE \
-             -addext subjectAltName={kind}:{host}"
+             -out server.pem -days 365 -subj /CN={name} -addext basicConstraints=critical,CA:FALSE \
+             -addext subjectAltName={kind}:{name}"
         ),
     ]
 }

@@ -82,9 +82,9 @@ pub(super) fn workspace(error: &workspace::Error) -> Vec<String> {
             }
             None => "name a regular file".to_owned(),
         },
-        workspace::Error::Committed { environment, .. } => format!(
-            "name a file outside of the repository, or environments/{environment}/kubeconfig, which .gitignore lists"
-        ),
+        workspace::Error::Committed { instead, .. } => {
+            format!("name a file outside of the repository, or {instead}, which .gitignore lists")
+        }
         workspace::Error::DifferentKind { .. } | workspace::Error::Reserved { .. } => {
             "name a different file".to_owned()
         }
@@ -164,9 +164,7 @@ pub(super) fn link(link: &Link) -> Vec<String> {
 
 pub(super) fn receipt(error: &receipt::Error) -> Vec<String> {
     let hint = match error {
-        receipt::Error::Version { .. } => {
-            "use the version of Airlock that wrote it, or a newer one".to_owned()
-        }
+        receipt::Error::Version { .. } => advice::NEWER_AIRLOCK.to_owned(),
         receipt::Error::File { .. } => {
             "restore the committed file: it records what the cluster runs".to_owned()
         }

@@ -560,6 +560,8 @@ pub(crate) fn host(kind: Kind, text: &str) -> Option<Fault> {
         return no_host();
     }
     let host = match text.rsplit_once(':') {
+        // All of it is an IPv6 address.
+        _ if kind == Kind::Host && text.starts_with('[') && text.ends_with(']') => text,
         Some((host, port)) if kind == Kind::Host && text.parse::<IpAddr>().is_err() => {
             if port.parse::<u16>().is_ok_and(|port| port > 0) {
                 host

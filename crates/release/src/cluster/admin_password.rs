@@ -57,6 +57,7 @@ impl<'a> Handover<'a> {
     /// # Errors
     /// Neither the file that the environment names nor the usual one can be written.
     pub(crate) fn make_room(&self) -> Result<(), crate::Error> {
+        files::remove_abandoned(files::folder_of(self.file));
         let made = self.reserve();
         let made = made.map_err(|source| crate::Error::io("write", self.file, source))?;
         *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
@@ -208,7 +209,11 @@ mod tests {
             let sizes = entries.map(|entry| entry.metadata().unwrap().len());
             sizes.filter(|size| *size > 0).collect()
         };
+        // A killed run has left its file.
+        let left = folder.join(".AbCdEf.part");
+        std::fs::write(&left, ROOM).unwrap();
         handover.make_room().unwrap();
+        assert!(!left.exists());
         assert_eq!(sizes(), [4096]);
         drop(handover);
         assert_eq!(sizes(), [0; 0]);

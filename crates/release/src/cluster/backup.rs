@@ -9,6 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, Note};
+use crate::config::check::{BACKUPS, committed_secret, refuse_committed};
 use crate::event::Event;
 use crate::{Context, Error, Kind, cluster, receipt, shared_state};
 
@@ -107,7 +108,7 @@ pub struct Backup {
 /// mkectl is run in the folder of the archive and given its name alone: that is all its pages show. `typed` is given to it too.
 ///
 /// # Errors
-/// The archive exists, a fitting mkectl is missing, or it failed. Or a different checkout changes the cluster, or has changed it and
+/// The archive exists, git may commit it, a fitting mkectl is missing, or it failed. Or a different checkout changes the cluster, or has changed it and
 /// this one lacks its receipt, unless `take_over`.
 pub async fn backup(
     context: &Context<'_>,
@@ -118,8 +119,14 @@ pub async fn backup(
 ) -> Result<Backup, Error> {
     let cluster = Cluster::real(context, environment)?;
     let archive = match archive {
-        Some(archive) => archive.to_owned(),
+        Some(archive) => {
+            let secret = (BACKUPS, "backups/");
+            refuse_committed(context, &cluster.environment, archive, secret)?;
+            archive.to_owned()
+        }
         None => {
+            let variables = &context.tool.variables;
+            committed_secret(context.workspace, &cluster.environment, variables)?;
             let stamp = (context.tool.now)().strftime("%Y-%m-%dT%H-%M-%SZ");
             let name = format!("{stamp}-{}.tar", cluster.release());
             cluster.backups().join(name)

@@ -8,9 +8,9 @@ use programs::Results;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Cluster, Manner};
-use crate::config::check::would_commit;
+use crate::config::check::{KUBECONFIG, refuse_committed};
 use crate::workspace::{FileKind, check_named, refuse};
-use crate::{Context, Error, Workspace, cluster, workspace};
+use crate::{Context, Error, Workspace, cluster};
 
 /// Returns the kubeconfig that mkectl prints. `typed` is given to it too.
 ///
@@ -52,16 +52,7 @@ pub fn check_output(
     path: &Utf8Path,
 ) -> Result<(), Error> {
     check_named(context.workspace, path, FileKind::Kubeconfig)?;
-    // Git runs in the workspace.
-    let real = camino::absolute_utf8(path).map_err(|source| Error::io("find", path, source))?;
-    match would_commit(context.workspace, &real, &context.tool.variables) {
-        true => Err(workspace::Error::Committed {
-            environment: environment.name.clone(),
-            path: path.to_owned(),
-        }
-        .into()),
-        false => Ok(()),
-    }
+    refuse_committed(context, environment, path, (KUBECONFIG, "kubeconfig"))
 }
 
 /// Writes a kubeconfig to a file that its owner alone may read. An existing file is replaced only on request.

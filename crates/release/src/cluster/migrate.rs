@@ -4,12 +4,13 @@
 //! touched. MKE 3 loads its images from a file; MKE 4 pulls them from the registry, for as long as the cluster lives.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use environment::{Environment, Mke3, Problem};
+use environment::{Environment, Mke3};
 
 use crate::cluster::executor::{ClusterStep, Command, Task};
+use crate::config::mke3::{self, Described};
 use crate::event::Step;
 use crate::transfer::program::{self, Program};
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::Output;
 use crate::{Context, Credentials};
 
 mod error;
@@ -49,17 +50,12 @@ pub(crate) fn prepare(
     (lock, lock_path): (&bundle::Lock, &Utf8Path),
     output: &Output,
 ) -> Result<Prepared, crate::Error> {
-    let mke3 = of(environment)?;
-    let way = facts
-        .migrate_from(&mke3.version)
-        .map_err(|source| Error::Unsupported { source })?;
-    refuse_unfit(environment, mke3)?;
-    let ports = way.gateway_node_ports(environment)?;
-    let address = mke::external_address(environment).ok_or_else(|| {
-        let rule = "an upgrade from MKE 3 requires `config.apiServer.externalAddress`";
-        Problem::at(&environment.merged, rule)
-            .with_help("write the address of MKE 3's load balancer")
-    })?;
+    let described = of(environment)?;
+    let Described {
+        way,
+        ports,
+        address,
+    } = mke3::by_files(environment, described, facts)?;
     refuse_a_leftover(context)?;
     let mut program = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
     // For mkectl it is a new cluster, whose kubeconfig it writes itself.
@@ -121,7 +117,7 @@ pub(crate) fn prepare(
         pull.require_flags(&program, environment, help, &mut warnings)?;
         upgrade = pull.given_to(upgrade, help);
     }
-    let check = check(&program, mke3, output, &mut warnings)?;
+    let check = check(&program, described, output, &mut warnings)?;
     let limit = environment.operation.apply_timeout;
     let run = |name, command: programs::Command, effect| {
         Task::Run(Box::new(Command {
@@ -159,20 +155,6 @@ pub(crate) fn prepare(
         })
         .collect();
     Ok(Prepared { steps, warnings })
-}
-
-/// Refuses an MKE 3 cluster whose settings the vendor excludes from an upgrade: mkectl finds out half-way.
-fn refuse_unfit(environment: &Environment, mke3: &Mke3) -> Result<(), crate::Error> {
-    let config = mke3.config.as_ref();
-    let text = config
-        .map(|path| read_if_there(path))
-        .transpose()?
-        .flatten();
-    let unfit = text.as_deref().and_then(mke::mke3_unsupported);
-    match unfit.or_else(|| mke::managers_unsupported(environment)) {
-        Some(unfit) => Err(Error::Unfit(unfit).into()),
-        None => Ok(()),
-    }
 }
 
 /// Returns the check of MKE 3's configuration, where this mkectl has one and the configuration is at hand.

@@ -1,14 +1,16 @@
 //! Checks an environment as far as its files alone can be wrong: no network, no credentials, no mkectl, no bundle.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use camino::Utf8Path;
 use environment::{AdminPassword, Environment, Problem, Problems};
 use serde::Serialize;
 
-use crate::config::render;
+use crate::config::{mke3, render};
 use crate::locked::{self, Locked};
 use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
-use crate::{Error, Workspace, requires, set, workspace};
+use crate::{Context, Error, Workspace, parallel, requires, set, workspace};
 
 /// A valid environment.
 #[derive(Debug, Serialize)]
@@ -25,6 +27,8 @@ pub struct Checked {
     /// Its release or set without a lock, if there is one: until it has one, a deploy is refused.
     #[serde(skip)]
     pub not_locked: Option<String>,
+    /// How many of them only report what `deploy` will do, or what it waits for.
+    pub notices: usize,
 }
 
 /// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
@@ -74,12 +78,16 @@ pub fn one(
     }
     problems.extend(committed_secret(workspace, &environment, variables).err());
     let upgrade = facts
+        .as_ref()
         .zip(applied.as_ref())
-        .and_then(|(facts, applied)| upgrade(&facts, applied));
+        .and_then(|(facts, applied)| upgrade(facts, applied));
     if let Some(Ok(way)) = &upgrade
         && let Err(found) = way.gateway_node_ports(&environment)
     {
         problems.push(found);
+    }
+    if let (Some(facts), None) = (&facts, &applied) {
+        problems.extend(mke3::problem(&environment, facts, false)?);
     }
     if !problems.is_empty() {
         return Err(workspace::Error::Configuration(Problems(problems)).into());
@@ -87,18 +95,28 @@ pub fn one(
     let authority = environment.registry.ca.as_ref();
     warnings.extend(authority.and_then(|authority| authority.warning.clone()));
     let release = format!("v{}", environment.release);
-    let mkectl = environment.mkectl.as_ref().filter(|path| !path.exists());
-    warnings.extend(mkectl.map(|path| {
-        format!(
-            "`mkectl` names {}, which does not exist on this machine",
-            workspace.shown(path)
-        )
-    }));
+    let described = environment.mke3.as_ref().filter(|_| applied.is_none());
+    let named = [
+        ("mkectl", environment.mkectl.as_ref()),
+        (
+            "mke3.config",
+            described.and_then(|mke3| mke3.config.as_ref()),
+        ),
+    ];
+    for (key, path) in named {
+        if let Some(path) = path.filter(|path| !path.exists()) {
+            let path = workspace.shown(path);
+            warnings.push(format!(
+                "`{key}` names {path}, which does not exist on this machine"
+            ));
+        }
+    }
     warnings.extend(requires::rehearsal(workspace, &environment));
+    let mut notices = Vec::new();
     let mut not_locked = None;
     match lock(workspace, &environment)? {
         Ok(locked) => {
-            warnings.extend(requirement(
+            notices.extend(requirement(
                 workspace,
                 &environment,
                 &locked,
@@ -115,10 +133,10 @@ pub fn one(
                 "the cluster runs {applied}, but {refusal}: `deploy` and `apply` refuse {release}"
             )),
             upgrade => {
-                warnings.push(format!(
+                notices.push(format!(
                     "the cluster runs {applied}, so {release} is an upgrade: run `deploy`, not `apply`"
                 ));
-                warnings.extend(
+                notices.extend(
                     upgrade
                         .and_then(Result::ok)
                         .into_iter()
@@ -128,13 +146,57 @@ pub fn one(
         }
     }
     let known_issues = warnings.iter().filter(|one| faults.contains(one)).count();
+    let count = notices.len();
+    warnings.extend(notices);
     Ok(Checked {
         environment: environment.name,
         release,
         warnings,
         known_issues,
         not_locked,
+        notices: count,
     })
+}
+
+/// Adds a warning to each environment that has a machine of a different one. A rehearsal uses no machines.
+///
+/// # Errors
+/// The environments cannot be listed.
+pub fn warn_of_shared_machines(
+    workspace: &Workspace,
+    checked: &mut [Checked],
+) -> Result<(), Error> {
+    let names = environment::names(workspace.root())?;
+    let machines = parallel::map(&names, |name| match workspace.load(name) {
+        Ok(environment) if !environment.rehearsal => addresses(&environment),
+        // What is wrong is reported by its own check.
+        _ => BTreeSet::new(),
+    });
+    let all: BTreeMap<&String, BTreeSet<String>> = names.iter().zip(machines).collect();
+    for one in checked {
+        let Some(own) = all.get(&one.environment) else {
+            continue;
+        };
+        for (name, others) in all.iter().filter(|(name, _)| **name != &one.environment) {
+            let shared: Vec<&str> = own.intersection(others).map(String::as_str).collect();
+            if !shared.is_empty() {
+                one.warnings.push(format!(
+                    "{name} has the same machines: {}; a machine belongs to one cluster",
+                    shared.join(", ")
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the addresses of an environment's machines.
+fn addresses(environment: &Environment) -> BTreeSet<String> {
+    let hosts = mke::hosts(environment);
+    let addresses = hosts
+        .iter()
+        .filter_map(|host| host.get("ssh")?.get("address")?.text());
+    addresses.map(str::to_owned).collect()
 }
 
 /// Reads the lock of an environment, or returns the release or set that has none yet. A lock that cannot be read is wrong for every
@@ -207,8 +269,8 @@ pub(crate) fn upgrade(
     Some(to.upgrade_from(&from))
 }
 
-/// Checks that git takes neither the file of the administrator's password nor the kubeconfig. In a workspace without a repository it
-/// takes none.
+/// Checks that git takes none of the files with secrets of an environment: the administrator's password, the kubeconfig, and
+/// backups. Where git cannot be asked, the lines of the shipped .gitignore are trusted for the default places.
 ///
 /// # Errors
 /// It does.
@@ -219,49 +281,147 @@ pub(crate) fn committed_secret(
 ) -> Result<(), Problem> {
     let key = |name| environment.merged.get(name);
     let operation = &environment.operation;
+    let output = Output::below(&workspace.environment(&environment.name));
     let password = match &operation.admin_password {
         Some(AdminPassword::File(path)) => Some(path),
         _ => None,
     };
     let of_password = key("admin-password").and_then(|node| node.get("file"));
-    for (path, node, name, what, ignored) in [
+    let lists = |line: &str| {
+        let text = files::read_text(workspace.root().join(".gitignore"));
+        text.is_ok_and(|text| text.lines().any(|listed| listed == line))
+    };
+    // A rehearsal's mkectl prints no password and writes no backup.
+    let default = |path| (!environment.rehearsal).then_some(path);
+    for (named, default, node, name, what, ignored) in [
         (
             password,
+            default(&output.admin_password),
             of_password,
             "admin-password.file",
             "password",
-            "admin-password",
+            "admin-password*",
         ),
         (
             operation.kubeconfig.as_ref(),
+            None,
             key("kubeconfig"),
             "kubeconfig",
-            "key of the cluster's administrator",
-            "kubeconfig",
+            KUBECONFIG,
+            "kubeconfig*",
+        ),
+        (
+            operation.backups.as_ref(),
+            default(&output.backups),
+            key("backups"),
+            "backups",
+            BACKUPS,
+            "backups/",
         ),
     ] {
-        if let Some((path, node)) = path.zip(node)
-            && would_commit(workspace, path, variables)
-        {
-            let rule = format!(
-                "`{name}` is in the repository, and git does not ignore it: the {what} would be committed"
-            );
-            return Err(Problem::at(node, rule).with_help(format!(
-                "name a file outside of the repository, or `{ignored}`, which .gitignore lists"
-            )));
+        let Some(path) = named.or(default) else {
+            continue;
+        };
+        // Of backups, the folder is named.
+        let probes = match what == BACKUPS {
+            true => vec![path.join("backup.tar"), path.join("mke4.yaml")],
+            false => vec![path.clone()],
+        };
+        let Some(why) = probes.iter().find_map(|file| would_commit(file, variables)) else {
+            continue;
+        };
+        let line = format!("/environments/*/{ignored}");
+        let problem = |node, name: &str| {
+            let rule =
+                format!("`{name}` is in the repository, and {why}: the {what} would be committed");
+            Problem::at(node, rule)
+        };
+        match (named, node) {
+            (Some(_), Some(node)) => {
+                let kind = if what == BACKUPS { "folder" } else { "file" };
+                let ignored = ignored.trim_end_matches('*');
+                return Err(problem(node, name).with_help(format!(
+                    "name a {kind} outside of the repository, or `{ignored}`, which .gitignore lists"
+                )));
+            }
+            _ if matches!(why, Committable::Unknown(_)) && lists(&line) => {}
+            _ => {
+                let shown = workspace.shown(path);
+                return Err(problem(&environment.merged, shown.as_str()).with_help(format!(
+                    "add the line `{line}` to .gitignore; if git tracks it already: `git rm -r --cached {shown}`"
+                )));
+            }
         }
     }
     Ok(())
 }
 
-/// Returns whether git would take a file.
-pub(crate) fn would_commit(
-    workspace: &Workspace,
+/// What a kubeconfig gives away.
+pub(crate) const KUBECONFIG: &str = "key of the cluster's administrator";
+
+/// What a backup gives away.
+pub(crate) const BACKUPS: &str = "cluster's secrets";
+
+/// Why a file may get into a commit.
+enum Committable {
+    /// Git would add it.
+    NotIgnored,
+    /// It is in a repository, and git has no answer.
+    Unknown(programs::Absent),
+}
+
+impl std::fmt::Display for Committable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotIgnored => formatter.write_str("git does not ignore it"),
+            Self::Unknown(absent) => {
+                write!(formatter, "it is unknown whether git ignores it ({absent})")
+            }
+        }
+    }
+}
+
+/// Returns why git may take a file, which need not exist. `path` is absolute; the repository is that of the folder it leads to.
+fn would_commit(path: &Utf8Path, variables: &programs::Variables) -> Option<Committable> {
+    let (folder, real) = path.ancestors().skip(1).find_map(|folder| {
+        let rest = path.strip_prefix(folder).ok()?;
+        let folder = folder.canonicalize_utf8().ok()?;
+        let real = folder.join(rest);
+        Some((folder, real))
+    })?;
+    // A workspace need not be a repository, or have git.
+    if !folder.ancestors().any(|above| above.join(".git").exists()) {
+        return None;
+    }
+    match programs::Git::of(&folder, variables).and_then(|git| git.would_add(&real)) {
+        Ok(true) => Some(Committable::NotIgnored),
+        Ok(false) => None,
+        Err(absent) => Some(Committable::Unknown(absent)),
+    }
+}
+
+/// Refuses a path that the operator typed for a secret, if git may take it. `ignored` is a place in the environment's folder that
+/// .gitignore lists.
+///
+/// # Errors
+/// It may.
+pub(crate) fn refuse_committed(
+    context: &Context<'_>,
+    environment: &Environment,
     path: &Utf8Path,
-    variables: &programs::Variables,
-) -> bool {
-    let git = programs::Git::of(workspace.root(), variables);
-    git.and_then(|git| git.would_add(path)).unwrap_or(false)
+    (what, ignored): (&'static str, &'static str),
+) -> Result<(), Error> {
+    let real = camino::absolute_utf8(path).map_err(|source| Error::io("find", path, source))?;
+    match would_commit(&real, &context.tool.variables) {
+        Some(why) => Err(workspace::Error::Committed {
+            path: path.to_owned(),
+            why: why.to_string(),
+            what,
+            instead: format!("environments/{}/{ignored}", environment.name),
+        }
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// Checks that an environment leaves alone what its cluster keeps permanently.

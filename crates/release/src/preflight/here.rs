@@ -5,7 +5,7 @@ use environment::{Environment, Problems};
 use registry::probe::Verdict;
 
 use super::report::{Check, WorkspaceFault};
-use crate::config::render;
+use crate::config::{check, mke3, render};
 use crate::event::Step;
 use crate::locked;
 use crate::observe::BundleObserver;
@@ -37,6 +37,29 @@ pub(super) fn configuration(
         }
         Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(&error)),
     });
+    let receipt =
+        Receipt::read(&Output::below(&context.workspace.environment(&environment.name)).receipt);
+    let runs_mke4 = receipt
+        .ok()
+        .flatten()
+        .is_some_and(|receipt| receipt.applied.is_some());
+    if let Ok(facts) = context.workspace.release(&environment.release)
+        && !runs_mke4
+    {
+        let text = match mke3::problem(environment, &facts, true) {
+            Ok(problem) => problem.map(|problem| problem.rule),
+            Err(error) => Some(chain(&error)),
+        };
+        checks.extend(text.map(|text| Check::wrong(name, WorkspaceFault::Configuration, text)));
+    }
+    let variables = &context.tool.variables;
+    if let Err(problem) = check::committed_secret(context.workspace, environment, variables) {
+        checks.push(Check::wrong(
+            name,
+            WorkspaceFault::Configuration,
+            problem.rule,
+        ));
+    }
     if let Err(problems) = environment.check_dates((context.tool.now)().as_second()) {
         let fault = WorkspaceFault::AuthorityOutOfDate;
         checks.push(Check::wrong("authority", fault, rules(&problems)));

@@ -15,7 +15,7 @@ use crate::cluster::in_progress::UnderWay;
 use crate::config::check;
 use crate::event::Step;
 use crate::locked::Locked;
-use crate::receipt::Receipt;
+use crate::receipt::{self, Receipt};
 use crate::shared_state::State;
 use crate::transfer::program;
 use crate::workspace::{Output, read_if_there};
@@ -126,6 +126,8 @@ pub enum Fix {
     FreeAddress,
     /// Restore this committed file.
     Restore(Utf8PathBuf),
+    /// Use the version of Airlock that wrote its receipt, or a newer one.
+    NewerAirlock,
     /// Look why this file cannot be read.
     List(Utf8PathBuf),
     /// Follow this log of a running mkectl.
@@ -197,6 +199,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         let path = context.workspace.shown(&output.receipt);
         // The file may be newer than the committed one: it is restored only where it was read and makes no sense.
         let fix = match error {
+            Error::Receipt(receipt::Error::Version { .. }) => Fix::NewerAirlock,
             Error::Receipt(_) => Fix::Restore(path.to_owned()),
             _ => Fix::List(path.to_owned()),
         };

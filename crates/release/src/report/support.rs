@@ -3,7 +3,6 @@
 //! Every text passes the masker. The whole archive is searched for secrets before it is written, names included.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
@@ -114,16 +113,10 @@ impl Support {
         let tar = tar.into_inner().map_err(failed)?;
         crate::links::check(path, path)?;
         std::fs::create_dir_all(files::folder_of(path)).map_err(failed)?;
-        let file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        let mut gzip = GzEncoder::new(file, Compression::default());
-        gzip.write_all(&tar)
-            .and_then(|()| gzip.finish())
-            .map_err(failed)?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&tar).map_err(failed)?;
+        let archive = gzip.finish().map_err(failed)?;
+        files::write_new(path, archive, files::Access::Owner).map_err(failed)?;
         Ok(self.entries.into_iter().map(|(name, _)| name).collect())
     }
 

@@ -79,15 +79,17 @@ pub enum Error {
         /// The folder.
         folder: Utf8PathBuf,
     },
-    /// The command line names a file that git would commit, for a kubeconfig.
-    #[error(
-        "`{path}` is in the repository, and git does not ignore it: the key of the cluster's administrator would be committed"
-    )]
+    /// The command line names a file that git may commit, for a secret.
+    #[error("`{path}` is in the repository, and {why}: the {what} would be committed")]
     Committed {
-        /// The environment.
-        environment: String,
         /// The file.
         path: Utf8PathBuf,
+        /// Why git may commit it.
+        why: String,
+        /// What the file gives away.
+        what: &'static str,
+        /// A place that the shipped .gitignore lists, relative to the workspace.
+        instead: String,
     },
     /// The command line names a file that other commands read, for a result.
     #[error("`{path}` is reserved for a file of the workspace")]

@@ -464,7 +464,7 @@ fn commit(carried: &Carried) {
             .into_iter()
             .find(|git| std::path::Path::new(git).exists());
         sandbox.install(found.unwrap(), "git");
-        sandbox.write(".gitignore", "/bundles/store/\n/bundles/pack/\n/bundles/registries/\n*.tar.gz\nlogs/\nadmin-password\n");
+        sandbox.write(".gitignore", "/bundles/store/\n/bundles/pack/\n/bundles/registries/\n*.tar.gz\nlogs/\nadmin-password\nbackups/\n");
         git(
             &sandbox.path(""),
             &["init", "--quiet", "--initial-branch=main"],

@@ -27,6 +27,7 @@ pub(crate) fn run(
             format!("{name} is not locked, so `deploy` is refused; {advice}")
         }));
     }
+    release::config::check::warn_of_shared_machines(&app.workspace, &mut checked)?;
     if with_mkectl {
         super::with_each(&names, |name| {
             let environment = app.workspace.load(name)?;
@@ -64,10 +65,10 @@ pub(crate) fn run(
         &text,
         &json!({ "environments": checked, "warnings": warnings }),
     )?;
-    let known_issues: usize = checked.iter().map(|one| one.known_issues).sum();
-    if strict && warnings > known_issues {
+    let accepted = checked.iter().map(|one| one.known_issues + one.notices);
+    if strict && warnings > accepted.sum() {
         app.ui.note(
-            "error: `--strict` treats warnings as errors, except known issues of the release",
+            "error: `--strict` treats warnings as errors, except known issues of the release and what `deploy` does or waits for",
         );
         return Ok(ExitCode::from(WRONG));
     }

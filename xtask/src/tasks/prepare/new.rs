@@ -48,7 +48,11 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
     let directory = app.workspace.environment(name);
     let path = directory.join("environment.yaml");
     let shown = app.workspace.shown(&path).to_owned();
-    let failed = |source| Failure::io("write", &shown, source);
+    let failed = |source| {
+        // Only a folder without files is removed: the one that was made above all.
+        let _ = std::fs::remove_dir(&directory);
+        Failure::io("write", &shown, source)
+    };
     let asks = asks(app, arguments) && !path.exists();
     let text = match asks {
         true => asked(app, name)?,

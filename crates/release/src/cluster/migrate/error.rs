@@ -14,12 +14,6 @@ pub enum Error {
         /// The environment.
         environment: String,
     },
-    /// The vendor supports no way from the MKE 3 cluster to the release.
-    #[error("the MKE 3 cluster cannot be upgraded")]
-    Unsupported {
-        /// Why not.
-        source: mke::MigrationError,
-    },
     /// An earlier try has left its kubeconfig, which would make the next one fail.
     #[error(
         "`{path}` is left from a different cluster or an earlier attempt; an upgrade from MKE 3 fails while it exists"
@@ -28,19 +22,13 @@ pub enum Error {
         /// The kubeconfig.
         path: Utf8PathBuf,
     },
-    /// The settings of the MKE 3 cluster keep it from an upgrade.
-    #[error(transparent)]
-    Unfit(mke::Mke3Unsupported),
 }
 
 impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoMke3 { .. }
-            | Self::Unsupported { .. }
-            | Self::StaleKubeconfig { .. }
-            | Self::Unfit(_) => Kind::Workspace,
+            Self::NoMke3 { .. } | Self::StaleKubeconfig { .. } => Kind::Workspace,
         }
     }
 }

@@ -138,7 +138,11 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
 }
 
 fn show_certificate(host: &str, port: u16) -> String {
-    format!("openssl s_client -connect {host}:{port} -servername {host} -showcerts </dev/null")
+    let address = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    format!("openssl s_client -connect {address}:{port} -servername {host} -showcerts </dev/null")
 }
 
 fn words(text: impl Into<Cow<'static, str>>) -> Fix {
@@ -152,5 +156,18 @@ fn with(text: impl Into<Cow<'static, str>>, command: String) -> Fix {
     Fix {
         text: text.into(),
         command: Some(command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openssl_gets_ipv6_addresses_in_brackets() {
+        assert_eq!(
+            show_certificate("fd00::5", 5602),
+            "openssl s_client -connect [fd00::5]:5602 -servername fd00::5 -showcerts </dev/null"
+        );
     }
 }
