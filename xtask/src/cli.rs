@@ -241,7 +241,7 @@ pub(crate) enum Command {
         /// Validate the configuration with each release's mkectl too
         #[arg(long)]
         with_mkectl: bool,
-        /// Exit with code 3 on warnings other than known issues of the release, for CI
+        /// Exit with code 3 on warnings, except known issues of the release and what `deploy` does or waits for
         #[arg(long)]
         strict: bool,
     },

@@ -39,23 +39,20 @@ impl Question {
     ///
     /// Returns [`Error::Answer`] if it cannot be one.
     pub fn check(self, answer: &str) -> Result<(), Error> {
+        // As `check` does it: no node pulls from these, so a name without a dot is fine.
+        let host = |kind| match kind::host(kind, answer) {
+            None => Ok(()),
+            Some(fault) => Err(Fault {
+                rule: fault.is,
+                help: Some(fault.help),
+            }),
+        };
         let is_user = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let checked = match self {
             Self::Registry => grammar::address(answer),
             Self::Project => grammar::project(answer),
-            // As `check` does both.
-            Self::ExternalAddress => match kind::host(Kind::Host, answer) {
-                None => Ok(()),
-                Some(fault) => Err(Fault {
-                    rule: fault.is,
-                    help: Some(fault.help),
-                }),
-            },
-            Self::Host if kind::host(Kind::Address, answer).is_none() => Ok(()),
-            Self::Host => Err(Fault::new(format!(
-                "{} is not a host name or IP address",
-                quote(answer)
-            ))),
+            Self::ExternalAddress => host(Kind::Host),
+            Self::Host => host(Kind::Address),
             Self::User if !answer.is_empty() && answer.chars().all(is_user) => Ok(()),
             Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
         };
