@@ -11,7 +11,7 @@ use crate::receipt::{self, By, Overridden, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::transfer::push::{self, Sent};
 use crate::transfer::{before_push, fetch, set, stream};
-use crate::verify::{Confirmed, Depth, EarlyLook};
+use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
 use crate::{Context, Error, chain, disk, plan, sha256, verify};
 
@@ -100,9 +100,7 @@ async fn steps(
     plan: &Plan,
     progress: &mut Progress,
 ) -> Result<Deployed, Error> {
-    let expected = plan.expected();
-    let early = EarlyLook::new(context, &expected, Depth::Full);
-    let sent = send(context, plan, &early).await.inspect_err(|error| {
+    let sent = send(context, plan).await.inspect_err(|error| {
         progress.step = step_of(error);
         progress.sent = sent_nevertheless(error);
     })?;
@@ -121,7 +119,7 @@ async fn steps(
     }
     tell_what_charts_want(context, plan)?;
     progress.step = Step::Confirm;
-    let confirmed = verify::registry(context, &expected, &sent, Some(&early)).await?;
+    let confirmed = verify::registry(context, &plan.expected(), &sent).await?;
     let applied = change_cluster(context, plan, progress, &confirmed).await?;
     Ok(Deployed {
         sent,
@@ -171,9 +169,8 @@ fn subject(plan: &Plan) -> Subject<'_> {
 ///
 /// # Errors
 /// The bundle is not available or is not what its lock says, or the registry did not take all of it.
-async fn send(context: &Context<'_>, plan: &Plan, early: &EarlyLook<'_>) -> Result<Sent, Error> {
-    let delivery = plan.delivery().watched(early);
-    let mut outcomes = stream::carry(context, &plan.lock, &[delivery]).await?;
+async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
+    let mut outcomes = stream::carry(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
         .pop()
         .unwrap_or_else(|| unreachable!("one plan has one outcome"))
@@ -192,24 +189,18 @@ pub async fn push(
         let lock = (&plan.lock_digest, &plan.sets);
         by_lock.entry(lock).or_default().push(place);
     }
-    let expected: Vec<_> = plans.iter().map(Plan::expected).collect();
-    let early: Vec<_> = (expected.iter())
-        .map(|expected| EarlyLook::new(context, expected, Depth::Tag))
-        .collect();
     let mut outcomes: BTreeMap<usize, Result<Sent, Error>> = BTreeMap::new();
     for places in by_lock.into_values() {
         let deliveries: Vec<_> = places
             .iter()
-            .map(|place| plans[*place].delivery().watched(&early[*place]))
+            .map(|place| plans[*place].delivery())
             .collect();
         let carried = stream::carry(context, &plans[places[0]].lock, &deliveries).await?;
         for (place, outcome) in places.into_iter().zip(carried) {
             let outcome = match outcome {
-                Ok(sent) => {
-                    verify::pushed_tags(context, &expected[place], &sent, Some(&early[place]))
-                        .await
-                        .map(|()| sent)
-                }
+                Ok(sent) => verify::pushed_tags(context, &plans[place].expected(), &sent)
+                    .await
+                    .map(|()| sent),
                 Err(error) => Err(error),
             };
             outcomes.insert(place, outcome);

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc::UnboundedSender;
-
 use crate::event::{Event, Reporter, Step};
 use crate::{Context, Workspace};
 
@@ -78,19 +76,13 @@ impl registry::Observer for FetchObserver<'_> {
 /// Reports how a push goes. A blob that is sent again after a failure counts only where it goes further than before.
 pub(crate) struct PushObserver<'a> {
     reporter: &'a dyn Reporter,
-    /// Gets the repository and the tag of what was tagged.
-    tagged: Option<UnboundedSender<(String, String)>>,
     reached: Mutex<HashMap<String, u64>>,
 }
 
 impl<'a> PushObserver<'a> {
-    pub(crate) fn new(
-        reporter: &'a dyn Reporter,
-        tagged: Option<UnboundedSender<(String, String)>>,
-    ) -> Self {
+    pub(crate) fn new(reporter: &'a dyn Reporter) -> Self {
         Self {
             reporter,
-            tagged,
             reached: Mutex::new(HashMap::new()),
         }
     }
@@ -144,16 +136,10 @@ impl registry::Observer for PushObserver<'_> {
             }),
             registry::Event::Tagged {
                 repository, tag, ..
-            } => {
-                self.reporter.report(Event::At {
-                    step: Step::Push,
-                    item: &format!("{repository}:{tag}"),
-                });
-                if let Some(tagged) = &self.tagged {
-                    // Nobody listens once the push was stopped.
-                    let _ = tagged.send((repository.to_owned(), tag.to_owned()));
-                }
-            }
+            } => self.reporter.report(Event::At {
+                step: Step::Push,
+                item: &format!("{repository}:{tag}"),
+            }),
             registry::Event::ArtifactPresent { .. } => {}
         }
     }
@@ -185,7 +171,7 @@ mod tests {
     #[test]
     fn what_was_mounted_or_resumed_was_not_sent() {
         let sums = Sums::default();
-        let observer = PushObserver::new(&sums, None);
+        let observer = PushObserver::new(&sums);
         let digest = |fill: char| {
             let hex = String::from(fill).repeat(64);
             format!("sha256:{hex}").parse().unwrap()

@@ -156,7 +156,6 @@ impl Plan {
                 .map(|(artifact, _)| artifact)
                 .collect(),
             shut: self.shut.as_ref(),
-            watch: None,
         }
     }
 
@@ -493,7 +492,12 @@ pub(crate) async fn of_locked(
     let to_be_pushed = |planned: &Planned| planned.is_to_be_pushed();
     let pushed = (locked.lock.artifacts.iter().zip(&artifacts))
         .filter_map(|(artifact, planned)| to_be_pushed(planned).then_some(artifact));
-    let delivery = Delivery::new(&environment, pushed.collect());
+    let delivery = Delivery {
+        environment: &environment,
+        artifacts: pushed.collect(),
+        present: Vec::new(),
+        shut: None,
+    };
     let held = match state {
         RegistryState::Live => match present::survey(context, &locked.lock, &delivery).await {
             Ok(held) => held,

@@ -16,7 +16,6 @@ use crate::transfer::push::Sent;
 mod complete;
 mod nodes;
 mod examine;
-mod early;
 mod served;
 mod repair;
 mod watch;
@@ -28,7 +27,6 @@ mod error;
 
 pub use complete::warn_of_incomplete_lock;
 pub(crate) use complete::{by_charts, listed, unlocked, unserved};
-pub use early::EarlyLook;
 pub use error::Error;
 pub use finding::{Finding, FindingKind, affected, is_below_right_tags};
 pub use repair::{Repaired, repair};
@@ -102,7 +100,6 @@ pub struct ExpectedContent<'a> {
 }
 
 /// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan has not confirmed already.
-/// What an early look found right is not looked at again.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
@@ -110,9 +107,8 @@ pub async fn registry(
     context: &Context<'_>,
     expected: &ExpectedContent<'_>,
     sent: &Sent,
-    early: Option<&EarlyLook<'_>>,
 ) -> Result<Confirmed, crate::Error> {
-    after_push(context, expected, sent, early, Depth::Full).await?;
+    after_push(context, expected, sent, Depth::Full).await?;
     Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
@@ -127,9 +123,8 @@ pub async fn pushed_tags(
     context: &Context<'_>,
     expected: &ExpectedContent<'_>,
     sent: &Sent,
-    early: Option<&EarlyLook<'_>>,
 ) -> Result<(), crate::Error> {
-    after_push(context, expected, sent, early, Depth::Tag).await
+    after_push(context, expected, sent, Depth::Tag).await
 }
 
 /// Looks at what was sent as far as `depth` says.
@@ -137,7 +132,6 @@ async fn after_push(
     context: &Context<'_>,
     expected: &ExpectedContent<'_>,
     sent: &Sent,
-    early: Option<&EarlyLook<'_>>,
     depth: Depth,
 ) -> Result<(), crate::Error> {
     let unconfirmed: Vec<_> = expected
@@ -152,7 +146,7 @@ async fn after_push(
         })
         .collect();
     debug_assert!(sent.artifacts <= unconfirmed.len());
-    confirm(context, expected, &unconfirmed, early).await
+    confirm(context, expected, &unconfirmed).await
 }
 
 /// Looks at every tag of a lock as a node does, whatever was confirmed before.
@@ -169,23 +163,21 @@ pub(crate) async fn tags(
         .iter()
         .map(|artifact| (artifact, Depth::Tag))
         .collect();
-    confirm(context, expected, &all, None).await?;
+    confirm(context, expected, &all).await?;
     Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
 /// Looks at artifacts through the URLs in the expected configuration.
 async fn confirm(
     context: &Context<'_>,
-    expected: &ExpectedContent<'_>,
-    artifacts: &[(&bundle::Artifact, Depth)],
-    early: Option<&EarlyLook<'_>>,
-) -> Result<(), crate::Error> {
-    let &ExpectedContent {
+    &ExpectedContent {
         environment,
         config,
         file,
         ..
-    } = expected;
+    }: &ExpectedContent<'_>,
+    artifacts: &[(&bundle::Artifact, Depth)],
+) -> Result<(), crate::Error> {
     if artifacts.is_empty() {
         return Ok(());
     }
@@ -197,27 +189,25 @@ async fn confirm(
         ),
         bytes: None,
     });
-    let mut left = artifacts.to_vec();
-    if let Some(early) = early {
-        early.require(expected)?;
-        left.retain(|(artifact, depth)| !early.was_right(artifact, *depth));
-    }
-    if !left.is_empty() {
-        let nodes = nodes::NodeRegistries::of(context, environment, config, file)?;
-        nodes.knock(context).await?;
-        let examining = examine::examine(&nodes, &left, context.reporter);
-        let findings = nodes.watched(context, examining).await?.findings;
-        nodes
-            .require_visible(context, environment, &left, &findings)
-            .await?;
-        if !findings.is_empty() {
-            return Err(Error::NotConfirmed {
-                environment: environment.name.clone(),
-                address: environment.registry.image_url(),
-                findings,
-            }
-            .into());
+    let nodes = nodes::NodeRegistries::of(context, environment, config, file)?;
+    nodes.knock(context).await?;
+    let examined = nodes
+        .watched(
+            context,
+            examine::examine(&nodes, artifacts, context.reporter),
+        )
+        .await?;
+    let findings = &examined.findings;
+    nodes
+        .require_visible(context, environment, artifacts, findings)
+        .await?;
+    if !examined.findings.is_empty() {
+        return Err(Error::NotConfirmed {
+            environment: environment.name.clone(),
+            address: environment.registry.image_url(),
+            findings: examined.findings,
         }
+        .into());
     }
     context.reporter.report(Event::Finished {
         step: Step::Confirm,

@@ -3,12 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::response::IntoResponse as _;
 use bundle::{Lock, Store};
 use camino::Utf8Path;
 use oci_spec::image::Digest;
@@ -17,7 +14,6 @@ use registry::{Artifact, Blob, BlobSource, Credentials, Endpoint, Error, Manifes
 use secrecy::SecretString;
 use sha2::Digest as _;
 use support::bundles::{self, FILE, Member};
-use support::faulty::{FaultyRegistry, Quirks};
 use support::registries::{PASSWORD, USER};
 use support::{Certificates, Run, Sandbox, TestRegistry};
 
@@ -320,28 +316,6 @@ async fn the_command_pushes_once_and_then_finds_nothing_to_do() {
     {"result":{"artifacts":3,"environment":"lab","pushed":0,"sent-bytes":0}}
     --- stderr
     "#);
-}
-
-/// A tag is taken only once a different one was looked at, and each is looked at once.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_tagged_is_looked_at_while_the_push_goes_on() {
-    let looked = Arc::new(AtomicBool::new(false));
-    let registry = FaultyRegistry::recorded(Quirks::default(), move |asked| {
-        let is_other = asked.is("GET", "/manifests/") && !asked.is("GET", "/pause/");
-        looked.fetch_or(is_other, Ordering::Relaxed);
-        let waits = asked.is("PUT", "/pause/manifests/3.10") && !looked.load(Ordering::Relaxed);
-        waits.then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
-    })
-    .await;
-    let sandbox = Sandbox::new(AIRLOCK);
-    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
-    bundles::make_locked(&sandbox, &bundles::tiny());
-    let run = sandbox.run("push lab").success();
-    run.mentions("3 artifacts are served to nodes");
-    for artifact in bundles::lock_of(&sandbox).artifacts {
-        let tag = format!("{}/manifests/{}", artifact.repository, artifact.tag);
-        assert_eq!(registry.count("GET", &tag), 1, "{tag}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -258,10 +258,15 @@ async fn parts(
     let looked = look::look(context, environment, &look::tags_of(lock)).await;
     let seen = looked.ok()?.seen;
     let artifacts = lock.artifacts.iter().zip(seen);
-    let pushed = artifacts
-        .filter(|(artifact, seen)| seen.planned(&artifact.digest).is_to_be_pushed())
-        .map(|(artifact, _)| artifact);
-    let delivery = Delivery::new(environment, pushed.collect());
+    let delivery = Delivery {
+        environment,
+        artifacts: artifacts
+            .filter(|(artifact, seen)| seen.planned(&artifact.digest).is_to_be_pushed())
+            .map(|(artifact, _)| artifact)
+            .collect(),
+        present: Vec::new(),
+        shut: None,
+    };
     if delivery.artifacts.is_empty() {
         return Some(Check::fine(name, "the registry has everything".to_owned()));
     }

@@ -308,8 +308,12 @@ pub(crate) async fn nowhere(
     };
     let store = open_store(context.workspace)?;
     let site = &Site::new(context, first, environment)?;
-    let all = locks.iter().flat_map(|lock| &lock.artifacts).collect();
-    let all = Delivery::new(environment, all);
+    let all = Delivery {
+        environment,
+        artifacts: locks.iter().flat_map(|lock| &lock.artifacts).collect(),
+        present: Vec::new(),
+        shut: None,
+    };
     let store = &store;
     let mut finding = futures_util::stream::iter(needs(&all, store))
         .map(|need| async move {

@@ -1,13 +1,12 @@
 //! Pushes a release to registries.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 
 use environment::Environment;
-use futures_util::future::{self, LocalBoxFuture, join_all};
+use futures_util::future::join_all;
 use registry::Arrival;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
@@ -21,16 +20,6 @@ mod error;
 
 pub use error::Error;
 
-/// Looks at artifacts during a push.
-pub trait Watch: std::fmt::Debug + Sync {
-    /// Looks at what was tagged, by repository and tag, until the push ends.
-    fn look<'s>(
-        &'s self,
-        context: &'s Context<'_>,
-        tagged: UnboundedReceiver<(String, String)>,
-    ) -> LocalBoxFuture<'s, ()>;
-}
-
 /// What one registry is to get of a lock.
 #[derive(Debug, Clone)]
 pub struct Delivery<'a> {
@@ -42,29 +31,9 @@ pub struct Delivery<'a> {
     pub present: Vec<&'a bundle::Artifact>,
     /// Why nodes may not be able to pull, if they were refused something.
     pub shut: Option<&'a PullRefusal>,
-    /// What looks at each artifact once it is tagged.
-    pub(crate) watch: Option<&'a dyn Watch>,
 }
 
-impl<'a> Delivery<'a> {
-    /// Returns the delivery of these artifacts to a registry that is not known to have any.
-    pub(crate) fn new(environment: &'a Environment, artifacts: Vec<&'a bundle::Artifact>) -> Self {
-        Self {
-            environment,
-            artifacts,
-            present: Vec::new(),
-            shut: None,
-            watch: None,
-        }
-    }
-
-    /// Has each artifact looked at once it is tagged.
-    #[must_use]
-    pub fn watched(self, watch: &'a dyn Watch) -> Self {
-        let watch = Some(watch);
-        Self { watch, ..self }
-    }
-
+impl Delivery<'_> {
     /// Returns the bytes that are to be sent at most.
     fn bytes(&self) -> u64 {
         unique_bytes(self.artifacts.iter().copied())
@@ -236,29 +205,13 @@ async fn push_one(
         registry.note_held(repository, &digest);
     }
     let _pushing = context.tool.signals.push_begins();
-    let (tell, tagged) = unbounded_channel();
-    let observer = PushObserver::new(context.reporter, Some(tell));
+    let observer = PushObserver::new(context.reporter);
     let targets: Vec<registry::Artifact> = to_be_pushed
         .iter()
         .map(|artifact| target(environment, artifact))
         .collect();
-    let pushing = async {
-        let report = registry
-            .push_streamed(&targets, source, arrivals, &observer)
-            .await;
-        // Nothing more is tagged, so the look ends.
-        drop(observer);
-        report
-    };
-    let stop = context.tool.signals.stop();
-    let looking = async {
-        if let Some(watch) = delivery.watch {
-            let looking = watch.look(context, tagged);
-            future::select(looking, pin!(stop.requested())).await;
-        }
-    };
-    let (report, ()) = tokio::select! {
-        done = future::join(pushing, looking) => done,
+    let report = tokio::select! {
+        report = registry.push_streamed(&targets, source, arrivals, &observer) => report,
         () = report_silence(context, &registry, address) => unreachable!("it watches without end"),
     };
     if let Some(source) = registry.refuses_writes() {

@@ -94,7 +94,7 @@ pub async fn repair(
         bytes: Some(unique_bytes(findings)),
     });
     let _pushing = context.tool.signals.push_begins();
-    let observer = PushObserver::new(context.reporter, None);
+    let observer = PushObserver::new(context.reporter);
     let site = Site {
         registry,
         environment,
@@ -331,7 +331,12 @@ async fn stocked(
     if is_whole {
         return Ok(store);
     }
-    let delivery = Delivery::new(environment, lock.artifacts.iter().collect());
+    let delivery = Delivery {
+        environment,
+        artifacts: lock.artifacts.iter().collect(),
+        present: Vec::new(),
+        shut: None,
+    };
     let is_download = matches!(
         fetch::source(context.workspace, lock)?,
         fetch::Source::Download(_)
