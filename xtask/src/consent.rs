@@ -86,7 +86,7 @@ pub(crate) fn typed(
     edge::err(question);
     // The thread that reads stays behind: nothing else ends what it waits for.
     let (tell, answers) = std::sync::mpsc::channel();
-    std::thread::spawn(move || tell.send(line()));
+    (std::thread::Builder::new().spawn(move || tell.send(line()))).map_err(Refused::Terminal)?;
     let answer = loop {
         match answers.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) if is_over() => {

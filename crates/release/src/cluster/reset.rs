@@ -10,8 +10,8 @@ use crate::{Context, Error};
 /// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is given to mkectl too.
 ///
 /// # Errors
-/// The environment is protected or a rehearsal, its files name other machines or settings than were applied, there is no fitting mkectl, or it failed. Or a different command touches the cluster,
-/// unless `take_over`.
+/// The environment is protected or a rehearsal, its files differ from what was applied, a fitting mkectl is missing, or it
+/// failed. Or a different command touches the cluster, unless `take_over`.
 pub async fn reset(
     context: &Context<'_>,
     environment: Environment,

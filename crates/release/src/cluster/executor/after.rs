@@ -74,7 +74,7 @@ pub(super) fn require_success(
 /// Returns the values of a live configuration that a cluster keeps for its life.
 ///
 /// # Errors
-/// It is no YAML.
+/// It cannot be parsed as YAML.
 pub(super) fn kept_values(live: &str) -> Result<BTreeMap<String, String>, Error> {
     let live = parse(Utf8Path::new("mkectl config get"), live)?;
     Ok(live
