@@ -1,7 +1,10 @@
-//! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
+//! Finds out what this machine can test with, so tests which need more are shown as ignored, with
+//! the reason.
 //!
-//! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo, containerd, podman, helm, kubectl and oras are referees of
-//! what was pushed, nginx and haproxy stand before registries, chromium opens reports, openssl signs bundles, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
+//! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo, containerd,
+//! podman, helm, kubectl and oras are referees of what was pushed, nginx and haproxy stand before
+//! registries, chromium opens reports, openssl signs bundles, and nodes are namespaces, which only
+//! root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -89,7 +92,8 @@ fn main() {
     }
 }
 
-/// Returns whether this user may make networks and mounts of their own, which root may not everywhere.
+/// Returns whether this user may make networks and mounts of their own, which root may not
+/// everywhere.
 fn makes_namespaces() -> bool {
     let tried = std::process::Command::new("unshare")
         .args(["--net", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/run"])
@@ -143,7 +147,8 @@ fn on_path(program: &str) -> bool {
     found.is_some()
 }
 
-/// Looks again when this file changes. What is missing may come at any time, so the next build looks for it again.
+/// Looks again when this file changes. What is missing may come at any time, so the next build
+/// looks for it again.
 fn look_again(found: Option<&Path>) {
     let path = found.unwrap_or(Path::new("/nonexistent"));
     println!("cargo::rerun-if-changed={}", path.display());

@@ -1,4 +1,5 @@
-//! Tells the program its version: that of the package, with the Git revision that it is built from. A build without Git has none.
+//! Tells the program its version: that of the package, with the Git revision that it is built from.
+//! A build without Git has none.
 
 use std::path::Path;
 
@@ -17,7 +18,8 @@ fn main() {
     }
 }
 
-/// Returns the first 12 digits of the revision that is checked out in a folder, and reports each file that tells it.
+/// Returns the first 12 digits of the revision that is checked out in a folder, and reports each
+/// file that tells it.
 fn revision(root: &Path, reads: &mut dyn FnMut(&Path)) -> Option<String> {
     let mut read = |path: &Path| {
         let text = files::read_text(path).ok()?;

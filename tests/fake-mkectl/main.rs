@@ -1,10 +1,13 @@
-//! A stand-in for `mkectl` that the tests put on the PATH: it records how it was called and does as its variables say.
+//! A stand-in for `mkectl` that the tests put on the PATH: it records how it was called and does as
+//! its variables say.
 //!
-//! It plays the release that `FAKE_MKECTL_VERSION` names, with the commands and flags of `releases.rs`, in the manner of the vendor's
-//! program: results on standard output, `INF`, `WRN` and `FTL` lines on standard error. Anything else ends with exit code 2, so that
-//! a test notices a command line which the real program would not understand. It fails as the real program does, or must be taken to:
-//! where a path that it is given does not exist, where a backup exists already, where `backup` runs with `KUBECONFIG`, where a cluster
-//! is made with a kubeconfig, and where `reset` lacks `--force`.
+//! It plays the release that `FAKE_MKECTL_VERSION` names, with the commands and flags of
+//! `releases.rs`, in the manner of the vendor's program: results on standard output, `INF`, `WRN`
+//! and `FTL` lines on standard error. Anything else ends with exit code 2, so that a test notices a
+//! command line which the real program would not understand. It fails as the real program does, or
+//! must be taken to: where a path that it is given does not exist, where a backup exists already,
+//! where `backup` runs with `KUBECONFIG`, where a cluster is made with a kubeconfig, and where
+//! `reset` lacks `--force`.
 //!
 //! | variable | effect |
 //! |---|---|
@@ -21,8 +24,9 @@
 //! | `FAKE_MKECTL_REFUSED` | a text: a configuration that holds it is invalid |
 //! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
 //!
-//! These are for the commands that work for a while: all but `version`, `init`, `config get` and `airgap`. With `FAKE_MKECTL_AT`, they
-//! and `FAKE_MKECTL_EXIT` are for the command of these words alone, `upgrade` for example.
+//! These are for the commands that work for a while: all but `version`, `init`, `config get` and
+//! `airgap`. With `FAKE_MKECTL_AT`, they and `FAKE_MKECTL_EXIT` are for the command of these words
+//! alone, `upgrade` for example.
 //!
 //! | variable | effect |
 //! |---|---|
@@ -212,7 +216,8 @@ fn work(
     arguments: &[String],
     given: &Given<'_>,
 ) -> io::Result<u8> {
-    // Before the first line that a test may react to: a signal that comes early must be waited for, not died of.
+    // Before the first line that a test may react to: a signal that comes early must be waited for,
+    // not died of.
     let is_meant = std::env::var("FAKE_MKECTL_AT").map_or(true, |words| words == command.join(" "));
     let hang = std::env::var("FAKE_MKECTL_HANG").ok().filter(|_| is_meant);
     let backup = std::env::var("FAKE_MKECTL_BACKUP").unwrap_or_default();
@@ -430,7 +435,8 @@ fn refusal(command: &[&str], given: &Given<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the file with the cluster's configuration: the one that the kubeconfig leads to, or the one of `FAKE_MKECTL_CLUSTER`.
+/// Returns the file with the cluster's configuration: the one that the kubeconfig leads to, or the
+/// one of `FAKE_MKECTL_CLUSTER`.
 fn cluster(given: &Given<'_>) -> Option<std::ffi::OsString> {
     let home =
         || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".mke/mke.kubeconf"));
@@ -497,7 +503,8 @@ fn leak(what: &str, arguments: &[String]) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints the box with the administrator's password, in two writes that cut the password (CONF-132).
+/// Prints the box with the administrator's password, in two writes that cut the password
+/// (CONF-132).
 fn credentials() -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(
@@ -670,7 +677,8 @@ struct Signals(libc::sigset_t);
 
 impl Signals {
     fn block() -> Self {
-        // SAFETY: `sigemptyset` initialises the set before anything reads it, and the pointers are to a local.
+        // SAFETY: `sigemptyset` initialises the set before anything reads it, and the pointers are
+        // to a local.
         unsafe {
             let mut set = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
@@ -681,7 +689,8 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal and returns its name and the exit code that goes with it. With `stubborn` it never returns.
+    /// Waits for a signal and returns its name and the exit code that goes with it. With `stubborn`
+    /// it never returns.
     fn wait(&self, stubborn: bool) -> io::Result<(&'static str, u8)> {
         loop {
             let mut signal = 0;

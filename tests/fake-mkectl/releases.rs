@@ -1,7 +1,9 @@
-//! What each release of mkectl understands, as far as it is known: its commands, their flags, and what they print.
+//! What each release of mkectl understands, as far as it is known: its commands, their flags, and
+//! what they print.
 //!
-//! The sources are the vendor's pages and a lab's scripts (DOCS-SRC, UPG-412, UPG-415, the pages of single commands for 4.2); where a release's own page was not
-//! seen, this table guesses, and so proves nothing about the real program.
+//! The sources are the vendor's pages and a lab's scripts (DOCS-SRC, UPG-412, UPG-415, the pages of
+//! single commands for 4.2); where a release's own page was not seen, this table guesses, and so
+//! proves nothing about the real program.
 
 use std::fmt::Write as _;
 
@@ -16,7 +18,8 @@ const GLOBAL: &[Flag] = &[
     ("--logLevel", true),
 ];
 
-/// Global flags that are documented for 4.2 and unverified before. This table has them from 4.1.3 on.
+/// Global flags that are documented for 4.2 and unverified before. This table has them from 4.1.3
+/// on.
 const PLAIN: &[Flag] = &[("--no-color", false), ("--no-pretty-print", false)];
 
 /// What authenticated registries require (APPLY-421, MKE3-421).
@@ -153,7 +156,8 @@ impl Release {
             ("--cni-check-timeout-windows", true),
             ("--timeout-minutes", true),
         ];
-        // Its page is complete to `-h` (CLI-420): neither the check of ports nor credentials of registries are on it.
+        // Its page is complete to `-h` (CLI-420): neither the check of ports nor credentials of
+        // registries are on it.
         if self >= Self(4, 2, 0) {
             flags.extend([("--collect-facts-timeout", true), ("--concurrency", true)]);
             flags.extend([("--dry-run", false), ("--force", false)]);
@@ -213,7 +217,8 @@ impl Release {
         flags
     }
 
-    /// Returns the help of the command that these words lead to: its flags, or the commands below it.
+    /// Returns the help of the command that these words lead to: its flags, or the commands below
+    /// it.
     pub(crate) fn help(self, words: &[&str], hidden: &[&str]) -> Option<String> {
         let mut text = format!("Usage:\n  mkectl {} [flags]\n\n", words.join(" "));
         let mut below: Vec<&str> = self

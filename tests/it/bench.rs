@@ -1,4 +1,5 @@
-//! Tests of `bench`: that each program that is measured does what is measured. How fast they are depends on the machine.
+//! Tests of `bench`: that each program that is measured does what is measured. How fast they are
+//! depends on the machine.
 
 use serde_json::Value;
 use support::{Sandbox, Text as _};
@@ -59,11 +60,13 @@ fn every_contender_is_measured_at_the_same_work() {
     assert!(blobs > 10, "{report:#}");
     for name in ["cold", "filled", "curls", "set", "copy"] {
         let cost = cost(&report, name);
-        // An upload is opened by POST; so is a mount, which these blobs may be instead of being sent a second time.
+        // An upload is opened by POST; so is a mount, which these blobs may be instead of being
+        // sent a second time.
         assert!(requests(cost, "POST") >= blobs, "{name}: {cost:#}");
         assert!(cost["peak-memory"].as_u64() > Some(0), "{name}: {cost:#}");
     }
-    // Each blob is sent once, and there is a manifest for each platform of each artifact, and an index.
+    // Each blob is sent once, and there is a manifest for each platform of each artifact, and an
+    // index.
     let manifests = requests(cost(&report, "cold"), "PUT") - blobs;
     assert!(
         (artifacts..3 * artifacts).contains(&manifests),

@@ -1,4 +1,5 @@
-//! Commands that change one environment at the same time: one of them runs, the others are refused and change nothing.
+//! Commands that change one environment at the same time: one of them runs, the others are refused
+//! and change nothing.
 
 use camino::Utf8PathBuf;
 use support::faulty::{FaultyRegistry, quirks};
@@ -81,7 +82,8 @@ async fn a_command_that_was_killed_is_named_by_the_next_one() {
     again.does_not_report("warning");
 }
 
-/// Returns a second checkout of the lab's workspace: the same files and the same registry, with a mkectl of its own.
+/// Returns a second checkout of the lab's workspace: the same files and the same registry, with a
+/// mkectl of its own.
 async fn second_checkout(lab: &Lab) -> Lab {
     let other = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     other.edit_environment(&other.registry.address, &lab.registry.address);

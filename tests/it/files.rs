@@ -1,4 +1,5 @@
-//! Files that are read: every path that leads to a pipe, a folder or a device is refused by name, and none is waited for.
+//! Files that are read: every path that leads to a pipe, a folder or a device is refused by name,
+//! and none is waited for.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

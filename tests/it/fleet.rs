@@ -1,4 +1,5 @@
-//! The CI of a team with many environments: runners that share nothing but a repository and the registries, and that are killed.
+//! The CI of a team with many environments: runners that share nothing but a repository and the
+//! registries, and that are killed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read as _;
@@ -19,7 +20,8 @@ const RUNNERS: usize = 8;
 const KILLS: usize = 10;
 const LOSSES: usize = 3;
 
-/// A repository without a work tree, registries, and clusters that record whether two of mkectl's runs overlap.
+/// A repository without a work tree, registries, and clusters that record whether two of mkectl's
+/// runs overlap.
 struct Team {
     lab: Lab,
     registries: Vec<TestRegistry>,
@@ -62,7 +64,8 @@ impl Team {
             registries.push(TestRegistry::embedded().await);
         }
         let sandbox = &mut lab.sandbox;
-        // Fails if a mkectl runs for the same cluster already. `flock` becomes mkectl, so that the lock ends with it.
+        // Fails if a mkectl runs for the same cluster already. `flock` becomes mkectl, so that the
+        // lock ends with it.
         sandbox.write(
             "../mkectl",
             &format!(
@@ -169,7 +172,8 @@ impl Team {
         }
     }
 
-    /// What a job does: clone, deploy, and push the receipt. One that was killed, refused or lost is queued again.
+    /// What a job does: clone, deploy, and push the receipt. One that was killed, refused or lost
+    /// is queued again.
     fn job(&self, runner: usize, environment: &str) {
         let folder = self.lab.sandbox.path(&format!("../runner-{runner}"));
         let (take_over, is_lost, kill) = {
@@ -354,7 +358,8 @@ async fn forty_environments_are_deployed_once_each_by_runners_that_are_killed() 
     let team = Team::new().await;
     {
         let mut jobs = team.state.lock().unwrap();
-        // Each twice, one after the other, so that two runners have the same environment at the same time.
+        // Each twice, one after the other, so that two runners have the same environment at the
+        // same time.
         jobs.queue = (0..ENVIRONMENTS)
             .flat_map(|index| [name(index), name(index)])
             .collect();

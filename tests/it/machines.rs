@@ -4,7 +4,8 @@ use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
-/// Runs the demo in a root that holds the program, its libraries and a workspace, and nothing else: no CA certificates, no shell, no users.
+/// Runs the demo in a root that holds the program, its libraries and a workspace, and nothing else:
+/// no CA certificates, no shell, no users.
 const IN_A_BARE_ROOT: &str = r#"
 root=$1 program=$2 workspace=$3
 mkdir -p "$root/bin" "$root/tmp" "$root/proc" "$root/dev" "$root/work"
@@ -51,7 +52,8 @@ fn the_demo_runs_where_there_is_nothing_but_the_program() {
     assert!(!root.path().join("etc").exists());
 }
 
-/// Unpacks the medium in an empty folder and deploys from it, without network, home folder and variables.
+/// Unpacks the medium in an empty folder and deploys from it, without network, home folder and
+/// variables.
 const INSIDE: &str = r#"
 ip link set lo up
 exec env -i HOME=/nonexistent PATH=/usr/bin:/bin NO_COLOR=1 AIRLOCK_OFFLINE=1 sh -euc '

@@ -1,10 +1,11 @@
-//! The integration tests, one program. Each group of the help is a folder: it has a file for each command, and files for what
-//! several of its commands share, such as `faults` for pushes that fail. Beside the folders are tests of all commands:
-//! `terminal` for the width of what is shown, `concurrency` for several commands on one environment, `fleet` for many of both,
-//! `referees` for programs of other authors that pull what was pushed, and `tidy` for the rules of the repository.
+//! The integration tests, one program. Each group of the help is a folder: it has a file for each
+//! command, and files for what several of its commands share, such as `faults` for pushes that
+//! fail. Beside the folders are tests of all commands: `terminal` for the width of what is shown,
+//! `concurrency` for several commands on one environment, `fleet` for many of both, `referees` for
+//! programs of other authors that pull what was pushed, and `tidy` for the rules of the repository.
 //!
-//! Tests that need other programs are shown as ignored, with the reason, where those are missing; `build.rs` looks.
-//! Under `CI` they run and fail instead.
+//! Tests that need other programs are shown as ignored, with the reason, where those are missing;
+//! `build.rs` looks. Under `CI` they run and fail instead.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

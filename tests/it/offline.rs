@@ -1,4 +1,5 @@
-//! Tests of runs on machines without internet: promise 9, and what a forgotten or copied file means.
+//! Tests of runs on machines without internet: promise 9, and what a forgotten or copied file
+//! means.
 
 use std::time::{Duration, Instant};
 

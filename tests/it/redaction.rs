@@ -1,5 +1,5 @@
-//! What leaves the program: no secret in any encoding, nothing that a terminal obeys, no file that others may write, and no program
-//! that a workspace's git configuration names.
+//! What leaves the program: no secret in any encoding, nothing that a terminal obeys, no file that
+//! others may write, and no program that a workspace's git configuration names.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -102,7 +102,8 @@ fn check(lab: &Lab, run: &support::Run, forms: &[String]) {
     }
 }
 
-/// Starts a registry whose answers repeat what it was sent, in every form. It demands a token where `bearer`.
+/// Starts a registry whose answers repeat what it was sent, in every form. It demands a token where
+/// `bearer`.
 async fn reflecting(bearer: bool, text: String) -> Server {
     Server::start(move |asked: &Asked| -> Response {
         let authorization = asked.header("authorization").to_owned();

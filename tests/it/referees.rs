@@ -1,6 +1,8 @@
-//! Referees: programs of other authors, as nodes and operators run them, pull what was pushed and must get the digests of the lock.
+//! Referees: programs of other authors, as nodes and operators run them, pull what was pushed and
+//! must get the digests of the lock.
 //!
-//! containerd, Docker and Podman unpack the layers too. What they cannot run is not run: the images contain files, not programs.
+//! containerd, Docker and Podman unpack the layers too. What they cannot run is not run: the images
+//! contain files, not programs.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -21,7 +23,8 @@ const ARCHIVES: usize = 60;
 /// How many pulls run concurrently. Most of their time is waiting.
 const CONCURRENT: usize = 4;
 
-/// A layer that needs several requests where one may have 1 MiB, and one that is large enough to be streamed.
+/// A layer that needs several requests where one may have 1 MiB, and one that is large enough to be
+/// streamed.
 const LAYERS: [usize; 2] = [3 << 20, 17 << 20];
 
 /// A registry with a CA of its own, and what was pushed to it.
@@ -88,7 +91,8 @@ impl Pushed {
     }
 }
 
-/// Returns a bundle with the demo's artifacts and others that differ in depth of their names, platforms and kind.
+/// Returns a bundle with the demo's artifacts and others that differ in depth of their names,
+/// platforms and kind.
 fn sixty() -> Recipe {
     let mut recipe = bundles::small();
     for number in recipe.artifacts.len()..ARCHIVES {
@@ -424,7 +428,8 @@ async fn haproxy_with_its_defaults_is_passed() {
     deploys_through(&haproxy);
 }
 
-/// Pushes and deploys through a proxy with nothing but its address and CA, and lets skopeo fetch all of it through the same proxy.
+/// Pushes and deploys through a proxy with nothing but its address and CA, and lets skopeo fetch
+/// all of it through the same proxy.
 fn deploys_through(proxy: &Terminator) {
     let mut sandbox = Sandbox::new(AIRLOCK);
     let record = sandbox.home().join("mkectl-calls");
@@ -456,7 +461,8 @@ fn deploys_through(proxy: &Terminator) {
     }
 }
 
-/// Lets skopeo copy an artifact with all its platforms, which compares every digest, and compares the root with the lock.
+/// Lets skopeo copy an artifact with all its platforms, which compares every digest, and compares
+/// the root with the lock.
 fn copied(sandbox: &Sandbox, name: &str, options: &[&str], artifact: &Artifact) {
     let out = sandbox.path(&format!(
         "copies/{}",

@@ -1,12 +1,13 @@
-//! What a terminal of 80 columns shows: no line is wider, so the terminal breaks no word. Lines of a diff are wider.
+//! What a terminal of 80 columns shows: no line is wider, so the terminal breaks no word. Lines of
+//! a diff are wider.
 
 use support::terminal::{COLUMNS, Shown, show, show_as_it_is};
 use support::{Lab, Sandbox};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Collects lines that are too wide. The terminal breaks these, and may: a command to copy, and a single word that is
-/// wider than the terminal, such as a path of this test.
+/// Collects lines that are too wide. The terminal breaks these, and may: a command to copy, and a
+/// single word that is wider than the terminal, such as a path of this test.
 #[derive(Default)]
 struct Wide(Vec<String>);
 

@@ -323,7 +323,8 @@ fn every_verb_has_its_three_files() {
             let file = format!("{folder}/{group}/{verb}.rs");
             assert!(repository().join(&file).is_file(), "`{verb}` has no {file}");
         }
-        // `show` prints what `environment` has read, `ci` starts cargo, two are about the command line; they have no step.
+        // `show` prints what `environment` has read, `ci` starts cargo, two are about the command
+        // line; they have no step.
         if !["show", "ci", "completion", "man"].contains(&verb.as_str()) {
             let step = format!("/{verb}.rs");
             let mut files = sources().into_iter();
@@ -378,7 +379,8 @@ fn links_in_documents_lead_somewhere() {
     );
 }
 
-/// The compiler then refuses a variant without a kind, which would be an error without an exit code.
+/// The compiler then refuses a variant without a kind, which would be an error without an exit
+/// code.
 #[test]
 fn every_error_has_a_kind_and_no_wildcard_gives_it() {
     let mut kinds = 0;
@@ -435,7 +437,8 @@ fn hashing_is_fast_in_the_profile_that_the_alias_builds() {
         std::hint::black_box(hasher.finalize());
         best = best.min(began.elapsed());
     }
-    // Without optimisation 64 MiB take two seconds and more; with it, even without SHA instructions, a third of one.
+    // Without optimisation 64 MiB take two seconds and more; with it, even without SHA
+    // instructions, a third of one.
     assert!(
         best < Duration::from_secs(1),
         "64 MiB hashed in {best:?}: is sha2 still in [profile.dev.package]?"

@@ -1,4 +1,5 @@
-//! Builds the program for old systems. It is a test of its own, because a build takes minutes and all processors.
+//! Builds the program for old systems. It is a test of its own, because a build takes minutes and
+//! all processors.
 
 use camino::Utf8PathBuf;
 use programs::Variables;

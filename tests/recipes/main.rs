@@ -1,5 +1,6 @@
-//! Follows the recipe "Add an MKE release" of CONTRIBUTING.md in a copy of the crates that it touches, and the first step of "Add a task of
-//! your own". It is a test of its own, because it builds.
+//! Follows the recipe "Add an MKE release" of CONTRIBUTING.md in a copy of the crates that it
+//! touches, and the first step of "Add a task of your own". It is a test of its own, because it
+//! builds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -46,7 +46,8 @@ impl Browser {
         }
     }
 
-    /// Opens a page as it is, and returns what the browser's console printed: errors, and what the page may not load.
+    /// Opens a page as it is, and returns what the browser's console printed: errors, and what the
+    /// page may not load.
     pub fn console(&self, page: &Utf8Path, look: Look) -> String {
         let (_, log) = self.start(
             HEIGHT,
@@ -57,7 +58,8 @@ impl Browser {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Opens a copy of a page that has a script in it, and returns what the script measures: see `measure.js`.
+    /// Opens a copy of a page that has a script in it, and returns what the script measures: see
+    /// `measure.js`.
     pub fn measure(&self, page: &Utf8Path, look: Look) -> Value {
         let html = std::fs::read_to_string(page).expect("a page");
         // The copy alone may run a script.
@@ -103,8 +105,8 @@ impl Browser {
         assert!(to.is_file(), "{to} was not made");
     }
 
-    /// Returns the address of a page around the page. A window of a desktop has a least width, and a frame has not. It shows what the
-    /// framed page has measured.
+    /// Returns the address of a page around the page. A window of a desktop has a least width, and
+    /// a frame has not. It shows what the framed page has measured.
     fn frame(&self, url: &str, look: Look, height: u32) -> String {
         let Look { width, .. } = look;
         let html = format!(

@@ -18,14 +18,14 @@ pub const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
 /// The lock of v4.1.5 in a workspace.
 pub const LOCK: &str = "bundles/v4.1.5-amd64.lock.yaml";
 
-/// Returns the recipe of a small bundle with everything in it: images of one and of several platforms that share
-/// layers, nested names, charts, a release matrix.
+/// Returns the recipe of a small bundle with everything in it: images of one and of several
+/// platforms that share layers, nested names, charts, a release matrix.
 pub fn small() -> Recipe {
     demo(&Version::new(4, 1, 5))
 }
 
-/// Returns the recipe of a bundle of a few kilobytes: an image for two platforms and one for a single platform that
-/// share a layer, and a chart.
+/// Returns the recipe of a bundle of a few kilobytes: an image for two platforms and one for a
+/// single platform that share a layer, and a chart.
 pub fn tiny() -> Recipe {
     Recipe {
         matrix: Some("[]\n".to_owned()),
@@ -71,8 +71,8 @@ pub fn of(artifacts: Vec<ArtifactRecipe>) -> Recipe {
     }
 }
 
-/// Returns the recipe of an image with these layers, each with its name and size. The first layer is the same on every
-/// platform.
+/// Returns the recipe of an image with these layers, each with its name and size. The first layer
+/// is the same on every platform.
 pub fn image(
     repository: &str,
     tag: &str,
@@ -178,7 +178,8 @@ pub fn lock_mkectl(sandbox: &Sandbox, release: &str, program: &[u8]) {
     sandbox.write(&path, &lock.to_yaml());
 }
 
-/// Takes the downloads of mkectl out of the lock, so `fetch` does not ask the vendor's server for one.
+/// Takes the downloads of mkectl out of the lock, so `fetch` does not ask the vendor's server for
+/// one.
 pub fn forget_mkectl(sandbox: &Sandbox) {
     let mut lock = lock_of(sandbox);
     lock.mkectl.clear();

@@ -15,7 +15,8 @@ const START: &str = "Start here.\n";
 /// A program that `pack` takes for Airlock.
 pub const PROGRAM: &str = "#!/bin/sh\n# environments/allowed_signers\n";
 
-/// Both sides: the workspace of a lab, which is a repository, and a folder for another one, which is empty.
+/// Both sides: the workspace of a lab, which is a repository, and a folder for another one, which
+/// is empty.
 pub struct Courier {
     /// The connected side.
     pub lab: Lab,

@@ -12,8 +12,9 @@ pub const USER: &str = "planted-user-7f3a";
 /// The password that the environment's variables hold.
 pub const PASSWORD: &str = "planted-password-91c4";
 
-/// A workspace with one environment, `lab`: release v4.1.5, locked from a small bundle that is in the store, a registry
-/// on loopback, push credentials in variables, and `fake-mkectl` on the PATH as `mkectl`.
+/// A workspace with one environment, `lab`: release v4.1.5, locked from a small bundle that is in
+/// the store, a registry on loopback, push credentials in variables, and `fake-mkectl` on the PATH
+/// as `mkectl`.
 pub struct Lab {
     /// The workspace.
     pub sandbox: Sandbox,

@@ -1,8 +1,9 @@
-//! What the integration tests share: a workspace in a temporary folder, the command run in it, bundles made in code,
-//! registries to push to, and a server to download from.
+//! What the integration tests share: a workspace in a temporary folder, the command run in it,
+//! bundles made in code, registries to push to, and a server to download from.
 //!
-//! A sandbox sees nothing of the machine: its environment is cleared, its HOME is its own, PATH holds only what a
-//! test puts there. What it prints is redacted, so snapshots hold on every machine.
+//! A sandbox sees nothing of the machine: its environment is cleared, its HOME is its own, PATH
+//! holds only what a test puts there. What it prints is redacted, so snapshots hold on every
+//! machine.
 
 pub mod browser;
 pub mod bundles;

@@ -1,8 +1,10 @@
-//! Machines of a test in namespaces of this one: networks of their own, with OpenSSH's server on each.
+//! Machines of a test in namespaces of this one: networks of their own, with OpenSSH's server on
+//! each.
 //!
-//! Nothing of it has a name anywhere: a namespace lives as long as the process that it was made for, and those end with the test,
-//! however it ends (the system kills them when the thread that started them is gone). Addresses are in 10.213.0.0/16, which only
-//! these namespaces know. Root is needed, and OpenSSH, iproute2 and util-linux.
+//! Nothing of it has a name anywhere: a namespace lives as long as the process that it was made
+//! for, and those end with the test, however it ends (the system kills them when the thread that
+//! started them is gone). Addresses are in 10.213.0.0/16, which only these namespaces know. Root is
+//! needed, and OpenSSH, iproute2 and util-linux.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// The programs that a node has, unless a test takes some away. `systemctl` is none of the real ones.
+/// The programs that a node has, unless a test takes some away. `systemctl` is none of the real
+/// ones.
 pub const PROGRAMS: [&str; 16] = [
     "sh", "date", "uname", "getent", "curl", "wget", "openssl", "sed", "grep", "tr", "df", "tail",
     "sort", "timeout", "env", "id",
@@ -109,8 +112,8 @@ impl Machine {
 }
 
 impl Namespaces {
-    /// Starts nodes, each with what is special about it, and waits until they listen. Node `i` has the address [`Namespaces::address`].
-    /// `hosts` is the operator's `/etc/hosts`.
+    /// Starts nodes, each with what is special about it, and waits until they listen. Node `i` has
+    /// the address [`Namespaces::address`]. `hosts` is the operator's `/etc/hosts`.
     pub fn start(hosts: &str, nodes: &[Special]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("airlock-nodes-")
@@ -146,7 +149,8 @@ impl Namespaces {
         }
     }
 
-    /// Returns a file of the test's: `user` and `user-other` are private keys, of which the first is let in everywhere.
+    /// Returns a file of the test's: `user` and `user-other` are private keys, of which the first
+    /// is let in everywhere.
     pub fn file(&self, name: &str) -> Utf8PathBuf {
         let path = self.folder.path().join(name);
         Utf8PathBuf::from_path_buf(path).expect("a path in UTF-8")

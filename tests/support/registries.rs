@@ -1,4 +1,5 @@
-//! Registries to push to: the embedded one, and `registry:2` by testcontainers, plain, with TLS, with credentials.
+//! Registries to push to: the embedded one, and `registry:2` by testcontainers, plain, with TLS,
+//! with credentials.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ pub const PASSWORD: &str = "correct-horse";
 /// The line of that user for htpasswd, which requires bcrypt.
 const HTPASSWD: &str = include_str!("htpasswd");
 
-/// Debian's package asks for credentials in its configuration; with this one every `registry:2` is alike.
+/// Debian's package asks for credentials in its configuration; with this one every `registry:2` is
+/// alike.
 const CONFIG: &str = "\
 version: 0.1
 log: { level: info }
@@ -104,7 +106,8 @@ impl TestRegistry {
         Self::container(image, Some(certificates.ca_pem), true).await
     }
 
-    /// Starts `registry:2` over plain HTTP, for those with a token, which a server of its own gives [`USER`].
+    /// Starts `registry:2` over plain HTTP, for those with a token, which a server of its own gives
+    /// [`USER`].
     pub async fn with_tokens() -> Self {
         let certificates = Certificates::local();
         let ca = certificates.ca_pem.clone().into_bytes();
@@ -146,8 +149,8 @@ impl TestRegistry {
             .expect("a client")
     }
 
-    /// Writes the environment `lab` of release v4.1.5 with this registry, its CA beside it, and with `more` lines of
-    /// `registry:`.
+    /// Writes the environment `lab` of release v4.1.5 with this registry, its CA beside it, and
+    /// with `more` lines of `registry:`.
     pub fn describe(&self, sandbox: &Sandbox, more: &str) {
         Self::describe_at(&self.address, self.ca_pem.as_deref(), sandbox, more);
     }
@@ -163,7 +166,8 @@ impl TestRegistry {
         );
     }
 
-    /// Returns the text of such an environment, its CA in `registry-ca.pem` beside it if it has one.
+    /// Returns the text of such an environment, its CA in `registry-ca.pem` beside it if it has
+    /// one.
     pub fn description(address: &str, has_ca: bool, more: &str) -> String {
         let ca = if has_ca {
             "  ca: registry-ca.pem\n"
@@ -197,7 +201,8 @@ impl TestRegistry {
     }
 }
 
-/// Returns an HTTP client for what no client of the product does: moving and deleting what is there.
+/// Returns an HTTP client for what no client of the product does: moving and deleting what is
+/// there.
 pub fn http() -> reqwest::Client {
     registry::install_crypto_provider();
     reqwest::Client::builder()

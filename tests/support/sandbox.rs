@@ -36,7 +36,8 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// The arguments of a command: one text of words with spaces between them, or a list of any arguments.
+/// The arguments of a command: one text of words with spaces between them, or a list of any
+/// arguments.
 pub trait Arguments {
     /// Returns them one by one.
     fn words(&self) -> Vec<&str>;
@@ -67,7 +68,8 @@ impl Arguments for &Vec<&str> {
 }
 
 impl Sandbox {
-    /// Makes an empty workspace; `program` is the command under test, `env!("CARGO_BIN_EXE_xtask-under-test")`.
+    /// Makes an empty workspace; `program` is the command under test,
+    /// `env!("CARGO_BIN_EXE_xtask-under-test")`.
     pub fn new(program: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("airlock-test-")
@@ -96,7 +98,8 @@ impl Sandbox {
         self.is_alias = false;
     }
 
-    /// Makes a workspace with the environments that are committed here, also those that a team has added.
+    /// Makes a workspace with the environments that are committed here, also those that a team has
+    /// added.
     pub fn committed(program: &str) -> Self {
         let sandbox = Self::new(program);
         let environments = "environments";
@@ -124,7 +127,8 @@ impl Sandbox {
         sandbox
     }
 
-    /// Makes a workspace as Airlock ships it, whose examples an operator has copied to be the environments `prod` and `staging`.
+    /// Makes a workspace as Airlock ships it, whose examples an operator has copied to be the
+    /// environments `prod` and `staging`.
     pub fn with_examples(program: &str) -> Self {
         let sandbox = Self::shipped(program);
         let folder = sandbox.path("environments");
@@ -173,7 +177,8 @@ impl Sandbox {
         let text = self.read(&format!("environments/{environment}/receipt.yaml"));
         let mut redacted = String::new();
         for line in self.redact(&text).lines() {
-            // The configuration names the registry's port, and programs are built anew, so their digests differ each time.
+            // The configuration names the registry's port, and programs are built anew, so their
+            // digests differ each time.
             let line = match line.split_once(": ") {
                 Some((key, digest))
                     if digest.len() == 64
@@ -210,7 +215,8 @@ impl Sandbox {
         State(files.collect())
     }
 
-    /// Returns the files of the workspace that were written, made or removed since then, whatever is in them.
+    /// Returns the files of the workspace that were written, made or removed since then, whatever
+    /// is in them.
     pub fn changes_since(&self, before: &State) -> Vec<String> {
         let now = self.state();
         let names = before.0.keys().chain(now.0.keys());
@@ -228,7 +234,8 @@ impl Sandbox {
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
     }
 
-    /// Puts a program that every machine has which builds this on the command's PATH, and returns its file.
+    /// Puts a program that every machine has which builds this on the command's PATH, and returns
+    /// its file.
     pub fn install_system(&self, name: &str) -> Utf8PathBuf {
         let program = system(name);
         self.install(program.as_str(), name);
@@ -520,7 +527,8 @@ fn collect(folder: &Utf8Path, files: &mut BTreeMap<Utf8PathBuf, Vec<u8>>) {
     }
 }
 
-/// Removes how long a step took, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which is reported only for steps that took a while.
+/// Removes how long a step took, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which is reported only for steps
+/// that took a while.
 fn redact_speeds(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

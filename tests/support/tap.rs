@@ -1,4 +1,5 @@
-//! Counts the bytes that go to a registry, and hands them on as they come: what is cut on one side is cut on the other.
+//! Counts the bytes that go to a registry, and hands them on as they come: what is cut on one side
+//! is cut on the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! nginx and haproxy, as people put them before a registry to end TLS: the packaged defaults, and nothing tuned.
+//! nginx and haproxy, as people put them before a registry to end TLS: the packaged defaults, and
+//! nothing tuned.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,8 +19,8 @@ pub struct Terminator {
 }
 
 impl Terminator {
-    /// Starts nginx before `target`: `proxy_pass` alone. Bodies have the default limit of 1 MiB, and the registry sees its own
-    /// address as `Host`.
+    /// Starts nginx before `target`: `proxy_pass` alone. Bodies have the default limit of 1 MiB,
+    /// and the registry sees its own address as `Host`.
     pub async fn nginx(target: &str) -> Self {
         Self::start(target, "nginx.conf", |folder, port| {
             let at = folder.display();
@@ -51,7 +52,8 @@ http {{
         .await
     }
 
-    /// Starts haproxy before `target`, with the time-outs of Debian's package. The registry sees a plain `http` request.
+    /// Starts haproxy before `target`, with the time-outs of Debian's package. The registry sees a
+    /// plain `http` request.
     pub async fn haproxy(target: &str) -> Self {
         Self::start(target, "haproxy.cfg", |folder, port| {
             let at = folder.display();

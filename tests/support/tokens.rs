@@ -16,7 +16,8 @@ pub(crate) const ISSUER: &str = "tokens of a test";
 /// Whom the tokens are for.
 pub(crate) const SERVICE: &str = "registry";
 
-/// Starts a server that gives [`USER`] a token for each scope, signed with the key of `certificates`.
+/// Starts a server that gives [`USER`] a token for each scope, signed with the key of
+/// `certificates`.
 pub(crate) async fn start(certificates: Certificates) -> Server {
     let login = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let login = format!("Basic {login}");

@@ -1,5 +1,5 @@
-//! A registry that sets come from, in memory: images of several platforms, charts, tags that move, and whatever answer a test
-//! gives in its place.
+//! A registry that sets come from, in memory: images of several platforms, charts, tags that move,
+//! and whatever answer a test gives in its place.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,8 +77,8 @@ impl Upstream {
         self.server.asked().len()
     }
 
-    /// Puts an image under a tag: for each platform a config and a layer of `size` bytes beside one that all share. What is in them
-    /// follows from `seed`. Returns the digest of its index.
+    /// Puts an image under a tag: for each platform a config and a layer of `size` bytes beside one
+    /// that all share. What is in them follows from `seed`. Returns the digest of its index.
     pub fn image(
         &self,
         repository: &str,
@@ -147,7 +147,8 @@ impl Upstream {
         digest
     }
 
-    /// Puts a manifest that signs or attests `subject`, whose content follows from `seed`. Returns its descriptor.
+    /// Puts a manifest that signs or attests `subject`, whose content follows from `seed`. Returns
+    /// its descriptor.
     pub fn signature(&self, repository: &str, subject: &str, seed: &str) -> String {
         let mut content = lock(&self.content);
         let config = content.blob(Bytes::from_static(b"{}"));

@@ -1,4 +1,5 @@
-//! A web server of files, such as a classic Helm repository, and whatever answer a test gives in a file's place.
+//! A web server of files, such as a classic Helm repository, and whatever answer a test gives in a
+//! file's place.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -17,7 +17,8 @@ pub struct Wire {
     rules: Arc<Mutex<Rules>>,
 }
 
-/// The requests that are answered otherwise than by the registry. Refused and slow ones are named by their method and path.
+/// The requests that are answered otherwise than by the registry. Refused and slow ones are named
+/// by their method and path.
 #[derive(Default)]
 struct Rules {
     refused: Vec<String>,
@@ -54,8 +55,8 @@ impl Wire {
         }
     }
 
-    /// Returns the requests since the last call, each as its method and path. A request for an upload session that carries the blob ends
-    /// in `?digest`.
+    /// Returns the requests since the last call, each as its method and path. A request for an
+    /// upload session that carries the blob ends in `?digest`.
     pub fn take(&self) -> Vec<String> {
         self.server.take(|asked| {
             let carries_blob = asked.method == "POST" && asked.query.starts_with("digest=");
@@ -64,7 +65,8 @@ impl Wire {
         })
     }
 
-    /// Wants credentials, whichever they are, of those who ask for a path with this in it from now on.
+    /// Wants credentials, whichever they are, of those who ask for a path with this in it from now
+    /// on.
     pub fn close(&self, path: &str) {
         lock(&self.rules).closed.push(path.to_owned());
     }

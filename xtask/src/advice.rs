@@ -1,4 +1,5 @@
-//! What to do about each fault: one table and one wording, for the hints of errors, for `preflight` and for `status`.
+//! What to do about each fault: one table and one wording, for the hints of errors, for `preflight`
+//! and for `status`.
 
 use camino::Utf8Path;
 use release::RegistryError;
@@ -25,7 +26,8 @@ pub(crate) fn here<T>(outside: T, inside: T) -> T {
     }
 }
 
-/// Returns what to do without the mkectl of a release, `v4.1.5`, if it is known whether the lock lists it.
+/// Returns what to do without the mkectl of a release, `v4.1.5`, if it is known whether the lock
+/// lists it.
 pub(crate) fn mkectl(release: &str, is_locked: Option<bool>) -> String {
     let folder = release::transfer::program::folder(release);
     let locked = here(
@@ -47,7 +49,8 @@ pub(crate) fn bundle_missing(name: &str) -> String {
     format!("copy the file to bundles/{name}")
 }
 
-/// Returns what to do about a bundle that is not the one that was locked. The file may be the only copy that the operator has.
+/// Returns what to do about a bundle that is not the one that was locked. The file may be the only
+/// copy that the operator has.
 pub(crate) fn bundle_differs(path: Option<&Utf8Path>) -> String {
     // The vendor's file name has the release.
     let named = path

@@ -1,4 +1,5 @@
-//! What a command is run with: the workspace, the user interface, and what the process knows of itself.
+//! What a command is run with: the workspace, the user interface, and what the process knows of
+//! itself.
 
 #![expect(
     clippy::disallowed_methods,
@@ -118,8 +119,8 @@ impl<'a> App<'a> {
     }
 }
 
-/// Finds the workspace: the folder that was named, else the nearest one upwards that holds `environments/`, else
-/// the one that this program was built in.
+/// Finds the workspace: the folder that was named, else the nearest one upwards that holds
+/// `environments/`, else the one that this program was built in.
 pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
     if let Some(named) = named {
         if is_workspace(named) {
@@ -168,7 +169,8 @@ fn root_or_new(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
 /// The folder of a workspace that `unpack` makes in the current folder.
 const NEW: &str = "airlock-workspace";
 
-/// Returns the time of a clock that libraries can calculate with: they panic at dates that they cannot write.
+/// Returns the time of a clock that libraries can calculate with: they panic at dates that they
+/// cannot write.
 fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, Failure> {
     jiff::Timestamp::try_from(now)
         .ok()
@@ -176,7 +178,8 @@ fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, Failure> {
         .ok_or(Failure::Clock)
 }
 
-/// Checks that threads can be started: libraries panic where they cannot. `ulimit -u` limits them, and so does a container.
+/// Checks that threads can be started: libraries panic where they cannot. `ulimit -u` limits them,
+/// and so does a container.
 fn check_threads() -> Result<(), Failure> {
     /// How many there may be beside those of the runtime, one a processor.
     const SPARE: usize = 8;
@@ -194,7 +197,8 @@ fn check_threads() -> Result<(), Failure> {
     })
 }
 
-/// Adds the secrets of the process's environment to those that no output shows, whether this run uses them or not.
+/// Adds the secrets of the process's environment to those that no output shows, whether this run
+/// uses them or not.
 fn remember_variables() {
     const ENDS: &[&str] = &["_password", "_token", "_secret"];
     /// What is shorter may be a word such as `true`. A secret that is used is added in any case.

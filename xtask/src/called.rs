@@ -10,7 +10,8 @@ const OF_MEDIUM: &str = "airlock";
 /// How the program is called by its alias.
 pub(crate) const BY_CARGO: &str = "cargo xtask";
 
-/// Returns whether this run is inside the gap, as far as hints go: it is offline, or this is the program of a medium.
+/// Returns whether this run is inside the gap, as far as hints go: it is offline, or this is the
+/// program of a medium.
 #[expect(
     clippy::disallowed_methods,
     reason = "where a run is, the process's variables and arguments tell"
@@ -24,13 +25,15 @@ pub(crate) fn is_inside() -> bool {
         || arguments.any(|argument| argument == "--offline")
 }
 
-/// Returns whether AIRLOCK_OFFLINE asks for an offline run. An unknown value does: a request cannot be undone.
+/// Returns whether AIRLOCK_OFFLINE asks for an offline run. An unknown value does: a request cannot
+/// be undone.
 pub(crate) fn is_offline(value: Option<&std::ffi::OsStr>) -> bool {
     let value = value.unwrap_or_default().to_ascii_lowercase();
     !["", "0", "false", "no"].iter().any(|off| value == **off)
 }
 
-/// Returns how the program was called: by its alias, which a variable of `cargo` shows, or by a path.
+/// Returns how the program was called: by its alias, which a variable of `cargo` shows, or by a
+/// path.
 #[expect(
     clippy::disallowed_methods,
     reason = "how the program was called is what the process's variables and arguments tell"

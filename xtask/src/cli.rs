@@ -150,8 +150,8 @@ pub(crate) enum Command {
     },
     /// List the contents of a bundle or a set
     ///
-    /// Shows artifacts with kinds, platforms, sizes and shared bytes. With `--format cyclonedx`, prints a CycloneDX document of all images
-    /// and charts of an environment.
+    /// Shows artifacts with kinds, platforms, sizes and shared bytes. With `--format cyclonedx`,
+    /// prints a CycloneDX document of all images and charts of an environment.
     Inspect {
         /// Locked release (v4.1.5), set or bundle file, or an environment for cyclonedx
         #[arg(value_name = "RELEASE|SET|FILE")]
@@ -159,16 +159,17 @@ pub(crate) enum Command {
     },
     /// Map upstream references to those of the registry
     ///
-    /// Lists every artifact of the release and of the sets, with its digest. With --as, prints what a consumer reads: a kustomization,
-    /// hosts.toml files of containerd, an ImageDigestMirrorSet, Helm values for one chart, or a CycloneDX document.
+    /// Lists every artifact of the release and of the sets, with its digest. With --as, prints what
+    /// a consumer reads: a kustomization, hosts.toml files of containerd, an ImageDigestMirrorSet,
+    /// Helm values for one chart, or a CycloneDX document.
     Images(ImagesArgs),
     /// Show what deploy would do
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
     /// Write what a registry contains, for plan --snapshot
     ///
-    /// Lists which tags of the locks the registry has. Inside an air gap, write the file and carry it out: outside, `plan --snapshot`
-    /// and `pack --have` read it.
+    /// Lists which tags of the locks the registry has. Inside an air gap, write the file and carry
+    /// it out: outside, `plan --snapshot` and `pack --have` read it.
     #[command(alias = "inventory")]
     Snapshot {
         /// Environment
@@ -179,19 +180,21 @@ pub(crate) enum Command {
     },
     /// Compare environments, releases or sets
     ///
-    /// With one environment, compares the rendered configuration with the committed and the applied one. With one set, compares its lock
-    /// with the committed one: artifacts added, removed and moved, with digests and the bytes to fetch and to send.
+    /// With one environment, compares the rendered configuration with the committed and the applied
+    /// one. With one set, compares its lock with the committed one: artifacts added, removed and
+    /// moved, with digests and the bytes to fetch and to send.
     #[command(after_help = examples::DIFF)]
     Diff(DiffArgs),
     /// Compare files, receipts, registries and clusters
     ///
-    /// Prints a line for each environment, then each difference with the command that resolves it. SHARED STATE is what the
-    /// registry records of the last deploy from any checkout; DIFFERENCES counts the differences. Nothing is written.
+    /// Prints a line for each environment, then each difference with the command that resolves it.
+    /// SHARED STATE is what the registry records of the last deploy from any checkout; DIFFERENCES
+    /// counts the differences. Nothing is written.
     Status(StatusArgs),
     /// Write a page about environments for a browser
     ///
-    /// Shows what runs where, the plan as a change request, what the last deploy proved, the sets, and the deploys that receipts
-    /// record. The page is one HTML file that loads nothing.
+    /// Shows what runs where, the plan as a change request, what the last deploy proved, the sets,
+    /// and the deploys that receipts record. The page is one HTML file that loads nothing.
     Report(ReportArgs),
     /// Show the recorded facts of releases and their sources
     ///
@@ -205,8 +208,8 @@ pub(crate) enum Command {
     },
     /// Find what would stop an installation
     ///
-    /// Checks files, disk space, certificates, and what the registry accepts. Pushes a small probe to
-    /// PROJECT/airlock-preflight and removes it. The exit code is that of the first problem.
+    /// Checks files, disk space, certificates, and what the registry accepts. Pushes a small probe
+    /// to PROJECT/airlock-preflight and removes it. The exit code is that of the first problem.
     #[command(after_help = examples::PREFLIGHT)]
     Preflight {
         /// Environment
@@ -217,8 +220,8 @@ pub(crate) enum Command {
     },
     /// Write a support archive without secrets
     ///
-    /// Contains versions, configuration, plan, receipt, the registry's profile, the last logs and what preflight finds. Secrets
-    /// are masked. If the archive still has one, it is not written.
+    /// Contains versions, configuration, plan, receipt, the registry's profile, the last logs and
+    /// what preflight finds. Secrets are masked. If the archive still has one, it is not written.
     Support {
         /// Environment
         environment: String,
@@ -228,7 +231,8 @@ pub(crate) enum Command {
     },
     /// Write a new environment
     ///
-    /// On a terminal, asks a few questions. With options, or without a terminal, asks nothing and writes examples for the rest.
+    /// On a terminal, asks a few questions. With options, or without a terminal, asks nothing and
+    /// writes examples for the rest.
     New(NewArgs),
     /// Validate environments from their files alone
     Check {
@@ -241,35 +245,39 @@ pub(crate) enum Command {
         /// Validate the configuration with each release's mkectl too
         #[arg(long)]
         with_mkectl: bool,
-        /// Exit with code 3 on warnings, except known issues of the release and what `deploy` does or waits for
+        /// Exit with code 3 on warnings, except known issues of the release and what `deploy` does
+        /// or waits for
         #[arg(long)]
         strict: bool,
     },
     /// Record every digest of a bundle or a set
     ///
-    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images,
-    /// charts, files and bundles. With --from, a release is locked from a registry, without its bundle.
+    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file
+    /// bundles/NAME.set.yaml that lists images, charts, files and bundles. With --from, a release
+    /// is locked from a registry, without its bundle.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl
     ///
-    /// Writes environments/facts/RELEASE.yaml, which overlays the recorded facts of the release. Prints every contradiction as a
-    /// diff. The file and the diff contain no path, host or user of this machine.
+    /// Writes environments/facts/RELEASE.yaml, which overlays the recorded facts of the release.
+    /// Prints every contradiction as a diff. The file and the diff contain no path, host or user of
+    /// this machine.
     Learn(LearnArgs),
     /// Download a locked bundle or set and verify it
     ///
-    /// With --check, compares the bundle in bundles/ and the downloads of mkectl with the lock. Nothing is downloaded or written.
+    /// With --check, compares the bundle in bundles/ and the downloads of mkectl with the lock.
+    /// Nothing is downloaded or written.
     Fetch(FetchArgs),
     /// Verify a medium and import it into the workspace
     ///
-    /// Verifies the signature and every piece. Outside a workspace and without -C, creates ./airlock-workspace. An interrupted
-    /// run resumes.
+    /// Verifies the signature and every piece. Outside a workspace and without -C, creates
+    /// ./airlock-workspace. An interrupted run resumes.
     #[command(after_help = examples::UNPACK)]
     Unpack(UnpackArgs),
     /// Write a medium for a site without internet
     ///
-    /// The medium has the repository, mkectl, this program, and the blobs that the site lacks according to its receipts. `START.txt` on it
-    /// explains how to unpack it.
+    /// The medium has the repository, mkectl, this program, and the blobs that the site lacks
+    /// according to its receipts. `START.txt` on it explains how to unpack it.
     #[command(after_help = examples::PACK)]
     Pack(PackArgs),
     /// Write an environment's mke4.yaml
@@ -297,7 +305,8 @@ pub(crate) enum Command {
     },
     /// Fetch, verify, push, render and apply a release
     ///
-    /// Shows the plan and asks for approval. Writes a receipt at the end. If the run is interrupted, run it again.
+    /// Shows the plan and asks for approval. Writes a receipt at the end. If the run is
+    /// interrupted, run it again.
     #[command(after_help = examples::DEPLOY)]
     Deploy {
         /// Environment
@@ -315,7 +324,8 @@ pub(crate) enum Command {
         without_backup: Option<String>,
         #[command(flatten)]
         take_over: TakeOverArgs,
-        /// Apply a plan saved by `plan --out`; if anything changed since, list the changes and exit with code 2
+        /// Apply a plan saved by `plan --out`; if anything changed since, list the changes and exit
+        /// with code 2
         #[arg(long, value_name = "FILE")]
         plan: Option<Utf8PathBuf>,
     },
@@ -339,8 +349,9 @@ pub(crate) enum Command {
     },
     /// Read the registry as a node does
     ///
-    /// Checks every tag, manifest and blob of the lock, through the URLs in mke4.yaml and with the credentials of the nodes.
-    /// Exits with code 5 if something differs or the registry does not answer.
+    /// Checks every tag, manifest and blob of the lock, through the URLs in mke4.yaml and with the
+    /// credentials of the nodes. Exits with code 5 if something differs or the registry does not
+    /// answer.
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// Report the contents of the store by release
@@ -367,20 +378,22 @@ pub(crate) enum Command {
     },
     /// Run any command of the cluster's mkectl
     ///
-    /// If the command has the flag --file, it gets the rendered configuration, with the values of secrets. The output is
-    /// logged with secrets masked; the result of kubeconfig, login and certs is not logged.
+    /// If the command has the flag --file, it gets the rendered configuration, with the values of
+    /// secrets. The output is logged with secrets masked; the result of kubeconfig, login and certs
+    /// is not logged.
     Mkectl(MkectlArgs),
     /// Remove tags that no release needs, by a reviewed plan
     ///
-    /// Without --plan, shows what would be removed and removes nothing. Only tags that Airlock pushed are removed, according to
-    /// the receipts in the workspace and in git's history. What stays: every release that an environment on this registry requires,
-    /// runs, ran before or failed to deploy.
+    /// Without --plan, shows what would be removed and removes nothing. Only tags that Airlock
+    /// pushed are removed, according to the receipts in the workspace and in git's history. What
+    /// stays: every release that an environment on this registry requires, runs, ran before or
+    /// failed to deploy.
     #[command(after_help = examples::PRUNE)]
     Prune(PruneArgs),
     /// Print a shell completion script
     ///
-    /// The script completes the program by each of its names. It runs the program that printed it, so keep that program in
-    /// place.
+    /// The script completes the program by each of its names. It runs the program that printed it,
+    /// so keep that program in place.
     #[command(after_help = examples::COMPLETION)]
     Completion {
         /// Shell
@@ -587,7 +600,8 @@ pub(crate) struct LimitArgs {
 /// What is done with secrets that mkectl takes only as arguments.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct ConsentArgs {
-    /// Skip the prompt when mkectl accepts a secret only on its command line, where local users can read it
+    /// Skip the prompt when mkectl accepts a secret only on its command line, where local users can
+    /// read it
     #[arg(long)]
     pub(crate) allow_visible_secrets: bool,
 }
@@ -649,7 +663,8 @@ pub(crate) struct LockArgs {
     /// URL of the bundle, http:, https: or file: [default: the vendor's]
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// Registry and path to lock the release from, without a bundle, such as registry.mirantis.com/mke
+    /// Registry and path to lock the release from, without a bundle, such as
+    /// registry.mirantis.com/mke
     #[arg(long, value_name = "REGISTRY/PATH", requires = "images", conflicts_with_all = ["bundle", "url", "checksum", "checksum_url"])]
     pub(crate) from: Option<String>,
     /// File with what `mkectl airgap list-images` and `list-charts` print, for --from; repeatable
@@ -689,7 +704,8 @@ pub(crate) struct FetchArgs {
     /// Bundle to check, if it is not in bundles/
     #[arg(long, value_name = "FILE", requires = "check")]
     pub(crate) bundle: Option<Utf8PathBuf>,
-    /// Download mkectl for this platform, such as linux-x86_64; repeatable [default: this machine's]
+    /// Download mkectl for this platform, such as linux-x86_64; repeatable [default: this
+    /// machine's]
     #[arg(long, value_name = "PLATFORM", conflicts_with = "check")]
     pub(crate) platform: Vec<String>,
 }
@@ -735,7 +751,8 @@ pub(crate) struct UnpackArgs {
 }
 
 impl Cli {
-    /// Returns the environments whose folders this command may write to, or `None` if it writes nothing to the workspace.
+    /// Returns the environments whose folders this command may write to, or `None` if it writes
+    /// nothing to the workspace.
     pub(crate) fn writes(&self) -> Option<Vec<&str>> {
         match &self.command {
             Command::List
@@ -769,7 +786,8 @@ impl Cli {
         }
     }
 
-    /// Returns whether the command is wrong without the facts of the team's file. The others work if that file is wrong.
+    /// Returns whether the command is wrong without the facts of the team's file. The others work
+    /// if that file is wrong.
     pub(crate) fn relies_on_facts(&self) -> bool {
         !matches!(
             self.command,
@@ -816,7 +834,8 @@ pub(crate) enum Typed {
     Team(CommonArgs, usize, ArgMatches),
 }
 
-/// Names arguments as a sentence does: `[ENVIRONMENT]` is ENVIRONMENT, and `<ENVIRONMENT|--all>` is ENVIRONMENT or --all.
+/// Names arguments as a sentence does: `[ENVIRONMENT]` is ENVIRONMENT, and `<ENVIRONMENT|--all>` is
+/// ENVIRONMENT or --all.
 fn name_plainly(error: &mut clap::Error) {
     let plain = |name: &String| match name.strip_prefix(['[', '<']) {
         Some(name) => name.replace(['[', ']', '<', '>'], "").replace('|', " or "),
@@ -834,7 +853,8 @@ fn name_plainly(error: &mut clap::Error) {
     }
 }
 
-/// Replaces clap's tips where a better one is known, and removes those of names that hardly look alike.
+/// Replaces clap's tips where a better one is known, and removes those of names that hardly look
+/// alike.
 fn suggest(error: &mut clap::Error) {
     let text = |error: &clap::Error, kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -881,8 +901,8 @@ fn suggest(error: &mut clap::Error) {
 /// Parses the command line.
 ///
 /// # Errors
-/// With the exit code, after the help or the complaint was printed. clap's own code for a wrong command line is 2,
-/// which here means that something differs.
+/// With the exit code, after the help or the complaint was printed. clap's own code for a wrong
+/// command line is 2, which here means that something differs.
 pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
     typed(tasks).map_err(|mut error| {
         suggest(&mut error);
@@ -894,7 +914,8 @@ pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
         };
         let text = error.render();
         if redaction::has_hidden_characters(&text.to_string()) {
-            // An argument has them. It is shown without colours, of which it may have some of its own.
+            // An argument has them. It is shown without colours, of which it may have some of its
+            // own.
             crate::ui::edge::err(&redaction::escape_lines(&text.to_string()));
         } else if code == 0 {
             let _ = crate::ui::edge::out(&text.ansi().to_string());
@@ -925,7 +946,8 @@ pub(crate) fn command(tasks: &[&dyn Task]) -> clap::Command {
     command
 }
 
-/// Gives a command one usage, for its help and for errors. In errors clap leaves out what was not typed, which looks like a rule.
+/// Gives a command one usage, for its help and for errors. In errors clap leaves out what was not
+/// typed, which looks like a rule.
 fn with_whole_usage(command: clap::Command) -> clap::Command {
     let mut command = command.mut_subcommands(with_whole_usage);
     let usage = command.render_usage().to_string();
@@ -981,7 +1003,8 @@ fn instead_of_dry_run(arguments: impl Iterator<Item = OsString>) -> String {
     }
 }
 
-/// Returns the word after the command of a command line that cannot be parsed, if it may be the name of an environment.
+/// Returns the word after the command of a command line that cannot be parsed, if it may be the
+/// name of an environment.
 fn typed_name(arguments: impl Iterator<Item = OsString>) -> String {
     let commands = Cli::command();
     let words = arguments.map(|word| word.to_string_lossy().into_owned());
@@ -994,7 +1017,8 @@ fn typed_name(arguments: impl Iterator<Item = OsString>) -> String {
     name.unwrap_or_else(|| "ENVIRONMENT".to_owned())
 }
 
-/// Returns whether a command line that cannot be parsed asks for JSON: a machine that reads on waits for the last object.
+/// Returns whether a command line that cannot be parsed asks for JSON: a machine that reads on
+/// waits for the last object.
 fn wants_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
     let arguments: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
     arguments.iter().any(|argument| argument == "--format=json")

@@ -1,4 +1,5 @@
-//! Approval: of a plan by `y`, and by its name before a protected environment is changed or any cluster is taken down.
+//! Approval: of a plan by `y`, and by its name before a protected environment is changed or any
+//! cluster is taken down.
 
 use std::io::IsTerminal as _;
 
@@ -10,7 +11,8 @@ use crate::consent::{line, typed};
 use crate::failure::Failure;
 use crate::ui::edge;
 
-/// Returns when the environment may be changed: it is not protected, or its name was given or is typed now.
+/// Returns when the environment may be changed: it is not protected, or its name was given or is
+/// typed now.
 ///
 /// # Errors
 /// A different name was given, or a terminal is missing.
@@ -25,8 +27,9 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
     }
 }
 
-/// Returns when a plan may be executed: `--yes` or the answer approves it, or the protected environment's name confirms it. A saved
-/// plan was reviewed before, and a rehearsal reaches no cluster: neither asks.
+/// Returns when a plan may be executed: `--yes` or the answer approves it, or the protected
+/// environment's name confirms it. A saved plan was reviewed before, and a rehearsal reaches no
+/// cluster: neither asks.
 ///
 /// # Errors
 /// The plan was declined, a different name was given, or a terminal is missing.
@@ -66,8 +69,8 @@ pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Resu
     }
 }
 
-/// Returns whether a deploy continues after one that began elsewhere: `given` says so, or its environment's name is typed now. Without a
-/// terminal, nothing is asked.
+/// Returns whether a deploy continues after one that began elsewhere: `given` says so, or its
+/// environment's name is typed now. Without a terminal, nothing is asked.
 ///
 /// # Errors
 /// Another name was typed.

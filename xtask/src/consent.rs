@@ -1,5 +1,5 @@
-//! Questions about secrets: whether one may be in the process list, where every user of the machine can read it, and whether to show the
-//! administrator's password.
+//! Questions about secrets: whether one may be in the process list, where every user of the machine
+//! can read it, and whether to show the administrator's password.
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,7 +71,8 @@ impl Consent for TerminalConsent {
     }
 }
 
-/// Asks the operator at the terminal to type a word, until `is_over`. It need not be asked again after a signal.
+/// Asks the operator at the terminal to type a word, until `is_over`. It need not be asked again
+/// after a signal.
 ///
 /// # Errors
 /// Something else was typed, a terminal is missing, or it is over.

@@ -1,5 +1,5 @@
-//! Finds credentials for a registry: in the variables that the environment names, else where Docker and Podman
-//! keep them.
+//! Finds credentials for a registry: in the variables that the environment names, else where Docker
+//! and Podman keep them.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,7 +20,8 @@ use secrecy::SecretString;
 pub(crate) struct EnvironmentCredentials<'a> {
     reporter: &'a dyn Reporter,
     variables: Variables,
-    /// What files and helpers had, by address and project. A helper may take seconds, or ask the operator.
+    /// What files and helpers had, by address and project. A helper may take seconds, or ask the
+    /// operator.
     found: Mutex<HashMap<(String, String), Credentials>>,
 }
 
@@ -168,7 +169,8 @@ fn one_line(name: &str, value: String) -> Result<String, Error> {
     }
 }
 
-/// Returns where Podman, Skopeo and Docker keep credentials, in the order in which containers-auth.json(5) looks.
+/// Returns where Podman, Skopeo and Docker keep credentials, in the order in which
+/// containers-auth.json(5) looks.
 fn files() -> Vec<PathBuf> {
     let folder = |name: &str| {
         let folder = std::env::var_os(name).filter(|folder| !folder.is_empty());

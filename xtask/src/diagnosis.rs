@@ -1,4 +1,5 @@
-//! The log for diagnosis: `-v`, `AIRLOCK_LOG` and `--trace`. Every line passes the masker and the sanitiser.
+//! The log for diagnosis: `-v`, `AIRLOCK_LOG` and `--trace`. Every line passes the masker and the
+//! sanitiser.
 
 use std::fs::File;
 use std::io::{self, Write};

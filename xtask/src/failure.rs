@@ -28,7 +28,8 @@ pub(crate) const USAGE: u8 = 64;
 /// A signal ended it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Returns the exit code of a kind of failure. The numbers are promised in the README and in `--help`.
+/// Returns the exit code of a kind of failure. The numbers are promised in the README and in
+/// `--help`.
 pub(crate) fn code(kind: Kind) -> u8 {
     match kind {
         Kind::Machine => 1,

@@ -1,8 +1,8 @@
-//! Ctrl-C and SIGTERM: a running mkectl gets them and is waited for, a push finishes what is in flight; anything else is safe to
-//! leave at any instant.
+//! Ctrl-C and SIGTERM: a running mkectl gets them and is waited for, a push finishes what is in
+//! flight; anything else is safe to leave at any instant.
 //!
-//! SIGHUP, when a terminal or its connection is lost, is like SIGTERM. But a running mkectl does not get it: a cluster that is half
-//! upgraded is worse than a deploy that ends without a reader.
+//! SIGHUP, when a terminal or its connection is lost, is like SIGTERM. But a running mkectl does
+//! not get it: a cluster that is half upgraded is worse than a deploy that ends without a reader.
 
 use std::future::Future;
 use std::sync::Once;
@@ -19,14 +19,16 @@ use crate::failure::{self, Failure};
 /// Whether a signal asked pushes to stop.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Signals so close to each other are one: `timeout` sends its signal to the program and to the group that it is in.
+/// Signals so close to each other are one: `timeout` sends its signal to the program and to the
+/// group that it is in.
 const ONE: Duration = Duration::from_millis(100);
 
 /// How long a reader that reads no more may keep the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs `work` to its end on a runtime of its own, or until the first signal that is not handled: then the
-/// process ends immediately. The store, the download and the registry can be left at any instant; the next run resumes.
+/// Runs `work` to its end on a runtime of its own, or until the first signal that is not handled:
+/// then the process ends immediately. The store, the download and the registry can be left at any
+/// instant; the next run resumes.
 pub(crate) fn until_interrupted<T>(
     app: &App<'_>,
     work: impl Future<Output = Result<T, Failure>>,
@@ -37,7 +39,8 @@ pub(crate) fn until_interrupted<T>(
         .build()
         .map_err(Failure::Runtime)?;
     let done = runtime.block_on(work);
-    // What the work no longer waits for, such as a name that a resolver does not answer, does not keep the process.
+    // What the work no longer waits for, such as a name that a resolver does not answer, does not
+    // keep the process.
     runtime.shutdown_background();
     match done {
         Ok(_) if ENDED_QUESTION.load(Ordering::Relaxed) => Err(Failure::Signalled),
@@ -59,8 +62,8 @@ pub(crate) fn told_to_machines(app: App<'_>) -> Result<App<'_>, Failure> {
     Ok(app)
 }
 
-/// Handles signals from now to the end of the process, also between two parts of its work. The thread is its own: reading a bundle,
-/// running mkectl and questions block the others.
+/// Handles signals from now to the end of the process, also between two parts of its work. The
+/// thread is its own: reading a bundle, running mkectl and questions block the others.
 ///
 /// # Errors
 /// The operating system refuses a handler.

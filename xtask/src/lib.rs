@@ -1,9 +1,10 @@
 //! The command line of Airlock: parse, call, draw, exit.
 //!
-//! What a command does is in `release`; here is only what it is asked by and how it is shown. This crate must not
-//! know: oci-client, tar, the fields of `mke4.yaml`. It alone reads the environment, the terminal and the clock,
-//! decides what is said to people (`ui`), which advice an error gets and with which code the program exits
-//! (`failure`). A team adds tasks of its own with [`main_with`].
+//! What a command does is in `release`; here is only what it is asked by and how it is shown. This
+//! crate must not know: oci-client, tar, the fields of `mke4.yaml`. It alone reads the environment,
+//! the terminal and the clock, decides what is said to people (`ui`), which advice an error gets
+//! and with which code the program exits (`failure`). A team adds tasks of its own with
+//! [`main_with`].
 
 mod cli;
 mod called;
@@ -73,7 +74,8 @@ pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
 #[expect(dead_code, reason = "only its functions are tested here")]
 mod build_script;
 
-/// Withholds from others the permission to write what this process and its programs create, whatever umask it was started with.
+/// Withholds from others the permission to write what this process and its programs create,
+/// whatever umask it was started with.
 fn withhold_writing() {
     const OTHERS_WRITE: libc::mode_t = 0o022;
     // SAFETY: `umask` takes any mode and cannot fail. No other thread runs yet.

@@ -1,4 +1,5 @@
-//! One file a command: flags in, one call of `release`, a result out. Groups and order are those of the help.
+//! One file a command: flags in, one call of `release`, a result out. Groups and order are those of
+//! the help.
 
 /// Commands that read and report.
 mod inspect {
@@ -162,8 +163,8 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
 
 pub(crate) use maintain::completion::answer;
 
-/// Plays mkectl in a rehearsal. All its paths are absolute, so it needs no workspace: the folder that it is started in
-/// may be outside.
+/// Plays mkectl in a rehearsal. All its paths are absolute, so it needs no workspace: the folder
+/// that it is started in may be outside.
 pub(crate) fn rehearsal_mkectl(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
     prepare::rehearsal_mkectl::run(arguments)
 }

@@ -1,4 +1,5 @@
-//! Tasks of a team's own: the same options, masking, output formats and exit codes as the commands of Airlock.
+//! Tasks of a team's own: the same options, masking, output formats and exit codes as the commands
+//! of Airlock.
 
 use std::process::ExitCode;
 
@@ -17,8 +18,8 @@ pub trait Task: Sync {
     /// Runs it.
     ///
     /// # Errors
-    /// Any error. It is shown with its causes. One of `release` has the exit code and the hints that it has in a command; any other ends
-    /// with 1.
+    /// Any error. It is shown with its causes. One of `release` has the exit code and the hints
+    /// that it has in a command; any other ends with 1.
     fn run(
         &self,
         context: &release::Context<'_>,
@@ -27,7 +28,8 @@ pub trait Task: Sync {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// Where a task writes. Secrets that are known to the run are masked, control characters are escaped.
+/// Where a task writes. Secrets that are known to the run are masked, control characters are
+/// escaped.
 pub struct Output<'a>(&'a Ui);
 
 impl Output<'_> {

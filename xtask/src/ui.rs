@@ -67,7 +67,8 @@ impl Ui {
         self.write(edge::out, text, value)
     }
 
-    /// Writes a result whose text is a document, such as YAML or Markdown: its lines stay as they are.
+    /// Writes a result whose text is a document, such as YAML or Markdown: its lines stay as they
+    /// are.
     ///
     /// # Errors
     /// Standard output cannot be written to.
@@ -91,7 +92,8 @@ impl Ui {
         .map_err(Failure::Output)
     }
 
-    /// Writes a result that is a secret as a whole, such as a kubeconfig, for which the operator asked.
+    /// Writes a result that is a secret as a whole, such as a kubeconfig, for which the operator
+    /// asked.
     ///
     /// # Errors
     /// Standard output cannot be written to.

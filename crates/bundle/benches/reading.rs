@@ -1,4 +1,5 @@
-//! What reading a bundle costs, beside what inflating and hashing alone cost: the difference is ours.
+//! What reading a bundle costs, beside what inflating and hashing alone cost: the difference is
+//! ours.
 //!
 //! The bundle is made in memory. Only the store's disk is measured.
 

@@ -1,7 +1,8 @@
-//! Reads the compressed bundle ahead of the thread that inflates it, and hashes it, in a thread of its own.
+//! Reads the compressed bundle ahead of the thread that inflates it, and hashes it, in a thread of
+//! its own.
 //!
-//! A fixed number of chunks goes round between the two, full ones this way and empty ones that way. So memory is
-//! bounded, and whichever side is slower makes the other one wait.
+//! A fixed number of chunks goes round between the two, full ones this way and empty ones that way.
+//! So memory is bounded, and whichever side is slower makes the other one wait.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,7 +16,8 @@ const CHUNK: usize = 256 << 10;
 /// How many chunks there are. Two would do if both sides were equally fast at every moment.
 const CHUNKS: usize = 4;
 
-/// Some bytes of the input: as many as a chunk takes, but at the end of the input, or before an error.
+/// Some bytes of the input: as many as a chunk takes, but at the end of the input, or before an
+/// error.
 pub(crate) struct Chunk {
     bytes: Box<[u8]>,
     length: usize,
@@ -48,8 +50,8 @@ enum Filled {
     End(String),
 }
 
-/// The input, as it comes from the thread that reads it. Dropping it ends the thread as soon as the read that is under
-/// way returns.
+/// The input, as it comes from the thread that reads it. Dropping it ends the thread as soon as the
+/// read that is under way returns.
 pub(crate) struct Ahead {
     filled: Receiver<Filled>,
     emptied: SyncSender<Chunk>,
@@ -181,7 +183,8 @@ mod tests {
             let mut ahead = Ahead::start(scope, Endless(&taken)).unwrap();
             let first = ahead.next(None).unwrap();
             assert!(first.is_some());
-            // The scope ends only when the thread has, so a thread that went on for ever would be seen.
+            // The scope ends only when the thread has, so a thread that went on for ever would be
+            // seen.
         });
         assert!(taken.load(Ordering::SeqCst) <= CHUNKS * CHUNK);
     }

@@ -1,9 +1,9 @@
 //! One archive of a bundle: an uncompressed tar of an OCI image layout that holds one artifact.
 //!
-//! The members come in whatever order the writer chose, so reading has two halves. While the archive streams by,
-//! every blob is hashed against its own name and handed on, and every document is kept in short form
-//! ([`crate::document`]). When it has ended, the documents are followed from `index.json` down, and everything that a
-//! descriptor names must have been there.
+//! The members come in whatever order the writer chose, so reading has two halves. While the
+//! archive streams by, every blob is hashed against its own name and handed on, and every document
+//! is kept in short form ([`crate::document`]). When it has ended, the documents are followed from
+//! `index.json` down, and everything that a descriptor names must have been there.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -74,8 +74,9 @@ impl<'a> ArchiveReader<'a> {
         }
     }
 
-    /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no manifest names. Its blobs may
-    /// not be hashed yet: the pipeline reports a wrong one. `root` is the root that counts if there are several.
+    /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no
+    /// manifest names. Its blobs may not be hashed yet: the pipeline reports a wrong one. `root` is
+    /// the root that counts if there are several.
     pub(crate) fn read(
         &mut self,
         reader: &mut dyn Read,
@@ -158,7 +159,8 @@ impl<'a> ArchiveReader<'a> {
         }
     }
 
-    /// Reads one blob, which is compared with its digest and only then kept. Returns it if it is a document.
+    /// Reads one blob, which is compared with its digest and only then kept. Returns it if it is a
+    /// document.
     fn blob(&mut self, member: &mut Member<'_>) -> Result<Option<Document>, Fault> {
         let mut may_be_document = member.size <= LARGEST;
         let mut left = member.size;

@@ -1,9 +1,10 @@
-//! The images that a Helm chart names in plain text: what a cluster may need beside what the lock contains, and the values by which it
-//! finds them in a mirror.
+//! The images that a Helm chart names in plain text: what a cluster may need beside what the lock
+//! contains, and the values by which it finds them in a mirror.
 //!
-//! A chart is a program, and only Helm with all values at hand knows its result. Only literal text is read here: images in
-//! `values.yaml`, and `image:` in templates where nothing is put in. Everything else is counted as unknown. Nothing is unpacked; a chart
-//! that is larger, or nested deeper, than charts are is read as far as the bounds reach.
+//! A chart is a program, and only Helm with all values at hand knows its result. Only literal text
+//! is read here: images in `values.yaml`, and `image:` in templates where nothing is put in.
+//! Everything else is counted as unknown. Nothing is unpacked; a chart that is larger, or nested
+//! deeper, than charts are is read as far as the bounds reach.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -21,7 +22,8 @@ pub use values::{ChartValues, ImagePlace, chart_values};
 /// What a chart names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChartImages {
-    /// References with a tag, as they are there: `registry.mirantis.com/mke/calico/node:v3.30.2`, `pause:3.10`.
+    /// References with a tag, as they are there: `registry.mirantis.com/mke/calico/node:v3.30.2`,
+    /// `pause:3.10`.
     pub references: BTreeSet<String>,
     /// How many images there are whose name or tag is put together only when the chart is used.
     pub unknown: usize,
@@ -50,7 +52,8 @@ fn values(bytes: &[u8], found: &mut ChartImages) {
     }
 }
 
-/// Looks for images in values: `image: name:tag`, and `repository` with `tag` and perhaps `registry` beside it.
+/// Looks for images in values: `image: name:tag`, and `repository` with `tag` and perhaps
+/// `registry` beside it.
 fn walk(value: &Value, found: &mut ChartImages) {
     match value {
         Value::Sequence(items) => items.iter().for_each(|item| walk(item, found)),

@@ -1,5 +1,5 @@
-//! The vendor's checksum file. Its exact form is not documented beyond the `sha256sum -c` that it is for, so it is read
-//! leniently: the hash must be plain, and the file name is only reported.
+//! The vendor's checksum file. Its exact form is not documented beyond the `sha256sum -c` that it
+//! is for, so it is read leniently: the hash must be plain, and the file name is only reported.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use reqwest::header::CONTENT_TYPE;
@@ -17,8 +17,8 @@ const LARGEST: usize = 64 << 10;
 pub struct Checksum {
     /// The sha256, 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// The file that it is of, as the checksum file calls it, without folders. A name other than the one that was
-    /// asked for deserves a warning.
+    /// The file that it is of, as the checksum file calls it, without folders. A name other than
+    /// the one that was asked for deserves a warning.
     pub named_file: Option<String>,
 }
 
@@ -92,7 +92,8 @@ pub async fn checksum(
     }
 }
 
-/// Reads the checksum file at `path`, and returns what it says of the first of `file_names` that it lists.
+/// Reads the checksum file at `path`, and returns what it says of the first of `file_names` that it
+/// lists.
 ///
 /// # Errors
 /// When it cannot be read, or says nothing of the file.
@@ -165,7 +166,8 @@ fn parse(text: &str, file_name: &str, url: &str) -> Result<Checksum, ChecksumErr
     }
 }
 
-/// Reads a line in GNU's form (`<hex>  <name>`, `<hex> *<name>`, also without a name) or BSD's (`SHA256 (<name>) = <hex>`).
+/// Reads a line in GNU's form (`<hex>  <name>`, `<hex> *<name>`, also without a name) or BSD's
+/// (`SHA256 (<name>) = <hex>`).
 fn parse_line(line: &str) -> Option<Checksum> {
     // GNU marks a line whose name is escaped with a backslash.
     let line = line.trim_start_matches(['\u{feff}', '\\']).trim();

@@ -1,4 +1,5 @@
-//! What a reading found: everything that a lock says of a bundle, and what it does not say but is worth showing.
+//! What a reading found: everything that a lock says of a bundle, and what it does not say but is
+//! worth showing.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ pub struct Contents {
     pub release_matrix: Option<LockedFile>,
     /// How many other files the bundle holds. They are not read.
     pub ignored_files: u64,
-    /// Those of them that may be meant as archives, by path, escaped; the first [`Contents::MOST_ODD`]. A folder ends with a slash.
+    /// Those of them that may be meant as archives, by path, escaped; the first
+    /// [`Contents::MOST_ODD`]. A folder ends with a slash.
     pub odd_files: Vec<String>,
     /// The release matrices beside the one that is used, by path; the first [`Contents::MOST_ODD`].
     pub other_matrices: Vec<String>,
@@ -38,7 +40,8 @@ impl Contents {
 impl Lock {
     /// Returns the lock of a bundle that has been read.
     ///
-    /// `file` and `url` are the bundle's name and source, of which a query is left out; `mkectl` are the downloads that belong to the release.
+    /// `file` and `url` are the bundle's name and source, of which a query is left out; `mkectl`
+    /// are the downloads that belong to the release.
     pub fn from_contents(
         release: &semver::Version,
         arch: &str,

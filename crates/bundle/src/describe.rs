@@ -108,7 +108,8 @@ pub fn platform_of_config(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Returns an index that lists only some manifests of `index`. The same choice gives the same bytes.
+/// Returns an index that lists only some manifests of `index`. The same choice gives the same
+/// bytes.
 ///
 /// # Errors
 /// When `index` is not JSON.
@@ -121,8 +122,8 @@ pub fn reduce(index: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, Desc
     serde_json::to_vec(&sorted(value)).map_err(DescribeError::Document)
 }
 
-/// Returns an index of the manifests that the pages of a referrers API list, in the order of their digests; nothing if they list none. The
-/// same manifests give the same bytes.
+/// Returns an index of the manifests that the pages of a referrers API list, in the order of their
+/// digests; nothing if they list none. The same manifests give the same bytes.
 ///
 /// # Errors
 /// When a page is not an index.

@@ -1,5 +1,5 @@
-//! Digests and how they are made. Only sha256 is accepted anywhere, because a digest is also a file name in the store
-//! and one hash decides about every byte.
+//! Digests and how they are made. Only sha256 is accepted anywhere, because a digest is also a file
+//! name in the store and one hash decides about every byte.
 
 use std::fmt;
 use std::io::{self, Read as _};
@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::event::{Event, Observer};
 
-/// The limit for a blob, and for all blobs of an artifact, in bytes. It is far above what registries keep, and far below what sums of
-/// sizes may reach.
+/// The limit for a blob, and for all blobs of an artifact, in bytes. It is far above what
+/// registries keep, and far below what sums of sizes may reach.
 pub const LARGEST_BLOB: u64 = 1 << 50;
 
 /// The digest of nothing.
@@ -33,7 +33,8 @@ pub fn size_fault(digest: &Digest, size: u64) -> Option<&'static str> {
 /// Why a text is not a digest that is accepted here.
 #[derive(Debug, thiserror::Error)]
 pub enum DigestError {
-    /// The text has not the form `algorithm:value`, or the value not the form that the algorithm asks for.
+    /// The text has not the form `algorithm:value`, or the value not the form that the algorithm
+    /// asks for.
     #[error("`{text}` is not a digest")]
     Malformed {
         /// The text, escaped.
@@ -49,7 +50,8 @@ pub enum DigestError {
     },
 }
 
-/// How much of a text is shown that is not a digest, in characters: more than the longest digest has.
+/// How much of a text is shown that is not a digest, in characters: more than the longest digest
+/// has.
 const LONGEST_SHOWN: usize = 150;
 
 /// Returns `text` as a digest.

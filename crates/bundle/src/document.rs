@@ -1,8 +1,8 @@
 //! The JSON documents of an OCI image layout, cut down to what is needed here.
 //!
-//! While an archive streams by, it is unknown which blobs are manifests: the descriptors that say so may come
-//! after them. So every blob that might be one is looked at as it passes, and of each only what this file keeps stays
-//! in memory.
+//! While an archive streams by, it is unknown which blobs are manifests: the descriptors that say
+//! so may come after them. So every blob that might be one is looked at as it passes, and of each
+//! only what this file keeps stays in memory.
 
 use std::fmt;
 
@@ -12,11 +12,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{digest, strict};
 
-/// The largest manifest, index or other document that is read, in bytes: 4 MiB, which is what registries accept.
+/// The largest manifest, index or other document that is read, in bytes: 4 MiB, which is what
+/// registries accept.
 pub(crate) const LARGEST: u64 = 4 << 20;
 
-/// The longest text that is kept of a document, in bytes. Media types have 255 at most (RFC 6838), and an archive may have thousands of
-/// documents.
+/// The longest text that is kept of a document, in bytes. Media types have 255 at most (RFC 6838),
+/// and an archive may have thousands of documents.
 const LONGEST: usize = 255;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -37,8 +38,8 @@ pub(crate) enum Document {
     Index(IndexDocument),
     /// The configuration of an image, with its platform if it says one.
     Config(Option<String>),
-    /// Something with a `schemaVersion` that is neither manifest nor index. It matters only if a descriptor
-    /// claims otherwise.
+    /// Something with a `schemaVersion` that is neither manifest nor index. It matters only if a
+    /// descriptor claims otherwise.
     Broken(serde_json::Error),
 }
 
@@ -216,7 +217,8 @@ impl ManifestDocument {
 }
 
 impl Layer {
-    /// Returns whether the layer may be downloaded from elsewhere, and so need not be in an archive or a registry.
+    /// Returns whether the layer may be downloaded from elsewhere, and so need not be in an archive
+    /// or a registry.
     pub(crate) fn has_urls(&self) -> bool {
         self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
     }
@@ -230,8 +232,8 @@ impl IndexDocument {
 }
 
 impl Platform {
-    /// Returns `os/architecture[/variant]`, or none if one of them is absent or `unknown`, which is how
-    /// attestations are marked that travel with an image.
+    /// Returns `os/architecture[/variant]`, or none if one of them is absent or `unknown`, which is
+    /// how attestations are marked that travel with an image.
     pub(crate) fn name(&self) -> Option<String> {
         let known = |part: &Option<String>| part.clone().filter(|text| is_platform_word(text));
         let (os, architecture) = (known(&self.os)?, known(&self.architecture)?);
@@ -290,7 +292,8 @@ fn optional_media_type<'de, D: Deserializer<'de>>(
     Ok(text.map(|text| MediaType::from(text.as_str())))
 }
 
-/// Returns whether `text` can be a media type (RFC 6838, section 4.2). It goes into an HTTP header as it is.
+/// Returns whether `text` can be a media type (RFC 6838, section 4.2). It goes into an HTTP header
+/// as it is.
 pub(crate) fn is_media_type(text: &str) -> bool {
     let is_name = |part: &str| {
         part.len() <= 127

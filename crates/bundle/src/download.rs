@@ -1,8 +1,9 @@
-//! Downloads a file of many gigabytes over a line that breaks: what has arrived is kept as `<destination>.part` and
-//! resumed, in this run or the next, and the file gets its name only when it is complete.
+//! Downloads a file of many gigabytes over a line that breaks: what has arrived is kept as
+//! `<destination>.part` and resumed, in this run or the next, and the file gets its name only when
+//! it is complete.
 //!
-//! Everything that this tool downloads is gzip, so a file that does not begin as gzip does is refused immediately: it is
-//! a proxy's log-in page or an error page more often than not.
+//! Everything that this tool downloads is gzip, so a file that does not begin as gzip does is
+//! refused immediately: it is a proxy's log-in page or an error page more often than not.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +37,8 @@ const IDLE: Duration = Duration::from_millis(100);
 pub struct Download {
     /// The URL, of HTTP or HTTPS.
     pub url: String,
-    /// The file to make. Beside it are `<destination>.part` and `<destination>.part.json` until it is whole.
+    /// The file to make. Beside it are `<destination>.part` and `<destination>.part.json` until it
+    /// is whole.
     pub destination: Utf8PathBuf,
     /// What it is known to be, if something is known.
     pub expected: Option<Expected>,
@@ -65,7 +67,8 @@ pub struct Downloaded {
 }
 
 impl Download {
-    /// Returns the download of `url` to `destination`, of which nothing is known, with the usual patience.
+    /// Returns the download of `url` to `destination`, of which nothing is known, with the usual
+    /// patience.
     pub fn new(url: &str, destination: &Utf8Path) -> Self {
         Self {
             url: url.to_owned(),
@@ -76,11 +79,12 @@ impl Download {
     }
 }
 
-/// Downloads a file, or resumes a download. A file that already exists and is what is expected is not asked for
-/// again; one that is something else is replaced when the new one is whole.
+/// Downloads a file, or resumes a download. A file that already exists and is what is expected is
+/// not asked for again; one that is something else is replaced when the new one is whole.
 ///
 /// # Errors
-/// When requests fail permanently or too often, when the content is not the expected one, or when it cannot be written.
+/// When requests fail permanently or too often, when the content is not the expected one, or when
+/// it cannot be written.
 pub async fn download(
     request: &Download,
     client: &HttpClient,
@@ -89,12 +93,12 @@ pub async fn download(
     download_to(request, client, observer, None).await
 }
 
-/// Downloads a file as [`download()`] does, and lets the other end of `feed` read it meanwhile ([`following()`]). That
-/// gets what an earlier run left once the server has said that the rest belongs to it, and the bytes of a file that is
-/// there already at once.
+/// Downloads a file as [`download()`] does, and lets the other end of `feed` read it meanwhile
+/// ([`following()`]). That gets what an earlier run left once the server has said that the rest
+/// belongs to it, and the bytes of a file that is there already at once.
 ///
-/// The download waits for no reader. The reader, in a thread of its own, waits for the download, so this is to be polled
-/// until it is ready or dropped.
+/// The download waits for no reader. The reader, in a thread of its own, waits for the download, so
+/// this is to be polled until it is ready or dropped.
 ///
 /// # Errors
 /// As [`download()`]. The reader gets [`FollowError::Failed`] then.
@@ -145,7 +149,8 @@ async fn download_to(
             return Err(error);
         }
         match transfer.check(&writing) {
-            // What an earlier run left may have been damaged since, when the machine went down for example.
+            // What an earlier run left may have been damaged since, when the machine went down for
+            // example.
             Err(_) if is_old => {
                 is_old = false;
                 part.reset(&mut writing).await?;
@@ -276,7 +281,8 @@ impl Transfer<'_> {
         }
     }
 
-    /// Writes the body of an answer. `whole` is the size of the whole file, as far as the server says.
+    /// Writes the body of an answer. `whole` is the size of the whole file, as far as the server
+    /// says.
     async fn receive(
         &self,
         part: &Part<'_>,
@@ -435,7 +441,8 @@ fn last_modified(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(LAST_MODIFIED)?.to_str().ok()?.to_owned())
 }
 
-/// Returns the error and what it comes from in the end, in one line. It is told with every attempt, so what is between is left out.
+/// Returns the error and what it comes from in the end, in one line. It is told with every attempt,
+/// so what is between is left out.
 fn reason(error: &RequestError) -> String {
     let mut root: &dyn std::error::Error = error;
     while let Some(cause) = root.source() {

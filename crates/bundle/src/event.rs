@@ -58,7 +58,8 @@ pub enum Event<'a> {
     },
 }
 
-/// Takes events as they come. Called from the thread that reads or downloads: an observer that waits makes it wait.
+/// Takes events as they come. Called from the thread that reads or downloads: an observer that
+/// waits makes it wait.
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event<'_>);

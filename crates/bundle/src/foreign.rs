@@ -1,5 +1,5 @@
-//! Limits for YAML that others write: indexes and charts. serde_yaml keeps every value in memory and takes time by the square of the
-//! depth.
+//! Limits for YAML that others write: indexes and charts. serde_yaml keeps every value in memory
+//! and takes time by the square of the depth.
 
 use saphyr_parser::{Event, Parser};
 use serde::de::{DeserializeOwned, Error as _};

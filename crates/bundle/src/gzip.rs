@@ -1,7 +1,9 @@
-//! The compressed side of a bundle: one stream of bytes in, hashed and counted, and one inflated stream out.
+//! The compressed side of a bundle: one stream of bytes in, hashed and counted, and one inflated
+//! stream out.
 //!
-//! Distinguishes what is wrong with the stream, because the remedies differ: an HTML page instead of a bundle is
-//! a proxy's doing, a stream that ends early is a copy that was cut, bytes after the end are a copy that went wrong.
+//! Distinguishes what is wrong with the stream, because the remedies differ: an HTML page instead
+//! of a bundle is a proxy's doing, a stream that ends early is a copy that was cut, bytes after the
+//! end are a copy that went wrong.
 
 use std::error::Error;
 use std::io::{self, BufRead, Read};
@@ -17,7 +19,8 @@ const HEAD: usize = 512;
 /// How often progress is reported, in bytes.
 const REPORT: u64 = 1 << 20;
 
-/// What is wrong with the stream. It travels inside [`io::Error`], through readers that know nothing of it.
+/// What is wrong with the stream. It travels inside [`io::Error`], through readers that know
+/// nothing of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamFault {
     #[error("nothing to read")]
@@ -78,8 +81,8 @@ impl<'a> Gunzip<'a> {
         }
     }
 
-    /// Returns size and sha256 of everything that was read. They are those of the whole file once reading has returned
-    /// no more bytes.
+    /// Returns size and sha256 of everything that was read. They are those of the whole file once
+    /// reading has returned no more bytes.
     pub(crate) fn finish(self) -> Option<(u64, String)> {
         match self.state {
             State::Between(source) => Some((source.total, source.input.sha256()?)),
@@ -107,7 +110,8 @@ impl Read for Gunzip<'_> {
                             self.state = State::Member(Box::new(GzDecoder::new(source)))
                         }
                         _ if first => return Err(what_else(head).into()),
-                        // A member that is cut within its first two bytes looks no different from other garbage.
+                        // A member that is cut within its first two bytes looks no different from
+                        // other garbage.
                         _ => {
                             let offset = source.position();
                             return Err(StreamFault::TrailingGarbage { offset }.into());
@@ -152,7 +156,8 @@ struct Source<'a> {
     chunk: Option<Chunk>,
     /// How many bytes of the chunk have been consumed.
     start: usize,
-    /// The bytes at the seam of two chunks, that were looked at across it. They come before the chunk.
+    /// The bytes at the seam of two chunks, that were looked at across it. They come before the
+    /// chunk.
     seam: Vec<u8>,
     total: u64,
     reported: u64,
@@ -296,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_member_may_begin_anywhere_in_a_chunk() {
-        // Stored blocks: a byte more in is a byte more out, so the seam of two chunks meets every part of a header.
+        // Stored blocks: a byte more in is a byte more out, so the seam of two chunks meets every
+        // part of a header.
         let noise: Vec<u8> = (0..256 << 10)
             .map(|place| (place * 7 % 251) as u8)
             .collect();

@@ -1,4 +1,5 @@
-//! Charts of classic Helm repositories: what `index.yaml` says of one, and the OCI artifact that `helm push` makes of it.
+//! Charts of classic Helm repositories: what `index.yaml` says of one, and the OCI artifact that
+//! `helm push` makes of it.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -122,7 +123,8 @@ impl HelmIndex {
 }
 
 impl Indexed {
-    /// Returns where the packed chart is, relative to the repository or absolute. Helm takes the first URL, too.
+    /// Returns where the packed chart is, relative to the repository or absolute. Helm takes the
+    /// first URL, too.
     pub fn url(&self) -> Option<&str> {
         self.urls.as_ref()?.first().map(String::as_str)
     }
@@ -158,7 +160,8 @@ pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
     })
 }
 
-/// Returns the `Chart.yaml` of a packed chart. Everything that Helm refuses is refused here, before it is in a mirror.
+/// Returns the `Chart.yaml` of a packed chart. Everything that Helm refuses is refused here, before
+/// it is in a mirror.
 fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
     let inflated = MultiGzDecoder::new(packed).take(LARGEST_INFLATED);
     let mut archive = tar::Archive::new(inflated);

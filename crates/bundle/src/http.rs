@@ -26,7 +26,8 @@ const REDIRECTS: usize = 10;
 /// The longest that a server's `Retry-After` is obeyed. One that asks for more is not asked again.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// How many attempts in a row are made to reach a server that has not answered yet. On a machine without internet they all fail.
+/// How many attempts in a row are made to reach a server that has not answered yet. On a machine
+/// without internet they all fail.
 const ATTEMPTS_TO_REACH: u32 = 2;
 
 /// What is wrong with a URL.
@@ -106,7 +107,8 @@ pub enum RequestError {
         /// Why not.
         fault: ProxyFault,
     },
-    /// TLS cannot be agreed on: the certificate is not trusted, or not the host's, or the server speaks no TLS.
+    /// TLS cannot be agreed on: the certificate is not trusted, or not the host's, or the server
+    /// speaks no TLS.
     #[error("no secure connection to {url}")]
     Tls {
         /// The URL.
@@ -144,7 +146,8 @@ pub enum RequestError {
         /// How.
         source: Cause,
     },
-    /// The answer ended before the length that it announced, or does not continue what was asked for.
+    /// The answer ended before the length that it announced, or does not continue what was asked
+    /// for.
     #[error("{url} returned a different part of the file")]
     WrongPart {
         /// The URL.
@@ -174,7 +177,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Returns how long to wait after this many failures in a row; none if they are too many or the error is final.
+    /// Returns how long to wait after this many failures in a row; none if they are too many or the
+    /// error is final.
     pub(crate) fn wait(&self, failures: u32, error: &RequestError) -> Option<Duration> {
         if failures >= self.failures || !error.is_transient() {
             return None;
@@ -191,7 +195,8 @@ impl Retry {
 }
 
 impl Retry {
-    /// Returns the same as [`Retry::wait`] for a server that has not answered in this run: one that cannot be reached is given up soon.
+    /// Returns the same as [`Retry::wait`] for a server that has not answered in this run: one that
+    /// cannot be reached is given up soon.
     pub(crate) fn wait_for_first_answer(
         &self,
         failures: u32,
@@ -214,11 +219,13 @@ impl Retry {
 pub struct Server {
     /// Authorities in PEM that vouch for it, beside those of the system.
     pub authority: Option<String>,
-    /// The account's name and password. They are sent to this server alone, and only after it refused a request.
+    /// The account's name and password. They are sent to this server alone, and only after it
+    /// refused a request.
     pub account: Option<(String, SecretString)>,
 }
 
-/// The client for downloads: proxies, the system's certificates, a limit for silence and none for the whole of a transfer.
+/// The client for downloads: proxies, the system's certificates, a limit for silence and none for
+/// the whole of a transfer.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: Client,
@@ -230,7 +237,8 @@ impl HttpClient {
     /// Builds the client. Certificates are read when a server first shows one.
     ///
     /// # Errors
-    /// [`RequestError::Client`] if the HTTP library cannot be set up, or an authority cannot be read.
+    /// [`RequestError::Client`] if the HTTP library cannot be set up, or an authority cannot be
+    /// read.
     pub fn new(proxies: Arc<Proxies>, server: &Server) -> Result<Self, RequestError> {
         let failed = |source| RequestError::Client { source };
         let pem = server.authority.as_deref().unwrap_or_default();
@@ -258,7 +266,8 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request for `url` and logs it. After a Basic challenge or a 403 the request is repeated with the account.
+    /// Sends a request for `url` and logs it. After a Basic challenge or a 403 the request is
+    /// repeated with the account.
     pub(crate) async fn send(
         &self,
         url: &Url,
@@ -308,8 +317,8 @@ impl HttpClient {
     }
 }
 
-/// Returns whether a response is a Basic challenge of the server of `url`, or a refusal without a challenge. A server that a redirect led
-/// to gets no account.
+/// Returns whether a response is a Basic challenge of the server of `url`, or a refusal without a
+/// challenge. A server that a redirect led to gets no account.
 fn wants_account(url: &Url, response: &Response) -> bool {
     let mut challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
     let mut is_challenge = || {
@@ -332,7 +341,8 @@ fn builder(authorities: Vec<CertificateDer<'static>>, proxies: &Arc<Proxies>) ->
     network::client(authorities, proxies)
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
-        // It would carry the query of the URL that was asked for, which may hold a secret, to where a redirect leads.
+        // It would carry the query of the URL that was asked for, which may hold a secret, to where
+        // a redirect leads.
         .referer(false)
         .redirect(Policy::custom(move |attempt| {
             let proxy = || known.of(attempt.url()).err().map(Refused::Proxy);
@@ -343,7 +353,8 @@ fn builder(authorities: Vec<CertificateDer<'static>>, proxies: &Arc<Proxies>) ->
         }))
 }
 
-/// Returns why a redirect is not to be followed, if it is not. `previous` are the URLs so far, the first one included.
+/// Returns why a redirect is not to be followed, if it is not. `previous` are the URLs so far, the
+/// first one included.
 fn refusal(previous: &[Url], next: &Url) -> Option<Refused> {
     if previous.len() > REDIRECTS {
         return Some(Refused::TooManyRedirects);
@@ -496,7 +507,8 @@ pub fn local_path(text: &str) -> Result<Option<Utf8PathBuf>, RequestError> {
     }
 }
 
-/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may contain secrets.
+/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may
+/// contain secrets.
 pub fn shown_url(url: &str) -> String {
     Url::parse(url).map_or_else(|_| UNREADABLE.to_owned(), |url| shown(&url))
 }
@@ -506,7 +518,8 @@ pub fn has_credentials(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
 }
 
-/// Returns a URL as it is stored: without query and fragment, which may contain secrets. [`has_credentials`] finds the others.
+/// Returns a URL as it is stored: without query and fragment, which may contain secrets.
+/// [`has_credentials`] finds the others.
 pub fn stored_url(text: &str) -> String {
     match Url::parse(text) {
         Ok(mut url) if url.query().is_some() || url.fragment().is_some() => {

@@ -1,14 +1,17 @@
 //! The vendor's bundle: what is in it, getting it, and taking it apart.
 //!
-//! A bundle is a gzip'd tar that holds one OCI archive (an uncompressed tar of an OCI image layout) for each image and
-//! each Helm chart of a release. This crate knows four things about it:
+//! A bundle is a gzip'd tar that holds one OCI archive (an uncompressed tar of an OCI image layout)
+//! for each image and each Helm chart of a release. This crate knows four things about it:
 //!
 //! - [`name`]: how an archive's file name says repository and tag;
-//! - [`Lock`]: the committed record of everything that a bundle holds, or that a [`set`] names in registries;
+//! - [`Lock`]: the committed record of everything that a bundle holds, or that a [`set`] names in
+//!   registries;
 //! - [`download()`] and [`checksum()`]: how to get one, across interruptions;
-//! - [`read()`]: how to take one apart in a single pass, into a [`Store`] or, just to look, an [`Inspection`].
+//! - [`read()`]: how to take one apart in a single pass, into a [`Store`] or, just to look, an
+//!   [`Inspection`].
 //!
-//! [`make`] writes bundles in the vendor's format, for the demonstration release, tests and benchmarks.
+//! [`make`] writes bundles in the vendor's format, for the demonstration release, tests and
+//! benchmarks.
 //!
 //! ```text
 //!  bundle.tar.gz ─▶ gzip ─▶ outer tar ─▶ one archive at a time ─▶ every blob hashed ─▶ Sink (Store)
@@ -16,16 +19,18 @@
 //!        └─▶ size, sha256                         └─▶ Contents ─▶ Lock
 //! ```
 //!
-//! [`download_feeding`] and [`following`] let a bundle be read while it is being downloaded: the bytes go through the unfinished file.
+//! [`download_feeding`] and [`following`] let a bundle be read while it is being downloaded: the
+//! bytes go through the unfinished file.
 //!
-//! Reading, taking apart, hashing and keeping are four threads with a few buffers between them; therefore the disk is
-//! the limit.
+//! Reading, taking apart, hashing and keeping are four threads with a few buffers between them;
+//! therefore the disk is the limit.
 //!
-//! Nothing is extracted: no path in a bundle is ever used as a path on disk, and memory does not depend on the size
-//! of anything in it but the number of artifacts.
+//! Nothing is extracted: no path in a bundle is ever used as a path on disk, and memory does not
+//! depend on the size of anything in it but the number of artifacts.
 //!
-//! This crate must not know registries, environments, the meaning of `mke4.yaml`, or the terminal. It neither reads
-//! the environment's variables nor asks the clock, and only [`download()`] and [`checksum()`] use the network.
+//! This crate must not know registries, environments, the meaning of `mke4.yaml`, or the terminal.
+//! It neither reads the environment's variables nor asks the clock, and only [`download()`] and
+//! [`checksum()`] use the network.
 
 pub mod name;
 

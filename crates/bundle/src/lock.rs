@@ -1,5 +1,6 @@
-//! The lock: the committed record of a bundle, or of a set of artifacts from registries. It is read by people in reviews and by every
-//! later step in place of the bundle, so it is sorted, the same to the byte on every machine, and refused when it contradicts itself.
+//! The lock: the committed record of a bundle, or of a set of artifacts from registries. It is read
+//! by people in reviews and by every later step in place of the bundle, so it is sorted, the same
+//! to the byte on every machine, and refused when it contradicts itself.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,38 +20,45 @@ pub use set::{SetBundle, Source};
 /// The version of the lock's own form that this crate reads and writes.
 pub(crate) const VERSION: u32 = 1;
 
-/// Everything that is in one bundle, and the `mkectl` that belongs to it; or everything that a set carries.
+/// Everything that is in one bundle, and the `mkectl` that belongs to it; or everything that a set
+/// carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Lock {
     /// The version of this form: 1.
     pub version: u32,
-    /// The set that it is of; none for a release. The lock of a set has a form of its own, without what only a bundle has.
+    /// The set that it is of; none for a release. The lock of a set has a form of its own, without
+    /// what only a bundle has.
     #[serde(skip)]
     pub set: Option<String>,
     /// The release with a leading `v`, such as `v4.1.5`; empty for a set.
     pub release: String,
     /// The architecture in the bundle's name, such as `amd64`.
     pub arch: String,
-    /// The registry and path that the release was locked from, `registry.mirantis.com/mke`. Such a lock has no bundle.
+    /// The registry and path that the release was locked from, `registry.mirantis.com/mke`. Such a
+    /// lock has no bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The bundle itself; empty if the release was locked from a registry.
     #[serde(default, skip_serializing_if = "LockedBundle::is_empty")]
     pub bundle: LockedBundle,
-    /// What contradicts release and architecture, although `lock --force-release` locked the bundle as that.
+    /// What contradicts release and architecture, although `lock --force-release` locked the bundle
+    /// as that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced_release: Vec<String>,
-    /// The vendor's release matrix, if the bundle holds one. `mkectl upgrade --release-matrix` requires it unchanged.
+    /// The vendor's release matrix, if the bundle holds one. `mkectl upgrade --release-matrix`
+    /// requires it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_matrix: Option<LockedFile>,
     /// The downloads of `mkectl`, by platform.
     #[serde(default)]
     pub mkectl: Vec<LockedMkectl>,
-    /// SHA-256 of what the release's `mkectl init` prints, which is kept beside the lock; 64 hexadecimal digits.
+    /// SHA-256 of what the release's `mkectl init` prints, which is kept beside the lock; 64
+    /// hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
-    /// The bundles that sets carry. An artifact with an archive and a source is in the one with that URL.
+    /// The bundles that sets carry. An artifact with an archive and a source is in the one with
+    /// that URL.
     #[serde(skip)]
     pub bundles: Vec<SetBundle>,
     /// The archives that are not mirrored, each with the reason, by path.
@@ -121,7 +129,8 @@ pub struct Artifact {
     pub tag: String,
     /// What kind of thing it is.
     pub kind: Kind,
-    /// The path of its archive in the bundle, or in that of a set; empty if it comes from a registry.
+    /// The path of its archive in the bundle, or in that of a set; empty if it comes from a
+    /// registry.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub archive: String,
     /// Where it comes from, if it is not in the bundle.
@@ -177,7 +186,8 @@ pub struct Manifest {
     pub platform: Option<String>,
     /// The blobs that it names: the config first, then the layers. An index names none.
     pub blobs: Vec<Blob>,
-    /// The layers that it names with `urls` and that the bundle does not contain. They are not pushed: nodes download them from there.
+    /// The layers that it names with `urls` and that the bundle does not contain. They are not
+    /// pushed: nodes download them from there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<Blob>,
 }
@@ -240,12 +250,14 @@ impl Lock {
     /// What the names of locks' files end with.
     pub const SUFFIX: &str = ".lock.yaml";
 
-    /// Returns the name of the lock's file, such as `v4.1.5-amd64.lock.yaml`. `release` has its leading `v`.
+    /// Returns the name of the lock's file, such as `v4.1.5-amd64.lock.yaml`. `release` has its
+    /// leading `v`.
     pub fn file_name(release: &str, arch: &str) -> String {
         format!("{release}-{arch}{}", Self::SUFFIX)
     }
 
-    /// Returns release and architecture by the name of a lock's file, as [`Lock::file_name`] makes it; `None` for another file.
+    /// Returns release and architecture by the name of a lock's file, as [`Lock::file_name`] makes
+    /// it; `None` for another file.
     pub fn named(file_name: &str) -> Option<(&str, &str)> {
         file_name.strip_suffix(Self::SUFFIX)?.rsplit_once('-')
     }
@@ -272,8 +284,8 @@ impl Lock {
     /// # Errors
     /// When it is not a lock, is of a different version, or contradicts itself.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, LockError> {
-        /// The one key that every version of the form has. The others are not looked at yet: a lock of a later
-        /// version is to be called that, and not to be accused of an unknown key.
+        /// The one key that every version of the form has. The others are not looked at yet: a lock
+        /// of a later version is to be called that, and not to be accused of an unknown key.
         #[derive(Deserialize)]
         #[serde(expecting = "keys and values, `version` among them")]
         struct Versioned {
@@ -322,7 +334,8 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Returns the lock's text. The same lock has the same text everywhere, whatever the order of its artifacts was.
+    /// Returns the lock's text. The same lock has the same text everywhere, whatever the order of
+    /// its artifacts was.
     pub fn to_yaml(&self) -> String {
         let mut sorted = self.clone();
         sorted.sort();
@@ -340,7 +353,8 @@ impl Lock {
         )
     }
 
-    /// Returns whether two texts are the same lock. The comment in the first line differs between versions of this tool.
+    /// Returns whether two texts are the same lock. The comment in the first line differs between
+    /// versions of this tool.
     pub fn is_same(one: &str, other: &str) -> bool {
         let body = |text| match str::split_once(text, '\n') {
             Some((first, rest)) if first.starts_with('#') => rest,
@@ -367,8 +381,8 @@ impl Lock {
         }
     }
 
-    /// Returns the unique blobs that a registry must hold, manifests included, with their sizes in bytes. The release
-    /// matrix is none of them.
+    /// Returns the unique blobs that a registry must hold, manifests included, with their sizes in
+    /// bytes. The release matrix is none of them.
     pub fn blobs(&self) -> BTreeMap<String, u64> {
         self.artifacts
             .iter()
@@ -409,8 +423,8 @@ impl Artifact {
         format!("{}:{}", self.repository, self.tag)
     }
 
-    /// Returns what it consists of, its manifests and their blobs, with sizes in bytes. What several manifests name comes
-    /// as often as they name it.
+    /// Returns what it consists of, its manifests and their blobs, with sizes in bytes. What
+    /// several manifests name comes as often as they name it.
     pub fn blobs(&self) -> impl Iterator<Item = (&Digest, u64)> {
         self.manifests.iter().flat_map(|manifest| {
             let blobs = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size));

@@ -1,9 +1,10 @@
-//! Makes bundles in the vendor's format, in code: for the demonstration release, for tests and for benchmarks.
+//! Makes bundles in the vendor's format, in code: for the demonstration release, for tests and for
+//! benchmarks.
 //!
-//! A recipe makes the same bytes on every machine. Times are zero, the order is the recipe's, contents are drawn from
-//! a generator that is written down here, and at level 0 not even a compressor's version matters, since nothing is
-//! compressed. The result is real anyway: layers are gzip'd tars with their `diff_ids` right, and charts
-//! are charts that Helm reads.
+//! A recipe makes the same bytes on every machine. Times are zero, the order is the recipe's,
+//! contents are drawn from a generator that is written down here, and at level 0 not even a
+//! compressor's version matters, since nothing is compressed. The result is real anyway: layers are
+//! gzip'd tars with their `diff_ids` right, and charts are charts that Helm reads.
 
 use std::io::{self, Write};
 
@@ -21,8 +22,8 @@ pub use demo::demo;
 pub struct Recipe {
     /// The top folder: `bundle` in 4.1.0, `bundles` later.
     pub directory: String,
-    /// The level of gzip compression of bundle, layers and charts, 0 to 9. At 0 the bytes depend on nothing but the
-    /// recipe.
+    /// The level of gzip compression of bundle, layers and charts, 0 to 9. At 0 the bytes depend on
+    /// nothing but the recipe.
     pub level: u32,
     /// The text of `release-matrix.json`, if there is to be one.
     pub matrix: Option<String>,
@@ -62,7 +63,8 @@ pub enum ContentsRecipe {
     },
 }
 
-/// A layer of an image. Layers of the same name and size are the same blob, in whichever image they are.
+/// A layer of an image. Layers of the same name and size are the same blob, in whichever image they
+/// are.
 #[derive(Clone, Debug)]
 pub struct LayerRecipe {
     /// The name, from which the contents are drawn.

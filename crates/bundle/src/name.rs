@@ -1,9 +1,11 @@
-//! An archive's file name is its only statement of where it belongs: `calico&apiserver@v3.30.2.tar` is to become
-//! `calico/apiserver:v3.30.2`. So the name is decoded strictly, and refused rather than guessed at.
+//! An archive's file name is its only statement of where it belongs: `calico&apiserver@v3.30.2.tar`
+//! is to become `calico/apiserver:v3.30.2`. So the name is decoded strictly, and refused rather
+//! than guessed at.
 //!
-//! The encoding is the vendor's (offline installation of MKE 4k 4.1.1, the upload loop): `&` represents `/` and `@`
-//! for `:`. Neither can occur in a repository or a tag, so there is one reading only. The shell in that text removes
-//! the first `.tar` of the name; what is meant is the last.
+//! The encoding is the vendor's (offline installation of MKE 4k 4.1.1, the upload loop): `&`
+//! represents `/` and `@` for `:`. Neither can occur in a repository or a tag, so there is one
+//! reading only. The shell in that text removes the first `.tar` of the name; what is meant is the
+//! last.
 
 use std::fmt;
 
@@ -72,7 +74,8 @@ pub enum NameError {
     },
 }
 
-/// The longest repository that registries take, in bytes (OCI distribution specification: 255 with the host).
+/// The longest repository that registries take, in bytes (OCI distribution specification: 255 with
+/// the host).
 const LONGEST_REPOSITORY: usize = 255;
 
 impl Name {
@@ -128,8 +131,8 @@ impl Name {
 }
 
 impl SetNames {
-    /// Returns what the path of an archive says. Either its file name is of the form above, or its folders count and the last `_`
-    /// precedes the tag: `capi/controller_v2.8.2.tar`.
+    /// Returns what the path of an archive says. Either its file name is of the form above, or its
+    /// folders count and the last `_` precedes the tag: `capi/controller_v2.8.2.tar`.
     ///
     /// # Errors
     /// When it says nothing, or something outside the grammar.
@@ -360,7 +363,8 @@ mod tests {
                 Some("k0rdent"),
                 "k0rdent/charts/k0rdent-enterprise:1.2.3",
             ),
-            // The last `_` counts: tags of charts have one for `+`, and the vendor's loop contradicts itself.
+            // The last `_` counts: tags of charts have one for `+`, and the vendor's loop
+            // contradicts itself.
             ("charts/a_1.0.0_b.tar", 0, None, "charts/a_1.0.0:b"),
             (
                 "bundle/images/host.example&ceph&rook@v1.tar",

@@ -1,8 +1,9 @@
-//! Hashes blobs and has them kept, in two threads beside the one that reads the bundle: one hashes and writes, the
-//! other commits, since a store waits for the disk before it gives a blob its name.
+//! Hashes blobs and has them kept, in two threads beside the one that reads the bundle: one hashes
+//! and writes, the other commits, since a store waits for the disk before it gives a blob its name.
 //!
-//! Everything goes through in the order in which it was handed in, so the first error is the same one that a single
-//! thread would have come upon. A fixed number of pieces goes round, so memory is bounded.
+//! Everything goes through in the order in which it was handed in, so the first error is the same
+//! one that a single thread would have come upon. A fixed number of pieces goes round, so memory is
+//! bounded.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +24,8 @@ const PIECE: usize = 256 << 10;
 /// How many pieces of that size there are.
 const PIECES: usize = 8;
 
-/// A blob of at most this size has a piece of its own: 32 KiB. Most blobs are that small, and would use up the large pieces.
+/// A blob of at most this size has a piece of its own: 32 KiB. Most blobs are that small, and would
+/// use up the large pieces.
 const SMALL: u64 = 32 << 10;
 
 /// How many parts of blobs may wait to be hashed. The small pieces among them take 2 MiB at most.
@@ -57,7 +59,8 @@ pub(crate) struct Failure {
     pub(crate) fault: Fault,
 }
 
-/// The way to the two threads. Dropping it ends them, and what was handed in half leaves nothing behind.
+/// The way to the two threads. Dropping it ends them, and what was handed in half leaves nothing
+/// behind.
 pub(crate) struct Pipeline {
     /// None once everything has been handed in.
     work: Option<SyncSender<Work>>,
@@ -143,7 +146,8 @@ impl Pipeline {
         })
     }
 
-    /// Returns an error once something has failed, so no more is read in vain. What failed says [`Self::finish`].
+    /// Returns an error once something has failed, so no more is read in vain. What failed says
+    /// [`Self::finish`].
     pub(crate) fn check(&self) -> io::Result<()> {
         match locked(&self.kept).failure {
             None => Ok(()),
@@ -179,7 +183,8 @@ impl Pipeline {
         }
     }
 
-    /// Returns a piece to be filled with bytes of a blob of `size` bytes, and waits until there is one.
+    /// Returns a piece to be filled with bytes of a blob of `size` bytes, and waits until there is
+    /// one.
     pub(crate) fn piece(&mut self, size: u64) -> io::Result<Piece> {
         if size <= SMALL {
             return Ok(Piece {
@@ -213,8 +218,8 @@ impl Pipeline {
         self.on_the_way.retain(|_, number| *number > kept);
     }
 
-    /// Waits until every blob that was handed in has been hashed, though perhaps not committed, and returns an error if
-    /// one is wrong.
+    /// Waits until every blob that was handed in has been hashed, though perhaps not committed, and
+    /// returns an error if one is wrong.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         let (answer, answered) = sync_channel(1);
         self.send(Work::Ask(answer))?;
@@ -229,12 +234,14 @@ impl Pipeline {
         self.begun
     }
 
-    /// Returns how many of the blobs that were handed in are right and committed, in a row from the first.
+    /// Returns how many of the blobs that were handed in are right and committed, in a row from the
+    /// first.
     pub(crate) fn kept(&self) -> u64 {
         locked(&self.kept).blobs
     }
 
-    /// Waits until everything that was handed in is committed. Returns how many blobs are, and what failed first.
+    /// Waits until everything that was handed in is committed. Returns how many blobs are, and what
+    /// failed first.
     pub(crate) fn finish(&mut self) -> (u64, Option<Failure>) {
         self.work = None;
         // The end of the channel is the news.
@@ -329,8 +336,8 @@ fn commit_all(to_commit: &Receiver<Ended>, kept: &Mutex<Progress>) {
     }
 }
 
-/// The error after a thread has stopped. It is never shown: either a blob's failure is the reason, which is
-/// reported instead, or a panic, which continues when the threads are joined.
+/// The error after a thread has stopped. It is never shown: either a blob's failure is the reason,
+/// which is reported instead, or a panic, which continues when the threads are joined.
 fn gone() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }

@@ -1,4 +1,5 @@
-//! The download of `mkectl`: a compressed tar with one file (CLI-INST, BREW), which the lock knows by the hash of the whole.
+//! The download of `mkectl`: a compressed tar with one file (CLI-INST, BREW), which the lock knows
+//! by the hash of the whole.
 
 use std::io::{self, Read, Write};
 
@@ -80,10 +81,12 @@ impl ProgramError {
     }
 }
 
-/// Unpacks the program in `archive` to `program`, executable, by a rename, if the archive's SHA-256 is `sha256`.
+/// Unpacks the program in `archive` to `program`, executable, by a rename, if the archive's SHA-256
+/// is `sha256`.
 ///
 /// # Errors
-/// It is another archive, there is no program in it, or a file cannot be read or written. Then there is no new `program`.
+/// It is another archive, there is no program in it, or a file cannot be read or written. Then
+/// there is no new `program`.
 pub fn unpack_program(
     archive: &Utf8Path,
     sha256: &str,
@@ -175,7 +178,8 @@ impl Write for Remembering<'_> {
     }
 }
 
-/// Copies the program in `archive` to `out` and returns its SHA-256. What was written is only good if this succeeds.
+/// Copies the program in `archive` to `out` and returns its SHA-256. What was written is only good
+/// if this succeeds.
 fn program_in(
     archive: &Utf8Path,
     sha256: &str,
@@ -203,7 +207,8 @@ fn program_in(
 }
 
 fn copy_program(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Option<String>> {
-    /// Why the walk ended before the tar did: the program was copied and has this SHA-256, or something failed.
+    /// Why the walk ended before the tar did: the program was copied and has this SHA-256, or
+    /// something failed.
     enum Ended {
         Found(String),
         Failed(io::Error),

@@ -1,5 +1,5 @@
-//! Reads a bundle in one pass: inflates it once, walks the tar, reads each archive in place, and compares with the lock
-//! where there is one.
+//! Reads a bundle in one pass: inflates it once, walks the tar, reads each archive in place, and
+//! compares with the lock where there is one.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, Read};
@@ -28,17 +28,19 @@ const MOST_SKIPPED: usize = 10_000;
 
 /// Reads the bundle in `bundle` from beginning to end, and hands its blobs to `sink`.
 ///
-/// With `expected`, everything is compared with that lock, and only blobs that it lists are handed on. Success then
-/// means that bundle and lock are the same, to the last byte. Without it, success means that the bundle is whole in
-/// itself.
+/// With `expected`, everything is compared with that lock, and only blobs that it lists are handed
+/// on. Success then means that bundle and lock are the same, to the last byte. Without it, success
+/// means that the bundle is whole in itself.
 ///
-/// The work is spread over four threads: one reads and hashes the bundle, the caller's inflates it and takes it apart,
-/// one hashes blobs and writes them, one commits them. `sink` and `observer` are called from the caller's thread, and
-/// the [`crate::BlobSink`]s of the sink from the other ones. All of them have ended when this returns; after an error
-/// it waits for the read of `bundle` that is under way, and for no other.
+/// The work is spread over four threads: one reads and hashes the bundle, the caller's inflates it
+/// and takes it apart, one hashes blobs and writes them, one commits them. `sink` and `observer`
+/// are called from the caller's thread, and the [`crate::BlobSink`]s of the sink from the other
+/// ones. All of them have ended when this returns; after an error it waits for the read of `bundle`
+/// that is under way, and for no other.
 ///
-/// To stop it from outside, let `bundle` return an error of any kind but [`io::ErrorKind::Interrupted`], after which
-/// reading continues: it comes back as the source of [`ReadError::Input`].
+/// To stop it from outside, let `bundle` return an error of any kind but
+/// [`io::ErrorKind::Interrupted`], after which reading continues: it comes back as the source of
+/// [`ReadError::Input`].
 ///
 /// # Errors
 /// At the first thing that is wrong. Blobs that were handed on before are right nevertheless.
@@ -52,7 +54,8 @@ pub fn read(
     read_by(bundle, sink, expected, &rules, observer)
 }
 
-/// Reads a bundle without a lock as [`read`] does, and the archives that `rules` cover as these say.
+/// Reads a bundle without a lock as [`read`] does, and the archives that `rules` cover as these
+/// say.
 ///
 /// # Errors
 /// Those of [`read`].
@@ -89,7 +92,8 @@ fn read_by(
     })
 }
 
-/// Why the walk over the bundle stopped: a reader's error, still to be explained, or one that is complete.
+/// Why the walk over the bundle stopped: a reader's error, still to be explained, or one that is
+/// complete.
 enum Stop {
     Io(io::Error),
     Error(Box<ReadError>),
@@ -111,8 +115,8 @@ impl From<ReadError> for Stop {
 struct Reading<'a> {
     observer: &'a dyn Observer,
     archives: ArchiveReader<'a>,
-    /// The artifacts that were not reported to the sink yet, since not all of their blobs are committed: how many blobs
-    /// must be, and the artifact's place in `artifacts`.
+    /// The artifacts that were not reported to the sink yet, since not all of their blobs are
+    /// committed: how many blobs must be, and the artifact's place in `artifacts`.
     untold: VecDeque<(u64, usize)>,
     place: Place,
     expected: Option<Expected<'a>>,
@@ -219,7 +223,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Reads a member of a set's bundle, or lists it as left out. A lock of the bundle may have only a part of it.
+    /// Reads a member of a set's bundle, or lists it as left out. A lock of the bundle may have
+    /// only a part of it.
     fn member_of_set(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
         let is_unlocked = |one: &Expected<'_>| !one.artifacts.contains_key(path.as_str());
         if self.expected.as_ref().is_some_and(is_unlocked) {
@@ -351,8 +356,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Waits for the blobs that are still on their way. What failed among them comes before whatever stopped the walk,
-    /// since the walk is ahead of them.
+    /// Waits for the blobs that are still on their way. What failed among them comes before
+    /// whatever stopped the walk, since the walk is ahead of them.
     fn keep_rest(&mut self) -> Result<(), ReadError> {
         let (kept, failure) = self.archives.pipeline.finish();
         self.tell(kept)?;
@@ -577,7 +582,8 @@ pub(crate) fn is_matrix(path: &str) -> bool {
     name.starts_with("release-matrix") && name.ends_with(".json") && !name.contains("schema")
 }
 
-/// Returns whether a file that is not read is named like an archive: `pause@3.10.TAR`, `pause@3.10.tar ` or `pause.oci`.
+/// Returns whether a file that is not read is named like an archive: `pause@3.10.TAR`,
+/// `pause@3.10.tar ` or `pause.oci`.
 fn is_odd(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     let name = name.to_ascii_lowercase();
@@ -585,7 +591,8 @@ fn is_odd(path: &[u8]) -> bool {
     has(b"@") || has(b":") || has(b".tar") || has(b".tgz") || has(b".oci")
 }
 
-/// Returns the folder of a path, with its slash, that is named as an archive is: `dir@1.tar/` of `dir@1.tar/x`.
+/// Returns the folder of a path, with its slash, that is named as an archive is: `dir@1.tar/` of
+/// `dir@1.tar/x`.
 fn folder_like_archive(path: &[u8]) -> Option<&[u8]> {
     let suffix = b".tar/";
     let start = path.windows(suffix.len()).position(|part| part == suffix)?;

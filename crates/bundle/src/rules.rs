@@ -12,7 +12,8 @@ use crate::name::{Name, SetNames};
 pub struct Rules {
     /// Rules by the path of the archive in the bundle.
     pub archives: BTreeMap<String, Rule>,
-    /// How names are made, if it is a bundle of a set. What is not an archive is left out of such a bundle, and listed.
+    /// How names are made, if it is a bundle of a set. What is not an archive is left out of such a
+    /// bundle, and listed.
     pub of_set: Option<SetNames>,
 }
 

@@ -1,5 +1,5 @@
-//! A set: the committed list of images, charts, files and bundles that a cluster needs beside its release. An operator writes it; a lock
-//! of it records what they were when it was locked.
+//! A set: the committed list of images, charts, files and bundles that a cluster needs beside its
+//! release. An operator writes it; a lock of it records what they were when it was locked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -21,7 +21,8 @@ pub use mistake::Mistake;
 pub use origin::{Origin, bundle_fault, file_name, url_fault};
 pub use reference::{DOCKER_HUB, Reference, ReferenceError};
 
-/// Where Airlock keeps its own in a project: the state of environments, and the uploads of a preflight.
+/// Where Airlock keeps its own in a project: the state of environments, and the uploads of a
+/// preflight.
 const RESERVED: [&str; 2] = ["airlock", "airlock-preflight"];
 
 /// How an item is written.
@@ -309,10 +310,12 @@ impl Set {
         })
     }
 
-    /// Returns what the set lists, checked: images, charts, files. Its bundles are checked, too. `path` is named in errors.
+    /// Returns what the set lists, checked: images, charts, files. Its bundles are checked, too.
+    /// `path` is named in errors.
     ///
     /// # Errors
-    /// When a word is outside its grammar, or two entries would become one in the mirror. All such entries are named.
+    /// When a word is outside its grammar, or two entries would become one in the mirror. All such
+    /// entries are named.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut wrong = Vec::new();
@@ -584,14 +587,16 @@ pub fn check_folder(
     }
 }
 
-/// Returns whether a platform of an image is one that was asked for: `linux/arm64` asks for each variant of it.
+/// Returns whether a platform of an image is one that was asked for: `linux/arm64` asks for each
+/// variant of it.
 pub fn is_platform_of(asked: &str, platform: &str) -> bool {
     platform
         .strip_prefix(asked)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Returns whether `name` can be a set's: lower-case letters, digits and hyphens, and not the look of a release.
+/// Returns whether `name` can be a set's: lower-case letters, digits and hyphens, and not the look
+/// of a release.
 pub fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());

@@ -1,4 +1,5 @@
-//! Signatures of bundles as `cosign sign-blob` makes them: ECDSA on P-256 over the SHA-256 of the file, in base64.
+//! Signatures of bundles as `cosign sign-blob` makes them: ECDSA on P-256 over the SHA-256 of the
+//! file, in base64.
 
 use std::str::FromStr;
 

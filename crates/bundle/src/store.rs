@@ -1,4 +1,5 @@
-//! The store: a content-addressed OCI image layout on disk that holds each blob once, over all releases.
+//! The store: a content-addressed OCI image layout on disk that holds each blob once, over all
+//! releases.
 //!
 //! ```text
 //! oci-layout             the version of the layout
@@ -12,12 +13,13 @@
 //!
 //! Other tools read it: `skopeo inspect oci:bundles/store:<repository>:<tag>`.
 //!
-//! **What a crash can leave.** A blob gets its final name by a rename, after its digest has been found right, so a
-//! killed process leaves at most files in `incoming`, which the next writer removes. When the machine itself dies, a
-//! renamed file may be shorter than it was, since file systems may write a name before the content. So large blobs
-//! are synced before the rename, where the cost is that of the writing itself; small ones are synced together before
-//! `index.json` names them; and each use of a blob compares its size ([`Store::has`]) or its digest
-//! ([`Store::read`], [`Store::verify_blob`]).
+//! **What a crash can leave.** A blob gets its final name by a rename, after its digest has been
+//! found right, so a killed process leaves at most files in `incoming`, which the next writer
+//! removes. When the machine itself dies, a renamed file may be shorter than it was, since file
+//! systems may write a name before the content. So large blobs are synced before the rename, where
+//! the cost is that of the writing itself; small ones are synced together before `index.json` names
+//! them; and each use of a blob compares its size ([`Store::has`]) or its digest ([`Store::read`],
+//! [`Store::verify_blob`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -47,11 +49,12 @@ pub use index::Listed;
 pub use partial::PartialBlob;
 pub use writer::BlobWriter;
 
-/// How many small blobs are synced one by one. For more, the whole file system is synced: one request instead of thousands,
-/// each of which would wait for the disk.
+/// How many small blobs are synced one by one. For more, the whole file system is synced: one
+/// request instead of thousands, each of which would wait for the disk.
 const FEW: usize = 64;
 
-/// A store in a folder. Cheap to clone; clones share the folder and may be used from several threads.
+/// A store in a folder. Cheap to clone; clones share the folder and may be used from several
+/// threads.
 #[derive(Clone, Debug)]
 pub struct Store {
     directory: Utf8PathBuf,
@@ -81,7 +84,8 @@ pub struct MissingBlob {
 }
 
 impl Store {
-    /// Opens the store in `directory`. A folder that is missing is an empty store, and made by the first write.
+    /// Opens the store in `directory`. A folder that is missing is an empty store, and made by the
+    /// first write.
     ///
     /// # Errors
     /// When the folder holds something else, or cannot be read.
@@ -98,7 +102,8 @@ impl Store {
         &self.directory
     }
 
-    /// Returns where the blob is, or would be. A digest of another algorithm than sha256 never is anywhere.
+    /// Returns where the blob is, or would be. A digest of another algorithm than sha256 never is
+    /// anywhere.
     pub fn path(&self, digest: &Digest) -> Utf8PathBuf {
         self.directory
             .join("blobs")
@@ -112,8 +117,8 @@ impl Store {
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
     }
 
-    /// Returns what the store lacks of everything that `lock` lists, the release matrix included, by digest.
-    /// A bundle of which nothing is missing need not be read.
+    /// Returns what the store lacks of everything that `lock` lists, the release matrix included,
+    /// by digest. A bundle of which nothing is missing need not be read.
     pub fn missing(&self, lock: &Lock) -> Vec<MissingBlob> {
         let matrix = lock
             .release_matrix
@@ -151,7 +156,8 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Opens a blob for reading. Its content is not compared with its digest; the sender hashes it on the way.
+    /// Opens a blob for reading. Its content is not compared with its digest; the sender hashes it
+    /// on the way.
     ///
     /// # Errors
     /// When it is missing or cannot be read.
@@ -166,7 +172,8 @@ impl Store {
         })
     }
 
-    /// Returns whether this process compared everything with its digest that a lock names and the store has.
+    /// Returns whether this process compared everything with its digest that a lock names and the
+    /// store has.
     pub fn has_compared(&self, lock: &Lock) -> bool {
         let mut digests = lock.artifacts.iter().flat_map(Artifact::blobs);
         digests.all(|(digest, size)| {
@@ -175,7 +182,8 @@ impl Store {
         })
     }
 
-    /// Returns whether an opened blob is the file that this process hashed as it wrote it, and was not touched since.
+    /// Returns whether an opened blob is the file that this process hashed as it wrote it, and was
+    /// not touched since.
     pub fn is_checked(&self, digest: &Digest, file: &File) -> bool {
         self.shared().checked.holds(digest, file)
     }
@@ -206,7 +214,8 @@ impl Store {
         same(digest, hasher.digest(), path)
     }
 
-    /// Removes a blob that was found to be something else than its name says, so the next reading restores it.
+    /// Removes a blob that was found to be something else than its name says, so the next reading
+    /// restores it.
     ///
     /// # Errors
     /// When it cannot be removed. A missing one is not an error.
@@ -220,8 +229,8 @@ impl Store {
         }
     }
 
-    /// Begins to write a blob of `size` bytes. The writer trusts the digest that [`BlobSink::commit`] is called with,
-    /// and checks the size.
+    /// Begins to write a blob of `size` bytes. The writer trusts the digest that
+    /// [`BlobSink::commit`] is called with, and checks the size.
     ///
     /// # Errors
     /// When nothing can be written.
@@ -231,8 +240,8 @@ impl Store {
         BlobWriter::new(self.clone(), &incoming, digest, size)
     }
 
-    /// Names `artifacts` in `index.json`, in place of others of the same repository and tag, after making their blobs
-    /// durable. Their blobs must be there.
+    /// Names `artifacts` in `index.json`, in place of others of the same repository and tag, after
+    /// making their blobs durable. Their blobs must be there.
     ///
     /// # Errors
     /// When a root manifest is missing, or something cannot be written.
@@ -291,11 +300,12 @@ impl Store {
         Ok(blobs)
     }
 
-    /// Returns the store for removing from it while no process writes to it; none if there is no store.
+    /// Returns the store for removing from it while no process writes to it; none if there is no
+    /// store.
     ///
     /// # Errors
-    /// When something writes to it at this moment, another [`Store`] of this process or a clone of this one included, or
-    /// it cannot be locked.
+    /// When something writes to it at this moment, another [`Store`] of this process or a clone of
+    /// this one included, or it cannot be locked.
     pub fn exclusive(&self) -> Result<Option<Exclusive<'_>>, StoreError> {
         if !self.directory.join("oci-layout").exists() {
             return Ok(None);
@@ -317,7 +327,8 @@ impl Store {
         self.directory.join("incoming")
     }
 
-    /// Makes the folders and the layout file before the first write, and removes what killed processes have left.
+    /// Makes the folders and the layout file before the first write, and removes what killed
+    /// processes have left.
     fn prepare(&self) -> Result<(), StoreError> {
         let mut shared = self.shared();
         if shared.incoming.is_some() {
@@ -334,7 +345,8 @@ impl Store {
         Ok(())
     }
 
-    /// Syncs the small blobs of this process, and the folder with their names. Returns how many requests to the disk that took.
+    /// Syncs the small blobs of this process, and the folder with their names. Returns how many
+    /// requests to the disk that took.
     fn sync(&self) -> Result<usize, StoreError> {
         let unsynced = std::mem::take(&mut self.shared().unsynced);
         let blobs = self.directory.join("blobs").join("sha256");
@@ -367,7 +379,8 @@ impl Sink for Store {
         digest: &Digest,
         size: u64,
     ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
-        // Also where nothing needs to be written: from here to the end of the reading, nothing may be removed.
+        // Also where nothing needs to be written: from here to the end of the reading, nothing may
+        // be removed.
         self.prepare()?;
         if self.has(digest, size) {
             return Ok(None);

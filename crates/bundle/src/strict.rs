@@ -1,13 +1,14 @@
-//! Refuses JSON whose keys readers understand differently. Go, in which registries and container runtimes are written, matches `Layers`
-//! to `layers` and takes the last of two equal keys; other readers do neither. A manifest that uses this has two meanings under one
-//! digest.
+//! Refuses JSON whose keys readers understand differently. Go, in which registries and container
+//! runtimes are written, matches `Layers` to `layers` and takes the last of two equal keys; other
+//! readers do neither. A manifest that uses this has two meanings under one digest.
 
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// The keys of manifests, indexes, descriptors and layout files that have a meaning in the OCI specifications.
+/// The keys of manifests, indexes, descriptors and layout files that have a meaning in the OCI
+/// specifications.
 const KNOWN: [&str; 20] = [
     "annotations",
     "architecture",
@@ -66,7 +67,8 @@ impl Keys {
     }
 }
 
-/// Returns `key` in the case in which Go's `encoding/json` compares keys: two letters outside of ASCII fold into it.
+/// Returns `key` in the case in which Go's `encoding/json` compares keys: two letters outside of
+/// ASCII fold into it.
 fn folded(key: &str) -> String {
     key.replace('\u{17f}', "s")
         .replace('\u{212a}', "k")

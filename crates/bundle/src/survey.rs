@@ -1,5 +1,5 @@
-//! Looks at a bundle without expecting anything of its form, and reports what it contains. Only the bundle's own gzip and tar
-//! must hold; an archive that does not is one of the findings.
+//! Looks at a bundle without expecting anything of its form, and reports what it contains. Only the
+//! bundle's own gzip and tar must hold; an archive that does not is one of the findings.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -92,7 +92,8 @@ pub fn survey(bundle: impl Read + Send, observer: &dyn Observer) -> Result<Surve
                 }
                 return Ok(());
             }
-            // A thread pair an archive: what an archive leaves behind in the middle does not reach the next one.
+            // A thread pair an archive: what an archive leaves behind in the middle does not reach
+            // the next one.
             let pipeline = Pipeline::start(scope)?;
             found.archives.push(archive(pipeline, member, path)?);
             Ok(())

@@ -1,9 +1,9 @@
-//! Walks a tar that is not trusted: the members one after the other, with bounded headers, no member shorter than it
-//! says or longer than what is there, and nothing hidden behind the end.
+//! Walks a tar that is not trusted: the members one after the other, with bounded headers, no
+//! member shorter than it says or longer than what is there, and nothing hidden behind the end.
 //!
-//! The `tar` crate parses the headers. It would take a member's long name or PAX records into memory whatever their
-//! size, make zeros of a sparse member's holes, end quietly where the stream ends, and never look behind the end; those
-//! four are seen to here.
+//! The `tar` crate parses the headers. It would take a member's long name or PAX records into
+//! memory whatever their size, make zeros of a sparse member's holes, end quietly where the stream
+//! ends, and never look behind the end; those four are seen to here.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -12,10 +12,12 @@ use tar::{Archive, EntryType};
 
 use crate::gzip::StreamFault;
 
-/// How many bytes of headers may precede a member: 1 MiB, for a name that no file system would take.
+/// How many bytes of headers may precede a member: 1 MiB, for a name that no file system would
+/// take.
 const LARGEST_HEADERS: u64 = 1 << 20;
 
-/// The longest path of a member, in bytes: the limit of Linux. A reader of a bundle keeps those of its archives.
+/// The longest path of a member, in bytes: the limit of Linux. A reader of a bundle keeps those of
+/// its archives.
 const LONGEST_PATH: usize = 4096;
 
 /// What is wrong with a tar. It travels inside [`io::Error`].
@@ -43,8 +45,8 @@ impl From<TarFault> for io::Error {
     }
 }
 
-/// Whether a tar must have its end marker. A tar whose writer died may be packed without a flaw; without the marker
-/// missing members cannot be detected.
+/// Whether a tar must have its end marker. A tar whose writer died may be packed without a flaw;
+/// without the marker missing members cannot be detected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Required,
@@ -76,8 +78,8 @@ impl Read for Member<'_> {
     }
 }
 
-/// Calls `visit` for every member of the tar in `reader`, which is read to its end. What `visit` leaves of a member
-/// is skipped.
+/// Calls `visit` for every member of the tar in `reader`, which is read to its end. What `visit`
+/// leaves of a member is skipped.
 pub(crate) fn walk<E: From<io::Error>>(
     reader: &mut dyn Read,
     end: End,
@@ -122,7 +124,8 @@ pub(crate) fn walk<E: From<io::Error>>(
     Ok(())
 }
 
-/// Reads a tar, compressed with gzip or not, to its end marker, and returns the number of its members.
+/// Reads a tar, compressed with gzip or not, to its end marker, and returns the number of its
+/// members.
 ///
 /// # Errors
 /// It cannot be read, is not a tar, or is cut off.
@@ -159,7 +162,8 @@ fn only_zeros(reader: &mut dyn Read) -> io::Result<()> {
     }
 }
 
-/// The `tar` crate's own errors quote the header, which may be any bytes, so they are made fit for a terminal.
+/// The `tar` crate's own errors quote the header, which may be any bytes, so they are made fit for
+/// a terminal.
 fn printable(error: io::Error) -> io::Error {
     let is_ours = error
         .get_ref()
@@ -261,7 +265,8 @@ mod tests {
 
     #[test]
     fn refuses_giant_headers_before_they_are_in_memory() {
-        // A long name of 1 GiB that the stream seems to have: only the first MiB of it is ever read.
+        // A long name of 1 GiB that the stream seems to have: only the first MiB of it is ever
+        // read.
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::GNULongName);
         header.set_size(1 << 30);

@@ -1,4 +1,5 @@
-//! What the tests of several modules share: small bundles, and ways to take them apart and put them together wrongly.
+//! What the tests of several modules share: small bundles, and ways to take them apart and put them
+//! together wrongly.
 
 use std::error::Error;
 use std::io::{Read, Write};

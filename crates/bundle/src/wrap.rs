@@ -1,4 +1,5 @@
-//! Makes OCI artifacts of what is in no registry. The same content gives the same bytes, so a lock can name them.
+//! Makes OCI artifacts of what is in no registry. The same content gives the same bytes, so a lock
+//! can name them.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +98,8 @@ pub(crate) fn wrap_as_helm(
     Wrapped { config, manifest }
 }
 
-/// Returns JSON as Go's encoder writes it, by which Helm and oras make the same bytes of the same content.
+/// Returns JSON as Go's encoder writes it, by which Helm and oras make the same bytes of the same
+/// content.
 pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
     let text = serde_json::to_string(value).expect("a document holds nothing JSON cannot say");
     let mut escaped = String::with_capacity(text.len());

@@ -1,4 +1,5 @@
-//! What reading must not cost: memory that grows with the bundle, and time that an unoptimised hash would take.
+//! What reading must not cost: memory that grows with the bundle, and time that an unoptimised hash
+//! would take.
 //!
 //! A test program of its own, since its allocator counts for the whole process.
 
@@ -23,7 +24,8 @@ struct Counting;
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is handed on to the system's allocator as it came; beside it, only two atomic numbers change.
+// SAFETY: every call is handed on to the system's allocator as it came; beside it, only two atomic
+// numbers change.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
@@ -88,9 +90,11 @@ fn reading_takes_little_memory_and_little_time() {
     let elapsed = start.elapsed();
     let taken = PEAK.load(Ordering::Relaxed) - before;
 
-    // A dozen buffers of 256 KiB that go round between the threads, and what is known of the artifacts.
+    // A dozen buffers of 256 KiB that go round between the threads, and what is known of the
+    // artifacts.
     assert!(taken < 4 << 20, "reading took {taken} bytes");
-    // Hashing twice and inflating takes a third of a second; without optimisation of these crates it takes over ten.
+    // Hashing twice and inflating takes a third of a second; without optimisation of these crates
+    // it takes over ten.
     assert!(elapsed < Duration::from_secs(8), "reading took {elapsed:?}");
 }
 
@@ -112,7 +116,8 @@ fn documents_that_say_little_at_length_take_little_memory() {
     let mut archive = Builder::new(Vec::new());
     for number in 0..6 {
         for document in [
-            // A platform, two kinds of type, a descriptor, and what the parser would quote of what it does not understand.
+            // A platform, two kinds of type, a descriptor, and what the parser would quote of what
+            // it does not understand.
             format!(r#"{{"os":"linux","architecture":"{word}{number}"}}"#),
             format!(
                 r#"{{"schemaVersion":2,"artifactType":"{word}{number}","config":{config},"layers":[]}}"#

@@ -81,8 +81,8 @@ impl Read for CertificateAuthority {
     }
 }
 
-/// Reads the file with the CA of a host that no environment names, and returns its text. `shown` is the path for messages, `now` is in
-/// seconds since 1970.
+/// Reads the file with the CA of a host that no environment names, and returns its text. `shown` is
+/// the path for messages, `now` is in seconds since 1970.
 ///
 /// # Errors
 /// What is wrong with it. A server's own certificate is accepted, as by most clients.
@@ -143,7 +143,8 @@ fn unreadable(error: &io::Error, written: &str, node: &Node) -> (String, String)
 }
 
 impl Fault {
-    /// Returns what is wrong with the file `written` of the registry `host`, both in quotes, and what to do about it.
+    /// Returns what is wrong with the file `written` of the registry `host`, both in quotes, and
+    /// what to do about it.
     fn explain(self, written: &str, host: &str) -> (String, String) {
         let (rule, help) = match self {
             Fault::NotAnAuthority(number) => (
@@ -194,8 +195,8 @@ pub(crate) struct Authorities {
 
 /// Checks that a text holds certificates of authorities which may sign for a host, and no key.
 ///
-/// A server's certificate in the place of its authority's is refused, although some clients would take it: mkectl
-/// does not (LAB). Dates are checked where the time is known.
+/// A server's certificate in the place of its authority's is refused, although some clients would
+/// take it: mkectl does not (LAB). Dates are checked where the time is known.
 pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
     let text = text.trim_start_matches('\u{feff}');
     // A label is enough: any private key here is reported, whatever its kind and encryption.
@@ -258,7 +259,8 @@ const CURVE_P384: &str = "1.3.132.0.34";
 const CURVE_P521: &str = "1.3.132.0.35";
 const ECDSA_WITH_SHA512: &str = "1.2.840.10045.4.3.4";
 
-/// Returns the kind of an authority's key if ring, the TLS library's provider, cannot verify what it signs.
+/// Returns the kind of an authority's key if ring, the TLS library's provider, cannot verify what
+/// it signs.
 fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
     match certificate.public_key().parsed() {
         // ring verifies keys of 2048 to 8192 bits.
@@ -275,8 +277,8 @@ fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
     }
 }
 
-/// Returns whether a certificate is signed in a way that ring does not verify, although it has a key that it verifies otherwise. Who makes an
-/// authority so is likely to sign servers so.
+/// Returns whether a certificate is signed in a way that ring does not verify, although it has a
+/// key that it verifies otherwise. Who makes an authority so is likely to sign servers so.
 fn is_p384_with_sha512(certificate: &X509Certificate<'_>) -> bool {
     curve(certificate) == CURVE_P384
         && certificate.signature_algorithm.algorithm.to_id_string() == ECDSA_WITH_SHA512
@@ -289,7 +291,8 @@ fn curve(certificate: &X509Certificate<'_>) -> String {
     curve.map_or_else(String::new, |curve| curve.to_id_string())
 }
 
-/// Returns whether a certificate is an authority's. Those of version 1, which cannot say it, are taken for roots.
+/// Returns whether a certificate is an authority's. Those of version 1, which cannot say it, are
+/// taken for roots.
 fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     match certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
@@ -324,7 +327,8 @@ fn is_below(host: &str, name: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Returns whether an address is in a network, which is its address and its mask in as many bytes each.
+/// Returns whether an address is in a network, which is its address and its mask in as many bytes
+/// each.
 fn is_in(address: IpAddr, network: &[u8]) -> bool {
     let address = match address {
         IpAddr::V4(address) => address.octets().to_vec(),

@@ -1,6 +1,7 @@
 //! Checks what a file says against the keys there are and what their values may be.
 //!
-//! Each file of a chain is checked by itself, to find a mistake in a parent even if a child hides it.
+//! Each file of a chain is checked by itself, to find a mistake in a parent even if a child hides
+//! it.
 
 use std::{ops::Range, sync::Arc};
 
@@ -27,7 +28,8 @@ const SECRET_WORDS: &[&str] = &[
     "credential",
 ];
 
-/// Checks one file's document, which is a mapping. What is below `config` is checked for references and lists only.
+/// Checks one file's document, which is a mapping. What is below `config` is checked for references
+/// and lists only.
 pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
     fields(&KEYS, "", document, findings);
     if let Some(config) = document.get("config") {

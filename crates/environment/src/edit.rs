@@ -1,4 +1,5 @@
-//! Changes the release that a file names, and nothing else in it: comments, order and everything that people wrote stay byte for byte.
+//! Changes the release that a file names, and nothing else in it: comments, order and everything
+//! that people wrote stay byte for byte.
 
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use semver::Version;
 use crate::problem::Problem;
 use crate::yaml::{self, Source, Value};
 
-/// Returns the text of an `environment.yaml` with a different release. A file that names none, since it inherits it, gets a line for it.
+/// Returns the text of an `environment.yaml` with a different release. A file that names none,
+/// since it inherits it, gets a line for it.
 ///
 /// # Errors
 ///
@@ -56,7 +58,8 @@ pub fn with_release(source: &Arc<Source>, release: &Version) -> Result<String, P
     )
 }
 
-/// Returns a text with a line for the release: after `inherit` where there is one, else before the first key.
+/// Returns a text with a line for the release: after `inherit` where there is one, else before the
+/// first key.
 fn added(text: &str, document: &Value, wanted: &str) -> String {
     let line = format!("release: {wanted}\n");
     let Value::Mapping(keys) = document else {

@@ -21,13 +21,16 @@ keyed! {
         pub release: Version,
         /// The registry that its nodes pull from.
         pub registry: Registry,
-        /// The names of the sets that it carries beside the release, texts; whether they exist has not been checked.
+        /// The names of the sets that it carries beside the release, texts; whether they exist has
+        /// not been checked.
         pub sets: Vec<Node>,
         /// Whether a deploy asks for the environment's name first.
         pub protected: bool,
-        /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl` has a stand-in.
+        /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl`
+        /// has a stand-in.
         pub rehearsal: bool,
-        /// The `mkectl` to use instead of the one on the PATH. Whether it exists has not been checked.
+        /// The `mkectl` to use instead of the one on the PATH. Whether it exists has not been
+        /// checked.
         pub mkectl: Option<Utf8PathBuf>,
         /// How it is run.
         pub operation: Operation,
@@ -37,7 +40,8 @@ keyed! {
         pub requires: Option<Requirement>,
         /// Whether receipts say who deployed.
         pub record_operator: bool,
-        /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
+        /// The names of the rules that it does without, texts; whether there are such rules has not
+        /// been checked.
         pub accept: Vec<Node>,
         /// What people know better of the release than the table of releases does.
         pub facts: Facts,
@@ -49,9 +53,11 @@ keyed! {
         pub name: String,
         /// Its folder, below the workspace root that was given to [`load`](crate::load()).
         pub directory: Utf8PathBuf,
-        /// The machines of the file that `inventory` names: a mapping from column to single value each.
+        /// The machines of the file that `inventory` names: a mapping from column to single value
+        /// each.
         pub inventory: Vec<Node>,
-        /// The file whose values `config` has where no file of the environment sets them, by [`Environment::apply_defaults`].
+        /// The file whose values `config` has where no file of the environment sets them, by
+        /// [`Environment::apply_defaults`].
         pub defaults: Option<Arc<Source>>,
         /// The whole document as merged, without `inherit` and without keys that `null` removed.
         pub merged: Node,
@@ -83,22 +89,26 @@ keyed! {
         pub project: String,
         /// The authority that signed the registry's certificate, if it is not a public one.
         pub ca: Option<CertificateAuthority>,
-        /// Where the credentials for pushing are; nothing for the files and helpers of Docker and Podman.
+        /// Where the credentials for pushing are; nothing for the files and helpers of Docker and
+        /// Podman.
         pub push_credentials: Option<CredentialSource>,
-        /// Where the credentials are that nodes pull with; none if they pull without, or where mkectl has them already.
+        /// Where the credentials are that nodes pull with; none if they pull without, or where
+        /// mkectl has them already.
         pub pull_credentials: Option<CredentialSource>,
     }
 }
 
 keyed! {
-    /// The MKE 3 cluster that becomes this one, by `migrate`: its version, and the credentials that may change it.
+    /// The MKE 3 cluster that becomes this one, by `migrate`: its version, and the credentials that
+    /// may change it.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Mke3 {
         /// Its version.
         pub version: Version,
         /// Where the credentials of its administrator are.
         pub credentials: CredentialSource,
-        /// Its configuration, as MKE 3 gives it out: a TOML file. Whether it exists has not been checked.
+        /// Its configuration, as MKE 3 gives it out: a TOML file. Whether it exists has not been
+        /// checked.
         pub config: Option<Utf8PathBuf>,
     }
 }
@@ -108,8 +118,8 @@ keyed! {
 pub struct CertificateAuthority {
     /// The file with its certificate.
     pub path: Utf8PathBuf,
-    /// The text of the file, which holds at least one PEM certificate and no private key. Lines end in `\n`, the last
-    /// one as well.
+    /// The text of the file, which holds at least one PEM certificate and no private key. Lines end
+    /// in `\n`, the last one as well.
     pub pem: String,
     /// When each of its certificates is valid, in their order.
     pub validity: Vec<Validity>,
@@ -149,7 +159,8 @@ impl Environment {
         names
     }
 
-    /// Puts `config` over `defaults`, the keys of a `spec` that hold where the environment says nothing.
+    /// Puts `config` over `defaults`, the keys of a `spec` that hold where the environment says
+    /// nothing.
     pub fn apply_defaults(&mut self, defaults: Node) {
         self.files.push(Arc::clone(&defaults.source));
         self.defaults = Some(Arc::clone(&defaults.source));
@@ -216,7 +227,8 @@ impl Registry {
         format!("oci://{}", self.image_url())
     }
 
-    /// Returns the repository that holds an artifact, as the registry's API names it: `project/name`.
+    /// Returns the repository that holds an artifact, as the registry's API names it:
+    /// `project/name`.
     pub fn repository(&self, name: &str) -> String {
         match self.project.as_str() {
             "" => name.to_owned(),

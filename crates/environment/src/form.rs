@@ -1,8 +1,9 @@
 //! The values under `config` that represent something else: `{ $env: NAME }`, `{ $file: path }` and
 //! `{ $merge: [...], $by: key }`.
 //!
-//! A reference is kept as it is in everything that is written into the repository. Only [`resolve`] puts the value in
-//! its place, for a file that is removed again. Nothing here reads a variable or a file: the caller does.
+//! A reference is kept as it is in everything that is written into the repository. Only [`resolve`]
+//! puts the value in its place, for a file that is removed again. Nothing here reads a variable or
+//! a file: the caller does.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -58,12 +59,14 @@ pub fn references(node: &Node) -> Vec<Reference> {
 
 /// Puts values in the place of their references, and returns them beside the result, for masking.
 ///
-/// A value is always a text. The line breaks that end a text of one line are not part of it, since editors and `echo` add them.
+/// A value is always a text. The line breaks that end a text of one line are not part of it, since
+/// editors and `echo` add them.
 ///
 /// # Errors
 ///
-/// Every reference that `read` had no value for, with what it says: a lower-case fragment; every text of several lines below a key
-/// such as `password`, whose value has one line; every text with characters that are not seen.
+/// Every reference that `read` had no value for, with what it says: a lower-case fragment; every
+/// text of several lines below a key such as `password`, whose value has one line; every text with
+/// characters that are not seen.
 pub fn resolve(
     mut node: Node,
     read: &dyn Fn(&Reference) -> Result<SecretString, String>,

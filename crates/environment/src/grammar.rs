@@ -1,4 +1,5 @@
-//! What an address, a project, a release and a name may look like. Pure: text in, or what is wrong with it.
+//! What an address, a project, a release and a name may look like. Pure: text in, or what is wrong
+//! with it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -150,7 +151,8 @@ fn check_host(host: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns whether a text may be the name of a machine. Capitals and underscores occur, although no standard has the latter.
+/// Returns whether a text may be the name of a machine. Capitals and underscores occur, although no
+/// standard has the latter.
 pub(crate) fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -161,8 +163,9 @@ pub(crate) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Refuses a bare word without a port. In an image reference the part in front of the first slash is a registry only
-/// if it holds a dot or a colon or is `localhost`; otherwise the nodes would pull from Docker Hub.
+/// Refuses a bare word without a port. In an image reference the part in front of the first slash
+/// is a registry only if it holds a dot or a colon or is `localhost`; otherwise the nodes would
+/// pull from Docker Hub.
 fn check_not_docker_hub(host: &str) -> Result<(), Fault> {
     if host.contains(['.', ':']) || host == "localhost" {
         return Ok(());
@@ -176,7 +179,8 @@ fn check_not_docker_hub(host: &str) -> Result<(), Fault> {
     )))
 }
 
-/// Checks a project: empty, or a path of repository name components by the OCI distribution specification.
+/// Checks a project: empty, or a path of repository name components by the OCI distribution
+/// specification.
 pub(crate) fn project(text: &str) -> Result<(), Fault> {
     if text.is_empty() {
         return Ok(());
@@ -233,10 +237,12 @@ pub(crate) fn is_variable_name(text: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// The folders of `environments/` that are not environments: what `learn` records, the pipelines, and what can be copied.
+/// The folders of `environments/` that are not environments: what `learn` records, the pipelines,
+/// and what can be copied.
 const RESERVED: [&str; 3] = ["facts", "ci", "examples"];
 
-/// Checks the name of an environment, which is the name of a folder and part of messages, file names and prompts.
+/// Checks the name of an environment, which is the name of a folder and part of messages, file
+/// names and prompts.
 pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
     let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let rule = if text.is_empty() {

@@ -17,7 +17,8 @@ use crate::{
 pub(crate) struct Chain {
     /// Every file that was read.
     pub(crate) files: Vec<Arc<Source>>,
-    /// The documents that could be parsed, in the order of the files. Each is a mapping, or null if its file is empty.
+    /// The documents that could be parsed, in the order of the files. Each is a mapping, or null if
+    /// its file is empty.
     pub(crate) documents: Vec<Node>,
     /// Whether every file was found and parsed, so what is missing in `documents` is missing.
     pub(crate) is_complete: bool,

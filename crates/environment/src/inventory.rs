@@ -1,6 +1,7 @@
 //! Reads the file that `inventory` names: a table of machines, as CSV or as YAML.
 //!
-//! The caller that makes hosts of the rows decides what the columns mean. Each value keeps its place in the file.
+//! The caller that makes hosts of the rows decides what the columns mean. Each value keeps its
+//! place in the file.
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ pub(crate) struct Inventory {
     pub(crate) rows: Vec<Node>,
 }
 
-/// Reads the table that an `inventory` means: a path, or `{ file: path, defaults: { column: value } }`.
+/// Reads the table that an `inventory` means: a path, or
+/// `{ file: path, defaults: { column: value } }`.
 pub(crate) fn read(
     root: &Utf8Path,
     node: &Node,

@@ -1,7 +1,8 @@
 //! The engine of tables of keys: what may be under each key of a document, as a tree.
 //!
-//! There are two tables: that of `environment.yaml`, which is `keys.yaml` beside this file, and that of the cluster's
-//! configuration, which the crate `mke` has. The types of values, the JSON Schema and the reference page are made for both here.
+//! There are two tables: that of `environment.yaml`, which is `keys.yaml` beside this file, and
+//! that of the cluster's configuration, which the crate `mke` has. The types of values, the JSON
+//! Schema and the reference page are made for both here.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -1,18 +1,22 @@
-//! Turns the files of `environments/<name>/` into a checked [`Environment`], or into every problem with them.
+//! Turns the files of `environments/<name>/` into a checked [`Environment`], or into every problem
+//! with them.
 //!
-//! An environment says where a release goes and how the cluster is to look. People write it as YAML, in
-//! `environment.yaml` and in the files that this one inherits from; [`load()`] reads them, merges them and checks
-//! them. All problems are reported together, each [`Problem`] with its file, line and column.
+//! An environment says where a release goes and how the cluster is to look. People write it as
+//! YAML, in `environment.yaml` and in the files that this one inherits from; [`load()`] reads them,
+//! merges them and checks them. All problems are reported together, each [`Problem`] with its file,
+//! line and column.
 //!
-//! A key of `environment.yaml` is a row of the table of [`keys`] and a field of [`Environment`] or one of its parts. The
-//! check, the reading, the JSON Schema and `docs/environment.md` are made of the row.
+//! A key of `environment.yaml` is a row of the table of [`keys`] and a field of [`Environment`] or
+//! one of its parts. The check, the reading, the JSON Schema and `docs/environment.md` are made of
+//! the row.
 //!
-//! The documents live in [`yaml`], a tree of its own that records where each value was written and how;
-//! a port, a version or a mode such as `0755` comes out as it went in.
+//! The documents live in [`yaml`], a tree of its own that records where each value was written and
+//! how; a port, a version or a mode such as `0755` comes out as it went in.
 //!
 //! # What this crate must not know
 //!
-//! The network; what the keys under `config` mean; the values of secrets, of which it knows only the names.
+//! The network; what the keys under `config` mean; the values of secrets, of which it knows only
+//! the names.
 
 mod load;
 mod paths;

@@ -26,14 +26,16 @@ const ENVIRONMENTS: &str = "environments";
 /// The file in an environment's folder that people write.
 const FILE: &str = "environment.yaml";
 
-/// Returns the names of all environments, sorted: the folders below `environments` that contain an `environment.yaml`.
+/// Returns the names of all environments, sorted: the folders below `environments` that contain an
+/// `environment.yaml`.
 ///
-/// `root` is the workspace root. A name that no environment may have is among them, so loading it says what is
-/// wrong with it.
+/// `root` is the workspace root. A name that no environment may have is among them, so loading it
+/// says what is wrong with it.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Read`] if the folder cannot be read. Without the folder there are no environments.
+/// Returns [`Error::Read`] if the folder cannot be read. Without the folder there are no
+/// environments.
 pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     let directory = root.join(ENVIRONMENTS);
     let cannot_read = |source| Error::Read {
@@ -49,7 +51,8 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     for entry in entries {
         let entry = entry.map_err(cannot_read)?;
         if may_be_environment(&entry.path()) {
-            // A name that is not UTF-8 is none for an environment either way; it shall not hide the others.
+            // A name that is not UTF-8 is none for an environment either way; it shall not hide the
+            // others.
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
@@ -57,8 +60,9 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Returns whether a folder is an environment, or could be one whose files cannot be seen: the folder forbids it, or is a link to
-/// a disk that is not mounted, or has a receipt alone. What such an environment runs must not be taken for unused.
+/// Returns whether a folder is an environment, or could be one whose files cannot be seen: the
+/// folder forbids it, or is a link to a disk that is not mounted, or has a receipt alone. What such
+/// an environment runs must not be taken for unused.
 fn may_be_environment(folder: &std::path::Path) -> bool {
     let is_there = |path: &std::path::Path| {
         let metadata = path.symlink_metadata();
@@ -75,17 +79,18 @@ fn may_be_environment(folder: &std::path::Path) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`Error::Wrong`] with everything that is wrong with the files at once, or what kept them from being read.
+/// Returns [`Error::Wrong`] with everything that is wrong with the files at once, or what kept them
+/// from being read.
 pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
     load_with(root, name, &|_, _| Default::default())
 }
 
-/// Returns what a reader who knows the keys of the cluster's configuration notices in `config` and in the rows of the
-/// inventory, and the secrets that must not be shown with it.
+/// Returns what a reader who knows the keys of the cluster's configuration notices in `config` and
+/// in the rows of the inventory, and the secrets that must not be shown with it.
 pub type Hints<'a> = &'a dyn Fn(&Node, &[Node]) -> (Vec<Problem>, Secrets);
 
-/// Reads an environment like [`load`]. If something is wrong, `hints` is asked about the `config` of each file, because
-/// an operator corrects all files before the next run.
+/// Reads an environment like [`load`]. If something is wrong, `hints` is asked about the `config`
+/// of each file, because an operator corrects all files before the next run.
 ///
 /// # Errors
 ///
@@ -159,7 +164,8 @@ pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Enviro
     }
 }
 
-/// Merges the documents of a chain, of which the first is the environment's own. An empty document says nothing.
+/// Merges the documents of a chain, of which the first is the environment's own. An empty document
+/// says nothing.
 fn merge_all(documents: Vec<Node>) -> Option<Node> {
     let nothing = Node::mapping::<String>([]);
     let mut merged = documents
@@ -192,7 +198,8 @@ fn with_settled_config(mut document: Node) -> Node {
     document
 }
 
-/// Notes a rehearsal whose registry is not on this machine, which the embedded one could not replace.
+/// Notes a rehearsal whose registry is not on this machine, which the embedded one could not
+/// replace.
 fn check_rehearsal(merged: &Node, findings: &mut Findings) {
     const HELP: &str = "write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`";
     let rehearsal = merged.get("rehearsal").and_then(Node::text);

@@ -46,7 +46,8 @@ impl Secrets {
     }
 }
 
-/// Returns a character that takes as many bytes, so offsets, lines and columns stay those of the file.
+/// Returns a character that takes as many bytes, so offsets, lines and columns stay those of the
+/// file.
 fn cover(character: char) -> char {
     match (character, character.len_utf8()) {
         ('\n' | '\r', _) => character,

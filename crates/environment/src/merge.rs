@@ -7,9 +7,10 @@ use crate::{
 
 /// Merges a child's value over its parent's.
 ///
-/// Mappings merge, with the parent's keys first and new ones after them; lists and single values replace; `null`
-/// removes. A list is merged with the parent's only where the child asks for it, by `$merge` and `$by`. A reference is one
-/// value. Where both have something, what the child wrote is what the result points at.
+/// Mappings merge, with the parent's keys first and new ones after them; lists and single values
+/// replace; `null` removes. A list is merged with the parent's only where the child asks for it, by
+/// `$merge` and `$by`. A reference is one value. Where both have something, what the child wrote is
+/// what the result points at.
 pub fn merge(parent: Node, child: Node) -> Node {
     if reference(&parent).is_some() || reference(&child).is_some() {
         return without_nulls(child);
@@ -79,7 +80,8 @@ pub(crate) fn settled(node: Node) -> Node {
     Node { value, ..node }
 }
 
-/// Removes the keys of a document that are null, as a merge over nothing would. Lists are left as they are.
+/// Removes the keys of a document that are null, as a merge over nothing would. Lists are left as
+/// they are.
 pub(crate) fn without_nulls(node: Node) -> Node {
     match node.value {
         Value::Mapping(mapping) => Node {
@@ -187,8 +189,9 @@ mod tests {
         assert_eq!(key.source.path, "child.yaml");
     }
 
-    /// A document in which each key has values of one kind, and nothing is null. It should be so: what replaces a value of
-    /// another kind, or removes one, does another thing where there is nothing yet.
+    /// A document in which each key has values of one kind, and nothing is null. It should be so:
+    /// what replaces a value of another kind, or removes one, does another thing where there is
+    /// nothing yet.
     fn documents() -> impl Strategy<Value = Node> {
         let single = || {
             prop_oneof![

@@ -1,6 +1,7 @@
 //! Finds the name that was probably meant.
 
-/// Returns the candidate that is most like a word, if one is so much like it that a slip explains the difference.
+/// Returns the candidate that is most like a word, if one is so much like it that a slip explains
+/// the difference.
 pub fn nearest<'candidate>(
     word: &str,
     candidates: impl IntoIterator<Item = &'candidate str>,

@@ -1,4 +1,5 @@
-//! How `mkectl` is run for an environment: how long it may take, and who gets the password that it generates.
+//! How `mkectl` is run for an environment: how long it may take, and who gets the password that it
+//! generates.
 
 use std::time::Duration;
 
@@ -13,13 +14,17 @@ keyed! {
     /// How `mkectl` is run.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     pub struct Operation {
-        /// Who gets the administrator's password, which mkectl prints once; a file of the tool's choice where nothing is said.
+        /// Who gets the administrator's password, which mkectl prints once; a file of the tool's
+        /// choice where nothing is said.
         pub admin_password: Option<AdminPassword>,
-        /// How long `mkectl apply` may take, and a backup or an upgrade in its place; as long as it likes where nothing is said.
+        /// How long `mkectl apply` may take, and a backup or an upgrade in its place; as long as it
+        /// likes where nothing is said.
         pub apply_timeout: Option<Duration>,
-        /// The folder that the backups before upgrades go to; one of the tool's choice where nothing is said.
+        /// The folder that the backups before upgrades go to; one of the tool's choice where
+        /// nothing is said.
         pub backups: Option<Utf8PathBuf>,
-        /// The vendor's release matrix, for a release whose bundle has none. Whether it exists has not been checked.
+        /// The vendor's release matrix, for a release whose bundle has none. Whether it exists has
+        /// not been checked.
         pub release_matrix: Option<Utf8PathBuf>,
         /// The kubeconfig of the environment's cluster. The file may not exist yet.
         pub kubeconfig: Option<Utf8PathBuf>,
@@ -31,7 +36,8 @@ keyed! {
 pub enum AdminPassword {
     /// A file, which only its owner may read.
     File(Utf8PathBuf),
-    /// The operator at the terminal, after a question. It is in a file until the operator confirms to have it.
+    /// The operator at the terminal, after a question. It is in a file until the operator confirms
+    /// to have it.
     Ask,
     /// A program and its arguments. It reads the password from its standard input.
     Command(Vec<String>),

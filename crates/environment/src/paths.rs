@@ -9,8 +9,8 @@ use crate::yaml::Source;
 
 /// Returns the path that a file means, relative to the same folder as the file's own path.
 ///
-/// `directory` is the folder of the file that names the path. `..` is resolved by the letter; nothing is returned
-/// where it leads above the start.
+/// `directory` is the folder of the file that names the path. `..` is resolved by the letter;
+/// nothing is returned where it leads above the start.
 pub(crate) fn relative_to(directory: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut resolved = Utf8PathBuf::new();
     for component in directory.join(path).components() {

@@ -6,7 +6,8 @@ use crate::yaml::{Node, Source};
 
 /// One thing that is wrong, at its place in a file.
 ///
-/// It displays as one line: `environments/prod/environment.yaml:4:3: unknown key `adress`; did you mean `address`?`.
+/// It displays as one line:
+/// `environments/prod/environment.yaml:4:3: unknown key `adress`; did you mean `address`?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file. A secret that was written into it is masked here, so code that shows the text
@@ -76,8 +77,8 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Everything that is wrong with an environment, in the order of its files and of the text in them. Never empty
-/// where it is returned.
+/// Everything that is wrong with an environment, in the order of its files and of the text in them.
+/// Never empty where it is returned.
 ///
 /// It displays as one line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]

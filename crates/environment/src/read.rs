@@ -1,6 +1,7 @@
 //! Reads the values of a merged document into structs, whose fields have the names of the keys.
 //!
-//! Every file has been checked before against the table of keys. A value that is wrong there has been noted; it reads as nothing.
+//! Every file has been checked before against the table of keys. A value that is wrong there has
+//! been noted; it reads as nothing.
 
 use std::time::Duration;
 
@@ -46,8 +47,9 @@ pub(crate) trait Read: Sized {
     fn read(key: &Key, node: Option<&Node>, reader: &mut Reader<'_>) -> Option<Self>;
 }
 
-/// Makes a struct each of whose fields is read from the key of its name, with hyphens for underscores. A field whose name is
-/// no key reads the same mapping as its struct. The fields after `others` are not of the document, and begin empty.
+/// Makes a struct each of whose fields is read from the key of its name, with hyphens for
+/// underscores. A field whose name is no key reads the same mapping as its struct. The fields after
+/// `others` are not of the document, and begin empty.
 macro_rules! keyed {
     (
         $(#[$about:meta])*

@@ -87,12 +87,13 @@ impl std::fmt::Display for Question {
 
 /// Returns the text of a new, commented `environment.yaml`, which loads as it is.
 ///
-/// With `has_parent` it inherits from `environments/base.yaml`, which the caller knows to be there. What `answer` does not know
-/// is an example, with the name in it.
+/// With `has_parent` it inherits from `environments/base.yaml`, which the caller knows to be there.
+/// What `answer` does not know is an example, with the name in it.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Name`] if this cannot be the name of an environment, and [`Error::Answer`] for a wrong answer.
+/// Returns [`Error::Name`] if this cannot be the name of an environment, and [`Error::Answer`] for
+/// a wrong answer.
 pub fn scaffold(
     name: &str,
     release: &Version,

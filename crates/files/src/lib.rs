@@ -1,8 +1,9 @@
-//! Opens files for reading, and writes them as a whole. Only regular files are opened, and only a bounded part is
-//! read into memory.
+//! Opens files for reading, and writes them as a whole. Only regular files are opened, and only a
+//! bounded part is read into memory.
 //!
-//! A named pipe without a writer blocks `open` forever, and a device may never end. Every path that an operator, a
-//! file of the workspace or a medium names can lead to one, so all other crates read files through this one.
+//! A named pipe without a writer blocks `open` forever, and a device may never end. Every path that
+//! an operator, a file of the workspace or a medium names can lead to one, so all other crates read
+//! files through this one.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read as _};
@@ -16,10 +17,12 @@ pub use whole::{
     write, write_new,
 };
 
-/// The most bytes that are read into memory: 32 MiB. Locks, the largest texts, have less than 1 MiB.
+/// The most bytes that are read into memory: 32 MiB. Locks, the largest texts, have less than 1
+/// MiB.
 pub const LARGEST: u64 = 32 << 20;
 
-/// Why a file is not read. It is the inner error of the [`io::Error`] that the functions of this crate return.
+/// Why a file is not read. It is the inner error of the [`io::Error`] that the functions of this
+/// crate return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The path leads to something other than a regular file.
@@ -71,7 +74,8 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns whether an open file has more than one name: what is written to it changes under all of them.
+/// Returns whether an open file has more than one name: what is written to it changes under all of
+/// them.
 pub fn has_other_names(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)
 }

@@ -1,7 +1,8 @@
-//! Writes files as a whole: a temporary file in the same folder gets the content, and a rename gives it the name.
+//! Writes files as a whole: a temporary file in the same folder gets the content, and a rename
+//! gives it the name.
 //!
-//! Readers see the old content or the new one, also after a power failure. An interrupted program leaves a hidden
-//! file that ends with `.part`.
+//! Readers see the old content or the new one, also after a power failure. An interrupted program
+//! leaves a hidden file that ends with `.part`.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
@@ -21,7 +22,8 @@ pub enum Access {
     Program,
 }
 
-/// Makes a temporary file in the folder of `path`. Only its owner may read it, and it is removed when it is dropped.
+/// Makes a temporary file in the folder of `path`. Only its owner may read it, and it is removed
+/// when it is dropped.
 ///
 /// # Errors
 /// The folder is missing or cannot be written to.
@@ -29,7 +31,8 @@ pub fn temporary_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
     temporary_in(folder_of(path))
 }
 
-/// Makes such a file in `folder`. As long as it is open, it is held, where the file system has locks: it is not abandoned.
+/// Makes such a file in `folder`. As long as it is open, it is held, where the file system has
+/// locks: it is not abandoned.
 ///
 /// # Errors
 /// The folder is missing or cannot be written to.
@@ -44,8 +47,8 @@ pub fn temporary_in(folder: &Utf8Path) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Removes the temporary files that killed programs have left in a folder, of which none is held. Earlier versions
-/// began their names with `.tmp`.
+/// Removes the temporary files that killed programs have left in a folder, of which none is held.
+/// Earlier versions began their names with `.tmp`.
 pub fn remove_abandoned(folder: &Utf8Path) {
     for entry in folder.read_dir_utf8().into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -58,7 +61,8 @@ pub fn remove_abandoned(folder: &Utf8Path) {
     }
 }
 
-/// Gives a temporary file its name, in place of a file that has it. Its content is on the disk before.
+/// Gives a temporary file its name, in place of a file that has it. Its content is on the disk
+/// before.
 ///
 /// # Errors
 /// The disk fails, or the name belongs to a folder.

@@ -1,4 +1,5 @@
-//! Recognises a medium on one disk or several. Nothing of it is used before its signature is checked.
+//! Recognises a medium on one disk or several. Nothing of it is used before its signature is
+//! checked.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -58,10 +59,12 @@ pub struct Found {
     volumes: Vec<(Option<u32>, Utf8PathBuf)>,
 }
 
-/// Recognises a medium in folders. Each may be a medium, or a volume that travelled alone; order does not matter.
+/// Recognises a medium in folders. Each may be a medium, or a volume that travelled alone; order
+/// does not matter.
 ///
 /// # Errors
-/// A folder has nothing of a medium, folders belong to different packs, or no copy of the manifest is undamaged.
+/// A folder has nothing of a medium, folders belong to different packs, or no copy of the manifest
+/// is undamaged.
 pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     let mut root = None;
     let mut volumes = Vec::new();
@@ -152,7 +155,8 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     })
 }
 
-/// Groups folders by the pack that a volume in them names without doubt. Folders without such a volume are in the first group.
+/// Groups folders by the pack that a volume in them names without doubt. Folders without such a
+/// volume are in the first group.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -218,7 +222,8 @@ impl Found {
         !self.signatures.is_empty()
     }
 
-    /// Returns the key that signed the manifest. Its signature is right; whether it is trusted is not decided here.
+    /// Returns the key that signed the manifest. Its signature is right; whether it is trusted is
+    /// not decided here.
     ///
     /// # Errors
     /// There is no signature, or it is not one of this manifest.
@@ -246,7 +251,8 @@ impl Found {
         self.medium(Some(signer))
     }
 
-    /// Trusts the medium if the key with this fingerprint signed its manifest: an operator has confirmed it.
+    /// Trusts the medium if the key with this fingerprint signed its manifest: an operator has
+    /// confirmed it.
     ///
     /// # Errors
     /// As of [`Found::trust`].

@@ -10,17 +10,19 @@
 //!     pieces/ab/ab12..  the pieces, each named by its SHA-256
 //! ```
 //!
-//! - [`Manifest`] lists everything: contents, their pieces, and what the other side is assumed to have.
+//! - [`Manifest`] lists everything: contents, their pieces, and what the other side is assumed to
+//!   have.
 //! - [`write()`] writes a folder; [`write_stream`] writes a tar stream.
-//! - [`find`] recognises a medium on any number of disks. It returns a [`Found`], of which nothing can be read.
-//! - [`Found::trust`] checks the signature and returns a [`Medium`]: the proof that the manifest may be used.
-//!   Each piece is compared with its hash while it is read.
+//! - [`find`] recognises a medium on any number of disks. It returns a [`Found`], of which nothing
+//!   can be read.
+//! - [`Found::trust`] checks the signature and returns a [`Medium`]: the proof that the manifest
+//!   may be used. Each piece is compared with its hash while it is read.
 //!
-//! Names are short, in lower case and without characters that FAT refuses. No modes, links or times are needed. A piece
-//! has at most 1 GiB, since a file on FAT has at most 4 GiB.
+//! Names are short, in lower case and without characters that FAT refuses. No modes, links or times
+//! are needed. A piece has at most 1 GiB, since a file on FAT has at most 4 GiB.
 //!
-//! This crate must not know registries, environments, MKE or the terminal. It starts no program: signatures are
-//! made elsewhere and verified here.
+//! This crate must not know registries, environments, MKE or the terminal. It starts no program:
+//! signatures are made elsewhere and verified here.
 
 mod layout;
 mod manifest;

@@ -1,4 +1,5 @@
-//! The manifest: everything that a medium contains, as a file that people can read and a signature covers.
+//! The manifest: everything that a medium contains, as a file that people can read and a signature
+//! covers.
 
 use std::collections::{BTreeMap, BTreeSet};
 

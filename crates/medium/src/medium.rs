@@ -144,7 +144,8 @@ impl Medium {
         found
     }
 
-    /// Copies a piece and compares it with its hash. What was written is to be discarded after an error.
+    /// Copies a piece and compares it with its hash. What was written is to be discarded after an
+    /// error.
     ///
     /// # Errors
     /// The piece is missing or damaged, or something cannot be written.
@@ -216,8 +217,8 @@ impl Medium {
         }
     }
 
-    /// Reads every piece of the given contents and every file beside the manifest, several concurrently, and returns what cannot be
-    /// used, in the order of the manifest.
+    /// Reads every piece of the given contents and every file beside the manifest, several
+    /// concurrently, and returns what cannot be used, in the order of the manifest.
     ///
     /// # Errors
     /// The run was stopped.
@@ -243,8 +244,8 @@ impl Medium {
         Ok(damages)
     }
 
-    /// Reads the manifest of the medium's folder and the files beside it, and returns what is wrong with them. A volume that travelled
-    /// alone has none.
+    /// Reads the manifest of the medium's folder and the files beside it, and returns what is wrong
+    /// with them. A volume that travelled alone has none.
     pub fn examine_files(&self) -> Vec<Damage> {
         let Some(root) = &self.root else {
             return Vec::new();
@@ -268,7 +269,8 @@ impl Medium {
             .collect()
     }
 
-    /// Returns the medium with the pieces of a replacement. They are compared with their hashes as its own are.
+    /// Returns the medium with the pieces of a replacement. They are compared with their hashes as
+    /// its own are.
     #[must_use]
     pub fn with_pieces_of(mut self, replacement: &Self) -> Self {
         let folders = replacement.volumes.iter();
@@ -277,7 +279,8 @@ impl Medium {
         self
     }
 
-    /// Returns the medium with a folder of pieces that is not on it: what was kept of a stream, `pieces/ab/ab12..`.
+    /// Returns the medium with a folder of pieces that is not on it: what was kept of a stream,
+    /// `pieces/ab/ab12..`.
     #[must_use]
     pub fn with_folder(mut self, folder: &Utf8Path) -> Self {
         self.volumes.push((None, folder.to_owned()));

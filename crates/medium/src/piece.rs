@@ -24,7 +24,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Describes a file of known hash that is one piece, without reading it: it is compared while it is copied.
+    /// Describes a file of known hash that is one piece, without reading it: it is compared while
+    /// it is copied.
     pub fn of_file(what: What, path: &Utf8Path, sha256: &str, size: u64) -> Self {
         let piece = Piece {
             sha256: sha256.to_owned(),

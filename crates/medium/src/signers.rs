@@ -15,7 +15,8 @@ impl Signers {
     /// Reads a file of allowed signers. Keys of other namespaces are left out.
     ///
     /// # Errors
-    /// A line is malformed, or has an option that this version does not support: leaving it out could permit more than the file does.
+    /// A line is malformed, or has an option that this version does not support: leaving it out
+    /// could permit more than the file does.
     pub fn parse(text: &str) -> Result<Self, SignatureError> {
         let mut keys = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -95,7 +96,8 @@ fn permits_namespace(options: &str) -> Result<bool, &str> {
     Ok(permitted)
 }
 
-/// Returns whether a name fits a pattern of OpenSSH: `*` stands for any characters, `?` for a single one.
+/// Returns whether a name fits a pattern of OpenSSH: `*` stands for any characters, `?` for a
+/// single one.
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern, name) {
         ([], []) => true,

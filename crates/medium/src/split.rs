@@ -15,7 +15,8 @@ const LINES: u64 = 512;
 
 /// Returns how large a piece may be, so pieces fill volumes of a size well.
 pub fn largest_piece(volume: Option<u64>) -> u64 {
-    // No volume is so small that its eighth is less, so the pieces of one that is too small stay few.
+    // No volume is so small that its eighth is less, so the pieces of one that is too small stay
+    // few.
     const SMALLEST: u64 = OVERHEAD / 8;
     volume.map_or(LARGEST_PIECE, |volume| {
         (volume / 8).clamp(SMALLEST, LARGEST_PIECE)
@@ -50,8 +51,8 @@ fn smallest_volume(sources: &[Source], assumed: u64) -> u64 {
     enough * STEP
 }
 
-/// Gives each piece its volume, in order, and returns the volumes. `first` is the size of the files beside the manifest, which travel
-/// with volume 1. Without a limit there is one volume.
+/// Gives each piece its volume, in order, and returns the volumes. `first` is the size of the files
+/// beside the manifest, which travel with volume 1. Without a limit there is one volume.
 ///
 /// # Errors
 /// A piece does not fit into a volume.

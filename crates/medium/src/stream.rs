@@ -1,4 +1,5 @@
-//! The tar form of a medium, for a data diode or a pipe. The manifest comes first, so pieces can be used as they arrive.
+//! The tar form of a medium, for a data diode or a pipe. The manifest comes first, so pieces can be
+//! used as they arrive.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,7 +38,8 @@ fn reading(source: io::Error) -> Error {
     }
 }
 
-/// Writes a medium as a tar stream. The same medium is the same stream. Unpacked by `tar`, it is a medium in a folder.
+/// Writes a medium as a tar stream. The same medium is the same stream. Unpacked by `tar`, it is a
+/// medium in a folder.
 ///
 /// # Errors
 /// A source has changed, or something cannot be read or written.
@@ -98,8 +100,8 @@ pub fn write_stream(
     tar.into_inner().and_then(Write::flush).map_err(writing)
 }
 
-/// Reads a medium from a stream. `trust` decides about the manifest, which comes first. `take` returns what receives a piece; it is
-/// called once for each piece of the manifest, in its order.
+/// Reads a medium from a stream. `trust` decides about the manifest, which comes first. `take`
+/// returns what receives a piece; it is called once for each piece of the manifest, in its order.
 ///
 /// # Errors
 /// The stream is not a medium, is not trusted, ends early, or contains a damaged piece.
@@ -212,7 +214,8 @@ pub fn tar_folder(folder: &Utf8Path, prefix: &str, to: &Utf8Path) -> Result<(), 
 
 /// Receives a piece of a stream.
 pub trait PieceSink: Write {
-    /// Is called after the piece was compared with its hash. Without it, what was written must be discarded.
+    /// Is called after the piece was compared with its hash. Without it, what was written must be
+    /// discarded.
     ///
     /// # Errors
     /// What was written cannot be kept.

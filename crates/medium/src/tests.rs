@@ -168,7 +168,8 @@ fn volumes_are_recognised_on_disks_of_their_own_and_a_missing_one_is_named() {
         matches!(&damages[..], [Damage::Piece { piece, fault: Fault::Missing }] if piece.volume == 2),
         "{damages:?}"
     );
-    // A folder that this user must not read is not missing. The system administrator reads everything.
+    // A folder that this user must not read is not missing. The system administrator reads
+    // everything.
     let mode = |mode| fs::set_permissions(volume(2), fs::Permissions::from_mode(mode)).unwrap();
     mode(0);
     if fs::read_dir(volume(2)).is_err() {
@@ -431,7 +432,8 @@ fn a_manifest_that_contradicts_itself_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whichever bit flips in whichever file: it is named, and every different content is still read.
+    /// Whichever bit flips in whichever file: it is named, and every different content is still
+    /// read.
     #[test]
     fn one_flipped_bit_is_named_and_the_rest_is_usable(file in any::<prop::sample::Index>(), bit in any::<prop::sample::Index>()) {
         let case = Case::new(&[10, 900, 70_000], 30_000, Some(1_200_000));

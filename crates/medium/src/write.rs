@@ -13,7 +13,8 @@ use crate::layout::{self, MANIFEST, PROGRAM, SIGNATURE, START, VOLUME};
 use crate::piece::{Failed, copy, open_at};
 use crate::{Error, Manifest, Piece, Progress, Source};
 
-/// How many pieces are written concurrently. Hashing is the limit, and disks of couriers have no use for more.
+/// How many pieces are written concurrently. Hashing is the limit, and disks of couriers have no
+/// use for more.
 const THREADS: usize = 4;
 
 /// The files beside the pieces.
@@ -56,8 +57,8 @@ pub(crate) fn jobs(sources: &[Source]) -> Vec<Job<'_>> {
     jobs
 }
 
-/// Writes a medium. Pieces that a run before has written are kept if they have the right content. The manifest comes last, so a folder
-/// with one is complete.
+/// Writes a medium. Pieces that a run before has written are kept if they have the right content.
+/// The manifest comes last, so a folder with one is complete.
 ///
 /// # Errors
 /// The folder has a different medium, a source has changed, or something cannot be read or written.
@@ -92,13 +93,15 @@ pub fn write(
         replace(&volume.join(VOLUME), &file.to_bytes()?)?;
         write_manifest(volume, files)?;
     }
-    // Pieces reach the disk before the manifest names them, and the operator may pull it out afterwards.
+    // Pieces reach the disk before the manifest names them, and the operator may pull it out
+    // afterwards.
     files::sync_filesystem(folder).map_err(Error::io("write", folder))?;
     write_manifest(folder, files)?;
     files::sync_filesystem(folder).map_err(Error::io("write", folder))
 }
 
-/// Returns how many bytes a medium still takes in a folder. A file takes a multiple of a cluster, as on FAT.
+/// Returns how many bytes a medium still takes in a folder. A file takes a multiple of a cluster,
+/// as on FAT.
 pub fn to_write(folder: &Utf8Path, manifest: &Manifest, manifest_size: u64) -> u64 {
     let size = |bytes: u64| bytes.next_multiple_of(crate::split::CLUSTER);
     let is_missing = |piece: &&Piece| {
@@ -142,7 +145,8 @@ pub fn parallel<T: Sync, E: Send>(
     failed.map_or(Ok(()), Err)
 }
 
-/// Refuses a folder with a complete medium of a different pack, or with files that no pack wrote: each begins with its volumes.
+/// Refuses a folder with a complete medium of a different pack, or with files that no pack wrote:
+/// each begins with its volumes.
 fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
     let path = folder.join(MANIFEST);
     match files::read(&path) {
@@ -164,7 +168,8 @@ fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Returns the names in a folder that do not belong to a medium, sorted. Hidden files and those of file systems are left out.
+/// Returns the names in a folder that do not belong to a medium, sorted. Hidden files and those of
+/// file systems are left out.
 pub fn others(folder: &Utf8Path) -> Vec<String> {
     const OURS: [&str; 5] = [START, PROGRAM, MANIFEST, SIGNATURE, layout::VOLUMES];
     const OF_FILE_SYSTEMS: [&str; 2] = ["lost+found", "System Volume Information"];
@@ -182,7 +187,8 @@ pub fn others(folder: &Utf8Path) -> Vec<String> {
     others
 }
 
-/// Makes the folders of a volume, and removes pieces that an interrupted run for different contents has left.
+/// Makes the folders of a volume, and removes pieces that an interrupted run for different contents
+/// has left.
 fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
     let starts = volume.join("pieces");
     let above = volume.ancestors().take(2).chain([starts.as_path()]);

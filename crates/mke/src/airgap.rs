@@ -1,4 +1,5 @@
-//! What cannot work where nothing outside can be reached, and what an installation needs that no bundle has.
+//! What cannot work where nothing outside can be reached, and what an installation needs that no
+//! bundle has.
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ const PLACES: [&str; 6] = [
 /// Something that an installation needs and that no bundle has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotInBundle {
-    /// The drivers of NVIDIA's processors, which each node with one installs from a package registry.
+    /// The drivers of NVIDIA's processors, which each node with one installs from a package
+    /// registry.
     NvidiaDrivers,
     /// The k0s binary for FIPS and its library on each node.
     Fips,
@@ -49,8 +51,8 @@ impl NotInBundle {
     }
 }
 
-/// Returns what the installation of an environment needs that no bundle has, where its cluster runs `installed`. What the
-/// environment accepts is left out.
+/// Returns what the installation of an environment needs that no bundle has, where its cluster runs
+/// `installed`. What the environment accepts is left out.
 pub fn not_in_bundle(environment: &Environment, installed: Option<&Version>) -> Vec<NotInBundle> {
     if notes::accepts(environment, Rule::NotInBundle) {
         return Vec::new();
@@ -229,8 +231,8 @@ fn check_not_in_bundle(config: &Mapping, notes: &mut Notes) {
     }
 }
 
-/// Warns of telemetry that is sent: unless MKE is configured not to (the default in CONF-132 and KAIROS), and always without a licence
-/// (DOCS-SRC, configuration/telemetry.md).
+/// Warns of telemetry that is sent: unless MKE is configured not to (the default in CONF-132 and
+/// KAIROS), and always without a licence (DOCS-SRC, configuration/telemetry.md).
 fn check_telemetry(config: &Mapping, notes: &mut Notes) {
     if notes.accepts(Rule::Telemetry) {
         return;
@@ -277,8 +279,9 @@ fn address_elsewhere<'a>(node: &'a Node, registry: &str) -> Option<&'a Node> {
         .find_map(|node| address_elsewhere(node, registry))
 }
 
-/// Finds the value of a key that says where an image or a chart comes from, and names another host than the registry, however
-/// deep; a text below `values` is read as YAML. A place without a host says nothing.
+/// Finds the value of a key that says where an image or a chart comes from, and names another host
+/// than the registry, however deep; a text below `values` is read as YAML. A place without a host
+/// says nothing.
 fn place_elsewhere(node: &Node, registry: &str) -> Option<Node> {
     if let Some(items) = node.as_sequence() {
         return items

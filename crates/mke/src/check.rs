@@ -1,7 +1,8 @@
-//! Checks the values under `config` against the keys that are known, and mentions those that are not.
+//! Checks the values under `config` against the keys that are known, and mentions those that are
+//! not.
 //!
-//! A key that this version of the tool does not know may be a typo or the newest feature: it is passed on, and mentioned
-//! once with the known key that is most like it.
+//! A key that this version of the tool does not know may be a typo or the newest feature: it is
+//! passed on, and mentioned once with the known key that is most like it.
 
 use std::collections::BTreeSet;
 
@@ -28,8 +29,8 @@ pub(crate) fn check(config: &Mapping, release: &Release, notes: &mut Notes) {
     walk.fields(&KEYS, "", config);
 }
 
-/// Loads an environment like [`environment::load`]. If it is wrong, the keys of `config` and the columns of the inventory
-/// that resemble known ones are among the problems.
+/// Loads an environment like [`environment::load`]. If it is wrong, the keys of `config` and the
+/// columns of the inventory that resemble known ones are among the problems.
 ///
 /// # Errors
 /// Those of [`environment::load`].
@@ -37,7 +38,8 @@ pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, environment::Err
     environment::load_with(root, name, &near_misses)
 }
 
-/// Returns the keys and columns that are unknown to every release and resemble a known one, and the secrets beside them.
+/// Returns the keys and columns that are unknown to every release and resemble a known one, and the
+/// secrets beside them.
 pub fn near_misses(config: &Node, rows: &[Node]) -> (Vec<Problem>, Secrets) {
     let mut notes = Notes::default();
     if let Some(config) = config.as_mapping() {
@@ -181,7 +183,8 @@ impl Walk<'_> {
         );
     }
 
-    /// Notes a secret. The keys of a mapping are shown, because one of them may be a misspelt `$env`.
+    /// Notes a secret. The keys of a mapping are shown, because one of them may be a misspelt
+    /// `$env`.
     fn add_secret(&mut self, node: &Node) {
         match node.as_mapping() {
             Some(mapping) => mapping.iter().for_each(|(_, value)| self.add_secret(value)),
@@ -259,8 +262,8 @@ fn is_left_to_others(path: &str) -> bool {
     matches!(path, "apiVersion" | "kind" | "metadata" | "spec")
 }
 
-/// Returns the key that was probably meant, and whether its value is a secret: the most similar key beside it, or the
-/// same key one level below.
+/// Returns the key that was probably meant, and whether its value is a secret: the most similar key
+/// beside it, or the same key one level below.
 fn meant(text: &str, parent: &Key) -> Option<(String, bool)> {
     let is_secret = |key: &Key| key.rule.as_ref().is_some_and(|rule| rule.is_secret);
     if let Some(name) = nearest(text, parent.names()) {

@@ -1,6 +1,8 @@
-//! What a configuration says of its cluster: the live one, which `mkectl config get` prints, or a rendered one.
+//! What a configuration says of its cluster: the live one, which `mkectl config get` prints, or a
+//! rendered one.
 //!
-//! It is read leniently: whatever a release adds to it, these keys decide whether this is the cluster that is meant.
+//! It is read leniently: whatever a release adds to it, these keys decide whether this is the
+//! cluster that is meant.
 
 use std::collections::BTreeSet;
 
@@ -47,8 +49,8 @@ impl ClusterConfig {
         }
     }
 
-    /// Returns whether both can be of one cluster: they have a machine or the address for clients in common. Nothing speaks against it
-    /// where one of them names neither.
+    /// Returns whether both can be of one cluster: they have a machine or the address for clients
+    /// in common. Nothing speaks against it where one of them names neither.
     pub fn may_be_of_one_cluster(&self, other: &Self) -> bool {
         let is_silent = |one: &Self| one.hosts.is_empty() && one.external_address.is_none();
         let has_address = self.external_address.is_some();

@@ -1,5 +1,5 @@
-//! What differs between two `mke4.yaml`, by meaning: a host is the same host wherever it is in the list, and what decides
-//! most comes first.
+//! What differs between two `mke4.yaml`, by meaning: a host is the same host wherever it is in the
+//! list, and what decides most comes first.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::keys::KEYS;
 pub struct Change {
     /// What it is about.
     pub area: Area,
-    /// Where it is: `spec.hosts[10.0.0.1].role`. Hosts are named by their address, other items by their `name`, and
-    /// those without one by their place from 0.
+    /// Where it is: `spec.hosts[10.0.0.1].role`. Hosts are named by their address, other items by
+    /// their `name`, and those without one by their place from 0.
     pub path: String,
     /// What was there, on one line; none if it is new.
     pub old: Option<String>,
@@ -59,8 +59,9 @@ const PLACES: [&str; 5] = ["name", "path", "file", "ref", "url"];
 /// What replaces a value that may be a secret.
 const COVERED: &str = "(not shown)";
 
-/// Compares two documents. The order of keys, of hosts and of named items says nothing, and neither does the way in which a
-/// value is quoted. Values under keys that are named like secrets are not shown.
+/// Compares two documents. The order of keys, of hosts and of named items says nothing, and neither
+/// does the way in which a value is quoted. Values under keys that are named like secrets are not
+/// shown.
 pub fn compare(old: &Node, new: &Node) -> Vec<Change> {
     let mut changes = Vec::new();
     walk(&Place::default(), old, new, &mut changes);
@@ -68,8 +69,8 @@ pub fn compare(old: &Node, new: &Node) -> Vec<Change> {
     changes
 }
 
-/// Returns the values that may be secrets, by the same rule as [`compare()`]: in a whole document, or in what is below its
-/// `spec`. Truth values and references are not secrets.
+/// Returns the values that may be secrets, by the same rule as [`compare()`]: in a whole document,
+/// or in what is below its `spec`. Truth values and references are not secrets.
 pub fn secrets(document: &Mapping) -> Vec<&Node> {
     let mut found = Vec::new();
     Place::default().secrets(document, &mut found);
@@ -206,8 +207,8 @@ impl Place {
         }
     }
 
-    /// Returns whether what is here is a secret, by what is known of the key, or may be one, by how it is named. The name of
-    /// a Kubernetes secret and the path of a key are none.
+    /// Returns whether what is here is a secret, by what is known of the key, or may be one, by how
+    /// it is named. The name of a Kubernetes secret and the path of a key are none.
     fn is_of_a_secret(&self) -> bool {
         let path = self.path.strip_prefix("spec.").unwrap_or(&self.path);
         let is_known = KEYS

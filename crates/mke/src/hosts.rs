@@ -1,6 +1,8 @@
-//! The machines of a cluster, as far as their description can be wrong without `mkectl` being asked.
+//! The machines of a cluster, as far as their description can be wrong without `mkectl` being
+//! asked.
 //!
-//! What each value may be is in the table of keys; here is what must be there, and what machines may not share.
+//! What each value may be is in the table of keys; here is what must be there, and what machines
+//! may not share.
 
 use std::collections::BTreeMap;
 

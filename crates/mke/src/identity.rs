@@ -1,7 +1,9 @@
-//! Finds what contradicts that a bundle is the release that it is locked as: a lock under the wrong name would install another release.
+//! Finds what contradicts that a bundle is the release that it is locked as: a lock under the wrong
+//! name would install another release.
 //!
-//! Nothing in a bundle is authoritative about its release, so several independent signs are compared: file names, the release matrix,
-//! the tags of components, and platforms. A sign that is absent contradicts nothing.
+//! Nothing in a bundle is authoritative about its release, so several independent signs are
+//! compared: file names, the release matrix, the tags of components, and platforms. A sign that is
+//! absent contradicts nothing.
 
 use semver::Version;
 use serde::Deserialize;
@@ -127,7 +129,8 @@ pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<St
     found
 }
 
-/// Compares tags with the versions that the table has for the release, unless those are inferred and no other release has the tags.
+/// Compares tags with the versions that the table has for the release, unless those are inferred
+/// and no other release has the tags.
 fn against_table(release: &Version, artifacts: &[Artifact<'_>]) -> Vec<String> {
     let row = (table().releases.iter()).find(|row| row.version == *release);
     let Some(known) = row.and_then(|row| row.components.as_ref()) else {
@@ -168,7 +171,8 @@ enum Part {
     K0s,
 }
 
-/// Returns how a component contradicts the version that `source` names, if the bundle has the component.
+/// Returns how a component contradicts the version that `source` names, if the bundle has the
+/// component.
 fn component(
     artifacts: &[Artifact<'_>],
     part: Part,
@@ -204,7 +208,8 @@ fn component(
     ))
 }
 
-/// Returns how the platforms of the images contradict `arch`: most of them lack it and have another one.
+/// Returns how the platforms of the images contradict `arch`: most of them lack it and have another
+/// one.
 fn platforms(arch: &str, artifacts: &[Artifact<'_>]) -> Option<String> {
     let is_for = |artifact: &Artifact<'_>, arch: &str| {
         let mut platforms = artifact.platforms.iter();
@@ -365,7 +370,8 @@ mod tests {
             found("4.2.0", "arm64", Some(matrix), &bundle),
             ["2 of its images are for amd64, 1 for arm64"]
         );
-        // Without a matrix, the table is asked: what it only infers contradicts if it is of a different release.
+        // Without a matrix, the table is asked: what it only infers contradicts if it is of a
+        // different release.
         assert_eq!(found("4.2.0", "amd64", None, &bundle), [""; 0]);
         assert_eq!(
             found("4.1.5", "amd64", None, &bundle),

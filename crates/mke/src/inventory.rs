@@ -1,4 +1,5 @@
-//! Hosts of `mke4.yaml` from the rows of an inventory, with what `config.hosts` says of the same machines over them.
+//! Hosts of `mke4.yaml` from the rows of an inventory, with what `config.hosts` says of the same
+//! machines over them.
 
 use environment::yaml::{Mapping, Node, Scalar, Style, Value};
 use environment::{Environment, Problem, merge, nearest, quote};
@@ -21,8 +22,8 @@ const COLUMNS: [(&str, &[&str]); 9] = [
 /// The column that becomes a label of the node.
 const ZONE: &str = "zone";
 
-/// Returns the `hosts` of an environment, with the machines of its inventory. What is wrong with the inventory is told by
-/// [`render`](crate::render()).
+/// Returns the `hosts` of an environment, with the machines of its inventory. What is wrong with
+/// the inventory is told by [`render`](crate::render()).
 pub fn hosts(environment: &Environment) -> Vec<Node> {
     let empty = Mapping::new();
     let config = environment.config.as_mapping().unwrap_or(&empty);
@@ -31,9 +32,11 @@ pub fn hosts(environment: &Environment) -> Vec<Node> {
     hosts.unwrap_or_default().to_vec()
 }
 
-/// Returns the configuration with the machines of the inventory in its `hosts`, if there is an inventory.
+/// Returns the configuration with the machines of the inventory in its `hosts`, if there is an
+/// inventory.
 ///
-/// A host of `config` with the address of one in the inventory is merged over it; the others come after.
+/// A host of `config` with the address of one in the inventory is merged over it; the others come
+/// after.
 pub(crate) fn with_hosts(
     environment: &Environment,
     config: &Mapping,
@@ -147,7 +150,8 @@ fn typed(column: &str, cell: &Node) -> Node {
     }
 }
 
-/// Gives a node the label that Kubernetes has for zones, by the flag of k0s, unless its flags have labels already.
+/// Gives a node the label that Kubernetes has for zones, by the flag of k0s, unless its flags have
+/// labels already.
 fn label(host: &mut Node, zone: &Node) {
     const FLAG: &str = "--labels";
     let label = Node {

@@ -56,8 +56,8 @@ mod tests {
         assert_eq!(default_of("hosts[].ssh.prot"), None);
     }
 
-    /// Items 16 and 17: every fact has a certainty and a source that has an address, and what is called documented is in a text
-    /// of the vendor.
+    /// Items 16 and 17: every fact has a certainty and a source that has an address, and what is
+    /// called documented is in a text of the vendor.
     #[test]
     fn every_key_has_a_certainty_and_sources_that_fit_it() {
         fn walk(path: &str, key: &Key, known: &BTreeMap<String, String>) -> usize {

@@ -1,21 +1,22 @@
 //! What is known of each release of MKE 4k, and the rendering of `mke4.yaml` as a pure function.
 //!
-//! [`Release`] answers what a release's bundle is called, where its checksum and its `mkectl` are, and what it asks of
-//! a registry. The answers are data, in `releases.yaml`, each with its source and its certainty: most of it was read in
-//! the vendor's documentation, some is inferred, and what is unverified comes out as a warning rather than as a
-//! silent default.
+//! [`Release`] answers what a release's bundle is called, where its checksum and its `mkectl` are,
+//! and what it asks of a registry. The answers are data, in `releases.yaml`, each with its source
+//! and its certainty: most of it was read in the vendor's documentation, some is inferred, and what
+//! is unverified comes out as a warning rather than as a silent default.
 //!
-//! [`render()`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. What people wrote under `config`
-//! arrives untouched, in their order; what the tool decides (the version, the registries, that there is an air gap)
-//! comes first, and a `config` that contradicts it is refused with the place where it does. [`validate()`] reads such a
-//! file back with another reader and checks it as MKE would.
+//! [`render()`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. What people
+//! wrote under `config` arrives untouched, in their order; what the tool decides (the version, the
+//! registries, that there is an air gap) comes first, and a `config` that contradicts it is refused
+//! with the place where it does. [`validate()`] reads such a file back with another reader and
+//! checks it as MKE would.
 //!
-//! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change
-//! that its cluster keeps permanently. [`Release::upgrade_from`] answers whether the vendor supports the way from one release to
-//! another.
+//! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what
+//! an environment would change that its cluster keeps permanently. [`Release::upgrade_from`]
+//! answers whether the vendor supports the way from one release to another.
 //!
-//! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
-//! at any time.
+//! This crate must not know files, the network or the clock: the same input gives the same text, on
+//! every machine and at any time.
 
 mod table;
 mod overlay;

@@ -1,7 +1,8 @@
 //! The machines of a rendered `mke4.yaml`, and the other files of hosts that mkectl needs.
 //!
-//! An upgrade from MKE 3 reads a flat list without roles, since it finds the roles by itself (UPGRADE-CLI, DOCS-SRC). A restore reads the one
-//! host to begin with: its role is `controller+worker`, and it keeps its `installFlags`, a custom kubelet profile for example
+//! An upgrade from MKE 3 reads a flat list without roles, since it finds the roles by itself
+//! (UPGRADE-CLI, DOCS-SRC). A restore reads the one host to begin with: its role is
+//! `controller+worker`, and it keeps its `installFlags`, a custom kubelet profile for example
 //! (RESTORE-CLI).
 
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,8 @@ impl Machine {
 ///
 /// # Errors
 ///
-/// It is none, or a host in it is not as [`render`](crate::render()) leaves it: what serde says of it.
+/// It is none, or a host in it is not as [`render`](crate::render()) leaves it: what serde says of
+/// it.
 pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
     #[derive(Deserialize)]
     struct Document {
@@ -68,8 +70,8 @@ pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
     Ok(serde_yaml::from_str::<Document>(text)?.spec.hosts)
 }
 
-/// Returns the file of hosts that an upgrade from MKE 3 reads. `with_private` says whether the release knows private addresses and
-/// interfaces there, which 4.2 does (UPGRADE-CLI).
+/// Returns the file of hosts that an upgrade from MKE 3 reads. `with_private` says whether the
+/// release knows private addresses and interfaces there, which 4.2 does (UPGRADE-CLI).
 ///
 /// # Errors
 ///

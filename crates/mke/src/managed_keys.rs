@@ -1,7 +1,7 @@
 //! The parts of `mke4.yaml` that the tool decides, merged with what people may say beside them.
 //!
-//! A person may leave the tool's keys out or say the same as the tool. A different value is a contradiction between two places,
-//! and the problem names both.
+//! A person may leave the tool's keys out or say the same as the tool. A different value is a
+//! contradiction between two places, and the problem names both.
 
 use environment::Problem;
 use environment::yaml::{Mapping, Node, Style, Value};
@@ -76,8 +76,8 @@ pub(crate) fn registries(config: &Mapping, urls: RegistryUrls<'_>, notes: &mut N
     mapping(section)
 }
 
-/// Returns one of the two registries: the tool's address and authority, then what else was given, such as
-/// `credentialsSecretName`.
+/// Returns one of the two registries: the tool's address and authority, then what else was given,
+/// such as `credentialsSecretName`.
 fn registry(
     given: Option<&Mapping>,
     path: &str,
@@ -133,7 +133,8 @@ fn registry(
     mapping(section)
 }
 
-/// Returns the mapping under a key, or nothing if there is none. Anything else under the key is a problem.
+/// Returns the mapping under a key, or nothing if there is none. Anything else under the key is a
+/// problem.
 fn subsection<'a>(
     parent: &'a Mapping,
     key: &str,

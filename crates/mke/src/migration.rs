@@ -1,4 +1,5 @@
-//! Whether the vendor supports the way from an MKE 3 cluster to a release, and what has to be known for it.
+//! Whether the vendor supports the way from an MKE 3 cluster to a release, and what has to be known
+//! for it.
 
 use environment::{Environment, Problem};
 use semver::Version;
@@ -76,7 +77,8 @@ pub enum Mke3Unsupported {
     },
 }
 
-/// A configuration of MKE 3 that is not TOML. What the parser quotes is left out, since it may be a secret.
+/// A configuration of MKE 3 that is not TOML. What the parser quotes is left out, since it may be a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} is not valid TOML: {message}")]
 pub struct NotToml {
@@ -86,8 +88,8 @@ pub struct NotToml {
     pub message: String,
 }
 
-/// Returns what keeps an MKE 3 cluster with this configuration, the TOML that MKE 3 exports, from an upgrade. A setting that it does not
-/// have is mkectl's to judge.
+/// Returns what keeps an MKE 3 cluster with this configuration, the TOML that MKE 3 exports, from
+/// an upgrade. A setting that it does not have is mkectl's to judge.
 ///
 /// # Errors
 ///
@@ -141,8 +143,8 @@ pub fn managers_unsupported(environment: &Environment) -> Option<Mke3Unsupported
 }
 
 impl Release {
-    /// Returns what is known of the upgrade of an MKE 3 cluster to this release. Of a release that is not in the table the row before it
-    /// holds, with a warning.
+    /// Returns what is known of the upgrade of an MKE 3 cluster to this release. Of a release that
+    /// is not in the table the row before it holds, with a warning.
     ///
     /// # Errors
     ///
@@ -183,7 +185,8 @@ impl Release {
 }
 
 impl Migration {
-    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks for them.
+    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks
+    /// for them.
     ///
     /// # Errors
     ///

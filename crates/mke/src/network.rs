@@ -1,4 +1,5 @@
-//! Rules across keys: ranges of addresses that must not overlap, and ports that must lie in their range.
+//! Rules across keys: ranges of addresses that must not overlap, and ports that must lie in their
+//! range.
 
 use std::net::IpAddr;
 
@@ -199,8 +200,8 @@ fn check_node_ports(config: &Mapping, release: &Release, notes: &mut Notes) {
     }
 }
 
-/// Returns the sections whose node ports are in use: the ingress controller's until the gateway took its place, as the
-/// published files of 4.1.0 (CONF-132) and 4.1.3 (TPL-413) show.
+/// Returns the sections whose node ports are in use: the ingress controller's until the gateway
+/// took its place, as the published files of 4.1.0 (CONF-132) and 4.1.3 (TPL-413) show.
 fn sections<'a>(config: &Mapping, release: &Release) -> Vec<&'a str> {
     let has_gateway = *release.version() >= Version::new(4, 1, 3);
     let ingress = config

@@ -11,8 +11,8 @@ use environment::{Environment, Problem, Secrets, nearest, quote};
 pub(crate) struct Notes {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
-    /// The warnings of unknown keys that resemble a known one. They are among the problems if there are any: a
-    /// misspelt key is often the reason for another problem.
+    /// The warnings of unknown keys that resemble a known one. They are among the problems if there
+    /// are any: a misspelt key is often the reason for another problem.
     pub(crate) near_misses: Vec<Problem>,
     /// Secrets that were written into a file.
     pub(crate) secrets: Secrets,
@@ -22,7 +22,8 @@ pub(crate) struct Notes {
     defaults: Option<Arc<Source>>,
 }
 
-/// A rule that is right nearly always, and that people who know better can do without: `accept: [even-controllers]`.
+/// A rule that is right nearly always, and that people who know better can do without:
+/// `accept: [even-controllers]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
     /// A number of controllers that is not odd.
@@ -58,7 +59,8 @@ pub(crate) const RULES: [(Rule, &str); 9] = [
     (Rule::PullSecret, "pull-secret"),
 ];
 
-/// Returns whether the environment does without a lock that has all that its mkectl lists: `accept: [incomplete-lock]`.
+/// Returns whether the environment does without a lock that has all that its mkectl lists:
+/// `accept: [incomplete-lock]`.
 pub fn accepts_incomplete_lock(environment: &Environment) -> bool {
     accepts(environment, Rule::IncompleteLock)
 }
@@ -93,7 +95,8 @@ impl Notes {
         notes
     }
 
-    /// Returns whether something is in the file of the release's own mkectl, and not in one that people wrote.
+    /// Returns whether something is in the file of the release's own mkectl, and not in one that
+    /// people wrote.
     pub(crate) fn is_default(&self, node: &Node) -> bool {
         let defaults = self.defaults.as_ref();
         defaults.is_some_and(|defaults| Arc::ptr_eq(defaults, &node.source))

@@ -1,7 +1,9 @@
-//! What was observed of a release: the form of `environments/facts/<release>.yaml`, which overlays the table of releases.
+//! What was observed of a release: the form of `environments/facts/<release>.yaml`, which overlays
+//! the table of releases.
 //!
-//! `learn` writes the file from a real bundle and a real mkectl. A fact of it is *observed*, which counts more than anything
-//! that the table has from documents. Only what people write into an environment's `facts` counts more.
+//! `learn` writes the file from a real bundle and a real mkectl. A fact of it is *observed*, which
+//! counts more than anything that the table has from documents. Only what people write into an
+//! environment's `facts` counts more.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::table::table;
 use crate::{Certainty, Release};
 
-/// The flag of `mkectl apply` that only releases have whose clusters can pull with credentials (APPLY-421).
+/// The flag of `mkectl apply` that only releases have whose clusters can pull with credentials
+/// (APPLY-421).
 pub const PULL_FLAG: &str = "--chart-registry-username";
 
 /// Everything that was observed of one release.
@@ -147,7 +150,8 @@ impl Observations {
     /// Reads the text of a file about `release`.
     ///
     /// # Errors
-    /// When the text is not in the form that [`Observations::to_yaml`] writes, or is about another release.
+    /// When the text is not in the form that [`Observations::to_yaml`] writes, or is about another
+    /// release.
     pub fn parse(text: &str, release: &semver::Version) -> Result<Self, ObservationsError> {
         let found: Self = serde_yaml::from_str(text).map_err(ObservationsError::Syntax)?;
         let expected = format!("v{release}");
@@ -208,7 +212,8 @@ impl Observations {
         Ok(())
     }
 
-    /// Returns whether the release's clusters can pull with credentials only; `None` if no help of `mkectl apply` was seen.
+    /// Returns whether the release's clusters can pull with credentials only; `None` if no help of
+    /// `mkectl apply` was seen.
     pub fn anonymous_pull_required(&self) -> Option<bool> {
         let page = self.mkectl.as_ref()?.help.get("apply")?;
         Some(!lists(page, PULL_FLAG))
@@ -262,8 +267,8 @@ impl Observations {
 }
 
 impl ObservedBundle {
-    /// Returns what is known of the insides of bundles, for the rows of [`Release::facts`]: the subject, what the table has, what
-    /// was observed, and whether the two agree.
+    /// Returns what is known of the insides of bundles, for the rows of [`Release::facts`]: the
+    /// subject, what the table has, what was observed, and whether the two agree.
     pub(crate) fn layout(&self) -> Vec<(&'static str, String, bool)> {
         let layout = &table().layout;
         let names = |problem: &str| -> Vec<&str> {
@@ -377,8 +382,8 @@ pub const ROOTS_PROBLEM: &str = "index.json lists several roots";
 /// A file that is called an archive and cannot be read as an OCI archive.
 pub const ARCHIVE_PROBLEM: &str = "it is not an OCI archive";
 
-/// Returns the form of a checksum file's first line: `HASH`, `HASH  FILE`, `HASH *FILE` or `SHA256 (FILE) = HASH`; `other` for
-/// anything else.
+/// Returns the form of a checksum file's first line: `HASH`, `HASH  FILE`, `HASH *FILE` or
+/// `SHA256 (FILE) = HASH`; `other` for anything else.
 pub fn checksum_form(text: &str) -> &'static str {
     let line = text.trim_start_matches('\u{feff}').lines().next();
     let line = line.unwrap_or_default().trim_end();

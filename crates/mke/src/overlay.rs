@@ -1,7 +1,8 @@
 //! Facts of releases that a team adds to the table without building: `environments/releases.yaml`.
 //!
-//! A row of a release that the table has replaces some of its facts. A row of a new release begins with the patterns of the release before
-//! it, none of which is called documented any more. Faults, hashes and sources of upgrades are of one release and are not inherited.
+//! A row of a release that the table has replaces some of its facts. A row of a new release begins
+//! with the patterns of the release before it, none of which is called documented any more. Faults,
+//! hashes and sources of upgrades are of one release and are not inherited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,8 +54,8 @@ pub struct Overlay {
     pub warnings: Vec<Problem>,
 }
 
-/// Adds the facts of a team's file to the table, for the rest of the process. Facts belong to the process, not to a call, so no function
-/// can be given the wrong ones. The first file counts.
+/// Adds the facts of a team's file to the table, for the rest of the process. Facts belong to the
+/// process, not to a call, so no function can be given the wrong ones. The first file counts.
 ///
 /// # Errors
 /// Everything that is wrong with the file. Then the table stays as it is.
@@ -294,7 +295,8 @@ impl Reading {
         Some(fact)
     }
 
-    /// A published hash is what keeps a download from being replaced. The file adds some and changes none.
+    /// A published hash is what keeps a download from being replaced. The file adds some and
+    /// changes none.
     fn hashes(&mut self, node: &Node, known: &Hashes, hashes: &Hashes) {
         self.sources(node, &hashes.source);
         let written = node.get("sha256");

@@ -1,4 +1,5 @@
-//! Where the nodes of a cluster pull from, read from its `mke4.yaml` and from nowhere else: what is there is what they do.
+//! Where the nodes of a cluster pull from, read from its `mke4.yaml` and from nowhere else: what is
+//! there is what they do.
 
 use serde_yaml::Value;
 
@@ -20,7 +21,8 @@ pub struct PulledRegistry {
     pub url: String,
     /// Its certificate authority in PEM, if that is a private one.
     pub ca_pem: Option<String>,
-    /// The name of the secret that nodes pull with; they pull without credentials where there is none (CHILDREG).
+    /// The name of the secret that nodes pull with; they pull without credentials where there is
+    /// none (CHILDREG).
     pub secret: Option<String>,
 }
 
@@ -39,7 +41,8 @@ impl PulledRegistry {
     }
 }
 
-/// Reads where nodes pull from out of the text of an `mke4.yaml`. Other faults of the file are not checked here.
+/// Reads where nodes pull from out of the text of an `mke4.yaml`. Other faults of the file are not
+/// checked here.
 ///
 /// # Errors
 ///

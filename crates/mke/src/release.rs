@@ -1,7 +1,8 @@
 //! What one release is called, where its parts are, and what it asks for.
 //!
-//! A release is a row of the table, and one code path serves them all. A version without a row is not refused: the vendor
-//! will release after this was built, and the patterns have held for a while.
+//! A release is a row of the table, and one code path serves them all. A version without a row is
+//! not refused: the vendor will release after this was built, and the patterns have held for a
+//! while.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +84,8 @@ pub struct Fact {
 /// What a release needs of each machine of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeNeeds {
-    /// The operating systems that are known to work, each as ID and VERSION_ID of `/etc/os-release`: `rhel 8.10`.
+    /// The operating systems that are known to work, each as ID and VERSION_ID of
+    /// `/etc/os-release`: `rhel 8.10`.
     pub systems: &'static [String],
     /// The least number of processors.
     pub processors: u64,
@@ -102,9 +104,9 @@ pub struct NodeNeeds {
 impl Release {
     /// Returns what is known of a version.
     ///
-    /// A pre-release takes the facts of the release that it leads to, except for hashes, which are those of one build.
-    /// A version that is not in the table takes the patterns of the newest release before it, and [`Release::warnings`]
-    /// says so.
+    /// A pre-release takes the facts of the release that it leads to, except for hashes, which are
+    /// those of one build. A version that is not in the table takes the patterns of the newest
+    /// release before it, and [`Release::warnings`] says so.
     ///
     /// # Errors
     ///
@@ -126,13 +128,15 @@ impl Release {
     }
 
     /// Returns the release with facts that the operator states, which override the table, and
-    /// without a warning that they are unverified. [`Release::facts`] still returns what the table says.
+    /// without a warning that they are unverified. [`Release::facts`] still returns what the table
+    /// says.
     #[must_use]
     pub fn with(self, facts: Facts) -> Self {
         Self { facts, ..self }
     }
 
-    /// Returns the release as it was observed: that counts more than the table, and less than what an environment's `facts` say.
+    /// Returns the release as it was observed: that counts more than the table, and less than what
+    /// an environment's `facts` say.
     #[must_use]
     pub fn observed(self, observations: Observations) -> Self {
         Self {
@@ -151,12 +155,14 @@ impl Release {
         &self.version
     }
 
-    /// Returns whether the table has a row for this version, or for the release that this pre-release leads to.
+    /// Returns whether the table has a row for this version, or for the release that this
+    /// pre-release leads to.
     pub fn is_known(&self) -> bool {
         core(&self.version) == self.row.version
     }
 
-    /// Returns the file name of the bundle. `arch` is the vendor's word, `amd64`; v4.1.0 has one bundle without it.
+    /// Returns the file name of the bundle. `arch` is the vendor's word, `amd64`; v4.1.0 has one
+    /// bundle without it.
     pub fn bundle_file(&self, arch: &str) -> String {
         match self.observed_bundle(arch) {
             Some(bundle) => bundle.file.clone(),
@@ -174,7 +180,8 @@ impl Release {
         self.fill(&table().bundle_url.value, arch)
     }
 
-    /// Returns the address of the bundle's checksum, a line in the format of `sha256sum`. v4.1.0 has none.
+    /// Returns the address of the bundle's checksum, a line in the format of `sha256sum`. v4.1.0
+    /// has none.
     pub fn checksum_url(&self, arch: &str) -> Option<String> {
         let pattern = self.row.checksum.value.as_ref()?;
         Some(self.fill(pattern, arch))
@@ -201,7 +208,8 @@ impl Release {
             .collect()
     }
 
-    /// Returns whether nodes trust a registry whose certificate is of a private authority, given with `caData`.
+    /// Returns whether nodes trust a registry whose certificate is of a private authority, given
+    /// with `caData`.
     pub fn private_ca(&self) -> Support {
         match self.facts.private_ca {
             Some(true) => Support::Yes,
@@ -219,7 +227,8 @@ impl Release {
         (self.facts.anonymous_pull.or(seen)).unwrap_or(known)
     }
 
-    /// Returns how well [`Release::anonymous_pull_required`] is known without an environment's `facts`.
+    /// Returns how well [`Release::anonymous_pull_required`] is known without an environment's
+    /// `facts`.
     pub(crate) fn anonymous_pull_certainty(&self) -> Certainty {
         let seen = self
             .observations()
@@ -250,17 +259,20 @@ impl Release {
         }
     }
 
-    /// Returns about how many bytes its bundle has. The content takes as much again in the store, and once more in the registry.
+    /// Returns about how many bytes its bundle has. The content takes as much again in the store,
+    /// and once more in the registry.
     pub fn bundle_size(&self) -> u64 {
         table().bundle_size.value
     }
 
-    /// Returns what an operator should know before an installation: that the release is not in the table, its known faults,
-    /// and the facts that are unverified. Each is a fragment for one line, without a final stop.
+    /// Returns what an operator should know before an installation: that the release is not in the
+    /// table, its known faults, and the facts that are unverified. Each is a fragment for one line,
+    /// without a final stop.
     pub fn warnings(&self) -> Vec<String> {
         let version = &self.version;
         if !self.is_known() {
-            // Faults are of one release, and everything else about this one is a guess, as this line says.
+            // Faults are of one release, and everything else about this one is a guess, as this
+            // line says.
             return vec![format!(
                 "v{version} is unknown to this version of Airlock; the names and rules of v{} are used",
                 self.row.version
@@ -278,7 +290,8 @@ impl Release {
         self.faults().into_iter().chain(unverified).collect()
     }
 
-    /// Returns those of the warnings that are known issues of the release: no file of a workspace can fix them.
+    /// Returns those of the warnings that are known issues of the release: no file of a workspace
+    /// can fix them.
     pub fn faults(&self) -> Vec<String> {
         if !self.is_known() {
             return Vec::new();
@@ -366,7 +379,8 @@ impl Release {
         let source = format!("environments/facts/{}.yaml", observed.release);
         let mut done = Vec::new();
         for (subject, value) in seen {
-            // Two architectures: the first takes the row of the table, the other gets a row of its own.
+            // Two architectures: the first takes the row of the table, the other gets a row of its
+            // own.
             let row = facts.iter_mut().find(|fact| fact.subject == subject);
             let new = Fact {
                 subject,
@@ -432,7 +446,8 @@ pub fn releases() -> Vec<Release> {
         .collect()
 }
 
-/// The platforms that the vendor builds `mkectl` for: our name, and the two parts of the file's name.
+/// The platforms that the vendor builds `mkectl` for: our name, and the two parts of the file's
+/// name.
 const PLATFORMS: &[(&str, &str, &str)] = &[
     ("linux-x86_64", "linux", "x86_64"),
     ("darwin-x86_64", "darwin", "x86_64"),
@@ -477,7 +492,8 @@ pub(crate) fn sources(names: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the address of a document: that of its name, that of a name and what follows it after a slash, or the address itself.
+/// Returns the address of a document: that of its name, that of a name and what follows it after a
+/// slash, or the address itself.
 pub(crate) fn address(sources: &BTreeMap<String, String>, name: &str) -> Option<String> {
     if let Some(address) = sources.get(name) {
         return Some(address.clone());

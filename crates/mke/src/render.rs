@@ -30,7 +30,8 @@ pub struct Resolved {
     pub secrets: Vec<SecretString>,
 }
 
-/// What the cluster pulls with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not anonymously. Each of the two registries has its own.
+/// What the cluster pulls with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not
+/// anonymously. Each of the two registries has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PullSecrets {
     /// Whether images are, which nodes pull.
@@ -71,13 +72,14 @@ const AROUND_SPEC: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 
 /// Returns the `mke4.yaml` of an environment.
 ///
-/// `config` holds the keys of `MkeConfig.spec`. They keep their order and their spelling; only `version`, `airgap` and
-/// `registries`, which come first, are completed by what the environment says elsewhere. The result depends on nothing
-/// but the arguments.
+/// `config` holds the keys of `MkeConfig.spec`. They keep their order and their spelling; only
+/// `version`, `airgap` and `registries`, which come first, are completed by what the environment
+/// says elsewhere. The result depends on nothing but the arguments.
 ///
 /// # Errors
 ///
-/// Every place where `config` contradicts what the tool decides, or where a known key cannot be right.
+/// Every place where `config` contradicts what the tool decides, or where a known key cannot be
+/// right.
 pub fn render(
     environment: &Environment,
     registry: RegistryUrls<'_>,
@@ -183,8 +185,9 @@ fn text(environment: &Environment, document: &Node) -> String {
     format!("{}\n{}", first_line(environment), yaml::emit(document))
 }
 
-/// Sorts problems in the order of the files, which is the order in which they are fixed. Of several with one value, the
-/// first that was noted stays: the rules that know most about a value come before those of its type.
+/// Sorts problems in the order of the files, which is the order in which they are fixed. Of several
+/// with one value, the first that was noted stays: the rules that know most about a value come
+/// before those of its type.
 fn in_order(mut problems: Vec<Problem>, environment: &Environment) -> Problems {
     let file = |problem: &Problem| {
         let files = &environment.files;
@@ -209,7 +212,8 @@ fn first_line(environment: &Environment) -> String {
     format!("# Written by `render {name}`. To change it, change {file}.")
 }
 
-/// What the vendor says of child clusters (DOCS-SRC, configuration/MKE 4k child clusters/airgap-options.md), up to 4.2.1.
+/// What the vendor says of child clusters (DOCS-SRC, configuration/MKE 4k child
+/// clusters/airgap-options.md), up to 4.2.1.
 pub(crate) const CHILD_CLUSTERS: &str =
     "\"Currently, offline installation is not supported for child clusters\", says the vendor";
 

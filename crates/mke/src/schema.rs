@@ -1,4 +1,5 @@
-//! The JSON Schema and the reference page of `environment.yaml`, with the known keys below `config`.
+//! The JSON Schema and the reference page of `environment.yaml`, with the known keys below
+//! `config`.
 
 use crate::keys::KEYS;
 use crate::notes::RULES;

@@ -82,7 +82,8 @@ impl Layout {
     }
 }
 
-/// What a machine of the cluster needs. Each list is sorted by `since` and begins with the first release.
+/// What a machine of the cluster needs. Each list is sorted by `since` and begins with the first
+/// release.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct NodeNeeds {
@@ -196,7 +197,8 @@ pub(crate) struct Upgrades {
     pub(crate) refused: Option<String>,
     /// The backup that `mkectl upgrade` to this release makes for its automatic rollback.
     pub(crate) rollback_backup: Option<Sourced<String>>,
-    /// The command of this release's mkectl that writes an archive to a local file; none if it has no such command.
+    /// The command of this release's mkectl that writes an archive to a local file; none if it has
+    /// no such command.
     pub(crate) archive: Sourced<Option<String>>,
     /// The chart whose CRDs the vendor suggests to apply before an upgrade to this release.
     pub(crate) monitoring_crds: Option<Sourced<MonitoringCrds>>,
@@ -239,7 +241,8 @@ pub(crate) mod tests {
         "K0RDENTD", "KAIROS", "KIND", "LAB", "LAB2", "LAB3", "TPL-413", "REMOTE",
     ];
 
-    /// Checks that a fact has sources with addresses, and that one that is called documented is in a text of the vendor.
+    /// Checks that a fact has sources with addresses, and that one that is called documented is in
+    /// a text of the vendor.
     pub(crate) fn assert_sourced(
         what: &str,
         sources: &[String],

@@ -1,7 +1,9 @@
-//! Whether the vendor supports the way from one release to another, and what has to be known for it.
+//! Whether the vendor supports the way from one release to another, and what has to be known for
+//! it.
 //!
-//! The vendor lists the sources of each target on a page of its own (DOCS-SRC, UPG-412, UPG-415), and not every release is a
-//! target. What is on no page is allowed with a warning; what contradicts one is refused with the vendor's reason.
+//! The vendor lists the sources of each target on a page of its own (DOCS-SRC, UPG-412, UPG-415),
+//! and not every release is a target. What is on no page is allowed with a warning; what
+//! contradicts one is refused with the vendor's reason.
 
 use environment::{Environment, Problem};
 use semver::Version;
@@ -19,7 +21,8 @@ pub struct Upgrade {
     pub sources: Vec<String>,
     /// The chart whose CRDs the vendor suggests to apply first (MONCRD).
     pub monitoring_crds: Option<&'static MonitoringCrds>,
-    /// Whether `--gateway-http-node-port` and `--gateway-https-node-port` have to be given (UPG-415, LB-420).
+    /// Whether `--gateway-http-node-port` and `--gateway-https-node-port` have to be given
+    /// (UPG-415, LB-420).
     pub needs_gateway_node_ports: bool,
     /// What is unverified about it, a fragment each.
     pub warnings: Vec<String>,
@@ -70,8 +73,9 @@ pub enum UpgradeError {
 impl Release {
     /// Returns what is known of the upgrade to this release from a different release of MKE 4k.
     ///
-    /// Of a release that is not in the table nothing is known, so every way to it from an older one is allowed and
-    /// warned of. The vendor lists releases only: a pre-release of a listed source is warned of, too.
+    /// Of a release that is not in the table nothing is known, so every way to it from an older one
+    /// is allowed and warned of. The vendor lists releases only: a pre-release of a listed source
+    /// is warned of, too.
     ///
     /// # Errors
     ///
@@ -164,15 +168,16 @@ impl Release {
 }
 
 impl Release {
-    /// Returns whether the mkectl of this release writes an archive of its cluster to a local file. It is assumed of a release
-    /// that is not in the table.
+    /// Returns whether the mkectl of this release writes an archive of its cluster to a local file.
+    /// It is assumed of a release that is not in the table.
     pub fn writes_archive(&self) -> bool {
         !self.is_known() || self.row().upgrade.archive.value.is_some()
     }
 }
 
 impl Upgrade {
-    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks for them.
+    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks
+    /// for them.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Validates an `mke4.yaml`: reads it as MKE would, and returns what is wrong with it.
 //!
-//! It reads the text by `serde_yaml` and knows nothing of how it was rendered. A fault of the renderer therefore cannot
-//! hide itself. The rehearsal's `mkectl` does nothing else.
+//! It reads the text by `serde_yaml` and knows nothing of how it was rendered. A fault of the
+//! renderer therefore cannot hide itself. The rehearsal's `mkectl` does nothing else.
 
 use semver::Version;
 use serde_yaml::Value;
@@ -144,7 +144,8 @@ impl<'a> Validator<'a> {
         pem.as_str().map(str::to_owned)
     }
 
-    /// Returns the address of a registry, which begins with `scheme` and has nothing to do with any other.
+    /// Returns the address of a registry, which begins with `scheme` and has nothing to do with any
+    /// other.
     pub(crate) fn registry(&mut self, name: &str, scheme: &str) -> Option<String> {
         let path = format!("spec.registries.{name}");
         if self.value(&format!("{path}.URL")).is_some() {

@@ -1,13 +1,15 @@
-//! The vendor's registry, from which bundles are made: its names become those of a private registry.
+//! The vendor's registry, from which bundles are made: its names become those of a private
+//! registry.
 
-/// What comes before the names of images and charts in the vendor's registry, and is left out in a bundle (LAB).
+/// What comes before the names of images and charts in the vendor's registry, and is left out in a
+/// bundle (LAB).
 const PREFIXES: [&str; 2] = [
     "registry.mirantis.com/mke/",
     "registry.mirantis.com/k0rdent-enterprise/",
 ];
 
-/// Returns the name that an image or a chart of the vendor's registry has in a bundle: `calico/node:v3.30.200`. `None` if the reference is
-/// to another registry.
+/// Returns the name that an image or a chart of the vendor's registry has in a bundle:
+/// `calico/node:v3.30.200`. `None` if the reference is to another registry.
 pub fn vendor_name(reference: &str) -> Option<&str> {
     let reference = reference.strip_prefix("oci://").unwrap_or(reference);
     PREFIXES
@@ -15,7 +17,8 @@ pub fn vendor_name(reference: &str) -> Option<&str> {
         .find_map(|prefix| reference.strip_prefix(prefix))
 }
 
-/// Returns whether a registry, with or without a path, is the vendor's own, which has each family of names below a path of its own.
+/// Returns whether a registry, with or without a path, is the vendor's own, which has each family
+/// of names below a path of its own.
 pub fn is_vendors(registry: &str) -> bool {
     let registry = format!("{registry}/");
     PREFIXES.iter().any(|prefix| prefix.starts_with(&registry))

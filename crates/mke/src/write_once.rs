@@ -1,4 +1,5 @@
-//! The keys whose value a cluster keeps permanently. Which keys these are, and by which rule, is in the table of releases.
+//! The keys whose value a cluster keeps permanently. Which keys these are, and by which rule, is in
+//! the table of releases.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +18,14 @@ pub struct Installed<'a> {
     pub registry: &'a str,
     /// Its `apiServer.externalAddress`, if that was set.
     pub external_address: Option<&'a str>,
-    /// The values of the other keys that it keeps, as [`kept_values`] returned them; nothing if that is not known.
+    /// The values of the other keys that it keeps, as [`kept_values`] returned them; nothing if
+    /// that is not known.
     pub kept: Option<&'a BTreeMap<String, String>>,
 }
 
-/// Returns the values of the keys that a cluster keeps permanently, by path. The registry and the external address, which have
-/// rules of their own, are not among them; neither is what is not written.
+/// Returns the values of the keys that a cluster keeps permanently, by path. The registry and the
+/// external address, which have rules of their own, are not among them; neither is what is not
+/// written.
 pub fn kept_values(environment: &Environment) -> BTreeMap<String, String> {
     kept_values_of(&environment.config)
 }
@@ -86,7 +89,8 @@ pub fn external_address(environment: &Environment) -> Option<String> {
         .map(|address| yaml::emit(address).trim_end().to_owned())
 }
 
-/// Returns the port at which clients reach the cluster: that of `apiServer.externalAddress`, 443 where it has none.
+/// Returns the port at which clients reach the cluster: that of `apiServer.externalAddress`, 443
+/// where it has none.
 pub fn external_port(environment: &Environment) -> u16 {
     let address = external_address(environment).unwrap_or_default();
     let port = address

@@ -8,10 +8,11 @@ use rustls::pki_types::CertificateDer;
 
 use crate::{Proxies, Verifier};
 
-/// Returns the settings of an HTTP client that trusts `authorities` beside those of the system and uses `proxies`.
+/// Returns the settings of an HTTP client that trusts `authorities` beside those of the system and
+/// uses `proxies`.
 ///
-/// The certificates of the system are read when a server first needs them. A client for plain HTTP, or for a server that
-/// `authorities` vouch for, works on a machine that has none.
+/// The certificates of the system are read when a server first needs them. A client for plain HTTP,
+/// or for a server that `authorities` vouch for, works on a machine that has none.
 pub fn client(authorities: Vec<CertificateDer<'static>>, proxies: &Arc<Proxies>) -> ClientBuilder {
     with_verifier(Arc::new(Verifier::new(authorities)), proxies)
 }
@@ -30,7 +31,8 @@ pub fn with_verifier(
     reqwest::Client::builder()
         .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls)
-        // A malformed variable yields no proxy here. Callers ask `Proxies::of` first, which reports it.
+        // A malformed variable yields no proxy here. Callers ask `Proxies::of` first, which reports
+        // it.
         .proxy(reqwest::Proxy::custom(move |url| {
             let proxy = proxies.of(url).ok().flatten();
             proxy.map(|proxy| proxy.url().clone())

@@ -1,4 +1,5 @@
-//! Why a proxy does not connect to a server. hyper's errors about it have no types, and none has the status of the proxy's answer.
+//! Why a proxy does not connect to a server. hyper's errors about it have no types, and none has
+//! the status of the proxy's answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +36,8 @@ impl ProxyFault {
         matches!(self, Self::Refused(status) if status.is_server_error())
     }
 
-    /// Returns the fault that a failed request for `url` comes from, if it is the proxy's. If the error does not have the proxy's answer,
-    /// the proxy is asked again.
+    /// Returns the fault that a failed request for `url` comes from, if it is the proxy's. If the
+    /// error does not have the proxy's answer, the proxy is asked again.
     pub async fn of(error: &reqwest::Error, url: &Url, proxies: &Proxies) -> Option<Self> {
         let says = |text: &str| requests::causes(error).any(|cause| cause.to_string() == text);
         if says("tunnel error: proxy authorization required") {

@@ -1,7 +1,9 @@
-//! How connections leave this machine: through which proxy, and by which certificate authorities a server is trusted.
+//! How connections leave this machine: through which proxy, and by which certificate authorities a
+//! server is trusted.
 //!
-//! Downloads, registries and the certificate check of preflight build their HTTP clients here, so they all follow the same rules.
-//! This crate must not know: registries, bundles, environments, the process's variables (the caller passes them).
+//! Downloads, registries and the certificate check of preflight build their HTTP clients here, so
+//! they all follow the same rules. This crate must not know: registries, bundles, environments, the
+//! process's variables (the caller passes them).
 
 mod proxy;
 mod trust;

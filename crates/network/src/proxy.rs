@@ -1,8 +1,10 @@
-//! Which proxy a request takes, by the variables of the environment, as Go's `golang.org/x/net/http/httpproxy` reads them.
+//! Which proxy a request takes, by the variables of the environment, as Go's
+//! `golang.org/x/net/http/httpproxy` reads them.
 //!
-//! mkectl, containerd and helm are Go programs, so the same variables have the same effect on all of them: `HTTPS_PROXY` and `HTTP_PROXY`
-//! by the scheme of the request, upper case before lower case, an empty variable like a missing one; `ALL_PROXY` is not read.
-//! One thing differs on purpose: Go ignores a proxy that it cannot parse and connects directly. Here that is an error.
+//! mkectl, containerd and helm are Go programs, so the same variables have the same effect on all
+//! of them: `HTTPS_PROXY` and `HTTP_PROXY` by the scheme of the request, upper case before lower
+//! case, an empty variable like a missing one; `ALL_PROXY` is not read. One thing differs on
+//! purpose: Go ignores a proxy that it cannot parse and connects directly. Here that is an error.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -57,7 +59,8 @@ enum Exception {
 }
 
 impl Proxies {
-    /// Reads the variables, which `get` returns by name: as text, with U+FFFD for what is not UTF-8.
+    /// Reads the variables, which `get` returns by name: as text, with U+FFFD for what is not
+    /// UTF-8.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Self {
         let named = |names: [&str; 2]| {
             names.into_iter().find_map(|name| {
@@ -134,7 +137,8 @@ impl Proxy {
             variable: variable.clone(),
             rule,
         };
-        // What `Url` reads as the end of the host would turn the rest of a password into a path, and its beginning into a host.
+        // What `Url` reads as the end of the host would turn the rest of a password into a path,
+        // and its beginning into a host.
         if value.contains('\\') {
             return Err(wrong("contains a backslash: write it as %5C"));
         }
@@ -244,7 +248,8 @@ impl Exception {
     }
 }
 
-/// Splits `host:port` and `[address]:port`. Returns none for what has no port, and for an address of version 6 without brackets.
+/// Splits `host:port` and `[address]:port`. Returns none for what has no port, and for an address
+/// of version 6 without brackets.
 fn split_port(entry: &str) -> Option<(&str, Option<String>)> {
     let (host, port) = entry.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {

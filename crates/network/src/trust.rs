@@ -1,4 +1,5 @@
-//! By which certificate authorities a server is trusted: those that the operator names, and those of the system.
+//! By which certificate authorities a server is trusted: those that the operator names, and those
+//! of the system.
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +25,8 @@ pub struct NoAuthorities;
 #[error("the server uses a CA certificate as its own")]
 pub struct LeafIsAuthority;
 
-/// A certificate of the server has an RSA key that is too short. The library calls its signatures bad.
+/// A certificate of the server has an RSA key that is too short. The library calls its signatures
+/// bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a certificate of the server has an RSA key of less than 2048 bits")]
 pub struct WeakKey;
@@ -61,7 +63,8 @@ impl ServerCertVerifier for Verifier {
         match (by_system(leaf, intermediates, name, now), given) {
             (Ok(()), _) => Ok(ServerCertVerified::assertion()),
             (Err(system), None) => Err(system),
-            // The operator's authorities explain more than the system's, unless they know nothing of this chain.
+            // The operator's authorities explain more than the system's, unless they know nothing
+            // of this chain.
             (Err(system), Some(given)) => {
                 Err(match is_unknown(&given) && !is::<NoAuthorities>(&system) {
                     true => system,
@@ -103,8 +106,8 @@ impl ServerCertVerifier for Verifier {
 
 /// Verifies a server by `given` alone.
 ///
-/// `openssl req -x509` makes a certificate that is its own authority. Such a one is trusted if the operator names exactly it, as
-/// container runtimes do.
+/// `openssl req -x509` makes a certificate that is its own authority. Such a one is trusted if the
+/// operator names exactly it, as container runtimes do.
 ///
 /// # Errors
 /// Why the server is not trusted.
@@ -173,7 +176,8 @@ fn pinned(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Re
     }
 }
 
-/// Replaces the library's errors for a CA certificate in the place of a server's, which has no type, and for a key that is too short.
+/// Replaces the library's errors for a CA certificate in the place of a server's, which has no
+/// type, and for a key that is too short.
 fn explained(error: Error, leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Error {
     let is_authority = || {
         let (_, leaf) = X509Certificate::from_der(leaf).ok()?;

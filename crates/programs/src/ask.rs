@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::process::{self, Input, Output};
 use crate::{Error, Executable};
 
-/// How long a short question may take. A cold start from a slow disk takes a few seconds at the worst.
+/// How long a short question may take. A cold start from a slow disk takes a few seconds at the
+/// worst.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// How much of an answer is kept, in bytes. A help page has a few kilobytes.
@@ -18,7 +19,8 @@ pub(crate) struct Question<'a> {
     pub(crate) arguments: &'a [&'a str],
     /// What it reads from its standard input.
     pub(crate) input: &'a [u8],
-    /// Whether what it writes to standard error is part of the answer. If it is not, an error still contains it.
+    /// Whether what it writes to standard error is part of the answer. If it is not, an error still
+    /// contains it.
     pub(crate) with_errors: bool,
     /// How long it may take.
     pub(crate) limit: Duration,
@@ -27,7 +29,8 @@ pub(crate) struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// Returns a short question to a program like mkectl, which is not particular about where it writes.
+    /// Returns a short question to a program like mkectl, which is not particular about where it
+    /// writes.
     pub(crate) fn new(arguments: &'a [&'a str]) -> Self {
         Self {
             arguments,
@@ -40,7 +43,8 @@ impl<'a> Question<'a> {
 }
 
 impl Executable {
-    /// Runs the program with `arguments` and returns what it wrote to standard output and standard error, in its order.
+    /// Runs the program with `arguments` and returns what it wrote to standard output and standard
+    /// error, in its order.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         let answer = self.answer(Question::new(arguments))?;
         Ok(redaction::text(&answer).into_owned())

@@ -10,7 +10,8 @@ use crate::{Error, Executable, Variables};
 /// How long it may take: it downloads what is not there.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Copies the sources of all dependencies of a workspace to a folder, and returns the configuration that makes cargo use them.
+/// Copies the sources of all dependencies of a workspace to a folder, and returns the configuration
+/// that makes cargo use them.
 ///
 /// # Errors
 /// There is no cargo, or it fails.

@@ -1,4 +1,5 @@
-//! What is run, as a value: building a command is pure, because it is shown and tested before it is run.
+//! What is run, as a value: building a command is pure, because it is shown and tested before it is
+//! run.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,11 +21,13 @@ pub struct Command {
     pub arguments: Vec<String>,
     /// The folder that it runs in, where that matters; the present one otherwise.
     pub directory: Option<Utf8PathBuf>,
-    /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
+    /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all
+    /// output.
     pub secrets: Vec<(String, SecretString)>,
-    /// Flags that follow the arguments, and their values: secrets that the program takes in no other way. While it runs, every user
-    /// of the machine can read them in the process list, so the operator must confirm such a command. They are masked
-    /// wherever the command is shown, and in all output.
+    /// Flags that follow the arguments, and their values: secrets that the program takes in no
+    /// other way. While it runs, every user of the machine can read them in the process list, so
+    /// the operator must confirm such a command. They are masked wherever the command is shown, and
+    /// in all output.
     pub secret_arguments: Vec<(String, SecretString)>,
     /// What becomes of its standard output.
     pub results: Results,
@@ -32,7 +35,8 @@ pub struct Command {
     pub is_private: bool,
     /// How long it may run; as long as it likes where there is none.
     pub time_limit: Option<Duration>,
-    /// Values that reach the program in another way, in a file for example, and are masked in all output too.
+    /// Values that reach the program in another way, in a file for example, and are masked in all
+    /// output too.
     pub masked: Vec<SecretString>,
     /// The rest of its environment.
     pub variables: Variables,
@@ -41,7 +45,8 @@ pub struct Command {
 /// What becomes of what a program writes to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Results {
-    /// It is reported and logged line by line together with standard error, in the order in which both were written.
+    /// It is reported and logged line by line together with standard error, in the order in which
+    /// both were written.
     #[default]
     Mixed,
     /// Its lines are reported as [`Event::Result`](crate::Event::Result), and logged.
@@ -83,15 +88,16 @@ impl Command {
         self
     }
 
-    /// Returns the command with a secret in its environment, `MKE_CHART_REGISTRY_PASSWORD` for example.
+    /// Returns the command with a secret in its environment, `MKE_CHART_REGISTRY_PASSWORD` for
+    /// example.
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         self.secrets.push((name.into(), value));
         self
     }
 
-    /// Returns the command with a flag whose value is a secret, `--mke3-admin-password` for example, where [`Command::secret`] does
-    /// not do: see [`Command::secret_arguments`].
+    /// Returns the command with a flag whose value is a secret, `--mke3-admin-password` for
+    /// example, where [`Command::secret`] does not do: see [`Command::secret_arguments`].
     #[must_use]
     pub fn secret_argument(mut self, flag: impl Into<String>, value: SecretString) -> Self {
         self.secret_arguments.push((flag.into(), value));
@@ -135,7 +141,8 @@ impl Command {
         self
     }
 
-    /// Returns the command as one would type it in a shell, with secret values masked. Inherited variables are left out.
+    /// Returns the command as one would type it in a shell, with secret values masked. Inherited
+    /// variables are left out.
     pub fn display(&self) -> impl fmt::Display + '_ {
         Shown(self)
     }

@@ -13,7 +13,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The most bytes of an answer that are kept. Tokens of cloud registries have a few kilobytes.
 const LONGEST: usize = 256 * 1024;
 
-/// Why a credential helper gave no answer. What it printed is left out, since that may hold a secret.
+/// Why a credential helper gave no answer. What it printed is left out, since that may hold a
+/// secret.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
     /// There is no such program.
@@ -36,7 +37,8 @@ pub enum HelperError {
     },
 }
 
-/// Runs `docker-credential-NAME get` for a registry, and returns the JSON that it answers. Returns none if it keeps nothing of the registry.
+/// Runs `docker-credential-NAME get` for a registry, and returns the JSON that it answers. Returns
+/// none if it keeps nothing of the registry.
 ///
 /// # Errors
 /// [`HelperError`] if the helper is missing, fails or hangs.
@@ -64,7 +66,8 @@ pub fn ask_credential_helper(
         Ok(answer) => Ok(Some(SecretString::from(
             String::from_utf8_lossy(&answer).into_owned(),
         ))),
-        // Helpers say so to either stream, in words that the protocol fixes, and others of their own.
+        // Helpers say so to either stream, in words that the protocol fixes, and others of their
+        // own.
         Err(Error::Failed { output, .. }) if output.to_lowercase().contains("not found") => {
             Ok(None)
         }

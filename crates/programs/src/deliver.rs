@@ -12,11 +12,11 @@ use crate::{Error, Executable, Exit, Signal, Variables};
 /// How long such a program may take: it may ask the operator for a passphrase.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Runs a program, which is looked for in `PATH` unless it is a path, with its arguments, and gives it `secret` and a line end on its
-/// standard input.
+/// Runs a program, which is looked for in `PATH` unless it is a path, with its arguments, and gives
+/// it `secret` and a line end on its standard input.
 ///
-/// Nothing that it prints is shown. Unlike mkectl it keeps the terminal, since it may ask for a passphrase there. It has five
-/// minutes, and the first of `signals` kills it.
+/// Nothing that it prints is shown. Unlike mkectl it keeps the terminal, since it may ask for a
+/// passphrase there. It has five minutes, and the first of `signals` kills it.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! What can go wrong between wanting to run `mkectl` and having its exit code.
 //!
-//! An exit code other than zero is not here: for [`run`](crate::run()) it is a result, and what it means is the caller's
-//! affair.
+//! An exit code other than zero is not here: for [`run`](crate::run()) it is a result, and what it
+//! means is the caller's affair.
 
 use std::io;
 
@@ -57,7 +57,8 @@ pub enum Error {
         /// What the operating system answered.
         source: io::Error,
     },
-    /// Reading the output of a running program or waiting for its end failed. The program was killed.
+    /// Reading the output of a running program or waiting for its end failed. The program was
+    /// killed.
     #[error("lost track of {program} while it ran")]
     Supervise {
         /// The program that ran.
@@ -91,8 +92,8 @@ pub enum Error {
         /// What it wrote to standard output and standard error.
         output: String,
     },
-    /// A program that was given a secret on its standard input ended with a failure. What it printed is not here: it may be the
-    /// secret.
+    /// A program that was given a secret on its standard input ended with a failure. What it
+    /// printed is not here: it may be the secret.
     #[error("`{command}` {exit} and may not have kept the password")]
     NotDelivered {
         /// The command line.
@@ -127,8 +128,8 @@ impl Error {
         );
         match source.kind() {
             _ if is_limit => Self::Limit { program, source },
-            // The message is better than the system's: for a missing interpreter it says "no such file" too, but then
-            // the file itself exists.
+            // The message is better than the system's: for a missing interpreter it says "no such
+            // file" too, but then the file itself exists.
             io::ErrorKind::NotFound if !program.exists() => Self::Missing { path: program },
             io::ErrorKind::PermissionDenied => Self::NotExecutable { path: program },
             _ => Self::Start { program, source },
@@ -136,7 +137,8 @@ impl Error {
     }
 }
 
-/// Returns the first lines of a program's output as the end of a message, or nothing when it printed nothing.
+/// Returns the first lines of a program's output as the end of a message, or nothing when it
+/// printed nothing.
 fn said(output: &str) -> String {
     const LINES: usize = 3;
     let lines: Vec<&str> = output

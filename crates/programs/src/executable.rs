@@ -6,7 +6,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{Command, Error, Results, Variables, platform};
 
-/// A program and what every command of it has in common. [`Executable::find`] and [`Executable::at`] check that it exists.
+/// A program and what every command of it has in common. [`Executable::find`] and
+/// [`Executable::at`] check that it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executable {
     /// The file to execute.
@@ -27,15 +28,16 @@ impl Executable {
         }
     }
 
-    /// Returns the first executable file called `name` in the folders of `PATH`, as `variables` has it.
+    /// Returns the first executable file called `name` in the folders of `PATH`, as `variables` has
+    /// it.
     ///
-    /// Empty and relative entries of `PATH` are skipped: a program that is handed a registry's password must not depend on
-    /// the folder the operator is in.
+    /// Empty and relative entries of `PATH` are skipped: a program that is handed a registry's
+    /// password must not depend on the folder the operator is in.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] when there is no file of that name; otherwise, for the first that was found,
-    /// [`Error::NotExecutable`] or [`Error::WrongPlatform`].
+    /// [`Error::NotFound`] when there is no file of that name; otherwise, for the first that was
+    /// found, [`Error::NotExecutable`] or [`Error::WrongPlatform`].
     pub fn find(name: &str, variables: Variables) -> Result<Self, Error> {
         let path = variables
             .get("PATH")
@@ -66,8 +68,8 @@ impl Executable {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when the file does not exist, [`Error::NotExecutable`] when it may not be executed,
-    /// [`Error::WrongPlatform`] when it is not for this machine.
+    /// [`Error::Missing`] when the file does not exist, [`Error::NotExecutable`] when it may not be
+    /// executed, [`Error::WrongPlatform`] when it is not for this machine.
     pub fn at(path: impl Into<Utf8PathBuf>, variables: Variables) -> Result<Self, Error> {
         let path = path.into();
         check(&path)?;
@@ -81,7 +83,8 @@ impl Executable {
         self
     }
 
-    /// Builds a command of this program. It is named by `name` and the words of its arguments before the first flag.
+    /// Builds a command of this program. It is named by `name` and the words of its arguments
+    /// before the first flag.
     pub fn command<'a>(
         &self,
         name: &'a str,
@@ -119,8 +122,8 @@ fn check(path: &Utf8Path) -> Result<(), Error> {
             path: path.to_owned(),
         },
     })?;
-    // One of the three bits is enough here. Whether it is the right one for this user is for `execve` to say, and its
-    // refusal becomes the same error.
+    // One of the three bits is enough here. Whether it is the right one for this user is for
+    // `execve` to say, and its refusal becomes the same error.
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
         return Err(Error::NotExecutable {
             path: path.to_owned(),

@@ -1,9 +1,12 @@
-//! What git knows of the workspace: which revision it is at, whether anything differs from it, what a file once held.
+//! What git knows of the workspace: which revision it is at, whether anything differs from it, what
+//! a file once held.
 //!
-//! Git is only read: nothing is written, not even its index. Only [`Receiver`] writes. Receipts and locks have no other history than this one.
+//! Git is only read: nothing is written, not even its index. Only [`Receiver`] writes. Receipts and
+//! locks have no other history than this one.
 //!
-//! A workspace may arrive as a folder, with a configuration of its own that names programs. Questions run none of them: commands are
-//! plumbing where there is some, and every setting by which `status` would start a program is overridden.
+//! A workspace may arrive as a folder, with a configuration of its own that names programs.
+//! Questions run none of them: commands are plumbing where there is some, and every setting by
+//! which `status` would start a program is overridden.
 
 use std::time::Duration;
 
@@ -17,13 +20,15 @@ mod receive;
 
 pub use receive::{Head, Receiver};
 
-/// How long git may take for an answer. A cold start on a slow disk with a large tree takes a few seconds at the worst.
+/// How long git may take for an answer. A cold start on a slow disk with a large tree takes a few
+/// seconds at the worst.
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// How much of an answer is read, in bytes: the history of a lock is a megabyte a version.
 const LONGEST: usize = 256 << 20;
 
-/// Settings over those of the repository. Each would make one of the questions start a program or look at other objects.
+/// Settings over those of the repository. Each would make one of the questions start a program or
+/// look at other objects.
 const SETTINGS: &[&str] = &[
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
@@ -38,8 +43,9 @@ const FILTER: &[&str] = &["clean=", "smudge=", "process=", "required=false"];
 /// Of how many revisions a file's content is read at a time.
 const REVISIONS_AT_ONCE: usize = 256;
 
-/// The variables that git gets: those by which it finds itself, its settings and its user. No other, since it has no use for
-/// secrets, and a hook's `GIT_DIR` would lead it to another repository.
+/// The variables that git gets: those by which it finds itself, its settings and its user. No
+/// other, since it has no use for secrets, and a hook's `GIT_DIR` would lead it to another
+/// repository.
 const VARIABLES: &[&str] = &["PATH", "HOME", "XDG_CONFIG_HOME"];
 
 /// Git, for one folder.
@@ -140,7 +146,8 @@ impl Git {
         // In a partial clone, git would download what is missing.
         kept.set("GIT_NO_LAZY_FETCH", "1");
         kept.set("LC_ALL", "C");
-        // A repository that is a partial clone would fetch what it lacks, by the transport that its configuration names.
+        // A repository that is a partial clone would fetch what it lacks, by the transport that its
+        // configuration names.
         kept.set("GIT_NO_LAZY_FETCH", "1");
         kept.set("GIT_ALLOW_PROTOCOL", "");
         kept.set("GIT_TERMINAL_PROMPT", "0");
@@ -164,7 +171,8 @@ impl Git {
             .into())
     }
 
-    /// Returns the commit of the folder, ignoring files that match a pattern in `aside`. Ignored files count for nothing.
+    /// Returns the commit of the folder, ignoring files that match a pattern in `aside`. Ignored
+    /// files count for nothing.
     ///
     /// # Errors
     ///
@@ -193,8 +201,9 @@ impl Git {
         Ok(state(&String::from_utf8_lossy(&answer)))
     }
 
-    /// Returns what a file held at each commit that changed it, the newest first, over all merged branches and also where it is no
-    /// more. Equal contents are returned once. `file` is relative to the folder.
+    /// Returns what a file held at each commit that changed it, the newest first, over all merged
+    /// branches and also where it is no more. Equal contents are returned once. `file` is relative
+    /// to the folder.
     ///
     /// # Errors
     ///
@@ -244,11 +253,13 @@ impl Git {
         Ok(history)
     }
 
-    /// Returns what a file held at a revision; none if it was missing there, or is not text. `file` is relative to the folder.
+    /// Returns what a file held at a revision; none if it was missing there, or is not text. `file`
+    /// is relative to the folder.
     ///
     /// # Errors
     ///
-    /// The revision is unknown, or git has no answer. Before the first commit, `HEAD` is known and has no files.
+    /// The revision is unknown, or git has no answer. Before the first commit, `HEAD` is known and
+    /// has no files.
     pub fn at(&self, revision: &str, file: &Utf8Path) -> Result<Option<String>, Absent> {
         let unknown = || Absent::Revision {
             revision: redaction::line(revision, 100),
@@ -269,7 +280,8 @@ impl Git {
         Ok(contents(&answer).pop().flatten())
     }
 
-    /// Returns the committed files that match `pattern` and are missing from the working tree, relative to the folder.
+    /// Returns the committed files that match `pattern` and are missing from the working tree,
+    /// relative to the folder.
     ///
     /// # Errors
     ///
@@ -281,7 +293,8 @@ impl Git {
         Ok(names.collect())
     }
 
-    /// Returns whether `git add` would take a file, which need not exist: it is in the repository, and no pattern ignores it.
+    /// Returns whether `git add` would take a file, which need not exist: it is in the repository,
+    /// and no pattern ignores it.
     ///
     /// # Errors
     ///
@@ -307,7 +320,8 @@ impl Git {
         Ok(answer.trim_ascii() == b"true")
     }
 
-    /// Returns a setting such as `user.email`, of the repository or of the user; none if it is not set.
+    /// Returns a setting such as `user.email`, of the repository or of the user; none if it is not
+    /// set.
     ///
     /// # Errors
     ///
@@ -318,8 +332,8 @@ impl Git {
         Ok((!value.is_empty()).then_some(value))
     }
 
-    /// Returns arguments that leave each filter of the configuration without a program. Attributes cannot be left out instead:
-    /// `.git/info/attributes` always counts.
+    /// Returns arguments that leave each filter of the configuration without a program. Attributes
+    /// cannot be left out instead: `.git/info/attributes` always counts.
     fn without_filters(&self) -> Result<Vec<String>, Absent> {
         let answer = self.ask(&["config", "--list", "--name-only", "-z"], &[])?;
         let names = String::from_utf8_lossy(&answer);
@@ -410,7 +424,8 @@ fn state(answer: &str) -> State {
     }
 }
 
-/// Reads `git cat-file --batch`: the content of each object that was asked for, nothing for one that is missing or no text.
+/// Reads `git cat-file --batch`: the content of each object that was asked for, nothing for one
+/// that is missing or no text.
 fn contents(answer: &[u8]) -> Vec<Option<String>> {
     let mut contents = Vec::new();
     let mut rest = answer;

@@ -7,7 +7,8 @@ use secrecy::ExposeSecret;
 
 use crate::password::{AdminPassword, Catcher};
 
-/// A line longer than this is handed over in pieces, so memory stays bounded whatever a program prints.
+/// A line longer than this is handed over in pieces, so memory stays bounded whatever a program
+/// prints.
 const LONGEST: usize = 1 << 20;
 
 /// The lines of a stream, as they become complete.
@@ -38,7 +39,8 @@ impl Lines {
         }
     }
 
-    /// Takes the administrator's passwords that were caught since the last call. They are masked already.
+    /// Takes the administrator's passwords that were caught since the last call. They are masked
+    /// already.
     pub(crate) fn take_caught(&mut self) -> Vec<AdminPassword> {
         std::mem::take(&mut self.caught)
     }
@@ -170,7 +172,8 @@ mod tests {
     #[test]
     fn a_line_without_end_comes_in_pieces_that_cut_no_secret() {
         const CHUNK: usize = 4096;
-        // The first piece is cut where the first chunk ends that is too much. There the secret has just begun.
+        // The first piece is cut where the first chunk ends that is too much. There the secret has
+        // just begun.
         let mut text = vec![b'x'; LONGEST + CHUNK - 3];
         text.extend_from_slice(b"hunter2");
         text.extend(vec![b'y'; LONGEST]);

@@ -35,8 +35,8 @@ pub struct Mkectl {
     pub program: Executable,
     /// The folder in which its help pages are kept, if anywhere.
     pub memory: Option<Utf8PathBuf>,
-    /// The kubeconfig that leads to the cluster; none if mkectl looks for one itself, and for a cluster that does not exist yet,
-    /// where the vendor forbids the flag.
+    /// The kubeconfig that leads to the cluster; none if mkectl looks for one itself, and for a
+    /// cluster that does not exist yet, where the vendor forbids the flag.
     pub kubeconfig: Option<Utf8PathBuf>,
 }
 
@@ -65,7 +65,8 @@ impl Mkectl {
         Executable::find("mkectl", variables).map(Self::from)
     }
 
-    /// Returns the program at `path`, which an environment may name instead of leaving it to `PATH`.
+    /// Returns the program at `path`, which an environment may name instead of leaving it to
+    /// `PATH`.
     ///
     /// # Errors
     ///
@@ -74,15 +75,16 @@ impl Mkectl {
         Executable::at(path, variables).map(Self::from)
     }
 
-    /// Returns the program with arguments that come before all others, for one that plays `mkectl` under a subcommand of its own.
+    /// Returns the program with arguments that come before all others, for one that plays `mkectl`
+    /// under a subcommand of its own.
     #[must_use]
     pub fn leading<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.program = self.program.leading(arguments);
         self
     }
 
-    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the answer to
-    /// [`Mkectl::help`] for `apply`, lists them.
+    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the
+    /// answer to [`Mkectl::help`] for `apply`, lists them.
     pub fn apply(&self, file: &Utf8Path, help: &Help) -> Command {
         let words = ["apply", "-f", file.as_str()];
         self.for_cluster(words.into_iter().chain(help.plain()))
@@ -100,7 +102,8 @@ impl Mkectl {
         self.program.command("mkectl", arguments)
     }
 
-    /// Runs the program with `arguments` and returns what it wrote to standard output and standard error, in its order.
+    /// Runs the program with `arguments` and returns what it wrote to standard output and standard
+    /// error, in its order.
     fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         self.program.ask(arguments)
     }
@@ -116,9 +119,11 @@ impl Command {
         self
     }
 
-    /// Returns the command with what these are pulled with from a registry that requires credentials (APPLY-421): the user's name by the
-    /// flags that `help` lists, and the password by the variable that belongs to each. Of the two variables the one for charts is
-    /// documented, and the other one inferred. A flag requires the configuration to name a Secret for its registry, so no flag is passed for other registries.
+    /// Returns the command with what these are pulled with from a registry that requires
+    /// credentials (APPLY-421): the user's name by the flags that `help` lists, and the password by
+    /// the variable that belongs to each. Of the two variables the one for charts is documented,
+    /// and the other one inferred. A flag requires the configuration to name a Secret for its
+    /// registry, so no flag is passed for other registries.
     #[must_use]
     pub fn with_pull_credentials(
         mut self,
@@ -158,7 +163,8 @@ impl Pulled {
     }
 }
 
-/// Returns the flags for the names of users that pull these which `help` does not list: what they represent cannot be handed over.
+/// Returns the flags for the names of users that pull these which `help` does not list: what they
+/// represent cannot be handed over.
 pub fn unlisted_registry_users(pulled: &[Pulled], help: &Help) -> Vec<&'static str> {
     pulled
         .iter()

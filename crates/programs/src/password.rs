@@ -1,7 +1,7 @@
 //! Catching the administrator's password, which `mkectl apply` generates and prints once.
 //!
-//! This is how 4.1.0 prints it (CONF-132); other releases are not documented; therefore frames, colours and the older wording
-//! `Password: ...` are understood too:
+//! This is how 4.1.0 prints it (CONF-132); other releases are not documented; therefore frames,
+//! colours and the older wording `Password: ...` are understood too:
 //!
 //! ```text
 //! !!! Make sure to save the admin credentials shown below !!!
@@ -28,7 +28,8 @@ const AWAITED: u32 = 12;
 /// A shorter word is not a generated password.
 const SHORTEST: usize = 8;
 
-/// The administrator's credentials, as mkectl generated them. There is no other copy: the cluster keeps a hash.
+/// The administrator's credentials, as mkectl generated them. There is no other copy: the cluster
+/// keeps a hash.
 #[derive(Debug, Clone)]
 pub struct AdminPassword {
     /// The user's name.
@@ -79,7 +80,8 @@ impl Catcher {
     }
 }
 
-/// Finds credentials in a line of plain text. Within the box any `name:password` will do, elsewhere only the administrator's.
+/// Finds credentials in a line of plain text. Within the box any `name:password` will do, elsewhere
+/// only the administrator's.
 fn credentials(text: &str, in_box: bool) -> Option<AdminPassword> {
     let caught = |username: &str, password: &str| {
         let is_word = !password.is_empty() && !password.contains(char::is_whitespace);

@@ -1,7 +1,7 @@
 //! Whether a file is a program for this machine, by its first bytes.
 //!
-//! The operating system's own answer comes too late: for a file that it does not know, the C library starts a shell
-//! that reads the file as a script, and the error becomes a line of garbage.
+//! The operating system's own answer comes too late: for a file that it does not know, the C
+//! library starts a shell that reads the file as a script, and the error becomes a line of garbage.
 
 use std::env::consts::{ARCH, OS};
 
@@ -17,7 +17,8 @@ fn foreign_to(system: &str, architecture: &str, header: &[u8]) -> Option<&'stati
     match header {
         [b'#', b'!', ..] => None,
         [0x7f, b'E', b'L', b'F', ..] if system == "macos" => Some("a Linux program"),
-        // The sixth byte is the byte order, 1 for little-endian; the last two of the header are `e_machine`.
+        // The sixth byte is the byte order, 1 for little-endian; the last two of the header are
+        // `e_machine`.
         [0x7f, b'E', b'L', b'F', _, 1, .., low, high] if header.len() == HEADER => {
             match (u16::from_le_bytes([*low, *high]), architecture) {
                 (62, "x86_64") | (183, "aarch64") => None,

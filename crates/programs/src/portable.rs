@@ -1,4 +1,5 @@
-//! Builds this program so that old systems run it, by `cargo zigbuild`, and reads from a file which C library it needs.
+//! Builds this program so that old systems run it, by `cargo zigbuild`, and reads from a file which
+//! C library it needs.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use object::{ReadCache, ReadRef};
 use crate::ask::Question;
 use crate::{Error, Executable, Variables};
 
-/// The oldest glibc that a portable program runs on: that of RHEL 7, from 2012. Rust's own minimum is the same.
+/// The oldest glibc that a portable program runs on: that of RHEL 7, from 2012. Rust's own minimum
+/// is the same.
 pub const OLDEST_GLIBC: Glibc = Glibc(2, 17);
 
 /// The program by which cargo builds for an older glibc.
@@ -37,7 +39,8 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// Builds the program for this machine's architecture and [`OLDEST_GLIBC`], and returns its file.
+    /// Builds the program for this machine's architecture and [`OLDEST_GLIBC`], and returns its
+    /// file.
     ///
     /// # Errors
     /// cargo or `cargo zigbuild` is missing, or the build fails.
@@ -81,8 +84,8 @@ impl Build<'_> {
 }
 
 impl Glibc {
-    /// Returns the oldest glibc that a Linux program runs on; none if it needs none because it is static. It is the newest version that
-    /// the program's symbols name.
+    /// Returns the oldest glibc that a Linux program runs on; none if it needs none because it is
+    /// static. It is the newest version that the program's symbols name.
     ///
     /// # Errors
     /// The file cannot be read, or is not a 64-bit ELF program.

@@ -1,8 +1,8 @@
-//! The one way in which a program is started and supervised: with a session of its own, pipes that are read with a bounded wait,
-//! signals to the whole group, and nothing left behind.
+//! The one way in which a program is started and supervised: with a session of its own, pipes that
+//! are read with a bounded wait, signals to the whole group, and nothing left behind.
 //!
-//! It adds what the standard library does not offer for a child process and everything that the child starts.
-//! All the `unsafe` of this crate is here, one system call each.
+//! It adds what the standard library does not offer for a child process and everything that the
+//! child starts. All the `unsafe` of this crate is here, one system call each.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,17 +16,19 @@ use crate::Exit;
 /// How long to wait for more output, at the longest, before looking at signals and limits again.
 const TURN: Duration = Duration::from_millis(50);
 
-/// How long output is still read after a program has ended, if something that it started holds the pipe open.
+/// How long output is still read after a program has ended, if something that it started holds the
+/// pipe open.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// Makes a program that is about to be started the leader of a session and process group of its own.
+/// Makes a program that is about to be started the leader of a session and process group of its
+/// own.
 ///
-/// A group alone would do for signals. The session also takes the terminal away: a question that a program asks there
-/// (`ssh` does, for an unknown host key) fails immediately; a mere background group would be stopped by the system
-/// and wait for ever.
+/// A group alone would do for signals. The session also takes the terminal away: a question that a
+/// program asks there (`ssh` does, for an unknown host key) fails immediately; a mere background
+/// group would be stopped by the system and wait for ever.
 ///
-/// On Linux it also asks for SIGINT when the thread that starts it ends before it does, which is when this process is
-/// killed: an unsupervised program must not change a cluster.
+/// On Linux it also asks for SIGINT when the thread that starts it ends before it does, which is
+/// when this process is killed: an unsupervised program must not change a cluster.
 fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
     // SAFETY: `setsid` and `prctl` are async-signal-safe and touch no memory.
     unsafe {
@@ -44,7 +46,8 @@ fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the files of a program that is about to be started readable by their owner alone, also if it is killed.
+/// Makes the files of a program that is about to be started readable by their owner alone, also if
+/// it is killed.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "it is what a program is started with"
@@ -60,9 +63,11 @@ fn own_files(command: &mut std::process::Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether a program that was started by [`run`](crate::run()), perhaps of a process that was killed since, still runs.
+/// Returns whether a program that was started by [`run`](crate::run()), perhaps of a process that
+/// was killed since, still runs.
 ///
-/// It leads a session, so another process which got its number is taken for it only if it leads one too.
+/// It leads a session, so another process which got its number is taken for it only if it leads one
+/// too.
 pub fn is_running(process: u32) -> bool {
     let process = process.cast_signed();
     // SAFETY: `getsid` touches no memory. Of a process that is gone it says so.
@@ -76,7 +81,8 @@ pub fn exists(process: u32) -> bool {
     process > 0 && unsafe { libc::getsid(process) } != -1 && !has_ended(process)
 }
 
-/// Returns whether a process has ended and only waits to be reaped, as in a container without an init. Without `/proc` none has.
+/// Returns whether a process has ended and only waits to be reaped, as in a container without an
+/// init. Without `/proc` none has.
 fn has_ended(process: i32) -> bool {
     let status = files::read_text(format!("/proc/{process}/stat"));
     let status = status.unwrap_or_default();
@@ -127,7 +133,8 @@ impl Running {
         drain(&mut self.pipes, self.group, chunk, tick)
     }
 
-    /// Reads what the program writes until it has ended, and kills it once `is_over` says so. Returns whether that happened.
+    /// Reads what the program writes until it has ended, and kills it once `is_over` says so.
+    /// Returns whether that happened.
     pub(crate) fn drain_until(
         &mut self,
         is_over: &dyn Fn() -> bool,
@@ -228,9 +235,11 @@ pub(crate) fn start(
     })
 }
 
-/// The process group of a program that leads one and has not been reaped; or the program alone, if it leads none.
+/// The process group of a program that leads one and has not been reaped; or the program alone, if
+/// it leads none.
 ///
-/// As long as its leader is not reaped, no other process can get its number, so a signal cannot hit a stranger.
+/// As long as its leader is not reaped, no other process can get its number, so a signal cannot hit
+/// a stranger.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
     leader: libc::pid_t,
@@ -258,18 +267,21 @@ impl Group {
                 _ => Err(error),
             };
         }
-        // SAFETY: the field is set for a child that has ended, and zero, as it was, when there is none.
+        // SAFETY: the field is set for a child that has ended, and zero, as it was, when there is
+        // none.
         Ok(unsafe { info.si_pid() } != 0)
     }
 
-    /// Sends a signal to every process of the group. A group that has ended is none the worse for it.
+    /// Sends a signal to every process of the group. A group that has ended is none the worse for
+    /// it.
     pub(crate) fn signal(self, signal: libc::c_int) {
         let target = if self.is_alone {
             self.leader
         } else {
             -self.leader
         };
-        // SAFETY: `kill` touches no memory. It fails only for a group that is gone or, on some systems, is all zombies.
+        // SAFETY: `kill` touches no memory. It fails only for a group that is gone or, on some
+        // systems, is all zombies.
         unsafe {
             libc::kill(target, signal);
         }
@@ -281,13 +293,14 @@ impl Group {
     }
 }
 
-/// Reads what a group writes until its leader has ended and the pipes are closed, and returns then. `chunk` receives which of the
-/// pipes it came from.
+/// Reads what a group writes until its leader has ended and the pipes are closed, and returns then.
+/// `chunk` receives which of the pipes it came from.
 ///
-/// `tick` is called at least every 50 milliseconds. A process that still holds a pipe open [`GRACE`] after the leader's end
-/// is killed, and what is in the pipes by then is still read.
+/// `tick` is called at least every 50 milliseconds. A process that still holds a pipe open
+/// [`GRACE`] after the leader's end is killed, and what is in the pipes by then is still read.
 ///
-/// One thread does it all, with a wait that is bounded: a thread that blocked in `read` could not be called back.
+/// One thread does it all, with a wait that is bounded: a thread that blocked in `read` could not
+/// be called back.
 fn drain(
     pipes: &mut [PipeReader],
     group: Group,
@@ -328,8 +341,8 @@ fn drain(
     Ok(())
 }
 
-/// Reads what is in the pipe now, at most as much as a pipe holds by default times sixteen: a process that left the
-/// group could write for ever.
+/// Reads what is in the pipe now, at most as much as a pipe holds by default times sixteen: a
+/// process that left the group could write for ever.
 fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = 1 << 20;
@@ -345,7 +358,8 @@ fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result
     Ok(())
 }
 
-/// Returns which of the open pipes can be read without blocking, for bytes or for the end. Waits for it no longer than `limit`.
+/// Returns which of the open pipes can be read without blocking, for bytes or for the end. Waits
+/// for it no longer than `limit`.
 fn readable(pipes: &[PipeReader], open: &[usize], limit: Duration) -> io::Result<Vec<usize>> {
     use std::os::fd::AsFd;
 
@@ -362,7 +376,8 @@ fn readable(pipes: &[PipeReader], open: &[usize], limit: Duration) -> io::Result
         .collect();
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     let count = libc::nfds_t::try_from(wanted.len()).map_err(io::Error::other)?;
-    // SAFETY: the pointer is to this many valid `pollfd`, and the descriptors are open as long as they are borrowed.
+    // SAFETY: the pointer is to this many valid `pollfd`, and the descriptors are open as long as
+    // they are borrowed.
     if unsafe { libc::poll(wanted.as_mut_ptr(), count, milliseconds) } == -1 {
         let error = io::Error::last_os_error();
         return match error.kind() {

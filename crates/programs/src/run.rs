@@ -23,7 +23,8 @@ const LAST_LINES: usize = 20;
 /// How long a program has to end by itself after its time limit has passed, before it is killed.
 pub const CLEANUP: Duration = Duration::from_secs(120);
 
-/// What the log ends with if the administrator's password was announced and not recognised. Such a log stays where it is.
+/// What the log ends with if the administrator's password was announced and not recognised. Such a
+/// log stays where it is.
 pub const PASSWORD_MISSED: &str = "airlock: this log may have the administrator's password";
 
 /// A wish of the operator's that the running program should end.
@@ -96,7 +97,8 @@ pub struct Finished {
     pub timed_out: bool,
     /// The log of all that it wrote.
     pub log: Utf8PathBuf,
-    /// Why the log is incomplete, if it is. A program is not stopped half-way because a disk is full.
+    /// Why the log is incomplete, if it is. A program is not stopped half-way because a disk is
+    /// full.
     pub log_failure: Option<io::Error>,
     /// The last lines that it wrote, twenty at the most, without line ends and with secrets masked.
     pub last_lines: Vec<String>,
@@ -104,24 +106,26 @@ pub struct Finished {
 
 /// Runs `command` until it has ended, and returns how it did.
 ///
-/// Standard output and standard error come through one pipe, in the order in which they were written, unless
-/// [`Command::results`] keeps them apart. Each line goes to
-/// `observer` as soon as it is complete and to the file `log`, which is replaced and which only its owner may read; there
-/// it begins with [`Observer::stamp`]. The values of [`Command::secrets`] and [`Command::secret_arguments`] are masked in both, and so is the administrator's
-/// password, which comes as [`Event::AdminPassword`]. Standard input is empty.
+/// Standard output and standard error come through one pipe, in the order in which they were
+/// written, unless [`Command::results`] keeps them apart. Each line goes to `observer` as soon as
+/// it is complete and to the file `log`, which is replaced and which only its owner may read; there
+/// it begins with [`Observer::stamp`]. The values of [`Command::secrets`] and
+/// [`Command::secret_arguments`] are masked in both, and so is the administrator's password, which
+/// comes as [`Event::AdminPassword`]. Standard input is empty.
 ///
-/// The first of `signals` is passed on to the program and everything in its group, once, and then the program is waited
-/// for: it knows how to leave a cluster in good order. The second kills the group. A program that runs longer than
-/// [`Command::time_limit`] is sent SIGINT and killed after [`CLEANUP`]. After the program's end, whatever it
-/// started and still holds its output open is killed after five seconds; if there was a signal, nothing of the group is
-/// left in any case.
+/// The first of `signals` is passed on to the program and everything in its group, once, and then
+/// the program is waited for: it knows how to leave a cluster in good order. The second kills the
+/// group. A program that runs longer than [`Command::time_limit`] is sent SIGINT and killed after
+/// [`CLEANUP`]. After the program's end, whatever it started and still holds its output open is
+/// killed after five seconds; if there was a signal, nothing of the group is left in any case.
 ///
 /// This blocks, for as long as an hour; asynchronous callers put it on a thread of its own.
 ///
 /// # Errors
 ///
-/// [`Error::Log`] and what starting a program can end in; [`Error::Supervise`] if the operating system did not report
-/// about the child, which is killed then. An exit code other than zero is not an error here.
+/// [`Error::Log`] and what starting a program can end in; [`Error::Supervise`] if the operating
+/// system did not report about the child, which is killed then. An exit code other than zero is not
+/// an error here.
 pub fn run(
     command: &Command,
     log: &Utf8Path,
@@ -280,7 +284,8 @@ impl Limit {
     }
 }
 
-/// Opens the log for this run alone: what an earlier run left is gone, and so is any access that others had.
+/// Opens the log for this run alone: what an earlier run left is gone, and so is any access that
+/// others had.
 fn open_log(path: &Utf8Path) -> io::Result<File> {
     const OWNER_ONLY: u32 = 0o600;
     let file = OpenOptions::new()
@@ -289,7 +294,8 @@ fn open_log(path: &Utf8Path) -> io::Result<File> {
         .truncate(true)
         .mode(OWNER_ONLY)
         .open(path)?;
-    // The mode above is for a new file. An old one may have had another. A device is not ours to change.
+    // The mode above is for a new file. An old one may have had another. A device is not ours to
+    // change.
     if file.metadata()?.is_file() {
         file.set_permissions(std::fs::Permissions::from_mode(OWNER_ONLY))?;
     }

@@ -1,7 +1,9 @@
-//! Asks many machines concurrently by the system's `ssh`: one connection each, a script on its standard input, the lines that it prints.
+//! Asks many machines concurrently by the system's `ssh`: one connection each, a script on its
+//! standard input, the lines that it prints.
 //!
-//! The operator's own `ssh` is taken as it is set up: its configuration, its agent, its known hosts, and how strict it is about them.
-//! Nothing here weakens that. What is added keeps it from asking questions, from waiting for ever, and from forwarding anything.
+//! The operator's own `ssh` is taken as it is set up: its configuration, its agent, its known
+//! hosts, and how strict it is about them. Nothing here weakens that. What is added keeps it from
+//! asking questions, from waiting for ever, and from forwarding anything.
 
 mod arguments;
 mod refusal;
@@ -18,8 +20,8 @@ pub use refusal::{NotAnswered, Why};
 use crate::process::{self, Input, Output};
 use crate::{Command, Error, Executable, Variables};
 
-/// How many connections are made through one bastion at a time. OpenSSH's server drops some of more than ten that have not logged in
-/// yet (`MaxStartups 10:30:100`).
+/// How many connections are made through one bastion at a time. OpenSSH's server drops some of more
+/// than ten that have not logged in yet (`MaxStartups 10:30:100`).
 const THROUGH_ONE_BASTION: usize = 8;
 
 /// What the remote shell prints when it is ready. Earlier output is from its start-up files.
@@ -28,8 +30,8 @@ const READY: &str = "airlock-is-here";
 /// How much of an answer is kept, in bytes.
 const LONGEST: usize = 256 << 10;
 
-/// The variables that `ssh` gets: those by which it finds itself, its settings, its user, and the agents. No other, since
-/// `SendEnv` could send it on.
+/// The variables that `ssh` gets: those by which it finds itself, its settings, its user, and the
+/// agents. No other, since `SendEnv` could send it on.
 const VARIABLES: &[&str] = &[
     "PATH",
     "HOME",
@@ -77,10 +79,11 @@ impl Ssh {
         Executable::find("ssh", variables.clone()).map(Self)
     }
 
-    /// Has `script` run by the shell of each machine, and returns what each printed, in their order.
+    /// Has `script` run by the shell of each machine, and returns what each printed, in their
+    /// order.
     ///
-    /// `is_stopped` is asked at least every 50 milliseconds; when it returns true, all connections are ended immediately. `answered` is called
-    /// for each machine when it is done.
+    /// `is_stopped` is asked at least every 50 milliseconds; when it returns true, all connections
+    /// are ended immediately. `answered` is called for each machine when it is done.
     pub fn ask_all(
         &self,
         destinations: &[Destination],
@@ -153,7 +156,8 @@ impl Ssh {
     fn command(&self, destination: &Destination) -> Command {
         let mut names = VARIABLES.to_vec();
         names.extend(destination.variables());
-        // A script that is sent before the shell is ready would be lost in its start-up files, and its first line could not be timed.
+        // A script that is sent before the shell is ready would be lost in its start-up files, and
+        // its first line could not be timed.
         let remote = format!("echo {READY}; exec sh -s");
         let arguments = destination.arguments(self.0.path.as_str());
         let arguments = arguments.iter().map(AsRef::as_ref).chain([remote.as_str()]);
@@ -259,7 +263,8 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Returns the next one, as soon as its bastion has room for it; nothing when none is waiting any more.
+    /// Returns the next one, as soon as its bastion has room for it; nothing when none is waiting
+    /// any more.
     fn take(&self) -> Option<usize> {
         let mut state = lock(&self.state);
         loop {

@@ -1,4 +1,5 @@
-//! Signs a file by `ssh-keygen`, which knows every kind of key that people have: encrypted, in an agent, on a token.
+//! Signs a file by `ssh-keygen`, which knows every kind of key that people have: encrypted, in an
+//! agent, on a token.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,9 @@ const VARIABLES: &[&str] = &[
     "WAYLAND_DISPLAY",
 ];
 
-/// Signs `file` with the private key in the file `key`, or with the key of an agent whose public half is there. The signature is written
-/// beside the file, with `.sig` after its name. Unlike other programs, this one keeps the terminal for its questions.
+/// Signs `file` with the private key in the file `key`, or with the key of an agent whose public
+/// half is there. The signature is written beside the file, with `.sig` after its name. Unlike
+/// other programs, this one keeps the terminal for its questions.
 ///
 /// # Errors
 /// There is no `ssh-keygen`, it takes too long, or does not sign.

@@ -1,7 +1,7 @@
 //! The environment variables that a program is started with.
 //!
-//! `cargo run` adds variables for its own child, this tool. They are not meant for `mkectl`, and the library path among
-//! them could even change what it loads.
+//! `cargo run` adds variables for its own child, this tool. They are not meant for `mkectl`, and
+//! the library path among them could even change what it loads.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -14,8 +14,8 @@ use std::fmt;
 pub struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
-    /// Returns `variables`, usually those of this process, without what `cargo run` and `rustup` add:
-    /// `CARGO`, `CARGO_*`, `RUSTUP_*`, `RUST_*` and the dynamic linker's search paths.
+    /// Returns `variables`, usually those of this process, without what `cargo run` and `rustup`
+    /// add: `CARGO`, `CARGO_*`, `RUSTUP_*`, `RUST_*` and the dynamic linker's search paths.
     pub fn inherited<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,
@@ -30,7 +30,8 @@ impl Variables {
         )
     }
 
-    /// Returns `variables` like [`Variables::inherited`], with those by which cargo and rustup find their own files: a build needs them.
+    /// Returns `variables` like [`Variables::inherited`], with those by which cargo and rustup find
+    /// their own files: a build needs them.
     pub fn for_cargo<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,

@@ -1,4 +1,5 @@
-//! Runs of base64, base32 and hexadecimal digits and of bytes as decimal numbers in a text, decoded from every place where what they encode may begin.
+//! Runs of base64, base32 and hexadecimal digits and of bytes as decimal numbers in a text, decoded
+//! from every place where what they encode may begin.
 
 use std::ops::Range;
 
@@ -94,7 +95,8 @@ impl Decoded<'_> {
     }
 }
 
-/// Returns a byte as a decimal number, and the length of it and of what separates it from the next one: `[115, 51]`, or `[115 51]` by Go.
+/// Returns a byte as a decimal number, and the length of it and of what separates it from the next
+/// one: `[115, 51]`, or `[115 51]` by Go.
 fn number(text: &[u8]) -> Option<(u8, usize)> {
     let digits = text.iter().take(4).take_while(|byte| byte.is_ascii_digit());
     let digits = digits.count();
@@ -104,7 +106,8 @@ fn number(text: &[u8]) -> Option<(u8, usize)> {
     Some((value, digits + after))
 }
 
-/// Returns a digit of base64, of the standard and the URL-safe alphabet, as it is or escaped, and its length.
+/// Returns a digit of base64, of the standard and the URL-safe alphabet, as it is or escaped, and
+/// its length.
 fn base64_digit(text: &[u8]) -> Option<(u8, usize)> {
     let value = |byte: u8| {
         Some(match byte {
@@ -126,7 +129,8 @@ fn base64_digit(text: &[u8]) -> Option<(u8, usize)> {
         .map(|value| (value, length))
 }
 
-/// Reads `%2B`, `%252B`, `\u002b` and `\/`: what encoders make of the characters in base64 that are neither letters nor digits.
+/// Reads `%2B`, `%252B`, `\u002b` and `\/`: what encoders make of the characters in base64 that are
+/// neither letters nor digits.
 fn escaped(text: &[u8]) -> Option<(u8, usize)> {
     let code = |at: usize| {
         let digits = std::str::from_utf8(text.get(at..at + 2)?).ok()?;

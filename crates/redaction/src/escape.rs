@@ -18,7 +18,8 @@ pub enum Colours {
     Drop,
 }
 
-/// Returns whether a terminal obeys or hides a character: control, bidirectional and other format characters.
+/// Returns whether a terminal obeys or hides a character: control, bidirectional and other format
+/// characters.
 ///
 /// Line ends and tabs are among them.
 pub fn is_hidden(character: char) -> bool {
@@ -48,7 +49,8 @@ pub fn is_hidden(character: char) -> bool {
     )
 }
 
-/// Returns bytes as text. A byte that is not UTF-8 becomes `\xff`: on a terminal of one byte a character it may be obeyed.
+/// Returns bytes as text. A byte that is not UTF-8 becomes `\xff`: on a terminal of one byte a
+/// character it may be obeyed.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -63,12 +65,14 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Returns whether a text has characters that a terminal obeys or hides, besides line ends and tabs.
+/// Returns whether a text has characters that a terminal obeys or hides, besides line ends and
+/// tabs.
 pub fn has_hidden_characters(text: &str) -> bool {
     text.chars().any(is_hidden_in_lines)
 }
 
-/// Returns why a secret cannot be used as it is: editors and terminals leave characters in it that are not seen.
+/// Returns why a secret cannot be used as it is: editors and terminals leave characters in it that
+/// are not seen.
 ///
 /// The result completes a sentence that names the secret, and does not quote it.
 pub fn hidden_rule(secret: &str) -> Option<String> {
@@ -96,7 +100,8 @@ pub fn escape_lines(text: &str) -> Cow<'_, str> {
 
 /// Escapes serialised JSON. What it says to a parser does not change.
 ///
-/// A serialiser escapes only what the grammar of JSON demands, and leaves C1 and bidirectional characters.
+/// A serialiser escapes only what the grammar of JSON demands, and leaves C1 and bidirectional
+/// characters.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_hidden_in_lines) {
         return Cow::Borrowed(json);
@@ -149,7 +154,8 @@ pub fn colours(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns a text from outside as one line of at most `most` characters, with the secrets of this run masked.
+/// Returns a text from outside as one line of at most `most` characters, with the secrets of this
+/// run masked.
 ///
 /// They are masked first: a secret that was cut, folded or escaped is hard to recognise.
 pub fn line(text: &str, most: usize) -> String {

@@ -1,4 +1,5 @@
-//! Secrets that are recognised by their context: tokens that a library received, and URLs in redirects.
+//! Secrets that are recognised by their context: tokens that a library received, and URLs in
+//! redirects.
 
 use std::ops::Range;
 
@@ -52,7 +53,8 @@ pub(crate) fn secrets_of_url(url: &str) -> Vec<String> {
             .map_or(userinfo, |(_, password)| password);
         found.push(password);
     }
-    // A password may have an unencoded `/`, `?` or `#`: then it ends at the last `@`. Too much rather than too little is masked.
+    // A password may have an unencoded `/`, `?` or `#`: then it ends at the last `@`. Too much
+    // rather than too little is masked.
     if let Some((userinfo, _)) = rest.rsplit_once('@')
         && let Some((_, password)) = userinfo.split_once(':')
         && !found.contains(&password)

@@ -1,12 +1,14 @@
-//! Many secrets, of which few have to be compared at any place of a text: they are found by their first characters, each in whatever way it
-//! is written. A registry may hand out thousands of tokens.
+//! Many secrets, of which few have to be compared at any place of a text: they are found by their
+//! first characters, each in whatever way it is written. A registry may hand out thousands of
+//! tokens.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::written::{Pattern, is_plain, pass_hidden, readings};
 
-/// How many characters lead to a secret. The beginning of one that was cut is masked only if it is longer.
+/// How many characters lead to a secret. The beginning of one that was cut is masked only if it is
+/// longer.
 const LEADING: usize = 3;
 
 /// Secrets by their first characters.

@@ -4,9 +4,10 @@
 //! variable, file, token, proxy ──▶ Secrets ──▶ mask ──▶ escape ──▶ terminal, log, JSON, receipt, plan
 //! ```
 //!
-//! Code that reads a secret adds it to [`run`]. Code that prints, logs or stores text takes it from there. The set is
-//! process-wide because a set that is passed along can be forgotten: a token that a registry client receives would be unknown to
-//! the log that another crate writes. Tests make sets of their own by [`Secrets::default`].
+//! Code that reads a secret adds it to [`run`]. Code that prints, logs or stores text takes it from
+//! there. The set is process-wide because a set that is passed along can be forgotten: a token that
+//! a registry client receives would be unknown to the log that another crate writes. Tests make
+//! sets of their own by [`Secrets::default`].
 //!
 //! This crate must not know where secrets come from or where text goes.
 

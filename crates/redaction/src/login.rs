@@ -1,6 +1,7 @@
 //! Removes a user and a password before a host, as people type them where no credentials belong.
 
-/// Returns a text without what stands before its last `@`, with a scheme or without. If a digest follows the `@`, the text stays.
+/// Returns a text without what stands before its last `@`, with a scheme or without. If a digest
+/// follows the `@`, the text stays.
 pub fn without_login(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, host)) if !host.starts_with("sha256:") && !host.starts_with("sha512:") => {

@@ -15,8 +15,8 @@ use crate::{encoded, generic};
 /// What a secret becomes.
 pub(crate) const MASK: &str = "***";
 
-/// The least bytes of a secret that is masked wherever it occurs. A shorter one would mask parts of words everywhere; it is masked
-/// only as part of `user:password`.
+/// The least bytes of a secret that is masked wherever it occurs. A shorter one would mask parts of
+/// words everywhere; it is masked only as part of `user:password`.
 pub const SHORTEST: usize = 4;
 
 /// The least bytes of a line of a secret of several lines.
@@ -28,7 +28,8 @@ const LONG: usize = 48;
 /// The bytes of such a part.
 const PART: usize = 24;
 
-/// How many encodings may be nested: base64 of JSON that has base64, as in a Kubernetes Secret for image pulls.
+/// How many encodings may be nested: base64 of JSON that has base64, as in a Kubernetes Secret for
+/// image pulls.
 const NESTED: usize = 3;
 
 const COMPOSED: ComposingNormalizerBorrowed<'_> = ComposingNormalizerBorrowed::new_nfc();
@@ -46,7 +47,8 @@ struct Indexes {
     longest: usize,
 }
 
-/// Secrets that are worth nothing after a while. The earlier ones are forgotten as a whole, once all of them are.
+/// Secrets that are worth nothing after a while. The earlier ones are forgotten as a whole, once
+/// all of them are.
 #[derive(Default)]
 struct Tokens {
     earlier: Index,
@@ -81,7 +83,8 @@ impl Secrets {
         }
     }
 
-    /// Adds a token that nothing accepts any more after its `life`. It may be forgotten then: a service gets a token every few minutes.
+    /// Adds a token that nothing accepts any more after its `life`. It may be forgotten then: a
+    /// service gets a token every few minutes.
     pub fn add_token(&self, token: &str, life: Duration) {
         let mut known = self.write();
         known.tokens.make_room(Instant::now(), life);
@@ -102,7 +105,8 @@ impl Secrets {
         }
     }
 
-    /// Adds the password and the query of a URL: addresses of proxies have the former, presigned ones the latter.
+    /// Adds the password and the query of a URL: addresses of proxies have the former, presigned
+    /// ones the latter.
     pub fn add_url(&self, url: &str) {
         for found in generic::secrets_of_url(url) {
             self.add(&found);

@@ -1,17 +1,19 @@
-//! One secret, and every way in which a program may write its characters: as they are, escaped for JSON, YAML, a shell, Go or Rust,
-//! percent-encoded, as HTML entities, in Latin-1 or UTF-16. The ways may be mixed, since encoders differ in which characters they leave
-//! alone.
+//! One secret, and every way in which a program may write its characters: as they are, escaped for
+//! JSON, YAML, a shell, Go or Rust, percent-encoded, as HTML entities, in Latin-1 or UTF-16. The
+//! ways may be mixed, since encoders differ in which characters they leave alone.
 
 use crate::escape;
 
-/// A match inside a longer run of hexadecimal digits than this is part of a digest, if the secret is shorter than [`SHORT`].
+/// A match inside a longer run of hexadecimal digits than this is part of a digest, if the secret
+/// is shorter than [`SHORT`].
 const DIGEST: usize = 32;
 
 /// Secrets of fewer bytes occur in digests by chance.
 const SHORT: usize = 12;
 
-/// A secret of fewer bytes that has only lower-case letters, or only digits, may be a part of any word or number. It is masked
-/// where it is a whole one: a value such as `info` leaves `information` as it is.
+/// A secret of fewer bytes that has only lower-case letters, or only digits, may be a part of any
+/// word or number. It is masked where it is a whole one: a value such as `info` leaves
+/// `information` as it is.
 const LONGEST_WORD: usize = 8;
 
 /// The least characters of a secret that are masked where a text was cut within it.
@@ -20,7 +22,8 @@ const SHORTEST_CUT: usize = 6;
 /// How many escapes of an escape character are followed: `%2525`, `\\\\`.
 const DEEPEST: usize = 16;
 
-/// What may be between any two characters and is not shown: the zeros of UTF-16, the beginning of a colour, and characters without width.
+/// What may be between any two characters and is not shown: the zeros of UTF-16, the beginning of a
+/// colour, and characters without width.
 const HIDDEN: &str = "\0\u{1b}\u{ad}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
      \u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}";
 
@@ -34,7 +37,8 @@ pub(crate) struct Pattern {
     is_word: bool,
 }
 
-/// Passes on the bytes of a character: in UTF-8; in Latin-1, whose bytes Go and YAML also write for the numbers of characters; in UTF-16.
+/// Passes on the bytes of a character: in UTF-8; in Latin-1, whose bytes Go and YAML also write for
+/// the numbers of characters; in UTF-16.
 fn encodings(character: char, each: &mut dyn FnMut(&[u8])) {
     each(character.encode_utf8(&mut [0; 4]).as_bytes());
     match u8::try_from(character) {
@@ -81,8 +85,8 @@ impl Pattern {
         &self.secret
     }
 
-    /// Returns where the secret ends that begins at `start`, if it does. Where `is_whole`, the text goes no further, and its last
-    /// characters may be the beginning of a secret that was cut.
+    /// Returns where the secret ends that begins at `start`, if it does. Where `is_whole`, the text
+    /// goes no further, and its last characters may be the beginning of a secret that was cut.
     pub(crate) fn end(&self, text: &[u8], start: usize, is_whole: bool) -> Option<usize> {
         let mut characters = self.secret.chars();
         let first = characters.next()?;
@@ -329,8 +333,8 @@ fn coded_bytes(text: &[u8], bytes: &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// Reads `&amp;`, `&#38;` and `&#x26;`, escaped once or several times. An ampersand has several lengths: `&amp;amp;` may be one,
-/// or one and `amp;`.
+/// Reads `&amp;`, `&#38;` and `&#x26;`, escaped once or several times. An ampersand has several
+/// lengths: `&amp;amp;` may be one, or one and `amp;`.
 fn entity(text: &[u8], character: char, end: &mut dyn FnMut(usize)) {
     let name = match character {
         '&' => "amp;",

@@ -1,4 +1,5 @@
-//! Files of ours in YAML: what is written has no secret and nothing hidden, and what is read has nothing hidden.
+//! Files of ours in YAML: what is written has no secret and nothing hidden, and what is read has
+//! nothing hidden.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,8 @@ use crate::{escape_lines, has_hidden_characters, is_hidden, run};
 /// Reads a file of ours.
 ///
 /// # Errors
-/// The text is not what `T` expects, or a value has a character that a terminal obeys or hides, other than line ends and tabs.
+/// The text is not what `T` expects, or a value has a character that a terminal obeys or hides,
+/// other than line ends and tabs.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     let read = read_without(text, &|character| {
         is_hidden(character) && !matches!(character, '\n' | '\t')
@@ -19,7 +21,8 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     read.map_err(without_values)
 }
 
-/// Returns an error without the value that it quotes: the file may be a different one, named by mistake, and have a secret.
+/// Returns an error without the value that it quotes: the file may be a different one, named by
+/// mistake, and have a secret.
 pub fn without_values(error: Error) -> Error {
     let said = error.to_string();
     let quotes = ["invalid type: ", "invalid value: ", "unknown variant "];
@@ -43,8 +46,9 @@ pub fn read_lines<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     read_without(text, &is_hidden)
 }
 
-/// Returns the text of a file of ours. What a terminal obeys or hides is escaped in all values; secrets are masked in those of the
-/// keys `free`, whose text others wrote. Names and digests stay as they are: they are compared with others later.
+/// Returns the text of a file of ours. What a terminal obeys or hides is escaped in all values;
+/// secrets are masked in those of the keys `free`, whose text others wrote. Names and digests stay
+/// as they are: they are compared with others later.
 ///
 /// # Errors
 /// YAML cannot express the value.
@@ -72,8 +76,8 @@ fn read_without<T: DeserializeOwned>(
     serde_yaml::from_str(text)
 }
 
-/// Returns whether a value may have hidden characters. Without an escape, it has no other characters than the text. A block of several
-/// lines has line ends.
+/// Returns whether a value may have hidden characters. Without an escape, it has no other
+/// characters than the text. A block of several lines has line ends.
 fn may_have_more(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.any(|byte| matches!(byte, b'\\' | b'|' | b'>')) || has_hidden_characters(text)

@@ -1,8 +1,9 @@
 //! Records whether an account may log in and write in this run.
 //!
-//! Many requests with a wrong password lock the account, and a registry that refuses one write usually refuses them all. The
-//! first request with a password and the first write are therefore sent alone. If one is refused, the requests that wait for
-//! it fail with the same error and are not sent.
+//! Many requests with a wrong password lock the account, and a registry that refuses one write
+//! usually refuses them all. The first request with a password and the first write are therefore
+//! sent alone. If one is refused, the requests that wait for it fail with the same error and are
+//! not sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,14 +16,17 @@ use crate::clients::Clients;
 use crate::recorded::lock;
 use crate::{Answer, Credentials, Endpoint, Error, Place, limiter};
 
-/// How many 401s end the login of an account that was let in before. Some registries say 401 for what they forbid.
+/// How many 401s end the login of an account that was let in before. Some registries say 401 for
+/// what they forbid.
 const MOST_REFUSALS: u32 = 3;
 
-/// How long a refusal holds: a command that watches a registry for days must notice that the password was corrected. Accounts are
-/// commonly locked by five wrong passwords within a quarter of an hour.
+/// How long a refusal holds: a command that watches a registry for days must notice that the
+/// password was corrected. Accounts are commonly locked by five wrong passwords within a quarter of
+/// an hour.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// The accounts that a run logs in with, and what registries said of them. Cheap to clone; every clone is the same.
+/// The accounts that a run logs in with, and what registries said of them. Cheap to clone; every
+/// clone is the same.
 ///
 /// Handles that share it do not repeat a login that one of them was refused.
 #[derive(Debug, Clone, Default)]
@@ -106,8 +110,8 @@ impl Account {
         lock(&self.writes).accepted = true;
     }
 
-    /// Takes note that the first write of a handle was refused. An account that was allowed to write elsewhere in this registry keeps
-    /// its other handles.
+    /// Takes note that the first write of a handle was refused. An account that was allowed to
+    /// write elsewhere in this registry keeps its other handles.
     pub(crate) fn may_not_write(&self, refusal: &Refusal) {
         let mut writes = lock(&self.writes);
         if !writes.accepted {
@@ -225,10 +229,12 @@ impl Refusal {
     }
 }
 
-/// Returns whether an error that refuses a write is about the account and not about what was to be written.
+/// Returns whether an error that refuses a write is about the account and not about what was to be
+/// written.
 ///
-/// 401 always is. 403 is, unless the response mentions a quota, an immutable tag or manifest, or a rule for
-/// content; Harbor says 412 for those as well. 405 to the request that opens an upload is a registry that is read-only.
+/// 401 always is. 403 is, unless the response mentions a quota, an immutable tag or manifest, or a
+/// rule for content; Harbor says 412 for those as well. 405 to the request that opens an upload is
+/// a registry that is read-only.
 pub(crate) fn refuses_account(error: &Error) -> bool {
     match error {
         Error::Unauthorized { .. } => true,
@@ -238,7 +244,8 @@ pub(crate) fn refuses_account(error: &Error) -> bool {
     }
 }
 
-/// Returns whether an answer speaks of what was sent, in the words of Harbor, Quay, GitLab, Artifactory, Nexus and cloud registries.
+/// Returns whether an answer speaks of what was sent, in the words of Harbor, Quay, GitLab,
+/// Artifactory, Nexus and cloud registries.
 fn is_about_content(answer: &Answer) -> bool {
     const WORDS: [&str; 10] = [
         "quota",

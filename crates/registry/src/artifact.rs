@@ -1,6 +1,7 @@
 //! What is pushed, described by digests alone, and where its bytes come from.
 //!
-//! The caller knows archives and stores; this crate knows digests and sizes. The two meet in [`BlobSource`].
+//! The caller knows archives and stores; this crate knows digests and sizes. The two meet in
+//! [`BlobSource`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -20,7 +21,8 @@ pub struct Artifact {
     pub repository: String,
     /// The tag that is to point at the last of the manifests.
     pub tag: String,
-    /// Every manifest once, children before the indexes that list them, the one that is tagged last.
+    /// Every manifest once, children before the indexes that list them, the one that is tagged
+    /// last.
     pub manifests: Vec<Manifest>,
 }
 
@@ -33,7 +35,8 @@ pub struct Manifest {
     pub media_type: MediaType,
     /// Its length in bytes.
     pub size: u64,
-    /// What it refers to in the same repository, other manifests left out: the configuration and the layers; nothing for an index.
+    /// What it refers to in the same repository, other manifests left out: the configuration and
+    /// the layers; nothing for an index.
     pub blobs: Vec<Blob>,
 }
 
@@ -50,16 +53,17 @@ pub struct Blob {
 ///
 /// A blob may be opened more than once, since an upload that was cut starts over from a fresh file.
 pub trait BlobSource: Send + Sync {
-    /// Opens the file whose content is `digest`, at its beginning. The content is checked while it is sent, unless
-    /// [`BlobSource::is_checked`] says that it was.
+    /// Opens the file whose content is `digest`, at its beginning. The content is checked while it
+    /// is sent, unless [`BlobSource::is_checked`] says that it was.
     ///
     /// # Errors
     ///
     /// Whatever the file system says; it is reported as [`Error::Source`] with the digest.
     fn open(&self, digest: &Digest) -> io::Result<File>;
 
-    /// Returns whether this file, which [`BlobSource::open`] returned, was compared with its digest in this run and nothing has changed
-    /// it since. Then it is not hashed once more; the registry compares what it gets in any case.
+    /// Returns whether this file, which [`BlobSource::open`] returned, was compared with its digest
+    /// in this run and nothing has changed it since. Then it is not hashed once more; the registry
+    /// compares what it gets in any case.
     fn is_checked(&self, _digest: &Digest, _file: &File) -> bool {
         false
     }
@@ -79,7 +83,8 @@ impl Artifact {
         })
     }
 
-    /// Returns how many manifests, from the first, list no others and are not the last: their order does not matter.
+    /// Returns how many manifests, from the first, list no others and are not the last: their order
+    /// does not matter.
     pub(crate) fn leaves(&self) -> usize {
         let (_, before) = self.manifests.split_last().unzip();
         let before: &[Manifest] = before.unwrap_or_default();
@@ -89,7 +94,8 @@ impl Artifact {
             .count()
     }
 
-    /// Returns each blob once, the largest first, since a large blob that is begun last is waited for alone.
+    /// Returns each blob once, the largest first, since a large blob that is begun last is waited
+    /// for alone.
     pub(crate) fn blobs_by_size(&self) -> Vec<&Blob> {
         let mut seen = BTreeSet::new();
         let mut blobs: Vec<&Blob> = self
@@ -133,16 +139,18 @@ impl Artifact {
     }
 }
 
-/// The grammars of a repository and of a tag, word for word as the OCI distribution specification has them ("Pulling manifests").
+/// The grammars of a repository and of a tag, word for word as the OCI distribution specification
+/// has them ("Pulling manifests").
 ///
-/// The parser of oci-client is not used for them: its regular expression is compiled with all of Unicode at each start, which was
-/// a third of the processor time of a run with nothing to do.
+/// The parser of oci-client is not used for them: its regular expression is compiled with all of
+/// Unicode at each start, which was a third of the processor time of a run with nothing to do.
 static REPOSITORY: LazyLock<Regex> = LazyLock::new(|| {
     grammar(r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$")
 });
 static TAG: LazyLock<Regex> = LazyLock::new(|| grammar(r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$"));
 
-/// The specification mentions clients that limit names to this many bytes; oci-client, which plays the nodes, is one of them.
+/// The specification mentions clients that limit names to this many bytes; oci-client, which plays
+/// the nodes, is one of them.
 const LONGEST_REPOSITORY: usize = 255;
 
 /// Checks a repository path by the grammar of the OCI distribution specification.
@@ -239,7 +247,8 @@ mod tests {
             ("a-", false),
         ] {
             assert_eq!(check_repository(repository).is_ok(), good, "{repository}");
-            // The parser guesses registries out of short names; with a registry in front there is nothing to guess.
+            // The parser guesses registries out of short names; with a registry in front there is
+            // nothing to guess.
             let parsed = format!("registry.invalid/{repository}").parse::<Reference>();
             let same = parsed.is_ok_and(|reference| reference.repository() == repository);
             assert_eq!(same, good, "oci-client differs over {repository}");

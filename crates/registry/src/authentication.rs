@@ -1,7 +1,9 @@
-//! Authentication: tokens, and the rule that credentials go only to servers that the registry named over TLS.
+//! Authentication: tokens, and the rule that credentials go only to servers that the registry named
+//! over TLS.
 //!
-//! Nothing is sent before the registry asks. What it asked for is kept: later requests carry it from the start
-//! and a large upload is not sent twice. A token is fetched once for all requests that wait for it.
+//! Nothing is sent before the registry asks. What it asked for is kept: later requests carry it
+//! from the start and a large upload is not sent twice. A token is fetched once for all requests
+//! that wait for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +29,8 @@ mod challenge;
 pub(crate) use challenge::says_insufficient_scope;
 use challenge::{Challenge, read_challenge, scopes_asked, unsupported_schemes};
 
-/// What a token is asked for, in the words of the token protocol: `repository:mke/calico/node:pull,push`.
-/// Empty for requests about the registry as a whole.
+/// What a token is asked for, in the words of the token protocol:
+/// `repository:mke/calico/node:pull,push`. Empty for requests about the registry as a whole.
 pub(crate) type Scopes = Vec<String>;
 
 /// The lifetime of a token whose server reports none, by the token protocol.
@@ -52,8 +54,8 @@ impl Authorization {
         self.serial.is_none()
     }
 
-    /// Returns whether another token would be refused like this one, by the challenge of the 401 that refused it: it was fetched a
-    /// moment ago, for everything that is asked for.
+    /// Returns whether another token would be refused like this one, by the challenge of the 401
+    /// that refused it: it was fetched a moment ago, for everything that is asked for.
     pub(crate) fn is_useless(&self, headers: &HeaderMap, scopes: &Scopes) -> bool {
         self.is_fresh
             && scopes_asked(headers)
@@ -140,8 +142,8 @@ impl Authentication {
         }
     }
 
-    /// Returns what to send after the registry answered 401 to a request that carried `refused`. `alone` is held while it is not known
-    /// whether the password is accepted.
+    /// Returns what to send after the registry answered 401 to a request that carried `refused`.
+    /// `alone` is held while it is not known whether the password is accepted.
     ///
     /// # Errors
     ///
@@ -218,7 +220,8 @@ impl Authentication {
         })
     }
 
-    /// Returns the password after a 403 without a challenge, and shows it from the start from now on.
+    /// Returns the password after a 403 without a challenge, and shows it from the start from now
+    /// on.
     pub(crate) fn unasked(&self) -> Option<Authorization> {
         let password = self.password()?;
         self.learnt().challenge = Some(Challenge::Basic);
@@ -243,7 +246,8 @@ impl Authentication {
         }
     }
 
-    /// Returns a token that is not `refused`, from memory or from the server. Concurrent callers wait while it is fetched.
+    /// Returns a token that is not `refused`, from memory or from the server. Concurrent callers
+    /// wait while it is fetched.
     async fn token(
         &self,
         challenge: &Challenge,
@@ -299,7 +303,8 @@ impl Authentication {
         match &mut fetched {
             Ok(_) => login.pass(),
             Err(failure) => {
-                // Once the password was accepted, only 401 is about it; the others are about the scope.
+                // Once the password was accepted, only 401 is about it; the others are about the
+                // scope.
                 if let Error::Unauthorized {
                     answer, is_login, ..
                 } = &mut failure.error
@@ -312,7 +317,8 @@ impl Authentication {
         fetched
     }
 
-    /// Fetches a token as often as a busy server says that it is too often. Those are not attempts of the request that needs the token.
+    /// Fetches a token as often as a busy server says that it is too often. Those are not attempts
+    /// of the request that needs the token.
     async fn fetch_patiently(
         &self,
         challenge: &Challenge,
@@ -430,7 +436,8 @@ impl Authentication {
     }
 }
 
-/// Returns whether a token for `scopes` holds every right of `asked`: `repository:mke/calico/node:push,pull`.
+/// Returns whether a token for `scopes` holds every right of `asked`:
+/// `repository:mke/calico/node:push,pull`.
 fn covers(scopes: &Scopes, asked: &str) -> bool {
     let split = |scope: &str| -> Option<(String, Vec<String>)> {
         let (resource, actions) = scope.rsplit_once(':')?;
@@ -449,7 +456,8 @@ fn covers(scopes: &Scopes, asked: &str) -> bool {
     actions.iter().all(|action| ours.contains(action))
 }
 
-/// Returns how long a token lives whose server says `expires_in`. The default holds for what is not a sensible number of seconds.
+/// Returns how long a token lives whose server says `expires_in`. The default holds for what is not
+/// a sensible number of seconds.
 fn life(expires_in: &serde_json::Value) -> Duration {
     const DAY: f64 = 24.0 * 3600.0;
     let seconds = match expires_in {

@@ -22,7 +22,8 @@ pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName =
 pub struct FoundBlob {
     /// The digest, where the registry says it.
     pub digest: Option<Digest>,
-    /// The length in bytes, where the registry says it. A length of 0 counts as none: some proxies make it of an answer without a body.
+    /// The length in bytes, where the registry says it. A length of 0 counts as none: some proxies
+    /// make it of an answer without a body.
     pub size: Option<u64>,
 }
 
@@ -46,7 +47,8 @@ impl Registry {
         }))
     }
 
-    /// Returns whether the repository holds the blob. A blob that only other repositories of the registry hold is missing.
+    /// Returns whether the repository holds the blob. A blob that only other repositories of the
+    /// registry hold is missing.
     ///
     /// # Errors
     ///
@@ -58,12 +60,14 @@ impl Registry {
         Ok(size.is_some())
     }
 
-    /// Begins to read a blob. Its bytes are checked while they come; a blob has been read only when [`BlobReader::next`] says so. A body
-    /// that is longer than `size` is not read to its end, since it may have none.
+    /// Begins to read a blob. Its bytes are checked while they come; a blob has been read only when
+    /// [`BlobReader::next`] says so. A body that is longer than `size` is not read to its end,
+    /// since it may have none.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the repository does not hold the blob; otherwise why the registry could not be asked.
+    /// [`Error::NotFound`] if the repository does not hold the blob; otherwise why the registry
+    /// could not be asked.
     pub async fn get_blob(
         &self,
         repository: &str,
@@ -112,7 +116,8 @@ impl Registry {
         Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
     }
 
-    /// Returns the request for the first byte of a blob. Registries that know no ranges send the whole, which is not read.
+    /// Returns the request for the first byte of a blob. Registries that know no ranges send the
+    /// whole, which is not read.
     fn first_byte<'a>(&self, repository: &'a str, digest: &Digest) -> Request<'a> {
         Request::new(Method::GET, self.blob_url(repository, digest), repository)
             .access(Access::Pull)
@@ -127,8 +132,8 @@ impl Registry {
             .briefly()
     }
 
-    /// Returns whether the repository serves the blob, by the answer to a request for its first byte: some registries answer to `HEAD`
-    /// from what they remember, and have lost the bytes.
+    /// Returns whether the repository serves the blob, by the answer to a request for its first
+    /// byte: some registries answer to `HEAD` from what they remember, and have lost the bytes.
     ///
     /// # Errors
     ///
@@ -150,9 +155,11 @@ impl Registry {
         }
     }
 
-    /// Returns whether the repository holds the blob, and not something of a different size under its name.
+    /// Returns whether the repository holds the blob, and not something of a different size under
+    /// its name.
     ///
-    /// 403 counts as no: some registries say it for what is missing, and if it is meant, the upload gets it again.
+    /// 403 counts as no: some registries say it for what is missing, and if it is meant, the upload
+    /// gets it again.
     pub(crate) async fn holds(
         &self,
         repository: &str,
@@ -190,12 +197,13 @@ impl BlobReader {
         self.size
     }
 
-    /// Returns the next bytes, or `None` after the last ones, when all of them together were found to be the blob.
+    /// Returns the next bytes, or `None` after the last ones, when all of them together were found
+    /// to be the blob.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] if they are not; [`Error::TimedOut`] or [`Error::ConnectionLost`] if they stop coming.
-    /// A read that failed does not continue.
+    /// [`Error::DigestMismatch`] if they are not; [`Error::TimedOut`] or [`Error::ConnectionLost`]
+    /// if they stop coming. A read that failed does not continue.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(hasher) = &mut self.hasher else {
             return Ok(None);
@@ -239,7 +247,8 @@ impl BlobSize {
         }
     }
 
-    /// Returns whether a blob of this size can be meant. A length of 0 is what some proxies make of an answer without a body.
+    /// Returns whether a blob of this size can be meant. A length of 0 is what some proxies make of
+    /// an answer without a body.
     fn may_be(&self, size: u64) -> bool {
         self.0.is_none_or(|found| found == size || found == 0)
     }

@@ -1,7 +1,8 @@
 //! The body of an upload: read from a file in pieces, hashed, and reported while it is sent.
 //!
-//! Memory holds at most two pieces, whatever the size of the blob. The last piece is sent only if the digest of the whole is
-//! right, so no registry can accept a wrong file. A body without a declared length ends early when a stop was requested.
+//! Memory holds at most two pieces, whatever the size of the blob. The last piece is sent only if
+//! the digest of the whole is right, so no registry can accept a wrong file. A body without a
+//! declared length ends early when a stop was requested.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +24,8 @@ use crate::limiter::Limiter;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
-/// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones only memory.
+/// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones
+/// only memory.
 const PIECE: usize = 512 * 1024;
 
 /// The same for a blob of a few pieces, of which many may be on their way.
@@ -259,7 +261,8 @@ pub(crate) fn read_whole(source: &dyn BlobSource, blob: &Blob, limit: u64) -> Re
     Ok(bytes.into())
 }
 
-/// Opens a blob and compares its length, which costs nothing and finds a file that was cut before any of it is sent.
+/// Opens a blob and compares its length, which costs nothing and finds a file that was cut before
+/// any of it is sent.
 fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
     let read = |source| Error::Source {
         digest: blob.digest.clone(),
@@ -281,7 +284,8 @@ struct Body {
     file: File,
     blob: Blob,
     range: Range<u64>,
-    /// Covers what comes before the range; nothing for a part and for a file that were checked beforehand.
+    /// Covers what comes before the range; nothing for a part and for a file that were checked
+    /// beforehand.
     hasher: Option<Sha256>,
     /// What ends the body early, once it has carried this many bytes.
     early: Option<(Stop, u64)>,

@@ -1,6 +1,7 @@
 //! Classifies failed connections and statuses: which error it is, and whether it is transient.
 //!
-//! reqwest reports little by itself. The cause is further down its chain of sources: the TLS library's error, the system's error.
+//! reqwest reports little by itself. The cause is further down its chain of sources: the TLS
+//! library's error, the system's error.
 
 use std::io;
 use std::time::Duration;
@@ -75,7 +76,8 @@ fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
             | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
         ) => Error::UnsupportedSignature { at },
         Tls::InvalidMessage(_) => Error::PlainHttpServer { at },
-        // Sent by servers that are shutting down or overloaded; everything else in TLS is a setting on one of the two sides.
+        // Sent by servers that are shutting down or overloaded; everything else in TLS is a setting
+        // on one of the two sides.
         Tls::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled) => {
             return Failure::passing(Error::ConnectionLost { at, source });
         }
@@ -84,13 +86,15 @@ fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
     Failure::last(error)
 }
 
-/// Unwraps the TLS library's way of writing names, `DnsName("registry.example.com")` and `IpAddress(127.0.0.1)`.
+/// Unwraps the TLS library's way of writing names, `DnsName("registry.example.com")` and
+/// `IpAddress(127.0.0.1)`.
 fn readable_name(name: &str) -> String {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest);
     inner.trim_end_matches(')').trim_matches('"').to_owned()
 }
 
-/// Turns an answer that was not wanted into an error of ours. `size` is what the request carried, in bytes.
+/// Turns an answer that was not wanted into an error of ours. `size` is what the request carried,
+/// in bytes.
 pub(crate) fn status(
     status: StatusCode,
     headers: &HeaderMap,
@@ -131,7 +135,8 @@ pub(crate) fn status(
     }
 }
 
-/// Returns whether a server complains that plain HTTP was spoken to its TLS port, in the words of Go's and nginx's servers.
+/// Returns whether a server complains that plain HTTP was spoken to its TLS port, in the words of
+/// Go's and nginx's servers.
 fn speaks_of_https(text: &str) -> bool {
     text.contains("HTTP request to an HTTPS server")
         || text.contains("plain HTTP request was sent to HTTPS port")
@@ -428,7 +433,8 @@ mod tests {
             );
         }
 
-        /// Starts a server that says something to each connection, after it has read from it if it is not the first to speak.
+        /// Starts a server that says something to each connection, after it has read from it if it
+        /// is not the first to speak.
         async fn saying(bytes: &'static [u8], speaks_first: bool) -> String {
             on_socket(move |mut stream| async move {
                 let mut heard = [0; 4096];

@@ -1,5 +1,5 @@
-//! The HTTP clients of a run. One client has the connections to all registries and the TLS configuration, so a command that
-//! contacts hundreds of registries makes one.
+//! The HTTP clients of a run. One client has the connections to all registries and the TLS
+//! configuration, so a command that contacts hundreds of registries makes one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,8 +24,8 @@ struct Key {
 
 /// What the connections of a client are for.
 ///
-/// A connection that shares a full line with large uploads may send little at a time for long after, so what is large has connections of
-/// its own, which find out what the line bears.
+/// A connection that shares a full line with large uploads may send little at a time for long
+/// after, so what is large has connections of its own, which find out what the line bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carries {
     /// Everything else.
@@ -34,7 +34,8 @@ pub(crate) enum Carries {
     Uploads,
 }
 
-/// How many idle connections are kept: as many as there may be requests, since a new connection costs several round trips.
+/// How many idle connections are kept: as many as there may be requests, since a new connection
+/// costs several round trips.
 const IDLE: usize = 64;
 
 impl Clients {
@@ -61,9 +62,11 @@ impl Clients {
         }
         let client = network::client(key.authorities.clone(), &key.proxies)
             .connect_timeout(key.connect_timeout)
-            // Followed by the transport, where it is known which requests can be repeated and who may see credentials.
+            // Followed by the transport, where it is known which requests can be repeated and who
+            // may see credentials.
             .redirect(redirect::Policy::none())
-            // No read timeout: reqwest counts the time of sending a body against it, so it would cut every long upload.
+            // No read timeout: reqwest counts the time of sending a body against it, so it would
+            // cut every long upload.
             .pool_max_idle_per_host(IDLE)
             .build()
             .map_err(|error| Error::Client {

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub enum Credentials {
     /// None: the registry must allow anonymous access.
     Anonymous,
-    /// A name and a password, or a token in the password's place. Sent to the registry and to the token server that it names, nowhere else,
-    /// and only after one of them asked.
+    /// A name and a password, or a token in the password's place. Sent to the registry and to the
+    /// token server that it names, nowhere else, and only after one of them asked.
     Basic {
         /// The account's name.
         username: String,

@@ -3,10 +3,11 @@
 //! It is ferro-oci-server with its limits lifted. It differs from a registry for clusters:
 //!
 //! - it has no TLS and no credentials, which is why it listens on loopback and nowhere else;
-//! - it knows blobs by digest alone, so a blob of one repository exists in all of them, and mounting does nothing;
+//! - it knows blobs by digest alone, so a blob of one repository exists in all of them, and
+//!   mounting does nothing;
 //! - it takes a manifest with external layers, which are named by URL and never pushed;
-//! - it holds each upload in memory, about twice, until the blob is complete. Its own limit of 512 MiB a request is lifted here;
-//!   what remains is the machine's memory.
+//! - it holds each upload in memory, about twice, until the blob is complete. Its own limit of 512
+//!   MiB a request is lifted here; what remains is the machine's memory.
 
 use std::io;
 use std::net::SocketAddr;
@@ -70,12 +71,13 @@ pub enum EmbeddedError {
 impl Embedded {
     /// Starts a registry on `address`; port 0 takes any free one.
     ///
-    /// Its content is kept in `directory` between runs, or in memory until the end of this one. It runs on the caller's
-    /// tokio runtime.
+    /// Its content is kept in `directory` between runs, or in memory until the end of this one. It
+    /// runs on the caller's tokio runtime.
     ///
     /// # Errors
     ///
-    /// See [`EmbeddedError`]. A port that is taken is never shared: talking to a foreign registry would be worse than to none.
+    /// See [`EmbeddedError`]. A port that is taken is never shared: talking to a foreign registry
+    /// would be worse than to none.
     pub async fn start(
         address: SocketAddr,
         directory: Option<&Utf8Path>,
@@ -157,7 +159,8 @@ pub(crate) fn router(directory: Option<&Utf8Path>) -> Result<Router, EmbeddedErr
             u64::MAX,
         ),
     };
-    // The routes of `ferro_oci_server::router` one by one, since its own limit of a request's size cannot be lifted from outside.
+    // The routes of `ferro_oci_server::router` one by one, since its own limit of a request's size
+    // cannot be lifted from outside.
     Ok(Router::new()
         .route("/v2/", get(base::version_check))
         .route("/v2", get(base::version_check))

@@ -1,6 +1,8 @@
-//! Where a registry is and how to reach it: the address, the scheme, the certificate authority, the proxies.
+//! Where a registry is and how to reach it: the address, the scheme, the certificate authority, the
+//! proxies.
 //!
-//! The scheme follows from the address, never from a flag: credentials must not leave this machine in clear text.
+//! The scheme follows from the address, never from a flag: credentials must not leave this machine
+//! in clear text.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,7 +18,8 @@ use url::{Host, Url};
 
 use crate::{Error, Place};
 
-/// How long the resolver of this machine may take. It repeats what was lost after five seconds only.
+/// How long the resolver of this machine may take. It repeats what was lost after five seconds
+/// only.
 const RESOLVER: Duration = Duration::from_secs(2);
 
 /// How a registry is spoken to.
@@ -45,14 +48,16 @@ struct Authority {
 }
 
 impl Endpoint {
-    /// Returns the endpoint at `address` (`host[:port]`, no scheme, no path), trusting `ca_pem` on top of the system's authorities.
+    /// Returns the endpoint at `address` (`host[:port]`, no scheme, no path), trusting `ca_pem` on
+    /// top of the system's authorities.
     ///
-    /// A loopback address without an authority of its own is spoken to by plain HTTP; everything else by HTTPS.
+    /// A loopback address without an authority of its own is spoken to by plain HTTP; everything
+    /// else by HTTPS.
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if `address` is not `host[:port]`; [`Error::CertificateAuthority`] if `ca_pem` holds no certificate
-    /// or one that cannot be an authority.
+    /// [`Error::Address`] if `address` is not `host[:port]`; [`Error::CertificateAuthority`] if
+    /// `ca_pem` holds no certificate or one that cannot be an authority.
     pub fn new(address: &str, ca_pem: Option<&str>) -> Result<Self, Error> {
         let wrong = |rule| Error::Address {
             address: address.to_owned(),
@@ -124,7 +129,8 @@ impl Endpoint {
 
     /// Looks up the registry's host name, unless it is an address or a proxy looks it up.
     ///
-    /// Whoever asks many registries finds out here, without an HTTP client, which of them cannot be reached.
+    /// Whoever asks many registries finds out here, without an HTTP client, which of them cannot be
+    /// reached.
     ///
     /// # Errors
     ///
@@ -175,11 +181,13 @@ impl Endpoint {
         url.origin() == self.base.origin()
     }
 
-    /// Resolves what the registry names in an answer (`Location`, `realm`) against the URL that was asked.
+    /// Resolves what the registry names in an answer (`Location`, `realm`) against the URL that was
+    /// asked.
     ///
-    /// A registry behind a proxy that ends TLS often builds absolute URLs from what it sees itself: `http://`, or without the
-    /// port that clients use. Both are put right where the host is this registry's; another host is left as it is named.
-    /// Returns `None` if `location` is no URL, or one by which content would leave TLS.
+    /// A registry behind a proxy that ends TLS often builds absolute URLs from what it sees itself:
+    /// `http://`, or without the port that clients use. Both are put right where the host is this
+    /// registry's; another host is left as it is named. Returns `None` if `location` is no URL, or
+    /// one by which content would leave TLS.
     pub(crate) fn resolve(&self, asked: &Url, location: &str) -> Option<Url> {
         let mut url = asked.join(location).ok()?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -210,7 +218,8 @@ impl Authority {
             address: address.to_owned(),
             rule,
         };
-        // Checked here because reqwest and oci-client accept a text without any certificate and then trust nothing new.
+        // Checked here because reqwest and oci-client accept a text without any certificate and
+        // then trust nothing new.
         let mut certificates = Vec::new();
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {

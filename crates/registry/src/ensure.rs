@@ -1,9 +1,11 @@
-//! Ensures that a repository has a blob, with as few requests as the registry allows: it exists, is mounted, or is sent.
+//! Ensures that a repository has a blob, with as few requests as the registry allows: it exists, is
+//! mounted, or is sent.
 //!
-//! If the registry supports it, one request looks the blob up and opens an upload if it is missing: a mount from the
-//! repository to itself. 201 means that the blob exists, 202 that it does not. This is tried once, with a blob that the
-//! registry has just confirmed. Otherwise `HEAD` comes first. If the registry accepts a small blob in the request that opens
-//! a session, the blob is sent without a lookup.
+//! If the registry supports it, one request looks the blob up and opens an upload if it is missing:
+//! a mount from the repository to itself. 201 means that the blob exists, 202 that it does not.
+//! This is tried once, with a blob that the registry has just confirmed. Otherwise `HEAD` comes
+//! first. If the registry accepts a small blob in the request that opens a session, the blob is
+//! sent without a lookup.
 
 use std::time::Duration;
 
@@ -69,7 +71,8 @@ impl Registry {
         };
         recorded.note(repository, digest);
         if supply.find_out && outcome == Outcome::Present {
-            // An earlier push has left it. What is sent without a question may then be there already.
+            // An earlier push has left it. What is sent without a question may then be there
+            // already.
             recorded.forgo_single_posts();
         }
         supply.observer.event(match outcome {
@@ -96,7 +99,8 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// Brings what a registry contradicted itself about: each blob is read, and sent if it is not served. Returns how many were sent.
+    /// Brings what a registry contradicted itself about: each blob is read, and sent if it is not
+    /// served. Returns how many were sent.
     pub(crate) async fn bring_surely(
         &self,
         artifact: &Artifact,
@@ -176,7 +180,8 @@ impl Registry {
             && !recorded.is_held(&blob.digest)
             && !recorded.is_expected(repository, &blob.digest)
         {
-            // It is sent by as many requests as it would be asked about. What another repository holds, this one may hold too.
+            // It is sent by as many requests as it would be asked about. What another repository
+            // holds, this one may hold too.
             asked = true;
         } else if recorded.self_mounts_answer() {
             match self
@@ -191,7 +196,8 @@ impl Registry {
                 Asked::Refused => {}
             }
         }
-        // A refused mount says nothing of this repository, which may hold the blob from an earlier run.
+        // A refused mount says nothing of this repository, which may hold the blob from an earlier
+        // run.
         if !asked && self.holds(repository, blob, observer).await? {
             if let Some(session) = session {
                 self.abandon(repository, session.url, observer).await;
@@ -203,7 +209,8 @@ impl Registry {
         Ok(Outcome::Uploaded)
     }
 
-    /// Asks the registry to take a blob over from another repository, or from the same one to learn if it exists.
+    /// Asks the registry to take a blob over from another repository, or from the same one to learn
+    /// if it exists.
     ///
     /// `from` is always named, since some registries reject a mount without it.
     async fn mount(
@@ -226,7 +233,8 @@ impl Registry {
             .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
         let answer = match transport.send(&call, observer).await {
             Ok(answer) => answer,
-            // The account may not read there, or the registry does not know mounts. A plain upload says more if it fails as well.
+            // The account may not read there, or the registry does not know mounts. A plain upload
+            // says more if it fails as well.
             Err(
                 Error::Unauthorized { .. }
                 | Error::Forbidden { .. }
@@ -260,8 +268,9 @@ impl Registry {
         }
     }
 
-    /// Opens an upload session before anything else is written, if it is not known yet whether this account may write: a registry that
-    /// takes nothing says it to one small request. What may pass, or is about this repository, is met again by what follows.
+    /// Opens an upload session before anything else is written, if it is not known yet whether this
+    /// account may write: a registry that takes nothing says it to one small request. What may
+    /// pass, or is about this repository, is met again by what follows.
     ///
     /// # Errors
     ///
@@ -281,7 +290,8 @@ impl Registry {
         }
     }
 
-    /// Gives a session back that is not needed. A registry that does not accept it expires the session.
+    /// Gives a session back that is not needed. A registry that does not accept it expires the
+    /// session.
     pub(crate) async fn abandon(&self, repository: &str, session: Url, observer: &dyn Observer) {
         let call = Request::new(Method::DELETE, session, repository)
             .access(Access::Push)

@@ -35,7 +35,8 @@ pub enum Error {
         /// What is wrong with the PEM text.
         rule: String,
     },
-    /// No HTTP client can be set up on this machine, for instance because the system has no certificate authorities at all.
+    /// No HTTP client can be set up on this machine, for instance because the system has no
+    /// certificate authorities at all.
     #[error("cannot set up the HTTP client for registry {address}")]
     Client {
         /// The registry's address.
@@ -73,7 +74,8 @@ pub enum Error {
         /// What the file system says.
         source: io::Error,
     },
-    /// The file of a blob or manifest does not hold the blob. Nothing of it was accepted by the registry.
+    /// The file of a blob or manifest does not hold the blob. Nothing of it was accepted by the
+    /// registry.
     #[error("the source of {digest} holds something else: {found}")]
     SourceContent {
         /// The blob that should be there.
@@ -97,10 +99,12 @@ pub enum Error {
         at: Box<Place>,
         /// The answer.
         answer: Box<Answer>,
-        /// Whether it is about the login as a whole: the credentials are wrong, or there are none where nothing is served without.
+        /// Whether it is about the login as a whole: the credentials are wrong, or there are none
+        /// where nothing is served without.
         is_login: bool,
     },
-    /// 403: the account may not do this here, or a rule of the registry forbids it (a tag that cannot be changed, a quota).
+    /// 403: the account may not do this here, or a rule of the registry forbids it (a tag that
+    /// cannot be changed, a quota).
     #[error("{at}: {}: {answer}", forbidden(at))]
     Forbidden {
         /// The request.
@@ -108,7 +112,8 @@ pub enum Error {
         /// The answer.
         answer: Box<Answer>,
     },
-    /// 404 where something had to be there. When an upload begins it says that the project does not exist in the registry.
+    /// 404 where something had to be there. When an upload begins it says that the project does not
+    /// exist in the registry.
     #[error("{at}: not found: {answer}")]
     NotFound {
         /// The request.
@@ -146,7 +151,8 @@ pub enum Error {
         /// The answer.
         answer: Box<Answer>,
     },
-    /// Any other status that the request should not have got; the code says which of the specification's errors it is.
+    /// Any other status that the request should not have got; the code says which of the
+    /// specification's errors it is.
     #[error("{at}: rejected: {answer}")]
     Rejected {
         /// The request.
@@ -172,7 +178,8 @@ pub enum Error {
         /// What is wrong with it.
         violation: Violation,
     },
-    /// The registry names a place for an upload that cannot be used: a proxy before it passes on the wrong scheme or host.
+    /// The registry names a place for an upload that cannot be used: a proxy before it passes on
+    /// the wrong scheme or host.
     #[error("{at}: the registry names the Location `{location}`, {fault}")]
     Location {
         /// The request.
@@ -184,7 +191,8 @@ pub enum Error {
         /// What came of a request there.
         source: Option<Box<Error>>,
     },
-    /// The registry redirects a request to another host, which refuses it, as a storage does to a signature that it does not accept.
+    /// The registry redirects a request to another host, which refuses it, as a storage does to a
+    /// signature that it does not accept.
     #[error("{at}: the registry redirects to {host}, which refuses the request")]
     Elsewhere {
         /// The request.
@@ -224,14 +232,16 @@ pub enum Error {
         /// The request.
         at: Box<Place>,
     },
-    /// Plain HTTP was spoken to a server that speaks TLS; its certificate authority is missing from the endpoint.
+    /// Plain HTTP was spoken to a server that speaks TLS; its certificate authority is missing from
+    /// the endpoint.
     #[error("{at}: the server requires TLS")]
     HttpsServer {
         /// The request.
         at: Box<Place>,
     },
 
-    /// The server's certificate comes from an authority that neither the system nor the endpoint knows.
+    /// The server's certificate comes from an authority that neither the system nor the endpoint
+    /// knows.
     #[error("{at}: the server's certificate is from an unknown authority")]
     UnknownAuthority {
         /// The request.
@@ -271,7 +281,8 @@ pub enum Error {
         /// The names that the certificate is for.
         presented: Vec<String>,
     },
-    /// The server's certificate, or one above it, is past its time, or this machine's clock is ahead.
+    /// The server's certificate, or one above it, is past its time, or this machine's clock is
+    /// ahead.
     #[error("{at}: the server's certificate has expired")]
     CertificateExpired {
         /// The request.
@@ -321,7 +332,8 @@ pub enum Error {
         /// Why not.
         fault: ProxyFault,
     },
-    /// Something accepts connections and says nothing: a firewall, a balancer without a server, another protocol.
+    /// Something accepts connections and says nothing: a firewall, a balancer without a server,
+    /// another protocol.
     #[error("{at}: the port accepts connections, but nothing answers within {} s", after.as_secs_f32())]
     Silent {
         /// The request.
@@ -358,13 +370,15 @@ pub enum Error {
         source: Cause,
     },
 
-    /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run resumes here.
+    /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run
+    /// resumes here.
     #[error("stopped before it was complete")]
     Stopped,
     /// The source of the blobs ended before all had arrived.
     #[error("the source of the blobs ended early")]
     SourceEnded,
-    /// The artifact is complete but not tagged, since the source of a different one is damaged or cannot be read.
+    /// The artifact is complete but not tagged, since the source of a different one is damaged or
+    /// cannot be read.
     #[error("not tagged, because content of a different artifact is damaged or missing")]
     Withheld,
 
@@ -390,7 +404,8 @@ pub enum Error {
     },
 }
 
-/// Returns what a registry says of its limits, to follow its answer. A pause that is waited out is not worth a word.
+/// Returns what a registry says of its limits, to follow its answer. A pause that is waited out is
+/// not worth a word.
 fn limits(quota: Option<&str>, retry_after: Option<Duration>) -> String {
     const SHORT: Duration = Duration::from_secs(60);
     let mut text = quota.map_or_else(String::new, |quota| format!("; requests: {quota}"));
@@ -416,7 +431,8 @@ impl Error {
             if at.method == "PUT" && at.url.contains("/manifests/"))
     }
 
-    /// Records whose credentials the request carried, or the request for its token, if that is what was refused.
+    /// Records whose credentials the request carried, or the request for its token, if that is what
+    /// was refused.
     pub(crate) fn sent_by(mut self, credentials: &Credentials) -> Self {
         if let (
             Self::Unauthorized { at, .. } | Self::Forbidden { at, .. },
@@ -481,7 +497,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the registry could not be reached at all, so it is not a matter of how much is asked of it.
+    /// Returns whether the registry could not be reached at all, so it is not a matter of how much
+    /// is asked of it.
     pub(crate) fn is_about_reaching(&self) -> bool {
         matches!(
             self,
@@ -535,7 +552,8 @@ pub struct Place {
     pub url: String,
     /// The repository that the request was about; empty for requests about the registry as a whole.
     pub repository: String,
-    /// The proxy that the request goes through and the variable that names it, without user and password.
+    /// The proxy that the request goes through and the variable that names it, without user and
+    /// password.
     pub proxy: Option<String>,
     /// The user whose credentials were sent, if the request was refused with them.
     pub user: Option<String>,

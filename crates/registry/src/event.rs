@@ -13,7 +13,8 @@ use crate::Error;
     reason = "the fields are what their names say; sizes and counts are in bytes"
 )]
 pub enum Event<'a> {
-    /// The tag pointed at the right digest before anything was sent; nothing else follows for this artifact.
+    /// The tag pointed at the right digest before anything was sent; nothing else follows for this
+    /// artifact.
     ArtifactPresent {
         repository: &'a str,
         tag: &'a str,
@@ -43,7 +44,8 @@ pub enum Event<'a> {
         digest: &'a Digest,
         held: u64,
     },
-    /// So much of the blob was handed to the connection since its last [`Event::BlobStarted`]. Told a few times a second at most.
+    /// So much of the blob was handed to the connection since its last [`Event::BlobStarted`]. Told
+    /// a few times a second at most.
     BlobProgress {
         repository: &'a str,
         digest: &'a Digest,
@@ -62,7 +64,8 @@ pub enum Event<'a> {
         digest: &'a Digest,
         size: u64,
     },
-    /// The registry answered that the tag points at the artifact; this is the last event of a push that sent something.
+    /// The registry answered that the tag points at the artifact; this is the last event of a push
+    /// that sent something.
     Tagged {
         repository: &'a str,
         tag: &'a str,

@@ -1,8 +1,9 @@
 //! The loop that executes a plan: it decides what is done next, and what a failure means.
 //!
-//! First the tags are looked up, unless the caller has done so. Then blobs are sent, small ones beside large ones. An artifact
-//! is finished when its blobs are in the registry and the whole bundle is verified: first the manifests of an index,
-//! concurrently, then the tag. Everything runs in the future of the caller: dropping it stops everything.
+//! First the tags are looked up, unless the caller has done so. Then blobs are sent, small ones
+//! beside large ones. An artifact is finished when its blobs are in the registry and the whole
+//! bundle is verified: first the manifests of an index, concurrently, then the tag. Everything runs
+//! in the future of the caller: dropping it stops everything.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -27,7 +28,8 @@ use crate::{
 /// How many blobs have to be left for it to pay to find out how this registry is asked best.
 const WORTH_FINDING_OUT: usize = 4;
 
-/// How many errors that may pass, one after the other and each after all of its attempts, say that the registry is gone.
+/// How many errors that may pass, one after the other and each after all of its attempts, say that
+/// the registry is gone.
 const MOST_FAILURES: u32 = 3;
 
 pub(crate) struct Executor<'a> {
@@ -45,7 +47,8 @@ pub(crate) struct Executor<'a> {
     arrivals: Option<UnboundedReceiver<Arrival>>,
     /// Whether everything has arrived and is right, so manifests may be put.
     whole: bool,
-    /// Whether tags wait for the last blob, since some content was not compared with its digest in this run.
+    /// Whether tags wait for the last blob, since some content was not compared with its digest in
+    /// this run.
     tags_last: bool,
     /// Whether the source had something else than a digest names, or could not be read.
     damaged: bool,
@@ -163,7 +166,8 @@ impl<'a> Executor<'a> {
         executor
     }
 
-    /// Carries everything out, or as much as is done when the end is asked for, and returns what came of it.
+    /// Carries everything out, or as much as is done when the end is asked for, and returns what
+    /// came of it.
     pub(crate) async fn run(mut self) -> PushReport {
         let limiter: &'a Limiter = self.registry.transport().limiter();
         let stop = &self.registry.transport().settings().stop;
@@ -171,7 +175,8 @@ impl<'a> Executor<'a> {
         loop {
             let freed = limiter.freed();
             let stopping = stop.is_requested();
-            // The first response shows whether this registry is reachable, and which login it requires.
+            // The first response shows whether this registry is reachable, and which login it
+            // requires.
             while !stopping && (self.accepted || running.is_empty()) {
                 let Some((permit, work)) = self.next(limiter) else {
                     break;
@@ -208,7 +213,8 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Returns the work that is most urgent of what there is room for: what is small does not wait for what is large.
+    /// Returns the work that is most urgent of what there is room for: what is small does not wait
+    /// for what is large.
     fn next(&mut self, limiter: &'a Limiter) -> Option<(Permit<'a>, Work<'a>)> {
         let states = &self.states;
         // Blobs that only failed artifacts wait for are not sent any more.
@@ -329,7 +335,8 @@ impl<'a> Executor<'a> {
             Done::Asked(number, answer) => {
                 match answer {
                     Ok(found) => self.answered(number, found),
-                    // Some registries answer so for what does not exist yet; if it is meant, the first upload gets it again.
+                    // Some registries answer so for what does not exist yet; if it is meant, the
+                    // first upload gets it again.
                     Err(Error::Forbidden { .. }) => self.answered(number, None),
                     Err(error) => {
                         let error = self.judge(error);
@@ -620,7 +627,8 @@ pub(crate) fn misses_blobs(error: &Error) -> bool {
     matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
 }
 
-/// Returns whether an error would meet every other artifact as well, so trying them would only take time, or lock an account.
+/// Returns whether an error would meet every other artifact as well, so trying them would only take
+/// time, or lock an account.
 fn ends_everything(error: &Error, accepted: bool) -> bool {
     match error {
         error if error.is_about_reaching() || error.is_about_tls() => true,

@@ -1,4 +1,5 @@
-//! What the tests of this crate talk to: servers, as clients of this crate reach them, and artifacts made on the spot.
+//! What the tests of this crate talk to: servers, as clients of this crate reach them, and
+//! artifacts made on the spot.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -42,7 +43,8 @@ impl Fake {
         Self(Server::start(answer).await)
     }
 
-    /// Starts a real registry, from which `intercept` may take requests away by answering them itself.
+    /// Starts a real registry, from which `intercept` may take requests away by answering them
+    /// itself.
     pub(crate) async fn over_registry(
         intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
@@ -74,7 +76,8 @@ impl Distribution {
         Self::with(Quirks::default(), |_| None).await
     }
 
-    /// Starts an empty registry, from which `intercept` may take requests away by answering them itself.
+    /// Starts an empty registry, from which `intercept` may take requests away by answering them
+    /// itself.
     pub(crate) async fn with(
         quirks: Quirks,
         intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
@@ -198,7 +201,8 @@ impl BlobSource for Blobs {
     }
 }
 
-/// Makes an image with these layers; its second to last bytes are odd on purpose, so a re-written manifest would differ.
+/// Makes an image with these layers; its second to last bytes are odd on purpose, so a re-written
+/// manifest would differ.
 pub(crate) fn image(blobs: &Blobs, repository: &str, tag: &str, layers: &[&[u8]]) -> Artifact {
     let manifest = image_manifest(blobs, layers);
     Artifact {

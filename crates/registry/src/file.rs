@@ -1,5 +1,5 @@
-//! Files of web servers, by URL: charts of classic Helm repositories, and others. A file is read as a blob is, with the same patience,
-//! accounts and certificates.
+//! Files of web servers, by URL: charts of classic Helm repositories, and others. A file is read as
+//! a blob is, with the same patience, accounts and certificates.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -14,11 +14,13 @@ use crate::violation::Violation;
 use crate::{Blob, Error, Observer, Registry};
 
 impl Registry {
-    /// Reads a file into `target`, from where the target ends, as [`Registry::pull_blob`] reads a blob.
+    /// Reads a file into `target`, from where the target ends, as [`Registry::pull_blob`] reads a
+    /// blob.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] if the server served something else twice; otherwise why the file could not be read.
+    /// [`Error::DigestMismatch`] if the server served something else twice; otherwise why the file
+    /// could not be read.
     pub async fn pull_file(
         &self,
         url: &Url,

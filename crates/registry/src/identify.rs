@@ -1,5 +1,5 @@
-//! Identifies what answers in place of a registry, on a second connection and without credentials, after a request that failed
-//! without a clear cause.
+//! Identifies what answers in place of a registry, on a second connection and without credentials,
+//! after a request that failed without a clear cause.
 
 use std::time::Duration;
 
@@ -77,7 +77,8 @@ pub(crate) fn foreign(at: Box<Place>, text: &str) -> Error {
     }
 }
 
-/// Returns what a request for `url` that got no answer failed by. Sends it once more if the error does not show it.
+/// Returns what a request for `url` that got no answer failed by. Sends it once more if the error
+/// does not show it.
 pub(crate) async fn failure(
     error: reqwest::Error,
     at: Place,

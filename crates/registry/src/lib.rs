@@ -25,14 +25,19 @@
 //!
 //! [`Stop`] ends it all calmly, at a point from which the next run resumes.
 //!
-//! [`push`](Registry::push) never talks HTTP and the transport knows nothing of artifacts. Either can change alone.
+//! [`push`](Registry::push) never talks HTTP and the transport knows nothing of artifacts. Either
+//! can change alone.
 //!
-//! [`node`] reads an artifact back the way a cluster's node does, anonymously and through another implementation (oci-client):
-//! what was pushed is checked by code that did not push it. [`probe`] tries what an installation will need. [`embedded`] is a registry in this process, for rehearsals and tests.
+//! [`node`] reads an artifact back the way a cluster's node does, anonymously and through another
+//! implementation (oci-client): what was pushed is checked by code that did not push it. [`probe`]
+//! tries what an installation will need. [`embedded`] is a registry in this process, for rehearsals
+//! and tests.
 //!
-//! Only sha256 digests are accepted. Manifests travel untouched: no byte of them is parsed and written again.
+//! Only sha256 digests are accepted. Manifests travel untouched: no byte of them is parsed and
+//! written again.
 //!
-//! This crate must not know: bundles, tar archives, environments, MKE, the terminal, where credentials are kept.
+//! This crate must not know: bundles, tar archives, environments, MKE, the terminal, where
+//! credentials are kept.
 
 mod account;
 pub use account::{Accounts, Refusal};

@@ -1,11 +1,12 @@
 //! Adapts concurrency to a registry, separately for latency and bandwidth.
 //!
-//! Work that carries little waits for latency, so many pieces of it run concurrently, in places of their own. Large blobs
-//! wait for bandwidth, so few suffice.
+//! Work that carries little waits for latency, so many pieces of it run concurrently, in places of
+//! their own. Large blobs wait for bandwidth, so few suffice.
 //!
-//! All requests together stay below a ceiling. Congestion halves it: 429, 5xx, resets, lost sessions. Requests that were in
-//! flight at that moment fail together, so only those that began after the last cut can cut again. A registry that becomes much
-//! slower lowers it by a quarter. The ceiling grows back to just below what was refused, and is tested beyond that only rarely. A
+//! All requests together stay below a ceiling. Congestion halves it: 429, 5xx, resets, lost
+//! sessions. Requests that were in flight at that moment fail together, so only those that began
+//! after the last cut can cut again. A registry that becomes much slower lowers it by a quarter.
+//! The ceiling grows back to just below what was refused, and is tested beyond that only rarely. A
 //! pause that the registry ordered holds for every request.
 
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,8 @@ use crate::recorded::lock;
 /// The most concurrent pieces of work that carry little.
 const SMALL: usize = 24;
 
-/// The most concurrent uploads that take bandwidth. [`Queues`](crate::queues::Queues) bounds their bytes as well.
+/// The most concurrent uploads that take bandwidth. [`Queues`](crate::queues::Queues) bounds their
+/// bytes as well.
 const LARGE: usize = 24;
 
 /// How long work is counted before the ceiling is adapted.
@@ -130,7 +132,8 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// Returns a limiter of at most `jobs` concurrent pieces of work, and `max_rate` bytes a second.
+    /// Returns a limiter of at most `jobs` concurrent pieces of work, and `max_rate` bytes a
+    /// second.
     pub(crate) fn new(shared: Arc<Shared>, jobs: Option<usize>, max_rate: Option<u64>) -> Self {
         Self {
             shared,
@@ -153,7 +156,8 @@ impl Limiter {
         })
     }
 
-    /// Returns what becomes ready when a permit may be free. To be made before [`Limiter::try_permit`] is called, so nothing is missed.
+    /// Returns what becomes ready when a permit may be free. To be made before
+    /// [`Limiter::try_permit`] is called, so nothing is missed.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.shared.freed.notified()
     }
@@ -201,7 +205,8 @@ impl Limiter {
         }
     }
 
-    /// Returns for how long nothing was sent and no work ended, if requests are in flight and none of them is to wait.
+    /// Returns for how long nothing was sent and no work ended, if requests are in flight and none
+    /// of them is to wait.
     pub(crate) fn silence(&self) -> Option<Duration> {
         let state = lock(&self.shared.state);
         let now = Instant::now();
@@ -298,7 +303,8 @@ impl State {
         true
     }
 
-    /// Lets a request begin, if there is room. Time without any says nothing about the registry's silence.
+    /// Lets a request begin, if there is room. Time without any says nothing about the registry's
+    /// silence.
     fn begin_request(&mut self, now: Instant) -> Option<u64> {
         if self.ceiling.in_flight == 0 {
             self.moved = now;
@@ -550,7 +556,8 @@ mod tests {
         }
     }
 
-    /// A registry that refuses what is beyond `bears` requests at a time, for `periods`. Returns how many were refused.
+    /// A registry that refuses what is beyond `bears` requests at a time, for `periods`. Returns
+    /// how many were refused.
     fn overload(ceiling: &mut Ceiling, bears: usize, periods: usize) -> usize {
         let mut refused = 0;
         for _ in 0..periods {

@@ -22,8 +22,8 @@ use crate::{Error, Manifest, Observer, Registry};
 /// The largest manifest that is sent or read, in bytes; registries need not accept larger ones.
 pub(crate) const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
 
-/// Every kind of manifest that a registry may hold for us. Without it, registries translate manifests for old clients,
-/// or say that there are none.
+/// Every kind of manifest that a registry may hold for us. Without it, registries translate
+/// manifests for old clients, or say that there are none.
 pub(crate) const MANIFEST_MEDIA_TYPES: [&str; 4] = [
     OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
@@ -96,11 +96,13 @@ impl Registry {
         Ok((answer.status() == StatusCode::OK).then(|| Found::by(&answer)))
     }
 
-    /// Reads a manifest by tag or digest, and checks it against the digest asked for and the one answered.
+    /// Reads a manifest by tag or digest, and checks it against the digest asked for and the one
+    /// answered.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if there is none; [`Error::DigestMismatch`] if the bytes are not what they are said to be.
+    /// [`Error::NotFound`] if there is none; [`Error::DigestMismatch`] if the bytes are not what
+    /// they are said to be.
     pub async fn get_manifest(&self, repository: &str, reference: &str) -> Result<Fetched, Error> {
         check_repository(repository)?;
         let asked = check_reference(reference)?;
@@ -152,7 +154,8 @@ impl Registry {
         })
     }
 
-    /// Returns what refers to a manifest, by the referrers API, as the pages of an index; nothing if the registry does not have that API.
+    /// Returns what refers to a manifest, by the referrers API, as the pages of an index; nothing
+    /// if the registry does not have that API.
     ///
     /// # Errors
     ///
@@ -213,7 +216,8 @@ impl Registry {
         }
     }
 
-    /// Returns the digest that a tag points at, by one request where the registry says it in a header, by two where it does not.
+    /// Returns the digest that a tag points at, by one request where the registry says it in a
+    /// header, by two where it does not.
     pub(crate) async fn tag_digest(
         &self,
         repository: &str,
@@ -229,7 +233,8 @@ impl Registry {
         }
     }
 
-    /// Puts a manifest under a tag, or under its digest, and returns when the registry has confirmed the digest.
+    /// Puts a manifest under a tag, or under its digest, and returns when the registry has
+    /// confirmed the digest.
     pub(crate) async fn put_manifest(
         &self,
         repository: &str,
@@ -258,7 +263,8 @@ impl Registry {
                 Err(failure) => failure,
             };
             let contradicts = contradicts_bytes(&failure.error, &manifest.digest, &bytes);
-            // Some registries refuse a manifest because they hold it already, or because another push writes it.
+            // Some registries refuse a manifest because they hold it already, or because another
+            // push writes it.
             if contradicts
                 || matches!(
                     failure.error,
@@ -339,8 +345,9 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
     })
 }
 
-/// Returns whether a registry refuses a manifest for a reason that its bytes disprove. Distribution 2 does so while another push
-/// writes the files that the manifest refers to: it reads them before they are complete.
+/// Returns whether a registry refuses a manifest for a reason that its bytes disprove. Distribution
+/// 2 does so while another push writes the files that the manifest refers to: it reads them before
+/// they are complete.
 fn contradicts_bytes(error: &Error, digest: &Digest, bytes: &[u8]) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
     let may_pass = match error {
@@ -584,8 +591,8 @@ mod tests {
         (status, body).into_response()
     }
 
-    /// Puts a manifest to a registry that refuses it `refused` times, and serves it after `served` refusals. Returns the
-    /// outcome and the methods of the requests.
+    /// Puts a manifest to a registry that refuses it `refused` times, and serves it after `served`
+    /// refusals. Returns the outcome and the methods of the requests.
     async fn put_refused(
         (status, code): (Status, &'static str),
         refused: usize,

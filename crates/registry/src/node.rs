@@ -1,6 +1,8 @@
-//! Reads an artifact as a cluster's node does: without credentials, and with code that did not push it.
+//! Reads an artifact as a cluster's node does: without credentials, and with code that did not push
+//! it.
 //!
-//! The push is this crate's own; this reader is oci-client. A fault of one is not repeated by the other.
+//! The push is this crate's own; this reader is oci-client. A fault of one is not repeated by the
+//! other.
 
 use std::collections::HashSet;
 
@@ -42,13 +44,15 @@ pub struct Node {
 pub struct Pulled {
     /// What the tag points at.
     pub digest: Digest,
-    /// The digests of all manifests and indexes that were read, the one that the tag points at first.
+    /// The digests of all manifests and indexes that were read, the one that the tag points at
+    /// first.
     pub manifests: Vec<Digest>,
     /// The blobs that they refer to, each once.
     pub blobs: Tally,
 }
 
-/// As much of a manifest or an index as leads on; written by others, so unknown fields are no concern of ours.
+/// As much of a manifest or an index as leads on; written by others, so unknown fields are no
+/// concern of ours.
 #[derive(Deserialize)]
 struct Shape {
     #[serde(default)]
@@ -98,7 +102,8 @@ impl Node {
                     data: certificate.to_vec(),
                 })
                 .collect(),
-            // Plain HTTP verifies nothing. Without this, a machine that has no CA certificates could not build the client.
+            // Plain HTTP verifies nothing. Without this, a machine that has no CA certificates
+            // could not build the client.
             accept_invalid_certificates: endpoint.scheme() == Scheme::HttpOnLoopback,
             connect_timeout: Some(settings.connect_timeout),
             // Nothing is uploaded here, so this is what its name says.
@@ -107,7 +112,8 @@ impl Node {
             ..ClientConfig::default()
         };
         if endpoint.is_loopback() {
-            // oci-client cannot be configured to use no proxy, only to use a different one than the environment's, with exceptions.
+            // oci-client cannot be configured to use no proxy, only to use a different one than the
+            // environment's, with exceptions.
             let unused = Some("http://127.0.0.1:9".to_owned());
             config.http_proxy = unused.clone();
             config.https_proxy = unused;
@@ -131,14 +137,17 @@ impl Node {
         })
     }
 
-    /// Reads an artifact whole: the manifest that the tag points at, everything that it lists, and every blob. Nothing is kept.
+    /// Reads an artifact whole: the manifest that the tag points at, everything that it lists, and
+    /// every blob. Nothing is kept.
     ///
-    /// A real node reads the parts for its own platform only; here all platforms are read, since any node may come.
+    /// A real node reads the parts for its own platform only; here all platforms are read, since
+    /// any node may come.
     ///
     /// # Errors
     ///
-    /// [`Error::Unauthorized`] if nodes would need credentials; [`Error::NodePull`] and [`Error::NodeContent`] if something is
-    /// missing or is not what its digest says; otherwise why the registry could not be read.
+    /// [`Error::Unauthorized`] if nodes would need credentials; [`Error::NodePull`] and
+    /// [`Error::NodeContent`] if something is missing or is not what its digest says; otherwise why
+    /// the registry could not be read.
     pub async fn pull(&self, repository: &str, tag: &str) -> Result<Pulled, Error> {
         check_repository(repository)?;
         check_tag(tag)?;
@@ -183,7 +192,8 @@ impl Node {
             }
         }
         let mut tally = Tally::default();
-        // Made before any of them runs: a closure inside of the stream would keep callers from spawning the pull.
+        // Made before any of them runs: a closure inside of the stream would keep callers from
+        // spawning the pull.
         let reads: Vec<_> = blobs
             .iter()
             .map(|blob| self.blob(repository, blob))
@@ -289,7 +299,8 @@ impl Node {
             OciDistributionError::ServerError { code, .. } if *code == 429 || *code >= 500 => {
                 Again::After(None)
             }
-            // A connection that broke in the middle; wrong content is wrapped in the same way and stays wrong.
+            // A connection that broke in the middle; wrong content is wrapped in the same way and
+            // stays wrong.
             OciDistributionError::IoError(error) if !is_wrong_content(error) => Again::After(None),
             _ => Again::Never,
         };

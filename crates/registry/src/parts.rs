@@ -1,7 +1,8 @@
 //! Sends a blob in several requests with a length each, if one request may not contain it.
 //!
-//! Only the registry knows the position of a session: it is asked after a cut, and each response reports it.
-//! The digest at the end covers the whole. A wrong offset is detected, and the blob starts over.
+//! Only the registry knows the position of a session: it is asked after a cut, and each response
+//! reports it. The digest at the end covers the whole. A wrong offset is detected, and the blob
+//! starts over.
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
@@ -16,7 +17,8 @@ use crate::upload::{session_lost, session_url};
 use crate::violation::Violation;
 use crate::{Error, Observer, Registry};
 
-/// What is sent at a time where one request may not carry a blob; a proxy's usual limits are 100 MB, 10 MB and 1 MB.
+/// What is sent at a time where one request may not carry a blob; a proxy's usual limits are 100
+/// MB, 10 MB and 1 MB.
 const PARTS: [u64; 4] = [64 << 20, 8 << 20, 900 * 1024, 256 * 1024];
 
 /// A session, and how much the registry holds of it in bytes.
@@ -61,8 +63,9 @@ pub(crate) fn add_to<'a>(session: &UploadSession, upload: &'a Upload<'a>) -> Req
 }
 
 impl Registry {
-    /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, and so does the stored session,
-    /// so both show at any time where the upload would resume.
+    /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the
+    /// registry, and so does the stored session, so both show at any time where the upload would
+    /// resume.
     pub(crate) async fn send_parts(
         &self,
         upload: &Upload<'_>,
@@ -123,7 +126,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Asks how far a session came that was cut. `None` says that the blob, of `size` bytes, starts over.
+    /// Asks how far a session came that was cut. `None` says that the blob, of `size` bytes, starts
+    /// over.
     pub(crate) async fn ask_session(
         &self,
         repository: &str,

@@ -22,10 +22,12 @@ pub(crate) struct Need<'a> {
     pub(crate) artifacts: Vec<usize>,
 }
 
-/// Plans the transfer of the artifacts with these numbers, the largest blob first, since a large blob that is begun last is waited for alone.
+/// Plans the transfer of the artifacts with these numbers, the largest blob first, since a large
+/// blob that is begun last is waited for alone.
 ///
-/// The repository that gets a blob's bytes is the one that shares most with others: so fewest repositories are mounted from,
-/// which matters where each pair of repositories takes a token of its own.
+/// The repository that gets a blob's bytes is the one that shares most with others: so fewest
+/// repositories are mounted from, which matters where each pair of repositories takes a token of
+/// its own.
 pub(crate) fn plan<'a>(artifacts: &[(usize, &'a Artifact)]) -> Vec<Transfer<'a>> {
     let mut blobs: BTreeMap<&str, (&Blob, BTreeMap<&str, Vec<usize>>)> = BTreeMap::new();
     for (number, artifact) in artifacts {
@@ -63,7 +65,8 @@ pub(crate) fn plan<'a>(artifacts: &[(usize, &'a Artifact)]) -> Vec<Transfer<'a>>
     transfers
 }
 
-/// Ranks the repositories by how well they cover what others share: each next one holds most of what is not covered yet.
+/// Ranks the repositories by how well they cover what others share: each next one holds most of
+/// what is not covered yet.
 fn leaders<'a, B>(blobs: impl Iterator<Item = B>) -> BTreeMap<&'a str, usize>
 where
     B: Iterator<Item = &'a str>,

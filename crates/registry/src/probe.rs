@@ -1,7 +1,8 @@
 //! Tests what an installation will need of a registry.
 //!
-//! Everything is tried that can be, whatever failed before; each [`Aspect`] gets one [`Finding`]. What is put into the registry for
-//! that is put into repositories of its own and removed again. `xtask` adds the fix for each [`Fault`].
+//! Everything is tried that can be, whatever failed before; each [`Aspect`] gets one [`Finding`].
+//! What is put into the registry for that is put into repositories of its own and removed again.
+//! `xtask` adds the fix for each [`Fault`].
 //!
 //! ```text
 //! reach        the name, the connection, the API, the clock, who is let in
@@ -98,7 +99,8 @@ pub struct Probed {
 ///
 /// # Errors
 ///
-/// [`Error::Client`] if no HTTP client can be set up on this machine; [`Error::Stopped`] if it was asked to stop.
+/// [`Error::Client`] if no HTTP client can be set up on this machine; [`Error::Stopped`] if it was
+/// asked to stop.
 pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
     let registry = client(probe, probe.credentials.clone())?;
     let mut findings = Findings::default();

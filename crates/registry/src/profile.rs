@@ -1,6 +1,7 @@
 //! The measurements of a registry, kept for the next push.
 //!
-//! A push that finds the profile outdated uses the defaults and deletes it. An old profile is ignored.
+//! A push that finds the profile outdated uses the defaults and deletes it. An old profile is
+//! ignored.
 
 use std::fs;
 use std::io;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 /// The version of the files' format.
 const VERSION: u32 = 1;
 
-/// How long a profile holds, in seconds: 30 days. Registries are updated, and so are proxies before them.
+/// How long a profile holds, in seconds: 30 days. Registries are updated, and so are proxies before
+/// them.
 const HOLDS: i64 = 30 * 24 * 60 * 60;
 
 /// What a registry was seen to do. What was not seen is `None`, and is found out by each push.
@@ -21,7 +23,8 @@ pub struct Profile {
     /// Which product it may be, by its headers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,
-    /// The most that one request was seen to carry, in bytes, where twice as much was refused. `None` if nothing was refused.
+    /// The most that one request was seen to carry, in bytes, where twice as much was refused.
+    /// `None` if nothing was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub largest_request: Option<u64>,
     /// Whether a blob may come in several requests.
@@ -53,7 +56,8 @@ struct Entry {
 }
 
 impl ProfileFolder {
-    /// Keeps the profile of the registry at `address` in `folder`, which is made when it is needed. Registries may share a folder.
+    /// Keeps the profile of the registry at `address` in `folder`, which is made when it is needed.
+    /// Registries may share a folder.
     pub fn new(folder: impl Into<Utf8PathBuf>, address: &str) -> Self {
         Self {
             folder: folder.into(),
@@ -61,8 +65,8 @@ impl ProfileFolder {
         }
     }
 
-    /// Returns what was kept, and when it was measured, in seconds since 1970. What cannot be read, is of a different registry, is old or
-    /// of the future, is nothing.
+    /// Returns what was kept, and when it was measured, in seconds since 1970. What cannot be read,
+    /// is of a different registry, is old or of the future, is nothing.
     pub fn load(&self, now: i64) -> Option<(Profile, i64)> {
         let text = files::read_text(self.path()).ok()?;
         let entry: Entry = serde_json::from_str(&text).ok()?;
@@ -96,7 +100,8 @@ impl ProfileFolder {
     }
 
     fn path(&self) -> Utf8PathBuf {
-        // An address is a host and a port: of what it may be written with, the colons and brackets are no good in names of files.
+        // An address is a host and a port: of what it may be written with, the colons and brackets
+        // are no good in names of files.
         let name = self.address.replace([':', '[', ']'], "_");
         self.folder.join(format!("{name}.json"))
     }

@@ -40,11 +40,13 @@ pub trait BlobTarget: Send {
 }
 
 impl Registry {
-    /// Reads a blob into `target`, from where the target ends. A connection that is cut is resumed there, if the registry knows ranges.
+    /// Reads a blob into `target`, from where the target ends. A connection that is cut is resumed
+    /// there, if the registry knows ranges.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] if the registry served something else twice; otherwise why the blob could not be read.
+    /// [`Error::DigestMismatch`] if the registry served something else twice; otherwise why the
+    /// blob could not be read.
     pub async fn pull_blob(
         &self,
         repository: &str,

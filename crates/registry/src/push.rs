@@ -1,7 +1,8 @@
 //! Pushes artifacts, and proves that the registry has them.
 //!
-//! Blobs first, then the manifests that refer to them, then the indexes that list those, the tag last: at no instant does
-//! a registry serve something that is incomplete. Nothing here speaks HTTP.
+//! Blobs first, then the manifests that refer to them, then the indexes that list those, the tag
+//! last: at no instant does a registry serve something that is incomplete. Nothing here speaks
+//! HTTP.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -51,7 +52,8 @@ impl Tally {
 /// What came of a push of many artifacts.
 #[derive(Debug)]
 pub struct PushReport {
-    /// What came of each artifact, in the order in which they were given. One reason may have stopped several of them.
+    /// What came of each artifact, in the order in which they were given. One reason may have
+    /// stopped several of them.
     pub artifacts: Vec<Result<Pushed, Arc<Error>>>,
     /// Blobs that were sent, each repository's counted by itself.
     pub uploaded: Tally,
@@ -61,7 +63,8 @@ pub struct PushReport {
     pub present: Tally,
     /// How many manifests and indexes were sent.
     pub manifests: u64,
-    /// Whether it ended early because [`Stop`](crate::Stop) was requested. The artifacts that were not done then have [`Error::Stopped`].
+    /// Whether it ended early because [`Stop`](crate::Stop) was requested. The artifacts that were
+    /// not done then have [`Error::Stopped`].
     pub stopped: bool,
 }
 
@@ -70,18 +73,23 @@ pub struct PushReport {
 pub enum Arrival {
     /// The source can open this blob or manifest now.
     BlobReady(Digest),
-    /// Everything can be opened, but not all of it was compared with its digest in this run: tags are set after the last blob.
+    /// Everything can be opened, but not all of it was compared with its digest in this run: tags
+    /// are set after the last blob.
     BundlePresent,
-    /// Everything can be opened, and everything that was announced is right and complete: tags may be set.
+    /// Everything can be opened, and everything that was announced is right and complete: tags may
+    /// be set.
     BundleVerified,
 }
 
 impl Registry {
-    /// Makes the registry hold an artifact: whatever is missing is sent, and the tag's own answer is the proof at the end.
+    /// Makes the registry hold an artifact: whatever is missing is sent, and the tag's own answer
+    /// is the proof at the end.
     ///
-    /// If the tag points at the artifact already, one request finds it out and nothing else is done. A tag that points at
-    /// something else is moved, which [`Pushed::replaced`] counts. Pushes may run concurrently; a blob that two of them need in one
-    /// repository is sent once. When a push fails, or its future is dropped, the tag has not moved; the next push sends what is still missing.
+    /// If the tag points at the artifact already, one request finds it out and nothing else is
+    /// done. A tag that points at something else is moved, which [`Pushed::replaced`] counts.
+    /// Pushes may run concurrently; a blob that two of them need in one repository is sent once.
+    /// When a push fails, or its future is dropped, the tag has not moved; the next push sends what
+    /// is still missing.
     ///
     /// # Errors
     ///
@@ -107,13 +115,15 @@ impl Registry {
 
     /// Makes the registry hold many artifacts, as one transfer.
     ///
-    /// Each tag is asked for first; what points at its artifact is done. Of the others, each blob is sent once to the registry and
-    /// mounted from there into the other repositories that need it. Small ones are sent beside large ones.
-    /// An artifact is tagged as soon as everything that it refers to exists. One that fails stops no other one, and its
-    /// tag has not moved; but a registry that cannot be reached, or refuses the credentials, stops them all.
+    /// Each tag is asked for first; what points at its artifact is done. Of the others, each blob
+    /// is sent once to the registry and mounted from there into the other repositories that need
+    /// it. Small ones are sent beside large ones. An artifact is tagged as soon as everything that
+    /// it refers to exists. One that fails stops no other one, and its tag has not moved; but a
+    /// registry that cannot be reached, or refuses the credentials, stops them all.
     ///
-    /// Once [`Settings::stop`](crate::Settings) is requested, nothing new is begun. Small uploads and manifests that are under way are finished,
-    /// a large upload ends where it is, and the session that it leaves is stored for the next run. What stalls for
+    /// Once [`Settings::stop`](crate::Settings) is requested, nothing new is begun. Small uploads
+    /// and manifests that are under way are finished, a large upload ends where it is, and the
+    /// session that it leaves is stored for the next run. What stalls for
     /// [`Settings::stop_timeout`](crate::Settings) is abandoned.
     pub async fn push_all(
         &self,
@@ -126,16 +136,19 @@ impl Registry {
             .await
     }
 
-    /// Makes the registry hold many artifacts like [`Registry::push_all`], while their blobs are still arriving.
+    /// Makes the registry hold many artifacts like [`Registry::push_all`], while their blobs are
+    /// still arriving.
     ///
-    /// The caller has asked for each tag, and asks again afterwards: no tag is asked for here, and each artifact is one that the
-    /// registry lacks. A blob is sent when it has arrived. Manifests, and with them tags, are put only after [`Arrival::BundleVerified`]
-    /// or [`Arrival::BundlePresent`],
-    /// so nothing can be pulled that may still turn out to be wrong. What arrives twice, or is not needed, changes nothing.
+    /// The caller has asked for each tag, and asks again afterwards: no tag is asked for here, and
+    /// each artifact is one that the registry lacks. A blob is sent when it has arrived. Manifests,
+    /// and with them tags, are put only after [`Arrival::BundleVerified`] or
+    /// [`Arrival::BundlePresent`], so nothing can be pulled that may still turn out to be wrong.
+    /// What arrives twice, or is not needed, changes nothing.
     ///
-    /// If content turns out to be damaged after [`Arrival::BundlePresent`], no tag is set, and what is not done has [`Error::Withheld`].
-    /// If `arrivals` closes before both, the push ends, and every artifact that is not done has [`Error::SourceEnded`].
-    /// After a [`Stop`](crate::Stop) it ends as calmly as without.
+    /// If content turns out to be damaged after [`Arrival::BundlePresent`], no tag is set, and what
+    /// is not done has [`Error::Withheld`]. If `arrivals` closes before both, the push ends, and
+    /// every artifact that is not done has [`Error::SourceEnded`]. After a [`Stop`](crate::Stop) it
+    /// ends as calmly as without.
     pub async fn push_streamed(
         &self,
         artifacts: &[Artifact],
@@ -149,28 +162,32 @@ impl Registry {
             .await
     }
 
-    /// Reports that a repository of this registry is believed to hold a blob, so a push asks to mount it from there before it sends it.
+    /// Reports that a repository of this registry is believed to hold a blob, so a push asks to
+    /// mount it from there before it sends it.
     ///
-    /// It need not be true, and the account need not be allowed to read there: after a few refusals it is not tried again.
+    /// It need not be true, and the account need not be allowed to read there: after a few refusals
+    /// it is not tried again.
     pub fn add_mount_candidate(&self, repository: &str, digest: &Digest) {
         self.inner.recorded.add_mount_candidate(repository, digest);
     }
 
-    /// Reports that a repository may hold a blob from an earlier push, so a push asks for it there, or asks to mount it from there, before
-    /// it sends the blob.
+    /// Reports that a repository may hold a blob from an earlier push, so a push asks for it there,
+    /// or asks to mount it from there, before it sends the blob.
     ///
     /// It need not be true. A blob that is small and not expected may be sent without a question.
     pub fn expect(&self, repository: &str, digest: &Digest) {
         self.inner.recorded.expect(repository, digest);
     }
 
-    /// Takes note that a repository was found to hold a blob in this run: a push neither asks for it there nor sends it.
+    /// Takes note that a repository was found to hold a blob in this run: a push neither asks for
+    /// it there nor sends it.
     pub fn note_held(&self, repository: &str, digest: &Digest) {
         self.inner.recorded.note(repository, digest);
     }
 
-    /// Puts manifests of an artifact whose blobs are there, the last one under the tag. If the registry contradicts itself about what
-    /// they refer to, that is brought first, and they are put once more.
+    /// Puts manifests of an artifact whose blobs are there, the last one under the tag. If the
+    /// registry contradicts itself about what they refer to, that is brought first, and they are
+    /// put once more.
     pub(crate) async fn put_surely(
         &self,
         artifact: &Artifact,
@@ -240,7 +257,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Reports that an artifact is tagged, after asking the registry what the tag points at now if `asks` is set.
+    /// Reports that an artifact is tagged, after asking the registry what the tag points at now if
+    /// `asks` is set.
     pub(crate) async fn confirm(
         &self,
         artifact: &Artifact,

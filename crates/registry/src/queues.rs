@@ -1,5 +1,6 @@
-//! The blobs to be sent, in order: large ones beside small ones. Among the large ones the largest is first, because the push
-//! would wait for it alone at the end. Among the small ones the smallest is first.
+//! The blobs to be sent, in order: large ones beside small ones. Among the large ones the largest
+//! is first, because the push would wait for it alone at the end. Among the small ones the smallest
+//! is first.
 //!
 //! A blob that its source cannot open yet waits aside until it arrives.
 
@@ -11,14 +12,16 @@ use crate::Blob;
 use crate::plan::{Need, Transfer};
 use crate::recorded::Recorded;
 
-/// The largest blob that counts as small, in bytes: it fits into what a connection sends without waiting for an answer or two.
+/// The largest blob that counts as small, in bytes: it fits into what a connection sends without
+/// waiting for an answer or two.
 pub(crate) const SMALL: u64 = 64 << 10;
 
-/// How many large blobs are sent concurrently. Each must get enough of the line: a connection that was crowded out for a while stays
-/// slow for seconds, and its blob is waited for alone.
+/// How many large blobs are sent concurrently. Each must get enough of the line: a connection that
+/// was crowded out for a while stays slow for seconds, and its blob is waited for alone.
 const LARGE_BLOBS: u64 = 8;
 
-/// From this size a blob counts as one; of smaller ones, as many are sent concurrently as are so large together.
+/// From this size a blob counts as one; of smaller ones, as many are sent concurrently as are so
+/// large together.
 pub(crate) const WHOLE: u64 = 4 << 20;
 
 pub(crate) struct Queues<'a> {
@@ -71,7 +74,8 @@ impl<'a> Queues<'a> {
         self.blobs.insert(place, transfer);
     }
 
-    /// Takes note that a blob can be opened. One that is not needed, or that arrived before, changes nothing.
+    /// Takes note that a blob can be opened. One that is not needed, or that arrived before,
+    /// changes nothing.
     pub(crate) fn arrived(&mut self, digest: Digest) {
         let Some(arrived) = &mut self.arrived else {
             return;

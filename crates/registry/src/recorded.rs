@@ -17,7 +17,8 @@ const MOST_REFUSALS: u32 = 3;
 pub(crate) struct Recorded {
     /// The repositories that hold a blob by the registry's own word.
     held: Mutex<HashMap<Digest, BTreeSet<String>>>,
-    /// One lock for each blob of a repository in progress, so no two uploads send the same bytes there.
+    /// One lock for each blob of a repository in progress, so no two uploads send the same bytes
+    /// there.
     worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// Where else a blob may be, according to the caller.
     mount_candidates: Mutex<HashMap<Digest, String>>,
@@ -36,7 +37,8 @@ pub(crate) struct Recorded {
     single_post_was_due: AtomicBool,
     /// Whether such a request is taken.
     single_posts_taken: AtomicBool,
-    /// The most that one request may carry, in bytes, where the registry has refused more; otherwise 0.
+    /// The most that one request may carry, in bytes, where the registry has refused more;
+    /// otherwise 0.
     at_once: AtomicU64,
     /// Whether a body without a length was refused.
     streams_refused: AtomicBool,
@@ -125,8 +127,9 @@ impl Recorded {
         lock(&self.mount_candidates).insert(digest.clone(), repository.to_owned());
     }
 
-    /// Returns a repository that the blob may be mounted from, if what the caller said is true. What a different project should hold comes
-    /// first: a project may be new, whatever an earlier push may have left in it.
+    /// Returns a repository that the blob may be mounted from, if what the caller said is true.
+    /// What a different project should hold comes first: a project may be new, whatever an earlier
+    /// push may have left in it.
     pub(crate) fn mount_candidate(&self, repository: &str, digest: &Digest) -> Option<Candidate> {
         let is_worth = |refused: &AtomicU32| refused.load(Ordering::Relaxed) < MOST_REFUSALS;
         if !self.mounts() {
@@ -163,8 +166,8 @@ impl Recorded {
         (expected.get(digest)).is_some_and(|by| by.contains(repository))
     }
 
-    /// Takes note that a registry did not have a mount candidate. It says nothing of what the registry itself confirmed, nor of those of the
-    /// other kind.
+    /// Takes note that a registry did not have a mount candidate. It says nothing of what the
+    /// registry itself confirmed, nor of those of the other kind.
     pub(crate) fn candidate_refused(&self, candidate: &Candidate) {
         let refused = match candidate.is_expected {
             true => &self.expected_refused,
@@ -246,7 +249,8 @@ impl Recorded {
         self.at_once_is_a_guess.load(Ordering::Relaxed)
     }
 
-    /// Goes back to what a push does that knows of no limit, after parts were refused that only a profile asked for.
+    /// Goes back to what a push does that knows of no limit, after parts were refused that only a
+    /// profile asked for.
     pub(crate) fn guess_was_wrong(&self) {
         self.profile_is_wrong.store(true, Ordering::Relaxed);
         if self.at_once_is_a_guess.swap(false, Ordering::Relaxed) {

@@ -12,7 +12,8 @@ use crate::{Accounts, Credentials, Endpoint, Error, Profile, SessionStore, Stop}
 
 /// A registry that can be pushed to and read from.
 ///
-/// Clones share everything: the connection pool, the tokens, the limiter of its requests, and what is known to be there.
+/// Clones share everything: the connection pool, the tokens, the limiter of its requests, and what
+/// is known to be there.
 #[derive(Debug, Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
@@ -42,28 +43,34 @@ pub struct Settings {
     pub answer_timeout: Duration,
     /// How long an upload or a download may stall before it is aborted.
     pub stall_timeout: Duration,
-    /// How long the answer may take after the last byte of an upload: registries hash and move the blob then.
+    /// How long the answer may take after the last byte of an upload: registries hash and move the
+    /// blob then.
     pub finish_timeout: Duration,
-    /// The most pieces of work in progress, over all pushes by this handle: what operators set as `--jobs`. With 1, one request
-    /// follows the other; 0 means the same.
+    /// The most pieces of work in progress, over all pushes by this handle: what operators set as
+    /// `--jobs`. With 1, one request follows the other; 0 means the same.
     ///
-    /// Without it, there are 24 places for large blobs and 24 for what carries little, and fewer while the registry refuses or is slow.
+    /// Without it, there are 24 places for large blobs and 24 for what carries little, and fewer
+    /// while the registry refuses or is slow.
     pub uploads_at_once: Option<usize>,
-    /// How many bytes of blobs are sent each second at most, over all pushes to this registry together: what operators set as
-    /// `--max-rate`. `None` sets no bound.
+    /// How many bytes of blobs are sent each second at most, over all pushes to this registry
+    /// together: what operators set as `--max-rate`. `None` sets no bound.
     ///
-    /// The bytes are spread over the second, so a line that is shared is not used in bursts. What is sent again counts again;
-    /// manifests, headers and TLS do not count. A registry that is waited for because of it is not taken for a slow one.
+    /// The bytes are spread over the second, so a line that is shared is not used in bursts. What
+    /// is sent again counts again; manifests, headers and TLS do not count. A registry that is
+    /// waited for because of it is not taken for a slow one.
     pub max_rate: Option<u64>,
-    /// The size in bytes from which an upload that was cut is worth resuming. Such a blob is sent as a stream that may end anywhere.
+    /// The size in bytes from which an upload that was cut is worth resuming. Such a blob is sent
+    /// as a stream that may end anywhere.
     pub resume_from: u64,
     /// What ends the pushes to this registry calmly. Several registries may share one.
     pub stop: Stop,
     /// How long requests in progress may stall after that before they are abandoned.
     pub stop_timeout: Duration,
-    /// What was measured of the registry before. A push begins with it, and drops it if it is wrong.
+    /// What was measured of the registry before. A push begins with it, and drops it if it is
+    /// wrong.
     pub profile: Profile,
-    /// What registries said of accounts before. Handles of one run share it, so a wrong password is shown once.
+    /// What registries said of accounts before. Handles of one run share it, so a wrong password is
+    /// shown once.
     pub accounts: Accounts,
     /// Why the last request failed that is made again.
     pub trouble: Trouble,
@@ -115,8 +122,8 @@ impl Registry {
         Self::with_sessions(endpoint, credentials, settings, None)
     }
 
-    /// Returns a handle like [`Registry::with_settings`] that remembers uploads of large blobs in `sessions`, so that
-    /// another run resumes those that were cut, if the registry kept them.
+    /// Returns a handle like [`Registry::with_settings`] that remembers uploads of large blobs in
+    /// `sessions`, so that another run resumes those that were cut, if the registry kept them.
     ///
     /// # Errors
     ///
@@ -153,20 +160,23 @@ impl Registry {
         self.inner.transport.endpoint()
     }
 
-    /// Returns for how long the registry has taken no bytes and answered no piece of work, although requests are in flight.
+    /// Returns for how long the registry has taken no bytes and answered no piece of work, although
+    /// requests are in flight.
     pub fn silence(&self) -> Option<Duration> {
         self.transport().limiter().silence()
     }
 
-    /// Returns why the registry was not reached, if a request failed for that within `time` and is made again.
+    /// Returns why the registry was not reached, if a request failed for that within `time` and is
+    /// made again.
     pub fn trouble(&self, time: Duration) -> Option<&'static str> {
         self.inner.transport.settings().trouble.within(time)
     }
 
-    /// Asks the registry whether it is one, and whether it accepts the credentials where it requires any.
+    /// Asks the registry whether it is one, and whether it accepts the credentials where it
+    /// requires any.
     ///
-    /// Tried twice at most: the operator is waiting. A registry that allows anonymous reads does not look at
-    /// credentials here, so a wrong password may still show at the first push.
+    /// Tried twice at most: the operator is waiting. A registry that allows anonymous reads does
+    /// not look at credentials here, so a wrong password may still show at the first push.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Removes manifests and tags, and lists the other tags. Only a caller with a reviewed list uses this.
+//! Removes manifests and tags, and lists the other tags. Only a caller with a reviewed list uses
+//! this.
 
 use oci_spec::image::Digest;
 use reqwest::header::{HeaderMap, LINK};
@@ -18,7 +19,8 @@ const LARGEST_PAGE: usize = 8 << 20;
 /// How many pages of a list of tags are read. Each has a hundred at least, wherever registries cut.
 const MOST_PAGES: usize = 1_000;
 
-/// As much of a list of tags as matters; written by others, so unknown fields are no concern of ours.
+/// As much of a list of tags as matters; written by others, so unknown fields are no concern of
+/// ours.
 #[derive(Deserialize)]
 struct Page {
     /// `null` where the last tag was removed.
@@ -102,7 +104,8 @@ impl Registry {
         self.remove(repository, digest.as_ref()).await
     }
 
-    /// Removes a tag, and leaves the manifest that it points at. Many registries remove manifests only.
+    /// Removes a tag, and leaves the manifest that it points at. Many registries remove manifests
+    /// only.
     ///
     /// # Errors
     ///
@@ -140,12 +143,14 @@ pub(crate) fn removal(url: Url, repository: &str) -> Request<'_> {
         ])
 }
 
-/// Returns whether an answer means that such things are never removed here: 405, or the code that the specification has for it.
+/// Returns whether an answer means that such things are never removed here: 405, or the code that
+/// the specification has for it.
 fn is_unsupported(answer: &crate::Answer) -> bool {
     answer.status == 405 || answer.code.as_deref() == Some("UNSUPPORTED")
 }
 
-/// Returns where the next page of a list is, by the `Link`s of this one: `</v2/...?last=x>; rel="next"`, among others perhaps.
+/// Returns where the next page of a list is, by the `Link`s of this one:
+/// `</v2/...?last=x>; rel="next"`, among others perhaps.
 fn next_page(headers: &HeaderMap) -> Option<String> {
     for value in headers.get_all(LINK) {
         let mut rest = value.to_str().unwrap_or_default();

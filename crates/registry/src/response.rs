@@ -1,4 +1,5 @@
-//! An expected response. Its body is read in pieces or completely, within the time limit of the settings.
+//! An expected response. Its body is read in pieces or completely, within the time limit of the
+//! settings.
 
 use std::time::Duration;
 
@@ -89,7 +90,8 @@ impl BodyFault {
     }
 }
 
-/// Reads a whole body into memory, of `limit` bytes at most. One that trickles in without end is given up like one that stalls.
+/// Reads a whole body into memory, of `limit` bytes at most. One that trickles in without end is
+/// given up like one that stalls.
 pub(crate) async fn read_body(
     mut response: reqwest::Response,
     limit: usize,
@@ -111,7 +113,8 @@ pub(crate) async fn read_body(
     Ok(body.freeze())
 }
 
-/// Reads the body of an answer of which the status alone says enough, as far as all of it comes in the time of an answer.
+/// Reads the body of an answer of which the status alone says enough, as far as all of it comes in
+/// the time of an answer.
 pub(crate) async fn read_error(response: reqwest::Response, settings: &Settings) -> Bytes {
     let reading = read_body(response, LARGEST_ERROR, settings);
     match timeout(settings.answer_timeout, reading).await {

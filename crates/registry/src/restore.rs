@@ -1,7 +1,7 @@
 //! Restores one blob or manifest that a registry lost.
 //!
-//! A push trusts tags: an artifact whose tag is right is done. What is missing below a correct tag is named by the caller that looked
-//! there, and comes back through here.
+//! A push trusts tags: an artifact whose tag is right is done. What is missing below a correct tag
+//! is named by the caller that looked there, and comes back through here.
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
@@ -28,8 +28,8 @@ pub enum Restored {
 impl Registry {
     /// Makes the repository hold a blob again.
     ///
-    /// `holders` are repositories of the same registry that were found to hold it; the blob is mounted from one of them where the
-    /// registry does that, and sent otherwise.
+    /// `holders` are repositories of the same registry that were found to hold it; the blob is
+    /// mounted from one of them where the registry does that, and sent otherwise.
     ///
     /// # Errors
     ///
@@ -62,8 +62,9 @@ impl Registry {
         })
     }
 
-    /// Puts a blob of two bytes into a repository, which shows who may write there and, when it is asked for, who may read. It is the empty
-    /// configuration of the OCI specification, which registries remove like any blob that nothing refers to.
+    /// Puts a blob of two bytes into a repository, which shows who may write there and, when it is
+    /// asked for, who may read. It is the empty configuration of the OCI specification, which
+    /// registries remove like any blob that nothing refers to.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Decides whether a request is retried, and when.
 //!
-//! [`classify`](crate::classify) decides which errors are transient; this module only counts and waits.
+//! [`classify`](crate::classify) decides which errors are transient; this module only counts and
+//! waits.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +47,8 @@ impl Failure {
     }
 }
 
-/// Why the last request failed that is made again, for a report while a registry is waited for. Every clone is the same.
+/// Why the last request failed that is made again, for a report while a registry is waited for.
+/// Every clone is the same.
 #[derive(Debug, Clone, Default)]
 pub struct Trouble(Arc<Mutex<Option<(Instant, &'static str)>>>);
 
@@ -99,7 +101,8 @@ impl<'a> Attempts<'a> {
         tracing::debug_span!("attempt", n = self.failed + 1)
     }
 
-    /// Waits before the next attempt, or returns the error if there is to be none. No pause is waited out once the end was asked for.
+    /// Waits before the next attempt, or returns the error if there is to be none. No pause is
+    /// waited out once the end was asked for.
     pub(crate) async fn pause(&mut self, failure: Failure) -> Result<(), Error> {
         let pause = self.decide(failure)?;
         tokio::select! {
@@ -121,8 +124,8 @@ impl<'a> Attempts<'a> {
         if ordered > self.settings.longest_wait {
             return Err(failure.error);
         }
-        // What a registry orders is a minimum: some always say a second, whatever the trouble is. All requests were told at the same time,
-        // hence the jitter on top.
+        // What a registry orders is a minimum: some always say a second, whatever the trouble is.
+        // All requests were told at the same time, hence the jitter on top.
         let (first, longest) = (self.settings.first_pause, self.settings.longest_pause);
         let own = requests::back_off(first, longest, self.failed);
         let pause = ordered.max(own / 2) + jitter(own / 2);
@@ -147,7 +150,8 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// Returns a random part of `most`. The hasher's keys are the standard library's only source of randomness, and this needs no better one.
+/// Returns a random part of `most`. The hasher's keys are the standard library's only source of
+/// randomness, and this needs no better one.
 fn jitter(most: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = (random % 1000) as u32;

@@ -1,7 +1,8 @@
 //! Records upload sessions for a later run to resume.
 //!
-//! A record is only a hint: the registry reports the position of a session, and the digest covers the whole blob. A record that
-//! cannot be read or written makes an upload start over; it is not an error.
+//! A record is only a hint: the registry reports the position of a session, and the digest covers
+//! the whole blob. A record that cannot be read or written makes an upload start over; it is not an
+//! error.
 
 use std::fmt::Debug;
 use std::fs;
@@ -17,10 +18,11 @@ pub trait SessionStore: Debug + Send + Sync {
     /// Returns the URL of the session that was last stored for a blob of a repository.
     fn load(&self, repository: &str, digest: &Digest) -> Option<String>;
 
-    /// Stores the URL of a session, in place of any other one for the same blob and repository. It is kept when this returns.
+    /// Stores the URL of a session, in place of any other one for the same blob and repository. It
+    /// is kept when this returns.
     ///
-    /// Told after each step, with the newest URL that the registry named: distribution writes into it how much the session holds,
-    /// and gives up a session that is asked for by an older one.
+    /// Told after each step, with the newest URL that the registry named: distribution writes into
+    /// it how much the session holds, and gives up a session that is asked for by an older one.
     fn store(&self, repository: &str, digest: &Digest, url: &str);
 
     /// Forgets the session of a blob and repository.
@@ -53,7 +55,8 @@ impl StoredSession<'_> {
     }
 }
 
-/// Sessions in a folder, a small file each. The URLs may contain a token that allows writes to a session, so only the owner may read them.
+/// Sessions in a folder, a small file each. The URLs may contain a token that allows writes to a
+/// session, so only the owner may read them.
 #[derive(Debug)]
 pub struct SessionFolder {
     folder: Utf8PathBuf,
@@ -74,7 +77,8 @@ struct Entry {
 const VERSION: u32 = 1;
 
 impl SessionFolder {
-    /// Keeps the sessions of the registry at `address` in `folder`, which is made when it is needed. Registries may share a folder.
+    /// Keeps the sessions of the registry at `address` in `folder`, which is made when it is
+    /// needed. Registries may share a folder.
     pub fn new(folder: impl Into<Utf8PathBuf>, address: &str) -> Self {
         Self {
             folder: folder.into(),

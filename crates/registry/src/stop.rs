@@ -2,7 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Ends pushes calmly: nothing new is begun, and work in progress ends at a point from which another run resumes.
+/// Ends pushes calmly: nothing new is begun, and work in progress ends at a point from which
+/// another run resumes.
 ///
 /// Clones share one state, so a signal handler can stop every push. It cannot be undone.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,10 @@
-//! Sends a large blob as one stream that may end anywhere: a request without a length, as `docker push` sends it.
+//! Sends a large blob as one stream that may end anywhere: a request without a length, as
+//! `docker push` sends it.
 //!
-//! distribution 2 loses the session of a request that is cut, but not of one that ends regularly, and without a length a request
-//! can end after any byte. A push that is asked to stop therefore leaves sessions that the next run resumes.
-//! No `Content-Range` is sent: the registry appends the bytes to the session, and the digest at the end covers the whole.
+//! distribution 2 loses the session of a request that is cut, but not of one that ends regularly,
+//! and without a length a request can end after any byte. A push that is asked to stop therefore
+//! leaves sessions that the next run resumes. No `Content-Range` is sent: the registry appends the
+//! bytes to the session, and the digest at the end covers the whole.
 
 use crate::body::{OpenEnd, Upload};
 use crate::parts::{UploadSession, add_to};
@@ -11,9 +13,11 @@ use crate::session_store::StoredSession;
 use crate::{Error, Observer, Registry};
 
 impl Registry {
-    /// Sends what a session lacks in one request, and closes it. `session` follows the registry, and so does the stored session.
+    /// Sends what a session lacks in one request, and closes it. `session` follows the registry,
+    /// and so does the stored session.
     ///
-    /// If the end is asked for, the body ends where it is, the registry's answer is heard, and the error is [`Error::Stopped`].
+    /// If the end is asked for, the body ends where it is, the registry's answer is heard, and the
+    /// error is [`Error::Stopped`].
     pub(crate) async fn send_stream(
         &self,
         upload: &Upload<'_>,
@@ -44,7 +48,8 @@ impl Registry {
     }
 }
 
-/// Returns whether an answer says that a body must have a length: 411 by the standard, other codes by servers that do not support such bodies.
+/// Returns whether an answer says that a body must have a length: 411 by the standard, other codes
+/// by servers that do not support such bodies.
 pub(crate) fn refuses_streams(error: &Error, offset: u64) -> bool {
     if error.place().is_none_or(|place| place.method != "PATCH") {
         return false;

@@ -1,7 +1,9 @@
-//! Sends requests: authenticates, follows redirects, limits the time, and turns error responses into errors.
+//! Sends requests: authenticates, follows redirects, limits the time, and turns error responses
+//! into errors.
 //!
-//! It knows methods, URLs, headers and bodies, but not their purpose. [`Transport::exchange`] is one attempt;
-//! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
+//! It knows methods, URLs, headers and bodies, but not their purpose. [`Transport::exchange`] is
+//! one attempt; [`Transport::send`] is as many as the settings allow. Work that takes several
+//! requests makes its own attempts of exchanges.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -42,8 +44,8 @@ const MOST_FAILED_HEADS: u32 = 3;
 /// How often a request that the operator waits for is sent.
 const BRIEF_ATTEMPTS: u32 = 2;
 
-/// The statuses of a response that accepts something. Registries choose different ones; what they have is shown by
-/// digests.
+/// The statuses of a response that accepts something. Registries choose different ones; what they
+/// have is shown by digests.
 pub(crate) const TAKEN: [StatusCode; 4] = [
     StatusCode::CREATED,
     StatusCode::OK,
@@ -174,7 +176,8 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Has failures read in another way than their status says by itself, so it is known what may pass.
+    /// Has failures read in another way than their status says by itself, so it is known what may
+    /// pass.
     pub(crate) fn map_failure(mut self, understood: fn(Failure) -> Failure) -> Self {
         self.understood = understood;
         self
@@ -258,7 +261,8 @@ impl Transport {
         }
     }
 
-    /// Asks for `path` once, and returns whatever answers: nothing is authenticated, followed or taken for an error.
+    /// Asks for `path` once, and returns whatever answers: nothing is authenticated, followed or
+    /// taken for an error.
     pub(crate) async fn get_raw(&self, path: &str) -> Result<RawResponse, Error> {
         let url = self.endpoint.url(path);
         let call = Request::new(Method::GET, url.clone(), "");
@@ -271,7 +275,8 @@ impl Transport {
         })
     }
 
-    /// Makes a request until it gets a wanted answer, one that will not change, or the attempts are used up.
+    /// Makes a request until it gets a wanted answer, one that will not change, or the attempts are
+    /// used up.
     pub(crate) async fn send(
         &self,
         call: &Request<'_>,
@@ -287,7 +292,8 @@ impl Transport {
         }
     }
 
-    /// Makes a request like [`Transport::send`], by `get` where the registry fails to answer `head`.
+    /// Makes a request like [`Transport::send`], by `get` where the registry fails to answer
+    /// `head`.
     pub(crate) async fn look(
         &self,
         head: &Request<'_>,
@@ -314,7 +320,8 @@ impl Transport {
         }
     }
 
-    /// Makes a request once, when the limiter permits. A challenge and redirects belong to the one attempt.
+    /// Makes a request once, when the limiter permits. A challenge and redirects belong to the one
+    /// attempt.
     pub(crate) async fn exchange(
         &self,
         call: &Request<'_>,
@@ -396,7 +403,8 @@ impl Transport {
                 .await?;
         }
         if is_first_write && authorization.is_none() {
-            // A registry with anonymous access has not asked yet. A write without the password would be refused first.
+            // A registry with anonymous access has not asked yet. A write without the password
+            // would be refused first.
             authorization = self.authentication.password();
         }
         loop {
@@ -413,7 +421,8 @@ impl Transport {
             let response = self.traced(call, &url, shown, observer).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && ours {
-                // Others may have used a token up that was fetched for this request, unless they wait for the first write.
+                // Others may have used a token up that was fetched for this request, unless they
+                // wait for the first write.
                 let is_final = challenged
                     || is_first_write
                         && shown.is_some_and(|shown| {
@@ -591,8 +600,9 @@ impl Transport {
         }
     }
 
-    /// Returns the error for a server that turns out to speak another protocol where TLS is expected. Some such servers wait for the end of a
-    /// line that a TLS client never sends. So if the handshake takes long, the port is asked on a second connection, without credentials.
+    /// Returns the error for a server that turns out to speak another protocol where TLS is
+    /// expected. Some such servers wait for the end of a line that a TLS client never sends. So if
+    /// the handshake takes long, the port is asked on a second connection, without credentials.
     async fn other_protocol(&self, url: &Url, place: &Place) -> Error {
         let is_unknown = || !self.speaks_tls.load(Ordering::Relaxed);
         let asks = url.scheme() == "https"
@@ -629,7 +639,8 @@ impl Transport {
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => reads,
             _ => false,
         };
-        // The registry as a whole is where it says it is; what leads elsewhere from there is a login page.
+        // The registry as a whole is where it says it is; what leads elsewhere from there is a
+        // login page.
         if !follows || call.repository.is_empty() {
             return Ok(None);
         }
@@ -663,8 +674,8 @@ impl Transport {
         }))
     }
 
-    /// Names the `Location` that a request followed if the host there fails it: a registry that knows its own name wrongly sends
-    /// uploads to where its clients cannot go.
+    /// Names the `Location` that a request followed if the host there fails it: a registry that
+    /// knows its own name wrongly sends uploads to where its clients cannot go.
     fn blame_location(&self, call: &Request<'_>, failure: Failure) -> Failure {
         let is_lost = match &failure.error {
             Error::TimedOut { after, .. } => *after == self.settings.connect_timeout,
@@ -709,7 +720,8 @@ impl Transport {
     }
 }
 
-/// Returns whether a proxy appended to what another one had set, as in `https,http://registry.example.com/`.
+/// Returns whether a proxy appended to what another one had set, as in
+/// `https,http://registry.example.com/`.
 fn is_doubled(location: &str) -> bool {
     let Some((scheme, rest)) = location.split_once("://") else {
         return false;
@@ -719,7 +731,8 @@ fn is_doubled(location: &str) -> bool {
     !scheme.contains('/') && (scheme.contains(',') || authority.contains(','))
 }
 
-/// Returns a `Location` as far as it may be shown: without its query, in which storage services put their signatures.
+/// Returns a `Location` as far as it may be shown: without its query, in which storage services put
+/// their signatures.
 pub(crate) fn shown_location(location: &str) -> String {
     let bare = location.split(['?', '#']).next().unwrap_or_default();
     match bare.rsplit_once('@') {

@@ -15,18 +15,21 @@ use crate::stream::refuses_streams;
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
 
-/// How many streams may be lost with all that they carried before a blob is sent with its length: a proxy that breaks what it does not
-/// understand looks like a bad line.
+/// How many streams may be lost with all that they carried before a blob is sent with its length: a
+/// proxy that breaks what it does not understand looks like a bad line.
 const MOST_LOST_STREAMS: u32 = 2;
 
-/// The largest blob that is sent by the request that opens a session, in bytes: what already exists may be sent again.
+/// The largest blob that is sent by the request that opens a session, in bytes: what already exists
+/// may be sent again.
 pub(crate) const SINGLE: u64 = 256 * 1024;
 
-/// The largest blob that is sent to find out whether a registry takes it by the request that opens a session, in bytes.
+/// The largest blob that is sent to find out whether a registry takes it by the request that opens
+/// a session, in bytes.
 const TRIAL: u64 = 32 * 1024;
 
 impl Registry {
-    /// Uploads a blob that the repository lacks, and returns when the registry has confirmed its digest.
+    /// Uploads a blob that the repository lacks, and returns when the registry has confirmed its
+    /// digest.
     ///
     /// A `session` that is open already, by a mount that was not granted, is used first.
     pub(crate) async fn upload(
@@ -97,7 +100,8 @@ impl Registry {
                         continue;
                     }
                 }
-                // Parts that only a profile asked for are not taken any more; without it the blob would have gone whole.
+                // Parts that only a profile asked for are not taken any more; without it the blob
+                // would have gone whole.
                 Error::Rejected { .. } | Error::NotFound { .. } | Error::Protocol { .. }
                     if guessed && !went_on && !opens_session(&failure.error) =>
                 {
@@ -154,10 +158,13 @@ impl Registry {
         }
     }
 
-    /// Uploads a blob in one session, which is left in `session` with the position to resume at if it was cut.
+    /// Uploads a blob in one session, which is left in `session` with the position to resume at if
+    /// it was cut.
     ///
-    /// One request opens it, and carries a small blob if the registry takes that. Otherwise a small blob goes in one more, with its length. A large one goes as a `stream`, or where that is refused
-    /// in the one request as well, and in parts where a registry has said that this many bytes are too many for one request.
+    /// One request opens it, and carries a small blob if the registry takes that. Otherwise a small
+    /// blob goes in one more, with its length. A large one goes as a `stream`, or where that is
+    /// refused in the one request as well, and in parts where a registry has said that this many
+    /// bytes are too many for one request.
     async fn upload_once(
         &self,
         upload: &Upload<'_>,
@@ -228,7 +235,8 @@ impl Registry {
             .map(Some)
     }
 
-    /// Sends a blob by the request that opens a session. Returns the session if the registry has ignored the blob.
+    /// Sends a blob by the request that opens a session. Returns the session if the registry has
+    /// ignored the blob.
     async fn single_post(
         &self,
         upload: &Upload<'_>,
@@ -252,7 +260,8 @@ impl Registry {
         Ok(None)
     }
 
-    /// Returns whether an error says nothing about the blob's source or the account, so the request may be at fault.
+    /// Returns whether an error says nothing about the blob's source or the account, so the request
+    /// may be at fault.
     fn is_about_request(&self, error: &Error) -> bool {
         let is_source = matches!(
             error,
@@ -359,7 +368,8 @@ fn is_gone(error: &Error) -> bool {
     matches!(error, Error::NotFound { .. }) || code == Some("BLOB_UPLOAD_UNKNOWN")
 }
 
-/// Returns whether an error is about the request that opens a session, which is the same however the bytes are sent.
+/// Returns whether an error is about the request that opens a session, which is the same however
+/// the bytes are sent.
 fn opens_session(error: &Error) -> bool {
     error.place().is_some_and(|place| place.method == "POST")
 }
@@ -372,7 +382,8 @@ pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url
         .location(at, session.url(), session.headers())
 }
 
-/// Lets a session that the registry lost begin again: replicas that do not share their sessions answer like that.
+/// Lets a session that the registry lost begin again: replicas that do not share their sessions
+/// answer like that.
 pub(crate) fn session_lost(failure: Failure) -> Failure {
     let lost = match &failure.error {
         Error::NotFound { .. } => true,
@@ -393,8 +404,9 @@ pub(crate) fn session_lost(failure: Failure) -> Failure {
     }
 }
 
-/// Lets a blob start over in a new session of which the registry says that it has a different digest. The digest is right, since it was
-/// compared before the last byte left: the session held something else, or another push wrote to it.
+/// Lets a blob start over in a new session of which the registry says that it has a different
+/// digest. The digest is right, since it was compared before the last byte left: the session held
+/// something else, or another push wrote to it.
 fn starts_over(failure: Failure) -> Failure {
     match &failure.error {
         Error::Rejected { answer, .. } if answer.code.as_deref() == Some("DIGEST_INVALID") => {

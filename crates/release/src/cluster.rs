@@ -1,8 +1,10 @@
-//! The commands for a cluster: the steps of a deploy, which [`executor`] runs, and backup, restore and others.
+//! The commands for a cluster: the steps of a deploy, which [`executor`] runs, and backup, restore
+//! and others.
 //!
-//! Each command runs with the mkectl, the configuration and the masking of its environment. The mkectl is that of the release
-//! which the cluster runs, by the receipt. An environment that names a later release already is about to be upgraded, and a backup
-//! before that is checked with the present program.
+//! Each command runs with the mkectl, the configuration and the masking of its environment. The
+//! mkectl is that of the release which the cluster runs, by the receipt. An environment that names
+//! a later release already is about to be upgraded, and a backup before that is checked with the
+//! present program.
 
 use std::sync::Mutex;
 
@@ -79,7 +81,8 @@ struct Begun<'a> {
 }
 
 impl Begun<'_> {
-    /// Records in the registry that it ended. If mkectl was not started, the receipt still names the run before.
+    /// Records in the registry that it ended. If mkectl was not started, the receipt still names
+    /// the run before.
     async fn end(
         mut self,
         context: &Context<'_>,
@@ -255,11 +258,12 @@ impl Cluster {
         config.remove_after(ran)
     }
 
-    /// Compares what operators share of the environment with the receipt, and records in the registry that the cluster is about to be
-    /// touched.
+    /// Compares what operators share of the environment with the receipt, and records in the
+    /// registry that the cluster is about to be touched.
     ///
     /// # Errors
-    /// A different command touches the cluster, or did and this checkout does not know how, unless `take_over`.
+    /// A different command touches the cluster, or did and this checkout does not know how, unless
+    /// `take_over`.
     async fn begin<'a>(
         &'a self,
         context: &Context<'_>,
@@ -288,8 +292,8 @@ impl Cluster {
         })
     }
 
-    /// Writes down what a command that changes the cluster came to: `applied` is what the cluster runs if it succeeded. The note that it is
-    /// at work goes with that.
+    /// Writes down what a command that changes the cluster came to: `applied` is what the cluster
+    /// runs if it succeeded. The note that it is at work goes with that.
     fn conclude(
         &self,
         context: &Context<'_>,
@@ -354,8 +358,8 @@ fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Opt
     }
 }
 
-/// Checks that the kubeconfig of a cluster that was deployed exists where one is named: without it mkectl would use its own, which may
-/// lead to a different cluster.
+/// Checks that the kubeconfig of a cluster that was deployed exists where one is named: without it
+/// mkectl would use its own, which may lead to a different cluster.
 fn require_kubeconfig(
     context: &Context<'_>,
     environment: &Environment,
@@ -368,7 +372,8 @@ fn require_kubeconfig(
     }
 }
 
-/// Returns the mkectl of the release that an environment names: that which `deploy` uses for a cluster that runs it, as the receipt records.
+/// Returns the mkectl of the release that an environment names: that which `deploy` uses for a
+/// cluster that runs it, as the receipt records.
 fn program(
     context: &Context<'_>,
     environment: &Environment,
@@ -393,7 +398,8 @@ fn program(
 /// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
 ///
 /// # Errors
-/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster cannot be asked or is a different one.
+/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster
+/// cannot be asked or is a different one.
 pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Error> {
     let workspace = context.workspace;
     let mut environment = workspace.load(name)?;

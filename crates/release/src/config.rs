@@ -1,4 +1,5 @@
-//! The configuration of an environment: rendered, compared, and promoted from one environment to the next.
+//! The configuration of an environment: rendered, compared, and promoted from one environment to
+//! the next.
 
 // Rendered from the environment.
 pub mod defaults;

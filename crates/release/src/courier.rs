@@ -9,7 +9,8 @@ pub use programs::Absent as GitError;
 
 pub use medium::{Error as MediumError, Fault, SignatureError};
 
-/// Where the keys are listed that may sign media, as `ssh-keygen -Y verify` reads them, below the workspace.
+/// Where the keys are listed that may sign media, as `ssh-keygen -Y verify` reads them, below the
+/// workspace.
 pub const SIGNERS: &str = "environments/allowed_signers";
 
 /// Returns an error whose path is relative to the workspace, as messages name files of it.

@@ -1,8 +1,9 @@
-//! Finds the credentials for a registry where Docker, Podman and Skopeo keep them: `auth.json` and `config.json`, and the helpers that
-//! these name.
+//! Finds the credentials for a registry where Docker, Podman and Skopeo keep them: `auth.json` and
+//! `config.json`, and the helpers that these name.
 //!
-//! The rules are those of containers-auth.json(5): the longest key that is the registry or a beginning of `registry/project` wins, for `auths`
-//! and for `credHelpers`. The files are of other programs, so unknown fields and odd entries are read leniently.
+//! The rules are those of containers-auth.json(5): the longest key that is the registry or a
+//! beginning of `registry/project` wins, for `auths` and for `credHelpers`. The files are of other
+//! programs, so unknown fields and odd entries are read leniently.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +28,8 @@ pub enum CredentialFileError {
         /// Why not.
         source: io::Error,
     },
-    /// The file is not one of credentials. What the parser says is left out, since it may quote a secret.
+    /// The file is not one of credentials. What the parser says is left out, since it may quote a
+    /// secret.
     #[error("`{path}` is not a credential file: expected JSON with `auths`, `credHelpers` or `credsStore`", path = path.display())]
     Form {
         /// The file.
@@ -58,7 +60,8 @@ pub struct Wanted<'a> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
-    /// Each is read when its host is looked for: what is wrong with another one is of no consequence.
+    /// Each is read when its host is looked for: what is wrong with another one is of no
+    /// consequence.
     auths: Option<BTreeMap<String, Value>>,
     cred_helpers: Option<BTreeMap<String, Value>>,
     creds_store: Option<String>,
@@ -84,8 +87,8 @@ struct Answer {
     secret: String,
 }
 
-/// Looks the credentials up in `files`, the first that has some. A helper that is missing, fails or hangs is passed over with a warning: the
-/// registry may need no credentials.
+/// Looks the credentials up in `files`, the first that has some. A helper that is missing, fails or
+/// hangs is passed over with a warning: the registry may need no credentials.
 ///
 /// # Errors
 /// A file that exists cannot be read, or its entry for the registry cannot be parsed.
@@ -104,7 +107,8 @@ pub fn find(
     Ok(Credentials::Anonymous)
 }
 
-/// Reads a file. Returns none if it is missing or empty, as tools leave it that are about to write it.
+/// Reads a file. Returns none if it is missing or empty, as tools leave it that are about to write
+/// it.
 fn read(path: &Path) -> Result<Option<File>, CredentialFileError> {
     let text = match files::read_text(path) {
         Ok(text) => text,
@@ -163,7 +167,8 @@ impl File {
                     return Ok(Some(found));
                 }
                 let store = self.creds_store.as_deref().filter(|name| !name.is_empty());
-                // An empty entry means that the store has it; the registry itself is asked for below in any case.
+                // An empty entry means that the store has it; the registry itself is asked for
+                // below in any case.
                 if let Some(name) = store.filter(|_| key != wanted.address)
                     && let Some(found) = ask(path, name, &key, variables, warn)?
                 {
@@ -202,7 +207,8 @@ impl Entry {
             .map_err(|_| wrong(form))?;
         let decoded = String::from_utf8(decoded).map_err(|_| wrong(form))?;
         let (username, password) = decoded.split_once(':').ok_or_else(|| wrong(form))?;
-        // Some versions of Docker pad the password with NUL bytes. `echo user:password | base64` adds a line end.
+        // Some versions of Docker pad the password with NUL bytes. `echo user:password | base64`
+        // adds a line end.
         let password = password.trim_end_matches(['\0', '\r', '\n']);
         Ok(basic(username.to_owned(), password.to_owned()))
     }
@@ -270,7 +276,8 @@ fn keys(wanted: Wanted<'_>) -> Vec<String> {
     keys
 }
 
-/// Returns whether a key of a file is this one. Docker's older keys are URLs, of which the host counts.
+/// Returns whether a key of a file is this one. Docker's older keys are URLs, of which the host
+/// counts.
 fn same_key(known: &str, key: &str) -> bool {
     let known = known.trim_end_matches('/');
     if known == key {

@@ -40,8 +40,8 @@ pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deploy
     conclude(context, plan, progress, outcome).await
 }
 
-/// Reports what the charts of a bundle or of sets that were just downloaded name but no lock has. If the bundle was here before, the plan
-/// reports it.
+/// Reports what the charts of a bundle or of sets that were just downloaded name but no lock has.
+/// If the bundle was here before, the plan reports it.
 fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if plan.to_fetch.blobs > 0 {
         set::warn_of_unlocked(context, plan.sets.keys().map(String::as_str))?;
@@ -105,7 +105,8 @@ async fn steps(
         progress.sent = sent_nevertheless(error);
     })?;
     progress.sent = Some(sent);
-    // Nothing was left to stop, but the operator who stopped it does not want the cluster to change.
+    // Nothing was left to stop, but the operator who stopped it does not want the cluster to
+    // change.
     if context.tool.signals.stop().is_requested() {
         progress.step = Step::Push;
         return Err(push::Error::Stopped {
@@ -128,8 +129,9 @@ async fn steps(
     })
 }
 
-/// Renders the configuration and executes the steps of the plan. If there are any, the plan must still hold. The registry records first
-/// what is about to be deployed, also where only tags moved: from a checkout that lacks the receipt they would be moved back.
+/// Renders the configuration and executes the steps of the plan. If there are any, the plan must
+/// still hold. The registry records first what is about to be deployed, also where only tags moved:
+/// from a checkout that lacks the receipt they would be moved back.
 async fn change_cluster(
     context: &Context<'_>,
     plan: &Plan,
@@ -168,7 +170,8 @@ fn subject(plan: &Plan) -> Subject<'_> {
 /// Brings the bundle here and pushes what the registry lacks; neither where it lacks nothing.
 ///
 /// # Errors
-/// The bundle is not available or is not what its lock says, or the registry did not take all of it.
+/// The bundle is not available or is not what its lock says, or the registry did not take all of
+/// it.
 async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
     let mut outcomes = stream::carry(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
@@ -176,7 +179,8 @@ async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
         .unwrap_or_else(|| unreachable!("one plan has one outcome"))
 }
 
-/// Pushes to the registries of several plans what they lack, and confirms it. Each lock is read once. Returns the outcome of each plan.
+/// Pushes to the registries of several plans what they lack, and confirms it. Each lock is read
+/// once. Returns the outcome of each plan.
 ///
 /// # Errors
 /// A bundle is not available, or is not what its lock says.
@@ -209,7 +213,8 @@ pub async fn push(
     Ok(outcomes.into_values().collect())
 }
 
-/// Applies the configuration alone: looks at the registry first, renders, runs mkectl, writes the receipt.
+/// Applies the configuration alone: looks at the registry first, renders, runs mkectl, writes the
+/// receipt.
 ///
 /// # Errors
 /// The registry does not serve everything, or mkectl is missing or failed.
@@ -232,7 +237,8 @@ pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<D
     conclude(context, plan, progress, outcome).await
 }
 
-/// Writes the receipt of what was done, or of what failed, and records in the registry that the run ended.
+/// Writes the receipt of what was done, or of what failed, and records in the registry that the run
+/// ended.
 async fn conclude(
     context: &Context<'_>,
     plan: &Plan,
@@ -276,7 +282,8 @@ async fn conclude(
             (written, _) => written?,
         }
     }
-    // The receipt records how mkectl ended. If it could not be written, or mkectl did not run, an earlier note stays.
+    // The receipt records how mkectl ended. If it could not be written, or mkectl did not run, an
+    // earlier note stays.
     if let Some(log) = log {
         in_progress::remove(&plan.output, log)?;
     }
@@ -286,8 +293,8 @@ async fn conclude(
     outcome
 }
 
-/// Returns why the existing receipt must stay instead of `receipt`, if it must, and what is written then: it stays with the run that
-/// the registry names now.
+/// Returns why the existing receipt must stay instead of `receipt`, if it must, and what is written
+/// then: it stays with the run that the registry names now.
 fn keeps_receipt(
     plan: &Plan,
     progress: &Progress,
@@ -327,8 +334,8 @@ fn keeps_receipt(
     Ok(kept)
 }
 
-/// Returns whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt
-/// records a failure that is resolved.
+/// Returns whether a success is worth a receipt. A deploy that changed nothing leaves the tree as
+/// clean as it was, unless the receipt records a failure that is resolved.
 fn writes_receipt(plan: &Plan) -> bool {
     !plan.is_empty() || plan.records_failure() || plan.shared.conflict().is_some()
 }

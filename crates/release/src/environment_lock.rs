@@ -1,7 +1,9 @@
-//! The lock on an environment: one command at a time changes its files, its registry or its cluster.
+//! The lock on an environment: one command at a time changes its files, its registry or its
+//! cluster.
 //!
-//! A command takes it before it computes its plan and keeps it until its receipt is written. The kernel releases it when the
-//! process ends, however it ends. The file names the command that holds it. If the file is left, that command was interrupted.
+//! A command takes it before it computes its plan and keeps it until its receipt is written. The
+//! kernel releases it when the process ends, however it ends. The file names the command that holds
+//! it. If the file is left, that command was interrupted.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -89,7 +91,8 @@ impl Holder {
 }
 
 impl EnvironmentLock {
-    /// Locks an environment for a command. If the file system has no locks, a warning says so and the command continues.
+    /// Locks an environment for a command. If the file system has no locks, a warning says so and
+    /// the command continues.
     ///
     /// # Errors
     /// Another process holds the lock.
@@ -166,7 +169,8 @@ impl EnvironmentLock {
     }
 }
 
-/// Returns the command of another process that holds the lock of an environment, if that process is running. Nothing is locked or written.
+/// Returns the command of another process that holds the lock of an environment, if that process is
+/// running. Nothing is locked or written.
 pub(crate) fn other_holder(output: &Output) -> Option<Holder> {
     let file = files::open(lock_file(output)).ok()?;
     let holder = Holder::read(&file)?;
@@ -180,7 +184,8 @@ fn lock_file(output: &Output) -> Utf8PathBuf {
 
 impl Drop for EnvironmentLock {
     fn drop(&mut self) {
-        // The name goes before the lock, so a process that opened the file meanwhile finds out and opens it again.
+        // The name goes before the lock, so a process that opened the file meanwhile finds out and
+        // opens it again.
         if self.file.is_some() {
             let _ = std::fs::remove_file(&self.path);
             // A folder that holds nothing else was made for the lock.

@@ -13,7 +13,8 @@ pub enum Error {
     /// The environment's files are wrong.
     #[error(transparent)]
     Environment(#[from] environment::Error),
-    /// A different deploy of the environment has begun or ended, and this checkout does not know how.
+    /// A different deploy of the environment has begun or ended, and this checkout does not know
+    /// how.
     #[error(transparent)]
     SharedState(#[from] crate::shared_state::Conflict),
     /// What comes after a push would fail.

@@ -114,7 +114,8 @@ pub enum Event<'a> {
     Mkectl(&'a str),
     /// A line that mkectl printed as a result, which an operator may redirect to a file.
     MkectlResult(&'a str),
-    /// A line of a result that is a secret as a whole, for which the operator asked: of `mkectl login`, for example.
+    /// A line of a result that is a secret as a whole, for which the operator asked: of
+    /// `mkectl login`, for example.
     Revealed(&'a str),
     /// Something that people should know and that stops nothing.
     Warning(String),

@@ -9,7 +9,8 @@ pub enum Kind {
     Outdated,
     /// A file of the operator is wrong or missing: environment, lock, receipt, credentials.
     Workspace,
-    /// The bundle, or what was downloaded, differs from what its lock or the vendor's checksum records.
+    /// The bundle, or what was downloaded, differs from what its lock or the vendor's checksum
+    /// records.
     Content,
     /// The registry is not reachable, refuses, or does not serve what it should.
     Registry,

@@ -1,8 +1,9 @@
 //! Finds the kubeconfig of an environment, and refuses one that leads to a different cluster.
 //!
-//! mkectl takes `--kubeconfig`, then the variable `KUBECONFIG`, then `~/.mke/mke.kubeconf` (KUBECTL). The variable is never handed down:
-//! the vendor has it unset for a backup, and a new cluster must be made without any kubeconfig (BACKUP-CLI). Where a cluster exists, the
-//! flag is passed instead.
+//! mkectl takes `--kubeconfig`, then the variable `KUBECONFIG`, then `~/.mke/mke.kubeconf`
+//! (KUBECTL). The variable is never handed down: the vendor has it unset for a backup, and a new
+//! cluster must be made without any kubeconfig (BACKUP-CLI). Where a cluster exists, the flag is
+//! passed instead.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -64,14 +65,16 @@ impl Kubeconfig {
     }
 }
 
-/// Returns the kubeconfig of an environment, whether the file exists or not; none without a home. Its secrets are masked from now on.
+/// Returns the kubeconfig of an environment, whether the file exists or not; none without a home.
+/// Its secrets are masked from now on.
 pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> {
     let found = find(context, environment)?;
     hide_secrets(&found.path);
     Some(found)
 }
 
-/// Has the tokens, passwords and private keys in a kubeconfig masked in everything that is printed or logged.
+/// Has the tokens, passwords and private keys in a kubeconfig masked in everything that is printed
+/// or logged.
 fn hide_secrets(path: &Utf8Path) {
     const KEYS: [&str; 6] = [
         "token",
@@ -142,7 +145,8 @@ pub(crate) fn default(context: &Context<'_>) -> Option<Kubeconfig> {
     })
 }
 
-/// Returns what mkectl is given to reach the cluster of an environment; none in a rehearsal and where the file does not exist.
+/// Returns what mkectl is given to reach the cluster of an environment; none in a rehearsal and
+/// where the file does not exist.
 pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<Utf8PathBuf> {
     if environment.rehearsal {
         return None;

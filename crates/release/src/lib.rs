@@ -17,15 +17,17 @@
 //! | [`config::render::write`] | the plan | [`config::render::Written`] |
 //! | [`cluster::executor`] | the steps of the plan, `Confirmed` and `Written` | [`cluster::executor::ClusterChange`] |
 //!
-//! [`transfer::stream::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
-//! a proof there, too: the word that lets tags be set takes a [`transfer::present::AllPresent`], which says that each digest of the lock is in the store, or
-//! was confirmed in the registry by this run.
+//! [`transfer::stream::carry`] is fetch, verify and push at the same time: a blob is pushed as soon
+//! as its own digest is right. What must wait takes a proof there, too: the word that lets tags be
+//! set takes a [`transfer::present::AllPresent`], which says that each digest of the lock is in the
+//! store, or was confirmed in the registry by this run.
 //!
-//! [`deploy::deploy`] is these lines one after the other. [`config::render`], [`config::check`] and [`config::diff`] need neither bundle
-//! nor network.
+//! [`deploy::deploy`] is these lines one after the other. [`config::render`], [`config::check`] and
+//! [`config::diff`] need neither bundle nor network.
 //!
-//! A proof has private fields and keeps what it is of, so one for a different lock or environment is refused: see [`proof`].
-//! `Sent` is not a proof, but counts: [`verify::registry`] shows what the registry serves.
+//! A proof has private fields and keeps what it is of, so one for a different lock or environment
+//! is refused: see [`proof`]. `Sent` is not a proof, but counts: [`verify::registry`] shows what
+//! the registry serves.
 //!
 //! This crate must not know: clap, colours, standard input, how a process exits. It reports through
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
@@ -104,7 +106,8 @@ pub struct Context<'a> {
     pub consent: &'a dyn cluster::consent::Consent,
     /// How much registries are asked for.
     pub limits: transfer::connect::Limits,
-    /// The operator's reason for an upgrade without a backup that could be restored; none if such an upgrade is refused.
+    /// The operator's reason for an upgrade without a backup that could be restored; none if such
+    /// an upgrade is refused.
     pub without_backup: Option<&'a str>,
     /// What registries said of accounts so far in this run.
     pub accounts: registry::Accounts,
@@ -120,7 +123,8 @@ impl Context<'_> {
         std::sync::Arc::new(network::Proxies::from_variables(get))
     }
 
-    /// Returns the settings of a client for HTTP servers that are not registries: the proxies and certificates of every command.
+    /// Returns the settings of a client for HTTP servers that are not registries: the proxies and
+    /// certificates of every command.
     pub fn http_client(&self) -> network::ClientBuilder {
         network::client(Vec::new(), &self.proxies())
     }
@@ -146,8 +150,8 @@ impl Context<'_> {
 }
 
 impl Context<'_> {
-    /// Returns what nodes pull with from an environment's registry. Where the environment does not say what that is, the push
-    /// credentials replace it.
+    /// Returns what nodes pull with from an environment's registry. Where the environment does not
+    /// say what that is, the push credentials replace it.
     ///
     /// # Errors
     /// The credentials that the environment names are not available.
@@ -161,7 +165,8 @@ impl Context<'_> {
         }
     }
 
-    /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if it names one.
+    /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if it names
+    /// one.
     pub(crate) fn mke3_credentials(
         &self,
         environment: &environment::Environment,
@@ -196,7 +201,8 @@ impl Context<'_> {
 
 /// Supplies credentials. Environments hold the names of secrets; the program resolves them.
 pub trait CredentialProvider: Send + Sync {
-    /// Returns what may be used to push to an environment's registry; [`Credentials::Anonymous`] where nothing is kept.
+    /// Returns what may be used to push to an environment's registry; [`Credentials::Anonymous`]
+    /// where nothing is kept.
     ///
     /// # Errors
     /// Something that the environment names is missing.
@@ -214,7 +220,8 @@ pub trait CredentialProvider: Send + Sync {
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Returns the credentials for a repository in a registry that sets come from; [`Credentials::Anonymous`] where nothing is kept.
+    /// Returns the credentials for a repository in a registry that sets come from;
+    /// [`Credentials::Anonymous`] where nothing is kept.
     ///
     /// # Errors
     /// A file of credentials cannot be read.
@@ -224,7 +231,8 @@ pub trait CredentialProvider: Send + Sync {
         repository: &str,
     ) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if the environment names one.
+    /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if the
+    /// environment names one.
     ///
     /// # Errors
     /// Something that the environment names is missing.
@@ -240,7 +248,8 @@ pub struct Tool {
     pub version: String,
     /// Its own executable: a rehearsal runs it in mkectl's place.
     pub executable: camino::Utf8PathBuf,
-    /// The environment variables that programs started by it shall have; `PATH` among them is where they are looked for.
+    /// The environment variables that programs started by it shall have; `PATH` among them is where
+    /// they are looked for.
     pub variables: Variables,
     /// The environment variables that cargo shall have, which builds the program for a medium.
     pub cargo_variables: Variables,

@@ -1,8 +1,9 @@
-//! Refuses symbolic links in the places that this program writes to. A workspace that arrives as a folder may contain links, and
-//! writing through one changes a file outside of the workspace.
+//! Refuses symbolic links in the places that this program writes to. A workspace that arrives as a
+//! folder may contain links, and writing through one changes a file outside of the workspace.
 //!
-//! These may be links, since operators move them to another disk: the workspace, `bundles/`, `bundles/store/`, `environments/` and an
-//! environment's folder. Files that are only read may be links, too: bundles, locks, `hosts.csv`, certificates.
+//! These may be links, since operators move them to another disk: the workspace, `bundles/`,
+//! `bundles/store/`, `environments/` and an environment's folder. Files that are only read may be
+//! links, too: bundles, locks, `hosts.csv`, certificates.
 
 use std::io;
 
@@ -58,7 +59,8 @@ pub fn refuse_dangling(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses links among the files that commands write below `bundles/`, and in the folders of these environments.
+/// Refuses links among the files that commands write below `bundles/`, and in the folders of these
+/// environments.
 ///
 /// # Errors
 /// There is one, or a folder cannot be listed.

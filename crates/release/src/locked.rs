@@ -40,7 +40,8 @@ pub fn read(workspace: &Workspace, release: &Version) -> Result<Locked, crate::E
     parsed(workspace, path, &text)
 }
 
-/// Returns the locked or known release that was probably meant by a pre-release that the vendor does not publish.
+/// Returns the locked or known release that was probably meant by a pre-release that the vendor
+/// does not publish.
 fn nearest(workspace: &Workspace, release: &Version) -> Option<String> {
     if release.pre.is_empty() {
         return None;
@@ -56,10 +57,12 @@ fn nearest(workspace: &Workspace, release: &Version) -> Option<String> {
     environment::nearest(&format!("v{release}"), all.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// Reads everything that an environment carries: the lock of its release, and with it the locks of its sets.
+/// Reads everything that an environment carries: the lock of its release, and with it the locks of
+/// its sets.
 ///
 /// # Errors
-/// The release or a set is not locked, a lock cannot be read or does not fit its set, or two locks have different content under one name.
+/// The release or a set is not locked, a lock cannot be read or does not fit its set, or two locks
+/// have different content under one name.
 pub fn of(workspace: &Workspace, environment: &Environment) -> Result<Locked, crate::Error> {
     of_release(workspace, environment, &environment.release)
 }

@@ -8,11 +8,13 @@ use crate::{Error, Workspace};
 
 /// Returns the text of a new `environment.yaml`, commented and valid as it is.
 ///
-/// It inherits `environments/base.yaml` if that exists. By default it takes the newest locked release, which can be
-/// deployed immediately, or else the newest release whose mkectl has published hashes. What `answer` does not know is an example.
+/// It inherits `environments/base.yaml` if that exists. By default it takes the newest locked
+/// release, which can be deployed immediately, or else the newest release whose mkectl has
+/// published hashes. What `answer` does not know is an example.
 ///
 /// # Errors
-/// The name cannot be an environment's, an answer is wrong, or the release has no offline procedure.
+/// The name cannot be an environment's, an answer is wrong, or the release has no offline
+/// procedure.
 pub fn scaffold(
     workspace: &Workspace,
     name: &str,
@@ -27,12 +29,14 @@ pub fn scaffold(
     environment::scaffold(name, &release, inherits, answer).map_err(Error::Environment)
 }
 
-/// Returns the release that a new environment has by default: the newest that is locked, or else the newest with published hashes.
+/// Returns the release that a new environment has by default: the newest that is locked, or else
+/// the newest with published hashes.
 pub fn default_release(workspace: &Workspace) -> Version {
     locked(workspace).pop().unwrap_or_else(newest)
 }
 
-/// Returns the releases that a new environment can have: those that are locked, and all others of the table, each oldest first.
+/// Returns the releases that a new environment can have: those that are locked, and all others of
+/// the table, each oldest first.
 pub fn releases(workspace: &Workspace) -> (Vec<Version>, Vec<Version>) {
     let locked = locked(workspace);
     let known = mke::releases().into_iter();
@@ -52,7 +56,8 @@ pub fn is_known(workspace: &Workspace, release: &Version) -> bool {
             .exists()
 }
 
-/// Returns the releases that have a lock, judged by the locks' names. The demo's is none to install.
+/// Returns the releases that have a lock, judged by the locks' names. The demo's is none to
+/// install.
 fn locked(workspace: &Workspace) -> Vec<Version> {
     let locks = workspace.locks().unwrap_or_default();
     let mut locked: Vec<Version> = (locks.iter())

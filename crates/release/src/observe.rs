@@ -1,4 +1,5 @@
-//! Turns what the crates below report into the steps' own events. The only place that knows both sides.
+//! Turns what the crates below report into the steps' own events. The only place that knows both
+//! sides.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -25,7 +26,8 @@ impl<'a> BundleObserver<'a> {
         }
     }
 
-    /// Reports only what goes beyond everything before: progress never goes backwards, though a download may.
+    /// Reports only what goes beyond everything before: progress never goes backwards, though a
+    /// download may.
     fn reached(&self, bytes: u64) {
         let before = self.reported.fetch_max(bytes, Ordering::Relaxed);
         if bytes > before {
@@ -73,7 +75,8 @@ impl registry::Observer for FetchObserver<'_> {
     }
 }
 
-/// Reports how a push goes. A blob that is sent again after a failure counts only where it goes further than before.
+/// Reports how a push goes. A blob that is sent again after a failure counts only where it goes
+/// further than before.
 pub(crate) struct PushObserver<'a> {
     reporter: &'a dyn Reporter,
     reached: Mutex<HashMap<String, u64>>,

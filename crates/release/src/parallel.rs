@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, available_parallelism, scope};
 
-/// The stack of a thread in bytes: that of the main thread on Linux, since files may nest as deep as it allows.
+/// The stack of a thread in bytes: that of the main thread on Linux, since files may nest as deep
+/// as it allows.
 const STACK: usize = 8 << 20;
 
-/// Returns what `work` makes of each item, in the order of the items. As many items are worked on concurrently as there are
-/// processors, and so many results of unfinished work are in memory, however many items there are.
+/// Returns what `work` makes of each item, in the order of the items. As many items are worked on
+/// concurrently as there are processors, and so many results of unfinished work are in memory,
+/// however many items there are.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     map_in(available_parallelism().map_or(1, usize::from), items, work)
 }
@@ -30,7 +32,8 @@ pub(crate) fn map_in<T: Sync, R: Send>(
         }
     };
     let mut done = scope(|scope| {
-        // A thread that cannot be started leaves its work to the others, of which this one is the first.
+        // A thread that cannot be started leaves its work to the others, of which this one is the
+        // first.
         let start = |_| Builder::new().stack_size(STACK).spawn_scoped(scope, take);
         let others: Vec<_> = (1..threads.min(items.len()))
             .filter_map(|number| start(number).ok())

@@ -1,7 +1,8 @@
-//! The plan: everything that `deploy` would do, computed first. The steps execute it and decide nothing.
+//! The plan: everything that `deploy` would do, computed first. The steps execute it and decide
+//! nothing.
 //!
-//! The registry is read as a node reads it, without credentials. What is right is not read again: a deploy that changes
-//! nothing costs one request per artifact.
+//! The registry is read as a node reads it, without credentials. What is right is not read again: a
+//! deploy that changes nothing costs one request per artifact.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +41,8 @@ pub(crate) use saved::digest;
 pub use saved::{PlanChange, Saved, SavedFile, save};
 pub use summary::{BundleSummary, CommandSummary, MkectlSummary, Summary};
 
-/// What `deploy` will do. It is not changed after it was made, since a [`Permit`] and proofs come from it:
+/// What `deploy` will do. It is not changed after it was made, since a [`Permit`] and proofs come
+/// from it:
 ///
 /// ```compile_fail,E0616
 /// # fn forge(mut plan: release::Plan) {
@@ -61,7 +63,8 @@ pub struct Plan {
     pub(crate) sets: std::collections::BTreeMap<String, String>,
     /// Where the bundle's bytes come from.
     pub(crate) bundle: fetch::Source,
-    /// How many blobs the registry has of what the store lacks, if the bundle is not needed because of them.
+    /// How many blobs the registry has of what the store lacks, if the bundle is not needed because
+    /// of them.
     pub(crate) held: Option<usize>,
     /// What has to be fetched from upstream, because neither the store nor the registry has it.
     pub(crate) to_fetch: set::pull::Fetched,
@@ -91,7 +94,8 @@ pub struct Plan {
     pub(crate) shared: Standing,
     /// What the environment requires of another one and is missing there.
     pub(crate) unmet: Option<Unmet>,
-    /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts that. Deploy would refuse.
+    /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts
+    /// that. Deploy would refuse.
     pub(crate) unlocked: Vec<String>,
     /// What the operator should know before continuing.
     pub(crate) warnings: Warnings,
@@ -189,7 +193,8 @@ impl Plan {
         files
     }
 
-    /// Returns whether the receipt records a different lock than the current one: then a deploy confirms the current one and records it.
+    /// Returns whether the receipt records a different lock than the current one: then a deploy
+    /// confirms the current one and records it.
     pub fn is_receipt_stale(&self) -> bool {
         self.applied()
             .is_some_and(|applied| applied.lock != self.lock_digest || applied.sets != self.sets)
@@ -222,8 +227,8 @@ impl Plan {
             .map(|(artifact, _)| artifact)
     }
 
-    /// Returns the bytes that are to be sent at most: what the missing artifacts consist of, each blob counted once.
-    /// What the registry turns out to have of them is not sent.
+    /// Returns the bytes that are to be sent at most: what the missing artifacts consist of, each
+    /// blob counted once. What the registry turns out to have of them is not sent.
     pub fn bytes_to_send(&self) -> u64 {
         connect::unique_bytes(self.to_be_pushed())
     }
@@ -299,8 +304,9 @@ pub enum Purpose {
 /// Computes the plan of a loaded environment.
 ///
 /// # Errors
-/// The release is unknown or not locked, the configuration cannot be rendered, the registry cannot be asked,
-/// or the receipt forbids what the files require. A missing mkectl is part of the plan, not an error.
+/// The release is unknown or not locked, the configuration cannot be rendered, the registry cannot
+/// be asked, or the receipt forbids what the files require. A missing mkectl is part of the plan,
+/// not an error.
 pub async fn plan(
     context: &Context<'_>,
     environment: Environment,
@@ -334,8 +340,9 @@ pub async fn with_state(
     of_locked(context, environment, locked, output, purpose, state).await
 }
 
-/// Computes the plan that is about to be executed. A missing mkectl that a lock lists is downloaded first, so every command
-/// is in it. Nothing else is downloaded, and nothing if mkectl is not needed.
+/// Computes the plan that is about to be executed. A missing mkectl that a lock lists is downloaded
+/// first, so every command is in it. Nothing else is downloaded, and nothing if mkectl is not
+/// needed.
 ///
 /// # Errors
 /// What [`plan`] returns, or the mkectl that came is not the one that was locked.
@@ -599,7 +606,8 @@ fn planned(lock: &bundle::Lock, seen: &[look::Seen]) -> Vec<Planned> {
         .collect()
 }
 
-/// mkectl alone sends nothing, so whatever the registry lacks now it would lack half-way through an installation.
+/// mkectl alone sends nothing, so whatever the registry lacks now it would lack half-way through an
+/// installation.
 fn refuse_what_the_registry_lacks(
     environment: &Environment,
     lock: &bundle::Lock,

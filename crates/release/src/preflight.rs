@@ -1,7 +1,7 @@
 //! Finds everything that would stop an installation, in one run.
 //!
-//! [`registry::probe`] tests the registry and leaves nothing there. This machine may see it differently than the nodes do;
-//! [`nodes`] asks them.
+//! [`registry::probe`] tests the registry and leaves nothing there. This machine may see it
+//! differently than the nodes do; [`nodes`] asks them.
 
 mod here;
 mod sample;
@@ -18,11 +18,12 @@ use nodes::Shared;
 use crate::transfer::connect;
 use crate::{Context, Credentials, Error, chain};
 
-/// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
+/// The most that one request to the registry carries to find out how much it may, in bytes.
+/// Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
 
-/// Looks at everything, at the nodes only where `asks_nodes` says so. `tag` names the probe that goes to the registry; it must be another
-/// one for each run.
+/// Looks at everything, at the nodes only where `asks_nodes` says so. `tag` names the probe that
+/// goes to the registry; it must be another one for each run.
 ///
 /// # Errors
 /// No client can be made for the registry, or a signal ended it. What is wrong is in the report.
@@ -185,7 +186,8 @@ async fn registry(
     Ok(())
 }
 
-/// Stores what was measured, for the next push to begin with. A measurement without uploads replaces nothing.
+/// Stores what was measured, for the next push to begin with. A measurement without uploads
+/// replaces nothing.
 fn keep(context: &Context<'_>, address: &str, profile: &registry::Profile) {
     if profile.chunks.is_none() {
         return;

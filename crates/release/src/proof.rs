@@ -1,12 +1,13 @@
-//! The subject of a proof: a lock and an environment, in private fields. The step that uses a proof compares them; a proof for
-//! a different lock or environment is refused.
+//! The subject of a proof: a lock and an environment, in private fields. The step that uses a proof
+//! compares them; a proof for a different lock or environment is refused.
 
 use crate::{Error, Kind, sha256};
 
 /// The lock that a proof is of, and the environment, if it is of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proven {
-    /// SHA-256 of what the lock names: its artifacts with their root digests, which name everything below them.
+    /// SHA-256 of what the lock names: its artifacts with their root digests, which name everything
+    /// below them.
     lock: String,
     environment: Option<String>,
 }

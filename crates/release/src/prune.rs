@@ -1,8 +1,9 @@
-//! Finds the tags in an environment's registry that no release needs, and removes them by a reviewed plan.
+//! Finds the tags in an environment's registry that no release needs, and removes them by a
+//! reviewed plan.
 //!
-//! Candidates are the tags in the locks that the receipts of this environment name, now and in git's history. Everything stays that
-//! an environment on the same registry requires, runs, ran before or failed to deploy. The bytes are freed by the registry's own
-//! garbage collection.
+//! Candidates are the tags in the locks that the receipts of this environment name, now and in
+//! git's history. Everything stays that an environment on the same registry requires, runs, ran
+//! before or failed to deploy. The bytes are freed by the registry's own garbage collection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +49,8 @@ pub enum Scope {
 /// Computes what may be removed. Nothing is.
 ///
 /// # Errors
-/// A lock or an environment cannot be read, so what is needed is unknown, or the registry cannot be reached.
+/// A lock or an environment cannot be read, so what is needed is unknown, or the registry cannot be
+/// reached.
 pub async fn plan(
     context: &Context<'_>,
     environment: &Environment,
@@ -61,8 +63,9 @@ pub async fn plan(
     written(context, environment, scope, &known, proposal)
 }
 
-/// Returns a note for each lock of the workspace that no receipt names although the registry holds tags of it: the receipt of that
-/// deploy was never committed, so this tool cannot know that the tags are its own.
+/// Returns a note for each lock of the workspace that no receipt names although the registry holds
+/// tags of it: the receipt of that deploy was never committed, so this tool cannot know that the
+/// tags are its own.
 async fn unclaimed(
     context: &Context<'_>,
     environment: &Environment,

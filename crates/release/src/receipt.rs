@@ -1,7 +1,7 @@
 //! The receipt: what the last deploy did to an environment, committed beside it.
 //!
-//! The next plan reads it: an applied configuration is not applied again, the registry of a running cluster cannot be changed,
-//! and a different release is an upgrade. Git has its history.
+//! The next plan reads it: an applied configuration is not applied again, the registry of a running
+//! cluster cannot be changed, and a different release is an upgrade. Git has its history.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,8 @@ pub struct Receipt {
     /// The name of the last run that touched the cluster, as the registry knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// The last deploy that succeeded. It stays when a later one fails: this is what the cluster runs.
+    /// The last deploy that succeeded. It stays when a later one fails: this is what the cluster
+    /// runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
     /// The last deploy, if it failed.
@@ -49,7 +50,8 @@ pub struct Applied {
     /// Where clients find the cluster, if that was configured; it cannot be cleared any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_address: Option<String>,
-    /// The values of the other keys that a cluster keeps permanently, by path. Earlier receipts do not have them.
+    /// The values of the other keys that a cluster keeps permanently, by path. Earlier receipts do
+    /// not have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<BTreeMap<String, String>>,
     /// SHA-256 of the lock file.
@@ -59,7 +61,8 @@ pub struct Applied {
     pub sets: BTreeMap<String, String>,
     /// SHA-256 of the rendered `mke4.yaml`.
     pub config: String,
-    /// SHA-256 of the plan that was executed, as `plan --out` writes it. A rebuilt receipt has none.
+    /// SHA-256 of the plan that was executed, as `plan --out` writes it. A rebuilt receipt has
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// The mkectl that applied it.
@@ -78,10 +81,12 @@ pub struct Applied {
     /// The condition that was set aside for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
-    /// Why the cluster was upgraded without a backup that could be restored, in the operator's words.
+    /// Why the cluster was upgraded without a backup that could be restored, in the operator's
+    /// words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_backup: Option<String>,
-    /// Whether the receipt was rebuilt from the cluster and the registry. Then what was pushed, and when, is not known.
+    /// Whether the receipt was rebuilt from the cluster and the registry. Then what was pushed, and
+    /// when, is not known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rebuilt: bool,
 }
@@ -128,7 +133,8 @@ pub struct Failed {
     /// The condition that was set aside for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
-    /// Why the cluster was upgraded without a backup that could be restored, in the operator's words.
+    /// Why the cluster was upgraded without a backup that could be restored, in the operator's
+    /// words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_backup: Option<String>,
 }
@@ -247,7 +253,8 @@ impl Receipt {
     }
 }
 
-/// Reads the name of a release. What is none would be taken for a release that differs, and so for an upgrade.
+/// Reads the name of a release. What is none would be taken for a release that differs, and so for
+/// an upgrade.
 fn release<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     let version = name.strip_prefix('v').map(semver::Version::parse);

@@ -1,9 +1,9 @@
-//! Rehearsals: a deploy against an embedded registry on loopback and a stand-in for mkectl. The environment's own registry
-//! and cluster are not touched.
+//! Rehearsals: a deploy against an embedded registry on loopback and a stand-in for mkectl. The
+//! environment's own registry and cluster are not touched.
 //!
-//! The stand-in is Airlock's own executable, run by the `programs` crate with [`COMMAND`] in front of mkectl's arguments. It
-//! checks the file as MKE would, pulls every artifact without credentials through the URLs in that file, and reports that
-//! it is a rehearsal.
+//! The stand-in is Airlock's own executable, run by the `programs` crate with [`COMMAND`] in front
+//! of mkectl's arguments. It checks the file as MKE would, pulls every artifact without credentials
+//! through the URLs in that file, and reports that it is a rehearsal.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -53,8 +53,8 @@ pub async fn serve(
     start(workspace, &environment.name, socket).await.map(Some)
 }
 
-/// Starts the embedded registry of an environment like [`serve`], for a command that reads: nothing is written to the
-/// workspace. A registry that was never filled is an empty one in memory.
+/// Starts the embedded registry of an environment like [`serve`], for a command that reads: nothing
+/// is written to the workspace. A registry that was never filled is an empty one in memory.
 ///
 /// # Errors
 /// Those of [`serve`].
@@ -108,8 +108,8 @@ pub struct Rehearsal {
     _registry: Embedded,
 }
 
-/// Prepares the rehearsal of an environment: the same files, with the registry's address and mkectl exchanged, and
-/// with all results below `bundles/rehearsal/`.
+/// Prepares the rehearsal of an environment: the same files, with the registry's address and mkectl
+/// exchanged, and with all results below `bundles/rehearsal/`.
 ///
 /// # Errors
 /// What [`plan::plan`] returns, or the embedded registry cannot be started.
@@ -137,14 +137,16 @@ pub async fn prepare(
     environment.registry.pull_credentials = None;
 
     let output = Output::below(&directory);
-    // Each rehearsal begins anew: it has a port of its own, and an earlier receipt would forbid the change.
+    // Each rehearsal begins anew: it has a port of its own, and an earlier receipt would forbid the
+    // change.
     match std::fs::remove_file(&output.receipt) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(crate::Error::io("remove", &output.receipt, error));
         }
         _ => {}
     }
-    // What the environment's own cluster runs decides what is rehearsed: an upgrade, where it runs an earlier release.
+    // What the environment's own cluster runs decides what is rehearsed: an upgrade, where it runs
+    // an earlier release.
     let real = Output::below(&context.workspace.environment(&environment.name));
     let applied = Receipt::read(&real.receipt)?.and_then(|receipt| receipt.applied);
     if applied.is_some() {
@@ -213,7 +215,8 @@ pub async fn run<'a>(
     Ok((permit, deployed))
 }
 
-/// Returns what can be rehearsed without a download: the release, or the demo's in its place, and sets that are in the store.
+/// Returns what can be rehearsed without a download: the release, or the demo's in its place, and
+/// sets that are in the store.
 fn at_hand(
     context: &Context<'_>,
     environment: &Environment,
@@ -235,7 +238,8 @@ fn at_hand(
     }
 }
 
-/// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal downloads nothing.
+/// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal
+/// downloads nothing.
 fn bundle_at_hand(
     workspace: &Workspace,
     release: &Version,
@@ -299,7 +303,8 @@ pub async fn apply(
     Ok(0)
 }
 
-/// Checks the configuration as MKE would, and pulls everything as nodes would; none if something is wrong, which is printed.
+/// Checks the configuration as MKE would, and pulls everything as nodes would; none if something is
+/// wrong, which is printed.
 async fn look(
     release: &str,
     lock: &Utf8Path,
@@ -354,7 +359,8 @@ async fn look(
     Ok(Some(validated))
 }
 
-/// What the stand-in answers to `mkectl upgrade --help`: the flags that the table of releases knows of this one.
+/// What the stand-in answers to `mkectl upgrade --help`: the flags that the table of releases knows
+/// of this one.
 ///
 /// # Errors
 /// Its output cannot be written.
@@ -447,8 +453,8 @@ pub async fn upgrade(
     Ok(0)
 }
 
-/// Pulls every artifact of the lock as nodes do: images from the image registry, charts from the chart registry.
-/// Returns false if something could not be pulled.
+/// Pulls every artifact of the lock as nodes do: images from the image registry, charts from the
+/// chart registry. Returns false if something could not be pulled.
 async fn pull_all(
     lock: &bundle::Lock,
     validated: &mke::Validated,
@@ -466,7 +472,8 @@ async fn pull_all(
         let url = url.strip_prefix("oci://").unwrap_or(url);
         (artifact, pull(url, ca_pem.as_deref(), artifact).await)
     });
-    // A registry that does not answer is retried for seconds: one artifact after the other, that takes minutes.
+    // A registry that does not answer is retried for seconds: one artifact after the other, that
+    // takes minutes.
     let mut pulls = std::pin::pin!(pulls.buffered(PULLS_AT_ONCE));
     while let Some((artifact, pulled)) = pulls.next().await {
         match pulled {

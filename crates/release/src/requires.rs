@@ -1,4 +1,5 @@
-//! Checks `requires`: the same lock must have been deployed successfully to another environment, for a minimum time.
+//! Checks `requires`: the same lock must have been deployed successfully to another environment,
+//! for a minimum time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -179,7 +180,8 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
     .into())
 }
 
-/// Returns a warning if the required environment is a rehearsal. One whose files are wrong gets no warning here, but its own check.
+/// Returns a warning if the required environment is a rehearsal. One whose files are wrong gets no
+/// warning here, but its own check.
 pub(crate) fn rehearsal(workspace: &Workspace, environment: &Environment) -> Option<String> {
     let name = &environment.requires.as_ref()?.environment;
     let required = workspace.load(name).ok()?;

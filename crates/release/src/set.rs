@@ -1,7 +1,8 @@
-//! Sets: images, charts, files and bundles that a cluster needs beside its release. What their locks name is fetched, pushed and
-//! verified as what the lock of a release names.
+//! Sets: images, charts, files and bundles that a cluster needs beside its release. What their
+//! locks name is fetched, pushed and verified as what the lock of a release names.
 //!
-//! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
+//! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`]
+//! joins their locks with a release's.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,7 +23,8 @@ pub use bundle::HelmError;
 pub use bundle::set::SetError;
 pub use error::{Error, Moved};
 
-/// What the tags of signatures have after the digest of what they sign: nothing for the referrers API, or what cosign writes.
+/// What the tags of signatures have after the digest of what they sign: nothing for the referrers
+/// API, or what cosign writes.
 pub(crate) const SIGNATURE_TAGS: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 
 /// A set's file, read and checked.
@@ -134,13 +136,14 @@ pub(crate) fn by_place(lock: &Lock) -> HashMap<String, &Artifact> {
     artifacts.map(|one| (one.reference(), one)).collect()
 }
 
-/// Returns what a lock says of an entry that is locked from elsewhere than the entry names, as an edited lock does.
+/// Returns what a lock says of an entry that is locked from elsewhere than the entry names, as an
+/// edited lock does.
 pub(crate) fn misplaced(entry: &Entry) -> String {
     format!("{} is locked from a different origin", entry.origin)
 }
 
-/// Returns whether an artifact of a lock signs one of these that an entry carries the signatures of, with the origin and the tag that
-/// signatures of that entry have.
+/// Returns whether an artifact of a lock signs one of these that an entry carries the signatures
+/// of, with the origin and the tag that signatures of that entry have.
 pub(crate) fn is_signature(
     artifact: &Artifact,
     loaded: &Loaded,
@@ -206,7 +209,8 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     differences
 }
 
-/// Returns a line for each entry that is not locked, for each that was changed, and for each that was removed.
+/// Returns a line for each entry that is not locked, for each that was changed, and for each that
+/// was removed.
 fn named(
     unlocked: BTreeSet<String>,
     unlisted: BTreeSet<String>,

@@ -1,11 +1,13 @@
-//! The shared state of an environment: a small artifact in its registry that records the deploy that changed the cluster last,
-//! and whether it ended.
+//! The shared state of an environment: a small artifact in its registry that records the deploy
+//! that changed the cluster last, and whether it ended.
 //!
-//! A receipt reaches other checkouts only when it is committed and pulled. A deploy from a checkout that lacks it is found out here,
-//! before mkectl runs. The artifact names no operator and no host, since nodes may read it. A registry that refuses it costs a warning.
+//! A receipt reaches other checkouts only when it is committed and pulled. A deploy from a checkout
+//! that lacks it is found out here, before mkectl runs. The artifact names no operator and no host,
+//! since nodes may read it. A registry that refuses it costs a warning.
 //!
-//! A plain registry has no transactions. So a deploy looks at the tag immediately before it writes, waits, and looks again: of two that
-//! began at the same time, the one that finds the other's mark stops.
+//! A plain registry has no transactions. So a deploy looks at the tag immediately before it writes,
+//! waits, and looks again: of two that began at the same time, the one that finds the other's mark
+//! stops.
 
 use std::time::Duration;
 
@@ -30,10 +32,12 @@ pub use conflict::Conflict;
 pub(crate) use conflict::conflict;
 pub use state::{Phase, State, StateFault};
 
-/// How long a deploy that has written its mark waits for the mark of a deploy that began at the same time, at least.
+/// How long a deploy that has written its mark waits for the mark of a deploy that began at the
+/// same time, at least.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// How many times as long as its own mark took a deploy waits for that of another, which may take longer.
+/// How many times as long as its own mark took a deploy waits for that of another, which may take
+/// longer.
 const PATIENCE: u32 = 5;
 
 /// What was found in the registry when a plan was computed, and what it means for this checkout.
@@ -105,7 +109,8 @@ impl Standing {
     }
 }
 
-/// Reads the state of an environment and compares it with the receipt of this checkout. A registry that cannot be asked is a warning.
+/// Reads the state of an environment and compares it with the receipt of this checkout. A registry
+/// that cannot be asked is a warning.
 pub(crate) async fn read(
     context: &Context<'_>,
     environment: &Environment,
@@ -184,10 +189,12 @@ pub(crate) struct Subject<'a> {
     pub(crate) lock: String,
 }
 
-/// Writes into the registry that a deploy begins. To be called immediately before the cluster is touched.
+/// Writes into the registry that a deploy begins. To be called immediately before the cluster is
+/// touched.
 ///
 /// # Errors
-/// Another deploy has begun since the plan was computed, or the run cannot be noted in this checkout.
+/// Another deploy has begun since the plan was computed, or the run cannot be noted in this
+/// checkout.
 pub(crate) async fn begin(
     context: &Context<'_>,
     subject: &Subject<'_>,
@@ -253,8 +260,8 @@ pub(crate) async fn begin(
     }
 }
 
-/// Writes into the registry that a deploy ended: its receipt, or none after a reset, is on the disk. Returns a warning if the
-/// registry does not take it.
+/// Writes into the registry that a deploy ended: its receipt, or none after a reset, is on the
+/// disk. Returns a warning if the registry does not take it.
 pub(crate) async fn end(
     context: &Context<'_>,
     subject: &Subject<'_>,

@@ -59,8 +59,8 @@ impl Signals {
         self.lock().mkectl.is_some()
     }
 
-    /// Asks the pushes that are under way to stop, and those that are still to begin. Returns false where none is under way, or all
-    /// have been asked before.
+    /// Asks the pushes that are under way to stop, and those that are still to begin. Returns false
+    /// where none is under way, or all have been asked before.
     pub fn stop_pushes(&self) -> bool {
         let under_way = self.lock();
         let asks = under_way.pushes > 0 && !under_way.stop.is_requested();

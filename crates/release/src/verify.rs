@@ -1,7 +1,8 @@
 //! Verifies the registry as a node sees it.
 //!
-//! A plan looks up each tag, with one request per artifact. [`registry()`] confirms a push. [`served()`] reads everything through
-//! the URLs in `mke4.yaml`, and [`repair()`] restores what is missing.
+//! A plan looks up each tag, with one request per artifact. [`registry()`] confirms a push.
+//! [`served()`] reads everything through the URLs in `mke4.yaml`, and [`repair()`] restores what is
+//! missing.
 
 use camino::Utf8Path;
 use environment::Environment;
@@ -34,8 +35,8 @@ pub use served::{Served, served};
 pub use textfile::write_textfile;
 pub use watch::{Round, State, verify_once, watch};
 
-/// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node. Only [`registry()`]
-/// and a look at all tags make one:
+/// Every digest of the lock was confirmed in the registry during this run, through the eyes of a
+/// node. Only [`registry()`] and a look at all tags make one:
 ///
 /// ```compile_fail,E0451
 /// let confirmed = release::verify::Confirmed { proven: todo!(), artifacts: 1 };
@@ -76,7 +77,8 @@ impl Confirmed {
 /// How much of an artifact is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Its tag: the registry took no manifest without what it refers to, so its digest vouches for the rest.
+    /// Its tag: the registry took no manifest without what it refers to, so its digest vouches for
+    /// the rest.
     Tag,
     /// Its tag, each of its manifests and each of their blobs.
     Full,
@@ -93,13 +95,15 @@ pub struct ExpectedContent<'a> {
     pub(crate) lock: &'a bundle::Lock,
     /// What each artifact of the lock needed.
     pub(crate) planned: &'a [Planned],
-    /// The text of `mke4.yaml` that mkectl is about to be given: it names where nodes will pull from.
+    /// The text of `mke4.yaml` that mkectl is about to be given: it names where nodes will pull
+    /// from.
     pub(crate) config: &'a str,
     /// Its file.
     pub(crate) file: &'a Utf8Path,
 }
 
-/// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan has not confirmed already.
+/// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags
+/// that the plan has not confirmed already.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
@@ -112,10 +116,11 @@ pub async fn registry(
     Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
-/// Checks the tags that the plan has not confirmed yet as a node does, after a push without a cluster.
+/// Checks the tags that the plan has not confirmed yet as a node does, after a push without a
+/// cluster.
 ///
-/// The registry confirmed each blob and manifest during the push, and a tag shows whether nodes may pull.
-/// So it makes no [`Confirmed`].
+/// The registry confirmed each blob and manifest during the push, and a tag shows whether nodes may
+/// pull. So it makes no [`Confirmed`].
 ///
 /// # Errors
 /// A tag is not served, or not to nodes.

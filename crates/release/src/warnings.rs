@@ -8,7 +8,8 @@ use crate::{Context, sha256};
 pub struct Warnings {
     /// Warnings that follow from the inputs of the plan.
     pub of_plan: Vec<String>,
-    /// Warnings about this machine or this moment. They are not saved, so the same plan has the same bytes everywhere.
+    /// Warnings about this machine or this moment. They are not saved, so the same plan has the
+    /// same bytes everywhere.
     pub of_here: Vec<String>,
 }
 
@@ -19,7 +20,8 @@ impl Warnings {
     }
 }
 
-/// Returns a warning of locks that differ from the committed ones, which are what was reviewed. Without git there is none.
+/// Returns a warning of locks that differ from the committed ones, which are what was reviewed.
+/// Without git there is none.
 pub(crate) fn uncommitted_locks(context: &Context<'_>, locked: &Locked) -> Option<String> {
     let workspace = context.workspace;
     let git = programs::Git::of(workspace.root(), &context.tool.variables).ok()?;

@@ -19,15 +19,15 @@ pub struct Workspace {
     pub(crate) parsed: Parsed,
 }
 
-/// The locks that were parsed in this run, by path and SHA-256. Many environments have one release, and parsing its lock takes longer
-/// than all else that is read for an environment.
+/// The locks that were parsed in this run, by path and SHA-256. Many environments have one release,
+/// and parsing its lock takes longer than all else that is read for an environment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Parsed(pub(crate) Arc<Mutex<ByFile>>);
 
 type ByFile = HashMap<(Utf8PathBuf, String), Arc<bundle::Lock>>;
 
-/// The architecture whose bundle is meant when nothing else is said. The vendor documents no other one
-/// (system requirements of 4.1: DOCS-SRC).
+/// The architecture whose bundle is meant when nothing else is said. The vendor documents no other
+/// one (system requirements of 4.1: DOCS-SRC).
 pub const DEFAULT_ARCH: &str = "amd64";
 
 impl Workspace {
@@ -87,7 +87,8 @@ impl Workspace {
         self.root.join("environments/releases.yaml")
     }
 
-    /// Adds the facts of that file to the table, for the rest of the process. Returns what it adds; none if it does not exist.
+    /// Adds the facts of that file to the table, for the rest of the process. Returns what it adds;
+    /// none if it does not exist.
     ///
     /// # Errors
     /// The file cannot be read, or something is wrong with it.
@@ -167,7 +168,8 @@ impl Workspace {
         self.root.join("environments").join(name)
     }
 
-    /// Returns the folder that a rehearsal of an environment may write to, instead of the environment's own.
+    /// Returns the folder that a rehearsal of an environment may write to, instead of the
+    /// environment's own.
     pub fn rehearsal(&self, name: &str) -> Utf8PathBuf {
         self.bundles().join("rehearsal").join(name)
     }
@@ -177,7 +179,8 @@ impl Workspace {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
-    /// Returns a command line as people are shown it: without the way to the root, unless it runs elsewhere.
+    /// Returns a command line as people are shown it: without the way to the root, unless it runs
+    /// elsewhere.
     pub fn shown_command(&self, command: &programs::Command) -> String {
         let shown = command.display().to_string();
         match command.directory {
@@ -186,7 +189,8 @@ impl Workspace {
         }
     }
 
-    /// Loads an environment by its name. Secrets that its files contain literally are masked from now on.
+    /// Loads an environment by its name. Secrets that its files contain literally are masked from
+    /// now on.
     ///
     /// # Errors
     /// Everything that is wrong with its files, or what keeps them from being read.
@@ -276,7 +280,8 @@ fn mask_secrets(config: &environment::yaml::Node) {
     }
 }
 
-/// Masks, from now on, the secrets that the text of a `mke4.yaml` contains literally. Text that is not YAML has none that are known.
+/// Masks, from now on, the secrets that the text of a `mke4.yaml` contains literally. Text that is
+/// not YAML has none that are known.
 pub(crate) fn mask_secrets_of(path: &Utf8Path, text: &str) {
     let source = environment::yaml::Source {
         path: path.to_owned(),

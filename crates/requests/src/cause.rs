@@ -1,6 +1,7 @@
 //! Why a request failed, in our words: the HTTP library's chain of errors, folded into one cause.
 //!
-//! The library's errors have no types of their own, so what is left of their text is compared here and never shown.
+//! The library's errors have no types of their own, so what is left of their text is compared here
+//! and never shown.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -14,7 +15,8 @@ use crate::{causes, find};
 /// What the system's resolver begins its errors with.
 const RESOLVER: &str = "failed to lookup address information: ";
 
-/// Texts of the HTTP library and what they mean. The first text that an error or one of its causes begins with counts.
+/// Texts of the HTTP library and what they mean. The first text that an error or one of its causes
+/// begins with counts.
 const MEANINGS: [(&str, &str); 18] = [
     (
         "tunnel error: proxy authorization required",

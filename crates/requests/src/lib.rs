@@ -1,7 +1,8 @@
 //! What a failed HTTP request means, and when to repeat it.
 //!
-//! Downloads and registries have errors of their own. What both must find out is here: the cause of a failure, whether a status may
-//! pass, how long to wait, how a URL is shown without its secrets, and what the log says of a request.
+//! Downloads and registries have errors of their own. What both must find out is here: the cause of
+//! a failure, whether a status may pass, how long to wait, how a URL is shown without its secrets,
+//! and what the log says of a request.
 //!
 //! This crate must not know registries, bundles or the clock.
 
@@ -30,7 +31,8 @@ pub fn may_pass(status: StatusCode) -> bool {
     }
 }
 
-/// Returns how long to wait after this many failures in a row: `first`, then twice as long each time, at most `longest`.
+/// Returns how long to wait after this many failures in a row: `first`, then twice as long each
+/// time, at most `longest`.
 pub fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
     let doubled = failures.saturating_sub(1).min(16);
     first.saturating_mul(1 << doubled).min(longest)
@@ -38,7 +40,8 @@ pub fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
 
 /// Returns how long the server asks to wait, in seconds or until a date.
 ///
-/// A date is compared with the server's own, because clocks differ in places without a network. A date in the past means no wait.
+/// A date is compared with the server's own, because clocks differ in places without a network. A
+/// date in the past means no wait.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let Some(text) = headers.get(RETRY_AFTER) else {
         return until(headers);
@@ -52,7 +55,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// Returns how long to wait by the headers of Docker Hub and others, which name the second of the reset.
+/// Returns how long to wait by the headers of Docker Hub and others, which name the second of the
+/// reset.
 fn until(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let reset = number("x-retry-after").or_else(|| number("x-ratelimit-reset"))?;
@@ -66,7 +70,8 @@ fn until(headers: &HeaderMap) -> Option<Duration> {
     }))
 }
 
-/// Returns how many requests a server allows, by its headers `ratelimit-limit` and `ratelimit-remaining`: `100 in 6 h, 0 left`.
+/// Returns how many requests a server allows, by its headers `ratelimit-limit` and
+/// `ratelimit-remaining`: `100 in 6 h, 0 left`.
 pub fn quota(headers: &HeaderMap) -> Option<String> {
     let read = |name: &str| {
         let text = headers.get(name)?.to_str().ok()?;
@@ -99,7 +104,8 @@ pub fn rounded(span: Duration) -> String {
 /// What replaces a URL in which secrets cannot be found reliably.
 pub const UNREADABLE: &str = "a URL that is not valid";
 
-/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may contain secrets.
+/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may
+/// contain secrets.
 pub fn shown(url: &Url) -> String {
     // `user:password@host` without a scheme is valid: its scheme is the user.
     if url.cannot_be_a_base() && url.path().contains('@') {
@@ -121,7 +127,8 @@ pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
 
 /// Returns an error and what caused it, the outermost first.
 ///
-/// An [`io::Error`] that wraps a different error names the source of that error as its own. The wrapped error is not passed over here.
+/// An [`io::Error`] that wraps a different error names the source of that error as its own. The
+/// wrapped error is not passed over here.
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -10,7 +10,8 @@ use url::Url;
 
 use crate::{chain, shown};
 
-/// The headers of a response that are logged: those that explain a registry, none that carries a secret.
+/// The headers of a response that are logged: those that explain a registry, none that carries a
+/// secret.
 const HEADERS: &[&str] = &[
     "content-type",
     "docker-content-digest",
@@ -22,8 +23,8 @@ const HEADERS: &[&str] = &[
     "www-authenticate",
 ];
 
-/// Waits for the response to a request and logs both. `sent` is the size of the request's body in bytes; `error` returns why
-/// there is no response.
+/// Waits for the response to a request and logs both. `sent` is the size of the request's body in
+/// bytes; `error` returns why there is no response.
 ///
 /// # Errors
 /// The request's own.

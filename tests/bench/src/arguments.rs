@@ -67,7 +67,8 @@ impl ShapeArgs {
     }
 }
 
-/// Who is measured, in the order in which it is their turn: those with nothing to do after those who did it.
+/// Who is measured, in the order in which it is their turn: those with nothing to do after those
+/// who did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Contender {
     /// A push with nothing in the store and nothing in the registry
@@ -86,7 +87,8 @@ pub(crate) enum Contender {
     AgainBase,
     /// Locking the bundle
     Lock,
-    /// A push of a set that an upstream registry has, with nothing in the store and nothing in the registry
+    /// A push of a set that an upstream registry has, with nothing in the store and nothing in the
+    /// registry
     Set,
     /// The same with nothing to do
     SetAgain,

@@ -1,5 +1,5 @@
-//! What a measurement needs of bundles: one of a given size and shape, the blobs in it, and the floor below which no
-//! reading of it can go.
+//! What a measurement needs of bundles: one of a given size and shape, the blobs in it, and the
+//! floor below which no reading of it can go.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -26,7 +26,8 @@ const BUFFER: usize = 256 * 1024;
 /// How many buffers may be on their way from one thread to the next.
 const AHEAD: usize = 8;
 
-/// Returns the release that measured bundles are named for: the newest one of which everything is known.
+/// Returns the release that measured bundles are named for: the newest one of which everything is
+/// known.
 pub(crate) fn release() -> Version {
     Version::new(4, 1, 5)
 }
@@ -85,8 +86,9 @@ pub(crate) fn held(workspace: &Workspace) -> Result<Held, Failure> {
     })
 }
 
-/// Reads a bundle, hashes it, inflates it and hashes what comes out, with the same libraries as everything else here
-/// and nothing between them: no tar, no store. Returns how many bytes came out.
+/// Reads a bundle, hashes it, inflates it and hashes what comes out, with the same libraries as
+/// everything else here and nothing between them: no tar, no store. Returns how many bytes came
+/// out.
 ///
 /// Three threads, one for each of the works that can continue side by side.
 pub(crate) fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Failure> {
@@ -151,7 +153,8 @@ struct Filling {
     empty: Receiver<Vec<u8>>,
 }
 
-/// The end of a pipe at which they are emptied and given back: memory that is new each time would cost more than the hashing.
+/// The end of a pipe at which they are emptied and given back: memory that is new each time would
+/// cost more than the hashing.
 struct Emptying {
     full: Receiver<(Vec<u8>, usize)>,
     empty: SyncSender<Vec<u8>>,

@@ -17,8 +17,8 @@ use crate::registry::{Registry, free_port};
 use crate::scratch::{ENVIRONMENT, PROJECT, Scratch, make_folder, remove_folder};
 use xtask::Output;
 
-/// What one of several curls does: it opens all its uploads over one connection, then sends all its blobs over one.
-/// `Expect: 100-continue` is left out, since it would cost a pause for each blob.
+/// What one of several curls does: it opens all its uploads over one connection, then sends all its
+/// blobs over one. `Expect: 100-continue` is left out, since it would cost a pause for each blob.
 const CURLS: &str = r#"for share in shares/*.open; do
   ( share=${share%.open}
     curl --silent --show-error --fail -K "$share.open" > "$share.locations" &&
@@ -194,8 +194,8 @@ impl<'a> Bench<'a> {
         Ok(xshell::cmd!(shell, "sh -c {script}").into())
     }
 
-    /// Divides the blobs among the curls, the largest first and each to the one that has least, and writes down for each
-    /// of them what to open and what to send.
+    /// Divides the blobs among the curls, the largest first and each to the one that has least, and
+    /// writes down for each of them what to open and what to send.
     fn share_out(&self, address: &str) -> Result<(), Failure> {
         let folder = self.scratch.path("curls/shares");
         remove_folder(&folder)?;
@@ -229,7 +229,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Makes the upstream registry hold what is in the bundle, and locks it as a set, without measuring it.
+    /// Makes the upstream registry hold what is in the bundle, and locks it as a set, without
+    /// measuring it.
     fn fill_upstream(&mut self) -> Result<(), Failure> {
         if self.upstream.is_some() {
             return Ok(());

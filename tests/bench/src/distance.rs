@@ -1,4 +1,5 @@
-//! The distance between a push and its registry: round-trip time, rate and loss, as a delay proxy plays them.
+//! The distance between a push and its registry: round-trip time, rate and loss, as a delay proxy
+//! plays them.
 
 use std::net::SocketAddr;
 use std::time::Duration;

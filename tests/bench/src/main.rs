@@ -1,7 +1,9 @@
-//! `bench`: measures a push on this machine, side by side with the vendor's loop and with what no push can go below.
+//! `bench`: measures a push on this machine, side by side with the vendor's loop and with what no
+//! push can go below.
 //!
-//! Everything is measured in one run and in turns, on a bundle made for it and on a `docker-registry` of its own.
-//! Other programs are started here: they are what ours is measured against.
+//! Everything is measured in one run and in turns, on a bundle made for it and on a
+//! `docker-registry` of its own. Other programs are started here: they are what ours is measured
+//! against.
 
 #![expect(
     clippy::disallowed_methods,
@@ -67,7 +69,8 @@ impl xtask::Task for Push {
     }
 }
 
-/// Does what must not happen in the measuring process: a child's peak memory is that of its parent if that is more.
+/// Does what must not happen in the measuring process: a child's peak memory is that of its parent
+/// if that is more.
 struct Part;
 
 impl xtask::Task for Part {

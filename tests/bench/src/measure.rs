@@ -1,4 +1,5 @@
-//! Runs a program and says what it cost, by the kernel's own account: its, and that of all it started and waited for.
+//! Runs a program and says what it cost, by the kernel's own account: its, and that of all it
+//! started and waited for.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,7 +30,8 @@ pub(crate) struct Cost {
     pub(crate) proxy_cpu_seconds: f64,
     /// The most memory that one of its processes had resident, in bytes.
     pub(crate) peak_memory: u64,
-    /// What it wrote to file systems that are disks, in bytes; none if the system keeps no such account.
+    /// What it wrote to file systems that are disks, in bytes; none if the system keeps no such
+    /// account.
     pub(crate) written: Option<u64>,
     /// The requests that the registry noted, by their methods.
     pub(crate) requests: BTreeMap<String, u64>,
@@ -53,7 +55,8 @@ pub(crate) struct Ended {
     pub(crate) written: Option<u64>,
 }
 
-/// Runs `command` to its end, its output into the file `log`, and returns how long it took and what it cost.
+/// Runs `command` to its end, its output into the file `log`, and returns how long it took and what
+/// it cost.
 ///
 /// What others have written is brought to the disk first, so no contender pays for another.
 pub(crate) fn run(
@@ -132,7 +135,8 @@ fn retried(mut call: impl FnMut() -> libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns what a process and the processes that it waited for wrote to disks, in bytes: proc_pid_io(5).
+/// Returns what a process and the processes that it waited for wrote to disks, in bytes:
+/// proc_pid_io(5).
 fn written(process: u32) -> Option<u64> {
     let text = files::read_text(format!("/proc/{process}/io")).ok()?;
     let line = text

@@ -1,7 +1,8 @@
 //! What a skilled user of other programs types to bring a bundle into a registry.
 //!
-//! The archives are unpacked from the bundle first, as the vendor documents it (DOCS-SRC). There is no log-in, since this
-//! registry has none, and plain HTTP is allowed. What is in `$archive` is one archive, in `$img` its reference.
+//! The archives are unpacked from the bundle first, as the vendor documents it (DOCS-SRC). There is
+//! no log-in, since this registry has none, and plain HTTP is allowed. What is in `$archive` is one
+//! archive, in `$img` its reference.
 
 use crate::arguments::Contender;
 use crate::contenders::at_once;
@@ -62,7 +63,8 @@ pub(crate) fn script(contender: Contender) -> Option<String> {
     Some(format!("set -e; {UNPACK}\n{work}"))
 }
 
-/// Returns the script that copies references from the upstream registry, which are in its first argument, one in each line.
+/// Returns the script that copies references from the upstream registry, which are in its first
+/// argument, one in each line.
 pub(crate) fn copy() -> String {
     let at_once = at_once();
     let body = r#"skopeo copy -q --retry-times 3 --multi-arch all --preserve-digests --src-tls-verify=false --dest-tls-verify=false "docker://$UPSTREAM_ADDRESS/$1" "docker://$REGISTRY_ADDRESS/$REGISTRY_PROJECT_PATH/$1""#;

@@ -1,5 +1,5 @@
-//! The registry that is pushed to: `docker-registry`, which is `registry:2`, on loopback, its content in the scratch folder.
-//! A proxy in front of it plays the distance.
+//! The registry that is pushed to: `docker-registry`, which is `registry:2`, on loopback, its
+//! content in the scratch folder. A proxy in front of it plays the distance.
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
@@ -60,7 +60,8 @@ impl<'a> Registry<'a> {
         scratch.put_away("registry")
     }
 
-    /// Starts one that is reached at this port and this distance, with the content that the last one of this name left.
+    /// Starts one that is reached at this port and this distance, with the content that the last
+    /// one of this name left.
     pub(crate) fn start(
         scratch: &'a Scratch,
         name: &str,

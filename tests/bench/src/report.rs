@@ -57,7 +57,8 @@ impl Row {
         }
     }
 
-    /// Returns the round that took as long as the median of all, of two in the middle the slower one.
+    /// Returns the round that took as long as the median of all, of two in the middle the slower
+    /// one.
     fn median(&self) -> Option<&Cost> {
         let mut rounds: Vec<&Cost> = self.rounds.iter().collect();
         rounds.sort_by(|a, b| a.wall_seconds.total_cmp(&b.wall_seconds));

@@ -1,4 +1,5 @@
-//! The folder in which it is measured: a workspace with one environment, the bundle and its lock, and room for others to unpack.
+//! The folder in which it is measured: a workspace with one environment, the bundle and its lock,
+//! and room for others to unpack.
 
 use std::fs;
 use std::io;
@@ -86,7 +87,8 @@ impl Scratch {
         crate::bundle::held(&Workspace::new(self.workspace()))
     }
 
-    /// Makes a workspace whose set names these references of a registry, beside the smallest release, and locks both.
+    /// Makes a workspace whose set names these references of a registry, beside the smallest
+    /// release, and locks both.
     pub(crate) fn prepare_set(&self, upstream: &str, references: &[String]) -> Result<(), Failure> {
         let workspace = self.set_workspace();
         let bundle = workspace.join("bundles").join(FILE);
@@ -145,8 +147,8 @@ impl Scratch {
         write_environment(&self.set_workspace(), address, "sets: [upstream]\n")
     }
 
-    /// Returns a shell whose programs keep to this folder, so no setting of this machine's users matters, and what
-    /// is written for a while is written to the same disk by all.
+    /// Returns a shell whose programs keep to this folder, so no setting of this machine's users
+    /// matters, and what is written for a while is written to the same disk by all.
     pub(crate) fn shell(&self) -> Result<Shell, Failure> {
         let failed =
             |source: xshell::Error| Failure::io("enter", &self.root, io::Error::other(source));
@@ -193,8 +195,9 @@ impl Scratch {
 
     /// Puts a folder out of the way of the next measurement.
     ///
-    /// It is not removed: for half a minute after files were removed, ext4 looks at each inode that it gives to a new one, to not give
-    /// one that may still be needed for recovery. The next contender would pay for that with each file that it creates.
+    /// It is not removed: for half a minute after files were removed, ext4 looks at each inode that
+    /// it gives to a new one, to not give one that may still be needed for recovery. The next
+    /// contender would pay for that with each file that it creates.
     pub(crate) fn put_away(&self, name: &str) -> Result<(), Failure> {
         let folder = self.path(name);
         let away = self.path("away");
@@ -211,7 +214,8 @@ impl Scratch {
         }
     }
 
-    /// Removes what was put out of the way if the disk needs the room, and waits until that costs no program anything.
+    /// Removes what was put out of the way if the disk needs the room, and waits until that costs
+    /// no program anything.
     pub(crate) fn make_room(&self) -> Result<(), Failure> {
         let disk = rustix::fs::statvfs(self.root.as_std_path())
             .map_err(|source| Failure::io("measure the space of", &self.root, source.into()))?;
@@ -227,7 +231,8 @@ impl Scratch {
         remove_folder(&self.path("away"))
     }
 
-    /// Waits until everything that was written is on the disk, so no contender is measured while the disk works for the one before.
+    /// Waits until everything that was written is on the disk, so no contender is measured while
+    /// the disk works for the one before.
     pub(crate) fn settle() {
         rustix::fs::sync();
     }

@@ -1,4 +1,5 @@
-//! Tests of the stream: what is downloaded is read and pushed at the same time, to one registry or to several, and stops when asked.
+//! Tests of the stream: what is downloaded is read and pushed at the same time, to one registry or
+//! to several, and stops when asked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A workspace with environments for these registries, and the lock of a bundle that is to be downloaded.
+/// A workspace with environments for these registries, and the lock of a bundle that is to be
+/// downloaded.
 async fn workspace(server: &Server, bundle: &[u8], registries: &[(&str, &str)]) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     bundles::lock_at(&sandbox, bundle, &server.url(FILE));

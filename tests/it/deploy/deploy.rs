@@ -322,8 +322,8 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
 async fn a_failure_is_reported_though_no_receipt_can_be_written() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let folder = lab.sandbox.path("environments/lab");
-    // A full disk, as far as one can be played: where the receipt would go is not a folder any more. The note that mkectl has started is
-    // written before that.
+    // A full disk, as far as one can be played: where the receipt would go is not a folder any
+    // more. The note that mkectl has started is written before that.
     let script = format!(
         "#!/bin/sh\n[ \"$1 $2\" = 'apply -f' ] && {{ PATH=/usr/bin:/bin; sleep 0.5; mv {folder} {folder}.away; : > {folder}; exit 3; }}\nexec {FAKE_MKECTL} \"$@\"\n"
     );

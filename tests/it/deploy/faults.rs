@@ -1,5 +1,6 @@
-//! What goes wrong on the way, and what a push makes of it. One rule holds over every fault, every profile of a registry and whatever
-//! is drawn of both: a push that reports an artifact has put all of it there, and one that does not says what failed.
+//! What goes wrong on the way, and what a push makes of it. One rule holds over every fault, every
+//! profile of a registry and whatever is drawn of both: a push that reports an artifact has put all
+//! of it there, and one that does not says what failed.
 //!
 //! The registry's own content is the judge, not its answers.
 
@@ -23,7 +24,8 @@ mod cases;
 
 use cases::{Case, End, cases};
 
-/// How many pushes against a profile are enough to end complete. Each begins with what the earlier ones pushed.
+/// How many pushes against a profile are enough to end complete. Each begins with what the earlier
+/// ones pushed.
 const MOST_PUSHES: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +51,8 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
     let problems: Vec<String> = futures_util::stream::iter(runs)
         .map(|(profile, seed)| async move {
             let quirks = Quirks {
-                // One that takes manifests without their blobs shows what was forgotten, and one that does not is what most are.
+                // One that takes manifests without their blobs shows what was forgotten, and one
+                // that does not is what most are.
                 checks_manifests: seed > 1,
                 ..profile.quirks.clone()
             };
@@ -211,7 +214,8 @@ async fn play(case: &Case, content: &Content) -> Result<(), String> {
         .map_err(told)
 }
 
-/// Checks that the next push, without faults, ends complete where it can, whatever the one before has left.
+/// Checks that the next push, without faults, ends complete where it can, whatever the one before
+/// has left.
 async fn finishes(
     registry: &FaultyRegistry,
     content: &Content,
@@ -252,7 +256,8 @@ fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> R
         if let Err(error) = outcome {
             let text = error.to_string();
             let is_about = |other: &&Artifact| text.contains(&other.repository);
-            // A push ends once, for a reason that the remaining artifacts share. It is about one that failed as well.
+            // A push ends once, for a reason that the remaining artifacts share. It is about one
+            // that failed as well.
             let mut is_end = || {
                 let mut failed = (artifacts.iter().zip(&report.artifacts))
                     .filter(|(_, outcome)| outcome.is_err())
@@ -295,7 +300,8 @@ fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> R
     }
 }
 
-/// An image for two platforms, one with a blob above every limit, one that is deep down, a chart; all share what they can.
+/// An image for two platforms, one with a blob above every limit, one that is deep down, a chart;
+/// all share what they can.
 fn content() -> Content {
     let base = ("base", 40_000);
     let mut recipe = bundles::tiny();

@@ -1,6 +1,8 @@
-//! Pushes that are killed, and what the next one makes of it; and the next release, which is little more than that.
+//! Pushes that are killed, and what the next one makes of it; and the next release, which is little
+//! more than that.
 //!
-//! What counts are bytes of blobs that reached the registry and uploads that came to their end, however they are sent.
+//! What counts are bytes of blobs that reached the registry and uploads that came to their end,
+//! however they are sent.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
@@ -74,7 +76,8 @@ async fn a_large_blob_resumes_where_it_was_cut_if_the_registry_keeps_the_session
     goes_on_after_a_kill(64_000_000, 60_000_000).await;
 }
 
-/// The size that the promise is made for. It takes memory and time, and shows nothing that the smaller one does not.
+/// The size that the promise is made for. It takes memory and time, and shows nothing that the
+/// smaller one does not.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sends 500 MB"]
 async fn a_blob_of_500_mb_resumes_where_it_was_cut_if_the_registry_keeps_the_session() {
@@ -229,7 +232,8 @@ async fn kill_when(process: &mut Child, now: impl Fn() -> bool) -> bool {
     }
 }
 
-/// Checks that no upload since `opened` carried a blob that its repository had in `complete`, and that none ended twice.
+/// Checks that no upload since `opened` carried a blob that its repository had in `complete`, and
+/// that none ended twice.
 #[track_caller]
 fn nothing_again(
     registry: &FaultyRegistry,

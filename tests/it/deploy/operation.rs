@@ -1,4 +1,5 @@
-//! How mkectl is run: which one, for how long, what becomes of the password that it prints and of a run that is killed.
+//! How mkectl is run: which one, for how long, what becomes of the password that it prints and of a
+//! run that is killed.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -191,7 +192,8 @@ async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
         "config:\n",
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
     );
-    // It cannot have the token from its environment, so the test gives it by a different name, and it comes cut in two reads.
+    // It cannot have the token from its environment, so the test gives it by a different name, and
+    // it comes cut in two reads.
     lab.sandbox
         .variable("LAB_LICENSE", TOKEN)
         .variable("REPEATED", TOKEN)
@@ -413,7 +415,8 @@ async fn a_mkectl_that_is_not_the_locked_one_is_not_kept() {
     }
 }
 
-/// Checks that the password is in no output, argument, variable or file but the one that it was handed over in.
+/// Checks that the password is in no output, argument, variable or file but the one that it was
+/// handed over in.
 #[track_caller]
 fn assert_nowhere_else(lab: &Lab, output: &str) {
     assert!(!output.contains(PASSWORD), "{output}");

@@ -31,7 +31,8 @@ fn client(address: &str) -> registry::Registry {
     registry::Registry::new(endpoint, registry::Credentials::Anonymous).unwrap()
 }
 
-/// Pushes an artifact under the tag `earlier`: the registry then has all that it consists of, and lacks its tag.
+/// Pushes an artifact under the tag `earlier`: the registry then has all that it consists of, and
+/// lacks its tag.
 async fn push_earlier(sandbox: &Sandbox, address: &str, project: &str, artifact: &Artifact) {
     let manifests = artifact
         .manifests
@@ -66,7 +67,8 @@ fn digests<'a>(artifacts: impl IntoIterator<Item = &'a Artifact>) -> BTreeSet<St
     blobs.map(|(digest, _)| digest.to_string()).collect()
 }
 
-/// Removes blobs from the store, and the bundle from the workspace, as if they had not been carried here.
+/// Removes blobs from the store, and the bundle from the workspace, as if they had not been carried
+/// here.
 fn carry_without(sandbox: &Sandbox, left: &BTreeSet<String>) {
     for digest in left {
         let digest = bundle::sha256_digest(digest).unwrap();
@@ -75,8 +77,8 @@ fn carry_without(sandbox: &Sandbox, left: &BTreeSet<String>) {
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
 }
 
-/// An environment whose registry has all of the release but the tags, and all content but that of `calico/node`, of which the
-/// store has what the registry lacks.
+/// An environment whose registry has all of the release but the tags, and all content but that of
+/// `calico/node`, of which the store has what the registry lacks.
 async fn tiny(address: &str) -> (Sandbox, Lock) {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(address, None, &sandbox, "");

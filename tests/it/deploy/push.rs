@@ -1,4 +1,5 @@
-//! Tests of `push`: one contract over every kind of registry, the command itself, and bundles that must be refused.
+//! Tests of `push`: one contract over every kind of registry, the command itself, and bundles that
+//! must be refused.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -263,7 +264,8 @@ async fn a_wrong_password_is_unauthorized_and_never_reported() {
 async fn a_certificate_of_another_authority_is_refused() {
     let registry = TestRegistry::tls().await;
     let other = Certificates::local();
-    // Without any CA, loopback is taken for plain HTTP; `localhost` in the certificate is not the point here.
+    // Without any CA, loopback is taken for plain HTTP; `localhost` in the certificate is not the
+    // point here.
     let endpoint = Endpoint::new(&registry.address, Some(&other.ca_pem)).unwrap();
     let client = Registry::new(endpoint.clone(), Credentials::Anonymous).unwrap();
     let error = client.ping().await.unwrap_err();
@@ -888,7 +890,8 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
             .to_string()
             .starts_with("application/vnd.docker.")
         {
-            // skopeo takes no such manifest from an OCI archive; it was made by skopeo, and pushed from where it was.
+            // skopeo takes no such manifest from an OCI archive; it was made by skopeo, and pushed
+            // from where it was.
             let from = format!("dir:{}", sandbox.path("docker"));
             skopeo(
                 &sandbox,
@@ -1078,10 +1081,11 @@ pub(crate) fn root(artifact: &Artifact) -> &Manifest {
     artifact.manifests.last().unwrap()
 }
 
-/// Runs the command to its end, and returns its exit code and the most memory that it had, in bytes.
+/// Runs the command to its end, and returns its exit code and the most memory that it had, in
+/// bytes.
 ///
-/// The kernel's figure only ever grows, so asking for it now and then misses nothing but the last moments. What
-/// `wait4` returns would include the memory of the process that started the command.
+/// The kernel's figure only ever grows, so asking for it now and then misses nothing but the last
+/// moments. What `wait4` returns would include the memory of the process that started the command.
 #[cfg(target_os = "linux")]
 fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
     let mut child = sandbox
@@ -1114,7 +1118,8 @@ fn push_of(sandbox: &Sandbox, bundle: &[u8]) -> Run {
     sandbox.run("push lab")
 }
 
-/// Finds the layers of an uncompressed bundle: which of its bytes each takes, and in which archive it is.
+/// Finds the layers of an uncompressed bundle: which of its bytes each takes, and in which archive
+/// it is.
 fn layers(bundle: &[u8], lock: &Lock) -> Vec<(std::ops::Range<usize>, String)> {
     let mut found = Vec::new();
     for member in bundles::unpack(bundle) {
@@ -1156,7 +1161,8 @@ fn files_below(folder: &Utf8Path) -> BTreeSet<String> {
     files
 }
 
-/// Returns archives that skopeo wrote: an image for one platform, one for two, and one in Docker's format.
+/// Returns archives that skopeo wrote: an image for one platform, one for two, and one in Docker's
+/// format.
 fn archives_by_skopeo(sandbox: &Sandbox) -> Vec<Member> {
     let members = bundles::unpack(&bundles::bytes(&bundles::tiny()));
     let layout = |part: &str| {

@@ -1,4 +1,5 @@
-//! Registries that refuse: one rejected write and one wrong password a run, however many artifacts, environments and requests there are.
+//! Registries that refuse: one rejected write and one wrong password a run, however many artifacts,
+//! environments and requests there are.
 
 use std::time::Duration;
 
@@ -246,7 +247,8 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
 // case 5.6
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
-    // One that gives strangers no tokens is private. One that refuses what it does not have yet is not.
+    // One that gives strangers no tokens is private. One that refuses what it does not have yet is
+    // not.
     let private = quirks!(token_life: Some(u32::MAX));
     let reticent = quirks!(unknown: 403);
     let sandbox = workspace(PASSWORD);

@@ -1,4 +1,5 @@
-//! Uploads that end before their end, against the real registry: what it keeps decides what the next run sends.
+//! Uploads that end before their end, against the real registry: what it keeps decides what the
+//! next run sends.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,5 @@
-//! `plan --out` and `deploy --plan`: a plan that was signed is obeyed to the letter, or what has moved since is named.
+//! `plan --out` and `deploy --plan`: a plan that was signed is obeyed to the letter, or what has
+//! moved since is named.
 
 use std::process::Stdio;
 
@@ -259,7 +260,8 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
 async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let _ = plan(&lab);
-    // It fails half-way: everything is pushed, the configuration is written, and the receipt records the failure.
+    // It fails half-way: everything is pushed, the configuration is written, and the receipt
+    // records the failure.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     obey(&lab).exits_with(7);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");

@@ -1,4 +1,5 @@
-//! The upgrade of a cluster by `deploy`: which commands of which mkectl run, what stops it before anything is touched, and what it leaves.
+//! The upgrade of a cluster by `deploy`: which commands of which mkectl run, what stops it before
+//! anything is touched, and what it leaves.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -139,8 +140,8 @@ impl Road {
         std::fs::write(folder.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     }
 
-    /// Returns the commands of mkectl since the first installation, each with the release of that mkectl. Questions about itself
-    /// are left out.
+    /// Returns the commands of mkectl since the first installation, each with the release of that
+    /// mkectl. Questions about itself are left out.
     fn commands(&self) -> Vec<String> {
         let calls = self.lab.calls();
         let begun = calls
@@ -162,7 +163,8 @@ impl Road {
             .collect()
     }
 
-    /// Checks that mkectl got no command that changes a cluster, and that the registry is unchanged.
+    /// Checks that mkectl got no command that changes a cluster, and that the registry is
+    /// unchanged.
     #[track_caller]
     fn assert_untouched(&self) {
         for command in self.commands() {
@@ -182,7 +184,8 @@ impl Road {
     }
 }
 
-/// Returns a text without the hash in the folder of the mkectl that was kept: it differs from machine to machine.
+/// Returns a text without the hash in the folder of the mkectl that was kept: it differs from
+/// machine to machine.
 fn without_hash(text: &str) -> String {
     let mut parts = text.split("bundles/mkectl/v4.1.1-");
     let mut whole = parts.next().unwrap().to_owned();
@@ -387,7 +390,8 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
             });
             let plan = plan(&road);
             write!(all, "{}", described(from, to, &plan)).unwrap();
-            // Case 1.2: the commands of every pair name only files that exist, which the fake checks.
+            // Case 1.2: the commands of every pair name only files that exist, which the fake
+            // checks.
             let mkectl = &plan["result"]["mkectl"];
             if mkectl["action"] == "upgrade" && mkectl["problem"].is_null() {
                 let kept = std::fs::read_to_string(&cluster).unwrap();
@@ -420,7 +424,8 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
         return described;
     }
     let mkectl = &plan["result"]["mkectl"];
-    // Case 1.1: the mkectl of 4.1.0 writes no archive, so there is no upgrade from it without a reason.
+    // Case 1.1: the mkectl of 4.1.0 writes no archive, so there is no upgrade from it without a
+    // reason.
     if mkectl["action"] == "upgrade" && from == "v4.1.0" {
         let problem = text(&mkectl["problem"]);
         assert_eq!(
@@ -714,7 +719,8 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
 async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
-    // Without a kubeconfig no cluster can be read: a first installation. But the registry records the deploy before.
+    // Without a kubeconfig no cluster can be read: a first installation. But the registry records
+    // the deploy before.
     let plan = road.run("plan").exits_with(8);
     plan.prints("mkectl apply -f");
     assert!(road.commands().is_empty());
@@ -723,7 +729,8 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let plan = road.run("plan").exits_with(8);
     plan.prints("no receipt records the cluster of lab, but it responds: it runs v4.1.1")
         .prints("upgrade from v4.1.1");
-    // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is one with other machines.
+    // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is
+    // one with other machines.
     road.lab.edit_environment("project: mke", "project: other");
     let run = road.run("deploy").exits_with(3);
     run.reports("`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
@@ -1045,7 +1052,8 @@ fn was_upgraded(road: &Road) -> bool {
     road.commands().iter().any(|one| one.contains(": upgrade "))
 }
 
-// Cases 1.1 and 1.2: without a complete archive of the old release's mkectl, the upgrade is not started.
+// Cases 1.1 and 1.2: without a complete archive of the old release's mkectl, the upgrade is not
+// started.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_without_a_complete_backup_is_not_started() {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
@@ -1258,7 +1266,8 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     road.assert_untouched();
 }
 
-/// PATH has the mkectl of the later release, and that of the cluster's was kept when it was deployed.
+/// PATH has the mkectl of the later release, and that of the cluster's was kept when it was
+/// deployed.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_uses_the_mkectl_that_was_kept() {
     let road = Road::new("v4.1.4", "v4.1.5").await;

@@ -259,7 +259,8 @@ fn secrets_are_in_no_form_of_a_diff() {
     }
 }
 
-/// Locks the tiny bundle as v4.1.3 and another one, with something added, removed, changed and kept, as v4.1.5.
+/// Locks the tiny bundle as v4.1.3 and another one, with something added, removed, changed and
+/// kept, as v4.1.5.
 fn lock_two(sandbox: &Sandbox) {
     let mut recipe = bundles::tiny();
     let lock = |recipe: &bundle::make::Recipe, release: &str| {

@@ -276,7 +276,8 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
     ");
 
-    // It is rendered and committed, as on the way through a review: only git's history has what was applied.
+    // It is rendered and committed, as on the way through a review: only git's history has what was
+    // applied.
     lab.sandbox.init_git();
     for arguments in [
         &["config", "user.name", "Jane Doe"][..],

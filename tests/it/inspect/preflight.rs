@@ -1,4 +1,5 @@
-//! Tests of `preflight`: each fault of a registry is named with its fix, everything else continues, and nothing stays behind.
+//! Tests of `preflight`: each fault of a registry is named with its fix, everything else continues,
+//! and nothing stays behind.
 
 mod nodes;
 mod profile;
@@ -93,7 +94,8 @@ async fn local_and_registry_problems_are_reported_together() {
         ]
     );
     let run = sandbox.run("preflight lab");
-    // The progress names the probe, which is random. The room differs between machines, and so does what is said of it.
+    // The progress names the probe, which is random. The room differs between machines, and so does
+    // what is said of it.
     let lines: Vec<&str> = run.stdout.lines().collect();
     let disk = lines.iter().position(|line| line.contains(" disk "));
     let after = lines
@@ -194,7 +196,8 @@ async fn a_cut_bundle_is_distinguished_from_a_missing_one() {
     );
 }
 
-/// Items 21, 22 and 24: what no bundle has is named, and so is the room that a release takes at each stage.
+/// Items 21, 22 and 24: what no bundle has is named, and so is the room that a release takes at
+/// each stage.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
     let registry = FaultyRegistry::start(limited(), &[], 1).await;
@@ -267,7 +270,8 @@ async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
     assert_eq!(run.code, Some(5), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "problem"), ["name name-not-resolved"]);
-    // The room, each aspect of the registry but the name, and the packages of nodes that are not asked.
+    // The room, each aspect of the registry but the name, and the packages of nodes that are not
+    // asked.
     assert_eq!(of_verdict(&result, "skipped").len(), 21);
 }
 
@@ -623,7 +627,8 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A registry that takes no large requests: how much one may carry is looked for in each case, and found soon.
+/// A registry that takes no large requests: how much one may carry is looked for in each case, and
+/// found soon.
 fn limited() -> Quirks {
     quirks!(body_limit: Some(1 << 20))
 }

@@ -18,8 +18,8 @@ const LARGEST: u64 = 1 << 20;
 
 const ENVIRONMENT: &str = "environments/lab/environment.yaml";
 
-/// Returns a team's workspace in git. `lab` runs v4.1.3, was deployed twice, failed once and is to become v4.1.5; of the others some are
-/// as wanted, and some are not, each in its own way.
+/// Returns a team's workspace in git. `lab` runs v4.1.3, was deployed twice, failed once and is to
+/// become v4.1.5; of the others some are as wanted, and some are not, each in its own way.
 async fn fleet() -> Lab {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
     lab.sandbox.init_git();

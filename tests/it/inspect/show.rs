@@ -1,4 +1,5 @@
-//! `show`: an environment with everything that it inherits; and what is said about files that are wrong.
+//! `show`: an environment with everything that it inherits; and what is said about files that are
+//! wrong.
 
 use support::Sandbox;
 

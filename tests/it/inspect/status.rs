@@ -1,4 +1,5 @@
-//! `status`: the required, the deployed and the present state of all environments, and what fixes each difference.
+//! `status`: the required, the deployed and the present state of all environments, and what fixes
+//! each difference.
 
 use std::time::{Duration, Instant};
 

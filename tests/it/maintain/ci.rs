@@ -1,4 +1,5 @@
-//! `ci`: the steps of the workspace's own checks, played with a `cargo` that only writes down how it was called.
+//! `ci`: the steps of the workspace's own checks, played with a `cargo` that only writes down how
+//! it was called.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -8,7 +9,8 @@ use support::{Run, Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
-/// Runs `ci` with a `cargo` that fails at the subcommand `failing`. Returns the run and how `cargo` was called.
+/// Runs `ci` with a `cargo` that fails at the subcommand `failing`. Returns the run and how `cargo`
+/// was called.
 fn ci(arguments: &[&str], failing: &str) -> (Run, String) {
     let mut sandbox = Sandbox::shipped(AIRLOCK);
     let calls = sandbox.path("calls");

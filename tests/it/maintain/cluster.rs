@@ -168,7 +168,8 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
     ");
 }
 
-// Case 1.4: a kubeconfig that leads elsewhere neither gives a backup of a different cluster nor resets one.
+// Case 1.4: a kubeconfig that leads elsewhere neither gives a backup of a different cluster nor
+// resets one.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_done_to_a_cluster_of_another_environment() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -483,7 +484,8 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     plan.prints("because no receipt records a successful deploy");
 }
 
-// mkectl gets what is rendered now, so an edit that was not deployed would send it to different machines.
+// mkectl gets what is rendered now, so an edit that was not deployed would send it to different
+// machines.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_were_not_deployed_are_neither_reset_nor_restored() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -1,4 +1,5 @@
-//! `programs::Mkectl` before the stand-in of each release: which commands it builds, and what it understands of the answers.
+//! `programs::Mkectl` before the stand-in of each release: which commands it builds, and what it
+//! understands of the answers.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! Tests of `prune`: what no release needs any more is planned and, by the plan alone, removed; all else is served as before.
+//! Tests of `prune`: what no release needs any more is planned and, by the plan alone, removed; all
+//! else is served as before.
 
 use bundle::Lock;
 use bundle::make::{ArtifactRecipe, Recipe};
@@ -11,7 +12,8 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 /// Three releases, deployed one after the other.
 const RELEASES: [&str; 3] = ["v4.1.1", "v4.1.2", "v4.1.5"];
 
-/// The tags that only the first release needs: an index, and an image whose layers are all shared with later ones.
+/// The tags that only the first release needs: an index, and an image whose layers are all shared
+/// with later ones.
 const NEEDLESS: [&str; 2] = ["mke/four/calico/node:v4.1.1", "mke/four/only-first:1"];
 
 /// The run of a deploy.
@@ -140,7 +142,8 @@ fn lock_path(release: &str) -> String {
     format!("bundles/{release}-amd64.lock.yaml")
 }
 
-/// Each release has its node; the first has an image of its own; a chart and an image stay the same.
+/// Each release has its node; the first has an image of its own; a chart and an image stay the
+/// same.
 fn recipe(release: &str) -> Recipe {
     let platforms: &[&str] = &["linux/amd64", "linux/arm64"];
     let own = format!("node-{release}");
@@ -188,7 +191,8 @@ fn removed(plan: &Value) -> Vec<String> {
     names
 }
 
-/// What has to hold of every registry that removes: the needless tags go, with the children of their index; everything else stays whole.
+/// What has to hold of every registry that removes: the needless tags go, with the children of
+/// their index; everything else stays whole.
 async fn frees_what_is_needless(registry: TestRegistry) {
     let site = Site::new(registry).await;
     let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
@@ -294,8 +298,8 @@ async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     assert_eq!(notes, [""; 0], "{}", run.stdout);
 }
 
-/// What has to hold of every registry that removes a manifest with its tags: what a run left that was killed after an index, the next one by the
-/// same plan removes.
+/// What has to hold of every registry that removes a manifest with its tags: what a run left that
+/// was killed after an index, the next one by the same plan removes.
 async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
     let site = Site::new(registry).await;
     let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();

@@ -1,4 +1,5 @@
-//! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also of what failed.
+//! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also
+//! of what failed.
 
 use support::faulty::{FaultyRegistry, quirks};
 use support::{Lab, Text as _, bundles};
@@ -212,7 +213,8 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     let run = lab.run("deploy lab").exits_with(3);
     run.reports(change);
 
-    // The values are the cluster's, even if the environment was changed before the receipt was rebuilt.
+    // The values are the cluster's, even if the environment was changed before the receipt was
+    // rebuilt.
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     lab.run(&rebuild).success();
     let run = lab.run("deploy lab").exits_with(3);
@@ -291,7 +293,8 @@ async fn a_cluster_that_does_not_answer_is_not_blamed_on_mkectl() {
     run.does_not_report("mkectl of MKE 4");
 }
 
-/// Returns a lab after its deploy, `config` in place of its `config:`, and the file with its live configuration.
+/// Returns a lab after its deploy, `config` in place of its `config:`, and the file with its live
+/// configuration.
 async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment("config:\n", config);

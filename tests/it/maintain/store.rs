@@ -1,4 +1,5 @@
-//! Tests of `store`: what it holds, what each release would free, and what goes when no lock names it.
+//! Tests of `store`: what it holds, what each release would free, and what goes when no lock names
+//! it.
 
 use std::fs;
 

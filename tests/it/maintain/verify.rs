@@ -1,5 +1,5 @@
-//! Tests of `verify`: what the registry lacks is named exactly, and nothing else is; what is repaired is that, and nothing else;
-//! a watch reports only changes.
+//! Tests of `verify`: what the registry lacks is named exactly, and nothing else is; what is
+//! repaired is that, and nothing else; a watch reports only changes.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

@@ -268,8 +268,8 @@ fn hosts_that_are_neither_names_nor_addresses_are_refused_where_they_are() {
     }
 }
 
-/// Makes a workspace where all of `alpha`, `beta` and `gamma` are wrong, each in another way, two of them by what they
-/// inherit, and `delta` is right.
+/// Makes a workspace where all of `alpha`, `beta` and `gamma` are wrong, each in another way, two
+/// of them by what they inherit, and `delta` is right.
 fn wrong() -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     let registry = "registry: { address: registry.example.com }\n";

@@ -1,4 +1,5 @@
-//! `config`: what is said of files that break a rule, and that nothing of what people write is changed.
+//! `config`: what is said of files that break a rule, and that nothing of what people write is
+//! changed.
 
 use support::Sandbox;
 use support::sandbox::repository;

@@ -1,5 +1,5 @@
-//! Ten packs and returns in a row between one workspace outside and two sites whose stores and registries lose something all the
-//! time: no blob is carried twice, and none is ever missing.
+//! Ten packs and returns in a row between one workspace outside and two sites whose stores and
+//! registries lose something all the time: no blob is carried twice, and none is ever missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

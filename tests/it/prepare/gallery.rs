@@ -1,5 +1,5 @@
-//! The gallery: environments of every kind, each rendered and kept as a snapshot; and those that express what others have
-//! published, compared with it.
+//! The gallery: environments of every kind, each rendered and kept as a snapshot; and those that
+//! express what others have published, compared with it.
 
 use serde_yaml::Value;
 use support::Sandbox;
@@ -50,7 +50,8 @@ fn what_was_published_is_rendered_with_the_same_values() {
                 let _ = spec.remove(key);
             }
         }
-        // An environment has the release in a different place, and the delta form of 4.2.0 lacks it.
+        // An environment has the release in a different place, and the delta form of 4.2.0 lacks
+        // it.
         let version = rendered["spec"].as_mapping_mut().unwrap().remove("version");
         if let Some(published) = published["spec"]
             .as_mapping_mut()

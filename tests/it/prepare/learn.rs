@@ -1,4 +1,5 @@
-//! Tests of `learn`: what a bundle and a mkectl show is recorded, and `lock`, `push` and `render` follow it.
+//! Tests of `learn`: what a bundle and a mkectl show is recorded, and `lock`, `push` and `render`
+//! follow it.
 
 use serde_json::{Value, json};
 use sha2::Digest as _;
@@ -10,8 +11,8 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 const FACTS: &str = "environments/facts/v4.1.5.yaml";
 const FILE: &str = "odd.tar.gz";
 
-/// Returns a bundle in which little is as the vendor's pages say: a nested top folder, Docker's media types, two archives
-/// whose index lists two roots, and three names that do not decode.
+/// Returns a bundle in which little is as the vendor's pages say: a nested top folder, Docker's
+/// media types, two archives whose index lists two roots, and three names that do not decode.
 fn odd_bundle() -> Vec<u8> {
     let recipe = bundles::of(vec![
         bundles::image(
@@ -75,7 +76,8 @@ fn name_root(members: &mut [Member], name: &str) {
     });
 }
 
-/// Adds a second root, the same image with one more annotation, and gives the first one the tag as its name.
+/// Adds a second root, the same image with one more annotation, and gives the first one the tag as
+/// its name.
 fn add_root(members: &mut Vec<Member>, tag: &str) {
     let file = index(members);
     let document: Value = serde_json::from_slice(&file.bytes).unwrap();

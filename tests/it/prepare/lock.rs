@@ -1,4 +1,5 @@
-//! Tests of `lock`: the same lock from wherever the bundle comes, and none from a bundle that is wrong.
+//! Tests of `lock`: the same lock from wherever the bundle comes, and none from a bundle that is
+//! wrong.
 
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _};
@@ -666,7 +667,8 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
         lock(&sandbox, &bundle, &arguments).exits_with(code);
         assert!(!sandbox.path(LOCK).exists());
     }
-    // A `file:` URL is the bundle itself; the vendor's URL is locked, since a path means nothing elsewhere.
+    // A `file:` URL is the bundle itself; the vendor's URL is locked, since a path means nothing
+    // elsewhere.
     let url = format!("file://{file}");
     sandbox
         .run(&["lock", "v4.1.5", "--url", &url, "--checksum", &right])

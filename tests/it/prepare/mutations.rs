@@ -1,5 +1,5 @@
-//! Implausible files: those of the gallery with random changes are read, checked and rendered. Nothing may panic, and what
-//! is rendered can be read back and is the same every time.
+//! Implausible files: those of the gallery with random changes are read, checked and rendered.
+//! Nothing may panic, and what is rendered can be read back and is the same every time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -97,7 +97,8 @@ fn nothing_panics_for_ten_minutes() {
     let _ = play(|_, began| began.elapsed() < Duration::from_secs(600));
 }
 
-/// Changes, reads, checks and renders for as long as `goes_on`, and returns how many files could be rendered.
+/// Changes, reads, checks and renders for as long as `goes_on`, and returns how many files could be
+/// rendered.
 fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let root = Utf8Path::from_path(folder.path()).unwrap();

@@ -1,4 +1,5 @@
-//! Tests of `pack`: what a medium has, what is left out, how it is signed, and what happens when a run ends early.
+//! Tests of `pack`: what a medium has, what is left out, how it is signed, and what happens when a
+//! run ends early.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,8 +18,8 @@ use crate::AIRLOCK;
 const OLD: &str = "v4.1.3";
 const NEW: &str = "v4.1.5";
 
-/// A workspace in git with two releases, of which the second shares four fifths of its bytes with the first. The environment `lab` is at
-/// the second one, and both are in the store.
+/// A workspace in git with two releases, of which the second shares four fifths of its bytes with
+/// the first. The environment `lab` is at the second one, and both are in the store.
 struct Site {
     sandbox: Sandbox,
 }
@@ -559,7 +560,8 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     let hint = run.stderr.split('`').nth(1).unwrap();
     let enough: Vec<&str> = hint.split(' ').collect();
     site.packed("enough", &enough);
-    // What is required does not depend on how much too small the volume is, and almost no less is enough.
+    // What is required does not depend on how much too small the volume is, and almost no less is
+    // enough.
     let tiny = site.pack(&["--out", "x", "--volume", "1kB"]).exits_with(64);
     tiny.reports(hint);
     let required = |run: &support::Run| {

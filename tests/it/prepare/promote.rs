@@ -1,10 +1,12 @@
-//! `promote`, and `requires`: a release goes to one environment first, and to the next when that was a success.
+//! `promote`, and `requires`: a release goes to one environment first, and to the next when that
+//! was a success.
 
 use support::Lab;
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Makes a lab and a second environment, `staging`, in another project of the same registry. `more` goes to the top of the lab's file.
+/// Makes a lab and a second environment, `staging`, in another project of the same registry. `more`
+/// goes to the top of the lab's file.
 async fn with_staging(more: &str) -> Lab {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("");
@@ -102,7 +104,8 @@ async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
         ),
         "{receipt}"
     );
-    // Where nothing is missing, nothing is set aside. Where nothing is to be done, nothing is required.
+    // Where nothing is missing, nothing is set aside. Where nothing is to be done, nothing is
+    // required.
     lab.run("deploy lab").success();
     lab.run("deploy staging").success();
     lab.run(&["apply", "lab", "--override-requires", reason])

@@ -1,4 +1,5 @@
-//! `render`: mke4.yaml from the files of an environment. Every environment and example of this repository is tested by existing.
+//! `render`: mke4.yaml from the files of an environment. Every environment and example of this
+//! repository is tested by existing.
 
 use serde_yaml::Value;
 use support::Sandbox;

@@ -1,4 +1,5 @@
-//! `pack --return`: what a site returns, what stays there, and what the next medium leaves out because of it.
+//! `pack --return`: what a site returns, what stays there, and what the next medium leaves out
+//! because of it.
 
 use std::fs;
 use std::process::Stdio;

@@ -1,4 +1,5 @@
-//! Tests of sets: how they are locked and fetched, what registries may do meanwhile, and how an environment carries them.
+//! Tests of sets: how they are locked and fetched, what registries may do meanwhile, and how an
+//! environment carries them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

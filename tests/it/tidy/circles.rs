@@ -1,14 +1,15 @@
 //! The modules of a crate import each other in one direction: circles have at most four modules.
 //!
-//! Each file is a module. A module may use those that it declares, and they may use it: that is one step of the way down, so
-//! the edge from a module to those below it does not count. A name that a module re-exports counts as one of the module that
-//! has it, except at the crate's root.
+//! Each file is a module. A module may use those that it declares, and they may use it: that is one
+//! step of the way down, so the edge from a module to those below it does not count. A name that a
+//! module re-exports counts as one of the module that has it, except at the crate's root.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{names_in, repository, sources};
 
-/// The largest circle that is allowed. What an edge needs that closes a larger one goes to a module below both.
+/// The largest circle that is allowed. What an edge needs that closes a larger one goes to a module
+/// below both.
 const LARGEST: usize = 4;
 
 /// The modules that each module of a crate imports, by their paths from the root.
@@ -156,7 +157,8 @@ fn imports(modules: &BTreeMap<String, String>) -> Graph {
     graph
 }
 
-/// Returns a path from the root of the crate; nothing if it leads to a different crate, or to what the module has itself.
+/// Returns a path from the root of the crate; nothing if it leads to a different crate, or to what
+/// the module has itself.
 fn absolute(
     modules: &BTreeMap<String, String>,
     module: &str,

@@ -1,5 +1,5 @@
-//! The part of `docs/style.md` that a test can check: the length of sentences, the patterns to avoid, and
-//! that quoted messages are those of the program.
+//! The part of `docs/style.md` that a test can check: the length of sentences, the patterns to
+//! avoid, and that quoted messages are those of the program.
 
 use std::collections::BTreeMap;
 

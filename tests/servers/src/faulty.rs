@@ -1,8 +1,8 @@
-//! A registry for tests of what goes wrong: it holds blobs by repository as distribution does, reads uploads piece by piece, plays
-//! faults by rule, and can be looked into afterwards.
+//! A registry for tests of what goes wrong: it holds blobs by repository as distribution does,
+//! reads uploads piece by piece, plays faults by rule, and can be looked into afterwards.
 //!
-//! [`Quirks`] are how a registry is; a [`Rule`] is what happens to some of its requests. [`profiles`] puts both together as real
-//! registries are said to be.
+//! [`Quirks`] are how a registry is; a [`Rule`] is what happens to some of its requests.
+//! [`profiles`] puts both together as real registries are said to be.
 
 mod content;
 mod fault;
@@ -42,8 +42,9 @@ pub struct Quirks {
     pub mounts: Mounts,
     /// What it does about several parts.
     pub parts: Parts,
-    /// Whether a session survives a request that was cut, with what came of it, and the use of a place that is not the newest:
-    /// a question is answered, anything else refused. So does distribution 3. Distribution 2 gives the session up for either.
+    /// Whether a session survives a request that was cut, with what came of it, and the use of a
+    /// place that is not the newest: a question is answered, anything else refused. So does
+    /// distribution 3. Distribution 2 gives the session up for either.
     pub keeps_cut_sessions: bool,
     /// Whether the place of a session, the newest `Location`, depends on what it holds.
     pub checks_place: bool,
@@ -67,7 +68,8 @@ pub struct Quirks {
     pub refuses: &'static [&'static str],
     /// Whether it requires credentials only for changes.
     pub open_for_reading: bool,
-    /// Whether it asks for the password itself, and knows no tokens. With `open_for_reading`, it asks only those who write.
+    /// Whether it asks for the password itself, and knows no tokens. With `open_for_reading`, it
+    /// asks only those who write.
     pub wants_password: bool,
     /// Whether its token server refuses tokens for writing.
     pub no_tokens_for_writing: bool,
@@ -77,7 +79,8 @@ pub struct Quirks {
     pub clock_ahead: Option<u64>,
     /// Whether it takes a manifest under a tag or digest that it has, even if it is the same one.
     pub redeploys: bool,
-    /// Whether it answers `HEAD` to a blob of which it lost the bytes: each second blob, when it was sent once.
+    /// Whether it answers `HEAD` to a blob of which it lost the bytes: each second blob, when it
+    /// was sent once.
     pub remembers_lost_blobs: bool,
     /// The status of a blob that it took, and of a manifest.
     pub taken: (u16, u16),
@@ -87,7 +90,8 @@ pub struct Quirks {
     pub rate: Option<u64>,
 }
 
-/// Returns the quirks of a registry: these fields, and the rest of the base, or of a plain registry.
+/// Returns the quirks of a registry: these fields, and the rest of the base, or of a plain
+/// registry.
 #[macro_export]
 macro_rules! quirks {
     (..$base:expr; $($field:ident: $value:expr),+) => {
@@ -184,14 +188,16 @@ impl Deref for FaultyRegistry {
 }
 
 impl FaultyRegistry {
-    /// Starts an empty one. `seed` decides what is drawn by chance. It reads bodies piece by piece, and records no requests.
+    /// Starts an empty one. `seed` decides what is drawn by chance. It reads bodies piece by piece,
+    /// and records no requests.
     pub async fn start(quirks: Quirks, rules: &[Rule], seed: u64) -> Self {
         let (inner, router) = Inner::of(quirks);
         inner.content().faults = Faults::new(rules, seed);
         Self::on(inner, Server::unrecorded(router).await)
     }
 
-    /// Starts an empty one that records its requests, and from which `intercept` may take them away by answering them itself.
+    /// Starts an empty one that records its requests, and from which `intercept` may take them away
+    /// by answering them itself.
     pub async fn recorded(
         quirks: Quirks,
         intercept: impl Fn(&Asked) -> Option<Response> + Send + Sync + 'static,
@@ -277,7 +283,8 @@ impl FaultyRegistry {
         self.inner.content().blobs()
     }
 
-    /// Returns how often each blob of a repository was uploaded to its end; mounted ones not at all.
+    /// Returns how often each blob of a repository was uploaded to its end; mounted ones not at
+    /// all.
     pub fn completions(&self) -> BTreeMap<(String, String), usize> {
         self.inner.content().completions().clone()
     }

@@ -1,4 +1,5 @@
-//! Connections that can be broken from inside of an answer, as a reset on the way would, and that are counted.
+//! Connections that can be broken from inside of an answer, as a reset on the way would, and that
+//! are counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +38,8 @@ pub(crate) struct Connection {
 pub(crate) struct Breaker(Arc<AtomicBool>);
 
 impl Listener {
-    /// Listens on a free port, for TLS or plain HTTP; `open` is how many connections there are at any time.
+    /// Listens on a free port, for TLS or plain HTTP; `open` is how many connections there are at
+    /// any time.
     pub(crate) async fn bind(tls: Option<TlsAcceptor>, open: Arc<AtomicUsize>) -> io::Result<Self> {
         let inner = TcpListener::bind("127.0.0.1:0").await?;
         Ok(Self { inner, tls, open })

@@ -85,7 +85,8 @@ impl Server {
         Self::start(move |asked| part_of(&bytes, asked)).await
     }
 
-    /// Starts a server of these routes, from which `intercept` may take requests away by answering them itself.
+    /// Starts a server of these routes, from which `intercept` may take requests away by answering
+    /// them itself.
     pub async fn before(
         router: Router,
         intercept: impl Fn(&Asked) -> Option<Response> + Send + Sync + 'static,
@@ -102,7 +103,8 @@ impl Server {
         Self::serve(router, Some(certificates.acceptor()), Some(asked)).await
     }
 
-    /// Starts a server of these routes that does not record its requests, and reads their bodies only as the routes do.
+    /// Starts a server of these routes that does not record its requests, and reads their bodies
+    /// only as the routes do.
     pub(crate) async fn unrecorded(router: Router) -> Self {
         Self::serve(router, None, None).await
     }
@@ -162,7 +164,8 @@ impl Server {
         asked.into_iter().filter(|is| *is).count()
     }
 
-    /// Waits until no client is connected, so everything that a client sent before it was killed was handled.
+    /// Waits until no client is connected, so everything that a client sent before it was killed
+    /// was handled.
     pub async fn is_left_alone(&self) {
         while self.connections.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

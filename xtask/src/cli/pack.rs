@@ -26,7 +26,8 @@ pub(crate) struct PackArgs {
     /// Leave out the blobs of this release, instead of those in receipts
     #[arg(long, value_name = "RELEASE")]
     pub(crate) since: Option<String>,
-    /// Leave out what a registry snapshot or an earlier manifest.yaml lists, instead of what receipts record; repeatable
+    /// Leave out what a registry snapshot or an earlier manifest.yaml lists, instead of what
+    /// receipts record; repeatable
     #[arg(long, value_name = "FILE")]
     pub(crate) have: Vec<Utf8PathBuf>,
     /// Leave out nothing

@@ -81,7 +81,8 @@ pub(super) fn requires(error: &requires::Error) -> Vec<String> {
     }
 }
 
-/// Returns what to do about a deploy from a different checkout; `take_over` is what to do if this checkout is right.
+/// Returns what to do about a deploy from a different checkout; `take_over` is what to do if this
+/// checkout is right.
 pub(super) fn conflict(conflict: &Conflict, take_over: &str) -> Vec<String> {
     // The other operator may not have pushed the receipt yet: then `git pull` alone gets nothing.
     let unpushed =

@@ -128,7 +128,8 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
     vec![hint]
 }
 
-/// Returns what can be done about references that differ upstream: a hint for what moved, one for what was removed.
+/// Returns what can be done about references that differ upstream: a hint for what moved, one for
+/// what was removed.
 pub(crate) fn moved_hints(set: &str, moved: &[Moved]) -> Vec<String> {
     let (there, gone): (Vec<_>, Vec<_>) = moved.iter().partition(|one| one.now.is_some());
     let names = |these: &[&Moved], between: &str| {

@@ -173,7 +173,8 @@ pub(super) fn receipt(error: &receipt::Error) -> Vec<String> {
     vec![hint]
 }
 
-/// Returns the name that was meant by a folder's path, by capitals, or by a release without its `v`.
+/// Returns the name that was meant by a folder's path, by capitals, or by a release without its
+/// `v`.
 pub(super) fn meant(name: &str) -> Option<String> {
     let last = name.trim_end_matches('/').rsplit('/').next()?;
     let meant = last.to_lowercase();

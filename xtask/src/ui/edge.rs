@@ -1,4 +1,5 @@
-//! The edge: nothing reaches the terminal, or whatever reads standard output, without passing the masker and the sanitiser here.
+//! The edge: nothing reaches the terminal, or whatever reads standard output, without passing the
+//! masker and the sanitiser here.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -11,7 +12,8 @@ use super::fold::Columns;
 use crate::called::{self, BY_CARGO};
 use crate::failure::Failure;
 
-/// Writes a text to standard output, wrapped to the terminal. A reader that has read enough (`| head`) is not an error.
+/// Writes a text to standard output, wrapped to the terminal. A reader that has read enough
+/// (`| head`) is not an error.
 ///
 /// # Errors
 /// Standard output cannot be written to.
@@ -70,7 +72,8 @@ pub(crate) fn stream() -> Result<impl io::Write, Failure> {
     }
 }
 
-/// Writes a text to standard error, wrapped to the terminal. A standard error that is closed is ignored.
+/// Writes a text to standard error, wrapped to the terminal. A standard error that is closed is
+/// ignored.
 pub(crate) fn err(text: &str) {
     let mut err = io::stderr().lock();
     // Masked first: a secret that is wrapped is not recognised.
@@ -87,18 +90,20 @@ pub(crate) fn reveal_on_terminal(password: &str) -> io::Result<()> {
     writeln!(io::stderr(), "{}", redaction::escape(password))
 }
 
-/// Returns a text that others wrote as a part of one of our lines: it has no colours and no line end of its own.
+/// Returns a text that others wrote as a part of one of our lines: it has no colours and no line
+/// end of its own.
 pub(crate) fn word(text: impl Display) -> String {
     redaction::escape(&text.to_string()).into_owned()
 }
 
-/// Returns an error's text. Its lines after the first one are indented, so they cannot pass as messages of ours.
+/// Returns an error's text. Its lines after the first one are indented, so they cannot pass as
+/// messages of ours.
 pub(super) fn message(text: impl Display) -> String {
     redaction::escape_lines(&text.to_string()).replace('\n', "\n    ")
 }
 
-/// Returns a text that names the program as it was called: inside the gap cargo is missing. Its commands begin with `command`, which
-/// may name a folder. A text may pass twice.
+/// Returns a text that names the program as it was called: inside the gap cargo is missing. Its
+/// commands begin with `command`, which may name a folder. A text may pass twice.
 fn named<'a>(text: &'a str, program: &str, command: &str) -> Cow<'a, str> {
     let mut parts = text.split(BY_CARGO);
     let first = parts.next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What a registry does not serve, for people: an artifact whose tag is missing is one line, whatever lacks below it, and a blob
-//! that several repositories lack is named once.
+//! What a registry does not serve, for people: an artifact whose tag is missing is one line,
+//! whatever lacks below it, and a blob that several repositories lack is named once.
 
 use release::verify::{Finding, FindingKind};
 

@@ -63,8 +63,8 @@ impl Columns {
         Self(columns)
     }
 
-    /// Returns `text` with each line wrapped that is too wide. A command to copy, a line that begins with `$`, and the lines
-    /// of a unified diff stay whole.
+    /// Returns `text` with each line wrapped that is too wide. A command to copy, a line that
+    /// begins with `$`, and the lines of a unified diff stay whole.
     pub(crate) fn fold(self, text: &str) -> String {
         let mut is_diff = false;
         let lines = text.split('\n').map(|line| {
@@ -84,13 +84,15 @@ impl Columns {
         self.wrap(&format!("{lead}{text}"), measure_text_width(lead))
     }
 
-    /// Returns `text`, wrapped to fit behind a label that is written, and further lines indented, by a library.
+    /// Returns `text`, wrapped to fit behind a label that is written, and further lines indented,
+    /// by a library.
     pub(super) fn behind(self, label: &str, text: &str) -> String {
         let room = self.0.map(|columns| columns.saturating_sub(label.len()));
         Self(room).wrap(&edge::masked(text), 0)
     }
 
-    /// Returns a line, wrapped if it is too wide. Further lines are indented by `hang`; less, where a word requires it.
+    /// Returns a line, wrapped if it is too wide. Further lines are indented by `hang`; less, where
+    /// a word requires it.
     fn wrap(self, line: &str, hang: usize) -> String {
         let Some(columns) = self.0.filter(|columns| measure_text_width(line) > *columns) else {
             return line.to_owned();
@@ -164,8 +166,8 @@ fn hang(line: &str) -> usize {
     hang
 }
 
-/// Returns the words of a text. What is in backticks is one word, because it may be a command to copy, unless it does
-/// not fit into a line. A number and its unit are one word.
+/// Returns the words of a text. What is in backticks is one word, because it may be a command to
+/// copy, unless it does not fit into a line. A number and its unit are one word.
 fn words(text: &str, columns: usize) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut start = 0;

@@ -162,7 +162,8 @@ impl Human {
         }
     }
 
-    /// Writes a message after a signal. A terminal has echoed `^C`, which disappears with the bar before it, if there is one.
+    /// Writes a message after a signal. A terminal has echoed `^C`, which disappears with the bar
+    /// before it, if there is one.
     pub(super) fn print_after_echo(&self, text: &str) {
         let is_bar_there = self.lock().iter().any(|running| running.is_drawn);
         match self.terminal && !is_bar_there {
@@ -199,7 +200,8 @@ impl Human {
         }
     }
 
-    /// Removes the bar of a step and returns what it went through and how fast, if it took any time.
+    /// Removes the bar of a step and returns what it went through and how fast, if it took any
+    /// time.
     fn finish(&self, step: Step) -> Option<String> {
         let running = {
             let mut all = self.lock();

@@ -1,5 +1,6 @@
-//! A terminal that leaves a few columns free. Bars are drawn to its right edge, and there a terminal that echoes `^C` begins a new line:
-//! what is cleared then is that line, and the bar stays behind.
+//! A terminal that leaves a few columns free. Bars are drawn to its right edge, and there a
+//! terminal that echoes `^C` begins a new line: what is cleared then is that line, and the bar
+//! stays behind.
 
 use std::io;
 

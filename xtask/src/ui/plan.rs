@@ -156,7 +156,8 @@ fn mkectl(text: &mut String, mkectl: &MkectlSummary) {
     text.push_str(&format!("            because {reason}\n"));
 }
 
-/// Returns a unified diff with its lines coloured. The signs stay: colour never carries meaning alone.
+/// Returns a unified diff with its lines coloured. The signs stay: colour never carries meaning
+/// alone.
 pub(crate) fn coloured(diff: &str) -> String {
     let mut text = String::with_capacity(diff.len());
     for line in diff.lines() {

@@ -7,13 +7,15 @@ use oci_spec::image::Digest;
 /// How deep indexes may be nested.
 pub(super) const DEEPEST: usize = 8;
 
-/// How many blobs, and how many descriptors, one archive may have. It bounds memory; the largest images have hundreds.
+/// How many blobs, and how many descriptors, one archive may have. It bounds memory; the largest
+/// images have hundreds.
 pub(super) const MOST: usize = 20_000;
 
 /// Why an archive does not hold a whole artifact.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The archive is compressed. The vendor's archives are not, and registries are to get what the vendor built.
+    /// The archive is compressed. The vendor's archives are not, and registries are to get what the
+    /// vendor built.
     #[error("it is compressed with {format}; expected an uncompressed OCI archive")]
     Compressed {
         /// The compression.
@@ -116,7 +118,8 @@ pub enum ArchiveError {
         /// Its media type, escaped.
         media_type: String,
     },
-    /// A manifest says another media type than the descriptor that leads to it, or could be read as two things.
+    /// A manifest says another media type than the descriptor that leads to it, or could be read as
+    /// two things.
     #[error("`{digest}` is listed as `{media_type}`, but its own media type differs")]
     Ambiguous {
         /// The manifest.
@@ -133,7 +136,8 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Returns whether the archive is whole as far as one can tell, but of a form that is not carried: not damaged.
+    /// Returns whether the archive is whole as far as one can tell, but of a form that is not
+    /// carried: not damaged.
     pub(crate) fn is_of_another(&self) -> bool {
         matches!(
             self,

@@ -1,5 +1,5 @@
-//! What has been seen of an OCI image layout, and the walk from its root down: everything that a descriptor names
-//! must have been seen.
+//! What has been seen of an OCI image layout, and the walk from its root down: everything that a
+//! descriptor names must have been seen.
 
 use std::collections::{HashMap, HashSet};
 
@@ -81,8 +81,8 @@ impl Layout {
         self.roots.as_deref().unwrap_or_default()
     }
 
-    /// Follows the documents from the root down, once the archive has ended. `chosen` is the root of an archive that has
-    /// several.
+    /// Follows the documents from the root down, once the archive has ended. `chosen` is the root
+    /// of an archive that has several.
     pub(crate) fn artifact(
         &self,
         path: &str,
@@ -222,7 +222,8 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Returns config and layers of a manifest, which must be in the archive, and the layers that are not since they have `urls`.
+    /// Returns config and layers of a manifest, which must be in the archive, and the layers that
+    /// are not since they have `urls`.
     fn blobs_of(
         &mut self,
         manifest: &'a ManifestDocument,

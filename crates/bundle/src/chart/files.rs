@@ -1,4 +1,5 @@
-//! Reads the files of a packed chart that are of use here, and those of the charts in it, within bounds. Nothing is unpacked.
+//! Reads the files of a packed chart that are of use here, and those of the charts in it, within
+//! bounds. Nothing is unpacked.
 
 use std::io::Read;
 
@@ -25,8 +26,9 @@ pub(super) enum Kind {
     Template,
 }
 
-/// Calls `visit` with the path, the kind and the text of each file. A chart that is packed in it is visited as if it were unpacked
-/// there. Returns whether something was left out because a bound was reached or it could not be read.
+/// Calls `visit` with the path, the kind and the text of each file. A chart that is packed in it is
+/// visited as if it were unpacked there. Returns whether something was left out because a bound was
+/// reached or it could not be read.
 pub(super) fn each_file(chart: impl Read, visit: &mut dyn FnMut(&str, Kind, Vec<u8>)) -> bool {
     let mut bounds = Bounds {
         files: 0,
@@ -126,7 +128,8 @@ impl<R: Read> Read for Bounded<'_, R> {
     }
 }
 
-/// Returns the folder at the top of a packed chart, and the path below it, as Helm reads both; nothing if Helm refuses the path.
+/// Returns the folder at the top of a packed chart, and the path below it, as Helm reads both;
+/// nothing if Helm refuses the path.
 pub(crate) fn below_base(path: &str) -> Option<(String, String)> {
     let delimiter = if path.contains('\\') { '\\' } else { '/' };
     let (base, below) = path.split_once(delimiter)?;

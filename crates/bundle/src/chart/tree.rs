@@ -37,8 +37,9 @@ struct Files {
     fixed: ChartImages,
 }
 
-/// Reads a packed chart, and returns whether something was left out. It has no chart if its metadata cannot be read, or if a file is in it
-/// twice: Helm merges some of these and takes the last of others.
+/// Reads a packed chart, and returns whether something was left out. It has no chart if its
+/// metadata cannot be read, or if a file is in it twice: Helm merges some of these and takes the
+/// last of others.
 pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
     let mut folders: BTreeMap<String, Files> = BTreeMap::new();
     let (mut is_wrong, mut seen, mut is_twice) = (false, HashSet::new(), false);
@@ -141,7 +142,8 @@ fn compose(folders: &mut BTreeMap<String, Files>, folder: &str) -> Option<Rc<Cha
     }))
 }
 
-/// Puts values over others as Helm does: mappings are merged, everything else is replaced, and a null removes.
+/// Puts values over others as Helm does: mappings are merged, everything else is replaced, and a
+/// null removes.
 pub(super) fn merge(below: &mut Mapping, over: &Mapping) {
     for (key, value) in over {
         match (below.get_mut(key), value) {

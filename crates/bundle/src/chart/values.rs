@@ -1,7 +1,8 @@
 //! Values that make a chart name the images of a mirror.
 //!
-//! The chart's own values show where it reads images from: Helm has no rule for that, but charts have habits. A value is changed only if
-//! the image that it names is in the mirror, so a guess does no harm. What is found and is not in the mirror is reported.
+//! The chart's own values show where it reads images from: Helm has no rule for that, but charts
+//! have habits. A value is changed only if the image that it names is in the mirror, so a guess
+//! does no harm. What is found and is not in the mirror is reported.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -36,8 +37,8 @@ pub struct ImagePlace {
 pub struct ChartValues {
     /// The values to set, as YAML; empty if none are.
     pub text: String,
-    /// The values that name an image which the mirror lacks: their path, and the image. If no tag is
-    /// set, its tag is the version of what the chart installs.
+    /// The values that name an image which the mirror lacks: their path, and the image. If no tag
+    /// is set, its tag is the version of what the chart installs.
     pub missing: BTreeSet<(String, String)>,
     /// The images that templates name in plain text: no value changes them.
     pub fixed: BTreeSet<String>,
@@ -45,10 +46,11 @@ pub struct ChartValues {
     pub is_cut: bool,
 }
 
-/// Returns the values that make a packed chart name the images of a mirror; none if it is not a chart.
+/// Returns the values that make a packed chart name the images of a mirror; none if it is not a
+/// chart.
 ///
-/// `place` returns where an image is. It gets the reference, which has no tag if the chart sets none, and the version of what the chart
-/// installs, which many charts use as the tag then.
+/// `place` returns where an image is. It gets the reference, which has no tag if the chart sets
+/// none, and the version of what the chart installs, which many charts use as the tag then.
 pub fn chart_values(
     chart: impl Read,
     place: &dyn Fn(&Reference, &str) -> Option<ImagePlace>,
@@ -190,7 +192,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns what a text becomes that is a reference. One without a tag is one only under the name of an image.
+    /// Returns what a text becomes that is a reference. One without a tag is one only under the
+    /// name of an image.
     fn string(&mut self, text: &str, key: &str, path: &str, of: &Of<'_>) -> Option<String> {
         let is_whole = is_whole(text);
         let is_image = is_image(key);
@@ -227,7 +230,8 @@ impl Walk<'_> {
     }
 }
 
-/// An image whose reference is in parts: a repository, and perhaps a registry, a tag and a digest beside it.
+/// An image whose reference is in parts: a repository, and perhaps a registry, a tag and a digest
+/// beside it.
 struct Image<'a> {
     values: &'a Mapping,
     /// The key of its name.
@@ -243,7 +247,8 @@ struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// Returns the image that these values of a key name, with a registry for all images if that is not empty.
+    /// Returns the image that these values of a key name, with a registry for all images if that is
+    /// not empty.
     fn of(values: &'a Mapping, key: &str, registry: &str) -> Option<Self> {
         let has = |key: &str| values.contains_key(key);
         let has_tag =
@@ -395,7 +400,8 @@ mod tests {
     use super::super::tests::pack;
     use super::*;
 
-    /// A mirror that has everything of `quay.io/org` but `absent`, with a different digest, and its tags with `-m`.
+    /// A mirror that has everything of `quay.io/org` but `absent`, with a different digest, and its
+    /// tags with `-m`.
     fn mirror(asked: &Reference, version: &str) -> Option<ImagePlace> {
         let name = asked.repository.strip_prefix("org/")?;
         let known = asked.host == "quay.io" && name != "absent";

@@ -1,18 +1,20 @@
-//! Reading a file while it is being downloaded: the download says how much of it is on disk, and a reader in another
-//! thread gets the bytes from the beginning as they come.
+//! Reading a file while it is being downloaded: the download says how much of it is on disk, and a
+//! reader in another thread gets the bytes from the beginning as they come.
 //!
-//! The bytes go through the file and not through memory. Neither side delays the other: a slow reader
-//! makes no download wait, and the reader's end of a file of many gigabytes costs nothing.
+//! The bytes go through the file and not through memory. Neither side delays the other: a slow
+//! reader makes no download wait, and the reader's end of a file of many gigabytes costs nothing.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Why a file that was followed cannot be read on. It travels inside [`io::Error`]; see [`FollowError::of`].
+/// Why a file that was followed cannot be read on. It travels inside [`io::Error`]; see
+/// [`FollowError::of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
-    /// The download began again after bytes had been read: the server has another file by now, or what an earlier
-    /// run had left was damaged. What was read is worth nothing; the finished file is to be read once it is there.
+    /// The download began again after bytes had been read: the server has another file by now, or
+    /// what an earlier run had left was damaged. What was read is worth nothing; the finished file
+    /// is to be read once it is there.
     #[error("the download started over")]
     StartedOver,
     /// The download failed. Why says the [`super::DownloadError`] that it returned.
@@ -36,8 +38,8 @@ impl From<FollowError> for io::Error {
     }
 }
 
-/// Returns the two ends of a download that is read while it is under way: one for [`super::download_feeding`], one to
-/// read from.
+/// Returns the two ends of a download that is read while it is under way: one for
+/// [`super::download_feeding`], one to read from.
 pub fn following() -> (Feed, Following) {
     let shared = Arc::new(Shared::default());
     let feed = Feed {
@@ -51,14 +53,16 @@ pub fn following() -> (Feed, Following) {
     (feed, following)
 }
 
-/// The download's end. Dropped before the download has ended, it tells the reader that nothing more comes.
+/// The download's end. Dropped before the download has ended, it tells the reader that nothing more
+/// comes.
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
 }
 
-/// The reader's end: gives the file's bytes from the first on, and waits where they are not yet there. It gives no byte
-/// that is not on disk, and its end only after the download has found size and hash right and the file has its name.
+/// The reader's end: gives the file's bytes from the first on, and waits where they are not yet
+/// there. It gives no byte that is not on disk, and its end only after the download has found size
+/// and hash right and the file has its name.
 ///
 /// Dropped, it does not concern the download.
 #[derive(Debug)]
@@ -87,12 +91,14 @@ struct State {
 }
 
 impl Feed {
-    /// Hands over the file that is going to be read, opened for it alone. To be called before [`Self::advance`].
+    /// Hands over the file that is going to be read, opened for it alone. To be called before
+    /// [`Self::advance`].
     pub(super) fn open(&self, file: File) {
         self.change(|state| state.file = Some(file));
     }
 
-    /// Reports that `length` bytes are on disk, and that they are the file's, as far as can be known.
+    /// Reports that `length` bytes are on disk, and that they are the file's, as far as can be
+    /// known.
     pub(super) fn advance(&self, length: u64) {
         self.change(|state| state.length = length);
     }
@@ -148,7 +154,8 @@ impl Following {
         if let Some(Err(error)) = state.end {
             return Err(error);
         }
-        // From here on the file must not be emptied unnoticed, even if it happens before the bytes are read.
+        // From here on the file must not be emptied unnoticed, even if it happens before the bytes
+        // are read.
         state.is_begun = true;
         if self.file.is_none() {
             self.file = state.file.take();

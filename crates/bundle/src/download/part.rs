@@ -1,4 +1,5 @@
-//! The unfinished file: bytes on disk, the hash of just these bytes, and a note of where they are from.
+//! The unfinished file: bytes on disk, the hash of just these bytes, and a note of where they are
+//! from.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -60,7 +61,8 @@ pub(super) struct Writing {
     length: u64,
     /// The first bytes, until it is clear that they are gzip's.
     head: Vec<u8>,
-    /// Whether what an earlier run left belongs to the file, as far as can be known without all of it.
+    /// Whether what an earlier run left belongs to the file, as far as can be known without all of
+    /// it.
     is_confirmed: bool,
 }
 
@@ -113,8 +115,8 @@ impl Writing {
 }
 
 impl<'a> Part<'a> {
-    /// Opens the unfinished file of a download from `url`. One that is not known to be of this URL is renamed first, and its new path
-    /// returned.
+    /// Opens the unfinished file of a download from `url`. One that is not known to be of this URL
+    /// is renamed first, and its new path returned.
     pub(super) fn open(
         destination: &Utf8Path,
         url: &str,
@@ -158,7 +160,8 @@ impl<'a> Part<'a> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DownloadError::Busy { path }),
-            // Two downloads at a time are then kept apart by their hash alone, which is compared at the end.
+            // Two downloads at a time are then kept apart by their hash alone, which is compared at
+            // the end.
             Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
         }
@@ -169,8 +172,8 @@ impl<'a> Part<'a> {
             file,
             feed: None,
         };
-        // Between opening and locking, its owner may have given the file its final name. It is not to be written to
-        // then.
+        // Between opening and locking, its owner may have given the file its final name. It is not
+        // to be written to then.
         let is_there = part.is_still_there();
         if !is_there.map_err(|source| io_error("read", &part.path, source))? {
             return Err(DownloadError::Busy { path: part.path });

@@ -1,4 +1,5 @@
-//! What a lock must not contain: the mistakes of editing one by hand, or of merging two in a version control system.
+//! What a lock must not contain: the mistakes of editing one by hand, or of merging two in a
+//! version control system.
 
 use std::collections::{HashMap, HashSet};
 
@@ -195,7 +196,8 @@ pub enum Contradiction {
 }
 
 impl Lock {
-    /// Returns what is wrong with the name of the lock's file: a lock under the name of a different release would install that one.
+    /// Returns what is wrong with the name of the lock's file: a lock under the name of a different
+    /// release would install that one.
     pub(super) fn check_name(&self, path: &camino::Utf8Path) -> Result<(), Contradiction> {
         if let Some(set) = &self.set {
             let name = path.file_name().unwrap_or_default();
@@ -381,7 +383,8 @@ fn check_artifact(artifact: &Artifact) -> Result<(), Contradiction> {
     let reference = artifact.reference();
     let name = Name::new(&artifact.repository, &artifact.tag).map_err(Contradiction::Name)?;
     let is_printable = !artifact.archive.chars().any(char::is_control);
-    // The name of an archive that says nothing was observed, and is what the lock says. In bundles of sets, names are made otherwise.
+    // The name of an archive that says nothing was observed, and is what the lock says. In bundles
+    // of sets, names are made otherwise.
     let says_otherwise = artifact.source.is_none()
         && Name::decode(&artifact.archive).is_ok_and(|decoded| decoded != name);
     if !is_printable || says_otherwise {
@@ -419,7 +422,8 @@ fn check_artifact(artifact: &Artifact) -> Result<(), Contradiction> {
     Ok(())
 }
 
-/// Words become parts of file names, so they have none of the characters that mean something in a path.
+/// Words become parts of file names, so they have none of the characters that mean something in a
+/// path.
 fn check_word(what: &'static str, text: &str) -> Result<(), Contradiction> {
     let allowed =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');

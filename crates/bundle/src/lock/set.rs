@@ -1,4 +1,5 @@
-//! The lock of a set: the same artifacts as in the lock of a release, from upstream instead of a bundle.
+//! The lock of a set: the same artifacts as in the lock of a release, from upstream instead of a
+//! bundle.
 
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,8 @@ use crate::set::{BundleItem, Entry, Origin};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
-    /// What was resolved, with its host, such as `docker.io/library/nginx:1.29` or `https://charts.example.com/dex:1.0.0`. The URL of
-    /// a bundle, if the artifact has an archive.
+    /// What was resolved, with its host, such as `docker.io/library/nginx:1.29` or
+    /// `https://charts.example.com/dex:1.0.0`. The URL of a bundle, if the artifact has an archive.
     pub reference: String,
     /// Where its one layer is downloaded from, if it is in no registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,7 +160,8 @@ impl Artifact {
         })
     }
 
-    /// Returns the URL and the blob of the layer that is downloaded. Everything else of such an artifact is made of it.
+    /// Returns the URL and the blob of the layer that is downloaded. Everything else of such an
+    /// artifact is made of it.
     pub fn download(&self) -> Option<(&str, &Blob)> {
         let url = self.source.as_ref()?.url.as_deref()?;
         Some((url, self.manifests.last()?.blobs.last()?))
@@ -187,7 +189,8 @@ impl Artifact {
         is_from && (whole.is_none() || !source.platforms.is_empty())
     }
 
-    /// Returns whether it was locked for an entry of a set. Unless the lock was edited, it is what the entry names then.
+    /// Returns whether it was locked for an entry of a set. Unless the lock was edited, it is what
+    /// the entry names then.
     pub fn is_for(&self, entry: &Entry) -> bool {
         let is_source = self.source.as_ref().is_some_and(|source| {
             source.reference == entry.origin.to_string()
@@ -236,7 +239,8 @@ impl Lock {
         lock
     }
 
-    /// Returns each bundle that sets carry with its artifacts, as a lock of its own: it is fetched and read like that of a release.
+    /// Returns each bundle that sets carry with its artifacts, as a lock of its own: it is fetched
+    /// and read like that of a release.
     pub fn set_bundles(&self) -> impl Iterator<Item = Self> {
         self.bundles.iter().map(|one| {
             let artifacts = self.artifacts.iter().filter(|artifact| one.has(artifact));

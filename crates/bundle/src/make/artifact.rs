@@ -113,7 +113,8 @@ impl Layout {
             description,
             kind: "application",
         };
-        // JSON is YAML, so one text is both the chart's own metadata and the config of the artifact.
+        // JSON is YAML, so one text is both the chart's own metadata and the config of the
+        // artifact.
         let chart = json(&metadata);
         let values = "greeting: hello\n";
         let template = concat!(
@@ -199,8 +200,8 @@ fn pack(files: &[(&str, &[u8])]) -> Result<Vec<u8>, MakeError> {
     tar.into_inner().map_err(MakeError::Write)
 }
 
-/// Returns the JSON of a document. Documents are structures and not maps, whose order is a matter of how the JSON
-/// library was built.
+/// Returns the JSON of a document. Documents are structures and not maps, whose order is a matter
+/// of how the JSON library was built.
 fn json(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).expect("the documents of a layout hold nothing JSON cannot say")
 }

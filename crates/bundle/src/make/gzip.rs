@@ -1,5 +1,5 @@
-//! Writes gzip, and at level 0 writes it by hand: stored blocks of a fixed size, which makes the bytes the same for
-//! ever, whatever compression library is linked.
+//! Writes gzip, and at level 0 writes it by hand: stored blocks of a fixed size, which makes the
+//! bytes the same for ever, whatever compression library is linked.
 
 use std::io::{self, Write};
 

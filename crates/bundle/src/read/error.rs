@@ -16,7 +16,8 @@ pub enum ReadError {
     /// The bundle is empty.
     #[error("the bundle is empty")]
     Empty,
-    /// The bundle is an HTML page: a proxy's or a portal's answer that was saved under the bundle's name.
+    /// The bundle is an HTML page: a proxy's or a portal's answer that was saved under the bundle's
+    /// name.
     #[error("the bundle is an HTML page, not a gzip file")]
     Html,
     /// The bundle is a tar that was unpacked.
@@ -195,8 +196,8 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Returns why the download of the bundle broke off, if the bundle was read from a [`crate::Following`] and that is
-    /// what went wrong.
+    /// Returns why the download of the bundle broke off, if the bundle was read from a
+    /// [`crate::Following`] and that is what went wrong.
     pub fn followed(&self) -> Option<FollowError> {
         match self {
             Self::Input { source, .. } => FollowError::of(source),

@@ -100,7 +100,8 @@ fn the_size_of_reads_does_not_matter() {
     assert_eq!(pieces, inspect(&bundle).unwrap());
 }
 
-/// Flips one bit of every byte. The bundle is as small as one can be, so not a byte need be left out.
+/// Flips one bit of every byte. The bundle is as small as one can be, so not a byte need be left
+/// out.
 fn flip_every_byte(level: u32) {
     let mut recipe = small_recipe();
     recipe.level = level;

@@ -1,6 +1,7 @@
 //! What is wrong at a place of a set's file, in the words of those who write it: keys and lists.
 
-/// What is wrong at a place of a set's file. The place itself is left out: the error around this has it.
+/// What is wrong at a place of a set's file. The place itself is left out: the error around this
+/// has it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Mistake(String);

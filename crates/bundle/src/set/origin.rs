@@ -105,7 +105,8 @@ pub fn url_fault(url: &Url) -> Option<&'static str> {
     }
 }
 
-/// Returns why a bundle must not be carried from a URL, if it must not. Its file is kept in `bundles/`, beside sets and locks.
+/// Returns why a bundle must not be carried from a URL, if it must not. Its file is kept in
+/// `bundles/`, beside sets and locks.
 pub fn bundle_fault(url: &Url) -> Option<&'static str> {
     let name = file_name(url);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);

@@ -41,7 +41,8 @@ pub enum ReferenceError {
 }
 
 impl Reference {
-    /// Reads a reference. A name without a host is one of Docker Hub, as Docker reads it; without tag and digest, `latest` is meant.
+    /// Reads a reference. A name without a host is one of Docker Hub, as Docker reads it; without
+    /// tag and digest, `latest` is meant.
     ///
     /// # Errors
     /// When a part of it is outside the grammar.
@@ -106,7 +107,8 @@ impl Reference {
         self.digest.as_deref().unwrap_or(tag)
     }
 
-    /// Returns the tag that the artifact gets in a mirror. One by digest alone is tagged with the digest.
+    /// Returns the tag that the artifact gets in a mirror. One by digest alone is tagged with the
+    /// digest.
     pub fn mirrored_tag(&self) -> String {
         match (&self.tag, &self.digest) {
             (Some(tag), _) => tag.clone(),

@@ -1,4 +1,5 @@
-//! What is checked while a set's file is read, since only then its line is known. No error repeats a value that may be a secret.
+//! What is checked while a set's file is read, since only then its line is known. No error repeats
+//! a value that may be a secret.
 
 use std::collections::BTreeMap;
 

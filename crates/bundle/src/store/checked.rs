@@ -1,8 +1,10 @@
-//! Which files of the store need not be hashed before they are sent on, since this process hashed them a moment ago as it wrote them.
+//! Which files of the store need not be hashed before they are sent on, since this process hashed
+//! them a moment ago as it wrote them.
 //!
-//! The kernel keeps the time at which a file was last touched in any way, and no program can set it. A file that was replaced is another
-//! one, by its number. So what still carries both is what was hashed, as far as the machine itself does not forget; whatever is older
-//! than this process is hashed again.
+//! The kernel keeps the time at which a file was last touched in any way, and no program can set
+//! it. A file that was replaced is another one, by its number. So what still carries both is what
+//! was hashed, as far as the machine itself does not forget; whatever is older than this process is
+//! hashed again.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -7,8 +7,9 @@ use oci_spec::image::Digest;
 use super::incoming::sweep;
 use super::{Listed, Store, StoreError, index};
 
-/// A store to which nothing writes as long as this lives: other processes wait with their first write, and this one
-/// was refused if another had written and was not done. So what is not needed now cannot become needed meanwhile.
+/// A store to which nothing writes as long as this lives: other processes wait with their first
+/// write, and this one was refused if another had written and was not done. So what is not needed
+/// now cannot become needed meanwhile.
 #[derive(Debug)]
 pub struct Exclusive<'a> {
     pub(super) store: &'a Store,

@@ -8,7 +8,8 @@ use camino::Utf8Path;
 use super::StoreError;
 use super::error::io_error;
 
-/// Removes the files of processes that have ended, and returns the guard that shows other processes that this one runs.
+/// Removes the files of processes that have ended, and returns the guard that shows other processes
+/// that this one runs.
 ///
 /// Writers share the lock. So a process that gets it exclusively knows that no file in the
 /// folder is in use.
@@ -61,8 +62,8 @@ pub(super) fn sweep(incoming: &Utf8Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Opens the lock for reading and writing: NFS refuses a shared lock on a file that is open for writing alone, and an exclusive one on a
-/// file that is open for reading alone.
+/// Opens the lock for reading and writing: NFS refuses a shared lock on a file that is open for
+/// writing alone, and an exclusive one on a file that is open for reading alone.
 fn open_lock(path: &Utf8Path) -> Result<File, StoreError> {
     File::options()
         .create(true)

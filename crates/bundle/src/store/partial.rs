@@ -1,4 +1,5 @@
-//! A blob that comes in pieces, over several runs if need be. It has its final name only when all of it was found right.
+//! A blob that comes in pieces, over several runs if need be. It has its final name only when all
+//! of it was found right.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -26,7 +27,8 @@ pub struct PartialBlob {
 }
 
 impl Store {
-    /// Opens what earlier runs wrote of a blob of `size` bytes, or begins it. Returns nothing while another process writes it.
+    /// Opens what earlier runs wrote of a blob of `size` bytes, or begins it. Returns nothing while
+    /// another process writes it.
     ///
     /// # Errors
     /// When nothing can be written.

@@ -1,4 +1,5 @@
-//! Writes one blob into the store: under a name of its own first, and under its digest when it is whole.
+//! Writes one blob into the store: under a name of its own first, and under its digest when it is
+//! whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,8 +15,8 @@ use crate::sink::BlobSink;
 /// From this size in bytes a blob is synced on its own: 1 MiB.
 pub(super) const LARGE: u64 = 1 << 20;
 
-/// After so many bytes the system is asked to begin writing them to the disk. So little is left to wait for at the end of a large
-/// blob, and the blobs behind it are not held up.
+/// After so many bytes the system is asked to begin writing them to the disk. So little is left to
+/// wait for at the end of a large blob, and the blobs behind it are not held up.
 const WRITEBACK: u64 = 8 << 20;
 
 /// A blob on its way into the store. It has its final name only after [`BlobSink::commit`].
@@ -115,8 +116,8 @@ impl Writeback {
     }
 }
 
-/// Asks the system to begin writing a part of a file to the disk, without waiting for it, and returns whether it does. It is a hint: a
-/// failure shows when the file is synced.
+/// Asks the system to begin writing a part of a file to the disk, without waiting for it, and
+/// returns whether it does. It is a hint: a failure shows when the file is synced.
 #[cfg(target_os = "linux")]
 fn begin_writeback(file: &File, start: u64, length: u64) -> bool {
     use std::os::fd::AsRawFd as _;
@@ -132,7 +133,8 @@ fn begin_writeback(_: &File, _: u64, _: u64) -> bool {
     true
 }
 
-/// The mode of files in a store. Temporary files are private, and a store is shared by a team and read by other tools.
+/// The mode of files in a store. Temporary files are private, and a store is shared by a team and
+/// read by other tools.
 #[cfg(unix)]
 const MODE: u32 = 0o644;
 

@@ -149,7 +149,8 @@ fn rules_read_what_the_names_do_not_say() {
         assert!(read(&fewer).is_err(), "{path}");
     }
 
-    // The lock carries the rules on, and a bundle that lost a skipped archive is not the locked one.
+    // The lock carries the rules on, and a bundle that lost a skipped archive is not the locked
+    // one.
     let lock = crate::Lock::from_contents(
         &semver::Version::new(4, 1, 5),
         "amd64",

@@ -1,5 +1,5 @@
-//! A server that answers as a test demands, to the byte, and records its requests. A real one cannot be made to break a
-//! connection in the middle.
+//! A server that answers as a test demands, to the byte, and records its requests. A real one
+//! cannot be made to break a connection in the middle.
 
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +29,8 @@ impl Server {
         server
     }
 
-    /// Serves answers whose last bytes, as many as are given with them, come only after something was sent for them.
+    /// Serves answers whose last bytes, as many as are given with them, come only after something
+    /// was sent for them.
     pub(crate) async fn start_holding(answers: Vec<(Vec<u8>, usize)>) -> (Self, Vec<Sender<()>>) {
         let mut releases = Vec::new();
         let answers: Vec<Answer> = answers
@@ -103,7 +104,8 @@ impl Server {
     }
 }
 
-/// Returns the client that the product uses, without the proxies of the machine that runs the tests.
+/// Returns the client that the product uses, without the proxies of the machine that runs the
+/// tests.
 pub(crate) fn client() -> HttpClient {
     HttpClient::new(std::sync::Arc::default(), &crate::Server::default()).unwrap()
 }

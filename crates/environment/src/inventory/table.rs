@@ -1,4 +1,5 @@
-//! Reads a table as spreadsheets write it: separated by commas, semicolons or tabs, with or without quotes.
+//! Reads a table as spreadsheets write it: separated by commas, semicolons or tabs, with or without
+//! quotes.
 
 use std::{ops::Range, sync::Arc};
 
@@ -105,7 +106,8 @@ struct Layout {
 }
 
 impl Layout {
-    /// Finds the delimiter: the one that the first line names as `sep=;`, or the most frequent one of the header.
+    /// Finds the delimiter: the one that the first line names as `sep=;`, or the most frequent one
+    /// of the header.
     fn of(text: &str) -> Self {
         let mut start = 0;
         for line in text.split_inclusive('\n') {
@@ -172,7 +174,8 @@ impl Layout {
     }
 }
 
-/// Finds the quotes that are not closed on their line. The next quote would close them, and hide the lines between.
+/// Finds the quotes that are not closed on their line. The next quote would close them, and hide
+/// the lines between.
 fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut start = 0;
@@ -197,7 +200,8 @@ fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
     problems
 }
 
-/// Returns where the quote begins that a line does not close. A quote counts only at the beginning of a cell.
+/// Returns where the quote begins that a line does not close. A quote counts only at the beginning
+/// of a cell.
 fn open_quote(line: &str) -> Option<usize> {
     let (mut begin, mut closed) = (0, 0);
     let mut is_open = false;
@@ -215,8 +219,8 @@ fn open_quote(line: &str) -> Option<usize> {
     is_open.then_some(begin)
 }
 
-/// Returns the cells of a record as texts without the blanks around them, each at its place. Where quotes are used, that
-/// is the whole line.
+/// Returns the cells of a record as texts without the blanks around them, each at its place. Where
+/// quotes are used, that is the whole line.
 fn cells(source: &Arc<Source>, record: &csv::StringRecord, place: &Range<usize>) -> Vec<Node> {
     let is_plain = !source.text[place.clone()].contains('"');
     let mut start = place.start;

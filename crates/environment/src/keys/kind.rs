@@ -1,7 +1,8 @@
 //! What a value can be, and what is wrong with one that is something else.
 //!
-//! `mkectl` reads YAML 1.1 and hands the values on as JSON. A plain `1.10` is therefore a number wherever it is. A text
-//! that would arrive as something else is refused here; a word that readers disagree on is warned of.
+//! `mkectl` reads YAML 1.1 and hands the values on as JSON. A plain `1.10` is therefore a number
+//! wherever it is. A text that would arrive as something else is refused here; a word that readers
+//! disagree on is warned of.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -90,7 +91,8 @@ pub struct Fault {
     pub is_warning: bool,
 }
 
-/// Returns what is wrong with a value, if something is. A null is valid everywhere: it means no value.
+/// Returns what is wrong with a value, if something is. A null is valid everywhere: it means no
+/// value.
 pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
     if node.is_null() {
         return None;
@@ -215,7 +217,8 @@ impl Kind {
     }
 }
 
-/// Returns what is wrong with a value of `environment.yaml`, which has no references and is read by this crate alone.
+/// Returns what is wrong with a value of `environment.yaml`, which has no references and is read by
+/// this crate alone.
 pub(crate) fn own_fault(key: &Key, path: &str, node: &Node) -> Option<grammar::Fault> {
     let rule = key.rule.as_ref()?;
     let is = |is: String| grammar::Fault {

@@ -31,8 +31,8 @@ An empty cell under `default` means that none is documented, under `releases` th
 |---|---|---|---|
 ";
 
-/// Returns the page, in Markdown. `config` has what is known of the keys below `config`; `rules` are the names that `accept` may
-/// have; `managed` are the paths below `config` that Airlock sets.
+/// Returns the page, in Markdown. `config` has what is known of the keys below `config`; `rules`
+/// are the names that `accept` may have; `managed` are the paths below `config` that Airlock sets.
 pub fn reference(config: &Key, rules: &[&str], managed: &[&str]) -> String {
     let mut page = INTRODUCTION.to_owned();
     rows(&KEYS, "", &mut |path, key, rule| {

@@ -1,7 +1,9 @@
-//! The JSON Schema of `environment.yaml`, for editors: they complete and complain with it before the tool does.
+//! The JSON Schema of `environment.yaml`, for editors: they complete and complain with it before
+//! the tool does.
 //!
-//! It is one for all releases, since an editor knows none: a key of some release is a key. It says less than the tool
-//! checks, and nothing that the tool would not say too. What is unknown below `config` is let through.
+//! It is one for all releases, since an editor knows none: a key of some release is a key. It says
+//! less than the tool checks, and nothing that the tool would not say too. What is unknown below
+//! `config` is let through.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +13,8 @@ use super::{Certainty, KEYS, Key, Kind, Rule};
 
 /// Returns the schema of `environment.yaml`, as indented JSON whose keys are sorted.
 ///
-/// `config` has what is known of the keys below `config`; `rules` are the names that `accept` may have.
+/// `config` has what is known of the keys below `config`; `rules` are the names that `accept` may
+/// have.
 pub fn schema(config: &Key, rules: &[&str]) -> String {
     let mut schema = own(&KEYS);
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");

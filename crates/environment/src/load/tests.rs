@@ -1,4 +1,5 @@
-//! Tests of whole environments in folders of their own: what loads, and what is said about what does not.
+//! Tests of whole environments in folders of their own: what loads, and what is said about what
+//! does not.
 
 use std::fs;
 use std::os::unix::fs::symlink;

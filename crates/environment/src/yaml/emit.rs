@@ -11,21 +11,23 @@ use super::{
 /// How far each level is indented.
 const INDENT: usize = 2;
 
-/// The longest key in bytes that is written in front of its `:`. Readers need not look further ahead than 1024
-/// characters; a longer key is written after `? `.
+/// The longest key in bytes that is written in front of its `:`. Readers need not look further
+/// ahead than 1024 characters; a longer key is written after `? `.
 const LONGEST_SIMPLE_KEY: usize = 1000;
 
 /// Writes a document in block style.
 ///
-/// The result is stable, ends in a line break, and holds the same values as the tree: plain scalars stay plain with
-/// the same text, quoted ones stay quoted, literal blocks stay blocks. A scalar whose style cannot hold its text on one
-/// line (a plain one of several lines, a folded one) gets another style, never another value.
+/// The result is stable, ends in a line break, and holds the same values as the tree: plain scalars
+/// stay plain with the same text, quoted ones stay quoted, literal blocks stay blocks. A scalar
+/// whose style cannot hold its text on one line (a plain one of several lines, a folded one) gets
+/// another style, never another value.
 pub fn emit(node: &Node) -> String {
     Emitter::new(false).document(node)
 }
 
-/// Writes a document like [`emit`], with a comment at each single value and each empty collection that says which
-/// file and line it comes from: `# environments/base.yaml:3`. Values that were made in code get none.
+/// Writes a document like [`emit`], with a comment at each single value and each empty collection
+/// that says which file and line it comes from: `# environments/base.yaml:3`. Values that were made
+/// in code get none.
 pub fn emit_with_origins(node: &Node) -> String {
     Emitter::new(true).document(node)
 }
@@ -48,7 +50,8 @@ impl Emitter {
             Value::Mapping(mapping) if !mapping.is_empty() => self.pairs(mapping, 0, false),
             Value::Sequence(items) if !items.is_empty() => self.items(items, 0, false),
             Value::Scalar(scalar) => {
-                // At the root a block's indentation indicator means different things to different readers.
+                // At the root a block's indentation indicator means different things to different
+                // readers.
                 let rendered = render(scalar, false);
                 self.leaf(node, rendered);
             }
@@ -61,7 +64,8 @@ impl Emitter {
         }
     }
 
-    /// Writes pairs, each on a line of its own at `indent`. With `inline` the first goes on the line that is open.
+    /// Writes pairs, each on a line of its own at `indent`. With `inline` the first goes on the
+    /// line that is open.
     fn pairs(&mut self, mapping: &Mapping, indent: usize, inline: bool) {
         for (index, (key, value)) in mapping.iter().enumerate() {
             self.begin_line(indent, inline && index == 0);
@@ -89,7 +93,8 @@ impl Emitter {
         }
     }
 
-    /// Writes list items, each after a dash at `indent`. With `inline` the first goes on the line that is open.
+    /// Writes list items, each after a dash at `indent`. With `inline` the first goes on the line
+    /// that is open.
     fn items(&mut self, items: &[Node], indent: usize, inline: bool) {
         for (index, item) in items.iter().enumerate() {
             self.begin_line(indent, inline && index == 0);

@@ -4,8 +4,8 @@ use super::node::Node;
 
 /// A mapping: pairs in order, each key once.
 ///
-/// Keys are distinguished by their text alone, so `1` and `"1"` are one key: after a conversion to JSON, which is how
-/// Kubernetes software reads YAML, they would be.
+/// Keys are distinguished by their text alone, so `1` and `"1"` are one key: after a conversion to
+/// JSON, which is how Kubernetes software reads YAML, they would be.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     pairs: Vec<(Node, Node)>,

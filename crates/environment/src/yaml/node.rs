@@ -15,8 +15,8 @@ pub struct Node {
     pub value: Value,
     /// The file that it was written in.
     pub source: Arc<Source>,
-    /// Where in the file's text, in bytes. Empty for a value that was made in code, or that is only implied, such as
-    /// the null in `key:`.
+    /// Where in the file's text, in bytes. Empty for a value that was made in code, or that is only
+    /// implied, such as the null in `key:`.
     pub span: Range<usize>,
 }
 
@@ -32,7 +32,8 @@ pub enum Value {
 }
 
 impl Node {
-    /// Makes a string. It is written plain where every reader takes it for this string, otherwise in double quotes.
+    /// Makes a string. It is written plain where every reader takes it for this string, otherwise
+    /// in double quotes.
     pub fn string(text: impl Into<String>) -> Node {
         let text = text.into();
         let style = if is_plain_string(&text) {
@@ -53,8 +54,8 @@ impl Node {
         Node::scalar(value.to_string(), Style::Plain)
     }
 
-    /// Makes a string of many lines, such as a PEM certificate, which is written as a `|` block. A text that such
-    /// a block cannot hold is written in double quotes.
+    /// Makes a string of many lines, such as a PEM certificate, which is written as a `|` block. A
+    /// text that such a block cannot hold is written in double quotes.
     pub fn literal(text: impl Into<String>) -> Node {
         Node::scalar(text.into(), Style::Literal)
     }
@@ -135,7 +136,8 @@ impl Node {
         self.as_scalar().is_some_and(Scalar::is_null)
     }
 
-    /// Returns what kind of value it is, for messages: `a list`, `a mapping`, `a single value` or `null`.
+    /// Returns what kind of value it is, for messages: `a list`, `a mapping`, `a single value` or
+    /// `null`.
     pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Scalar(scalar) if scalar.is_null() => "null",
@@ -145,8 +147,8 @@ impl Node {
         }
     }
 
-    /// Returns the text of a key. Reading and making both see to it that keys are scalars; a caller who puts
-    /// something else in the place of a key has made one without text.
+    /// Returns the text of a key. Reading and making both see to it that keys are scalars; a caller
+    /// who puts something else in the place of a key has made one without text.
     pub(super) fn key_text(&self) -> &str {
         self.text().unwrap_or_default()
     }

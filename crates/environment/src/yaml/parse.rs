@@ -17,11 +17,12 @@ use super::{
 };
 use crate::problem::{Problem, quote};
 
-/// How many levels a document may have. Everything that walks the tree recurses, and relies on this.
+/// How many levels a document may have. Everything that walks the tree recurses, and relies on
+/// this.
 const DEEPEST: usize = 128;
 
-/// How many values all anchors and aliases of a document may copy. Aliases of aliases grow exponentially: a file of
-/// one kilobyte can ask for more memory than there is.
+/// How many values all anchors and aliases of a document may copy. Aliases of aliases grow
+/// exponentially: a file of one kilobyte can ask for more memory than there is.
 const MOST_COPIED_NODES: usize = 100_000;
 
 /// How many bytes of text all anchors and aliases of a document may copy.
@@ -29,13 +30,14 @@ const MOST_COPIED_BYTES: usize = 8 << 20;
 
 /// Reads the one document of a file.
 ///
-/// Anchors, aliases and merge keys (`<<`) are resolved; a copied value keeps the place of its original. An empty file
-/// is a null. A byte order mark is skipped.
+/// Anchors, aliases and merge keys (`<<`) are resolved; a copied value keeps the place of its
+/// original. An empty file is a null. A byte order mark is skipped.
 ///
 /// # Errors
 ///
-/// Returns the first problem with the file: text that is not YAML, a second document, a duplicate key or
-/// is not a single value, a tag on a collection, more than 128 levels, aliases that grow without measure.
+/// Returns the first problem with the file: text that is not YAML, a second document, a duplicate
+/// key or is not a single value, a tag on a collection, more than 128 levels, aliases that grow
+/// without measure.
 pub fn parse(source: Arc<Source>) -> Result<Node, Problem> {
     let body = source
         .text
@@ -186,7 +188,8 @@ impl<'source> Builder<'source> {
     }
 
     fn alias(&mut self, anchor: usize, span: &Range<usize>) -> Result<Node, Problem> {
-        // The parser has refused names that no anchor before this place has; what is not here is still open.
+        // The parser has refused names that no anchor before this place has; what is not here is
+        // still open.
         let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
             return Err(self.problem(
                 span.clone(),
@@ -259,7 +262,8 @@ impl<'source> Builder<'source> {
         self.attach(node, span)
     }
 
-    /// Puts a finished value where it belongs. `span` is where it was used: for an alias, not where it was written.
+    /// Puts a finished value where it belongs. `span` is where it was used: for an alias, not where
+    /// it was written.
     fn attach(&mut self, node: Node, span: Range<usize>) -> Result<(), Problem> {
         let Some(frame) = self.frames.last_mut() else {
             self.root = Some(node);
@@ -280,7 +284,8 @@ impl<'source> Builder<'source> {
         })
     }
 
-    /// Refuses the tags of collections, except those that say what is plain to see: they would be lost.
+    /// Refuses the tags of collections, except those that say what is plain to see: they would be
+    /// lost.
     fn check_collection_tag(
         &self,
         tag: Option<&saphyr_parser::Tag>,
@@ -380,12 +385,14 @@ impl OpenMapping {
         Ok(())
     }
 
-    /// Puts what `<<` merges in its place. The mapping's own keys win, then those of the earlier mappings.
+    /// Puts what `<<` merges in its place. The mapping's own keys win, then those of the earlier
+    /// mappings.
     fn close(mut self) -> Mapping {
         let Some(Merge { index, mappings }) = self.merge else {
             return Mapping::of_distinct(self.pairs);
         };
-        // The key `<<` itself is spent; a quoted one that comes with a merged mapping is a key like any other.
+        // The key `<<` itself is spent; a quoted one that comes with a merged mapping is a key like
+        // any other.
         self.keys.remove("<<");
         let after = self.pairs.split_off(index);
         for (key, value) in mappings.into_iter().flatten() {
@@ -432,7 +439,8 @@ impl Size {
 /// From the parser's offsets in characters to offsets in bytes.
 struct Offsets {
     base: usize,
-    /// The offset of each character and of the end; nothing for a text in which every character is a byte.
+    /// The offset of each character and of the end; nothing for a text in which every character is
+    /// a byte.
     bytes: Option<Vec<usize>>,
     length: usize,
 }

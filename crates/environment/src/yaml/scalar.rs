@@ -6,11 +6,13 @@ pub(super) const CORE_TAG: &str = "tag:yaml.org,2002:";
 /// A single value: its text and how it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {
-    /// The text, with quotes, escapes, indentation and folded line breaks resolved; never interpreted further.
+    /// The text, with quotes, escapes, indentation and folded line breaks resolved; never
+    /// interpreted further.
     pub text: String,
     /// How it was written.
     pub style: Style,
-    /// The tag in full where one was written: `tag:yaml.org,2002:str` for `!!str`, `!local` for `!local`.
+    /// The tag in full where one was written: `tag:yaml.org,2002:str` for `!!str`, `!local` for
+    /// `!local`.
     pub tag: Option<String>,
 }
 
@@ -44,7 +46,8 @@ impl Scalar {
     }
 }
 
-/// Returns whether a plain scalar of this text, on one line in block style, is read as this text again.
+/// Returns whether a plain scalar of this text, on one line in block style, is read as this text
+/// again.
 ///
 /// It says nothing of how readers interpret the text; see [`is_plain_string`].
 pub(super) fn can_be_plain(text: &str) -> bool {
@@ -72,18 +75,21 @@ pub(super) fn can_be_plain(text: &str) -> bool {
         && !text.contains(" #")
 }
 
-/// Returns whether every reader of YAML 1.1 and 1.2 takes a plain scalar of this text for a string of this text.
+/// Returns whether every reader of YAML 1.1 and 1.2 takes a plain scalar of this text for a string
+/// of this text.
 ///
 /// Errs on the side of no: an IPv4 address is refused like the number it begins as.
 pub(super) fn is_plain_string(text: &str) -> bool {
     !text.is_empty() && can_be_plain(text) && !is_special_word(text) && !is_like_a_number(text)
 }
 
-/// Returns whether a character can be written literally in a YAML file of any version and ends no line there.
+/// Returns whether a character can be written literally in a YAML file of any version and ends no
+/// line there.
 pub(super) fn is_printable(character: char) -> bool {
     match character {
         '\t' | ' '..='~' => true,
-        // Among them are U+2028 and U+2029, which break lines in YAML 1.1 and not in 1.2, and the byte order mark.
+        // Among them are U+2028 and U+2029, which break lines in YAML 1.1 and not in 1.2, and the
+        // byte order mark.
         _ if redaction::is_hidden(character) => false,
         '\u{a0}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' => true,
         _ => false,

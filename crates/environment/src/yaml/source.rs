@@ -18,7 +18,8 @@ static BUILT: LazyLock<Arc<Source>> = LazyLock::new(|| {
 /// One file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The path as it is shown: relative to the workspace root. Empty for values that were made in code.
+    /// The path as it is shown: relative to the workspace root. Empty for values that were made in
+    /// code.
     pub path: Utf8PathBuf,
     /// The whole text.
     pub text: String,

@@ -1,7 +1,8 @@
 //! Explains why a text is not YAML: what is probably wrong, and where it began.
 //!
-//! A parser stops where it no longer understands the text. A quote or a bracket that is not closed is often many lines
-//! above that place. So the text is scanned again, only for quotes, brackets and indentation.
+//! A parser stops where it no longer understands the text. A quote or a bracket that is not closed
+//! is often many lines above that place. So the text is scanned again, only for quotes, brackets
+//! and indentation.
 
 use std::ops::Range;
 
@@ -62,7 +63,8 @@ fn tab(text: &str, whole: &Scan, at: usize, said: &str) -> Option<Explanation> {
     })
 }
 
-/// A quote that is open where the parser stopped, or that the quote just before that place closed by accident.
+/// A quote that is open where the parser stopped, or that the quote just before that place closed
+/// by accident.
 fn open_quote(
     text: &str,
     before: &Scan,
@@ -318,7 +320,8 @@ struct Scan {
 impl Scan {
     fn of(text: &str) -> Self {
         let mut scan = Self::default();
-        // The column of the key whose text `|` or `>` begins; lines that are indented further belong to it.
+        // The column of the key whose text `|` or `>` begins; lines that are indented further
+        // belong to it.
         let mut block: Option<usize> = None;
         for (start, line) in lines(text) {
             let line = line.trim_end_matches('\r');

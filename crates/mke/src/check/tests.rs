@@ -7,7 +7,8 @@ use environment::yaml::Node;
 use crate::render::tests::{HOSTS, URLS, environment, release};
 use crate::{load, render};
 
-/// Renders this `config` for a release, and returns what is said about it: problems first, then warnings.
+/// Renders this `config` for a release, and returns what is said about it: problems first, then
+/// warnings.
 fn said(config: &str, version: &str) -> String {
     match render(&environment(config), URLS, &release(version)) {
         Ok(rendered) => rendered.warnings.join("\n"),

@@ -34,7 +34,8 @@ fn the_table_is_complete_and_in_order() {
     }
 }
 
-/// Items 8, 11 to 16 and 18: no fact without a certainty (the reading requires it) and a source that fits it.
+/// Items 8, 11 to 16 and 18: no fact without a certainty (the reading requires it) and a source
+/// that fits it.
 #[test]
 fn every_fact_has_a_certainty_and_sources_that_fit_it() {
     use crate::table::BUILT_IN;
@@ -219,7 +220,8 @@ fn warnings_name_faults_and_what_is_unverified() {
     }
 }
 
-/// Item 21: systems, and what else machines need, by release; item 29: a pre-release needs what its release needs.
+/// Item 21: systems, and what else machines need, by release; item 29: a pre-release needs what its
+/// release needs.
 #[test]
 fn machines_need_what_each_release_needs() {
     for (version, system, fits, cgroup_2, selinux) in [

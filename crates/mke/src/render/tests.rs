@@ -436,7 +436,8 @@ fn value() -> impl Strategy<Value = serde_yaml::Value> {
 proptest! {
     #[test]
     fn any_value_that_is_passed_on_arrives_equal(value in value()) {
-        // As JSON, since serde_yaml breaks lines at U+2028, which YAML 1.2 reads as a part of the text.
+        // As JSON, since serde_yaml breaks lines at U+2028, which YAML 1.2 reads as a part of the
+        // text.
         let written = serde_json::to_string(&value).unwrap();
         let text = rendered(&format!("{HOSTS}passed-on: {written}\n"));
         let read: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();

@@ -1,4 +1,5 @@
-//! The rows are from Go's `httpproxy/proxy_test.go`, with those that its code answers and its test does not ask.
+//! The rows are from Go's `httpproxy/proxy_test.go`, with those that its code answers and its test
+//! does not ask.
 
 use super::*;
 

@@ -25,14 +25,16 @@ impl Git {
         }
     }
 
-    /// Returns whether a commit is the other one or among its ancestors. A commit that the repository lacks is not.
+    /// Returns whether a commit is the other one or among its ancestors. A commit that the
+    /// repository lacks is not.
     pub fn is_ancestor(&self, older: &str, newer: &str) -> bool {
         let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let arguments = ["merge-base", "--is-ancestor", older, newer];
         is_name(older) && is_name(newer) && self.ask(&arguments, &[]).is_ok()
     }
 
-    /// Returns the files that differ between a commit and what is checked out, relative to the repository's root.
+    /// Returns the files that differ between a commit and what is checked out, relative to the
+    /// repository's root.
     ///
     /// # Errors
     /// Git has no answer.
@@ -51,8 +53,8 @@ impl Git {
         Ok(names.split_terminator('\0').map(str::to_owned).collect())
     }
 
-    /// Writes the history that is checked out to a bundle, without what `without` and its ancestors contain. The same repository gives
-    /// the same bytes.
+    /// Writes the history that is checked out to a bundle, without what `without` and its ancestors
+    /// contain. The same repository gives the same bytes.
     ///
     /// # Errors
     /// Git cannot write it, or nothing is left to write.

@@ -1,7 +1,8 @@
 //! Takes commits out of a git bundle: the one part that writes to a repository.
 //!
-//! A branch moves last, and only after everything else is written, so an interrupted run is repeated. Local changes are never
-//! overwritten: a file that already has the new content is not one.
+//! A branch moves last, and only after everything else is written, so an interrupted run is
+//! repeated. Local changes are never overwritten: a file that already has the new content is not
+//! one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -69,15 +70,16 @@ impl Receiver {
         })
     }
 
-    /// Makes a repository whose first commit will be on this branch, without hooks and settings of this machine's templates. One that
-    /// has commits stays as it is.
+    /// Makes a repository whose first commit will be on this branch, without hooks and settings of
+    /// this machine's templates. One that has commits stays as it is.
     ///
     /// # Errors
     /// Git refuses.
     pub fn init(&self, branch: &str) -> Result<(), Absent> {
         let make = || self.tell(&["init", "--quiet", "--template="]);
         if let Err(refused) = make() {
-            // A git that is killed just after it made its lock leaves it. Here no other git is at work: the repository has no commit yet.
+            // A git that is killed just after it made its lock leaves it. Here no other git is at
+            // work: the repository has no commit yet.
             let lock = self.root.join(".git/config.lock");
             let is_begun = !matches!(self.commit("HEAD"), Ok(Some(_)));
             if !is_begun || std::fs::remove_file(lock).is_err() {
@@ -175,7 +177,8 @@ impl Receiver {
         Ok(answer.and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 
-    /// Returns the messages and changes of all commits that are checked out and not in `without`, as text without context.
+    /// Returns the messages and changes of all commits that are checked out and not in `without`,
+    /// as text without context.
     ///
     /// # Errors
     /// Git has no answer.
@@ -199,7 +202,8 @@ impl Receiver {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    /// Returns the files of the working tree that moving from one commit to the other would overwrite, although they have changes.
+    /// Returns the files of the working tree that moving from one commit to the other would
+    /// overwrite, although they have changes.
     ///
     /// # Errors
     /// Git has no answer.
@@ -211,8 +215,8 @@ impl Receiver {
         Ok(conflicts.map(|one| one.path).collect())
     }
 
-    /// Moves the working tree and the branch to a commit. [`Receiver::local_changes`] must have returned nothing, unless `force` says
-    /// that the files are those of an interrupted run.
+    /// Moves the working tree and the branch to a commit. [`Receiver::local_changes`] must have
+    /// returned nothing, unless `force` says that the files are those of an interrupted run.
     ///
     /// # Errors
     /// Git refuses; the branch is where it was.
@@ -220,7 +224,8 @@ impl Receiver {
         match from {
             None => drop(self.unfiltered(&["read-tree", "--reset", "-u", to], &[])?),
             Some(from) => {
-                // Git takes changes for local ones even if they are what the commit has: it gets them as changes of the index.
+                // Git takes changes for local ones even if they are what the commit has: it gets
+                // them as changes of the index.
                 let done = self.moves(Some(from), to)?.into_iter();
                 let done: Vec<String> = done
                     .filter(|one| one.is_done && !one.is_clean)
@@ -259,7 +264,8 @@ impl Receiver {
         Ok(files)
     }
 
-    /// Merges a commit into the branch, with a commit of its own where the branch has moved on too. Nothing changes on a conflict.
+    /// Merges a commit into the branch, with a commit of its own where the branch has moved on too.
+    /// Nothing changes on a conflict.
     ///
     /// # Errors
     /// Git refuses. The inner error: the files in conflict.
@@ -339,7 +345,8 @@ impl Receiver {
             .collect())
     }
 
-    /// Returns the files of the working tree that are not what a commit has, found by an index of its own.
+    /// Returns the files of the working tree that are not what a commit has, found by an index of
+    /// its own.
     fn unlike(&self, commit: &str) -> Result<BTreeSet<String>, Absent> {
         let folder = self.line(&["rev-parse", "--absolute-git-dir"])?;
         let folder = Utf8PathBuf::from(folder.unwrap_or_default());
@@ -387,7 +394,8 @@ impl Receiver {
         self.tell_with(arguments, &[])
     }
 
-    /// Runs git, again while a different git holds a lock on a file: that of a run that was killed ends soon.
+    /// Runs git, again while a different git holds a lock on a file: that of a run that was killed
+    /// ends soon.
     fn tell_with(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
         let question = Question {
             arguments,
@@ -405,7 +413,8 @@ impl Receiver {
             }
         }
         let result = self.git.question(question);
-        // Only this program writes there, and each time for milliseconds: the git that made this lock was killed.
+        // Only this program writes there, and each time for milliseconds: the git that made this
+        // lock was killed.
         let lock = result.as_ref().err().and_then(Absent::lock);
         match lock.filter(|lock| lock.as_str().contains("/refs/airlock/")) {
             Some(lock) if std::fs::remove_file(lock).is_ok() => self.git.question(question),
@@ -414,7 +423,8 @@ impl Receiver {
     }
 }
 
-/// Returns whether git found the lock of a file, `index.lock: File exists` or `could not lock config file`.
+/// Returns whether git found the lock of a file, `index.lock: File exists` or
+/// `could not lock config file`.
 fn is_locked(output: &str) -> bool {
     output.contains("lock") && output.contains("File exists")
 }

@@ -28,20 +28,22 @@ impl Check {
 }
 
 impl Mkectl {
-    /// Builds `mkectl check hosts` or `check ports`. `help` is the answer to [`Mkectl::help`] for it.
+    /// Builds `mkectl check hosts` or `check ports`. `help` is the answer to [`Mkectl::help`] for
+    /// it.
     pub fn check(&self, check: Check, config: &Utf8Path, help: &Help) -> Command {
         let words = ["check", check.word(), "-f", config.as_str()];
         self.command(words.into_iter().chain(help.plain()))
     }
 
-    /// Builds `mkectl kubeconfig`, which prints it to standard output. `help` is the answer to [`Mkectl::help`] for it.
+    /// Builds `mkectl kubeconfig`, which prints it to standard output. `help` is the answer to
+    /// [`Mkectl::help`] for it.
     pub fn kubeconfig(&self, config: &Utf8Path, help: &Help) -> Command {
         let words = ["kubeconfig", "-f", config.as_str()];
         self.for_cluster(words.into_iter().chain(help.plain()))
     }
 
-    /// Builds `mkectl reset`, without its question where `help`, the answer to [`Mkectl::help`] for it, lists `--force`: it is given no
-    /// terminal to ask on.
+    /// Builds `mkectl reset`, without its question where `help`, the answer to [`Mkectl::help`] for
+    /// it, lists `--force`: it is given no terminal to ask on.
     pub fn reset(&self, config: &Utf8Path, help: &Help) -> Command {
         let words = ["reset", "-f", config.as_str()];
         let force = Some("--force").filter(|flag| help.lists(flag));

@@ -1,7 +1,7 @@
 //! Which flags a `mkectl` knows, read from its own help.
 //!
-//! mkectl has no other list of them, and they differ between releases: `--no-color` and `--no-pretty-print` are documented
-//! for 4.2 and unverified for 4.1.
+//! mkectl has no other list of them, and they differ between releases: `--no-color` and
+//! `--no-pretty-print` are documented for 4.2 and unverified for 4.1.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +43,8 @@ impl Help {
         self.flags.contains(flag)
     }
 
-    /// Returns the environment variable that the help names beside this flag, as one that takes its value.
+    /// Returns the environment variable that the help names beside this flag, as one that takes its
+    /// value.
     pub fn variable_of(&self, flag: &str) -> Option<&str> {
         self.variables.get(flag).map(String::as_str)
     }
@@ -58,8 +59,8 @@ impl Help {
         self.commands.iter().map(String::as_str)
     }
 
-    /// Returns the flags, of those that there are, for output that is not a terminal's. Without them the log would hold control
-    /// sequences.
+    /// Returns the flags, of those that there are, for output that is not a terminal's. Without
+    /// them the log would hold control sequences.
     pub(crate) fn plain(&self) -> Vec<&str> {
         ["--no-color", "--no-pretty-print"]
             .into_iter()
@@ -68,7 +69,8 @@ impl Help {
     }
 }
 
-/// Returns the flag that a line begins with and the variable that it names: a word such as `MKE_CHART_REGISTRY_PASSWORD`.
+/// Returns the flag that a line begins with and the variable that it names: a word such as
+/// `MKE_CHART_REGISTRY_PASSWORD`.
 fn variable(line: &str) -> Option<(String, String)> {
     let flag = line
         .split_whitespace()

@@ -1,7 +1,7 @@
 //! What a `mkectl` can do, learned from its own help once and remembered by the hash of its file.
 //!
-//! Nothing is assumed of a release: builds differ, and pages are incomplete. A build is known by its hash, since a version can be
-//! built twice.
+//! Nothing is assumed of a release: builds differ, and pages are incomplete. A build is known by
+//! its hash, since a version can be built twice.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,18 +13,19 @@ use super::{Help, Mkectl};
 use crate::Error;
 
 impl Mkectl {
-    /// Returns the program with a folder in which its help pages are kept, so it is asked once only.
+    /// Returns the program with a folder in which its help pages are kept, so it is asked once
+    /// only.
     #[must_use]
     pub fn remembering(mut self, folder: impl Into<Utf8PathBuf>) -> Self {
         self.memory = Some(folder.into());
         self
     }
 
-    /// Returns what `mkectl COMMAND --help` lists, from memory where it was asked before. No words ask for the help of the
-    /// program itself. It has 30 seconds to answer.
+    /// Returns what `mkectl COMMAND --help` lists, from memory where it was asked before. No words
+    /// ask for the help of the program itself. It has 30 seconds to answer.
     ///
-    /// A script is asked each time, since what it starts can change without it. So is a program that has arguments of its own. A memory that
-    /// cannot be read or written is none.
+    /// A script is asked each time, since what it starts can change without it. So is a program
+    /// that has arguments of its own. A memory that cannot be read or written is none.
     ///
     /// # Errors
     ///
@@ -42,8 +43,8 @@ impl Mkectl {
         Ok(Help::parse(&text))
     }
 
-    /// Returns the SHA-256 of the program's file in lower-case hexadecimal digits; none for a program that plays mkectl under a
-    /// subcommand of its own, and for a file that cannot be read.
+    /// Returns the SHA-256 of the program's file in lower-case hexadecimal digits; none for a
+    /// program that plays mkectl under a subcommand of its own, and for a file that cannot be read.
     pub fn sha256(&self) -> Option<String> {
         if !self.program.leading.is_empty() {
             return None;

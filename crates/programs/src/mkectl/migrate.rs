@@ -1,4 +1,5 @@
-//! The upgrade of an MKE 3 cluster without internet, and the check before it (DOCS-SRC, MKE3-421, COMPAT).
+//! The upgrade of an MKE 3 cluster without internet, and the check before it (DOCS-SRC, MKE3-421,
+//! COMPAT).
 
 use camino::Utf8Path;
 use secrecy::SecretString;
@@ -21,7 +22,8 @@ pub struct Migration<'a> {
     pub image_registry: &'a str,
     /// Where charts are: `oci://host/path`.
     pub chart_registry: &'a str,
-    /// The certificate of the registry's authority, where it is a private one: a file, unlike in `mke4.yaml`.
+    /// The certificate of the registry's authority, where it is a private one: a file, unlike in
+    /// `mke4.yaml`.
     pub ca: Option<&'a Utf8Path>,
     /// Where to write the configuration that comes of it.
     pub config_out: &'a Utf8Path,
@@ -43,7 +45,8 @@ impl Migration<'_> {
 }
 
 impl Mkectl {
-    /// Builds `mkectl upgrade` for an MKE 3 cluster. `help` is the answer to [`Mkectl::help`] for `upgrade`; what it does not list is left out.
+    /// Builds `mkectl upgrade` for an MKE 3 cluster. `help` is the answer to [`Mkectl::help`] for
+    /// `upgrade`; what it does not list is left out.
     ///
     /// The password is a variable where the help names one for it, and an argument otherwise.
     pub fn migrate(&self, migration: &Migration<'_>, help: &Help) -> Command {
@@ -88,8 +91,9 @@ impl Mkectl {
         }
     }
 
-    /// Builds `mkectl check mke3`, which looks at the configuration of an MKE 3 cluster and touches none. It leaves its report in the folder that
-    /// it runs in. `help` is the answer to [`Mkectl::help`] for it.
+    /// Builds `mkectl check mke3`, which looks at the configuration of an MKE 3 cluster and touches
+    /// none. It leaves its report in the folder that it runs in. `help` is the answer to
+    /// [`Mkectl::help`] for it.
     pub fn check_mke3(&self, config: &Utf8Path, help: &Help) -> Command {
         let mut words = vec!["check", "mke3", "--mke3-config-path", config.as_str()];
         words.extend(Some("--output=.").filter(|_| help.lists("--output")));

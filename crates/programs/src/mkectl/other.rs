@@ -10,8 +10,8 @@ use crate::{Command, Error};
 const SECRET: &[&str] = &["password", "token", "secret", "passphrase"];
 
 impl Mkectl {
-    /// Returns the help of the command that these arguments begin with, or an empty one if there is no such command: the
-    /// program itself is the one to say so.
+    /// Returns the help of the command that these arguments begin with, or an empty one if there is
+    /// no such command: the program itself is the one to say so.
     ///
     /// # Errors
     ///
@@ -24,8 +24,9 @@ impl Mkectl {
         }
     }
 
-    /// Builds a command from arguments that the operator typed. `help` is the answer to [`Mkectl::help_of`]: where it lists them, `--file`
-    /// with this file and the flags for plain output are put in, unless they are there. What is typed for a flag that is named like a
+    /// Builds a command from arguments that the operator typed. `help` is the answer to
+    /// [`Mkectl::help_of`]: where it lists them, `--file` with this file and the flags for plain
+    /// output are put in, unless they are there. What is typed for a flag that is named like a
     /// secret becomes a [`Command::secret_argument`].
     pub fn other(&self, arguments: &[String], file: Option<&Utf8Path>, help: &Help) -> Command {
         let words = words(arguments);
@@ -54,8 +55,8 @@ impl Mkectl {
 }
 
 impl Command {
-    /// Returns the command with flags that the operator typed, of which those that are named like secrets become
-    /// [`Command::secret_argument`]s.
+    /// Returns the command with flags that the operator typed, of which those that are named like
+    /// secrets become [`Command::secret_argument`]s.
     #[must_use]
     pub fn typed(mut self, typed: &[String]) -> Self {
         let (flags, secrets) = secrets(typed);

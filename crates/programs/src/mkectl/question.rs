@@ -1,4 +1,5 @@
-//! What `mkectl` knows and prints: a first configuration, the cluster's own, what an offline installation needs.
+//! What `mkectl` knows and prints: a first configuration, the cluster's own, what an offline
+//! installation needs.
 
 use camino::Utf8Path;
 
@@ -49,12 +50,14 @@ impl Mkectl {
         self.for_cluster(CONFIG_GET.iter().copied())
     }
 
-    /// Checks a configuration by `mkectl init -f FILE --print-k0sctl-config`, which needs no cluster. `help` is the answer to [`Mkectl::help`]
-    /// for `init`. Returns false where it does not list the flag, and nothing was checked.
+    /// Checks a configuration by `mkectl init -f FILE --print-k0sctl-config`, which needs no
+    /// cluster. `help` is the answer to [`Mkectl::help`] for `init`. Returns false where it does
+    /// not list the flag, and nothing was checked.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the program refuses the configuration, and what starting a program can end in.
+    /// [`Error::Failed`] when the program refuses the configuration, and what starting a program
+    /// can end in.
     pub fn check_config(&self, file: &Utf8Path, help: &Help) -> Result<bool, Error> {
         const FLAG: &str = "--print-k0sctl-config";
         if !help.lists(FLAG) {
@@ -63,8 +66,9 @@ impl Mkectl {
         self.ask(&["init", "-f", file.as_str(), FLAG]).map(|_| true)
     }
 
-    /// Returns the references that an offline installation needs, by `mkectl airgap list-images` or `list-charts`, without
-    /// `oci://`. The commands are in no page of the vendor's documentation: ask [`Mkectl::help`] for `airgap` first.
+    /// Returns the references that an offline installation needs, by `mkectl airgap list-images` or
+    /// `list-charts`, without `oci://`. The commands are in no page of the vendor's documentation:
+    /// ask [`Mkectl::help`] for `airgap` first.
     ///
     /// # Errors
     ///
@@ -89,7 +93,8 @@ impl Mkectl {
     }
 }
 
-/// Returns the document in an answer of mkectl: from `apiVersion:` on, without lines that are of the log; none if there is no document.
+/// Returns the document in an answer of mkectl: from `apiVersion:` on, without lines that are of
+/// the log; none if there is no document.
 pub fn document(answer: &str) -> Option<String> {
     let document: Vec<&str> = answer
         .lines()

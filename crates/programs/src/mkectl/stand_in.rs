@@ -9,7 +9,8 @@ use crate::Variables;
 pub const STAND_IN: &str = "rehearsal-mkectl";
 
 impl Mkectl {
-    /// Returns the stand-in for the mkectl of a release, `v4.1.5`. It reads from a lock what nodes pull.
+    /// Returns the stand-in for the mkectl of a release, `v4.1.5`. It reads from a lock what nodes
+    /// pull.
     pub fn stand_in(
         executable: impl Into<Utf8PathBuf>,
         variables: Variables,

@@ -1,6 +1,8 @@
-//! The commands around an upgrade: a backup by the old program, the upgrade by the new one, and the way back.
+//! The commands around an upgrade: a backup by the old program, the upgrade by the new one, and the
+//! way back.
 //!
-//! Their flags changed with nearly every release; each is chosen by what the program's own help lists.
+//! Their flags changed with nearly every release; each is chosen by what the program's own help
+//! lists.
 
 use camino::Utf8Path;
 use semver::Version;
@@ -33,7 +35,8 @@ pub struct NodePorts {
 pub struct GatewayPorts {
     /// Those on every node.
     pub node: NodePorts,
-    /// The one at which clients reach the gateway and the UI from outside: that of the external address.
+    /// The one at which clients reach the gateway and the UI from outside: that of the external
+    /// address.
     pub listener: u16,
 }
 
@@ -47,8 +50,9 @@ pub enum Archives {
 }
 
 impl Mkectl {
-    /// Returns how the program writes archives to a local file; none if its help lists no such command. The `backup` of 4.1.0 has
-    /// subcommands and keeps its backups in object storage (DOCS-SRC).
+    /// Returns how the program writes archives to a local file; none if its help lists no such
+    /// command. The `backup` of 4.1.0 has subcommands and keeps its backups in object storage
+    /// (DOCS-SRC).
     ///
     /// # Errors
     ///
@@ -62,13 +66,15 @@ impl Mkectl {
         Ok(is_one.then_some(Archives::Cluster))
     }
 
-    /// Builds `mkectl upgrade`. `help` is the answer to [`Mkectl::help`] for `upgrade`; what it does not list is left out.
+    /// Builds `mkectl upgrade`. `help` is the answer to [`Mkectl::help`] for `upgrade`; what it
+    /// does not list is left out.
     ///
-    /// `config` is the file of the cluster's configuration. No page shows it with this command, but `--file` is a flag of every
-    /// command: without it mkectl would look for `mke4.yaml` in the current folder.
+    /// `config` is the file of the cluster's configuration. No page shows it with this command, but
+    /// `--file` is a flag of every command: without it mkectl would look for `mke4.yaml` in the
+    /// current folder.
     ///
-    /// `--backup-path` and `--etcd-snapshot-path` are never passed. They name an existing backup to roll back to; without them mkectl
-    /// makes one itself (CLI-420, UPG-412).
+    /// `--backup-path` and `--etcd-snapshot-path` are never passed. They name an existing backup to
+    /// roll back to; without them mkectl makes one itself (CLI-420, UPG-412).
     pub fn upgrade(&self, config: &Utf8Path, upgrade: &Upgrade<'_>, help: &Help) -> Command {
         let release = format!("v{}", upgrade.release);
         let ports = upgrade.gateway_ports.map(|ports| {
@@ -97,10 +103,11 @@ impl Mkectl {
         self.for_cluster(words)
     }
 
-    /// Builds the command that writes a backup to the archive `name`, where the program runs. `root` is the answer to
-    /// [`Mkectl::help`] without words.
+    /// Builds the command that writes a backup to the archive `name`, where the program runs.
+    /// `root` is the answer to [`Mkectl::help`] without words.
     ///
-    /// Only the very build that wrote an archive can restore it. It has the cluster's secrets, so only its owner may read it.
+    /// Only the very build that wrote an archive can restore it. It has the cluster's secrets, so
+    /// only its owner may read it.
     pub fn backup(
         &self,
         config: &Utf8Path,
@@ -114,8 +121,9 @@ impl Mkectl {
         self.for_cluster(words).private()
     }
 
-    /// Builds the command that restores the archive `name`. `hosts` is the file of the one host to begin with, which
-    /// `mkectl restore` requires and `etcd restore` does not know. `root` is the answer to [`Mkectl::help`] without words.
+    /// Builds the command that restores the archive `name`. `hosts` is the file of the one host to
+    /// begin with, which `mkectl restore` requires and `etcd restore` does not know. `root` is the
+    /// answer to [`Mkectl::help`] without words.
     pub fn restore(
         &self,
         config: &Utf8Path,
@@ -147,5 +155,6 @@ impl Archives {
 /// The flags that say where the gateway is reached on nodes (UPG-415, LB-420).
 pub const GATEWAY_PORTS: [&str; 2] = ["--gateway-http-node-port", "--gateway-https-node-port"];
 
-/// The flag for the port of the gateway's listener, from 4.1.5 on and for these upgrades only (ENH-415).
+/// The flag for the port of the gateway's listener, from 4.1.5 on and for these upgrades only
+/// (ENH-415).
 pub const GATEWAY_LISTENER_PORT: &str = "--gateway-listener-port";

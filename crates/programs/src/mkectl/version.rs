@@ -1,4 +1,5 @@
-//! Which release a `mkectl` belongs to: each build serves one release of MKE and must not be used with another.
+//! Which release a `mkectl` belongs to: each build serves one release of MKE and must not be used
+//! with another.
 
 use semver::Version;
 
@@ -20,7 +21,8 @@ impl Mkectl {
     }
 }
 
-/// Returns the first version with a leading `v` in a text: `Version: v4.1.5`, or the same within JSON.
+/// Returns the first version with a leading `v` in a text: `Version: v4.1.5`, or the same within
+/// JSON.
 fn find_version(text: &str) -> Option<Version> {
     let is_of_word =
         |character: char| character.is_ascii_alphanumeric() || ".-_+".contains(character);

@@ -1,4 +1,5 @@
-//! Runs of small shell scripts, each with one of the habits that a long-running program can have. What they print is in `output`.
+//! Runs of small shell scripts, each with one of the habits that a long-running program can have.
+//! What they print is in `output`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
@@ -57,7 +58,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        // Without a sender the channel is closed from the start, as it may be for a caller that handles no signals.
+        // Without a sender the channel is closed from the start, as it may be for a caller that
+        // handles no signals.
         Self::answering(&[])
     }
 
@@ -158,7 +160,8 @@ fn a_first_signal_leaves_time_to_clean_up() {
 
 #[test]
 fn a_signal_reaches_what_the_program_has_started_too() {
-    // A shell makes its background jobs deaf to INT, therefore TERM. What it says of killed jobs is not wanted here.
+    // A shell makes its background jobs deaf to INT, therefore TERM. What it says of killed jobs is
+    // not wanted here.
     let bench = Bench::answering(&[("ready", Signal::Terminate)]);
     let (finished, recorder, _) = bench.run(
         "exec 2>/dev/null; (trap 'echo below; exit 0' TERM; echo ready; while :; do sleep 0.1; done) & \

@@ -8,11 +8,12 @@ use crate::command::Quoted;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The same through a bastion: longer than the bastion itself may take, so its failure is distinguished from the machine's.
+/// The same through a bastion: longer than the bastion itself may take, so its failure is
+/// distinguished from the machine's.
 const CONNECT_THROUGH: Duration = Duration::from_secs(8);
 
-/// What is wanted of every connection: no question, no waiting for ever, nothing forwarded, no connection that outlives this one,
-/// and messages that can be read.
+/// What is wanted of every connection: no question, no waiting for ever, nothing forwarded, no
+/// connection that outlives this one, and messages that can be read.
 const OPTIONS: [&str; 12] = [
     "BatchMode=yes",
     "ConnectionAttempts=1",
@@ -46,7 +47,8 @@ pub struct Login {
     pub user: Option<String>,
     /// The port.
     pub port: u16,
-    /// The private key. With one, no other is offered, as mkectl offers no other; an agent may hold it.
+    /// The private key. With one, no other is offered, as mkectl offers no other; an agent may hold
+    /// it.
     pub key: Option<Key>,
 }
 
@@ -166,7 +168,8 @@ fn options(patience: Duration) -> Vec<String> {
         .collect()
 }
 
-/// Returns the command that leads through a bastion. It is read by a shell, and before that by `ssh`, to which `%` is special.
+/// Returns the command that leads through a bastion. It is read by a shell, and before that by
+/// `ssh`, to which `%` is special.
 fn through(program: &str, bastion: &Login) -> String {
     let mut words = vec![program.to_owned()];
     words.extend(options(CONNECT));

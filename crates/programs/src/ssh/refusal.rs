@@ -94,7 +94,8 @@ impl NotAnswered {
         let beyond = text
             .lines()
             .find(|line| line.contains("open failed") || line.contains("stdio forwarding failed"));
-        // The outer ssh's message about the connection through the bastion, whichever side ended it.
+        // The outer ssh's message about the connection through the bastion, whichever side ended
+        // it.
         let is_closed = text.contains("UNKNOWN port");
         let of_outer = |line: &str| {
             through_bastion

@@ -1,4 +1,5 @@
-//! Tests with a program that plays `ssh`: it runs the remote command here. Real servers are in the command's own tests.
+//! Tests with a program that plays `ssh`: it runs the remote command here. Real servers are in the
+//! command's own tests.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! Parses the challenges of a 401 response (`WWW-Authenticate`).
 //!
-//! Registries write them in many ways, and some name token servers that are not what they seem. Parsing is lenient, with one
-//! exception: credentials are sent over TLS, or not at all.
+//! Registries write them in many ways, and some name token servers that are not what they seem.
+//! Parsing is lenient, with one exception: credentials are sent over TLS, or not at all.
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use url::Url;
@@ -16,12 +16,14 @@ pub(super) enum Challenge {
     Bearer {
         realm: Url,
         service: Option<String>,
-        /// The scope that the registry named itself; kept beside ours, since some registries have scopes of their own.
+        /// The scope that the registry named itself; kept beside ours, since some registries have
+        /// scopes of their own.
         scope: Option<String>,
     },
 }
 
-/// Reads the challenges of a 401; of several, the token is preferred, since it does not send the password along with each request.
+/// Reads the challenges of a 401; of several, the token is preferred, since it does not send the
+/// password along with each request.
 pub(super) fn read_challenge(
     headers: &HeaderMap,
     endpoint: &Endpoint,
@@ -57,7 +59,8 @@ pub(super) fn read_challenge(
     }
 }
 
-/// Returns the token server's URL if credentials may be sent there: by TLS, or to this machine for a registry on this machine.
+/// Returns the token server's URL if credentials may be sent there: by TLS, or to this machine for
+/// a registry on this machine.
 fn trusted_realm(realm: &str, endpoint: &Endpoint) -> Option<Url> {
     // A realm has to be absolute; the registry's own URL only helps to read it.
     let named = Url::parse(realm).ok()?;
@@ -97,7 +100,8 @@ pub(super) fn scopes_asked(headers: &HeaderMap) -> Vec<String> {
     asked.collect()
 }
 
-/// Returns whether a 401 says that the token is good and does not reach for this request: the account may not do it.
+/// Returns whether a 401 says that the token is good and does not reach for this request: the
+/// account may not do it.
 pub(crate) fn says_insufficient_scope(headers: &HeaderMap) -> bool {
     challenges(headers)
         .iter()
@@ -118,7 +122,8 @@ impl RawChallenge {
     }
 }
 
-/// Reads all challenges of all headers. The grammar's libraries refuse a header for one character, such as a `/` in an unquoted realm.
+/// Reads all challenges of all headers. The grammar's libraries refuse a header for one character,
+/// such as a `/` in an unquoted realm.
 fn challenges(headers: &HeaderMap) -> Vec<RawChallenge> {
     let mut challenges: Vec<RawChallenge> = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -211,7 +216,8 @@ mod tests {
                 vec!["Bearer realm=\"http://registry.example.com/service/token\""],
                 bearer("https://registry.example.com:5000/service/token", None),
             ),
-            // GitLab's registry has a port of its own, and its tokens come from the usual one of the same host.
+            // GitLab's registry has a port of its own, and its tokens come from the usual one of
+            // the same host.
             (
                 vec!["Bearer realm=\"https://registry.example.com/jwt/auth\""],
                 bearer("https://registry.example.com/jwt/auth", None),

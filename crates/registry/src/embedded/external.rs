@@ -1,6 +1,7 @@
 //! External layers: a manifest names them with `urls`, and no push sends them.
 //!
-//! ferro-oci-server refuses a manifest if it lacks one of its blobs. While a manifest is put, its external layers count as present.
+//! ferro-oci-server refuses a manifest if it lacks one of its blobs. While a manifest is put, its
+//! external layers count as present.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -20,7 +20,8 @@ mod limiter;
 
 const BASE: &[u8] = b"the layer that everybody has";
 
-/// Makes images in as many repositories, each with a layer of its own and one that all of them share; so is the configuration.
+/// Makes images in as many repositories, each with a layer of its own and one that all of them
+/// share; so is the configuration.
 fn images(blobs: &Blobs, count: usize) -> Vec<Artifact> {
     (0..count)
         .map(|number| {
@@ -57,7 +58,8 @@ async fn a_fresh_registry_costs_two_requests_a_blob_and_one_a_mount() {
     let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
     all_good(&report);
     all_tagged(&registry, &artifacts);
-    // Twenty layers, the base and the configuration are sent once; the latter two mounted nineteen times each.
+    // Twenty layers, the base and the configuration are sent once; the latter two mounted nineteen
+    // times each.
     assert_eq!(report.uploaded.blobs, 22);
     assert_eq!(report.mounted.blobs, 38);
     assert_eq!((report.present.blobs, report.manifests), (0, 20));
@@ -96,7 +98,8 @@ async fn a_registry_that_takes_a_blob_in_one_request_gets_it_in_one() {
     }));
     let report = fake.registry().push_all(&artifacts, &blobs, &()).await;
     all_good(&report);
-    // Twenty layers, the base and two configurations, by a request each. The large layer has a session.
+    // Twenty layers, the base and two configurations, by a request each. The large layer has a
+    // session.
     assert_eq!(single_posts(&fake), 23);
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 1);
     assert_eq!(report.uploaded.blobs, 24);
@@ -136,7 +139,8 @@ async fn what_is_expected_is_asked_for_and_the_rest_is_sent_in_one_request() {
     let earlier = [image(&blobs, "mke/a", "v1", &old)];
     all_good(&fake.registry().push_all(&earlier, &blobs, &()).await);
     let sent = single_posts(&fake);
-    // The smallest blob is new, so it is the one that shows that this registry takes blobs in one request.
+    // The smallest blob is new, so it is the one that shows that this registry takes blobs in one
+    // request.
     let upgraded = image(&blobs, "mke/a", "v2", &[&old[..], &[&b"new"[..]]].concat());
     let registry = fake.registry();
     for blob in &earlier[0].manifests[0].blobs {
@@ -283,7 +287,8 @@ async fn what_another_project_is_said_to_hold_and_does_not_costs_a_few_requests(
     let report = registry.push_all(&artifacts, &blobs, &()).await;
     all_good(&report);
     all_tagged(&server, &artifacts);
-    // Sixty layers, the base and the configuration; both of these are still mounted from where they were sent.
+    // Sixty layers, the base and the configuration; both of these are still mounted from where they
+    // were sent.
     assert_eq!((report.uploaded.blobs, report.mounted.blobs), (62, 118));
     let asked = server.seen(|seen| seen.parameter("from").as_deref() == Some("staging/all"));
     let asked = asked.into_iter().filter(|asked| *asked).count();

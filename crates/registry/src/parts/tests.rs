@@ -13,7 +13,8 @@ use crate::fake::{Blobs, Distribution, Quirks, REPOSITORY, SIZE, hasty, image, l
 use crate::{Credentials, Endpoint, SessionFolder, SessionStore, Settings};
 use servers::faulty::quirks;
 
-/// Stands between a client and a registry, and cuts one connection after this many bytes to the registry.
+/// Stands between a client and a registry, and cuts one connection after this many bytes to the
+/// registry.
 struct Cutter {
     address: SocketAddr,
     passed: Arc<AtomicU64>,

@@ -1,4 +1,5 @@
-//! The certificate of the registry, as a node sees it: with the system's authorities alone, and with the one that is named.
+//! The certificate of the registry, as a node sees it: with the system's authorities alone, and
+//! with the one that is named.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -111,7 +112,8 @@ fn judge(
 }
 
 impl Fault {
-    /// Returns the fault that an error of TLS shows. `has_ca` says whether the operator named an authority.
+    /// Returns the fault that an error of TLS shows. `has_ca` says whether the operator named an
+    /// authority.
     pub fn of_tls(error: &rustls::Error, has_ca: bool) -> Fault {
         use CertificateError as Certificate;
         if network::is::<LeafIsAuthority>(error) {
@@ -199,8 +201,8 @@ fn readable(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// Returns the chain that the server shows, whatever it is worth. The connection takes the way of every request, by a proxy as well, and ends
-/// before anything is sent.
+/// Returns the chain that the server shows, whatever it is worth. The connection takes the way of
+/// every request, by a proxy as well, and ends before anything is sent.
 async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Error> {
     let url = endpoint.url("/v2/");
     let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url);
@@ -230,7 +232,8 @@ async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Erro
     }
 }
 
-/// Remembers the certificates that the registry shows, and refuses them all. A proxy may show one of its own before.
+/// Remembers the certificates that the registry shows, and refuses them all. A proxy may show one
+/// of its own before.
 #[derive(Debug)]
 struct Onlooker {
     registry: String,

@@ -254,7 +254,8 @@ pub struct Finding {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Fault {
-    /// Returns the fault of a login that failed: it was refused, or there were no credentials to send.
+    /// Returns the fault of a login that failed: it was refused, or there were no credentials to
+    /// send.
     pub fn of_login(error: &Error) -> Self {
         match error.place().is_some_and(|place| place.user.is_some()) {
             true => Self::LoginRefused,
@@ -269,7 +270,8 @@ impl Fault {
             .and_then(|answer| answer.message.as_deref())
             .unwrap_or_default()
             .to_lowercase();
-        // The second is in Harbor's words, by which its own tests recognise a quota (goharbor/harbor, tests/robot-cases).
+        // The second is in Harbor's words, by which its own tests recognise a quota
+        // (goharbor/harbor, tests/robot-cases).
         if message.contains("quota")
             || message.contains("exceed the configured upper limit")
             || answer.is_some_and(|answer| answer.status == 507)

@@ -20,10 +20,11 @@ const LONG: Duration = Duration::from_secs(3);
 /// Below this many bytes a second, a release of some gigabytes takes hours.
 const SLOW: f64 = 1_000_000.0;
 
-/// Doubles what one request carries until it is refused, takes too long, or is as much as is wanted.
+/// Doubles what one request carries until it is refused, takes too long, or is as much as is
+/// wanted.
 ///
-/// Where parts are taken, it is a part of an upload that is cancelled; elsewhere a whole upload with a digest that is not its own,
-/// which every registry refuses when it has read it all.
+/// Where parts are taken, it is a part of an upload that is cancelled; elsewhere a whole upload
+/// with a digest that is not its own, which every registry refuses when it has read it all.
 pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
     let most = sending.probe.most_in_a_request.max(1);
     let zeros = Bytes::from(vec![0; most]);

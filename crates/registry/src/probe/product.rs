@@ -1,6 +1,7 @@
 //! Guesses the product by its headers, and lists its known limitations.
 //!
-//! A guess: headers are also set by proxies before the registry. Each quirk has its source beside it.
+//! A guess: headers are also set by proxies before the registry. Each quirk has its source beside
+//! it.
 
 use reqwest::header::{HeaderMap, SERVER, WWW_AUTHENTICATE};
 
@@ -58,7 +59,8 @@ impl Product {
                 "Nexus",
                 "the registry has its own port; anonymous pulls require its Docker Bearer Token Realm",
             ),
-            // GoogleContainerTools/jib#703; Quay's documentation of FEATURE_EXTENDED_REPOSITORY_NAMES.
+            // GoogleContainerTools/jib#703; Quay's documentation of
+            // FEATURE_EXTENDED_REPOSITORY_NAMES.
             Self::Quay => (
                 "Quay",
                 "deep paths must be enabled, mounts may be refused, and the request rate is limited",

@@ -161,8 +161,8 @@ fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings)
     false
 }
 
-/// Shows the credentials to a registry that asks for some. A registry with anonymous access ignores them here, so only a write
-/// shows whether they are accepted.
+/// Shows the credentials to a registry that asks for some. A registry with anonymous access ignores
+/// them here, so only a write shows whether they are accepted.
 async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
     match registry.ping().await {
         Ok(()) => true,
@@ -175,7 +175,8 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
             false
         }
         Err(error) => {
-            // What went wrong elsewhere than at the registry went wrong at the token server that it names.
+            // What went wrong elsewhere than at the registry went wrong at the token server that it
+            // names.
             let asked = probe.endpoint.url("/v2/").to_string();
             let elsewhere = error.place().is_some_and(|place| place.url != asked);
             match elsewhere {

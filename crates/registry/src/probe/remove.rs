@@ -46,7 +46,8 @@ impl Left {
             .collect()
     }
 
-    /// Cancels the open session. Registries forget sessions by themselves as well, so a refusal is not reported.
+    /// Cancels the open session. Registries forget sessions by themselves as well, so a refusal is
+    /// not reported.
     pub(super) async fn cancel(&mut self, registry: &Registry) {
         if let Some(url) = self.session.take() {
             let _ = delete(registry, &self.repository, url).await;

@@ -74,7 +74,8 @@ fn below(project: &str, name: &str) -> String {
 }
 
 impl Sending<'_> {
-    /// Opens an upload in a shallow repository, which every registry takes that takes anything from this account, and cancels it.
+    /// Opens an upload in a shallow repository, which every registry takes that takes anything from
+    /// this account, and cancels it.
     ///
     /// Nothing else is written if it is refused: several wrong passwords lock an account.
     async fn login(&mut self) -> bool {
@@ -99,7 +100,8 @@ impl Sending<'_> {
         true
     }
 
-    /// Opens an upload in a deep repository, or where that is refused in a shallow one, to find out which of the two is refused.
+    /// Opens an upload in a deep repository, or where that is refused in a shallow one, to find out
+    /// which of the two is refused.
     async fn path(&mut self) -> Option<Session> {
         let refused = match self.open().await {
             Ok(session) => {
@@ -132,7 +134,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Sends all blobs, the first in one request and the second in two. Without them no manifest would be taken.
+    /// Sends all blobs, the first in one request and the second in two. Without them no manifest
+    /// would be taken.
     async fn blobs(&mut self, session: Session) -> bool {
         let blobs = self.all_blobs();
         let Some((first, rest)) = blobs.split_first() else {
@@ -190,7 +193,8 @@ impl Sending<'_> {
         sent.is_ok()
     }
 
-    /// Sends a blob in two parts, or in one where the registry requires larger ones, which it returns.
+    /// Sends a blob in two parts, or in one where the registry requires larger ones, which it
+    /// returns.
     async fn in_two(&mut self, blob: &Blob) -> Result<bool, Error> {
         let bytes = self.bytes(&blob.digest);
         let half = bytes.len() / 2;

@@ -1,4 +1,5 @@
-//! Tests of the probe that need a registry with a second host behind it. The command's own tests play everything else.
+//! Tests of the probe that need a registry with a second host behind it. The command's own tests
+//! play everything else.
 
 use std::io::Read as _;
 

@@ -1,4 +1,5 @@
-//! Pushes whose blobs arrive while they run, and pushes that are asked to come to an end, seen on the wire.
+//! Pushes whose blobs arrive while they run, and pushes that are asked to come to an end, seen on
+//! the wire.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::{
 
 const UPLOADS: &str = "/blobs/uploads/";
 
-/// Makes images in as many repositories, with one layer of their own each, and a configuration that all of them share.
+/// Makes images in as many repositories, with one layer of their own each, and a configuration that
+/// all of them share.
 fn images(blobs: &Blobs, count: usize) -> Vec<Artifact> {
     (0..count)
         .map(|number| {
@@ -47,7 +49,8 @@ fn stoppable(endpoint: Endpoint, stop: &Stop) -> Registry {
     Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
 }
 
-/// Waits until the registry has seen this many requests of a kind, and a little longer for those that should not come.
+/// Waits until the registry has seen this many requests of a kind, and a little longer for those
+/// that should not come.
 async fn until(registry: &Distribution, method: &str, part: &str, count: usize) {
     while registry.count(method, part) < count {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,5 @@
-//! Streams, seen on the wire: that they have no length, where they end, and what the next run sends.
+//! Streams, seen on the wire: that they have no length, where they end, and what the next run
+//! sends.
 
 use std::sync::{Arc, Mutex};
 

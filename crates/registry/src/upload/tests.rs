@@ -265,7 +265,8 @@ async fn another_host_gets_the_blob_and_no_credentials() {
     assert_eq!(seen[0].body.as_ref(), b"twelve bytes");
 }
 
-/// A server on a bare socket: it opens sessions, and does as `then` says with the connection of a PUT, whose head it has read.
+/// A server on a bare socket: it opens sessions, and does as `then` says with the connection of a
+/// PUT, whose head it has read.
 async fn bare<F>(then: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static) -> Registry
 where
     F: Future<Output = ()> + Send + 'static,
@@ -364,7 +365,8 @@ async fn a_413_that_comes_early_is_heard() {
         let answer = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\
             connection: close\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
-        // As nginx does: what still comes is read and thrown away for a while, so the answer is not lost.
+        // As nginx does: what still comes is read and thrown away for a while, so the answer is not
+        // lost.
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;

@@ -1,8 +1,8 @@
 //! The administrator password, which mkectl prints once.
 //!
-//! It is written to a file immediately, and survives if this program is killed. The file is made before mkectl starts, so a disk that
-//! fills up meanwhile has room for it. After mkectl has ended, the command that the environment names gets it; if the command
-//! succeeds, the file is deleted.
+//! It is written to a file immediately, and survives if this program is killed. The file is made
+//! before mkectl starts, so a disk that fills up meanwhile has room for it. After mkectl has ended,
+//! the command that the environment names gets it; if the command succeeds, the file is deleted.
 
 use std::io::{self, Seek as _, Write as _};
 use std::sync::mpsc::Receiver;
@@ -25,7 +25,8 @@ pub(crate) struct Handover<'a> {
     wanted: Option<&'a AdminPassword>,
     /// Where it is kept unless the environment names another file.
     file: &'a Utf8Path,
-    /// What other name a file gets where there is one already: it may be the password of the cluster before.
+    /// What other name a file gets where there is one already: it may be the password of the
+    /// cluster before.
     stamp: &'a str,
     /// A file without a name of its own yet, and the name that it gets.
     room: Mutex<Option<(Utf8PathBuf, NamedTempFile)>>,
@@ -88,7 +89,8 @@ impl<'a> Handover<'a> {
         all.push(caught);
     }
 
-    /// Hands over what was caught, and says where it is. One of `signals` ends the command that gets it, or the question.
+    /// Hands over what was caught, and says where it is. One of `signals` ends the command that
+    /// gets it, or the question.
     pub(crate) fn hand_over(self, context: &Context<'_>, signals: &Receiver<Signal>) {
         let all = self
             .caught

@@ -1,4 +1,5 @@
-//! A backup of the cluster, by the mkectl of the release that it runs, and the note that identifies that mkectl.
+//! A backup of the cluster, by the mkectl of the release that it runs, and the note that identifies
+//! that mkectl.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -103,13 +104,16 @@ pub struct Backup {
     pub log: Utf8PathBuf,
 }
 
-/// Writes a backup to `archive`, or to a file in the environment's folder of backups with time and release in its name.
+/// Writes a backup to `archive`, or to a file in the environment's folder of backups with time and
+/// release in its name.
 ///
-/// mkectl is run in the folder of the archive and given its name alone: that is all its pages show. `typed` is given to it too.
+/// mkectl is run in the folder of the archive and given its name alone: that is all its pages show.
+/// `typed` is given to it too.
 ///
 /// # Errors
-/// The archive exists, git may commit it, a fitting mkectl is missing, or it failed. Or a different checkout changes the cluster, or has changed it and
-/// this one lacks its receipt, unless `take_over`.
+/// The archive exists, git may commit it, a fitting mkectl is missing, or it failed. Or a different
+/// checkout changes the cluster, or has changed it and this one lacks its receipt, unless
+/// `take_over`.
 pub async fn backup(
     context: &Context<'_>,
     environment: Environment,
@@ -144,7 +148,8 @@ pub async fn backup(
     let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
         return Err(cluster.without_backup(BackupError::NotAFile { path: shown }));
     };
-    // Any other folder belongs to the operator: one that is missing may be a share that is not mounted.
+    // Any other folder belongs to the operator: one that is missing may be a share that is not
+    // mounted.
     let there = if folder == cluster.backups() {
         std::fs::create_dir_all(folder)
     } else {
@@ -179,7 +184,8 @@ pub async fn backup(
     })
 }
 
-/// Makes an archive that was checked readable by its owner alone, since it holds the cluster's secrets, and writes its note.
+/// Makes an archive that was checked readable by its owner alone, since it holds the cluster's
+/// secrets, and writes its note.
 ///
 /// # Errors
 /// The archive cannot be read, or the note cannot be written.
@@ -207,7 +213,8 @@ pub(crate) fn describe(
     Ok(note)
 }
 
-/// Renames what a backup that failed has left, or removes a link, so it is not mistaken for one that can be restored.
+/// Renames what a backup that failed has left, or removes a link, so it is not mistaken for one
+/// that can be restored.
 pub(crate) fn set_aside(context: &Context<'_>, archive: &Utf8Path) {
     if !archive.is_file() && !archive.is_symlink() {
         return;
@@ -226,7 +233,8 @@ pub(crate) fn set_aside(context: &Context<'_>, archive: &Utf8Path) {
     )));
 }
 
-/// Reads the archive that mkectl has just written to its end. One that cannot be restored is set aside.
+/// Reads the archive that mkectl has just written to its end. One that cannot be restored is set
+/// aside.
 ///
 /// # Errors
 /// It is missing, empty or not a complete tar.

@@ -38,11 +38,12 @@ pub struct Outcome {
     pub log: Option<Utf8PathBuf>,
 }
 
-/// Runs `mkectl check hosts` and `check ports`, each where mkectl's help lists it, the second also where the first finds something wrong. `typed` is
-/// given to both.
+/// Runs `mkectl check hosts` and `check ports`, each where mkectl's help lists it, the second also
+/// where the first finds something wrong. `typed` is given to both.
 ///
 /// # Errors
-/// A suitable mkectl is missing, has no checks, or cannot be run. That a check fails is part of the answer.
+/// A suitable mkectl is missing, has no checks, or cannot be run. That a check fails is part of the
+/// answer.
 pub fn check(
     context: &Context<'_>,
     environment: Environment,

@@ -1,8 +1,8 @@
-//! Consent to pass a secret as an argument: mkectl accepts some secrets only so, and every user of the machine can read
-//! arguments.
+//! Consent to pass a secret as an argument: mkectl accepts some secrets only so, and every user of
+//! the machine can read arguments.
 //!
-//! The program decides how consent is given: by a flag, or at the terminal. Every run of mkectl calls `ask`, so none starts
-//! without it.
+//! The program decides how consent is given: by a flag, or at the terminal. Every run of mkectl
+//! calls `ask`, so none starts without it.
 
 use secrecy::SecretString;
 
@@ -15,14 +15,15 @@ pub use error::Error;
 
 /// Returns whether a secret may be seen.
 pub trait Consent: Send + Sync {
-    /// Returns when the values of these flags may be in the process list. `tell` explains what that means; it is called once.
+    /// Returns when the values of these flags may be in the process list. `tell` explains what that
+    /// means; it is called once.
     ///
     /// # Errors
     /// They may not, or a terminal is missing.
     fn visible_secrets(&self, flags: &[String], tell: &dyn Fn()) -> Result<(), Refused>;
 
-    /// Shows the administrator's password at the terminal if the operator agrees. Returns when the operator has stored it,
-    /// so that it need not be kept elsewhere.
+    /// Shows the administrator's password at the terminal if the operator agrees. Returns when the
+    /// operator has stored it, so that it need not be kept elsewhere.
     ///
     /// # Errors
     /// A terminal is missing, the operator declined, or `is_over` before the operator has answered.

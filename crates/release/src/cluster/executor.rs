@@ -1,7 +1,8 @@
 //! Executes the steps that a deploy has planned for a cluster.
 //!
-//! Apply, upgrade and migrate differ only in the steps that they plan: see [`crate::cluster::apply`], [`crate::cluster::upgrade`] and
-//! [`crate::cluster::migrate`]. `plan` prints these steps and `deploy` runs them; nothing is computed in between.
+//! Apply, upgrade and migrate differ only in the steps that they plan: see
+//! [`crate::cluster::apply`], [`crate::cluster::upgrade`] and [`crate::cluster::migrate`]. `plan`
+//! prints these steps and `deploy` runs them; nothing is computed in between.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,8 @@ pub use after::After;
 
 /// What mkectl is run for, and how.
 ///
-/// A plan can be made without a fitting mkectl, or without what an upgrade needs besides. Then there are no steps, and `deploy` is refused.
+/// A plan can be made without a fitting mkectl, or without what an upgrade needs besides. Then
+/// there are no steps, and `deploy` is refused.
 #[derive(Debug)]
 pub struct ClusterPlan {
     /// What it comes to.
@@ -70,7 +72,8 @@ pub(crate) enum Task {
         path: Utf8PathBuf,
         file: bundle::LockedFile,
     },
-    /// Keeps the configuration that the cluster has: the commands are given it, and a restore needs it.
+    /// Keeps the configuration that the cluster has: the commands are given it, and a restore needs
+    /// it.
     KeepConfig {
         program: Box<Program>,
         path: Utf8PathBuf,
@@ -80,7 +83,8 @@ pub(crate) enum Task {
         path: Utf8PathBuf,
         private_addresses: bool,
     },
-    /// Removes a file that an earlier run may have left, and makes its folder one that only its owner can read: mkectl writes secrets there.
+    /// Removes a file that an earlier run may have left, and makes its folder one that only its
+    /// owner can read: mkectl writes secrets there.
     MakeRoom(Utf8PathBuf),
     /// Runs mkectl.
     Run(Box<Command>),
@@ -89,7 +93,8 @@ pub(crate) enum Task {
         archive: Utf8PathBuf,
         by: Box<Program>,
     },
-    /// Compares the configuration that the cluster has now with what is rendered. It is in `written`, if mkectl wrote it there.
+    /// Compares the configuration that the cluster has now with what is rendered. It is in
+    /// `written`, if mkectl wrote it there.
     Compare {
         program: Box<Program>,
         written: Option<Utf8PathBuf>,
@@ -103,7 +108,8 @@ pub(crate) struct Command {
     /// What it is, as the log's name and the note say it.
     pub(crate) name: &'static str,
     pub(crate) command: programs::Command,
-    /// Whether it reads the rendered configuration. Then it gets a file in which references have their values.
+    /// Whether it reads the rendered configuration. Then it gets a file in which references have
+    /// their values.
     pub(crate) reads_config: bool,
     /// Whether it is printed with the plan.
     pub(crate) is_printed: bool,
@@ -118,11 +124,13 @@ pub struct ClusterChange {
     pub mkectl: receipt::RecordedProgram,
     /// Where everything that it printed is kept.
     pub log: Utf8PathBuf,
-    /// Whether the cluster has everything now that the rendered configuration says. An upgrade takes no configuration.
+    /// Whether the cluster has everything now that the rendered configuration says. An upgrade
+    /// takes no configuration.
     pub config_is_there: bool,
     /// The values that the cluster keeps for its life, if mkectl chose them in a migration.
     pub kept: Option<BTreeMap<String, String>>,
-    /// What the upgrade changed in the cluster's configuration, against what is rendered; none if nothing was upgraded.
+    /// What the upgrade changed in the cluster's configuration, against what is rendered; none if
+    /// nothing was upgraded.
     pub after_upgrade: Option<After>,
 }
 
@@ -231,8 +239,8 @@ impl ClusterPlan {
 /// Checks that the steps can be done: asked before anything is pushed, and not an hour later.
 ///
 /// # Errors
-/// A different mkectl is at work, a reference in the configuration has no value, mkectl refuses the configuration, or a secret may not
-/// be visible.
+/// A different mkectl is at work, a reference in the configuration has no value, mkectl refuses the
+/// configuration, or a secret may not be visible.
 pub(crate) fn check(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -261,11 +269,12 @@ pub(crate) fn check(
 
 /// Does what is planned for the cluster.
 ///
-/// `confirmed` is the proof that nodes get every artifact: without it mkectl would fail half-way. `step` is what a receipt calls the
-/// step that fails.
+/// `confirmed` is the proof that nodes get every artifact: without it mkectl would fail half-way.
+/// `step` is what a receipt calls the step that fails.
 ///
 /// # Errors
-/// A proof is of a different lock, environment or configuration. Or the first step that failed: then the cluster is, as far as mkectl could restore it, what it was.
+/// A proof is of a different lock, environment or configuration. Or the first step that failed:
+/// then the cluster is, as far as mkectl could restore it, what it was.
 pub(crate) async fn execute(
     context: &Context<'_>,
     target: &Target<'_>,

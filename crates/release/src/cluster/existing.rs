@@ -1,8 +1,9 @@
 //! Compares the cluster with the receipt before mkectl runs.
 //!
-//! A deploy with nothing to do asks no cluster. Before an upgrade the cluster must answer. Otherwise it is asked if a receipt
-//! records it, or if a kubeconfig exists by which mkectl would find it. Then a cluster that does not answer within a short time
-//! stops nothing: before the first installation it does not exist. An answer from a different cluster stops the deploy, because
+//! A deploy with nothing to do asks no cluster. Before an upgrade the cluster must answer.
+//! Otherwise it is asked if a receipt records it, or if a kubeconfig exists by which mkectl would
+//! find it. Then a cluster that does not answer within a short time stops nothing: before the first
+//! installation it does not exist. An answer from a different cluster stops the deploy, because
 //! mkectl might change that one.
 
 use camino::Utf8Path;
@@ -59,8 +60,8 @@ pub(crate) struct ExpectedCluster<'a> {
 
 /// Asks the cluster by each kubeconfig by which mkectl may find one, until one answers.
 ///
-/// If `is_new`, that is the environment's kubeconfig, and the one where mkectl looks when it makes a cluster, of which only files that exist
-/// are tried.
+/// If `is_new`, that is the environment's kubeconfig, and the one where mkectl looks when it makes
+/// a cluster, of which only files that exist are tried.
 pub(crate) fn ask(
     context: &Context<'_>,
     environment: &Environment,
@@ -75,7 +76,8 @@ pub(crate) fn ask(
     let mut candidates: Vec<Kubeconfig> =
         kubeconfig::of(context, environment).into_iter().collect();
     candidates.extend(of_new.filter(|default| candidates.first() != Some(default)));
-    // A receipt is compared with the cluster in any case: without a kubeconfig, mkectl says that it found no cluster.
+    // A receipt is compared with the cluster in any case: without a kubeconfig, mkectl says that it
+    // found no cluster.
     candidates.retain(|kubeconfig| !is_new || kubeconfig.exists());
     for kubeconfig in candidates {
         let mut program = program.clone();
@@ -98,10 +100,12 @@ pub(crate) fn ask(
     asked
 }
 
-/// Returns the release that the cluster runs; none if there is none yet. `warnings` gets what people should know.
+/// Returns the release that the cluster runs; none if there is none yet. `warnings` gets what
+/// people should know.
 ///
 /// # Errors
-/// The receipt and the cluster contradict each other, or the cluster keeps what the environment would change.
+/// The receipt and the cluster contradict each other, or the cluster keeps what the environment
+/// would change.
 pub(crate) fn release(
     expected: &ExpectedCluster<'_>,
     word: &Word,
@@ -207,7 +211,8 @@ fn was_killed_upgrading(expected: &ExpectedCluster<'_>) -> bool {
         .is_some_and(|under_way| under_way.command == "upgrade")
 }
 
-/// Returns the environment that deployed the cluster at this address, if it is a different one of this workspace.
+/// Returns the environment that deployed the cluster at this address, if it is a different one of
+/// this workspace.
 ///
 /// An environment that cannot be read says nothing, and is not what this run is about.
 pub(crate) fn deployed_by_other(
@@ -227,7 +232,8 @@ pub(crate) fn deployed_by_other(
     })
 }
 
-/// Checks that the cluster which answers, if one does, may be the environment's: by its machines or its address in `rendered`.
+/// Checks that the cluster which answers, if one does, may be the environment's: by its machines or
+/// its address in `rendered`.
 ///
 /// # Errors
 /// It is a different one.
@@ -247,7 +253,8 @@ pub(crate) fn refuse_other(
     }
 }
 
-/// Checks that a cluster that answered may be the environment's: by its machines or its address in `rendered`.
+/// Checks that a cluster that answered may be the environment's: by its machines or its address in
+/// `rendered`.
 ///
 /// # Errors
 /// It is a different one.
@@ -273,7 +280,8 @@ pub(crate) fn refuse_foreign(
     }
 }
 
-/// Checks that the registry and the address of a live configuration are those that are rendered, and those that a receipt records.
+/// Checks that the registry and the address of a live configuration are those that are rendered,
+/// and those that a receipt records.
 ///
 /// # Errors
 /// The cluster is a different one.
@@ -290,7 +298,8 @@ pub(crate) fn refuse_different(
     let is_rendered = seen.may_be_of_one_cluster(wanted)
         && !differs(&seen.registry, wanted.registry.as_deref())
         && !differs(&seen.external_address, wanted.external_address.as_deref());
-    // A receipt from before the address was set says nothing against the cluster. A cluster cannot clear its address.
+    // A receipt from before the address was set says nothing against the cluster. A cluster cannot
+    // clear its address.
     let recorded = recorded.filter(|applied| {
         differs(&seen.registry, Some(&applied.registry))
             || applied.external_address.is_some()
@@ -317,7 +326,8 @@ pub(crate) fn refuse_different(
     })
 }
 
-/// Returns whether a cluster may be the one whose clients use this address: nothing speaks against it if one of the two is unknown.
+/// Returns whether a cluster may be the one whose clients use this address: nothing speaks against
+/// it if one of the two is unknown.
 fn may_be_at(seen: &mke::ClusterConfig, address: Option<&str>) -> bool {
     match (seen.external_address.as_deref(), address) {
         (Some(seen), Some(address)) => seen == address,
@@ -357,8 +367,8 @@ fn other_cluster(
     }))
 }
 
-/// Returns a warning of what was changed on the cluster, by `live`, since `last` was applied; none if it has the same values. It may have
-/// more values, such as defaults.
+/// Returns a warning of what was changed on the cluster, by `live`, since `last` was applied; none
+/// if it has the same values. It may have more values, such as defaults.
 ///
 /// # Errors
 /// One of the two is not YAML.
@@ -382,8 +392,8 @@ pub(crate) fn overwrite_notice(
     }))
 }
 
-/// Returns what to do after a change of kubelet settings, which k0s reads when it starts; none if `rendered` changes none of those that
-/// the cluster has now, by `live`.
+/// Returns what to do after a change of kubelet settings, which k0s reads when it starts; none if
+/// `rendered` changes none of those that the cluster has now, by `live`.
 ///
 /// # Errors
 /// One of the two is not YAML.

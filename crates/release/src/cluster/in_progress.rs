@@ -1,7 +1,8 @@
-//! The note that mkectl is running: written before it starts, removed when the receipt records how it ended.
+//! The note that mkectl is running: written before it starts, removed when the receipt records how
+//! it ended.
 //!
-//! A note that is found means that the program was killed while mkectl ran, or could not write the receipt: the cluster may be anywhere
-//! between two states.
+//! A note that is found means that the program was killed while mkectl ran, or could not write the
+//! receipt: the cluster may be anywhere between two states.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,8 @@ pub struct UnderWay {
     pub process: Option<u32>,
 }
 
-/// A note that is not valid: whether mkectl is running, or how it ended, is unknown. Airlock replaces the file by a rename, so it did not
-/// write it so.
+/// A note that is not valid: whether mkectl is running, or how it ended, is unknown. Airlock
+/// replaces the file by a rename, so it did not write it so.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is not a valid note, so it is unknown how the last run of mkectl ended")]
 pub struct InvalidNote {
@@ -92,7 +93,8 @@ impl UnderWay {
     }
 }
 
-/// Removes the note of the run with this log, because the receipt records the rest. The note of an earlier run with an unknown end stays.
+/// Removes the note of the run with this log, because the receipt records the rest. The note of an
+/// earlier run with an unknown end stays.
 pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
     if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
         return Ok(());

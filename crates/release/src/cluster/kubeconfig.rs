@@ -42,7 +42,8 @@ pub fn kubeconfig(
     }
 }
 
-/// Checks that a kubeconfig can be written to a path that the operator typed, before a command works for it.
+/// Checks that a kubeconfig can be written to a path that the operator typed, before a command
+/// works for it.
 ///
 /// # Errors
 /// Those of [`keep`], or git would commit the file.
@@ -55,10 +56,12 @@ pub fn check_output(
     refuse_committed(context, environment, path, (KUBECONFIG, "kubeconfig"))
 }
 
-/// Writes a kubeconfig to a file that its owner alone may read. An existing file is replaced only on request.
+/// Writes a kubeconfig to a file that its owner alone may read. An existing file is replaced only
+/// on request.
 ///
 /// # Errors
-/// The file exists, the path is that of a device, a pipe or a file of the workspace, or the file cannot be written.
+/// The file exists, the path is that of a device, a pipe or a file of the workspace, or the file
+/// cannot be written.
 pub fn keep(
     workspace: &Workspace,
     kubeconfig: &SecretString,

@@ -1,7 +1,8 @@
 //! Upgrades an MKE 3 cluster to a release, without internet (DOCS-SRC, MKE3-421).
 //!
-//! It is a deploy with a different last step: everything is in the registry, and verified as a node sees it, before the cluster is
-//! touched. MKE 3 loads its images from a file; MKE 4 pulls them from the registry, for as long as the cluster lives.
+//! It is a deploy with a different last step: everything is in the registry, and verified as a node
+//! sees it, before the cluster is touched. MKE 3 loads its images from a file; MKE 4 pulls them
+//! from the registry, for as long as the cluster lives.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{Environment, Mke3};
@@ -41,8 +42,9 @@ pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
 /// Plans the steps of a migration. Nothing is written.
 ///
 /// # Errors
-/// The vendor supports no way from there, the environment lacks what it asks for, the right mkectl is missing or cannot do it, the
-/// administrator's credentials are not available, or an earlier try has left its kubeconfig.
+/// The vendor supports no way from there, the environment lacks what it asks for, the right mkectl
+/// is missing or cannot do it, the administrator's credentials are not available, or an earlier try
+/// has left its kubeconfig.
 pub(crate) fn prepare(
     context: &Context<'_>,
     environment: &Environment,
@@ -157,7 +159,8 @@ pub(crate) fn prepare(
     Ok(Prepared { steps, warnings })
 }
 
-/// Returns the check of MKE 3's configuration, where this mkectl has one and the configuration is at hand.
+/// Returns the check of MKE 3's configuration, where this mkectl has one and the configuration is
+/// at hand.
 fn check(
     program: &Program,
     mke3: &Mke3,
@@ -187,7 +190,8 @@ fn check(
     }
 }
 
-/// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the upgrade would fail half-way (DOCS-SRC).
+/// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the
+/// upgrade would fail half-way (DOCS-SRC).
 fn refuse_a_leftover(context: &Context<'_>) -> Result<(), crate::Error> {
     // mkectl gets the same variable, so it looks at the same place.
     let Some(home) = context.tool.variables.get("HOME") else {

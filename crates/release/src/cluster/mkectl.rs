@@ -1,4 +1,5 @@
-//! Runs any command of mkectl, with the program of the cluster's release and the rendered configuration.
+//! Runs any command of mkectl, with the program of the cluster's release and the rendered
+//! configuration.
 
 use environment::Environment;
 use programs::Results;
@@ -65,8 +66,9 @@ impl Typed {
     }
 }
 
-/// Runs mkectl with arguments that the operator typed. The configuration as it is rendered now, with the values of its references, is put in by
-/// `--file` where the command has that flag and it was not typed.
+/// Runs mkectl with arguments that the operator typed. The configuration as it is rendered now,
+/// with the values of its references, is put in by `--file` where the command has that flag and it
+/// was not typed.
 ///
 /// # Errors
 /// A suitable mkectl is missing, or it failed.

@@ -1,4 +1,5 @@
-//! The note beside a backup: which mkectl wrote it, since only that build restores it, and what the cluster ran then.
+//! The note beside a backup: which mkectl wrote it, since only that build restores it, and what the
+//! cluster ran then.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};

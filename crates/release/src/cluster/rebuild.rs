@@ -27,11 +27,13 @@ pub struct Rebuilt {
     pub warnings: Vec<String>,
 }
 
-/// Computes the receipt of an environment anew. Nothing is written. Whether its deploy pushed something, and when it began, is not known.
+/// Computes the receipt of an environment anew. Nothing is written. Whether its deploy pushed
+/// something, and when it began, is not known.
 ///
 /// # Errors
-/// The environment is a rehearsal, its mkectl is missing, the cluster does not answer or is a different one, its release is not locked,
-/// or the registry cannot be asked. Or a deploy from a different checkout may be running, unless `take_over`.
+/// The environment is a rehearsal, its mkectl is missing, the cluster does not answer or is a
+/// different one, its release is not locked, or the registry cannot be asked. Or a deploy from a
+/// different checkout may be running, unless `take_over`.
 pub async fn rebuild(
     context: &Context<'_>,
     environment: Environment,
@@ -82,7 +84,8 @@ pub async fn rebuild(
             locked.lock.release
         ));
     }
-    // The cluster says nothing of sets, so only what the registry holds shows that one was deployed.
+    // The cluster says nothing of sets, so only what the registry holds shows that one was
+    // deployed.
     for name in locked.sets.keys().cloned().collect::<Vec<_>>() {
         let (_, set) = locked::of_set(context.workspace, &name)?;
         let mut artifacts = set.lock.artifacts.iter();
@@ -103,13 +106,15 @@ pub async fn rebuild(
         ));
     }
     let is_current = release == cluster.environment.release;
-    // What an earlier release was given is not known, and a configuration that is only in part there is applied again.
+    // What an earlier release was given is not known, and a configuration that is only in part
+    // there is applied again.
     let mut kept = super::status::parse("mkectl config get", &live)?
         .get("spec")
         .map(mke::kept_values_of);
     let config = match is_current && has_all_of(&cluster, context, &live)? {
         true => {
-            // The live values are the rendered ones; references stay as the environment writes them.
+            // The live values are the rendered ones; references stay as the environment writes
+            // them.
             if let Some(kept) = &mut kept {
                 kept.extend(mke::kept_values(&cluster.environment));
             }
@@ -189,7 +194,8 @@ impl Rebuilt {
         Ok(render::diff(shown, self.before.as_deref(), &text))
     }
 
-    /// Writes the receipt, and records it in the registry. Returns its file, relative to the workspace.
+    /// Writes the receipt, and records it in the registry. Returns its file, relative to the
+    /// workspace.
     ///
     /// # Errors
     /// A deploy began since the receipt was computed, or the file cannot be written.

@@ -7,11 +7,12 @@ use super::{Cluster, Logged};
 use crate::event::Event;
 use crate::{Context, Error};
 
-/// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is given to mkectl too.
+/// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is
+/// given to mkectl too.
 ///
 /// # Errors
-/// The environment is protected or a rehearsal, its files differ from what was applied, a fitting mkectl is missing, or it
-/// failed. Or a different command touches the cluster, unless `take_over`.
+/// The environment is protected or a rehearsal, its files differ from what was applied, a fitting
+/// mkectl is missing, or it failed. Or a different command touches the cluster, unless `take_over`.
 pub async fn reset(
     context: &Context<'_>,
     environment: Environment,
@@ -52,7 +53,8 @@ pub async fn reset(
     })
 }
 
-/// Returns the files of passwords, sorted: the first one, and those that have a time in their names.
+/// Returns the files of passwords, sorted: the first one, and those that have a time in their
+/// names.
 fn passwords(first: &Utf8Path) -> Vec<Utf8PathBuf> {
     let (Some(folder), Some(name)) = (first.parent(), first.file_name()) else {
         return Vec::new();

@@ -34,11 +34,12 @@ pub struct Restorable {
 }
 
 impl Restorable {
-    /// Looks at the backup `archive` and the file of `hosts`, and changes nothing, so the operator only confirms what can be done.
+    /// Looks at the backup `archive` and the file of `hosts`, and changes nothing, so the operator
+    /// only confirms what can be done.
     ///
     /// # Errors
-    /// The archive has no note or is not what its note says, its mkectl is not here, the file of hosts does not exist, or the
-    /// environment's files say something else than what was applied.
+    /// The archive has no note or is not what its note says, its mkectl is not here, the file of
+    /// hosts does not exist, or the environment's files say something else than what was applied.
     pub fn examine(
         context: &Context<'_>,
         mut environment: Environment,
@@ -94,16 +95,18 @@ impl Restorable {
         })
     }
 
-    /// Returns the environment whose cluster is restored, with the release and the mkectl of the backup.
+    /// Returns the environment whose cluster is restored, with the release and the mkectl of the
+    /// backup.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Puts the backup back. The one host that mkectl begins with is the first controller of the environment, unless a file of
-    /// hosts was given. `typed` is given to mkectl too.
+    /// Puts the backup back. The one host that mkectl begins with is the first controller of the
+    /// environment, unless a file of hosts was given. `typed` is given to mkectl too.
     ///
     /// # Errors
-    /// mkectl failed, or cannot be run. Or a different command touches the cluster, unless `take_over`.
+    /// mkectl failed, or cannot be run. Or a different command touches the cluster, unless
+    /// `take_over`.
     pub async fn restore(
         self,
         context: &Context<'_>,

@@ -57,7 +57,8 @@ fn unused(folder: &Utf8Path, stamp: &str, name: &str) -> Utf8PathBuf {
 impl Run<'_> {
     /// Runs the command to its end.
     ///
-    /// A command that changes the cluster leaves its note there; the code that records how it ended removes it.
+    /// A command that changes the cluster leaves its note there; the code that records how it ended
+    /// removes it.
     ///
     /// # Errors
     /// It shows secrets and may not, cannot be started, failed, or was interrupted.
@@ -107,10 +108,12 @@ impl Run<'_> {
                 results: self.results,
                 reveals: command.results == programs::Results::Unlogged,
             };
-            // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
+            // mkectl is waited for in a blocking call: its output is read as it comes, by this one
+            // thread.
             tokio::task::block_in_place(|| programs::run(command, &log, &observer, &signals))
         };
-        // Until the password is in its place and the receipt can be written, a signal does not end this program.
+        // Until the password is in its place and the receipt can be written, a signal does not end
+        // this program.
         tokio::task::block_in_place(|| handover.hand_over(context, &signals));
         context.tool.signals.mkectl_ended();
         let finished = finished?;

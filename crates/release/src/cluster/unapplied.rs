@@ -1,4 +1,5 @@
-//! Refuses a command that cannot be undone while the files of an environment describe another cluster than the one that was deployed.
+//! Refuses a command that cannot be undone while the files of an environment describe another
+//! cluster than the one that was deployed.
 
 use environment::Environment;
 
@@ -8,8 +9,8 @@ use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, cluster, sha256};
 
-/// Checks that the files of an environment say what was applied last, or what the last deploy tried to apply: mkectl would act on
-/// other machines than those of the cluster.
+/// Checks that the files of an environment say what was applied last, or what the last deploy tried
+/// to apply: mkectl would act on other machines than those of the cluster.
 ///
 /// # Errors
 /// They say something else, or cannot be rendered.

@@ -1,11 +1,12 @@
 //! Plans an upgrade: its requirements, and the order of its commands.
 //!
-//! The order (DOCS-SRC, UPG-421): the release is in the same registry, the release matrix is at hand unmodified, the mkectl of the old
-//! release writes a backup, the mkectl of the new one upgrades. Then the cluster is asked for its configuration, which an upgrade
-//! changes (UPG-420).
+//! The order (DOCS-SRC, UPG-421): the release is in the same registry, the release matrix is at
+//! hand unmodified, the mkectl of the old release writes a backup, the mkectl of the new one
+//! upgrades. Then the cluster is asked for its configuration, which an upgrade changes (UPG-420).
 //!
-//! The new mkectl makes a backup of its own, which serves its automatic rollback and cannot be restored by hand (ROLLBACK). So the old
-//! one writes an archive first, and without a complete archive `mkectl upgrade` does not run, unless the operator gives a reason.
+//! The new mkectl makes a backup of its own, which serves its automatic rollback and cannot be
+//! restored by hand (ROLLBACK). So the old one writes an archive first, and without a complete
+//! archive `mkectl upgrade` does not run, unless the operator gives a reason.
 
 use std::time::Duration;
 
@@ -44,8 +45,8 @@ pub(crate) struct Prepared {
 /// Plans the steps of an upgrade, and asks the cluster what it is. Nothing is written.
 ///
 /// # Errors
-/// The right mkectl is missing, the one that writes the backup is, the lock has no release matrix, the environment does not say
-/// what this way asks for, or the cluster does not answer.
+/// The right mkectl is missing, the one that writes the backup is, the lock has no release matrix,
+/// the environment does not say what this way asks for, or the cluster does not answer.
 pub(crate) fn prepare(
     context: &Context<'_>,
     environment: &Environment,
@@ -168,11 +169,12 @@ pub(crate) fn prepare(
     })
 }
 
-/// Returns the mkectl that writes the archive before an upgrade, and how it does that; none if the upgrade goes without. `warnings`
-/// gets what the operator should know.
+/// Returns the mkectl that writes the archive before an upgrade, and how it does that; none if the
+/// upgrade goes without. `warnings` gets what the operator should know.
 ///
 /// # Errors
-/// That mkectl is missing or cannot write an archive, and the operator gave no reason to upgrade without one.
+/// That mkectl is missing or cannot write an archive, and the operator gave no reason to upgrade
+/// without one.
 fn backup<'p>(
     context: &Context<'_>,
     environment: &Environment,

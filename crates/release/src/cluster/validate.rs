@@ -1,4 +1,5 @@
-//! The rendered configuration, checked by the release's own mkectl before anything is sent or changed.
+//! The rendered configuration, checked by the release's own mkectl before anything is sent or
+//! changed.
 
 use environment::Environment;
 
@@ -27,10 +28,12 @@ impl ConfigRefused {
     }
 }
 
-/// Has the mkectl of an environment check what is rendered for it, in a file in the folder of logs of `output`. Returns false where that mkectl cannot check a configuration.
+/// Has the mkectl of an environment check what is rendered for it, in a file in the folder of logs
+/// of `output`. Returns false where that mkectl cannot check a configuration.
 ///
 /// # Errors
-/// mkectl refuses the configuration, a fitting one is missing, or a reference in the configuration has no value.
+/// mkectl refuses the configuration, a fitting one is missing, or a reference in the configuration
+/// has no value.
 pub fn with_mkectl(
     context: &Context<'_>,
     mut environment: Environment,
@@ -43,7 +46,8 @@ pub fn with_mkectl(
     check(context, &environment, &facts, &program, output)
 }
 
-/// Has a mkectl check what is rendered for an environment. Returns false where it cannot check a configuration.
+/// Has a mkectl check what is rendered for an environment. Returns false where it cannot check a
+/// configuration.
 ///
 /// # Errors
 /// It refuses the configuration, or a reference in the configuration has no value.

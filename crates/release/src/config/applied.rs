@@ -3,8 +3,9 @@
 use crate::workspace::Output;
 use crate::{Context, sha256};
 
-/// Returns the configuration with this digest, of which receipts have nothing else: one of the texts that are at `here`, or one of
-/// git's history. It has the release that the cluster runs: an upgrade brings the version, but not the rest of the configuration.
+/// Returns the configuration with this digest, of which receipts have nothing else: one of the
+/// texts that are at `here`, or one of git's history. It has the release that the cluster runs: an
+/// upgrade brings the version, but not the rest of the configuration.
 pub(crate) fn text(
     context: &Context<'_>,
     here: &[Option<&str>],

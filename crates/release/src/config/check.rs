@@ -1,4 +1,5 @@
-//! Checks an environment as far as its files alone can be wrong: no network, no credentials, no mkectl, no bundle.
+//! Checks an environment as far as its files alone can be wrong: no network, no credentials, no
+//! mkectl, no bundle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +32,9 @@ pub struct Checked {
     pub notices: usize,
 }
 
-/// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
-/// and what its cluster keeps permanently. Git is looked for in the `PATH` of `variables`.
+/// Checks one environment: its files, its release, all of its configuration, its registry's
+/// certificate at the time `now`, and what its cluster keeps permanently. Git is looked for in the
+/// `PATH` of `variables`.
 ///
 /// # Errors
 /// Everything that is wrong with it, or what keeps it from being read.
@@ -158,7 +160,8 @@ pub fn one(
     })
 }
 
-/// Adds a warning to each environment that has a machine of a different one. A rehearsal uses no machines.
+/// Adds a warning to each environment that has a machine of a different one. A rehearsal uses no
+/// machines.
 ///
 /// # Errors
 /// The environments cannot be listed.
@@ -199,8 +202,8 @@ fn addresses(environment: &Environment) -> BTreeSet<String> {
     addresses.map(str::to_owned).collect()
 }
 
-/// Reads the lock of an environment, or returns the release or set that has none yet. A lock that cannot be read is wrong for every
-/// command.
+/// Reads the lock of an environment, or returns the release or set that has none yet. A lock that
+/// cannot be read is wrong for every command.
 fn lock(workspace: &Workspace, environment: &Environment) -> Result<Result<Locked, String>, Error> {
     match locked::of(workspace, environment) {
         Ok(locked) => Ok(Ok(locked)),
@@ -215,7 +218,8 @@ fn lock(workspace: &Workspace, environment: &Environment) -> Result<Result<Locke
     }
 }
 
-/// Returns why a deploy of a lock that the environment does not have yet would be refused, if it would.
+/// Returns why a deploy of a lock that the environment does not have yet would be refused, if it
+/// would.
 fn requirement(
     workspace: &Workspace,
     environment: &Environment,
@@ -235,7 +239,8 @@ fn requirement(
     }))
 }
 
-/// Renders an environment. A release that cannot be installed is a problem of the file that names it.
+/// Renders an environment. A release that cannot be installed is a problem of the file that names
+/// it.
 pub(crate) fn rendered(
     workspace: &Workspace,
     environment: &mut Environment,
@@ -260,7 +265,8 @@ pub(crate) fn rendered(
     render::render(workspace, environment, &release)
 }
 
-/// Asks the table about the way from what a cluster runs to another release; none if the receipt names no version.
+/// Asks the table about the way from what a cluster runs to another release; none if the receipt
+/// names no version.
 pub(crate) fn upgrade(
     to: &mke::Release,
     applied: &Applied,
@@ -269,8 +275,9 @@ pub(crate) fn upgrade(
     Some(to.upgrade_from(&from))
 }
 
-/// Checks that git takes none of the files with secrets of an environment: the administrator's password, the kubeconfig, and
-/// backups. Where git cannot be asked, the lines of the shipped .gitignore are trusted for the default places.
+/// Checks that git takes none of the files with secrets of an environment: the administrator's
+/// password, the kubeconfig, and backups. Where git cannot be asked, the lines of the shipped
+/// .gitignore are trusted for the default places.
 ///
 /// # Errors
 /// It does.
@@ -381,7 +388,8 @@ impl std::fmt::Display for Committable {
     }
 }
 
-/// Returns why git may take a file, which need not exist. `path` is absolute; the repository is that of the folder it leads to.
+/// Returns why git may take a file, which need not exist. `path` is absolute; the repository is
+/// that of the folder it leads to.
 fn would_commit(path: &Utf8Path, variables: &programs::Variables) -> Option<Committable> {
     let (folder, real) = path.ancestors().skip(1).find_map(|folder| {
         let rest = path.strip_prefix(folder).ok()?;
@@ -400,8 +408,8 @@ fn would_commit(path: &Utf8Path, variables: &programs::Variables) -> Option<Comm
     }
 }
 
-/// Refuses a path that the operator typed for a secret, if git may take it. `ignored` is a place in the environment's folder that
-/// .gitignore lists.
+/// Refuses a path that the operator typed for a secret, if git may take it. `ignored` is a place in
+/// the environment's folder that .gitignore lists.
 ///
 /// # Errors
 /// It may.

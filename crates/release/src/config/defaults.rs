@@ -1,5 +1,5 @@
-//! What a release's own mkectl would configure: the output of `mkectl init`, kept beside the lock and named in it. An environment therefore
-//! sets only what differs.
+//! What a release's own mkectl would configure: the output of `mkectl init`, kept beside the lock
+//! and named in it. An environment therefore sets only what differs.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::{Context, Error, Workspace, sha256, workspace};
 /// What Airlock decides itself, and what needs a placeholder.
 const NOT_DEFAULTS: [&str; 4] = ["version", "airgap", "registries", "hosts"];
 
-/// Returns what the release's own mkectl would configure, if it is on the PATH; else what was kept of it before.
+/// Returns what the release's own mkectl would configure, if it is on the PATH; else what was kept
+/// of it before.
 ///
 /// # Errors
 /// Its output is not a configuration, or the stored file cannot be read.
@@ -30,7 +31,8 @@ pub(crate) fn ask(
     Ok(Some(text))
 }
 
-/// Returns whether the defaults of a release are missed: another release has some, or a mkectl of another release is on the PATH.
+/// Returns whether the defaults of a release are missed: another release has some, or a mkectl of
+/// another release is on the PATH.
 ///
 /// # Errors
 /// The folder of locks cannot be listed.
@@ -78,7 +80,8 @@ pub(crate) fn kept(
         .transpose()
 }
 
-/// Brings the file that the lock names back, where it is not here and the release's mkectl on the PATH prints just that.
+/// Brings the file that the lock names back, where it is not here and the release's mkectl on the
+/// PATH prints just that.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -95,9 +98,11 @@ pub fn restore(context: &Context<'_>, release: &semver::Version) -> Result<(), E
     }
 }
 
-/// Returns the SHA-256 that the lock of a release names; none if there is no lock, or it names none.
+/// Returns the SHA-256 that the lock of a release names; none if there is no lock, or it names
+/// none.
 ///
-/// Users of a lock parse and check all of it. Here one line is enough, since hundreds of environments may be rendered.
+/// Users of a lock parse and check all of it. Here one line is enough, since hundreds of
+/// environments may be rendered.
 fn locked(workspace: &Workspace, release: &semver::Version) -> Result<Option<String>, Error> {
     let path = workspace.lock(&format!("v{release}"), crate::workspace::DEFAULT_ARCH);
     let text = crate::workspace::read_if_there(&path)?.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Compares: an environment with what is committed and applied, two environments, two releases or sets, a lock with the committed one.
-//! Nothing is written.
+//! Compares: an environment with what is committed and applied, two environments, two releases or
+//! sets, a lock with the committed one. Nothing is written.
 
 use std::sync::Arc;
 
@@ -97,7 +97,8 @@ pub struct Pair {
     pub changes: Vec<Change>,
 }
 
-/// Compares what is rendered from an environment's files with what is committed, and with what was applied.
+/// Compares what is rendered from an environment's files with what is committed, and with what was
+/// applied.
 ///
 /// # Errors
 /// The environment is wrong, or the committed file or the receipt cannot be read.

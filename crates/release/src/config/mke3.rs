@@ -16,7 +16,8 @@ pub(crate) struct Described {
 /// Returns what the files of an environment say about the upgrade.
 ///
 /// # Errors
-/// The vendor supports no way from there, excludes the cluster's settings, or the environment lacks what it asks for.
+/// The vendor supports no way from there, excludes the cluster's settings, or the environment lacks
+/// what it asks for.
 pub(crate) fn by_files(
     environment: &Environment,
     mke3: &Mke3,
@@ -43,8 +44,8 @@ pub(crate) fn by_files(
     })
 }
 
-/// Returns why `migrate` would refuse the files of an environment whose cluster is still MKE 3, if it would. A missing
-/// `mke3.config` counts only if it `needs_config`.
+/// Returns why `migrate` would refuse the files of an environment whose cluster is still MKE 3, if
+/// it would. A missing `mke3.config` counts only if it `needs_config`.
 ///
 /// # Errors
 /// MKE 3's configuration cannot be read.
@@ -66,7 +67,8 @@ pub(crate) fn problem(
     }
 }
 
-/// Returns why the vendor excludes the settings of an MKE 3 cluster from an upgrade, if it does: mkectl finds out half-way.
+/// Returns why the vendor excludes the settings of an MKE 3 cluster from an upgrade, if it does:
+/// mkectl finds out half-way.
 fn unfit(
     environment: &Environment,
     mke3: &Mke3,

@@ -1,4 +1,5 @@
-//! Promotion: writes the release of one environment into the file of another, for review. Nothing is deployed.
+//! Promotion: writes the release of one environment into the file of another, for review. Nothing
+//! is deployed.
 
 use camino::Utf8PathBuf;
 use environment::Environment;
@@ -68,11 +69,12 @@ pub enum Refusal {
 
 /// Writes the release of `from` into the file of `to`, and renders `to` anew.
 ///
-/// With `unproven` the receipt of `from` need not show that its release was deployed there successfully, and `from` may be a rehearsal.
+/// With `unproven` the receipt of `from` need not show that its release was deployed there
+/// successfully, and `from` may be a rehearsal.
 ///
 /// # Errors
-/// One of the files is wrong, the release is not locked, the promotion makes no sense, or `to` cannot be rendered with that
-/// release: then its file is as it was.
+/// One of the files is wrong, the release is not locked, the promotion makes no sense, or `to`
+/// cannot be rendered with that release: then its file is as it was.
 pub fn promote(
     workspace: &Workspace,
     from: &str,

@@ -8,10 +8,12 @@ use crate::proof::Mismatch;
 use crate::workspace::{mask_secrets_of, write_whole};
 use crate::{Error, Workspace, sha256, workspace};
 
-/// Renders the configuration of an environment, which is put over its release's defaults where those were kept.
+/// Renders the configuration of an environment, which is put over its release's defaults where
+/// those were kept.
 ///
 /// # Errors
-/// The environment's `config` contradicts what the tool has to set, or the defaults are not the locked ones.
+/// The environment's `config` contradicts what the tool has to set, or the defaults are not the
+/// locked ones.
 pub(crate) fn render(
     workspace: &Workspace,
     environment: &mut Environment,
@@ -66,7 +68,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns what the change is measured against: what was applied, or else what the file contains.
+    /// Returns what the change is measured against: what was applied, or else what the file
+    /// contains.
     fn before(&self) -> Option<&str> {
         self.applied.as_deref().or(self.committed.as_deref())
     }
@@ -86,7 +89,8 @@ impl Config {
         removed
     }
 
-    /// Returns whether this is the configuration with a digest, apart from the comment at its top, which has the environment's name.
+    /// Returns whether this is the configuration with a digest, apart from the comment at its top,
+    /// which has the environment's name.
     pub(crate) fn is(&self, digest: &str) -> bool {
         fn body(text: &str) -> impl Iterator<Item = &str> {
             text.lines().skip_while(|line| line.starts_with('#'))
@@ -195,8 +199,8 @@ pub fn keep(workspace: &Workspace, outcome: &Outcome) -> Result<(), Error> {
     write_whole(&workspace.root().join(&outcome.path), &outcome.text)
 }
 
-/// Returns how `path` would change, as a unified diff; empty when it would not. Secrets that either text contains are masked from
-/// now on, also where the diff is shown.
+/// Returns how `path` would change, as a unified diff; empty when it would not. Secrets that either
+/// text contains are masked from now on, also where the diff is shown.
 pub fn diff(path: &Utf8Path, old: Option<&str>, new: &str) -> String {
     for text in old.into_iter().chain([new]) {
         mask_secrets_of(path, text);

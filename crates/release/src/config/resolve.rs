@@ -1,7 +1,9 @@
-//! The configuration with the values of its references, in a file that lives as long as mkectl needs it.
+//! The configuration with the values of its references, in a file that lives as long as mkectl
+//! needs it.
 //!
-//! What is committed holds references. Only mkectl gets the values: in a file that its owner alone may read, in the folder
-//! of the logs, which is not committed. It is removed after; one that a killed run has left is removed by the next.
+//! What is committed holds references. Only mkectl gets the values: in a file that its owner alone
+//! may read, in the folder of the logs, which is not committed. It is removed after; one that a
+//! killed run has left is removed by the next.
 
 use std::io::Write as _;
 
@@ -31,7 +33,8 @@ impl Resolved {
     /// Removes the file, and returns what came of its use.
     ///
     /// # Errors
-    /// That of its use, which matters more; or else it cannot be removed, and so holds secrets still.
+    /// That of its use, which matters more; or else it cannot be removed, and so holds secrets
+    /// still.
     pub(crate) fn remove_after<T>(self, outcome: Result<T, Error>) -> Result<T, Error> {
         let removed = self.file.map_or(Ok(()), tempfile::NamedTempFile::close);
         let used = outcome?;
@@ -40,7 +43,8 @@ impl Resolved {
     }
 }
 
-/// Returns whether an environment's configuration has values that only mkectl may see. A rehearsal's stand-in does not need them.
+/// Returns whether an environment's configuration has values that only mkectl may see. A
+/// rehearsal's stand-in does not need them.
 fn is_needed(environment: &Environment) -> bool {
     !environment.rehearsal && !environment::references(&environment.config).is_empty()
 }
@@ -95,8 +99,8 @@ pub(crate) fn file(
     temporary(context, environment, release, directory)
 }
 
-/// Returns a file of its own with the environment's configuration, whether it has references or not: for commands that are to find it
-/// and not to change what is committed.
+/// Returns a file of its own with the environment's configuration, whether it has references or
+/// not: for commands that are to find it and not to change what is committed.
 ///
 /// # Errors
 /// It cannot be rendered, a reference has no value, or the file cannot be written.
@@ -167,7 +171,8 @@ fn resolve(
     Ok(resolved)
 }
 
-/// Returns whether no process holds a file. It is opened for reading and writing, because NFS grants an exclusive lock on no other.
+/// Returns whether no process holds a file. It is opened for reading and writing, because NFS
+/// grants an exclusive lock on no other.
 fn is_left(path: &Utf8Path) -> bool {
     let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
     let file = std::fs::File::options().read(true).write(true).open(path);

@@ -1,11 +1,13 @@
-//! Packs what the other side lacks onto a medium: the repository, mkectl, the program, and the blobs of the locks.
+//! Packs what the other side lacks onto a medium: the repository, mkectl, the program, and the
+//! blobs of the locks.
 //!
 //! ```text
 //! environments ─▶ locks ─┬─ receipts, --since, --have ─▶ missing blobs ─▶ store ─┐
 //! git ─▶ bundle, mkectl, program ────────────────────────────────────────────────┴─▶ manifest ─▶ signature ─▶ pieces
 //! ```
 //!
-//! The manifest is complete and signed before the first piece is written, so an operator types a passphrase at the beginning.
+//! The manifest is complete and signed before the first piece is written, so an operator types a
+//! passphrase at the beginning.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -66,7 +68,8 @@ pub struct Options {
     pub portable: bool,
     /// Whether the sources of all dependencies are packed too.
     pub sources: bool,
-    /// The beginnings of the names of pieces that a replacement is made of, or [`HISTORY`]; everything if there are none.
+    /// The beginnings of the names of pieces that a replacement is made of, or [`HISTORY`];
+    /// everything if there are none.
     pub only: Vec<String>,
     /// The key that signs the manifest.
     pub sign: Option<Utf8PathBuf>,
@@ -90,10 +93,12 @@ pub struct Pack {
     pub summary: Summary,
 }
 
-/// Collects everything that a medium for these environments has, signs its manifest, and writes nothing to the medium yet.
+/// Collects everything that a medium for these environments has, signs its manifest, and writes
+/// nothing to the medium yet.
 ///
 /// # Errors
-/// The workspace has changes that are not committed, a bundle or mkectl is not available, or the manifest cannot be signed.
+/// The workspace has changes that are not committed, a bundle or mkectl is not available, or the
+/// manifest cannot be signed.
 pub async fn prepare(
     context: &Context<'_>,
     environments: &[Environment],
@@ -237,7 +242,8 @@ async fn collect(
 }
 
 impl Pack {
-    /// Writes the medium to a folder, which is made if it does not exist. A run that was interrupted is resumed.
+    /// Writes the medium to a folder, which is made if it does not exist. A run that was
+    /// interrupted is resumed.
     ///
     /// # Errors
     /// The folder has a different medium or too little space, or something cannot be written.
@@ -338,7 +344,8 @@ fn check_named(options: &Options) -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// Adds the history of the workspace, unless the other side has all of it. Returns the commits that it builds on.
+/// Adds the history of the workspace, unless the other side has all of it. Returns the commits that
+/// it builds on.
 fn repository(
     context: &Context<'_>,
     scratch: &Scratch,
@@ -464,7 +471,8 @@ pub fn check_folder(workspace: &crate::Workspace, folder: &Utf8Path) -> Result<(
     }
 }
 
-/// Returns whether a folder, which need not exist, is the workspace itself or in one of its own folders.
+/// Returns whether a folder, which need not exist, is the workspace itself or in one of its own
+/// folders.
 fn belongs_to(workspace: &crate::Workspace, folder: &Utf8Path) -> bool {
     let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
     let Some(root) = real(workspace.root()) else {

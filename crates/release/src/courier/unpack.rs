@@ -1,8 +1,10 @@
 //! Imports a medium into a workspace: history, program, mkectl and blobs.
 //!
-//! - Nothing is used before the signature and its own hash are verified. Each content is hashed while it is copied, and gets its final
-//!   name afterwards. Therefore a run that was killed is repeated, and does only what is left.
-//! - The history comes first: it has the locks, which the store is cleaned by. A workspace without history is made of it.
+//! - Nothing is used before the signature and its own hash are verified. Each content is hashed
+//!   while it is copied, and gets its final name afterwards. Therefore a run that was killed is
+//!   repeated, and does only what is left.
+//! - The history comes first: it has the locks, which the store is cleaned by. A workspace without
+//!   history is made of it.
 //! - What cannot be read is named in the end. The rest is used.
 
 use std::io::Read;
@@ -66,7 +68,8 @@ pub struct Unpacked {
     pub bytes: u64,
     /// How many blobs were in the store before.
     pub kept: usize,
-    /// How many blobs of the locks are assumed to be in the registry or the store, and are not in the store.
+    /// How many blobs of the locks are assumed to be in the registry or the store, and are not in
+    /// the store.
     pub assumed: usize,
     /// What the workspace still lacks, if the medium replaces a part of an earlier one.
     pub lacking: Vec<String>,
@@ -81,7 +84,8 @@ pub struct Unpacked {
 /// Brings what a medium has to the workspace, which is made if it does not exist.
 ///
 /// # Errors
-/// The medium is not trusted, its history does not fit, or something of it is damaged: then the rest was used.
+/// The medium is not trusted, its history does not fit, or something of it is damaged: then the
+/// rest was used.
 pub fn unpack(
     context: &Context<'_>,
     from: From<'_>,

@@ -7,7 +7,8 @@ use super::*;
 /// User and password, nothing, or the text of the error.
 type Found = Result<Option<(String, String)>, String>;
 
-/// Looks up what a file with this text has for `registry.example.com:5000`, project `platform/mke`. `helpers` are shell scripts on `PATH`.
+/// Looks up what a file with this text has for `registry.example.com:5000`, project `platform/mke`.
+/// `helpers` are shell scripts on `PATH`.
 fn found_with(text: &str, helpers: &[(&str, &str)]) -> (Found, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("auth.json");
@@ -81,7 +82,8 @@ fn the_longest_key_wins() {
             Some("url"),
         ),
         (&[("registry.example.com:5000/", "slash")], Some("slash")),
-        // Not a beginning of the project by whole names, a repository below it, and other registries.
+        // Not a beginning of the project by whole names, a repository below it, and other
+        // registries.
         (&[("registry.example.com:5000/plat", "x")], None),
         (
             &[("registry.example.com:5000/platform/mke/calico", "x")],

@@ -96,8 +96,8 @@ impl Error {
         }
     }
 
-    /// Distinguishes faults of a bundle from faults of the machine that reads it: no bundle should be deleted because the
-    /// disk is full.
+    /// Distinguishes faults of a bundle from faults of the machine that reads it: no bundle should
+    /// be deleted because the disk is full.
     pub(crate) fn bundle(
         workspace: &Workspace,
         path: &Utf8Path,

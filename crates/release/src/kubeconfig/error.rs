@@ -24,7 +24,8 @@ pub enum Error {
         /// Where the environment's own cluster is to be.
         expected: String,
     },
-    /// The cluster of the environment exists, but the file that was named does not, or it is a folder.
+    /// The cluster of the environment exists, but the file that was named does not, or it is a
+    /// folder.
     #[error("{} {}, but {} names it as the kubeconfig of {environment}", kubeconfig.path, fault(kubeconfig), kubeconfig.named_by)]
     Missing {
         /// The environment.

@@ -78,7 +78,8 @@ impl Question<'_> {
         }
     }
 
-    /// Returns the release that the cluster may run according to the registry, although the receipt does not record it.
+    /// Returns the release that the cluster may run according to the registry, although the receipt
+    /// does not record it.
     fn other_release(&self) -> Option<String> {
         let state = self.shared.state()?;
         let is_other = self.shared.is_ahead_of_receipt() && state.release != self.wanted();
@@ -96,8 +97,8 @@ impl Question<'_> {
 /// Decides what mkectl is to be run for. `warnings` gets what people should know of it.
 ///
 /// # Errors
-/// The vendor supports no way from the release that the cluster runs to the one that is wanted, or the receipt and the cluster
-/// contradict each other.
+/// The vendor supports no way from the release that the cluster runs to the one that is wanted, or
+/// the receipt and the cluster contradict each other.
 pub(super) fn decide(
     context: &Context<'_>,
     question: &Question<'_>,
@@ -309,7 +310,8 @@ fn upgrade(
     (plan, seen)
 }
 
-/// Returns what is known of the way from the release that a cluster runs, which is another command of mkectl than apply.
+/// Returns what is known of the way from the release that a cluster runs, which is another command
+/// of mkectl than apply.
 fn way(question: &Question<'_>, runs: &str) -> Result<(Version, mke::Upgrade), Error> {
     let changed = |refusal| {
         Error::Plan(plan::Error::ReleaseChanged {

@@ -84,7 +84,8 @@ pub enum Error {
         /// Everything that has moved.
         moved: Vec<super::PlanChange>,
     },
-    /// A plan cannot be saved or executed as saved, because it is unknown what mkectl would run for.
+    /// A plan cannot be saved or executed as saved, because it is unknown what mkectl would run
+    /// for.
     #[error("cannot plan for {environment}")]
     Incomplete {
         /// The environment.

@@ -1,12 +1,14 @@
-//! The permission to execute a plan. A deploy takes one, so none begins without the environment's lock or what the environment requires.
+//! The permission to execute a plan. A deploy takes one, so none begins without the environment's
+//! lock or what the environment requires.
 
 use super::Plan;
 use crate::Error;
 use crate::environment_lock::EnvironmentLock;
 use crate::receipt::Overridden;
 
-/// The permission to execute a plan: nothing is missing for it, and what its environment requires has happened, or the operator gave a reason to
-/// continue without. It owns the plan, so it is of no use for a different one. Only [`permit`] makes one:
+/// The permission to execute a plan: nothing is missing for it, and what its environment requires
+/// has happened, or the operator gave a reason to continue without. It owns the plan, so it is of
+/// no use for a different one. Only [`permit`] makes one:
 ///
 /// ```compile_fail,E0451
 /// # fn forge(plan: release::Plan, lock: &release::environment_lock::EnvironmentLock) {
@@ -35,12 +37,14 @@ impl Permit<'_> {
 
 /// Returns the permission to execute a plan.
 ///
-/// A plan that changes nothing needs none, and a `reason` where nothing is missing overrides nothing.
+/// A plan that changes nothing needs none, and a `reason` where nothing is missing overrides
+/// nothing.
 ///
 /// # Errors
-/// Something that the environment requires is missing, and there is no reason to continue without it. Or a different deploy began
-/// or ended, this checkout does not know how, and `take_over` does not say to continue. Or the lock lacks what mkectl lists. Or
-/// something is missing for the cluster's part, such as mkectl. Or the lock is on a different environment.
+/// Something that the environment requires is missing, and there is no reason to continue without
+/// it. Or a different deploy began or ended, this checkout does not know how, and `take_over` does
+/// not say to continue. Or the lock lacks what mkectl lists. Or something is missing for the
+/// cluster's part, such as mkectl. Or the lock is on a different environment.
 pub fn permit<'a>(
     mut plan: Plan,
     reason: Option<&str>,
@@ -76,11 +80,12 @@ pub fn permit<'a>(
     })
 }
 
-/// Refuses a push that moves tags which a cluster runs, where a deploy that does so would be refused. The plan of a push that only adds
-/// has no requirement and no shared state.
+/// Refuses a push that moves tags which a cluster runs, where a deploy that does so would be
+/// refused. The plan of a push that only adds has no requirement and no shared state.
 ///
 /// # Errors
-/// What the environment requires of another one has not happened, or this checkout does not know what was deployed last.
+/// What the environment requires of another one has not happened, or this checkout does not know
+/// what was deployed last.
 pub fn allow_push(plan: &Plan) -> Result<(), Error> {
     plan.shared.allow(false)?;
     match &plan.unmet {

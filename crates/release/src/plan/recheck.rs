@@ -1,4 +1,5 @@
-//! Compares a plan with the files once more, immediately before the cluster is touched: a push may take hours, and files change meanwhile.
+//! Compares a plan with the files once more, immediately before the cluster is touched: a push may
+//! take hours, and files change meanwhile.
 
 use super::saved::listed;
 use super::{Plan, PlanChange};
@@ -16,7 +17,8 @@ pub struct Outdated {
     pub moved: Vec<PlanChange>,
 }
 
-/// Compares what the plan was computed from with what the files contain now. A rehearsal's plan is of no file, and is not compared.
+/// Compares what the plan was computed from with what the files contain now. A rehearsal's plan is
+/// of no file, and is not compared.
 ///
 /// # Errors
 /// Something changed, or a file cannot be read.

@@ -1,10 +1,11 @@
 //! A plan as a file: reviewed, signed, carried across the gap, and executed exactly or refused.
 //!
-//! It names everything that it was computed from by digest, and everything that a deploy will do. The same input makes the same bytes,
-//! and nothing in it is secret: the secrets that mkectl gets are in no plan.
+//! It names everything that it was computed from by digest, and everything that a deploy will do.
+//! The same input makes the same bytes, and nothing in it is secret: the secrets that mkectl gets
+//! are in no plan.
 //!
-//! What a deploy of this plan has already done does not count as a change: pushed artifacts, the written configuration, and a
-//! receipt that records its failure.
+//! What a deploy of this plan has already done does not count as a change: pushed artifacts, the
+//! written configuration, and a receipt that records its failure.
 
 use std::collections::BTreeMap;
 
@@ -198,7 +199,8 @@ impl Saved {
 /// Writes a plan to a file, and returns the file's SHA-256.
 ///
 /// # Errors
-/// Something is missing for the cluster's part, the path leads to a different kind of file, or the file cannot be written.
+/// Something is missing for the cluster's part, the path leads to a different kind of file, or the
+/// file cannot be written.
 pub fn save(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
     require_steps(plan)?;
     let text = Saved::of(plan, workspace)?.text(path)?;
@@ -206,7 +208,8 @@ pub fn save(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<S
     Ok(sha256(text.as_bytes()))
 }
 
-/// Refuses a plan whose commands are unknown, since something is missing for them. It takes that problem.
+/// Refuses a plan whose commands are unknown, since something is missing for them. It takes that
+/// problem.
 fn require_steps(plan: &mut Plan) -> Result<(), Error> {
     let steps = std::mem::replace(&mut plan.cluster.steps, Ok(Vec::new()));
     plan.cluster.steps = Ok(steps.map_err(|source| plan::Error::Incomplete {
@@ -216,7 +219,8 @@ fn require_steps(plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the digest that receipts record of a plan: that of its file, whether the file exists or would only have been written.
+/// Returns the digest that receipts record of a plan: that of its file, whether the file exists or
+/// would only have been written.
 ///
 /// # Errors
 /// What [`Saved::of`] returns.
@@ -262,7 +266,8 @@ impl SavedFile {
     /// Compares a plan that was computed now with this one, and binds it to this file.
     ///
     /// # Errors
-    /// The plan was applied before, or something changed since the file was written: each change is named.
+    /// The plan was applied before, or something changed since the file was written: each change is
+    /// named.
     pub fn bind(&self, plan: &mut Plan, workspace: &Workspace) -> Result<(), Error> {
         // Everything that differs is what came of it, or came after it.
         if let Some(applied) = plan.applied()
@@ -315,7 +320,8 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
     redaction::yaml::read(text).map_err(wrong)
 }
 
-/// Returns everything that is not as the file says, and that a deploy by this file did not do itself.
+/// Returns everything that is not as the file says, and that a deploy by this file did not do
+/// itself.
 fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChange> {
     let mut moved = Vec::new();
     let (old_sets, new_sets) = (listed(&saved.sets), listed(&now.sets));
@@ -402,7 +408,8 @@ impl PlanChange {
     }
 }
 
-/// Returns whether a receipt records the failure of a deploy by this very plan, and nothing else that is new.
+/// Returns whether a receipt records the failure of a deploy by this very plan, and nothing else
+/// that is new.
 fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
     let failed = plan
         .receipt
@@ -416,8 +423,8 @@ fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
         && applied_digest(plan).as_ref() == applied
 }
 
-/// Returns a command of an upgrade to `release` without the numbers in the names of its files, such as that in
-/// `v4.1.1-to-v4.1.2-2_mke4.yaml`.
+/// Returns a command of an upgrade to `release` without the numbers in the names of its files, such
+/// as that in `v4.1.1-to-v4.1.2-2_mke4.yaml`.
 fn unnumbered(command: &str, release: &str) -> String {
     let stem = format!("-to-{release}");
     let mut parts = command.split(&stem);
@@ -431,7 +438,8 @@ fn unnumbered(command: &str, release: &str) -> String {
     text
 }
 
-/// Returns the artifacts that the registry has not as the plan found them, nor as the plan makes them.
+/// Returns the artifacts that the registry has not as the plan found them, nor as the plan makes
+/// them.
 fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<PlanChange> {
     let mut moved = Vec::new();
     for ((artifact, seen), planned) in plan

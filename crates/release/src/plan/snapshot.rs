@@ -1,6 +1,8 @@
-//! The snapshot of a registry: which artifacts of the locks it has, in a file that is carried over the air gap.
+//! The snapshot of a registry: which artifacts of the locks it has, in a file that is carried over
+//! the air gap.
 //!
-//! A plan is made from the file when the registry cannot be reached. The deploy that executes such a plan reads the registry itself.
+//! A plan is made from the file when the registry cannot be reached. The deploy that executes such
+//! a plan reads the registry itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,8 +39,8 @@ pub struct Snapshot {
     /// The commit that the site is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The SHA-256 of what the site has beside the blobs of tags that are what a lock names: blobs in its store or registry, and
-    /// downloads of mkectl.
+    /// The SHA-256 of what the site has beside the blobs of tags that are what a lock names: blobs
+    /// in its store or registry, and downloads of mkectl.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<String>,
     /// The SHA-256 of blobs of such tags that the registry has lost, and the store lacks too.
@@ -100,7 +102,8 @@ impl Snapshot {
         })
     }
 
-    /// Checks that the snapshot is of an environment's registry, whose address may have changed since.
+    /// Checks that the snapshot is of an environment's registry, whose address may have changed
+    /// since.
     ///
     /// # Errors
     /// It is of a different one.
@@ -170,8 +173,9 @@ impl Snapshot {
         Ok(blobs)
     }
 
-    /// Returns what the registry has under each tag of a lock, in its order, and how many of them were not checked: the lock
-    /// was not here when the snapshot was taken. Those are taken for missing.
+    /// Returns what the registry has under each tag of a lock, in its order, and how many of them
+    /// were not checked: the lock was not here when the snapshot was taken. Those are taken for
+    /// missing.
     pub(crate) fn seen(&self, lock: &bundle::Lock) -> (Vec<Seen>, usize) {
         let tags: BTreeMap<&str, &Tag> = self
             .tags

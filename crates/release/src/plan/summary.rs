@@ -42,13 +42,15 @@ pub struct Summary {
     pub config: Utf8PathBuf,
     /// How that file changes, as a unified diff; empty when it does not.
     pub config_diff: String,
-    /// How the configuration changes against what was applied, as a unified diff; empty if that is what the file contains, or not known.
+    /// How the configuration changes against what was applied, as a unified diff; empty if that is
+    /// what the file contains, or not known.
     pub applied_diff: String,
     /// The addresses of the hosts that the configuration no longer has.
     pub removed_hosts: Vec<String>,
     /// What mkectl is run for, and every command of it.
     pub mkectl: MkectlSummary,
-    /// Why the receipt is written although nothing else is to be done for it; `None` if it needs no reason.
+    /// Why the receipt is written although nothing else is to be done for it; `None` if it needs no
+    /// reason.
     pub receipt_reason: Option<&'static str>,
     /// What the environment requires and is missing, so deploy would refuse.
     pub requirement_problem: Option<String>,
@@ -68,7 +70,8 @@ pub struct Summary {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BundleSummary {
-    /// `nothing`, `confirm`, `read`, `make` or `download`; `fetch` if the release comes from a registry.
+    /// `nothing`, `confirm`, `read`, `make` or `download`; `fetch` if the release comes from a
+    /// registry.
     pub action: &'static str,
     /// The bundle's file, or that registry.
     pub file: String,
@@ -131,7 +134,8 @@ impl MkectlSummary {
 }
 
 impl Summary {
-    /// Returns the summary for a command that takes over from a different deploy, or has a reason to do without what is required.
+    /// Returns the summary for a command that takes over from a different deploy, or has a reason
+    /// to do without what is required.
     pub fn with_overrides(mut self, takes_over: bool, reason: Option<&str>) -> Self {
         let shared = self.shared_problem.take_if(|_| takes_over);
         let required = self.requirement_problem.take_if(|_| reason.is_some());
@@ -141,8 +145,9 @@ impl Summary {
 }
 
 impl Plan {
-    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would. A command line may set aside what a
-    /// different deploy did, or have a `reason` to do without what is required.
+    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would. A
+    /// command line may set aside what a different deploy did, or have a `reason` to do without
+    /// what is required.
     pub fn refusal(
         &self,
         context: &Context<'_>,
@@ -160,7 +165,8 @@ impl Plan {
             .or(lacks.then_some(Kind::Workspace))
     }
 
-    /// Returns why mkectl cannot be run, if that is so. A missing mkectl that `deploy` downloads is not a reason.
+    /// Returns why mkectl cannot be run, if that is so. A missing mkectl that `deploy` downloads is
+    /// not a reason.
     pub fn problem(&self, context: &Context<'_>) -> Option<&Error> {
         self.cluster.problem().filter(|problem| {
             !program::can_be_provided(context, &self.environment, &self.lock, problem)

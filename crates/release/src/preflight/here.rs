@@ -1,4 +1,5 @@
-//! Checks what is on this machine: the configuration, the lock, where its bytes would come from, mkectl, tools and the disk.
+//! Checks what is on this machine: the configuration, the lock, where its bytes would come from,
+//! mkectl, tools and the disk.
 
 use camino::Utf8Path;
 use environment::{Environment, Problems};
@@ -142,7 +143,8 @@ fn requirement(
     );
 }
 
-/// Looks where the bundle's bytes would come from, and whether there is room for what will be written of them.
+/// Looks where the bundle's bytes would come from, and whether there is room for what will be
+/// written of them.
 pub(super) async fn bundle_and_disk(
     context: &Context<'_>,
     environment: &Environment,
@@ -205,7 +207,8 @@ pub(super) async fn bundle_and_disk(
     checks.push(disk(&workspace.bundles(), to_write));
 }
 
-/// Looks where the artifacts of sets and of a release without a bundle would come from; returns nothing if there are none.
+/// Looks where the artifacts of sets and of a release without a bundle would come from; returns
+/// nothing if there are none.
 async fn of_registries(
     context: &Context<'_>,
     environment: &Environment,
@@ -243,7 +246,8 @@ async fn of_registries(
     })
 }
 
-/// Looks whether store and registry together have what the lock names; returns nothing if that cannot be told, or if neither has anything.
+/// Looks whether store and registry together have what the lock names; returns nothing if that
+/// cannot be told, or if neither has anything.
 async fn parts(
     context: &Context<'_>,
     environment: &Environment,
@@ -283,7 +287,8 @@ async fn parts(
     }
 }
 
-/// Looks whether the release's own mkectl is here. A deploy would fetch it, and inside there is nowhere to fetch it from.
+/// Looks whether the release's own mkectl is here. A deploy would fetch it, and inside there is
+/// nowhere to fetch it from.
 pub(super) fn mkectl(
     context: &Context<'_>,
     environment: &Environment,
@@ -297,7 +302,8 @@ pub(super) fn mkectl(
     }
 }
 
-/// Names what is needed beside the bundle: what the configuration asks for, and what Red Hat's systems need.
+/// Names what is needed beside the bundle: what the configuration asks for, and what Red Hat's
+/// systems need.
 pub(super) fn not_in_bundle(
     context: &Context<'_>,
     environment: &Environment,

@@ -28,7 +28,8 @@ use hosts::Host;
 use identity::Identity;
 use judge::Wanted;
 
-/// How many nodes are checked concurrently. A node responds within seconds; its own requests have limits of their own.
+/// How many nodes are checked concurrently. A node responds within seconds; its own requests have
+/// limits of their own.
 const BOUNDS: Bounds = Bounds {
     at_once: 32,
     each: Duration::from_secs(20),
@@ -42,7 +43,8 @@ pub struct Nodes {
     pub nodes: Vec<Node>,
     /// Why none of them could be asked, if that is so.
     pub none: Option<(NodeFault, String)>,
-    /// What the environment's mkectl can look at on the nodes itself, as its help lists it: `hosts`, `ports`.
+    /// What the environment's mkectl can look at on the nodes itself, as its help lists it:
+    /// `hosts`, `ports`.
     pub offered: Vec<&'static str>,
 }
 
@@ -57,7 +59,8 @@ pub struct Node {
     pub checks: Vec<NodeCheck>,
     /// How one logs in to it, to be typed; a remote command can follow.
     pub ssh: String,
-    /// The machine that a host key is of, and its port: the node's, or its bastion's where that is the one that was not passed.
+    /// The machine that a host key is of, and its port: the node's, or its bastion's where that is
+    /// the one that was not passed.
     pub door: Option<(String, u16)>,
     /// Whether it is reached through another machine.
     pub has_bastion: bool,
@@ -424,7 +427,8 @@ pub(super) async fn ask(
     }
 }
 
-/// Returns what the environment's mkectl can look at on the nodes, if there is one and its help says so.
+/// Returns what the environment's mkectl can look at on the nodes, if there is one and its help
+/// says so.
 fn offered(
     context: &Context<'_>,
     environment: &Environment,

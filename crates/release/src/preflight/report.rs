@@ -17,7 +17,8 @@ pub struct Report {
     pub release: String,
     /// The registry and project.
     pub registry: String,
-    /// Everything that was looked at. Of nodes there is a check for each thing that is wrong with some of them.
+    /// Everything that was looked at. Of nodes there is a check for each thing that is wrong with
+    /// some of them.
     pub checks: Vec<Check>,
     /// What each node answered, if they were asked.
     pub nodes: Option<Nodes>,

@@ -1,5 +1,5 @@
-//! The probe for a registry: an image for two platforms and a Helm chart of a few kilobytes, made like bundles, and an
-//! artifact of another kind.
+//! The probe for a registry: an image for two platforms and a Helm chart of a few kilobytes, made
+//! like bundles, and an artifact of another kind.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,8 +68,8 @@ impl Sample {
     }
 }
 
-/// Makes an artifact of one file, and puts its bytes to the others. Its config is its own, so removing it takes nothing from
-/// artifacts with the empty one.
+/// Makes an artifact of one file, and puts its bytes to the others. Its config is its own, so
+/// removing it takes nothing from artifacts with the empty one.
 fn artifact(tag: &str, bytes: &mut HashMap<String, Bytes>) -> registry::Manifest {
     let mut keep = |content: String| {
         let digest = format!("sha256:{}", crate::sha256(content.as_bytes()));

@@ -21,7 +21,8 @@ pub enum Error {
         /// Where its lock would be.
         path: Utf8PathBuf,
     },
-    /// The lock of a release that the registry records for an environment was not found, so what it needs is unknown.
+    /// The lock of a release that the registry records for an environment was not found, so what it
+    /// needs is unknown.
     #[error(
         "{reference} records {release}, and its lock was not found: `{path}` with SHA-256 {lock} is not in the workspace or in git's history"
     )]
@@ -35,7 +36,8 @@ pub enum Error {
         /// SHA-256 of its lock.
         lock: String,
     },
-    /// This checkout lacks a deploy that the registry records, so what its cluster needs is unknown.
+    /// This checkout lacks a deploy that the registry records, so what its cluster needs is
+    /// unknown.
     #[error(transparent)]
     SharedState(#[from] Conflict),
     /// The plan of a removal cannot be read or written.

@@ -26,7 +26,8 @@ pub struct PrunePlan {
     pub also_found: bool,
     /// What it was computed from.
     pub computed_from: ComputedFrom,
-    /// How many bytes the registry's garbage collection then frees at most. Others may use the same blobs.
+    /// How many bytes the registry's garbage collection then frees at most. Others may use the same
+    /// blobs.
     pub frees_at_most: u64,
     /// What is to be removed, each manifest with all its tags.
     pub remove: Vec<Remove>,
@@ -64,7 +65,8 @@ pub struct KeptLock {
     pub lock: String,
     /// Who needs it.
     pub needed_by: String,
-    /// Why it does: `wanted`, `running`, `previous`, `failed`, `recorded` in the registry. Earlier plans do not have it.
+    /// Why it does: `wanted`, `running`, `previous`, `failed`, `recorded` in the registry. Earlier
+    /// plans do not have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! Gathers from receipts and locks, now and in git's history, what is needed and what Airlock pushed.
+//! Gathers from receipts and locks, now and in git's history, what is needed and what Airlock
+//! pushed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,9 +23,11 @@ pub(super) struct History {
     pub(super) locks: Vec<KeptLock>,
     /// Locks that receipts of the environment name for its registry, and that are not kept.
     pub(super) past: Vec<Past>,
-    /// Locks of the workspace that no receipt names and no environment needs, with their files relative to the workspace.
+    /// Locks of the workspace that no receipt names and no environment needs, with their files
+    /// relative to the workspace.
     pub(super) unclaimed: Vec<(Utf8PathBuf, Lock)>,
-    /// What the registry records of deploys, by environment. It is not asked if nothing can be removed.
+    /// What the registry records of deploys, by environment. It is not asked if nothing can be
+    /// removed.
     pub(super) states: BTreeMap<String, Result<State, StateFault>>,
     /// How many different receipts of the environment there are.
     pub(super) receipts: usize,
@@ -37,8 +40,9 @@ pub(super) struct History {
 /// Gathers what environments need and what this one's receipts name.
 ///
 /// # Errors
-/// An environment or a lock cannot be read, no lock is known of a release that an environment needs, or this checkout lacks a deploy
-/// that the registry records: whatever that needs might be removed.
+/// An environment or a lock cannot be read, no lock is known of a release that an environment
+/// needs, or this checkout lacks a deploy that the registry records: whatever that needs might be
+/// removed.
 pub(super) async fn gather(
     context: &Context<'_>,
     environment: &Environment,
@@ -109,7 +113,8 @@ pub(super) async fn gather(
     Ok(known)
 }
 
-/// Keeps what an environment needs. `unlisted` gets what is unknown of it, and can only be that its locks are incomplete.
+/// Keeps what an environment needs. `unlisted` gets what is unknown of it, and can only be that its
+/// locks are incomplete.
 fn keep(
     context: &Context<'_>,
     other: &Environment,
@@ -164,10 +169,12 @@ fn keep(
     Ok(())
 }
 
-/// Keeps the releases that the registry records for environments that this workspace does not have, or has under a different address.
+/// Keeps the releases that the registry records for environments that this workspace does not have,
+/// or has under a different address.
 ///
 /// # Errors
-/// This checkout lacks the last deploy of an environment, or the lock of a release that is recorded.
+/// This checkout lacks the last deploy of an environment, or the lock of a release that is
+/// recorded.
 fn keep_recorded(
     context: &Context<'_>,
     environment: &Environment,
@@ -305,7 +312,8 @@ impl History {
 
 type NeededSets = BTreeMap<(String, Option<String>), Vec<&'static str>>;
 
-/// Returns the locks of sets that an environment needs, with the reasons; without a digest, the present lock is meant.
+/// Returns the locks of sets that an environment needs, with the reasons; without a digest, the
+/// present lock is meant.
 fn needed_sets(environment: &Environment, receipts: &[Receipt]) -> NeededSets {
     let mut needed = NeededSets::new();
     for set in environment.set_names() {
@@ -385,8 +393,9 @@ fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String,
     all
 }
 
-/// Returns the releases that an environment needs: the one that it requires, the one that it runs, the one before, and the one that it last failed at.
-/// Each comes with its reasons: `wanted`, `running`, `previous`, `failed`.
+/// Returns the releases that an environment needs: the one that it requires, the one that it runs,
+/// the one before, and the one that it last failed at. Each comes with its reasons: `wanted`,
+/// `running`, `previous`, `failed`.
 fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Vec<&'static str>> {
     let mut needed = BTreeMap::from([(format!("v{}", environment.release), vec!["wanted"])]);
     let mut need = |release: &str, why| {
@@ -416,7 +425,8 @@ fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, V
     needed
 }
 
-/// Returns what the mkectl of a release lists, below the vendor's registry: its lock may lack some of that.
+/// Returns what the mkectl of a release lists, below the vendor's registry: its lock may lack some
+/// of that.
 ///
 /// # Errors
 /// That mkectl is not on this machine, or does not answer.
@@ -511,7 +521,8 @@ impl Archive {
         self.versions(workspace, &path, |text| Receipt::parse(text, &path))
     }
 
-    /// Returns every version of a file. One that cannot be read is noted, unless it is the present one: that has to be known.
+    /// Returns every version of a file. One that cannot be read is noted, unless it is the present
+    /// one: that has to be known.
     fn versions<T>(
         &mut self,
         workspace: &Workspace,
@@ -543,7 +554,8 @@ impl Archive {
         self.locks_at(workspace, workspace.lock(release, DEFAULT_ARCH))
     }
 
-    /// Returns every lock that is known of a set, by the SHA-256 of its file, the present one first.
+    /// Returns every lock that is known of a set, by the SHA-256 of its file, the present one
+    /// first.
     fn set_locks(
         &mut self,
         workspace: &Workspace,

@@ -1,7 +1,9 @@
-//! Decides what may be removed. Pure: files, history and registry are its inputs. In doubt a tag stays.
+//! Decides what may be removed. Pure: files, history and registry are its inputs. In doubt a tag
+//! stays.
 //!
-//! A manifest is removed by its digest, since most registries remove nothing else, and with it every tag that points at it. So a
-//! digest is proposed only if no kept lock names it and no tag that stays leads to it, also a tag that Airlock did not push.
+//! A manifest is removed by its digest, since most registries remove nothing else, and with it
+//! every tag that points at it. So a digest is proposed only if no kept lock names it and no tag
+//! that stays leads to it, also a tag that Airlock did not push.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +24,8 @@ pub(crate) struct Retained {
 #[derive(Debug, Clone)]
 pub(crate) struct Past {
     pub(crate) lock: Lock,
-    /// Whether a receipt records that something of it was pushed to the registry, and not only found there.
+    /// Whether a receipt records that something of it was pushed to the registry, and not only
+    /// found there.
     pub(crate) was_put: bool,
 }
 
@@ -74,7 +77,8 @@ pub(crate) struct Candidate<'a> {
     was_put: bool,
 }
 
-/// The artifacts that might be removed, by repository and by tag; a tag may have had several digests.
+/// The artifacts that might be removed, by repository and by tag; a tag may have had several
+/// digests.
 pub(crate) type Candidates<'a> = BTreeMap<String, BTreeMap<&'a str, Vec<Candidate<'a>>>>;
 
 impl Retained {
@@ -141,7 +145,8 @@ pub(crate) fn candidates<'a>(
     candidates
 }
 
-/// Returns what may be removed from a registry. A repository that could not be looked into has the reason in its place.
+/// Returns what may be removed from a registry. A repository that could not be looked into has the
+/// reason in its place.
 pub(crate) fn propose(
     kept: &Retained,
     candidates: &Candidates<'_>,
@@ -164,7 +169,8 @@ pub(crate) fn propose(
     proposal
 }
 
-/// Returns those children of a manifest that is gone already which may follow it: what a run left that was interrupted between the two.
+/// Returns those children of a manifest that is gone already which may follow it: what a run left
+/// that was interrupted between the two.
 ///
 /// Past locks must name them below that manifest, and nothing that stays may need them.
 pub(crate) fn left_behind(
@@ -238,7 +244,8 @@ fn of_repository(
         };
         staying.insert((*tag).to_owned(), why.to_owned());
     }
-    // A tag that stays keeps what it leads to, and so may keep another one, until nothing more is kept.
+    // A tag that stays keeps what it leads to, and so may keep another one, until nothing more is
+    // kept.
     loop {
         let gone: BTreeSet<&String> = going.values().flat_map(|removal| &removal.tags).collect();
         let led_to = |digest: &str| {

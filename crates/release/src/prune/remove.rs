@@ -22,13 +22,14 @@ pub struct Pruned {
     pub gone_before: usize,
 }
 
-/// Removes what a plan names. Everything is computed once more before: each tag must still hold the digest that the plan names, and no lock that is
-/// kept may name it.
+/// Removes what a plan names. Everything is computed once more before: each tag must still hold the
+/// digest that the plan names, and no lock that is kept may name it.
 ///
 /// `confirm` is asked when that is known, and before anything is removed.
 ///
 /// # Errors
-/// The plan is of another environment or registry, something has moved since, or the registry does not remove what it should.
+/// The plan is of another environment or registry, something has moved since, or the registry does
+/// not remove what it should.
 pub async fn prune<E: From<Error>>(
     context: &Context<'_>,
     environment: &Environment,
@@ -114,7 +115,8 @@ struct Work<'a> {
     children: BTreeSet<(&'a str, String)>,
 }
 
-/// Returns what would be removed with a manifest without review, or what the plan names but is needed again.
+/// Returns what would be removed with a manifest without review, or what the plan names but is
+/// needed again.
 fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<Moved> {
     let repository = &reviewed.repository;
     if let Some(tag) = now.tags.iter().find(|tag| !reviewed.tags.contains(tag)) {
@@ -172,8 +174,10 @@ async fn left_behind<'a>(
     Ok(left)
 }
 
-/// Removes one after the other, so a registry which removes nothing is noticed at the first one. An index goes before its children, and all
-/// of them before any child, which several may list: so nothing is ever served without its children. After an interruption, the same plan finishes the work.
+/// Removes one after the other, so a registry which removes nothing is noticed at the first one. An
+/// index goes before its children, and all of them before any child, which several may list: so
+/// nothing is ever served without its children. After an interruption, the same plan finishes the
+/// work.
 async fn remove_all(
     registry: &registry::Registry,
     environment: &Environment,
@@ -270,7 +274,8 @@ async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outco
         Removed::NotThere => 0,
     };
     for tag in tags {
-        // Most registries remove a manifest's tags with it. Where one stays, it is removed by itself.
+        // Most registries remove a manifest's tags with it. Where one stays, it is removed by
+        // itself.
         if registry.head_manifest(repository, tag).await?.is_some()
             && registry.remove_tag(repository, tag).await? == Removed::Unsupported
         {

@@ -15,10 +15,12 @@ const OF_RUNS: &[&str] = &["environments/*/receipt.yaml"];
 pub struct By {
     /// The version of Airlock.
     pub airlock: String,
-    /// The commit of the workspace that was checked out when it began; none if git does not report one.
+    /// The commit of the workspace that was checked out when it began; none if git does not report
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Whether nothing in the workspace differed from that commit, receipts aside; none if git does not report it.
+    /// Whether nothing in the workspace differed from that commit, receipts aside; none if git does
+    /// not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean: Option<bool>,
     /// The operator, if the environment records that.
@@ -39,7 +41,8 @@ pub struct Operator {
 }
 
 impl By {
-    /// Finds out by what and by whom a deploy is about to be done. Git may be missing, slow or refuse: then it is left out.
+    /// Finds out by what and by whom a deploy is about to be done. Git may be missing, slow or
+    /// refuse: then it is left out.
     pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Self {
         let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok();
         let state = git.as_ref().and_then(|git| git.state(OF_RUNS).ok());

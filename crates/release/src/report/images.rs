@@ -1,4 +1,5 @@
-//! Maps each reference of an environment, as charts and manifests write it, to the reference in the environment's registry.
+//! Maps each reference of an environment, as charts and manifests write it, to the reference in the
+//! environment's registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -205,7 +206,8 @@ fn purl(
 }
 
 impl Images {
-    /// Returns the images alone, each in its own place: charts, files and signatures are not pulled by nodes.
+    /// Returns the images alone, each in its own place: charts, files and signatures are not pulled
+    /// by nodes.
     fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
         let chart = Kind::Chart.to_string();
         let is_pulled = move |one: &&Mirrored| {
@@ -223,8 +225,9 @@ impl Images {
         repositories
     }
 
-    /// Returns the `images:` of a kustomization. Short names of Docker Hub are listed as manifests write them, too. An entry changes all
-    /// tags of a name alike, so artifacts of one name that land differently are listed in comments.
+    /// Returns the `images:` of a kustomization. Short names of Docker Hub are listed as manifests
+    /// write them, too. An entry changes all tags of a name alike, so artifacts of one name that
+    /// land differently are listed in comments.
     pub fn kustomize(&self) -> String {
         let mut names: BTreeMap<_, Vec<&Mirrored>> = BTreeMap::new();
         for one in self.pulled() {
@@ -260,7 +263,8 @@ impl Images {
         text
     }
 
-    /// Returns a CycloneDX 1.6 document of every artifact. The same locks give the same document, so it has neither a time nor a serial number.
+    /// Returns a CycloneDX 1.6 document of every artifact. The same locks give the same document,
+    /// so it has neither a time nor a serial number.
     pub fn cyclone_dx(&self) -> String {
         let components = self.artifacts.iter().map(|one| {
             let (host, repository) = &one.from;
@@ -318,8 +322,9 @@ impl Images {
         text
     }
 
-    /// Returns a `hosts.toml` of containerd for each upstream host, with the path that each is to have. What is in a different place than
-    /// its upstream path, or has a different tag, is listed in a comment, since containerd changes neither.
+    /// Returns a `hosts.toml` of containerd for each upstream host, with the path that each is to
+    /// have. What is in a different place than its upstream path, or has a different tag, is listed
+    /// in a comment, since containerd changes neither.
     pub fn containerd(&self) -> String {
         let mut hosts: BTreeMap<&str, Vec<&Mirrored>> = BTreeMap::new();
         for one in self.pulled() {
@@ -349,7 +354,8 @@ impl Images {
             }
             let common = prefixes.into_iter().max_by_key(|(_, count)| *count);
             let common = common.map(|(prefix, _)| prefix);
-            // Under its upstream name, an image in a different place may be a different image of the registry.
+            // Under its upstream name, an image in a different place may be a different image of
+            // the registry.
             let wrong = common.as_ref().and_then(|prefix| {
                 artifacts.iter().find_map(|one| {
                     let tag = one.tag.as_ref()?;

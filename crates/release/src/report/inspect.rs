@@ -62,7 +62,8 @@ pub struct Row {
     /// Its archive in the bundle, or in that of a set; empty for what comes from elsewhere.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub archive: String,
-    /// The reference that it comes from, or the URL of a set's bundle; none for an artifact of the release's bundle.
+    /// The reference that it comes from, or the URL of a set's bundle; none for an artifact of the
+    /// release's bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }

@@ -67,7 +67,8 @@ pub struct SetRow {
     pub state: String,
 }
 
-/// Lists environments, locked releases and sets. An environment whose files are wrong is listed as such, and so is such a lock.
+/// Lists environments, locked releases and sets. An environment whose files are wrong is listed as
+/// such, and so is such a lock.
 ///
 /// # Errors
 /// Folders that cannot be listed.
@@ -204,8 +205,8 @@ fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
     }
 }
 
-/// Returns the state of an environment, in a few words. What cannot be read is reported, too: it is no reason not to list the
-/// others.
+/// Returns the state of an environment, in a few words. What cannot be read is reported, too: it is
+/// no reason not to list the others.
 fn state(workspace: &Workspace, environment: &environment::Environment) -> String {
     let output = Output::below(&workspace.environment(&environment.name));
     let Ok(receipt) = Receipt::read(&output.receipt) else {

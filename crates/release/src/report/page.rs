@@ -1,5 +1,6 @@
-//! Gathers what a report of environments shows, from what the other reports, the plan and the receipts contain. A registry that does not
-//! answer, a clone without history or a plan that cannot be made is part of the report.
+//! Gathers what a report of environments shows, from what the other reports, the plan and the
+//! receipts contain. A registry that does not answer, a clone without history or a plan that cannot
+//! be made is part of the report.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -200,7 +201,8 @@ async fn planned(
     Ok(summary)
 }
 
-/// Returns the deploys that the receipt and its history record, the newest first, and why there may be more.
+/// Returns the deploys that the receipt and its history record, the newest first, and why there may
+/// be more.
 fn timeline(context: &Context<'_>, path: &Utf8Path) -> (Vec<Deploy>, Option<String>) {
     let mut texts: Vec<String> = files::read_text(path).into_iter().collect();
     let git = programs::Git::of(context.workspace.root(), &context.tool.variables);

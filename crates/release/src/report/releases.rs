@@ -74,7 +74,8 @@ pub struct Fact {
     pub certainty: &'static str,
     /// The addresses of the documents that say so.
     pub sources: Vec<String>,
-    /// What overrides it, where something does: an option of a command, or a key of `environment.yaml`.
+    /// What overrides it, where something does: an option of a command, or a key of
+    /// `environment.yaml`.
     #[serde(rename = "override")]
     pub overridden_by: Option<&'static str>,
 }

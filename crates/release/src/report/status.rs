@@ -1,5 +1,5 @@
-//! Compares the state of environments: files, receipt, registry and, on request, cluster. Each difference has the command that
-//! resolves it.
+//! Compares the state of environments: files, receipt, registry and, on request, cluster. Each
+//! difference has the command that resolves it.
 //!
 //! Nothing is written. What does not answer is reported and delays nothing else.
 
@@ -45,9 +45,11 @@ pub struct Status {
     pub receipt_sha256: Option<String>,
     /// What its registry has; none if what it should have is unknown.
     pub registry: Option<Registry>,
-    /// What its registry records of the last deploy from any checkout; none if it was not asked, or records none.
+    /// What its registry records of the last deploy from any checkout; none if it was not asked, or
+    /// records none.
     pub shared: Option<State>,
-    /// How many values of its cluster are not what is rendered; none if it was not asked, or has no answer.
+    /// How many values of its cluster are not what is rendered; none if it was not asked, or has no
+    /// answer.
     pub cluster_changes: Option<usize>,
     /// The registry that the release was locked from, instead of its bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,8 +157,8 @@ impl Status {
         });
     }
 
-    /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long as the files are wrong, and everything that
-    /// was compared with an outdated checkout.
+    /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long
+    /// as the files are wrong, and everything that was compared with an outdated checkout.
     fn order(&mut self) {
         let has = |fix: Fix| self.drift.iter().any(|drift| drift.fix == fix);
         let deploy = if has(Fix::Migrate) {
@@ -197,7 +199,8 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     let receipt = Receipt::read(&output.receipt);
     if let Err(error) = &receipt {
         let path = context.workspace.shown(&output.receipt);
-        // The file may be newer than the committed one: it is restored only where it was read and makes no sense.
+        // The file may be newer than the committed one: it is restored only where it was read and
+        // makes no sense.
         let fix = match error {
             Error::Receipt(receipt::Error::Version { .. }) => Fix::NewerAirlock,
             Error::Receipt(_) => Fix::Restore(path.to_owned()),
@@ -368,7 +371,8 @@ fn compare(
         status.add(what, deploy.clone());
     }
     let Some(applied) = receipt.and_then(|receipt| receipt.applied.as_ref()) else {
-        // Without a lock, a deploy is refused, and so is one of a cluster that a different environment deployed.
+        // Without a lock, a deploy is refused, and so is one of a cluster that a different
+        // environment deployed.
         let address = mke::external_address(environment);
         let other = existing::deployed_by_other(workspace, &environment.name, address.as_deref());
         if lock.is_some()
@@ -453,7 +457,8 @@ fn ask_clusters(context: &Context<'_>, all: &mut [Status]) {
     tokio::task::block_in_place(|| {
         parallel::map_in(CLUSTERS_AT_ONCE, &all, |status| {
             let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
-            // Where the files are wrong, there is nothing to compare with. Before a deploy there is no cluster.
+            // Where the files are wrong, there is nothing to compare with. Before a deploy there is
+            // no cluster.
             let is_there =
                 (status.deployed.as_ref()).is_some_and(|deployed| deployed.release.is_some());
             if status.release.is_some() && is_there {

@@ -1,6 +1,7 @@
 //! The support archive: the state of an environment, without its secrets.
 //!
-//! Every text passes the masker. The whole archive is searched for secrets before it is written, names included.
+//! Every text passes the masker. The whole archive is searched for secrets before it is written,
+//! names included.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
@@ -46,8 +47,8 @@ pub struct Support {
 }
 
 impl Support {
-    /// Collects the files of an environment: rendered configuration, receipt, profile of its registry, last logs. What cannot be read is
-    /// named in the archive and by a warning.
+    /// Collects the files of an environment: rendered configuration, receipt, profile of its
+    /// registry, last logs. What cannot be read is named in the archive and by a warning.
     pub fn of_files(context: &Context<'_>, environment: &Environment) -> Self {
         let output = Output::below(&context.workspace.environment(&environment.name));
         // Each file that cannot be read is met again below.
@@ -91,7 +92,8 @@ impl Support {
         self.entries.push((name.to_owned(), text.into()));
     }
 
-    /// Masks everything, searches it for secrets, and writes it to a new file for its owner alone. Returns the names of the entries.
+    /// Masks everything, searches it for secrets, and writes it to a new file for its owner alone.
+    /// Returns the names of the entries.
     ///
     /// # Errors
     /// A secret is left, or the file exists or cannot be written.
@@ -168,7 +170,8 @@ pub(crate) fn remember_secrets(
     texts.into_iter().collect()
 }
 
-/// Returns the logs that were written last, the newest first. A folder that cannot be listed has none.
+/// Returns the logs that were written last, the newest first. A folder that cannot be listed has
+/// none.
 pub(crate) fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
     let mut logs: Vec<Utf8PathBuf> = entries
@@ -180,8 +183,8 @@ pub(crate) fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     logs.into_iter().rev().take(LOGS).collect()
 }
 
-/// Returns the names and the last lines of those logs. One that cannot be read, or may have the administrator's password, is left out,
-/// with a warning.
+/// Returns the names and the last lines of those logs. One that cannot be read, or may have the
+/// administrator's password, is left out, with a warning.
 pub(crate) fn last_logs_without_password(
     context: &Context<'_>,
     folder: &Utf8Path,

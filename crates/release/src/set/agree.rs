@@ -1,4 +1,5 @@
-//! Compares the lock of a set with the manifests that it names: a lock is a file, and files are edited.
+//! Compares the lock of a set with the manifests that it names: a lock is a file, and files are
+//! edited.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +16,8 @@ enum Judged {
     Agrees(Content),
 }
 
-/// Returns the first artifact whose manifests list something else than the lock, with the digest of that manifest. A manifest that the
-/// store lacks is not compared.
+/// Returns the first artifact whose manifests list something else than the lock, with the digest of
+/// that manifest. A manifest that the store lacks is not compared.
 pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Artifact, String)> {
     let mut of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
     of_sets.find_map(|artifact| {
@@ -33,8 +34,8 @@ pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Ar
     })
 }
 
-/// Returns whether an artifact has the kind and the platforms that its manifests have, and no manifest that no index names: it would be
-/// pushed with the others.
+/// Returns whether an artifact has the kind and the platforms that its manifests have, and no
+/// manifest that no index names: it would be pushed with the others.
 fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool {
     let mut named: HashSet<(&Digest, Option<&str>)> = HashSet::new();
     let (mut kinds, mut is_artifact) = (Vec::new(), false);
@@ -57,7 +58,8 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
                 // The lock has no platform of an index.
                 Content::Index { .. } => named.iter().any(|(digest, _)| **digest == one.digest),
                 Content::Manifest { .. } => {
-                    // The platform of an archive's image is that of its config, if the index has none.
+                    // The platform of an archive's image is that of its config, if the index has
+                    // none.
                     let of_config = !artifact.archive.is_empty();
                     named.contains(&(&one.digest, one.platform.as_deref()))
                         || of_config && named.contains(&(&one.digest, None))

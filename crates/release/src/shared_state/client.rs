@@ -13,7 +13,8 @@ use crate::{Context, Credentials, Error, RegistryError, chain};
 /// The repository, without the project. The tag is the environment's name.
 const REPOSITORY: &str = "airlock/state";
 
-/// Returns the repository and tag of the state of the environment `name`, in the registry of `environment`.
+/// Returns the repository and tag of the state of the environment `name`, in the registry of
+/// `environment`.
 pub(crate) fn reference(environment: &Environment, name: &str) -> String {
     format!("{}/{REPOSITORY}:{name}", environment.registry.image_url())
 }
@@ -39,8 +40,8 @@ pub(super) async fn look(
     }
 }
 
-/// Returns every state below the project of an environment's registry, by the name of its environment, which may be of a
-/// different workspace.
+/// Returns every state below the project of an environment's registry, by the name of its
+/// environment, which may be of a different workspace.
 ///
 /// # Errors
 /// The registry cannot be asked, or does not list the tags.
@@ -151,8 +152,8 @@ impl Client {
         }
     }
 
-    /// Writes a state in the place of the one with this digest. Returns the digest of the new one, and the time from looking at the
-    /// tag to its being written.
+    /// Writes a state in the place of the one with this digest. Returns the digest of the new one,
+    /// and the time from looking at the tag to its being written.
     pub(super) async fn put(
         &self,
         state: &State,

@@ -80,7 +80,8 @@ impl Conflict {
     }
 }
 
-/// Returns what a state means for a checkout with this receipt, if it forbids to change what the environment's cluster needs.
+/// Returns what a state means for a checkout with this receipt, if it forbids to change what the
+/// environment's cluster needs.
 pub(crate) fn conflict(
     environment: &Environment,
     output: &Output,
@@ -112,7 +113,8 @@ pub(crate) fn conflict(
     }
 }
 
-/// Returns what a state means for a checkout with this receipt, whose own interrupted run has this name.
+/// Returns what a state means for a checkout with this receipt, whose own interrupted run has this
+/// name.
 fn judge(
     environment: &str,
     state: &State,

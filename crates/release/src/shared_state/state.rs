@@ -87,7 +87,8 @@ impl Written {
             "digest": blob.as_ref(),
             "size": blob_bytes.len(),
         });
-        // The configuration as well as the layer, since some registries refuse a manifest without one of them.
+        // The configuration as well as the layer, since some registries refuse a manifest without
+        // one of them.
         let manifest_bytes = serde_json::to_vec(&serde_json::json!({
             "schemaVersion": 2,
             "mediaType": MediaType::ImageManifest.as_ref(),

@@ -1,7 +1,9 @@
-//! Announces each blob to the pushes as soon as the store has it, while the bundle is still being read.
+//! Announces each blob to the pushes as soon as the store has it, while the bundle is still being
+//! read.
 //!
 //! A blob can be pushed when it matches its own digest. A tag stands for the whole bundle: only
-//! [`Announcer::all_present`] lets tags be set, and it takes the proof that everything in the lock is present.
+//! [`Announcer::all_present`] lets tags be set, and it takes the proof that everything in the lock
+//! is present.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -18,7 +20,8 @@ use crate::proof::Proven;
 use crate::transfer::present::AllPresent;
 use crate::transfer::push::Delivery;
 
-/// Speaks to all pushes at once. If it is dropped before it reported that everything arrived, they end without a tag.
+/// Speaks to all pushes at once. If it is dropped before it reported that everything arrived, they
+/// end without a tag.
 #[derive(Debug, Clone)]
 pub(crate) struct Announcer {
     /// Each push, with what its tags will speak for.

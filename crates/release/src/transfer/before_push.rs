@@ -65,7 +65,8 @@ fn try_to_write(path: &Utf8Path) -> io::Result<()> {
     files::temporary_beside(path).map(drop)
 }
 
-/// Returns how many bytes are still to be written to `bundles/` until everything that a lock names is in the store.
+/// Returns how many bytes are still to be written to `bundles/` until everything that a lock names
+/// is in the store.
 pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
     let of_bundle = |lock: &bundle::Lock| match fetch::source(workspace, lock) {
         Ok(Source::Made(path) | Source::Download(path)) => {
@@ -97,7 +98,8 @@ pub(crate) fn free(folder: &Utf8Path) -> io::Result<u64> {
     Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
-/// Checks that the store has room for what a lock names. A file system that does not say how much is free is believed to have it.
+/// Checks that the store has room for what a lock names. A file system that does not say how much
+/// is free is believed to have it.
 ///
 /// # Errors
 /// It has less.

@@ -44,8 +44,8 @@ pub(crate) fn connect(
     connect_with(context, environment, credentials, settings, None)
 }
 
-/// Makes a client that may push: with credentials for that, at the pace that was asked for, resuming cut uploads, until it is
-/// asked to stop.
+/// Makes a client that may push: with credentials for that, at the pace that was asked for,
+/// resuming cut uploads, until it is asked to stop.
 pub(crate) fn connect_to_push(
     context: &Context<'_>,
     environment: &Environment,
@@ -90,7 +90,8 @@ fn connect_with(
     })
 }
 
-/// Returns where an environment's registry is, whose certificate it may have, and the proxies on the way.
+/// Returns where an environment's registry is, whose certificate it may have, and the proxies on
+/// the way.
 pub(crate) fn endpoint(
     context: &Context<'_>,
     environment: &Environment,

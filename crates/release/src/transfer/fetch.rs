@@ -23,7 +23,8 @@ pub enum Found {
     Missing,
 }
 
-/// Returns whether something could not be downloaded because its server was not reached, or because the run is offline.
+/// Returns whether something could not be downloaded because its server was not reached, or because
+/// the run is offline.
 pub(crate) fn is_unreachable(error: &crate::Error) -> bool {
     let crate::Error::Fetch(error) = error else {
         return false;
@@ -63,10 +64,12 @@ impl Source {
     }
 }
 
-/// Finds out where the bytes of a locked bundle would come from. What a lock has from registries is not asked about.
+/// Finds out where the bytes of a locked bundle would come from. What a lock has from registries is
+/// not asked about.
 ///
 /// # Errors
-/// The store cannot be looked at, or the bundle's file is there with a different size than the lock's.
+/// The store cannot be looked at, or the bundle's file is there with a different size than the
+/// lock's.
 pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crate::Error> {
     let store = open_store(workspace)?;
     if store.missing(&lock.of_bundle()).is_empty() {
@@ -92,7 +95,8 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crat
     }
 }
 
-/// Returns each bundle that a lock names, as a lock of its own: those of sets, then that of the release.
+/// Returns each bundle that a lock names, as a lock of its own: those of sets, then that of the
+/// release.
 pub(crate) fn parts(lock: &bundle::Lock) -> impl Iterator<Item = Cow<'_, bundle::Lock>> {
     let of_sets = lock.set_bundles().map(Cow::Owned);
     of_sets.chain([lock.of_bundle()])
@@ -202,7 +206,8 @@ pub(crate) fn offline(workspace: &Workspace, lock: &bundle::Lock) -> crate::Erro
     })
 }
 
-/// Returns the client for downloads, the only one of this crate: an offline run gets none. `what` is what would be downloaded.
+/// Returns the client for downloads, the only one of this crate: an offline run gets none. `what`
+/// is what would be downloaded.
 ///
 /// # Errors
 /// The run is offline. The inner error: the client cannot be made.

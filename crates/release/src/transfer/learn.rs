@@ -1,5 +1,6 @@
-//! Reads a real bundle and a real mkectl, and records their facts in `environments/facts/<release>.yaml`, which overlays
-//! the table of releases. Nothing of the machine is recorded: no path, host or user.
+//! Reads a real bundle and a real mkectl, and records their facts in
+//! `environments/facts/<release>.yaml`, which overlays the table of releases. Nothing of the
+//! machine is recorded: no path, host or user.
 
 use std::collections::BTreeMap;
 
@@ -153,7 +154,8 @@ fn report(release: &str, contradictions: &[Contradiction]) -> String {
     render::diff(Utf8Path::new(release), Some(&known), &observed)
 }
 
-/// Returns how to read the archives of a bundle that do not follow the table's rules, as they were observed.
+/// Returns how to read the archives of a bundle that do not follow the table's rules, as they were
+/// observed.
 ///
 /// # Errors
 /// It is undecided how to read one of them.
@@ -355,9 +357,10 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
     })
 }
 
-/// Returns the `repository:tag` that an archive most probably has: a whole reference among its annotations, without the
-/// registry's host; else its file name with the suffix as the vendor writes it; else its path below the top folder, split at
-/// the last `_` as the vendor's k0rdent Enterprise bundle does (K0RDENTD).
+/// Returns the `repository:tag` that an archive most probably has: a whole reference among its
+/// annotations, without the registry's host; else its file name with the suffix as the vendor
+/// writes it; else its path below the top folder, split at the last `_` as the vendor's k0rdent
+/// Enterprise bundle does (K0RDENTD).
 fn reference(archive: &SurveyedArchive, top_folder: &str) -> Option<String> {
     let named = |repository: &str, tag: &str| {
         let name = Name::new(repository, tag).ok()?;
@@ -402,7 +405,8 @@ fn kept(mut found: Exception, before: Option<&ObservedBundle>) -> Exception {
     found
 }
 
-/// Returns the longest folder that holds all archives, leaving out the last folder of the vendor's two, `images` and `charts`.
+/// Returns the longest folder that holds all archives, leaving out the last folder of the vendor's
+/// two, `images` and `charts`.
 fn top_folder<'a>(paths: impl Iterator<Item = &'a str>) -> String {
     let folders = paths.map(|path| {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -422,7 +426,8 @@ fn top_folder<'a>(paths: impl Iterator<Item = &'a str>) -> String {
     common.unwrap_or_default().join("/")
 }
 
-/// Finds the release's mkectl: the one that was named, the one that was fetched, or the one on PATH if it is of this release.
+/// Finds the release's mkectl: the one that was named, the one that was fetched, or the one on PATH
+/// if it is of this release.
 fn mkectl(
     context: &Context<'_>,
     request: &Request,

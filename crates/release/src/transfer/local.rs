@@ -35,8 +35,9 @@ pub enum Read {
     },
 }
 
-/// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this machine with their hashes. Writes
-/// nothing and needs no network. `file` is the bundle if it is not in `bundles/`. Without a bundle the store is read, if it has something.
+/// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this
+/// machine with their hashes. Writes nothing and needs no network. `file` is the bundle if it is
+/// not in `bundles/`. Without a bundle the store is read, if it has something.
 ///
 /// # Errors
 /// The bundle does not exist, or something differs from the lock.
@@ -209,8 +210,9 @@ pub(crate) fn stored(
     Ok(proof)
 }
 
-/// Names the lock's artifacts in the store's index, so other tools find them by name, where another release has
-/// taken their names or the bundle was read for another lock. Nothing is written where they are named already.
+/// Names the lock's artifacts in the store's index, so other tools find them by name, where another
+/// release has taken their names or the bundle was read for another lock. Nothing is written where
+/// they are named already.
 pub(crate) fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
     match unlisted(store, lock)? {
         none if none.is_empty() => Ok(()),
@@ -218,8 +220,8 @@ pub(crate) fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bun
     }
 }
 
-/// Makes what was written to the store durable, and names in its index the lock's artifacts that are complete there. `unpack` ends so:
-/// it may have written only a part of them.
+/// Makes what was written to the store durable, and names in its index the lock's artifacts that
+/// are complete there. `unpack` ends so: it may have written only a part of them.
 ///
 /// # Errors
 /// Something cannot be written.
@@ -248,11 +250,12 @@ fn unlisted<'a>(
         .collect())
 }
 
-/// Discards the blobs by whose damage a push failed, and every other damaged one of the same artifacts, so they
-/// are read again from the bundle. Returns their digests; none if the push failed by something else.
+/// Discards the blobs by whose damage a push failed, and every other damaged one of the same
+/// artifacts, so they are read again from the bundle. Returns their digests; none if the push
+/// failed by something else.
 ///
-/// Blobs are compared with their digests when they come into the store and when they are sent, and a damaged one is
-/// never sent whole. Between the two, only their sizes are looked at.
+/// Blobs are compared with their digests when they come into the store and when they are sent, and
+/// a damaged one is never sent whole. Between the two, only their sizes are looked at.
 ///
 /// # Errors
 /// The store cannot be read, or a blob not be removed.
@@ -275,7 +278,8 @@ pub(crate) fn discard_damaged(
         .map_err(|source| Error::store(context.workspace, source))
 }
 
-/// Discards the damaged manifests of what is to be delivered, so they are read again. Returns their digests.
+/// Discards the damaged manifests of what is to be delivered, so they are read again. Returns their
+/// digests.
 ///
 /// # Errors
 /// As for [`discard_damaged`].
@@ -298,7 +302,8 @@ pub(crate) fn is_by_damage(error: &Error) -> bool {
     !damaged(error).is_empty()
 }
 
-/// Returns whether a push failed because the store lacks what a registry was found to have: it did not mount it, or removed it.
+/// Returns whether a push failed because the store lacks what a registry was found to have: it did
+/// not mount it, or removed it.
 pub(crate) fn is_by_lack(error: &Error) -> bool {
     let Error::Push(push::Error::Failed { failed, .. }) = error else {
         return false;
@@ -376,7 +381,8 @@ mod tests {
     use super::*;
     use crate::testing::image;
 
-    /// Reads a release into a store below `folder`: one image of two layers, and another that shares one of them.
+    /// Reads a release into a store below `folder`: one image of two layers, and another that
+    /// shares one of them.
     fn release(folder: &Utf8Path) -> (Store, Lock) {
         let recipe = Recipe {
             directory: "bundles".to_owned(),

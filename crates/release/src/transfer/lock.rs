@@ -24,18 +24,22 @@ pub use keep::Placed;
 pub struct Request {
     /// The release.
     pub release: Version,
-    /// The bundle's architecture, as it is in its file name; [`DEFAULT_ARCH`] where nothing is said.
+    /// The bundle's architecture, as it is in its file name; [`DEFAULT_ARCH`] where nothing is
+    /// said.
     pub arch: Option<String>,
     /// A bundle that is here already, instead of a download.
     pub bundle: Option<Utf8PathBuf>,
-    /// Where to download it, instead of the vendor's URL for this release. A `file:` URL is a bundle on this machine.
+    /// Where to download it, instead of the vendor's URL for this release. A `file:` URL is a
+    /// bundle on this machine.
     pub url: Option<String>,
     /// The bundle's checksum: 64 hexadecimal digits, or a checksum file.
     pub checksum: Option<String>,
-    /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The vendor's is asked only for
-    /// a bundle that comes from the vendor; this one always. A `file:` URL is a file on this machine.
+    /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The
+    /// vendor's is asked only for a bundle that comes from the vendor; this one always. A `file:`
+    /// URL is a file on this machine.
     pub checksum_url: Option<String>,
-    /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and `{machine}` represent `linux` and `x86_64`.
+    /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and
+    /// `{machine}` represent `linux` and `x86_64`.
     pub mkectl_url: Option<String>,
     /// Whether a committed lock that differs may be replaced.
     pub replace: bool,
@@ -62,7 +66,8 @@ pub struct Outcome {
     pub changes: Option<Changes>,
     /// How the bundle came into `bundles/`, if it was not there.
     pub kept: Option<Placed>,
-    /// The file with the output of `mkectl init` that belongs to the lock, relative to the workspace.
+    /// The file with the output of `mkectl init` that belongs to the lock, relative to the
+    /// workspace.
     pub init: Option<Utf8PathBuf>,
 }
 
@@ -84,7 +89,8 @@ pub enum Checksum {
 /// Locks a release.
 ///
 /// # Errors
-/// The bundle is not available or read, it does not have the vendor's checksum, or the committed lock differs.
+/// The bundle is not available or read, it does not have the vendor's checksum, or the committed
+/// lock differs.
 pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let facts = context.workspace.release(&request.release)?;
     if !facts.is_known() {
@@ -304,10 +310,12 @@ async fn from_bundle(
     })
 }
 
-/// Checks what else the request names, before gigabytes are read. Returns the bundle's checksum and where it comes from, if that is known.
+/// Checks what else the request names, before gigabytes are read. Returns the bundle's checksum and
+/// where it comes from, if that is known.
 ///
 /// # Errors
-/// A URL is not valid, has credentials, or is not contacted offline; or the checksum file cannot be read.
+/// A URL is not valid, has credentials, or is not contacted offline; or the checksum file cannot be
+/// read.
 fn before_it_is_read(
     context: &Context<'_>,
     request: &Request,
@@ -403,7 +411,8 @@ fn refuse_contradictions(
     Ok(())
 }
 
-/// Returns the text of a bundle's release matrix; none if it has none, and an empty text if that is not text.
+/// Returns the text of a bundle's release matrix; none if it has none, and an empty text if that is
+/// not text.
 fn matrix(contents: &bundle::Contents, store: &bundle::Store) -> Option<String> {
     let file = contents.release_matrix.as_ref()?;
     let digest = bundle::sha256_digest(&format!("sha256:{}", file.sha256)).ok()?;
@@ -449,8 +458,9 @@ fn contradictions_in(
     mke::identity::contradictions(release, arch, signs)
 }
 
-/// Returns the downloads of mkectl that belong to a release. Hashes that the table of releases has are taken from there, and so are
-/// those that an earlier lock has for the same URL. For the others the download itself is hashed: then it was trusted once.
+/// Returns the downloads of mkectl that belong to a release. Hashes that the table of releases has
+/// are taken from there, and so are those that an earlier lock has for the same URL. For the others
+/// the download itself is hashed: then it was trusted once.
 async fn mkectl(
     context: &Context<'_>,
     request: &Request,
@@ -537,7 +547,8 @@ async fn local_bundle(
     Ok(path)
 }
 
-/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl (DOCS-SRC).
+/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl
+/// (DOCS-SRC).
 async fn compare_with_vendor(
     context: &Context<'_>,
     facts: &mke::Release,
@@ -575,7 +586,8 @@ async fn compare(
     Ok(shown)
 }
 
-/// How many hexadecimal digits are a mistyped checksum, and not the name of a file: those of an MD5.
+/// How many hexadecimal digits are a mistyped checksum, and not the name of a file: those of an
+/// MD5.
 const FEWEST_DIGITS: usize = 32;
 
 /// Returns a checksum, which may be in a checksum file, and which of the two it was.

@@ -19,10 +19,12 @@ const LONG_WAIT: Duration = Duration::from_secs(3);
 /// How long after that the operator sees it again.
 const WAIT_AGAIN: Duration = Duration::from_secs(60);
 
-/// For how long a registry may take nothing and answer nothing before that is reported: it may be hashing a large blob.
+/// For how long a registry may take nothing and answer nothing before that is reported: it may be
+/// hashing a large blob.
 const LONG_SILENCE: Duration = Duration::from_secs(10);
 
-/// How many requests are in flight while the registry is only asked. The limiter allows fewer to a registry that refuses some.
+/// How many requests are in flight while the registry is only asked. The limiter allows fewer to a
+/// registry that refuses some.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 32;
 
 /// What one artifact needs.
@@ -90,7 +92,8 @@ pub(crate) struct Looked {
 pub struct PullRefusal {
     repository: String,
     refusal: registry::Refusal,
-    /// Whether it is about nodes. Some registries refuse every request for content that they do not have.
+    /// Whether it is about nodes. Some registries refuse every request for content that they do not
+    /// have.
     is_certain: bool,
 }
 
@@ -126,8 +129,9 @@ impl Seen {
     }
 }
 
-/// Looks at a tag of each of these in the registry as a node would, one request each. What a node is refused is looked at once
-/// more with push credentials, so the plan can tell a private artifact from a missing one.
+/// Looks at a tag of each of these in the registry as a node would, one request each. What a node
+/// is refused is looked at once more with push credentials, so the plan can tell a private artifact
+/// from a missing one.
 ///
 /// # Errors
 /// The registry cannot be reached, does not accept the push credentials, or answers nonsense.
@@ -142,8 +146,9 @@ pub(crate) async fn look(
     }
     let credentials = context.credentials(environment)?;
     let pusher = Registries::one(connect(context, environment, credentials)?);
-    // Some registries forbid looking at what is missing yet; if it is meant, the push gets it again. Credentials that
-    // are not accepted, or are wanted and not there, are the user's affair now and not after the bundle was read.
+    // Some registries forbid looking at what is missing yet; if it is meant, the push gets it
+    // again. Credentials that are not accepted, or are wanted and not there, are the user's affair
+    // now and not after the bundle was read.
     let seen_by_pusher = look_at_tags(&pusher, environment, tags, |_, error| match error {
         registry::Error::Forbidden { .. } => Ok(Seen::REFUSED),
         error => Err(error),
@@ -168,8 +173,8 @@ pub(crate) async fn look(
     Ok(Looked { seen, shut })
 }
 
-/// Refuses to push what nodes could not pull. If their refusal may only mean that nothing exists yet, something is pushed first: an
-/// empty blob.
+/// Refuses to push what nodes could not pull. If their refusal may only mean that nothing exists
+/// yet, something is pushed first: an empty blob.
 ///
 /// # Errors
 /// Nodes are refused, or the account may not write.
@@ -202,7 +207,8 @@ pub(crate) async fn require_open(
     }
 }
 
-/// Looks at a tag of each of these as a node does, and no further, in a registry that has answered before.
+/// Looks at a tag of each of these as a node does, and no further, in a registry that has answered
+/// before.
 ///
 /// # Errors
 /// The registry cannot be reached, refuses the login of nodes, or answers nonsense.
@@ -260,7 +266,8 @@ async fn tags_as_node(
     Ok(Looked { seen, shut })
 }
 
-/// Asks for each tag; `refused` says what an error means for the artifact, if it is not one of the registry as a whole.
+/// Asks for each tag; `refused` says what an error means for the artifact, if it is not one of the
+/// registry as a whole.
 async fn look_at_tags(
     registries: &Registries,
     environment: &Environment,
@@ -318,7 +325,8 @@ impl Registries {
         }
     }
 
-    /// Returns it as the cluster sees it: without credentials, unless the configuration names a secret to pull with, for each by itself.
+    /// Returns it as the cluster sees it: without credentials, unless the configuration names a
+    /// secret to pull with, for each by itself.
     fn as_node(context: &Context<'_>, environment: &Environment) -> Result<Self, Error> {
         let secrets = mke::PullSecrets::of(environment);
         let client = |with_secret| {
@@ -410,8 +418,9 @@ pub(crate) async fn ping(
     awaited(registry.ping(), report).await
 }
 
-/// Checks that the registry responds before anything else is requested: while a request for an artifact is tried again and
-/// again over a minute, a wrong address or certificate should be reported immediately.
+/// Checks that the registry responds before anything else is requested: while a request for an
+/// artifact is tried again and again over a minute, a wrong address or certificate should be
+/// reported immediately.
 pub(crate) async fn knock(
     context: &Context<'_>,
     node: &registry::Registry,
@@ -423,8 +432,8 @@ pub(crate) async fn knock(
     }
 }
 
-/// Returns the credentials that nodes have: none, or those of their secret. What is in that secret the environment may say; else the push
-/// credentials replace it.
+/// Returns the credentials that nodes have: none, or those of their secret. What is in that secret
+/// the environment may say; else the push credentials replace it.
 pub(crate) fn credentials(
     context: &Context<'_>,
     environment: &Environment,

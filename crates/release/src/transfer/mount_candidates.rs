@@ -1,8 +1,9 @@
-//! Finds mount candidates: blobs that other environments have in the same registry. Also finds blobs that other releases may have
-//! left in this registry. They are asked for, or mounted, before they are sent.
+//! Finds mount candidates: blobs that other environments have in the same registry. Also finds
+//! blobs that other releases may have left in this registry. They are asked for, or mounted, before
+//! they are sent.
 //!
-//! Staging and prod often are two projects of one registry. Candidates come from the files of the other environment, which record
-//! its last deploy. The registry decides whether it mounts them.
+//! Staging and prod often are two projects of one registry. Candidates come from the files of the
+//! other environment, which record its last deploy. The registry decides whether it mounts them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +14,8 @@ use crate::receipt::Receipt;
 use crate::workspace::{DEFAULT_ARCH, Output};
 use crate::{Context, locked};
 
-/// Returns, for each blob of the artifacts, a repository of another environment in the same registry that should hold it.
+/// Returns, for each blob of the artifacts, a repository of another environment in the same
+/// registry that should hold it.
 ///
 /// An environment that cannot be read has nothing to offer, and is not what this run is about.
 pub(crate) fn of(
@@ -43,8 +45,8 @@ pub(crate) fn of(
         .collect()
 }
 
-/// Returns the blobs of the artifacts that another committed lock has as well, each with the repositories where an earlier push may
-/// have left it.
+/// Returns the blobs of the artifacts that another committed lock has as well, each with the
+/// repositories where an earlier push may have left it.
 ///
 /// A lock that cannot be read has nothing to say, and is not what this run is about.
 pub(crate) fn expected(
@@ -82,7 +84,8 @@ fn wanted<'a>(artifacts: &[&'a bundle::Artifact]) -> HashSet<&'a Digest> {
         .collect()
 }
 
-/// Returns another environment and the lock of what it has, if that is in the same registry and in another project of it.
+/// Returns another environment and the lock of what it has, if that is in the same registry and in
+/// another project of it.
 fn applied(
     context: &Context<'_>,
     environment: &Environment,

@@ -1,7 +1,8 @@
 //! The proof that lets tags be set, and the search for what a partial store lacks.
 //!
-//! Inside the gap the store may have only what the registry lacks. Each digest of the lock must then be in one of two places:
-//! in the store, where it was compared with its content as it came, or in the registry, which confirms it in this run.
+//! Inside the gap the store may have only what the registry lacks. Each digest of the lock must
+//! then be in one of two places: in the store, where it was compared with its content as it came,
+//! or in the registry, which confirms it in this run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +21,8 @@ mod site;
 
 use site::{Found, Site, needs};
 
-/// Each digest of the lock was read and hashed in this run, or was verified before and is in the store, or was confirmed by a
-/// registry in this run. Only `prove` makes one:
+/// Each digest of the lock was read and hashed in this run, or was verified before and is in the
+/// store, or was confirmed by a registry in this run. Only `prove` makes one:
 ///
 /// ```compile_fail,E0451
 /// let proof = release::transfer::present::AllPresent { proven: todo!(), is_compared: true };
@@ -34,7 +35,8 @@ pub struct AllPresent {
     is_compared: bool,
 }
 
-/// What one registry was found to hold in this run of what the store lacks. Only a search makes one.
+/// What one registry was found to hold in this run of what the store lacks. Only a search makes
+/// one.
 #[derive(Debug)]
 pub(crate) struct RegistryContent {
     /// The environment of the registry.
@@ -85,7 +87,8 @@ impl AllPresent {
         })
     }
 
-    /// Returns whether everything in the store was compared with its digest in this run. Otherwise, only its size is known to be right.
+    /// Returns whether everything in the store was compared with its digest in this run. Otherwise,
+    /// only its size is known to be right.
     pub(crate) fn is_compared(&self) -> bool {
         self.is_compared
     }
@@ -99,7 +102,8 @@ impl AllPresent {
     }
 }
 
-/// What a search may read from a registry into the store. Whatever is read is compared with its digest.
+/// What a search may read from a registry into the store. Whatever is read is compared with its
+/// digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reads {
     /// Nothing: a plan changes nothing.
@@ -110,8 +114,8 @@ pub(crate) enum Reads {
     Unmountable,
 }
 
-/// Returns how many blobs the registry has of what the store lacks, if a push would need neither bundle nor download because of them. Only
-/// asks.
+/// Returns how many blobs the registry has of what the store lacks, if a push would need neither
+/// bundle nor download because of them. Only asks.
 ///
 /// # Errors
 /// The registry cannot be asked. In an offline run: a digest is nowhere.
@@ -145,7 +149,8 @@ pub(crate) async fn survey(
     }
 }
 
-/// Returns whether it makes sense to ask registries for what the store lacks, before a bundle is downloaded.
+/// Returns whether it makes sense to ask registries for what the store lacks, before a bundle is
+/// downloaded.
 pub(crate) fn may_be_partial(
     context: &Context<'_>,
     store: &bundle::Store,
@@ -154,11 +159,13 @@ pub(crate) fn may_be_partial(
     context.offline || holds_any(store, delivery)
 }
 
-/// Asks the registry of each delivery for what the store lacks, and reads into the store what `reads` allows. `sources` are more
-/// registries that may be read from. An online run stops at the first digest that is nowhere, since it can download the bundle.
+/// Asks the registry of each delivery for what the store lacks, and reads into the store what
+/// `reads` allows. `sources` are more registries that may be read from. An online run stops at the
+/// first digest that is nowhere, since it can download the bundle.
 ///
 /// # Errors
-/// The store cannot be used. The inner errors: the registry cannot be asked, or a digest is nowhere.
+/// The store cannot be used. The inner errors: the registry cannot be asked, or a digest is
+/// nowhere.
 pub(crate) async fn search(
     context: &Context<'_>,
     lock: &Lock,
@@ -294,7 +301,8 @@ pub(crate) async fn read_back(
     }
 }
 
-/// Returns the digests that the locks name and that neither the store nor the registry of an environment has. Only asks.
+/// Returns the digests that the locks name and that neither the store nor the registry of an
+/// environment has. Only asks.
 ///
 /// # Errors
 /// The store cannot be used, or the registry cannot be asked.

@@ -1,7 +1,9 @@
-//! Finds mkectl: the one that the environment names, the downloaded one whose hash is in the lock, or the one on PATH.
+//! Finds mkectl: the one that the environment names, the downloaded one whose hash is in the lock,
+//! or the one on PATH.
 //!
-//! What was fetched is kept in `bundles/mkectl/<release>/<platform>/`, also when another release is deployed since: a backup is restored
-//! only by the build that wrote it. The download stays beside the program, to compare the program with the lock each time.
+//! What was fetched is kept in `bundles/mkectl/<release>/<platform>/`, also when another release is
+//! deployed since: a backup is restored only by the build that wrote it. The download stays beside
+//! the program, to compare the program with the lock each time.
 
 use camino::Utf8Path;
 use environment::{CredentialSource, Environment, Reference};
@@ -26,8 +28,8 @@ pub use kept::{folder, platform};
 /// Returns the mkectl that an environment is to use, after asking it for its version.
 ///
 /// # Errors
-/// There is none, it cannot be run, or it is not the release's own: each mkectl serves one release only
-/// (CLI-INST).
+/// There is none, it cannot be run, or it is not the release's own: each mkectl serves one release
+/// only (CLI-INST).
 pub(crate) fn for_apply(
     context: &Context<'_>,
     environment: &Environment,
@@ -60,10 +62,12 @@ pub(crate) fn for_command(
     Program::of(mkectl, &environment.release, command)
 }
 
-/// Returns the environment variables that an environment's mkectl gets: all but the secrets that it has no use for.
+/// Returns the environment variables that an environment's mkectl gets: all but the secrets that it
+/// has no use for.
 pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> programs::Variables {
     let mut variables = context.tool.variables.clone();
-    // The cluster that it leads to may be a different one: where a cluster exists, the flag is passed.
+    // The cluster that it leads to may be a different one: where a cluster exists, the flag is
+    // passed.
     variables.remove(kubeconfig::VARIABLE);
     let registry = &environment.registry;
     let named = [&registry.push_credentials, &registry.pull_credentials];
@@ -102,8 +106,8 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    /// Returns what an environment says of it; none if everything is pulled without, since there is no secret then that they could go
-    /// into (APPLY-421).
+    /// Returns what an environment says of it; none if everything is pulled without, since there is
+    /// no secret then that they could go into (APPLY-421).
     ///
     /// # Errors
     /// The credentials that it names are not available.
@@ -223,12 +227,14 @@ impl Program {
         }
     }
 
-    /// Returns whether this mkectl has a command that sets a new administrator's password (RESETPW).
+    /// Returns whether this mkectl has a command that sets a new administrator's password
+    /// (RESETPW).
     pub(crate) fn can_reset_password(&self) -> bool {
         (self.mkectl.help(&[])).is_ok_and(|root| root.has_command("reset-password"))
     }
 
-    /// Requires that this mkectl takes the credentials that nodes are to pull with. `warnings` gets what the environment accepts instead.
+    /// Requires that this mkectl takes the credentials that nodes are to pull with. `warnings` gets
+    /// what the environment accepts instead.
     ///
     /// # Errors
     /// It lists no flags for them, and the environment does not supply them by other means.

@@ -40,7 +40,8 @@ impl Delivery<'_> {
     }
 }
 
-/// What was sent. It says nothing yet about what the registry serves: see [`crate::verify::registry`].
+/// What was sent. It says nothing yet about what the registry serves: see
+/// [`crate::verify::registry`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Artifacts that were pushed.
@@ -108,10 +109,12 @@ pub(crate) fn report_start(context: &Context<'_>, deliveries: &[Delivery<'_>]) {
     });
 }
 
-/// Pushes each delivery, each as one transfer, as the blobs come into the store. One that fails stops no other.
+/// Pushes each delivery, each as one transfer, as the blobs come into the store. One that fails
+/// stops no other.
 ///
-/// Registries are pushed to at the same time, but for deliveries to the same one, which go one after the other. `held` is what each
-/// registry was found to have of what the store lacks; nothing if the store has everything.
+/// Registries are pushed to at the same time, but for deliveries to the same one, which go one
+/// after the other. `held` is what each registry was found to have of what the store lacks; nothing
+/// if the store has everything.
 pub(crate) async fn push(
     context: &Context<'_>,
     deliveries: &[Delivery<'_>],

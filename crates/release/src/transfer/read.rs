@@ -24,7 +24,8 @@ pub(crate) fn read(
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))
 }
 
-/// Warns of files in a bundle that may be meant as archives, and of layers that it does not contain.
+/// Warns of files in a bundle that may be meant as archives, and of layers that it does not
+/// contain.
 pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
     for file in &contents.odd_files {
         let reason = match file.ends_with('/') {

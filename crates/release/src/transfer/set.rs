@@ -1,4 +1,5 @@
-//! What registries and web servers have for sets: it is locked by digest, compared with its lock, and fetched into the store.
+//! What registries and web servers have for sets: it is locked by digest, compared with its lock,
+//! and fetched into the store.
 
 // A lock is made: of a set, or of what mkectl lists of a release.
 pub mod lock;

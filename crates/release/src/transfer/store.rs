@@ -1,4 +1,5 @@
-//! Reports what the store contains and for which release, and removes what no lock in `bundles/` names.
+//! Reports what the store contains and for which release, and removes what no lock in `bundles/`
+//! names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,7 +132,8 @@ pub fn report(workspace: &Workspace) -> Result<Report, crate::Error> {
         };
         for (digest, size) in blobs(lock) {
             match held.get(&digest) {
-                // A file of a different size is no more than its name: it takes room, and is read again.
+                // A file of a different size is no more than its name: it takes room, and is read
+                // again.
                 Some(&found) if found == size => row.held.add(size),
                 _ => row.missing.add(size),
             }
@@ -159,12 +161,13 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, crate::Error> {
 
 /// Removes what no lock in `bundles/` names, after it has been shown by `show`.
 ///
-/// No process can write to the store meanwhile, and a process that reads a bundle into it blocks this one from the first
-/// blob until its lock is written. So no blob goes that a lock is about to name.
+/// No process can write to the store meanwhile, and a process that reads a bundle into it blocks
+/// this one from the first blob until its lock is written. So no blob goes that a lock is about to
+/// name.
 ///
 /// # Errors
-/// A committed lock is missing from the working tree, the store or a lock cannot be read, another process is writing to the store, or
-/// something cannot be removed.
+/// A committed lock is missing from the working tree, the store or a lock cannot be read, another
+/// process is writing to the store, or something cannot be removed.
 pub fn collect(context: &Context<'_>, show: &dyn Fn(&Garbage)) -> Result<Garbage, crate::Error> {
     let root = context.workspace.root();
     let has_repository = || (root.ancestors()).any(|folder| folder.join(".git").exists());
@@ -190,7 +193,8 @@ fn collect_in(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage,
         return Ok(garbage);
     };
     exclusive.sweep().map_err(fail)?;
-    // First the names and then what they represent: whatever stops this, the index names nothing that is gone.
+    // First the names and then what they represent: whatever stops this, the index names nothing
+    // that is gone.
     if !garbage.artifacts.is_empty() {
         let unnamed: BTreeSet<&str> = garbage.artifacts.iter().map(String::as_str).collect();
         exclusive
@@ -206,8 +210,8 @@ fn collect_in(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage,
     Ok(garbage)
 }
 
-/// Returns the locks that git knows and that are missing from the working tree, relative to the workspace. Without git
-/// there are none.
+/// Returns the locks that git knows and that are missing from the working tree, relative to the
+/// workspace. Without git there are none.
 pub fn missing_locks(context: &Context<'_>) -> Vec<String> {
     ask_git(context).unwrap_or_default()
 }
@@ -311,7 +315,8 @@ mod tests {
             }
         }
 
-        /// Reads a release of one image into the store and commits its lock. Its layers are 10,000 bytes each.
+        /// Reads a release of one image into the store and commits its lock. Its layers are 10,000
+        /// bytes each.
         fn lock(&self, release: &str, image: &str, layers: &[&str]) -> Lock {
             let recipe = Recipe {
                 directory: "bundles".to_owned(),

@@ -1,5 +1,5 @@
-//! Downloads, verifies and pushes what a lock names as one stream. It takes about as long as its slowest part, not as all of
-//! them together.
+//! Downloads, verifies and pushes what a lock names as one stream. It takes about as long as its
+//! slowest part, not as all of them together.
 //!
 //! ```text
 //!                                upstream registries: read, hash ─┐
@@ -39,7 +39,8 @@ pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<AllPres
     bring_into(context, lock, &fetch::open_store(context.workspace)?).await
 }
 
-/// Fetches a locked bundle as [`bring`] does. What reads its blobs from this `store` need not hash them again.
+/// Fetches a locked bundle as [`bring`] does. What reads its blobs from this `store` need not hash
+/// them again.
 ///
 /// # Errors
 /// As for [`bring`].
@@ -56,8 +57,8 @@ pub(crate) async fn bring_into(
 
 /// Pushes to each registry what it lacks of one bundle, which is downloaded if needed.
 ///
-/// Each byte is downloaded and read once, for however many registries. One that fails stops no other. Nothing is done for a
-/// registry that lacks nothing.
+/// Each byte is downloaded and read once, for however many registries. One that fails stops no
+/// other. Nothing is done for a registry that lacks nothing.
 ///
 /// # Errors
 /// The bundle is not available, or is not what its lock says. Then nothing was tagged anywhere.
@@ -272,8 +273,9 @@ async fn together(
     }
 }
 
-/// Pushes from a store that lacks what registries have. Returns nothing if the bundle has to be downloaded, which an offline run does not
-/// do: there, a delivery of which something is nowhere fails alone.
+/// Pushes from a store that lacks what registries have. Returns nothing if the bundle has to be
+/// downloaded, which an offline run does not do: there, a delivery of which something is nowhere
+/// fails alone.
 async fn from_parts(
     context: &Context<'_>,
     lock: &bundle::Lock,

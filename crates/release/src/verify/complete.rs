@@ -1,7 +1,9 @@
-//! Compares the lock with what a cluster needs: the lists of the release's mkectl, and the images that the charts name.
+//! Compares the lock with what a cluster needs: the lists of the release's mkectl, and the images
+//! that the charts name.
 //!
-//! mkectl knows what it installs: an artifact that it lists and the lock lacks stops a deploy before anything is sent. Values of
-//! charts may be overridden: an image that only they name causes a warning.
+//! mkectl knows what it installs: an artifact that it lists and the lock lacks stops a deploy
+//! before anything is sent. Values of charts may be overridden: an image that only they name causes
+//! a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +16,11 @@ use crate::transfer::{fetch, local, program};
 use crate::warnings::Warnings;
 use crate::{Context, Error, chain, locked};
 
-/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that does not run mkectl compares nothing.
+/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's
+/// charts name. A deploy that does not run mkectl compares nothing.
 ///
-/// Returns what mkectl lists, the lock lacks and the environment does not accept; everything else becomes a warning.
+/// Returns what mkectl lists, the lock lacks and the environment does not accept; everything else
+/// becomes a warning.
 ///
 /// # Errors
 /// The store cannot be looked at.
@@ -50,8 +54,9 @@ pub(crate) fn unlocked(
     Ok(Vec::new())
 }
 
-/// Returns what the registry lacks too of what mkectl lists and the lock lacks. `warnings` gets what it has: mkectl may list images for
-/// which the vendor's bundle has no archive (LAB), and the operator may have pushed those by other means.
+/// Returns what the registry lacks too of what mkectl lists and the lock lacks. `warnings` gets
+/// what it has: mkectl may list images for which the vendor's bundle has no archive (LAB), and the
+/// operator may have pushed those by other means.
 ///
 /// # Errors
 /// The registry cannot be asked.
@@ -113,7 +118,8 @@ struct ByMkectl {
 
 /// Compares a lock with what `mkectl airgap` lists; none if that mkectl has no such command.
 ///
-/// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of other registries is reported and stops nothing.
+/// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of
+/// other registries is reported and stops nothing.
 fn by_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> ByMkectl {
     let mut found = ByMkectl::default();
     let listed = match listed(mkectl) {
@@ -164,10 +170,12 @@ pub(crate) fn listed(mkectl: &programs::Mkectl) -> Result<Vec<String>, programs:
     Ok(listed)
 }
 
-/// Compares a lock with the images that its charts name, as far as their content is in the store, and says what it lacks.
+/// Compares a lock with the images that its charts name, as far as their content is in the store,
+/// and says what it lacks.
 ///
-/// Only what the lock should have is reported: what is in the vendor's registry, and other tags of names that the lock has. Whatever else a chart
-/// names comes from elsewhere, and its values say so for a cluster without internet.
+/// Only what the lock should have is reported: what is in the vendor's registry, and other tags of
+/// names that the lock has. Whatever else a chart names comes from elsewhere, and its values say so
+/// for a cluster without internet.
 pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
     let held: BTreeSet<String> = lock.artifacts.iter().map(Artifact::reference).collect();
     let names: BTreeSet<&str> = (lock.artifacts.iter())
@@ -210,7 +218,8 @@ fn is_of_this_lock(reference: &str, names: &BTreeSet<&str>) -> bool {
     names.contains(repository)
 }
 
-/// Reports what a lock may lack, according to its charts and an installed mkectl. Nothing of it is an error: what is locked is served.
+/// Reports what a lock may lack, according to its charts and an installed mkectl. Nothing of it is
+/// an error: what is locked is served.
 ///
 /// Returns what mkectl lists and the lock lacks.
 pub fn warn_of_incomplete_lock(

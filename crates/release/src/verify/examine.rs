@@ -1,4 +1,5 @@
-//! Requests every tag, manifest and blob of a lock from a registry, each once, and reports the differences.
+//! Requests every tag, manifest and blob of a lock from a registry, each once, and reports the
+//! differences.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +17,8 @@ use crate::transfer::look::QUESTIONS_AT_ONCE;
 /// How many blobs are read at a time. Each holds one piece of a blob in memory.
 const READS_AT_ONCE: usize = 6;
 
-/// The largest blob that is read where a large one is only looked up, in bytes. Configurations are smaller: what they are served by, serves
-/// the layers, too.
+/// The largest blob that is read where a large one is only looked up, in bytes. Configurations are
+/// smaller: what they are served by, serves the layers, too.
 const SMALL_BLOB: u64 = 64 << 10;
 
 /// How often a read that broke off is begun.
@@ -55,7 +56,8 @@ enum Of<'a> {
 
 /// Looks at artifacts, each to its depth.
 ///
-/// A blob that several repositories share is asked for in each, and read in the first: registries keep the bytes once.
+/// A blob that several repositories share is asked for in each, and read in the first: registries
+/// keep the bytes once.
 ///
 /// # Errors
 /// A registry cannot be used, or refuses what nodes do.
@@ -91,7 +93,8 @@ pub(crate) async fn examine(
         .iter()
         .enumerate()
         .filter(|(place, question)| question.reads && !wrong.contains(place));
-    // Made before any of them runs: a closure inside of the stream would keep callers from spawning the look.
+    // Made before any of them runs: a closure inside of the stream would keep callers from spawning
+    // the look.
     let reads: Vec<_> = to_read
         .map(|(place, question)| async move {
             let finding = question.read(Some(reporter)).await?;
@@ -115,7 +118,8 @@ pub(crate) async fn examine(
     Ok(examined)
 }
 
-/// Leaves out that a manifest is missing where its tag is wrong, too: restoring the tag restores the manifest.
+/// Leaves out that a manifest is missing where its tag is wrong, too: restoring the tag restores
+/// the manifest.
 fn without_repetition(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
@@ -211,7 +215,8 @@ impl Question<'_> {
         }
     }
 
-    /// Returns the finding for the other artifacts that share damaged content: a registry keeps it once, and the first of them was read.
+    /// Returns the finding for the other artifacts that share damaged content: a registry keeps it
+    /// once, and the first of them was read.
     fn shared(&self, finding: &Finding, artifacts: &[(&Artifact, Depth)]) -> Vec<Finding> {
         let has = |artifact: &Artifact| {
             artifact.manifests.iter().any(|manifest| {
@@ -246,8 +251,9 @@ impl Question<'_> {
         self.finding(kind, None)
     }
 
-    /// Asks for it, and compares what the answer says. Manifests and small blobs are read, as nodes read them: some registries answer
-    /// `HEAD` from a database and `GET` from a storage that lacks it.
+    /// Asks for it, and compares what the answer says. Manifests and small blobs are read, as nodes
+    /// read them: some registries answer `HEAD` from a database and `GET` from a storage that lacks
+    /// it.
     async fn ask(&self) -> Result<Option<Finding>, Error> {
         let repository = self.repository();
         let registry = &self.reader.registry;

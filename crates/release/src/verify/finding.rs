@@ -11,7 +11,8 @@ use serde::Serialize;
 pub struct Finding {
     /// What is wrong.
     pub kind: FindingKind,
-    /// The artifact, `repository:tag` as in the lock. Of several that lack the same, the first in each repository.
+    /// The artifact, `repository:tag` as in the lock. Of several that lack the same, the first in
+    /// each repository.
     pub artifact: String,
     /// The repository in the registry, project included.
     pub repository: String,
@@ -19,7 +20,8 @@ pub struct Finding {
     pub digest: String,
     /// The size in bytes of what should be there.
     pub size: u64,
-    /// What is there instead, if that is known: a digest, or for [`FindingKind::WrongSize`] a number of bytes.
+    /// What is there instead, if that is known: a digest, or for [`FindingKind::WrongSize`] a
+    /// number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
 }
@@ -75,7 +77,8 @@ impl FindingKind {
         }
     }
 
-    /// Returns whether the registry serves something else under a digest, which nothing that is sent replaces.
+    /// Returns whether the registry serves something else under a digest, which nothing that is
+    /// sent replaces.
     pub fn is_damage(self) -> bool {
         matches!(self, Self::WrongSize | Self::WrongDigest)
     }

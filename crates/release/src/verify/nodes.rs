@@ -1,7 +1,8 @@
-//! The registries as nodes see them: by the URLs in `mke4.yaml`, and with the credentials that nodes have.
+//! The registries as nodes see them: by the URLs in `mke4.yaml`, and with the credentials that
+//! nodes have.
 //!
-//! Images and charts may come from different registries, and both from another one than the environment names, where the file
-//! was written for that. What nodes do is in the file.
+//! Images and charts may come from different registries, and both from another one than the
+//! environment names, where the file was written for that. What nodes do is in the file.
 
 use bundle::Kind;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -77,7 +78,8 @@ impl NodeRegistries {
         (&self.images.pulls.url, &self.charts.pulls.url)
     }
 
-    /// Returns how the file differs from the environment's own registry, the only one that is pushed to.
+    /// Returns how the file differs from the environment's own registry, the only one that is
+    /// pushed to.
     ///
     /// # Errors
     /// It names another one.
@@ -96,7 +98,8 @@ impl NodeRegistries {
         }
     }
 
-    /// Checks that what is missing for nodes is missing for pushes, too: some registries answer 404 where credentials are required.
+    /// Checks that what is missing for nodes is missing for pushes, too: some registries answer 404
+    /// where credentials are required.
     ///
     /// # Errors
     /// The registry serves a missing tag with the credentials of pushes.
@@ -166,8 +169,9 @@ impl NodeRegistries {
         }
     }
 
-    /// Asks whether the registries are there before anything is asked of them: while a request for an artifact is tried again
-    /// and again over a minute, a wrong address or certificate should be reported immediately.
+    /// Asks whether the registries are there before anything is asked of them: while a request for
+    /// an artifact is tried again and again over a minute, a wrong address or certificate should be
+    /// reported immediately.
     pub(crate) async fn knock(&self, context: &Context<'_>) -> Result<(), Error> {
         for reader in self.readers() {
             match ping(context, &reader.registry, reader.pulls.address()).await {

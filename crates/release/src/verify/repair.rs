@@ -1,7 +1,8 @@
 //! Restores what a registry lost, from the store or the bundle.
 //!
-//! The findings come from a verification. Blobs come first, then the manifests that refer to them, then the tags, so the registry
-//! never serves anything incomplete. At the end, what was repaired is read again as a node does.
+//! The findings come from a verification. Blobs come first, then the manifests that refer to them,
+//! then the tags, so the registry never serves anything incomplete. At the end, what was repaired
+//! is read again as a node does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,12 +59,12 @@ enum Place {
     Tag,
 }
 
-/// Puts back what was found missing, moved or wrong. What the store lacks is read from the bundle, or from
-/// other repositories of the registry.
+/// Puts back what was found missing, moved or wrong. What the store lacks is read from the bundle,
+/// or from other repositories of the registry.
 ///
 /// # Errors
-/// Nodes pull from a different registry than the environment's, the bundle is not available, the registry does not take something, or it
-/// still serves something else than the lock says.
+/// Nodes pull from a different registry than the environment's, the bundle is not available, the
+/// registry does not take something, or it still serves something else than the lock says.
 pub async fn repair(
     context: &Context<'_>,
     environment: &Environment,
@@ -282,7 +283,8 @@ impl Site<'_> {
             .map(|()| Restored::Sent)
     }
 
-    /// Returns the repositories that hold a blob: those that the lock gives it to and that were not found to lack it.
+    /// Returns the repositories that hold a blob: those that the lock gives it to and that were not
+    /// found to lack it.
     fn holders(&self, digest: &str) -> BTreeSet<String> {
         let lacking: BTreeSet<&str> = self
             .findings
@@ -303,8 +305,8 @@ impl Site<'_> {
     }
 }
 
-/// Returns the store when it has everything that is to be put back, whole. What is damaged or missing is read from the bundle, or from other
-/// repositories of the registry.
+/// Returns the store when it has everything that is to be put back, whole. What is damaged or
+/// missing is read from the bundle, or from other repositories of the registry.
 async fn stocked(
     context: &Context<'_>,
     environment: &Environment,

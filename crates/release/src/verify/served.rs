@@ -48,11 +48,13 @@ impl Served {
     }
 }
 
-/// Looks at everything that a lock names as nodes do, through the URLs in the environment's `mke4.yaml`: the existing file,
-/// since that is what the cluster was given, or where there is none what would be rendered.
+/// Looks at everything that a lock names as nodes do, through the URLs in the environment's
+/// `mke4.yaml`: the existing file, since that is what the cluster was given, or where there is none
+/// what would be rendered.
 ///
 /// # Errors
-/// A registry cannot be used, or refuses what nodes do. What is missing or wrong in it is not an error here.
+/// A registry cannot be used, or refuses what nodes do. What is missing or wrong in it is not an
+/// error here.
 pub async fn served(
     context: &Context<'_>,
     environment: &Environment,

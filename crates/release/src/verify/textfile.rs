@@ -1,6 +1,7 @@
 //! Writes the result of a verification as metrics for node_exporter's textfile collector.
 //!
-//! Names and labels are an interface: alerts depend on them. They contain no secret and have few values.
+//! Names and labels are an interface: alerts depend on them. They contain no secret and have few
+//! values.
 
 use std::fmt::Write as _;
 

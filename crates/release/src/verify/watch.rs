@@ -84,8 +84,9 @@ async fn look(
     served(context, environment, &locked.lock, depth).await
 }
 
-/// Checks, passes the result to `each`, and waits for `interval`, until the program is asked to stop. A check that fails is reported like every
-/// other: what cannot be read or reached now may be there the next time.
+/// Checks, passes the result to `each`, and waits for `interval`, until the program is asked to
+/// stop. A check that fails is reported like every other: what cannot be read or reached now may be
+/// there the next time.
 ///
 /// # Errors
 /// What `each` returns.

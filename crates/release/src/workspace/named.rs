@@ -1,4 +1,5 @@
-//! Writes results to files that the command line names. A typed path may be wrong: it replaces only a file of the same kind.
+//! Writes results to files that the command line names. A typed path may be wrong: it replaces only
+//! a file of the same kind.
 
 use std::io::ErrorKind;
 
@@ -35,7 +36,8 @@ impl FileKind {
         }
     }
 
-    /// Returns whether a text is of this kind, according to its first line. An empty file may become anything.
+    /// Returns whether a text is of this kind, according to its first line. An empty file may
+    /// become anything.
     fn is_kind_of(self, text: &str) -> bool {
         // Earlier versions wrote the name of the program before that of the command.
         let first = text.lines().next().unwrap_or_default();
@@ -72,7 +74,8 @@ impl std::fmt::Display for FileKind {
     }
 }
 
-/// Writes `text` to a path that the operator typed, as a whole. A missing folder is a mistake, and is not made.
+/// Writes `text` to a path that the operator typed, as a whole. A missing folder is a mistake, and
+/// is not made.
 ///
 /// # Errors
 /// What [`refuse`] returns, the path is a symbolic link, or the file cannot be written.
@@ -86,7 +89,8 @@ pub(crate) fn write_named(
     write_file(path, text)
 }
 
-/// Checks that a file of this kind can be written to a path that the operator typed, before a command works for it.
+/// Checks that a file of this kind can be written to a path that the operator typed, before a
+/// command works for it.
 ///
 /// # Errors
 /// Those of `write_named`.
@@ -125,7 +129,8 @@ pub(super) fn check_folder(path: &Utf8Path) -> Result<(), Error> {
     }
 }
 
-/// Empties a trace at a path that the operator typed, or makes a new one, and opens it for its owner alone.
+/// Empties a trace at a path that the operator typed, or makes a new one, and opens it for its
+/// owner alone.
 ///
 /// # Errors
 /// The path holds something else or is a symbolic link, or the file cannot be written.
@@ -146,7 +151,8 @@ pub fn create_trace(workspace: &Workspace, path: &Utf8Path) -> Result<std::fs::F
 /// Refuses to write a file of this kind to a path that the operator typed.
 ///
 /// # Errors
-/// The path is that of a file of the workspace, or leads to a device, a pipe, or a file of a different kind.
+/// The path is that of a file of the workspace, or leads to a device, a pipe, or a file of a
+/// different kind.
 pub(crate) fn refuse(
     workspace: &Workspace,
     path: &Utf8Path,
@@ -184,7 +190,8 @@ pub(crate) fn refuse(
     }
 }
 
-/// Returns whether a path is in `environments/` or `bundles/` and has the name of a file that commands read there.
+/// Returns whether a path is in `environments/` or `bundles/` and has the name of a file that
+/// commands read there.
 fn is_reserved(workspace: &Workspace, path: &Utf8Path) -> bool {
     let Some(name) = path.file_name() else {
         return false;

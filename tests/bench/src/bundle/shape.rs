@@ -1,9 +1,9 @@
-//! The recipe of a measured bundle: sizes spread as in releases of Kubernetes distributions, drawn from nothing but the
-//! numbers of a [`Shape`].
+//! The recipe of a measured bundle: sizes spread as in releases of Kubernetes distributions, drawn
+//! from nothing but the numbers of a [`Shape`].
 //!
-//! A few images are large and most are small: the size falls with the 0.8th power of the rank. Seven images of ten stand
-//! on a base of eight small layers, as distroless ones do, the others on a base of a single layer. Bases are shared. A
-//! fifth of the archives are charts.
+//! A few images are large and most are small: the size falls with the 0.8th power of the rank.
+//! Seven images of ten stand on a base of eight small layers, as distroless ones do, the others on
+//! a base of a single layer. Bases are shared. A fifth of the archives are charts.
 
 use clap::ValueEnum;
 
@@ -59,7 +59,8 @@ pub(crate) struct Shape {
     pub(crate) size: u64,
     /// How many archives there are in it.
     pub(crate) archives: usize,
-    /// For how many platforms every third image is, 1 to [`Shape::MOST_PLATFORMS`]; the others are for one.
+    /// For how many platforms every third image is, 1 to [`Shape::MOST_PLATFORMS`]; the others are
+    /// for one.
     pub(crate) platforms: usize,
     /// How many blobs [`Kind::ManySmall`] has.
     pub(crate) blobs: usize,
@@ -206,7 +207,8 @@ fn base_of(number: usize) -> (&'static str, &'static [f64]) {
     BASES[STANDS_ON[number % STANDS_ON.len()]]
 }
 
-/// Returns each image's rank by size, spread over the bundle: archives lie in the order of their names there.
+/// Returns each image's rank by size, spread over the bundle: archives lie in the order of their
+/// names there.
 fn ranks(images: usize) -> Vec<usize> {
     let step = (images * 2 / 5..)
         .find(|step| common_divisor(*step, images) == 1)

@@ -54,7 +54,8 @@ impl Link {
         }
     }
 
-    /// Returns the next number of a fixed sequence, between 0 and 1: each run loses the same packets.
+    /// Returns the next number of a fixed sequence, between 0 and 1: each run loses the same
+    /// packets.
     fn random(&mut self) -> f64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

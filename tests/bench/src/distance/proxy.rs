@@ -1,7 +1,8 @@
 //! The proxy that keeps every byte back for as long as a real line would.
 //!
-//! It has one thread, so it takes little from the programs that are measured. A connection costs a round trip before
-//! its first byte. Acknowledgements are not limited by the rate. The last packet of a message is never what is lost.
+//! It has one thread, so it takes little from the programs that are measured. A connection costs a
+//! round trip before its first byte. Acknowledgements are not limited by the rate. The last packet
+//! of a message is never what is lost.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -22,8 +23,9 @@ use super::window::Window;
 /// How much is read at a time, in bytes.
 const CHUNK: u32 = 64 * 1024;
 
-/// What the kernel may take from a sender before the proxy does, in bytes. It is not on the line yet; Linux gives a sender up to
-/// 4 MiB for that. With much less, the line stands still whenever the proxy gets the processor a few milliseconds late.
+/// What the kernel may take from a sender before the proxy does, in bytes. It is not on the line
+/// yet; Linux gives a sender up to 4 MiB for that. With much less, the line stands still whenever
+/// the proxy gets the processor a few milliseconds late.
 const RECEIVE_BUFFER: u32 = 1024 * 1024;
 
 /// How many connections may wait to be accepted.
@@ -97,12 +99,13 @@ struct Half<'a> {
     opens: Instant,
     ended: bool,
     flying: VecDeque<Flying>,
-    /// When the sender hears that this many bytes arrived, and whether its window was full when they left.
+    /// When the sender hears that this many bytes arrived, and whether its window was full when
+    /// they left.
     acknowledged: VecDeque<(Instant, u32, bool)>,
     /// How many bytes the sender has not heard of.
     unheard: u32,
-    /// Since when the sender has had more to send, as far as is known: a process that gets the processor late must not make
-    /// the line slower.
+    /// Since when the sender has had more to send, as far as is known: a process that gets the
+    /// processor late must not make the line slower.
     waiting: Option<Instant>,
     /// Buffers to be used again.
     spare: Vec<Vec<u8>>,

@@ -1,5 +1,6 @@
-//! Tests of the distance: on a clock of their own, and on the wire. What must not be faster is exact on any machine; how much
-//! slower it may be is only tested where the machine has nothing else to do.
+//! Tests of the distance: on a clock of their own, and on the wire. What must not be faster is
+//! exact on any machine; how much slower it may be is only tested where the machine has nothing
+//! else to do.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -41,7 +42,8 @@ fn distances_are_read_as_people_write_them() {
     assert_eq!(rate("10000000bit"), Ok(10_000_000));
 }
 
-/// Sends this many bytes over `connections` at once on a clock of its own, and returns the seconds until the last arrives.
+/// Sends this many bytes over `connections` at once on a clock of its own, and returns the seconds
+/// until the last arrives.
 fn send(distance: Distance, connections: usize, bytes: u64) -> f64 {
     let began = Instant::now();
     let mut now = began;
@@ -151,7 +153,8 @@ fn loss_slows_one_connection_more_than_several() {
     assert!(send(distance(20, GIGABIT, 0.1), 1, bytes) == one);
 }
 
-/// Starts a proxy in front of a server that reads what is announced in eight bytes, then answers with as many of its own.
+/// Starts a proxy in front of a server that reads what is announced in eight bytes, then answers
+/// with as many of its own.
 fn server(distance: Distance) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();

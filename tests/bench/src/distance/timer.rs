@@ -1,4 +1,5 @@
-//! A timer that is exact: tokio's own rounds up to milliseconds, which is as long as a short round trip.
+//! A timer that is exact: tokio's own rounds up to milliseconds, which is as long as a short round
+//! trip.
 
 use std::io;
 use std::time::{Duration, Instant};

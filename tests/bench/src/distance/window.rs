@@ -7,7 +7,8 @@ use super::link::SEGMENT;
 /// What a connection begins with, in bytes: ten packets.
 const INITIAL: f64 = 10.0 * SEGMENT as f64;
 
-/// The most that a receiver takes, in bytes: what a receive buffer of 6 MiB, Linux's default, offers.
+/// The most that a receiver takes, in bytes: what a receive buffer of 6 MiB, Linux's default,
+/// offers.
 const MOST: f64 = 3.0 * 1024.0 * 1024.0;
 
 /// What remains of the window after congestion.
@@ -51,7 +52,8 @@ impl Window {
         self.size as u32
     }
 
-    /// Notes that something is sent. After a pause the window is halved for each timeout that has passed.
+    /// Notes that something is sent. After a pause the window is halved for each timeout that has
+    /// passed.
     pub(super) fn sends(&mut self, now: Instant) {
         let timeout = self.rtt + LEAST_TIMEOUT;
         while now.saturating_duration_since(self.used) > timeout && self.size > INITIAL {
@@ -61,7 +63,8 @@ impl Window {
         self.used = now;
     }
 
-    /// Notes that this many bytes have arrived, and whether the window was what kept the sender back.
+    /// Notes that this many bytes have arrived, and whether the window was what kept the sender
+    /// back.
     pub(super) fn acknowledge(&mut self, bytes: u32, was_full: bool, now: Instant) {
         self.used = now;
         if !was_full {

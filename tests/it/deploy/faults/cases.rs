@@ -23,7 +23,8 @@ pub(super) struct Case {
 pub(super) enum End {
     /// With every artifact.
     Complete,
-    /// With errors, and each says this; two texts with ` or ` between them where either may come first.
+    /// With errors, and each says this; two texts with ` or ` between them where either may come
+    /// first.
     Named(&'static str),
 }
 
@@ -52,7 +53,8 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(broken_connections());
     cases.extend(answers_that_are_wrong());
     cases.extend(registries_of_a_kind());
-    // Once more before a registry that takes a manifest without its blobs: there nothing but the push itself keeps a tag from being wrong.
+    // Once more before a registry that takes a manifest without its blobs: there nothing but the
+    // push itself keeps a tag from being wrong.
     let failing = cases.iter().filter(|case| matches!(case.end, Named(_)));
     let unchecked: Vec<Case> = failing
         .map(|case| Case {
@@ -142,7 +144,8 @@ fn broken_connections() -> Vec<Case> {
                 => Named("no answer within"))
         },
         Case {
-            // Unread bytes fit into buffers on the way, so either is true: nothing moves, or there is no response.
+            // Unread bytes fit into buffers on the way, so either is true: nothing moves, or there
+            // is no response.
             settings: brief,
             ..case!("stalls for good": always(UPLOADS, Fault::Stall { after: 100 })
                 => Named("stalled for or no answer within"))

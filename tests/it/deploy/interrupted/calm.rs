@@ -1,5 +1,5 @@
-//! A push that is asked to stop: it ends by itself in seconds, and the next one resumes there, with distribution 2 as well,
-//! which forgets a session of which a request was cut.
+//! A push that is asked to stop: it ends by itself in seconds, and the next one resumes there, with
+//! distribution 2 as well, which forgets a session of which a request was cut.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -16,7 +16,8 @@ use crate::AIRLOCK;
 /// The exit code of a push that was asked to stop.
 const INTERRUPTED: i32 = 130;
 
-/// How long a stop may take. It is much more than it takes, and much less than the rest of the push.
+/// How long a stop may take. It is much more than it takes, and much less than the rest of the
+/// push.
 const SOON: Duration = Duration::from_secs(20);
 
 /// The size of the one large blob, in bytes: at the rate below it takes eight seconds.

@@ -1,4 +1,5 @@
-//! `images --as helm`: Helm itself installs a chart from the mirror with the values that are printed.
+//! `images --as helm`: Helm itself installs a chart from the mirror with the values that are
+//! printed.
 
 use support::bundles::{self, Member};
 use support::upstream::Upstream;

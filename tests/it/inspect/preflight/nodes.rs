@@ -1,4 +1,5 @@
-//! Tests of `preflight --nodes`, with OpenSSH's own client and servers: nodes are namespaces of this machine.
+//! Tests of `preflight --nodes`, with OpenSSH's own client and servers: nodes are namespaces of
+//! this machine.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ fn fine() -> Special {
     }
 }
 
-/// A registry with two addresses: what it is, and a stranger at the other one who has the same name.
+/// A registry with two addresses: what it is, and a stranger at the other one who has the same
+/// name.
 struct Site {
     _registry: FaultyRegistry,
     _stranger: TlsProxy,
@@ -53,7 +55,8 @@ impl Site {
     }
 }
 
-/// Returns a workspace whose environment has these hosts, and an `ssh` on its PATH that knows what `known` says.
+/// Returns a workspace whose environment has these hosts, and an `ssh` on its PATH that knows what
+/// `known` says.
 fn sandbox(namespaces: &Namespaces, ca_pem: &str, hosts: &str, known: &str) -> Sandbox {
     let sandbox = super::sandbox();
     std::fs::write(namespaces.file("known_hosts"), known).unwrap();
@@ -444,7 +447,8 @@ async fn ctrl_c_ends_every_connection() {
     until(&|now| now <= before + 4).await;
 }
 
-/// The script that nodes run, run here: by each program that can ask a registry, where token servers refuse and where they do not.
+/// The script that nodes run, run here: by each program that can ask a registry, where token
+/// servers refuse and where they do not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_asks_for_a_token_as_one_without_credentials() {
     let look = std::fs::read_to_string(

@@ -1,4 +1,5 @@
-//! Tests of what a push makes of what `preflight` measured, by the requests that reach the registry.
+//! Tests of what a push makes of what `preflight` measured, by the requests that reach the
+//! registry.
 
 use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, always, quirks};
 

@@ -1,4 +1,5 @@
-//! Second names: of an artifact of a set by `aliases`, and of a whole release by a second environment. Neither sends a blob again.
+//! Second names: of an artifact of a set by `aliases`, and of a whole release by a second
+//! environment. Neither sends a blob again.
 
 use super::*;
 use crate::FAKE_MKECTL;
@@ -79,7 +80,8 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     assert_eq!(aliased.upstream.count() - asked, 1);
     lab.run(&["fetch", "platform"]).success();
 
-    // A new name for what is deployed is mounted, too, since a registry need not have its blobs in every repository.
+    // A new name for what is deployed is mounted, too, since a registry need not have its blobs in
+    // every repository.
     aliased.lock("[mke/renamed, 'other/pause:latest']");
     wire.take();
     lab.run(&["push", "lab"]).success();

@@ -1,4 +1,5 @@
-//! What upstream registries do while a set is fetched: each fault is survived or named, and nothing wrong reaches the store.
+//! What upstream registries do while a set is fetched: each fault is survived or named, and nothing
+//! wrong reaches the store.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Files by URL: locked by the digest that the set lists, fetched, and pushed as what `oras push` makes of them.
+//! Files by URL: locked by the digest that the set lists, fetched, and pushed as what `oras push`
+//! makes of them.
 
 use support::server::{cut_after, part_of};
 use support::{Courier, Lab, Web};

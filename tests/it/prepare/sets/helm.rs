@@ -1,4 +1,5 @@
-//! Charts of classic Helm repositories: locked, fetched and pushed as what `helm push` makes of them.
+//! Charts of classic Helm repositories: locked, fetched and pushed as what `helm push` makes of
+//! them.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,5 @@
-//! What edited locks, wrong files and hostile upstream registries say: it is named, and nothing of it is locked or fetched.
+//! What edited locks, wrong files and hostile upstream registries say: it is named, and nothing of
+//! it is locked or fetched.
 
 use std::time::{Duration, Instant};
 

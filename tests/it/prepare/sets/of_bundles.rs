@@ -1,4 +1,5 @@
-//! Bundles in sets: locked by checksum or signature, compared with what is upstream, fetched by their lock, and carried.
+//! Bundles in sets: locked by checksum or signature, compared with what is upstream, fetched by
+//! their lock, and carried.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ fn archives(named: Vec<(&str, ArtifactRecipe)>) -> Vec<Member> {
     renamed.collect()
 }
 
-/// Returns an archive whose index does not name the platforms of its images, as some builders write it.
+/// Returns an archive whose index does not name the platforms of its images, as some builders write
+/// it.
 fn without_platforms(archive: &[u8]) -> Vec<u8> {
     use sha2::Digest as _;
     let mut members = untar(archive);
@@ -61,7 +63,8 @@ fn without_platforms(archive: &[u8]) -> Vec<u8> {
     tar(&members)
 }
 
-/// Returns the members of a bundle in the form of k0rdent Enterprise: folders, `_` before the tag, and what is not an OCI archive.
+/// Returns the members of a bundle in the form of k0rdent Enterprise: folders, `_` before the tag,
+/// and what is not an OCI archive.
 fn enterprise(tag: &str) -> Vec<Member> {
     let controller = image("x", "1", BOTH, &[("base", 900), ("controller", 1 << 20)]);
     let provider = image("y", "1", &["linux/amd64"], &[("base", 900), (tag, 700)]);
@@ -792,7 +795,8 @@ async fn is_one_served(urls: &[String]) -> bool {
     false
 }
 
-/// An environment whose set has an image of a registry and a bundle, locked and with an empty store.
+/// An environment whose set has an image of a registry and a bundle, locked and with an empty
+/// store.
 async fn with_image_and_bundle(bytes: &bytes::Bytes) -> (Lab, support::upstream::Upstream, Web) {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let (upstream, web) = (
@@ -820,7 +824,8 @@ async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read
     let (lab, _upstream, web) = with_image_and_bundle(&bytes).await;
     std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
 
-    // The end of the bundle is served once a layer of the registry's image and one of the bundle's beginning were sent.
+    // The end of the bundle is served once a layer of the registry's image and one of the bundle's
+    // beginning were sent.
     let lock = Lock::read(&lab.sandbox.path(LOCK)).unwrap();
     let layers = |repository: &str| -> Vec<String> {
         let artifact = lock

@@ -1,4 +1,5 @@
-//! Signatures and attestations of a set's images: by the tags of cosign, by the referrers API, and by the tag that stands for it.
+//! Signatures and attestations of a set's images: by the tags of cosign, by the referrers API, and
+//! by the tag that stands for it.
 
 use support::upstream::index_of;
 use support::{Lab, TestRegistry};

@@ -282,7 +282,8 @@ impl Content {
             .unwrap_or_else(|| self.going_on(quirks, StatusCode::NO_CONTENT, &target.subject))
     }
 
-    /// Returns why a session is not found at the place that a request names: the place says how much the session held then.
+    /// Returns why a session is not found at the place that a request names: the place says how
+    /// much the session held then.
     pub(super) fn misplaced(&mut self, quirks: &Quirks, target: &Target) -> Option<Response> {
         let Some(session) = self.sessions.get(&target.subject) else {
             return Some(refusal(404, "BLOB_UPLOAD_UNKNOWN"));

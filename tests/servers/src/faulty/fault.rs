@@ -119,7 +119,8 @@ pub enum When {
     First(u32),
     /// By each so-many-th request.
     Each(u32),
-    /// By a request with this probability. What is drawn depends on the seed, and on what is asked for the how-many-th time.
+    /// By a request with this probability. What is drawn depends on the seed, and on what is asked
+    /// for the how-many-th time.
     Chance(f64),
 }
 

@@ -1,7 +1,9 @@
-//! Registries as they are said to be: the quirks and faults that users of other tools have met, under the names of the products.
+//! Registries as they are said to be: the quirks and faults that users of other tools have met,
+//! under the names of the products.
 //!
-//! A profile is not the product: it plays what is known to trouble clients, more often than the product would. Where each comes from
-//! is beside it: an issue of another client, that client's source, or the product's documentation.
+//! A profile is not the product: it plays what is known to trouble clients, more often than the
+//! product would. Where each comes from is beside it: an issue of another client, that client's
+//! source, or the product's documentation.
 
 use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, always, chance, each, quirks};
 
@@ -44,7 +46,8 @@ pub fn profiles() -> Vec<Profile> {
             quirks!(..keeping(); body_limit: NGINX),
             vec![],
         ),
-        // Replicas that do not share sessions, and S3 that says SlowDown (tuist/tuist#12530, distribution/distribution#769).
+        // Replicas that do not share sessions, and S3 that says SlowDown (tuist/tuist#12530,
+        // distribution/distribution#769).
         of(
             "distribution with replicas over S3",
             plain(),
@@ -53,38 +56,44 @@ pub fn profiles() -> Vec<Profile> {
                 chance(0.15, UPLOADS, answer(500, "UNKNOWN")),
             ],
         ),
-        // Tokens that end during a push (goharbor/harbor#18860), nginx before it (#3270), mounts that only open uploads (#17097).
+        // Tokens that end during a push (goharbor/harbor#18860), nginx before it (#3270), mounts
+        // that only open uploads (#17097).
         of(
             "Harbor",
             quirks!(token_life: Some(7), body_limit: NGINX, mounts: Mounts::Ignored),
             vec![chance(0.1, &[Kind::EndUpload], answer(504, "UNKNOWN"))],
         ),
-        // 403 for missing content (RTFACT-13797, from go-containerregistry's source), 404 for a live session
-        // (GoogleContainerTools/jib#3399), trouble with parallel requests (openshift/origin#24514).
+        // 403 for missing content (RTFACT-13797, from go-containerregistry's source), 404 for a
+        // live session (GoogleContainerTools/jib#3399), trouble with parallel requests
+        // (openshift/origin#24514).
         of(
             "Artifactory",
             quirks!(unknown: 403, at_once: Some(4)),
             vec![chance(0.15, UPLOADS, answer(404, "BLOB_UPLOAD_UNKNOWN"))],
         ),
-        // Wants manifests to name their media type (containers/buildah#575), and fails where S3 does (nexus-blobstore-s3#63).
+        // Wants manifests to name their media type (containers/buildah#575), and fails where S3
+        // does (nexus-blobstore-s3#63).
         of(
             "Nexus",
             quirks!(wants_media_type: true),
             vec![chance(0.15, &[Kind::EndUpload], answer(500, "UNKNOWN"))],
         ),
-        // Rejects mounts that it does not like (GoogleContainerTools/jib#703), and limits requests (its documentation).
+        // Rejects mounts that it does not like (GoogleContainerTools/jib#703), and limits requests
+        // (its documentation).
         of(
             "Quay",
             quirks!(mounts: Mounts::Refused(405)),
             vec![chance(0.1, BEGINNINGS, busy(None))],
         ),
-        // Tokens of five minutes (its documentation), a distribution of its own behind a load balancer.
+        // Tokens of five minutes (its documentation), a distribution of its own behind a load
+        // balancer.
         of(
             "GitLab",
             quirks!(token_life: Some(11), mounts: Mounts::Ignored),
             vec![chance(0.1, UPLOADS, Fault::Reset { after: 60_000 })],
         ),
-        // PATCH may say 201 (regclient's source), mounts are opt-in and PutImage is limited to 10 a second (its documentation).
+        // PATCH may say 201 (regclient's source), mounts are opt-in and PutImage is limited to 10 a
+        // second (its documentation).
         of(
             "ECR",
             quirks!(parts: Parts::Created, mounts: Mounts::Ignored),
@@ -92,8 +101,8 @@ pub fn profiles() -> Vec<Profile> {
         ),
         // 429 on manifests, with an order to wait (its documentation).
         of("ACR", plain(), vec![each(4, MANIFESTS, busy(Some(1)))]),
-        // The last part is all that a session holds (oras-project/rust-oci-client#35), and 403 to those who ask too often
-        // (canonical/authd#1765).
+        // The last part is all that a session holds (oras-project/rust-oci-client#35), and 403 to
+        // those who ask too often (canonical/authd#1765).
         of(
             "GHCR",
             quirks!(parts: Parts::LastOnly),
@@ -105,7 +114,8 @@ pub fn profiles() -> Vec<Profile> {
             quirks!(parts: Parts::OneOnly),
             vec![chance(0.1, UPLOADS, answer(503, "UNAVAILABLE"))],
         ),
-        // `Range` that names the length where the last byte is meant. No product is known for it; the specification's wording is.
+        // `Range` that names the length where the last byte is meant. No product is known for it;
+        // the specification's wording is.
         of(
             "a registry that counts from one",
             quirks!(..keeping(); body_limit: NGINX),
@@ -114,7 +124,8 @@ pub fn profiles() -> Vec<Profile> {
                 Fault::RangeOff { by: 1 },
             )],
         ),
-        // 404 during a part after a pause (regclient/regclient#323), 429 for who asks too often (its documentation).
+        // 404 during a part after a pause (regclient/regclient#323), 429 for who asks too often
+        // (its documentation).
         of(
             "Docker Hub",
             quirks!(token_life: Some(20)),
@@ -123,7 +134,8 @@ pub fn profiles() -> Vec<Profile> {
                 chance(0.03, BEGINNINGS, busy(Some(1))),
             ],
         ),
-        // Connections that end in the middle (google/go-containerregistry#2084), 503 for many concurrent ones (containerd/nerdctl#4428).
+        // Connections that end in the middle (google/go-containerregistry#2084), 503 for many
+        // concurrent ones (containerd/nerdctl#4428).
         of(
             "a load balancer",
             quirks!(at_once: Some(6)),
@@ -132,8 +144,8 @@ pub fn profiles() -> Vec<Profile> {
                 chance(0.1, MANIFESTS, Fault::LoseAnswer),
             ],
         ),
-        // "Disable redeploy" refuses an existing manifest with 400 (GoogleContainerTools/jib#3057), also one whose first answer
-        // was lost.
+        // "Disable redeploy" refuses an existing manifest with 400 (GoogleContainerTools/jib#3057),
+        // also one whose first answer was lost.
         of(
             "Nexus without redeploy",
             quirks!(redeploys: false, wants_media_type: true),
@@ -145,7 +157,8 @@ pub fn profiles() -> Vec<Profile> {
             quirks!(heads_digests: false),
             vec![always(&[Kind::PutManifest], Fault::NoDigest)],
         ),
-        // HEAD of a blob says 200, GET 404, and the manifest is MANIFEST_INVALID (gardener/cc-utils#1752).
+        // HEAD of a blob says 200, GET 404, and the manifest is MANIFEST_INVALID
+        // (gardener/cc-utils#1752).
         of(
             "Artifactory that lost blobs",
             quirks!(remembers_lost_blobs: true),
@@ -166,7 +179,8 @@ pub fn profiles() -> Vec<Profile> {
                 Fault::NoDigest,
             )],
         ),
-        // Nested paths are refused (OCPBUGS-8111, OCPBUGS-11910, the reason for oc-mirror's `--max-nested-paths`).
+        // Nested paths are refused (OCPBUGS-8111, OCPBUGS-11910, the reason for oc-mirror's
+        // `--max-nested-paths`).
         of(
             "a registry that is flat",
             plain(),

@@ -74,7 +74,8 @@ impl Target {
         value.replace("%3A", ":").replace("%2F", "/")
     }
 
-    /// Names the request for what is drawn by chance: sessions are numbered as they come, which differs from run to run.
+    /// Names the request for what is drawn by chance: sessions are numbered as they come, which
+    /// differs from run to run.
     pub(super) fn what(&self) -> String {
         match self.kind {
             Kind::SendPart | Kind::AskUpload | Kind::CancelUpload => String::new(),

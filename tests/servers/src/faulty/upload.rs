@@ -32,7 +32,8 @@ impl Inner {
         if let Some(refused) = refused {
             return self.drained(target, body, refused).await;
         }
-        // If it is dropped before everything was received, the upload was cut: by the client, or by a fault.
+        // If it is dropped before everything was received, the upload was cut: by the client, or by
+        // a fault.
         let mut taking = Taking {
             inner: self,
             session,

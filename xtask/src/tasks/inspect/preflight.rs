@@ -59,7 +59,8 @@ fn fixes(report: &Report, environment: &Environment) -> Vec<Option<Fix>> {
         .collect()
 }
 
-/// Returns a tag that no other run has. The standard library's hashers begin with what is random for each process.
+/// Returns a tag that no other run has. The standard library's hashers begin with what is random
+/// for each process.
 fn tag() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }

@@ -119,7 +119,8 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
     row
 }
 
-/// Returns what the shared state records. How a deploy from a different checkout ended is only in its receipt.
+/// Returns what the shared state records. How a deploy from a different checkout ended is only in
+/// its receipt.
 fn recorded(status: &Status, state: &State) -> String {
     let State { release, time, .. } = state;
     let is_own = state.receipt == status.receipt_sha256;

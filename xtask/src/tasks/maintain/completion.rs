@@ -1,6 +1,7 @@
 //! `completion`: a script that lets a shell complete commands, options, environments and releases.
 //!
-//! The script asks the program for candidates at each Tab, by a variable. Then the program answers and does nothing else.
+//! The script asks the program for candidates at each Tab, by a variable. Then the program answers
+//! and does nothing else.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! `prune`: plans the removal of tags that no release needs; `prune --plan` executes a reviewed plan.
+//! `prune`: plans the removal of tags that no release needs; `prune --plan` executes a reviewed
+//! plan.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -106,7 +107,8 @@ fn reason(why: &str, name: &str) -> String {
     }
 }
 
-/// Returns a line for each environment and what it needs, with all reasons: a release or a set may have been locked more than once.
+/// Returns a line for each environment and what it needs, with all reasons: a release or a set may
+/// have been locked more than once.
 fn kept(kept: &[KeptLock]) -> String {
     let mut all: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for kept in kept {

@@ -120,8 +120,9 @@ fn put_back(repaired: &Repaired) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the end of a sentence that names the release which the cluster runs, if that is not the one that is verified. `value` gets both.
-/// A receipt that cannot be read names none: `status` reports it.
+/// Returns the end of a sentence that names the release which the cluster runs, if that is not the
+/// one that is verified. `value` gets both. A receipt that cannot be read names none: `status`
+/// reports it.
 fn other_release(
     app: &App<'_>,
     name: &str,

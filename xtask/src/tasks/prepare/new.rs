@@ -1,4 +1,5 @@
-//! `new`: a first environment.yaml, commented, that is valid as it is. On a terminal it asks for what an example would be wrong about.
+//! `new`: a first environment.yaml, commented, that is valid as it is. On a terminal it asks for
+//! what an example would be wrong about.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -67,7 +68,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
         Err(error) => return Err(failed(error)),
     };
     if let Err(error) = file.write_all(text.as_bytes()) {
-        // Half of it would be in the way of the next try; if that fails as well, the first error says enough.
+        // Half of it would be in the way of the next try; if that fails as well, the first error
+        // says enough.
         let _ = std::fs::remove_file(&path);
         return Err(failed(error));
     }

@@ -1,4 +1,5 @@
-//! `promote`: one environment gets the release that was tried on another, in its file and its `mke4.yaml`.
+//! `promote`: one environment gets the release that was tried on another, in its file and its
+//! `mke4.yaml`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! The hidden command that plays mkectl in a rehearsal. It prints as mkectl does, not as the rest of Airlock.
+//! The hidden command that plays mkectl in a rehearsal. It prints as mkectl does, not as the rest
+//! of Airlock.
 
 use std::process::ExitCode;
 

@@ -92,7 +92,8 @@ impl Running {
     }
 }
 
-/// Writes a line every ten seconds for each step that is under way and known by its bytes, until the process ends.
+/// Writes a line every ten seconds for each step that is under way and known by its bytes, until
+/// the process ends.
 pub(super) fn tick(running: Weak<Mutex<Vec<Running>>>) {
     std::thread::spawn(move || {
         loop {
@@ -115,8 +116,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the template of a line with a bar that fits into this many columns, and the columns that are left for numbers
-/// and a name. A line that wraps leaves its first half behind when something is written above it.
+/// Returns the template of a line with a bar that fits into this many columns, and the columns that
+/// are left for numbers and a name. A line that wraps leaves its first half behind when something
+/// is written above it.
 fn template(columns: usize, is_total_known: bool) -> (String, usize) {
     let bar = match is_total_known {
         true => columns.saturating_sub(BESIDE_BAR).min(BAR),

@@ -11,10 +11,12 @@ use crate::failure::Failure;
 use crate::ui::edge::{message, word};
 use crate::ui::{findings, plan as plans, problems};
 
-/// How many of mkectl's last lines an error repeats; they have scrolled by already, and the log has them all.
+/// How many of mkectl's last lines an error repeats; they have scrolled by already, and the log has
+/// them all.
 const LAST_LINES: usize = 5;
 
-/// How many environments that are wrong are named, and how many artifacts that failed for one reason.
+/// How many environments that are wrong are named, and how many artifacts that failed for one
+/// reason.
 const NAMES: usize = 10;
 
 /// Returns a failure with its causes and hints.
@@ -68,7 +70,8 @@ fn wrong(failure: &Failure, wrong: &[(String, release::Error)], coloured: bool) 
     text
 }
 
-/// Returns the error with all its causes, the details that it carries in lists, and what mkectl said last.
+/// Returns the error with all its causes, the details that it carries in lists, and what mkectl
+/// said last.
 fn chain(failure: &Failure) -> String {
     if let Failure::Interrupted(failure) = failure {
         return chain(failure);
@@ -133,8 +136,8 @@ fn chain(failure: &Failure) -> String {
     text
 }
 
-/// Returns what failed, a line each. What failed for the same reason is listed together: a registry that is down fails
-/// everything.
+/// Returns what failed, a line each. What failed for the same reason is listed together: a registry
+/// that is down fails everything.
 fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
     let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
     for (artifact, cause) in failed {

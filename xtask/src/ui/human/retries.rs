@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::LINE_EVERY;
 
-/// How many retried requests are reported within [`LINE_EVERY`]: a registry that is down fails all of them.
+/// How many retried requests are reported within [`LINE_EVERY`]: a registry that is down fails all
+/// of them.
 const RETRIES: usize = 3;
 
 /// Counts the retried requests.

@@ -1,4 +1,5 @@
-//! What can be wrong with an archive within a bundle: its layout, its descriptors, and what they lead to.
+//! What can be wrong with an archive within a bundle: its layout, its descriptors, and what they
+//! lead to.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! What a sink is offered while a bundle is read, what is reported to it, and what follows if it fails.
+//! What a sink is offered while a bundle is read, what is reported to it, and what follows if it
+//! fails.
 
 use super::*;
 
@@ -164,7 +165,8 @@ enum Manner {
     IsSlow,
 }
 
-/// A sink that does `manner` with each blob of more than 1000 bytes after the first `after` of them.
+/// A sink that does `manner` with each blob of more than 1000 bytes after the first `after` of
+/// them.
 struct Troubled {
     manner: Manner,
     after: usize,
@@ -272,8 +274,8 @@ impl Read for Counted<'_> {
 
 #[test]
 fn a_sink_that_fails_stops_the_reading_and_the_archive_is_named() {
-    // A failure is noticed some pieces later, and what is read by then is bounded. The layers are one each, behind
-    // which come config and manifest.
+    // A failure is noticed some pieces later, and what is read by then is bounded. The layers are
+    // one each, behind which come config and manifest.
     let bundle = layers(4, 12 << 20);
     for manner in [Manner::FailsToWrite, Manner::FailsToCommit] {
         let mut sink = Troubled::new(manner, 3);
@@ -365,7 +367,8 @@ fn the_first_error_is_reported_though_the_walk_was_further() {
     );
 }
 
-/// Takes a blob only when the archive after the next one is being read, for as long as a test waits.
+/// Takes a blob only when the archive after the next one is being read, for as long as a test
+/// waits.
 struct Waiting {
     offered: std::sync::Arc<std::sync::atomic::AtomicUsize>,
     enough: usize,

@@ -41,7 +41,8 @@ fn what_people_know_better_stands_and_is_not_warned_of() {
         )
     );
     let with_address = format!("{HOSTS}apiServer: {{externalAddress: mke.example.com}}\n");
-    // Item 12: it is inferred that 4.2.0 pulls without credentials only, and what is inferred can be corrected.
+    // Item 12: it is inferred that 4.2.0 pulls without credentials only, and what is inferred can
+    // be corrected.
     let pulls_with_secret =
         format!("{with_address}registries: {{imageRegistry: {{credentialsSecretName: pull}}}}\n");
     let unsaid = warnings("4.2.0", URLS, &pulls_with_secret, Facts::default()).unwrap();

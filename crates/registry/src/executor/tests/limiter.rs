@@ -1,4 +1,5 @@
-//! Pushes against the clock: how much runs concurrently, in which order, and what waits during a pause.
+//! Pushes against the clock: how much runs concurrently, in which order, and what waits during a
+//! pause.
 
 use super::*;
 
@@ -17,7 +18,8 @@ async fn an_artifact_is_tagged_while_large_blobs_are_still_on_their_way() {
     }
     let registry = Distribution::start().await;
     let settings = Settings {
-        // Two large blobs take a second and more, and what is small waits for a few of their pieces.
+        // Two large blobs take a second and more, and what is small waits for a few of their
+        // pieces.
         max_rate: Some(24_000_000),
         ..hasty()
     };

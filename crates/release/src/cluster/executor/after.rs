@@ -1,4 +1,5 @@
-//! Compares the live configuration after an upgrade with the rendered one, and reports what to add to the environment.
+//! Compares the live configuration after an upgrade with the rendered one, and reports what to add
+//! to the environment.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +30,9 @@ impl After {
     }
 }
 
-/// Checks that the cluster runs the release and pulls from the registry that mkectl was to bring. `text` is its configuration, from
-/// `file` if mkectl wrote one: then it must have both. A cluster that does not answer contradicts nothing.
+/// Checks that the cluster runs the release and pulls from the registry that mkectl was to bring.
+/// `text` is its configuration, from `file` if mkectl wrote one: then it must have both. A cluster
+/// that does not answer contradicts nothing.
 ///
 /// # Errors
 /// It does not, although mkectl reported success.
@@ -82,7 +84,8 @@ pub(super) fn kept_values(live: &str) -> Result<BTreeMap<String, String>, Error>
         .map_or_else(BTreeMap::new, mke::kept_values_of))
 }
 
-/// Compares the configuration that the cluster has now, or the failure to get it, with what was rendered, and keeps it where it differs.
+/// Compares the configuration that the cluster has now, or the failure to get it, with what was
+/// rendered, and keeps it where it differs.
 pub(super) fn after(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -139,8 +142,8 @@ pub(super) fn after(
     })
 }
 
-/// Returns what differs from the cluster's to the rendered configuration. What the environment refers to is compared by its value, and
-/// shown as it is written.
+/// Returns what differs from the cluster's to the rendered configuration. What the environment
+/// refers to is compared by its value, and shown as it is written.
 fn changes(
     context: &Context<'_>,
     target: &Target<'_>,

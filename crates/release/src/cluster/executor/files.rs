@@ -18,7 +18,8 @@ use crate::{Context, Error, workspace};
 /// A release matrix has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
 
-/// Puts the release matrix at the path that mkectl is given, unmodified: the vendor supports no other one (DOCS-SRC).
+/// Puts the release matrix at the path that mkectl is given, unmodified: the vendor supports no
+/// other one (DOCS-SRC).
 pub(super) async fn put_matrix(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -51,7 +52,8 @@ pub(super) async fn put_matrix(
     write_whole(path, &text)
 }
 
-/// Keeps the configuration that the cluster has now. A rehearsal has no cluster, and keeps what is rendered.
+/// Keeps the configuration that the cluster has now. A rehearsal has no cluster, and keeps what is
+/// rendered.
 pub(super) fn keep_config(
     target: &Target<'_>,
     program: &Program,
@@ -66,7 +68,8 @@ pub(super) fn keep_config(
         .map_err(|source| Error::io("write", path, source))
 }
 
-/// Returns the configuration that the cluster has now: what mkectl wrote to a file, or else what the cluster answers, or why it does not.
+/// Returns the configuration that the cluster has now: what mkectl wrote to a file, or else what
+/// the cluster answers, or why it does not.
 ///
 /// # Errors
 /// The file cannot be read.

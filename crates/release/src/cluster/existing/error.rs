@@ -17,7 +17,8 @@ pub enum Error {
         receipt: String,
         /// What `mkectl config get` says.
         cluster: String,
-        /// Whether that may be the environment's cluster at all: it has a machine or the address in common.
+        /// Whether that may be the environment's cluster at all: it has a machine or the address in
+        /// common.
         is_meant: bool,
     },
     /// The cluster has to be asked before an upgrade, and does not answer.

@@ -1,5 +1,5 @@
-//! What the operator should know before an upgrade, besides its commands: what a failure does to the cluster, and what the vendor suggests
-//! to do by hand first.
+//! What the operator should know before an upgrade, besides its commands: what a failure does to
+//! the cluster, and what the vendor suggests to do by hand first.
 
 use bundle::{Artifact, Kind};
 use environment::Environment;

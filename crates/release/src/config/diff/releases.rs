@@ -1,4 +1,5 @@
-//! Compares releases and sets by their locks: what was added, removed and changed, and how much must be sent.
+//! Compares releases and sets by their locks: what was added, removed and changed, and how much
+//! must be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,8 @@ pub struct Releases {
     pub changed: Vec<Changed>,
     /// How many artifacts are the same.
     pub unchanged: usize,
-    /// Bytes of the blobs that a registry which holds the one lacks of the other, each counted once: what a push sends.
+    /// Bytes of the blobs that a registry which holds the one lacks of the other, each counted
+    /// once: what a push sends.
     pub blob_bytes: u64,
     /// How many blobs that are.
     pub blobs: usize,
@@ -37,7 +39,8 @@ pub struct Releases {
     pub unique_bytes: u64,
     /// What is known of the releases themselves, where that differs.
     pub facts: Vec<Fact>,
-    /// What the two mkectl would configure differently, where both were asked when they were locked. The version is left out.
+    /// What the two mkectl would configure differently, where both were asked when they were
+    /// locked. The version is left out.
     pub defaults: Vec<Change>,
 }
 
@@ -142,7 +145,8 @@ pub fn sets(workspace: &Workspace, old: &str, new: &str) -> Result<Releases, Err
     Ok(locks(&one, one.name().to_owned(), &other))
 }
 
-/// Compares a lock with what its file was at a revision. One that was missing there had no artifacts.
+/// Compares a lock with what its file was at a revision. One that was missing there had no
+/// artifacts.
 ///
 /// # Errors
 /// The revision is unknown, or the lock that it has cannot be read.

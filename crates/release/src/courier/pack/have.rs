@@ -1,4 +1,5 @@
-//! What the other side has already, according to receipts, a release, registry snapshots or manifests of media.
+//! What the other side has already, according to receipts, a release, registry snapshots or
+//! manifests of media.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,8 @@ pub(super) struct Have {
 /// What the site of an environment has.
 #[derive(Debug, Default)]
 struct Site {
-    /// The SHA-256 of blobs that its store or registry has, or gets without this medium, and of other contents.
+    /// The SHA-256 of blobs that its store or registry has, or gets without this medium, and of
+    /// other contents.
     contents: BTreeSet<String>,
     /// The commits of its repository.
     commits: Vec<String>,
@@ -137,7 +139,8 @@ impl Have {
         Ok(())
     }
 
-    /// Adds what an earlier medium carried to the sites that it was made for, and what was assumed of them.
+    /// Adds what an earlier medium carried to the sites that it was made for, and what was assumed
+    /// of them.
     fn carried(&mut self, manifest: &Manifest) {
         let contents = manifest.contents.iter().map(|content| &content.sha256);
         let assumed = manifest.assumes.blobs.iter().map(|blob| &blob.sha256);
@@ -155,7 +158,8 @@ impl Have {
         }
     }
 
-    /// Adds what a snapshot records: blobs of tags that are what a lock names, and what a site says of itself.
+    /// Adds what a snapshot records: blobs of tags that are what a lock names, and what a site says
+    /// of itself.
     fn recorded(
         &mut self,
         context: &Context<'_>,
@@ -172,7 +176,8 @@ impl Have {
         Ok(())
     }
 
-    /// Adds what sites have returned, and what receipts record since: of an environment, and of others with the same registry.
+    /// Adds what sites have returned, and what receipts record since: of an environment, and of
+    /// others with the same registry.
     fn received(
         &mut self,
         context: &Context<'_>,

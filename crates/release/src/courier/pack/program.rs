@@ -11,7 +11,8 @@ use crate::Context;
 use crate::courier::SIGNERS;
 use crate::event::{Event, Step};
 
-/// Returns the program that is packed: the one that is named, one that is built for old systems, or the running one.
+/// Returns the program that is packed: the one that is named, one that is built for old systems, or
+/// the running one.
 ///
 /// # Errors
 /// The build fails, or cannot begin.
@@ -59,7 +60,8 @@ pub(super) fn is_executable(program: &Utf8Path) -> Result<bool, crate::Error> {
     Ok(magic == b"\x7fELF" || magic.starts_with(b"#!"))
 }
 
-/// Returns whether a file is Airlock, of whatever platform: it contains a path that no other program names.
+/// Returns whether a file is Airlock, of whatever platform: it contains a path that no other
+/// program names.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -100,7 +102,8 @@ pub(super) fn platform(program: &Utf8Path) -> Result<String, crate::Error> {
     })
 }
 
-/// Returns the oldest C library that has every symbol of a program, `2.34`; none if it names no version, like a static one or a script.
+/// Returns the oldest C library that has every symbol of a program, `2.34`; none if it names no
+/// version, like a static one or a script.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -1,6 +1,8 @@
-//! The way back: what a site returns to the other side, so the next medium for it has only what it lacks.
+//! The way back: what a site returns to the other side, so the next medium for it has only what it
+//! lacks.
 //!
-//! Commits, receipts, a snapshot of registry and store, and the last logs. All of it is text, and is searched for secrets.
+//! Commits, receipts, a snapshot of registry and store, and the last logs. All of it is text, and
+//! is searched for secrets.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +21,8 @@ use crate::transfer::program::StoredProgram;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, chain, receipt};
 
-/// Collects what the site of these environments returns, and signs its manifest. Without environments it is of all that were
-/// deployed here.
+/// Collects what the site of these environments returns, and signs its manifest. Without
+/// environments it is of all that were deployed here.
 ///
 /// # Errors
 /// There is nothing to return, a secret would be in it, or the manifest cannot be signed.
@@ -268,8 +270,8 @@ fn added(log: &str) -> Vec<(&str, String)> {
     commits
 }
 
-/// Returns the environments that were deployed in this workspace: they have logs, which git ignores, or a receipt that no medium has
-/// brought.
+/// Returns the environments that were deployed in this workspace: they have logs, which git
+/// ignores, or a receipt that no medium has brought.
 fn deployed(
     context: &Context<'_>,
     repository: Option<&Repository>,

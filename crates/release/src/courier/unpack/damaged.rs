@@ -22,8 +22,8 @@ impl Damaged {
         self.pieces.is_empty()
     }
 
-    /// Returns what was made of a content. If one of its pieces is damaged, nothing was made: all that are damaged are noted, and the
-    /// others kept.
+    /// Returns what was made of a content. If one of its pieces is damaged, nothing was made: all
+    /// that are damaged are noted, and the others kept.
     pub(super) fn unless_piece<T>(
         &mut self,
         context: &Context<'_>,

@@ -15,7 +15,8 @@ pub enum Error {
     /// The medium cannot be used.
     #[error(transparent)]
     Medium(#[from] medium::Error),
-    /// Some pieces cannot be used. Everything else was, unless the history that makes a workspace is among them.
+    /// Some pieces cannot be used. Everything else was, unless the history that makes a workspace
+    /// is among them.
     #[error(
         "{} of pack {} cannot be used; {}",
         environment::count(pieces.len(), "piece"),

@@ -1,4 +1,5 @@
-//! Pieces that are kept until the others of their content come: volumes may be unpacked one after the other.
+//! Pieces that are kept until the others of their content come: volumes may be unpacked one after
+//! the other.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

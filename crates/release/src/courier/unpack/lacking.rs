@@ -1,4 +1,5 @@
-//! What a workspace lacks although a medium is complete: a replacement has some pieces of a medium, and not the rest.
+//! What a workspace lacks although a medium is complete: a replacement has some pieces of a medium,
+//! and not the rest.
 
 use medium::{Medium, What};
 
@@ -7,7 +8,8 @@ use crate::transfer::fetch::open_store;
 use crate::transfer::program::{StoredProgram, platform};
 use crate::{Context, Workspace};
 
-/// Returns what the locks that a medium was made for need, and neither it nor the workspace has. Warns if that is anything.
+/// Returns what the locks that a medium was made for need, and neither it nor the workspace has.
+/// Warns if that is anything.
 ///
 /// # Errors
 /// A lock or the store cannot be read.
@@ -63,7 +65,8 @@ fn blobs(workspace: &Workspace, medium: &Medium) -> Result<(usize, u64), crate::
     Ok((missing.len(), missing.values().sum()))
 }
 
-/// Returns the program and each mkectl that is missing. A medium with a program leaves out only what the site has.
+/// Returns the program and each mkectl that is missing. A medium with a program leaves out only
+/// what the site has.
 fn files(workspace: &Workspace, medium: &Medium) -> Result<Vec<String>, crate::Error> {
     let mut contents = medium.manifest().contents.iter();
     if contents.any(|content| matches!(content.what, What::Program { .. })) {

@@ -16,7 +16,8 @@ pub(super) const PROGRAM: &str = "airlock";
 /// The folder of the sources, relative to the workspace.
 const SOURCES: &str = "bundles/sources";
 
-/// Checks that the folder is a workspace, or may become one: it is empty, or has only what an interrupted run has left.
+/// Checks that the folder is a workspace, or may become one: it is empty, or has only what an
+/// interrupted run has left.
 ///
 /// # Errors
 /// It has something else.
@@ -42,7 +43,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), crate::Error> {
     }
 }
 
-/// Checks that the workspace is not on the medium, which may be full, slow, or without links and modes.
+/// Checks that the workspace is not on the medium, which may be full, slow, or without links and
+/// modes.
 ///
 /// # Errors
 /// It is.

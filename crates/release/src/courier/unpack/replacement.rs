@@ -1,4 +1,5 @@
-//! A medium together with replacements of its pieces, in one command: without its history, a medium makes no workspace.
+//! A medium together with replacements of its pieces, in one command: without its history, a medium
+//! makes no workspace.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,8 @@ use medium::{Error, Medium};
 use super::Trust;
 use crate::Workspace;
 
-/// Recognises a medium in folders. Folders of a different pack are used too if all that it has is also on the first medium.
+/// Recognises a medium in folders. Folders of a different pack are used too if all that it has is
+/// also on the first medium.
 ///
 /// # Errors
 /// No folder is a medium, one is not trusted, or one has content that the first medium lacks.

@@ -28,7 +28,8 @@ impl From<programs::Absent> for crate::Error {
     }
 }
 
-/// Takes a history. The working tree and the branch move on only if no local change and no commit is lost.
+/// Takes a history. The working tree and the branch move on only if no local change and no commit
+/// is lost.
 ///
 /// # Errors
 /// Git is missing, a piece is damaged, or the history does not continue the one of the workspace.
@@ -130,7 +131,8 @@ fn already(
     }))
 }
 
-/// Returns whether an earlier medium brought a later commit than this one, which may bring an older program, too.
+/// Returns whether an earlier medium brought a later commit than this one, which may bring an older
+/// program, too.
 ///
 /// # Errors
 /// Git has no answer.

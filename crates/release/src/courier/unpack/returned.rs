@@ -59,7 +59,8 @@ pub(super) fn commits(
     Ok(moved(git.head()?.commit, commits))
 }
 
-/// Writes a receipt that was not committed, unless the workspace has a later one. Returns its path if it is new.
+/// Writes a receipt that was not committed, unless the workspace has a later one. Returns its path
+/// if it is new.
 ///
 /// # Errors
 /// A piece is damaged, it is not a receipt, or it cannot be written.

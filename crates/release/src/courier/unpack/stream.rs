@@ -1,4 +1,5 @@
-//! A medium that comes as a stream. What is one piece goes to the store as it arrives; the rest is kept in a folder until the end.
+//! A medium that comes as a stream. What is one piece goes to the store as it arrives; the rest is
+//! kept in a folder until the end.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -11,7 +12,8 @@ use super::{Error, Trust, Unpacked, advanced, kept, place, temporary};
 use crate::transfer::fetch::open_store;
 use crate::{Context, Workspace};
 
-/// Reads a stream to its end. Everything that is not in the store afterwards is in a folder of the workspace.
+/// Reads a stream to its end. Everything that is not in the store afterwards is in a folder of the
+/// workspace.
 ///
 /// # Errors
 /// It is not trusted, or ends early. What was received stays, and is not written again.

@@ -14,12 +14,14 @@ pub struct Trust<'a> {
     pub fingerprint: Option<&'a str>,
     /// Whether a medium without a signature may be used.
     pub allow_unsigned: bool,
-    /// Asks the operator whether a key is right, by its algorithm and fingerprint. Returns why it is not.
+    /// Asks the operator whether a key is right, by its algorithm and fingerprint. Returns why it
+    /// is not.
     pub confirm: &'a dyn Fn(&str, &str) -> Result<(), Refused>,
 }
 
 impl Trust<'_> {
-    /// Returns the medium if it may be used, and the line that would permit its key where no key is listed yet.
+    /// Returns the medium if it may be used, and the line that would permit its key where no key is
+    /// listed yet.
     ///
     /// # Errors
     /// It may not.

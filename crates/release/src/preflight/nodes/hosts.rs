@@ -1,4 +1,5 @@
-//! Finds address, user, port and key of each host in the files of an environment, without any secret.
+//! Finds address, user, port and key of each host in the files of an environment, without any
+//! secret.
 
 use environment::yaml::Node;
 use environment::{Environment, Reference, reference};
@@ -27,7 +28,8 @@ pub(super) struct Undescribed {
 
 /// Returns the hosts of an environment, those of its inventory among them, in their order.
 ///
-/// References are not followed, since a login shows the address to every user of the machine; only a key's path may be a reference.
+/// References are not followed, since a login shows the address to every user of the machine; only
+/// a key's path may be a reference.
 pub(super) fn hosts(environment: &Environment) -> Vec<Result<Host, Undescribed>> {
     let hosts = mke::hosts(environment);
     let hosts = hosts.iter().enumerate();

@@ -1,4 +1,5 @@
-//! What no two nodes may share: k0s makes the names of its leases and etcd members of them, and k0sctl refuses equal ones (k0sctl#435).
+//! What no two nodes may share: k0s makes the names of its leases and etcd members of them, and
+//! k0sctl refuses equal ones (k0sctl#435).
 
 use super::{Aspect, Node, NodeCheck, NodeFault};
 
@@ -11,7 +12,8 @@ pub(super) struct Identity {
     pub(super) hostname: String,
 }
 
-/// Replaces the check of the identity of nodes that share it. `identities` are theirs, in the same order.
+/// Replaces the check of the identity of nodes that share it. `identities` are theirs, in the same
+/// order.
 pub(super) fn compare(nodes: &mut [Node], identities: &[Option<Identity>]) {
     let addresses: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
     for (index, node) in nodes.iter_mut().enumerate() {

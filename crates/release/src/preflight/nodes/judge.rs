@@ -10,14 +10,16 @@ use programs::ssh::Answer;
 use super::identity::Identity;
 use super::{Aspect, NodeCheck, NodeFault, script};
 
-/// From which difference on a clock is worth a word, in seconds. One that follows a time server is not off by so much.
+/// From which difference on a clock is worth a word, in seconds. One that follows a time server is
+/// not off by so much.
 const CLOCKS_DIFFER: f64 = 10.0;
 
-/// From which difference on tokens and certificates fail by it, in seconds; the same as for the registry's clock.
+/// From which difference on tokens and certificates fail by it, in seconds; the same as for the
+/// registry's clock.
 const CLOCKS_FAIL: f64 = 300.0;
 
-/// How many times the size of the images in the registry a node needs: it keeps them as they come and unpacks them beside that. A
-/// rule of thumb, and so a warning's worth.
+/// How many times the size of the images in the registry a node needs: it keeps them as they come
+/// and unpacks them beside that. A rule of thumb, and so a warning's worth.
 const UNPACKED: u64 = 3;
 
 /// What is wanted of a node.
@@ -78,7 +80,8 @@ struct Line {
     text: String,
 }
 
-/// Returns a check for each aspect but the login, in their order. `clock` is an instant and the time that it was here.
+/// Returns a check for each aspect but the login, in their order. `clock` is an instant and the
+/// time that it was here.
 pub(super) fn judge(
     answer: &Answer,
     wanted: &Wanted,
@@ -144,7 +147,8 @@ fn read(line: &str) -> Option<Line> {
     })
 }
 
-/// Returns a text of another machine without what could move the cursor here, and no longer than a line.
+/// Returns a text of another machine without what could move the cursor here, and no longer than a
+/// line.
 pub(super) fn readable(text: &str) -> String {
     readable_up_to(text, LONGEST)
 }
@@ -363,7 +367,8 @@ fn cgroup(needs_2: bool, line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Looks for what the vendor requires to be off on Red Hat's systems (LAB); other systems are checked too.
+/// Looks for what the vendor requires to be off on Red Hat's systems (LAB); other systems are
+/// checked too.
 fn services<'a>(
     wanted: &Wanted,
     lines: impl Iterator<Item = &'a Line>,
@@ -393,8 +398,8 @@ fn services<'a>(
     }
 }
 
-/// Looks at the variables of a login, which `mkectl` gets on the node, and at those of the units of k0s, by which images are pulled
-/// (k0s#1099).
+/// Looks at the variables of a login, which `mkectl` gets on the node, and at those of the units of
+/// k0s, by which images are pulled (k0s#1099).
 fn proxies(wanted: &Wanted, lines: &[Line]) -> NodeCheck {
     let of = |what: &'static str| lines.iter().filter(move |line| line.what == what);
     let login = proxy::judge(wanted, of("proxy"));
@@ -491,7 +496,8 @@ fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -
     }
 }
 
-/// Compares the limits of inotify. The values that the vendor asks for were not seen, so a low one is a warning.
+/// Compares the limits of inotify. The values that the vendor asks for were not seen, so a low one
+/// is a warning.
 fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Limits;
     let Some(line) = line else {
@@ -514,7 +520,8 @@ fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Looks for what no bundle has and MKE would install from a repository (SELINUX), or does not install at all (FIPS).
+/// Looks for what no bundle has and MKE would install from a repository (SELINUX), or does not
+/// install at all (FIPS).
 fn packages<'a>(lines: impl Iterator<Item = &'a Line>) -> NodeCheck {
     let aspect = Aspect::Packages;
     let (mut missing, mut fips, mut ended) = (Vec::new(), None, false);

@@ -1,6 +1,7 @@
 //! The script that a node's shell runs: variables with this environment's values, then `look.sh`.
 //!
-//! No secret is in it. The CA is none, and it stays out of every argument, too, since it comes by standard input.
+//! No secret is in it. The CA is none, and it stays out of every argument, too, since it comes by
+//! standard input.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -43,8 +44,8 @@ pub(super) fn script(environment: &Environment, lock: Option<&bundle::Lock>) -> 
     script + LOOK
 }
 
-/// Returns the artifact that nodes are asked to read: one that is neither an image nor a chart where there is one, since nodes pull k0s as
-/// such (AV) and not every registry serves it.
+/// Returns the artifact that nodes are asked to read: one that is neither an image nor a chart
+/// where there is one, since nodes pull k0s as such (AV) and not every registry serves it.
 fn asked_for(artifacts: &[bundle::Artifact]) -> Option<&bundle::Artifact> {
     let mut others = artifacts.iter();
     let other = others.find(|artifact| artifact.kind == bundle::Kind::Artifact);

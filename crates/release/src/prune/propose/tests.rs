@@ -1,4 +1,5 @@
-//! Random histories: whatever was locked, deployed and put beside it, nothing that is needed is proposed.
+//! Random histories: whatever was locked, deployed and put beside it, nothing that is needed is
+//! proposed.
 
 use bundle::{Blob, Kind, LockedBundle, Manifest};
 use proptest::prelude::*;

@@ -52,8 +52,8 @@ impl Error {
     }
 }
 
-/// Returns a file of values for a chart of an environment, which is named by its path in the registry or the end of it, with or without
-/// the tag.
+/// Returns a file of values for a chart of an environment, which is named by its path in the
+/// registry or the end of it, with or without the tag.
 ///
 /// # Errors
 /// A lock is missing, the chart is not one of the environment, or the store lacks it.
@@ -126,7 +126,8 @@ fn read(
 }
 
 impl Images {
-    /// Returns where an image is. Without a tag it is the one of this version, or else the only one that the locks have.
+    /// Returns where an image is. Without a tag it is the one of this version, or else the only one
+    /// that the locks have.
     fn place(&self, asked: &Reference, version: &str) -> Option<ImagePlace> {
         let from =
             |one: &&super::Mirrored| one.from == (asked.host.clone(), asked.repository.clone());

@@ -1,5 +1,5 @@
-//! Asks the registries of many environments: each name is looked up once, each registry API is checked once, and each tag
-//! is requested once. One deadline holds for all of it.
+//! Asks the registries of many environments: each name is looked up once, each registry API is
+//! checked once, and each tag is requested once. One deadline holds for all of it.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -79,7 +79,8 @@ impl Question {
         }
     }
 
-    /// Returns where the registry is and by whose certificate it is known. Rehearsals have a registry each.
+    /// Returns where the registry is and by whose certificate it is known. Rehearsals have a
+    /// registry each.
     fn registry(&self) -> (&str, Option<&str>, Option<&str>) {
         let Environment {
             name,
@@ -120,7 +121,8 @@ impl Question {
     }
 }
 
-/// Removes what no registry is asked about, the machines above all. It is kept for every environment until its registry has answered.
+/// Removes what no registry is asked about, the machines above all. It is kept for every
+/// environment until its registry has answered.
 fn for_registry(mut environment: Environment) -> Environment {
     let registries = environment.config.get("registries").cloned();
     environment.config = Node::mapping(registries.map(|node| ("registries", node)));
@@ -176,7 +178,8 @@ async fn one_registry(context: &Context<'_>, lookups: &Semaphore, questions: Vec
         .await;
 }
 
-/// Looks up the registry's name and asks whether it is a registry. Returns the embedded one of a rehearsal.
+/// Looks up the registry's name and asks whether it is a registry. Returns the embedded one of a
+/// rehearsal.
 async fn reached(
     context: &Context<'_>,
     lookups: &Semaphore,
@@ -204,7 +207,8 @@ async fn in_turn<T>(turns: &Semaphore, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Looks at each tag of a lock once, as a node, and at what the registry records of the last deploy of each environment.
+/// Looks at each tag of a lock once, as a node, and at what the registry records of the last deploy
+/// of each environment.
 async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
     let Some(first) = questions.first() else {
         return;
@@ -287,7 +291,8 @@ impl Question {
                 status.add(format!("{what} {count} of {all}"), Fix::Push);
             }
         }
-        // Some registries refuse every request for content that they do not have: how many artifacts exist is not known.
+        // Some registries refuse every request for content that they do not have: how many
+        // artifacts exist is not known.
         if count(Planned::Unconfirmed) > 0 {
             let secrets = mke::PullSecrets::of(&environment);
             let how = match secrets.images || secrets.charts {

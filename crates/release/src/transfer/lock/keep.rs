@@ -14,7 +14,8 @@ pub enum Placed {
     Copied(Utf8PathBuf),
 }
 
-/// Links or copies `bundle` to its place in `bundles/`, unless it exists. The lock is written by then, so what fails is a warning.
+/// Links or copies `bundle` to its place in `bundles/`, unless it exists. The lock is written by
+/// then, so what fails is a warning.
 pub(super) fn keep(
     context: &Context<'_>,
     bundle: &Utf8Path,

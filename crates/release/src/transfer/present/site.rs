@@ -179,7 +179,8 @@ impl<'a> Site<'a> {
             let found = registry.head_manifest(repository, digest.as_ref()).await;
             found.map(|found| found.is_some_and(|found| fits(found.size)))
         } else if reads == Reads::Unmountable {
-            // It denied what it had confirmed, perhaps from what it remembers, and is asked for a byte.
+            // It denied what it had confirmed, perhaps from what it remembers, and is asked for a
+            // byte.
             let blob = registry::Blob {
                 digest: digest.clone(),
                 size: need.size,
@@ -196,7 +197,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Reads a digest into the store, and returns whether the repository served it. Nothing is kept that is not the digest.
+    /// Reads a digest into the store, and returns whether the repository served it. Nothing is kept
+    /// that is not the digest.
     async fn read(
         &self,
         repository: &str,

@@ -19,8 +19,8 @@ use crate::{Context, Workspace, demo, locked};
 /// The home folder that mkectl is asked with: its help shows paths below it.
 const HOME: &str = "/home/operator";
 
-/// Returns the lock of the mkectl whose absence is the `problem` of a plan, if it records one that was not fetched yet: the release's
-/// own, or the one that writes the backup before an upgrade.
+/// Returns the lock of the mkectl whose absence is the `problem` of a plan, if it records one that
+/// was not fetched yet: the release's own, or the one that writes the backup before an upgrade.
 fn lock_of_missing(
     workspace: &Workspace,
     environment: &Environment,
@@ -42,7 +42,8 @@ fn lock_of_missing(
     (of_this_machine(&lock).is_some() && kept(workspace, &lock).is_none()).then_some(lock)
 }
 
-/// Returns whether [`provide`] can bring the mkectl whose absence is the `problem` of a plan, unless its server does not answer.
+/// Returns whether [`provide`] can bring the mkectl whose absence is the `problem` of a plan,
+/// unless its server does not answer.
 pub(crate) fn can_be_provided(
     context: &Context<'_>,
     environment: &Environment,
@@ -56,8 +57,8 @@ pub(crate) fn can_be_provided(
     })
 }
 
-/// Downloads the mkectl whose absence is the `problem` of a plan, if a lock records it. Returns whether one came, so the plan has to be
-/// made again. Without a network the plan stays as it is.
+/// Downloads the mkectl whose absence is the `problem` of a plan, if a lock records it. Returns
+/// whether one came, so the plan has to be made again. Without a network the plan stays as it is.
 ///
 /// # Errors
 /// What came is not what was locked.
@@ -89,8 +90,9 @@ pub(crate) async fn provide(
     }
 }
 
-/// Downloads the locked mkectl for this machine, unless it was fetched before. If it cannot be reached, a mkectl of this release is
-/// enough, wherever it is: at `named`, which the environment names, or on `PATH`.
+/// Downloads the locked mkectl for this machine, unless it was fetched before. If it cannot be
+/// reached, a mkectl of this release is enough, wherever it is: at `named`, which the environment
+/// names, or on `PATH`.
 ///
 /// # Errors
 /// The download failed, or is not the one that was locked.
@@ -136,7 +138,8 @@ pub async fn fetch_for(
     Ok(())
 }
 
-/// Returns platforms as mkectl's downloads name them. They may be named as container images do, too.
+/// Returns platforms as mkectl's downloads name them. They may be named as container images do,
+/// too.
 fn locked_platforms(
     lock: &bundle::Lock,
     platforms: &[String],
@@ -163,8 +166,9 @@ pub(crate) struct LocalArchive {
     pub(crate) path: Utf8PathBuf,
 }
 
-/// Returns the downloads of mkectl that these environments need on these platforms: of their releases, and of the releases that their
-/// clusters run. What is not here is downloaded, unless `only_local`: then its file does not exist.
+/// Returns the downloads of mkectl that these environments need on these platforms: of their
+/// releases, and of the releases that their clusters run. What is not here is downloaded, unless
+/// `only_local`: then its file does not exist.
 ///
 /// # Errors
 /// A receipt or a lock cannot be read, a download failed, or is not the one that was locked.
@@ -216,8 +220,9 @@ pub(crate) async fn archives(
     Ok(archives)
 }
 
-/// Brings the mkectl of the release that an environment's cluster runs, according to its receipt, where that is another one than `release` and a lock
-/// knows it: the backup before an upgrade may need it.
+/// Brings the mkectl of the release that an environment's cluster runs, according to its receipt,
+/// where that is another one than `release` and a lock knows it: the backup before an upgrade may
+/// need it.
 ///
 /// # Errors
 /// The receipt cannot be read, the download failed, or it is not the one that was locked.
@@ -242,8 +247,8 @@ pub async fn fetch_earlier(
     }
 }
 
-/// Downloads the mkectl of a release for a platform without a published hash, and returns the hash of the download. What is for this
-/// machine stays.
+/// Downloads the mkectl of a release for a platform without a published hash, and returns the hash
+/// of the download. What is for this machine stays.
 ///
 /// # Errors
 /// It is not available, or holds no mkectl.
@@ -325,7 +330,8 @@ async fn fetch_with(
     Ok(())
 }
 
-/// Returns the variables that mkectl is asked with: nothing of this machine that its help would show.
+/// Returns the variables that mkectl is asked with: nothing of this machine that its help would
+/// show.
 pub(crate) fn neutral_variables(context: &Context<'_>) -> programs::Variables {
     let mut variables = context.tool.variables.clone();
     variables.set("HOME", HOME);
@@ -343,8 +349,8 @@ pub(crate) fn neutral_variables(context: &Context<'_>) -> programs::Variables {
     variables
 }
 
-/// Warns if the help of a mkectl that was just fetched contradicts what is known of its release. One that cannot be asked is left to
-/// the step that runs it.
+/// Warns if the help of a mkectl that was just fetched contradicts what is known of its release.
+/// One that cannot be asked is left to the step that runs it.
 fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf8Path) {
     let version = release.strip_prefix('v').and_then(|it| it.parse().ok());
     let known = version.map(|version| context.workspace.observations(&version));

@@ -51,8 +51,8 @@ pub(super) fn is_of(mkectl: &programs::Mkectl, release: &str) -> bool {
         .is_ok_and(|version| format!("v{version}") == release)
 }
 
-/// Returns the mkectl that the receipt of an environment records for this release, if it was kept. Without a receipt, or if it does
-/// not name the build, it is the only one that was kept.
+/// Returns the mkectl that the receipt of an environment records for this release, if it was kept.
+/// Without a receipt, or if it does not name the build, it is the only one that was kept.
 fn recorded(
     context: &Context<'_>,
     environment: &Environment,
@@ -69,7 +69,8 @@ fn recorded(
     }
 }
 
-/// Returns the mkectl of a release, `v4.1.5`, that is kept for this machine, if all that are kept are the same build.
+/// Returns the mkectl of a release, `v4.1.5`, that is kept for this machine, if all that are kept
+/// are the same build.
 fn only_kept(context: &Context<'_>, release: &str) -> Option<Utf8PathBuf> {
     let folders = context.workspace.mkectl().read_dir_utf8().ok()?.flatten();
     let mut programs = folders.filter_map(|folder| {
@@ -89,9 +90,9 @@ pub(crate) fn remembering(context: &Context<'_>, mkectl: programs::Mkectl) -> pr
     mkectl.remembering(context.workspace.mkectl().join("help"))
 }
 
-/// Returns the mkectl of a release that the environment does not name any more, with what its help lists: the one that was fetched, the
-/// one that the receipt knows by its SHA-256, the one on PATH, if it is of this release, or the only one that was kept. A rehearsal has
-/// a stand-in.
+/// Returns the mkectl of a release that the environment does not name any more, with what its help
+/// lists: the one that was fetched, the one that the receipt knows by its SHA-256, the one on PATH,
+/// if it is of this release, or the only one that was kept. A rehearsal has a stand-in.
 ///
 /// # Errors
 /// The one that was kept was changed since, or cannot be asked.
@@ -140,8 +141,8 @@ pub(crate) fn of_release(
     Program::of(remembering(context, mkectl), release, &[]).map(Some)
 }
 
-/// Returns the program whose file has this SHA-256, of those that are here: the one that the environment names, those that were fetched for
-/// any release, and the one on PATH.
+/// Returns the program whose file has this SHA-256, of those that are here: the one that the
+/// environment names, those that were fetched for any release, and the one on PATH.
 pub(crate) fn by_hash(
     context: &Context<'_>,
     environment: &Environment,

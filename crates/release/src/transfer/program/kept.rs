@@ -1,4 +1,5 @@
-//! The programs that are on this machine, by release and platform, each beside the download that it came in.
+//! The programs that are on this machine, by release and platform, each beside the download that it
+//! came in.
 
 use bundle::LockedMkectl;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -53,7 +54,8 @@ impl StoredProgram {
     }
 }
 
-/// Returns the folder, relative to the workspace, where this machine's mkectl of a release is looked for.
+/// Returns the folder, relative to the workspace, where this machine's mkectl of a release is
+/// looked for.
 pub fn folder(release: &str) -> Utf8PathBuf {
     Utf8Path::new("bundles/mkectl")
         .join(release)
@@ -81,7 +83,8 @@ pub(crate) fn fetched(workspace: &Workspace, release: &str) -> Option<Utf8PathBu
     program.exists().then_some(program)
 }
 
-/// Returns the SHA-256 of each download of a release's mkectl that is in the workspace, by platform.
+/// Returns the SHA-256 of each download of a release's mkectl that is in the workspace, by
+/// platform.
 ///
 /// # Errors
 /// A download cannot be read.
@@ -104,8 +107,9 @@ pub(crate) fn archive_hashes(
     Ok(hashes)
 }
 
-/// Keeps a copy of the program that changes a cluster, unless it is kept already: replacing the one on PATH would lose the only
-/// build that restores its backups. If it cannot be kept, that is reported and stops nothing.
+/// Keeps a copy of the program that changes a cluster, unless it is kept already: replacing the one
+/// on PATH would lose the only build that restores its backups. If it cannot be kept, that is
+/// reported and stops nothing.
 pub(crate) fn keep(context: &Context<'_>, program: &Program) {
     let Program {
         mkectl, release, ..
@@ -141,7 +145,8 @@ pub(crate) fn keep(context: &Context<'_>, program: &Program) {
     }
 }
 
-/// Compares the downloads of mkectl on this machine with their hashes in the lock, for every platform.
+/// Compares the downloads of mkectl on this machine with their hashes in the lock, for every
+/// platform.
 ///
 /// # Errors
 /// One differs, or cannot be read.

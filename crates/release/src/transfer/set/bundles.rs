@@ -1,4 +1,5 @@
-//! Bundles of sets: downloaded, verified and read when they are locked, compared with what is upstream, and fetched by their lock.
+//! Bundles of sets: downloaded, verified and read when they are locked, compared with what is
+//! upstream, and fetched by their lock.
 
 use bundle::set::{BundleItem, check_folder, file_name};
 use bundle::{
@@ -28,7 +29,8 @@ pub(super) struct Locked {
     pub(super) updated: bool,
 }
 
-/// Locks a bundle: keeps what `before` has of it, or reads it. `asks` compares what is kept with upstream. Only a bundle that was found to be the expected one reaches the store.
+/// Locks a bundle: keeps what `before` has of it, or reads it. `asks` compares what is kept with
+/// upstream. Only a bundle that was found to be the expected one reaches the store.
 ///
 /// # Errors
 /// It is not available, is not what its checksum or signature says, or cannot be read.
@@ -55,7 +57,8 @@ pub(super) async fn lock(
         }
         _ => None,
     };
-    // Without a checksum or a key, only a download shows what it is now. One that is here is read again, since a lock may be edited.
+    // Without a checksum or a key, only a download shows what it is now. One that is here is read
+    // again, since a lock may be edited.
     let here = std::fs::metadata(context.workspace.bundle(file_name(&item.url)));
     let is_certain = |known: &SetBundle| {
         let is_here = here.as_ref().is_ok_and(|found| found.len() == known.size);
@@ -113,8 +116,9 @@ pub(super) fn difference(
     Ok(differs.then(|| format!("the key of {} was changed after it was locked", item.url)))
 }
 
-/// Returns how a locked bundle has moved upstream, as far as that is known without a download: its signature is of a different file, or
-/// its size differs. One whose checksum the set lists does not move.
+/// Returns how a locked bundle has moved upstream, as far as that is known without a download: its
+/// signature is of a different file, or its size differs. One whose checksum the set lists does not
+/// move.
 ///
 /// # Errors
 /// Its server cannot be asked.
@@ -181,7 +185,8 @@ pub(super) fn key(
     Ok(Some(key))
 }
 
-/// Downloads a bundle unless it is in `bundles/`, verifies it, and reads it into the store. `again` downloads it in any case.
+/// Downloads a bundle unless it is in `bundles/`, verifies it, and reads it into the store. `again`
+/// downloads it in any case.
 async fn read(
     context: &Context<'_>,
     (loaded, item): (&Loaded, &BundleItem),
@@ -198,7 +203,8 @@ async fn read(
         None => None,
     };
     let place = workspace.bundle(file_name(&item.url));
-    // The file that is here stays until the new one is verified. One that must have a checksum is replaced only by that.
+    // The file that is here stays until the new one is verified. One that must have a checksum is
+    // replaced only by that.
     let path = match again && item.sha256.is_none() && place.exists() {
         true => workspace.bundle(&format!("unverified-{}", file_name(&item.url))),
         false => place.clone(),
@@ -303,7 +309,8 @@ fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> 
     Ok(sha256)
 }
 
-/// Returns the error for a bundle that cannot be read. The vendor's bundle of a release would be learned.
+/// Returns the error for a bundle that cannot be read. The vendor's bundle of a release would be
+/// learned.
 fn of_set(error: crate::Error) -> crate::Error {
     match error {
         crate::Error::Disk(disk::Error::Bundle { path, source, .. }) => {
@@ -343,7 +350,8 @@ async fn download(
     }
 }
 
-/// Returns the signature of a bundle: the file beside it, or what its server has. `again` asks the server in any case.
+/// Returns the signature of a bundle: the file beside it, or what its server has. `again` asks the
+/// server in any case.
 async fn signature(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,

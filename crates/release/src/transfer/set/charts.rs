@@ -196,7 +196,8 @@ impl Known {
             || of_bundles.any(|(place, one)| is_in(place.as_deref(), one, &name))
     }
 
-    /// Returns the images that a chart names and that are not among them, if the store has the chart.
+    /// Returns the images that a chart names and that are not among them, if the store has the
+    /// chart.
     fn lacks(&self, chart: &Artifact, store: &Store) -> BTreeSet<String> {
         let place = |asked: &Reference, _: &str| self.has(asked).then(ImagePlace::default);
         let manifests = chart.manifests.iter();
@@ -221,7 +222,8 @@ impl Known {
     }
 }
 
-/// Returns whether an image may be what a bundle has under `reference`, which was put below `place`: its path ends as the reference does.
+/// Returns whether an image may be what a bundle has under `reference`, which was put below
+/// `place`: its path ends as the reference does.
 fn is_in(place: Option<&str>, reference: &str, image: &str) -> bool {
     let own = place.and_then(|place| reference.strip_prefix(place)?.strip_prefix('/'));
     let before = image.strip_suffix(own.unwrap_or(reference));

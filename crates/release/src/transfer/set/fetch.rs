@@ -9,12 +9,12 @@ use crate::transfer::fetch::open_store;
 use crate::transfer::stream;
 use crate::{Context, locked};
 
-/// Fetches what the lock of a set names, and looks whether its references still point there. Also returns the images that its charts name
-/// and no lock has.
+/// Fetches what the lock of a set names, and looks whether its references still point there. Also
+/// returns the images that its charts name and no lock has.
 ///
 /// # Errors
-/// The set is not locked, the lock does not fit the set's file, a registry does not serve a digest, or a reference has moved. In the
-/// last case, everything that is locked was fetched.
+/// The set is not locked, the lock does not fit the set's file, a registry does not serve a digest,
+/// or a reference has moved. In the last case, everything that is locked was fetched.
 pub async fn fetch(
     context: &Context<'_>,
     set: &str,
@@ -31,7 +31,8 @@ pub async fn fetch(
     Ok((fetched, unlocked(context.workspace, &locked.lock)?))
 }
 
-/// Looks whether the references of sets still point to what is locked. An offline run asks no upstream registry.
+/// Looks whether the references of sets still point to what is locked. An offline run asks no
+/// upstream registry.
 ///
 /// # Errors
 /// A reference has moved. The sets before the last one with such a reference are warned of.

@@ -26,7 +26,8 @@ pub struct Listed {
 /// Returns the artifacts of a release, as its registry has them now.
 ///
 /// # Errors
-/// A file cannot be read or lists something else than references, or the registry does not serve one of them.
+/// A file cannot be read or lists something else than references, or the registry does not serve
+/// one of them.
 pub(crate) async fn artifacts(
     context: &Context<'_>,
     listed: &Listed,

@@ -1,7 +1,7 @@
 //! Makes the lock of a set, and compares it with what registries have now.
 //!
-//! What is locked stays locked: a tag that has moved since is reported, and moves in the lock only on request. What the set's file
-//! adds or drops is added to or dropped from the lock.
+//! What is locked stays locked: a tag that has moved since is reported, and moves in the lock only
+//! on request. What the set's file adds or drops is added to or dropped from the lock.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,8 @@ pub struct Comparison {
     pub moved: Vec<Moved>,
     /// How the lock differs from the set's file.
     pub differences: Vec<String>,
-    /// The bundles of which at most the size was compared: the set lists neither checksum nor key of them.
+    /// The bundles of which at most the size was compared: the set lists neither checksum nor key
+    /// of them.
     pub by_size: Vec<String>,
     /// What was not compared, since its registry was not reached.
     pub unreached: Vec<String>,
@@ -235,7 +236,8 @@ fn add(artifacts: &mut Vec<Artifact>, of_bundle: Vec<Artifact>) -> Result<(), cr
     Ok(())
 }
 
-/// Returns what an entry was locked as, in its place or in the one that it had before it was changed.
+/// Returns what an entry was locked as, in its place or in the one that it had before it was
+/// changed.
 fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
     let origin = entry.origin.to_string();
     let is_own = |one: &&Artifact| {
@@ -246,7 +248,8 @@ fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
     known.min_by_key(|one| one.reference() != entry.place())
 }
 
-/// Returns what an entry was locked as, and its signatures, as far as that is what the entry lists now.
+/// Returns what an entry was locked as, and its signatures, as far as that is what the entry lists
+/// now.
 fn kept(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<Artifact>> {
     let has_signatures = known.source.as_ref().is_some_and(|one| one.signatures);
     let artifact = placed(known, entry);
@@ -261,7 +264,8 @@ fn kept(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<
     Some(std::iter::once(artifact).chain(signatures).collect())
 }
 
-/// Resolves an entry, and what signs it if that is asked for. `pinned` is what it is locked as, if it is not to move.
+/// Resolves an entry, and what signs it if that is asked for. `pinned` is what it is locked as, if
+/// it is not to move.
 async fn resolved(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
@@ -304,7 +308,8 @@ async fn resolved(
     })
 }
 
-/// Compares the lock of a set with its file and with registries: one request for each reference. Writes nothing.
+/// Compares the lock of a set with its file and with registries: one request for each reference.
+/// Writes nothing.
 ///
 /// # Errors
 /// The set or its lock is wrong or missing, or a registry cannot be asked.
@@ -329,8 +334,8 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
     })
 }
 
-/// Returns which references of a lock point to something else by now, in the order of the set's file, and what was not compared, since its
-/// registry was not reached.
+/// Returns which references of a lock point to something else by now, in the order of the set's
+/// file, and what was not compared, since its registry was not reached.
 ///
 /// # Errors
 /// A registry refuses, or none was reached. If it `is_optional`, both are warnings.

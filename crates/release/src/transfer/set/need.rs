@@ -32,7 +32,8 @@ pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
     !needs(lock, store).is_empty()
 }
 
-/// Returns what the store lacks of what is in no bundle, each digest once, the largest first: they take longest.
+/// Returns what the store lacks of what is in no bundle, each digest once, the largest first: they
+/// take longest.
 pub(super) fn needs<'a>(lock: &'a Lock, store: &Store) -> Vec<Need<'a>> {
     let mut needs: BTreeMap<&str, Need<'a>> = BTreeMap::new();
     let is_single = |one: &&Artifact| one.source.is_some() && one.archive.is_empty();

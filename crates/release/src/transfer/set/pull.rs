@@ -1,4 +1,5 @@
-//! Brings the blobs that the locks of sets name into the store, each once, by digest. What is in the store was compared with its digest.
+//! Brings the blobs that the locks of sets name into the store, each once, by digest. What is in
+//! the store was compared with its digest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -26,7 +27,8 @@ use crate::{Context, Workspace, locked};
 /// How many blobs are read at a time.
 const BLOBS_AT_ONCE: usize = 8;
 
-/// From this size in bytes, a blob is kept in pieces, which a later run resumes. Smaller ones are read into memory.
+/// From this size in bytes, a blob is kept in pieces, which a later run resumes. Smaller ones are
+/// read into memory.
 const IN_PIECES: u64 = 1 << 20;
 
 /// How long to wait for another process that reads the same blob.
@@ -71,17 +73,20 @@ impl Remote<'_> {
     }
 }
 
-/// Where each artifact of sets comes from: the lock of its set, and the registries that the set's file describes.
+/// Where each artifact of sets comes from: the lock of its set, and the registries that the set's
+/// file describes.
 struct Origins<'a> {
     sets: Vec<(Utf8PathBuf, Upstreams<'a>)>,
-    /// The set of each entry, by place and reference; that of its signatures, by the repositories of both; that of a bundle, by its URL.
+    /// The set of each entry, by place and reference; that of its signatures, by the repositories
+    /// of both; that of a bundle, by its URL.
     entries: HashMap<(String, String), usize>,
     /// The release with its registry, if it was not locked from a bundle.
     release: Option<(Utf8PathBuf, Upstreams<'a>)>,
 }
 
 impl<'a> Origins<'a> {
-    /// Reads the files of the sets that a lock has artifacts of. A file that is wrong is not of the lock, which was compared with them.
+    /// Reads the files of the sets that a lock has artifacts of. A file that is wrong is not of the
+    /// lock, which was compared with them.
     fn of(context: &'a Context<'a>, lock: &Lock) -> Result<Self, crate::Error> {
         let names = match &lock.set {
             Some(set) => vec![set.clone()],
@@ -137,7 +142,8 @@ impl<'a> Origins<'a> {
     /// Returns where an artifact is read from.
     ///
     /// # Errors
-    /// The set's file changed since the lock was read, or the CA or the credentials of the server cannot be used.
+    /// The set's file changed since the lock was read, or the CA or the credentials of the server
+    /// cannot be used.
     fn remote(
         &self,
         artifact: &Artifact,
@@ -179,11 +185,12 @@ fn repository_of(reference: &Reference) -> String {
     format!("{}/{}", reference.host, reference.repository)
 }
 
-/// Brings everything into the store that a lock names and that registries and web servers have. `each` hears of every blob that came:
-/// what reads it from this `store` need not hash it again.
+/// Brings everything into the store that a lock names and that registries and web servers have.
+/// `each` hears of every blob that came: what reads it from this `store` need not hash it again.
 ///
 /// # Errors
-/// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be written.
+/// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be
+/// written.
 pub(crate) async fn bring(
     context: &Context<'_>,
     lock: &Lock,
@@ -232,10 +239,12 @@ pub(crate) async fn bring(
     Ok(())
 }
 
-/// Returns where a bundle of a set is downloaded from: from the mirror that the set names, if it names one.
+/// Returns where a bundle of a set is downloaded from: from the mirror that the set names, if it
+/// names one.
 ///
 /// # Errors
-/// The set's file changed since the lock was read, or the CA or the credentials of the server cannot be used.
+/// The set's file changed since the lock was read, or the CA or the credentials of the server
+/// cannot be used.
 pub(crate) fn place(context: &Context<'_>, lock: &Lock, url: &str) -> Result<Place, crate::Error> {
     let origins = Origins::of(context, lock)?;
     let (_, upstreams) = origins.find(&(String::new(), url.to_owned()))?;
@@ -245,7 +254,8 @@ pub(crate) fn place(context: &Context<'_>, lock: &Lock, url: &str) -> Result<Pla
     upstreams.file(&url)?.place()
 }
 
-/// Checks that everything can be asked for that the store lacks of what sets carry. No request is made.
+/// Checks that everything can be asked for that the store lacks of what sets carry. No request is
+/// made.
 ///
 /// # Errors
 /// As for [`place`].
@@ -271,7 +281,8 @@ pub(crate) fn require_access(
     Ok(())
 }
 
-/// Returns how much the store lacks of what sets carry and registries have. Of a bundle, all bytes are downloaded, unless it is here.
+/// Returns how much the store lacks of what sets carry and registries have. Of a bundle, all bytes
+/// are downloaded, unless it is here.
 pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetched {
     let needs = needs(lock, store);
     let mut amount = Fetched {

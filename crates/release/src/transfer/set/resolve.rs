@@ -1,5 +1,5 @@
-//! Finds out what a reference is: its manifests, their blobs and their sizes. Manifests are kept in the store as they come, since
-//! registries count how often they are asked for.
+//! Finds out what a reference is: its manifests, their blobs and their sizes. Manifests are kept in
+//! the store as they come, since registries count how often they are asked for.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +21,8 @@ pub(super) const ENTRIES_AT_ONCE: usize = 8;
 /// How deep indexes may list indexes.
 const DEEPEST: usize = 4;
 
-/// Resolves an entry of a set that is in a registry. `asked` is the tag or digest that is asked for.
+/// Resolves an entry of a set that is in a registry. `asked` is the tag or digest that is asked
+/// for.
 ///
 /// # Errors
 /// The registry does not serve it, or it cannot be carried.
@@ -80,8 +81,8 @@ pub(super) async fn resolve(
     })
 }
 
-/// Resolves the signatures and attestations of an artifact: what refers to one of its manifests, and what cosign keeps under tags that are
-/// named after their digests.
+/// Resolves the signatures and attestations of an artifact: what refers to one of its manifests,
+/// and what cosign keeps under tags that are named after their digests.
 ///
 /// # Errors
 /// The registry cannot be asked, or something cannot be carried.
@@ -164,8 +165,8 @@ pub(super) enum Referrers {
     Listed(Vec<u8>),
 }
 
-/// Returns what refers to a manifest, as far as it is kept; nothing if the registry has no referrers API. Then a tag is named after the
-/// digest.
+/// Returns what refers to a manifest, as far as it is kept; nothing if the registry has no
+/// referrers API. Then a tag is named after the digest.
 pub(super) async fn referrers(
     repository: &Repository<'_>,
     subject: &Digest,
@@ -305,8 +306,9 @@ impl<'a> Walk<'a> {
         Ok((described, bytes, digest))
     }
 
-    /// Returns the root that carries only some platforms: the manifest of the one image, or an index of several, which is kept in the
-    /// store. Also returns whether that is the root that was there.
+    /// Returns the root that carries only some platforms: the manifest of the one image, or an
+    /// index of several, which is kept in the store. Also returns whether that is the root that was
+    /// there.
     async fn choose(
         &self,
         root: Child,

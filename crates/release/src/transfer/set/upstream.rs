@@ -1,4 +1,5 @@
-//! The registries and web servers that sets come from: their addresses, mirrors, certificates and credentials.
+//! The registries and web servers that sets come from: their addresses, mirrors, certificates and
+//! credentials.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,8 @@ pub(super) struct Upstreams<'a> {
     indexes: Mutex<BTreeMap<Url, Arc<OnceCell<Arc<HelmIndex>>>>>,
     /// The registries that were reported to be slow, with the seconds.
     reported: Mutex<BTreeSet<(String, u64)>>,
-    /// Whether nothing depends on an answer: a registry is asked twice at most, and may also refuse.
+    /// Whether nothing depends on an answer: a registry is asked twice at most, and may also
+    /// refuse.
     pub(super) is_optional: bool,
     /// What was not compared.
     unreached: Mutex<Vec<Unreached>>,
@@ -131,7 +133,8 @@ impl<'a> Upstreams<'a> {
         is_unreached.then(|| host.clone())
     }
 
-    /// Warns of the registries that were not reached. Returns what was not compared because of that.
+    /// Warns of the registries that were not reached. Returns what was not compared because of
+    /// that.
     ///
     /// # Errors
     /// That is all of the `asked` references.
@@ -267,7 +270,8 @@ impl<'a> Upstreams<'a> {
         Ok(credentials)
     }
 
-    /// Returns the client for a host. `path` is what credentials may be for, `shown` what is asked for.
+    /// Returns the client for a host. `path` is what credentials may be for, `shown` what is asked
+    /// for.
     fn client(&self, host: &str, path: &str, shown: &str) -> Result<Registry, crate::Error> {
         let credentials = self.credentials(host, path)?;
         let account = match &credentials {
@@ -358,7 +362,8 @@ impl Repository<'_> {
         served(&self.reference, &self.registry)
     }
 
-    /// Returns the error for a request that failed. `what` is a digest below the reference, or nothing for itself.
+    /// Returns the error for a request that failed. `what` is a digest below the reference, or
+    /// nothing for itself.
     pub(super) fn failed(&self, what: Option<&str>, source: registry::Error) -> crate::Error {
         let reference = match what {
             Some(digest) => format!("{digest} of {}", self.reference),

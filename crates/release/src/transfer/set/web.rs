@@ -1,5 +1,6 @@
-//! What is in no registry: charts of classic Helm repositories, and files by URL. Each becomes the OCI artifact that `helm push` or
-//! `oras push` makes of it, so one store, one push and one proof serve it, too.
+//! What is in no registry: charts of classic Helm repositories, and files by URL. Each becomes the
+//! OCI artifact that `helm push` or `oras push` makes of it, so one store, one push and one proof
+//! serve it, too.
 
 use bundle::set::{Entry, Origin, file_name, url_fault};
 use bundle::{
@@ -137,7 +138,8 @@ fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
     }
 }
 
-/// Returns the digest of a chart as its repository has it now, and where; nothing if that version is gone.
+/// Returns the digest of a chart as its repository has it now, and where; nothing if that version
+/// is gone.
 ///
 /// # Errors
 /// The repository cannot be asked.

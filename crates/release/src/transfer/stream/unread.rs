@@ -1,5 +1,5 @@
-//! The bundles of which the store lacks something: that of the release, and those of sets. Each is read in a thread of its own, while it is
-//! downloaded, and each blob is announced to the pushes.
+//! The bundles of which the store lacks something: that of the release, and those of sets. Each is
+//! read in a thread of its own, while it is downloaded, and each blob is announced to the pushes.
 
 use std::borrow::Cow;
 use std::future::{Future, ready};
@@ -62,7 +62,8 @@ impl<'a> Unread<'a> {
     /// Prepares to read it. `whole` is the lock that names it.
     ///
     /// # Errors
-    /// It must be downloaded, and the run is offline or the server's CA or credentials cannot be used.
+    /// It must be downloaded, and the run is offline or the server's CA or credentials cannot be
+    /// used.
     pub(super) fn prepare(
         self,
         context: &Context<'_>,
@@ -120,7 +121,8 @@ impl Readable<'_> {
             let download = fetch::download_locked(context, &self.lock, from, &self.path, feed);
             let input = (following, sink());
             match self.read_beside(context, input, &observer, download, unwanted.clone()) {
-                // The server has another file than the one that was begun with. This one is whole, and is here.
+                // The server has another file than the one that was begun with. This one is whole,
+                // and is here.
                 Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
                     if source.followed() == Some(bundle::FollowError::StartedOver) => {}
                 read => return read,

@@ -103,7 +103,8 @@ fn changes(text: &mut String, changes: &[Change]) {
     }
 }
 
-/// Returns text as code in a cell of a table: nothing in it is taken for markup, and it stays in its cell.
+/// Returns text as code in a cell of a table: nothing in it is taken for markup, and it stays in
+/// its cell.
 pub(in crate::tasks) fn code(text: &str) -> String {
     if text.is_empty() {
         return String::new();

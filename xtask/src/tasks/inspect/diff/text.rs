@@ -1,4 +1,5 @@
-//! Differences for a terminal: a sign, the place, the old value and the new one. Colour never carries meaning alone.
+//! Differences for a terminal: a sign, the place, the old value and the new one. Colour never
+//! carries meaning alone.
 
 use console::style;
 use indicatif::DecimalBytes;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::ui::table;
 
-/// Returns the table, a row a node. An aspect has a column where a node has something to say of it; those that are fine
-/// wherever they were looked at are in a line below.
+/// Returns the table, a row a node. An aspect has a column where a node has something to say of it;
+/// those that are fine wherever they were looked at are in a line below.
 pub(super) fn table_of(nodes: &Nodes) -> String {
     if nodes.nodes.is_empty() {
         return String::new();

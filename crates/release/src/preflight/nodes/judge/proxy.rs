@@ -1,5 +1,5 @@
-//! Whether a node's proxy variables send to a proxy what must not go there. mkectl asks the load balancer from the nodes, where a proxy
-//! breaks it (LAB, commit c393df2).
+//! Whether a node's proxy variables send to a proxy what must not go there. mkectl asks the load
+//! balancer from the nodes, where a proxy breaks it (LAB, commit c393df2).
 
 use network::Proxies;
 

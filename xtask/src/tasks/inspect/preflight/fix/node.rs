@@ -1,4 +1,5 @@
-//! What to do about what is wrong with nodes. A command is for the first of them, and where it can be, for all.
+//! What to do about what is wrong with nodes. A command is for the first of them, and where it can
+//! be, for all.
 
 use environment::Environment;
 use release::preflight::RegistryFault;
