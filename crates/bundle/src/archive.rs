@@ -1,9 +1,12 @@
-//! One archive of a bundle: an uncompressed tar of an OCI image layout that holds one artifact.
+//! Reads one archive of a bundle: an uncompressed tar of an OCI image layout that holds one
+//! artifact.
 //!
-//! The members come in whatever order the writer chose, so reading has two halves. While the
-//! archive streams by, every blob is hashed against its own name and handed on, and every document
-//! is kept in short form ([`crate::document`]). When it has ended, the documents are followed from
-//! `index.json` down, and everything that a descriptor names must have been there.
+//! The members come in any order, so reading has two phases:
+//!
+//! 1. While the archive is streamed, each blob is hashed, compared with its name and passed on.
+//!    Each document is kept in reduced form ([`crate::document`]).
+//! 2. At the end, the documents are followed from `index.json` down. Each blob that a descriptor
+//!    names must have been in the archive.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -27,14 +30,13 @@ pub use error::ArchiveError;
 pub(crate) use layout::Layout;
 use layout::{INDEX_FILE, LAYOUT_FILE};
 
-/// Why reading an archive came to an end.
+/// Reason why reading an archive stopped.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// Reading failed: either the bundle around the archive, or the archive's own tar.
+    /// The bundle around the archive, or the tar of the archive, cannot be read.
     Io(io::Error),
-    /// The archive is not right.
+    /// The archive is not valid.
     Archive(ArchiveError),
-    /// The sink failed.
     Sink(StoreError),
 }
 
@@ -50,13 +52,14 @@ impl From<ArchiveError> for Fault {
     }
 }
 
-/// What the archives of a bundle are read with, and for.
+/// Reads the archives of one bundle, one after the other.
 pub(crate) struct ArchiveReader<'a> {
-    /// Where blobs are hashed and kept.
+    /// Hashes and writes the blobs.
     pub(crate) pipeline: Pipeline,
-    /// The blobs to offer to the sink, with their sizes; without it, all are.
+    /// Blobs to offer to the sink, with their sizes in bytes; `None` offers all.
     pub(crate) wanted: Option<BTreeMap<String, u64>>,
     pub(crate) sink: &'a mut dyn Sink,
+    /// Buffer for the document that is being read.
     document: Vec<u8>,
 }
 
@@ -74,9 +77,11 @@ impl<'a> ArchiveReader<'a> {
         }
     }
 
-    /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no
-    /// manifest names. Its blobs may not be hashed yet: the pipeline reports a wrong one. `root` is
-    /// the root that counts if there are several.
+    /// Reads the archive in `reader` to its end. Returns its artifact and the number of blobs that
+    /// no manifest names.
+    ///
+    /// The pipeline may still hash its last blobs; it reports corrupt ones later. `root` selects
+    /// the root if there are several.
     pub(crate) fn read(
         &mut self,
         reader: &mut dyn Read,
@@ -89,17 +94,17 @@ impl<'a> ArchiveReader<'a> {
         Ok(layout.artifact(path, name, root)?)
     }
 
-    /// Reads the archive in `reader` to its end, and returns what was seen of its layout.
+    /// Reads the archive in `reader` to its end and returns its layout.
     pub(crate) fn layout(&mut self, reader: &mut dyn Read, path: &str) -> Result<Layout, Fault> {
         let mut layout = Layout::default();
         let start = read_start(reader)?;
         if let Some(format) = compression(&start) {
             return Err(ArchiveError::Compressed { format }.into());
         }
-        let mut whole = start.as_slice().chain(reader);
+        let mut archive_bytes = start.as_slice().chain(reader);
         let archive: Arc<str> = path.into();
-        // The end marker is not asked for: what is in the archive is counted by its manifests.
-        tarball::walk::<Fault>(&mut whole, End::Optional, &mut |member| {
+        // The end marker may be missing: the manifests show whether the archive is complete.
+        tarball::walk::<Fault>(&mut archive_bytes, End::Optional, &mut |member| {
             self.member(member, &mut layout, &archive)
         })?;
         Ok(layout)
@@ -129,7 +134,7 @@ impl<'a> ArchiveReader<'a> {
         };
         let is_wanted = self.is_wanted(&digest, member.size)?;
         self.pipeline.check()?;
-        // What is on its way to the sink need not go there twice.
+        // Images of one bundle share blobs. One that is being written is not offered again.
         let offered = if is_wanted && !self.pipeline.is_on_the_way(&digest) {
             self.sink.blob(&digest, member.size).map_err(Fault::Sink)?
         } else {
@@ -148,7 +153,7 @@ impl<'a> ArchiveReader<'a> {
         };
         match wanted.get(digest.as_ref()) {
             None => Ok(false),
-            // Not a byte is written of what is too long or too short to be right.
+            // A blob of the wrong size cannot be right, so none of it is written.
             Some(&size) if size != found => Err(ArchiveError::BlobSize {
                 digest: digest.clone(),
                 size,
@@ -159,36 +164,33 @@ impl<'a> ArchiveReader<'a> {
         }
     }
 
-    /// Reads one blob, which is compared with its digest and only then kept. Returns it if it is a
-    /// document.
+    /// Reads one blob and passes it to the pipeline. Returns it parsed if it is a document.
     fn blob(&mut self, member: &mut Member<'_>) -> Result<Option<Document>, Fault> {
         let mut may_be_document = member.size <= LARGEST;
-        let mut left = member.size;
+        let mut remaining = member.size;
         self.document.clear();
-        while left > 0 {
-            if left < member.size {
+        while remaining > 0 {
+            if remaining < member.size {
                 self.pipeline.check()?;
             }
-            let mut piece = self.pipeline.piece(left)?;
+            let mut piece = self.pipeline.piece(remaining)?;
             piece.fill(member)?;
             let bytes = piece.bytes();
-            left -= bytes.len() as u64;
+            remaining -= bytes.len() as u64;
             if self.document.is_empty() && bytes.trim_ascii_start().first() != Some(&b'{') {
                 may_be_document = false;
             }
             if may_be_document {
                 self.document.extend_from_slice(bytes);
             }
-            self.pipeline.bytes(piece, left == 0)?;
+            self.pipeline.bytes(piece, remaining == 0)?;
         }
-        Ok(if may_be_document {
-            Document::parse(&self.document)
-        } else {
-            None
-        })
+        Ok(may_be_document
+            .then(|| Document::parse(&self.document))
+            .flatten())
     }
 
-    /// Reads one of the layout's own files.
+    /// Reads `oci-layout` or `index.json`.
     fn text(&mut self, member: &mut Member<'_>, path: &str) -> Result<&[u8], Fault> {
         if member.size > LARGEST {
             return Err(ArchiveError::TooLarge {
@@ -203,7 +205,7 @@ impl<'a> ArchiveReader<'a> {
     }
 }
 
-/// Reads the first bytes, by which compressions are known.
+/// Reads the first bytes, which identify a compression.
 fn read_start(reader: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(6);
     reader.take(6).read_to_end(&mut start)?;

@@ -1,8 +1,8 @@
-//! Digests and how they are made. Only sha256 is accepted anywhere, because a digest is also a file
-//! name in the store and one hash decides about every byte.
+//! SHA-256 digests. No other algorithm is accepted, because a digest is also a file name in the
+//! store, and one hash decides about every byte.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use camino::Utf8Path;
@@ -13,14 +13,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::event::{Event, Observer};
 
-/// The limit for a blob, and for all blobs of an artifact, in bytes. It is far above what
-/// registries keep, and far below what sums of sizes may reach.
+/// Maximum size of a blob in bytes: 1 PiB. It is far above what registries accept, and low enough
+/// that sums of sizes do not overflow.
 pub const LARGEST_BLOB: u64 = 1 << 50;
 
-/// The digest of nothing.
+/// Digest of zero bytes.
 const OF_NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Returns why a blob cannot have this size, if it cannot.
+/// Returns the rule that `size` breaks for a blob of this digest; `None` if the size is possible.
 pub fn size_fault(digest: &Digest, size: u64) -> Option<&'static str> {
     match (size, digest.as_ref() == OF_NOTHING) {
         (0, false) => Some("0 bytes have a different digest"),
@@ -30,11 +30,10 @@ pub fn size_fault(digest: &Digest, size: u64) -> Option<&'static str> {
     }
 }
 
-/// Why a text is not a digest that is accepted here.
+/// Reason why a text is not accepted as a digest.
 #[derive(Debug, thiserror::Error)]
 pub enum DigestError {
-    /// The text has not the form `algorithm:value`, or the value not the form that the algorithm
-    /// asks for.
+    /// The text does not have the form `algorithm:value`, or the value does not fit the algorithm.
     #[error("`{text}` is not a digest")]
     Malformed {
         /// The text, escaped.
@@ -43,23 +42,23 @@ pub enum DigestError {
     /// The digest uses an algorithm other than sha256.
     #[error("digest `{text}` uses `{algorithm}`; only `sha256` is supported")]
     Algorithm {
-        /// The digest.
+        /// The digest, escaped.
         text: String,
-        /// Its algorithm.
+        /// Its algorithm, escaped.
         algorithm: String,
     },
 }
 
-/// How much of a text is shown that is not a digest, in characters: more than the longest digest
-/// has.
+/// Maximum length of a malformed digest in messages, in characters. It is above the length of a
+/// SHA-512 digest.
 const LONGEST_SHOWN: usize = 150;
 
-/// Returns `text` as a digest.
+/// Parses a digest.
 ///
 /// # Errors
-/// When it is none, or uses another algorithm than sha256.
+/// [`DigestError`] if the text is malformed, or uses an algorithm other than SHA-256.
 pub fn sha256_digest(text: &str) -> Result<Digest, DigestError> {
-    // It may be from a foreign document, of any characters and any length.
+    // The text may come from a foreign document, so it is escaped and cut.
     let shown = |text: &str| redaction::line(text, LONGEST_SHOWN);
     let digest =
         Digest::from_str(text).map_err(|_| DigestError::Malformed { text: shown(text) })?;
@@ -72,26 +71,26 @@ pub fn sha256_digest(text: &str) -> Result<Digest, DigestError> {
     }
 }
 
-/// Returns the digest whose 64 lower-case hexadecimal digits are `hex`, or none.
+/// Returns the digest with these 64 lower-case hexadecimal digits; `None` if `hex` is something
+/// else.
 pub(crate) fn from_hex(hex: &str) -> Option<Digest> {
     Sha256Digest::from_str(hex).ok().map(Digest::from)
 }
 
-/// Returns the sha256 of `bytes` as 64 hexadecimal digits.
+/// Returns the SHA-256 of `bytes` as 64 hexadecimal digits.
 pub(crate) fn hex_of(bytes: &[u8]) -> String {
     let mut hasher = Hasher::new();
     hasher.update(bytes);
     hasher.hex()
 }
 
-/// Returns the digest of `bytes`.
 pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(bytes);
     hasher.digest()
 }
 
-/// Reads a digest in a document, such that an error carries the place of the digest itself.
+/// Deserializes a digest. As a visitor, so an error carries the position of the digest itself.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
     struct DigestVisitor;
 
@@ -110,31 +109,20 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_str(DigestVisitor)
 }
 
-/// Returns the size and the sha256 of a file. Reports progress to `observer`.
+/// Returns size and SHA-256 of a file. Reports [`Event::BundleRead`] to `observer`.
 ///
 /// # Errors
-/// When it cannot be read, or is not a regular file.
+/// [`io::Error`] if the file cannot be read or is not a regular file.
 pub fn hash_file(path: &Utf8Path, observer: &dyn Observer) -> io::Result<(u64, String)> {
-    const BUFFER: usize = 1 << 20;
     let mut file = files::open(path)?;
     let mut hasher = Hasher::new();
-    let mut bytes = 0;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((bytes, hasher.hex())),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                bytes += count as u64;
-                observer.event(Event::BundleRead { bytes });
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let size = hasher.update_from(&mut file, |bytes| {
+        observer.event(Event::BundleRead { bytes });
+    })?;
+    Ok((size, hasher.hex()))
 }
 
-/// A sha256 in the making.
+/// An incremental SHA-256.
 #[derive(Clone, Debug)]
 pub(crate) struct Hasher(Sha256);
 
@@ -145,6 +133,29 @@ impl Hasher {
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
+    }
+
+    /// Hashes `reader` to its end, and returns its length in bytes. Calls `progress` about every
+    /// MiB with the length so far.
+    pub(crate) fn update_from(
+        &mut self,
+        reader: &mut impl Read,
+        mut progress: impl FnMut(u64),
+    ) -> io::Result<u64> {
+        let mut buffer = vec![0; 1 << 20];
+        let mut length = 0;
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(length),
+                Ok(count) => {
+                    self.update(&buffer[..count]);
+                    length += count as u64;
+                    progress(length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(crate) fn hex(self) -> String {

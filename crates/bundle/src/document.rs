@@ -1,8 +1,8 @@
-//! The JSON documents of an OCI image layout, cut down to what is needed here.
+//! The JSON documents of an OCI image layout, reduced to the fields that this crate needs.
 //!
-//! While an archive streams by, it is unknown which blobs are manifests: the descriptors that say
-//! so may come after them. So every blob that might be one is looked at as it passes, and of each
-//! only what this file keeps stays in memory.
+//! While an archive is streamed, it is not known which blobs are manifests: their descriptors may
+//! come later. So each blob that may be a manifest is parsed as it passes, and only these fields
+//! stay in memory.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{digest, strict};
 
-/// The largest manifest, index or other document that is read, in bytes: 4 MiB, which is what
-/// registries accept.
+/// Maximum size of a manifest, an index or another document, in bytes: 4 MiB, the limit of
+/// registries.
 pub(crate) const LARGEST: u64 = 4 << 20;
 
-/// The longest text that is kept of a document, in bytes. Media types have 255 at most (RFC 6838),
-/// and an archive may have thousands of documents.
+/// Maximum length of a string that stays in memory, in bytes. Media types have at most 255 (RFC
+/// 6838), and an archive may have thousands of documents.
 const LONGEST: usize = 255;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -29,17 +29,16 @@ pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v
 pub(crate) const HELM_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 pub(crate) const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
-/// What a blob turned out to be.
+/// A blob that was parsed.
 #[derive(Debug)]
 pub(crate) enum Document {
-    /// An image manifest, which is also what charts and other artifacts have.
+    /// A manifest of an image, a chart or another artifact.
     Manifest(ManifestDocument),
-    /// An index of manifests.
     Index(IndexDocument),
-    /// The configuration of an image, with its platform if it says one.
+    /// The config of an image, with its platform.
     Config(Option<String>),
-    /// Something with a `schemaVersion` that is neither manifest nor index. It matters only if a
-    /// descriptor claims otherwise.
+    /// A document with a `schemaVersion` that is not a valid manifest or index. It is an error only
+    /// if a descriptor names it as one.
     Broken(serde_json::Error),
 }
 
@@ -52,7 +51,7 @@ pub(crate) struct ManifestDocument {
     pub(crate) artifact_type: Option<String>,
     pub(crate) config: Config,
     pub(crate) layers: Vec<Layer>,
-    /// Present only in a document that tries to be an index as well.
+    /// Present if the document could also be parsed as an index.
     manifests: Option<serde::de::IgnoredAny>,
 }
 
@@ -64,11 +63,11 @@ pub(crate) struct IndexDocument {
     #[serde(default, deserialize_with = "optional_text")]
     pub(crate) artifact_type: Option<String>,
     pub(crate) manifests: Vec<Descriptor>,
-    /// Present only in a document that tries to be a manifest as well.
+    /// Present if the document could also be parsed as a manifest.
     layers: Option<serde::de::IgnoredAny>,
 }
 
-/// A descriptor that leads to a manifest or an index.
+/// The descriptor of a manifest or an index.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
@@ -81,24 +80,24 @@ pub(crate) struct Descriptor {
     pub(crate) annotations: Option<Annotations>,
 }
 
-/// The annotations by which writers of layouts say what a root is called.
+/// Annotations that name a root, or say what a manifest attests.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Annotations {
-    /// A tag, or a whole reference.
+    /// A tag, or a full reference.
     #[serde(
         default,
         rename = "org.opencontainers.image.ref.name",
         deserialize_with = "optional_text"
     )]
     pub(crate) ref_name: Option<String>,
-    /// A whole reference, as containerd writes it.
+    /// A full reference, as containerd writes it.
     #[serde(
         default,
         rename = "io.containerd.image.name",
         deserialize_with = "optional_text"
     )]
     pub(crate) image_name: Option<String>,
-    /// The manifest that an attestation is of, as builders write it.
+    /// Digest of the manifest that an attestation is about, as BuildKit writes it.
     #[serde(
         default,
         rename = "vnd.docker.reference.digest",
@@ -138,7 +137,7 @@ pub(crate) struct Platform {
 }
 
 impl Document {
-    /// Returns what `bytes` are, or none if they are nothing that matters here.
+    /// Parses a blob. Returns `None` if it is not a JSON document of an image layout.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -163,33 +162,35 @@ impl Document {
         Some(document.unwrap_or_else(Self::broken))
     }
 
-    /// Refuses a version that no registry accepts.
+    /// Refuses a `schemaVersion` other than 2, which no registry accepts.
     fn check_version(bytes: &[u8]) -> Result<(), serde_json::Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Version {
             schema_version: u64,
         }
-        let wrong = |is: String| {
-            serde_json::Error::custom(format!("its `schemaVersion` is {is}, not the number 2"))
+        let unsupported = |found: &str| {
+            serde_json::Error::custom(format!("its `schemaVersion` is {found}, not the number 2"))
         };
         match serde_json::from_slice::<Version>(bytes) {
             Ok(Version { schema_version: 2 }) => Ok(()),
-            Ok(Version { schema_version }) => Err(wrong(schema_version.to_string())),
-            Err(_) => Err(wrong("of a different type".to_owned())),
+            Ok(Version { schema_version }) => Err(unsupported(&schema_version.to_string())),
+            Err(_) => Err(unsupported("of a different type")),
         }
     }
 
-    /// Keeps what the parser says, but not for the length of the text that it quotes.
+    /// Keeps the parser's error, cut to [`LONGEST`] because it may quote a long string.
     fn broken(error: serde_json::Error) -> Self {
-        let said = error.to_string();
-        match said.len() > LONGEST {
+        let message = error.to_string();
+        match message.len() > LONGEST {
             false => Self::Broken(error),
-            true => Self::Broken(serde_json::Error::custom(redaction::line(&said, LONGEST))),
+            true => Self::Broken(serde_json::Error::custom(redaction::line(
+                &message, LONGEST,
+            ))),
         }
     }
 
-    /// Returns how many descriptors are kept for this document.
+    /// Returns the number of descriptors that this document keeps in memory.
     pub(crate) fn descriptors(&self) -> usize {
         match self {
             Self::Manifest(manifest) => 1 + manifest.layers.len(),
@@ -200,7 +201,7 @@ impl Document {
 }
 
 impl ManifestDocument {
-    /// Returns whether the document could be taken for an index too.
+    /// Returns whether the document could also be parsed as an index.
     pub(crate) fn is_ambiguous(&self) -> bool {
         self.manifests.is_some()
     }
@@ -209,7 +210,8 @@ impl ManifestDocument {
         self.config.media_type == HELM_CONFIG
     }
 
-    /// Returns whether this is an image that can run, and not an artifact in an image's form.
+    /// Returns whether this is an image that can run, and not another artifact with the manifest of
+    /// an image.
     pub(crate) fn is_image(&self) -> bool {
         self.artifact_type.is_none()
             && [OCI_CONFIG, DOCKER_CONFIG].contains(&self.config.media_type.as_str())
@@ -217,23 +219,23 @@ impl ManifestDocument {
 }
 
 impl Layer {
-    /// Returns whether the layer may be downloaded from elsewhere, and so need not be in an archive
-    /// or a registry.
+    /// Returns whether clients may download the layer from elsewhere. Then archives and registries
+    /// may lack it.
     pub(crate) fn has_urls(&self) -> bool {
         self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
     }
 }
 
 impl IndexDocument {
-    /// Returns whether the document could be taken for a manifest too.
+    /// Returns whether the document could also be parsed as a manifest.
     pub(crate) fn is_ambiguous(&self) -> bool {
         self.layers.is_some()
     }
 }
 
 impl Platform {
-    /// Returns `os/architecture[/variant]`, or none if one of them is absent or `unknown`, which is
-    /// how attestations are marked that travel with an image.
+    /// Returns `os/architecture[/variant]`; `None` if one of the first two is absent or `unknown`.
+    /// Builders mark attestations of an image by `unknown`.
     pub(crate) fn name(&self) -> Option<String> {
         let known = |part: &Option<String>| part.clone().filter(|text| is_platform_word(text));
         let (os, architecture) = (known(&self.os)?, known(&self.architecture)?);

@@ -1,17 +1,16 @@
-//! The vendor's bundle: what is in it, getting it, and taking it apart.
+//! Reads, downloads and stores bundles: the archives in which the vendor ships a release.
 //!
-//! A bundle is a gzip'd tar that holds one OCI archive (an uncompressed tar of an OCI image layout)
-//! for each image and each Helm chart of a release. This crate knows four things about it:
+//! A bundle is a gzip'd tar. It holds one OCI archive (an uncompressed tar of an OCI image layout)
+//! for each image and each Helm chart of a release. The parts of this crate:
 //!
-//! - [`name`]: how an archive's file name says repository and tag;
-//! - [`Lock`]: the committed record of everything that a bundle holds, or that a [`set`] names in
-//!   registries;
-//! - [`download()`] and [`checksum()`]: how to get one, across interruptions;
-//! - [`read()`]: how to take one apart in a single pass, into a [`Store`] or, just to look, an
-//!   [`Inspection`].
-//!
-//! [`make`] writes bundles in the vendor's format, for the demonstration release, tests and
-//! benchmarks.
+//! - [`name`] derives repository and tag from the file name of an archive.
+//! - [`Lock`] is the committed record of a bundle's content, or of the artifacts that a [`set`]
+//!   names in registries.
+//! - [`download()`] and [`checksum()`] fetch a bundle and resume after interruptions.
+//! - [`read()`] takes a bundle apart in a single pass. It fills a [`Store`], or only looks if the
+//!   sink is [`Inspection`].
+//! - [`make`] writes bundles in the vendor's format, for the demonstration release, tests and
+//!   benchmarks.
 //!
 //! ```text
 //!  bundle.tar.gz ─▶ gzip ─▶ outer tar ─▶ one archive at a time ─▶ every blob hashed ─▶ Sink (Store)
@@ -19,18 +18,18 @@
 //!        └─▶ size, sha256                         └─▶ Contents ─▶ Lock
 //! ```
 //!
-//! [`download_feeding`] and [`following`] let a bundle be read while it is being downloaded: the
-//! bytes go through the unfinished file.
+//! [`download_feeding`] and [`following`] read a bundle while it is downloaded. The bytes pass
+//! through the unfinished file.
 //!
-//! Reading, taking apart, hashing and keeping are four threads with a few buffers between them;
-//! therefore the disk is the limit.
+//! Four threads read, inflate, hash and write, with a few buffers between them. The disk is
+//! therefore the limit.
 //!
-//! Nothing is extracted: no path in a bundle is ever used as a path on disk, and memory does not
-//! depend on the size of anything in it but the number of artifacts.
+//! No path in a bundle is used as a path on disk. Memory grows with the number of artifacts only,
+//! and not with their sizes.
 //!
 //! This crate must not know registries, environments, the meaning of `mke4.yaml`, or the terminal.
-//! It neither reads the environment's variables nor asks the clock, and only [`download()`] and
-//! [`checksum()`] use the network.
+//! It neither reads environment variables nor the clock. Only [`download()`] and [`checksum()`] use
+//! the network.
 
 pub mod name;
 

@@ -1,6 +1,7 @@
-//! The lock: the committed record of a bundle, or of a set of artifacts from registries. It is read
-//! by people in reviews and by every later step in place of the bundle, so it is sorted, the same
-//! to the byte on every machine, and refused when it contradicts itself.
+//! The lock: the committed record of a bundle, or of a set of artifacts from registries.
+//!
+//! People review it, and every later step reads it instead of the bundle. Therefore it is sorted,
+//! has the same bytes on every machine, and is refused if it contradicts itself.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,39 +12,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::{digest, http};
 
-mod check;
+mod contradiction;
 mod set;
 
-pub use check::Contradiction;
+pub use contradiction::Contradiction;
 pub use set::{SetBundle, Source};
 
-/// The version of the lock's own form that this crate reads and writes.
+/// The format version that this crate reads and writes.
 pub(crate) const VERSION: u32 = 1;
 
-/// Everything that is in one bundle, and the `mkectl` that belongs to it; or everything that a set
-/// carries.
+/// Content of one bundle and the downloads of `mkectl` for its release, or content of one set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Lock {
-    /// The version of this form: 1.
+    /// Format version, always 1.
     pub version: u32,
-    /// The set that it is of; none for a release. The lock of a set has a form of its own, without
-    /// what only a bundle has.
+    /// Name of the set; `None` for a release. The file of a set's lock has fewer keys, see `Form`.
     #[serde(skip)]
     pub set: Option<String>,
-    /// The release with a leading `v`, such as `v4.1.5`; empty for a set.
+    /// Release with a leading `v`, such as `v4.1.5`; empty for a set.
     pub release: String,
-    /// The architecture in the bundle's name, such as `amd64`.
+    /// Architecture in the bundle's name, such as `amd64`.
     pub arch: String,
-    /// The registry and path that the release was locked from, `registry.mirantis.com/mke`. Such a
-    /// lock has no bundle.
+    /// Registry and path that the release was locked from, such as `registry.mirantis.com/mke`.
+    /// Such a lock has no bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The bundle itself; empty if the release was locked from a registry.
+    /// The bundle's file; empty if the release was locked from a registry.
     #[serde(default, skip_serializing_if = "LockedBundle::is_empty")]
     pub bundle: LockedBundle,
-    /// What contradicts release and architecture, although `lock --force-release` locked the bundle
-    /// as that.
+    /// Contradictions to release and architecture that `lock --force-release` accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced_release: Vec<String>,
     /// The vendor's release matrix, if the bundle holds one. `mkectl upgrade --release-matrix`
@@ -53,18 +51,18 @@ pub struct Lock {
     /// The downloads of `mkectl`, by platform.
     #[serde(default)]
     pub mkectl: Vec<LockedMkectl>,
-    /// SHA-256 of what the release's `mkectl init` prints, which is kept beside the lock; 64
-    /// hexadecimal digits.
+    /// SHA-256 of the output of the release's `mkectl init`, 64 hexadecimal digits. That output is
+    /// a file beside the lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
-    /// The bundles that sets carry. An artifact with an archive and a source is in the one with
-    /// that URL.
+    /// Bundles that sets include. An artifact with both an archive and a source is in the bundle
+    /// with that URL.
     #[serde(skip)]
     pub bundles: Vec<SetBundle>,
-    /// The archives that are not mirrored, each with the reason, by path.
+    /// Archives that are not mirrored, sorted by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedArchive>,
-    /// The artifacts, by repository and tag.
+    /// Artifacts, sorted by repository and tag.
     pub artifacts: Vec<Artifact>,
 }
 
@@ -72,37 +70,37 @@ pub struct Lock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SkippedArchive {
-    /// Its path in the bundle.
+    /// Path in the bundle.
     pub archive: String,
-    /// Why it is not mirrored.
+    /// Reason for leaving it out.
     pub reason: String,
 }
 
-/// The bundle as a file.
+/// A bundle's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedBundle {
-    /// Its file name, such as `mke_bundle_v4.1.5_amd64.tar.gz`.
+    /// File name, such as `mke_bundle_v4.1.5_amd64.tar.gz`.
     pub file: String,
-    /// Where it was downloaded from.
+    /// URL it was downloaded from, without credentials and query.
     pub url: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its sha256, 64 hexadecimal digits.
+    /// SHA-256, 64 hexadecimal digits.
     pub sha256: String,
 }
 
-/// A download of `mkectl`.
+/// One download of `mkectl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedMkectl {
-    /// The platform in the download's name, such as `linux-x86_64`.
+    /// Platform in the download's name, such as `linux-x86_64`.
     pub platform: String,
-    /// Where it is downloaded from.
+    /// URL it is downloaded from.
     pub url: String,
-    /// The sha256 of the download, 64 hexadecimal digits.
+    /// SHA-256 of the download, 64 hexadecimal digits.
     pub sha256: String,
-    /// Whether that hash is not published, so the download was trusted when it was locked.
+    /// Whether the vendor publishes no SHA-256, so the first download was trusted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted_on_first_use: bool,
 }
@@ -111,43 +109,43 @@ pub struct LockedMkectl {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedFile {
-    /// Its path in the bundle.
+    /// Path in the bundle.
     pub path: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its sha256, 64 hexadecimal digits.
+    /// SHA-256, 64 hexadecimal digits.
     pub sha256: String,
 }
 
-/// What one archive holds, or one reference in a registry.
+/// Content of one archive, or of one reference in a registry: a root manifest and all that it
+/// names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Artifact {
-    /// The repository, such as `calico/apiserver`.
+    /// Repository, such as `calico/apiserver`.
     pub repository: String,
-    /// The tag, such as `v3.30.2`.
+    /// Tag, such as `v3.30.2`.
     pub tag: String,
-    /// What kind of thing it is.
+    /// Image, chart or other artifact.
     pub kind: Kind,
-    /// The path of its archive in the bundle, or in that of a set; empty if it comes from a
-    /// registry.
+    /// Path of the archive in the bundle; empty if the artifact comes from a registry.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub archive: String,
-    /// Where it comes from, if it is not in the bundle.
+    /// Origin of an artifact that is not in the release's bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// The digest of its root manifest: what the tag is to point at.
+    /// Digest of the root manifest, which the tag points to.
     #[serde(deserialize_with = "digest::deserialize")]
     pub digest: Digest,
-    /// The media type of its root manifest.
+    /// Media type of the root manifest.
     pub media_type: MediaType,
-    /// The size of its root manifest in bytes.
+    /// Size of the root manifest in bytes.
     pub size: u64,
-    /// Every manifest of it, each once: children before the index that names them, the root last.
+    /// All manifests, each once: children before the index that names them, the root last.
     pub manifests: Vec<Manifest>,
 }
 
-/// What kind of thing an artifact is.
+/// Type of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -160,7 +158,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind of what has an image or a chart in it.
+    /// Returns the kind of an artifact that contains an image or a chart. One with both is an
+    /// image.
     pub fn of(has_image: bool, has_chart: bool) -> Self {
         match (has_image, has_chart) {
             (true, _) => Self::Image,
@@ -170,24 +169,24 @@ impl Kind {
     }
 }
 
-/// One manifest or index, and the blobs that it names.
+/// One manifest or index, with the blobs that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Manifest {
-    /// Its digest.
+    /// Digest of the manifest.
     #[serde(deserialize_with = "digest::deserialize")]
     pub digest: Digest,
-    /// Its media type, as the descriptor that leads to it says.
+    /// Media type, as given by the descriptor that names the manifest.
     pub media_type: MediaType,
-    /// Its size in bytes.
+    /// Size of the manifest in bytes.
     pub size: u64,
-    /// The platform of an image, such as `linux/arm64/v8`, where it is known.
+    /// Platform of an image, such as `linux/arm64/v8`; `None` if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// The blobs that it names: the config first, then the layers. An index names none.
+    /// Config first, then the layers; empty for an index.
     pub blobs: Vec<Blob>,
-    /// The layers that it names with `urls` and that the bundle does not contain. They are not
-    /// pushed: nodes download them from there.
+    /// Layers that have `urls` and are not in the bundle. They are not pushed: nodes download them
+    /// from those URLs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<Blob>,
 }
@@ -196,10 +195,10 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Blob {
-    /// Its digest.
+    /// Digest of the content.
     #[serde(deserialize_with = "digest::deserialize")]
     pub digest: Digest,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
@@ -209,21 +208,21 @@ pub enum LockError {
     /// The file cannot be read, or is not UTF-8.
     #[error("cannot read the lock `{path}`")]
     Read {
-        /// The lock.
+        /// Path of the lock.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The text is not YAML, or not a lock: a key is missing, unknown or of another type.
+    /// The text is not YAML, or not a lock: a key is missing, unknown or has the wrong type.
     #[error("{path}:{line}:{column}: the lock is damaged")]
     Syntax {
-        /// The lock.
+        /// Path of the lock.
         path: Utf8PathBuf,
-        /// The line, from 1; 1 if the place is not known.
+        /// Line, from 1; 1 if the place is not known.
         line: usize,
-        /// The column, from 1; 1 if the place is not known.
+        /// Column, from 1; 1 if the place is not known.
         column: usize,
-        /// What is wrong there.
+        /// The parser's error.
         source: serde_yaml::Error,
     },
     /// The lock was written by a different version of this tool.
@@ -231,38 +230,38 @@ pub enum LockError {
         "{path}: the lock has format version {found}; this version of Airlock supports {VERSION}"
     )]
     Version {
-        /// The lock.
+        /// Path of the lock.
         path: Utf8PathBuf,
-        /// The version that it claims.
+        /// Format version in the file.
         found: u64,
     },
-    /// The lock says two things that cannot both be true, or something that cannot be true at all.
+    /// Two values of the lock exclude each other, or one value is impossible.
     #[error("{path}: the lock contradicts itself")]
     Contradiction {
-        /// The lock.
+        /// Path of the lock.
         path: Utf8PathBuf,
-        /// What it says.
+        /// The contradiction.
         source: Contradiction,
     },
 }
 
 impl Lock {
-    /// What the names of locks' files end with.
+    /// Suffix of the file names of locks.
     pub const SUFFIX: &str = ".lock.yaml";
 
-    /// Returns the name of the lock's file, such as `v4.1.5-amd64.lock.yaml`. `release` has its
-    /// leading `v`.
+    /// Returns the file name of a release's lock, such as `v4.1.5-amd64.lock.yaml`. `release` has
+    /// its leading `v`.
     pub fn file_name(release: &str, arch: &str) -> String {
         format!("{release}-{arch}{}", Self::SUFFIX)
     }
 
-    /// Returns release and architecture by the name of a lock's file, as [`Lock::file_name`] makes
-    /// it; `None` for another file.
+    /// Returns release and architecture of a file name that [`Lock::file_name`] made; `None` for
+    /// other file names.
     pub fn named(file_name: &str) -> Option<(&str, &str)> {
         file_name.strip_suffix(Self::SUFFIX)?.rsplit_once('-')
     }
 
-    /// Returns the sha256 of a lock's text, 64 hexadecimal digits: what a receipt names it by.
+    /// Returns the SHA-256 of a lock's text, 64 hexadecimal digits. Receipts identify a lock by it.
     pub fn digest(text: &str) -> String {
         digest::hex_of(text.as_bytes())
     }
@@ -270,7 +269,8 @@ impl Lock {
     /// Reads the lock at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, is not a lock, is of a different version, or contradicts itself.
+    /// [`LockError`] if the file cannot be read, is not a lock, has a different format version, or
+    /// contradicts itself.
     pub fn read(path: &Utf8Path) -> Result<Self, LockError> {
         let text = files::read_text(path).map_err(|source| LockError::Read {
             path: path.to_owned(),
@@ -279,20 +279,23 @@ impl Lock {
         Self::parse(&text, path)
     }
 
-    /// Reads the lock in `text`. `path` is named in errors.
+    /// Parses the text of a lock. Errors name `path`. Its file name must match release and
+    /// architecture, or the set.
     ///
     /// # Errors
-    /// When it is not a lock, is of a different version, or contradicts itself.
+    /// [`LockError`] if the text is not a lock, has a different format version, or contradicts
+    /// itself.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, LockError> {
-        /// The one key that every version of the form has. The others are not looked at yet: a lock
-        /// of a later version is to be called that, and not to be accused of an unknown key.
+        /// The one key that every format version has. It is checked before unknown keys, so a newer
+        /// lock is reported as such.
         #[derive(Deserialize)]
         #[serde(expecting = "keys and values, `version` among them")]
         struct Versioned {
             version: u64,
         }
 
-        // A byte order mark, which some editors write, is a second document to the YAML reader.
+        // Some editors write a byte order mark. The YAML parser would take it for a document of its
+        // own.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let syntax = |source: serde_yaml::Error| {
             let place = source.location();
@@ -320,7 +323,7 @@ impl Lock {
             });
         }
         let mut lock = lock.map_err(syntax)?;
-        // Earlier versions kept queries, which may contain a secret, and what is parsed is shown.
+        // Earlier versions kept the query, which may contain a secret. Parsed URLs are printed.
         lock.bundle.url = http::stored_url(&lock.bundle.url);
         for mkectl in &mut lock.mkectl {
             mkectl.url = http::stored_url(&mkectl.url);
@@ -334,8 +337,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Returns the lock's text. The same lock has the same text everywhere, whatever the order of
-    /// its artifacts was.
+    /// Returns the text of the lock's file. The order of `artifacts` does not change it.
     pub fn to_yaml(&self) -> String {
         let mut sorted = self.clone();
         sorted.sort();
@@ -343,18 +345,18 @@ impl Lock {
             return set::to_yaml(set, sorted);
         }
         let body = serde_yaml::to_string(&sorted).expect("a lock holds nothing YAML cannot say");
-        let what = match &self.from {
+        let origin = match &self.from {
             Some(from) => format!("What {from} has, and not the vendor's bundle"),
             None => format!("What is in {}", self.bundle.file),
         };
         format!(
-            "# {what}. Written by `lock {}`; not to be edited.\n{body}",
+            "# {origin}. Written by `lock {}`; not to be edited.\n{body}",
             self.release
         )
     }
 
-    /// Returns whether two texts are the same lock. The comment in the first line differs between
-    /// versions of this tool.
+    /// Returns whether two texts are the same lock. The comment in the first line is ignored,
+    /// because versions of Airlock word it differently.
     pub fn is_same(one: &str, other: &str) -> bool {
         let body = |text| match str::split_once(text, '\n') {
             Some((first, rest)) if first.starts_with('#') => rest,
@@ -363,12 +365,12 @@ impl Lock {
         body(one) == body(other)
     }
 
-    /// Returns what it is of: the release, or the set.
+    /// Returns the release, or the name of the set.
     pub fn name(&self) -> &str {
         self.set.as_deref().unwrap_or(&self.release)
     }
 
-    /// Returns the part of it that is in its bundle.
+    /// Returns the lock without the artifacts of sets: what the release's own bundle contains.
     pub fn of_bundle(&self) -> Cow<'_, Self> {
         match self.artifacts.iter().any(|one| one.source.is_some()) {
             false => Cow::Borrowed(self),
@@ -382,7 +384,7 @@ impl Lock {
     }
 
     /// Returns the unique blobs that a registry must hold, manifests included, with their sizes in
-    /// bytes. The release matrix is none of them.
+    /// bytes. The release matrix is not one of them.
     pub fn blobs(&self) -> BTreeMap<String, u64> {
         self.artifacts
             .iter()
@@ -391,7 +393,7 @@ impl Lock {
             .collect()
     }
 
-    /// Returns the bytes of [`Lock::blobs`] in all.
+    /// Returns the total size of [`Lock::blobs`] in bytes.
     pub fn unique_bytes(&self) -> u64 {
         self.blobs().values().sum()
     }
@@ -402,8 +404,9 @@ impl Lock {
         self.skipped
             .sort_by(|one, other| one.archive.cmp(&other.archive));
         for bundle in &mut self.bundles {
-            let by_path = |one: &SkippedArchive| one.archive.clone();
-            bundle.skipped.sort_by_key(by_path);
+            bundle
+                .skipped
+                .sort_by(|one, other| one.archive.cmp(&other.archive));
         }
         self.bundles.sort_by(|one, other| one.url.cmp(&other.url));
         self.mkectl
@@ -423,8 +426,8 @@ impl Artifact {
         format!("{}:{}", self.repository, self.tag)
     }
 
-    /// Returns what it consists of, its manifests and their blobs, with sizes in bytes. What
-    /// several manifests name comes as often as they name it.
+    /// Returns the manifests and their blobs, with sizes in bytes. A blob that several manifests
+    /// name is returned several times.
     pub fn blobs(&self) -> impl Iterator<Item = (&Digest, u64)> {
         self.manifests.iter().flat_map(|manifest| {
             let blobs = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size));
@@ -432,7 +435,8 @@ impl Artifact {
         })
     }
 
-    /// Returns the layers that are in neither the bundle nor the registry, each once.
+    /// Returns the layers that are in neither the bundle nor the registry, without duplicates, with
+    /// sizes in bytes.
     pub fn external(&self) -> BTreeMap<&str, u64> {
         let layers = self
             .manifests

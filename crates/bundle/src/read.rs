@@ -316,7 +316,7 @@ impl<'a> Reading<'a> {
         });
         let read = self.archives.read(member, &path, &name, root);
         let (artifact, unnamed) = match read {
-            Err(Fault::Archive(fault)) if self.rules.of_set.is_some() && fault.is_of_another() => {
+            Err(Fault::Archive(fault)) if self.rules.of_set.is_some() && fault.is_unsupported() => {
                 self.seen.remove(&name);
                 self.skip(path, fault.to_string());
                 return Ok(());

@@ -1,39 +1,39 @@
-//! What can be wrong with an archive.
+//! Errors of reading an archive.
 
 use std::io;
 
 use oci_spec::image::Digest;
 
-/// How deep indexes may be nested.
+/// Maximum depth of nested indexes.
 pub(super) const DEEPEST: usize = 8;
 
-/// How many blobs, and how many descriptors, one archive may have. It bounds memory; the largest
+/// Maximum number of blobs, and of descriptors, in one archive. It bounds memory; the largest
 /// images have hundreds.
 pub(super) const MOST: usize = 20_000;
 
-/// Why an archive does not hold a whole artifact.
+/// Reason why an archive is not a complete artifact.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The archive is compressed. The vendor's archives are not, and registries are to get what the
-    /// vendor built.
+    /// The archive is compressed. The vendor's archives are not, and a registry must receive
+    /// exactly the bytes that the vendor built.
     #[error("it is compressed with {format}; expected an uncompressed OCI archive")]
     Compressed {
-        /// The compression.
+        /// Name of the compression, such as `zstd`.
         format: &'static str,
     },
-    /// The archive is not a tar, or a broken one.
+    /// The archive is not a tar, or is cut off.
     #[error("it is not a complete tar archive")]
     Tar {
-        /// What is wrong with it.
+        /// The cause.
         source: io::Error,
     },
-    /// The archive has no `oci-layout`, so it is a tar of something else.
+    /// The archive has no `oci-layout`: it is a tar of something else, or a damaged archive.
     #[error("it has no `oci-layout`, so it is not an OCI archive")]
     NoLayout {
-        /// How many blobs it has. With some, it is a damaged OCI archive.
+        /// Number of its blobs. If there are some, it is a damaged OCI archive.
         blobs: usize,
     },
-    /// The layout has a version that is not known.
+    /// The layout has an unknown version.
     #[error("its OCI layout has version `{version}`, only 1.x is supported")]
     LayoutVersion {
         /// The version, escaped.
@@ -42,103 +42,102 @@ pub enum ArchiveError {
     /// The archive has no `index.json`.
     #[error("it has no `index.json`")]
     NoIndex,
-    /// A file that there must be once is there twice.
+    /// A file of the layout occurs twice.
     #[error("it has `{file}` twice")]
     Twice {
-        /// The file.
+        /// `oci-layout` or `index.json`.
         file: &'static str,
     },
-    /// A document is larger than any registry takes.
+    /// A document exceeds the limit of registries.
     #[error("`{document}` has {size} bytes, but a manifest has at most 4 MiB")]
     TooLarge {
-        /// The file or the digest.
+        /// File name or digest.
         document: String,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: u64,
     },
-    /// A document is not what it ought to be.
+    /// A document cannot be parsed.
     #[error("`{document}` cannot be parsed")]
     Document {
-        /// The file or the digest.
+        /// File name or digest.
         document: String,
-        /// Why not.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A descriptor leads to a blob that is not a manifest.
+    /// A descriptor for a manifest names a different kind of blob.
     #[error("`{digest}` is listed as a manifest but is not one")]
     NoManifest {
-        /// The blob.
+        /// Digest of the blob.
         digest: Digest,
     },
-    /// `index.json` names no manifest, or several, so the archive's name identifies none of them.
+    /// `index.json` lists no manifest, or several, so the archive's name identifies none of them.
     #[error("its `index.json` lists {count} manifests; expected one")]
     Roots {
-        /// How many.
+        /// Number of manifests.
         count: usize,
     },
-    /// A blob, or a document of the layout, is a link or something else that is not a file.
+    /// A blob or a document of the layout is not a regular file but, for example, a link.
     #[error("`{path}` in it is not a regular file")]
     NotRegular {
-        /// The member.
+        /// Path in the archive.
         path: String,
     },
-    /// A blob's content has a different digest than its name.
+    /// A blob is corrupt: its name and its content have different digests.
     #[error("blob `{digest}` is corrupt: its content has digest `{found}`")]
     WrongBlob {
-        /// The blob by its name.
+        /// Digest in its name.
         digest: Digest,
-        /// The digest of its content.
+        /// Digest of its content.
         found: Digest,
     },
-    /// A manifest names a blob that is not in the archive.
+    /// A blob that a manifest names is not in the archive.
     #[error("blob `{digest}`, listed in `{named_by}`, is missing")]
     MissingBlob {
-        /// The blob.
+        /// Digest of the blob.
         digest: Digest,
-        /// The file or manifest that names it.
+        /// File or manifest that names it.
         named_by: String,
     },
-    /// A descriptor gives a blob another size than it has.
+    /// A blob's size differs from that in its descriptor or in the lock.
     #[error("blob `{digest}` has {found} bytes, but `{named_by}` records {size}")]
     BlobSize {
-        /// The blob.
+        /// Digest of the blob.
         digest: Digest,
-        /// Its size as the descriptor says, in bytes.
+        /// Expected size in bytes.
         size: u64,
-        /// Its size in bytes.
+        /// Actual size in bytes.
         found: u64,
-        /// The file or manifest that names it, or the lock.
+        /// File or manifest that names it, or `the lock`.
         named_by: String,
     },
-    /// A manifest has a media type that no registry of ours is known to take.
+    /// The media type of a root or child is not one of the four of manifests and indexes.
     #[error("`{digest}` has the media type `{media_type}`; expected a manifest or an index")]
     MediaType {
-        /// The manifest.
+        /// Digest of the manifest.
         digest: Digest,
-        /// Its media type, escaped.
+        /// Media type, escaped.
         media_type: String,
     },
-    /// A manifest says another media type than the descriptor that leads to it, or could be read as
-    /// two things.
+    /// A manifest's own media type differs from that of its descriptor, or it could be parsed as
+    /// both manifest and index.
     #[error("`{digest}` is listed as `{media_type}`, but its own media type differs")]
     Ambiguous {
-        /// The manifest.
+        /// Digest of the manifest.
         digest: Digest,
-        /// The media type of the descriptor.
+        /// Media type of the descriptor.
         media_type: String,
     },
-    /// Indexes are nested deeper than is plausible.
+    /// Indexes are nested too deeply.
     #[error("its indexes are nested deeper than {DEEPEST} levels")]
     TooDeep,
-    /// The archive has more blobs or descriptors than anything real.
+    /// The archive has too many blobs or descriptors.
     #[error("it has more than {MOST} blobs or descriptors")]
     TooMany,
 }
 
 impl ArchiveError {
-    /// Returns whether the archive is whole as far as one can tell, but of a form that is not
-    /// carried: not damaged.
-    pub(crate) fn is_of_another(&self) -> bool {
+    /// Returns whether the archive seems intact, but has a form that is not mirrored.
+    pub(crate) fn is_unsupported(&self) -> bool {
         matches!(
             self,
             Self::Compressed { .. } | Self::NoLayout { blobs: 0 } | Self::Roots { .. }

@@ -1,5 +1,5 @@
-//! What has been seen of an OCI image layout, and the walk from its root down: everything that a
-//! descriptor names must have been seen.
+//! The OCI image layout of an archive, and the walk from its root: each blob that a descriptor
+//! names must have been in the archive.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,13 +19,14 @@ use crate::strict;
 pub(super) const LAYOUT_FILE: &str = "oci-layout";
 pub(super) const INDEX_FILE: &str = "index.json";
 
-/// What has been seen of an archive.
+/// The members of an archive that were read so far.
 #[derive(Default)]
 pub(crate) struct Layout {
     version: Option<String>,
     roots: Option<Vec<Descriptor>>,
     sizes: HashMap<Digest, u64>,
     documents: HashMap<Digest, Document>,
+    /// Number of descriptors in `documents`.
     descriptors: usize,
 }
 
@@ -40,20 +41,20 @@ impl Layout {
         struct IndexFile {
             manifests: Vec<Descriptor>,
         }
-        let misunderstood = |source| ArchiveError::Document {
+        let invalid = |source| ArchiveError::Document {
             document: path.to_owned(),
             source,
         };
-        strict::check(text).map_err(misunderstood)?;
-        let (file, was_there) = if path == LAYOUT_FILE {
-            let file: LayoutFile = serde_json::from_slice(text).map_err(misunderstood)?;
-            let before = self.version.replace(file.image_layout_version);
-            (LAYOUT_FILE, before.is_some())
+        strict::check(text).map_err(invalid)?;
+        let (file, is_duplicate) = if path == LAYOUT_FILE {
+            let file: LayoutFile = serde_json::from_slice(text).map_err(invalid)?;
+            let previous = self.version.replace(file.image_layout_version);
+            (LAYOUT_FILE, previous.is_some())
         } else {
-            let file: IndexFile = serde_json::from_slice(text).map_err(misunderstood)?;
+            let file: IndexFile = serde_json::from_slice(text).map_err(invalid)?;
             (INDEX_FILE, self.roots.replace(file.manifests).is_some())
         };
-        if was_there {
+        if is_duplicate {
             return Err(ArchiveError::Twice { file });
         }
         Ok(())
@@ -76,13 +77,15 @@ impl Layout {
         Ok(())
     }
 
-    /// Returns the descriptors that `index.json` lists, in its order; none before it was seen.
+    /// Returns the descriptors of `index.json`, in its order; none before that file was read.
     pub(crate) fn roots(&self) -> &[Descriptor] {
         self.roots.as_deref().unwrap_or_default()
     }
 
-    /// Follows the documents from the root down, once the archive has ended. `chosen` is the root
-    /// of an archive that has several.
+    /// Follows the descriptors from the root of a complete archive. Returns its artifact and the
+    /// number of blobs that no manifest names.
+    ///
+    /// `chosen` selects the root of an archive that has several.
     pub(crate) fn artifact(
         &self,
         path: &str,
@@ -180,20 +183,20 @@ impl<'a> Tree<'a> {
             digest: digest.clone(),
             media_type: descriptor.media_type.to_string(),
         };
-        let says_otherwise = |said: &Option<MediaType>| {
-            said.as_ref()
-                .is_some_and(|said| *said != descriptor.media_type)
+        let differs = |own: &Option<MediaType>| {
+            own.as_ref()
+                .is_some_and(|own| *own != descriptor.media_type)
         };
         let (blobs, external, platform) = match self.layout.documents.get(digest) {
             Some(Document::Manifest(manifest)) => {
-                if is_index || manifest.is_ambiguous() || says_otherwise(&manifest.media_type) {
+                if is_index || manifest.is_ambiguous() || differs(&manifest.media_type) {
                     return Err(ambiguous());
                 }
                 let (blobs, external) = self.blobs_of(manifest, digest)?;
                 (blobs, external, self.platform(descriptor, manifest))
             }
             Some(Document::Index(index)) => {
-                if !is_index || index.is_ambiguous() || says_otherwise(&index.media_type) {
+                if !is_index || index.is_ambiguous() || differs(&index.media_type) {
                     return Err(ambiguous());
                 }
                 if depth >= DEEPEST {
@@ -222,8 +225,8 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Returns config and layers of a manifest, which must be in the archive, and the layers that
-    /// are not since they have `urls`.
+    /// Returns config and layers of a manifest, and separately its layers with `urls` that are not
+    /// in the archive.
     fn blobs_of(
         &mut self,
         manifest: &'a ManifestDocument,
@@ -243,7 +246,7 @@ impl<'a> Tree<'a> {
                 self.require(digest, size, named_by.as_ref())?;
                 &mut blobs
             };
-            // An image may have one layer twice; it is listed, and sent, once.
+            // An image may list a layer twice. It is returned, and pushed, once.
             if list.iter().all(|blob| blob.digest != *digest) {
                 list.push(Blob {
                     digest: digest.clone(),
@@ -254,7 +257,7 @@ impl<'a> Tree<'a> {
         Ok((blobs, external))
     }
 
-    /// Notes that a descriptor leads to a blob, which must be there with that size.
+    /// Checks that a blob is in the archive with this size.
     fn require(
         &mut self,
         digest: &'a Digest,
@@ -279,7 +282,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Returns the platform that the descriptor says, or else the image's own config.
+    /// Returns the platform in the descriptor or, if that has none, in the image's config.
     fn platform(&self, descriptor: &Descriptor, manifest: &ManifestDocument) -> Option<String> {
         match &descriptor.platform {
             Some(platform) => platform.name(),
@@ -290,7 +293,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// An index is what its children are, unless it says itself that it is something else.
+    /// Returns the kind of the artifact. An index has the kind of its children, unless it has an
+    /// `artifactType`.
     fn kind(&self, root: &Descriptor) -> Kind {
         let declared = match self.layout.documents.get(&root.digest) {
             Some(Document::Index(IndexDocument { artifact_type, .. })) => artifact_type.is_some(),
@@ -300,7 +304,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The parser's error belongs to the archive's documents, so it is told again as a new one.
+/// Copies the parser's error, because the original stays with the archive's documents.
 fn broken(digest: &Digest, error: &serde_json::Error) -> ArchiveError {
     ArchiveError::Document {
         document: digest.to_string(),

@@ -1,51 +1,52 @@
-//! The lock of a set: the same artifacts as in the lock of a release, from upstream instead of a
-//! bundle.
+//! The lock of a set. Its artifacts come from upstream registries, charts, files and other bundles.
 
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Blob, Kind, Lock, LockedBundle, SkippedArchive};
+use super::{Artifact, Blob, Kind, Lock, LockedBundle, SkippedArchive, VERSION};
 use crate::digest;
 use crate::name::SetNames;
 use crate::set::{BundleItem, Entry, Origin};
 
-/// Where in which registry an artifact comes from.
+/// Origin of an artifact that is not in the release's bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
-    /// What was resolved, with its host, such as `docker.io/library/nginx:1.29` or
-    /// `https://charts.example.com/dex:1.0.0`. The URL of a bundle, if the artifact has an archive.
+    /// Reference that was resolved, with its host, such as `docker.io/library/nginx:1.29` or
+    /// `https://charts.example.com/dex:1.0.0`. If the artifact has an archive, the URL of the
+    /// bundle.
     pub reference: String,
-    /// Where its one layer is downloaded from, if it is in no registry.
+    /// URL of its single layer, if the artifact is a chart or file outside of registries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The platforms that are carried, sorted; empty for all.
+    /// Selected platforms, sorted; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
-    /// Whether signatures and attestations of it are carried, too.
+    /// Whether its signatures and attestations are mirrored, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub signatures: bool,
-    /// The manifest of another artifact that this one signs or attests.
+    /// Manifest of a different artifact that this one signs or attests.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "some_digest"
     )]
     pub subject: Option<Digest>,
-    /// What the reference pointed to, if only some platforms of it are carried.
+    /// Upstream digest of the index, if only some platforms of it are mirrored.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "some_digest"
     )]
     pub whole: Option<Digest>,
-    /// Whether this is one more place of an artifact that the lock has under the same reference.
+    /// Whether this is an additional place of an artifact that the lock lists with the same
+    /// reference.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alias: bool,
 }
 
 impl Source {
-    /// Returns the source of what is in the bundle at `url`.
+    /// Returns the source of an artifact in the bundle at `url`.
     pub fn of_bundle(url: &str) -> Self {
         Self {
             reference: url.to_owned(),
@@ -59,37 +60,37 @@ impl Source {
     }
 }
 
-/// A bundle of the vendor that a set carries as a whole.
+/// A bundle that a set includes with all its artifacts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SetBundle {
-    /// Where it was downloaded from.
+    /// URL it was downloaded from.
     pub url: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its sha256, 64 hexadecimal digits.
+    /// SHA-256, 64 hexadecimal digits.
     pub sha256: String,
-    /// The SHA-256 of the public key that its signature was verified with, if the set names one.
+    /// SHA-256 of the public key that verified its signature; `None` if the set names no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// The folder that its artifacts are put below.
+    /// Folder in the registry that its repositories are put below; the key `as`.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// How many leading folders of their names are left out.
+    /// Number of leading folders removed from the names of its archives.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub strip: u8,
-    /// What is in it and is not carried, by path.
+    /// Archives that are not mirrored, sorted by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedArchive>,
 }
 
 impl SetBundle {
-    /// Returns the name of its file in `bundles/`.
+    /// Returns its file name in `bundles/`.
     pub fn file(&self) -> &str {
         crate::name::base_name(&self.url)
     }
 
-    /// Returns how the names of its archives are made.
+    /// Returns the rule that derives repositories and tags from its archives.
     pub fn names(&self) -> SetNames {
         SetNames {
             strip: self.strip,
@@ -97,12 +98,13 @@ impl SetBundle {
         }
     }
 
-    /// Returns whether it is what a set lists, whatever the set requires of its content.
+    /// Returns whether this is the bundle of `item`, whatever signature or content the set
+    /// requires.
     pub fn is_of(&self, item: &BundleItem) -> bool {
         self.url == item.url.as_str() && self.names() == item.names()
     }
 
-    /// Returns whether an artifact is in it.
+    /// Returns whether `artifact` is in this bundle.
     pub fn has(&self, artifact: &Artifact) -> bool {
         let is_source = artifact.source.as_ref() == Some(&Source::of_bundle(&self.url));
         let name = self.names().decode(&artifact.archive);
@@ -120,24 +122,13 @@ fn some_digest<'de, D: serde::Deserializer<'de>>(
     digest::deserialize(deserializer).map(Some)
 }
 
-/// The keys of a set's lock.
-#[derive(Debug, Deserialize)]
+/// The keys in the file of a set's lock.
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Form {
     version: u32,
     set: String,
-    #[serde(default)]
-    bundles: Vec<SetBundle>,
-    artifacts: Vec<Artifact>,
-}
-
-/// The same, to be written.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Written<'a> {
-    version: u32,
-    set: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     bundles: Vec<SetBundle>,
     artifacts: Vec<Artifact>,
 }
@@ -151,7 +142,7 @@ impl From<Form> for Lock {
 }
 
 impl Artifact {
-    /// Returns whether it signs or attests a manifest of `other`.
+    /// Returns whether this artifact signs or attests a manifest of `other`.
     pub fn is_about(&self, other: &Artifact) -> bool {
         let subject = self.source.as_ref().and_then(|one| one.subject.as_ref());
         subject.is_some_and(|subject| {
@@ -160,14 +151,14 @@ impl Artifact {
         })
     }
 
-    /// Returns the URL and the blob of the layer that is downloaded. Everything else of such an
-    /// artifact is made of it.
+    /// Returns URL and blob of the layer that is downloaded by URL; `None` if the artifact comes
+    /// from a registry or bundle. Manifest and config of such an artifact are made from that layer.
     pub fn download(&self) -> Option<(&str, &Blob)> {
         let url = self.source.as_ref()?.url.as_deref()?;
         Some((url, self.manifests.last()?.blobs.last()?))
     }
 
-    /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
+    /// Returns whether this artifact is what `entry` names, pinned digests included.
     pub fn is_of(&self, entry: &Entry) -> bool {
         let Some(source) = self.source.as_ref().filter(|_| self.is_for(entry)) else {
             return false;
@@ -179,7 +170,7 @@ impl Artifact {
                 url.is_none()
                     && pinned.is_none_or(|pinned| pinned == whole.unwrap_or(&self.digest).as_ref())
             }
-            // The URL is what the repository's index lists, which is compared online.
+            // The URL comes from the repository's index, which is compared online.
             Origin::HelmRepository { .. } => url.is_some(),
             Origin::File { url: own, digest } => {
                 let layer = self.download().map(|(_, layer)| &layer.digest);
@@ -189,8 +180,7 @@ impl Artifact {
         is_from && (whole.is_none() || !source.platforms.is_empty())
     }
 
-    /// Returns whether it was locked for an entry of a set. Unless the lock was edited, it is what
-    /// the entry names then.
+    /// Returns whether this artifact was locked for `entry`. Pinned digests are not compared.
     pub fn is_for(&self, entry: &Entry) -> bool {
         let is_source = self.source.as_ref().is_some_and(|source| {
             source.reference == entry.origin.to_string()
@@ -212,17 +202,28 @@ impl Lock {
             release: release.to_owned(),
             arch: arch.to_owned(),
             from: Some(from.to_owned()),
-            ..Self::of_set("", Vec::new(), artifacts)
+            ..Self::of_artifacts(artifacts)
         };
-        lock.set = None;
+        lock.sort();
         lock
     }
 
     /// Returns the lock of a set.
     pub fn of_set(set: &str, bundles: Vec<SetBundle>, artifacts: Vec<Artifact>) -> Self {
         let mut lock = Self {
-            version: super::VERSION,
             set: Some(set.to_owned()),
+            bundles,
+            ..Self::of_artifacts(artifacts)
+        };
+        lock.sort();
+        lock
+    }
+
+    /// Returns an unsorted lock that has `artifacts` and nothing else.
+    pub(crate) fn of_artifacts(artifacts: Vec<Artifact>) -> Self {
+        Self {
+            version: VERSION,
+            set: None,
             release: String::new(),
             arch: String::new(),
             from: None,
@@ -231,16 +232,14 @@ impl Lock {
             release_matrix: None,
             mkectl: Vec::new(),
             init: None,
-            bundles,
+            bundles: Vec::new(),
             skipped: Vec::new(),
             artifacts,
-        };
-        lock.sort();
-        lock
+        }
     }
 
-    /// Returns each bundle that sets carry with its artifacts, as a lock of its own: it is fetched
-    /// and read like that of a release.
+    /// Returns one lock for each bundle of the sets, with the artifacts in it. Such a bundle is
+    /// fetched and read like that of a release.
     pub fn set_bundles(&self) -> impl Iterator<Item = Self> {
         self.bundles.iter().map(|one| {
             let artifacts = self.artifacts.iter().filter(|artifact| one.has(artifact));
@@ -261,7 +260,7 @@ impl Lock {
         })
     }
 
-    /// Returns the name of the file of a set's lock, such as `platform.lock.yaml`.
+    /// Returns the file name of a set's lock, such as `platform.lock.yaml`.
     pub fn set_file_name(set: &str) -> String {
         format!("{set}{}", Self::SUFFIX)
     }
@@ -273,12 +272,12 @@ pub(super) fn is_of_set(text: &str) -> bool {
 }
 
 pub(super) fn to_yaml(set: &str, lock: Lock) -> String {
-    let written = Written {
+    let form = Form {
         version: lock.version,
-        set,
+        set: set.to_owned(),
         bundles: lock.bundles,
         artifacts: lock.artifacts,
     };
-    let body = serde_yaml::to_string(&written).expect("a lock holds nothing YAML cannot say");
+    let body = serde_yaml::to_string(&form).expect("a lock holds nothing YAML cannot say");
     format!("# What the set {set} carries. Written by `lock {set}`; not to be edited.\n{body}")
 }

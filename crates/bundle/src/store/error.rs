@@ -21,7 +21,7 @@ pub enum StoreError {
         action: &'static str,
         /// With which file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The disk, or the quota, is full.
@@ -81,7 +81,7 @@ pub enum StoreError {
     Json {
         /// The file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The cause.
         source: serde_json::Error,
     },
 }

@@ -1,203 +1,203 @@
-//! What a lock must not contain: the mistakes of editing one by hand, or of merging two in a
-//! version control system.
+//! Checks that a lock does not contradict itself. Contradictions come from editing one by hand, or
+//! from merging two in version control.
 
 use std::collections::{HashMap, HashSet};
 
 use oci_spec::image::Digest;
 
-use super::{Artifact, Kind, Lock, SetBundle};
+use super::{Artifact, Kind, Lock, SetBundle, Source};
 use crate::digest::{self, size_fault};
 use crate::document::is_media_type;
 use crate::name::{Name, NameError};
 use crate::set::{Reference, ReferenceError, bundle_fault, is_name, url_fault};
 
-/// Something that a lock says and that cannot be.
+/// A value of a lock that is impossible, or that excludes a different one.
 #[derive(Debug, thiserror::Error)]
 pub enum Contradiction {
     /// The release is not `v` and a semantic version.
     #[error("`{release}` is not a release: expected `v` and a version, such as `v4.1.5`")]
     Release {
-        /// What it says.
+        /// The release as recorded.
         release: String,
     },
-    /// The file is named after another release or architecture.
+    /// The file name belongs to a different release or architecture.
     #[error("it is the lock of {release} for {arch}, but its file name differs")]
     FileName {
-        /// The release that it records.
+        /// Release in the lock.
         release: String,
-        /// The architecture that it records.
+        /// Architecture in the lock.
         arch: String,
     },
-    /// A word that becomes part of a file name has characters that do not belong there.
+    /// A value that becomes part of a file name has forbidden characters.
     #[error("`{text}` is not a valid {what}")]
     Word {
-        /// Which word: `architecture`, `platform of mkectl`, `file name of the bundle`.
+        /// The value: `architecture`, `platform of mkectl`, `file name of the bundle`.
         what: &'static str,
-        /// What it says.
+        /// The word as recorded.
         text: String,
     },
-    /// A sha256 is not 64 lower-case hexadecimal digits.
+    /// A SHA-256 is not 64 lower-case hexadecimal digits.
     #[error("the sha256 of {what} is not 64 lower-case hexadecimal digits")]
     Sha256 {
-        /// Of what.
+        /// What the lock records it of, such as `the bundle`.
         what: String,
     },
-    /// A URL cannot be read as one.
+    /// A URL cannot be parsed.
     #[error("the URL of {what} is not valid")]
     Url {
-        /// Of what.
+        /// What the lock records it of, such as `the bundle`.
         what: String,
-        /// Why not.
+        /// The cause.
         source: url::ParseError,
     },
-    /// A URL carries a user or a password, and locks are committed.
+    /// A URL contains a user or a password. Locks are committed.
     #[error("the URL of {what} contains credentials, which must not be committed")]
     UrlWithCredentials {
-        /// Of what.
+        /// What the lock records it of, such as `the bundle`.
         what: String,
     },
-    /// The file of a set's lock is named after a different set.
+    /// The file name belongs to a different set.
     #[error("it is the lock of the set {set}, but its file name differs")]
     SetFileName {
-        /// The set that it records.
+        /// Set in the lock.
         set: String,
     },
-    /// A set has a name that is not one.
+    /// The name of the set is not valid.
     #[error("`{set}` is not a valid name of a set")]
     Set {
-        /// What it says.
+        /// The name as recorded.
         set: String,
     },
     /// An artifact comes from both a bundle and a registry, or from neither.
     #[error("`{reference}` must come from either an archive or a registry")]
     Source {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
     },
-    /// The reference of an artifact's source cannot be read.
+    /// The reference of an artifact's source cannot be parsed.
     #[error("the source of `{reference}` is not valid")]
     SourceReference {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
-        /// What is wrong with it.
+        /// The cause.
         source: ReferenceError,
     },
-    /// A release comes from both a bundle and a registry, or the registry cannot be one.
+    /// A release has both a bundle and a registry, or `from` is not a registry.
     #[error("`from: {from}` must be a registry, and the only source")]
     From {
-        /// What it says.
+        /// The registry and path as recorded.
         from: String,
     },
     /// A bundle is listed twice.
     #[error("the bundle `{url}` is listed twice")]
     BundleTwice {
-        /// Its URL.
+        /// URL of the bundle.
         url: String,
     },
-    /// A bundle cannot be carried from a URL.
+    /// A bundle's URL cannot be downloaded, or its file name is not that of a bundle.
     #[error("no bundle can be carried from `{url}`")]
     BundleUrl {
         /// The URL.
         url: String,
     },
-    /// No bundle of the lock has an artifact that is said to be in it.
+    /// No bundle of the lock contains an artifact whose source is a bundle.
     #[error("`{reference}` is in no bundle of the lock")]
     NoBundle {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
     },
-    /// What is downloaded by URL is not one chart or file.
+    /// A source with a URL is not a single chart or file.
     #[error("the source of `{reference}` is not a chart or a file that can be downloaded")]
     Download {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
     },
-    /// There are two downloads of `mkectl` for one platform.
+    /// Two downloads of `mkectl` are for the same platform.
     #[error("mkectl for `{platform}` is listed twice")]
     MkectlTwice {
         /// The platform.
         platform: String,
     },
-    /// There is not one artifact.
+    /// The lock lists no artifact.
     #[error("it lists no artifact")]
     NoArtifacts,
-    /// A repository or a tag is outside the grammar.
+    /// A repository or tag is not valid in a registry.
     #[error("the name of an artifact is not valid in a registry")]
     Name(#[source] NameError),
-    /// The archive's file name says something else than the artifact.
+    /// The archive's file name gives a different reference than the lock.
     #[error("`{reference}` comes from `{archive}`, but that name gives a different reference")]
     Archive {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
-        /// The archive, escaped.
+        /// Path of the archive, escaped.
         archive: String,
     },
-    /// One repository and tag is listed twice.
+    /// A reference is listed twice.
     #[error("`{reference}` is listed twice")]
     Twice {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
     },
     /// An artifact has no manifest.
     #[error("`{reference}` has no manifest")]
     NoManifest {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
     },
     /// An artifact lists a manifest twice.
     #[error("`{reference}` lists the manifest `{digest}` twice")]
     ManifestTwice {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
         /// The manifest.
         digest: Digest,
     },
-    /// The last manifest is not the root.
+    /// The last manifest of an artifact is not its root.
     #[error(
         "the last manifest of `{reference}` is not its root `{digest}` with the same size and media type"
     )]
     RootNotLast {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
         /// The root.
         digest: Digest,
     },
-    /// A media type cannot be one.
+    /// A media type is malformed.
     #[error("`{media_type}` of `{reference}` is not a media type")]
     MediaType {
-        /// The artifact.
+        /// The artifact, `repository:tag`.
         reference: String,
         /// The media type.
         media_type: String,
     },
-    /// A blob has a size that cannot be.
+    /// A size is impossible.
     #[error("`{digest}` has {size} bytes: {rule}")]
     Size {
-        /// The digest.
+        /// Digest of the blob.
         digest: Digest,
-        /// The size.
+        /// Size in the lock, in bytes.
         size: u64,
-        /// What is wrong with it.
+        /// The rule that the size breaks.
         rule: &'static str,
     },
-    /// One digest has two sizes.
+    /// A digest has two sizes.
     #[error("`{digest}` has {first} bytes in one place and {second} in another")]
     TwoSizes {
         /// The digest.
         digest: Digest,
-        /// Its size where it is named first.
+        /// First recorded size, in bytes.
         first: u64,
-        /// Its size where it is named again.
+        /// The different size, in bytes.
         second: u64,
     },
-    /// The total could not be computed.
+    /// The sum of all sizes exceeds 64 bits.
     #[error("the sum of its sizes is too large")]
     TooLarge,
 }
 
 impl Lock {
-    /// Returns what is wrong with the name of the lock's file: a lock under the name of a different
-    /// release would install that one.
+    /// Checks the file name. A lock under the name of a different release would be installed as
+    /// that release.
     pub(super) fn check_name(&self, path: &camino::Utf8Path) -> Result<(), Contradiction> {
         if let Some(set) = &self.set {
             let name = path.file_name().unwrap_or_default();
@@ -219,10 +219,10 @@ impl Lock {
         }
     }
 
-    /// Returns what is wrong with the lock, if something is.
+    /// Checks everything but the file name.
     pub(super) fn check(&self) -> Result<(), Contradiction> {
         match &self.set {
-            None => self.check_source()?,
+            None => self.check_release()?,
             Some(set) if is_name(set) => {}
             Some(set) => return Err(Contradiction::Set { set: set.clone() }),
         }
@@ -243,16 +243,19 @@ impl Lock {
         let mut total = self.release_matrix.as_ref().map_or(0, |matrix| matrix.size);
         for artifact in &self.artifacts {
             check_artifact(artifact)?;
-            match artifact.source.is_some() && !artifact.archive.is_empty() {
-                false => check_origin(artifact)?,
-                true if self.bundles.iter().any(|bundle| bundle.has(artifact)) => {}
-                true => {
+            match (&artifact.source, artifact.archive.is_empty()) {
+                (None, _) => {}
+                (Some(source), true) => check_upstream(artifact, source)?,
+                (Some(_), false) if self.bundles.iter().any(|bundle| bundle.has(artifact)) => {}
+                (Some(_), false) => {
                     return Err(Contradiction::NoBundle {
                         reference: artifact.reference(),
                     });
                 }
             }
-            if artifact.source.is_some() != (self.set.is_some() || self.from.is_some()) {
+            let needs_source = self.set.is_some() || self.from.is_some();
+            let has_origin = artifact.source.is_some() || !artifact.archive.is_empty();
+            if artifact.source.is_some() != needs_source || !has_origin {
                 return Err(Contradiction::Source {
                     reference: artifact.reference(),
                 });
@@ -272,7 +275,8 @@ impl Lock {
                             rule,
                         });
                     }
-                    // Each time that it is named, since each repository has it.
+                    // Counted once for each manifest that names it, since each repository stores
+                    // it.
                     total = total.checked_add(size).ok_or(Contradiction::TooLarge)?;
                     let first = *sizes.entry(digest.as_ref()).or_insert(size);
                     if first != size {
@@ -288,8 +292,8 @@ impl Lock {
         Ok(())
     }
 
-    /// Checks everything that is not an artifact.
-    fn check_source(&self) -> Result<(), Contradiction> {
+    /// Checks the fields of a release other than its artifacts.
+    fn check_release(&self) -> Result<(), Contradiction> {
         let version = self.release.strip_prefix('v').unwrap_or_default();
         if semver::Version::parse(version).is_err() {
             return Err(Contradiction::Release {
@@ -330,7 +334,6 @@ impl Lock {
     }
 }
 
-/// Checks a bundle of a set.
 fn check_set_bundle(bundle: &SetBundle) -> Result<(), Contradiction> {
     let url = &bundle.url;
     let is_usable = url::Url::parse(url).is_ok_and(|url| bundle_fault(&url).is_none());
@@ -344,27 +347,14 @@ fn check_set_bundle(bundle: &SetBundle) -> Result<(), Contradiction> {
     }
 }
 
-/// Checks that an artifact comes from one place, and that a registry can be asked for it.
-fn check_origin(artifact: &Artifact) -> Result<(), Contradiction> {
-    let Some(source) = &artifact.source else {
-        return match artifact.archive.is_empty() {
-            true => Err(Contradiction::Source {
-                reference: artifact.reference(),
-            }),
-            false => Ok(()),
-        };
-    };
-    if !artifact.archive.is_empty() {
-        return Err(Contradiction::Source {
-            reference: artifact.reference(),
-        });
-    }
+/// Checks the source of an artifact that is in no bundle: a URL, or a reference of a registry.
+fn check_upstream(artifact: &Artifact, source: &Source) -> Result<(), Contradiction> {
     if let Some(url) = &source.url {
         check_url(&artifact.reference(), url)?;
         let is_refused = url::Url::parse(url).is_ok_and(|url| url_fault(&url).is_some());
-        let is_whole = source.platforms.is_empty() && source.whole.is_none();
-        let is_one = artifact.manifests.len() == 1 && artifact.download().is_some();
-        return match !is_refused && is_whole && is_one && artifact.kind != Kind::Image {
+        let has_all_platforms = source.platforms.is_empty() && source.whole.is_none();
+        let is_single = artifact.manifests.len() == 1 && artifact.download().is_some();
+        return match !is_refused && has_all_platforms && is_single && artifact.kind != Kind::Image {
             true => Ok(()),
             false => Err(Contradiction::Download {
                 reference: artifact.reference(),
@@ -373,9 +363,9 @@ fn check_origin(artifact: &Artifact) -> Result<(), Contradiction> {
     }
     Reference::parse(&source.reference)
         .map(drop)
-        .map_err(|wrong| Contradiction::SourceReference {
+        .map_err(|source| Contradiction::SourceReference {
             reference: artifact.reference(),
-            source: wrong,
+            source,
         })
 }
 
@@ -383,11 +373,11 @@ fn check_artifact(artifact: &Artifact) -> Result<(), Contradiction> {
     let reference = artifact.reference();
     let name = Name::new(&artifact.repository, &artifact.tag).map_err(Contradiction::Name)?;
     let is_printable = !artifact.archive.chars().any(char::is_control);
-    // The name of an archive that says nothing was observed, and is what the lock says. In bundles
-    // of sets, names are made otherwise.
-    let says_otherwise = artifact.source.is_none()
+    // A file name that gives no reference proves nothing: the reference came from the archive's
+    // content. In bundles of sets, `SetNames` derives references.
+    let differs = artifact.source.is_none()
         && Name::decode(&artifact.archive).is_ok_and(|decoded| decoded != name);
-    if !is_printable || says_otherwise {
+    if !is_printable || differs {
         return Err(Contradiction::Archive {
             reference,
             archive: artifact.archive.escape_debug().to_string(),
@@ -422,8 +412,7 @@ fn check_artifact(artifact: &Artifact) -> Result<(), Contradiction> {
     Ok(())
 }
 
-/// Words become parts of file names, so they have none of the characters that mean something in a
-/// path.
+/// Checks a value that becomes part of a file name: no character that has a meaning in a path.
 fn check_word(what: &'static str, text: &str) -> Result<(), Contradiction> {
     let allowed =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
