@@ -1,8 +1,7 @@
-//! Reads the compressed bundle ahead of the thread that inflates it, and hashes it, in a thread of
-//! its own.
+//! A thread that reads and hashes the compressed bundle ahead of the thread that inflates it.
 //!
-//! A fixed number of chunks goes round between the two, full ones this way and empty ones that way.
-//! So memory is bounded, and whichever side is slower makes the other one wait.
+//! A fixed number of chunks circulates between the two. So memory is bounded, and the slower side
+//! makes the faster one wait.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,13 +9,13 @@ use std::thread::{Builder, Scope};
 
 use crate::digest::Hasher;
 
-/// How many compressed bytes are read at a time.
+/// Size of a chunk in bytes.
 const CHUNK: usize = 256 << 10;
 
-/// How many chunks there are. Two would do if both sides were equally fast at every moment.
+/// Number of chunks. Two would be enough if both sides had the same speed at all times.
 const CHUNKS: usize = 4;
 
-/// Some bytes of the input: as many as a chunk takes, but at the end of the input, or before an
+/// Consecutive bytes of the input. A chunk is full, except at the end of the input and before an
 /// error.
 pub(crate) struct Chunk {
     bytes: Box<[u8]>,
@@ -28,7 +27,7 @@ impl Chunk {
         &self.bytes[..self.length]
     }
 
-    /// Reads until the chunk is full or the input ends. What was read before an error stays.
+    /// Reads until the chunk is full or the input ends. Bytes read before an error are kept.
     fn fill(&mut self, input: &mut impl Read) -> io::Result<()> {
         self.length = 0;
         while self.length < self.bytes.len() {
@@ -46,12 +45,11 @@ impl Chunk {
 enum Filled {
     Chunk(Chunk),
     Failed(io::Error),
-    /// The input has ended, and this is its sha256.
+    /// The input has ended. This is its SHA-256.
     End(String),
 }
 
-/// The input, as it comes from the thread that reads it. Dropping it ends the thread as soon as the
-/// read that is under way returns.
+/// The receiving end of the thread. Dropping it stops the thread when its current read returns.
 pub(crate) struct Ahead {
     filled: Receiver<Filled>,
     emptied: SyncSender<Chunk>,
@@ -59,10 +57,10 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to read `input`.
+    /// Starts to read `input`.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// [`io::Error`] if no thread can be started.
     pub(crate) fn start<'scope, R: Read + Send + 'scope>(
         scope: &'scope Scope<'scope, '_>,
         input: R,
@@ -79,10 +77,10 @@ impl Ahead {
         })
     }
 
-    /// Returns the next bytes, none at the end, and takes back a chunk that is used up.
+    /// Returns the next chunk, `None` at the end. Takes back a used chunk.
     pub(crate) fn next(&mut self, used: Option<Chunk>) -> io::Result<Option<Chunk>> {
         if let Some(used) = used {
-            // There is room for every chunk there is; a thread that has read everything needs none.
+            // The channel has room for all chunks. The thread may have ended.
             let _ = self.emptied.send(used);
         }
         if self.sha256.is_some() {
@@ -99,13 +97,13 @@ impl Ahead {
         }
     }
 
-    /// Returns the sha256 of the input, 64 hexadecimal digits, once its end was returned.
+    /// Returns the SHA-256 of the input, 64 hexadecimal digits; `None` before its end.
     pub(crate) fn sha256(self) -> Option<String> {
         self.sha256
     }
 }
 
-/// The thread's work. It ends when the input does, and when the receiver is dropped.
+/// Runs the thread. It ends with the input, or when the receiver is dropped.
 fn read(mut input: impl Read, fill: &SyncSender<Filled>, reuse: &Receiver<Chunk>) {
     let mut hasher = Hasher::new();
     let mut made = 0;
@@ -146,7 +144,7 @@ mod tests {
     use crate::digest::hex_of;
 
     #[test]
-    fn hands_on_every_byte_and_the_hash_of_all() {
+    fn every_byte_is_returned_and_hashed() {
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 9 * CHUNK + 7] {
             let input: Vec<u8> = (0..length).map(|place| (place % 251) as u8).collect();
             let (found, sha256) = scope(|scope| {
@@ -165,7 +163,7 @@ mod tests {
         }
     }
 
-    /// An input without end that counts what was taken from it.
+    /// An endless input that counts the bytes taken from it.
     struct Endless<'a>(&'a AtomicUsize);
 
     impl Read for Endless<'_> {
@@ -177,20 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn reads_no_further_ahead_than_it_may_and_ends_without_a_receiver() {
+    fn reads_a_bounded_number_of_chunks_ahead_and_stops_without_a_receiver() {
         let taken = AtomicUsize::new(0);
         scope(|scope| {
             let mut ahead = Ahead::start(scope, Endless(&taken)).unwrap();
             let first = ahead.next(None).unwrap();
             assert!(first.is_some());
-            // The scope ends only when the thread has, so a thread that went on for ever would be
-            // seen.
+            // The scope waits for the thread, so a thread that does not stop would hang the test.
         });
         assert!(taken.load(Ordering::SeqCst) <= CHUNKS * CHUNK);
     }
 
     #[test]
-    fn an_error_comes_after_what_was_read_before_it() {
+    fn an_error_follows_the_bytes_before_it() {
         struct Failing;
         impl Read for Failing {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -90,7 +90,7 @@ impl<'a> ArchiveReader<'a> {
         root: Option<&Digest>,
     ) -> Result<(Artifact, u64), Fault> {
         let layout = self.layout(reader, path)?;
-        self.pipeline.forget_kept();
+        self.pipeline.forget_committed();
         Ok(layout.artifact(path, name, root)?)
     }
 
@@ -135,7 +135,7 @@ impl<'a> ArchiveReader<'a> {
         let is_wanted = self.is_wanted(&digest, member.size)?;
         self.pipeline.check()?;
         // Images of one bundle share blobs. One that is being written is not offered again.
-        let offered = if is_wanted && !self.pipeline.is_on_the_way(&digest) {
+        let offered = if is_wanted && !self.pipeline.is_in_flight(&digest) {
             self.sink.blob(&digest, member.size).map_err(Fault::Sink)?
         } else {
             None

@@ -22,9 +22,9 @@ pub struct Contents {
     /// Number of other files. They are not read.
     pub ignored_files: u64,
     /// Ignored files that may be meant as archives: paths, escaped, the first
-    /// [`Contents::MOST_ODD`]. A folder ends with a slash.
-    pub odd_files: Vec<String>,
-    /// Paths of further release matrices, the first [`Contents::MOST_ODD`].
+    /// [`Contents::MOST_LISTED`]. A folder ends with a slash.
+    pub suspicious_files: Vec<String>,
+    /// Paths of further release matrices, the first [`Contents::MOST_LISTED`].
     pub other_matrices: Vec<String>,
     /// Number of blobs that no manifest of their archive names, by archive.
     pub unnamed_blobs: BTreeMap<String, u64>,
@@ -32,7 +32,7 @@ pub struct Contents {
 
 impl Contents {
     /// Limit for the lists of files that are only shown.
-    pub const MOST_ODD: usize = 100;
+    pub const MOST_LISTED: usize = 100;
 }
 
 impl Lock {

@@ -246,7 +246,7 @@ impl Platform {
     }
 }
 
-/// A text that may be kept, since it is not long.
+/// A string of at most [`LONGEST`] bytes.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {

@@ -1,9 +1,8 @@
-//! The compressed side of a bundle: one stream of bytes in, hashed and counted, and one inflated
-//! stream out.
+//! Inflates a bundle while hashing and counting its compressed bytes.
 //!
-//! Distinguishes what is wrong with the stream, because the remedies differ: an HTML page instead
-//! of a bundle is a proxy's doing, a stream that ends early is a copy that was cut, bytes after the
-//! end are a copy that went wrong.
+//! Faults of the stream are distinguished, because their remedies differ. An HTML page instead of a
+//! bundle comes from a proxy. A stream that ends early is an incomplete copy. Bytes after the end
+//! are a faulty copy.
 
 use std::error::Error;
 use std::io::{self, BufRead, Read};
@@ -13,14 +12,13 @@ use flate2::bufread::GzDecoder;
 use crate::ahead::{Ahead, Chunk};
 use crate::event::{Event, Observer};
 
-/// How many bytes at the beginning decide what a file is: a tar says so at offset 257.
+/// Number of bytes at the beginning that identify a format: a tar has its magic at offset 257.
 const HEAD: usize = 512;
 
-/// How often progress is reported, in bytes.
+/// Number of bytes between two reports of progress.
 const REPORT: u64 = 1 << 20;
 
-/// What is wrong with the stream. It travels inside [`io::Error`], through readers that know
-/// nothing of it.
+/// A fault of the stream. It travels inside [`io::Error`], through readers that do not know it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamFault {
     #[error("nothing to read")]
@@ -42,7 +40,7 @@ pub(crate) enum StreamFault {
 }
 
 impl StreamFault {
-    /// Returns the fault inside `error`, or gives the error back.
+    /// Returns the fault inside `error`; otherwise returns `error` unchanged.
     pub(crate) fn of(error: io::Error) -> Result<Self, io::Error> {
         error.downcast::<Self>()
     }
@@ -60,17 +58,17 @@ impl From<StreamFault> for io::Error {
     }
 }
 
-/// Inflates gzip of one or several members, to the very end of what it reads.
+/// Inflates gzip of one or more members, and reads its input to the end.
 pub(crate) struct Gunzip<'a> {
     state: State<'a>,
 }
 
 enum State<'a> {
-    /// Between two members, or before the first.
+    /// Before the first member, between two, or after the last.
     Between(Source<'a>),
-    /// Within a member.
+    /// Inside of a member.
     Member(Box<GzDecoder<Source<'a>>>),
-    /// After a failure, which is final.
+    /// After a failure.
     Broken,
 }
 
@@ -81,8 +79,7 @@ impl<'a> Gunzip<'a> {
         }
     }
 
-    /// Returns size and sha256 of everything that was read. They are those of the whole file once
-    /// reading has returned no more bytes.
+    /// Returns size and SHA-256 of the input; `None` before its end.
     pub(crate) fn finish(self) -> Option<(u64, String)> {
         match self.state {
             State::Between(source) => Some((source.total, source.input.sha256()?)),
@@ -109,9 +106,8 @@ impl Read for Gunzip<'_> {
                         [0x1f, 0x8b, ..] => {
                             self.state = State::Member(Box::new(GzDecoder::new(source)))
                         }
-                        _ if first => return Err(what_else(head).into()),
-                        // A member that is cut within its first two bytes looks no different from
-                        // other garbage.
+                        _ if first => return Err(identify(head).into()),
+                        // This includes a member that is cut within its first two bytes.
                         _ => {
                             let offset = source.position();
                             return Err(StreamFault::TrailingGarbage { offset }.into());
@@ -136,8 +132,8 @@ impl Read for Gunzip<'_> {
     }
 }
 
-/// Returns what kind of file has this beginning, which is not gzip's.
-fn what_else(head: &[u8]) -> StreamFault {
+/// Identifies a file that is not gzip by its first bytes.
+fn identify(head: &[u8]) -> StreamFault {
     let text = head.trim_ascii_start();
     if head.is_empty() {
         StreamFault::Empty
@@ -150,16 +146,18 @@ fn what_else(head: &[u8]) -> StreamFault {
     }
 }
 
-/// The compressed bytes as they come in, counted.
+/// The compressed input, counted.
 struct Source<'a> {
     input: Ahead,
     chunk: Option<Chunk>,
-    /// How many bytes of the chunk have been consumed.
+    /// Offset in the chunk of the first byte that is not consumed.
     start: usize,
-    /// The bytes at the seam of two chunks, that were looked at across it. They come before the
+    /// Bytes that `peek` collected across the boundary of two chunks. They precede the rest of the
     /// chunk.
     seam: Vec<u8>,
+    /// Number of bytes received.
     total: u64,
+    /// Value of `total` in the last report.
     reported: u64,
     observer: &'a dyn Observer,
 }
@@ -177,12 +175,12 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns how many bytes have been consumed.
+    /// Returns the number of bytes consumed.
     fn position(&self) -> u64 {
         self.total - (self.seam.len() + self.rest().len()) as u64
     }
 
-    /// Returns what is left of the chunk.
+    /// Returns the bytes of the chunk that are not consumed.
     fn rest(&self) -> &[u8] {
         self.chunk
             .as_ref()
@@ -208,7 +206,7 @@ impl<'a> Source<'a> {
         Ok(&self.seam[..self.seam.len().min(count)])
     }
 
-    /// Takes the next chunk. Returns false at the end.
+    /// Receives the next chunk. Returns false at the end.
     fn next(&mut self) -> io::Result<bool> {
         let used = self.chunk.take();
         self.start = 0;
@@ -268,7 +266,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Gives its bytes one at a time, as a slow pipe might.
+    /// Returns one byte per read, like a slow pipe.
     struct Trickle<'a>(&'a [u8]);
 
     impl Read for Trickle<'_> {
@@ -301,8 +299,8 @@ mod tests {
 
     #[test]
     fn a_member_may_begin_anywhere_in_a_chunk() {
-        // Stored blocks: a byte more in is a byte more out, so the seam of two chunks meets every
-        // part of a header.
+        // Stored blocks keep lengths: one more byte of input is one more byte of output. So the
+        // boundary of two chunks falls on each part of a header.
         let noise: Vec<u8> = (0..256 << 10)
             .map(|place| (place * 7 % 251) as u8)
             .collect();

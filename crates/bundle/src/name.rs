@@ -1,88 +1,88 @@
-//! An archive's file name is its only statement of where it belongs: `calico&apiserver@v3.30.2.tar`
-//! is to become `calico/apiserver:v3.30.2`. So the name is decoded strictly, and refused rather
-//! than guessed at.
+//! The file name of an archive gives its repository and tag: `calico&apiserver@v3.30.2.tar` is
+//! `calico/apiserver:v3.30.2`. Nothing else does, so the name is decoded strictly and never
+//! guessed.
 //!
 //! The encoding is the vendor's (offline installation of MKE 4k 4.1.1, the upload loop): `&`
-//! represents `/` and `@` for `:`. Neither can occur in a repository or a tag, so there is one
-//! reading only. The shell in that text removes the first `.tar` of the name; what is meant is the
+//! represents `/`, and `@` represents `:`. Neither can occur in a repository or a tag, so decoding
+//! is unambiguous. The vendor's shell loop removes the first `.tar` of the name, but means the
 //! last.
 
 use std::fmt;
 
-/// A repository and a tag, both within the grammar of the OCI distribution specification.
+/// A repository and a tag, both valid in the OCI distribution specification.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     repository: String,
     tag: String,
 }
 
-/// How the names of archives in a bundle of a set are made.
+/// The rule that derives repositories from the archives in a bundle of a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetNames {
-    /// How many leading folders of the repository are left out.
+    /// Number of leading folders to remove.
     pub strip: u8,
-    /// The folder that the repository is put below.
+    /// Folder to put the repository below.
     pub place: Option<String>,
 }
 
-/// Why a file name does not say a repository and a tag.
+/// Reason why a file name gives no repository and tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The name does not end in `.tar`.
+    /// The file name does not end in `.tar`.
     #[error("`{name}` does not end in `.tar`")]
     Suffix {
         /// The file name.
         name: String,
     },
-    /// The name has neither `@` nor `_`.
+    /// The file name has neither `@` nor `_`.
     #[error("`{name}` has neither `@` nor `_` between repository and tag")]
     Underscore {
         /// The file name.
         name: String,
     },
-    /// More folders are to be left out than the name has.
+    /// The name has too few folders to remove.
     #[error("`{repository}` has no {strip} leading folders to leave out")]
     Strip {
-        /// The repository as decoded.
+        /// Repository as decoded.
         repository: String,
-        /// How many are to be left out.
+        /// Number of folders to remove.
         strip: u8,
     },
-    /// The name has no `@`, or more than one.
+    /// The file name has no `@`, or more than one.
     #[error("`{name}` has {count} `@`; expected one between repository and tag")]
     Separator {
         /// The file name.
         name: String,
-        /// How many there are.
+        /// Number of `@`.
         count: usize,
     },
     /// The part before the `@` is not a repository.
     #[error("`{repository}` is not a repository name: {reason}")]
     Repository {
-        /// The repository as decoded.
+        /// Repository as decoded.
         repository: String,
-        /// What the grammar asks for.
+        /// The rule that it breaks.
         reason: &'static str,
     },
     /// The part after the `@` is not a tag.
     #[error("`{tag}` is not a tag: {reason}")]
     Tag {
-        /// The tag.
+        /// Tag as decoded.
         tag: String,
-        /// What the grammar asks for.
+        /// The rule that it breaks.
         reason: &'static str,
     },
 }
 
-/// The longest repository that registries take, in bytes (OCI distribution specification: 255 with
-/// the host).
+/// Maximum length of a repository in bytes (OCI distribution specification: 255 including the
+/// host).
 const LONGEST_REPOSITORY: usize = 255;
 
 impl Name {
     /// Returns the name of `repository` and `tag`.
     ///
     /// # Errors
-    /// When one of them is outside the grammar.
+    /// [`NameError::Repository`] or [`NameError::Tag`] if one of them is not valid.
     pub fn new(repository: &str, tag: &str) -> Result<Self, NameError> {
         check_repository(repository)?;
         check_tag(tag)?;
@@ -92,10 +92,10 @@ impl Name {
         })
     }
 
-    /// Returns what the file name at the end of `path` says. Folders before it mean nothing.
+    /// Decodes the file name at the end of `path`. The folders before it are ignored.
     ///
     /// # Errors
-    /// When it says nothing, or something outside the grammar.
+    /// [`NameError`] if the file name does not encode a valid repository and tag.
     pub fn decode(path: &str) -> Result<Self, NameError> {
         let name = base_name(path);
         let Some(stem) = name.strip_suffix(".tar") else {
@@ -114,7 +114,7 @@ impl Name {
         }
     }
 
-    /// Returns the file name that decodes to this.
+    /// Returns the file name that decodes to this name.
     pub fn file_name(&self) -> String {
         format!("{}@{}.tar", self.repository.replace('/', "&"), self.tag)
     }
@@ -131,11 +131,14 @@ impl Name {
 }
 
 impl SetNames {
-    /// Returns what the path of an archive says. Either its file name is of the form above, or its
-    /// folders count and the last `_` precedes the tag: `capi/controller_v2.8.2.tar`.
+    /// Decodes the path of an archive. There are two forms:
+    ///
+    /// - The file name has an `@`: it is decoded by [`Name::decode`].
+    /// - Otherwise the folders are part of the repository, and the last `_` precedes the tag:
+    ///   `capi/controller_v2.8.2.tar`.
     ///
     /// # Errors
-    /// When it says nothing, or something outside the grammar.
+    /// [`NameError`] if the path does not encode a valid repository and tag.
     pub fn decode(&self, path: &str) -> Result<Name, NameError> {
         let name = base_name(path);
         let decoded = match (name.contains('@'), name.contains('_')) {
@@ -172,45 +175,48 @@ impl fmt::Display for Name {
     }
 }
 
-/// Returns what is after the last slash.
+/// Returns the part after the last slash.
 pub(crate) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The grammar: parts joined by `/`, each `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+/// Checks the grammar of repositories: parts joined by `/`, each
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn check_repository(repository: &str) -> Result<(), NameError> {
-    let wrong = |reason| NameError::Repository {
+    let invalid = |reason| NameError::Repository {
         repository: repository.to_owned(),
         reason,
     };
     if repository.is_empty() {
-        return Err(wrong("it is empty"));
+        return Err(invalid("it is empty"));
     }
     if repository.len() > LONGEST_REPOSITORY {
-        return Err(wrong("it is longer than 255 bytes"));
+        return Err(invalid("it is longer than 255 bytes"));
     }
     for part in repository.split('/') {
         if part.is_empty() {
-            return Err(wrong("a part between slashes is empty"));
+            return Err(invalid("a part between slashes is empty"));
         }
         let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if !part
             .bytes()
             .all(|byte| alphanumeric(byte) || matches!(byte, b'.' | b'_' | b'-'))
         {
-            return Err(wrong(
+            return Err(invalid(
                 "only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
             ));
         }
         let ends = [part.as_bytes()[0], part.as_bytes()[part.len() - 1]];
         if !ends.into_iter().all(alphanumeric) {
-            return Err(wrong("a part must begin and end with a letter or a digit"));
+            return Err(invalid(
+                "a part must begin and end with a letter or a digit",
+            ));
         }
         let mut separators = part.split(|character: char| character.is_ascii_alphanumeric());
         if !separators.all(|separator| {
             matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
         }) {
-            return Err(wrong(
+            return Err(invalid(
                 "letters and digits may be separated by one `.`, one or two `_`, or any number of `-`",
             ));
         }
@@ -218,27 +224,29 @@ fn check_repository(repository: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// The grammar: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+/// Checks the grammar of tags: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 fn check_tag(tag: &str) -> Result<(), NameError> {
-    let wrong = |reason| NameError::Tag {
+    let invalid = |reason| NameError::Tag {
         tag: tag.to_owned(),
         reason,
     };
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let Some(&first) = tag.as_bytes().first() else {
-        return Err(wrong("it is empty"));
+        return Err(invalid("it is empty"));
     };
     if tag.len() > 128 {
-        return Err(wrong("it is longer than 128 bytes"));
+        return Err(invalid("it is longer than 128 bytes"));
     }
     if !word(first) {
-        return Err(wrong("it must begin with a letter, a digit or `_`"));
+        return Err(invalid("it must begin with a letter, a digit or `_`"));
     }
     if !tag
         .bytes()
         .all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
     {
-        return Err(wrong("only letters, digits, `_`, `.` and `-` are allowed"));
+        return Err(invalid(
+            "only letters, digits, `_`, `.` and `-` are allowed",
+        ));
     }
     Ok(())
 }
@@ -272,8 +280,8 @@ mod tests {
             ),
             ("a__b@1.tar", "a__b:1"),
             ("a---b@_.tar", "a---b:_"),
-            // The folder's own signs mean nothing.
-            ("odd@folder&name/pause@3.9.tar", "pause:3.9"),
+            // `&` and `@` in a folder are ignored.
+            ("some@folder&name/pause@3.9.tar", "pause:3.9"),
         ];
         for (path, expected) in cases {
             assert_eq!(Name::decode(path).unwrap().to_string(), expected, "{path}");
@@ -349,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_bundles_of_sets_have_folders_or_signs() {
+    fn bundles_of_sets_encode_folders_as_folders_or_ampersands() {
         let cases = [
             (
                 "capi/controller_v2.8.2.tar",
@@ -363,8 +371,8 @@ mod tests {
                 Some("k0rdent"),
                 "k0rdent/charts/k0rdent-enterprise:1.2.3",
             ),
-            // The last `_` counts: tags of charts have one for `+`, and the vendor's loop
-            // contradicts itself.
+            // The last `_` separates. Tags of charts have one for `+`, so both readings are
+            // possible; the vendor's loop is inconsistent.
             ("charts/a_1.0.0_b.tar", 0, None, "charts/a_1.0.0:b"),
             (
                 "bundle/images/host.example&ceph&rook@v1.tar",

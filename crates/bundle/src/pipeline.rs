@@ -1,9 +1,9 @@
-//! Hashes blobs and has them kept, in two threads beside the one that reads the bundle: one hashes
-//! and writes, the other commits, since a store waits for the disk before it gives a blob its name.
+//! Hashes, writes and commits blobs in two threads beside the one that reads the bundle. The first
+//! hashes and writes. The second commits, because a store waits for the disk before it names a
+//! blob.
 //!
-//! Everything goes through in the order in which it was handed in, so the first error is the same
-//! one that a single thread would have come upon. A fixed number of pieces goes round, so memory is
-//! bounded.
+//! Blobs pass in order, so the first error is the one that a single thread would report. A fixed
+//! number of pieces circulates, so memory is bounded.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,87 +18,87 @@ use crate::digest::Hasher;
 use crate::sink::BlobSink;
 use crate::store::StoreError;
 
-/// How many bytes are read, hashed and written at a time.
+/// Size of a large piece in bytes.
 const PIECE: usize = 256 << 10;
 
-/// How many pieces of that size there are.
+/// Number of large pieces.
 const PIECES: usize = 8;
 
-/// A blob of at most this size has a piece of its own: 32 KiB. Most blobs are that small, and would
-/// use up the large pieces.
+/// Maximum size of a blob that gets a piece of its own, in bytes: 32 KiB. Most blobs are that
+/// small, and would use up the large pieces.
 const SMALL: u64 = 32 << 10;
 
-/// How many parts of blobs may wait to be hashed. The small pieces among them take 2 MiB at most.
+/// Maximum number of parts that wait to be hashed. The small pieces among them have 2 MiB at most.
 const PARTS: usize = 64;
 
-/// How many blobs may wait to be committed. Each may hold a file open.
+/// Maximum number of blobs that wait to be committed. Each may hold a file open.
 const COMMITS: usize = 32;
 
-/// Room for some bytes of a blob.
+/// A buffer for consecutive bytes of a blob.
 pub(crate) struct Piece {
     bytes: Box<[u8]>,
     length: usize,
 }
 
 impl Piece {
-    /// Returns the bytes that were put in.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 
-    /// Puts in what one read of `reader` gives, at least a byte unless it has ended.
+    /// Fills the piece with one read of `reader`: at least one byte unless `reader` has ended.
     pub(crate) fn fill(&mut self, reader: &mut dyn io::Read) -> io::Result<()> {
         self.length = reader.read(&mut self.bytes)?;
         Ok(())
     }
 }
 
-/// Why a blob is not kept, and in which archive it is.
+/// The first failure: its cause, and the archive of the blob.
 pub(crate) struct Failure {
     pub(crate) archive: Arc<str>,
     pub(crate) fault: Fault,
 }
 
-/// The way to the two threads. Dropping it ends them, and what was handed in half leaves nothing
-/// behind.
+/// The sending end of the two threads. Dropping it ends them. A blob that was not complete is
+/// discarded.
 pub(crate) struct Pipeline {
-    /// None once everything has been handed in.
+    /// `None` once all work is sent.
     work: Option<SyncSender<Work>>,
-    /// The blob that was begun, until its first bytes are handed in.
+    /// The current blob, until its first part is sent.
     begin: Option<Blob>,
     emptied: Receiver<Piece>,
-    /// How many pieces have been made.
+    /// Number of large pieces made so far.
     made: usize,
-    /// How many blobs have been handed in.
+    /// Number of blobs begun so far.
     begun: u64,
-    /// The blobs that a sink has taken and that may not be committed yet, with their numbers.
-    on_the_way: HashMap<Digest, u64>,
-    kept: Arc<Mutex<Progress>>,
-    /// Nothing ever comes from here: it ends when the last thread does.
+    /// Blobs that a sink accepted and that may not be committed yet, with their numbers.
+    in_flight: HashMap<Digest, u64>,
+    progress: Arc<Mutex<Progress>>,
+    /// Disconnects when the second thread ends. Nothing is sent.
     end: Receiver<()>,
 }
 
-/// How far the threads are.
+/// The state of the second thread.
 #[derive(Default)]
 struct Progress {
-    /// How many blobs in a row are right and committed, those included which no sink wanted.
+    /// Number of consecutive blobs, from the first, that are correct and committed. Includes those
+    /// that no sink accepted.
     blobs: u64,
-    /// What came after them, if that was an error.
+    /// The failure of the next blob.
     failure: Option<Failure>,
 }
 
 /// One message for most blobs: waking up a thread costs more than hashing a small blob.
 enum Work {
     Part {
-        /// The blob, before its first bytes.
+        /// The blob, in its first part.
         begin: Option<Blob>,
-        /// Its next bytes; none if it is empty.
+        /// Its next bytes; `None` for an empty blob.
         piece: Option<Piece>,
-        /// Whether the blob is complete.
+        /// Whether this is the last part.
         ends: bool,
     },
-    /// Asks whether every blob so far has the right content.
-    Ask(SyncSender<bool>),
+    /// Asks whether all blobs so far are correct.
+    Check(SyncSender<bool>),
 }
 
 struct Blob {
@@ -107,8 +107,8 @@ struct Blob {
     sink: Option<Box<dyn BlobSink>>,
 }
 
-/// A blob that has been read to its end.
-struct Ended {
+/// A blob that was hashed to its end.
+struct HashedBlob {
     archive: Arc<str>,
     result: Result<Option<Box<dyn BlobSink>>, Fault>,
 }
@@ -117,21 +117,21 @@ impl Pipeline {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When they cannot be started.
+    /// [`io::Error`] if a thread cannot be started.
     pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> io::Result<Self> {
         let (work, to_do) = sync_channel(PARTS);
         let (give_back, emptied) = sync_channel(PIECES);
         let (commit, to_commit) = sync_channel(COMMITS);
         let (ending, end) = sync_channel(0);
-        let kept = Arc::new(Mutex::new(Progress::default()));
-        let committed = kept.clone();
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let shared = progress.clone();
         Builder::new()
             .name("blob hasher".to_owned())
             .spawn_scoped(scope, move || hash_and_write(&to_do, &give_back, &commit))?;
         Builder::new()
             .name("blob committer".to_owned())
             .spawn_scoped(scope, move || {
-                commit_all(&to_commit, &committed);
+                commit_all(&to_commit, &shared);
                 drop::<SyncSender<()>>(ending);
             })?;
         Ok(Self {
@@ -140,27 +140,27 @@ impl Pipeline {
             emptied,
             made: 0,
             begun: 0,
-            on_the_way: HashMap::new(),
-            kept,
+            in_flight: HashMap::new(),
+            progress,
             end,
         })
     }
 
-    /// Returns an error once something has failed, so no more is read in vain. What failed says
-    /// [`Self::finish`].
+    /// Returns an error after a failure, so the caller stops reading. [`Self::finish`] returns the
+    /// failure itself.
     pub(crate) fn check(&self) -> io::Result<()> {
-        match locked(&self.kept).failure {
+        match locked(&self.progress).failure {
             None => Ok(()),
-            Some(_) => Err(gone()),
+            Some(_) => Err(stopped()),
         }
     }
 
-    /// Returns whether a sink has taken this blob and perhaps not kept it yet.
-    pub(crate) fn is_on_the_way(&self, digest: &Digest) -> bool {
-        self.on_the_way.contains_key(digest)
+    /// Returns whether a sink accepted this blob and may not have committed it yet.
+    pub(crate) fn is_in_flight(&self, digest: &Digest) -> bool {
+        self.in_flight.contains_key(digest)
     }
 
-    /// Begins a blob of `size` bytes. Unless it is empty, its bytes are to follow.
+    /// Begins a blob of `size` bytes. Unless it is empty, the caller sends its bytes next.
     pub(crate) fn begin(
         &mut self,
         archive: &Arc<str>,
@@ -170,7 +170,7 @@ impl Pipeline {
     ) -> io::Result<()> {
         self.begun += 1;
         if sink.is_some() {
-            self.on_the_way.insert(digest.clone(), self.begun);
+            self.in_flight.insert(digest.clone(), self.begun);
         }
         self.begin = Some(Blob {
             archive: archive.clone(),
@@ -183,8 +183,7 @@ impl Pipeline {
         }
     }
 
-    /// Returns a piece to be filled with bytes of a blob of `size` bytes, and waits until there is
-    /// one.
+    /// Returns a piece for a blob with `size` bytes to come. Waits until one is free.
     pub(crate) fn piece(&mut self, size: u64) -> io::Result<Piece> {
         if size <= SMALL {
             return Ok(Piece {
@@ -199,10 +198,10 @@ impl Pipeline {
                 length: 0,
             });
         }
-        self.emptied.recv().map_err(|_| gone())
+        self.emptied.recv().map_err(|_| stopped())
     }
 
-    /// Hands in the next bytes of the blob, which `ends` with them or not.
+    /// Sends the next bytes of the current blob. `ends` marks the last ones.
     pub(crate) fn bytes(&mut self, piece: Piece, ends: bool) -> io::Result<()> {
         self.part(Some(piece), ends)
     }
@@ -212,57 +211,55 @@ impl Pipeline {
         self.send(Work::Part { begin, piece, ends })
     }
 
-    /// Forgets which blobs were on the way and are committed by now.
-    pub(crate) fn forget_kept(&mut self) {
-        let kept = self.kept();
-        self.on_the_way.retain(|_, number| *number > kept);
+    /// Removes committed blobs from those in flight.
+    pub(crate) fn forget_committed(&mut self) {
+        let committed = self.committed();
+        self.in_flight.retain(|_, number| *number > committed);
     }
 
-    /// Waits until every blob that was handed in has been hashed, though perhaps not committed, and
-    /// returns an error if one is wrong.
-    pub(crate) fn settle(&mut self) -> io::Result<()> {
+    /// Waits until all blobs sent so far are hashed. Returns an error if one is corrupt. They may
+    /// not be committed yet.
+    pub(crate) fn wait_until_hashed(&mut self) -> io::Result<()> {
         let (answer, answered) = sync_channel(1);
-        self.send(Work::Ask(answer))?;
+        self.send(Work::Check(answer))?;
         match answered.recv() {
             Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(gone()),
+            Ok(false) | Err(_) => Err(stopped()),
         }
     }
 
-    /// Returns how many blobs have been handed in.
+    /// Returns the number of blobs begun so far.
     pub(crate) fn begun(&self) -> u64 {
         self.begun
     }
 
-    /// Returns how many of the blobs that were handed in are right and committed, in a row from the
-    /// first.
-    pub(crate) fn kept(&self) -> u64 {
-        locked(&self.kept).blobs
+    /// Returns the number of consecutive blobs, from the first, that are correct and committed.
+    pub(crate) fn committed(&self) -> u64 {
+        locked(&self.progress).blobs
     }
 
-    /// Waits until everything that was handed in is committed. Returns how many blobs are, and what
-    /// failed first.
+    /// Waits until all blobs are committed. Returns their number and the first failure.
     pub(crate) fn finish(&mut self) -> (u64, Option<Failure>) {
         self.work = None;
-        // The end of the channel is the news.
+        // The channel disconnects when the thread ends.
         let _ = self.end.recv();
-        let mut kept = locked(&self.kept);
-        (kept.blobs, kept.failure.take())
+        let mut progress = locked(&self.progress);
+        (progress.blobs, progress.failure.take())
     }
 
     fn send(&self, work: Work) -> io::Result<()> {
         match &self.work {
-            Some(to_do) => to_do.send(work).map_err(|_| gone()),
-            None => Err(gone()),
+            Some(to_do) => to_do.send(work).map_err(|_| stopped()),
+            None => Err(stopped()),
         }
     }
 }
 
-/// The first thread's work.
+/// Runs the first thread.
 fn hash_and_write(
     work: &Receiver<Work>,
     give_back: &SyncSender<Piece>,
-    commit: &SyncSender<Ended>,
+    commit: &SyncSender<HashedBlob>,
 ) {
     let mut is_right = true;
     let mut current: Option<(Blob, Hasher, Result<(), StoreError>)> = None;
@@ -281,7 +278,7 @@ fn hash_and_write(
                         written = sink.write(piece.bytes());
                     }
                     if piece.bytes.len() == PIECE {
-                        // There is room for every piece. The reader may have stopped.
+                        // The channel has room for all pieces. The reader may have stopped.
                         let _ = give_back.send(piece);
                     }
                 }
@@ -289,20 +286,20 @@ fn hash_and_write(
                     current = Some((blob, hasher, written));
                     continue;
                 }
-                let ended = Ended::new(blob, hasher.digest(), written);
-                is_right &= ended.result.is_ok();
-                if commit.send(ended).is_err() {
+                let hashed = HashedBlob::new(blob, hasher.digest(), written);
+                is_right &= hashed.result.is_ok();
+                if commit.send(hashed).is_err() {
                     return;
                 }
             }
-            Work::Ask(answer) => {
+            Work::Check(answer) => {
                 let _ = answer.send(is_right);
             }
         }
     }
 }
 
-impl Ended {
+impl HashedBlob {
     fn new(blob: Blob, found: Digest, written: Result<(), StoreError>) -> Self {
         let result = match written {
             Err(error) => Err(Fault::Sink(error)),
@@ -320,29 +317,30 @@ impl Ended {
     }
 }
 
-/// The second thread's work. A blob after a failure is committed too: it is right, and was offered.
-fn commit_all(to_commit: &Receiver<Ended>, kept: &Mutex<Progress>) {
-    while let Ok(Ended { archive, result }) = to_commit.recv() {
+/// Runs the second thread. Blobs after a failure are committed too: they are correct, and the sink
+/// accepted them.
+fn commit_all(to_commit: &Receiver<HashedBlob>, progress: &Mutex<Progress>) {
+    while let Ok(HashedBlob { archive, result }) = to_commit.recv() {
         let committed = result.and_then(|sink| match sink {
             Some(sink) => sink.commit().map_err(Fault::Sink),
             None => Ok(()),
         });
-        let mut kept = locked(kept);
+        let mut progress = locked(progress);
         match committed {
-            _ if kept.failure.is_some() => {}
-            Ok(()) => kept.blobs += 1,
-            Err(fault) => kept.failure = Some(Failure { archive, fault }),
+            _ if progress.failure.is_some() => {}
+            Ok(()) => progress.blobs += 1,
+            Err(fault) => progress.failure = Some(Failure { archive, fault }),
         }
     }
 }
 
-/// The error after a thread has stopped. It is never shown: either a blob's failure is the reason,
-/// which is reported instead, or a panic, which continues when the threads are joined.
-fn gone() -> io::Error {
+/// Returns the error for a thread that has ended. It is never shown: the cause is a failure, which
+/// is reported instead, or a panic, which continues when the threads are joined.
+fn stopped() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-fn locked(kept: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
-    // Nothing is left half-done in there by a thread that panics.
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    // A thread that panics leaves no partial state.
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }

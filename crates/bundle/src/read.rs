@@ -1,5 +1,5 @@
-//! Reads a bundle in one pass: inflates it once, walks the tar, reads each archive in place, and
-//! compares with the lock where there is one.
+//! Reads a bundle in one pass: inflates it, walks the tar, reads each archive in place, and
+//! compares all of it with the lock, if there is one.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, Read};
@@ -23,27 +23,30 @@ mod error;
 
 pub use error::{Place, ReadError};
 
-/// How many members of a set's bundle are listed as left out.
+/// Maximum number of skipped members that are listed for a set's bundle.
 const MOST_SKIPPED: usize = 10_000;
 
-/// Reads the bundle in `bundle` from beginning to end, and hands its blobs to `sink`.
+/// Reads the bundle in `bundle` to its end and writes its blobs to `sink`.
 ///
-/// With `expected`, everything is compared with that lock, and only blobs that it lists are handed
-/// on. Success then means that bundle and lock are the same, to the last byte. Without it, success
-/// means that the bundle is whole in itself.
+/// With `expected`, everything is compared with that lock, and only blobs that it lists are offered
+/// to the sink. Success means that bundle and lock are equal to the last byte. Without a lock,
+/// success means that the bundle is complete and consistent.
 ///
-/// The work is spread over four threads: one reads and hashes the bundle, the caller's inflates it
-/// and takes it apart, one hashes blobs and writes them, one commits them. `sink` and `observer`
-/// are called from the caller's thread, and the [`crate::BlobSink`]s of the sink from the other
-/// ones. All of them have ended when this returns; after an error it waits for the read of `bundle`
-/// that is under way, and for no other.
+/// Four threads share the work:
 ///
-/// To stop it from outside, let `bundle` return an error of any kind but
-/// [`io::ErrorKind::Interrupted`], after which reading continues: it comes back as the source of
-/// [`ReadError::Input`].
+/// 1. One reads and hashes the bundle.
+/// 2. The caller's thread inflates it and takes it apart. It calls `sink` and `observer`.
+/// 3. One hashes blobs and writes them to their [`crate::BlobSink`]s.
+/// 4. One commits the `BlobSink`s.
+///
+/// All threads have ended when this function returns. After an error it waits only for the current
+/// read of `bundle`.
+///
+/// To stop from outside, let `bundle` return an error of any kind but
+/// [`io::ErrorKind::Interrupted`], which is retried. It becomes the source of [`ReadError::Input`].
 ///
 /// # Errors
-/// At the first thing that is wrong. Blobs that were handed on before are right nevertheless.
+/// [`ReadError`] for the first fault. Blobs committed before are correct nevertheless.
 pub fn read(
     bundle: impl Read + Send,
     sink: &mut dyn Sink,
@@ -51,24 +54,23 @@ pub fn read(
     observer: &dyn Observer,
 ) -> Result<Contents, ReadError> {
     let rules = expected.map(Rules::of).unwrap_or_default();
-    read_by(bundle, sink, expected, &rules, observer)
+    read_with_rules(bundle, sink, expected, &rules, observer)
 }
 
-/// Reads a bundle without a lock as [`read`] does, and the archives that `rules` cover as these
-/// say.
+/// Reads a bundle without a lock, like [`read`], but applies `rules` to its archives.
 ///
 /// # Errors
-/// Those of [`read`].
+/// [`ReadError`], as for [`read`].
 pub fn read_observed(
     bundle: impl Read + Send,
     sink: &mut dyn Sink,
     rules: &Rules,
     observer: &dyn Observer,
 ) -> Result<Contents, ReadError> {
-    read_by(bundle, sink, None, rules, observer)
+    read_with_rules(bundle, sink, None, rules, observer)
 }
 
-fn read_by(
+fn read_with_rules(
     bundle: impl Read + Send,
     sink: &mut dyn Sink,
     expected: Option<&Lock>,
@@ -83,7 +85,7 @@ fn read_by(
         let walked = tarball::walk(&mut stream, End::Required, &mut |member| {
             reading.member(member)
         });
-        reading.keep_rest()?;
+        reading.finish_pipeline()?;
         walked.map_err(|stop| reading.explain(stop))?;
         let (size, sha256) = stream
             .finish()
@@ -92,8 +94,8 @@ fn read_by(
     })
 }
 
-/// Why the walk over the bundle stopped: a reader's error, still to be explained, or one that is
-/// complete.
+/// Reason why the walk over the bundle stopped: a reader's error, still to be classified, or a
+/// complete one.
 enum Stop {
     Io(io::Error),
     Error(Box<ReadError>),
@@ -111,28 +113,28 @@ impl From<ReadError> for Stop {
     }
 }
 
-/// The state of one reading.
+/// The state while a bundle is read.
 struct Reading<'a> {
     observer: &'a dyn Observer,
     archives: ArchiveReader<'a>,
-    /// The artifacts that were not reported to the sink yet, since not all of their blobs are
-    /// committed: how many blobs must be, and the artifact's place in `artifacts`.
-    untold: VecDeque<(u64, usize)>,
+    /// Artifacts that are not yet reported to the sink, because some of their blobs are not
+    /// committed: the number of blobs that must be, and the index in `artifacts`.
+    unreported: VecDeque<(u64, usize)>,
     place: Place,
     expected: Option<Expected<'a>>,
     rules: &'a Rules,
-    /// The path of the archive by its repository and tag.
+    /// Paths of archives by repository and tag.
     seen: HashMap<Name, String>,
     skipped: Vec<SkippedArchive>,
     artifacts: Vec<Artifact>,
     unnamed_blobs: BTreeMap<String, u64>,
     matrix: Option<Matrix>,
     ignored_files: u64,
-    odd_files: Vec<String>,
+    suspicious_files: Vec<String>,
     other_matrices: Vec<String>,
 }
 
-/// The lock, in the form in which it is asked.
+/// The lock, with its artifacts by archive.
 struct Expected<'a> {
     lock: &'a Lock,
     artifacts: HashMap<&'a str, &'a Artifact>,
@@ -164,7 +166,7 @@ impl<'a> Reading<'a> {
         Self {
             observer,
             archives: ArchiveReader::new(pipeline, wanted, sink),
-            untold: VecDeque::new(),
+            unreported: VecDeque::new(),
             place: Place::Start,
             expected,
             rules,
@@ -174,7 +176,7 @@ impl<'a> Reading<'a> {
             unnamed_blobs: BTreeMap::new(),
             matrix: None,
             ignored_files: 0,
-            odd_files: Vec::new(),
+            suspicious_files: Vec::new(),
             other_matrices: Vec::new(),
         }
     }
@@ -183,7 +185,7 @@ impl<'a> Reading<'a> {
         if member.kind.is_dir() {
             let path = member.path.strip_suffix(b"/").unwrap_or(&member.path);
             if let Some(folder) = folder_like_archive(&[path, b"/"].concat()) {
-                self.odd(folder);
+                self.suspect(folder);
             }
             return Ok(());
         }
@@ -223,8 +225,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Reads a member of a set's bundle, or lists it as left out. A lock of the bundle may have
-    /// only a part of it.
+    /// Reads a member of a set's bundle, or lists it as skipped. Other members of a locked bundle
+    /// are ignored: a set may have only a part of it.
     fn member_of_set(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
         let is_unlocked = |one: &Expected<'_>| !one.artifacts.contains_key(path.as_str());
         if self.expected.as_ref().is_some_and(is_unlocked) {
@@ -244,7 +246,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Lists a member that is left out. Beyond a number that no bundle has, it is only counted.
+    /// Lists a skipped member. Beyond the limit it is only counted.
     fn skip(&mut self, archive: String, reason: String) {
         match self.skipped.len() < MOST_SKIPPED {
             true => self.skipped.push(SkippedArchive { archive, reason }),
@@ -256,21 +258,23 @@ impl<'a> Reading<'a> {
     fn ignore(&mut self, member: &Member<'_>) {
         self.ignored_files += 1;
         match folder_like_archive(&member.path) {
-            Some(folder) => self.odd(folder),
-            None if is_odd(&member.path) => self.odd(&member.path),
+            Some(folder) => self.suspect(folder),
+            None if is_suspicious(&member.path) => self.suspect(&member.path),
             None => {}
         }
     }
 
-    /// Lists what may be meant as an archive. A folder is found with each of its files.
-    fn odd(&mut self, path: &[u8]) {
+    /// Lists a file or folder that may be meant as an archive, once.
+    fn suspect(&mut self, path: &[u8]) {
         let path = path.escape_ascii().to_string();
-        if self.odd_files.len() < Contents::MOST_ODD && !self.odd_files.contains(&path) {
-            self.odd_files.push(path);
+        let files = &mut self.suspicious_files;
+        if files.len() < Contents::MOST_LISTED && !files.contains(&path) {
+            files.push(path);
         }
     }
 
-    /// Returns what an archive's path says, or else what was observed of it.
+    /// Returns the reference that an archive's path encodes or, if it encodes none, the reference
+    /// in the rules.
     fn name(&self, path: &str) -> Result<Name, ReadError> {
         let observed = match self.rules.archives.get(path) {
             Some(Rule::Read { name, .. }) => name.clone(),
@@ -333,22 +337,22 @@ impl<'a> Reading<'a> {
             artifact: &artifact,
         });
         let blobs = self.archives.pipeline.begun();
-        self.untold.push_back((blobs, self.artifacts.len()));
+        self.unreported.push_back((blobs, self.artifacts.len()));
         self.artifacts.push(artifact);
         self.place = Place::After(path);
-        self.tell(self.archives.pipeline.kept())?;
+        self.report_committed(self.archives.pipeline.committed())?;
         Ok(())
     }
 
-    /// Reports to the sink the artifacts whose blobs are among the first `kept` ones.
-    fn tell(&mut self, kept: u64) -> Result<(), ReadError> {
-        while let Some(&(blobs, place)) = self.untold.front()
-            && blobs <= kept
+    /// Reports the artifacts whose blobs are among the first `committed` ones to the sink.
+    fn report_committed(&mut self, committed: u64) -> Result<(), ReadError> {
+        while let Some(&(blobs, place)) = self.unreported.front()
+            && blobs <= committed
         {
-            self.untold.pop_front();
+            self.unreported.pop_front();
             let artifact = &self.artifacts[place];
-            let told = self.archives.sink.artifact(artifact);
-            told.map_err(|source| ReadError::Sink {
+            let reported = self.archives.sink.artifact(artifact);
+            reported.map_err(|source| ReadError::Sink {
                 place: Place::In(artifact.archive.clone()),
                 source,
             })?;
@@ -356,11 +360,11 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Waits for the blobs that are still on their way. What failed among them comes before
-    /// whatever stopped the walk, since the walk is ahead of them.
-    fn keep_rest(&mut self) -> Result<(), ReadError> {
-        let (kept, failure) = self.archives.pipeline.finish();
-        self.tell(kept)?;
+    /// Waits for the blobs in the pipeline. The walk is ahead of them, so a failure of theirs takes
+    /// precedence over the error that stopped the walk.
+    fn finish_pipeline(&mut self) -> Result<(), ReadError> {
+        let (committed, failure) = self.archives.pipeline.finish();
+        self.report_committed(committed)?;
         let Some(failure) = failure else {
             return Ok(());
         };
@@ -386,14 +390,15 @@ impl<'a> Reading<'a> {
         };
         if let Some(other) = other {
             self.ignored_files += 1;
-            if self.other_matrices.len() < Contents::MOST_ODD {
+            if self.other_matrices.len() < Contents::MOST_LISTED {
                 self.other_matrices.push(other.path);
             }
         }
         Ok(())
     }
 
-    /// Everything has been read: is it everything, and what the lock says?
+    /// Checks, after the last byte, that the bundle is complete and equals the lock. Then finishes
+    /// the sink.
     fn finish(mut self, size: u64, sha256: String) -> Result<Contents, ReadError> {
         if self.artifacts.is_empty() {
             let skipped = self.skipped.len() as u64;
@@ -423,7 +428,7 @@ impl<'a> Reading<'a> {
             skipped: self.skipped,
             release_matrix,
             ignored_files: self.ignored_files,
-            odd_files: self.odd_files,
+            suspicious_files: self.suspicious_files,
             other_matrices: self.other_matrices,
             unnamed_blobs: self.unnamed_blobs,
         })
@@ -445,7 +450,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// An error of a reader within an archive is either the bundle's or the archive's own.
+    /// Classifies an error of reading an archive. An I/O error belongs either to the bundle or to
+    /// the archive's own tar.
     fn stop(&self, fault: Fault, archive: &str) -> Stop {
         let archive = archive.to_owned();
         match fault {
@@ -473,17 +479,17 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Returns what an error of the outer readers means.
+    /// Completes an error with the current place.
     fn explain(&self, stop: Stop) -> ReadError {
         match stop {
             Stop::Error(error) => *error,
-            Stop::Io(error) => outer(error, self.place.clone()),
+            Stop::Io(error) => stream_error(error, self.place.clone()),
         }
     }
 }
 
-/// Returns what an error of the outer readers means.
-pub(crate) fn outer(error: io::Error, place: Place) -> ReadError {
+/// Classifies an error of the readers around the archives.
+pub(crate) fn stream_error(error: io::Error, place: Place) -> ReadError {
     match StreamFault::of(error) {
         Ok(StreamFault::Empty) => ReadError::Empty,
         Ok(StreamFault::Html) => ReadError::Html,
@@ -547,7 +553,7 @@ impl Expected<'_> {
 }
 
 impl Matrix {
-    /// The plain name is better than a decorated one, and then the order of paths decides.
+    /// Returns the order of candidates: the plain name first, then by path.
     fn rank(&self) -> (bool, &str) {
         (base_name(&self.path) != "release-matrix.json", &self.path)
     }
@@ -576,22 +582,22 @@ fn compare(locked: &Artifact, found: &Artifact) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Returns whether `path` is a release matrix. The vendor keeps a schema beside it, which is none.
+/// Returns whether `path` is a release matrix. The vendor keeps its schema beside it.
 pub(crate) fn is_matrix(path: &str) -> bool {
     let name = base_name(path);
     name.starts_with("release-matrix") && name.ends_with(".json") && !name.contains("schema")
 }
 
-/// Returns whether a file that is not read is named like an archive: `pause@3.10.TAR`,
-/// `pause@3.10.tar ` or `pause.oci`.
-fn is_odd(path: &[u8]) -> bool {
+/// Returns whether an ignored file has a name like an archive: `pause@3.10.TAR`, `pause@3.10.tar `
+/// or `pause.oci`.
+fn is_suspicious(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     let name = name.to_ascii_lowercase();
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     has(b"@") || has(b":") || has(b".tar") || has(b".tgz") || has(b".oci")
 }
 
-/// Returns the folder of a path, with its slash, that is named as an archive is: `dir@1.tar/` of
+/// Returns the first folder of a path that has a name like an archive: `dir@1.tar/` of
 /// `dir@1.tar/x`.
 fn folder_like_archive(path: &[u8]) -> Option<&[u8]> {
     let suffix = b".tar/";
@@ -599,7 +605,7 @@ fn folder_like_archive(path: &[u8]) -> Option<&[u8]> {
     Some(&path[..start + suffix.len()])
 }
 
-/// Returns whether `path` is named as an archive is, with a compression's suffix.
+/// Returns whether `path` has a name like an archive, but with the suffix of a compression.
 fn is_compressed_archive(path: &str) -> bool {
     let name = base_name(path);
     let is_packed = [".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"]

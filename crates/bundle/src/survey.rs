@@ -13,7 +13,7 @@ use crate::gzip::{Gunzip, StreamFault};
 use crate::lock::Kind;
 use crate::name::{Name, NameError, base_name};
 use crate::pipeline::Pipeline;
-use crate::read::{Place, ReadError, is_matrix, outer};
+use crate::read::{Place, ReadError, is_matrix, stream_error};
 use crate::sink::Inspection;
 use crate::tarball::{self, End, Member};
 
@@ -99,7 +99,7 @@ pub fn survey(bundle: impl Read + Send, observer: &dyn Observer) -> Result<Surve
             Ok(())
         });
         walked.map_err(|fault| match fault {
-            Fault::Io(error) => outer(error, Place::Start),
+            Fault::Io(error) => stream_error(error, Place::Start),
             Fault::Archive(source) => ReadError::Archive {
                 archive: String::new(),
                 source,
@@ -133,7 +133,7 @@ fn archive(
     let mut nothing_kept = Inspection;
     let mut reader = ArchiveReader::new(pipeline, None, &mut nothing_kept);
     let layout = reader.layout(member, &found.path).and_then(|layout| {
-        reader.pipeline.settle()?;
+        reader.pipeline.wait_until_hashed()?;
         Ok(layout)
     });
     let layout = match layout {

@@ -1,9 +1,12 @@
-//! Walks a tar that is not trusted: the members one after the other, with bounded headers, no
-//! member shorter than it says or longer than what is there, and nothing hidden behind the end.
+//! Walks an untrusted tar member by member. Headers are bounded, sizes are enforced, and no data
+//! may follow the end.
 //!
-//! The `tar` crate parses the headers. It would take a member's long name or PAX records into
-//! memory whatever their size, make zeros of a sparse member's holes, end quietly where the stream
-//! ends, and never look behind the end; those four are seen to here.
+//! The `tar` crate parses the headers. This module adds four checks that it lacks:
+//!
+//! - It would read long names and PAX records of any size into memory.
+//! - It would fill the holes of sparse members with zeros.
+//! - It would accept a stream that ends without the end marker.
+//! - It would ignore data after the end marker.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -12,15 +15,15 @@ use tar::{Archive, EntryType};
 
 use crate::gzip::StreamFault;
 
-/// How many bytes of headers may precede a member: 1 MiB, for a name that no file system would
-/// take.
+/// Maximum size of the headers of a member, in bytes: 1 MiB, far above the longest name of any file
+/// system.
 const LARGEST_HEADERS: u64 = 1 << 20;
 
-/// The longest path of a member, in bytes: the limit of Linux. A reader of a bundle keeps those of
-/// its archives.
+/// Maximum length of a member's path, in bytes: the limit of Linux. Paths of archives stay in
+/// memory.
 const LONGEST_PATH: usize = 4096;
 
-/// What is wrong with a tar. It travels inside [`io::Error`].
+/// A fault of a tar. It travels inside [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TarFault {
     #[error("{0}")]
@@ -45,41 +48,41 @@ impl From<TarFault> for io::Error {
     }
 }
 
-/// Whether a tar must have its end marker. A tar whose writer died may be packed without a flaw;
-/// without the marker missing members cannot be detected.
+/// Whether a tar must have its end marker. A writer that died leaves a tar without one, which may
+/// be compressed without a fault. Only the marker shows then that members are missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Required,
     Optional,
 }
 
-/// One member of a tar. Reading it gives exactly its size, or an error.
+/// One member of a tar. Reading returns exactly `size` bytes, or an error.
 pub(crate) struct Member<'a> {
-    /// Its path without leading `./`.
+    /// Path without leading `./`.
     pub(crate) path: Vec<u8>,
     pub(crate) kind: EntryType,
     pub(crate) size: u64,
-    left: u64,
+    remaining: u64,
     reader: &'a mut dyn Read,
 }
 
 impl Read for Member<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 || buffer.is_empty() {
+        if self.remaining == 0 || buffer.is_empty() {
             return Ok(0);
         }
-        let limit = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let limit = capped(self.remaining, buffer.len());
         let count = self.reader.read(&mut buffer[..limit])?;
         if count == 0 {
             return Err(TarFault::ShortMember.into());
         }
-        self.left -= count as u64;
+        self.remaining -= count as u64;
         Ok(count)
     }
 }
 
-/// Calls `visit` for every member of the tar in `reader`, which is read to its end. What `visit`
-/// leaves of a member is skipped.
+/// Calls `visit` for each member of the tar in `reader`, and reads `reader` to its end. Bytes of a
+/// member that `visit` does not read are skipped.
 pub(crate) fn walk<E: From<io::Error>>(
     reader: &mut dyn Read,
     end: End,
@@ -97,20 +100,20 @@ pub(crate) fn walk<E: From<io::Error>>(
         allowance.set(LARGEST_HEADERS);
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(printable)?;
-        // Its holes are read as zeros, and a header alone can say that there are exabytes of them.
+        // The `tar` crate reads holes as zeros, and a header alone can declare exabytes of them.
         if entry.header().entry_type().is_gnu_sparse() {
             return Err(io::Error::from(TarFault::Sparse).into());
         }
         if entry.path_bytes().len() > LONGEST_PATH {
             return Err(io::Error::from(TarFault::LongPath).into());
         }
-        // The member's own bytes are not limited: the visitor reads them in pieces.
+        // The content is not limited: visitors read it in pieces.
         allowance.set(u64::MAX);
         let mut member = Member {
             path: without_dot(&entry.path_bytes()).to_vec(),
             kind: entry.header().entry_type(),
             size: entry.size(),
-            left: entry.size(),
+            remaining: entry.size(),
             reader: &mut entry,
         };
         visit(&mut member)?;
@@ -124,11 +127,11 @@ pub(crate) fn walk<E: From<io::Error>>(
     Ok(())
 }
 
-/// Reads a tar, compressed with gzip or not, to its end marker, and returns the number of its
+/// Reads a tar, plain or compressed with gzip, to its end marker, and returns the number of its
 /// members.
 ///
 /// # Errors
-/// It cannot be read, is not a tar, or is cut off.
+/// [`io::Error`] if the file cannot be read, is not a tar, or is cut off.
 pub fn count_members(file: &mut (impl Read + io::Seek)) -> io::Result<u64> {
     let mut magic = [0; 2];
     let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
@@ -146,7 +149,7 @@ pub fn count_members(file: &mut (impl Read + io::Seek)) -> io::Result<u64> {
     Ok(members)
 }
 
-/// Reads to the end, where tars are padded with zeros.
+/// Reads the padding after the end marker, which must be zeros.
 fn only_zeros(reader: &mut dyn Read) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
@@ -162,8 +165,7 @@ fn only_zeros(reader: &mut dyn Read) -> io::Result<()> {
     }
 }
 
-/// The `tar` crate's own errors quote the header, which may be any bytes, so they are made fit for
-/// a terminal.
+/// Escapes an error of the `tar` crate, which may quote arbitrary bytes of the header.
 fn printable(error: io::Error) -> io::Error {
     let is_ours = error
         .get_ref()
@@ -174,6 +176,11 @@ fn printable(error: io::Error) -> io::Error {
     TarFault::Malformed(redaction::line(&error.to_string(), 100)).into()
 }
 
+/// Returns the smaller one of `number` and `limit`.
+fn capped(number: u64, limit: usize) -> usize {
+    usize::try_from(number).map_or(limit, |number| number.min(limit))
+}
+
 fn without_dot(mut path: &[u8]) -> &[u8] {
     while let Some(rest) = path.strip_prefix(b"./") {
         path = rest;
@@ -181,7 +188,7 @@ fn without_dot(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Lets as many bytes through as are allowed, and notes when there are no more.
+/// A reader that fails after `allowance` bytes, and sets `ended` at the end of the input.
 struct Metered<'a> {
     reader: &'a mut dyn Read,
     allowance: &'a Cell<u64>,
@@ -191,7 +198,7 @@ struct Metered<'a> {
 impl Read for Metered<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let allowance = self.allowance.get();
-        let limit = usize::try_from(allowance).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let limit = capped(allowance, buffer.len());
         if limit == 0 && !buffer.is_empty() {
             return Err(TarFault::Headers.into());
         }

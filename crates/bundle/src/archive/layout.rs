@@ -133,7 +133,7 @@ impl Layout {
 struct Tree<'a> {
     layout: &'a Layout,
     manifests: Vec<Manifest>,
-    /// Everything that a descriptor led to.
+    /// Digests that a descriptor names.
     named: HashSet<&'a Digest>,
     done: HashSet<&'a Digest>,
     has_image: bool,

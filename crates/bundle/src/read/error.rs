@@ -1,4 +1,4 @@
-//! What can be wrong with a bundle, and where.
+//! Errors of reading a bundle, and the place where reading stopped.
 
 use std::fmt;
 use std::io;
@@ -10,194 +10,195 @@ use crate::download::FollowError;
 use crate::name::NameError;
 use crate::store::StoreError;
 
-/// Why a bundle cannot be used. The caller knows the bundle's path; these know the archive.
+/// Reason why a bundle cannot be used. The caller adds the bundle's path.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The bundle is empty.
     #[error("the bundle is empty")]
     Empty,
-    /// The bundle is an HTML page: a proxy's or a portal's answer that was saved under the bundle's
+    /// The bundle is an HTML page: the response of a proxy or portal, saved under the bundle's
     /// name.
     #[error("the bundle is an HTML page, not a gzip file")]
     Html,
-    /// The bundle is a tar that was unpacked.
+    /// The bundle was decompressed.
     #[error("the bundle is an uncompressed tar; expected the compressed file")]
     UncompressedTar,
-    /// The bundle is something else.
+    /// The bundle has a different format.
     #[error("the bundle is not a gzip file")]
     NotGzip,
-    /// The bundle ends before its end.
+    /// The bundle ends early.
     #[error("the bundle ends early, {place}")]
     Truncated {
-        /// How far reading came.
+        /// Place where reading stopped.
         place: Place,
     },
-    /// Data follows the end of the bundle.
+    /// Data follows the end of the gzip stream.
     #[error("the bundle's gzip stream ends at byte {offset}, but more data follows")]
     TrailingGarbage {
-        /// Where, in bytes from the beginning.
+        /// End of the gzip stream, in bytes from the beginning.
         offset: u64,
     },
-    /// The compressed stream is corrupt.
+    /// The gzip stream is corrupt.
     #[error("the bundle is corrupt, {place}")]
     Corrupt {
-        /// How far reading came.
+        /// Place where reading stopped.
         place: Place,
-        /// What is wrong.
+        /// The error of the decoder.
         source: io::Error,
     },
-    /// The operating system cannot read the bundle.
+    /// The bundle cannot be read from disk.
     #[error("the bundle cannot be read, {place}")]
     Input {
-        /// How far reading came.
+        /// Place where reading stopped.
         place: Place,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The operating system gives no thread to read with.
+    /// The operating system refuses to start a thread.
     #[error("cannot start a thread to read the bundle with")]
     Thread {
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The tar in the bundle is broken.
     #[error("the tar in the bundle is broken, {place}")]
     Tar {
-        /// How far reading came.
+        /// Place where reading stopped.
         place: Place,
-        /// What is wrong.
+        /// The fault.
         source: io::Error,
     },
-    /// The bundle holds no archive at all.
+    /// The bundle contains no archive.
     #[error("the bundle contains no archive: none of its {files} files ends in `.tar`")]
     NoArchives {
-        /// How many files it holds.
+        /// Number of its files.
         files: u64,
     },
-    /// The bundle holds archives, and all of them are left out.
+    /// The bundle contains archives, but each is skipped.
     #[error("none of its {files} files can be used; the first archive, `{archive}`: {reason}")]
     NothingUsed {
-        /// How many files it holds.
+        /// Number of its files.
         files: u64,
-        /// The first archive.
+        /// Path of the first archive.
         archive: String,
-        /// Why it is left out.
+        /// Reason for skipping it.
         reason: String,
     },
-    /// The path of an archive has bytes that no name has.
+    /// The path of an archive has control characters, or is not UTF-8.
     #[error("the path of an archive is not printable: `{path}`")]
     Path {
-        /// The path, escaped.
+        /// Path, escaped.
         path: String,
     },
-    /// An archive has a name that does not say where it belongs.
+    /// The name of an archive gives no repository and tag.
     #[error("the name of the archive `{archive}` does not give a repository and a tag")]
     Name {
-        /// The path in the bundle.
+        /// Path in the bundle.
         archive: String,
-        /// Why not.
+        /// The cause.
         source: NameError,
     },
-    /// Something is named as an archive and is a link or a device.
+    /// A member named like an archive is a link or a device.
     #[error("`{archive}` is named like an archive, but is not a regular file")]
     NotRegular {
-        /// The path in the bundle.
+        /// Path in the bundle.
         archive: String,
     },
-    /// Something is named as an archive with a compression, and would be left out silently.
+    /// A file is named like a compressed archive. It would be ignored silently.
     #[error(
         "`{file}` looks like a compressed archive; only uncompressed archives ending in `.tar` are supported"
     )]
     CompressedName {
-        /// The path in the bundle.
+        /// Path in the bundle.
         file: String,
     },
-    /// Two archives are named for the same repository and tag.
+    /// Two archives have the same repository and tag.
     #[error("the archives `{first}` and `{second}` are both `{reference}`")]
     Twice {
-        /// The repository and tag.
+        /// Reference, `repository:tag`.
         reference: String,
-        /// The path of the first.
+        /// Path of the first archive.
         first: String,
-        /// The path of the second.
+        /// Path of the second archive.
         second: String,
     },
-    /// An archive does not hold a whole artifact.
+    /// An archive does not contain a complete artifact.
     #[error("the archive `{archive}` cannot be used")]
     Archive {
-        /// The path in the bundle.
+        /// Path in the bundle.
         archive: String,
-        /// Why not.
+        /// The cause.
         source: ArchiveError,
     },
     /// The release matrix is larger than 4 MiB.
     #[error("the release matrix `{path}` has {size} bytes, more than 4 MiB")]
     MatrixSize {
-        /// The path in the bundle.
+        /// Path in the bundle.
         path: String,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: u64,
     },
-    /// What was read cannot be kept.
+    /// The sink failed, usually the store.
     #[error("cannot store what was read, {place}")]
     Sink {
-        /// How far reading came.
+        /// Place where reading stopped.
         place: Place,
-        /// Why not.
+        /// The cause.
         source: StoreError,
     },
-    /// The bundle holds an archive that the lock does not list.
+    /// The bundle contains an archive that the lock does not list.
     #[error("the bundle contains `{archive}`, which the lock does not list")]
     Unexpected {
-        /// The path in the bundle.
+        /// Path in the bundle.
         archive: String,
     },
     /// The bundle lacks an archive that the lock lists.
     #[error("the bundle lacks `{archive}`, which the lock lists")]
     Missing {
-        /// The path in the bundle.
+        /// Path in the bundle.
         archive: String,
     },
-    /// An archive holds something else than the lock says.
+    /// The artifact in an archive differs from the lock.
     #[error("`{archive}` contains `{found}`, but the lock records `{locked}`")]
     Differs {
-        /// The path in the bundle.
+        /// Path in the bundle.
         archive: String,
-        /// The digest in the lock.
+        /// Digest in the lock.
         locked: Digest,
-        /// The digest in the bundle.
+        /// Digest in the bundle.
         found: Digest,
     },
-    /// An archive holds what the lock says, and the lock describes it otherwise: it was edited.
+    /// The digest of an artifact equals that in the lock, but the lock describes it differently:
+    /// the lock was edited.
     #[error("`{archive}` has the digest in the lock, but the lock describes it wrongly")]
     DescribedWrongly {
-        /// The path in the bundle.
+        /// Path in the bundle.
         archive: String,
     },
-    /// The release matrix is not the lock's, or one of the two has none.
+    /// The release matrix differs from that of the lock, or only one of the two has a matrix.
     #[error("the bundle's release matrix differs from the lock's")]
     Matrix,
-    /// The bundle has a different size than the lock says.
+    /// The size of the bundle differs from the lock.
     #[error("the bundle has {found} bytes, but the lock records {locked}")]
     Size {
-        /// The size in the lock, in bytes.
+        /// Size in the lock, in bytes.
         locked: u64,
-        /// The size of the bundle, in bytes.
+        /// Size of the bundle, in bytes.
         found: u64,
     },
-    /// The bundle has another sha256 than the lock says, though every archive in it is right.
+    /// The SHA-256 of the bundle differs from the lock, although each archive is correct.
     #[error("the bundle has SHA-256 {found}, but the lock records {locked}")]
     Sha256 {
-        /// The sha256 in the lock.
+        /// SHA-256 in the lock.
         locked: String,
-        /// The sha256 of the bundle.
+        /// SHA-256 of the bundle.
         found: String,
     },
 }
 
 impl ReadError {
-    /// Returns why the download of the bundle broke off, if the bundle was read from a
-    /// [`crate::Following`] and that is what went wrong.
+    /// Returns the failure of the download, if the bundle was read from a [`crate::Following`] and
+    /// its download failed.
     pub fn followed(&self) -> Option<FollowError> {
         match self {
             Self::Input { source, .. } => FollowError::of(source),
@@ -206,7 +207,7 @@ impl ReadError {
     }
 }
 
-/// How far the reading of a bundle came.
+/// The place where reading a bundle stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Before the first archive.

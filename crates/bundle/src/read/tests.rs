@@ -411,7 +411,7 @@ fn lists_files_that_may_be_meant_as_archives() {
     });
     let contents = inspect(&bundle).unwrap();
     assert_eq!(
-        contents.odd_files,
+        contents.suspicious_files,
         [&odd[..], &["images/dir@1.tar/"]].concat()
     );
 }

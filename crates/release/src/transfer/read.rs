@@ -27,7 +27,7 @@ pub(crate) fn read(
 /// Warns of files in a bundle that may be meant as archives, and of layers that it does not
 /// contain.
 pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
-    for file in &contents.odd_files {
+    for file in &contents.suspicious_files {
         let reason = match file.ends_with('/') {
             true => "it is a folder, not an archive",
             false => "an archive is named REPOSITORY@TAG.tar",

@@ -173,7 +173,7 @@ struct Troubled {
     offered: usize,
     /// Whether a blob was offered that was on its way.
     offered_twice: bool,
-    on_the_way: std::sync::Arc<Mutex<HashSet<Digest>>>,
+    in_flight: std::sync::Arc<Mutex<HashSet<Digest>>>,
     /// How many blobs are committed.
     committed: std::sync::Arc<Mutex<usize>>,
     /// The artifacts, and how many blobs were committed when each was reported.
@@ -183,7 +183,7 @@ struct Troubled {
 struct TroubledBlob {
     manner: Option<Manner>,
     digest: Digest,
-    on_the_way: std::sync::Arc<Mutex<HashSet<Digest>>>,
+    in_flight: std::sync::Arc<Mutex<HashSet<Digest>>>,
     committed: std::sync::Arc<Mutex<usize>>,
 }
 
@@ -194,7 +194,7 @@ impl Troubled {
             after,
             offered: 0,
             offered_twice: false,
-            on_the_way: std::sync::Arc::default(),
+            in_flight: std::sync::Arc::default(),
             committed: std::sync::Arc::default(),
             told: Vec::new(),
         }
@@ -209,12 +209,12 @@ impl Sink for Troubled {
     ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
         self.offered += 1;
         let is_troubled = size > 1000 && self.offered > self.after;
-        let is_new = self.on_the_way.lock().unwrap().insert(digest.clone());
+        let is_new = self.in_flight.lock().unwrap().insert(digest.clone());
         self.offered_twice |= !is_new;
         Ok(Some(Box::new(TroubledBlob {
             manner: is_troubled.then_some(self.manner),
             digest: digest.clone(),
-            on_the_way: self.on_the_way.clone(),
+            in_flight: self.in_flight.clone(),
             committed: self.committed.clone(),
         })))
     }
@@ -254,7 +254,7 @@ impl BlobSink for TroubledBlob {
         if self.manner == Some(Manner::IsSlow) {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        self.on_the_way.lock().unwrap().remove(&self.digest);
+        self.in_flight.lock().unwrap().remove(&self.digest);
         *self.committed.lock().unwrap() += 1;
         Ok(())
     }
