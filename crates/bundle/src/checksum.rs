@@ -1,5 +1,5 @@
-//! The vendor's checksum file. Its exact form is not documented beyond the `sha256sum -c` that it
-//! is for, so it is read leniently: the hash must be plain, and the file name is only reported.
+//! The vendor's checksum file. Its format is documented only by the command `sha256sum -c`, so it
+//! is parsed leniently: a line must have a valid hash, and its file name is only reported.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use reqwest::header::CONTENT_TYPE;
@@ -9,20 +9,19 @@ use crate::digest;
 use crate::http::{self, HttpClient, RequestError, Retry};
 use crate::name::base_name;
 
-/// A checksum file is a line or a few.
+/// Maximum size of a checksum file in bytes.
 const LARGEST: usize = 64 << 10;
 
-/// What a checksum file says.
+/// An entry of a checksum file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checksum {
-    /// The sha256, 64 lower-case hexadecimal digits.
+    /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// The file that it is of, as the checksum file calls it, without folders. A name other than
-    /// the one that was asked for deserves a warning.
+    /// File name in the entry, without folders. Callers warn if it is not the requested name.
     pub named_file: Option<String>,
 }
 
-/// Why there is no checksum.
+/// Reason why no checksum was found.
 #[derive(Debug, thiserror::Error)]
 pub enum ChecksumError {
     /// The checksum file cannot be downloaded.
@@ -31,45 +30,46 @@ pub enum ChecksumError {
     /// The checksum file cannot be read.
     #[error("cannot read `{path}`")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// An HTML page came instead.
+    /// The server returned an HTML page.
     #[error("{url} is an HTML page, not a checksum file")]
     Html {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
-    /// The file is far too large.
+    /// The file is too large for a checksum file.
     #[error("{url} has more than 64 KiB, so it is not a checksum file")]
     TooLarge {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
-    /// There is no sha256 in it.
+    /// The file contains no SHA-256.
     #[error("{url} contains no SHA-256")]
     None {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
-    /// There are several, and none is of the file.
+    /// The file contains several checksums, but none for the requested file.
     #[error("{url} contains {count} checksums, but none for `{file}`")]
     NotListed {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// How many.
+        /// Number of checksums.
         count: usize,
-        /// The file that was asked for.
+        /// Requested file name.
         file: String,
     },
 }
 
-/// Downloads the checksum file at `url`, and returns what it says of `file_name`.
+/// Downloads the checksum file at `url` and returns its entry for `file_name`. The only entry of a
+/// file is returned whatever its name is.
 ///
 /// # Errors
-/// When it cannot be downloaded after a few attempts, or says nothing of the file.
+/// [`ChecksumError`] if the file cannot be downloaded after a few attempts, or has no such entry.
 pub async fn checksum(
     url: &str,
     file_name: &str,
@@ -92,11 +92,11 @@ pub async fn checksum(
     }
 }
 
-/// Reads the checksum file at `path`, and returns what it says of the first of `file_names` that it
+/// Reads the checksum file at `path` and returns its entry for the first of `file_names` that it
 /// lists.
 ///
 /// # Errors
-/// When it cannot be read, or says nothing of the file.
+/// [`ChecksumError`] if the file cannot be read, or has no such entry.
 pub fn checksum_in_file(path: &Utf8Path, file_names: &[&str]) -> Result<Checksum, ChecksumError> {
     let bytes = files::read(path).map_err(|source| ChecksumError::Read {
         path: path.to_owned(),
@@ -166,7 +166,7 @@ fn parse(text: &str, file_name: &str, url: &str) -> Result<Checksum, ChecksumErr
     }
 }
 
-/// Reads a line in GNU's form (`<hex>  <name>`, `<hex> *<name>`, also without a name) or BSD's
+/// Parses a line in GNU format (`<hex>  <name>`, `<hex> *<name>`, or without a name) or BSD format
 /// (`SHA256 (<name>) = <hex>`).
 fn parse_line(line: &str) -> Option<Checksum> {
     // GNU marks a line whose name is escaped with a backslash.

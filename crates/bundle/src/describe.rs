@@ -1,4 +1,4 @@
-//! Says what a manifest from a registry names, by the rules by which archives are read.
+//! Parses manifests from a registry by the same rules as manifests in archives.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,32 +12,32 @@ use crate::document::{
 };
 use crate::lock::{Blob, Kind};
 
-/// What a manifest or an index names.
+/// A parsed manifest or index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// Its media type, as it says itself, or else as the registry says.
+    /// Media type in the document or, if it has none, from the registry.
     pub media_type: MediaType,
-    /// What it names.
+    /// The digests that it names.
     pub content: Content,
 }
 
-/// What a document of a registry names.
+/// The digests that a manifest or an index names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// An index names manifests.
+    /// Manifests of an index.
     Index {
-        /// They, in its order.
+        /// Manifests, in the order of the index.
         children: Vec<Child>,
-        /// Whether it says that it is neither an image nor a chart.
+        /// Whether the index has an `artifactType`, so it is neither an image nor a chart.
         is_artifact: bool,
     },
-    /// A manifest names blobs.
+    /// Blobs of a manifest.
     Manifest {
-        /// What kind of thing it is.
+        /// Image, chart or other artifact.
         kind: Kind,
-        /// The config first, then the layers, each once.
+        /// Config first, then the layers, without duplicates.
         blobs: Vec<Blob>,
-        /// The layers that are elsewhere, by URL.
+        /// Layers with `urls`, which the registry need not have.
         external: Vec<Blob>,
     },
 }
@@ -45,52 +45,52 @@ pub enum Content {
 /// A manifest that an index lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
-    /// Its digest.
+    /// Digest of the manifest.
     pub digest: Digest,
-    /// Its media type.
+    /// Media type.
     pub media_type: MediaType,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its platform, where it is known.
+    /// Platform, such as `linux/amd64`; `None` if it is not known.
     pub platform: Option<String>,
-    /// The manifest that it attests, if it is an attestation that a builder put beside an image.
+    /// Digest of the manifest that this one attests. Builders put attestations beside images.
     pub attests: Option<String>,
 }
 
-/// Why a document is not a manifest that can be carried.
+/// Reason why a document is not a supported manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum DescribeError {
-    /// It is something else.
+    /// The document is neither a manifest nor an index.
     #[error("it is neither a manifest nor an index")]
     NotAManifest,
-    /// Its media type is not one of those that registries and nodes agree on.
+    /// The media type is not one of the four of manifests and indexes.
     #[error("media type `{0}` is not supported")]
     MediaType(String),
-    /// It could be read as a manifest and as an index, or says to be of a different type.
+    /// The document could be parsed as both manifest and index.
     #[error("it can be read both as a manifest and as an index")]
     Ambiguous,
-    /// It names a blob of a size that cannot be.
+    /// A size is impossible.
     #[error("{digest} has {size} bytes in it: {rule}")]
     Size {
-        /// The blob.
+        /// Digest of the blob.
         digest: Digest,
-        /// Its size, in bytes.
+        /// Size in bytes.
         size: u64,
-        /// What is wrong with it.
+        /// The rule that the size breaks.
         rule: &'static str,
     },
-    /// Its JSON breaks a rule.
+    /// The JSON is not valid.
     #[error("it cannot be parsed")]
     Document(#[source] serde_json::Error),
 }
 
-/// The limit for a manifest in bytes, which is that of registries.
+/// Maximum size of a manifest in bytes, the limit of registries.
 pub const LARGEST_MANIFEST: u64 = LARGEST;
 
-/// Returns what a document names. `media_type` is what the registry says of it.
+/// Parses a manifest or an index. `media_type` is that of the registry's response.
 ///
 /// # Errors
-/// When it is not a manifest that can be carried.
+/// [`DescribeError`] if the document is not a supported manifest.
 pub fn describe(bytes: &[u8], media_type: Option<&str>) -> Result<Described, DescribeError> {
     match Document::parse(bytes) {
         Some(Document::Manifest(manifest)) => of_manifest(&manifest, media_type),
@@ -100,7 +100,7 @@ pub fn describe(bytes: &[u8], media_type: Option<&str>) -> Result<Described, Des
     }
 }
 
-/// Returns the platform that the config of an image names.
+/// Returns the platform in the config of an image.
 pub fn platform_of_config(bytes: &[u8]) -> Option<String> {
     match Document::parse(bytes) {
         Some(Document::Config(platform)) => platform,
@@ -108,11 +108,11 @@ pub fn platform_of_config(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Returns an index that lists only some manifests of `index`. The same choice gives the same
-/// bytes.
+/// Returns an index with those manifests of `index` whose digest `keep` accepts. Equal input gives
+/// equal bytes.
 ///
 /// # Errors
-/// When `index` is not JSON.
+/// [`DescribeError`] if `index` is not an index.
 pub fn reduce(index: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, DescribeError> {
     let mut value: Value = serde_json::from_slice(index).map_err(DescribeError::Document)?;
     let Some(manifests) = value.get_mut("manifests").and_then(Value::as_array_mut) else {
@@ -122,11 +122,11 @@ pub fn reduce(index: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, Desc
     serde_json::to_vec(&sorted(value)).map_err(DescribeError::Document)
 }
 
-/// Returns an index of the manifests that the pages of a referrers API list, in the order of their
-/// digests; nothing if they list none. The same manifests give the same bytes.
+/// Returns an index of the manifests in the pages of a referrers API, sorted by digest; `None` if
+/// `keep` accepts none. Equal manifests give equal bytes.
 ///
 /// # Errors
-/// When a page is not an index.
+/// [`DescribeError`] if a page is not an index.
 pub fn referrers_index(
     pages: &[impl AsRef<[u8]>],
     keep: &dyn Fn(&str) -> bool,
@@ -151,7 +151,7 @@ pub fn referrers_index(
     bytes.map(Some)
 }
 
-/// Sorts the keys of all objects, whatever the order is that the parser keeps.
+/// Sorts the keys of all objects, because the order in `serde_json` depends on its features.
 pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -184,10 +184,7 @@ fn of_manifest(
     let kind = Kind::of(manifest.is_image(), manifest.is_chart());
     let (mut blobs, mut external) = (Vec::new(), Vec::new());
     let (mut known, mut listed) = (HashMap::new(), HashSet::new());
-    let config = (&manifest.config.digest, manifest.config.size, false);
-    let layers =
-        (manifest.layers.iter()).map(|layer| (&layer.digest, layer.size, layer.has_urls()));
-    for (digest, size, is_elsewhere) in std::iter::once(config).chain(layers) {
+    for (digest, size, has_urls) in manifest.blobs() {
         let other = *known.entry(digest.as_ref()).or_insert(size);
         let rule = match size_fault(digest, size) {
             None if other != size => Some("elsewhere in it the size is different"),
@@ -200,11 +197,11 @@ fn of_manifest(
                 rule,
             });
         }
-        let list: &mut Vec<Blob> = match is_elsewhere {
+        let list: &mut Vec<Blob> = match has_urls {
             true => &mut external,
             false => &mut blobs,
         };
-        if listed.insert((digest.as_ref(), is_elsewhere)) {
+        if listed.insert((digest.as_ref(), has_urls)) {
             list.push(Blob {
                 digest: digest.clone(),
                 size,

@@ -206,6 +206,14 @@ impl ManifestDocument {
         self.manifests.is_some()
     }
 
+    /// Returns digest and size of the config and then of each layer, and whether it has `urls`.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (&Digest, u64, bool)> {
+        let config = (&self.config.digest, self.config.size, false);
+        let layers = self.layers.iter();
+        let layers = layers.map(|layer| (&layer.digest, layer.size, layer.has_urls()));
+        std::iter::once(config).chain(layers)
+    }
+
     pub(crate) fn is_chart(&self) -> bool {
         self.config.media_type == HELM_CONFIG
     }

@@ -1,9 +1,9 @@
-//! Downloads a file of many gigabytes over a line that breaks: what has arrived is kept as
-//! `<destination>.part` and resumed, in this run or the next, and the file gets its name only when
-//! it is complete.
+//! Downloads large files over unreliable connections. Received bytes are kept in
+//! `<destination>.part` and resumed, in this run or the next. The file gets its name when it is
+//! complete.
 //!
-//! Everything that this tool downloads is gzip, so a file that does not begin as gzip does is
-//! refused immediately: it is a proxy's log-in page or an error page more often than not.
+//! All files that Airlock downloads are gzip. A file that does not begin like gzip is refused
+//! immediately: usually it is a proxy's log-in page or an error page.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,49 +26,49 @@ pub use error::DownloadError;
 pub use following::{Feed, FollowError, Following, following};
 use part::{Note, Part, Writing};
 
-/// How often progress is reported and bytes are written to the file, in bytes.
+/// Number of bytes between two reports of progress. The file is flushed at the same times.
 const REPORT: u64 = 1 << 20;
 
-/// For how long bytes that have come may stay in memory when no more come.
+/// Maximum time that received bytes stay in memory while no more bytes come.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// What to download, and where to.
+/// A download and its destination.
 #[derive(Clone, Debug)]
 pub struct Download {
-    /// The URL, of HTTP or HTTPS.
+    /// URL with the scheme `http` or `https`.
     pub url: String,
-    /// The file to make. Beside it are `<destination>.part` and `<destination>.part.json` until it
-    /// is whole.
+    /// File to create. Until it is complete, `<destination>.part` and `<destination>.part.json` are
+    /// beside it.
     pub destination: Utf8PathBuf,
-    /// What it is known to be, if something is known.
+    /// Size and hash that the file must have, if they are known.
     pub expected: Option<Expected>,
-    /// When to try again.
+    /// Rule for repeating failed requests.
     pub retry: Retry,
 }
 
-/// What a file must be.
+/// Size and hash that a file must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// Its size in bytes, where it is known.
+    /// Size in bytes, if it is known.
     pub size: Option<u64>,
-    /// Its sha256, 64 lower-case hexadecimal digits.
+    /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
 }
 
-/// A file that is whole and under its own name.
+/// A complete file under its final name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Downloaded {
-    /// The file.
+    /// Path of the file.
     pub path: Utf8PathBuf,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its sha256, 64 lower-case hexadecimal digits.
+    /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
 }
 
 impl Download {
-    /// Returns the download of `url` to `destination`, of which nothing is known, with the usual
-    /// patience.
+    /// Returns the download of `url` to `destination` without expectations, with the default
+    /// [`Retry`].
     pub fn new(url: &str, destination: &Utf8Path) -> Self {
         Self {
             url: url.to_owned(),
@@ -79,12 +79,12 @@ impl Download {
     }
 }
 
-/// Downloads a file, or resumes a download. A file that already exists and is what is expected is
-/// not asked for again; one that is something else is replaced when the new one is whole.
+/// Downloads a file, or resumes its download. If the file exists and is as expected, no request is
+/// sent. Otherwise it is replaced when the new one is complete.
 ///
 /// # Errors
-/// When requests fail permanently or too often, when the content is not the expected one, or when
-/// it cannot be written.
+/// [`DownloadError`] if requests fail permanently or too often, the content is not as expected, or
+/// the file cannot be written.
 pub async fn download(
     request: &Download,
     client: &HttpClient,
@@ -93,15 +93,17 @@ pub async fn download(
     download_to(request, client, observer, None).await
 }
 
-/// Downloads a file as [`download()`] does, and lets the other end of `feed` read it meanwhile
-/// ([`following()`]). That gets what an earlier run left once the server has said that the rest
-/// belongs to it, and the bytes of a file that is there already at once.
+/// Downloads a file like [`download()`], and lets the other end of `feed` read it meanwhile
+/// ([`following()`]).
 ///
-/// The download waits for no reader. The reader, in a thread of its own, waits for the download, so
-/// this is to be polled until it is ready or dropped.
+/// The reader gets bytes of earlier runs after the server confirmed that the rest belongs to them.
+/// It gets the bytes of a complete file immediately.
+///
+/// The download does not wait for the reader. The reader waits for the download in a thread of its
+/// own, so the caller must poll this future until it is ready, or drop it.
 ///
 /// # Errors
-/// As [`download()`]. The reader gets [`FollowError::Failed`] then.
+/// [`DownloadError`], as for [`download()`]. The reader gets [`FollowError::Failed`].
 pub async fn download_feeding(
     request: &Download,
     client: &HttpClient,
@@ -122,7 +124,7 @@ async fn download_to(
     let url = http::parse(&request.url).map_err(DownloadError::Request)?;
     if let Some(present) = part::present(request).await? {
         if let Some(feed) = feed {
-            part::feed_whole(feed, &present)?;
+            part::feed_complete(feed, &present)?;
         }
         return Ok(present);
     }
@@ -138,19 +140,18 @@ async fn download_to(
     if let Some(path) = &aside {
         observer.event(Event::KeptAside { path });
     }
-    let mut writing = transfer.begin(&part).await?;
+    let mut writing = transfer.resume(&part).await?;
     let mut is_old = writing.length() > 0;
     loop {
         if let Err(error) = transfer.run(&part, &mut writing).await {
             if writing.length() == 0 {
-                // There is nothing to resume.
+                // Without bytes there is nothing to resume.
                 part.remove();
             }
             return Err(error);
         }
         match transfer.check(&writing) {
-            // What an earlier run left may have been damaged since, when the machine went down for
-            // example.
+            // Bytes of an earlier run may be damaged, for example by a power failure.
             Err(_) if is_old => {
                 is_old = false;
                 part.reset(&mut writing).await?;
@@ -164,46 +165,46 @@ async fn download_to(
     }
 }
 
-/// One file on its way.
+/// The state of one download.
 struct Transfer<'a> {
     request: &'a Download,
     url: Url,
     shown: String,
     client: &'a HttpClient,
     observer: &'a dyn Observer,
-    /// Whether the server has answered in this run, with whatever status.
+    /// Whether the server has responded in this run, with any status.
     has_answered: AtomicBool,
 }
 
 impl Transfer<'_> {
-    /// Takes up what an earlier run left, if the server can be asked for the rest of just that.
-    async fn begin(&self, part: &Part<'_>) -> Result<Writing, DownloadError> {
-        let mut writing = part.take_up().await?;
+    /// Keeps the bytes of an earlier run if the rest can be verified to belong to them.
+    async fn resume(&self, part: &Part<'_>) -> Result<Writing, DownloadError> {
+        let mut writing = part.resume().await?;
         let note = part.note();
-        // Without a validator only the hash shows whether the rest belongs to the beginning.
-        let can_tell = self.request.expected.is_some()
+        // Without a validator, only the hash shows whether the rest belongs to the bytes on disk.
+        let is_verifiable = self.request.expected.is_some()
             || note.as_ref().is_some_and(|note| note.validator().is_some());
-        let too_long = self.size().is_some_and(|size| writing.length() > size);
-        if !can_tell || too_long {
+        let is_too_long = self.size().is_some_and(|size| writing.length() > size);
+        if !is_verifiable || is_too_long {
             part.reset(&mut writing).await?;
         }
         Ok(writing)
     }
 
-    /// Tries until the file is there to its end, or there is no hope.
+    /// Repeats requests until the file is received to its end, or a failure is final.
     async fn run(&self, part: &Part<'_>, writing: &mut Writing) -> Result<(), DownloadError> {
         let mut failures = 0;
         loop {
             let before = writing.length();
             let outcome = self.attempt(part, writing).await;
-            // What has arrived is worth keeping, whatever came after it.
-            let kept = part.flush(writing, self.size()).await;
+            // Received bytes are kept, whatever the outcome.
+            let flushed = part.flush(writing, self.size()).await;
             let error = match outcome {
-                Ok(()) => return kept,
+                Ok(()) => return flushed,
                 Err(DownloadError::Request(error)) => error,
                 Err(error) => return Err(error),
             };
-            kept?;
+            flushed?;
             failures = if writing.length() > before {
                 1
             } else {
@@ -227,7 +228,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Makes one request and takes what it brings.
+    /// Sends one request and appends the body of its response.
     async fn attempt(&self, part: &Part<'_>, writing: &mut Writing) -> Result<(), DownloadError> {
         if self.size().is_some_and(|size| size == writing.length()) {
             writing.confirm();
@@ -256,11 +257,12 @@ impl Transfer<'_> {
                     return Err(self.wrong_part());
                 }
                 writing.confirm();
-                let whole = content_range(response.headers()).and_then(|(_, whole)| whole);
-                self.receive(part, writing, response, whole).await
+                let size = content_range(response.headers()).and_then(|(_, size)| size);
+                self.receive(part, writing, response, size).await
             }
             StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
-                // The server has no byte more: either that was all, or this is another file.
+                // The server has no more bytes: either the file is complete, or it is a different
+                // one.
                 if content_range(response.headers()) == Some((None, Some(offset))) {
                     writing.confirm();
                     return Ok(());
@@ -269,7 +271,7 @@ impl Transfer<'_> {
                 Err(self.wrong_part())
             }
             StatusCode::OK => {
-                // The server does not do ranges, or has another file by now.
+                // The server does not support ranges, or has a different file now.
                 part.reset(writing).await?;
                 part.write_note(&Note::of(&self.shown, response.headers()))?;
                 let size = response.content_length();
@@ -281,47 +283,46 @@ impl Transfer<'_> {
         }
     }
 
-    /// Writes the body of an answer. `whole` is the size of the whole file, as far as the server
-    /// says.
+    /// Appends the body of a response. `size` is the size of the file according to the server.
     async fn receive(
         &self,
         part: &Part<'_>,
         writing: &mut Writing,
         mut response: Response,
-        whole: Option<u64>,
+        size: Option<u64>,
     ) -> Result<(), DownloadError> {
-        // Better to know before the gigabytes than after.
-        if let (Some(expected), Some(found)) = (self.size(), whole)
+        // A wrong size is reported before gigabytes are received.
+        if let (Some(expected), Some(found)) = (self.size(), size)
             && expected != found
         {
-            // A page is called a page, whatever its size.
+            // An HTML page is reported as such, whatever its size.
             let first = response.chunk().await.map_err(|error| self.failed(error))?;
             return Err(first
                 .and_then(|bytes| writing.not_gzip(&bytes, &self.shown))
                 .unwrap_or_else(|| self.wrong_size(expected, found)));
         }
-        let total = self.size().or(whole);
-        let taken = self.take(part, writing, &mut response, total).await;
+        let total = self.size().or(size);
+        let appended = self.append(part, writing, &mut response, total).await;
         self.observer.event(Event::Downloaded {
             bytes: writing.length(),
             total,
         });
-        taken?;
-        match whole {
-            Some(whole) if whole != writing.length() => Err(self.wrong_part()),
+        appended?;
+        match size {
+            Some(size) if size != writing.length() => Err(self.wrong_part()),
             _ => Ok(()),
         }
     }
 
-    /// Appends what comes, until nothing more does.
-    async fn take(
+    /// Appends bytes until the response ends.
+    async fn append(
         &self,
         part: &Part<'_>,
         writing: &mut Writing,
         response: &mut Response,
         total: Option<u64>,
     ) -> Result<(), DownloadError> {
-        // What an earlier run left has just been confirmed.
+        // Lets a reader have the bytes of an earlier run, which are confirmed by now.
         part.flush(writing, total).await?;
         let mut reported = writing.length();
         let mut flushed = writing.length();
@@ -332,7 +333,7 @@ impl Transfer<'_> {
             } else if let Ok(received) = timeout(IDLE, &mut next).await {
                 received
             } else {
-                // A reader is not to wait for what is here already.
+                // Lets a reader have the received bytes.
                 part.flush(writing, total).await?;
                 flushed = writing.length();
                 next.await
@@ -348,7 +349,7 @@ impl Transfer<'_> {
             if let Some(expected) = self.size()
                 && length > expected
             {
-                // It is a different file of unknown length.
+                // The server's file is a different one of unknown length.
                 part.remove();
                 return Err(self.wrong_size(expected, length));
             }
@@ -365,7 +366,8 @@ impl Transfer<'_> {
         }
     }
 
-    /// Returns whether the response starts exactly where the file on disk ends.
+    /// Returns whether the response starts exactly where the file on disk ends, and is of the same
+    /// file.
     fn continues(&self, response: &Response, offset: u64, note: Option<&Note>) -> bool {
         let before = note.and_then(|note| note.etag.as_deref());
         let now = etag(response.headers());
@@ -374,7 +376,7 @@ impl Transfer<'_> {
         start == Some(offset) && !is_other_file
     }
 
-    /// Compares the whole file with what is expected.
+    /// Compares the complete file with the expected size and hash.
     fn check(&self, writing: &Writing) -> Result<(), DownloadError> {
         let found = writing.length();
         if let Some(expected) = self.size()
@@ -420,18 +422,19 @@ impl Transfer<'_> {
     }
 }
 
-/// Returns start and whole size of a `Content-Range`, such as `bytes 5-9/10` or `bytes */10`.
+/// Returns the start of the range and the size of the file in a `Content-Range`, such as
+/// `bytes 5-9/10` or `bytes */10`.
 fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
     let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let start = match range.trim() {
         "*" => None,
         range => Some(range.split_once('-')?.0.trim().parse().ok()?),
     };
-    Some((start, whole.trim().parse().ok()))
+    Some((start, size.trim().parse().ok()))
 }
 
-/// Returns the entity tag if it is a strong one; a weak one does not promise the same bytes.
+/// Returns the entity tag if it is strong. A weak one does not promise identical bytes.
 fn etag(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(ETAG)?.to_str().ok()?;
     text.starts_with('"').then(|| text.to_owned())
@@ -441,8 +444,8 @@ fn last_modified(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(LAST_MODIFIED)?.to_str().ok()?.to_owned())
 }
 
-/// Returns the error and what it comes from in the end, in one line. It is told with every attempt,
-/// so what is between is left out.
+/// Returns the error and its root cause in one line. It is printed for each attempt, so the causes
+/// between are left out.
 fn reason(error: &RequestError) -> String {
     let mut root: &dyn std::error::Error = error;
     while let Some(cause) = root.source() {

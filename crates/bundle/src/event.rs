@@ -1,4 +1,4 @@
-//! What this crate reports while it works. Its callers draw it.
+//! Progress that this crate reports to its caller.
 
 use std::time::Duration;
 
@@ -6,66 +6,65 @@ use camino::Utf8Path;
 
 use crate::lock::Artifact;
 
-/// Something that happened while a bundle was read or a file was downloaded.
+/// A step of reading a bundle or of downloading a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// So many bytes of the compressed bundle have been read in all. Comes about every MiB.
+    /// More bytes of the compressed bundle were read. Sent about every MiB.
     BundleRead {
-        /// Bytes from the beginning of the bundle.
+        /// Number of bytes from the beginning of the bundle.
         bytes: u64,
     },
-    /// An archive was come upon.
+    /// Reading of an archive begins.
     ArchiveStarted {
-        /// Its path in the bundle.
+        /// Path in the bundle.
         archive: &'a str,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: u64,
     },
-    /// An archive was read to its end and is whole.
+    /// An archive was read and is complete.
     ArchiveFinished {
-        /// What it holds.
+        /// Artifact in the archive.
         artifact: &'a Artifact,
     },
-    /// A request for a file is about to go out.
+    /// A request for a file is sent next.
     DownloadStarted {
-        /// The URL, without credentials.
+        /// URL without credentials.
         url: &'a str,
-        /// How many bytes are on disk from an earlier attempt.
+        /// Number of bytes on disk from earlier attempts.
         offset: u64,
     },
-    /// So many bytes of a file are on disk.
+    /// More bytes of a file were received.
     Downloaded {
-        /// Bytes on disk, those of earlier attempts included.
+        /// Number of bytes received, those of earlier attempts included.
         bytes: u64,
-        /// The size of the file in bytes, if the server or the lock says so.
+        /// Size of the file in bytes, if the server or the lock gives it.
         total: Option<u64>,
     },
-    /// An unfinished file of unknown origin was in the way, and was renamed.
+    /// An unfinished file of unknown origin had the name of the download, and was renamed.
     KeptAside {
-        /// Its new path.
+        /// New path of that file.
         path: &'a Utf8Path,
     },
-    /// An attempt failed, and there will be another one.
+    /// An attempt failed and will be repeated.
     Retrying {
-        /// The URL, without credentials.
+        /// URL without credentials.
         url: &'a str,
-        /// The number of failures in a row, from 1.
+        /// Number of consecutive failures, from 1.
         failures: u32,
-        /// How long the next attempt waits.
+        /// Time until the next attempt.
         wait: Duration,
-        /// What went wrong.
+        /// Cause of the failure.
         reason: &'a str,
     },
 }
 
-/// Takes events as they come. Called from the thread that reads or downloads: an observer that
-/// waits makes it wait.
+/// Receives events. It is called from the thread that reads or downloads, and must not block.
 pub trait Observer: Send + Sync {
-    /// Takes one event.
+    /// Receives one event.
     fn event(&self, event: Event<'_>);
 }
 
-/// An observer that is not interested.
+/// An observer that ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

@@ -1,4 +1,4 @@
-//! What downloads have in common: the client, the classes of failure, and when to try again.
+//! The HTTP client of downloads, its errors, and the rule for repeating requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,155 +14,155 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-/// How long a connection may take.
+/// Time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long a server may say nothing.
+/// Time limit for receiving the next bytes.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// How many redirects are followed.
+/// Maximum number of redirects.
 const REDIRECTS: usize = 10;
 
-/// The longest that a server's `Retry-After` is obeyed. One that asks for more is not asked again.
+/// Maximum `Retry-After` that is waited for. A longer one ends the download.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// How many attempts in a row are made to reach a server that has not answered yet. On a machine
-/// without internet they all fail.
+/// Number of attempts to reach a server that has not responded in this run. On a machine without
+/// internet they all fail.
 const ATTEMPTS_TO_REACH: u32 = 2;
 
-/// What is wrong with a URL.
+/// Reason why a URL is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum UrlFault {
-    /// It is not of HTTP.
+    /// The scheme is not HTTP or HTTPS.
     #[error("expected http:// or https://")]
     Scheme,
-    /// It names no path on this machine.
+    /// A `file:` URL gives no path on this machine.
     #[error("expected file:///PATH")]
     File,
-    /// It cannot be parsed.
+    /// The URL cannot be parsed.
     #[error("{0}")]
     Syntax(url::ParseError),
 }
 
-/// Why a request failed. URLs are shown without credentials and queries, which may contain secrets.
+/// Reason why a request failed. URLs are shown without credentials and queries, which may contain
+/// secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The URL is not valid, or not one of HTTP.
+    /// The URL is not valid, or its scheme is not HTTP or HTTPS.
     #[error("cannot download from {url}: {reason}")]
     Url {
-        /// The URL in backquotes, or what replaces one that may contain a secret.
+        /// URL in backquotes, or a placeholder if it may contain a secret.
         url: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: UrlFault,
     },
-    /// The HTTP client cannot be built.
+    /// The HTTP client cannot be set up.
     #[error("cannot prepare HTTP requests")]
     Client {
-        /// Why not.
+        /// The cause.
         source: Cause,
     },
-    /// There is nothing at the URL (404 or 410). The vendor offers no bundle for some releases.
+    /// The server has nothing at the URL. The vendor offers no bundle for some releases.
     #[error("{url} was not found (status {status})")]
     NotFound {
-        /// The URL.
+        /// URL of the request.
         url: String,
         /// 404 or 410.
         status: u16,
     },
-    /// The server refuses, or has a problem.
+    /// The server refuses the request, or has an internal problem.
     #[error("{url} answers with status {status}{}", pause(*retry_after))]
     Status {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// The status.
+        /// Status code.
         status: u16,
-        /// How long the server asks to wait.
+        /// Time that the server asks to wait.
         retry_after: Option<Duration>,
     },
-    /// The server redirects for ever.
+    /// The server redirects too often.
     #[error("{url} redirects more than {REDIRECTS} times")]
     TooManyRedirects {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
     /// The server redirects from HTTPS to HTTP, which does not identify the server.
     #[error("{url} redirects from https to http")]
     InsecureRedirect {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
-    /// A variable names a proxy for this URL that cannot be used.
+    /// The environment configures a proxy for this URL that cannot be used.
     #[error("cannot use the proxy for {url}")]
     Proxy {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// Which variable, and what is wrong with it.
+        /// The variable and its fault.
         source: ProxyError,
     },
     /// The proxy does not connect to the server.
     #[error("no connection to {url}: the proxy {fault}")]
     ProxyFailed {
-        /// The URL, and the proxy.
+        /// URL and proxy.
         url: String,
-        /// Why not.
+        /// The cause.
         fault: ProxyFault,
     },
-    /// TLS cannot be agreed on: the certificate is not trusted, or not the host's, or the server
-    /// speaks no TLS.
+    /// TLS failed: the certificate is not trusted or belongs to a different host, or the server
+    /// does not speak TLS.
     #[error("no secure connection to {url}")]
     Tls {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// Why not.
+        /// The cause.
         source: Cause,
     },
-    /// The host's name cannot be resolved.
+    /// The host name cannot be resolved.
     #[error("cannot find the host of {url}")]
     Name {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// Why not.
+        /// The cause.
         source: Cause,
     },
     /// The host does not accept a connection.
     #[error("cannot connect to {url}")]
     Connect {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// Why not.
+        /// The cause.
         source: Cause,
     },
-    /// The server says nothing for too long.
+    /// The server does not respond in time.
     #[error("{url} does not answer in time")]
     TimedOut {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
     /// The connection broke.
     #[error("the connection to {url} broke")]
     Interrupted {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// How.
+        /// The cause.
         source: Cause,
     },
-    /// The answer ended before the length that it announced, or does not continue what was asked
-    /// for.
+    /// The response ended early, or is not the requested part.
     #[error("{url} returned a different part of the file")]
     WrongPart {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
 }
 
-/// When to try again after failures that may pass.
+/// Rule for repeating requests after transient failures.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
-    /// How many consecutive failures are too many. An attempt that received bytes resets the count.
+    /// Maximum number of consecutive failures. An attempt that received bytes resets the count.
     pub failures: u32,
-    /// How long to wait after the first failure; twice as long after each further one.
+    /// Wait after the first failure. It doubles with each further one.
     pub first_wait: Duration,
-    /// The longest wait, unless the server asks for a longer one.
+    /// Maximum wait, unless the server asks for a longer one.
     pub longest_wait: Duration,
 }
 
@@ -177,8 +177,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Returns how long to wait after this many failures in a row; none if they are too many or the
-    /// error is final.
+    /// Returns the wait after this number of consecutive failures; `None` if they are too many or
+    /// the error is final.
     pub(crate) fn wait(&self, failures: u32, error: &RequestError) -> Option<Duration> {
         if failures >= self.failures || !error.is_transient() {
             return None;
@@ -192,11 +192,9 @@ impl Retry {
             _ => Some(own),
         }
     }
-}
 
-impl Retry {
-    /// Returns the same as [`Retry::wait`] for a server that has not answered in this run: one that
-    /// cannot be reached is given up soon.
+    /// Returns [`Retry::wait`] for a server that has not responded in this run. If it cannot be
+    /// reached, only a few attempts are made.
     pub(crate) fn wait_for_first_answer(
         &self,
         failures: u32,
@@ -206,7 +204,7 @@ impl Retry {
             RequestError::Name { .. }
             | RequestError::Connect { .. }
             | RequestError::ProxyFailed { .. } => ATTEMPTS_TO_REACH,
-            // That took long already.
+            // The timeout was long enough.
             RequestError::TimedOut { .. } => 1,
             _ => u32::MAX,
         };
@@ -214,18 +212,18 @@ impl Retry {
     }
 }
 
-/// What a server needs that others do not.
+/// Settings for one server.
 #[derive(Debug, Clone, Default)]
 pub struct Server {
-    /// Authorities in PEM that vouch for it, beside those of the system.
+    /// CA certificates in PEM, in addition to those of the system.
     pub authority: Option<String>,
-    /// The account's name and password. They are sent to this server alone, and only after it
-    /// refused a request.
+    /// User name and password. They are sent only to this server, and only after it refused a
+    /// request.
     pub account: Option<(String, SecretString)>,
 }
 
-/// The client for downloads: proxies, the system's certificates, a limit for silence and none for
-/// the whole of a transfer.
+/// The client for downloads. It uses proxies and the system's certificates. It limits silence, but
+/// not the duration of a transfer.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: Client,
@@ -234,11 +232,10 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Builds the client. Certificates are read when a server first shows one.
+    /// Creates the client. Certificates are read when a server first presents one.
     ///
     /// # Errors
-    /// [`RequestError::Client`] if the HTTP library cannot be set up, or an authority cannot be
-    /// read.
+    /// [`RequestError::Client`] if the HTTP library cannot be set up, or `authority` is not valid.
     pub fn new(proxies: Arc<Proxies>, server: &Server) -> Result<Self, RequestError> {
         let failed = |source| RequestError::Client { source };
         let pem = server.authority.as_deref().unwrap_or_default();
@@ -277,7 +274,7 @@ impl HttpClient {
         let again = account.and_then(|account| Some((account, request.try_clone()?)));
         let response = self.traced(url, request).await?;
         match again {
-            Some(((name, password), again)) if wants_account(url, &response) => {
+            Some(((name, password), again)) if requires_account(url, &response) => {
                 let request = again.basic_auth(name, Some(password.expose_secret()));
                 self.traced(url, request).await
             }
@@ -297,19 +294,20 @@ impl HttpClient {
         };
         Err(match ProxyFault::of(&error, url, &self.proxies).await {
             Some(fault) => RequestError::ProxyFailed {
-                url: self.way(url),
+                url: self.route(url),
                 fault,
             },
             None => self.failed(url, error),
         })
     }
 
-    /// Returns what the failure of a request for `url` means. It names the proxy, if there is one.
+    /// Classifies the failure of a request. The error names the proxy, if one is used.
     pub(crate) fn failed(&self, url: &Url, error: reqwest::Error) -> RequestError {
-        RequestError::of(self.way(url), error)
+        RequestError::of(self.route(url), error)
     }
 
-    fn way(&self, url: &Url) -> String {
+    /// Returns the URL and the proxy that is used for it.
+    fn route(&self, url: &Url) -> String {
         match self.proxies.of(url) {
             Ok(Some(proxy)) => format!("{} through proxy {proxy}", shown(url)),
             _ => shown(url),
@@ -317,9 +315,9 @@ impl HttpClient {
     }
 }
 
-/// Returns whether a response is a Basic challenge of the server of `url`, or a refusal without a
-/// challenge. A server that a redirect led to gets no account.
-fn wants_account(url: &Url, response: &Response) -> bool {
+/// Returns whether the server of `url` itself requires the account: by a Basic challenge, or by a
+/// 403. A server that a redirect led to gets no account.
+fn requires_account(url: &Url, response: &Response) -> bool {
     let mut challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
     let mut is_challenge = || {
         challenges.any(|one| {
@@ -335,14 +333,13 @@ fn wants_account(url: &Url, response: &Response) -> bool {
         }
 }
 
-/// Returns the client's settings.
 fn builder(authorities: Vec<CertificateDer<'static>>, proxies: &Arc<Proxies>) -> ClientBuilder {
     let known = Arc::clone(proxies);
     network::client(authorities, proxies)
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
-        // It would carry the query of the URL that was asked for, which may hold a secret, to where
-        // a redirect leads.
+        // A `Referer` would send the query of the first URL, which may contain a secret, to the
+        // target of a redirect.
         .referer(false)
         .redirect(Policy::custom(move |attempt| {
             let proxy = || known.of(attempt.url()).err().map(Refused::Proxy);
@@ -353,8 +350,8 @@ fn builder(authorities: Vec<CertificateDer<'static>>, proxies: &Arc<Proxies>) ->
         }))
 }
 
-/// Returns why a redirect is not to be followed, if it is not. `previous` are the URLs so far, the
-/// first one included.
+/// Returns the reason why a redirect is not followed; `None` if it is. `previous` are the URLs so
+/// far, including the first.
 fn refusal(previous: &[Url], next: &Url) -> Option<Refused> {
     if previous.len() > REDIRECTS {
         return Some(Refused::TooManyRedirects);
@@ -363,7 +360,7 @@ fn refusal(previous: &[Url], next: &Url) -> Option<Refused> {
     (from_https && next.scheme() != "https").then_some(Refused::Insecure)
 }
 
-/// Why a redirect was not followed. It travels inside reqwest's error.
+/// Reason why a redirect was not followed. It travels inside reqwest's error.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Refused {
     #[error("too many redirects")]
@@ -374,7 +371,7 @@ enum Refused {
     Proxy(#[source] ProxyError),
 }
 
-/// Returns how long a server asks to wait, to follow its status, if that is longer than is waited.
+/// Returns the server's wait as a suffix for its status, if it is longer than Airlock waits.
 fn pause(retry_after: Option<Duration>) -> String {
     match retry_after.filter(|asked| *asked > LONGEST_RETRY_AFTER) {
         Some(asked) => format!("; again in {}", requests::rounded(asked)),
@@ -383,7 +380,7 @@ fn pause(retry_after: Option<Duration>) -> String {
 }
 
 impl RequestError {
-    /// Returns the error of TLS, if it is one.
+    /// Returns the TLS error, if the request failed because of TLS.
     pub fn tls(&self) -> Option<&rustls::Error> {
         match self {
             Self::Tls { source, .. } => source.tls(),
@@ -419,7 +416,7 @@ impl RequestError {
         }
     }
 
-    /// Returns what failed in a failed request.
+    /// Classifies reqwest's error.
     fn of(url: String, error: reqwest::Error) -> Self {
         match find::<Refused>(&error) {
             Some(Refused::TooManyRedirects) => return Self::TooManyRedirects { url },
@@ -444,7 +441,7 @@ impl RequestError {
         }
     }
 
-    /// Returns what is wrong, by a response without success.
+    /// Returns the error for a response whose status is not success.
     pub(crate) fn status(url: &Url, response: &Response) -> Self {
         let url = shown(url);
         let status = response.status();
@@ -462,12 +459,12 @@ impl RequestError {
     }
 }
 
-/// Reads a URL of HTTP.
+/// Parses a URL with the scheme HTTP or HTTPS.
 pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
-    let wrong = |reason| RequestError::Url {
+    let invalid = |reason| RequestError::Url {
         url: match shown_url(text) {
             shown if shown != UNREADABLE => format!("`{shown}`"),
-            // A URL without these has neither user, password nor query.
+            // Without these characters the text contains no user, password or query.
             _ if !text.contains(['@', '?', '#']) => format!("`{text}`"),
             unreadable => unreadable,
         },
@@ -475,23 +472,23 @@ pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
     };
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => Err(wrong(UrlFault::Scheme)),
-        Err(error) => Err(wrong(UrlFault::Syntax(error))),
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => Err(invalid(UrlFault::Scheme)),
+        Err(error) => Err(invalid(UrlFault::Syntax(error))),
     }
 }
 
-/// Checks that a URL can be downloaded from, without a request.
+/// Checks that a URL is valid for downloads. No request is sent.
 ///
 /// # Errors
-/// When it is not valid, or not one of HTTP.
+/// [`RequestError::Url`] if the URL is not valid, or its scheme is not HTTP or HTTPS.
 pub fn check_url(url: &str) -> Result<(), RequestError> {
     parse(url).map(drop)
 }
 
-/// Returns the path that a `file:` URL names; `None` for a URL of another scheme.
+/// Returns the path of a `file:` URL; `None` for URLs of other schemes.
 ///
 /// # Errors
-/// When a `file:` URL names no path on this machine.
+/// [`RequestError::Url`] if a `file:` URL gives no path on this machine.
 pub fn local_path(text: &str) -> Result<Option<Utf8PathBuf>, RequestError> {
     match Url::parse(text) {
         Ok(url) if url.scheme() == "file" => url
@@ -507,8 +504,7 @@ pub fn local_path(text: &str) -> Result<Option<Utf8PathBuf>, RequestError> {
     }
 }
 
-/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may
-/// contain secrets.
+/// Returns a URL for messages: without credentials, query and fragment, which may contain secrets.
 pub fn shown_url(url: &str) -> String {
     Url::parse(url).map_or_else(|_| UNREADABLE.to_owned(), |url| shown(&url))
 }
@@ -518,8 +514,8 @@ pub fn has_credentials(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
 }
 
-/// Returns a URL as it is stored: without query and fragment, which may contain secrets.
-/// [`has_credentials`] finds the others.
+/// Returns a URL for storage: without query and fragment, which may contain secrets. Credentials
+/// are kept; refuse those by [`has_credentials`].
 pub fn stored_url(text: &str) -> String {
     match Url::parse(text) {
         Ok(mut url) if url.query().is_some() || url.fragment().is_some() => {
@@ -544,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn obeys_the_server_within_reason() {
+    fn retry_after_is_obeyed_up_to_a_limit() {
         let retry = Retry::default();
         let wait = |asked| Some(retry.wait(1, &status(429, Some(asked)))?.as_secs());
         assert_eq!(
@@ -596,8 +592,8 @@ mod tests {
             "//user:secret@host",
         ] {
             let error = parse(text).unwrap_err();
-            let told = format!("{error} {error:?} {}", shown_url(text));
-            assert!(!told.contains("secret"), "{told}");
+            let shown = format!("{error} {error:?} {}", shown_url(text));
+            assert!(!shown.contains("secret"), "{shown}");
         }
     }
 

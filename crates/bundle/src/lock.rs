@@ -82,7 +82,7 @@ pub struct SkippedArchive {
 pub struct LockedBundle {
     /// File name, such as `mke_bundle_v4.1.5_amd64.tar.gz`.
     pub file: String,
-    /// URL it was downloaded from, without credentials and query.
+    /// URL it was downloaded from, without query.
     pub url: String,
     /// Size in bytes.
     pub size: u64,

@@ -22,15 +22,15 @@ pub enum ProgramError {
     /// It cannot be read.
     #[error("cannot read `{path}`")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// It is not the one that was locked.
     #[error("`{path}` has SHA-256 {found}, but the lock records {expected}")]
     Sha256 {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// What it has.
         found: String,
@@ -40,7 +40,7 @@ pub enum ProgramError {
     /// There is no program in it.
     #[error("`{path}` contains no file `mkectl`")]
     NoProgram {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
     },
     /// The program that was unpacked from it is another one now.
@@ -54,9 +54,9 @@ pub enum ProgramError {
     /// It cannot be unpacked.
     #[error("cannot write `{path}`")]
     Write {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }

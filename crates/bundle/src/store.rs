@@ -1,11 +1,11 @@
-//! The store: a content-addressed OCI image layout on disk that holds each blob once, over all
+//! The store: a content-addressed OCI image layout on disk. It holds each blob once, for all
 //! releases.
 //!
 //! ```text
 //! oci-layout             the version of the layout
 //! index.json             every artifact that was ingested, as `<repository>:<tag>`
 //! blobs/sha256/<hex>     the blobs
-//! incoming/              blobs that are being written, under names of their own
+//! incoming/              blobs that are being written, under temporary names
 //! partial/<digits>       blobs that are fetched in pieces, kept for the next run
 //! incoming/lock          shared by writers, exclusive for a removal
 //! index.lock             held while index.json is changed
@@ -13,13 +13,15 @@
 //!
 //! Other tools read it: `skopeo inspect oci:bundles/store:<repository>:<tag>`.
 //!
-//! **What a crash can leave.** A blob gets its final name by a rename, after its digest has been
-//! found right, so a killed process leaves at most files in `incoming`, which the next writer
-//! removes. When the machine itself dies, a renamed file may be shorter than it was, since file
-//! systems may write a name before the content. So large blobs are synced before the rename, where
-//! the cost is that of the writing itself; small ones are synced together before `index.json` names
-//! them; and each use of a blob compares its size ([`Store::has`]) or its digest ([`Store::read`],
-//! [`Store::verify_blob`]).
+//! **What a crash can leave.** A blob gets its final name by a rename, after its digest was
+//! compared. So a killed process leaves only files in `incoming`, which the next writer removes.
+//! After a power failure, a renamed file may be cut, because file systems may write a name before
+//! the content. Three things guard against that:
+//!
+//! - Large blobs are synced before the rename. The cost is that of writing them.
+//! - Small blobs are synced together before `index.json` names them.
+//! - Each use of a blob compares its size ([`Store::has`]) or its digest ([`Store::read`],
+//!   [`Store::verify_blob`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -49,46 +51,45 @@ pub use index::Listed;
 pub use partial::PartialBlob;
 pub use writer::BlobWriter;
 
-/// How many small blobs are synced one by one. For more, the whole file system is synced: one
-/// request instead of thousands, each of which would wait for the disk.
-const FEW: usize = 64;
+/// Maximum number of small blobs that are synced one by one. For more, the file system is synced:
+/// one request instead of thousands that each wait for the disk.
+const MOST_SINGLE_SYNCS: usize = 64;
 
-/// A store in a folder. Cheap to clone; clones share the folder and may be used from several
-/// threads.
+/// A store in a folder. Clones are cheap, share the folder, and may be used from several threads.
 #[derive(Clone, Debug)]
 pub struct Store {
     directory: Utf8PathBuf,
     shared: Arc<Mutex<Shared>>,
 }
 
-/// What the clones of a store share.
+/// State shared by the clones of a store.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Held while this process may have files in `incoming`. None before the first write.
+    /// The shared lock on `incoming`; `None` before the first write.
     incoming: Option<File>,
-    /// Small blobs that were written and not yet synced.
+    /// Small blobs that were written and are not synced yet.
     unsynced: Vec<Digest>,
-    /// Artifacts that were read and are not yet listed.
-    read: Vec<Artifact>,
-    /// What was compared with its digest while it was written.
+    /// Artifacts that were read from a bundle and are not in `index.json` yet.
+    unlisted: Vec<Artifact>,
+    /// Files that this process hashed while it wrote them.
     checked: Checked,
 }
 
-/// A blob that a lock names and the store lacks.
+/// A blob that a lock lists and the store lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingBlob {
-    /// Its digest.
+    /// Digest of the blob.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
 impl Store {
-    /// Opens the store in `directory`. A folder that is missing is an empty store, and made by the
-    /// first write.
+    /// Opens the store in `directory`. A missing folder is an empty store; the first write creates
+    /// it.
     ///
     /// # Errors
-    /// When the folder holds something else, or cannot be read.
+    /// [`StoreError`] if the folder contains something else, or cannot be read.
     pub fn open(directory: &Utf8Path) -> Result<Self, StoreError> {
         index::check_layout(directory)?;
         Ok(Self {
@@ -102,8 +103,8 @@ impl Store {
         &self.directory
     }
 
-    /// Returns where the blob is, or would be. A digest of another algorithm than sha256 never is
-    /// anywhere.
+    /// Returns the path of a blob, whether the store has it or not. No file exists for digests of
+    /// algorithms other than SHA-256.
     pub fn path(&self, digest: &Digest) -> Utf8PathBuf {
         self.directory
             .join("blobs")
@@ -111,14 +112,14 @@ impl Store {
             .join(digest.digest())
     }
 
-    /// Returns whether the blob is there, with `size` bytes.
+    /// Returns whether the store has the blob with `size` bytes. Its content is not read.
     pub fn has(&self, digest: &Digest, size: u64) -> bool {
         fs::symlink_metadata(self.path(digest))
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
     }
 
-    /// Returns what the store lacks of everything that `lock` lists, the release matrix included,
-    /// by digest. A bundle of which nothing is missing need not be read.
+    /// Returns the blobs of `lock` that the store lacks, sorted by digest. The release matrix
+    /// counts as a blob. If nothing is missing, the bundle need not be read.
     pub fn missing(&self, lock: &Lock) -> Vec<MissingBlob> {
         let matrix = lock
             .release_matrix
@@ -134,10 +135,10 @@ impl Store {
             .collect()
     }
 
-    /// Reads a blob of at most `limit` bytes, and compares it with its digest.
+    /// Reads a blob of at most `limit` bytes and compares it with its digest.
     ///
     /// # Errors
-    /// When it is missing, is larger, or has different content.
+    /// [`StoreError`] if the blob is missing, is larger, or has different content.
     pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.path(digest);
         let file = self.open_blob(digest)?;
@@ -152,15 +153,14 @@ impl Store {
         file.take(limit)
             .read_to_end(&mut bytes)
             .map_err(|source| io_error("read", &path, source))?;
-        same(digest, digest::digest_of(&bytes), path)?;
+        expect_digest(digest, digest::digest_of(&bytes), path)?;
         Ok(bytes)
     }
 
-    /// Opens a blob for reading. Its content is not compared with its digest; the sender hashes it
-    /// on the way.
+    /// Opens a blob for reading. Its content is not compared with its digest: the caller hashes it.
     ///
     /// # Errors
-    /// When it is missing or cannot be read.
+    /// [`StoreError`] if the blob is missing or cannot be read.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.path(digest);
         files::open(&path).map_err(|source| match source.kind() {
@@ -172,79 +172,62 @@ impl Store {
         })
     }
 
-    /// Returns whether this process compared everything with its digest that a lock names and the
-    /// store has.
+    /// Returns whether this process hashed every blob of `lock` that is in the store.
     pub fn has_compared(&self, lock: &Lock) -> bool {
         let mut digests = lock.artifacts.iter().flat_map(Artifact::blobs);
         digests.all(|(digest, size)| {
-            let is_noted = self.shared().checked.names(digest);
-            is_noted || !self.has(digest, size)
+            let is_hashed = self.shared().checked.contains(digest);
+            is_hashed || !self.has(digest, size)
         })
     }
 
-    /// Returns whether an opened blob is the file that this process hashed as it wrote it, and was
-    /// not touched since.
+    /// Returns whether an opened blob is the file that this process hashed while writing it,
+    /// unchanged since.
     pub fn is_checked(&self, digest: &Digest, file: &File) -> bool {
-        self.shared().checked.holds(digest, file)
+        self.shared().checked.is_unchanged(digest, file)
     }
 
-    /// Reads a blob from beginning to end and compares it with its digest and `size`.
+    /// Reads a blob to its end and compares it with its digest and `size`.
     ///
     /// # Errors
-    /// When it is missing, or is something else.
+    /// [`StoreError`] if the blob is missing, or has a different size or content.
     pub fn verify_blob(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
         let path = self.path(digest);
         let mut file = self.open_blob(digest)?;
         let mut hasher = Hasher::new();
-        let mut found = 0;
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            let count = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(source) if source.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(io_error("read", &path, source)),
-            };
-            hasher.update(&buffer[..count]);
-            found += count as u64;
-        }
+        let found = hasher
+            .update_from(&mut file, |_| {})
+            .map_err(|source| io_error("read", &path, source))?;
         if found != size {
             return Err(StoreError::Size { path, size, found });
         }
-        same(digest, hasher.digest(), path)
+        expect_digest(digest, hasher.digest(), path)
     }
 
-    /// Removes a blob that was found to be something else than its name says, so the next reading
-    /// restores it.
+    /// Removes a corrupt blob, so the next reading of a bundle restores it.
     ///
     /// # Errors
-    /// When it cannot be removed. A missing one is not an error.
+    /// [`StoreError`] if the blob cannot be removed. A missing blob is not an error.
     pub fn discard(&self, digest: &Digest) -> Result<(), StoreError> {
-        let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("remove", &path, source))
-            }
-            _ => Ok(()),
-        }
+        remove_if_present(&self.path(digest))
     }
 
-    /// Begins to write a blob of `size` bytes. The writer trusts the digest that
-    /// [`BlobSink::commit`] is called with, and checks the size.
+    /// Begins to write a blob of `size` bytes. The writer checks the size; the caller of
+    /// [`BlobSink::commit`] compares the digest.
     ///
     /// # Errors
-    /// When nothing can be written.
+    /// [`StoreError`] if the folder is not writable.
     pub fn writer(&self, digest: &Digest, size: u64) -> Result<BlobWriter, StoreError> {
         self.prepare()?;
         let incoming = self.incoming();
         BlobWriter::new(self.clone(), &incoming, digest, size)
     }
 
-    /// Names `artifacts` in `index.json`, in place of others of the same repository and tag, after
-    /// making their blobs durable. Their blobs must be there.
+    /// Adds `artifacts` to `index.json` after syncing their blobs. Each replaces an entry of the
+    /// same repository and tag. The store must have all their blobs.
     ///
     /// # Errors
-    /// When a root manifest is missing, or something cannot be written.
+    /// [`StoreError`] if a root manifest is missing, or a file cannot be written.
     pub fn list<'a>(
         &self,
         artifacts: impl IntoIterator<Item = &'a Artifact>,
@@ -263,18 +246,18 @@ impl Store {
         index::add(&self.directory, &artifacts)
     }
 
-    /// Returns the artifacts that `index.json` names, by name.
+    /// Returns the artifacts in `index.json`, sorted by name.
     ///
     /// # Errors
-    /// When `index.json` cannot be read.
+    /// [`StoreError`] if `index.json` cannot be read.
     pub fn listed(&self) -> Result<Vec<Listed>, StoreError> {
         index::read(&self.directory)
     }
 
-    /// Returns every blob with its size in bytes, by digest.
+    /// Returns all blobs with their sizes in bytes, sorted by digest.
     ///
     /// # Errors
-    /// When the folder cannot be read. A missing one is not an error.
+    /// [`StoreError`] if the folder cannot be read. A missing folder is not an error.
     pub fn blobs(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         let folder = self.directory.join("blobs").join("sha256");
         let read = |source| io_error("read", &folder, source);
@@ -286,7 +269,7 @@ impl Store {
         let mut blobs = BTreeMap::new();
         for file in files {
             let file = file.map_err(read)?;
-            // What is not a blob is not ours.
+            // Foreign files are ignored.
             let Some(digest) = digest::from_hex(file.file_name()) else {
                 continue;
             };
@@ -300,19 +283,18 @@ impl Store {
         Ok(blobs)
     }
 
-    /// Returns the store for removing from it while no process writes to it; none if there is no
-    /// store.
+    /// Locks the store for removing blobs. Returns `None` if there is no store.
     ///
     /// # Errors
-    /// When something writes to it at this moment, another [`Store`] of this process or a clone of
-    /// this one included, or it cannot be locked.
+    /// [`StoreError`] if the store is being written to, or cannot be locked. Other [`Store`]s of
+    /// this process and clones of this one count as writers.
     pub fn exclusive(&self) -> Result<Option<Exclusive<'_>>, StoreError> {
         if !self.directory.join("oci-layout").exists() {
             return Ok(None);
         }
         let incoming = self.incoming();
         fs::create_dir_all(&incoming).map_err(|source| io_error("create", &incoming, source))?;
-        match incoming::lock_alone(&incoming)? {
+        match incoming::lock_exclusive(&incoming)? {
             Some(lock) => Ok(Some(Exclusive {
                 store: self,
                 _lock: lock,
@@ -327,8 +309,8 @@ impl Store {
         self.directory.join("incoming")
     }
 
-    /// Makes the folders and the layout file before the first write, and removes what killed
-    /// processes have left.
+    /// Creates the folders and the layout file before the first write, and removes the files of
+    /// killed processes.
     fn prepare(&self) -> Result<(), StoreError> {
         let mut shared = self.shared();
         if shared.incoming.is_some() {
@@ -338,19 +320,20 @@ impl Store {
         for folder in [&self.directory.join("blobs").join("sha256"), &incoming] {
             fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
         }
-        // The layout is written by way of a file in the folder, which is ours only from here on.
-        let ours = incoming::take_over(&incoming)?;
+        // Writing the layout uses a temporary file in `incoming`, which is safe only under the
+        // lock.
+        let lock = incoming::lock_shared(&incoming)?;
         index::write_layout(&self.directory)?;
-        shared.incoming = Some(ours);
+        shared.incoming = Some(lock);
         Ok(())
     }
 
-    /// Syncs the small blobs of this process, and the folder with their names. Returns how many
-    /// requests to the disk that took.
+    /// Syncs the small blobs of this process, and the folder with their names. Returns the number
+    /// of requests to the disk.
     fn sync(&self) -> Result<usize, StoreError> {
         let unsynced = std::mem::take(&mut self.shared().unsynced);
         let blobs = self.directory.join("blobs").join("sha256");
-        if unsynced.len() > FEW && files::sync_filesystem(&blobs).is_ok() {
+        if unsynced.len() > MOST_SINGLE_SYNCS && files::sync_filesystem(&blobs).is_ok() {
             return Ok(1);
         }
         let requests = unsynced.len() + 1;
@@ -368,7 +351,7 @@ impl Store {
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
-        // Nothing is left half-done in there by a thread that panics.
+        // A thread that panics leaves no partial state.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -379,8 +362,8 @@ impl Sink for Store {
         digest: &Digest,
         size: u64,
     ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
-        // Also where nothing needs to be written: from here to the end of the reading, nothing may
-        // be removed.
+        // Takes the lock even if nothing is written: until the bundle is read, no blob may be
+        // removed.
         self.prepare()?;
         if self.has(digest, size) {
             return Ok(None);
@@ -389,21 +372,31 @@ impl Sink for Store {
     }
 
     fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError> {
-        self.shared().read.push(artifact.clone());
+        self.shared().unlisted.push(artifact.clone());
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
-        let read = std::mem::take(&mut self.shared().read);
-        self.list(&read)
+        let unlisted = std::mem::take(&mut self.shared().unlisted);
+        self.list(&unlisted)
     }
 }
 
-fn same(digest: &Digest, found: Digest, path: Utf8PathBuf) -> Result<(), StoreError> {
+fn expect_digest(digest: &Digest, found: Digest, path: Utf8PathBuf) -> Result<(), StoreError> {
     if found == *digest {
         Ok(())
     } else {
         Err(StoreError::Corrupt { path, found })
+    }
+}
+
+/// Removes a file. A missing one is not an error.
+fn remove_if_present(path: &Utf8Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", path, source))
+        }
+        _ => Ok(()),
     }
 }
 

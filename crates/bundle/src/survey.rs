@@ -1,5 +1,5 @@
-//! Looks at a bundle without expecting anything of its form, and reports what it contains. Only the
-//! bundle's own gzip and tar must hold; an archive that does not is one of the findings.
+//! Surveys a bundle of unknown form. Only the bundle's own gzip and tar must be valid; a broken
+//! archive is a finding.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -17,58 +17,58 @@ use crate::read::{Place, ReadError, is_matrix, stream_error};
 use crate::sink::Inspection;
 use crate::tarball::{self, End, Member};
 
-/// The reference under which an archive is read to see what is in it.
+/// Repository and tag for reading an archive whose own are not known.
 const PLACEHOLDER: (&str, &str) = ("survey", "survey");
 
-/// What is in a bundle, whatever its form.
+/// Content of a bundle of unknown form.
 #[derive(Debug)]
 pub struct Survey {
-    /// The size of the compressed bundle in bytes.
+    /// Size of the compressed bundle in bytes.
     pub size: u64,
-    /// The sha256 of the compressed bundle, 64 hexadecimal digits.
+    /// SHA-256 of the compressed bundle, 64 hexadecimal digits.
     pub sha256: String,
-    /// The archives, in the order of the bundle.
+    /// Archives, in the order of the bundle.
     pub archives: Vec<SurveyedArchive>,
-    /// The path of the release matrix, if there is one.
+    /// Path of the release matrix, if there is one.
     pub release_matrix: Option<String>,
-    /// The number of other files.
+    /// Number of other files.
     pub other_files: u64,
 }
 
-/// What is in one archive.
+/// Content of one archive.
 #[derive(Debug)]
 pub struct SurveyedArchive {
-    /// Its path in the bundle.
+    /// Path in the bundle.
     pub path: String,
-    /// What its file name says.
+    /// Repository and tag that the file name encodes.
     pub name: Result<Name, NameError>,
-    /// The roots that its `index.json` lists.
+    /// Roots in `index.json`.
     pub roots: Vec<SurveyedRoot>,
-    /// The media types of its manifests and indexes.
+    /// Media types of all manifests and indexes.
     pub media_types: BTreeSet<String>,
-    /// The platforms of its images.
+    /// Platforms of all images.
     pub platforms: BTreeSet<String>,
-    /// What kind of thing it is, if it could be read.
+    /// Kind of the first root that could be read.
     pub kind: Option<Kind>,
-    /// What kept it from being read.
+    /// The fault, if the archive or one of its roots could not be read.
     pub fault: Option<ArchiveError>,
 }
 
 /// A root of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SurveyedRoot {
-    /// Its digest.
+    /// Digest of the root manifest.
     pub digest: Digest,
-    /// Its media type.
+    /// Media type of the root manifest.
     pub media_type: String,
-    /// What its writer calls it: a tag, or a reference.
+    /// Name in its annotations: a tag or a reference.
     pub called: Option<String>,
 }
 
-/// Reads the bundle in `bundle` to its end and returns its contents. Nothing is kept.
+/// Reads the bundle in `bundle` to its end and returns its content. Nothing is stored.
 ///
 /// # Errors
-/// When the bundle is not a whole gzip'd tar, or cannot be read.
+/// [`ReadError`] if the bundle is not a complete gzip'd tar, or cannot be read.
 pub fn survey(bundle: impl Read + Send, observer: &dyn Observer) -> Result<Survey, ReadError> {
     std::thread::scope(|scope| {
         let thread = |source| ReadError::Thread { source };
@@ -92,8 +92,8 @@ pub fn survey(bundle: impl Read + Send, observer: &dyn Observer) -> Result<Surve
                 }
                 return Ok(());
             }
-            // A thread pair an archive: what an archive leaves behind in the middle does not reach
-            // the next one.
+            // Each archive has its own pipeline, so blobs of an archive that failed in the middle
+            // do not reach the next one.
             let pipeline = Pipeline::start(scope)?;
             found.archives.push(archive(pipeline, member, path)?);
             Ok(())
@@ -130,8 +130,8 @@ fn archive(
         kind: None,
         fault: None,
     };
-    let mut nothing_kept = Inspection;
-    let mut reader = ArchiveReader::new(pipeline, None, &mut nothing_kept);
+    let mut sink = Inspection;
+    let mut reader = ArchiveReader::new(pipeline, None, &mut sink);
     let layout = reader.layout(member, &found.path).and_then(|layout| {
         reader.pipeline.wait_until_hashed()?;
         Ok(layout)

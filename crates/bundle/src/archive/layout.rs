@@ -234,12 +234,9 @@ impl<'a> Tree<'a> {
     ) -> Result<(Vec<Blob>, Vec<Blob>), ArchiveError> {
         self.has_image |= manifest.is_image();
         self.has_chart |= manifest.is_chart();
-        let config = (&manifest.config.digest, manifest.config.size, false);
-        let layers =
-            (manifest.layers.iter()).map(|layer| (&layer.digest, layer.size, layer.has_urls()));
-        let mut blobs: Vec<Blob> = Vec::with_capacity(1 + manifest.layers.len());
+        let mut blobs: Vec<Blob> = Vec::new();
         let mut external: Vec<Blob> = Vec::new();
-        for (digest, size, has_urls) in std::iter::once(config).chain(layers) {
+        for (digest, size, has_urls) in manifest.blobs() {
             let list = if has_urls && !self.layout.sizes.contains_key(digest) {
                 &mut external
             } else {

@@ -1,4 +1,4 @@
-//! Why a file was not downloaded.
+//! Errors of downloads.
 
 use std::io;
 
@@ -6,74 +6,74 @@ use camino::Utf8PathBuf;
 
 use crate::http::RequestError;
 
-/// Why a file was not downloaded.
+/// Reason why a file was not downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The request failed, permanently or too many times.
+    /// The request failed permanently, or too many times.
     #[error(transparent)]
     Request(RequestError),
-    /// An HTML page came instead of the file.
+    /// The server returned an HTML page.
     #[error("{url} is an HTML page; expected a gzip file")]
     Html {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
-    /// Something else came instead of the file.
+    /// The server returned something other than gzip.
     #[error("{url} is not a gzip file")]
     NotGzip {
-        /// The URL.
+        /// URL of the request.
         url: String,
     },
-    /// The file has a different size than it should.
+    /// The file has a different size than expected.
     #[error("{url} has {found} bytes; expected {expected}")]
     Size {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// The size that was expected, in bytes.
+        /// Expected size in bytes.
         expected: u64,
-        /// The size of the file, in bytes.
+        /// Actual size in bytes.
         found: u64,
     },
-    /// The file has another sha256 than it should.
+    /// The file has a different SHA-256 than expected.
     #[error("{url} has SHA-256 {found}; expected {expected}")]
     Sha256 {
-        /// The URL.
+        /// URL of the request.
         url: String,
-        /// The sha256 that was expected.
+        /// Expected SHA-256.
         expected: String,
-        /// The sha256 of the file.
+        /// Actual SHA-256.
         found: String,
     },
     /// Another process downloads the same file.
     #[error("`{path}` is being downloaded by another process")]
     Busy {
-        /// The unfinished file.
+        /// Path of the unfinished file.
         path: Utf8PathBuf,
     },
-    /// The disk, or the quota, is full.
-    #[error("no space left for `{path}`{}", still_wanted(.wanted))]
+    /// The disk or the quota is full.
+    #[error("no space left for `{path}`{}", missing_bytes(.missing))]
     Full {
-        /// The unfinished file. It is kept and resumed next time.
+        /// Path of the unfinished file. It is kept and resumed by the next run.
         path: Utf8PathBuf,
-        /// How many bytes are still to come, if that is known.
-        wanted: Option<u64>,
-        /// What the operating system says.
+        /// Number of missing bytes, if it is known.
+        missing: Option<u64>,
+        /// The cause.
         source: io::Error,
     },
-    /// The operating system refuses something.
+    /// The operating system refuses an operation.
     #[error("cannot {action} `{path}`")]
     Io {
-        /// What was to be done: `read`, `write`, `create`, `lock`, `rename`.
+        /// The operation: `read`, `write`, `create`, `lock`, `rename`, `remove`.
         action: &'static str,
-        /// With which file.
+        /// File or folder.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-fn still_wanted(wanted: &Option<u64>) -> String {
-    match wanted {
+fn missing_bytes(missing: &Option<u64>) -> String {
+    match missing {
         Some(bytes) => format!(": {bytes} more bytes are needed"),
         None => String::new(),
     }

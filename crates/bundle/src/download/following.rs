@@ -1,32 +1,31 @@
-//! Reading a file while it is being downloaded: the download says how much of it is on disk, and a
-//! reader in another thread gets the bytes from the beginning as they come.
+//! Reads a file while it is downloaded. The download reports how much is on disk, and a reader in a
+//! different thread reads it from the beginning.
 //!
-//! The bytes go through the file and not through memory. Neither side delays the other: a slow
-//! reader makes no download wait, and the reader's end of a file of many gigabytes costs nothing.
+//! The bytes pass through the file and not through memory, so a slow reader does not delay the
+//! download.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Why a file that was followed cannot be read on. It travels inside [`io::Error`]; see
+/// Reason why reading a file during its download ended. It travels inside [`io::Error`]; see
 /// [`FollowError::of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
-    /// The download began again after bytes had been read: the server has another file by now, or
-    /// what an earlier run had left was damaged. What was read is worth nothing; the finished file
-    /// is to be read once it is there.
+    /// The download restarted after bytes were read: the server has a different file, or bytes of
+    /// an earlier run were damaged. The bytes read are useless; read the finished file.
     #[error("the download started over")]
     StartedOver,
-    /// The download failed. Why says the [`super::DownloadError`] that it returned.
+    /// The download failed. Its [`super::DownloadError`] has the cause.
     #[error("the download failed")]
     Failed,
-    /// The download was aborted before its end: nothing waits for it any more.
+    /// The download was aborted before its end.
     #[error("the download was aborted")]
     GivenUp,
 }
 
 impl FollowError {
-    /// Returns why a [`Following`] returned `error`, or none if that is from somewhere else.
+    /// Returns the error of a [`Following`] inside `error`; `None` if there is none.
     pub fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
@@ -38,8 +37,7 @@ impl From<FollowError> for io::Error {
     }
 }
 
-/// Returns the two ends of a download that is read while it is under way: one for
-/// [`super::download_feeding`], one to read from.
+/// Returns two ends of a download: one for [`super::download_feeding`], and one to read from.
 pub fn following() -> (Feed, Following) {
     let shared = Arc::new(Shared::default());
     let feed = Feed {
@@ -53,23 +51,23 @@ pub fn following() -> (Feed, Following) {
     (feed, following)
 }
 
-/// The download's end. Dropped before the download has ended, it tells the reader that nothing more
-/// comes.
+/// The download's end. If it is dropped before the download ended, the reader gets
+/// [`FollowError::GivenUp`].
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
 }
 
-/// The reader's end: gives the file's bytes from the first on, and waits where they are not yet
-/// there. It gives no byte that is not on disk, and its end only after the download has found size
-/// and hash right and the file has its name.
+/// The reader's end. It returns the file's bytes from the beginning and waits for bytes that are
+/// not on disk yet. It reports the end only after size and hash were verified and the file has its
+/// final name.
 ///
-/// Dropped, it does not concern the download.
+/// Dropping it does not affect the download.
 #[derive(Debug)]
 pub struct Following {
     shared: Arc<Shared>,
     file: Option<File>,
-    /// How many bytes have been read.
+    /// Number of bytes read.
     position: u64,
 }
 
@@ -81,29 +79,27 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The file, for the reader to take: it has a position of its own.
+    /// The file, opened for the reader with a position of its own, until the reader takes it.
     file: Option<File>,
-    /// How many bytes may be read.
+    /// Number of bytes that may be read.
     length: u64,
-    /// Whether some of them have been.
+    /// Whether the reader has begun to read.
     is_begun: bool,
     end: Option<Result<(), FollowError>>,
 }
 
 impl Feed {
-    /// Hands over the file that is going to be read, opened for it alone. To be called before
-    /// [`Self::advance`].
+    /// Passes the file to the reader. Must be called before [`Self::advance`].
     pub(super) fn open(&self, file: File) {
         self.change(|state| state.file = Some(file));
     }
 
-    /// Reports that `length` bytes are on disk, and that they are the file's, as far as can be
-    /// known.
+    /// Reports that `length` bytes are on disk and belong to the file, as far as is known.
     pub(super) fn advance(&self, length: u64) {
         self.change(|state| state.length = length);
     }
 
-    /// Reports that the file is about to be emptied. To be called before it is.
+    /// Announces that the file will be truncated. Must be called before that.
     pub(super) fn start_over(&self) {
         self.change(|state| {
             state.length = 0;
@@ -113,13 +109,9 @@ impl Feed {
         });
     }
 
-    /// Reports how the download ended.
-    pub(super) fn end(&self, is_whole: bool) {
-        self.finish(if is_whole {
-            Ok(())
-        } else {
-            Err(FollowError::Failed)
-        });
+    /// Reports the end of the download.
+    pub(super) fn end(&self, is_complete: bool) {
+        self.finish(is_complete.then_some(()).ok_or(FollowError::Failed));
     }
 
     fn finish(&self, end: Result<(), FollowError>) {
@@ -141,7 +133,7 @@ impl Drop for Feed {
 }
 
 impl Following {
-    /// Waits until there are bytes to be read. Returns how many, none at the end.
+    /// Waits for bytes. Returns the number of readable bytes, 0 at the end.
     fn wait(&mut self) -> Result<u64, FollowError> {
         let position = self.position;
         let waiting = self
@@ -154,8 +146,7 @@ impl Following {
         if let Some(Err(error)) = state.end {
             return Err(error);
         }
-        // From here on the file must not be emptied unnoticed, even if it happens before the bytes
-        // are read.
+        // From now on the reader must learn of a truncation, even of one before the bytes are read.
         state.is_begun = true;
         if self.file.is_none() {
             self.file = state.file.take();
@@ -178,12 +169,12 @@ impl Read for Following {
             return Err(io::ErrorKind::NotFound.into());
         };
         let read = file.read(&mut buffer[..limit]);
-        // Whatever was read while the file was being emptied is not the file's.
+        // Bytes read during a truncation do not belong to the file.
         if let Some(Err(error)) = self.shared.state().end {
             return Err(error.into());
         }
         match read? {
-            // Somebody else has cut the file.
+            // Another process has truncated the file.
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => {
                 self.position += count as u64;
@@ -195,7 +186,7 @@ impl Read for Following {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half-done in there by a thread that panics.
+        // A thread that panics leaves no partial state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

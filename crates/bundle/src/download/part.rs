@@ -1,8 +1,7 @@
-//! The unfinished file: bytes on disk, the hash of just these bytes, and a note of where they are
-//! from.
+//! The unfinished file of a download: the bytes on disk, their hash, and a note of their origin.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use reqwest::header::HeaderMap;
@@ -13,13 +12,13 @@ use super::{Download, DownloadError, Downloaded, Feed, etag, last_modified};
 use crate::digest::Hasher;
 use crate::store::incoming::has_no_locks;
 
-/// How gzip begins (RFC 1952, section 2.3.1).
+/// First bytes of gzip (RFC 1952, section 2.3.1).
 pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// How many bytes are gathered before they are written.
+/// Number of bytes that are collected before they are written.
 const BUFFER: usize = 1 << 20;
 
-/// Where the bytes of an unfinished file are from: the file's `.part.json`.
+/// Origin of the bytes in an unfinished file, stored in `.part.json`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Note {
@@ -37,32 +36,32 @@ impl Note {
         }
     }
 
-    /// Returns what `If-Range` is to say, so the server sends the rest only of the same file.
+    /// Returns the value of `If-Range`. With it, the server sends the rest only if it still has the
+    /// same file.
     pub(super) fn validator(&self) -> Option<&str> {
         self.etag.as_deref().or(self.last_modified.as_deref())
     }
 }
 
-/// An unfinished file that belongs to this process alone.
+/// An unfinished file, locked by this process.
 pub(super) struct Part<'a> {
     destination: Utf8PathBuf,
     path: Utf8PathBuf,
     note: Utf8PathBuf,
     /// Holds the lock.
     file: File,
-    /// Who reads the file meanwhile.
+    /// The reader during the download.
     feed: Option<&'a Feed>,
 }
 
-/// The file while bytes are appended to it.
+/// An unfinished file while bytes are appended.
 pub(super) struct Writing {
     file: BufWriter<tokio::fs::File>,
     hasher: Hasher,
     length: u64,
-    /// The first bytes, until it is clear that they are gzip's.
+    /// The first bytes, up to the length of [`MAGIC`].
     head: Vec<u8>,
-    /// Whether what an earlier run left belongs to the file, as far as can be known without all of
-    /// it.
+    /// Whether the bytes on disk belong to the file on the server, as far as is known.
     is_confirmed: bool,
 }
 
@@ -72,7 +71,7 @@ impl Writing {
             file: BufWriter::with_capacity(BUFFER, tokio::fs::File::from_std(file)),
             hasher,
             length,
-            // What an earlier run left was looked at by that run.
+            // An earlier run has checked its bytes.
             head: MAGIC
                 .into_iter()
                 .zip(0..length)
@@ -82,12 +81,12 @@ impl Writing {
         }
     }
 
-    /// Notes that what is there is the beginning of the file that is being downloaded.
+    /// Records that the bytes on disk are the beginning of the file on the server.
     pub(super) fn confirm(&mut self) {
         self.is_confirmed = true;
     }
 
-    /// Returns how many bytes there are.
+    /// Returns the number of bytes so far.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -96,7 +95,7 @@ impl Writing {
         self.hasher.clone().hex()
     }
 
-    /// Returns whether the first bytes of the file, of which `next` are the next, are not gzip's.
+    /// Returns an error if the file does not begin like gzip. `next` are the bytes to append.
     pub(super) fn not_gzip(&mut self, next: &[u8], url: &str) -> Option<DownloadError> {
         if self.length >= MAGIC.len() as u64 {
             return None;
@@ -115,8 +114,8 @@ impl Writing {
 }
 
 impl<'a> Part<'a> {
-    /// Opens the unfinished file of a download from `url`. One that is not known to be of this URL
-    /// is renamed first, and its new path returned.
+    /// Opens the unfinished file of a download from `url`. If it is of a different or unknown URL,
+    /// it is renamed first, and its new path is returned.
     pub(super) fn open(
         destination: &Utf8Path,
         url: &str,
@@ -125,7 +124,7 @@ impl<'a> Part<'a> {
         if let Some(folder) = destination.parent() {
             fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
         }
-        let mut part = Self::take(destination)?;
+        let mut part = Self::lock(destination)?;
         let length = (part.file.metadata())
             .map_err(|source| io_error("read", &part.path, source))?
             .len();
@@ -133,7 +132,7 @@ impl<'a> Part<'a> {
         let mut aside = None;
         if length > 0 && !is_ours {
             aside = Some(part.keep_aside()?);
-            part = Self::take(destination)?;
+            part = Self::lock(destination)?;
         }
         if let Some(feed) = feed {
             open_for(feed, &part.path)?;
@@ -143,7 +142,7 @@ impl<'a> Part<'a> {
     }
 
     /// Opens and locks the file.
-    fn take(destination: &Utf8Path) -> Result<Self, DownloadError> {
+    fn lock(destination: &Utf8Path) -> Result<Self, DownloadError> {
         let path = Utf8PathBuf::from(format!("{destination}.part"));
         let open = || {
             let mut options = File::options();
@@ -153,15 +152,14 @@ impl<'a> Part<'a> {
         };
         let mut file = open()?;
         if files::has_other_names(&file) {
-            // Writing would change what is elsewhere, too.
+            // The file has a second hard link, whose content must not change.
             fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
             file = open()?;
         }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DownloadError::Busy { path }),
-            // Two downloads at a time are then kept apart by their hash alone, which is compared at
-            // the end.
+            // Without a lock, only the hash at the end detects concurrent downloads.
             Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
         }
@@ -172,16 +170,16 @@ impl<'a> Part<'a> {
             file,
             feed: None,
         };
-        // Between opening and locking, its owner may have given the file its final name. It is not
-        // to be written to then.
-        let is_there = part.is_still_there();
-        if !is_there.map_err(|source| io_error("read", &part.path, source))? {
-            return Err(DownloadError::Busy { path: part.path });
+        // Between opening and locking, another process may have renamed the file to its final name.
+        // Then it must not be written to.
+        match part.is_still_there() {
+            Ok(true) => Ok(part),
+            Ok(false) => Err(DownloadError::Busy { path: part.path }),
+            Err(source) => Err(io_error("read", &part.path, source)),
         }
-        Ok(part)
     }
 
-    /// Renames the file, and its note if there is one, and returns the new path.
+    /// Renames the file and its note, and returns the file's new path.
     fn keep_aside(&self) -> Result<Utf8PathBuf, DownloadError> {
         let name =
             |number: u32| Utf8PathBuf::from(format!("{}.kept-{number}.part", self.destination));
@@ -203,23 +201,23 @@ impl<'a> Part<'a> {
         is_named(&self.file, &self.path)
     }
 
-    /// Returns the note if there is a valid one.
+    /// Returns the note, if it exists and is valid.
     pub(super) fn note(&self) -> Option<Note> {
         let mut note: Note = serde_json::from_slice(&files::read(&self.note).ok()?).ok()?;
-        // Earlier versions wrote the query, too.
+        // Earlier versions stored the query.
         note.url = crate::http::shown_url(&note.url);
         Some(note)
     }
 
     pub(super) fn write_note(&self, note: &Note) -> Result<(), DownloadError> {
         let text = serde_json::to_vec_pretty(note).expect("a note holds nothing JSON cannot say");
-        // A new file: another name of the note that is there keeps its content.
+        // Replaced instead of overwritten, because the old note may have a second hard link.
         files::write(&self.note, text, files::Access::All)
             .map_err(|source| self.error(&self.note, None, source))
     }
 
-    /// Hashes what is on disk, and returns the file ready to be appended to.
-    pub(super) async fn take_up(&self) -> Result<Writing, DownloadError> {
+    /// Hashes the bytes on disk and returns the file, positioned at its end.
+    pub(super) async fn resume(&self) -> Result<Writing, DownloadError> {
         let cloned = self.file.try_clone();
         let mut file = cloned.map_err(|source| io_error("read", &self.path, source))?;
         let hashed = blocking(move || {
@@ -245,7 +243,7 @@ impl<'a> Part<'a> {
         Ok(())
     }
 
-    /// Flushes everything that was appended to the file, so a reader that follows it can read it.
+    /// Flushes all appended bytes to the file, so a reader can read them.
     pub(super) async fn flush(
         &self,
         writing: &mut Writing,
@@ -261,7 +259,7 @@ impl<'a> Part<'a> {
         Ok(())
     }
 
-    /// Throws away what there is, and begins with nothing.
+    /// Truncates the file to start over.
     pub(super) async fn reset(&self, writing: &mut Writing) -> Result<(), DownloadError> {
         if let Some(feed) = self.feed {
             feed.start_over();
@@ -277,12 +275,12 @@ impl<'a> Part<'a> {
         writing.hasher = Hasher::new();
         writing.length = 0;
         writing.head.clear();
-        // Nothing is the beginning of everything.
+        // An empty file is the beginning of any file.
         writing.is_confirmed = true;
         Ok(())
     }
 
-    /// Gives the file, which is whole, its name.
+    /// Renames the complete file to its final name.
     pub(super) async fn finish(self, writing: Writing) -> Result<Downloaded, DownloadError> {
         let downloaded = Downloaded {
             path: self.destination.clone(),
@@ -293,14 +291,14 @@ impl<'a> Part<'a> {
         synced.map_err(|source| self.error(&self.path, None, source))?;
         fs::rename(&self.path, &self.destination)
             .map_err(|source| io_error("rename", &self.path, source))?;
-        // The note means nothing without its file, so failing to remove it is not an error.
+        // A note without its file is harmless, so this failure is ignored.
         let _ = fs::remove_file(&self.note);
         let folder = files::folder_of(&self.destination);
         files::sync_folder(folder).map_err(|source| io_error("write", folder, source))?;
         Ok(downloaded)
     }
 
-    /// Removes what is useless. If removing fails, the next run tries again.
+    /// Removes the file and its note. If that fails, the next run tries again.
     pub(super) fn remove(&self) {
         let _ = fs::remove_file(&self.note);
         let _ = fs::remove_file(&self.path);
@@ -312,15 +310,15 @@ impl<'a> Part<'a> {
         total: Option<u64>,
         source: io::Error,
     ) -> DownloadError {
-        let wanted = total.map(|total| total.saturating_sub(writing.length));
-        self.error(&self.path, wanted, source)
+        let missing = total.map(|total| total.saturating_sub(writing.length));
+        self.error(&self.path, missing, source)
     }
 
-    fn error(&self, path: &Utf8Path, wanted: Option<u64>, source: io::Error) -> DownloadError {
+    fn error(&self, path: &Utf8Path, missing: Option<u64>, source: io::Error) -> DownloadError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DownloadError::Full {
                 path: self.path.clone(),
-                wanted,
+                missing,
                 source,
             },
             _ => io_error("write", path, source),
@@ -328,7 +326,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Returns the finished file if it exists and just what is expected.
+/// Returns the finished file if it exists and is as expected.
 pub(super) async fn present(request: &Download) -> Result<Option<Downloaded>, DownloadError> {
     let Some(expected) = &request.expected else {
         return Ok(None);
@@ -352,14 +350,14 @@ pub(super) async fn present(request: &Download) -> Result<Option<Downloaded>, Do
     Ok((sha256 == expected.sha256).then_some(Downloaded { path, size, sha256 }))
 }
 
-/// Lets a file be read that already exists.
-pub(super) fn feed_whole(feed: &Feed, present: &Downloaded) -> Result<(), DownloadError> {
+/// Lets the reader have a file that is already complete.
+pub(super) fn feed_complete(feed: &Feed, present: &Downloaded) -> Result<(), DownloadError> {
     open_for(feed, &present.path)?;
     feed.advance(present.size);
     Ok(())
 }
 
-/// Opens a file for its reader. A clone of ours would share its position with us.
+/// Opens a file for its reader. A clone of the writer's handle would share its position.
 fn open_for(feed: &Feed, path: &Utf8Path) -> Result<(), DownloadError> {
     let file = files::open(path).map_err(|source| io_error("read", path, source))?;
     feed.open(file);
@@ -380,30 +378,19 @@ fn is_named(file: &File, path: &Utf8Path) -> io::Result<bool> {
 
 #[cfg(not(unix))]
 fn is_named(_: &File, _: &Utf8Path) -> io::Result<bool> {
-    // A file that is open cannot be renamed there.
+    // Windows does not rename open files.
     Ok(true)
 }
 
-/// Hashes a file from its beginning, and leaves it at its end.
+/// Hashes a file from its beginning and leaves it at its end. Returns its length in bytes.
 fn hash(file: &mut File) -> io::Result<(Hasher, u64)> {
     file.seek(SeekFrom::Start(0))?;
     let mut hasher = Hasher::new();
-    let mut length = 0;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((hasher, length)),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                length += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let length = hasher.update_from(file, |_| {})?;
+    Ok((hasher, length))
 }
 
-/// Runs work that waits for the disk where it does not hold up the network.
+/// Runs disk work in a thread where it does not delay the network.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -518,7 +518,7 @@ async fn a_full_disk_has_its_own_error() {
         .unwrap();
     let error = part.flush(&mut writing, Some(50_000)).await.unwrap_err();
     assert!(
-        matches!(&error, DownloadError::Full { wanted: Some(wanted), .. } if *wanted == 50_000 - bytes.len() as u64),
+        matches!(&error, DownloadError::Full { missing: Some(missing), .. } if *missing == 50_000 - bytes.len() as u64),
         "{error}"
     );
     assert!(

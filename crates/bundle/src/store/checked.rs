@@ -1,21 +1,20 @@
-//! Which files of the store need not be hashed before they are sent on, since this process hashed
-//! them a moment ago as it wrote them.
+//! Remembers the files that this process hashed while it wrote them. They need not be hashed again
+//! before they are pushed.
 //!
-//! The kernel keeps the time at which a file was last touched in any way, and no program can set
-//! it. A file that was replaced is another one, by its number. So what still carries both is what
-//! was hashed, as far as the machine itself does not forget; whatever is older than this process is
-//! hashed again.
+//! A file is recognised by its inode and its change time (ctime). The kernel sets ctime at every
+//! change, and no program can set it. A replaced file has a different inode. Files from before this
+//! process are always hashed again.
 
 use std::collections::HashMap;
 use std::fs::File;
 
 use oci_spec::image::Digest;
 
-/// The files that this process has written and hashed.
+/// Files that this process wrote and hashed.
 #[derive(Debug, Default)]
 pub(super) struct Checked(HashMap<Digest, Stamp>);
 
-/// Which file it is, and when it was touched last.
+/// Identity of a file and the time of its last change.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -25,23 +24,23 @@ struct Stamp {
 }
 
 impl Checked {
-    /// Takes note of a file that is its digest. A file without usable metadata is hashed again.
+    /// Records a file whose content has this digest. Without usable metadata it is not recorded.
     pub(super) fn note(&mut self, digest: &Digest, file: &File) {
         if let Some(stamp) = Stamp::of(file) {
             self.0.insert(digest.clone(), stamp);
         }
     }
 
-    /// Returns whether a file of this digest was noted.
-    pub(super) fn names(&self, digest: &Digest) -> bool {
+    /// Returns whether a file of this digest is recorded.
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
         self.0.contains_key(digest)
     }
 
-    /// Returns whether this is the file that was noted, as it was then.
-    pub(super) fn holds(&self, digest: &Digest, file: &File) -> bool {
+    /// Returns whether this is the recorded file, unchanged.
+    pub(super) fn is_unchanged(&self, digest: &Digest, file: &File) -> bool {
         self.0
             .get(digest)
-            .is_some_and(|noted| Stamp::of(file).as_ref() == Some(noted))
+            .is_some_and(|recorded| Stamp::of(file).as_ref() == Some(recorded))
     }
 }
 

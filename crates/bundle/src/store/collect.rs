@@ -1,4 +1,4 @@
-//! Removes what no lock needs any more, while no other process writes.
+//! Removes blobs and artifacts that no lock needs, while no process writes.
 
 use std::fs::File;
 
@@ -7,21 +7,20 @@ use oci_spec::image::Digest;
 use super::incoming::sweep;
 use super::{Listed, Store, StoreError, index};
 
-/// A store to which nothing writes as long as this lives: other processes wait with their first
-/// write, and this one was refused if another had written and was not done. So what is not needed
-/// now cannot become needed meanwhile.
+/// A store without writers. Other processes wait with their first write until this is dropped. So
+/// no blob becomes needed while blobs are removed.
 #[derive(Debug)]
 pub struct Exclusive<'a> {
     pub(super) store: &'a Store,
-    /// Held, not used.
+    /// Held until it is dropped.
     pub(super) _lock: File,
 }
 
 impl Exclusive<'_> {
-    /// Removes a blob. It must not be named by `index.json` any more.
+    /// Removes a blob. `index.json` must not name it any more.
     ///
     /// # Errors
-    /// When it cannot be removed. A missing one is not an error.
+    /// [`StoreError`] if the blob cannot be removed. A missing blob is not an error.
     pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
         self.store.discard(digest)
     }
@@ -29,15 +28,15 @@ impl Exclusive<'_> {
     /// Removes the artifacts that `keep` rejects from `index.json`.
     ///
     /// # Errors
-    /// When `index.json` cannot be read or written.
+    /// [`StoreError`] if `index.json` cannot be read or written.
     pub fn unlist(&self, keep: &dyn Fn(&Listed) -> bool) -> Result<(), StoreError> {
         index::retain(&self.store.directory, keep)
     }
 
-    /// Removes what killed processes have left half-written.
+    /// Removes the unfinished files of killed processes.
     ///
     /// # Errors
-    /// When something cannot be removed.
+    /// [`StoreError`] if a file cannot be removed.
     pub fn sweep(&self) -> Result<(), StoreError> {
         sweep(&self.store.incoming())?;
         let partials = self.store.partials();

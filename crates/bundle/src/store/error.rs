@@ -1,85 +1,85 @@
-//! What can be wrong with a store.
+//! Errors of a store.
 
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::Digest;
 
-/// Why the store cannot do what it was asked for.
+/// Reason why an operation on a store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder holds something else, or a layout of a different version.
+    /// The folder contains something else, or a layout of a different version.
     #[error("`{path}` is not an OCI image layout of version 1.0.0, and not empty")]
     NotAStore {
-        /// The folder.
+        /// Folder of the store.
         path: Utf8PathBuf,
     },
-    /// The operating system refuses something.
+    /// The operating system refuses an operation.
     #[error("cannot {action} `{path}`")]
     Io {
-        /// What was to be done: `read`, `write`, `create`, `lock`, `remove`.
+        /// The operation: `read`, `write`, `create`, `lock`, `remove`.
         action: &'static str,
-        /// With which file.
+        /// File or folder.
         path: Utf8PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// The disk, or the quota, is full.
+    /// The disk or the quota is full.
     #[error("no space left in `{path}` for a blob of {size} bytes")]
     Full {
-        /// The folder of the store.
+        /// Folder of the store.
         path: Utf8PathBuf,
-        /// The size of the blob in bytes.
+        /// Size of the blob in bytes.
         size: u64,
-        /// What the operating system says.
+        /// The cause.
         source: io::Error,
     },
-    /// A blob is not in the store.
+    /// The store does not have a blob.
     #[error("`{digest}` is not in the store `{path}`")]
     Missing {
-        /// The blob.
+        /// Digest of the blob.
         digest: Digest,
-        /// The folder of the store.
+        /// Folder of the store.
         path: Utf8PathBuf,
     },
-    /// A blob in the store has not the content of its name.
+    /// The content of a blob has a different digest than its name.
     #[error("`{path}` is corrupt: its content has digest `{found}`")]
     Corrupt {
-        /// The file.
+        /// Path of the blob.
         path: Utf8PathBuf,
-        /// The digest of its content.
+        /// Digest of the content.
         found: Digest,
     },
-    /// A blob in the store has a different size than it should.
+    /// A blob has a different size than expected.
     #[error("`{path}` has {found} bytes; expected {size}")]
     Size {
-        /// The file.
+        /// Path of the blob.
         path: Utf8PathBuf,
-        /// The size that was expected, in bytes.
+        /// Expected size in bytes.
         size: u64,
-        /// The size of the file, in bytes.
+        /// Actual size in bytes.
         found: u64,
     },
-    /// A blob that was to be read into memory is too large for that.
+    /// A blob is too large to be read into memory.
     #[error("`{path}` has {size} bytes, more than the limit of {limit}")]
     TooLarge {
-        /// The file.
+        /// Path of the blob.
         path: Utf8PathBuf,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: u64,
-        /// The limit in bytes.
+        /// Limit in bytes.
         limit: u64,
     },
     /// Another process, or another part of this one, is writing to the store.
     #[error("another process is writing to `{path}`")]
     InUse {
-        /// The folder of the store.
+        /// Folder of the store.
         path: Utf8PathBuf,
     },
     /// `index.json` or `oci-layout` cannot be parsed.
     #[error("cannot parse `{path}`")]
     Json {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The cause.
         source: serde_json::Error,
@@ -87,7 +87,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Names its file relative to a folder that it is in.
+    /// Makes the path in the error relative to `folder`, if it is below it.
     pub fn relative_to(mut self, folder: &Utf8Path) -> Self {
         let (Self::NotAStore { path }
         | Self::Io { path, .. }

@@ -1,4 +1,4 @@
-//! Locks a store: writers share the lock, and a removal holds it alone.
+//! The lock of a store: writers share it, and a removal holds it exclusively.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -8,20 +8,18 @@ use camino::Utf8Path;
 use super::StoreError;
 use super::error::io_error;
 
-/// Removes the files of processes that have ended, and returns the guard that shows other processes
-/// that this one runs.
+/// Takes the shared lock of a writer. Removes the files of killed processes before, if no other
+/// process holds the lock: then no file in the folder is in use.
 ///
-/// Writers share the lock. So a process that gets it exclusively knows that no file in the
-/// folder is in use.
-///
-/// A file system may have no locks. Then nothing is removed, since its owner may be at work.
-pub(super) fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
+/// On a file system without locks nothing is removed, because other processes may be writing.
+pub(super) fn lock_shared(incoming: &Utf8Path) -> Result<File, StoreError> {
     let path = incoming.join("lock");
     let lock = open_lock(&path)?;
     match lock.try_lock() {
         Ok(()) => {
             sweep(incoming)?;
-            // Opened again: a lock that is exclusive cannot become shared on every file system.
+            // Opened again, because not every file system can turn an exclusive lock into a shared
+            // one.
             drop(lock);
         }
         Err(TryLockError::WouldBlock) => {}
@@ -34,13 +32,14 @@ pub(super) fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// Returns whether an error of locking means that the file system has no locks.
+/// Returns whether an error of locking means that the file system does not support locks.
 pub(crate) fn has_no_locks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
 }
 
-/// Returns the lock if no other process holds it, or if the file system has no locks.
-pub(super) fn lock_alone(incoming: &Utf8Path) -> Result<Option<File>, StoreError> {
+/// Takes the exclusive lock. Returns `None` if another process holds the lock. A file system
+/// without locks counts as locked.
+pub(super) fn lock_exclusive(incoming: &Utf8Path) -> Result<Option<File>, StoreError> {
     let path = incoming.join("lock");
     let lock = open_lock(&path)?;
     match lock.try_lock() {
@@ -51,7 +50,7 @@ pub(super) fn lock_alone(incoming: &Utf8Path) -> Result<Option<File>, StoreError
     }
 }
 
-/// Removes every file in `incoming` but the lock, which the caller holds alone.
+/// Removes every file in `incoming` except for the lock, which the caller must hold exclusively.
 pub(super) fn sweep(incoming: &Utf8Path) -> Result<(), StoreError> {
     let files = incoming
         .read_dir_utf8()
@@ -62,8 +61,8 @@ pub(super) fn sweep(incoming: &Utf8Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Opens the lock for reading and writing: NFS refuses a shared lock on a file that is open for
-/// writing alone, and an exclusive one on a file that is open for reading alone.
+/// Opens the lock for reading and writing. NFS refuses a shared lock on a file open only for
+/// writing, and an exclusive one on a file open only for reading.
 fn open_lock(path: &Utf8Path) -> Result<File, StoreError> {
     File::options()
         .create(true)
@@ -86,7 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         for mut lock in [
-            take_over(folder).unwrap(),
+            lock_shared(folder).unwrap(),
             open_lock(&folder.join("lock")).unwrap(),
         ] {
             assert_eq!(lock.read(&mut [0]).unwrap(), 0);

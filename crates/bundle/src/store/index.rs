@@ -1,4 +1,4 @@
-//! The layout's two documents: `oci-layout`, and `index.json` with the artifacts by name.
+//! The two documents of the layout: `oci-layout`, and `index.json` with the artifacts by name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,16 +16,16 @@ use crate::lock::Artifact;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// An artifact that the store's `index.json` names.
+/// An artifact in the store's `index.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// `<repository>:<tag>`.
+    /// Name, `<repository>:<tag>`.
     pub reference: String,
-    /// The digest of its root manifest.
+    /// Digest of the root manifest.
     pub digest: Digest,
-    /// The media type of its root manifest.
+    /// Media type of the root manifest.
     pub media_type: MediaType,
-    /// The size of its root manifest in bytes.
+    /// Size of the root manifest in bytes.
     pub size: u64,
 }
 
@@ -47,7 +47,7 @@ struct Entry {
     annotations: Annotations,
 }
 
-/// The annotation by which a layout names its manifests (OCI image specification, annotations).
+/// The annotation that names a manifest in a layout (OCI image specification, annotations).
 #[derive(Clone, Deserialize, Serialize)]
 struct Annotations {
     #[serde(rename = "org.opencontainers.image.ref.name")]
@@ -65,7 +65,7 @@ impl Entry {
     }
 }
 
-/// Returns whether `directory` is a store, or may become one.
+/// Checks that `directory` is a store, or is empty or missing.
 pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -86,13 +86,13 @@ pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_dir(directory) {
-            // A first write that was killed leaves the folders alone.
+            // A process that was killed during the first write leaves these folders.
             Ok(files) => {
                 let ours = ["blobs", "incoming"];
                 let foreign = files
                     .flatten()
                     .any(|file| !ours.iter().any(|name| file.file_name() == *name));
-                // Another process may have begun the store in between.
+                // Another process may have created the store since the first check.
                 match foreign {
                     true if path.exists() => check_layout(directory),
                     true => Err(not_a_store()),
@@ -115,13 +115,13 @@ pub(super) fn write_layout(directory: &Utf8Path) -> Result<(), StoreError> {
     replace(directory, &path, LAYOUT.as_bytes())
 }
 
-/// Returns what is listed, by name. A store without `index.json` lists nothing.
+/// Returns the entries, sorted by name. A store without `index.json` has none.
 pub(super) fn read(directory: &Utf8Path) -> Result<Vec<Listed>, StoreError> {
     let entries = read_entries(directory)?;
     Ok(entries.iter().map(Entry::listed).collect())
 }
 
-/// Lists `artifacts`, in place of others of the same name.
+/// Adds `artifacts`, replacing entries of the same name.
 pub(super) fn add(directory: &Utf8Path, artifacts: &[&Artifact]) -> Result<(), StoreError> {
     change(directory, &|entries| {
         let added = artifacts.iter().map(|artifact| {
@@ -151,9 +151,9 @@ pub(super) fn retain(
     })
 }
 
-/// Changes the entries in one step, after other writers.
+/// Changes the entries under a lock.
 fn change(directory: &Utf8Path, change: &dyn Fn(&mut Vec<Entry>)) -> Result<(), StoreError> {
-    // The lock is on a file of its own, since index.json itself is replaced.
+    // `index.json` itself is replaced, so the lock is on a different file.
     let lock_path = directory.join("index.lock");
     let lock = File::options()
         .create(true)
@@ -185,7 +185,7 @@ fn read_entries(directory: &Utf8Path) -> Result<Vec<Entry>, StoreError> {
     }
 }
 
-/// Replaces a file in one step: a reader sees the old text or the new one.
+/// Replaces a file atomically.
 fn replace(directory: &Utf8Path, path: &Utf8Path, text: &[u8]) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
         let mut file = files::temporary_in(&directory.join("incoming"))?;

@@ -1,8 +1,8 @@
-//! A blob that comes in pieces, over several runs if need be. It has its final name only when all
-//! of it was found right.
+//! A blob that is fetched in pieces, possibly over several runs. It gets its final name after size
+//! and digest were compared.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, Write as _};
 
 use camino::Utf8PathBuf;
 use oci_spec::image::Digest;
@@ -10,10 +10,10 @@ use oci_spec::image::Digest;
 use super::error::io_error;
 use super::incoming::has_no_locks;
 use super::writer::{Writeback, readable_by_all, write_error};
-use super::{Store, StoreError};
+use super::{Store, StoreError, remove_if_present};
 use crate::digest::Hasher;
 
-/// What is in the store of a blob that is not whole. No other process writes it meanwhile.
+/// An incomplete blob in `partial/`, locked against other processes.
 #[derive(Debug)]
 pub struct PartialBlob {
     store: Store,
@@ -27,11 +27,11 @@ pub struct PartialBlob {
 }
 
 impl Store {
-    /// Opens what earlier runs wrote of a blob of `size` bytes, or begins it. Returns nothing while
-    /// another process writes it.
+    /// Opens an incomplete blob of `size` bytes with the bytes of earlier runs, or begins it.
+    /// Returns `None` if another process writes or has finished it.
     ///
     /// # Errors
-    /// When nothing can be written.
+    /// [`StoreError`] if its file cannot be opened or locked.
     pub fn partial(&self, digest: &Digest, size: u64) -> Result<Option<PartialBlob>, StoreError> {
         self.prepare()?;
         let folder = self.partials();
@@ -49,8 +49,8 @@ impl Store {
         };
         let mut file = open(&path).map_err(|source| io_error("write", &path, source))?;
         if files::has_other_names(&file) {
-            // Writing would change what is elsewhere, too.
-            forget(&path)?;
+            // The file has a second hard link, whose content must not change.
+            remove_if_present(&path)?;
             file = open(&path).map_err(|source| io_error("write", &path, source))?;
         }
         match file.try_lock() {
@@ -60,7 +60,7 @@ impl Store {
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
         }
         if self.has(digest, size) || !is_named(&file, &path) {
-            // Another process has finished it since.
+            // Another process has finished the blob.
             return Ok(None);
         }
         let mut partial = PartialBlob {
@@ -73,7 +73,7 @@ impl Store {
             written: 0,
             writeback: Writeback::default(),
         };
-        partial.read_what_is_there()?;
+        partial.hash_existing()?;
         Ok(Some(partial))
     }
 
@@ -83,20 +83,20 @@ impl Store {
 }
 
 impl PartialBlob {
-    /// Returns how many bytes it has.
+    /// Returns the number of bytes so far.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Returns the digest of the bytes that it has.
+    /// Returns the digest of the bytes so far.
     pub fn found(&self) -> Digest {
         self.hasher.clone().digest()
     }
 
-    /// Adds the next bytes.
+    /// Appends the next bytes.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// [`StoreError`] if they cannot be written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let written = self.file.write_all(bytes);
         written.map_err(|source| self.error(source))?;
@@ -106,10 +106,10 @@ impl PartialBlob {
         Ok(())
     }
 
-    /// Forgets all bytes.
+    /// Discards all bytes.
     ///
     /// # Errors
-    /// When the file cannot be emptied.
+    /// [`StoreError`] if the file cannot be truncated.
     pub fn restart(&mut self) -> Result<(), StoreError> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
         emptied.map_err(|source| self.error(source))?;
@@ -119,10 +119,11 @@ impl PartialBlob {
         Ok(())
     }
 
-    /// Keeps the blob under its digest.
+    /// Moves the complete blob to its final name.
     ///
     /// # Errors
-    /// When its size or its digest is wrong, which removes it, or it cannot be kept.
+    /// [`StoreError`] if size or digest is wrong, or the file cannot be synced or renamed. A wrong
+    /// blob is removed.
     pub fn commit(self) -> Result<(), StoreError> {
         let path = self.store.path(&self.digest);
         let found = self.found();
@@ -146,41 +147,18 @@ impl PartialBlob {
         Ok(())
     }
 
-    /// Hashes what an earlier run wrote.
-    fn read_what_is_there(&mut self) -> Result<(), StoreError> {
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match self.file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    self.hasher.update(&buffer[..count]);
-                    self.written += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(io_error("read", &self.path, source)),
-            }
+    /// Hashes the bytes of earlier runs. More than `size` are discarded.
+    fn hash_existing(&mut self) -> Result<(), StoreError> {
+        self.written = (self.hasher.update_from(&mut self.file, |_| {}))
+            .map_err(|source| io_error("read", &self.path, source))?;
+        match self.written > self.size {
+            true => self.restart(),
+            false => Ok(()),
         }
-        if self.written > self.size {
-            return self.restart();
-        }
-        self.file
-            .seek(SeekFrom::Start(self.written))
-            .map(drop)
-            .map_err(|source| io_error("read", &self.path, source))
     }
 
     fn error(&self, source: io::Error) -> StoreError {
         write_error(&self.path, &self.store.directory, self.size, source)
-    }
-}
-
-/// Removes a file. A missing one is not an error.
-fn forget(path: &Utf8PathBuf) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("remove", path, source))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -216,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_is_resumed_where_it_was_cut_and_named_when_it_is_whole() {
+    fn a_blob_is_resumed_and_named_when_it_is_complete() {
         let (_folder, store) = store();
         let digest = digest_of(b"twelve bytes");
         let mut partial = store.partial(&digest, 12).unwrap().unwrap();
@@ -236,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_another_name_is_left_alone() {
+    fn a_file_with_a_second_hard_link_is_not_written_to() {
         let (folder, store) = store();
         let digest = digest_of(b"twelve bytes");
         drop(store.partial(&digest, 12).unwrap());

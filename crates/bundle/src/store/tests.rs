@@ -393,7 +393,7 @@ fn many_small_blobs_are_synced_by_one_request() {
     put(&store, b"two");
     // The folder is the third.
     assert_eq!(store.sync().unwrap(), 3);
-    for number in 0..=FEW {
+    for number in 0..=MOST_SINGLE_SYNCS {
         put(&store, number.to_string().as_bytes());
     }
     if cfg!(target_os = "linux") {

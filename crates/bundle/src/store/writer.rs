@@ -1,5 +1,4 @@
-//! Writes one blob into the store: under a name of its own first, and under its digest when it is
-//! whole.
+//! Writes one blob into the store: first to a temporary name, then renamed to its digest.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,14 +11,14 @@ use super::error::io_error;
 use super::{Store, StoreError};
 use crate::sink::BlobSink;
 
-/// From this size in bytes a blob is synced on its own: 1 MiB.
+/// Blobs of this size in bytes, 1 MiB, and larger are synced one by one.
 pub(super) const LARGE: u64 = 1 << 20;
 
-/// After so many bytes the system is asked to begin writing them to the disk. So little is left to
-/// wait for at the end of a large blob, and the blobs behind it are not held up.
+/// Number of bytes after which the system is asked to write them to the disk. So the sync at the
+/// end of a large blob is short, and does not delay the next blobs.
 const WRITEBACK: u64 = 8 << 20;
 
-/// A blob on its way into the store. It has its final name only after [`BlobSink::commit`].
+/// A blob that is being written. It gets its final name in [`BlobSink::commit`].
 #[derive(Debug)]
 pub struct BlobWriter {
     pub(super) store: Store,
@@ -65,7 +64,7 @@ impl BlobSink for BlobWriter {
 }
 
 impl BlobWriter {
-    /// Begins a file of its own in `incoming`.
+    /// Creates a temporary file in `incoming`.
     pub(super) fn new(
         store: Store,
         incoming: &Utf8Path,
@@ -99,14 +98,14 @@ impl BlobWriter {
     }
 }
 
-/// How much of a file the system was asked to write to the disk, in bytes.
+/// Number of bytes of a file that the system was asked to write to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Writeback {
     handed_over: u64,
 }
 
 impl Writeback {
-    /// Takes note that a file has so many bytes now.
+    /// Records that `file` has `written` bytes, and asks for writeback if enough are new.
     pub(super) fn wrote(&mut self, file: &File, written: u64) {
         let behind = written.saturating_sub(self.handed_over);
         if behind >= WRITEBACK {
@@ -116,8 +115,8 @@ impl Writeback {
     }
 }
 
-/// Asks the system to begin writing a part of a file to the disk, without waiting for it, and
-/// returns whether it does. It is a hint: a failure shows when the file is synced.
+/// Asks the system to begin writing a range of a file to the disk, without waiting. Returns whether
+/// the system accepts. It is only a hint: errors are reported by the sync.
 #[cfg(target_os = "linux")]
 fn begin_writeback(file: &File, start: u64, length: u64) -> bool {
     use std::os::fd::AsRawFd as _;
@@ -133,12 +132,12 @@ fn begin_writeback(_: &File, _: u64, _: u64) -> bool {
     true
 }
 
-/// The mode of files in a store. Temporary files are private, and a store is shared by a team and
-/// read by other tools.
+/// The mode of files in a store. Temporary files are private by default, but a team shares a store
+/// and other tools read it.
 #[cfg(unix)]
 const MODE: u32 = 0o644;
 
-/// Sets the mode of a file that the process's umask made private.
+/// Sets the mode of a file, which the process's umask may have made private.
 #[cfg(unix)]
 pub(super) fn readable_by_all(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
