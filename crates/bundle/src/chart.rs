@@ -1,10 +1,9 @@
-//! The images that a Helm chart names in plain text: what a cluster may need beside what the lock
-//! contains, and the values by which it finds them in a mirror.
+//! Finds the images that a Helm chart names in plain text. A cluster may need them in addition to
+//! those in the lock.
 //!
-//! A chart is a program, and only Helm with all values at hand knows its result. Only literal text
-//! is read here: images in `values.yaml`, and `image:` in templates where nothing is put in.
-//! Everything else is counted as unknown. Nothing is unpacked; a chart that is larger, or nested
-//! deeper, than charts are is read as far as the bounds reach.
+//! A chart is a program: only Helm, with all values, knows its result. Therefore only literal text
+//! is read: images in `values.yaml`, and `image:` in templates without placeholders. Everything
+//! else is counted as unknown. Nothing is unpacked, and size and depth are bounded.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -19,21 +18,22 @@ pub(crate) use files::below_base;
 use files::{Kind, each_file};
 pub use values::{ChartValues, ImagePlace, chart_values};
 
-/// What a chart names.
+/// Images that a chart names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChartImages {
-    /// References with a tag, as they are there: `registry.mirantis.com/mke/calico/node:v3.30.2`,
+    /// References with a tag, as written: `registry.mirantis.com/mke/calico/node:v3.30.2`,
     /// `pause:3.10`.
     pub references: BTreeSet<String>,
-    /// How many images there are whose name or tag is put together only when the chart is used.
+    /// Number of images whose name or tag Helm composes.
     pub unknown: usize,
-    /// Whether something was left out because a bound was reached or it could not be read.
+    /// Whether a part of the chart was skipped, because a bound was reached or it could not be
+    /// read.
     pub is_cut: bool,
 }
 
-/// Reads the images that a packed chart (`tar.gz`) names, its own and those of the charts in it.
+/// Returns the images that a packed chart (`tar.gz`) and its subcharts name.
 ///
-/// It never fails: what cannot be read is left out, and said to be.
+/// It does not fail. [`ChartImages::is_cut`] is set if a part could not be read.
 pub fn chart_images(chart: impl Read) -> ChartImages {
     let mut found = ChartImages::default();
     let is_cut = each_file(chart, &mut |_, kind, bytes| match kind {
@@ -52,8 +52,7 @@ fn values(bytes: &[u8], found: &mut ChartImages) {
     }
 }
 
-/// Looks for images in values: `image: name:tag`, and `repository` with `tag` and perhaps
-/// `registry` beside it.
+/// Finds images in values: `image: name:tag`, or `repository` with `tag` and possibly `registry`.
 fn walk(value: &Value, found: &mut ChartImages) {
     match value {
         Value::Sequence(items) => items.iter().for_each(|item| walk(item, found)),
@@ -64,7 +63,7 @@ fn walk(value: &Value, found: &mut ChartImages) {
                     .as_str()
                     .is_some_and(|key| key == "image" || key.ends_with("Image"));
                 match value.as_str() {
-                    // Its tag may be beside it, which was looked at above.
+                    // `image` handles a name with its tag in a different key.
                     Some(_) if key.as_str() == Some("image") && mapping.contains_key("tag") => {}
                     Some(text) if is_image && !text.is_empty() => reference(text, found),
                     _ => walk(value, found),
@@ -87,14 +86,14 @@ fn image(value: &Value, found: &mut ChartImages) {
     else {
         return;
     };
-    // Where charts come from is written so as well.
+    // URLs of charts have the same key.
     if repository.contains("://") {
         return;
     }
     let registry = text("registry").map_or_else(String::new, |registry| format!("{registry}/"));
     match text("tag") {
         Some(tag) => reference(&format!("{registry}{repository}:{tag}"), found),
-        // The tag is the chart's own version, or a number that YAML has read its own way.
+        // The tag is the chart's own version, or YAML has parsed it as a number.
         None if value.get("tag").is_some() || value.get("pullPolicy").is_some() => {
             found.unknown += 1
         }
@@ -102,7 +101,7 @@ fn image(value: &Value, found: &mut ChartImages) {
     }
 }
 
-/// Looks for `image:` in a template, where all of the value is there.
+/// Finds images in a template whose value has no placeholder.
 fn template(text: &str, found: &mut ChartImages) {
     for line in text.lines() {
         let line = line.trim_start();
@@ -118,7 +117,7 @@ fn template(text: &str, found: &mut ChartImages) {
     }
 }
 
-/// Takes note of a reference, if it is a whole one.
+/// Records a reference if it is complete, or counts it as unknown.
 fn reference(text: &str, found: &mut ChartImages) {
     let (name, tag) = match text.split_once('@') {
         Some((name, _)) => (name, name.rsplit_once(':')),
@@ -157,7 +156,7 @@ pub(crate) mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            // Some paths are those that the library refuses to write.
+            // Some paths are refused by the `tar` crate when writing.
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_cksum();
             builder.append(&header, *bytes).unwrap();
@@ -170,7 +169,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn images_are_found_in_place_and_counted_where_they_are_put_together() {
+    fn literal_images_are_found_and_composed_images_are_counted() {
         let values = "\
 image: { repository: mke/one, tag: v1, registry: registry.mirantis.com }
 two: { image: 'two:2.0' }
@@ -213,7 +212,7 @@ templated: { image: '{{ .Values.global.registry }}/eight:v8' }
     }
 
     #[test]
-    fn charts_in_charts_are_read_down_to_a_bound() {
+    fn subcharts_are_read_down_to_a_bound() {
         let mut chart = pack(&[("e/values.yaml", b"image: deepest:v1\n")]);
         for name in ["d", "c", "b"] {
             let values = format!("image: {name}:v1\n");
@@ -232,14 +231,14 @@ templated: { image: '{{ .Values.global.registry }}/eight:v8' }
     }
 
     #[test]
-    fn what_is_not_a_chart_or_too_large_ends_early_and_says_so() {
+    fn damaged_or_too_large_charts_are_reported_as_cut() {
         for bytes in [&b"no gzip"[..], &pack(&[("a/values.yaml", b"a: [\n")])] {
             let found = chart_images(bytes);
             assert!(found.is_cut && found.references.is_empty(), "{found:?}");
         }
         let whole = pack(&[("a/values.yaml", b"image: one:v1\n")]);
         assert!(chart_images(&whole[..whole.len() / 2]).is_cut);
-        // Zeros, which inflate to far more than they are.
+        // Zeros that inflate to far more than their packed size.
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         let mut header = tar::Header::new_gnu();
         header.set_path("a/values.yaml").unwrap();
@@ -253,7 +252,7 @@ templated: { image: '{{ .Values.global.registry }}/eight:v8' }
         let bomb = encoder.finish().unwrap();
         let found = chart_images(bomb.as_slice());
         assert!(found.is_cut && found.references.is_empty());
-        // Aliases of aliases, which would become very many.
+        // Nested aliases that expand exponentially.
         let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let alias = format!("*a{}", level - 1);

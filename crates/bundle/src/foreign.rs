@@ -1,26 +1,26 @@
-//! Limits for YAML that others write: indexes and charts. serde_yaml keeps every value in memory
-//! and takes time by the square of the depth.
+//! Parses YAML from third parties, such as indexes and charts, within limits. serde_yaml keeps
+//! every value in memory, and its time grows with the square of the depth.
 
 use saphyr_parser::{Event, Parser};
 use serde::de::{DeserializeOwned, Error as _};
 
-/// The deepest nesting.
+/// Maximum depth.
 const DEEPEST: usize = 100;
 
-/// The largest number of values.
+/// Maximum number of values.
 const MOST: usize = 2_500_000;
 
-/// Parses YAML, unless it is nested too deeply or has too many values.
+/// Parses YAML within the limits.
 ///
 /// # Errors
-/// It exceeds the limits, or is not what is expected.
+/// [`serde_yaml::Error`] if the text exceeds a limit, or does not have the type `T`.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_yaml::Error> {
     check(bytes)
         .map_err(serde_yaml::Error::custom)
         .and_then(|()| serde_yaml::from_slice(bytes))
 }
 
-/// Reads the events of a text and stops at the first that exceeds a limit.
+/// Parses the events of a text, and stops at the first that exceeds a limit.
 fn check(bytes: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut depth = 0_usize;
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_take_minutes_or_gigabytes_is_refused_early() {
+    fn texts_that_would_take_minutes_or_gigabytes_are_refused_early() {
         let began = Instant::now();
         for text in [
             "a: ".to_owned() + &"[".repeat(200_000),

@@ -1,5 +1,5 @@
-//! Charts of classic Helm repositories: what `index.yaml` says of one, and the OCI artifact that
-//! `helm push` makes of it.
+//! Charts of classic Helm repositories: finds one in `index.yaml`, and makes the OCI artifact that
+//! `helm push` would make.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -12,16 +12,16 @@ use crate::chart::below_base;
 use crate::describe::sorted;
 use crate::wrap::{Wrapped, json, wrap_as_helm};
 
-/// The most that is read of an index or of a packed chart, in bytes.
+/// Maximum size of an index or a packed chart, in bytes.
 pub const LARGEST_CHART_FILE: u64 = 64 << 20;
 
-/// The most that is inflated of a chart to look at its files, in bytes.
+/// Maximum number of bytes inflated to look at the files of a chart.
 const LARGEST_INFLATED: u64 = 256 << 20;
 
-/// The largest `Chart.yaml`, in bytes.
+/// Maximum size of a `Chart.yaml`, in bytes.
 const LARGEST_METADATA: u64 = 1 << 20;
 
-/// What the index of a repository lists.
+/// The `index.yaml` of a repository.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an index of charts")]
 pub struct HelmIndex {
@@ -37,40 +37,40 @@ pub struct Indexed {
     digest: Option<String>,
 }
 
-/// Why a chart of a classic repository cannot be carried.
+/// Reason why a chart of a classic repository cannot be mirrored.
 #[derive(Debug, thiserror::Error)]
 pub enum HelmError {
     /// The index cannot be parsed.
     #[error("its index.yaml cannot be parsed: {0}")]
     Index(String),
-    /// The index has no such chart.
+    /// The index does not list the chart.
     #[error("its index.yaml has no chart `{name}`")]
     NoChart {
-        /// The name.
+        /// Name of the chart, shortened.
         name: String,
     },
-    /// The index has no such version of the chart.
+    /// The index does not list this version of the chart.
     #[error("its index.yaml has no version `{version}` of {name}, but: {}", known.join(", "))]
     NoVersion {
-        /// The chart.
+        /// Name of the chart.
         name: String,
-        /// The version.
+        /// Requested version.
         version: String,
-        /// The first of those that it has.
+        /// First versions that the index lists.
         known: Vec<String>,
     },
     /// The chart has no `Chart.yaml`.
     #[error("the chart has no Chart.yaml")]
     NoMetadata,
-    /// The chart has a file that Helm refuses, or reads differently than others do.
+    /// The chart has a file that Helm refuses or reads differently than other programs.
     #[error("the chart has `{path}`{rule}")]
     File {
-        /// The path.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// The rule that it breaks, as the end of the sentence.
         rule: &'static str,
     },
-    /// The chart is not a tar.gz, or too large.
+    /// The chart is not a `tar.gz`, or is too large.
     #[error("the chart cannot be unpacked")]
     Packed(#[source] std::io::Error),
     /// The `Chart.yaml` cannot be parsed.
@@ -78,22 +78,22 @@ pub enum HelmError {
     Metadata(String),
 }
 
-/// The artifact of a chart.
+/// A chart as an OCI artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedChart {
-    /// The name in its `Chart.yaml`.
+    /// Name in `Chart.yaml`.
     pub name: String,
-    /// The version in it.
+    /// Version in `Chart.yaml`.
     pub version: String,
-    /// The documents that `helm push` makes of it.
+    /// The documents that `helm push` would make.
     pub wrapped: Wrapped,
 }
 
 impl HelmIndex {
-    /// Reads an `index.yaml`.
+    /// Parses an `index.yaml`.
     ///
     /// # Errors
-    /// The text is not an index.
+    /// [`HelmError::Index`] if the text is not an index.
     pub fn parse(bytes: &[u8]) -> Result<Self, HelmError> {
         crate::foreign::parse(bytes).map_err(|error| HelmError::Index(reason(&error)))
     }
@@ -101,7 +101,7 @@ impl HelmIndex {
     /// Returns a version of a chart.
     ///
     /// # Errors
-    /// The index does not have it.
+    /// [`HelmError::NoChart`] or [`HelmError::NoVersion`] if the index does not list it.
     pub fn find(&self, name: &str, version: &str) -> Result<&Indexed, HelmError> {
         let Some(Some(versions)) = self.entries.get(name) else {
             return Err(HelmError::NoChart {
@@ -123,13 +123,13 @@ impl HelmIndex {
 }
 
 impl Indexed {
-    /// Returns where the packed chart is, relative to the repository or absolute. Helm takes the
-    /// first URL, too.
+    /// Returns the URL of the packed chart, absolute or relative to the repository. If there are
+    /// several, it is the first, which Helm uses, too.
     pub fn url(&self) -> Option<&str> {
         self.urls.as_ref()?.first().map(String::as_str)
     }
 
-    /// Returns the SHA-256 of the packed chart, if the index lists it.
+    /// Returns the digest of the packed chart, `sha256:<hex>`, if the index gives one.
     pub fn digest(&self) -> Option<String> {
         let digest = self.digest.as_deref()?.trim();
         let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
@@ -137,10 +137,11 @@ impl Indexed {
     }
 }
 
-/// Returns the documents that `helm push` makes of a packed chart, without the time of the push.
+/// Returns the documents that `helm push` makes of a packed chart, but without the time of the
+/// push.
 ///
 /// # Errors
-/// It is not a chart.
+/// [`HelmError`] if `packed` is not a chart.
 pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
     let text = metadata(packed)?;
     let chart = crate::foreign::parse(&text);
@@ -160,8 +161,8 @@ pub fn wrap_chart(packed: &[u8]) -> Result<WrappedChart, HelmError> {
     })
 }
 
-/// Returns the `Chart.yaml` of a packed chart. Everything that Helm refuses is refused here, before
-/// it is in a mirror.
+/// Returns the `Chart.yaml` of a packed chart. Refuses every chart that Helm refuses, before it is
+/// mirrored.
 fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
     let inflated = MultiGzDecoder::new(packed).take(LARGEST_INFLATED);
     let mut archive = tar::Archive::new(inflated);
@@ -173,28 +174,28 @@ fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
         if kind.is_dir() || kind.is_pax_global_extensions() || path.ends_with('/') {
             continue;
         }
-        let wrong = |rule| HelmError::File {
+        let invalid = |rule| HelmError::File {
             path: redaction::line(&path, 100),
             rule,
         };
         let Some((_, below)) = below_base(&path) else {
-            return Err(wrong(", a path that Helm refuses"));
+            return Err(invalid(", a path that Helm refuses"));
         };
-        // Charts in charts have one, too, deeper.
+        // Only files at the top count: subcharts have their own.
         let is_twice = match below.as_str() {
             "Chart.yaml" => text.is_some(),
             "values.yaml" => std::mem::replace(&mut has_values, true),
             _ => continue,
         };
         if is_twice {
-            return Err(wrong(" twice"));
+            return Err(invalid(" twice"));
         }
         if !kind.is_file() {
-            return Err(wrong(", which is a link"));
+            return Err(invalid(", which is a link"));
         }
         if below == "Chart.yaml" {
             if entry.size() > LARGEST_METADATA {
-                return Err(wrong(", which has more than 1 MiB"));
+                return Err(invalid(", which has more than 1 MiB"));
             }
             let mut bytes = Vec::new();
             let mut entry = entry;
@@ -209,7 +210,7 @@ fn metadata(packed: &[u8]) -> Result<Vec<u8>, HelmError> {
 const TITLE: &str = "org.opencontainers.image.title";
 const VERSION: &str = "org.opencontainers.image.version";
 
-/// What `Chart.yaml` says, in the order in which Helm writes it.
+/// The fields of `Chart.yaml`, in the order in which Helm writes them.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -280,7 +281,7 @@ struct Dependency {
 }
 
 impl Metadata {
-    /// Puts right what Helm puts right when it reads a chart.
+    /// Corrects the fields that Helm corrects when it reads a chart.
     fn clean(&mut self) {
         if is_empty(&self.api_version) {
             self.api_version = Some("v1".to_owned());
@@ -300,11 +301,11 @@ impl Metadata {
         }
     }
 
-    /// Returns the annotations that the manifest has of the chart's own fields.
+    /// Returns the manifest's annotations made of the chart's own fields.
     fn own_annotations(&self) -> BTreeMap<String, String> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let people = self.maintainers.iter().flatten();
-        let people: Vec<String> = people
+        let maintainers = self.maintainers.iter().flatten();
+        let authors: Vec<String> = maintainers
             .map(|one| match is_empty(&one.email) {
                 true => text(&one.name),
                 false => format!("{} ({})", text(&one.name), text(&one.email)),
@@ -317,25 +318,25 @@ impl Metadata {
             ("version", self.version.clone()),
             ("url", text(&self.home)),
             ("source", source.unwrap_or_default()),
-            ("authors", people.join(", ")),
+            ("authors", authors.join(", ")),
         ];
-        let named = named
-            .into_iter()
-            .filter(|(_, text)| !text.trim().is_empty());
         named
+            .into_iter()
+            .filter(|(_, text)| !text.trim().is_empty())
             .map(|(key, text)| (format!("org.opencontainers.image.{key}"), text))
             .collect()
     }
 }
 
-/// Reads a text that may be written as a number, in the way in which Helm writes it: `1.10` is 1.1.
+/// Deserializes a string that may be written as a number, and formats it like Helm: `1.10` becomes
+/// `1.1`.
 fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match serde_yaml::Value::deserialize(deserializer)? {
         serde_yaml::Value::Null => None,
         serde_yaml::Value::String(text) => Some(text),
         serde_yaml::Value::Bool(value) => Some(value.to_string()),
         serde_yaml::Value::Number(number) if number.is_f64() => {
-            // Go's `g` with the shortest digits of 32 bits.
+            // Go's format `g` with the shortest digits of 32 bits.
             let value = number.as_f64().unwrap_or_default() as f32;
             let scientific = format!("{value:e}");
             let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -350,7 +351,7 @@ fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
     })
 }
 
-/// Returns what a parser says, but not for the length of the text that it quotes.
+/// Returns the parser's error, shortened because it may quote a long string.
 fn reason(error: &serde_yaml::Error) -> String {
     redaction::line(&error.to_string(), 200)
 }
@@ -374,9 +375,9 @@ mod tests {
 
     const CHART: &[u8] = b"apiVersion: v2\nname: a\nversion: 1.0.0\n";
 
-    // What `helm show chart` 4.1.4 prints.
+    // Expectations are the output of `helm show chart` 4.1.4.
     #[test]
-    fn numbers_are_texts_as_helm_writes_them() {
+    fn numbers_become_strings_like_in_helm() {
         for (written, expected) in [
             ("1.10", "1.1"),
             ("'1.10'", "1.10"),
@@ -399,9 +400,9 @@ mod tests {
         }
     }
 
-    // Each was given to `helm show chart` 4.1.4.
+    // Each case was tried with `helm show chart` 4.1.4.
     #[test]
-    fn what_helm_refuses_or_reads_twice_is_refused() {
+    fn charts_that_helm_refuses_or_reads_differently_are_refused() {
         let chart = ("a/Chart.yaml", CHART);
         for (files, expected) in [
             (vec![chart, chart], "the chart has `a/Chart.yaml` twice"),

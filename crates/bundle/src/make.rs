@@ -1,10 +1,9 @@
-//! Makes bundles in the vendor's format, in code: for the demonstration release, for tests and for
-//! benchmarks.
+//! Makes bundles in the vendor's format: for the demonstration release, tests and benchmarks.
 //!
-//! A recipe makes the same bytes on every machine. Times are zero, the order is the recipe's,
-//! contents are drawn from a generator that is written down here, and at level 0 not even a
-//! compressor's version matters, since nothing is compressed. The result is real anyway: layers are
-//! gzip'd tars with their `diff_ids` right, and charts are charts that Helm reads.
+//! A recipe makes the same bytes on every machine. Times are zero, the order is that of the recipe,
+//! and contents come from a generator in this module. At level 0 nothing is compressed, so not even
+//! the compressor's version matters. The result is real: layers are gzip'd tars with correct
+//! `diff_ids`, and Helm reads the charts.
 
 use std::io::{self, Write};
 
@@ -17,74 +16,73 @@ mod gzip;
 
 pub use demo::demo;
 
-/// What to put into a bundle.
+/// Content of a bundle to make.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The top folder: `bundle` in 4.1.0, `bundles` later.
+    /// Top folder: `bundle` in 4.1.0, `bundles` later.
     pub directory: String,
-    /// The level of gzip compression of bundle, layers and charts, 0 to 9. At 0 the bytes depend on
-    /// nothing but the recipe.
+    /// Level of gzip compression of bundle, layers and charts, 0 to 9. At 0 the bytes depend only
+    /// on the recipe.
     pub level: u32,
-    /// The text of `release-matrix.json`, if there is to be one.
+    /// Text of `release-matrix.json`; `None` for a bundle without it.
     pub matrix: Option<String>,
-    /// The artifacts, in the order of their archives.
+    /// Artifacts, in the order of their archives.
     pub artifacts: Vec<ArtifactRecipe>,
 }
 
 /// An artifact to make.
 #[derive(Clone, Debug)]
 pub struct ArtifactRecipe {
-    /// The repository, such as `calico/apiserver`.
+    /// Repository, such as `calico/apiserver`.
     pub repository: String,
-    /// The tag, such as `v3.30.2`.
+    /// Tag, such as `v3.30.2`.
     pub tag: String,
-    /// What it is.
+    /// Image or chart.
     pub contents: ContentsRecipe,
 }
 
-/// What an artifact is.
+/// Content of an artifact to make.
 #[derive(Clone, Debug)]
 pub enum ContentsRecipe {
     /// A container image.
     Image {
-        /// Platforms such as `linux/amd64`. With one, the root is a manifest, with more, an index.
+        /// Platforms such as `linux/amd64`. For one, the root is a manifest; for more, an index.
         platforms: Vec<String>,
-        /// The layers, lowest first.
+        /// Layers, lowest first.
         layers: Vec<LayerRecipe>,
     },
     /// A Helm chart.
     Chart {
-        /// The chart's name.
+        /// Name of the chart.
         name: String,
-        /// The chart's version.
+        /// Version of the chart.
         version: String,
-        /// What it says of itself.
+        /// Description in `Chart.yaml`.
         description: String,
     },
 }
 
-/// A layer of an image. Layers of the same name and size are the same blob, in whichever image they
-/// are.
+/// A layer of an image. Layers of equal name and size are the same blob in all images.
 #[derive(Clone, Debug)]
 pub struct LayerRecipe {
-    /// The name, from which the contents are drawn.
+    /// Name, the seed of the content.
     pub name: String,
-    /// The size of the one file in the layer, in bytes.
+    /// Size of the only file in the layer, in bytes.
     pub size: usize,
-    /// Whether every platform has the same layer.
+    /// Whether all platforms share the layer.
     pub same_on_every_platform: bool,
 }
 
-/// Why a bundle cannot be made.
+/// Reason why a bundle cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
-    /// An artifact's name is outside the grammar.
+    /// A repository or tag is not valid.
     #[error("the name of an artifact is not valid in a registry")]
     Name(#[source] NameError),
     /// An image has no platform, or one that is not `os/architecture[/variant]`.
     #[error("`{reference}` has no usable platform")]
     Platform {
-        /// The artifact.
+        /// Reference of the image.
         reference: String,
     },
     /// The bundle cannot be written.
@@ -92,10 +90,10 @@ pub enum MakeError {
     Write(#[source] io::Error),
 }
 
-/// Writes the bundle of `recipe`. Holds one archive in memory at a time.
+/// Writes the bundle of `recipe`. Keeps one archive in memory at a time.
 ///
 /// # Errors
-/// When the recipe has a name or a platform that cannot be, or `output` fails.
+/// [`MakeError`] if the recipe has an invalid name or platform, or `output` fails.
 pub fn write(recipe: &Recipe, output: &mut impl Write) -> Result<(), MakeError> {
     let gzip = gzip::Encoder::new(output, recipe.level).map_err(MakeError::Write)?;
     let mut tar = tar::Builder::new(gzip);
@@ -118,7 +116,7 @@ pub fn write(recipe: &Recipe, output: &mut impl Write) -> Result<(), MakeError> 
         .map_err(MakeError::Write)
 }
 
-/// Appends a file with nothing in its header that depends on time or place.
+/// Appends a file whose header does not depend on time or machine.
 fn append(tar: &mut tar::Builder<impl Write>, path: &str, bytes: &[u8]) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);
@@ -130,7 +128,7 @@ fn append(tar: &mut tar::Builder<impl Write>, path: &str, bytes: &[u8]) -> io::R
     tar.append_data(&mut header, path, bytes)
 }
 
-/// Returns `size` bytes that no compressor makes smaller, drawn from `name`.
+/// Returns `size` incompressible bytes, with `name` as the seed.
 fn noise(name: &str, size: usize) -> Vec<u8> {
     let mut state = u64::from_le_bytes(
         digest::hex_of(name.as_bytes()).as_bytes()[..8]
@@ -139,7 +137,7 @@ fn noise(name: &str, size: usize) -> Vec<u8> {
     );
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
-        // SplitMix64 (Steele, Lea and Flood 2014): one addition, and a mixing of its result.
+        // SplitMix64 (Steele, Lea and Flood 2014).
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,5 @@
-//! The download of `mkectl`: a compressed tar with one file (CLI-INST, BREW), which the lock knows
-//! by the hash of the whole.
+//! The download of `mkectl`: a compressed tar that contains the program (CLI-INST, BREW). The lock
+//! records the hash of the download.
 
 use std::io::{self, Read, Write};
 
@@ -9,17 +9,17 @@ use flate2::read::MultiGzDecoder;
 use crate::digest::Hasher;
 use crate::tarball::{self, End};
 
-/// The name of the file in it.
+/// File name of the program in the tar.
 const NAME: &[u8] = b"mkectl";
 
-/// A program larger than this is none.
+/// Maximum size of the program in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// Why a download of `mkectl` is not used.
+/// Reason why a download of `mkectl` is not used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramError {
-    /// It cannot be read.
+    /// A file cannot be read.
     #[error("cannot read `{path}`")]
     Read {
         /// Path of the file.
@@ -27,34 +27,34 @@ pub enum ProgramError {
         /// The cause.
         source: io::Error,
     },
-    /// It is not the one that was locked.
+    /// The download does not have the hash in the lock.
     #[error("`{path}` has SHA-256 {found}, but the lock records {expected}")]
     Sha256 {
-        /// Path of the file.
+        /// Path of the download.
         path: Utf8PathBuf,
-        /// What it has.
+        /// SHA-256 of the download.
         found: String,
-        /// What the lock says.
+        /// SHA-256 in the lock.
         expected: String,
     },
-    /// There is no program in it.
+    /// The download contains no program.
     #[error("`{path}` contains no file `mkectl`")]
     NoProgram {
-        /// Path of the file.
+        /// Path of the download.
         path: Utf8PathBuf,
     },
-    /// The program that was unpacked from it is another one now.
+    /// The unpacked program differs from the one in the download.
     #[error("`{path}` is not the program in {archive}: it was changed")]
     Changed {
-        /// The program.
+        /// Path of the program.
         path: Utf8PathBuf,
-        /// The download.
+        /// Path of the download.
         archive: Utf8PathBuf,
     },
-    /// It cannot be unpacked.
+    /// The program cannot be written.
     #[error("cannot write `{path}`")]
     Write {
-        /// Path of the file.
+        /// Path of the program.
         path: Utf8PathBuf,
         /// The cause.
         source: io::Error,
@@ -62,10 +62,10 @@ pub enum ProgramError {
 }
 
 impl ProgramError {
-    /// Returns the system's error if the disk is full.
+    /// Returns the cause if the disk is full.
     ///
     /// # Errors
-    /// The error itself if it is a different one.
+    /// The error itself if it has a different cause.
     pub fn full(self) -> Result<io::Error, Self> {
         match self {
             Self::Write { source, .. }
@@ -81,12 +81,12 @@ impl ProgramError {
     }
 }
 
-/// Unpacks the program in `archive` to `program`, executable, by a rename, if the archive's SHA-256
-/// is `sha256`.
+/// Unpacks the program in `archive` to `program`, atomically and executable. The SHA-256 of
+/// `archive` must be `sha256`.
 ///
 /// # Errors
-/// It is another archive, there is no program in it, or a file cannot be read or written. Then
-/// there is no new `program`.
+/// [`ProgramError`] if the archive has a different hash or no program, or a file cannot be read or
+/// written. Then `program` is unchanged.
 pub fn unpack_program(
     archive: &Utf8Path,
     sha256: &str,
@@ -105,10 +105,10 @@ pub fn unpack_program(
     files::persist(file, program, files::Access::Program).map_err(failed)
 }
 
-/// Checks that `program` is the one in `archive`, and that the archive's SHA-256 is `sha256`.
+/// Checks that `program` equals the one in `archive`, whose SHA-256 must be `sha256`.
 ///
 /// # Errors
-/// One of the two is not what it should be, or cannot be read.
+/// [`ProgramError`] if one of the two differs, or cannot be read.
 pub fn check_program(
     archive: &Utf8Path,
     sha256: &str,
@@ -119,9 +119,10 @@ pub fn check_program(
         path: program.to_owned(),
         source,
     };
-    let mut file = Hashed::new(files::open(program).map_err(read)?);
-    io::copy(&mut file, &mut io::sink()).map_err(read)?;
-    if file.finish() != expected {
+    let mut file = files::open(program).map_err(read)?;
+    let mut hasher = Hasher::new();
+    hasher.update_from(&mut file, |_| {}).map_err(read)?;
+    if hasher.hex() != expected {
         return Err(ProgramError::Changed {
             path: program.to_owned(),
             archive: archive.to_owned(),
@@ -130,23 +131,24 @@ pub fn check_program(
     Ok(())
 }
 
-/// Checks that the SHA-256 of `archive` is `sha256`, and that there is a program in it.
+/// Checks that the SHA-256 of `archive` is `sha256`, and that it contains a program.
 ///
 /// # Errors
-/// It is another archive, there is no program in it, or it cannot be read.
+/// [`ProgramError`] if the archive has a different hash or no program, or cannot be read.
 pub fn check_archive(archive: &Utf8Path, sha256: &str) -> Result<(), ProgramError> {
     program_in(archive, sha256, &mut io::sink()).map(drop)
 }
 
-/// Why a program was not copied out of its archive.
+/// Reason why the program was not copied out of its archive.
 enum NotCopied {
-    /// The archive is not used.
+    /// The archive is not valid.
     Refused(ProgramError),
     /// The copy cannot be written.
     Write(io::Error),
 }
 
-/// Copies the program in `archive` to `out`. A failure to write is not blamed on the archive.
+/// Copies the program in `archive` to `out`. Distinguishes a failure to write from a fault of the
+/// archive.
 fn copy_to(archive: &Utf8Path, sha256: &str, out: &mut dyn Write) -> Result<(), NotCopied> {
     let mut out = Remembering { out, failed: None };
     let copied = program_in(archive, sha256, &mut out);
@@ -157,7 +159,7 @@ fn copy_to(archive: &Utf8Path, sha256: &str, out: &mut dyn Write) -> Result<(), 
     }
 }
 
-/// A writer that remembers why it failed.
+/// A writer that records its failure.
 struct Remembering<'a> {
     out: &'a mut dyn Write,
     failed: Option<io::Error>,
@@ -178,8 +180,8 @@ impl Write for Remembering<'_> {
     }
 }
 
-/// Copies the program in `archive` to `out` and returns its SHA-256. What was written is only good
-/// if this succeeds.
+/// Copies the program in `archive` to `out` and returns its SHA-256. If it fails, the bytes in
+/// `out` must not be used.
 fn program_in(
     archive: &Utf8Path,
     sha256: &str,
@@ -191,7 +193,7 @@ fn program_in(
     };
     let mut input = Hashed::new(files::open(archive).map_err(read)?);
     let unpacked = copy_program(&mut input, out);
-    // What a wrong file holds is of no interest, so its hash is looked at first.
+    // The hash of the archive is compared first: faults inside of a wrong file do not matter.
     io::copy(&mut input, &mut io::sink()).map_err(read)?;
     let found = input.finish();
     if found != sha256 {
@@ -207,8 +209,7 @@ fn program_in(
 }
 
 fn copy_program(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Option<String>> {
-    /// Why the walk ended before the tar did: the program was copied and has this SHA-256, or
-    /// something failed.
+    /// Reason to stop before the end of the tar. `Found` has the SHA-256 of the copied program.
     enum Ended {
         Found(String),
         Failed(io::Error),
@@ -236,7 +237,7 @@ fn copy_program(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Option<
     }
 }
 
-/// A reader that hashes what goes through it.
+/// A reader that hashes all bytes read.
 struct Hashed<R> {
     input: R,
     hasher: Hasher,

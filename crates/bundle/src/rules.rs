@@ -1,4 +1,4 @@
-//! What was observed of a bundle's archives, where the vendor's naming rule does not decide.
+//! Rules for archives whose file name does not decide, learned from a bundle's content.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,35 @@ use oci_spec::image::Digest;
 use crate::lock::SetBundle;
 use crate::name::{Name, SetNames};
 
-/// How to read the archives that the vendor's rules do not cover. The default covers none.
+/// Rules for reading archives. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Rules by the path of the archive in the bundle.
     pub archives: BTreeMap<String, Rule>,
-    /// How names are made, if it is a bundle of a set. What is not an archive is left out of such a
-    /// bundle, and listed.
+    /// For a bundle of a set: the rule that derives repositories and tags. In such a bundle,
+    /// members that are not archives are skipped and listed.
     pub of_set: Option<SetNames>,
 }
 
-/// How to read one archive.
+/// The rule for one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// It is an artifact of the bundle.
+    /// The archive is an artifact of the bundle.
     Read {
-        /// Its repository and tag, if its file name does not give them.
+        /// Repository and tag, if the file name does not give them.
         name: Option<Name>,
-        /// The root that counts, if `index.json` lists several.
+        /// The root to read, if `index.json` lists several.
         root: Option<Digest>,
     },
-    /// It is not mirrored.
+    /// The archive is not mirrored.
     Skip {
-        /// Why not.
+        /// Reason for skipping it.
         reason: String,
     },
 }
 
 impl Rules {
-    /// Returns the rules that a lock implies for the bundle that it records.
+    /// Returns the rules that a lock implies for its bundle.
     pub(crate) fn of(lock: &crate::Lock) -> Self {
         let read = lock.artifacts.iter().map(|artifact| {
             let rule = Rule::Read {

@@ -1,5 +1,6 @@
-//! A set: the committed list of images, charts, files and bundles that a cluster needs beside its
-//! release. An operator writes it; a lock of it records what they were when it was locked.
+//! A set: the committed list of images, charts, files and bundles that a cluster needs in addition
+//! to its release. An operator writes it. A lock records the digests that its entries had when they
+//! were locked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -12,65 +13,65 @@ use url::Url;
 
 use crate::name::{Name, NameError, SetNames};
 
+mod fields;
 mod mistake;
 mod origin;
 mod reference;
-mod written;
 
 pub use mistake::Mistake;
 pub use origin::{Origin, bundle_fault, file_name, url_fault};
 pub use reference::{DOCKER_HUB, Reference, ReferenceError};
 
-/// Where Airlock keeps its own in a project: the state of environments, and the uploads of a
+/// Folders in a project that Airlock uses itself: the state of environments, and uploads of a
 /// preflight.
 const RESERVED: [&str; 2] = ["airlock", "airlock-preflight"];
 
-/// How an item is written.
+/// Description of the forms of an item, for errors.
 const FORMS: &str =
     "a reference, a mapping with `reference`, or a chart's `repository`, `name` and `version`";
 
-/// What a set's file says.
+/// The content of a set's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Set {
-    /// The images.
+    /// Images in registries.
     pub images: Vec<Item>,
-    /// The charts, in registries and in classic Helm repositories.
+    /// Charts in registries and in classic Helm repositories.
     pub charts: Vec<Item>,
-    /// The files to carry along.
+    /// Files on web servers.
     pub files: Vec<FileItem>,
-    /// The bundles of the vendor's format that are carried as a whole.
+    /// Bundles in the vendor's format, which are mirrored completely.
     pub bundles: Vec<BundleItem>,
-    /// Whether signatures and attestations are carried, too, of what is in registries.
+    /// Whether signatures and attestations of images and charts in registries are mirrored, too.
     pub signatures: bool,
-    /// What is to be known of registries, by host.
-    #[serde(deserialize_with = "written::registries")]
+    /// Settings of upstream registries, by host.
+    #[serde(deserialize_with = "fields::registries")]
     pub registries: BTreeMap<String, Upstream>,
 }
 
-/// What is to be known of a registry that a set names.
+/// Settings of an upstream registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Upstream {
-    /// The registry that is asked instead, `host[:port]` or `host[:port]/path`.
-    #[serde(deserialize_with = "written::mirror")]
+    /// Registry that is used instead, `host[:port]` or `host[:port]/path`.
+    #[serde(deserialize_with = "fields::mirror")]
     pub mirror: Option<String>,
-    /// A PEM file with the private CA of its certificate, relative to the set's file.
+    /// PEM file with the private CA of the registry, relative to the set's file.
     pub ca: Option<Utf8PathBuf>,
 }
 
-/// An image or a chart of a set: a reference, or a mapping with more.
+/// An image or a chart of a set, before validation. In the file it is a reference, or a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Where it comes from, as it is written.
+    /// Origin in the file.
     pub from: ItemSource,
-    /// The platforms that are carried; empty for all.
+    /// Selected platforms; empty for all.
     pub platforms: Vec<String>,
-    /// Whether its signatures are carried, if it says so itself.
+    /// Whether its signatures are mirrored; `None` for the default of the set.
     pub signatures: Option<bool>,
-    /// The repository in the mirror, with or without a tag; nothing for the upstream's own path.
+    /// Repository in the mirror, with or without a tag; `None` for the path upstream.
     pub place: Option<String>,
-    /// More places of it.
+    /// Further repositories in the mirror, with or without a tag.
     pub aliases: Vec<String>,
 }
 
@@ -78,17 +79,17 @@ pub struct Item {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileItem {
-    /// Its URL.
-    #[serde(deserialize_with = "written::file_url")]
+    /// URL of the file.
+    #[serde(deserialize_with = "fields::file_url")]
     pub url: Url,
-    /// Its digest, written as 64 hexadecimal digits.
-    #[serde(deserialize_with = "written::sha256")]
+    /// Digest, written in the file as 64 hexadecimal digits.
+    #[serde(deserialize_with = "fields::sha256")]
     pub sha256: Digest,
-    /// The repository in the mirror, with or without a tag; nothing for the URL's own path.
-    #[serde(default, rename = "as", deserialize_with = "written::some_place")]
+    /// Repository in the mirror, with or without a tag; `None` for the path of the URL.
+    #[serde(default, rename = "as", deserialize_with = "fields::some_place")]
     pub place: Option<String>,
-    /// More places of it.
-    #[serde(default, deserialize_with = "written::places")]
+    /// Further repositories in the mirror, with or without a tag.
+    #[serde(default, deserialize_with = "fields::places")]
     pub aliases: Vec<String>,
 }
 
@@ -96,30 +97,30 @@ pub struct FileItem {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BundleItem {
-    /// Its URL.
-    #[serde(deserialize_with = "written::bundle_url")]
+    /// URL of the bundle.
+    #[serde(deserialize_with = "fields::bundle_url")]
     pub url: Url,
-    /// Its digest, if the set lists it.
-    #[serde(default, deserialize_with = "written::some_sha256")]
+    /// Digest that the bundle must have; `None` if the set gives none.
+    #[serde(default, deserialize_with = "fields::some_sha256")]
     pub sha256: Option<Digest>,
-    /// A PEM file with the public key of its signature, relative to the set's file.
+    /// PEM file with the public key of its signature, relative to the set's file.
     #[serde(default)]
     pub key: Option<Utf8PathBuf>,
-    /// The URL of its signature; nothing for its own URL with `.sig`.
-    #[serde(default, deserialize_with = "written::some_url")]
+    /// URL of its signature; `None` for the bundle's URL with `.sig`.
+    #[serde(default, deserialize_with = "fields::some_url")]
     pub signature: Option<Url>,
-    /// The folder in the mirror that its artifacts are put below.
-    #[serde(default, rename = "as", deserialize_with = "written::some_place")]
+    /// Folder in the mirror that its repositories are put below.
+    #[serde(default, rename = "as", deserialize_with = "fields::some_place")]
     pub place: Option<String>,
-    /// How many leading folders of their names are left out.
+    /// Number of leading folders removed from the names of its archives.
     #[serde(default)]
     pub strip: u8,
 }
 
-/// Where an item comes from, as it is written.
+/// Origin of an item in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemSource {
-    /// A reference.
+    /// A reference of a registry.
     Reference(String),
     /// A chart of a classic Helm repository: URL, name, version.
     HelmRepository(Url, String, String),
@@ -127,176 +128,176 @@ pub enum ItemSource {
     File(Url, Digest),
 }
 
-/// An item whose words have been checked.
+/// A validated image, chart or file of a set, with its place in the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it comes from.
+    /// Where it is downloaded from.
     pub origin: Origin,
-    /// Whether it is listed as a chart.
+    /// Whether it is listed under `charts`.
     pub is_chart: bool,
-    /// The platforms that are carried, sorted; empty for all.
+    /// Selected platforms, sorted; empty for all.
     pub platforms: Vec<String>,
-    /// Whether its signatures and attestations are carried, too.
+    /// Whether its signatures and attestations are mirrored, too.
     pub signatures: bool,
-    /// The repository in the mirror, below its project.
+    /// Repository in the mirror, below its project.
     pub repository: String,
-    /// The tag in the mirror.
+    /// Tag in the mirror.
     pub tag: String,
-    /// If it is one more place of an entry: that entry's own, `repository:tag`.
+    /// For an alias, the place of the entry itself, `repository:tag`.
     pub alias_of: Option<String>,
 }
 
-/// Why a set cannot be used.
+/// Reason why a set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
     /// The text is not YAML, or not a set.
     #[error("{path}:{line}:{column}: the set is not valid")]
     Syntax {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The line, from 1; 1 if the place is not known.
+        /// Line, from 1; 1 if the place is not known.
         line: usize,
-        /// The column, from 1; 1 if the place is not known.
+        /// Column, from 1; 1 if the place is not known.
         column: usize,
-        /// What is wrong there.
+        /// The mistake.
         source: Mistake,
     },
-    /// A reference cannot be read.
+    /// A reference cannot be parsed.
     #[error("{path}: `{text}` is not a reference")]
     Reference {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The text.
+        /// The text in the set.
         text: String,
-        /// What is wrong with it.
+        /// The cause.
         source: ReferenceError,
     },
-    /// A place in the mirror is outside the grammar.
+    /// A name in the mirror is not valid.
     #[error("{path}: {reference} would become {place} in your registry, which is not a valid name")]
     Place {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The entry's reference.
+        /// Reference of the entry.
         reference: String,
-        /// The name, below the registry and project.
+        /// Name in the mirror, below registry and project.
         place: String,
-        /// What is wrong with it.
+        /// The cause.
         source: NameError,
     },
-    /// One more place in the mirror is outside the grammar.
+    /// An alias is not a valid name in the mirror.
     #[error("{path}: `{text}` in `aliases` is not a repository")]
     Alias {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The text.
+        /// The text in the set.
         text: String,
-        /// What is wrong with it.
+        /// The cause.
         source: NameError,
     },
     /// A platform is not `os/architecture[/variant]`.
     #[error("{path}: `{text}` is not a platform, such as `linux/amd64`")]
     Platform {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The text.
+        /// The text in the set.
         text: String,
     },
     /// A chart of a classic repository is listed as an image.
     #[error("{path}: {reference} is listed under `images`, but is a chart")]
     NotAnImage {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The entry's reference.
+        /// Reference of the entry.
         reference: String,
     },
-    /// Two entries would get one name in the mirror.
+    /// Two entries have the same name in the mirror.
     #[error("{path}: {one} and {other} would both become {place} in your registry")]
     Collision {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The first one.
+        /// The first entry.
         one: String,
-        /// The second one.
+        /// The second entry.
         other: String,
-        /// The name, below the registry and project.
+        /// Name in the mirror, below registry and project.
         place: String,
     },
-    /// An alias of an entry is a name that the same artifact has.
+    /// An alias repeats a name that the same entry already has.
     #[error("{path}: `aliases` of {reference} repeats {place}")]
     AliasTwice {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The entry's reference.
+        /// Reference of the entry.
         reference: String,
-        /// The name, below the registry and project.
+        /// Name in the mirror, below registry and project.
         place: String,
     },
-    /// An entry would be where Airlock keeps something of its own.
+    /// A name in the mirror is in a folder that Airlock uses itself.
     #[error(
         "{path}: {reference} would become {place} in your registry, and {folder}/ is reserved for Airlock"
     )]
     Reserved {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The entry's reference.
+        /// Reference of the entry.
         reference: String,
-        /// The name, below the registry and project.
+        /// Name in the mirror, below registry and project.
         place: String,
-        /// The folder that is reserved.
+        /// The reserved folder.
         folder: &'static str,
     },
     /// The set lists a reference twice.
     #[error("{path}: {reference} is listed twice")]
     Twice {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
         /// The reference.
         reference: String,
     },
-    /// A bundle has a signature to verify, and no key to do it with.
+    /// A bundle has a signature, but no key to verify it.
     #[error("{path}: {url} has a `signature`, but no `key` to verify it with")]
     SignatureWithoutKey {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The bundle's URL.
+        /// URL of the bundle.
         url: String,
     },
-    /// Two bundles would become one file.
+    /// Two bundles have the same file name.
     #[error("{path}: {one} and {other} would both be downloaded as bundles/{file}")]
     SameFile {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// The first one.
+        /// URL of the first.
         one: String,
-        /// The second one.
+        /// URL of the second.
         other: String,
-        /// Their file name.
+        /// The file name.
         file: String,
     },
-    /// Several entries are wrong.
+    /// Several entries have errors.
     #[error("{path}: {} entries are wrong", wrong.len())]
     Several {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
-        /// What is wrong with each.
+        /// One error for each.
         wrong: Vec<SetError>,
     },
     /// The set lists nothing.
     #[error("{path}: the set lists no images, charts, files or bundles")]
     Empty {
-        /// The set's file.
+        /// Path of the set's file.
         path: Utf8PathBuf,
     },
 }
 
 impl Set {
-    /// What the names of sets' files end with.
+    /// Suffix of the file names of sets.
     pub const SUFFIX: &str = ".set.yaml";
 
-    /// Reads the set in `text`. `path` is named in errors.
+    /// Parses the text of a set's file. Errors name `path`.
     ///
     /// # Errors
-    /// When it is not a set.
+    /// [`SetError::Syntax`] if the text is not a set.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, SetError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         redaction::yaml::read_lines(text).map_err(|source: serde_yaml::Error| {
@@ -310,12 +311,12 @@ impl Set {
         })
     }
 
-    /// Returns what the set lists, checked: images, charts, files. Its bundles are checked, too.
-    /// `path` is named in errors.
+    /// Validates the set and returns its images, charts and files in this order. Bundles are
+    /// validated, too. Errors name `path`.
     ///
     /// # Errors
-    /// When a word is outside its grammar, or two entries would become one in the mirror. All such
-    /// entries are named.
+    /// [`SetError`] if a value is not valid, or two entries have the same name in the mirror.
+    /// [`SetError::Several`] lists all errors.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut wrong = Vec::new();
@@ -362,7 +363,7 @@ impl Set {
 }
 
 impl BundleItem {
-    /// Checks it. `files` are the URLs of those before it, by the names of their files.
+    /// Validates the bundle. `files` has the URLs of the bundles before it by file name.
     fn check<'a>(
         &'a self,
         files: &mut HashMap<&'a str, &'a Url>,
@@ -398,7 +399,7 @@ impl BundleItem {
         }
     }
 
-    /// Returns how the names of its archives are made.
+    /// Returns the rule that derives repositories and tags from its archives.
     pub fn names(&self) -> SetNames {
         SetNames {
             strip: self.strip,
@@ -406,13 +407,14 @@ impl BundleItem {
         }
     }
 
-    /// Returns whether it may have this SHA-256, 64 hexadecimal digits: the set lists it, or none.
+    /// Returns whether this SHA-256, 64 hexadecimal digits, is the one in the set, or the set gives
+    /// none.
     pub fn accepts(&self, sha256: &str) -> bool {
         let listed = self.sha256.as_ref();
         listed.is_none_or(|digest| digest.digest() == sha256)
     }
 
-    /// Returns where its signature is.
+    /// Returns the URL of its signature.
     pub fn signature_url(&self) -> Url {
         self.signature.clone().unwrap_or_else(|| {
             let mut url = self.url.clone();
@@ -422,7 +424,7 @@ impl BundleItem {
     }
 }
 
-/// Returns the entry, if no entry before has its place.
+/// Returns the entry if no entry before has its place in the mirror.
 fn placed(
     places: &mut HashMap<String, String>,
     entry: Entry,
@@ -489,18 +491,19 @@ impl Item {
                 digest: digest.clone(),
             },
         };
-        let own = origin.place();
+        let upstream = origin.place();
         let (repository, tag) = match &self.place {
-            None => own,
+            None => upstream,
             Some(place) => match place.rsplit_once(':') {
                 Some((repository, tag)) => (repository.to_owned(), tag.to_owned()),
-                None => (place.clone(), own.1),
+                None => (place.clone(), upstream.1),
             },
         };
+        let place = format!("{repository}:{tag}");
         Name::new(&repository, &tag).map_err(|source| SetError::Place {
             path: path.to_owned(),
             reference: origin.to_string(),
-            place: format!("{repository}:{tag}"),
+            place: place.clone(),
             source,
         })?;
         if !is_chart && matches!(origin, Origin::HelmRepository { .. }) {
@@ -509,7 +512,6 @@ impl Item {
                 reference: origin.to_string(),
             });
         }
-        let place = format!("{repository}:{tag}");
         check_folder(&repository, &origin.to_string(), &place, path)?;
         let mut platforms = self.platforms.clone();
         platforms.sort();
@@ -532,18 +534,18 @@ impl Item {
         })
     }
 
-    /// Returns the entry of one more place of an entry, with the same tag if none is written.
+    /// Returns the entry of an alias. Without a tag it has that of `entry`.
     fn alias(&self, alias: &str, entry: &Entry, path: &Utf8Path) -> Result<Entry, SetError> {
         let place = match alias.contains(':') {
             true => alias.to_owned(),
             false => format!("{alias}:{}", entry.tag),
         };
-        let moved = Self {
+        let item = Self {
             place: Some(place),
             ..self.clone()
         };
-        let moved = moved.entry(entry.is_chart, entry.signatures, path);
-        let moved = moved.map_err(|error| match error {
+        let alias_entry = item.entry(entry.is_chart, entry.signatures, path);
+        let alias_entry = alias_entry.map_err(|error| match error {
             SetError::Place { path, source, .. } => SetError::Alias {
                 path,
                 text: alias.to_owned(),
@@ -553,22 +555,23 @@ impl Item {
         })?;
         Ok(Entry {
             alias_of: Some(entry.place()),
-            ..moved
+            ..alias_entry
         })
     }
 }
 
 impl Entry {
-    /// Returns its name in the mirror, `repository:tag`.
+    /// Returns the name in the mirror, `repository:tag`.
     pub fn place(&self) -> String {
         format!("{}:{}", self.repository, self.tag)
     }
 }
 
-/// Refuses what would be where Airlock keeps something of its own. `place` is the whole name.
+/// Refuses a repository in a folder that Airlock uses itself. Errors name `reference`, `place` and
+/// `path`.
 ///
 /// # Errors
-/// The first folder of the repository is reserved.
+/// [`SetError::Reserved`] if the first folder of the repository is reserved.
 pub fn check_folder(
     repository: &str,
     reference: &str,
@@ -587,7 +590,7 @@ pub fn check_folder(
     }
 }
 
-/// Returns whether a platform of an image is one that was asked for: `linux/arm64` asks for each
+/// Returns whether the platform of an image is selected by `asked`. `linux/arm64` selects each
 /// variant of it.
 pub fn is_platform_of(asked: &str, platform: &str) -> bool {
     platform
@@ -595,8 +598,8 @@ pub fn is_platform_of(asked: &str, platform: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Returns whether `name` can be a set's: lower-case letters, digits and hyphens, and not the look
-/// of a release.
+/// Returns whether `name` is valid for a set: lower-case letters, digits and hyphens, and not like
+/// a release.
 pub fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
@@ -619,21 +622,20 @@ fn is_platform(text: &str) -> bool {
 
 impl<'de> Deserialize<'de> for Item {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// The mapping.
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
         struct Form {
             reference: Option<String>,
-            #[serde(default, deserialize_with = "written::some_url")]
+            #[serde(default, deserialize_with = "fields::some_url")]
             repository: Option<Url>,
             name: Option<String>,
             version: Option<String>,
             #[serde(default)]
             platforms: Vec<String>,
             signatures: Option<bool>,
-            #[serde(default, rename = "as", deserialize_with = "written::some_place")]
+            #[serde(default, rename = "as", deserialize_with = "fields::some_place")]
             place: Option<String>,
-            #[serde(default, deserialize_with = "written::places")]
+            #[serde(default, deserialize_with = "fields::places")]
             aliases: Vec<String>,
         }
 
@@ -647,7 +649,7 @@ impl<'de> Deserialize<'de> for Item {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Item, E> {
-                let text = written::without_credentials(text)?;
+                let text = fields::without_credentials(text)?;
                 Ok(Item {
                     from: ItemSource::Reference(text.to_owned()),
                     platforms: Vec::new(),
@@ -659,7 +661,7 @@ impl<'de> Deserialize<'de> for Item {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
                 let form = Form::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                written::without_credentials(form.reference.as_deref().unwrap_or_default())?;
+                fields::without_credentials(form.reference.as_deref().unwrap_or_default())?;
                 let from = match (form.reference, form.repository, form.name, form.version) {
                     (Some(reference), None, None, None) => ItemSource::Reference(reference),
                     (None, Some(url), Some(name), Some(version)) => {
@@ -707,7 +709,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_entry() {
         for (text, wrong) in [
             ("images: []\n", "lists no images, charts, files or bundles"),
             ("images: [a b]\n", "`a b` is not a reference"),
@@ -731,7 +733,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_named() {
+    fn all_errors_are_reported() {
         let error = entries(
             "images:\n- a b\n- nginx:1\n- { reference: redis, platforms: [amd64], aliases: [X] }\n- { reference: nginx:1, aliases: [B] }\n",
         );

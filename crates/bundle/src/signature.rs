@@ -1,4 +1,4 @@
-//! Signatures of bundles as `cosign sign-blob` makes them: ECDSA on P-256 over the SHA-256 of the
+//! Signatures of bundles, as made by `cosign sign-blob`: ECDSA on P-256 over the SHA-256 of the
 //! file, in base64.
 
 use std::str::FromStr;
@@ -11,22 +11,22 @@ use p256::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 
 use crate::digest;
 
-/// The largest signature in bytes. One of P-256 has about 100.
+/// Maximum size of a signature file in bytes. One of P-256 has about 100.
 pub const LARGEST_SIGNATURE: u64 = 8 << 10;
 
-/// Why a signature proves nothing.
+/// Reason why a signature or a key is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
-    /// The text is not a key that is supported.
+    /// The text is not a supported key.
     #[error("expected a PEM public key of P-256, as `cosign generate-key-pair` writes it")]
     Key,
     /// The text is not a signature.
     #[error("expected an ECDSA signature in base64, as `cosign sign-blob` writes it")]
     Form,
-    /// It is the signature of a different file, or of a different key.
+    /// The signature is of a different file, or made with a different key.
     #[error("the signature is of a different file or key; the file has SHA-256 {sha256}")]
     Mismatch {
-        /// The file's, 64 hexadecimal digits.
+        /// SHA-256 of the file, 64 hexadecimal digits.
         sha256: String,
     },
 }
@@ -36,10 +36,10 @@ pub enum SignatureError {
 pub struct Signature(DerSignature);
 
 impl Signature {
-    /// Reads a signature as cosign writes it, with or without ends of lines.
+    /// Parses a signature as cosign writes it. White space is ignored.
     ///
     /// # Errors
-    /// The bytes are something else.
+    /// [`SignatureError::Form`] if the text is not a signature.
     pub fn parse(text: &[u8]) -> Result<Self, SignatureError> {
         let is_digit = |byte: &u8| !byte.is_ascii_whitespace();
         let digits: Vec<u8> = text.iter().copied().filter(is_digit).collect();
@@ -52,7 +52,7 @@ impl Signature {
     }
 }
 
-/// A key that signatures are verified with.
+/// A public key of P-256. Its `FromStr` parses PEM.
 #[derive(Clone, Debug)]
 pub struct PublicKey(VerifyingKey);
 
@@ -66,16 +66,17 @@ impl FromStr for PublicKey {
 }
 
 impl PublicKey {
-    /// Returns the SHA-256 of the key, 64 hexadecimal digits, however its file is written.
+    /// Returns the SHA-256 of the key's DER, 64 hexadecimal digits. The layout of its PEM file does
+    /// not matter.
     pub fn sha256(&self) -> String {
         let der = self.0.to_public_key_der();
         digest::hex_of(der.expect("a key that was read can be written").as_bytes())
     }
 
-    /// Verifies that it signed the file with this SHA-256, 64 hexadecimal digits.
+    /// Verifies that this key signed the file with this SHA-256, 64 hexadecimal digits.
     ///
     /// # Errors
-    /// The signature is of a different file or key.
+    /// [`SignatureError::Mismatch`] if the signature is of a different file or key.
     pub fn verify(&self, sha256: &str, signature: &Signature) -> Result<(), SignatureError> {
         let hash = hex::decode(sha256).unwrap_or_default();
         let verified = self.0.verify_prehash(&hash, &signature.0);

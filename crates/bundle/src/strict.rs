@@ -1,14 +1,15 @@
-//! Refuses JSON whose keys readers understand differently. Go, in which registries and container
-//! runtimes are written, matches `Layers` to `layers` and takes the last of two equal keys; other
-//! readers do neither. A manifest that uses this has two meanings under one digest.
+//! Refuses JSON whose keys parsers interpret differently.
+//!
+//! Registries and container runtimes are written in Go. Go matches `Layers` to `layers`, and uses
+//! the last of two equal keys. Other parsers do neither. A manifest that uses this has two meanings
+//! under one digest.
 
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// The keys of manifests, indexes, descriptors and layout files that have a meaning in the OCI
-/// specifications.
+/// Keys of manifests, indexes, descriptors and layout files that the OCI specifications define.
 const KNOWN: [&str; 20] = [
     "annotations",
     "architecture",
@@ -35,19 +36,20 @@ const KNOWN: [&str; 20] = [
 /// Checks the keys of a document at every depth.
 ///
 /// # Errors
-/// When a key occurs twice in an object, or is a known key in different case.
+/// [`serde_json::Error`] if a key occurs twice in an object, or differs from a known key only in
+/// case.
 pub(crate) fn check(text: &[u8]) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     Keys::Structure.deserialize(&mut deserializer)?;
     deserializer.end()
 }
 
-/// What the keys of an object are.
+/// Interpretation of an object's keys in Go.
 #[derive(Clone, Copy)]
 enum Keys {
-    /// Fields of a structure, which Go matches regardless of case.
+    /// Fields of a structure, matched regardless of case.
     Structure,
-    /// Keys of a map, which Go takes as they are.
+    /// Keys of a map, kept as they are.
     Map,
 }
 
@@ -67,8 +69,7 @@ impl Keys {
     }
 }
 
-/// Returns `key` in the case in which Go's `encoding/json` compares keys: two letters outside of
-/// ASCII fold into it.
+/// Returns `key` folded like in Go's `encoding/json`. Two letters outside of ASCII fold into ASCII.
 fn folded(key: &str) -> String {
     key.replace('\u{17f}', "s")
         .replace('\u{212a}', "k")

@@ -1,5 +1,5 @@
-//! Makes OCI artifacts of what is in no registry. The same content gives the same bytes, so a lock
-//! can name them.
+//! Makes OCI artifacts of files and charts that are not in a registry. The same content gives the
+//! same bytes, so a lock can record their digests.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,15 @@ use crate::digest;
 use crate::document::{HELM_CHART, HELM_CONFIG, OCI_MANIFEST};
 use crate::lock::Blob;
 
-/// The documents of an artifact with one layer.
+/// Config and manifest of an artifact with one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrapped {
-    /// The config.
+    /// Bytes of the config.
     pub config: Vec<u8>,
-    /// The manifest, which names config and layer.
+    /// Bytes of the manifest, which names config and layer.
     pub manifest: Vec<u8>,
 }
 
-/// What a manifest says of a blob.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
@@ -57,7 +56,7 @@ impl Descriptor {
     }
 }
 
-/// Returns the documents that `oras push` makes of a file, without the time of the push.
+/// Returns the documents that `oras push` makes of a file, but without the time of the push.
 pub fn wrap_file(name: &str, content: &Blob) -> Wrapped {
     let config = b"{}".to_vec();
     let title = ("org.opencontainers.image.title".to_owned(), name.to_owned());
@@ -81,7 +80,7 @@ pub fn wrap_file(name: &str, content: &Blob) -> Wrapped {
     Wrapped { config, manifest }
 }
 
-/// Returns the documents of a chart with these annotations.
+/// Returns the documents of a chart. `packed` is its `tar.gz`, the only layer.
 pub(crate) fn wrap_as_helm(
     config: Vec<u8>,
     packed: &[u8],
@@ -98,8 +97,8 @@ pub(crate) fn wrap_as_helm(
     Wrapped { config, manifest }
 }
 
-/// Returns JSON as Go's encoder writes it, by which Helm and oras make the same bytes of the same
-/// content.
+/// Returns JSON with the escapes of Go's encoder, which Helm and oras use. So the same content has
+/// the same bytes.
 pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
     let text = serde_json::to_string(value).expect("a document holds nothing JSON cannot say");
     let mut escaped = String::with_capacity(text.len());

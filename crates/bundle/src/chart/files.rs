@@ -1,48 +1,48 @@
-//! Reads the files of a packed chart that are of use here, and those of the charts in it, within
-//! bounds. Nothing is unpacked.
+//! Reads the relevant files of a packed chart and its subcharts, within bounds. Nothing is unpacked
+//! to disk.
 
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 
-/// The most that is inflated of a chart with all that is in it, in bytes.
+/// Maximum number of bytes inflated of a chart, subcharts included.
 pub(super) const LARGEST_CHART: u64 = 64 << 20;
 
-/// The most files that are looked at.
+/// Maximum number of files, subcharts included.
 const MOST_FILES: usize = 10_000;
 
-/// The largest text that is read, in bytes.
+/// Maximum size of a file in bytes.
 const LARGEST_TEXT: u64 = 2 << 20;
 
-/// How deep packed charts may lie in packed charts.
+/// Maximum depth of packed charts in packed charts.
 const DEEPEST: usize = 3;
 
-/// What a file of a chart is.
+/// Type of a chart's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Its name, version and dependencies.
+    /// `Chart.yaml` or `requirements.yaml`: name, version and dependencies.
     Metadata,
     Values,
     Template,
 }
 
-/// Calls `visit` with the path, the kind and the text of each file. A chart that is packed in it is
-/// visited as if it were unpacked there. Returns whether something was left out because a bound was
+/// Calls `visit` with path, kind and content of each relevant file. A packed subchart is visited as
+/// if it were unpacked in its folder. Returns whether a part was skipped, because a bound was
 /// reached or it could not be read.
 pub(super) fn each_file(chart: impl Read, visit: &mut dyn FnMut(&str, Kind, Vec<u8>)) -> bool {
     let mut bounds = Bounds {
         files: 0,
-        left: LARGEST_CHART,
+        remaining: LARGEST_CHART,
         is_cut: false,
     };
     each_file_below("", chart, visit, &mut bounds, 1);
     bounds.is_cut
 }
 
-/// What all charts within one share.
+/// Counters that all subcharts share.
 struct Bounds {
     files: usize,
-    left: u64,
+    remaining: u64,
     is_cut: bool,
 }
 
@@ -53,11 +53,11 @@ fn each_file_below(
     bounds: &mut Bounds,
     depth: usize,
 ) {
-    // Boxed, since a chart in a chart is read by the same code.
+    // Boxed, because this function is recursive and the type would be infinite.
     let inflated: Box<dyn Read + '_> = Box::new(MultiGzDecoder::new(chart));
     let mut archive = tar::Archive::new(Bounded {
         inner: inflated,
-        left: &mut bounds.left,
+        remaining: &mut bounds.remaining,
     });
     let Ok(entries) = archive.entries() else {
         bounds.is_cut = true;
@@ -80,7 +80,7 @@ fn each_file_below(
             bounds.is_cut |= entry.header().entry_type().is_file() && !path.ends_with('/');
             continue;
         };
-        // Helm takes every folder at the top for that of the chart.
+        // Helm takes any top folder for that of the chart.
         let path = format!("{}/{below}", base.get_or_insert(own));
         let is_packed = packed_in(&path);
         let kind = kind_of(&path);
@@ -109,27 +109,27 @@ fn each_file_below(
     }
 }
 
-/// A reader that ends after this many bytes, which all charts within one share.
+/// A reader that fails after the remaining number of bytes, which all subcharts share.
 struct Bounded<'a, R> {
     inner: R,
-    left: &'a mut u64,
+    remaining: &'a mut u64,
 }
 
 impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if *self.left == 0 {
+        if *self.remaining == 0 {
             return Err(std::io::Error::other("the chart is too large"));
         }
-        let most = usize::try_from(*self.left).unwrap_or(usize::MAX);
-        let most = most.min(buffer.len());
-        let read = self.inner.read(&mut buffer[..most])?;
-        *self.left -= read as u64;
+        let limit = usize::try_from(*self.remaining).unwrap_or(usize::MAX);
+        let limit = limit.min(buffer.len());
+        let read = self.inner.read(&mut buffer[..limit])?;
+        *self.remaining -= read as u64;
         Ok(read)
     }
 }
 
-/// Returns the folder at the top of a packed chart, and the path below it, as Helm reads both;
-/// nothing if Helm refuses the path.
+/// Returns the top folder and the path below it like Helm splits them; `None` if Helm refuses the
+/// path.
 pub(crate) fn below_base(path: &str) -> Option<(String, String)> {
     let delimiter = if path.contains('\\') { '\\' } else { '/' };
     let (base, below) = path.split_once(delimiter)?;
@@ -153,13 +153,13 @@ pub(crate) fn below_base(path: &str) -> Option<(String, String)> {
     (!is_refused).then(|| (base.to_owned(), parts.join("/")))
 }
 
-/// Returns the folder of a packed chart in a chart, with its slash.
+/// Returns the folder of a packed subchart, with its slash; `None` for other paths.
 fn packed_in(path: &str) -> Option<&str> {
     let (folder, name) = path.split_at(path.rfind('/')? + 1);
     (folder.ends_with("/charts/") && name.ends_with(".tgz")).then_some(folder)
 }
 
-/// Returns what a file of a chart is by its path, which is used for nothing else.
+/// Returns the type of a file by its path; `None` if it is not relevant.
 fn kind_of(path: &str) -> Option<Kind> {
     let mut parts = path.rsplit('/');
     let name = parts.next().unwrap_or_default();

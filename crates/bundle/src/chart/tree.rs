@@ -1,4 +1,4 @@
-//! A packed chart with its values and the charts in it, as Helm composes them.
+//! Composes a packed chart, its values and its subcharts like Helm.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
@@ -9,26 +9,26 @@ use serde_yaml::{Mapping, Value};
 use super::files::{Kind, each_file};
 use super::{ChartImages, template};
 
-/// Under how many aliases a chart may be in a chart.
+/// Maximum number of aliases of a subchart.
 const MOST_ALIASES: usize = 8;
 
-/// How many parts the path of a chart in charts may have: four charts in each other.
+/// Maximum number of parts in a chart's path: four nested charts.
 const MOST_PARTS: usize = 7;
 
-/// A chart and the charts in it.
+/// A chart and its subcharts.
 #[derive(Debug)]
 pub(super) struct Chart {
-    /// The version of what it installs. Many templates use it where no tag is set.
+    /// Version of the software that it installs. Many templates use it if no tag is set.
     pub(super) app_version: String,
-    /// Its own values.
+    /// The chart's own values.
     pub(super) values: Mapping,
-    /// The charts in it, by the key of their values in this one's: an alias, or the name.
+    /// Subcharts by the key of their values in this chart: an alias, or the name.
     pub(super) charts: Vec<(String, Rc<Self>)>,
-    /// The images that its own templates name in plain text.
+    /// Images that its own templates name in plain text.
     pub(super) fixed: ChartImages,
 }
 
-/// What the files of one chart say.
+/// Content of one chart's files.
 #[derive(Debug, Default)]
 struct Files {
     metadata: Value,
@@ -37,9 +37,10 @@ struct Files {
     fixed: ChartImages,
 }
 
-/// Reads a packed chart, and returns whether something was left out. It has no chart if its
-/// metadata cannot be read, or if a file is in it twice: Helm merges some of these and takes the
-/// last of others.
+/// Reads a packed chart. Returns the chart, and whether a part was skipped.
+///
+/// There is no chart if its metadata cannot be read, or if it has a file twice: Helm merges some
+/// such files and uses the last of others.
 pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
     let mut folders: BTreeMap<String, Files> = BTreeMap::new();
     let (mut is_wrong, mut seen, mut is_twice) = (false, HashSet::new(), false);
@@ -85,7 +86,7 @@ pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
     (chart, is_cut)
 }
 
-/// Returns whether a folder is that of a chart, by its path alone: `app`, `app/charts/database`.
+/// Returns whether a folder can be that of a chart: `app`, `app/charts/database`.
 fn is_chart(folder: &str) -> bool {
     let parts: Vec<&str> = folder.split('/').collect();
     parts.len() % 2 == 1
@@ -117,7 +118,7 @@ fn compose(folders: &mut BTreeMap<String, Files>, folder: &str) -> Option<Rc<Cha
             continue;
         };
         let name = text(&metadata, "name").unwrap_or_default();
-        // One chart may be there under several aliases.
+        // A subchart may have several aliases.
         let named = files.dependencies.iter();
         let named = named.filter(|one| text(one, "name").as_ref() == Some(&name));
         let mut keys: Vec<String> = named
@@ -142,8 +143,8 @@ fn compose(folders: &mut BTreeMap<String, Files>, folder: &str) -> Option<Rc<Cha
     }))
 }
 
-/// Puts values over others as Helm does: mappings are merged, everything else is replaced, and a
-/// null removes.
+/// Merges values over others like Helm: mappings are merged, other values replaced, and a null
+/// removes its key.
 pub(super) fn merge(below: &mut Mapping, over: &Mapping) {
     for (key, value) in over {
         match (below.get_mut(key), value) {

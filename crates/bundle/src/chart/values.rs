@@ -1,8 +1,8 @@
-//! Values that make a chart name the images of a mirror.
+//! Computes values that make a chart use the images of a mirror.
 //!
-//! The chart's own values show where it reads images from: Helm has no rule for that, but charts
-//! have habits. A value is changed only if the image that it names is in the mirror, so a guess
-//! does no harm. What is found and is not in the mirror is reported.
+//! The chart's own values show where it reads images from. Helm has no rule for that, but charts
+//! have conventions. A value is changed only if the image that it names is in the mirror, so a
+//! wrong guess is harmless. Images that are not in the mirror are reported.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -13,44 +13,46 @@ use super::tree::{self, Chart, merge};
 use crate::name::Name;
 use crate::set::Reference;
 
-/// The keys that may have a tag, the habitual one first.
+/// Keys that may have a tag, the usual one first.
 const TAGS: [&str; 2] = ["tag", "imageTag"];
 
-/// The keys that may have a digest, and what it begins with there.
+/// Keys that may have a digest, with the prefix that their value lacks.
 const DIGESTS: [(&str, &str); 2] = [("digest", ""), ("sha", "sha256:")];
 
-/// Where the mirror has an image.
+/// The place of an image in the mirror.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePlace {
-    /// The registry, `host[:port]`.
+    /// Registry, `host[:port]`.
     pub registry: String,
-    /// The repository in it.
+    /// Repository in the registry.
     pub repository: String,
-    /// The tag, if it is not the one that was asked for.
+    /// Tag, if it differs from the requested one.
     pub tag: Option<String>,
-    /// The digest, if it is not the one that was asked for.
+    /// Digest, if it differs from the requested one.
     pub digest: Option<String>,
 }
 
-/// What a chart's values become.
+/// Values that make a chart use a mirror.
 #[derive(Debug, Default)]
 pub struct ChartValues {
-    /// The values to set, as YAML; empty if none are.
+    /// The values as YAML; empty if none are needed.
     pub text: String,
-    /// The values that name an image which the mirror lacks: their path, and the image. If no tag
-    /// is set, its tag is the version of what the chart installs.
+    /// Values that name an image which the mirror lacks: path of the value, and image. If the value
+    /// has no tag, the image has the chart's `appVersion`.
     pub missing: BTreeSet<(String, String)>,
-    /// The images that templates name in plain text: no value changes them.
+    /// Images that templates name in plain text. No value changes them.
     pub fixed: BTreeSet<String>,
-    /// Whether something was left out because a bound was reached or it could not be read.
+    /// Whether a part of the chart was skipped, because a bound was reached or it could not be
+    /// read.
     pub is_cut: bool,
 }
 
-/// Returns the values that make a packed chart name the images of a mirror; none if it is not a
+/// Returns the values that make a packed chart use the images of a mirror; `None` if it is not a
 /// chart.
 ///
-/// `place` returns where an image is. It gets the reference, which has no tag if the chart sets
-/// none, and the version of what the chart installs, which many charts use as the tag then.
+/// `place` returns the place of an image in the mirror. Its arguments are the reference, without a
+/// tag if the chart sets none, and the chart's `appVersion`, which many charts use as the default
+/// tag.
 pub fn chart_values(
     chart: impl Read,
     place: &dyn Fn(&Reference, &str) -> Option<ImagePlace>,
@@ -79,29 +81,29 @@ pub fn chart_values(
 
 struct Walk<'a> {
     place: &'a dyn Fn(&Reference, &str) -> Option<ImagePlace>,
-    /// What is set for all charts in each other.
+    /// Values to set under `global`.
     globals: Mapping,
-    /// The registry of the mirror, once an image of it was found.
+    /// The mirror's registry, once an image was found in it.
     registry: String,
     found: ChartValues,
 }
 
-/// What is the same for all values of one chart.
-struct Of<'a> {
+/// Settings for all values of one chart.
+struct Context<'a> {
     app_version: &'a str,
-    /// The registry that replaces the one of each image, as the charts of Bitnami do.
+    /// The global registry, which replaces that of each image in charts of Bitnami; may be empty.
     registry: &'a str,
 }
 
 impl Walk<'_> {
-    /// Returns what to set for a chart, whose values are changed by those of the chart around it.
+    /// Returns the values to set for a chart. `over` are its values in the parent chart.
     fn chart(&mut self, chart: &Chart, over: &Mapping, globals: &Mapping, path: &str) -> Mapping {
         let mut values = chart.values.clone();
         merge(&mut values, over);
         let mut own = mapping(values.remove("global"));
         merge(&mut own, globals);
         let globals = own;
-        let of = Of {
+        let context = Context {
             app_version: &chart.app_version,
             registry: text(&globals, "imageRegistry").unwrap_or_default(),
         };
@@ -113,21 +115,21 @@ impl Walk<'_> {
                 set.insert(key.as_str().into(), Value::Mapping(inner));
             }
         }
-        let own = self.mapping(&values, "", path, &of);
-        let of_all = self.mapping(&globals, "", "global", &of);
-        let is_changed = !own.is_empty() || !of_all.is_empty();
-        if is_changed && !of.registry.is_empty() {
+        let own = self.mapping(&values, "", path, &context);
+        let global_set = self.mapping(&globals, "", "global", &context);
+        let is_changed = !own.is_empty() || !global_set.is_empty();
+        if is_changed && !context.registry.is_empty() {
             let registry = Value::from(self.registry.as_str());
             self.globals.insert("imageRegistry".into(), registry);
         }
-        // The charts of Bitnami refuse each name that is not their own, whatever its content is.
+        // Charts of Bitnami refuse every image name but their own, whatever its content.
         let security = mapping(globals.get("security").cloned());
         if is_changed && security.contains_key("allowInsecureImages") {
             let allowed = Mapping::from_iter([("allowInsecureImages".into(), true.into())]);
             self.globals.insert("security".into(), allowed.into());
         }
         merge(&mut set, &own);
-        merge(&mut self.globals, &of_all);
+        merge(&mut self.globals, &global_set);
         for image in &chart.fixed.references {
             self.found.fixed.insert(image.clone());
         }
@@ -135,22 +137,29 @@ impl Walk<'_> {
         set
     }
 
-    /// Returns what to set in a mapping, which is the value of `key`.
-    fn mapping(&mut self, values: &Mapping, key: &str, path: &str, of: &Of<'_>) -> Mapping {
-        // Not every image of a chart heeds the registry for all.
-        let registries = [of.registry, ""].into_iter();
+    /// Returns the values to set in a mapping, which is the value of `key`.
+    fn mapping(
+        &mut self,
+        values: &Mapping,
+        key: &str,
+        path: &str,
+        context: &Context<'_>,
+    ) -> Mapping {
+        // Not every image of a chart uses the global registry.
+        let registries = [context.registry, ""].into_iter();
         let mut images: Vec<Image<'_>> = registries
             .filter_map(|registry| Image::of(values, key, registry))
             .collect();
         let mut known = images.iter();
-        let known = known.position(|one| (self.place)(&one.reference, of.app_version).is_some());
+        let known =
+            known.position(|one| (self.place)(&one.reference, context.app_version).is_some());
         let image = (!images.is_empty()).then(|| images.swap_remove(known.unwrap_or(0)));
         let mut set = match &image {
-            Some(image) => match self.place(&image.reference, of) {
+            Some(image) => match self.place(&image.reference, context) {
                 Some(place) => image.set(&place),
                 None => {
                     if image.is_certain {
-                        self.is_missing(path, &image.reference, of);
+                        self.record_missing(path, &image.reference, context);
                     }
                     Mapping::new()
                 }
@@ -163,92 +172,105 @@ impl Walk<'_> {
             if image.as_ref().is_some_and(is_done) {
                 continue;
             }
-            if let Some(value) = self.value(value, key, &join(path, key), of) {
+            if let Some(value) = self.value(value, key, &join(path, key), context) {
                 set.insert(key.into(), value);
             }
         }
         set
     }
 
-    fn value(&mut self, value: &Value, key: &str, path: &str, of: &Of<'_>) -> Option<Value> {
+    fn value(
+        &mut self,
+        value: &Value,
+        key: &str,
+        path: &str,
+        context: &Context<'_>,
+    ) -> Option<Value> {
         match value {
             Value::Mapping(values) => {
-                let set = self.mapping(values, key, path, of);
+                let set = self.mapping(values, key, path, context);
                 (!set.is_empty()).then_some(set.into())
             }
             Value::Sequence(items) => {
                 let numbered = items.iter().enumerate();
-                let set = numbered
-                    .map(|(number, item)| self.value(item, key, &format!("{path}[{number}]"), of));
+                let set = numbered.map(|(number, item)| {
+                    self.value(item, key, &format!("{path}[{number}]"), context)
+                });
                 let set: Vec<Option<Value>> = set.collect();
-                // Helm replaces a list as a whole.
+                // Helm replaces lists completely.
                 set.iter().any(Option::is_some).then(|| {
                     let items = items.iter().zip(set);
-                    items.map(|(item, set)| put_over(item, set)).collect()
+                    items.map(|(item, set)| overlay(item, set)).collect()
                 })
             }
-            Value::String(text) => self.string(text, key, path, of).map(Value::String),
+            Value::String(text) => self.string(text, key, path, context).map(Value::String),
             _ => None,
         }
     }
 
-    /// Returns what a text becomes that is a reference. One without a tag is one only under the
-    /// name of an image.
-    fn string(&mut self, text: &str, key: &str, path: &str, of: &Of<'_>) -> Option<String> {
-        let is_whole = is_whole(text);
-        let is_image = is_image(key);
-        if !is_whole && !is_image && !key.ends_with("epository") {
+    /// Returns the new value of a string that is a reference. Without a tag it counts as a
+    /// reference only if its key is one of images.
+    fn string(
+        &mut self,
+        text: &str,
+        key: &str,
+        path: &str,
+        context: &Context<'_>,
+    ) -> Option<String> {
+        let is_complete = has_tag_or_digest(text);
+        let is_image = is_image_key(key);
+        if !is_complete && !is_image && !key.ends_with("epository") {
             return None;
         }
         let mut reference = Reference::parse(text).ok()?;
-        if !is_whole {
+        if !is_complete {
             reference.tag = None;
         }
-        let place = self.place(&reference, of);
-        let place = place.filter(|place| is_whole || place.tag.is_none());
-        if place.is_none() && is_image && (is_whole || text.contains('/')) {
-            self.is_missing(path, &reference, of);
+        let place = self.place(&reference, context);
+        let place = place.filter(|place| is_complete || place.tag.is_none());
+        if place.is_none() && is_image && (is_complete || text.contains('/')) {
+            self.record_missing(path, &reference, context);
         }
         let place = place?;
         let name = format!("{}/{}", place.registry, place.repository);
         Some(name + &suffix(&reference, &place))
     }
 
-    fn place(&mut self, reference: &Reference, of: &Of<'_>) -> Option<ImagePlace> {
-        let place = (self.place)(reference, of.app_version)?;
+    fn place(&mut self, reference: &Reference, context: &Context<'_>) -> Option<ImagePlace> {
+        let place = (self.place)(reference, context.app_version)?;
         self.registry.clone_from(&place.registry);
         Some(place)
     }
 
-    fn is_missing(&mut self, path: &str, reference: &Reference, of: &Of<'_>) {
+    fn record_missing(&mut self, path: &str, reference: &Reference, context: &Context<'_>) {
         let mut image = reference.to_string();
         let has_none = reference.tag.is_none() && reference.digest.is_none();
-        if has_none && Name::new("a", of.app_version).is_ok() {
-            image = format!("{image}:{}", of.app_version);
+        if has_none && Name::new("a", context.app_version).is_ok() {
+            image = format!("{image}:{}", context.app_version);
         }
         self.found.missing.insert((path.to_owned(), image));
     }
 }
 
-/// An image whose reference is in parts: a repository, and perhaps a registry, a tag and a digest
-/// beside it.
+/// An image whose reference is split into keys: a repository, and possibly a registry, a tag and a
+/// digest.
 struct Image<'a> {
     values: &'a Mapping,
-    /// The key of its name.
+    /// Key of its name.
     name_key: &'static str,
-    /// Whether `repository` has only the path before the name.
+    /// Whether `repository` has only the folder, and `image` the name.
     has_folder: bool,
-    /// The whole reference. It has no tag if none is set.
+    /// Complete reference. It has no tag if none is set.
     reference: Reference,
-    /// Whether the tag or the digest is part of the name.
-    is_whole: bool,
-    /// Whether it is an image for certain, and not something else that is in a repository.
+    /// Whether the name contains the tag or the digest.
+    name_is_complete: bool,
+    /// Whether it is certainly an image, and not something else in a repository.
     is_certain: bool,
 }
 
 impl<'a> Image<'a> {
-    /// Returns the image that these values of a key name, with a registry for all images if that is
-    /// not empty.
+    /// Returns the image that the values of `key` name. `registry` is the global registry, or
+    /// empty.
     fn of(values: &'a Mapping, key: &str, registry: &str) -> Option<Self> {
         let has = |key: &str| values.contains_key(key);
         let has_tag =
@@ -260,7 +282,7 @@ impl<'a> Image<'a> {
             }
             (Some(repository), ..) => ("repository", repository.to_owned()),
             (None, Some(image), _) if has_tag || has("registry") => ("image", image.to_owned()),
-            (None, None, Some(name)) if is_image(key) && has_tag => ("name", name.to_owned()),
+            (None, None, Some(name)) if is_image_key(key) && has_tag => ("name", name.to_owned()),
             _ => return None,
         };
         let has_folder = name_key == "image" && repository.is_some();
@@ -271,8 +293,8 @@ impl<'a> Image<'a> {
         };
         let whole = registry.map_or_else(|| name.clone(), |registry| format!("{registry}/{name}"));
         let mut reference = Reference::parse(&whole).ok()?;
-        let is_whole = is_whole(&name);
-        if !is_whole {
+        let name_is_complete = has_tag_or_digest(&name);
+        if !name_is_complete {
             let keys = TAGS.into_iter().chain(has_folder.then_some("version"));
             reference.tag = keys.filter_map(|key| scalar(values.get(key)?)).next();
             reference.digest = DIGESTS.into_iter().find_map(|(key, before)| {
@@ -286,12 +308,12 @@ impl<'a> Image<'a> {
             name_key,
             has_folder,
             reference,
-            is_whole,
-            is_certain: has_tag || is_image(key) || has("pullPolicy"),
+            name_is_complete,
+            is_certain: has_tag || is_image_key(key) || has("pullPolicy"),
         })
     }
 
-    /// Returns what to set, with the keys that the chart has.
+    /// Returns the values to set, for the keys that the chart has.
     fn set(&self, place: &ImagePlace) -> Mapping {
         let ImagePlace {
             registry,
@@ -315,7 +337,7 @@ impl<'a> Image<'a> {
                 put(self.name_key, &whole);
             }
         }
-        if self.is_whole {
+        if self.name_is_complete {
             let name = set.get_mut(self.name_key);
             if let Some(Value::String(name)) = name {
                 name.push_str(&suffix(&self.reference, place));
@@ -336,7 +358,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Returns tag and digest of an image in its place, as they follow its name.
+/// Returns tag and digest of an image in the mirror, as a suffix of its name.
 fn suffix(reference: &Reference, place: &ImagePlace) -> String {
     let part = |before: &str, new: &Option<String>, old: &Option<String>| {
         let part = new.as_ref().or(old.as_ref());
@@ -346,8 +368,8 @@ fn suffix(reference: &Reference, place: &ImagePlace) -> String {
     tag + &part("@", &place.digest, &reference.digest)
 }
 
-/// Returns a value with what is set in it.
-fn put_over(value: &Value, set: Option<Value>) -> Value {
+/// Returns a value with the changes in `set`.
+fn overlay(value: &Value, set: Option<Value>) -> Value {
     match (value, set) {
         (value, None) => value.clone(),
         (Value::Mapping(below), Some(Value::Mapping(over))) => {
@@ -359,13 +381,13 @@ fn put_over(value: &Value, set: Option<Value>) -> Value {
     }
 }
 
-/// Returns whether a text has a tag or a digest.
-fn is_whole(text: &str) -> bool {
+/// Returns whether a reference has a tag or a digest.
+fn has_tag_or_digest(text: &str) -> bool {
     let name = text.rsplit('/').next().unwrap_or_default();
     name.contains([':', '@'])
 }
 
-fn is_image(key: &str) -> bool {
+fn is_image_key(key: &str) -> bool {
     key == "image" || key.ends_with("Image")
 }
 
@@ -400,8 +422,8 @@ mod tests {
     use super::super::tests::pack;
     use super::*;
 
-    /// A mirror that has everything of `quay.io/org` but `absent`, with a different digest, and its
-    /// tags with `-m`.
+    /// A mirror that has all images of `quay.io/org` except for `absent`. Its digests differ, and
+    /// its tags have the suffix `-m`.
     fn mirror(asked: &Reference, version: &str) -> Option<ImagePlace> {
         let name = asked.repository.strip_prefix("org/")?;
         let known = asked.host == "quay.io" && name != "absent";

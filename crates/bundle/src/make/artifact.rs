@@ -1,4 +1,4 @@
-//! Makes one archive: the tar of an OCI image layout with one image or one chart in it.
+//! Makes one archive: the tar of an OCI image layout with one image or chart.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub(super) fn archive(recipe: &ArtifactRecipe, level: u32) -> Result<Vec<u8>, Ma
     layout.tar(root)
 }
 
-/// The blobs of the layout, by hexadecimal digest, which is the order that `skopeo` writes too.
+/// The blobs of a layout, by hexadecimal digest. `skopeo` writes them in the same order.
 struct Layout {
     blobs: BTreeMap<String, Vec<u8>>,
     level: u32,
@@ -113,8 +113,7 @@ impl Layout {
             description,
             kind: "application",
         };
-        // JSON is YAML, so one text is both the chart's own metadata and the config of the
-        // artifact.
+        // JSON is YAML, so the same text is the chart's metadata and the config of the artifact.
         let chart = json(&metadata);
         let values = "greeting: hello\n";
         let template = concat!(
@@ -153,7 +152,7 @@ impl Layout {
         self.blob(media_type, json(document))
     }
 
-    /// Adds a blob, and returns its descriptor.
+    /// Adds a blob and returns its descriptor.
     fn blob(&mut self, media_type: &'static str, bytes: Vec<u8>) -> Descriptor {
         let hex = hex_of(&bytes);
         let descriptor = Descriptor {
@@ -166,7 +165,7 @@ impl Layout {
         descriptor
     }
 
-    /// Returns the layout as a tar, its members in the order in which `skopeo` writes them.
+    /// Returns the layout as a tar, with its members in the order of `skopeo`.
     fn tar(&self, root: Descriptor) -> Result<Vec<u8>, MakeError> {
         let index = json(&Index {
             schema_version: 2,
@@ -200,8 +199,8 @@ fn pack(files: &[(&str, &[u8])]) -> Result<Vec<u8>, MakeError> {
     tar.into_inner().map_err(MakeError::Write)
 }
 
-/// Returns the JSON of a document. Documents are structures and not maps, whose order is a matter
-/// of how the JSON library was built.
+/// Returns the JSON of a document. Documents are structures, because the order of maps depends on
+/// features of `serde_json`.
 fn json(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).expect("the documents of a layout hold nothing JSON cannot say")
 }

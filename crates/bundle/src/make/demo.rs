@@ -1,8 +1,8 @@
 //! The demonstration release: a dozen artifacts with the names and the variety of a real bundle, in
 //! a few megabytes.
 //!
-//! Names and versions are the ones that are known of MKE 4k 4.1.5 and its neighbours (MATRIX, LAB,
-//! LAB2, REMOTE); the contents are noise.
+//! Names and versions are those known of MKE 4k 4.1.5 and its neighbours (MATRIX, LAB, LAB2,
+//! REMOTE). The contents are noise.
 
 use super::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
 
@@ -11,8 +11,7 @@ const BOTH: &[&str] = &["linux/amd64", "linux/arm64"];
 
 /// Returns the recipe of the demonstration bundle of `release`, such as 4.1.5-demo.
 pub fn demo(release: &semver::Version) -> Recipe {
-    // The base that most images stand on, and another one for some: blobs that are shared are sent
-    // once.
+    // Two base layers that images share. Shared blobs are pushed once.
     let base = layer("distroless-base", 300_000, true);
     let calico = layer("calico-base", 200_000, true);
     let on = |base: &LayerRecipe, name: &str, size| vec![base.clone(), layer(name, size, false)];
@@ -137,8 +136,8 @@ fn chart(repository: &str, name: &str, version: &str, description: &str) -> Arti
     }
 }
 
-/// The matrix in the form of the vendor's schema, with one release. A version has no character that
-/// JSON would escape.
+/// Returns the matrix in the form of the vendor's schema, with one release. A version has no
+/// character that JSON escapes.
 fn matrix(release: &semver::Version) -> String {
     format!(
         r#"[

@@ -1,11 +1,11 @@
-//! Writes gzip, and at level 0 writes it by hand: stored blocks of a fixed size, which makes the
-//! bytes the same for ever, whatever compression library is linked.
+//! Writes gzip. At level 0 it writes stored blocks of a fixed size itself, so the bytes do not
+//! depend on a compression library.
 
 use std::io::{self, Write};
 
 use flate2::{Compression, Crc, GzBuilder, write::GzEncoder};
 
-/// The most that one stored block holds (RFC 1951, section 3.2.4).
+/// Maximum size of a stored block (RFC 1951, section 3.2.4).
 const BLOCK: usize = 0xffff;
 
 /// A header without time, name or operating system (RFC 1952, section 2.3).
@@ -54,7 +54,7 @@ impl<W: Write> Encoder<W> {
             } => {
                 write_block(&mut output, &block, true)?;
                 output.write_all(&checksum.sum().to_le_bytes())?;
-                // The length counts modulo 2^32, as the format says.
+                // The length is modulo 2^32, as the format requires.
                 output.write_all(&checksum.amount().to_le_bytes())?;
                 output.flush()
             }
@@ -86,7 +86,7 @@ impl<W: Write> Write for Encoder<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            // A block that is not full would make the bytes depend on when the writer was flushed.
+            // Flushing a partial block would make the bytes depend on the calls of `flush`.
             Self::Stored { output, .. } => output.flush(),
             Self::Compressed(encoder) => encoder.flush(),
         }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_reader_gets_back_what_was_written() {
+    fn a_gzip_reader_returns_the_original_bytes() {
         for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK] {
             let bytes = super::super::noise("gzip", size);
             for level in [0, 1, 9] {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_do_not_matter_at_level_0() {
+    fn level_0_does_not_depend_on_the_sizes_of_writes() {
         let bytes = super::super::noise("pieces", 200_000);
         let mut packed = Vec::new();
         let mut encoder = Encoder::new(&mut packed, 0).unwrap();

@@ -1,7 +1,6 @@
-//! What is wrong at a place of a set's file, in the words of those who write it: keys and lists.
+//! Words the mistakes in a set's file in the terms of its author: keys and lists.
 
-/// What is wrong at a place of a set's file. The place itself is left out: the error around this
-/// has it.
+/// A mistake in a set's file. Its position is in the error around it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Mistake(String);
@@ -22,14 +21,14 @@ impl From<serde_yaml::Error> for Mistake {
     }
 }
 
-/// Returns the words for a key that is not known, if that is the mistake.
+/// Returns the message for an unknown key; `None` for other mistakes.
 fn unknown_key(text: &str) -> Option<String> {
     let (before, rest) = text.split_once("unknown field `")?;
     let (key, expected) = rest.split_once("`, expected ")?;
     let known = expected.split('`').skip(1).step_by(2);
     let distance = |known: &str| strsim::damerau_levenshtein(&key.to_lowercase(), known);
     let nearest = known.min_by_key(|known| distance(known))?;
-    // As for the keys of environments: a third of the letters may differ.
+    // Like for keys of environments: a third of the letters may differ.
     let is_near = distance(nearest) <= key.len().max(nearest.len()) / 3;
     Some(match is_near {
         true => format!("{before}unknown key `{key}`; did you mean `{nearest}`?"),

@@ -1,4 +1,4 @@
-//! Where an entry of a set comes from.
+//! The origin of a set's entry.
 
 use std::fmt;
 
@@ -7,31 +7,31 @@ use url::{Host, Url};
 
 use super::Reference;
 
-/// Where an entry comes from.
+/// The origin of a set's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A registry.
+    /// A reference of a registry.
     Registry(Reference),
-    /// A classic Helm repository, which has an `index.yaml`.
+    /// A chart of a classic Helm repository, which has an `index.yaml`.
     HelmRepository {
-        /// The repository's URL, without a slash at its end.
+        /// URL of the repository, without a slash at its end.
         repository: String,
-        /// The chart's name.
+        /// Name of the chart.
         name: String,
-        /// Its version.
+        /// Version of the chart.
         version: String,
     },
-    /// A web server, which has a file.
+    /// A file on a web server.
     File {
-        /// The file's URL.
+        /// URL of the file.
         url: Url,
-        /// Its digest.
+        /// Digest of the file.
         digest: Digest,
     },
 }
 
 impl Origin {
-    /// Returns the repository and the tag that it gets in a mirror: its own path, without the host.
+    /// Returns the default repository and tag in a mirror: the path upstream, without the host.
     pub(super) fn place(&self) -> (String, String) {
         match self {
             Self::Registry(reference) => (reference.repository.clone(), reference.mirrored_tag()),
@@ -42,7 +42,7 @@ impl Origin {
             } => {
                 let folder = Url::parse(repository).map(|url| url.path().to_owned());
                 let path = format!("{}/{name}", folder.unwrap_or_default());
-                // Tags have no `+`. Helm writes it so, and reads it back.
+                // Tags cannot have `+`. Helm writes `_` for it, and reads it back.
                 let tag = version.replace('+', "_");
                 (path.trim_start_matches('/').to_owned(), tag)
             }
@@ -53,7 +53,7 @@ impl Origin {
         }
     }
 
-    /// Returns what it is called at its origin, without the host.
+    /// Returns the name upstream, without the host.
     pub fn name(&self) -> &str {
         match self {
             Self::Registry(reference) => &reference.repository,
@@ -77,12 +77,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Returns the name of a URL's file; empty for a folder.
+/// Returns the file name in a URL; empty for a folder.
 pub fn file_name(url: &Url) -> &str {
     url.path().rsplit('/').next().unwrap_or_default()
 }
 
-/// Returns why a set must not be carried from a URL, if it must not.
+/// Returns why a URL is not allowed in a set; `None` if it is.
 pub fn url_fault(url: &Url) -> Option<&'static str> {
     let is_loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -99,14 +99,14 @@ pub fn url_fault(url: &Url) -> Option<&'static str> {
         _ => return Some("expected `https://`; plain HTTP is for loopback"),
     }
     match url.query().or(url.fragment()) {
-        // It may be a token, and locks are committed.
+        // It may be a secret token, and locks are committed.
         Some(_) => Some("a query or a fragment is not allowed"),
         None => None,
     }
 }
 
-/// Returns why a bundle must not be carried from a URL, if it must not. Its file is kept in
-/// `bundles/`, beside sets and locks.
+/// Returns why a bundle's URL is not allowed in a set; `None` if it is. The bundle's file is kept
+/// in `bundles/`, beside sets and locks.
 pub fn bundle_fault(url: &Url) -> Option<&'static str> {
     let name = file_name(url);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);

@@ -1,54 +1,55 @@
-//! References to images and charts in registries, as Docker reads them.
+//! References of images and charts in registries, parsed like Docker parses them.
 
 use std::fmt;
 
+use crate::digest;
 use crate::name::{Name, NameError};
 
-/// The host that short names belong to.
+/// Host of short names.
 pub const DOCKER_HUB: &str = "docker.io";
 
-/// Where an image or a chart is: `host[:port]/repository`, with a tag, a digest, or both.
+/// A reference, `host[:port]/repository`, with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
-    /// The registry, `host[:port]`.
+    /// Registry, `host[:port]`.
     pub host: String,
-    /// The repository in it.
+    /// Repository in the registry.
     pub repository: String,
-    /// The tag. A reference by digest alone has none.
+    /// Tag; `None` for a reference with only a digest.
     pub tag: Option<String>,
-    /// The digest, if it is named. It decides, whatever the tag points to.
+    /// Digest. If there is one, the tag is not resolved.
     pub digest: Option<String>,
 }
 
-/// Why a text is not a reference.
+/// Reason why a text is not a reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// The host cannot be one.
+    /// The host is not valid.
     #[error("`{host}` is not a registry's host")]
     Host {
-        /// What stands in its place.
+        /// The text in its place.
         host: String,
     },
-    /// Repository or tag is outside the grammar.
+    /// Repository or tag is not valid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The digest is not one that is accepted.
+    /// The digest is not a supported one.
     #[error("`{digest}` is not `sha256:` and 64 lower-case hexadecimal digits")]
     Digest {
-        /// What stands in its place.
+        /// The text in its place, shortened.
         digest: String,
     },
 }
 
 impl Reference {
-    /// Reads a reference. A name without a host is one of Docker Hub, as Docker reads it; without
-    /// tag and digest, `latest` is meant.
+    /// Parses a reference. A name without a host is one of Docker Hub. Without tag and digest, the
+    /// tag is `latest`.
     ///
     /// # Errors
-    /// When a part of it is outside the grammar.
+    /// [`ReferenceError`] if a part is not valid.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(checked(digest)?)),
+            Some((name, digest)) => (name, Some(check_digest(digest)?)),
             None => (text, None),
         };
         // A colon before the last slash belongs to a port.
@@ -101,14 +102,13 @@ impl Reference {
             .is_ok_and(|one| format!("{}/{}", one.host, one.repository) == format!("{text}/name"))
     }
 
-    /// Returns what a registry is asked for: the digest, or else the tag.
+    /// Returns what a registry is asked for: the digest or, without one, the tag.
     pub fn asked(&self) -> &str {
         let tag = self.tag.as_deref().unwrap_or_default();
         self.digest.as_deref().unwrap_or(tag)
     }
 
-    /// Returns the tag that the artifact gets in a mirror. One by digest alone is tagged with the
-    /// digest.
+    /// Returns the tag in a mirror. Without a tag it is made of the digest: `sha256-<hex>`.
     pub fn mirrored_tag(&self) -> String {
         match (&self.tag, &self.digest) {
             (Some(tag), _) => tag.clone(),
@@ -130,16 +130,13 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Returns a digest as it is, if it is one that is accepted.
-pub(super) fn checked(digest: &str) -> Result<String, ReferenceError> {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-    match hex.len() == 64 && hex.bytes().all(is_digit) {
-        true => Ok(digest.to_owned()),
-        false => Err(ReferenceError::Digest {
-            digest: redaction::line(digest, 100),
-        }),
-    }
+fn check_digest(text: &str) -> Result<String, ReferenceError> {
+    let digest = text.strip_prefix("sha256:").and_then(digest::from_hex);
+    digest
+        .map(|digest| digest.to_string())
+        .ok_or_else(|| ReferenceError::Digest {
+            digest: redaction::line(text, 100),
+        })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What is checked while a set's file is read, since only then its line is known. No error repeats
-//! a value that may be a secret.
+//! Validates values while a set's file is parsed, because only then their line is known. No error
+//! repeats a value that may be a secret.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,18 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::{Upstream, bundle_fault, file_name, reference, url_fault};
+use super::{Upstream, bundle_fault, file_name, url_fault};
+use crate::digest;
 use crate::name::Name;
 
-/// Why a value with a user name and password is refused.
+/// Message for a value with credentials.
 const CREDENTIALS: &str = "after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker";
 
-/// A registry, `host[:port]`.
+/// Host of a registry, `host[:port]`.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Host(String);
 
-/// Returns a text if no user name and password can be in it: after `@`, it has a digest alone.
+/// Returns the text unless it may contain credentials. Only a digest is allowed after `@`.
 pub(super) fn without_credentials<E: Error>(text: &str) -> Result<&str, E> {
     let is_digest = |rest: &str| {
         rest.starts_with("sha") && rest.contains(':') && !rest.contains(['/', '@', '.'])
@@ -29,16 +30,18 @@ pub(super) fn without_credentials<E: Error>(text: &str) -> Result<&str, E> {
     }
 }
 
-/// Reads the registries, whose keys are hosts.
+/// Deserializes the registries, whose keys are hosts.
 pub(super) fn registries<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, Upstream>, D::Error> {
     let registries = BTreeMap::<Host, Upstream>::deserialize(deserializer)?;
     let registries = registries.into_iter();
-    Ok(registries.map(|(host, known)| (host.0, known)).collect())
+    Ok(registries
+        .map(|(host, settings)| (host.0, settings))
+        .collect())
 }
 
-/// Reads a mirror, `host[:port]` or `host[:port]/path`.
+/// Deserializes a mirror, `host[:port]` or `host[:port]/path`.
 pub(super) fn mirror<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -56,14 +59,14 @@ pub(super) fn mirror<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Reads a URL that a set may be carried from.
+/// Deserializes a URL that is allowed in a set.
 pub(super) fn some_url<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Url>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else {
         return Ok(None);
     };
-    // What does not parse is not repeated: it may have a password.
+    // An invalid URL is not repeated: it may contain a password.
     let url = Url::parse(&text).map_err(|_| D::Error::custom("expected a URL, `https://...`"))?;
     match url_fault(&url) {
         Some(fault) => Err(D::Error::custom(fault)),
@@ -71,7 +74,7 @@ pub(super) fn some_url<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Reads the URL of a file.
+/// Deserializes the URL of a file.
 pub(super) fn file_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     match some_url(deserializer)? {
         Some(url) if !file_name(&url).is_empty() => Ok(url),
@@ -81,7 +84,7 @@ pub(super) fn file_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url
     }
 }
 
-/// Reads the URL of a bundle.
+/// Deserializes the URL of a bundle.
 pub(super) fn bundle_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let url = file_url(deserializer)?;
     match bundle_fault(&url) {
@@ -90,22 +93,21 @@ pub(super) fn bundle_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<U
     }
 }
 
-/// Reads a SHA-256, if there is one.
+/// Deserializes an optional SHA-256.
 pub(super) fn some_sha256<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Digest>, D::Error> {
     sha256(deserializer).map(Some)
 }
 
-/// Reads a SHA-256.
+/// Deserializes a SHA-256, 64 hexadecimal digits in any case.
 pub(super) fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
     let text = String::deserialize(deserializer)?.to_ascii_lowercase();
-    let digest = reference::checked(&format!("sha256:{text}")).ok();
-    let digest = digest.and_then(|digest| digest.parse().ok());
-    digest.ok_or_else(|| D::Error::custom("expected a SHA-256, 64 hexadecimal digits"))
+    digest::from_hex(&text)
+        .ok_or_else(|| D::Error::custom("expected a SHA-256, 64 hexadecimal digits"))
 }
 
-/// Reads a place in the mirror.
+/// Deserializes a place in the mirror.
 pub(super) fn some_place<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -114,7 +116,7 @@ pub(super) fn some_place<'de, D: Deserializer<'de>>(
     Ok(text)
 }
 
-/// Reads more places in the mirror.
+/// Deserializes aliases.
 pub(super) fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let places = Vec::<String>::deserialize(deserializer)?;
     for place in &places {
@@ -131,7 +133,7 @@ impl<'de> Deserialize<'de> for Host {
     }
 }
 
-/// Refuses a text that is to begin with a registry, `host`, and does not.
+/// Checks that `host`, the beginning of `text`, is a registry.
 fn check_host<E: Error>(text: &str, host: &str) -> Result<(), E> {
     if text.contains('@') {
         return Err(E::custom(
