@@ -1,7 +1,7 @@
-//! What reading a bundle costs, beside what inflating and hashing alone cost: the difference is
-//! ours.
+//! The cost of reading a bundle, beside that of inflating and hashing alone. The difference is the
+//! cost of this crate.
 //!
-//! The bundle is made in memory. Only the store's disk is measured.
+//! The bundle is in memory. Only the store uses a disk.
 
 use std::io::Read;
 use std::sync::LazyLock;
@@ -13,10 +13,10 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use sha2::{Digest, Sha256};
 
-/// How often each of them is run.
+/// Number of runs of each benchmark.
 const SAMPLES: u32 = 20;
 
-/// Eight images of four layers of 512 KiB, compressed as far as noise can be.
+/// Eight images with four layers of 512 KiB of noise.
 static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let image = |number: usize| ArtifactRecipe {
         repository: format!("image-{number}"),
@@ -47,7 +47,7 @@ fn main() {
     divan::main();
 }
 
-/// The floor: the compressed bytes hashed, and nothing else.
+/// A lower bound: only hashes the compressed bytes.
 #[divan::bench(sample_count = SAMPLES, sample_size = 1)]
 fn hash(bencher: Bencher<'_, '_>) {
     bencher
@@ -55,7 +55,7 @@ fn hash(bencher: Bencher<'_, '_>) {
         .bench_local(|| Sha256::digest(BUNDLE.as_slice()));
 }
 
-/// The floor: the bundle inflated, and nothing else.
+/// A lower bound: only inflates the bundle.
 #[divan::bench(sample_count = SAMPLES, sample_size = 1)]
 fn inflate(bencher: Bencher<'_, '_>) {
     let mut buffer = vec![0; 256 << 10];
@@ -67,7 +67,7 @@ fn inflate(bencher: Bencher<'_, '_>) {
         });
 }
 
-/// The bundle inflated, taken apart, hashed twice and compared with itself; nothing is kept.
+/// Reads the bundle and keeps nothing.
 #[divan::bench(sample_count = SAMPLES, sample_size = 1)]
 fn look(bencher: Bencher<'_, '_>) {
     bencher
@@ -78,7 +78,7 @@ fn look(bencher: Bencher<'_, '_>) {
         });
 }
 
-/// The same into a store that has nothing yet.
+/// Reads the bundle into an empty store.
 #[divan::bench(sample_count = SAMPLES, sample_size = 1)]
 fn keep(bencher: Bencher<'_, '_>) {
     bencher

@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reduced_index_lists_what_is_kept_and_has_the_same_bytes_each_time() {
+    fn a_reduced_index_has_the_kept_manifests_and_always_the_same_bytes() {
         let digest = |fill: &str| format!("sha256:{}", fill.repeat(64));
         let child = |fill: &str| {
             format!(
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_manifest_is_refused() {
+    fn other_documents_are_refused() {
         for (text, media_type, wrong) in [
             ("{}", None, "neither a manifest nor an index"),
             ("<html>", None, "neither a manifest nor an index"),

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_why_a_manifest_is_broken() {
+    fn keeps_the_error_of_a_broken_manifest() {
         let sha512 = format!("sha512:{}", "0".repeat(128));
         let text = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{sha512}","size":1}},"layers":[]}}"#

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_not_gzip() {
+    fn identifies_files_that_are_not_gzip() {
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         assert!(matches!(inflate(Trickle(b"")), Err(StreamFault::Empty)));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_checksum_is_corruption() {
+    fn a_wrong_gzip_checksum_is_corruption() {
         let mut packed = gzip(b"bundle");
         let last = packed.len() - 6;
         packed[last] ^= 1;
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_input_is_not_corruption() {
+    fn an_input_error_is_not_corruption() {
         struct Failing;
         impl Read for Failing {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

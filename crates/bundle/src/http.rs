@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_redirects_but_never_from_https_to_http() {
+    fn redirects_are_followed_except_from_https_to_http() {
         let url = |text: &str| Url::parse(text).unwrap();
         let (plain, secure) = (url("http://a.example/"), url("https://b.example/"));
         let of = |previous: &[&Url], next: &Url| {
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_no_secrets() {
+    fn urls_in_errors_have_no_secrets() {
         let url = Url::parse("https://user:secret@host.example:8443/a/b?token=secret#x").unwrap();
         assert_eq!(shown(&url), "https://host.example:8443/a/b");
         for text in [
@@ -599,7 +599,7 @@ mod tests {
 
     // case 7.2
     #[test]
-    fn a_server_that_never_answered_is_given_up_soon() {
+    fn an_unreachable_server_gets_few_attempts() {
         let retry = Retry::default();
         let url = String::new();
         let name = RequestError::Name {

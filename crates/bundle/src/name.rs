@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_rather_than_guesses() {
+    fn invalid_names_are_refused() {
         let cases = [
             ("pause@3.9", "`pause@3.9` does not end in `.tar`"),
             (

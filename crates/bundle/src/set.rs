@@ -793,7 +793,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_asks_for_its_variants() {
+    fn a_platform_selects_its_variants() {
         assert!(is_platform_of("linux/arm64", "linux/arm64/v8"));
         assert!(is_platform_of("linux/arm/v7", "linux/arm/v7"));
         assert!(!is_platform_of("linux/arm", "linux/arm64"));

@@ -147,7 +147,7 @@ mod tests {
 
     // case 6.3
     #[test]
-    fn keys_that_readers_understand_differently_are_refused() {
+    fn keys_that_parsers_interpret_differently_are_refused() {
         for (text, expected) in [
             (
                 r#"{"layers":[],"Layers":[]}"#,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_are_free() {
+    fn other_keys_are_allowed() {
         for text in [
             r#"{"schemaVersion":2,"layers":[{"size":1,"urls":["x"]}],"zz":0,"ZZ":1.5}"#,
             r#"{"annotations":{"Size":"1","size":"2"},"x":null,"y":true,"z":-1}"#,

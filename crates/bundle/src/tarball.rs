@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_members_by_their_whole_names() {
+    fn lists_members_by_their_complete_names() {
         let long = "d/".repeat(200) + "x.tar";
         let bytes = tar(&[("./a", b"12"), (&long, b"")]);
         assert_eq!(
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_paths_that_no_system_takes() {
+    fn refuses_paths_longer_than_the_limit_of_linux() {
         for (length, expected) in [
             (4096, Ok(())),
             (
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_nothing_that_a_terminal_would_obey() {
+    fn escapes_control_characters_in_errors() {
         let text = list(&b"\x1b]0;owned\x07".repeat(200), End::Required).unwrap_err();
         assert!(text.contains(r"\u{1b}]0;owned"), "{text}");
         assert!(!text.chars().any(char::is_control), "{text:?}");
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_for_the_end_where_it_is_required() {
+    fn requires_the_end_marker_if_asked() {
         let whole = tar(&[("a", b"12")]);
         let cut = &whole[..1024];
         assert_eq!(
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_are_not_read_for_ages() {
+    fn sparse_members_are_refused() {
         // A sparse member of 2^62 bytes, which is a header and nothing else.
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::GNUSparse);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_hides_behind_the_end() {
+    fn data_after_the_end_is_refused() {
         let hidden = [tar(&[("a", b"12")]), tar(&[("b", b"34")])].concat();
         assert_eq!(
             list(&hidden, End::Required),

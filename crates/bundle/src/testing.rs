@@ -1,5 +1,5 @@
-//! What the tests of several modules share: small bundles, and ways to take them apart and put them
-//! together wrongly.
+//! Shared by the tests of several modules: small bundles, and helpers to take them apart and change
+//! them.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -31,7 +31,8 @@ pub(crate) fn file(path: &str, bytes: impl Into<Vec<u8>>) -> File {
     }
 }
 
-/// Two images, of which one is for two platforms, with a layer in common; a chart; and a matrix.
+/// Returns a recipe of two images with a layer in common, one of them for two platforms; a chart;
+/// and a matrix.
 pub(crate) fn small_recipe() -> Recipe {
     let layer = |name: &str, same| LayerRecipe {
         name: name.to_owned(),
@@ -72,7 +73,7 @@ pub(crate) fn make(recipe: &Recipe) -> Vec<u8> {
     bundle
 }
 
-/// Returns the lock of a bundle that is whole.
+/// Returns the lock of a complete bundle.
 pub(crate) fn lock(bundle: &[u8]) -> Lock {
     let contents = crate::read(bundle, &mut Inspection, None, &Silent).unwrap();
     let mkectl = LockedMkectl {
@@ -134,7 +135,7 @@ pub(crate) fn tar(files: &[File]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// Returns an error and its causes in one line, as people get to see them.
+/// Returns an error and its causes in one line, as operators see it.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -145,7 +146,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// A folder that is gone when the test is over.
+/// A folder that is removed at the end of the test.
 pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {

@@ -1,7 +1,7 @@
-//! What reading must not cost: memory that grows with the bundle, and time that an unoptimised hash
-//! would take.
+//! Limits of reading: its memory must not grow with the bundle, and its time must not be that of an
+//! unoptimised hash.
 //!
-//! A test program of its own, since its allocator counts for the whole process.
+//! This is a separate test program, because its allocator counts the memory of the whole process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
@@ -18,13 +18,13 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use tar::{Builder, Header};
 
-/// The system's allocator, and how much of it is in use.
+/// The system's allocator, with a counter of the memory in use.
 struct Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is handed on to the system's allocator as it came; beside it, only two atomic
+// SAFETY: every call is passed unchanged to the system's allocator. In addition, only two atomic
 // numbers change.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -44,18 +44,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Held by the test that is measured.
+/// Held by the test that measures.
 static MEASURED: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     MEASURED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The bytes in the one layer of the bundle: far more than reading may take.
+/// Size of the only layer in bytes: far more than the memory that reading may use.
 const LAYER: usize = 96 << 20;
 
 #[test]
-fn reading_takes_little_memory_and_little_time() {
+fn reading_takes_little_memory_and_time() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(folder.path()).unwrap();
@@ -90,8 +90,7 @@ fn reading_takes_little_memory_and_little_time() {
     let elapsed = start.elapsed();
     let taken = PEAK.load(Ordering::Relaxed) - before;
 
-    // A dozen buffers of 256 KiB that go round between the threads, and what is known of the
-    // artifacts.
+    // A dozen buffers of 256 KiB that circulate between the threads, and the data of the artifacts.
     assert!(taken < 4 << 20, "reading took {taken} bytes");
     // Hashing twice and inflating takes a third of a second; without optimisation of these crates
     // it takes over ten.
@@ -108,7 +107,7 @@ fn append(tar: &mut Builder<impl Write>, path: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn documents_that_say_little_at_length_take_little_memory() {
+fn documents_with_long_strings_take_little_memory() {
     let _alone = alone();
     let word = "a".repeat(3 << 20);
     let digest = format!("sha256:{}", "0".repeat(64));
@@ -116,8 +115,8 @@ fn documents_that_say_little_at_length_take_little_memory() {
     let mut archive = Builder::new(Vec::new());
     for number in 0..6 {
         for document in [
-            // A platform, two kinds of type, a descriptor, and what the parser would quote of what
-            // it does not understand.
+            // A platform, two types, a descriptor, and strings that the parser's errors would
+            // quote.
             format!(r#"{{"os":"linux","architecture":"{word}{number}"}}"#),
             format!(
                 r#"{{"schemaVersion":2,"artifactType":"{word}{number}","config":{config},"layers":[]}}"#
@@ -149,6 +148,6 @@ fn documents_that_say_little_at_length_take_little_memory() {
     let read = bundle::read(bundle.as_slice(), &mut Inspection, None, &Silent);
     let taken = PEAK.load(Ordering::Relaxed) - before;
     assert!(read.is_err(), "it is no whole archive");
-    // The largest document, and what its parser copies of it; a hundred megabytes pass by.
+    // The largest document, and the parser's copies of it. The bundle has a hundred megabytes.
     assert!(taken < 32 << 20, "reading took {taken} bytes");
 }

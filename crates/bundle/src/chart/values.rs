@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn habits_of_charts_are_known_and_nothing_else_changes() {
+    fn conventions_of_charts_are_recognised_and_nothing_else_changes() {
         let old = "0".repeat(64);
         let text = format!(
             "defaults: &defaults {{ registry: quay.io, tag: 1 }}\n\
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_chart_around_come_first_and_a_null_removes() {
+    fn parent_values_take_precedence_and_null_removes() {
         let found = values(&[
             (
                 "a/Chart.yaml",
@@ -543,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_chart_has_no_values_and_what_is_cut_says_so() {
+    fn other_files_have_no_values_and_damaged_charts_are_reported_as_cut() {
         assert!(chart_values(&b"no gzip"[..], &mirror).is_none());
         assert!(values(&[("a/values.yaml", "image: quay.io/org/a:v1\n")]).is_none());
         let cut = values(&[("a/Chart.yaml", "name: a\n"), ("a/values.yaml", "a: [\n")]);

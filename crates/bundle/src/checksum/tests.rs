@@ -1,4 +1,4 @@
-//! The forms of checksum files, and what may come instead of one.
+//! Formats of checksum files, and other responses in their place.
 
 use super::*;
 use crate::testing::server::{Server, client};
@@ -10,7 +10,7 @@ fn of(text: &str) -> Result<Checksum, String> {
 }
 
 #[test]
-fn reads_every_form_that_is_about() {
+fn parses_every_common_format() {
     let upper = HEX.to_ascii_uppercase();
     let cases = [
         (format!("{HEX}  bundle.tar.gz\n"), Some("bundle.tar.gz")),
@@ -38,7 +38,7 @@ fn reads_every_form_that_is_about() {
 }
 
 #[test]
-fn refuses_what_says_nothing() {
+fn refuses_files_without_the_checksum() {
     let two = format!("{HEX}  a\n{HEX}  b\n");
     let cases = [
         ("", "https://x/y contains no SHA-256"),
@@ -57,7 +57,7 @@ fn refuses_what_says_nothing() {
 }
 
 #[tokio::test]
-async fn downloads_it() {
+async fn downloads_a_checksum() {
     let server = Server::start(vec![Server::ok(
         &[],
         format!("{HEX}  bundle.tar.gz\n").as_bytes(),
@@ -68,7 +68,7 @@ async fn downloads_it() {
 }
 
 #[tokio::test]
-async fn knows_a_page_and_an_absent_file() {
+async fn refuses_html_pages_missing_files_and_large_files() {
     let server = Server::start(vec![
         Server::ok(&["Content-Type: text/html; charset=utf-8"], b"hello"),
         Server::ok(&[], b" <html>"),

@@ -1,4 +1,4 @@
-//! Downloads over lines that break, from servers that err.
+//! Downloads over broken connections, and from faulty servers.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,8 @@ use crate::digest::hex_of;
 use crate::testing::server::{Server, client};
 use crate::testing::{Folder, chain, gzip};
 
-/// A file of some length that is gzip to its first bytes.
-fn body() -> Vec<u8> {
+/// Returns a file of 20 kB that begins like gzip.
+pub(super) fn body() -> Vec<u8> {
     let mut bytes = gzip(b"");
     bytes.extend((0..5000_u32).flat_map(u32::to_le_bytes));
     bytes
@@ -42,10 +42,10 @@ async fn run(request: &Download) -> Result<Downloaded, DownloadError> {
     download(request, &client(), &Silent).await
 }
 
-const ETAG: &str = r#"ETag: "one""#;
+pub(super) const ETAG: &str = r#"ETag: "one""#;
 
-/// Returns the answer 206 with the rest from `start` on.
-fn rest(bytes: &[u8], start: usize, headers: &[&str]) -> Vec<u8> {
+/// Returns a response 206 with the bytes from `start`.
+pub(super) fn rest(bytes: &[u8], start: usize, headers: &[&str]) -> Vec<u8> {
     let range = format!(
         "Content-Range: bytes {start}-{}/{}",
         bytes.len() - 1,
@@ -60,8 +60,8 @@ fn rest(bytes: &[u8], start: usize, headers: &[&str]) -> Vec<u8> {
     )
 }
 
-/// Returns an answer that breaks off after `count` bytes.
-fn cut(bytes: &[u8], count: usize, headers: &[&str]) -> Vec<u8> {
+/// Returns a response that breaks off after `count` bytes.
+pub(super) fn cut(bytes: &[u8], count: usize, headers: &[&str]) -> Vec<u8> {
     Server::answer("200 OK", headers, bytes.len(), &bytes[..count])
 }
 
@@ -82,7 +82,7 @@ async fn downloads_a_file_once() {
 }
 
 #[tokio::test]
-async fn goes_on_where_the_line_broke() {
+async fn resumes_after_a_broken_connection() {
     let bytes = body();
     let folder = Folder::new();
     let server = Server::start(vec![
@@ -98,7 +98,7 @@ async fn goes_on_where_the_line_broke() {
 }
 
 #[tokio::test]
-async fn goes_on_in_the_next_run() {
+async fn resumes_in_the_next_run() {
     let bytes = body();
     let folder = Folder::new();
     let server = Server::start(vec![
@@ -137,7 +137,7 @@ async fn goes_on_in_the_next_run() {
 }
 
 #[tokio::test]
-async fn an_unfinished_file_with_another_name_is_left_alone() {
+async fn an_unfinished_file_with_a_second_hard_link_is_not_written_to() {
     let bytes = body();
     let folder = Folder::new();
     let cut = cut(&bytes, 7000, &[ETAG]);
@@ -171,7 +171,7 @@ async fn starts_over_when_the_file_changed() {
 }
 
 #[tokio::test]
-async fn starts_over_when_the_server_sends_another_part() {
+async fn starts_over_when_the_server_sends_a_wrong_part() {
     let bytes = body();
     for wrong in [
         rest(&bytes, 6000, &[ETAG]),
@@ -192,9 +192,9 @@ async fn starts_over_when_the_server_sends_another_part() {
 }
 
 #[tokio::test]
-async fn a_whole_part_needs_no_more_bytes() {
+async fn a_complete_part_is_not_requested_again() {
     let bytes = body();
-    // The size is known: not even a request is needed.
+    // The size is known: no request is needed.
     let folder = Folder::new();
     fs::create_dir(folder.join("bundles")).unwrap();
     let server = Server::start(vec![Server::answer(
@@ -216,7 +216,7 @@ async fn a_whole_part_needs_no_more_bytes() {
     leave(&known);
     run(&known).await.unwrap();
     assert!(server.requests().is_empty());
-    // It is not: the server says that there is no more.
+    // The size is not known: the server responds that there are no more bytes.
     fs::remove_file(folder.join("bundles/bundle.tar.gz")).unwrap();
     let unknown = request(&server, &folder, None);
     leave(&unknown);
@@ -225,29 +225,7 @@ async fn a_whole_part_needs_no_more_bytes() {
 }
 
 #[tokio::test]
-async fn a_part_of_something_else_is_not_gone_on_with() {
-    let bytes = body();
-    let notes = [
-        None,
-        Some("not json".to_owned()),
-        Some(r#"{"url":"http://elsewhere/","etag":"\"one\"","last-modified":null}"#.to_owned()),
-    ];
-    for note in notes {
-        let folder = Folder::new();
-        fs::create_dir(folder.join("bundles")).unwrap();
-        fs::write(folder.join("bundles/bundle.tar.gz.part"), b"rubbish").unwrap();
-        if let Some(note) = note {
-            fs::write(folder.join("bundles/bundle.tar.gz.part.json"), note).unwrap();
-        }
-        let server = Server::start(vec![Server::ok(&[ETAG], &bytes)]).await;
-        let request = request(&server, &folder, Some(&bytes));
-        assert_eq!(run(&request).await.unwrap().sha256, hex_of(&bytes));
-        assert!(!server.requests()[0].contains("range:"));
-    }
-}
-
-#[tokio::test]
-async fn a_part_that_was_damaged_is_thrown_away_once() {
+async fn a_damaged_part_is_discarded_once() {
     let bytes = body();
     let folder = Folder::new();
     let server = Server::start(vec![
@@ -268,7 +246,7 @@ async fn a_part_that_was_damaged_is_thrown_away_once() {
 }
 
 #[tokio::test]
-async fn tries_again_and_gives_up() {
+async fn retries_and_gives_up() {
     let bytes = body();
     let folder = Folder::new();
     let busy = Server::answer("503 Busy", &["Retry-After: 0"], 0, b"");
@@ -285,7 +263,7 @@ async fn tries_again_and_gives_up() {
 }
 
 #[tokio::test]
-async fn a_line_that_breaks_often_is_not_given_up_while_bytes_come() {
+async fn broken_connections_are_retried_while_bytes_arrive() {
     let bytes = body();
     let folder = Folder::new();
     let pieces = 10;
@@ -303,7 +281,7 @@ async fn a_line_that_breaks_often_is_not_given_up_while_bytes_come() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_not_the_file() {
+async fn refuses_wrong_files() {
     let bytes = body();
     let other = [body(), b"x".to_vec()].concat();
     let mut changed = bytes.clone();
@@ -363,7 +341,7 @@ async fn refuses_what_is_not_the_file() {
 }
 
 #[tokio::test]
-async fn a_short_answer_without_a_length_is_noticed() {
+async fn a_short_response_without_a_length_is_detected() {
     let bytes = body();
     let folder = Folder::new();
     let mut answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
@@ -379,12 +357,12 @@ async fn a_short_answer_without_a_length_is_noticed() {
 }
 
 #[tokio::test]
-async fn the_answer_of_a_proxy_that_does_not_connect_is_shown_and_final() {
+async fn a_refusal_of_the_proxy_is_shown_and_final() {
     let folder = Folder::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
-        // The request, and the question that follows its failure.
+        // The request, and the one that asks for the proxy's response.
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 4096]).await.unwrap();
@@ -411,7 +389,7 @@ async fn the_answer_of_a_proxy_that_does_not_connect_is_shown_and_final() {
 }
 
 #[tokio::test]
-async fn tells_failures_of_the_network_apart() {
+async fn classifies_network_failures() {
     let folder = Folder::new();
     let fail = async |url: &str| {
         let mut request = Download::new(url, &folder.join("file"));
@@ -435,7 +413,7 @@ async fn tells_failures_of_the_network_apart() {
         fail("http://no-such-host.invalid/x").await,
         RequestError::Name { .. }
     ));
-    // A server that speaks plain HTTP answers a greeting of TLS with something that is none.
+    // A plain HTTP server responds to a TLS greeting with HTTP.
     let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let https = format!("https://{}/x", plain.local_addr().unwrap());
     let answer = tokio::spawn(async move {
@@ -465,7 +443,7 @@ async fn tells_failures_of_the_network_apart() {
 }
 
 #[tokio::test]
-async fn shows_no_secret_of_a_url() {
+async fn errors_have_no_secret_of_the_url() {
     let folder = Folder::new();
     let server = Server::start(vec![Server::status(403)]).await;
     let url = server
@@ -479,7 +457,7 @@ async fn shows_no_secret_of_a_url() {
 }
 
 #[tokio::test]
-async fn two_processes_do_not_write_one_file() {
+async fn two_processes_do_not_write_the_same_file() {
     let folder = Folder::new();
     let server = Server::start(Vec::new()).await;
     let request = request(&server, &folder, None);
@@ -492,7 +470,7 @@ async fn two_processes_do_not_write_one_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_was_finished_meanwhile_is_not_touched() {
+fn a_file_that_another_process_finished_is_detected() {
     let folder = Folder::new();
     let destination = folder.join("file");
     let (opened, _) = Part::open(&destination, "http://host/x", None).unwrap();
@@ -510,7 +488,7 @@ async fn a_full_disk_has_its_own_error() {
     let bytes = body();
     let (part, _) =
         Part::open(&folder.join("bundles/bundle.tar.gz"), "http://host/x", None).unwrap();
-    // Every write to this device fails as on a full disk.
+    // Each write to this device fails like on a full disk.
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut writing = Writing::new(full, crate::digest::Hasher::new(), 0);
     part.append(&mut writing, &bytes, Some(50_000))
@@ -528,7 +506,7 @@ async fn a_full_disk_has_its_own_error() {
 }
 
 #[tokio::test]
-async fn tells_how_far_it_is() {
+async fn reports_progress() {
     #[derive(Default)]
     struct Log(Mutex<Vec<String>>);
     impl Observer for Log {
@@ -540,7 +518,7 @@ async fn tells_how_far_it_is() {
                 other => panic!("{other:?}"),
             };
             let mut lines = self.0.lock().unwrap();
-            // However many pieces the bytes come in, the last one counts.
+            // The number of pieces is not fixed, so only the last one is kept.
             if line.contains("of")
                 && lines
                     .last()
@@ -590,7 +568,7 @@ fn reads_content_ranges() {
 }
 
 #[tokio::test]
-async fn goes_on_after_a_single_byte() {
+async fn resumes_after_a_single_byte() {
     let bytes = body();
     let folder = Folder::new();
     let server = Server::start(vec![
@@ -610,7 +588,7 @@ async fn goes_on_after_a_single_byte() {
 async fn a_body_without_end_does_not_fill_the_disk() {
     let bytes = body();
     let folder = Folder::new();
-    // Nothing tells its length: it ends when the connection does.
+    // Without a length, the body ends with the connection.
     let endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
     let endless = [endless, bytes.clone(), vec![0; 4 << 20]].concat();
     let server = Server::start(vec![endless]).await;
@@ -643,33 +621,35 @@ async fn an_unfinished_file_of_other_origin_is_kept_aside() {
     let bytes = body();
     let folder = Folder::new();
     fs::create_dir(folder.join("bundles")).unwrap();
-    let server = Server::start(vec![Server::status(403), Server::ok(&[], &bytes)]).await;
+    let server = Server::start(vec![Server::ok(&[], &bytes); 3]).await;
     let request = request(&server, &folder, Some(&bytes));
     let part = folder.join("bundles/bundle.tar.gz.part");
-    let other = r#"{"url":"http://elsewhere/x","etag":null,"last-modified":null}"#;
-    // No note, a note of another URL, a note that is not one.
+    let other = r#"{"url":"http://elsewhere/x","etag":"\"one\"","last-modified":null}"#;
+    // No note, a note of a different URL, an invalid note.
     for (number, note) in [None, Some(other), Some("{")].into_iter().enumerate() {
         fs::write(&part, format!("foreign {number}")).unwrap();
         if let Some(note) = note {
             fs::write(folder.join("bundles/bundle.tar.gz.part.json"), note).unwrap();
         }
-        let told = Told::default();
-        let _ = download(&request, &client(), &told).await;
+        let log = KeptAside::default();
+        let downloaded = download(&request, &client(), &log).await.unwrap();
+        assert_eq!(downloaded.sha256, hex_of(&bytes));
+        assert!(!server.requests()[number].contains("range:"));
         let aside = folder.join(&format!("bundles/bundle.tar.gz.kept-{}.part", number + 1));
         assert_eq!(
             fs::read_to_string(&aside).unwrap(),
             format!("foreign {number}")
         );
-        assert_eq!(*told.0.lock().unwrap(), [aside.to_string()]);
-        let _ = fs::remove_file(folder.join("bundles/bundle.tar.gz"));
+        assert_eq!(*log.0.lock().unwrap(), [aside.to_string()]);
+        fs::remove_file(downloaded.path).unwrap();
     }
 }
 
-/// Notes what was kept aside.
+/// Records the new paths of files that were kept aside.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+struct KeptAside(Mutex<Vec<String>>);
 
-impl Observer for Told {
+impl Observer for KeptAside {
     fn event(&self, event: Event<'_>) {
         if let Event::KeptAside { path } = event {
             self.0.lock().unwrap().push(path.to_string());
@@ -694,7 +674,7 @@ async fn no_query_is_stored_beside_an_unfinished_file() {
     let _ = run(&request).await.unwrap_err();
     let note = fs::read_to_string(folder.join("bundles/bundle.tar.gz.part.json")).unwrap();
     assert!(!note.contains("secret"), "{note}");
-    // A new signature does not start the download over.
+    // A new signature does not restart the download.
     request.url = format!("{url}?X-Amz-Signature=another");
     run(&request).await.unwrap();
     assert!(server.requests()[1].contains("range: bytes=7000-"));

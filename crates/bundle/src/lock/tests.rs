@@ -1,4 +1,4 @@
-//! What a lock looks like, and what is said of a wrong one.
+//! The text of a lock, and errors of wrong ones.
 
 use super::*;
 use crate::testing::{chain, lock, make, small_recipe};
@@ -11,7 +11,7 @@ fn parse(text: &str) -> Result<Lock, LockError> {
     Lock::parse(text, Utf8Path::new("bundles/x.lock.yaml"))
 }
 
-/// Returns what is said of the sample after a change to its text.
+/// Returns the error after a change to the sample's text.
 fn wrong(from: &str, to: &str) -> String {
     let text = sample().to_yaml();
     assert!(text.contains(from), "{from} is not in\n{text}");
@@ -19,7 +19,7 @@ fn wrong(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn looks_the_same_wherever_it_is_made() {
+fn the_text_is_the_same_on_every_machine() {
     let text = sample().to_yaml();
     let head: Vec<&str> = text.lines().take(52).collect();
     insta::assert_snapshot!(head.join("\n"), @r"
@@ -102,7 +102,7 @@ fn the_order_of_reading_does_not_matter() {
 }
 
 #[test]
-fn strings_that_look_like_something_else_stay_strings() {
+fn strings_that_look_like_other_types_stay_strings() {
     for tag in [
         "1.10",
         "1e3",
@@ -145,7 +145,7 @@ fn has_a_name_and_a_digest() {
 }
 
 #[test]
-fn names_the_place_of_a_wrong_key() {
+fn errors_give_line_and_column() {
     assert_eq!(
         wrong("arch: amd64", "archs: amd64"),
         "bundles/x.lock.yaml:4:1: the lock is damaged: unknown field `archs`, expected one of `version`, `release`, \
@@ -165,7 +165,7 @@ fn names_the_place_of_a_wrong_key() {
 }
 
 #[test]
-fn tells_another_version_from_a_wrong_file() {
+fn distinguishes_other_versions_from_damaged_files() {
     let text = "version: 2\nsomething: new\n";
     assert_eq!(
         chain(&parse(text).unwrap_err()),
@@ -248,7 +248,7 @@ fn refuses_contradictions_between_artifacts() {
     assert_eq!(
         after(|lock| {
             let blob = &mut lock.artifacts[0].manifests[0].blobs[0];
-            // Named often, with the same size each time.
+            // Listed many times, with the same size each time.
             blob.size = crate::LARGEST_BLOB;
             let blobs = vec![blob.clone(); 1 << 14];
             lock.artifacts.truncate(1);
@@ -297,7 +297,7 @@ fn refuses_contradictions_between_artifacts() {
     );
 }
 
-/// The lock of a set with one bundle, below a folder.
+/// Returns the lock of a set with one bundle below a folder.
 fn of_bundle() -> Lock {
     let url = "https://get.example.com/1/bundle.tar.gz";
     let mut artifact = sample().artifacts.swap_remove(0);
@@ -330,7 +330,7 @@ fn a_bundle_of_a_set_is_a_lock_of_its_own() {
     assert_eq!(part.bundle.file, "bundle.tar.gz");
     assert_eq!(part.blobs(), lock.blobs());
     assert!(part.artifacts[0].source.is_none());
-    // What is in a bundle of a set is not in that of the release.
+    // Artifacts of a set's bundle are not in the release's bundle.
     assert!(lock.of_bundle().artifacts.is_empty());
     for (from, to, wrong) in [
         ("as: below", "as: under", "is in no bundle of the lock"),

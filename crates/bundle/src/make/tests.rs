@@ -1,4 +1,4 @@
-//! That what is made is real, and the same everywhere.
+//! Tests that made bundles are real, and equal on every machine.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ fn demonstration() -> (Vec<u8>, Contents) {
 fn the_demonstration_is_the_same_on_every_machine() {
     let (bundle, contents) = demonstration();
     assert_eq!(contents.size, bundle.len() as u64);
-    // A change of this hash changes the lock of every workspace with the demo.
+    // A change of this hash changes the lock in each workspace that has the demo.
     insta::assert_snapshot!(format!("{} {}", contents.size, contents.sha256), @"5228962 582a29318a41a06bd24549c801cdafde08564f049d71b81addb5e304632ed74b");
 }
 
@@ -46,7 +46,7 @@ fn the_demonstration_has_the_variety_of_a_real_bundle() {
             .iter()
             .any(|artifact| artifact.repository.contains('/'))
     );
-    // Layers are shared between images.
+    // Images share layers.
     let blobs: Vec<&str> = contents
         .artifacts
         .iter()
@@ -59,7 +59,7 @@ fn the_demonstration_has_the_variety_of_a_real_bundle() {
     assert!(contents.release_matrix.is_some());
 }
 
-/// Returns the blobs of an archive of the small bundle, by media type, as its manifests name them.
+/// Returns the blobs of an archive of the small bundle with their media types.
 fn blobs(archive: usize) -> Vec<(String, Vec<u8>)> {
     let files = untar(&untar(&gunzip(&make(&small_recipe())))[archive].bytes);
     let blob = |digest: &str| {
@@ -136,7 +136,7 @@ fn charts_are_what_helm_reads() {
 }
 
 #[test]
-fn refuses_what_cannot_be() {
+fn refuses_invalid_names_and_platforms() {
     let mut recipe = small_recipe();
     recipe.artifacts[1].tag = "a b".to_owned();
     let result = write(&recipe, &mut Vec::new());

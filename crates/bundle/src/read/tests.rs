@@ -1,4 +1,4 @@
-//! What can be wrong with a bundle, and that nothing of it goes unnoticed.
+//! Faults of bundles: each of them is detected.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -28,7 +28,7 @@ fn against(bundle: &[u8], lock: &Lock) -> Result<Contents, ReadError> {
 }
 
 #[test]
-fn says_what_is_in_a_bundle() {
+fn lists_the_content_of_a_bundle() {
     let bundle = make(&small_recipe());
     let contents = inspect(&bundle).unwrap();
     assert_eq!(contents.size, bundle.len() as u64);
@@ -83,7 +83,7 @@ fn the_lock_of_a_bundle_is_the_bundle() {
     }
 }
 
-/// Hands its bytes on in pieces of odd sizes, as the network does.
+/// Returns pieces of irregular sizes, like a network.
 struct Pieces<'a>(&'a [u8]);
 
 impl Read for Pieces<'_> {
@@ -100,8 +100,7 @@ fn the_size_of_reads_does_not_matter() {
     assert_eq!(pieces, inspect(&bundle).unwrap());
 }
 
-/// Flips one bit of every byte. The bundle is as small as one can be, so not a byte need be left
-/// out.
+/// Flips one bit of each byte. The bundle is minimal, so each byte can be tried.
 fn flip_every_byte(level: u32) {
     let mut recipe = small_recipe();
     recipe.level = level;
@@ -135,7 +134,7 @@ fn every_flipped_bit_is_an_error_where_everything_is_compressed() {
 }
 
 #[test]
-fn every_cut_is_an_error_without_any_lock() {
+fn every_cut_is_an_error_without_a_lock() {
     let bundle = make(&Recipe {
         level: 6,
         ..small_recipe()
@@ -156,7 +155,7 @@ fn a_cut_names_the_archive() {
 }
 
 #[test]
-fn garbage_behind_the_end_is_an_error() {
+fn data_after_the_end_is_an_error() {
     let bundle = make(&small_recipe());
     let error = inspect(&[&bundle, &b"\n"[..]].concat()).unwrap_err();
     assert_eq!(
@@ -166,7 +165,7 @@ fn garbage_behind_the_end_is_an_error() {
             bundle.len()
         )
     );
-    // A second gzip member is not garbage to gzip, but it is to the tar.
+    // A second gzip member is valid gzip, but follows the end of the tar.
     let error = inspect(&[bundle, gzip(b"more")].concat()).unwrap_err();
     assert_eq!(
         chain(&error),
@@ -176,7 +175,7 @@ fn garbage_behind_the_end_is_an_error() {
 }
 
 #[test]
-fn names_what_is_not_a_bundle() {
+fn identifies_files_that_are_not_bundles() {
     let cases: [(&[u8], &str); 5] = [
         (b"", "the bundle is empty"),
         (
@@ -201,14 +200,14 @@ fn names_what_is_not_a_bundle() {
     }
 }
 
-/// Repacks the small bundle after a change to its files.
+/// Returns the small bundle after a change to its files.
 fn changed(change: impl FnOnce(&mut Vec<File>)) -> Vec<u8> {
     let mut files = untar(&gunzip(&make(&small_recipe())));
     change(&mut files);
     gzip(&tar(&files))
 }
 
-/// Repacks the small bundle after a change to the files of its archive `pause`.
+/// Returns the small bundle after a change to the files of its archive `pause`.
 fn changed_archive(change: impl FnOnce(&mut Vec<File>)) -> Vec<u8> {
     changed(|files| {
         let archive = &mut files[PAUSE].bytes;
@@ -218,7 +217,7 @@ fn changed_archive(change: impl FnOnce(&mut Vec<File>)) -> Vec<u8> {
     })
 }
 
-/// Where the archive of `pause` is in the small bundle, behind the matrix and one more archive.
+/// Index of the archive `pause` in the small bundle, after the matrix and one more archive.
 const PAUSE: usize = 2;
 
 #[test]
@@ -256,7 +255,7 @@ fn compares_archives_with_the_lock() {
 }
 
 #[test]
-fn a_lock_that_was_edited_is_found_out() {
+fn an_edited_lock_is_detected() {
     let bundle = make(&small_recipe());
     let mut lock = lock(&bundle);
     lock.artifacts[0].manifests[0].platform = Some("linux/s390x".to_owned());
@@ -329,7 +328,7 @@ fn refuses_archives_by_name() {
 }
 
 #[test]
-fn leaves_out_of_a_sets_bundle_what_is_not_an_archive_and_refuses_what_is_damaged() {
+fn a_sets_bundle_may_have_other_files_but_no_damaged_archives() {
     let rules = Rules {
         of_set: Some(SetNames::default()),
         ..Rules::default()
@@ -373,7 +372,7 @@ fn leaves_out_of_a_sets_bundle_what_is_not_an_archive_and_refuses_what_is_damage
     ");
     assert!(contents.release_matrix.is_none());
 
-    // An OCI archive that lost its last file is not taken for something else.
+    // An OCI archive without its last file counts as damaged.
     let cut = changed_archive(|inner| inner.retain(|one| one.path != "oci-layout"));
     let error = chain(&read(&cut, &mut Inspection).unwrap_err());
     assert!(error.contains("it has no `oci-layout`"), "{error}");
@@ -396,7 +395,7 @@ fn prefers_the_plain_matrix_and_counts_the_rest() {
 // case 6.2
 #[test]
 fn lists_files_that_may_be_meant_as_archives() {
-    let odd = [
+    let suspicious = [
         "images/p@1.TAR",
         "images/q@1.tar ",
         "r.tar.sig",
@@ -404,7 +403,7 @@ fn lists_files_that_may_be_meant_as_archives() {
         "x.OCI",
     ];
     let bundle = changed(|files| {
-        files.extend(odd.map(|name| file(name, "")));
+        files.extend(suspicious.map(|name| file(name, "")));
         files.extend(
             ["images/dir@1.tar/x", "images/dir@1.tar/y", "README.md"].map(|name| file(name, "")),
         );
@@ -412,7 +411,7 @@ fn lists_files_that_may_be_meant_as_archives() {
     let contents = inspect(&bundle).unwrap();
     assert_eq!(
         contents.suspicious_files,
-        [&odd[..], &["images/dir@1.tar/"]].concat()
+        [&suspicious[..], &["images/dir@1.tar/"]].concat()
     );
 }
 
@@ -429,7 +428,7 @@ fn counts_blobs_that_no_lock_names() {
 }
 
 #[test]
-fn tells_how_far_it_is() {
+fn reports_progress() {
     #[derive(Default)]
     struct Log(Mutex<Vec<String>>);
     impl Observer for Log {

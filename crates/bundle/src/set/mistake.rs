@@ -41,7 +41,7 @@ mod tests {
     use crate::set::Set;
 
     #[test]
-    fn keys_and_lists_are_named_and_the_place_once() {
+    fn mistakes_name_keys_and_lists() {
         for (text, expected) in [
             (
                 "signatures: true\nimages:\n- x\nchart: []\n",

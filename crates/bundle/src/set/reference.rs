@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_names_are_read_as_docker_reads_them() {
+    fn short_names_are_parsed_like_in_docker() {
         let digest = format!("sha256:{}", "0".repeat(64));
         for (text, whole) in [
             ("nginx", "docker.io/library/nginx:latest"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_reference_is_refused() {
+    fn invalid_references_are_refused() {
         for text in [
             "",
             "a b",

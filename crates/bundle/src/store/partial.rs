@@ -210,7 +210,10 @@ mod tests {
         assert!(!store.has(&digest, 12));
         partial.commit().unwrap();
         store.verify_blob(&digest, 12).unwrap();
-        assert!(store.partial(&digest, 12).unwrap().is_none(), "it is there");
+        assert!(
+            store.partial(&digest, 12).unwrap().is_none(),
+            "it is complete"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The store alone: what it keeps, what it refuses, and what a killed process leaves.
+//! Tests of the store alone: what it stores and refuses, and the remains of killed processes.
 
 use super::writer::LARGE;
 use super::*;
@@ -38,7 +38,7 @@ fn artifact(tag: &str, root: &[u8]) -> Artifact {
 }
 
 #[test]
-fn gives_back_what_it_was_given() {
+fn reads_what_was_written() {
     let folder = Folder::new();
     let store = Store::open(&folder.join("a/store")).unwrap();
     let large = vec![7; LARGE as usize + 1];
@@ -61,10 +61,10 @@ fn only_unchanged_files_of_this_process_count_as_checked() {
     let file = || store.open_blob(&digest).unwrap();
     assert!(store.is_checked(&digest, &file()));
     assert!(!store.is_checked(&digest_of(b"other"), &file()));
-    // Another run has not seen it written.
+    // A new process did not hash it.
     assert!(!Store::open(&path).unwrap().is_checked(&digest, &file()));
 
-    // The clock of files may be as coarse as some milliseconds.
+    // File systems may record times in steps of some milliseconds.
     std::thread::sleep(std::time::Duration::from_millis(20));
     let times = file().metadata().unwrap();
     fs::write(store.path(&digest), b"smell").unwrap();
@@ -83,7 +83,7 @@ fn only_unchanged_files_of_this_process_count_as_checked() {
 }
 
 #[test]
-fn a_missing_store_is_empty_and_is_not_made_by_looking() {
+fn a_missing_store_is_empty_and_is_not_created_by_reading() {
     let folder = Folder::new();
     let store = Store::open(&folder.join("store")).unwrap();
     let digest = digest_of(b"x");
@@ -98,7 +98,7 @@ fn a_missing_store_is_empty_and_is_not_made_by_looking() {
 }
 
 #[test]
-fn refuses_a_folder_of_something_else() {
+fn refuses_a_folder_with_foreign_files() {
     let folder = Folder::new();
     fs::write(folder.join("thesis.txt"), "").unwrap();
     assert!(matches!(
@@ -141,12 +141,12 @@ fn a_blob_that_is_not_committed_leaves_nothing() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not() {
+fn files_of_killed_processes_are_removed_and_those_of_running_ones_are_kept() {
     let folder = Folder::new();
-    let living = Store::open(folder.path()).unwrap();
+    let running = Store::open(folder.path()).unwrap();
     let digest = digest_of(b"x");
-    let writer = living.writer(&digest, 1).unwrap();
-    let names = || {
+    let writer = running.writer(&digest, 1).unwrap();
+    let unfinished = || {
         let files = folder.files().into_iter();
         files
             .filter(|path| path.starts_with("incoming/") && path != "incoming/lock")
@@ -154,22 +154,22 @@ fn what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not() {
     };
     let other = Store::open(folder.path()).unwrap();
     put(&other, b"y");
-    assert_eq!(names(), 1);
-    // As if it were killed: the file stays, and the lock is gone.
+    assert_eq!(unfinished(), 1);
+    // Simulates a killed process: the file remains, and the lock is released.
     std::mem::forget(writer.file.into_temp_path());
-    drop((living, writer.store, other));
-    assert_eq!(names(), 1);
+    drop((running, writer.store, other));
+    assert_eq!(unfinished(), 1);
     put(&Store::open(folder.path()).unwrap(), b"z");
-    assert_eq!(names(), 0);
+    assert_eq!(unfinished(), 0);
 }
 
 #[test]
-fn notices_damage_and_gets_over_it() {
+fn detects_damage_and_recovers() {
     let folder = Folder::new();
     let store = Store::open(folder.path()).unwrap();
     let digest = put(&store, b"right");
     fs::write(store.path(&digest), b"wrong").unwrap();
-    assert!(store.has(&digest, 5), "the size is all that is looked at");
+    assert!(store.has(&digest, 5), "only the size is compared");
     assert_eq!(
         chain(&store.read(&digest, 5).unwrap_err()),
         format!(
@@ -249,7 +249,7 @@ fn no_entry_is_lost_when_many_list_concurrently() {
     put(&store, b"one");
     std::thread::scope(|scope| {
         for number in 0..8 {
-            // Each as a process of its own would: with nothing shared but the folder.
+            // Each store acts like a separate process: only the folder is shared.
             let store = Store::open(folder.path()).unwrap();
             scope.spawn(move || {
                 store
@@ -278,12 +278,12 @@ fn blobs_are_readable_by_the_team() {
 }
 
 #[test]
-fn says_what_is_there_and_leaves_foreign_files_alone() {
+fn lists_blobs_and_ignores_foreign_files() {
     let folder = Folder::new();
     let store = Store::open(&folder.join("store")).unwrap();
     assert_eq!(store.blobs().unwrap(), BTreeMap::new());
     assert!(store.exclusive().unwrap().is_none());
-    assert!(!folder.join("store").exists(), "looking makes no store");
+    assert!(!folder.join("store").exists(), "reading creates no store");
     let (one, two) = (put(&store, b"one"), put(&store, b"three"));
     fs::write(folder.join("store/blobs/sha256/notes.txt"), "x").unwrap();
     let found = store.blobs().unwrap();
@@ -304,7 +304,7 @@ fn nothing_is_removed_while_a_process_writes() {
         Err(StoreError::InUse { .. })
     ));
     drop(writing);
-    // A reading that finds everything there writes nothing, and relies on it anyway.
+    // A reading that writes nothing relies on the blobs, too.
     let mut reading = Store::open(folder.path()).unwrap();
     assert!(reading.blob(&digest, 3).unwrap().is_none());
     assert!(matches!(
@@ -325,14 +325,14 @@ fn nothing_is_written_while_a_process_removes() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut store = Store::open(folder.path()).unwrap();
-            let is_there = store.blob(&digest_of(b"one"), 3).unwrap().is_none();
-            sender.send(is_there).unwrap();
+            let is_present = store.blob(&digest_of(b"one"), 3).unwrap().is_none();
+            sender.send(is_present).unwrap();
         });
         let waited = receiver.recv_timeout(std::time::Duration::from_millis(200));
         assert!(waited.is_err(), "the reading did not wait");
         exclusive.remove(&digest_of(b"one")).unwrap();
         drop(exclusive);
-        assert!(!receiver.recv().unwrap(), "what was removed is missing");
+        assert!(!receiver.recv().unwrap(), "the removed blob is missing");
     });
 }
 
@@ -358,7 +358,7 @@ fn several_processes_may_create_a_store_concurrently() {
 }
 
 #[test]
-fn takes_artifacts_out_of_the_index_and_sweeps() {
+fn removes_artifacts_from_the_index_and_sweeps() {
     let folder = Folder::new();
     {
         let store = Store::open(folder.path()).unwrap();

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_is_asked_to_write_while_a_large_blob_is_still_coming() {
+    fn writeback_begins_while_a_large_blob_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Utf8Path::from_path(folder.path()).unwrap()).unwrap();
         let digest = crate::digest::digest_of(&[]);

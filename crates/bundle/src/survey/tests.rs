@@ -1,4 +1,4 @@
-//! What a survey reports of bundles that the reader would refuse.
+//! Surveys of bundles that the reader would refuse.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::{File, file, gunzip, gzip, make, small_recipe, tar, untar};
 use crate::{Rule, Rules, Silent, read_observed};
 
-/// Returns the files of the small bundle, changed by `change`.
+/// Returns the small bundle after `change` to its files.
 fn changed(change: impl Fn(&mut Vec<File>)) -> Vec<u8> {
     let mut files = untar(&gunzip(&make(&small_recipe())));
     change(&mut files);
@@ -18,7 +18,7 @@ fn position(files: &[File], part: &str) -> usize {
     found.expect("a file of that name")
 }
 
-/// Gives the archive of pause a second root, that of another image, and names both.
+/// Adds a second root, that of a different image, to the archive of pause, and names both.
 fn two_roots(files: &mut [File]) {
     let node = untar(&files[position(files, "node")].bytes);
     let pause = position(files, "pause");
@@ -43,7 +43,7 @@ fn two_roots(files: &mut [File]) {
 }
 
 #[test]
-fn reports_what_it_finds_and_goes_past_what_is_broken() {
+fn reports_findings_and_continues_after_a_broken_archive() {
     let bundle = changed(|files| {
         two_roots(files);
         for file in files.iter_mut() {
@@ -94,7 +94,7 @@ fn reports_what_it_finds_and_goes_past_what_is_broken() {
 }
 
 #[test]
-fn rules_read_what_the_names_do_not_say() {
+fn rules_replace_missing_names_and_roots() {
     let bundle = changed(|files| {
         two_roots(files);
         let dex = position(files, "dex");
@@ -142,15 +142,14 @@ fn rules_read_what_the_names_do_not_say() {
     );
     assert_eq!(contents.artifacts[1].digest, root);
     assert_eq!(contents.skipped[0].archive, "bundles/tools_v1.tar");
-    // Each of the three is refused without its rule.
+    // Without its rule, each of the three is refused.
     for path in rules.archives.keys() {
         let mut fewer = rules.clone();
         fewer.archives.remove(path);
         assert!(read(&fewer).is_err(), "{path}");
     }
 
-    // The lock carries the rules on, and a bundle that lost a skipped archive is not the locked
-    // one.
+    // The lock implies the rules. A bundle without a skipped archive differs from the lock.
     let lock = crate::Lock::from_contents(
         &semver::Version::new(4, 1, 5),
         "amd64",

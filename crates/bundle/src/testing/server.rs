@@ -1,5 +1,5 @@
-//! A server that answers as a test demands, to the byte, and records its requests. A real one
-//! cannot be made to break a connection in the middle.
+//! A server that sends the exact bytes that a test gives, and records its requests. A real server
+//! cannot be made to break a connection in the middle of a response.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,13 +9,13 @@ use tokio::sync::oneshot::{self, Sender};
 
 use crate::HttpClient;
 
-/// Serves one answer a connection, in order.
+/// Sends one response for each connection, in order.
 pub(crate) struct Server {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// An answer that stops in the middle until it may continue.
+/// A response that pauses before its last bytes until it is released.
 struct Answer {
     first: Vec<u8>,
     rest: Vec<u8>,
@@ -24,13 +24,12 @@ struct Answer {
 
 impl Server {
     pub(crate) async fn start(answers: Vec<Vec<u8>>) -> Self {
-        let whole = |answer: Vec<u8>| (answer, 0);
-        let (server, _) = Self::start_holding(answers.into_iter().map(whole).collect()).await;
-        server
+        let answers = answers.into_iter().map(|answer| (answer, 0));
+        Self::start_holding(answers.collect()).await.0
     }
 
-    /// Serves answers whose last bytes, as many as are given with them, come only after something
-    /// was sent for them.
+    /// Starts a server that holds back the last bytes of each response: as many as the number given
+    /// with it. Sending to the returned channels releases them.
     pub(crate) async fn start_holding(answers: Vec<(Vec<u8>, usize)>) -> (Self, Vec<Sender<()>>) {
         let mut releases = Vec::new();
         let answers: Vec<Answer> = answers
@@ -48,7 +47,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&requests);
+        let recorded = Arc::clone(&requests);
         tokio::spawn(async move {
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -57,8 +56,8 @@ impl Server {
                     request.push(stream.read_u8().await.unwrap());
                 }
                 let request = String::from_utf8(request).unwrap();
-                noted.lock().unwrap().push(request.to_ascii_lowercase());
-                // A client may have gone away, as some tests want it to.
+                recorded.lock().unwrap().push(request.to_ascii_lowercase());
+                // Some tests abort their client.
                 if stream.write_all(&answer.first).await.is_err() {
                     continue;
                 }
@@ -81,17 +80,17 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Returns an answer of status 200.
+    /// Returns a response with status 200.
     pub(crate) fn ok(headers: &[&str], body: &[u8]) -> Vec<u8> {
         Self::answer("200 OK", headers, body.len(), body)
     }
 
-    /// Returns an answer of `status`, without a body.
+    /// Returns a response with `status`, without a body.
     pub(crate) fn status(status: u16) -> Vec<u8> {
         Self::answer(&format!("{status} Status"), &[], 0, b"")
     }
 
-    /// Returns an answer that announces `length` bytes and sends `body`.
+    /// Returns a response that announces `length` bytes and sends `body`.
     pub(crate) fn answer(status: &str, headers: &[&str], length: usize, body: &[u8]) -> Vec<u8> {
         let mut answer =
             format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n");
@@ -104,7 +103,7 @@ impl Server {
     }
 }
 
-/// Returns the client that the product uses, without the proxies of the machine that runs the
+/// Returns the client that the product uses, but without the proxies of the machine that runs the
 /// tests.
 pub(crate) fn client() -> HttpClient {
     HttpClient::new(std::sync::Arc::default(), &crate::Server::default()).unwrap()

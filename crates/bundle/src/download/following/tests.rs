@@ -1,4 +1,4 @@
-//! Readers of files that are still being downloaded, over lines that break.
+//! Readers of files that are still being downloaded, over broken connections.
 
 use std::fs;
 use std::thread;
@@ -10,45 +10,24 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::*;
 use crate::digest::hex_of;
 use crate::download::{
-    Download, DownloadError, Downloaded, Expected, Retry, download_feeding, part::Part,
+    Download, DownloadError, Downloaded, Expected, Retry, download_feeding,
+    part::Part,
+    tests::{ETAG, body, cut, rest},
 };
 use crate::make::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
 use crate::testing::server::{Server, client};
-use crate::testing::{Folder, gzip, make, small_recipe};
+use crate::testing::{Folder, make, small_recipe};
 use crate::{Event, Inspection, Observer, ReadError, Silent};
 
-const ETAG: &str = r#"ETag: "one""#;
-
-/// How much an earlier run, or the first answer, brought.
+/// Number of bytes from an earlier run or from the first response.
 const BEGINNING: usize = 7000;
 
-/// A file of some length that is gzip to its first bytes.
-fn body() -> Vec<u8> {
-    let mut bytes = gzip(b"");
-    bytes.extend((0..5000_u32).flat_map(u32::to_le_bytes));
-    bytes
-}
-
-/// A body of the same beginning and another end.
+/// Returns a file with the same beginning as [`body`] and a different end.
 fn other_body() -> Vec<u8> {
     [body(), b"other".to_vec()].concat()
 }
 
-/// Returns the answer 206 with the rest from `start` on.
-fn rest(bytes: &[u8], start: usize) -> Vec<u8> {
-    let last = bytes.len() - 1;
-    let range = format!("Content-Range: bytes {start}-{last}/{}", bytes.len());
-    let headers = [ETAG, range.as_str()];
-    let rest = &bytes[start..];
-    Server::answer("206 Partial Content", &headers, rest.len(), rest)
-}
-
-/// Returns an answer that breaks off.
-fn cut(bytes: &[u8]) -> Vec<u8> {
-    Server::answer("200 OK", &[ETAG], bytes.len(), &bytes[..BEGINNING])
-}
-
-/// A server and the file that is downloaded from it.
+/// A server and a download from it.
 struct Case {
     server: Server,
     releases: Vec<Option<Sender<()>>>,
@@ -57,7 +36,7 @@ struct Case {
 }
 
 impl Case {
-    /// `answers` are answers with how many bytes of each are held back.
+    /// `answers` are responses, each with the number of bytes to hold back.
     async fn new(answers: Vec<(Vec<u8>, usize)>, expected: Option<&[u8]>) -> Self {
         let folder = Folder::new();
         let (server, releases) = Server::start_holding(answers).await;
@@ -81,12 +60,12 @@ impl Case {
         }
     }
 
-    /// Lets the rest of an answer go out.
+    /// Sends the rest of a response.
     fn release(&mut self, answer: usize) {
         self.releases[answer].take().unwrap().send(()).unwrap();
     }
 
-    /// Leaves `bytes` as an earlier run would have.
+    /// Writes an unfinished file as an earlier run would have left it.
     fn leave(&self, bytes: &[u8]) {
         fs::write(self.folder.join("bundle.tar.gz.part"), bytes).unwrap();
         let url = &self.request.url;
@@ -103,7 +82,7 @@ impl Case {
     }
 }
 
-/// Reads `count` bytes, and gives the reader back.
+/// Reads `count` bytes and returns them with the reader.
 async fn take(mut following: Following, count: usize) -> (Following, Vec<u8>) {
     spawn_blocking(move || {
         let mut bytes = vec![0; count];
@@ -129,7 +108,7 @@ async fn take_error(following: Following) -> Option<FollowError> {
     FollowError::of(&take_all(following).await.unwrap_err())
 }
 
-/// Reports every archive that was read.
+/// Reports each archive that was read.
 struct Finished(UnboundedSender<String>);
 
 impl Observer for Finished {
@@ -140,7 +119,7 @@ impl Observer for Finished {
     }
 }
 
-/// Three images that are larger than what is read ahead.
+/// Returns a bundle of three images that are larger than the buffers of the reader.
 fn large_bundle() -> Vec<u8> {
     let image = |name: &str| ArtifactRecipe {
         repository: name.to_owned(),
@@ -161,14 +140,14 @@ fn large_bundle() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_first_archive_is_read_while_the_server_holds_back_the_last_byte() {
+async fn the_first_archive_is_read_before_the_last_byte_is_sent() {
     let bundle = large_bundle();
     let mut case = Case::new(vec![(Server::ok(&[ETAG], &bundle), 1)], Some(&bundle)).await;
     let (task, following) = case.start();
-    let (finished, mut told) = unbounded_channel();
+    let (finished, mut events) = unbounded_channel();
     let reading =
         spawn_blocking(move || crate::read(following, &mut Inspection, None, &Finished(finished)));
-    assert_eq!(told.recv().await.as_deref(), Some("one"));
+    assert_eq!(events.recv().await.as_deref(), Some("one"));
     assert_eq!(case.folder.files().len(), 2, "{:?}", case.folder.files());
     assert!(!case.request.destination.exists());
     case.release(0);
@@ -177,7 +156,7 @@ async fn the_first_archive_is_read_while_the_server_holds_back_the_last_byte() {
 }
 
 #[tokio::test]
-async fn bytes_that_have_come_are_not_kept_from_the_reader_while_the_line_is_idle() {
+async fn received_bytes_reach_the_reader_while_the_connection_is_idle() {
     let bytes = body();
     let mut case = Case::new(vec![(Server::ok(&[ETAG], &bytes), 1)], None).await;
     let (task, following) = case.start();
@@ -203,9 +182,12 @@ async fn a_download_does_not_end_before_the_file_is_verified() {
 }
 
 #[tokio::test]
-async fn a_reader_does_not_notice_that_the_line_broke() {
+async fn a_reader_does_not_notice_a_broken_connection() {
     let bytes = body();
-    let answers = vec![(cut(&bytes), 0), (rest(&bytes, BEGINNING), 0)];
+    let answers = vec![
+        (cut(&bytes, BEGINNING, &[ETAG]), 0),
+        (rest(&bytes, BEGINNING, &[ETAG]), 0),
+    ];
     let case = Case::new(answers, Some(&bytes)).await;
     let (task, following) = case.start();
     assert!(take_all(following).await.unwrap() == bytes);
@@ -214,10 +196,10 @@ async fn a_reader_does_not_notice_that_the_line_broke() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_left_is_handed_out_when_the_server_continues_with_it() {
+async fn bytes_of_an_earlier_run_are_read_after_the_server_confirmed_them() {
     let bytes = body();
     let held = bytes.len() - BEGINNING;
-    let mut case = Case::new(vec![(rest(&bytes, BEGINNING), held)], Some(&bytes)).await;
+    let mut case = Case::new(vec![(rest(&bytes, BEGINNING, &[ETAG]), held)], Some(&bytes)).await;
     case.leave(&bytes[..BEGINNING]);
     let (task, following) = case.start();
     let (following, taken) = take(following, BEGINNING).await;
@@ -228,7 +210,7 @@ async fn what_an_earlier_run_left_is_handed_out_when_the_server_continues_with_i
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_left_of_another_file_is_never_handed_out() {
+async fn bytes_of_a_different_file_are_never_read() {
     let (old, new) = (body(), other_body());
     let busy = Server::answer("503 Busy", &["Retry-After: 0"], 0, b"");
     let answers = vec![(busy, 0), (Server::ok(&[r#"ETag: "two""#], &new), 0)];
@@ -242,7 +224,7 @@ async fn what_an_earlier_run_left_of_another_file_is_never_handed_out() {
 }
 
 #[tokio::test]
-async fn a_whole_part_and_a_finished_file_need_no_server() {
+async fn complete_files_need_no_server() {
     let bytes = body();
     let case = Case::new(Vec::new(), Some(&bytes)).await;
     case.leave(&bytes);
@@ -260,7 +242,11 @@ async fn a_reader_learns_that_the_download_started_over() {
     let (old, new) = (body(), other_body());
     let second = Server::ok(&[r#"ETag: "two""#], &new);
     let held = second.len();
-    let mut case = Case::new(vec![(cut(&old), 0), (second, held)], None).await;
+    let mut case = Case::new(
+        vec![(cut(&old, BEGINNING, &[ETAG]), 0), (second, held)],
+        None,
+    )
+    .await;
     let (task, following) = case.start();
     let (following, _) = take(following, BEGINNING).await;
     case.release(1);
@@ -270,10 +256,10 @@ async fn a_reader_learns_that_the_download_started_over() {
 }
 
 #[tokio::test]
-async fn a_reader_of_a_damaged_beginning_learns_it_before_the_end() {
+async fn a_reader_of_a_damaged_part_learns_of_it_before_the_end() {
     let bytes = body();
     let answers = vec![
-        (rest(&bytes, BEGINNING), 1),
+        (rest(&bytes, BEGINNING, &[ETAG]), 1),
         (Server::ok(&[ETAG], &bytes), 0),
     ];
     let mut case = Case::new(answers, Some(&bytes)).await;
@@ -290,22 +276,26 @@ async fn a_reader_of_a_damaged_beginning_learns_it_before_the_end() {
 
 #[tokio::test]
 async fn a_reader_learns_that_the_download_failed() {
-    // Before it had a byte.
+    // Before the first byte.
     let case = Case::new(vec![(Server::status(403), 0)], None).await;
     let (task, following) = case.start();
     assert_eq!(take_error(following).await, Some(FollowError::Failed));
     task.await.unwrap().unwrap_err();
-    // While it waited for the next one.
+    // While the reader waits for more bytes.
     let bytes = body();
     let forbidden = Server::status(403);
     let held = forbidden.len();
-    let mut case = Case::new(vec![(cut(&bytes), 0), (forbidden, held)], None).await;
+    let mut case = Case::new(
+        vec![(cut(&bytes, BEGINNING, &[ETAG]), 0), (forbidden, held)],
+        None,
+    )
+    .await;
     let (task, following) = case.start();
     let (following, _) = take(following, BEGINNING).await;
     case.release(1);
     assert_eq!(take_error(following).await, Some(FollowError::Failed));
     task.await.unwrap().unwrap_err();
-    // Before there was even a file.
+    // Before a file exists.
     let case = Case::new(Vec::new(), None).await;
     let _held = Part::open(&case.request.destination, "http://host/x", None).unwrap();
     let (task, following) = case.start();
@@ -315,19 +305,19 @@ async fn a_reader_learns_that_the_download_failed() {
 }
 
 #[tokio::test]
-async fn a_reader_learns_that_the_download_was_abandoned() {
+async fn a_reader_learns_that_the_download_was_aborted() {
     let bytes = body();
-    // The download was dropped in the middle.
+    // The download is dropped in the middle.
     let case = Case::new(vec![(Server::ok(&[ETAG], &bytes), 1)], None).await;
     let (task, following) = case.start();
     let (following, _) = take(following, BEGINNING).await;
     task.abort();
     assert_eq!(take_error(following).await, Some(FollowError::GivenUp));
-    // It was never polled.
+    // The download is never polled.
     let (feed, following) = super::following();
     drop(download_feeding(&case.request, &client(), &Silent, feed));
     assert_eq!(take_error(following).await, Some(FollowError::GivenUp));
-    // It was never begun, and the reader waits already.
+    // The download never starts, and the reader is waiting.
     let (feed, mut following) = super::following();
     let reader = thread::spawn(move || following.read(&mut [0]));
     drop(feed);
@@ -336,7 +326,7 @@ async fn a_reader_learns_that_the_download_was_abandoned() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stops_does_not_concern_the_download() {
+async fn a_reader_that_stops_does_not_stop_the_download() {
     let bytes = body();
     let mut case = Case::new(vec![(Server::ok(&[ETAG], &bytes), 1)], Some(&bytes)).await;
     let (task, following) = case.start();
@@ -348,23 +338,23 @@ async fn a_reader_that_stops_does_not_concern_the_download() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_is_given_up_ends_its_reading() {
+async fn an_aborted_download_ends_the_reading() {
     let bundle = large_bundle();
     let case = Case::new(vec![(Server::ok(&[ETAG], &bundle), 1)], Some(&bundle)).await;
     let (task, following) = case.start();
-    let (finished, mut told) = unbounded_channel();
+    let (finished, mut events) = unbounded_channel();
     let reading =
         spawn_blocking(move || crate::read(following, &mut Inspection, None, &Finished(finished)));
-    told.recv().await.unwrap();
-    // The reader waits for a byte that never comes.
+    events.recv().await.unwrap();
+    // The reader waits for a byte that is never sent.
     task.abort();
     let error = reading.await.unwrap().unwrap_err();
     assert_eq!(error.followed(), Some(FollowError::GivenUp), "{error:?}");
 }
 
 #[test]
-fn wherever_a_bundle_breaks_off_the_reason_is_reported_and_no_thread_stays() {
-    /// Gives some bytes, is interrupted, and breaks off.
+fn a_broken_input_is_reported_and_every_thread_ends() {
+    /// A reader that returns some bytes, is interrupted, and then fails.
     struct Breaking<'a>(&'a [u8], bool);
     impl Read for Breaking<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -384,7 +374,7 @@ fn wherever_a_bundle_breaks_off_the_reason_is_reported_and_no_thread_stays() {
         });
         for length in (0..bundle.len()).step_by(97).chain([1, 2, bundle.len()]) {
             let input = Breaking(&bundle[..length], false);
-            // It returns only when its threads have ended.
+            // It returns only after its threads have ended.
             let error = crate::read(input, &mut Inspection, None, &Silent).unwrap_err();
             assert!(
                 matches!(error, ReadError::Input { .. }),

@@ -1,9 +1,8 @@
-//! What can be wrong with an archive within a bundle: its layout, its descriptors, and what they
-//! lead to.
+//! Faults of archives in a bundle: their layout, descriptors and documents.
 
 use super::*;
 
-/// The files of an archive whose index names `root`, with `blobs` in it.
+/// Returns the files of an archive whose index lists `root`.
 fn archive(root: &Value, blobs: &[&[u8]]) -> Vec<File> {
     let mut files = vec![
         file("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
@@ -22,7 +21,7 @@ fn descriptor(media_type: &str, blob: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": digest_of(blob).to_string(), "size": blob.len()})
 }
 
-/// Returns what is wrong with an archive of these files.
+/// Returns the error of an archive with these files.
 fn fault(files: Vec<File>) -> String {
     let bundle = changed_archive(|inner| *inner = files);
     let text = chain(&inspect(&bundle).unwrap_err());
@@ -34,7 +33,7 @@ const MANIFEST: &str = crate::document::OCI_MANIFEST;
 const INDEX: &str = crate::document::OCI_INDEX;
 
 #[test]
-fn refuses_layouts_that_are_not_whole() {
+fn refuses_incomplete_layouts() {
     let config = b"{}".as_slice();
     let manifest = json!({
         "schemaVersion": 2,
@@ -44,15 +43,15 @@ fn refuses_layouts_that_are_not_whole() {
     .to_string();
     let manifest = manifest.as_bytes();
     let root = descriptor(MANIFEST, manifest);
-    let whole = || archive(&root, &[config, manifest]);
+    let complete = || archive(&root, &[config, manifest]);
     let with = |change: fn(&mut Vec<File>)| {
-        let mut files = whole();
+        let mut files = complete();
         change(&mut files);
         fault(files)
     };
     let (config_digest, manifest_digest) = (digest_of(config), digest_of(manifest));
 
-    inspect(&changed_archive(|inner| *inner = whole())).unwrap();
+    inspect(&changed_archive(|inner| *inner = complete())).unwrap();
     assert_eq!(
         with(|files| drop(files.remove(0))),
         "it has no `oci-layout`, so it is not an OCI archive"
@@ -106,7 +105,7 @@ fn refuses_layouts_that_are_not_whole() {
 }
 
 #[test]
-fn refuses_descriptors_that_lie() {
+fn refuses_wrong_descriptors() {
     let manifest = br#"{"schemaVersion":2}"#.as_slice();
     let digest = digest_of(manifest);
     let root = |media_type: &str| archive(&descriptor(media_type, manifest), &[manifest]);
@@ -176,7 +175,8 @@ fn follows_nested_indexes_to_a_depth() {
         let mut root = descriptor(MANIFEST, manifest.as_bytes());
         blobs.push(manifest.into_bytes());
         for _ in 0..levels {
-            // Each child twice: it must be listed once, and the walk must not double at each level.
+            // Each child is listed twice. It must be returned once, and the walk must not double at
+            // each level.
             let index = json!({"schemaVersion": 2, "manifests": [root, root]}).to_string();
             root = descriptor(INDEX, index.as_bytes());
             blobs.push(index.into_bytes());
@@ -197,7 +197,7 @@ fn follows_nested_indexes_to_a_depth() {
 }
 
 #[test]
-fn takes_docker_images_and_other_artifacts() {
+fn accepts_docker_images_and_other_artifacts() {
     let config = br#"{"os":"linux","architecture":"amd64"}"#.as_slice();
     let kind = |media_type: &str, config_type: &str, artifact_type: Option<&str>| {
         let mut manifest = json!({
@@ -216,7 +216,7 @@ fn takes_docker_images_and_other_artifacts() {
         );
         let contents = inspect(&changed_archive(|inner| *inner = files)).unwrap();
         let artifact = contents.artifacts[1].clone();
-        // Config and layer are one blob here, which is listed once.
+        // Config and layer are the same blob, which is listed once.
         assert_eq!(artifact.manifests[0].blobs.len(), 1);
         (artifact.kind, artifact.manifests[0].platform.clone())
     };
@@ -295,7 +295,7 @@ fn a_layer_with_urls_may_be_missing() {
 
 // case 6.3
 #[test]
-fn refuses_manifests_that_readers_understand_differently() {
+fn refuses_manifests_that_parsers_interpret_differently() {
     let config = b"{}".as_slice();
     let layers = json!([descriptor(
         "application/vnd.oci.image.layer.v1.tar",

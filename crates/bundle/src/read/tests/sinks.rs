@@ -1,9 +1,8 @@
-//! What a sink is offered while a bundle is read, what is reported to it, and what follows if it
-//! fails.
+//! The calls of a sink while a bundle is read, and the effects of its failures.
 
 use super::*;
 
-/// Notes what it is offered.
+/// A sink that records all calls.
 #[derive(Default)]
 struct Recorder {
     offered: Vec<String>,
@@ -44,7 +43,7 @@ impl BlobSink for KeepingSink {
 }
 
 #[test]
-fn keeps_only_blobs_whose_content_is_right() {
+fn keeps_only_correct_blobs() {
     let bundle = changed_archive(|files| {
         let blob = files
             .iter_mut()
@@ -83,7 +82,7 @@ fn with_a_lock_only_its_blobs_are_offered() {
 }
 
 #[test]
-fn a_bundle_that_was_read_into_a_store_is_whole_there() {
+fn a_store_has_every_blob_of_a_bundle_that_was_read() {
     let bundle = make(&small_recipe());
     let lock = lock(&bundle);
     let folder = testing::Folder::new();
@@ -105,7 +104,7 @@ fn a_bundle_that_was_read_into_a_store_is_whole_there() {
         listed,
         ["calico/node:v1.0", "charts/dex:0.3.0", "pause:v1.0"]
     );
-    // Nothing is left of the writing, and there is nothing that the archives named.
+    // No temporary file remains, and no path of an archive was created.
     let strays: Vec<String> = folder
         .files()
         .into_iter()
@@ -122,7 +121,7 @@ fn a_bundle_that_was_read_into_a_store_is_whole_there() {
     );
 }
 
-/// A bundle of `images` images with one layer of `size` bytes each, in which nothing is compressed.
+/// Returns an uncompressed bundle of `images` images with one layer of `size` bytes each.
 fn layers(images: usize, size: usize) -> Vec<u8> {
     let mut recipe = small_recipe();
     let image = recipe.artifacts[1].clone();
@@ -143,7 +142,7 @@ fn layers(images: usize, size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn blobs_of_many_pieces_are_kept_whole() {
+fn blobs_of_many_pieces_are_stored_completely() {
     let bundle = layers(3, 1_500_001);
     let lock = lock(&bundle);
     let folder = testing::Folder::new();
@@ -155,29 +154,29 @@ fn blobs_of_many_pieces_are_kept_whole() {
     }
 }
 
-/// What a sink does with the blobs that it takes.
+/// Behaviour of a sink.
 #[derive(Clone, Copy, PartialEq)]
 enum Manner {
     FailsToWrite,
     FailsToCommit,
     Panics,
-    /// Commits, but late, as a store on a slow disk does.
+    /// Commits with a delay, like a store on a slow disk.
     IsSlow,
 }
 
-/// A sink that does `manner` with each blob of more than 1000 bytes after the first `after` of
-/// them.
+/// A sink that applies `manner` to blobs of more than 1000 bytes, but not to the first `after`
+/// blobs.
 struct Troubled {
     manner: Manner,
     after: usize,
     offered: usize,
-    /// Whether a blob was offered that was on its way.
+    /// Whether a blob was offered again before it was committed.
     offered_twice: bool,
     in_flight: std::sync::Arc<Mutex<HashSet<Digest>>>,
-    /// How many blobs are committed.
+    /// Number of committed blobs.
     committed: std::sync::Arc<Mutex<usize>>,
-    /// The artifacts, and how many blobs were committed when each was reported.
-    told: Vec<(String, usize)>,
+    /// Reported artifacts, with the number of blobs committed before.
+    reported: Vec<(String, usize)>,
 }
 
 struct TroubledBlob {
@@ -196,7 +195,7 @@ impl Troubled {
             offered_twice: false,
             in_flight: std::sync::Arc::default(),
             committed: std::sync::Arc::default(),
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 }
@@ -221,7 +220,7 @@ impl Sink for Troubled {
 
     fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError> {
         let committed = *self.committed.lock().unwrap();
-        self.told.push((artifact.reference(), committed));
+        self.reported.push((artifact.reference(), committed));
         Ok(())
     }
 
@@ -260,7 +259,7 @@ impl BlobSink for TroubledBlob {
     }
 }
 
-/// Gives a bundle's bytes on, and counts them.
+/// Counts the bytes read.
 struct Counted<'a>(&'a [u8], &'a std::sync::atomic::AtomicUsize);
 
 impl Read for Counted<'_> {
@@ -273,9 +272,9 @@ impl Read for Counted<'_> {
 }
 
 #[test]
-fn a_sink_that_fails_stops_the_reading_and_the_archive_is_named() {
-    // A failure is noticed some pieces later, and what is read by then is bounded. The layers are
-    // one each, behind which come config and manifest.
+fn a_failing_sink_stops_the_reading_and_the_error_names_the_archive() {
+    // A failure is noticed after a bounded number of pieces. Each archive has its layer first, then
+    // config and manifest.
     let bundle = layers(4, 12 << 20);
     for manner in [Manner::FailsToWrite, Manner::FailsToCommit] {
         let mut sink = Troubled::new(manner, 3);
@@ -286,8 +285,12 @@ fn a_sink_that_fails_stops_the_reading_and_the_archive_is_named() {
             "cannot store what was read, in the archive `bundles/images/image1@v1.0.tar`: \
              no space left in `store` for a blob of 0 bytes: no storage space"
         );
-        let told: Vec<&str> = sink.told.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(told, ["image0:v1.0"]);
+        let reported: Vec<&str> = sink
+            .reported
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(reported, ["image0:v1.0"]);
         let taken = taken.into_inner();
         assert!(
             taken < bundle.len() / 4 * 3 + (6 << 20),
@@ -297,14 +300,14 @@ fn a_sink_that_fails_stops_the_reading_and_the_archive_is_named() {
 }
 
 #[test]
-fn the_sink_gets_an_artifact_only_when_its_blobs_are_committed() {
+fn an_artifact_is_reported_after_its_blobs_are_committed() {
     let mut sink = Troubled::new(Manner::IsSlow, 0);
     let bundle = layers(3, 5000);
     let contents = read(bundle.as_slice(), &mut sink, None, &Silent).unwrap();
     let mut least = 0;
-    let names: Vec<String> = (sink.told.iter().zip(&contents.artifacts))
+    let names: Vec<String> = (sink.reported.iter().zip(&contents.artifacts))
         .map(|((name, committed), artifact)| {
-            // The layer, the config and the manifest.
+            // Layer, config and manifest.
             least += 1 + artifact.manifests[0].blobs.len();
             assert!(*committed >= least, "{committed} of {least}");
             name.clone()
@@ -314,8 +317,8 @@ fn the_sink_gets_an_artifact_only_when_its_blobs_are_committed() {
 }
 
 #[test]
-fn a_sink_is_not_offered_a_blob_that_is_on_its_way_to_it() {
-    // The layer is the same one in all images, and slow.
+fn an_uncommitted_blob_is_not_offered_again() {
+    // All images have the same layer, and its commit is slow.
     let mut recipe = small_recipe();
     let image = recipe.artifacts[1].clone();
     recipe.artifacts = ["one", "two", "three"]
@@ -337,15 +340,15 @@ fn a_sink_is_not_offered_a_blob_that_is_on_its_way_to_it() {
 
 #[test]
 #[should_panic(expected = "a scoped thread panicked")]
-fn a_sink_that_panics_blocks_no_thread() {
+fn a_panicking_sink_blocks_no_thread() {
     let bundle = layers(4, 3 << 20);
     let mut sink = Troubled::new(Manner::Panics, 3);
     let _ = read(bundle.as_slice(), &mut sink, None, &Silent);
 }
 
 #[test]
-fn the_first_error_is_reported_though_the_walk_was_further() {
-    // The last blob of the first archive is wrong, and the tar is cut right behind it.
+fn the_first_error_is_reported_although_the_walk_is_ahead() {
+    // The last blob of the first archive is corrupt, and the tar is cut directly after it.
     let mut files = untar(&gunzip(&make(&small_recipe())));
     files.truncate(2);
     let mut inner = untar(&files[1].bytes);
@@ -358,7 +361,7 @@ fn the_first_error_is_reported_though_the_walk_was_further() {
     inner.push(blob);
     files[1].bytes = tar(&inner);
     let mut whole = tar(&files);
-    // Both tars end with two blocks.
+    // Each tar ends with two blocks.
     whole.truncate(whole.len() - 4 * 512);
     let text = chain(&inspect(&gzip(&whole)).unwrap_err());
     assert!(
@@ -367,8 +370,8 @@ fn the_first_error_is_reported_though_the_walk_was_further() {
     );
 }
 
-/// Takes a blob only when the archive after the next one is being read, for as long as a test
-/// waits.
+/// A sink whose first blob waits until `enough` blobs were offered, so until a later archive is
+/// read.
 struct Waiting {
     offered: std::sync::Arc<std::sync::atomic::AtomicUsize>,
     enough: usize,
