@@ -143,7 +143,7 @@ fn against_table(release: &Version, artifacts: &[Artifact<'_>]) -> Vec<String> {
             (Part::K0s, components.k0s.clone()),
         ]
     };
-    let is_unsupported = |part: Part| {
+    let is_of_another = |part: Part| {
         let mut others = table()
             .releases
             .iter()
@@ -158,7 +158,7 @@ fn against_table(release: &Version, artifacts: &[Artifact<'_>]) -> Vec<String> {
         .into_iter()
         .filter_map(|(part, version)| {
             component(artifacts, part, Some(&version), &format!("v{release}"))
-                .filter(|_| known.certainty == Certainty::Documented || is_unsupported(part))
+                .filter(|_| known.certainty == Certainty::Documented || is_of_another(part))
         })
         .collect()
 }

@@ -8,8 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::{Upstream, bundle_fault, file_name, url_fault};
-use crate::digest;
+use super::{Upstream, bundle_fault, file_name, reference, url_fault};
 use crate::name::Name;
 
 /// Message for a value with credentials.
@@ -103,8 +102,9 @@ pub(super) fn some_sha256<'de, D: Deserializer<'de>>(
 /// Deserializes a SHA-256, 64 hexadecimal digits in any case.
 pub(super) fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
     let text = String::deserialize(deserializer)?.to_ascii_lowercase();
-    digest::from_hex(&text)
-        .ok_or_else(|| D::Error::custom("expected a SHA-256, 64 hexadecimal digits"))
+    let digest = reference::check_digest(&format!("sha256:{text}")).ok();
+    let digest = digest.and_then(|digest| digest.parse().ok());
+    digest.ok_or_else(|| D::Error::custom("expected a SHA-256, 64 hexadecimal digits"))
 }
 
 /// Deserializes a place in the mirror.

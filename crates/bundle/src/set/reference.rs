@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::digest;
 use crate::name::{Name, NameError};
 
 /// Host of short names.
@@ -130,13 +129,16 @@ impl fmt::Display for Reference {
     }
 }
 
-fn check_digest(text: &str) -> Result<String, ReferenceError> {
-    let digest = text.strip_prefix("sha256:").and_then(digest::from_hex);
-    digest
-        .map(|digest| digest.to_string())
-        .ok_or_else(|| ReferenceError::Digest {
-            digest: redaction::line(text, 100),
-        })
+/// Returns the digest unchanged if it is a supported one.
+pub(super) fn check_digest(digest: &str) -> Result<String, ReferenceError> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+    match hex.len() == 64 && hex.bytes().all(is_digit) {
+        true => Ok(digest.to_owned()),
+        false => Err(ReferenceError::Digest {
+            digest: redaction::line(digest, 100),
+        }),
+    }
 }
 
 #[cfg(test)]
