@@ -127,7 +127,7 @@ pub(crate) fn status(
             },
             again: Again::After(retry_after),
         },
-        _ if requests::may_pass(status) => Failure {
+        _ if requests::is_transient(status) => Failure {
             error: Error::Unavailable { at, answer },
             again: Again::After(retry_after),
         },
