@@ -60,7 +60,7 @@ impl Authorization {
         self.is_fresh
             && scopes_asked(headers)
                 .iter()
-                .all(|asked| covers(scopes, asked))
+                .all(|asked| includes_scope(scopes, asked))
     }
 }
 
@@ -187,7 +187,7 @@ impl Authentication {
                 if refused.is_some_and(|refused| refused.header == basic.header) {
                     let failure = unauthorized("the user name or the password is wrong", true);
                     let failure = self.sent(failure);
-                    self.hear_refusal(&failure.error);
+                    self.record_refusal(&failure.error);
                     return Err(failure);
                 }
                 Ok(basic)
@@ -222,7 +222,7 @@ impl Authentication {
 
     /// Returns the password after a 403 without a challenge, and shows it from the start from now
     /// on.
-    pub(crate) fn unasked(&self) -> Option<Authorization> {
+    pub(crate) fn password_without_challenge(&self) -> Option<Authorization> {
         let password = self.password()?;
         self.learnt().challenge = Some(Challenge::Basic);
         Some(password)
@@ -237,7 +237,7 @@ impl Authentication {
     }
 
     /// Takes note of a login that was refused, so the password is not shown again.
-    pub(crate) fn hear_refusal(&self, error: &Error) {
+    pub(crate) fn record_refusal(&self, error: &Error) {
         let shown = matches!(self.credentials, Credentials::Basic { .. });
         if let Error::Unauthorized { is_login: true, .. } = error
             && let Some(refusal) = Refusal::of(error).filter(|_| shown)
@@ -267,7 +267,9 @@ impl Authentication {
                 is_fresh: false,
             });
         }
-        let (header, life) = self.log_in(challenge, scopes, token_client).await?;
+        let (header, token_lifetime) = self
+            .fetch_token_as_account(challenge, scopes, token_client)
+            .await?;
         let mut learnt = self.learnt();
         learnt.serial += 1;
         let serial = learnt.serial;
@@ -276,7 +278,7 @@ impl Authentication {
             Token {
                 header: header.clone(),
                 serial,
-                until: Instant::now() + life * 4 / 5,
+                until: Instant::now() + token_lifetime * 4 / 5,
             },
         );
         Ok(Authorization {
@@ -287,18 +289,22 @@ impl Authentication {
     }
 
     /// Fetches a token, for which the token server is shown the password, if there is one.
-    async fn log_in(
+    async fn fetch_token_as_account(
         &self,
         challenge: &Challenge,
         scopes: &Scopes,
         token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         if matches!(self.credentials, Credentials::Anonymous) {
-            return self.fetch_patiently(challenge, scopes, token_client).await;
+            return self
+                .fetch_token_with_backoff(challenge, scopes, token_client)
+                .await;
         }
         let login = &self.account.login;
         let alone = login.enter().await.map_err(Failure::last)?;
-        let fetched = self.fetch_patiently(challenge, scopes, token_client).await;
+        let fetched = self
+            .fetch_token_with_backoff(challenge, scopes, token_client)
+            .await;
         let mut fetched = fetched.map_err(|failure| self.sent(failure));
         match &mut fetched {
             Ok(_) => login.pass(),
@@ -311,7 +317,7 @@ impl Authentication {
                 {
                     *is_login = alone.is_some() || answer.status == 401;
                 }
-                self.hear_refusal(&failure.error);
+                self.record_refusal(&failure.error);
             }
         }
         fetched
@@ -319,7 +325,7 @@ impl Authentication {
 
     /// Fetches a token as often as a busy server says that it is too often. Those are not attempts
     /// of the request that needs the token.
-    async fn fetch_patiently(
+    async fn fetch_token_with_backoff(
         &self,
         challenge: &Challenge,
         scopes: &Scopes,
@@ -423,11 +429,11 @@ impl Authentication {
             .filter(|token| !token.is_empty())
             .or(answer.access_token.filter(|token| !token.is_empty()))
             .ok_or_else(|| wrong(Violation::NoToken))?;
-        let life = life(&answer.expires_in);
-        redaction::run().add_token(&token, life);
+        let token_lifetime = token_lifetime(&answer.expires_in);
+        redaction::run().add_token(&token, token_lifetime);
         let header =
             secret_header(&format!("Bearer {token}")).ok_or_else(|| wrong(Violation::Token))?;
-        Ok((header, life))
+        Ok((header, token_lifetime))
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
@@ -438,7 +444,7 @@ impl Authentication {
 
 /// Returns whether a token for `scopes` holds every right of `asked`:
 /// `repository:mke/calico/node:push,pull`.
-fn covers(scopes: &Scopes, asked: &str) -> bool {
+fn includes_scope(scopes: &Scopes, asked: &str) -> bool {
     let split = |scope: &str| -> Option<(String, Vec<String>)> {
         let (resource, actions) = scope.rsplit_once(':')?;
         Some((
@@ -458,7 +464,7 @@ fn covers(scopes: &Scopes, asked: &str) -> bool {
 
 /// Returns how long a token lives whose server says `expires_in`. The default holds for what is not
 /// a sensible number of seconds.
-fn life(expires_in: &serde_json::Value) -> Duration {
+fn token_lifetime(expires_in: &serde_json::Value) -> Duration {
     const DAY: f64 = 24.0 * 3600.0;
     let seconds = match expires_in {
         serde_json::Value::String(text) => text.trim().parse().ok(),

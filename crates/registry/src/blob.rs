@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::artifact::check_repository;
-use crate::digest::{check_digest, written};
+use crate::digest::{check_digest, format_digest};
 use crate::response::Response;
 use crate::transport::{Access, Request};
 use crate::{Blob, Error, Observer, Registry, Settings};
@@ -78,8 +78,8 @@ impl Registry {
         check_digest(digest)?;
         let transport = self.transport();
         let url = self.blob_url(repository, digest);
-        let call = Request::new(Method::GET, url, repository).access(Access::Pull);
-        let response = transport.send(&call, &()).await?;
+        let request = Request::new(Method::GET, url, repository).access(Access::Pull);
+        let response = transport.send(&request, &()).await?;
         Ok(BlobReader {
             size: content_length(response.headers()),
             left: size,
@@ -112,7 +112,7 @@ impl Registry {
             .access(Access::Pull)
             .expect_status(&[StatusCode::OK, StatusCode::NOT_FOUND]);
         let get = self.first_byte(repository, digest);
-        let response = self.transport().look(&head, &get, observer).await?;
+        let response = self.transport().head_or_get(&head, &get, observer).await?;
         Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
     }
 
@@ -146,8 +146,8 @@ impl Registry {
     ) -> Result<bool, Error> {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
-        let call = self.first_byte(repository, &blob.digest);
-        match self.transport().send(&call, observer).await {
+        let request = self.first_byte(repository, &blob.digest);
+        match self.transport().send(&request, observer).await {
             Ok(answer) => Ok(answer.status() != StatusCode::NOT_FOUND
                 && BlobSize::of(answer.headers()).may_be(blob.size)),
             Err(Error::Forbidden { .. }) => Ok(false),
@@ -220,7 +220,7 @@ impl BlobReader {
                 Ok(Some(chunk))
             }
             None => {
-                let found = self.hasher.take().map(written).unwrap_or_default();
+                let found = self.hasher.take().map(format_digest).unwrap_or_default();
                 if found == self.digest.as_ref() {
                     Ok(None)
                 } else {

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::ReaderStream;
 
-use crate::digest::{sha256, written};
+use crate::digest::{format_digest, sha256};
 use crate::limiter::Limiter;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
@@ -42,12 +42,12 @@ pub(crate) struct Upload<'a> {
     /// The bytes that are sent: all of them, or a part.
     pub(crate) range: Range<u64>,
     /// How the body may end early, if the request has no length.
-    pub(crate) open_end: Option<&'a OpenEnd>,
+    pub(crate) stream_body: Option<&'a StreamBody>,
 }
 
 /// The end of a body that goes to the end of its blob, and may end anywhere before.
 #[derive(Debug)]
-pub(crate) struct OpenEnd {
+pub(crate) struct StreamBody {
     /// What the session holds already, hashed.
     hashed: Sha256,
     /// The least that the body has to carry before it may end early, in bytes.
@@ -56,7 +56,7 @@ pub(crate) struct OpenEnd {
     sent: AtomicU64,
 }
 
-impl OpenEnd {
+impl StreamBody {
     pub(crate) fn new(hashed: Sha256, least: u64) -> Self {
         Self {
             hashed,
@@ -86,13 +86,13 @@ impl Upload<'_> {
     }
 
     /// Checks the whole file before a part of it is sent, since a part has no digest.
-    pub(crate) async fn check_whole(&self, stop: &Stop) -> Result<(), Failure> {
+    pub(crate) async fn check_content(&self, stop: &Stop) -> Result<(), Failure> {
         let digest = &self.blob.digest;
         let file = open(self.source, self.blob).map_err(Failure::last)?;
         if self.source.is_checked(digest, &file) {
             return Ok(());
         }
-        let found = written(self.hash_file(file, self.blob.size, stop).await?);
+        let found = format_digest(self.hash_file(file, self.blob.size, stop).await?);
         if found == digest.as_ref() {
             return Ok(());
         }
@@ -155,9 +155,9 @@ impl Upload<'_> {
         let progress = Arc::new(Progress::default());
         let size = end - start;
         let whole = size == self.blob.size;
-        let hasher = match self.open_end {
+        let hasher = match self.stream_body {
             _ if self.source.is_checked(&self.blob.digest, &file) => None,
-            Some(open_end) => Some(open_end.hashed.clone()),
+            Some(stream_body) => Some(stream_body.hashed.clone()),
             None => whole.then(Sha256::new),
         };
         tracing::trace!(blob = %self.blob.digest, hashes = hasher.is_some(), "body");
@@ -167,13 +167,13 @@ impl Upload<'_> {
             range: self.range.clone(),
             hasher,
             early: self
-                .open_end
-                .map(|open_end| (settings.stop.clone(), open_end.least)),
+                .stream_body
+                .map(|stream_body| (settings.stop.clone(), stream_body.least)),
             limiter: Arc::clone(limiter),
             progress: Arc::clone(&progress),
         });
         // With the length known, reqwest sends it instead of chunks.
-        let request = match self.open_end {
+        let request = match self.stream_body {
             Some(_) => request,
             None => request.header(CONTENT_LENGTH, size),
         };
@@ -220,8 +220,8 @@ impl Upload<'_> {
         };
         let sent = progress.sent.load(Ordering::Relaxed);
         limiter.sent(sent.saturating_sub(seen));
-        if let Some(open_end) = self.open_end {
-            open_end.sent.store(sent, Ordering::Relaxed);
+        if let Some(stream_body) = self.stream_body {
+            stream_body.sent.store(sent, Ordering::Relaxed);
         }
         // A fault of the source is the cause even if the connection's error is what shows.
         if let Some(fault) = progress.take_fault() {
@@ -232,7 +232,11 @@ impl Upload<'_> {
 }
 
 /// Reads a manifest whole, and checks it like any other blob.
-pub(crate) fn read_whole(source: &dyn BlobSource, blob: &Blob, limit: u64) -> Result<Bytes, Error> {
+pub(crate) fn read_checked(
+    source: &dyn BlobSource,
+    blob: &Blob,
+    limit: u64,
+) -> Result<Bytes, Error> {
     let content = |found: String| Error::SourceContent {
         digest: blob.digest.clone(),
         found,
@@ -317,7 +321,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     } else {
         SMALL_PIECE
     };
-    let piece = body.limiter.piece(largest);
+    let piece = body.limiter.chunk_size(largest);
     let state = State {
         pieces: ReaderStream::with_capacity(tokio::io::AsyncReadExt::take(file, most), piece),
         hasher: body.hasher,
@@ -344,7 +348,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
                 let goes_on = tokio::select! {
                     biased;
                     () = stop.requested() => false,
-                    () = state.limiter.allow(piece.len()) => true,
+                    () = state.limiter.throttle(piece.len()) => true,
                 };
                 // From an early end on, it is the registry that is waited for.
                 state.progress.waits.store(false, Ordering::Relaxed);
@@ -361,7 +365,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
                     return Some((Ok(piece), state));
                 }
                 let expected = state.blob.digest.as_ref();
-                let found = state.hasher.take().map(written);
+                let found = state.hasher.take().map(format_digest);
                 let found = found.unwrap_or_else(|| expected.to_owned());
                 if found == expected {
                     state.progress.add(piece.len());

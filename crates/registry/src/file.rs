@@ -28,8 +28,8 @@ impl Registry {
         target: &mut dyn BlobTarget,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
-        let call = request(Method::GET, url);
-        let pulled = self.pull(&call, blob, target, observer).await;
+        let request = request(Method::GET, url);
+        let pulled = self.pull(&request, blob, target, observer).await;
         pulled.map_err(not_a_page)
     }
 
@@ -64,7 +64,7 @@ impl Registry {
     /// Why the server could not be asked.
     pub async fn file_size(&self, url: &Url) -> Result<Option<u64>, Error> {
         let (head, get) = (request(Method::HEAD, url), request(Method::GET, url));
-        let answer = self.transport().look(&head, &get, &()).await;
+        let answer = self.transport().head_or_get(&head, &get, &()).await;
         let answer = answer.map_err(not_a_page)?;
         Ok(content_length(answer.headers()))
     }

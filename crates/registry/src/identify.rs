@@ -14,7 +14,7 @@ use crate::retry::{Again, Failure};
 use crate::{Error, Place, classify};
 
 /// How long the connection and the first bytes may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest foreign answer that is shown, in characters.
 const LONGEST_SHOWN: usize = 60;
@@ -38,13 +38,13 @@ pub(crate) async fn port(url: &Url) -> Port {
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(443);
     let address = (host.trim_matches(['[', ']']), port);
-    let Ok(Ok(mut stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else {
+    let Ok(Ok(mut stream)) = timeout(TIMEOUT, TcpStream::connect(address)).await else {
         return Port::Closed;
     };
     let request = format!("GET /v2/ HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
     let _ = stream.write_all(request.as_bytes()).await;
     let mut bytes = [0; 256];
-    let length = match timeout(PATIENCE, stream.read(&mut bytes)).await {
+    let length = match timeout(TIMEOUT, stream.read(&mut bytes)).await {
         Ok(Ok(length)) => length,
         Ok(Err(_)) => 0,
         Err(_) => return Port::Silent,

@@ -177,14 +177,14 @@ impl Limiter {
     }
 
     /// Holds every request back for so long.
-    pub(crate) fn hold_back(&self, order: Duration) {
+    pub(crate) fn pause_requests(&self, order: Duration) {
         let mut state = lock(&self.shared.state);
         let until = Instant::now() + order;
         state.paused_until = state.paused_until.max(Some(until));
     }
 
     /// Waits until requests may be made.
-    pub(crate) async fn gate(&self) {
+    pub(crate) async fn wait_for_pause(&self) {
         loop {
             let until = lock(&self.shared.state).paused_until;
             match until {
@@ -215,7 +215,7 @@ impl Limiter {
     }
 
     /// Waits until nothing was sent and no work ended for so long, counted from now.
-    pub(crate) async fn quiet_for(&self, time: Duration) {
+    pub(crate) async fn wait_until_idle(&self, time: Duration) {
         let mut last = Instant::now();
         loop {
             sleep_until(last + time).await;
@@ -228,7 +228,7 @@ impl Limiter {
     }
 
     /// Returns how much should be sent at a time, `most` at most.
-    pub(crate) fn piece(&self, most: usize) -> usize {
+    pub(crate) fn chunk_size(&self, most: usize) -> usize {
         match &self.bucket {
             None => most,
             // About eight pieces a second, so a slow line is not used in bursts.
@@ -237,7 +237,7 @@ impl Limiter {
     }
 
     /// Waits until this many bytes may be sent.
-    pub(crate) async fn allow(&self, bytes: usize) {
+    pub(crate) async fn throttle(&self, bytes: usize) {
         if let Some(bucket) = &self.bucket {
             let turn = bucket.turn(bytes as u64, Instant::now());
             sleep_until(turn).await;
@@ -626,27 +626,27 @@ mod tests {
         assert!(limiter.silence() >= Some(TIME));
         limiter.sent(1);
         assert!(limiter.silence() < Some(TIME));
-        limiter.hold_back(TIME);
+        limiter.pause_requests(TIME);
         assert_eq!(limiter.silence(), None);
     }
 
     #[tokio::test]
     async fn bytes_pass_at_their_rate_and_share_it() {
         let limiter = limiter(None, Some(1_000_000));
-        assert_eq!(limiter.piece(512 * 1024), 125_000);
+        assert_eq!(limiter.chunk_size(512 * 1024), 125_000);
         let begun = Instant::now();
-        futures_util::future::join(limiter.allow(125_000), limiter.allow(125_000)).await;
-        limiter.allow(1).await;
+        futures_util::future::join(limiter.throttle(125_000), limiter.throttle(125_000)).await;
+        limiter.throttle(1).await;
         assert!(begun.elapsed() >= Duration::from_millis(250));
     }
 
     #[tokio::test]
     async fn an_ordered_pause_holds_for_every_request() {
         let limiter = limiter(None, None);
-        limiter.hold_back(Duration::from_millis(200));
-        limiter.hold_back(Duration::from_millis(20));
+        limiter.pause_requests(Duration::from_millis(200));
+        limiter.pause_requests(Duration::from_millis(20));
         let begun = Instant::now();
-        futures_util::future::join(limiter.gate(), limiter.gate()).await;
+        futures_util::future::join(limiter.wait_for_pause(), limiter.wait_for_pause()).await;
         assert!(begun.elapsed() >= Duration::from_millis(200));
     }
 }

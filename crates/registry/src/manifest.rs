@@ -89,10 +89,10 @@ impl Registry {
         repository: &str,
         reference: &str,
     ) -> Result<Option<Found>, Error> {
-        let call = self
-            .manifest_call(Method::HEAD, repository, reference)
+        let request = self
+            .manifest_request(Method::HEAD, repository, reference)
             .expect_status(&[StatusCode::OK, StatusCode::NOT_FOUND]);
-        let answer = self.transport().send(&call, &()).await?;
+        let answer = self.transport().send(&request, &()).await?;
         Ok((answer.status() == StatusCode::OK).then(|| Found::by(&answer)))
     }
 
@@ -124,8 +124,8 @@ impl Registry {
         asked: Option<Digest>,
     ) -> Result<Fetched, Failure> {
         let transport = self.transport();
-        let call = self.manifest_call(Method::GET, repository, reference);
-        let response = transport.exchange(&call, &()).await?;
+        let request = self.manifest_request(Method::GET, repository, reference);
+        let response = transport.exchange(&request, &()).await?;
         let place = response.place().clone();
         let headers = response.headers().clone();
         let bytes = response
@@ -172,10 +172,10 @@ impl Registry {
         let (mut url, mut pages, mut left) =
             (self.endpoint().url(&path), Vec::new(), LARGEST_MANIFEST);
         loop {
-            let call = Request::new(Method::GET, url.clone(), repository)
+            let request = Request::new(Method::GET, url.clone(), repository)
                 .access(Access::Pull)
                 .header(ACCEPT, HeaderValue::from_static(OCI_IMAGE_INDEX_MEDIA_TYPE));
-            let response = match transport.send(&call, &()).await {
+            let response = match transport.send(&request, &()).await {
                 Err(Error::NotFound { .. }) if pages.is_empty() => return Ok(None),
                 // What a registry does not know, it also refuses.
                 Err(error)
@@ -250,14 +250,14 @@ impl Registry {
             })?;
         let path = format!("/v2/{repository}/manifests/{reference}");
         let url = self.endpoint().url(&path);
-        let call = Request::new(Method::PUT, url, repository)
+        let request = Request::new(Method::PUT, url, repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes.clone()), media_type)
             .expect_status(&TAKEN);
         let transport = self.transport();
         let mut attempts = Attempts::new(transport.settings(), observer);
         let answer = loop {
-            let exchange = transport.exchange(&call, observer);
+            let exchange = transport.exchange(&request, observer);
             let failure = match exchange.instrument(attempts.span()).await {
                 Ok(answer) => break answer,
                 Err(failure) => failure,
@@ -301,16 +301,16 @@ impl Registry {
         observer: &dyn Observer,
     ) -> Result<Option<Response>, Error> {
         let wanted = &[StatusCode::OK, StatusCode::NOT_FOUND];
-        let call = |method| {
-            self.manifest_call(method, repository, reference)
+        let request = |method| {
+            self.manifest_request(method, repository, reference)
                 .expect_status(wanted)
         };
-        let (head, get) = (call(Method::HEAD), call(Method::GET));
-        let answer = self.transport().look(&head, &get, observer).await?;
+        let (head, get) = (request(Method::HEAD), request(Method::GET));
+        let answer = self.transport().head_or_get(&head, &get, observer).await?;
         Ok((answer.status() == StatusCode::OK).then_some(answer))
     }
 
-    fn manifest_call<'a>(
+    fn manifest_request<'a>(
         &self,
         method: Method,
         repository: &'a str,
@@ -318,11 +318,11 @@ impl Registry {
     ) -> Request<'a> {
         let path = format!("/v2/{repository}/manifests/{reference}");
         let url = self.endpoint().url(&path);
-        let mut call = Request::new(method, url, repository).access(Access::Pull);
+        let mut request = Request::new(method, url, repository).access(Access::Pull);
         for media_type in MANIFEST_MEDIA_TYPES {
-            call = call.header(ACCEPT, HeaderValue::from_static(media_type));
+            request = request.header(ACCEPT, HeaderValue::from_static(media_type));
         }
-        call
+        request
     }
 }
 

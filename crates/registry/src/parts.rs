@@ -27,7 +27,7 @@ pub(crate) struct UploadSession {
     pub(crate) url: Url,
     pub(crate) offset: u64,
     /// The least that the registry requires in each part but the last.
-    pub(crate) least: u64,
+    pub(crate) min_chunk: u64,
 }
 
 impl UploadSession {
@@ -36,7 +36,7 @@ impl UploadSession {
         Ok(Self {
             url: session_url(registry, answer)?,
             offset: 0,
-            least: least_part(answer.headers()),
+            min_chunk: chunk_min_length(answer.headers()),
         })
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn smaller_part(too_much: u64) -> Option<u64> {
 }
 
 /// Returns the request that adds to a session what `upload` names.
-pub(crate) fn add_to<'a>(session: &UploadSession, upload: &'a Upload<'a>) -> Request<'a> {
+pub(crate) fn patch_request<'a>(session: &UploadSession, upload: &'a Upload<'a>) -> Request<'a> {
     Request::new(Method::PATCH, session.url.clone(), upload.repository)
         .access(Access::Push)
         .content(
@@ -77,8 +77,8 @@ impl Registry {
         let transport = self.transport();
         let stop = &transport.settings().stop;
         let size = upload.blob.size;
-        upload.check_whole(stop).await?;
-        let part = part.max(session.least).max(1);
+        upload.check_content(stop).await?;
+        let part = part.max(session.min_chunk).max(1);
         while session.offset < size {
             if stop.is_requested() {
                 return Err(Failure::last(Error::Stopped));
@@ -89,19 +89,19 @@ impl Registry {
                 range: session.offset..end,
                 ..*upload
             };
-            let call = add_to(session, &piece).header(
+            let request = patch_request(session, &piece).header(
                 CONTENT_RANGE,
                 HeaderValue::from_str(&range)
                     .unwrap_or_else(|_| unreachable!("numbers are always a header's value")),
             );
-            let answer = transport.exchange(&call, observer).await?;
-            self.went_on(session, &answer, end, stored)?;
+            let answer = transport.exchange(&request, observer).await?;
+            self.advance_session(session, &answer, end, stored)?;
         }
         self.close_session(upload, session, observer).await
     }
 
     /// Follows a session after it took what ended at `end`, by the registry's own word.
-    pub(crate) fn went_on(
+    pub(crate) fn advance_session(
         &self,
         session: &mut UploadSession,
         answer: &Response,
@@ -128,31 +128,31 @@ impl Registry {
 
     /// Asks how far a session came that was cut. `None` says that the blob, of `size` bytes, starts
     /// over.
-    pub(crate) async fn ask_session(
+    pub(crate) async fn query_session(
         &self,
         repository: &str,
         url: Url,
         size: u64,
         observer: &dyn Observer,
     ) -> Option<UploadSession> {
-        let call = Request::new(Method::GET, url.clone(), repository)
+        let request = Request::new(Method::GET, url.clone(), repository)
             .access(Access::Push)
             .expect_status(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED])
             .briefly();
-        let answer = self.transport().send(&call, observer).await.ok()?;
+        let answer = self.transport().send(&request, observer).await.ok()?;
         let last = last_byte(answer.headers()).filter(|last| *last > 0)?;
         // What holds more than the blob is another one's.
         let offset = last.checked_add(1).filter(|offset| *offset <= size)?;
         Some(UploadSession {
             url: session_url(self, &answer).unwrap_or(url),
             offset,
-            least: least_part(answer.headers()),
+            min_chunk: chunk_min_length(answer.headers()),
         })
     }
 }
 
 /// Returns the least that a registry requires in each part.
-pub(crate) fn least_part(headers: &HeaderMap) -> u64 {
+pub(crate) fn chunk_min_length(headers: &HeaderMap) -> u64 {
     let value = headers
         .get("oci-chunk-min-length")
         .and_then(|value| value.to_str().ok());

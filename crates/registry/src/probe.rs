@@ -33,13 +33,13 @@ pub use finding::{Aspect, Fault, Finding, Verdict};
 
 use crate::{Accounts, Credentials, Endpoint, Error, Manifest, Profile, Registry, Settings, Stop};
 use finding::Findings;
-use remove::Left;
+use remove::Leftovers;
 
 /// How long everything but the removal may take.
-const PATIENCE: Duration = Duration::from_secs(42);
+const TIME_LIMIT: Duration = Duration::from_secs(42);
 
 /// How long the removal may take.
-const REMOVAL: Duration = Duration::from_secs(12);
+const REMOVAL_TIME_LIMIT: Duration = Duration::from_secs(12);
 
 /// The folder below the project that probes go to.
 pub const FOLDER: &str = "airlock-preflight";
@@ -104,12 +104,19 @@ pub struct Probed {
 pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
     let registry = client(probe, probe.credentials.clone())?;
     let mut findings = Findings::default();
-    let mut left = Left::default();
+    let mut leftovers = Leftovers::default();
     let mut profile = Profile::default();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let everything = async {
         if reach::reach(probe, &registry, &mut findings, &mut profile).await {
-            send::send(probe, &registry, &mut findings, &mut left, &mut profile).await;
+            send::send(
+                probe,
+                &registry,
+                &mut findings,
+                &mut leftovers,
+                &mut profile,
+            )
+            .await;
         }
     };
     let (stopped, in_time) = tokio::select! {
@@ -117,15 +124,15 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
         () = probe.stop.requested() => (true, true),
     };
     if !in_time {
-        findings.out_of_time(PATIENCE);
+        findings.out_of_time(TIME_LIMIT);
     }
-    if !left.is_nothing() {
-        let removing = remove::remove(&registry, &left, &mut findings);
-        if timeout(REMOVAL, removing).await.is_err() {
-            let stays = left.names().join(", ");
+    if !leftovers.is_nothing() {
+        let removing = remove::remove(&registry, &leftovers, &mut findings);
+        if timeout(REMOVAL_TIME_LIMIT, removing).await.is_err() {
+            let stays = leftovers.names().join(", ");
             let text = format!(
                 "not done within {} s; this may stay: {stays}",
-                REMOVAL.as_secs()
+                REMOVAL_TIME_LIMIT.as_secs()
             );
             findings.warn(Aspect::Delete, Fault::NoDelete, text);
         }

@@ -56,21 +56,21 @@ impl Registry {
     ) -> Result<(), Error> {
         check_repository(repository)?;
         let url = self.blob_url(repository, &blob.digest);
-        let call = Request::new(Method::GET, url, repository).access(Access::Pull);
-        self.pull(&call, blob, target, observer).await
+        let request = Request::new(Method::GET, url, repository).access(Access::Pull);
+        self.pull(&request, blob, target, observer).await
     }
 
-    /// Reads what `call` asks for into `target`, as [`Registry::pull_blob`] does.
+    /// Reads what `request` asks for into `target`, as [`Registry::pull_blob`] does.
     pub(crate) async fn pull(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         blob: &Blob,
         target: &mut dyn BlobTarget,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         check_digest(&blob.digest)?;
         let settings = self.transport().settings();
-        let kept = |source| Error::Target {
+        let target_error = |source| Error::Target {
             digest: blob.digest.clone(),
             source,
         };
@@ -78,7 +78,7 @@ impl Registry {
         let mut was_wrong = false;
         loop {
             let before = target.written();
-            let piece = self.pull_piece(call, blob, target, observer);
+            let piece = self.pull_once(request, blob, target, observer);
             let failure = match piece.instrument(attempts.span()).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
@@ -91,7 +91,7 @@ impl Registry {
                     return Err(failure.error);
                 }
                 was_wrong = true;
-                target.restart().map_err(kept)?;
+                target.restart().map_err(target_error)?;
                 if before > 0 {
                     // What was there may have been damaged here.
                     continue;
@@ -102,15 +102,15 @@ impl Registry {
     }
 
     /// Reads what the target lacks by one request.
-    async fn pull_piece(
+    async fn pull_once(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         blob: &Blob,
         target: &mut dyn BlobTarget,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let transport = self.transport();
-        let kept = |source| {
+        let target_error = |source| {
             Failure::last(Error::Target {
                 digest: blob.digest.clone(),
                 source,
@@ -119,13 +119,13 @@ impl Registry {
         if target.written() > blob.size
             || target.written() == blob.size && target.found() != blob.digest
         {
-            target.restart().map_err(kept)?;
+            target.restart().map_err(target_error)?;
         }
         let from = target.written();
         if from > 0 && from == blob.size {
             return Ok(());
         }
-        let mut call = call.clone().expect_status(&[
+        let mut request = request.clone().expect_status(&[
             StatusCode::OK,
             StatusCode::PARTIAL_CONTENT,
             StatusCode::RANGE_NOT_SATISFIABLE,
@@ -133,18 +133,18 @@ impl Registry {
         if from > 0
             && let Ok(range) = HeaderValue::try_from(format!("bytes={from}-"))
         {
-            call = call.header(RANGE, range);
+            request = request.header(RANGE, range);
         }
-        let mut response = transport.exchange(&call, observer).await?;
+        let mut response = transport.exchange(&request, observer).await?;
         match response.status() {
             StatusCode::OK => {
                 if from > 0 {
-                    target.restart().map_err(kept)?;
+                    target.restart().map_err(target_error)?;
                 }
             }
-            StatusCode::PARTIAL_CONTENT if begin_of(response.headers()) == Some(from) => {}
+            StatusCode::PARTIAL_CONTENT if first_byte(response.headers()) == Some(from) => {}
             _ => {
-                target.restart().map_err(kept)?;
+                target.restart().map_err(target_error)?;
                 let violation = Violation::NotResumed { from };
                 return Err(Failure::passing(Error::protocol(
                     response.place(),
@@ -169,7 +169,7 @@ impl Registry {
                     "a longer blob",
                 )));
             }
-            target.write(&chunk).map_err(kept)?;
+            target.write(&chunk).map_err(target_error)?;
         }
         if target.written() < blob.size {
             let violation = Violation::Short {
@@ -194,7 +194,7 @@ impl Registry {
 }
 
 /// Returns the first byte of the part that an answer carries.
-fn begin_of(headers: &HeaderMap) -> Option<u64> {
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (first, _) = range.strip_prefix("bytes ")?.split_once('-')?;
     first.parse().ok()
@@ -233,7 +233,7 @@ mod tests {
         }
 
         fn found(&self) -> Digest {
-            crate::digest::written(Sha256::new_with_prefix(&self.0))
+            crate::digest::format_digest(Sha256::new_with_prefix(&self.0))
                 .parse()
                 .unwrap()
         }

@@ -54,11 +54,11 @@ impl Registry {
                 0 => &[StatusCode::OK, StatusCode::NOT_FOUND],
                 _ => &[StatusCode::OK],
             };
-            let call = Request::new(Method::GET, url.clone(), repository)
+            let request = Request::new(Method::GET, url.clone(), repository)
                 .access(Access::Pull)
                 .expect_status(wanted);
             let transport = self.transport();
-            let answer = transport.send(&call, &()).await?;
+            let answer = transport.send(&request, &()).await?;
             if answer.status() == StatusCode::NOT_FOUND {
                 return Ok(tags);
             }

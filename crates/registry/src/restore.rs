@@ -10,7 +10,7 @@ use reqwest::header::HeaderValue;
 
 use crate::artifact::{check_reference, check_repository};
 use crate::digest::{check_digest, parse_digest, sha256};
-use crate::ensure::{Outcome, Supply};
+use crate::ensure::{Outcome, UploadContext};
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Manifest, Observer, Registry};
 
@@ -47,14 +47,14 @@ impl Registry {
         // The caller has checked.
         self.inner.recorded.forget(repository, &blob.digest);
         for holder in holders {
-            self.inner.recorded.note(holder, &blob.digest);
+            self.inner.recorded.note_held(holder, &blob.digest);
         }
-        let supply = Supply {
+        let context = UploadContext {
             source,
             observer,
-            find_out: false,
+            runs_trials: false,
         };
-        let outcome = self.ensure_blob(repository, blob, supply).await?;
+        let outcome = self.ensure_blob(repository, blob, context).await?;
         Ok(match outcome {
             Outcome::Present => Restored::Present,
             Outcome::Mounted => Restored::Mounted,
@@ -77,14 +77,14 @@ impl Registry {
         let mut url = session.map_err(|failure| failure.error)?.url;
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
         let content = Content::Bytes(Bytes::from_static(EMPTY));
-        let call = Request::new(Method::PUT, url, repository)
+        let request = Request::new(Method::PUT, url, repository)
             .access(Access::Push)
             .content(
                 content,
                 HeaderValue::from_static("application/octet-stream"),
             )
             .expect_status(&TAKEN);
-        let answer = self.transport().exchange(&call, &()).await;
+        let answer = self.transport().exchange(&request, &()).await;
         answer.map_err(|failure| failure.error)?;
         Ok(digest)
     }
@@ -104,7 +104,7 @@ impl Registry {
     ) -> Result<(), Error> {
         check_repository(repository)?;
         check_reference(reference)?;
-        self.put_from(repository, reference, manifest, source, observer)
+        self.put_from_source(repository, reference, manifest, source, observer)
             .await
     }
 }

@@ -6,8 +6,8 @@
 //! leaves sessions that the next run resumes. No `Content-Range` is sent: the registry appends the
 //! bytes to the session, and the digest at the end covers the whole.
 
-use crate::body::{OpenEnd, Upload};
-use crate::parts::{UploadSession, add_to};
+use crate::body::{StreamBody, Upload};
+use crate::parts::{UploadSession, patch_request};
 use crate::retry::Failure;
 use crate::session_store::StoredSession;
 use crate::{Error, Observer, Registry};
@@ -33,16 +33,16 @@ impl Registry {
                 return Err(Failure::last(Error::Stopped));
             }
             let hashed = upload.hash(session.offset, stop).await?;
-            let open_end = OpenEnd::new(hashed, session.least);
+            let stream_body = StreamBody::new(hashed, session.min_chunk);
             let rest = Upload {
                 range: session.offset..size,
-                open_end: Some(&open_end),
+                stream_body: Some(&stream_body),
                 ..*upload
             };
-            let call = add_to(session, &rest);
-            let answer = self.transport().exchange(&call, observer).await?;
-            let end = session.offset + open_end.sent();
-            self.went_on(session, &answer, end, stored)?;
+            let request = patch_request(session, &rest);
+            let answer = self.transport().exchange(&request, observer).await?;
+            let end = session.offset + stream_body.sent();
+            self.advance_session(session, &answer, end, stored)?;
         }
         self.close_session(upload, session, observer).await
     }

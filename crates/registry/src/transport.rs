@@ -72,8 +72,8 @@ pub(crate) struct Request<'a> {
     content: Content<'a>,
     expected: &'a [StatusCode],
     attempts: u32,
-    understood: fn(Failure) -> Failure,
-    finishes: bool,
+    failure_map: fn(Failure) -> Failure,
+    commits_upload: bool,
 }
 
 /// What a request carries. Everything here can be sent again.
@@ -123,8 +123,8 @@ impl<'a> Request<'a> {
             content: Content::Nothing,
             expected: &[StatusCode::OK],
             attempts: u32::MAX,
-            understood: |failure| failure,
-            finishes: false,
+            failure_map: |failure| failure,
+            commits_upload: false,
         }
     }
 
@@ -171,15 +171,15 @@ impl<'a> Request<'a> {
     }
 
     /// Waits for the answer as long as after the last byte of an upload.
-    pub(crate) fn finishes(mut self) -> Self {
-        self.finishes = true;
+    pub(crate) fn commits_upload(mut self) -> Self {
+        self.commits_upload = true;
         self
     }
 
     /// Has failures read in another way than their status says by itself, so it is known what may
     /// pass.
-    pub(crate) fn map_failure(mut self, understood: fn(Failure) -> Failure) -> Self {
-        self.understood = understood;
+    pub(crate) fn map_failure(mut self, failure_map: fn(Failure) -> Failure) -> Self {
+        self.failure_map = failure_map;
         self
     }
 
@@ -244,7 +244,7 @@ impl Transport {
     }
 
     /// Returns whether it is known if this account may write.
-    pub(crate) fn knows_of_writes(&self) -> bool {
+    pub(crate) fn write_access_is_known(&self) -> bool {
         self.writes.is_decided()
     }
 
@@ -265,8 +265,8 @@ impl Transport {
     /// taken for an error.
     pub(crate) async fn get_raw(&self, path: &str) -> Result<RawResponse, Error> {
         let url = self.endpoint.url(path);
-        let call = Request::new(Method::GET, url.clone(), "");
-        let response = self.traced(&call, &url, None, &()).await;
+        let request = Request::new(Method::GET, url.clone(), "");
+        let response = self.traced(&request, &url, None, &()).await;
         let response = response.map_err(|failure| failure.error)?;
         Ok(RawResponse {
             status: response.status(),
@@ -279,12 +279,12 @@ impl Transport {
     /// used up.
     pub(crate) async fn send(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Error> {
-        let mut attempts = Attempts::new(&self.settings, observer).at_most(call.attempts);
+        let mut attempts = Attempts::new(&self.settings, observer).at_most(request.attempts);
         loop {
-            let exchange = self.exchange(call, observer);
+            let exchange = self.exchange(request, observer);
             match exchange.instrument(attempts.span()).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => attempts.pause(failure).await?,
@@ -294,7 +294,7 @@ impl Transport {
 
     /// Makes a request like [`Transport::send`], by `get` where the registry fails to answer
     /// `head`.
-    pub(crate) async fn look(
+    pub(crate) async fn head_or_get(
         &self,
         head: &Request<'_>,
         get: &Request<'_>,
@@ -324,13 +324,13 @@ impl Transport {
     /// attempt.
     pub(crate) async fn exchange(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
         let in_flight = self.limiter.request().await;
-        let answer = self.attempt(call, observer).await;
+        let answer = self.attempt(request, observer).await;
         let answer =
-            answer.map_err(|failure| self.blame_location(call, (call.understood)(failure)));
+            answer.map_err(|failure| self.blame_location(request, (request.failure_map)(failure)));
         if let Err(Failure {
             error,
             again: Again::After(order),
@@ -339,7 +339,7 @@ impl Transport {
         {
             in_flight.on_congestion();
             if let Some(order) = order.filter(|order| *order <= self.settings.longest_wait) {
-                self.limiter.hold_back(order);
+                self.limiter.pause_requests(order);
             }
         }
         answer
@@ -348,22 +348,22 @@ impl Transport {
     /// Makes one attempt. The first write is made alone, and decides whether there are others.
     async fn attempt(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
-        if !call.writes() {
-            return self.attempt_as(call, false, observer).await;
+        if !request.writes() {
+            return self.attempt_with_redirects(request, false, observer).await;
         }
         let alone = self.writes.enter().await.map_err(Failure::last)?;
         if alone.is_none() {
-            return self.attempt_as(call, false, observer).await;
+            return self.attempt_with_redirects(request, false, observer).await;
         }
         if let Some(refusal) = self.account.write_refusal() {
             let error = refusal.error();
             self.writes.refuse(refusal);
             return Err(Failure::last(error));
         }
-        let answer = self.attempt_as(call, true, observer).await;
+        let answer = self.attempt_with_redirects(request, true, observer).await;
         match &answer {
             Ok(_) => {
                 self.writes.pass();
@@ -380,10 +380,10 @@ impl Transport {
         answer
     }
 
-    async fn attempt_as(
+    async fn attempt_with_redirects(
         &self,
-        call: &Request<'_>,
-        is_first_write: bool,
+        request: &Request<'_>,
+        is_write_check: bool,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
         let token_client = TokenClient {
@@ -392,17 +392,17 @@ impl Transport {
             settings: &self.settings,
             observer,
         };
-        let mut url = call.url.clone();
+        let mut url = request.url.clone();
         let mut redirects = 0;
         let mut challenged = false;
         let mut authorization = None;
         if self.endpoint.owns(&url) {
             authorization = self
                 .authentication
-                .known(&call.scopes, &token_client)
+                .known(&request.scopes, &token_client)
                 .await?;
         }
-        if is_first_write && authorization.is_none() {
+        if is_write_check && authorization.is_none() {
             // A registry with anonymous access has not asked yet. A write without the password
             // would be refused first.
             authorization = self.authentication.password();
@@ -418,29 +418,29 @@ impl Transport {
                 true => self.account.login.enter().await.map_err(Failure::last)?,
                 false => None,
             };
-            let response = self.traced(call, &url, shown, observer).await?;
+            let response = self.traced(request, &url, shown, observer).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && ours {
                 // Others may have used a token up that was fetched for this request, unless they
                 // wait for the first write.
                 let is_final = challenged
-                    || is_first_write
+                    || is_write_check
                         && shown.is_some_and(|shown| {
-                            shown.is_useless(response.headers(), &call.scopes)
+                            shown.is_useless(response.headers(), &request.scopes)
                         });
                 if is_final {
                     let password = shown.is_some_and(Authorization::is_password);
-                    let failure = self.refused(response, call.place(&url)).await;
+                    let failure = self.refused(response, request.place(&url)).await;
                     let mut failure = refused_with(failure);
                     if let Error::Unauthorized { is_login, .. } = &mut failure.error {
                         *is_login = password;
                     }
-                    self.authentication.hear_refusal(&failure.error);
+                    self.authentication.record_refusal(&failure.error);
                     return Err(failure);
                 }
                 challenged = true;
                 let headers = response.headers().clone();
-                let place = call.place(&url);
+                let place = request.place(&url);
                 // Read to its end, so the connection can carry the next request.
                 read_error(response, &self.settings).await;
                 let answer = self
@@ -448,7 +448,7 @@ impl Transport {
                     .answer(
                         &headers,
                         authorization.as_ref(),
-                        &call.scopes,
+                        &request.scopes,
                         place,
                         &token_client,
                         alone,
@@ -461,8 +461,8 @@ impl Transport {
                 self.account.login.pass();
             }
             drop(alone);
-            if call.expected.contains(&status) {
-                let place = call.place(&url).through(self.endpoint.proxies(), &url)?;
+            if request.expected.contains(&status) {
+                let place = request.place(&url).through(self.endpoint.proxies(), &url)?;
                 // Login pages come with 200 too, and must not be taken for an existing blob.
                 if status.is_success() && classify::is_html(response.headers()) {
                     return Err(Failure::last(Error::NotARegistry {
@@ -472,7 +472,7 @@ impl Transport {
                 }
                 return Ok(Response::new(response, place));
             }
-            if let Some(target) = self.redirect(call, &url, &response)?
+            if let Some(target) = self.redirect(request, &url, &response)?
                 && redirects < MOST_REDIRECTS
             {
                 redirects += 1;
@@ -480,23 +480,27 @@ impl Transport {
                 continue;
             }
             // Servers of files refuse those who do not log in, some without a challenge.
-            let is_unasked = status == StatusCode::FORBIDDEN
-                && call.scopes.is_empty()
-                && !call.repository.is_empty()
+            let lacks_challenge = status == StatusCode::FORBIDDEN
+                && request.scopes.is_empty()
+                && !request.repository.is_empty()
                 && (ours && redirects == 0 && authorization.is_none());
-            if is_unasked && let Some(password) = self.authentication.unasked() {
+            if lacks_challenge
+                && let Some(password) = self.authentication.password_without_challenge()
+            {
                 read_error(response, &self.settings).await;
                 authorization = Some(password);
                 continue;
             }
-            let failure = self.unwanted(response, call.place(&url), call.size()).await;
+            let failure = self
+                .status_failure(response, request.place(&url), request.size())
+                .await;
             let refuses = matches!(
                 failure.error,
                 Error::Unauthorized { .. } | Error::Forbidden { .. }
             );
             return Err(match refuses && !ours && redirects > 0 {
                 true => Failure::last(Error::Elsewhere {
-                    at: Box::new(call.place(&call.url)),
+                    at: Box::new(request.place(&request.url)),
                     host: url.origin().ascii_serialization(),
                     source: Box::new(failure.error),
                 }),
@@ -505,76 +509,85 @@ impl Transport {
         }
     }
 
-    /// Sends one request as [`Transport::once`] does, and logs it.
+    /// Sends one request as [`Transport::send_once`] does, and logs it.
     async fn traced(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         url: &Url,
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
         let response = async {
             tokio::select! {
-                response = self.once(call, url, authorization, observer) => response,
+                response = self.send_once(request, url, authorization, observer) => response,
                 // A registry that never answers does not keep a run from ending.
-                () = self.overdue() => Err(Failure::last(Error::Stopped)),
+                () = self.stop_timed_out() => Err(Failure::last(Error::Stopped)),
             }
         };
-        requests::traced(&call.method, url, call.size(), Failure::error, response).await
+        requests::traced(
+            &request.method,
+            url,
+            request.size(),
+            Failure::error,
+            response,
+        )
+        .await
     }
 
     /// Waits until a stop was requested and nothing has moved since then for too long.
-    async fn overdue(&self) {
+    async fn stop_timed_out(&self) {
         self.settings.stop.requested().await;
-        self.limiter.quiet_for(self.settings.stop_timeout).await;
+        self.limiter
+            .wait_until_idle(self.settings.stop_timeout)
+            .await;
     }
 
     /// Sends one request and waits for the head of its answer.
-    async fn once(
+    async fn send_once(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         url: &Url,
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let client = match call.size() > SMALL {
+        let client = match request.size() > SMALL {
             true => &self.uploads,
             false => &self.client,
         };
-        let mut request = client
-            .request(call.method.clone(), url.clone())
-            .headers(call.headers.clone());
+        let mut builder = client
+            .request(request.method.clone(), url.clone())
+            .headers(request.headers.clone());
         if let Some(authorization) = authorization {
-            request = request.header(AUTHORIZATION, authorization.header.clone());
+            builder = builder.header(AUTHORIZATION, authorization.header.clone());
         }
-        let place = call.place(url).through(self.endpoint.proxies(), url)?;
+        let place = request.place(url).through(self.endpoint.proxies(), url)?;
         let settings = &self.settings;
         tokio::select! {
             biased;
-            () = self.limiter.gate() => {}
+            () = self.limiter.wait_for_pause() => {}
             () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
         }
-        if let Content::Upload(upload) = &call.content {
+        if let Content::Upload(upload) = &request.content {
             let (limiter, settings) = (&self.limiter, &self.settings);
             return upload
-                .send(request, place, limiter, settings, observer)
+                .send(builder, place, limiter, settings, observer)
                 .await;
         }
-        if let Content::Bytes(bytes) = &call.content {
-            request = request.body(bytes.clone());
-        } else if !matches!(call.method, Method::GET | Method::HEAD) {
+        if let Content::Bytes(bytes) = &request.content {
+            builder = builder.body(bytes.clone());
+        } else if !matches!(request.method, Method::GET | Method::HEAD) {
             // Some registries wait for a body without `Content-Length: 0`.
-            request = request.header(CONTENT_LENGTH, 0);
+            builder = builder.header(CONTENT_LENGTH, 0);
         }
-        let patience = match call.finishes {
+        let patience = match request.commits_upload {
             true => settings.finish_timeout,
             false => settings.answer_timeout,
         };
         let sent = async {
             tokio::select! {
                 biased;
-                sent = request.send() => Ok(sent),
-                error = self.other_protocol(url, &place) => Err(error),
+                sent = builder.send() => Ok(sent),
+                error = self.detect_other_protocol(url, &place) => Err(error),
             }
         };
         match timeout(patience, sent).await {
@@ -603,7 +616,7 @@ impl Transport {
     /// Returns the error for a server that turns out to speak another protocol where TLS is
     /// expected. Some such servers wait for the end of a line that a TLS client never sends. So if
     /// the handshake takes long, the port is asked on a second connection, without credentials.
-    async fn other_protocol(&self, url: &Url, place: &Place) -> Error {
+    async fn detect_other_protocol(&self, url: &Url, place: &Place) -> Error {
         let is_unknown = || !self.speaks_tls.load(Ordering::Relaxed);
         let asks = url.scheme() == "https"
             && self.endpoint.owns(url)
@@ -628,11 +641,11 @@ impl Transport {
     /// Returns where an answer sends the request, if it is one that may be made there.
     fn redirect(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         asked: &Url,
         response: &reqwest::Response,
     ) -> Result<Option<Url>, Failure> {
-        let reads = matches!(call.method, Method::GET | Method::HEAD);
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
         let follows = match response.status() {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
             // These change the method of other requests to GET, which is never what was meant.
@@ -641,10 +654,10 @@ impl Transport {
         };
         // The registry as a whole is where it says it is; what leads elsewhere from there is a
         // login page.
-        if !follows || call.repository.is_empty() {
+        if !follows || request.repository.is_empty() {
             return Ok(None);
         }
-        self.location(call.place(asked), asked, response.headers())
+        self.location(request.place(asked), asked, response.headers())
             .map(Some)
     }
 
@@ -676,7 +689,7 @@ impl Transport {
 
     /// Names the `Location` that a request followed if the host there fails it: a registry that
     /// knows its own name wrongly sends uploads to where its clients cannot go.
-    fn blame_location(&self, call: &Request<'_>, failure: Failure) -> Failure {
+    fn blame_location(&self, request: &Request<'_>, failure: Failure) -> Failure {
         let is_lost = match &failure.error {
             Error::TimedOut { after, .. } => *after == self.settings.connect_timeout,
             Error::Unauthorized { .. } | Error::Forbidden { .. } | Error::NotARegistry { .. } => {
@@ -684,12 +697,12 @@ impl Transport {
             }
             error => error.is_about_reaching() || error.is_about_tls(),
         };
-        if !is_lost || self.endpoint.owns(&call.url) {
+        if !is_lost || self.endpoint.owns(&request.url) {
             return failure;
         }
         Failure::last(Error::Location {
-            at: Box::new(call.place(&call.url)),
-            location: call.url.origin().ascii_serialization(),
+            at: Box::new(request.place(&request.url)),
+            location: request.url.origin().ascii_serialization(),
             fault: LocationFault::OtherHost {
                 address: self.endpoint.address().to_owned(),
             },
@@ -700,7 +713,7 @@ impl Transport {
     /// Turns the second 401 into an error.
     async fn refused(&self, response: reqwest::Response, place: Place) -> Failure {
         let insufficient = says_insufficient_scope(response.headers());
-        match self.unwanted(response, place, 0).await {
+        match self.status_failure(response, place, 0).await {
             Failure {
                 error: Error::Unauthorized { at, answer, .. },
                 again,
@@ -712,7 +725,12 @@ impl Transport {
         }
     }
 
-    async fn unwanted(&self, response: reqwest::Response, place: Place, size: u64) -> Failure {
+    async fn status_failure(
+        &self,
+        response: reqwest::Response,
+        place: Place,
+        size: u64,
+    ) -> Failure {
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_error(response, &self.settings).await;

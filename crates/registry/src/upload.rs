@@ -45,13 +45,13 @@ impl Registry {
             blob,
             source,
             range: 0..blob.size,
-            open_end: None,
+            stream_body: None,
         };
         let settings = self.transport().settings();
         let recorded = &self.inner.recorded;
         let large = blob.size >= settings.resume_from;
         let stored = StoredSession {
-            sessions: self.inner.sessions.as_deref().filter(|_| large),
+            sessions: settings.sessions.as_deref().filter(|_| large),
             repository,
             digest: &blob.digest,
         };
@@ -60,25 +60,27 @@ impl Registry {
         }
         if let Some(kept) = stored.load()
             && let Some(url) = self.endpoint().resolve(&self.endpoint().url("/v2/"), &kept)
-            && let Some(cut) = self.ask_session(repository, url, blob.size, observer).await
+            && let Some(cut) = self
+                .query_session(repository, url, blob.size, observer)
+                .await
         {
             // The rest of a large blob is too much to find out whether anything is taken.
-            if let Some(unused) = self.first_write(repository, observer).await? {
-                self.abandon(repository, unused.url, observer).await;
+            if let Some(unused) = self.check_write_access(repository, observer).await? {
+                self.cancel_session(repository, unused.url, observer).await;
             }
             session = Some(cut);
         }
         let mut attempts = Attempts::new(settings, observer);
         let mut lost = 0;
         loop {
-            let went_on = session.as_ref().is_some_and(|session| session.offset > 0);
+            let had_progress = session.as_ref().is_some_and(|session| session.offset > 0);
             observer.event(Event::BlobStarted {
                 repository,
                 digest: &blob.digest,
                 size: blob.size,
             });
             let stream = large && recorded.streams() && lost < MOST_LOST_STREAMS;
-            let guessed = recorded.guesses_at_once() && blob.size > recorded.at_once();
+            let guessed = recorded.limit_is_from_profile() && blob.size > recorded.request_limit();
             let sending = self.upload_once(&upload, &mut session, stream, stored, observer);
             let outcome = sending.instrument(attempts.span()).await;
             let cut = session.take();
@@ -91,11 +93,11 @@ impl Registry {
             };
             match &failure.error {
                 Error::TooLarge { size, .. } => {
-                    let least = cut.as_ref().map_or(0, |cut| cut.least);
-                    let part = smaller_part(*size).map(|part| part.max(least));
+                    let min_chunk = cut.as_ref().map_or(0, |cut| cut.min_chunk);
+                    let part = smaller_part(*size).map(|part| part.max(min_chunk));
                     if let Some(part) = part.filter(|part| part < size) {
-                        recorded.limit_is_lower();
-                        recorded.may_send_at_once(part);
+                        recorded.note_lower_limit();
+                        recorded.lower_request_limit(part);
                         self.give_up(repository, cut, observer).await;
                         continue;
                     }
@@ -103,9 +105,9 @@ impl Registry {
                 // Parts that only a profile asked for are not taken any more; without it the blob
                 // would have gone whole.
                 Error::Rejected { .. } | Error::NotFound { .. } | Error::Protocol { .. }
-                    if guessed && !went_on && !opens_session(&failure.error) =>
+                    if guessed && !had_progress && !opens_session(&failure.error) =>
                 {
-                    recorded.guess_was_wrong();
+                    recorded.discard_profile_limit();
                     self.give_up(repository, cut, observer).await;
                     continue;
                 }
@@ -125,7 +127,7 @@ impl Registry {
                 failure.error,
                 Error::Rejected { .. } | Error::Protocol { .. }
             );
-            let failure = match went_on && odd {
+            let failure = match had_progress && odd {
                 // A registry that takes no more to what was cut may take the whole.
                 true => Failure::passing(failure.error),
                 false => failure,
@@ -148,7 +150,9 @@ impl Registry {
             if let Some(cut) = cut {
                 if large && !odd {
                     let url = cut.url.clone();
-                    session = self.ask_session(repository, url, blob.size, observer).await;
+                    session = self
+                        .query_session(repository, url, blob.size, observer)
+                        .await;
                 }
                 if session.is_none() && !is_gone {
                     self.give_up(repository, Some(cut), observer).await;
@@ -189,10 +193,10 @@ impl Registry {
                 held: opened.offset,
             });
         }
-        let at_once = self.inner.recorded.at_once();
-        if upload.blob.size - opened.offset > at_once || (opened.offset > 0 && !stream) {
+        let request_limit = self.inner.recorded.request_limit();
+        if upload.blob.size - opened.offset > request_limit || (opened.offset > 0 && !stream) {
             return self
-                .send_parts(upload, opened, at_once, stored, observer)
+                .send_parts(upload, opened, request_limit, stored, observer)
                 .await;
         }
         if stream {
@@ -217,12 +221,12 @@ impl Registry {
     ) -> Result<Option<UploadSession>, Failure> {
         let recorded = &self.inner.recorded;
         let size = upload.blob.size;
-        let is_taken = recorded.takes_single_posts();
-        let is_small = size <= SINGLE && size <= recorded.at_once();
-        if is_small && (is_taken || size <= TRIAL && recorded.may_try_single_post()) {
+        let is_taken = recorded.accepts_single_posts();
+        let is_small = size <= SINGLE && size <= recorded.request_limit();
+        if is_small && (is_taken || size <= TRIAL && recorded.begin_single_post_trial()) {
             match self.single_post(upload, observer).await {
                 Ok(session) => {
-                    recorded.single_post_answered(session.is_none());
+                    recorded.record_single_post(session.is_none());
                     return Ok(session);
                 }
                 // What refuses the trial may be anything between here and the registry.
@@ -247,12 +251,12 @@ impl Registry {
         let digest = upload.blob.digest.as_ref();
         url.query_pairs_mut().append_pair("digest", digest);
         let media_type = HeaderValue::from_static("application/octet-stream");
-        let call = Request::new(Method::POST, url, upload.repository)
+        let request = Request::new(Method::POST, url, upload.repository)
             .access(Access::Push)
             .content(Content::Upload(upload), media_type)
             .expect_status(&TAKEN)
-            .finishes();
-        let answer = self.transport().exchange(&call, observer).await?;
+            .commits_upload();
+        let answer = self.transport().exchange(&request, observer).await?;
         if answer.status() == StatusCode::ACCEPTED {
             return UploadSession::by(self, &answer).map(Some);
         }
@@ -278,7 +282,7 @@ impl Registry {
         observer: &dyn Observer,
     ) {
         if let Some(session) = session {
-            self.abandon(repository, session.url, observer).await;
+            self.cancel_session(repository, session.url, observer).await;
         }
     }
 
@@ -305,16 +309,16 @@ impl Registry {
         let digest = upload.blob.digest.as_ref();
         // What the session put into its URL stays: registries keep their state there.
         url.query_pairs_mut().append_pair("digest", digest);
-        let mut call = Request::new(Method::PUT, url, upload.repository)
+        let mut request = Request::new(Method::PUT, url, upload.repository)
             .access(Access::Push)
             .expect_status(&TAKEN)
             .map_failure(|failure| starts_over(session_lost(failure)))
-            .finishes();
+            .commits_upload();
         if !matches!(content, Content::Nothing) {
             let media_type = HeaderValue::from_static("application/octet-stream");
-            call = call.content(content, media_type);
+            request = request.content(content, media_type);
         }
-        let answer = self.transport().exchange(&call, observer).await?;
+        let answer = self.transport().exchange(&request, observer).await?;
         confirmed(self, upload, &answer, observer).await
     }
 
@@ -326,10 +330,10 @@ impl Registry {
     ) -> Result<UploadSession, Failure> {
         let transport = self.transport();
         let path = format!("/v2/{repository}/blobs/uploads/");
-        let call = Request::new(Method::POST, transport.endpoint().url(&path), repository)
+        let request = Request::new(Method::POST, transport.endpoint().url(&path), repository)
             .access(Access::Push)
             .expect_status(&[StatusCode::ACCEPTED]);
-        let answer = transport.exchange(&call, observer).await?;
+        let answer = transport.exchange(&request, observer).await?;
         UploadSession::by(self, &answer)
     }
 }

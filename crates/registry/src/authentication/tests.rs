@@ -369,7 +369,7 @@ fn the_life_of_a_token_is_read_leniently() {
         ("[]", 60),
     ] {
         let value = serde_json::from_str(expires_in).unwrap();
-        assert_eq!(life(&value).as_secs(), seconds, "{expires_in}");
+        assert_eq!(token_lifetime(&value).as_secs(), seconds, "{expires_in}");
     }
 }
 

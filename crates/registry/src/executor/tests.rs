@@ -207,8 +207,8 @@ async fn the_manifests_of_an_index_are_put_concurrently_and_the_index_after_them
     let registry = Distribution::with(Quirks::default(), move |seen| {
         if seen.is("PUT", "/manifests/") {
             puts.lock().unwrap().push(seen.path.clone());
-            let at_once = observed.0.fetch_add(1, Ordering::SeqCst) + 1;
-            observed.1.fetch_max(at_once, Ordering::SeqCst);
+            let request_limit = observed.0.fetch_add(1, Ordering::SeqCst) + 1;
+            observed.1.fetch_max(request_limit, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(200));
             observed.0.fetch_sub(1, Ordering::SeqCst);
         }
@@ -258,7 +258,7 @@ async fn what_another_project_is_said_to_hold_is_mounted_from_there() {
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 12);
     for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
-        let bytes = crate::body::read_whole(&blobs, blob, 1 << 20).unwrap();
+        let bytes = crate::body::read_checked(&blobs, blob, 1 << 20).unwrap();
         server.hold("staging/all", &bytes);
     }
     let registry = server.registry();

@@ -67,10 +67,11 @@ impl Cutter {
         let settings = Settings {
             attempts,
             resume_from: 1 << 20,
+            sessions,
             ..hasty()
         };
         let endpoint = Endpoint::new(&self.address.to_string(), None).unwrap();
-        Registry::with_sessions(endpoint, Credentials::Anonymous, settings, sessions).unwrap()
+        Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
     }
 }
 
@@ -118,7 +119,7 @@ async fn a_file_that_is_not_its_digest_is_not_sent_in_parts_either() {
     let layer = &artifact.manifests[0].blobs[1].digest;
     blobs.put_as(layer, &vec![0; SIZE]);
     let client = registry.registry();
-    client.inner.recorded.may_send_at_once(1 << 20);
+    client.inner.recorded.lower_request_limit(1 << 20);
     let error = client.push(&artifact, &blobs, &()).await.unwrap_err();
     assert!(matches!(error, Error::SourceContent { .. }), "{error:?}");
     assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 0);

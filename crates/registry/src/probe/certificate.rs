@@ -16,7 +16,7 @@ use super::finding::{Aspect, Fault, Findings};
 use crate::{Endpoint, Error, Place, identify};
 
 /// How long the connection and the handshake may take, each.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long before its end a certificate is worth a word, in seconds: 30 days.
 const SOON: i64 = 30 * 24 * 60 * 60;
@@ -213,8 +213,8 @@ async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Erro
         chain: Mutex::default(),
     });
     let client = network::with_verifier(Arc::clone(&onlooker) as _, endpoint.proxies())
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE * 2)
+        .connect_timeout(TIMEOUT)
+        .timeout(TIMEOUT * 2)
         .build()
         .map_err(|error| Error::Client {
             address: endpoint.address().to_owned(),
@@ -225,7 +225,7 @@ async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Erro
     match asked {
         Err(error) if chain.is_empty() => {
             let (url, proxies) = (endpoint.url("/v2/"), endpoint.proxies());
-            let failure = identify::failure(error, place, &url, proxies, PATIENCE).await;
+            let failure = identify::failure(error, place, &url, proxies, TIMEOUT).await;
             Err(failure.error)
         }
         _ => Ok(chain),

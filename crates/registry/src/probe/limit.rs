@@ -7,7 +7,7 @@ use oci_spec::image::Digest;
 use tokio::time::Instant;
 
 use super::finding::{Aspect, Fault};
-use super::send::Sending;
+use super::send::ProbeRun;
 use crate::Error;
 use crate::digest::sha256;
 
@@ -25,31 +25,31 @@ const SLOW: f64 = 1_000_000.0;
 ///
 /// Where parts are taken, it is a part of an upload that is cancelled; elsewhere a whole upload
 /// with a digest that is not its own, which every registry refuses when it has read it all.
-pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
-    let most = sending.probe.most_in_a_request.max(1);
+pub(super) async fn limit(run: &mut ProbeRun<'_>, chunks: bool) {
+    let most = run.probe.most_in_a_request.max(1);
     let zeros = Bytes::from(vec![0; most]);
     let mut size = FIRST.min(most);
     let mut passed = 0;
     loop {
         let began = Instant::now();
-        let outcome = once(sending, chunks, zeros.slice(..size)).await;
+        let outcome = once(run, chunks, zeros.slice(..size)).await;
         let took = began.elapsed();
-        sending.left.cancel(sending.registry).await;
+        run.leftovers.cancel(run.registry).await;
         match outcome {
             Ok(()) => passed = size,
-            Err(Error::TooLarge { .. }) => return limited(sending, chunks, passed, size),
+            Err(Error::TooLarge { .. }) => return limited(run, chunks, passed, size),
             // What a proxy does that answers before it has read everything.
             Err(Error::ConnectionLost { .. }) if passed > 0 => {
-                return limited(sending, chunks, passed, size);
+                return limited(run, chunks, passed, size);
             }
             Err(Error::TimedOut { after, .. }) => {
                 let shown = shown(size);
                 let text = format!("{shown} were not taken within {} s", after.as_secs());
-                return sending.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
+                return run.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
             }
             Err(error) => {
                 let text = format!("{}: {}", shown(size), requests::chain(&error));
-                return sending
+                return run
                     .findings
                     .warn(Aspect::BodyLimit, Fault::of(&error), text);
             }
@@ -62,25 +62,25 @@ pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
                 took.as_secs_f64(),
                 rate / 1000.0
             );
-            return sending.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
+            return run.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
         }
         if size == most || took > LONG {
             let text = format!("requests of up to {} work, the largest tried", shown(size));
-            return sending.findings.fine(Aspect::BodyLimit, text);
+            return run.findings.fine(Aspect::BodyLimit, text);
         }
         size = (size * 2).min(most);
     }
 }
 
-async fn once(sending: &mut Sending<'_>, chunks: bool, zeros: Bytes) -> Result<(), Error> {
-    let session = sending.open().await?;
+async fn once(run: &mut ProbeRun<'_>, chunks: bool, zeros: Bytes) -> Result<(), Error> {
+    let session = run.open().await?;
     if chunks {
-        return sending.part(session.url, 0, zeros).await.map(drop);
+        return run.part(session.url, 0, zeros).await.map(drop);
     }
-    let other: Digest = sha256(sending.probe.tag.as_bytes())
+    let other: Digest = sha256(run.probe.tag.as_bytes())
         .parse()
         .unwrap_or_else(|_| unreachable!("a digest that was just written"));
-    match sending.finish(session.url, &other, zeros).await {
+    match run.finish(session.url, &other, zeros).await {
         Err(Error::Rejected { answer, .. }) if answer.code.as_deref() == Some("DIGEST_INVALID") => {
             Ok(())
         }
@@ -89,9 +89,9 @@ async fn once(sending: &mut Sending<'_>, chunks: bool, zeros: Bytes) -> Result<(
 }
 
 /// Tells a limit that was found, and whether a release gets along with it.
-fn limited(sending: &mut Sending<'_>, chunks: bool, passed: usize, refused: usize) {
+fn limited(run: &mut ProbeRun<'_>, chunks: bool, passed: usize, refused: usize) {
     let aspect = Aspect::BodyLimit;
-    sending.profile.largest_request = (passed > 0).then_some(passed as u64);
+    run.profile.largest_request = (passed > 0).then_some(passed as u64);
     let text = match passed {
         0 => format!("one request may not carry {}", shown(refused)),
         _ => format!(
@@ -100,16 +100,16 @@ fn limited(sending: &mut Sending<'_>, chunks: bool, passed: usize, refused: usiz
             shown(refused)
         ),
     };
-    let largest = sending.probe.largest_blob;
+    let largest = run.probe.largest_blob;
     if largest.is_some_and(|largest| largest <= passed as u64) {
         let text = format!("{text}; the largest blob of the release is smaller");
-        sending.findings.fine(aspect, text);
+        run.findings.fine(aspect, text);
     } else if chunks {
         let text = format!("{text}; larger blobs go in parts");
-        sending.findings.warn(aspect, Fault::BodyLimit, text);
+        run.findings.warn(aspect, Fault::BodyLimit, text);
     } else {
         let text = format!("{text}, and parts are refused, so that larger blobs cannot be sent");
-        sending.findings.wrong(aspect, Fault::BodyLimit, text);
+        run.findings.wrong(aspect, Fault::BodyLimit, text);
     }
 }
 

@@ -5,12 +5,12 @@ use reqwest::Method;
 use url::Url;
 
 use super::finding::{Aspect, Fault};
-use super::send::Sending;
+use super::send::ProbeRun;
 use super::{Pull, client};
 use crate::transport::{Access, Request};
 use crate::{Credentials, Error, Registry};
 
-impl Sending<'_> {
+impl ProbeRun<'_> {
     /// Looks a tag up as container runtimes do before they pull.
     pub(super) async fn head(&mut self, tags: &[(String, Digest)]) {
         let Some((tag, digest)) = tags.first() else {
@@ -46,9 +46,9 @@ impl Sending<'_> {
         };
         let endpoint = self.registry.endpoint();
         let url = endpoint.url(&format!("/v2/{}/blobs/{}", self.repository, blob.digest));
-        let call = Request::new(Method::GET, url, &self.repository).access(Access::Pull);
+        let request = Request::new(Method::GET, url, &self.repository).access(Access::Pull);
         let aspect = Aspect::Storage;
-        match self.registry.transport().send(&call, &()).await {
+        match self.registry.transport().send(&request, &()).await {
             Ok(answer) if endpoint.owns(answer.url()) => self
                 .findings
                 .fine(aspect, "blobs are served by the registry itself"),

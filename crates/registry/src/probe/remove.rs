@@ -11,7 +11,7 @@ use crate::{Error, Registry};
 
 /// What is to be removed, noted before it is made.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct Leftovers {
     /// The repository of the open session.
     pub(super) repository: String,
     /// The upload that is neither finished nor cancelled.
@@ -21,7 +21,7 @@ pub(super) struct Left {
     blobs: BTreeSet<(String, String)>,
 }
 
-impl Left {
+impl Leftovers {
     pub(super) fn manifest(&mut self, repository: &str, digest: &Digest, tag: Option<&str>) {
         self.manifests.push((repository.to_owned(), digest.clone()));
         if let Some(tag) = tag {
@@ -56,24 +56,24 @@ impl Left {
 }
 
 /// Removes everything, the index before what it names.
-pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Findings) {
-    if let Some(url) = &left.session {
-        let _ = delete(registry, &left.repository, url.clone()).await;
+pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings: &mut Findings) {
+    if let Some(url) = &leftovers.session {
+        let _ = delete(registry, &leftovers.repository, url.clone()).await;
     }
     let mut refused = false;
-    for (repository, digest) in left.manifests.iter().rev() {
+    for (repository, digest) in leftovers.manifests.iter().rev() {
         let path = format!("/v2/{repository}/manifests/{digest}");
         let url = registry.endpoint().url(&path);
         refused |= delete(registry, repository, url).await.is_err();
     }
     let mut stays = Vec::new();
-    for (repository, tag) in &left.tags {
+    for (repository, tag) in &leftovers.tags {
         if !is_gone(registry, repository, tag, refused).await {
             stays.push(repository.as_str());
         }
     }
     let mut blobs = 0;
-    for (repository, digest) in &left.blobs {
+    for (repository, digest) in &leftovers.blobs {
         let path = format!("/v2/{repository}/blobs/{digest}");
         let url = registry.endpoint().url(&path);
         blobs += usize::from(delete(registry, repository, url).await.is_err());
@@ -117,6 +117,6 @@ async fn is_gone(registry: &Registry, repository: &str, tag: &str, refused: bool
 
 async fn delete(registry: &Registry, repository: &str, url: Url) -> Result<(), Error> {
     // Somebody waits for the rest of the preflight.
-    let call = removal(url, repository).briefly();
-    registry.transport().send(&call, &()).await.map(drop)
+    let request = removal(url, repository).briefly();
+    registry.transport().send(&request, &()).await.map(drop)
 }

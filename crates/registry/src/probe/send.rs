@@ -7,9 +7,9 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::finding::{Aspect, Fault, Findings};
-use super::remove::Left;
+use super::remove::Leftovers;
 use super::{FOLDER, Probe, limit};
-use crate::parts::least_part;
+use crate::parts::chunk_min_length;
 use crate::response::Response;
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::upload::session_url;
@@ -19,11 +19,11 @@ use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// A probe under way.
-pub(super) struct Sending<'a> {
+pub(super) struct ProbeRun<'a> {
     pub(super) probe: &'a Probe<'a>,
     pub(super) registry: &'a Registry,
     pub(super) findings: &'a mut Findings,
-    pub(super) left: &'a mut Left,
+    pub(super) leftovers: &'a mut Leftovers,
     pub(super) profile: &'a mut Profile,
     pub(super) repository: String,
 }
@@ -31,38 +31,38 @@ pub(super) struct Sending<'a> {
 /// An upload session, and the least that it requires in each part but the last, in bytes.
 pub(super) struct Session {
     pub(super) url: Url,
-    least: u64,
+    min_chunk: u64,
 }
 
-/// Sends everything, reads it back, and leaves in `left` what is to be removed.
+/// Sends everything, reads it back, and leaves in `leftovers` what is to be removed.
 pub(super) async fn send(
     probe: &Probe<'_>,
     registry: &Registry,
     findings: &mut Findings,
-    left: &mut Left,
+    leftovers: &mut Leftovers,
     profile: &mut Profile,
 ) {
-    let mut sending = Sending {
+    let mut run = ProbeRun {
         probe,
         registry,
         findings,
-        left,
+        leftovers,
         profile,
         repository: below(probe.project, &format!("{FOLDER}/a/b/c")),
     };
-    if !sending.login().await {
+    if !run.login().await {
         return;
     }
-    let Some(session) = sending.path().await else {
+    let Some(session) = run.path().await else {
         return;
     };
-    if !sending.blobs(session).await {
+    if !run.blobs(session).await {
         return;
     }
-    let chunks = sending.findings.is_ok(Aspect::Chunks);
-    sending.mount().await;
-    sending.manifests().await;
-    limit::limit(&mut sending, chunks).await;
+    let chunks = run.findings.is_ok(Aspect::Chunks);
+    run.mount().await;
+    run.manifests().await;
+    limit::limit(&mut run, chunks).await;
 }
 
 /// Returns a path below a project, which may be none.
@@ -73,7 +73,7 @@ fn below(project: &str, name: &str) -> String {
     }
 }
 
-impl Sending<'_> {
+impl ProbeRun<'_> {
     /// Opens an upload in a shallow repository, which every registry takes that takes anything from
     /// this account, and cancels it.
     ///
@@ -81,7 +81,7 @@ impl Sending<'_> {
     async fn login(&mut self) -> bool {
         let shallow = below(self.probe.project, FOLDER);
         let refused = self.open_in(&shallow).await.err();
-        self.left.cancel(self.registry).await;
+        self.leftovers.cancel(self.registry).await;
         if let Some(error @ Error::Unauthorized { .. }) = &refused {
             let text = requests::chain(error);
             self.findings
@@ -185,7 +185,7 @@ impl Sending<'_> {
                 "blobs are accepted in several requests, in larger parts than the probe has",
             ),
             Err(error) => {
-                self.left.cancel(self.registry).await;
+                self.leftovers.cancel(self.registry).await;
                 self.findings
                     .warn(Aspect::Chunks, Fault::NoChunks, requests::chain(error));
             }
@@ -199,7 +199,7 @@ impl Sending<'_> {
         let bytes = self.bytes(&blob.digest);
         let half = bytes.len() / 2;
         let session = self.open().await?;
-        let two = session.least <= half as u64;
+        let two = session.min_chunk <= half as u64;
         let parts = match two {
             true => vec![0..half, half..bytes.len()],
             false => vec![0..bytes.len(); 1],
@@ -226,19 +226,19 @@ impl Sending<'_> {
         url.query_pairs_mut()
             .append_pair("mount", blob.digest.as_ref())
             .append_pair("from", &self.repository);
-        let call = Request::new(Method::POST, url, &other)
+        let request = Request::new(Method::POST, url, &other)
             .access(Access::Push)
             .and_pull_from(&self.repository)
             .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
-        match self.registry.transport().send(&call, &()).await {
+        match self.registry.transport().send(&request, &()).await {
             Ok(answer) if answer.status() == StatusCode::CREATED => {
-                self.left.blob(&other, &blob.digest);
+                self.leftovers.blob(&other, &blob.digest);
                 let text = "blobs can be mounted from a different repository";
                 self.findings.fine(Aspect::Mount, text);
             }
             Ok(answer) => {
-                self.left.session = self.session(&answer).ok().map(|session| session.url);
-                self.left.cancel(self.registry).await;
+                self.leftovers.session = self.session(&answer).ok().map(|session| session.url);
+                self.leftovers.cancel(self.registry).await;
                 let text = "a mount is answered by an upload";
                 self.findings.warn(Aspect::Mount, Fault::NoMount, text);
             }
@@ -325,7 +325,8 @@ impl Sending<'_> {
         let bytes = self.bytes(&manifest.digest);
         // Noted before it exists, since the response may be lost.
         let tag = is_tag.then_some(reference);
-        self.left.manifest(&self.repository, &manifest.digest, tag);
+        self.leftovers
+            .manifest(&self.repository, &manifest.digest, tag);
         self.registry
             .put_manifest(&self.repository, reference, manifest, bytes, &())
             .await
@@ -342,20 +343,20 @@ impl Sending<'_> {
         let url = transport
             .endpoint()
             .url(&format!("/v2/{repository}/blobs/uploads/"));
-        let call = Request::new(Method::POST, url, repository)
+        let request = Request::new(Method::POST, url, repository)
             .access(Access::Push)
             .expect_status(&[StatusCode::ACCEPTED]);
-        let answer = transport.send(&call, &()).await?;
+        let answer = transport.send(&request, &()).await?;
         let session = self.session(&answer)?;
-        self.left.repository = repository.to_owned();
-        self.left.session = Some(session.url.clone());
+        self.leftovers.repository = repository.to_owned();
+        self.leftovers.session = Some(session.url.clone());
         Ok(session)
     }
 
     fn session(&self, answer: &Response) -> Result<Session, Error> {
         Ok(Session {
             url: session_url(self.registry, answer).map_err(|failure| failure.error)?,
-            least: least_part(answer.headers()),
+            min_chunk: chunk_min_length(answer.headers()),
         })
     }
 
@@ -364,7 +365,7 @@ impl Sending<'_> {
         let range = format!("{from}-{}", (from + bytes.len()).saturating_sub(1));
         let range = HeaderValue::from_str(&range)
             .unwrap_or_else(|_| unreachable!("numbers are always a header's value"));
-        let call = Request::new(Method::PATCH, url, &self.repository)
+        let request = Request::new(Method::PATCH, url, &self.repository)
             .access(Access::Push)
             .header(CONTENT_RANGE, range)
             .content(Content::Bytes(bytes), OCTETS)
@@ -373,10 +374,10 @@ impl Sending<'_> {
                 StatusCode::CREATED,
                 StatusCode::NO_CONTENT,
             ]);
-        let answer = self.registry.transport().exchange(&call, &()).await;
+        let answer = self.registry.transport().exchange(&request, &()).await;
         let answer = answer.map_err(|failure| failure.error)?;
         let next = self.session(&answer)?.url;
-        self.left.session = Some(next.clone());
+        self.leftovers.session = Some(next.clone());
         Ok(next)
     }
 
@@ -388,14 +389,14 @@ impl Sending<'_> {
         bytes: Bytes,
     ) -> Result<(), Error> {
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
-        self.left.blob(&self.repository, digest);
-        let call = Request::new(Method::PUT, url, &self.repository)
+        self.leftovers.blob(&self.repository, digest);
+        let request = Request::new(Method::PUT, url, &self.repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes), OCTETS)
             .expect_status(&TAKEN);
-        let answer = self.registry.transport().exchange(&call, &()).await;
+        let answer = self.registry.transport().exchange(&request, &()).await;
         answer.map_err(|failure| failure.error)?;
-        self.left.session = None;
+        self.leftovers.session = None;
         Ok(())
     }
 

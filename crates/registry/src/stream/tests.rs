@@ -44,10 +44,11 @@ impl Run {
         let sessions: Option<Arc<dyn SessionStore>> = Some(Arc::new(self.session_store()));
         let settings = Settings {
             resume_from: 1 << 20,
+            sessions,
             ..settings
         };
         let anonymous = Credentials::Anonymous;
-        Registry::with_sessions(self.endpoint.clone(), anonymous, settings, sessions).unwrap()
+        Registry::with_settings(self.endpoint.clone(), anonymous, settings).unwrap()
     }
 }
 

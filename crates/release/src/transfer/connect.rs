@@ -76,13 +76,8 @@ fn connect_with(
     settings: registry::Settings,
     sessions: Option<Arc<dyn registry::SessionStore>>,
 ) -> Result<registry::Registry, crate::Error> {
-    registry::Registry::with_sessions(
-        endpoint(context, environment)?,
-        credentials,
-        settings,
-        sessions,
-    )
-    .map_err(|source| {
+    let settings = registry::Settings { sessions, ..settings };
+    registry::Registry::with_settings(endpoint(context, environment)?, credentials, settings).map_err(|source| {
         crate::Error::Connect(Error::Registry {
             address: environment.registry.address.clone(),
             source,

@@ -133,8 +133,8 @@ async fn a_registry_that_bears_more_gets_more_at_once() {
     let seen_most = Arc::clone(&most);
     let registry = Distribution::with(Quirks::default(), move |seen| {
         if seen.is("PUT", "/blobs/uploads/") {
-            let at_once = now.fetch_add(1, Ordering::SeqCst) + 1;
-            seen_most.fetch_max(at_once, Ordering::SeqCst);
+            let request_limit = now.fetch_add(1, Ordering::SeqCst) + 1;
+            seen_most.fetch_max(request_limit, Ordering::SeqCst);
             // A registry that is slow and not busy.
             std::thread::sleep(Duration::from_millis(40));
             now.fetch_sub(1, Ordering::SeqCst);
