@@ -271,7 +271,7 @@ async fn a_refusal_is_forgotten_after_a_while() {
     let gate = Gate::default();
     gate.refuse(refusal.clone());
     gate.enter().await.unwrap_err();
-    let since = Instant::now().checked_sub(REMEMBERED).unwrap();
+    let since = Instant::now().checked_sub(REFUSAL_LIFETIME).unwrap();
     *lock(&gate.state) = State::Refused { refusal, since };
     assert!(gate.enter().await.unwrap().is_some());
 }
