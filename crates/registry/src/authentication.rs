@@ -367,9 +367,9 @@ impl Authentication {
                 query.append_pair("service", service);
             }
             let named = scope.iter().flat_map(|scope| scope.split(' '));
-            let named = named
-                .filter(|registry_scopes| !scopes.iter().any(|ours| ours == registry_scopes));
-            for scope in scopes.iter().map(String::as_str).chain(registry_scopes) {
+            let named =
+                named.filter(|registry_scopes| !scopes.iter().any(|ours| ours == registry_scopes));
+            for scope in scopes.iter().map(String::as_str).chain(named) {
                 query.append_pair("scope", scope);
             }
             if let Credentials::Basic { username, .. } = &self.credentials {

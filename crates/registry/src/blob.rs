@@ -40,10 +40,10 @@ impl Registry {
     ) -> Result<Option<FoundBlob>, Error> {
         check_repository(repository)?;
         check_digest(digest)?;
-        let answer = self.ask_for_blob(repository, digest, &()).await?;
-        Ok(answer.map(|answer| FoundBlob {
-            digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
-            size: BlobSize::of(answer.headers()).0.filter(|size| *size > 0),
+        let response = self.ask_for_blob(repository, digest, &()).await?;
+        Ok(response.map(|response| FoundBlob {
+            digest: response_digest(response.headers()).and_then(|digest| digest.parse().ok()),
+            size: BlobSize::of(response.headers()).0.filter(|size| *size > 0),
         }))
     }
 
@@ -97,8 +97,8 @@ impl Registry {
         digest: &Digest,
         observer: &dyn Observer,
     ) -> Result<Option<BlobSize>, Error> {
-        let answer = self.ask_for_blob(repository, digest, observer).await?;
-        Ok(answer.map(|answer| BlobSize::of(answer.headers())))
+        let response = self.ask_for_blob(repository, digest, observer).await?;
+        Ok(response.map(|response| BlobSize::of(response.headers())))
     }
 
     async fn ask_for_blob(
@@ -148,8 +148,8 @@ impl Registry {
         check_digest(&blob.digest)?;
         let request = self.first_byte(repository, &blob.digest);
         match self.transport().send(&request, observer).await {
-            Ok(answer) => Ok(answer.status() != StatusCode::NOT_FOUND
-                && BlobSize::of(answer.headers()).may_be(blob.size)),
+            Ok(response) => Ok(response.status() != StatusCode::NOT_FOUND
+                && BlobSize::of(response.headers()).may_be(blob.size)),
             Err(Error::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -255,7 +255,7 @@ impl BlobSize {
 }
 
 /// Returns the digest that a response names, unchanged.
-pub(crate) fn answered_digest(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn response_digest(headers: &HeaderMap) -> Option<&str> {
     headers.get(DOCKER_CONTENT_DIGEST)?.to_str().ok()
 }
 
@@ -264,9 +264,9 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-pub(crate) fn mismatch(answer: &Response, expected: &Digest, found: &str) -> Error {
+pub(crate) fn mismatch(response: &Response, expected: &Digest, found: &str) -> Error {
     Error::DigestMismatch {
-        at: Box::new(answer.place().clone()),
+        at: Box::new(response.place().clone()),
         expected: expected.clone(),
         found: found.to_owned(),
     }

@@ -247,7 +247,7 @@ impl Registry {
             Err(error) => return Err(error),
         };
         if response.status() == StatusCode::CREATED {
-            let confirmed = crate::blob::answered_digest(response.headers());
+            let confirmed = crate::blob::response_digest(response.headers());
             return Ok(match confirmed {
                 Some(found) if found != digest.as_ref() => MountOutcome::Refused,
                 _ => MountOutcome::Mounted,

@@ -64,9 +64,9 @@ impl Registry {
     /// Why the server could not be asked.
     pub async fn file_size(&self, url: &Url) -> Result<Option<u64>, Error> {
         let (head, get) = (request(Method::HEAD, url), request(Method::GET, url));
-        let answer = self.transport().head_or_get(&head, &get, &()).await;
-        let answer = answer.map_err(not_a_page)?;
-        Ok(content_length(answer.headers()))
+        let response = self.transport().head_or_get(&head, &get, &()).await;
+        let response = response.map_err(not_a_page)?;
+        Ok(content_length(response.headers()))
     }
 }
 

@@ -32,11 +32,11 @@ pub(crate) struct UploadSession {
 
 impl UploadSession {
     /// Reads what an answer says of the session that it opens.
-    pub(crate) fn by(registry: &Registry, answer: &Response) -> Result<Self, Failure> {
+    pub(crate) fn by(registry: &Registry, response: &Response) -> Result<Self, Failure> {
         Ok(Self {
-            url: session_url(registry, answer)?,
+            url: session_url(registry, response)?,
             offset: 0,
-            min_chunk: chunk_min_length(answer.headers()),
+            min_chunk: chunk_min_length(response.headers()),
         })
     }
 }
@@ -94,8 +94,8 @@ impl Registry {
                 HeaderValue::from_str(&range)
                     .unwrap_or_else(|_| unreachable!("numbers are always a header's value")),
             );
-            let answer = transport.exchange(&request, observer).await?;
-            self.advance_session(session, &answer, end, stored)?;
+            let response = transport.exchange(&request, observer).await?;
+            self.advance_session(session, &response, end, stored)?;
         }
         self.close_session(upload, session, observer).await
     }
@@ -104,14 +104,14 @@ impl Registry {
     pub(crate) fn advance_session(
         &self,
         session: &mut UploadSession,
-        answer: &Response,
+        response: &Response,
         end: u64,
         stored: StoredSession<'_>,
     ) -> Result<(), Failure> {
-        let held = held_after(answer.headers(), end);
+        let held = held_after(response.headers(), end);
         let nothing = held <= session.offset && end > session.offset;
         // Without a new Location, the upload continues at the old one.
-        if let Ok(url) = session_url(self, answer)
+        if let Ok(url) = session_url(self, response)
             && url != session.url
         {
             stored.store(&url);
@@ -120,7 +120,10 @@ impl Registry {
         if nothing {
             let (from, to) = (session.offset, end - 1);
             let violation = Violation::NothingTaken { from, to };
-            return Err(Failure::passing(Error::protocol(answer.place(), violation)));
+            return Err(Failure::passing(Error::protocol(
+                response.place(),
+                violation,
+            )));
         }
         session.offset = held;
         Ok(())
@@ -139,14 +142,14 @@ impl Registry {
             .access(Access::Push)
             .expect_status(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED])
             .briefly();
-        let answer = self.transport().send(&request, observer).await.ok()?;
-        let last = last_byte(answer.headers()).filter(|last| *last > 0)?;
+        let response = self.transport().send(&request, observer).await.ok()?;
+        let last = last_byte(response.headers()).filter(|last| *last > 0)?;
         // What holds more than the blob is another one's.
         let offset = last.checked_add(1).filter(|offset| *offset <= size)?;
         Some(UploadSession {
-            url: session_url(self, &answer).unwrap_or(url),
+            url: session_url(self, &response).unwrap_or(url),
             offset,
-            min_chunk: chunk_min_length(answer.headers()),
+            min_chunk: chunk_min_length(response.headers()),
         })
     }
 }

@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn ping_rejects_other_servers() {
-        for (answer, found) in [
+        for (response, found) in [
             (StatusCode::NOT_FOUND.into_response(), "404 Not Found"),
             (Html("<h1>Welcome</h1>").into_response(), "an HTML page"),
             (
@@ -222,8 +222,8 @@ mod tests {
                 "302 Found",
             ),
         ] {
-            let answer = std::sync::Mutex::new(Some(answer));
-            let fake = Fake::start(move |_| answer.lock().unwrap().take().unwrap()).await;
+            let response = std::sync::Mutex::new(Some(response));
+            let fake = Fake::start(move |_| response.lock().unwrap().take().unwrap()).await;
             let error = fake.registry().ping().await.unwrap_err();
             assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
             assert!(error.to_string().contains(found), "{error}");

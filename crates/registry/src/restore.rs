@@ -84,8 +84,8 @@ impl Registry {
                 HeaderValue::from_static("application/octet-stream"),
             )
             .expect_status(&TAKEN);
-        let answer = self.transport().exchange(&request, &()).await;
-        answer.map_err(|failure| failure.error)?;
+        let response = self.transport().exchange(&request, &()).await;
+        response.map_err(|failure| failure.error)?;
         Ok(digest)
     }
 

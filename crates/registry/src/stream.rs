@@ -40,9 +40,9 @@ impl Registry {
                 ..*upload
             };
             let request = patch_request(session, &rest);
-            let answer = self.transport().exchange(&request, observer).await?;
+            let response = self.transport().exchange(&request, observer).await?;
             let end = session.offset + stream_body.sent();
-            self.advance_session(session, &answer, end, stored)?;
+            self.advance_session(session, &response, end, stored)?;
         }
         self.close_session(upload, session, observer).await
     }

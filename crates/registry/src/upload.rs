@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::blob::{answered_digest, mismatch};
+use crate::blob::{mismatch, response_digest};
 use crate::body::Upload;
 use crate::parts::{UploadSession, smaller_part};
 use crate::response::Response;
@@ -256,11 +256,11 @@ impl Registry {
             .content(Content::Upload(upload), media_type)
             .expect_status(&TAKEN)
             .commits_upload();
-        let answer = self.transport().exchange(&request, observer).await?;
-        if answer.status() == StatusCode::ACCEPTED {
-            return UploadSession::by(self, &answer).map(Some);
+        let response = self.transport().exchange(&request, observer).await?;
+        if response.status() == StatusCode::ACCEPTED {
+            return UploadSession::by(self, &response).map(Some);
         }
-        confirmed(self, upload, &answer, observer).await?;
+        confirmed(self, upload, &response, observer).await?;
         Ok(None)
     }
 
@@ -318,8 +318,8 @@ impl Registry {
             let media_type = HeaderValue::from_static("application/octet-stream");
             request = request.content(content, media_type);
         }
-        let answer = self.transport().exchange(&request, observer).await?;
-        confirmed(self, upload, &answer, observer).await
+        let response = self.transport().exchange(&request, observer).await?;
+        confirmed(self, upload, &response, observer).await
     }
 
     /// Opens an upload session.
@@ -333,8 +333,8 @@ impl Registry {
         let request = Request::new(Method::POST, transport.endpoint().url(&path), repository)
             .access(Access::Push)
             .expect_status(&[StatusCode::ACCEPTED]);
-        let answer = transport.exchange(&request, observer).await?;
-        UploadSession::by(self, &answer)
+        let response = transport.exchange(&request, observer).await?;
+        UploadSession::by(self, &response)
     }
 }
 
@@ -342,17 +342,17 @@ impl Registry {
 async fn confirmed(
     registry: &Registry,
     upload: &Upload<'_>,
-    answer: &Response,
+    response: &Response,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
     let digest = &upload.blob.digest;
-    match answered_digest(answer.headers()) {
+    match response_digest(response.headers()) {
         // 202 says that the registry is not done yet.
-        Some(found) if found == digest.as_ref() && answer.status() != StatusCode::ACCEPTED => {
+        Some(found) if found == digest.as_ref() && response.status() != StatusCode::ACCEPTED => {
             Ok(())
         }
         Some(found) if found != digest.as_ref() => {
-            Err(Failure::last(mismatch(answer, digest, found)))
+            Err(Failure::last(mismatch(response, digest, found)))
         }
         _ => {
             let held = registry
@@ -360,7 +360,7 @@ async fn confirmed(
                 .await;
             match held.map_err(Failure::last)? {
                 true => Ok(()),
-                false => Err(Failure::passing(mismatch(answer, digest, "nothing"))),
+                false => Err(Failure::passing(mismatch(response, digest, "nothing"))),
             }
         }
     }

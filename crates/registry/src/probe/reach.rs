@@ -31,7 +31,7 @@ pub(super) async fn reach(
     if !resolves(probe, findings).await {
         return false;
     }
-    let answer = registry.transport().get_raw("/v2/").await;
+    let response = registry.transport().get_raw("/v2/").await;
     let now = (probe.now)();
     let trusted = match probe.endpoint.scheme() {
         Scheme::Https => certificate::look(probe.endpoint, now, findings).await,
@@ -41,8 +41,8 @@ pub(super) async fn reach(
             true
         }
     };
-    let answer = match answer {
-        Ok(answer) => answer,
+    let response = match response {
+        Ok(response) => response,
         // The certificate has been found to be the reason.
         Err(_) if !trusted => {
             findings.fine(Aspect::Connection, "the port accepts connections");
@@ -54,11 +54,11 @@ pub(super) async fn reach(
         }
     };
     findings.fine(Aspect::Connection, "the port accepts connections");
-    clock(&answer.headers, now, findings);
-    if !is_registry(probe, &answer, findings) {
+    clock(&response.headers, now, findings);
+    if !is_registry(probe, &response, findings) {
         return false;
     }
-    let product = product::guess(probe.endpoint.address(), &answer.headers);
+    let product = product::guess(probe.endpoint.address(), &response.headers);
     findings.fine(Aspect::Product, product.text());
     profile.product = product.name().map(str::to_owned);
     trusted && login(probe, registry, findings).await
@@ -126,16 +126,16 @@ fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
 }
 
 /// Returns whether what answers is a registry's API.
-fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings) -> bool {
-    let status = answer.status;
-    if classify::is_html(&answer.headers) {
+fn is_registry(probe: &Probe<'_>, response: &RawResponse, findings: &mut Findings) -> bool {
+    let status = response.status;
+    if classify::is_html(&response.headers) {
         let text = format!("an HTML page answers, with {status}");
         findings.wrong(Aspect::Api, Fault::LoginPage, text);
         return false;
     }
     if status.is_redirection() {
         let asked = probe.endpoint.url("/v2/");
-        let location = answer.headers.get(LOCATION);
+        let location = response.headers.get(LOCATION);
         let target = location
             .and_then(|value| value.to_str().ok())
             .and_then(|value| asked.join(value).ok())
@@ -152,7 +152,7 @@ fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings)
         return true;
     }
     let place = Place::new("GET", &probe.endpoint.url("/v2/"), "");
-    let error = classify::status(status, &answer.headers, &answer.body, place, 0).error;
+    let error = classify::status(status, &response.headers, &response.body, place, 0).error;
     let fault = match &error {
         Error::NotFound { .. } | Error::Rejected { .. } => Fault::NotARegistry,
         error => Fault::of(error),

@@ -49,11 +49,11 @@ impl ProbeRun<'_> {
         let request = Request::new(Method::GET, url, &self.repository).access(Access::Pull);
         let aspect = Aspect::Storage;
         match self.registry.transport().send(&request, &()).await {
-            Ok(answer) if endpoint.owns(answer.url()) => self
+            Ok(response) if endpoint.owns(response.url()) => self
                 .findings
                 .fine(aspect, "blobs are served by the registry itself"),
-            Ok(answer) => {
-                let origin = answer.url().origin().ascii_serialization();
+            Ok(response) => {
+                let origin = response.url().origin().ascii_serialization();
                 let text = format!("blobs are served by {origin}");
                 match self.probe.has_ca_data {
                     // The chart client of the cluster trusts caData alone (k0rdent/kcm#1841).

@@ -231,13 +231,13 @@ impl ProbeRun<'_> {
             .and_pull_from(&self.repository)
             .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
         match self.registry.transport().send(&request, &()).await {
-            Ok(answer) if answer.status() == StatusCode::CREATED => {
+            Ok(response) if response.status() == StatusCode::CREATED => {
                 self.leftovers.blob(&other, &blob.digest);
                 let text = "blobs can be mounted from a different repository";
                 self.findings.fine(Aspect::Mount, text);
             }
-            Ok(answer) => {
-                self.leftovers.session = self.session(&answer).ok().map(|session| session.url);
+            Ok(response) => {
+                self.leftovers.session = self.session(&response).ok().map(|session| session.url);
                 self.leftovers.cancel(self.registry).await;
                 let text = "a mount is answered by an upload";
                 self.findings.warn(Aspect::Mount, Fault::NoMount, text);
@@ -346,17 +346,17 @@ impl ProbeRun<'_> {
         let request = Request::new(Method::POST, url, repository)
             .access(Access::Push)
             .expect_status(&[StatusCode::ACCEPTED]);
-        let answer = transport.send(&request, &()).await?;
-        let session = self.session(&answer)?;
+        let response = transport.send(&request, &()).await?;
+        let session = self.session(&response)?;
         self.leftovers.repository = repository.to_owned();
         self.leftovers.session = Some(session.url.clone());
         Ok(session)
     }
 
-    fn session(&self, answer: &Response) -> Result<Session, Error> {
+    fn session(&self, response: &Response) -> Result<Session, Error> {
         Ok(Session {
-            url: session_url(self.registry, answer).map_err(|failure| failure.error)?,
-            min_chunk: chunk_min_length(answer.headers()),
+            url: session_url(self.registry, response).map_err(|failure| failure.error)?,
+            min_chunk: chunk_min_length(response.headers()),
         })
     }
 
@@ -374,9 +374,9 @@ impl ProbeRun<'_> {
                 StatusCode::CREATED,
                 StatusCode::NO_CONTENT,
             ]);
-        let answer = self.registry.transport().exchange(&request, &()).await;
-        let answer = answer.map_err(|failure| failure.error)?;
-        let next = self.session(&answer)?.url;
+        let response = self.registry.transport().exchange(&request, &()).await;
+        let response = response.map_err(|failure| failure.error)?;
+        let next = self.session(&response)?.url;
         self.leftovers.session = Some(next.clone());
         Ok(next)
     }
@@ -394,8 +394,8 @@ impl ProbeRun<'_> {
             .access(Access::Push)
             .content(Content::Bytes(bytes), OCTETS)
             .expect_status(&TAKEN);
-        let answer = self.registry.transport().exchange(&request, &()).await;
-        answer.map_err(|failure| failure.error)?;
+        let response = self.registry.transport().exchange(&request, &()).await;
+        response.map_err(|failure| failure.error)?;
         self.leftovers.session = None;
         Ok(())
     }

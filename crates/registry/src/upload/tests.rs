@@ -181,7 +181,7 @@ async fn an_answer_that_was_lost_is_not_paid_for_twice() {
 }
 
 #[tokio::test]
-async fn the_answered_digest_is_compared() {
+async fn the_response_digest_is_compared() {
     let other = format!("sha256:{}", "0".repeat(64));
     let fake = stumbling(1, "PUT", move || {
         (Status::CREATED, [("docker-content-digest", other.clone())]).into_response()
