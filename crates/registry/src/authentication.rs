@@ -163,7 +163,7 @@ impl Authentication {
     ) -> Result<Authorization, Failure> {
         let challenge = read_challenge(headers, token_client.endpoint, &at)?;
         let unauthorized = |message: &str, is_login: bool| {
-            Failure::last(Error::Unauthorized {
+            Failure::permanent(Error::Unauthorized {
                 at: Box::new(at.clone()),
                 answer: Box::new(Answer {
                     status: 401,
@@ -178,7 +178,7 @@ impl Authentication {
                 schemes if schemes.is_empty() => {
                     unauthorized("the registry does not say how to authenticate", false)
                 }
-                schemes => Failure::last(Error::UnsupportedLogin {
+                schemes => Failure::permanent(Error::UnsupportedLogin {
                     at: Box::new(at.clone()),
                     schemes: schemes.join(" or "),
                 }),
@@ -305,7 +305,7 @@ impl Authentication {
                 .await;
         }
         let login = &self.account.login;
-        let first_login = login.enter().await.map_err(Failure::last)?;
+        let first_login = login.enter().await.map_err(Failure::permanent)?;
         let fetched = self
             .fetch_token_with_backoff(challenge, scopes, token_client)
             .await;
@@ -339,7 +339,7 @@ impl Authentication {
         loop {
             match self.fetch(challenge, scopes, token_client).await {
                 Err(failure) if matches!(failure.error, Error::RateLimited { .. }) => {
-                    attempts.pause(failure).await.map_err(Failure::last)?;
+                    attempts.pause(failure).await.map_err(Failure::permanent)?;
                 }
                 fetched => return fetched,
             }
@@ -400,7 +400,7 @@ impl Authentication {
         let body = read_body(response, LARGEST_TOKEN, token_client.settings)
             .await
             .map_err(|fault| fault.failure(&place))?;
-        let violation_failure = |violation| Failure::last(Error::protocol(&place, violation));
+        let violation_failure = |violation| Failure::permanent(Error::protocol(&place, violation));
         if status.is_redirection()
             && let Some(to) = headers.get(LOCATION)
         {

@@ -90,7 +90,7 @@ impl Upload<'_> {
     /// digest.
     pub(crate) async fn check_content(&self, stop: &Stop) -> Result<(), Failure> {
         let digest = &self.blob.digest;
-        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let file = open(self.source, self.blob).map_err(Failure::permanent)?;
         if self.source.is_checked(digest, &file) {
             return Ok(());
         }
@@ -98,7 +98,7 @@ impl Upload<'_> {
         if found == digest.as_ref() {
             return Ok(());
         }
-        Err(Failure::last(Error::SourceContent {
+        Err(Failure::permanent(Error::SourceContent {
             digest: digest.clone(),
             found,
         }))
@@ -109,7 +109,7 @@ impl Upload<'_> {
         if length == 0 {
             return Ok(Sha256::new());
         }
-        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let file = open(self.source, self.blob).map_err(Failure::permanent)?;
         self.hash_file(file, length, stop).await
     }
 
@@ -129,12 +129,12 @@ impl Upload<'_> {
         });
         let hasher = hashing.await.map_err(io::Error::other).flatten();
         let hasher = hasher.map_err(|source| {
-            Failure::last(Error::Source {
+            Failure::permanent(Error::Source {
                 digest: self.blob.digest.clone(),
                 source,
             })
         })?;
-        hasher.ok_or(Failure::last(Error::Stopped))
+        hasher.ok_or(Failure::permanent(Error::Stopped))
     }
 
     /// Sends the blob with `request` and waits for the head of the response.
@@ -146,10 +146,10 @@ impl Upload<'_> {
         settings: &Settings,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let mut file = open(self.source, self.blob).map_err(Failure::last)?;
+        let mut file = open(self.source, self.blob).map_err(Failure::permanent)?;
         let Range { start, end } = self.range;
         io::Seek::seek(&mut file, io::SeekFrom::Start(start)).map_err(|source| {
-            Failure::last(Error::Source {
+            Failure::permanent(Error::Source {
                 digest: self.blob.digest.clone(),
                 source,
             })
@@ -217,7 +217,7 @@ impl Upload<'_> {
                 settings.stall_timeout
             };
             if moved.elapsed() >= patience {
-                return Err(Failure::passing(Error::Stalled {
+                return Err(Failure::transient(Error::Stalled {
                     at: Box::new(place),
                     moved: sent,
                     size,
@@ -232,7 +232,7 @@ impl Upload<'_> {
         }
         // If the source failed, the error of the connection is only a consequence.
         if let Some(fault) = progress.take_fault() {
-            return Err(Failure::last(fault));
+            return Err(Failure::permanent(fault));
         }
         response.map_err(|error| classify::connection(&error, place, settings.connect_timeout))
     }

@@ -27,22 +27,22 @@ pub(crate) fn connection(error: &reqwest::Error, at: Place, connect_timeout: Dur
         return tls_failure(&tls.clone(), source, at);
     }
     if error.is_builder() {
-        return Failure::last(Error::ConnectionLost { at, source });
+        return Failure::permanent(Error::ConnectionLost { at, source });
     }
     if error.is_timeout() {
-        return Failure::passing(Error::TimedOut {
+        return Failure::transient(Error::TimedOut {
             at,
             after: connect_timeout,
         });
     }
     let kind = find::<io::Error>(error).map(io::Error::kind);
     if kind == Some(io::ErrorKind::ConnectionRefused) && error.is_connect() {
-        return Failure::passing(Error::ConnectionRefused { at });
+        return Failure::transient(Error::ConnectionRefused { at });
     }
     if error.is_dns() {
-        return Failure::passing(Error::NameNotResolved { at, source });
+        return Failure::transient(Error::NameNotResolved { at, source });
     }
-    Failure::passing(Error::ConnectionLost { at, source })
+    Failure::transient(Error::ConnectionLost { at, source })
 }
 
 fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
@@ -79,11 +79,11 @@ fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
         // Servers that are shutting down or overloaded send these alerts. Every other TLS error
         // comes from a setting of one of the two sides.
         Tls::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled) => {
-            return Failure::passing(Error::ConnectionLost { at, source });
+            return Failure::transient(Error::ConnectionLost { at, source });
         }
         _ => Error::Tls { at, source },
     };
-    Failure::last(error)
+    Failure::permanent(error)
 }
 
 /// Unwraps the TLS library's notation of names: `DnsName("registry.example.com")`,
@@ -105,19 +105,19 @@ pub(crate) fn status(
     let at = Box::new(at);
     let text = redaction::text(body);
     if status == StatusCode::BAD_REQUEST && speaks_of_https(&text) {
-        return Failure::last(Error::HttpsServer { at });
+        return Failure::permanent(Error::HttpsServer { at });
     }
     let answer = Box::new(read_answer(status, headers, &text));
     let retry_after = retry_after(headers);
     match status {
-        StatusCode::UNAUTHORIZED => Failure::last(Error::Unauthorized {
+        StatusCode::UNAUTHORIZED => Failure::permanent(Error::Unauthorized {
             at,
             answer,
             is_login: false,
         }),
-        StatusCode::FORBIDDEN => Failure::last(Error::Forbidden { at, answer }),
-        StatusCode::NOT_FOUND => Failure::last(Error::NotFound { at, answer }),
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::last(Error::TooLarge { at, answer, size }),
+        StatusCode::FORBIDDEN => Failure::permanent(Error::Forbidden { at, answer }),
+        StatusCode::NOT_FOUND => Failure::permanent(Error::NotFound { at, answer }),
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::permanent(Error::TooLarge { at, answer, size }),
         StatusCode::TOO_MANY_REQUESTS => Failure {
             error: Error::RateLimited {
                 at,
@@ -131,7 +131,7 @@ pub(crate) fn status(
             error: Error::Unavailable { at, answer },
             again: Again::After(retry_after),
         },
-        _ => Failure::last(Error::Rejected { at, answer }),
+        _ => Failure::permanent(Error::Rejected { at, answer }),
     }
 }
 

@@ -170,6 +170,16 @@ impl Endpoint {
         url
     }
 
+    /// Returns the URL that opens uploads to a repository.
+    pub(crate) fn uploads_url(&self, repository: &str) -> Url {
+        self.url(&format!("/v2/{repository}/blobs/uploads/"))
+    }
+
+    /// Returns the URL of a manifest by tag or digest.
+    pub(crate) fn manifest_url(&self, repository: &str, reference: &str) -> Url {
+        self.url(&format!("/v2/{repository}/manifests/{reference}"))
+    }
+
     /// Returns the URL of a file on this host, for servers that serve more than a registry.
     pub fn web_url(&self, path: &str) -> Url {
         self.url(&format!("/{}", path.trim_start_matches('/')))

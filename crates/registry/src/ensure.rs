@@ -212,6 +212,23 @@ impl Registry {
         Ok(Outcome::Uploaded)
     }
 
+    /// Returns the request to mount a blob from repository `from`.
+    pub(crate) fn mount_request<'a>(
+        &self,
+        repository: &'a str,
+        digest: &Digest,
+        from: &str,
+    ) -> Request<'a> {
+        let mut url = self.endpoint().uploads_url(repository);
+        url.query_pairs_mut()
+            .append_pair("mount", digest.as_ref())
+            .append_pair("from", from);
+        Request::new(Method::POST, url, repository)
+            .access(Access::Push)
+            .and_pull_from(from)
+            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED])
+    }
+
     /// Requests a mount of a blob from repository `from`, which may be `repository` itself to look
     /// the blob up.
     ///
@@ -223,18 +240,8 @@ impl Registry {
         from: &str,
         observer: &dyn Observer,
     ) -> Result<MountOutcome, Error> {
-        let transport = self.transport();
-        let mut url = transport
-            .endpoint()
-            .url(&format!("/v2/{repository}/blobs/uploads/"));
-        url.query_pairs_mut()
-            .append_pair("mount", digest.as_ref())
-            .append_pair("from", from);
-        let request = Request::new(Method::POST, url, repository)
-            .access(Access::Push)
-            .and_pull_from(from)
-            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
-        let response = match transport.send(&request, observer).await {
+        let request = self.mount_request(repository, digest, from);
+        let response = match self.transport().send(&request, observer).await {
             Ok(response) => response,
             // The account may not read `from`, or the registry does not support mounts. The error
             // of a plain upload explains more.
@@ -253,7 +260,7 @@ impl Registry {
                 _ => MountOutcome::Mounted,
             });
         }
-        match UploadSession::by(self, &response) {
+        match UploadSession::from_response(self, &response) {
             Ok(opened) => Ok(MountOutcome::Session(opened)),
             Err(_) => Ok(MountOutcome::Refused),
         }

@@ -577,7 +577,7 @@ impl Place {
                 proxy: proxy.map(Proxy::to_string),
                 ..self
             }),
-            Err(source) => Err(Failure::last(Error::Proxy {
+            Err(source) => Err(Failure::permanent(Error::Proxy {
                 at: Box::new(self),
                 source,
             })),

@@ -99,7 +99,7 @@ pub(crate) async fn failure(
     let is_not_http = is_not_http(&error);
     let failure = classify::connection(&error, at, connect_timeout);
     match failure.error {
-        Error::PlainHttpServer { at } if is_direct => Failure::last(match port(url).await {
+        Error::PlainHttpServer { at } if is_direct => Failure::permanent(match port(url).await {
             Port::Http(_) => Error::PlainHttpServer { at },
             Port::Other(text) => foreign(at, &text),
             _ => Error::Tls {
@@ -108,8 +108,8 @@ pub(crate) async fn failure(
             },
         }),
         Error::ConnectionLost { at, source } if is_direct && is_not_http => match port(url).await {
-            Port::Other(text) => Failure::last(foreign(at, &text)),
-            _ => Failure::passing(Error::ConnectionLost { at, source }),
+            Port::Other(text) => Failure::permanent(foreign(at, &text)),
+            _ => Failure::transient(Error::ConnectionLost { at, source }),
         },
         error => Failure { error, ..failure },
     }

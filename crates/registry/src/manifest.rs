@@ -134,16 +134,16 @@ impl Registry {
             .await?;
         let found = sha256(&bytes);
         let wrong = |expected: Digest| {
-            Failure::last(Error::DigestMismatch {
+            Failure::permanent(Error::DigestMismatch {
                 at: Box::new(place.clone()),
                 expected,
                 found: found.clone(),
             })
         };
-        let digest = parse_digest(&found).map_err(Failure::last)?;
+        let digest = parse_digest(&found).map_err(Failure::permanent)?;
         let answered = response_digest(&headers).and_then(|digest| digest.parse().ok());
         for expected in asked.into_iter().chain(answered) {
-            check_digest(&expected).map_err(Failure::last)?;
+            check_digest(&expected).map_err(Failure::permanent)?;
             if expected != digest {
                 return Err(wrong(expected));
             }
@@ -207,8 +207,7 @@ impl Registry {
                     Some(next.ok_or_else(|| wrong(Violation::NextPage { list }))?)
                 }
             };
-            let body = response.body(remaining, transport.settings()).await;
-            let body = body.map_err(|failure| failure.error)?;
+            let body = response.body(remaining, transport.settings()).await?;
             remaining -= body.len();
             pages.push(body);
             match next {
@@ -250,8 +249,7 @@ impl Registry {
                 kind: "media type",
                 name: manifest.media_type.to_string(),
             })?;
-        let path = format!("/v2/{repository}/manifests/{reference}");
-        let url = self.endpoint().url(&path);
+        let url = self.endpoint().manifest_url(repository, reference);
         let request = Request::new(Method::PUT, url, repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes.clone()), media_type)
@@ -279,11 +277,7 @@ impl Registry {
                     return Ok(());
                 }
             }
-            let failure = match contradicts {
-                true => Failure::passing(failure.error),
-                false => failure,
-            };
-            attempts.pause(failure).await?;
+            attempts.pause(failure.or_transient(contradicts)).await?;
         };
         match response_digest(response.headers()) {
             Some(found) if found == manifest.digest.as_ref() => Ok(()),
@@ -318,8 +312,7 @@ impl Registry {
         repository: &'a str,
         reference: &str,
     ) -> Request<'a> {
-        let path = format!("/v2/{repository}/manifests/{reference}");
-        let url = self.endpoint().url(&path);
+        let url = self.endpoint().manifest_url(repository, reference);
         let mut request = Request::new(method, url, repository).access(Access::Pull);
         for media_type in MANIFEST_MEDIA_TYPES {
             request = request.header(ACCEPT, HeaderValue::from_static(media_type));

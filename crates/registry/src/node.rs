@@ -313,15 +313,17 @@ impl Node {
             return classify::connection(error, place, self.settings.connect_timeout);
         }
         match error {
-            OciDistributionError::UnauthorizedError { .. } => Failure::last(Error::Unauthorized {
-                at: Box::new(place),
-                answer: Box::new(crate::Answer {
-                    status: 401,
-                    code: None,
-                    message: Some("nodes have no credentials".to_owned()),
-                }),
-                is_login: false,
-            }),
+            OciDistributionError::UnauthorizedError { .. } => {
+                Failure::permanent(Error::Unauthorized {
+                    at: Box::new(place),
+                    answer: Box::new(crate::Answer {
+                        status: 401,
+                        code: None,
+                        message: Some("nodes have no credentials".to_owned()),
+                    }),
+                    is_login: false,
+                })
+            }
             error => Failure {
                 error: Error::NodePull {
                     address: self.endpoint.address().to_owned(),

@@ -111,7 +111,7 @@ impl Registry {
     ) -> Result<(), Failure> {
         let transport = self.transport();
         let target_error = |source| {
-            Failure::last(Error::Target {
+            Failure::permanent(Error::Target {
                 digest: blob.digest.clone(),
                 source,
             })
@@ -146,7 +146,7 @@ impl Registry {
             _ => {
                 target.restart().map_err(target_error)?;
                 let violation = Violation::NotResumed { from };
-                return Err(Failure::passing(Error::protocol(
+                return Err(Failure::transient(Error::protocol(
                     response.place(),
                     violation,
                 )));
@@ -156,14 +156,14 @@ impl Registry {
         loop {
             let chunk = tokio::select! {
                 biased;
-                () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
+                () = settings.stop.requested() => return Err(Failure::permanent(Error::Stopped)),
                 chunk = response.chunk(settings.stall_timeout) => chunk,
             };
             let Some(chunk) = chunk.map_err(|fault| fault.failure(response.place()))? else {
                 break;
             };
             if target.written() + chunk.len() as u64 > blob.size {
-                return Err(Failure::passing(mismatch(
+                return Err(Failure::transient(mismatch(
                     &response,
                     &blob.digest,
                     "a longer blob",
@@ -176,7 +176,7 @@ impl Registry {
                 received: target.written(),
                 size: blob.size,
             };
-            return Err(Failure::passing(Error::protocol(
+            return Err(Failure::transient(Error::protocol(
                 response.place(),
                 violation,
             )));
@@ -184,7 +184,7 @@ impl Registry {
         let found = target.found();
         match found == blob.digest {
             true => Ok(()),
-            false => Err(Failure::passing(mismatch(
+            false => Err(Failure::transient(mismatch(
                 &response,
                 &blob.digest,
                 found.as_ref(),

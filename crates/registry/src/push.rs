@@ -282,8 +282,7 @@ impl Registry {
         if looks_up {
             let found = self.tag_digest(repository, tag, observer).await?;
             if found.as_ref() != Some(digest) {
-                let path = format!("/v2/{repository}/manifests/{tag}");
-                let url = self.endpoint().url(&path);
+                let url = self.endpoint().manifest_url(repository, tag);
                 return Err(Error::DigestMismatch {
                     at: Box::new(Place::new("HEAD", &url, repository)),
                     expected: digest.clone(),

@@ -64,10 +64,7 @@ impl Registry {
             let place = response.place().clone();
             let next = next_page(response.headers())
                 .map(|next| self.endpoint().resolve(response.url(), &next));
-            let body = response
-                .body(LARGEST_PAGE, transport.settings())
-                .await
-                .map_err(|failure| failure.error)?;
+            let body = response.body(LARGEST_PAGE, transport.settings()).await?;
             let page: Page = serde_json::from_slice(&body)
                 .map_err(|error| Error::protocol(&place, Violation::Tags(error)))?;
             tags.extend(page.tags.unwrap_or_default());
@@ -115,9 +112,7 @@ impl Registry {
     }
 
     async fn remove(&self, repository: &str, reference: &str) -> Result<Removed, Error> {
-        let url = self
-            .endpoint()
-            .url(&format!("/v2/{repository}/manifests/{reference}"));
+        let url = self.endpoint().manifest_url(repository, reference);
         match self.transport().send(&removal(url, repository), &()).await {
             Ok(response) if response.status() == StatusCode::NOT_FOUND => Ok(Removed::NotThere),
             Ok(_) => Ok(Removed::Gone),

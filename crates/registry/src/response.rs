@@ -79,11 +79,11 @@ impl BodyFault {
     pub(crate) fn failure(self, place: &Place) -> Failure {
         let at = Box::new(place.clone());
         match self {
-            Self::TooLong { limit } => Failure::last(Error::Protocol {
+            Self::TooLong { limit } => Failure::permanent(Error::Protocol {
                 at,
                 violation: Violation::Long { limit },
             }),
-            Self::Slow { after } => Failure::passing(Error::TimedOut { at, after }),
+            Self::Slow { after } => Failure::transient(Error::TimedOut { at, after }),
             Self::Broken { error, after } => classify::connection(&error, place.clone(), after),
         }
     }

@@ -29,18 +29,32 @@ impl Failure {
         &self.error
     }
 
-    pub(crate) fn last(error: Error) -> Self {
+    pub(crate) fn permanent(error: Error) -> Self {
         Self {
             error,
             again: Again::Never,
         }
     }
 
-    pub(crate) fn passing(error: Error) -> Self {
+    pub(crate) fn transient(error: Error) -> Self {
         Self {
             error,
             again: Again::After(None),
         }
+    }
+
+    /// Returns the failure as a transient one if `is_transient` is set, otherwise unchanged.
+    pub(crate) fn or_transient(self, is_transient: bool) -> Self {
+        match is_transient {
+            true => Self::transient(self.error),
+            false => self,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
     }
 }
 

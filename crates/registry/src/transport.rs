@@ -159,6 +159,14 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Sets bytes of a blob as the body.
+    pub(crate) fn octets(self, content: Content<'a>) -> Self {
+        self.content(
+            content,
+            HeaderValue::from_static("application/octet-stream"),
+        )
+    }
+
     pub(crate) fn expect_status(mut self, expected: &'a [StatusCode]) -> Self {
         self.expected = expected;
         self
@@ -267,8 +275,7 @@ impl Transport {
     pub(crate) async fn get_raw(&self, path: &str) -> Result<RawResponse, Error> {
         let url = self.endpoint.url(path);
         let request = Request::new(Method::GET, url.clone(), "");
-        let response = self.traced(&request, &url, None, &()).await;
-        let response = response.map_err(|failure| failure.error)?;
+        let response = self.traced(&request, &url, None, &()).await?;
         Ok(RawResponse {
             status: response.status(),
             headers: response.headers().clone(),
@@ -355,14 +362,14 @@ impl Transport {
         if !request.writes() {
             return self.attempt_with_redirects(request, false, observer).await;
         }
-        let first_write = self.writes.enter().await.map_err(Failure::last)?;
+        let first_write = self.writes.enter().await.map_err(Failure::permanent)?;
         if first_write.is_none() {
             return self.attempt_with_redirects(request, false, observer).await;
         }
         if let Some(refusal) = self.account.write_refusal() {
             let error = refusal.error();
             self.writes.refuse(refusal);
-            return Err(Failure::last(error));
+            return Err(Failure::permanent(error));
         }
         let response = self.attempt_with_redirects(request, true, observer).await;
         match &response {
@@ -417,7 +424,12 @@ impl Transport {
                 None => failure,
             };
             let first_login = match sent_authorization.is_some_and(Authorization::is_password) {
-                true => self.account.login.enter().await.map_err(Failure::last)?,
+                true => self
+                    .account
+                    .login
+                    .enter()
+                    .await
+                    .map_err(Failure::permanent)?,
                 false => None,
             };
             let response = self
@@ -472,7 +484,7 @@ impl Transport {
                 let place = request.place(&url).through(self.endpoint.proxies(), &url)?;
                 // A login page has status 200 too. It must not count as an existing blob.
                 if status.is_success() && classify::is_html(response.headers()) {
-                    return Err(Failure::last(Error::NotARegistry {
+                    return Err(Failure::permanent(Error::NotARegistry {
                         at: Box::new(place),
                         found: "its answer is an HTML page".to_owned(),
                     }));
@@ -507,7 +519,7 @@ impl Transport {
                 Error::Unauthorized { .. } | Error::Forbidden { .. }
             );
             return Err(match refuses && !is_own && redirects > 0 {
-                true => Failure::last(Error::Elsewhere {
+                true => Failure::permanent(Error::Elsewhere {
                     at: Box::new(request.place(&request.url)),
                     host: url.origin().ascii_serialization(),
                     source: Box::new(failure.error),
@@ -528,7 +540,7 @@ impl Transport {
         let response = async {
             tokio::select! {
                 response = self.send_once(request, url, authorization, observer) => response,
-                () = self.stop_timed_out() => Err(Failure::last(Error::Stopped)),
+                () = self.stop_timed_out() => Err(Failure::permanent(Error::Stopped)),
             }
         };
         requests::traced(
@@ -572,7 +584,7 @@ impl Transport {
         tokio::select! {
             biased;
             () = self.limiter.wait_for_pause() => {}
-            () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
+            () = settings.stop.requested() => return Err(Failure::permanent(Error::Stopped)),
         }
         if let Content::Upload(upload) = &request.content {
             let (limiter, settings) = (&self.limiter, &self.settings);
@@ -598,7 +610,7 @@ impl Transport {
             }
         };
         match timeout(patience, sent).await {
-            Ok(Err(error)) => Err(Failure::last(error)),
+            Ok(Err(error)) => Err(Failure::permanent(error)),
             Ok(Ok(Ok(response))) => {
                 self.tls_confirmed.store(true, Ordering::Relaxed);
                 Ok(response)
@@ -608,12 +620,12 @@ impl Transport {
                 let failure = identify::failure(error, place, url, proxies, patience).await;
                 Err(match failure.error {
                     Error::TimedOut { at, after } if self.is_silent.load(Ordering::Relaxed) => {
-                        Failure::last(Error::Silent { at, after })
+                        Failure::permanent(Error::Silent { at, after })
                     }
                     error => Failure { error, ..failure },
                 })
             }
-            Err(_) => Err(Failure::passing(Error::TimedOut {
+            Err(_) => Err(Failure::transient(Error::TimedOut {
                 at: Box::new(place),
                 after: patience,
             })),
@@ -681,7 +693,7 @@ impl Transport {
         asked: &Url,
         headers: &HeaderMap,
     ) -> Result<Url, Failure> {
-        let wrong = |violation| Failure::last(Error::protocol(&at, violation));
+        let wrong = |violation| Failure::permanent(Error::protocol(&at, violation));
         let location = headers
             .get(LOCATION)
             .ok_or_else(|| wrong(Violation::NoLocation))?;
@@ -692,7 +704,7 @@ impl Transport {
             None if asked.join(location).is_ok() => LocationFault::LeavesTls,
             None => LocationFault::NotAUrl,
         };
-        Err(Failure::last(Error::Location {
+        Err(Failure::permanent(Error::Location {
             at: Box::new(at),
             location: shown_location(location),
             fault,
@@ -714,7 +726,7 @@ impl Transport {
         if !is_lost || self.endpoint.owns(&request.url) {
             return failure;
         }
-        Failure::last(Error::Location {
+        Failure::permanent(Error::Location {
             at: Box::new(request.place(&request.url)),
             location: request.url.origin().ascii_serialization(),
             fault: LocationFault::OtherHost {

@@ -55,7 +55,7 @@ pub(super) fn read_challenge(
         }
     }
     match (basic, untrusted) {
-        (None, Some(realm)) => Err(Failure::last(Error::UntrustedRealm {
+        (None, Some(realm)) => Err(Failure::permanent(Error::UntrustedRealm {
             at: Box::new(at.clone()),
             realm,
         })),

@@ -211,6 +211,6 @@ fn ranges_are_read_as_registries_write_them() {
         if let Some(range) = range {
             headers.insert(RANGE, range.parse().unwrap());
         }
-        assert_eq!(held_after(&headers, end), held, "{range:?}");
+        assert_eq!(bytes_after(&headers, end), held, "{range:?}");
     }
 }
