@@ -1,4 +1,4 @@
-//! One blob from a registry, in as many pieces as the connection makes of it.
+//! Downloads one blob, and resumes after lost connections.
 
 use std::io;
 
@@ -15,24 +15,26 @@ use crate::transport::{Access, Request};
 use crate::violation::Violation;
 use crate::{Blob, Error, Observer, Registry};
 
-/// A blob that came so much further before it was cut, in bytes, has not used up an attempt.
-const PROGRESS: u64 = 1 << 20;
+/// An attempt that received this many bytes before it was interrupted does not count.
+const MIN_PROGRESS: u64 = 1 << 20;
 
-/// Takes the bytes of a blob as they come, and hashes them.
+/// Receives the bytes of a blob, and hashes them.
 pub trait BlobTarget: Send {
-    /// Returns how many bytes it has.
+    /// Returns the number of bytes that it has.
     fn written(&self) -> u64;
 
-    /// Takes the next bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// When they cannot be kept.
+    ///
+    /// The bytes cannot be stored.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Forgets all bytes.
+    /// Discards all bytes.
     ///
     /// # Errors
-    /// When they cannot be forgotten.
+    ///
+    /// The bytes cannot be discarded.
     fn restart(&mut self) -> io::Result<()>;
 
     /// Returns the digest of the bytes that it has.
@@ -40,13 +42,13 @@ pub trait BlobTarget: Send {
 }
 
 impl Registry {
-    /// Reads a blob into `target`, from where the target ends. A connection that is cut is resumed
-    /// there, if the registry knows ranges.
+    /// Downloads the rest of a blob into `target`. A lost connection is resumed if the registry
+    /// supports ranges.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] if the registry served something else twice; otherwise why the
-    /// blob could not be read.
+    /// [`Error::DigestMismatch`] if the registry sent different content twice; otherwise the error
+    /// of the request.
     pub async fn pull_blob(
         &self,
         repository: &str,
@@ -60,7 +62,7 @@ impl Registry {
         self.pull(&request, blob, target, observer).await
     }
 
-    /// Reads what `request` asks for into `target`, as [`Registry::pull_blob`] does.
+    /// Downloads the response to `request` into `target`, as [`Registry::pull_blob`] does.
     pub(crate) async fn pull(
         &self,
         request: &Request<'_>,
@@ -83,7 +85,7 @@ impl Registry {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            if target.written() >= before.saturating_add(PROGRESS) {
+            if target.written() >= before.saturating_add(MIN_PROGRESS) {
                 attempts = Attempts::new(settings, observer);
             }
             if matches!(failure.error, Error::DigestMismatch { .. }) {
@@ -93,7 +95,7 @@ impl Registry {
                 was_wrong = true;
                 target.restart().map_err(target_error)?;
                 if before > 0 {
-                    // What was there may have been damaged here.
+                    // The bytes that the target had before may have been damaged on this machine.
                     continue;
                 }
             }
@@ -101,7 +103,7 @@ impl Registry {
         }
     }
 
-    /// Reads what the target lacks by one request.
+    /// Downloads the rest of the blob with one request.
     async fn pull_once(
         &self,
         request: &Request<'_>,
@@ -193,7 +195,7 @@ impl Registry {
     }
 }
 
-/// Returns the first byte of the part that an answer carries.
+/// Returns the position of the first byte of a partial response.
 fn first_byte(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (first, _) = range.strip_prefix("bytes ")?.split_once('-')?;
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_damaged_here_is_read_once_more_before_the_registry_is_named() {
+    async fn a_mismatch_is_repeated_before_the_registry_is_blamed() {
         for (whole, is_named) in [("twelve bytes", false), ("twelve lines", true)] {
             let fake = Fake::start(move |seen| match seen.sent("range") {
                 Some("bytes=6-") => (
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_without_ranges_begins_again() {
+    async fn without_ranges_the_download_starts_over() {
         let fake = Fake::start(|_| "twelve bytes".into_response()).await;
         let mut target = Memory(b"twelve".to_vec());
         pull(&fake, &mut target).await.unwrap();
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_truncated_body_is_asked_for_again_from_its_end() {
+    async fn a_truncated_body_is_resumed_from_its_end() {
         let count = AtomicU32::new(0);
         let fake = Fake::start(move |seen| {
             let Some(range) = seen.sent("range") else {
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_blob_is_named_after_a_second_look() {
+    async fn a_wrong_blob_is_an_error_after_a_second_download() {
         for wrong in ["twelve lines", "twelve bytes and more"] {
             let fake = Fake::start(move |_| Body::from(wrong).into_response()).await;
             let mut target = Memory::default();
