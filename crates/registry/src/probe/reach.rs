@@ -12,16 +12,16 @@ use super::{Probe, certificate, product};
 use crate::transport::RawResponse;
 use crate::{Error, Place, Profile, Registry, Scheme, classify};
 
-/// How long a resolver may take.
+/// Timeout of the system's resolver.
 const RESOLVER: Duration = Duration::from_secs(5);
 
-/// From which difference on clocks are worth a word, in seconds.
+/// Difference of clocks in seconds that is a warning.
 const CLOCKS_DIFFER: u64 = 60;
 
-/// From which difference on tokens and certificates fail by it, in seconds.
+/// Difference of clocks in seconds that makes tokens and certificates fail.
 const CLOCKS_FAIL: u64 = 300;
 
-/// Checks everything up to the login, and returns whether a push can start.
+/// Tests everything up to the login, and returns whether the probe can be pushed.
 pub(super) async fn reach(
     probe: &Probe<'_>,
     registry: &Registry,
@@ -43,7 +43,7 @@ pub(super) async fn reach(
     };
     let response = match response {
         Ok(response) => response,
-        // The certificate has been found to be the reason.
+        // The certificate is the reason.
         Err(_) if !trusted => {
             findings.fine(Aspect::Connection, "the port accepts connections");
             return false;
@@ -64,7 +64,7 @@ pub(super) async fn reach(
     trusted && login(probe, registry, findings).await
 }
 
-/// Asks the resolver of this machine for the host's addresses.
+/// Resolves the host name with the system's resolver. Returns whether a connection is possible.
 async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
     let url = probe.endpoint.url("/v2/");
     let Some(Host::Domain(name)) = url.host() else {
@@ -73,7 +73,7 @@ async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
         return true;
     };
     let port = url.port_or_known_default().unwrap_or(443);
-    // The proxy resolves the name for this machine, but the nodes need it, too.
+    // The proxy resolves the name for this machine, but nodes must resolve it too.
     let by_proxy = matches!(probe.endpoint.proxies().of(&url), Ok(Some(_)));
     let mut unresolved = |text| match by_proxy {
         true => findings.warn(Aspect::Name, Fault::NameNotResolved, text),
@@ -103,7 +103,7 @@ async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
     true
 }
 
-/// Compares the time that an answer names with ours.
+/// Compares the `Date` of a response with the Unix time `now`.
 fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
     let date = headers
         .get(DATE)
@@ -125,7 +125,7 @@ fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
     }
 }
 
-/// Returns whether what answers is a registry's API.
+/// Returns whether the response is from a registry's API.
 fn is_registry(probe: &Probe<'_>, response: &RawResponse, findings: &mut Findings) -> bool {
     let status = response.status;
     if classify::is_html(&response.headers) {
@@ -161,8 +161,8 @@ fn is_registry(probe: &Probe<'_>, response: &RawResponse, findings: &mut Finding
     false
 }
 
-/// Shows the credentials to a registry that asks for some. A registry with anonymous access ignores
-/// them here, so only a write shows whether they are accepted.
+/// Tests the credentials, if the registry sends a challenge. A registry with anonymous reads does
+/// not check them here; only a write shows whether they are accepted.
 async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
     match registry.ping().await {
         Ok(()) => true,
@@ -175,8 +175,7 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
             false
         }
         Err(error) => {
-            // What went wrong elsewhere than at the registry went wrong at the token server that it
-            // names.
+            // An error at a different URL is an error of the token server.
             let asked = probe.endpoint.url("/v2/").to_string();
             let elsewhere = error.place().is_some_and(|place| place.url != asked);
             match elsewhere {

@@ -1,4 +1,4 @@
-//! Removes what the probe put into the registry, and says what stays.
+//! Removes what the probe pushed, and reports what remains.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,13 @@ use super::finding::{Aspect, Fault, Findings};
 use crate::remove::removal;
 use crate::{Error, Registry};
 
-/// What is to be removed, noted before it is made.
+/// What is to be removed. Each entry is made before the content exists, since a response may be
+/// lost.
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
-    /// The repository of the open session.
+    /// Repository of the open upload session.
     pub(super) repository: String,
-    /// The upload that is neither finished nor cancelled.
+    /// The upload session that is neither closed nor cancelled.
     pub(super) session: Option<Url>,
     manifests: Vec<(String, Digest)>,
     tags: Vec<(String, String)>,
@@ -38,7 +39,7 @@ impl Leftovers {
         self.session.is_none() && self.manifests.is_empty() && self.blobs.is_empty()
     }
 
-    /// Returns the names of what was put, `repository:tag`.
+    /// Returns the pushed tags as `repository:tag`.
     pub(super) fn names(&self) -> Vec<String> {
         let names = self.tags.iter();
         names
@@ -46,8 +47,7 @@ impl Leftovers {
             .collect()
     }
 
-    /// Cancels the open session. Registries forget sessions by themselves as well, so a refusal is
-    /// not reported.
+    /// Cancels the open session. A refusal is not reported, since registries expire sessions.
     pub(super) async fn cancel(&mut self, registry: &Registry) {
         if let Some(url) = self.session.take() {
             let _ = delete(registry, &self.repository, url).await;
@@ -55,7 +55,7 @@ impl Leftovers {
     }
 }
 
-/// Removes everything, the index before what it names.
+/// Removes everything, an index before the images that it lists.
 pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings: &mut Findings) {
     if let Some(url) = &leftovers.session {
         let _ = delete(registry, &leftovers.repository, url.clone()).await;
@@ -66,10 +66,10 @@ pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings:
         let url = registry.endpoint().url(&path);
         refused |= delete(registry, repository, url).await.is_err();
     }
-    let mut stays = Vec::new();
+    let mut remaining = Vec::new();
     for (repository, tag) in &leftovers.tags {
         if !is_gone(registry, repository, tag, refused).await {
-            stays.push(repository.as_str());
+            remaining.push(repository.as_str());
         }
     }
     let mut blobs = 0;
@@ -79,15 +79,15 @@ pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings:
         blobs += usize::from(delete(registry, repository, url).await.is_err());
     }
     let aspect = Aspect::Delete;
-    if !stays.is_empty() {
-        let tags = match stays.len() {
+    if !remaining.is_empty() {
+        let tags = match remaining.len() {
             1 => "1 tag".to_owned(),
             tags => format!("{tags} tags"),
         };
-        stays.dedup();
+        remaining.dedup();
         let text = format!(
             "the registry did not delete {tags} of the probe in {}",
-            stays.join(", ")
+            remaining.join(", ")
         );
         findings.warn(aspect, Fault::NoDelete, text);
     } else if blobs > 0 {
@@ -100,12 +100,12 @@ pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings:
     }
 }
 
-/// Returns whether a tag went with its manifest, and removes it by itself where it did not.
+/// Returns whether a tag was removed with its manifest. If not, removes the tag itself.
 async fn is_gone(registry: &Registry, repository: &str, tag: &str, refused: bool) -> bool {
     let there = || registry.head_manifest(repository, tag);
     match there().await {
         Ok(None) => return true,
-        // One that cannot be asked is believed.
+        // If the lookup fails, the response to the removal counts.
         Err(_) => return !refused,
         Ok(Some(_)) => {}
     }
@@ -116,7 +116,7 @@ async fn is_gone(registry: &Registry, repository: &str, tag: &str, refused: bool
 }
 
 async fn delete(registry: &Registry, repository: &str, url: Url) -> Result<(), Error> {
-    // Somebody waits for the rest of the preflight.
+    // The operator is waiting.
     let request = removal(url, repository).briefly();
     registry.transport().send(&request, &()).await.map(drop)
 }

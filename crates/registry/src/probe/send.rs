@@ -1,4 +1,4 @@
-//! A probe into the registry: uploads in both ways, a mount, and manifests of each kind.
+//! Pushes a probe: blobs in one and two requests, a mount, and manifests of each kind.
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
@@ -15,10 +15,9 @@ use crate::transport::{Access, Content, Request, TAKEN};
 use crate::upload::session_url;
 use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
 
-/// The content type of uploads.
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// A probe under way.
+/// A probe in progress.
 pub(super) struct ProbeRun<'a> {
     pub(super) probe: &'a Probe<'a>,
     pub(super) registry: &'a Registry,
@@ -28,13 +27,13 @@ pub(super) struct ProbeRun<'a> {
     pub(super) repository: String,
 }
 
-/// An upload session, and the least that it requires in each part but the last, in bytes.
+/// An upload session, and the minimum size in bytes of each part but the last.
 pub(super) struct Session {
     pub(super) url: Url,
     min_chunk: u64,
 }
 
-/// Sends everything, reads it back, and leaves in `leftovers` what is to be removed.
+/// Pushes everything and reads it back. `leftovers` gets what is to be removed.
 pub(super) async fn send(
     probe: &Probe<'_>,
     registry: &Registry,
@@ -65,7 +64,7 @@ pub(super) async fn send(
     limit::limit(&mut run, chunks).await;
 }
 
-/// Returns a path below a project, which may be none.
+/// Returns a path below a project, which may be empty.
 fn below(project: &str, name: &str) -> String {
     match project.is_empty() {
         true => name.to_owned(),
@@ -74,10 +73,10 @@ fn below(project: &str, name: &str) -> String {
 }
 
 impl ProbeRun<'_> {
-    /// Opens an upload in a shallow repository, which every registry takes that takes anything from
-    /// this account, and cancels it.
+    /// Opens an upload in a shallow repository and cancels it. A registry that accepts any write
+    /// from this account accepts this one.
     ///
-    /// Nothing else is written if it is refused: several wrong passwords lock an account.
+    /// If it is refused, nothing else is written: several wrong passwords lock an account.
     async fn login(&mut self) -> bool {
         let shallow = below(self.probe.project, FOLDER);
         let refused = self.open_in(&shallow).await.err();
@@ -100,8 +99,8 @@ impl ProbeRun<'_> {
         true
     }
 
-    /// Opens an upload in a deep repository, or where that is refused in a shallow one, to find out
-    /// which of the two is refused.
+    /// Opens an upload in a deep repository. If that is refused, tries a shallow one, to find out
+    /// whether the depth is the reason.
     async fn path(&mut self) -> Option<Session> {
         let refused = match self.open().await {
             Ok(session) => {
@@ -111,7 +110,7 @@ impl ProbeRun<'_> {
             }
             Err(error) => error,
         };
-        // What got no answer at all is not about the path.
+        // Without a response the error is not about the path.
         if refused.answer().is_none() {
             self.findings.failed(Aspect::Path, &refused);
             return None;
@@ -134,8 +133,7 @@ impl ProbeRun<'_> {
         }
     }
 
-    /// Sends all blobs, the first in one request and the second in two. Without them no manifest
-    /// would be taken.
+    /// Uploads all blobs, the first in one request and the second in two. Manifests need them.
     async fn blobs(&mut self, session: Session) -> bool {
         let blobs = self.all_blobs();
         let Some((first, rest)) = blobs.split_first() else {
@@ -173,7 +171,7 @@ impl ProbeRun<'_> {
         true
     }
 
-    /// Sends a blob in two parts.
+    /// Tests the upload of a blob in two parts.
     async fn chunks(&mut self, blob: &Blob) -> bool {
         let sent = self.in_two(blob).await;
         match &sent {
@@ -193,14 +191,14 @@ impl ProbeRun<'_> {
         sent.is_ok()
     }
 
-    /// Sends a blob in two parts, or in one where the registry requires larger ones, which it
-    /// returns.
+    /// Uploads a blob in two parts. Returns false if the registry requires larger parts and got
+    /// one.
     async fn in_two(&mut self, blob: &Blob) -> Result<bool, Error> {
         let bytes = self.bytes(&blob.digest);
         let half = bytes.len() / 2;
         let session = self.open().await?;
-        let two = session.min_chunk <= half as u64;
-        let parts = match two {
+        let fits = session.min_chunk <= half as u64;
+        let parts = match fits {
             true => vec![0..half, half..bytes.len()],
             false => vec![0..bytes.len(); 1],
         };
@@ -210,10 +208,10 @@ impl ProbeRun<'_> {
             url = self.part(url, from, bytes.slice(part)).await?;
         }
         self.finish(url, &blob.digest, Bytes::new()).await?;
-        Ok(two)
+        Ok(fits)
     }
 
-    /// Has a blob taken over into another repository.
+    /// Tests a mount into a different repository.
     async fn mount(&mut self) {
         let Some(blob) = self.all_blobs().into_iter().next() else {
             return;
@@ -256,7 +254,7 @@ impl ProbeRun<'_> {
         if let Some((index, images)) = probe.index.split_last() {
             let mut image_tag = None;
             for image in images {
-                // One is tagged itself, the others are put under their digests.
+                // The first image gets a tag, the others are put under their digests.
                 let (reference, is_tag) = match image_tag {
                     None => (format!("{}-image", probe.tag), true),
                     Some(_) => (image.digest.to_string(), false),
@@ -323,7 +321,7 @@ impl ProbeRun<'_> {
         is_tag: bool,
     ) -> Result<(), Error> {
         let bytes = self.bytes(&manifest.digest);
-        // Noted before it exists, since the response may be lost.
+        // Recorded before it exists, since the response may be lost.
         let tag = is_tag.then_some(reference);
         self.leftovers
             .manifest(&self.repository, &manifest.digest, tag);
@@ -332,7 +330,7 @@ impl ProbeRun<'_> {
             .await
     }
 
-    /// Opens an upload session, to be cancelled unless it is finished.
+    /// Opens an upload session. [`Leftovers::cancel`] cancels it unless it is closed.
     pub(super) async fn open(&mut self) -> Result<Session, Error> {
         let repository = self.repository.clone();
         self.open_in(&repository).await
@@ -360,7 +358,7 @@ impl ProbeRun<'_> {
         })
     }
 
-    /// Sends a part of a blob, and returns where the next one goes.
+    /// Sends a part of a blob, and returns the URL for the next one.
     pub(super) async fn part(&mut self, url: Url, from: usize, bytes: Bytes) -> Result<Url, Error> {
         let range = format!("{from}-{}", (from + bytes.len()).saturating_sub(1));
         let range = HeaderValue::from_str(&range)
@@ -381,7 +379,7 @@ impl ProbeRun<'_> {
         Ok(next)
     }
 
-    /// Ends an upload with these bytes.
+    /// Closes an upload with these bytes.
     pub(super) async fn finish(
         &mut self,
         mut url: Url,
