@@ -63,7 +63,7 @@ impl ServerCertVerifier for Verifier {
         };
         match (by_system(leaf, intermediates, name, now), given) {
             (Ok(()), _) => Ok(ServerCertVerified::assertion()),
-            // The configured CA certificates explain the failure better, unless none of them belongs to
+            // The configured CA certificates explain the failure better, unless none belongs to
             // this chain.
             (Err(system), Some(given)) if !is_unknown(&given) || is::<NoAuthorities>(&system) => {
                 Err(given)

@@ -259,8 +259,8 @@ impl Authentication {
         refused: Option<u64>,
         token_client: &TokenClient<'_>,
     ) -> Result<Authorization, Failure> {
-        let fetches = Arc::clone(self.state().fetches.entry(scopes.clone()).or_default());
-        let _guard = fetches.lock().await;
+        let fetch = Arc::clone(self.state().fetches.entry(scopes.clone()).or_default());
+        let _guard = fetch.lock().await;
         if let Some(token) = self.state().tokens.get(scopes)
             && Some(token.serial) != refused
             && Instant::now() < token.until
@@ -271,8 +271,8 @@ impl Authentication {
                 is_fresh: false,
             });
         }
-        let (header, token_lifetime) = self
-            .fetch_token_as_account(challenge, scopes, token_client)
+        let (header, lifetime) = self
+            .fetch_as_account(challenge, scopes, token_client)
             .await?;
         let mut state = self.state();
         state.serial += 1;
@@ -282,7 +282,7 @@ impl Authentication {
             Token {
                 header: header.clone(),
                 serial,
-                until: Instant::now() + token_lifetime * 4 / 5,
+                until: Instant::now() + lifetime * 4 / 5,
             },
         );
         Ok(Authorization {
@@ -293,7 +293,7 @@ impl Authentication {
     }
 
     /// Fetches a token, with the password if there is one.
-    async fn fetch_token_as_account(
+    async fn fetch_as_account(
         &self,
         challenge: &Challenge,
         scopes: &Scopes,
@@ -301,13 +301,13 @@ impl Authentication {
     ) -> Result<(HeaderValue, Duration), Failure> {
         if matches!(self.credentials, Credentials::Anonymous) {
             return self
-                .fetch_token_with_backoff(challenge, scopes, token_client)
+                .fetch_with_backoff(challenge, scopes, token_client)
                 .await;
         }
         let login = &self.account.login;
         let first_login = login.enter().await.map_err(Failure::permanent)?;
         let fetched = self
-            .fetch_token_with_backoff(challenge, scopes, token_client)
+            .fetch_with_backoff(challenge, scopes, token_client)
             .await;
         let mut fetched = fetched.map_err(|failure| self.with_user(failure));
         match &mut fetched {
@@ -329,7 +329,7 @@ impl Authentication {
 
     /// Fetches a token, and repeats that while the server responds 429. These attempts do not count
     /// as attempts of the request that needs the token.
-    async fn fetch_token_with_backoff(
+    async fn fetch_with_backoff(
         &self,
         challenge: &Challenge,
         scopes: &Scopes,
@@ -367,8 +367,7 @@ impl Authentication {
                 query.append_pair("service", service);
             }
             let named = scope.iter().flat_map(|scope| scope.split(' '));
-            let named =
-                named.filter(|registry_scopes| !scopes.iter().any(|ours| ours == registry_scopes));
+            let named = named.filter(|one| !scopes.iter().any(|ours| ours == one));
             for scope in scopes.iter().map(String::as_str).chain(named) {
                 query.append_pair("scope", scope);
             }
@@ -400,12 +399,12 @@ impl Authentication {
         let body = read_body(response, LARGEST_TOKEN, token_client.settings)
             .await
             .map_err(|fault| fault.failure(&place))?;
-        let violation_failure = |violation| Failure::permanent(Error::protocol(&place, violation));
+        let violated = |violation| Failure::permanent(Error::protocol(&place, violation));
         if status.is_redirection()
             && let Some(to) = headers.get(LOCATION)
         {
             let to = shown_location(&String::from_utf8_lossy(to.as_bytes()));
-            return Err(violation_failure(Violation::TokenRedirect { to }));
+            return Err(violated(Violation::TokenRedirect { to }));
         }
         if !status.is_success() {
             return Err(match classify::status(status, &headers, &body, place, 0) {
@@ -427,18 +426,18 @@ impl Authentication {
                 failure => failure,
             });
         }
-        let answer: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|_| violation_failure(Violation::UnreadableToken))?;
+        let answer: TokenAnswer =
+            serde_json::from_slice(&body).map_err(|_| violated(Violation::UnreadableToken))?;
         let token = answer
             .token
             .filter(|token| !token.is_empty())
             .or(answer.access_token.filter(|token| !token.is_empty()))
-            .ok_or_else(|| violation_failure(Violation::NoToken))?;
-        let token_lifetime = token_lifetime(&answer.expires_in);
-        redaction::run().add_token(&token, token_lifetime);
-        let header = secret_header(&format!("Bearer {token}"))
-            .ok_or_else(|| violation_failure(Violation::Token))?;
-        Ok((header, token_lifetime))
+            .ok_or_else(|| violated(Violation::NoToken))?;
+        let lifetime = token_lifetime(&answer.expires_in);
+        redaction::run().add_token(&token, lifetime);
+        let header =
+            secret_header(&format!("Bearer {token}")).ok_or_else(|| violated(Violation::Token))?;
+        Ok((header, lifetime))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,8 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ impl StreamBody {
 
     /// Returns the number of bytes in the last body that was sent.
     pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.sent.load(Relaxed)
     }
 }
 
@@ -195,9 +196,9 @@ impl Upload<'_> {
                 response = &mut response => break response,
                 _ = ticks.tick() => {}
             }
-            let sent = progress.sent.load(Ordering::Relaxed);
+            let sent = progress.sent.load(Relaxed);
             // Waiting for the configured rate is not a stall.
-            if progress.is_throttled.load(Ordering::Relaxed) {
+            if progress.is_throttled.load(Relaxed) {
                 moved = Instant::now();
             }
             if sent != seen {
@@ -225,10 +226,10 @@ impl Upload<'_> {
                 }));
             }
         };
-        let sent = progress.sent.load(Ordering::Relaxed);
+        let sent = progress.sent.load(Relaxed);
         limiter.sent(sent.saturating_sub(seen));
         if let Some(stream_body) = self.stream_body {
-            stream_body.sent.store(sent, Ordering::Relaxed);
+            stream_body.sent.store(sent, Relaxed);
         }
         // If the source failed, the error of the connection is only a consequence.
         if let Some(fault) = progress.take_fault() {
@@ -328,7 +329,7 @@ impl Body {
             }
             let fault = match state.pieces.next().await {
                 Some(Ok(piece)) if piece.len() as u64 <= state.remaining => {
-                    state.progress.is_throttled.store(true, Ordering::Relaxed);
+                    state.progress.is_throttled.store(true, Relaxed);
                     let stop = match &state.early_end {
                         Some((stop, min_length)) if state.sent >= *min_length => stop.clone(),
                         _ => Stop::default(),
@@ -340,7 +341,7 @@ impl Body {
                         () = state.limiter.throttle(piece.len()) => true,
                     };
                     // After an early end, the registry's response is awaited.
-                    state.progress.is_throttled.store(false, Ordering::Relaxed);
+                    state.progress.is_throttled.store(false, Relaxed);
                     if !is_allowed {
                         return None;
                     }
@@ -389,7 +390,7 @@ impl Body {
 
 impl Progress {
     fn add(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.sent.fetch_add(bytes as u64, Relaxed);
     }
 
     fn fail(&self, fault: Error) {

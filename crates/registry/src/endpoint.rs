@@ -70,8 +70,11 @@ impl Endpoint {
         if address.contains(['/', '?', '#', '\\']) || address.contains(char::is_whitespace) {
             return Err(wrong("has more than `host[:port]`"));
         }
-        let parsed = Url::parse(&format!("https://{address}/"))
-            .map_err(|_| wrong("is not a host name or an IP address with an optional port"))?;
+        let parse = |scheme| {
+            Url::parse(&format!("{scheme}://{address}/"))
+                .map_err(|_| wrong("is not a host name or an IP address with an optional port"))
+        };
+        let parsed = parse("https")?;
         if parsed.port() == Some(0) || address.ends_with(':') {
             return Err(wrong("has a port outside of 1 to 65535"));
         }
@@ -87,8 +90,7 @@ impl Endpoint {
         };
         let base = match scheme {
             Scheme::Https => parsed,
-            Scheme::HttpOnLoopback => Url::parse(&format!("http://{address}/"))
-                .map_err(|_| wrong("is not a host name or an IP address with an optional port"))?,
+            Scheme::HttpOnLoopback => parse("http")?,
         };
         Ok(Self {
             address: address.to_owned(),

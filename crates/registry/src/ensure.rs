@@ -162,15 +162,12 @@ impl Registry {
             {
                 MountOutcome::Mounted => {
                     recorded.record_mount(true);
-                    if let Some(session) = session {
-                        self.cancel_session(repository, session.url, observer).await;
-                    }
+                    self.cancel_if_open(repository, session, observer).await;
                     return Ok(Outcome::Mounted);
                 }
                 MountOutcome::Session(opened) => {
-                    if let Some(session) = session.replace(opened) {
-                        self.cancel_session(repository, session.url, observer).await;
-                    }
+                    let unused = session.replace(opened);
+                    self.cancel_if_open(repository, unused, observer).await;
                 }
                 MountOutcome::Refused => {}
             }
@@ -202,9 +199,7 @@ impl Registry {
         // A refused mount says nothing about this repository, which may have the blob from an
         // earlier run.
         if !looked_up && self.holds(repository, blob, observer).await? {
-            if let Some(session) = session {
-                self.cancel_session(repository, session.url, observer).await;
-            }
+            self.cancel_if_open(repository, session, observer).await;
             return Ok(Outcome::Present);
         }
         self.upload(repository, blob, source, session, observer)
@@ -292,12 +287,12 @@ impl Registry {
         repository: &str,
         observer: &dyn Observer,
     ) -> Result<Option<UploadSession>, Error> {
-        if self.transport().write_access_is_known() {
+        if self.transport().writes.is_decided() {
             return Ok(None);
         }
         match self.open_session(repository, observer).await {
             Ok(session) => Ok(Some(session)),
-            Err(failure) if self.transport().write_refusal().is_some() => Err(failure.error),
+            Err(failure) if self.transport().writes.refusal().is_some() => Err(failure.error),
             Err(_) => Ok(None),
         }
     }

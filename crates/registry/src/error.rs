@@ -478,20 +478,7 @@ impl Error {
             | Self::TimedOut { at, .. }
             | Self::Stalled { at, .. }
             | Self::ConnectionLost { at, .. } => Some(at),
-            Self::Address { .. }
-            | Self::CertificateAuthority { .. }
-            | Self::Client { .. }
-            | Self::Name { .. }
-            | Self::DigestAlgorithm { .. }
-            | Self::Artifact { .. }
-            | Self::Source { .. }
-            | Self::SourceContent { .. }
-            | Self::Target { .. }
-            | Self::Stopped
-            | Self::SourceEnded
-            | Self::Withheld
-            | Self::NodePull { .. }
-            | Self::NodeContent { .. } => None,
+            _ => None,
         }
     }
 

@@ -154,14 +154,7 @@ impl<'a> Executor<'a> {
             trial: Trial::Due,
             failures: 0,
             fatal_error: None,
-            report: PushReport {
-                artifacts: Vec::new(),
-                uploaded: Tally::default(),
-                mounted: Tally::default(),
-                present: Tally::default(),
-                manifests: 0,
-                stopped: false,
-            },
+            report: PushReport::default(),
         };
         if executor.pending_lookups == 0 {
             executor.make_plan();
@@ -223,9 +216,9 @@ impl<'a> Executor<'a> {
         let is_needed = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_pending());
         self.queues.retain(is_needed);
         let tags = self.may_set_tags() && !self.complete.is_empty();
-        let commits_upload = self.bundle_present && (!self.manifests.is_empty() || tags);
-        let brings = self.queues.has_small() && !matches!(self.trial, Trial::Running);
-        if (commits_upload || brings || !self.tag_lookups.is_empty())
+        let may_put = self.bundle_present && (!self.manifests.is_empty() || tags);
+        let sends_blob = self.queues.has_small() && !matches!(self.trial, Trial::Running);
+        if (may_put || sends_blob || !self.tag_lookups.is_empty())
             && let Some(permit) = limiter.try_permit(Priority::Small)
         {
             return Some((permit, self.next_small()?));
@@ -251,8 +244,8 @@ impl<'a> Executor<'a> {
             return Some(Work::LookUpTag(number));
         }
         if self.bundle_present {
-            if let Some((number, place)) = self.manifests.pop_front() {
-                return Some(Work::PutManifest(number, place));
+            if let Some((number, index)) = self.manifests.pop_front() {
+                return Some(Work::PutManifest(number, index));
             }
             if self.may_set_tags()
                 && let Some(number) = self.complete.pop_front()
@@ -296,18 +289,15 @@ impl<'a> Executor<'a> {
                     Done::TagLookedUp(number, answer)
                 }
                 Work::EnsureBlob(transfer, need, priority) => {
-                    let blobs_in_progress =
-                        registry.ensure_blob(need.repository, transfer.blob, context);
-                    let outcome = blobs_in_progress.await;
+                    let ensuring = registry.ensure_blob(need.repository, transfer.blob, context);
+                    let outcome = ensuring.await;
                     Done::BlobEnsured(transfer, need, priority, outcome)
                 }
-                Work::PutManifest(number, place) => {
+                Work::PutManifest(number, index) => {
                     let artifact = &artifacts[number];
-                    let range = place..place + 1;
-                    Done::ManifestPut(
-                        number,
-                        registry.put_and_repair(artifact, range, context).await,
-                    )
+                    let range = index..index + 1;
+                    let outcome = registry.put_and_repair(artifact, range, context).await;
+                    Done::ManifestPut(number, outcome)
                 }
                 Work::TagArtifact(number) => {
                     let artifact = &artifacts[number];
@@ -460,28 +450,29 @@ impl<'a> Executor<'a> {
 
     fn on_blob_ensured(&mut self, transfer: Transfer<'a>, need: Need<'a>, outcome: Outcome) {
         let size = transfer.blob.size;
-        let report = &mut self.report;
-        let total = outcome.tally(
-            &mut report.present,
-            &mut report.mounted,
-            &mut report.uploaded,
-        );
-        total.add(size);
-        for (place, number) in need.artifacts.into_iter().enumerate() {
+        let PushReport {
+            present,
+            mounted,
+            uploaded,
+            ..
+        } = &mut self.report;
+        outcome.tally(present, mounted, uploaded).add(size);
+        for (index, number) in need.artifacts.into_iter().enumerate() {
             if let State::Pending { missing, pushed } = &mut self.states[number] {
                 // The first artifact caused the transfer. For the others the blob was already
                 // present.
-                let seen = if place == 0 {
+                let seen = if index == 0 {
                     outcome
                 } else {
                     Outcome::Present
                 };
-                let own = seen.tally(
-                    &mut pushed.present,
-                    &mut pushed.mounted,
-                    &mut pushed.uploaded,
-                );
-                own.add(size);
+                let Pushed {
+                    present,
+                    mounted,
+                    uploaded,
+                    ..
+                } = pushed;
+                seen.tally(present, mounted, uploaded).add(size);
                 *missing -= 1;
                 if *missing == 0 {
                     self.on_blobs_complete(number);
@@ -498,7 +489,7 @@ impl<'a> Executor<'a> {
             *missing = first;
             match first {
                 0 => self.complete.push_back(number),
-                _ => (self.manifests).extend((0..first).map(|place| (number, place))),
+                _ => (self.manifests).extend((0..first).map(|index| (number, index))),
             }
         }
     }

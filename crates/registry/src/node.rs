@@ -158,12 +158,8 @@ impl Node {
         let mut blobs = Vec::new();
         while let Some((reference, depth)) = waiting.pop() {
             if depth > DEEPEST_INDEX {
-                return Err(self.content_error(
-                    &reference,
-                    NodeFault::Deep {
-                        most: DEEPEST_INDEX,
-                    },
-                ));
+                let most = DEEPEST_INDEX;
+                return Err(self.content_error(&reference, NodeFault::Deep { most }));
             }
             let (digest, shape) = self.manifest(&reference).await?;
             if manifests.contains(&digest) {
@@ -226,12 +222,8 @@ impl Node {
             }
         };
         if bytes.len() > LARGEST_MANIFEST {
-            return Err(self.content_error(
-                reference,
-                NodeFault::Long {
-                    limit: LARGEST_MANIFEST,
-                },
-            ));
+            let limit = LARGEST_MANIFEST;
+            return Err(self.content_error(reference, NodeFault::Long { limit }));
         }
         let digest = parse_digest(&digest)?;
         let shape = serde_json::from_slice(&bytes)
@@ -411,8 +403,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_blob_that_is_not_its_digest_is_found() {
-        let fake = Fake::over_registry(|seen_blobs| {
-            (seen_blobs.is("GET", "/blobs/")).then(|| "something else".into_response())
+        let fake = Fake::over_registry(|seen| {
+            (seen.is("GET", "/blobs/")).then(|| "something else".into_response())
         })
         .await;
         pushed(&fake).await;
@@ -423,8 +415,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_blob_without_end_is_not_read_for_ever() {
-        let fake = Fake::over_registry(|seen_blobs| {
-            seen_blobs.is("GET", "/blobs/").then(|| {
+        let fake = Fake::over_registry(|seen| {
+            seen.is("GET", "/blobs/").then(|| {
                 let piece = Ok::<_, std::convert::Infallible>(vec![0; 1 << 16]);
                 let endless = stream::repeat(piece);
                 axum::body::Body::from_stream(endless).into_response()
@@ -442,9 +434,8 @@ mod tests {
     #[tokio::test]
     async fn a_missing_child_or_blob_is_found() {
         for part in ["/manifests/sha256:", "/blobs/"] {
-            let fake = Fake::over_registry(move |seen_blobs| {
-                seen_blobs
-                    .is("GET", part)
+            let fake = Fake::over_registry(move |seen| {
+                seen.is("GET", part)
                     .then(|| StatusCode::NOT_FOUND.into_response())
             })
             .await;

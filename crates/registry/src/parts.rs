@@ -4,7 +4,7 @@
 //! response reports it. The digest at the end covers the whole blob. A wrong position is detected,
 //! and the blob starts over.
 
-use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{HeaderMap, RANGE};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -81,16 +81,11 @@ impl Registry {
                 return Err(Failure::permanent(Error::Stopped));
             }
             let end = session.offset.saturating_add(part).min(size);
-            let range = format!("{}-{}", session.offset, end - 1);
             let piece = Upload {
                 range: session.offset..end,
                 ..*upload
             };
-            let request = patch_request(session, &piece).header(
-                CONTENT_RANGE,
-                HeaderValue::from_str(&range)
-                    .unwrap_or_else(|_| unreachable!("numbers are always a header's value")),
-            );
+            let request = patch_request(session, &piece).content_range(session.offset, end);
             let response = transport.exchange(&request, observer).await?;
             self.advance_session(session, &response, end, stored)?;
         }

@@ -49,7 +49,7 @@ impl Tally {
 }
 
 /// The outcome of a push of several artifacts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PushReport {
     /// The outcome of each artifact, in the order of the input. Artifacts that failed for the same
     /// reason share the error.
@@ -188,7 +188,7 @@ impl Registry {
         self.inner.recorded.note_held(repository, digest);
     }
 
-    /// Puts the manifests in the range `places` of an artifact whose blobs exist, the last one
+    /// Puts the manifests in the range `range` of an artifact whose blobs exist, the last one
     /// under the tag.
     ///
     /// If the registry refuses a manifest and lacks blobs that it reported as present, they are
@@ -196,15 +196,15 @@ impl Registry {
     pub(crate) async fn put_and_repair(
         &self,
         artifact: &Artifact,
-        places: Range<usize>,
+        range: Range<usize>,
         context: UploadContext<'_>,
     ) -> Result<(), Error> {
         let last = artifact.manifests.len();
-        let again = match places.end == last {
+        let again = match range.end == last {
             true => 0..last,
-            false => places.clone(),
+            false => range.clone(),
         };
-        match self.put_manifests(artifact, places, context).await {
+        match self.put_manifests(artifact, range, context).await {
             Err(error) if may_miss_blobs(&error) => {
                 match self.reupload_missing(artifact, context).await? {
                     // The registry has every blob, so it refuses the manifest for a different
@@ -220,7 +220,7 @@ impl Registry {
     async fn put_manifests(
         &self,
         artifact: &Artifact,
-        places: Range<usize>,
+        range: Range<usize>,
         context: UploadContext<'_>,
     ) -> Result<(), Error> {
         let UploadContext {
@@ -231,9 +231,9 @@ impl Registry {
             tag,
             manifests,
         } = artifact;
-        for place in places {
-            let manifest = &manifests[place];
-            let reference = match place + 1 == manifests.len() {
+        for index in range {
+            let manifest = &manifests[index];
+            let reference = match index + 1 == manifests.len() {
                 true => tag.as_str(),
                 false => manifest.digest.as_ref(),
             };
@@ -253,7 +253,11 @@ impl Registry {
         source: &dyn BlobSource,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
-        let bytes = read_manifest(source, manifest)?;
+        let blob = Blob {
+            digest: manifest.digest.clone(),
+            size: manifest.size,
+        };
+        let bytes = read_checked(source, &blob, LARGEST_MANIFEST as u64)?;
         self.put_manifest(repository, reference, manifest, bytes, observer)
             .await?;
         observer.event(Event::ManifestPut {
@@ -297,17 +301,6 @@ impl Registry {
         });
         Ok(())
     }
-}
-
-pub(crate) fn read_manifest(
-    source: &dyn BlobSource,
-    manifest: &Manifest,
-) -> Result<bytes::Bytes, Error> {
-    let blob = Blob {
-        digest: manifest.digest.clone(),
-        size: manifest.size,
-    };
-    read_checked(source, &blob, LARGEST_MANIFEST as u64)
 }
 
 #[cfg(test)]

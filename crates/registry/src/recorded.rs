@@ -3,7 +3,8 @@
 //! A blob is recorded for one repository, never for others.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_spec::image::Digest;
@@ -62,16 +63,14 @@ impl Recorded {
     pub(crate) fn from_profile(profile: &Profile) -> Self {
         let recorded = Self::default();
         if profile.mounts == Some(false) {
-            recorded
-                .mounts_refused
-                .store(MOST_REFUSALS, Ordering::Relaxed);
-            recorded.self_mounts_tried.store(true, Ordering::Relaxed);
+            recorded.mounts_refused.store(MOST_REFUSALS, Relaxed);
+            recorded.self_mounts_tried.store(true, Relaxed);
         }
         match (profile.chunks, profile.largest_request) {
             (Some(false), _) => recorded.streams_are_refused(),
             (_, Some(most)) if most > 0 => {
                 recorded.lower_request_limit(most);
-                recorded.limit_from_profile.store(true, Ordering::Relaxed);
+                recorded.limit_from_profile.store(true, Relaxed);
             }
             _ => {}
         }
@@ -135,7 +134,7 @@ impl Recorded {
     /// [`Recorded::add_mount_candidate`] come first: they are of a different project, and this
     /// project may be new.
     pub(crate) fn mount_candidate(&self, repository: &str, digest: &Digest) -> Option<Candidate> {
-        let is_worth_asking = |refused: &AtomicU32| refused.load(Ordering::Relaxed) < MOST_REFUSALS;
+        let is_worth_asking = |refused: &AtomicU32| refused.load(Relaxed) < MOST_REFUSALS;
         if !self.may_mount() {
             return None;
         }
@@ -179,119 +178,111 @@ impl Recorded {
             true => &self.expected_refused,
             false => &self.candidates_refused,
         };
-        refused.fetch_add(1, Ordering::Relaxed);
+        refused.fetch_add(1, Relaxed);
     }
 
     /// Returns whether mounts are still worth a request.
     pub(crate) fn may_mount(&self) -> bool {
-        self.mounts_granted.load(Ordering::Relaxed)
-            || self.mounts_refused.load(Ordering::Relaxed) < MOST_REFUSALS
+        self.mounts_granted.load(Relaxed) || self.mounts_refused.load(Relaxed) < MOST_REFUSALS
     }
 
     pub(crate) fn record_mount(&self, granted: bool) {
         if granted {
-            self.mounts_granted.store(true, Ordering::Relaxed);
+            self.mounts_granted.store(true, Relaxed);
         } else {
-            self.mounts_refused.fetch_add(1, Ordering::Relaxed);
+            self.mounts_refused.fetch_add(1, Relaxed);
         }
     }
 
     /// Returns whether a mount from a repository to itself shows if a blob exists.
     pub(crate) fn self_mounts_work(&self) -> bool {
-        self.self_mounts_work.load(Ordering::Relaxed)
+        self.self_mounts_work.load(Relaxed)
     }
 
     /// Returns true to the first caller, which runs the trial of self-mounts.
     pub(crate) fn begin_self_mount_trial(&self) -> bool {
-        !self.self_mounts_tried.swap(true, Ordering::Relaxed)
+        !self.self_mounts_tried.swap(true, Relaxed)
     }
 
     pub(crate) fn trust_self_mounts(&self) {
-        self.self_mounts_work.store(true, Ordering::Relaxed);
+        self.self_mounts_work.store(true, Relaxed);
     }
 
     /// Returns whether the registry accepts a blob in the request that opens a session.
     pub(crate) fn accepts_single_posts(&self) -> bool {
-        self.single_posts_accepted.load(Ordering::Relaxed)
+        self.single_posts_accepted.load(Relaxed)
     }
 
     /// Makes the next small blob the trial of single POSTs, at most once per client.
     pub(crate) fn schedule_single_post_trial(&self) {
-        if !self
-            .single_post_trial_scheduled
-            .swap(true, Ordering::Relaxed)
-        {
-            self.single_post_trial_due.store(true, Ordering::Relaxed);
+        if !self.single_post_trial_scheduled.swap(true, Relaxed) {
+            self.single_post_trial_due.store(true, Relaxed);
         }
     }
 
     /// Cancels the trial, so blobs are always looked up.
     pub(crate) fn cancel_single_post_trial(&self) {
-        self.single_post_trial_due.store(false, Ordering::Relaxed);
+        self.single_post_trial_due.store(false, Relaxed);
     }
 
     /// Returns true to one caller, which runs the scheduled trial.
     pub(crate) fn begin_single_post_trial(&self) -> bool {
-        self.single_post_trial_due.swap(false, Ordering::Relaxed)
+        self.single_post_trial_due.swap(false, Relaxed)
     }
 
     pub(crate) fn record_single_post(&self, taken: bool) {
-        self.single_posts_accepted.store(taken, Ordering::Relaxed);
+        self.single_posts_accepted.store(taken, Relaxed);
     }
 
     /// Returns the maximum size of a request body in bytes, `u64::MAX` if no limit is known.
     pub(crate) fn request_limit(&self) -> u64 {
-        match self.request_limit.load(Ordering::Relaxed) {
+        match self.request_limit.load(Relaxed) {
             0 => u64::MAX,
             most => most,
         }
     }
 
-    /// Records that a request body may have at most `most` bytes.
+    /// Records that a request body may have at most `most` bytes. A profile that allows more is wrong.
     pub(crate) fn lower_request_limit(&self, most: u64) {
+        if self.limit_is_from_profile() {
+            self.profile_is_wrong.store(true, Relaxed);
+        }
         let most = most.min(self.request_limit());
-        self.request_limit.store(most, Ordering::Relaxed);
+        self.request_limit.store(most, Relaxed);
     }
 
     /// Returns whether the request limit comes from a profile and was not confirmed in this run.
     pub(crate) fn limit_is_from_profile(&self) -> bool {
-        self.limit_from_profile.load(Ordering::Relaxed)
+        self.limit_from_profile.load(Relaxed)
     }
 
     /// Removes a request limit that only the profile names, because the registry refused the parts
     /// that it caused.
     pub(crate) fn discard_profile_limit(&self) {
-        self.profile_is_wrong.store(true, Ordering::Relaxed);
-        if self.limit_from_profile.swap(false, Ordering::Relaxed) {
-            self.request_limit.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Records that the limit is lower than the profile says.
-    pub(crate) fn note_lower_limit(&self) {
-        if self.limit_is_from_profile() {
-            self.profile_is_wrong.store(true, Ordering::Relaxed);
+        self.profile_is_wrong.store(true, Relaxed);
+        if self.limit_from_profile.swap(false, Relaxed) {
+            self.request_limit.store(0, Relaxed);
         }
     }
 
     /// Returns whether a push found the profile outdated.
     pub(crate) fn profile_is_wrong(&self) -> bool {
-        self.profile_is_wrong.load(Ordering::Relaxed)
+        self.profile_is_wrong.load(Relaxed)
     }
 
     /// Returns whether a body may be sent without its length.
     pub(crate) fn streams(&self) -> bool {
-        !self.streams_refused.load(Ordering::Relaxed)
+        !self.streams_refused.load(Relaxed)
     }
 
     /// Records that every body needs a length.
     pub(crate) fn streams_are_refused(&self) {
-        self.streams_refused.store(true, Ordering::Relaxed);
+        self.streams_refused.store(true, Relaxed);
     }
 
     /// Ends the use of self-mounts. Each blob is then looked up by `HEAD`.
     pub(crate) fn distrust_self_mounts(&self) {
-        self.self_mounts_work.store(false, Ordering::Relaxed);
+        self.self_mounts_work.store(false, Relaxed);
     }
 }
 

@@ -139,7 +139,7 @@ impl Registry {
     /// Returns the refusal of this client's first write, if it was about the account. No further
     /// write is sent then.
     pub fn refuses_writes(&self) -> Option<Error> {
-        let refusal = self.transport().write_refusal();
+        let refusal = self.transport().writes.refusal();
         refusal.map(|refusal| refusal.error())
     }
 

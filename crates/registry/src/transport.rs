@@ -6,12 +6,13 @@
 //! allow. Operations of several requests use exchanges and count their own attempts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
 };
 use reqwest::{Client, Method, StatusCode};
 use tokio::time::timeout;
@@ -100,7 +101,7 @@ pub(crate) struct Transport {
     authentication: Authentication,
     account: Arc<Account>,
     /// Whether the first write of this client was accepted.
-    writes: Gate,
+    pub(crate) writes: Gate,
     /// Number of `HEAD` requests that failed although `GET` succeeded.
     failed_heads: AtomicU32,
     settings: Settings,
@@ -165,6 +166,13 @@ impl<'a> Request<'a> {
             content,
             HeaderValue::from_static("application/octet-stream"),
         )
+    }
+
+    /// Sets `Content-Range` to the bytes from `start` to before `end`.
+    pub(crate) fn content_range(self, start: u64, end: u64) -> Self {
+        let range = HeaderValue::from_str(&format!("{start}-{}", end.saturating_sub(1)));
+        let range = range.unwrap_or_else(|_| unreachable!("numbers are always a header's value"));
+        self.header(CONTENT_RANGE, range)
     }
 
     pub(crate) fn expect_status(mut self, expected: &'a [StatusCode]) -> Self {
@@ -252,16 +260,6 @@ impl Transport {
         &self.limiter
     }
 
-    /// Returns whether the first write of this client was accepted or refused.
-    pub(crate) fn write_access_is_known(&self) -> bool {
-        self.writes.is_decided()
-    }
-
-    /// Returns the refusal of the first write, if it was refused.
-    pub(crate) fn write_refusal(&self) -> Option<Refusal> {
-        self.writes.refusal()
-    }
-
     /// Discards the refusal of the first write, because the manifest that it put exists already.
     pub(crate) fn forget_refused_write(&self) {
         if self.writes.refusal().is_some() {
@@ -307,7 +305,7 @@ impl Transport {
         get: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Error> {
-        if self.failed_heads.load(Ordering::Relaxed) >= MAX_FAILED_HEADS {
+        if self.failed_heads.load(Relaxed) >= MAX_FAILED_HEADS {
             return self.send(get, observer).await;
         }
         let mut attempts = Attempts::new(&self.settings, observer).at_most(head.attempts);
@@ -320,7 +318,7 @@ impl Transport {
             let lacks_head = (failure.error.answer())
                 .is_some_and(|answer| [400, 405, 500, 501].contains(&answer.status));
             if lacks_head && let Ok(response) = self.exchange(get, observer).await {
-                self.failed_heads.fetch_add(1, Ordering::Relaxed);
+                self.failed_heads.fetch_add(1, Relaxed);
                 return Ok(response);
             }
             attempts.pause(failure).await?;
@@ -378,8 +376,8 @@ impl Transport {
                 self.account.may_write();
             }
             Err(failure) => {
-                let unauthorized_failure = refuses_account(&failure.error);
-                if let Some(refusal) = Refusal::of(&failure.error).filter(|_| unauthorized_failure)
+                if refuses_account(&failure.error)
+                    && let Some(refusal) = Refusal::of(&failure.error)
                 {
                     self.account.may_not_write(&refusal);
                     self.writes.refuse(refusal);
@@ -392,7 +390,7 @@ impl Transport {
     async fn attempt_with_redirects(
         &self,
         request: &Request<'_>,
-        is_write_check: bool,
+        is_first_write: bool,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
         let token_client = TokenClient {
@@ -411,19 +409,19 @@ impl Transport {
                 .initial_authorization(&request.scopes, &token_client)
                 .await?;
         }
-        if is_write_check && authorization.is_none() {
+        if is_first_write && authorization.is_none() {
             // A registry with anonymous reads has sent no challenge yet. Without the password the
             // first write would be refused.
             authorization = self.authentication.password();
         }
         loop {
             let is_own = self.endpoint.owns(&url);
-            let sent_authorization = authorization.as_ref().filter(|_| is_own);
-            let refused_with = |failure| match sent_authorization {
+            let sent = authorization.as_ref().filter(|_| is_own);
+            let refused_with = |failure| match sent {
                 Some(_) => self.authentication.with_user(failure),
                 None => failure,
             };
-            let first_login = match sent_authorization.is_some_and(Authorization::is_password) {
+            let first_login = match sent.is_some_and(Authorization::is_password) {
                 true => self
                     .account
                     .login
@@ -432,21 +430,18 @@ impl Transport {
                     .map_err(Failure::permanent)?,
                 false => None,
             };
-            let response = self
-                .traced(request, &url, sent_authorization, observer)
-                .await?;
+            let response = self.traced(request, &url, sent, observer).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && is_own {
                 // A single-use token may have been used by a concurrent request, so a second one is
                 // fetched. During the first write there is no concurrent request.
                 let is_final = was_challenged
-                    || is_write_check
-                        && sent_authorization.is_some_and(|sent_authorization| {
-                            sent_authorization
-                                .would_be_refused_again(response.headers(), &request.scopes)
+                    || is_first_write
+                        && sent.is_some_and(|sent| {
+                            sent.would_be_refused_again(response.headers(), &request.scopes)
                         });
                 if is_final {
-                    let sent_password = sent_authorization.is_some_and(Authorization::is_password);
+                    let sent_password = sent.is_some_and(Authorization::is_password);
                     let failure = self
                         .unauthorized_failure(response, request.place(&url))
                         .await;
@@ -476,7 +471,7 @@ impl Transport {
                 authorization = Some(answer);
                 continue;
             }
-            if sent_authorization.is_some_and(Authorization::is_password) {
+            if sent.is_some_and(Authorization::is_password) {
                 self.account.login.pass();
             }
             drop(first_login);
@@ -612,14 +607,14 @@ impl Transport {
         match timeout(patience, sent).await {
             Ok(Err(error)) => Err(Failure::permanent(error)),
             Ok(Ok(Ok(response))) => {
-                self.tls_confirmed.store(true, Ordering::Relaxed);
+                self.tls_confirmed.store(true, Relaxed);
                 Ok(response)
             }
             Ok(Ok(Err(error))) => {
                 let (proxies, patience) = (self.endpoint.proxies(), settings.connect_timeout);
                 let failure = identify::failure(error, place, url, proxies, patience).await;
                 Err(match failure.error {
-                    Error::TimedOut { at, after } if self.is_silent.load(Ordering::Relaxed) => {
+                    Error::TimedOut { at, after } if self.is_silent.load(Relaxed) => {
                         Failure::permanent(Error::Silent { at, after })
                     }
                     error => Failure { error, ..failure },
@@ -637,7 +632,7 @@ impl Transport {
     /// Some such servers wait for the end of a line, which a TLS client never sends. So if the
     /// handshake takes long, a second connection tests the port, without credentials.
     async fn detect_other_protocol(&self, url: &Url, place: &Place) -> Error {
-        let is_unknown = || !self.tls_confirmed.load(Ordering::Relaxed);
+        let is_unknown = || !self.tls_confirmed.load(Relaxed);
         let asks = url.scheme() == "https"
             && self.endpoint.owns(url)
             && place.proxy.is_none()
@@ -652,7 +647,7 @@ impl Transport {
                     return Error::PlainHttpServer { at };
                 }
                 Port::Other(text) if is_unknown() => return identify::foreign(at, &text),
-                port => (self.is_silent).store(port == Port::Silent, Ordering::Relaxed),
+                port => (self.is_silent).store(port == Port::Silent, Relaxed),
             }
         }
         std::future::pending().await

@@ -67,9 +67,8 @@ impl Registry {
         {
             // The rest of a large blob is too much to send before it is known whether the account
             // may write.
-            if let Some(unused) = self.check_write_access(repository, observer).await? {
-                self.cancel_session(repository, unused.url, observer).await;
-            }
+            let unused = self.check_write_access(repository, observer).await?;
+            self.cancel_if_open(repository, unused, observer).await;
             session = Some(interrupted);
         }
         let mut attempts = Attempts::new(settings, observer);
@@ -98,9 +97,8 @@ impl Registry {
                     let min_chunk = interrupted.as_ref().map_or(0, |session| session.min_chunk);
                     let part = smaller_part(*size).map(|part| part.max(min_chunk));
                     if let Some(part) = part.filter(|part| part < size) {
-                        recorded.note_lower_limit();
                         recorded.lower_request_limit(part);
-                        self.give_up(repository, interrupted, observer).await;
+                        self.cancel_if_open(repository, interrupted, observer).await;
                         continue;
                     }
                 }
@@ -110,7 +108,7 @@ impl Registry {
                     if guessed && !had_progress && !opens_session(&failure.error) =>
                 {
                     recorded.discard_profile_limit();
-                    self.give_up(repository, interrupted, observer).await;
+                    self.cancel_if_open(repository, interrupted, observer).await;
                     continue;
                 }
                 // The session has damaged bytes.
@@ -119,7 +117,7 @@ impl Registry {
                     let offset = interrupted.as_ref().map_or(0, |session| session.offset);
                     if stream && refuses_streams(error, offset) {
                         recorded.streams_are_refused();
-                        self.give_up(repository, interrupted, observer).await;
+                        self.cancel_if_open(repository, interrupted, observer).await;
                         continue;
                     }
                 }
@@ -137,7 +135,7 @@ impl Registry {
                 stored.sessions.is_some() && !matches!(failure.error, Error::SourceContent { .. });
             if let Err(error) = attempts.pause(failure).await {
                 if !is_kept && !is_gone && !matches!(error, Error::Stopped) {
-                    self.give_up(repository, interrupted, observer).await;
+                    self.cancel_if_open(repository, interrupted, observer).await;
                 }
                 return Err(error);
             }
@@ -154,7 +152,8 @@ impl Registry {
                         .await;
                 }
                 if session.is_none() && !is_gone {
-                    self.give_up(repository, Some(interrupted), observer).await;
+                    self.cancel_if_open(repository, Some(interrupted), observer)
+                        .await;
                 }
             }
             lost_streams += u32::from(stream && session.is_none());
@@ -269,11 +268,11 @@ impl Registry {
             error,
             Error::Stopped | Error::Source { .. } | Error::SourceContent { .. }
         );
-        !is_source && self.transport().write_refusal().is_none()
+        !is_source && self.transport().writes.refusal().is_none()
     }
 
     /// Cancels a session, if there is one.
-    async fn give_up(
+    pub(crate) async fn cancel_if_open(
         &self,
         repository: &str,
         session: Option<UploadSession>,

@@ -1,7 +1,7 @@
 //! Verifies the registry's certificate as nodes do: with the system's CA certificates alone, and
 //! with the configured one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use network::{LeafIsAuthority, NoAuthorities, Verifier, WeakKey};
@@ -13,6 +13,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::finding::{Aspect, Fault, Findings};
+use crate::recorded::lock;
 use crate::{Endpoint, Error, Place, identify};
 
 /// Timeout of the connection, and of the handshake.
@@ -205,8 +206,7 @@ fn readable(name: &GeneralName<'_>) -> Option<String> {
 /// of other requests, and is closed before a request is sent.
 async fn server_chain(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Error> {
     let url = endpoint.url("/v2/");
-    let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url);
-    let place = place.map_err(|failure| failure.error)?;
+    let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url)?;
     let recorder = Arc::new(Recorder {
         registry: url.host_str().unwrap_or_default().to_owned(),
         verifier: Verifier::new(Vec::new()),
@@ -221,7 +221,7 @@ async fn server_chain(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>
             source: error.into(),
         })?;
     let asked = client.get(url).send().await;
-    let chain = std::mem::take(&mut *recorder.recorded());
+    let chain = std::mem::take(&mut *lock(&recorder.chain));
     match asked {
         Err(error) if chain.is_empty() => {
             let (url, proxies) = (endpoint.url("/v2/"), endpoint.proxies());
@@ -241,12 +241,6 @@ struct Recorder {
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-impl Recorder {
-    fn recorded(&self) -> std::sync::MutexGuard<'_, Vec<CertificateDer<'static>>> {
-        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl ServerCertVerifier for Recorder {
     fn verify_server_cert(
         &self,
@@ -262,7 +256,7 @@ impl ServerCertVerifier for Recorder {
                 .verify_server_cert(leaf, others, name, ocsp, now);
         }
         let chain = [leaf].into_iter().chain(others);
-        *self.recorded() = chain.map(|one| one.clone().into_owned()).collect();
+        *lock(&self.chain) = chain.map(|one| one.clone().into_owned()).collect();
         let refused = CertificateError::ApplicationVerificationFailure;
         Err(rustls::Error::InvalidCertificate(refused))
     }
@@ -339,7 +333,7 @@ mod tests {
 
     #[test]
     fn control_characters_in_names_are_escaped() {
-        let server_chain = readable(&GeneralName::DNSName("*.example.com\u{1b}[2J"));
-        assert_eq!(server_chain.as_deref(), Some(r"*.example.com\u{1b}[2J"));
+        let shown = readable(&GeneralName::DNSName("*.example.com\u{1b}[2J"));
+        assert_eq!(shown.as_deref(), Some(r"*.example.com\u{1b}[2J"));
     }
 }

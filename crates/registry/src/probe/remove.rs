@@ -62,8 +62,9 @@ pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings:
     }
     let mut refused = false;
     for (repository, digest) in leftovers.manifests.iter().rev() {
-        let path = format!("/v2/{repository}/manifests/{digest}");
-        let url = registry.endpoint().url(&path);
+        let url = registry
+            .endpoint()
+            .manifest_url(repository, digest.as_ref());
         refused |= delete(registry, repository, url).await.is_err();
     }
     let mut remaining = Vec::new();
@@ -74,8 +75,9 @@ pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings:
     }
     let mut blobs = 0;
     for (repository, digest) in &leftovers.blobs {
-        let path = format!("/v2/{repository}/blobs/{digest}");
-        let url = registry.endpoint().url(&path);
+        let url = registry
+            .endpoint()
+            .url(&format!("/v2/{repository}/blobs/{digest}"));
         blobs += usize::from(delete(registry, repository, url).await.is_err());
     }
     let aspect = Aspect::Delete;
@@ -109,9 +111,7 @@ async fn is_gone(registry: &Registry, repository: &str, tag: &str, refused: bool
         Err(_) => return !refused,
         Ok(Some(_)) => {}
     }
-    let url = registry
-        .endpoint()
-        .url(&format!("/v2/{repository}/manifests/{tag}"));
+    let url = registry.endpoint().manifest_url(repository, tag);
     delete(registry, repository, url).await.is_ok() && matches!(there().await, Ok(None))
 }
 

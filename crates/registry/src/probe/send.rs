@@ -2,20 +2,16 @@
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
-use reqwest::header::{CONTENT_RANGE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::finding::{Aspect, Fault, Findings};
 use super::remove::Leftovers;
 use super::{FOLDER, Probe, limit};
-use crate::parts::chunk_min_length;
+use crate::parts::UploadSession;
 use crate::response::Response;
 use crate::transport::{Access, Content, Request, TAKEN};
-use crate::upload::session_url;
 use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
-
-const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// A probe in progress.
 pub(super) struct ProbeRun<'a> {
@@ -25,12 +21,6 @@ pub(super) struct ProbeRun<'a> {
     pub(super) leftovers: &'a mut Leftovers,
     pub(super) profile: &'a mut Profile,
     pub(super) repository: String,
-}
-
-/// An upload session, and the minimum size in bytes of each part but the last.
-pub(super) struct Session {
-    pub(super) url: Url,
-    min_chunk: u64,
 }
 
 /// Pushes everything and reads it back. `leftovers` gets what is to be removed.
@@ -101,7 +91,7 @@ impl ProbeRun<'_> {
 
     /// Opens an upload in a deep repository. If that is refused, tries a shallow one, to find out
     /// whether the depth is the reason.
-    async fn path(&mut self) -> Option<Session> {
+    async fn path(&mut self) -> Option<UploadSession> {
         let refused = match self.open().await {
             Ok(session) => {
                 let text = format!("{} is accepted", self.repository);
@@ -134,7 +124,7 @@ impl ProbeRun<'_> {
     }
 
     /// Uploads all blobs, the first in one request and the second in two. Manifests need them.
-    async fn blobs(&mut self, session: Session) -> bool {
+    async fn blobs(&mut self, session: UploadSession) -> bool {
         let blobs = self.all_blobs();
         let Some((first, rest)) = blobs.split_first() else {
             return false;
@@ -217,17 +207,9 @@ impl ProbeRun<'_> {
             return;
         };
         let other = below(self.probe.project, &format!("{FOLDER}-mount"));
-        let mut url = self
+        let request = self
             .registry
-            .endpoint()
-            .url(&format!("/v2/{other}/blobs/uploads/"));
-        url.query_pairs_mut()
-            .append_pair("mount", blob.digest.as_ref())
-            .append_pair("from", &self.repository);
-        let request = Request::new(Method::POST, url, &other)
-            .access(Access::Push)
-            .and_pull_from(&self.repository)
-            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
+            .mount_request(&other, &blob.digest, &self.repository);
         match self.registry.transport().send(&request, &()).await {
             Ok(response) if response.status() == StatusCode::CREATED => {
                 self.leftovers.blob(&other, &blob.digest);
@@ -331,49 +313,37 @@ impl ProbeRun<'_> {
     }
 
     /// Opens an upload session. [`Leftovers::cancel`] cancels it unless it is closed.
-    pub(super) async fn open(&mut self) -> Result<Session, Error> {
+    pub(super) async fn open(&mut self) -> Result<UploadSession, Error> {
         let repository = self.repository.clone();
         self.open_in(&repository).await
     }
 
-    async fn open_in(&mut self, repository: &str) -> Result<Session, Error> {
-        let transport = self.registry.transport();
-        let url = transport
-            .endpoint()
-            .url(&format!("/v2/{repository}/blobs/uploads/"));
-        let request = Request::new(Method::POST, url, repository)
-            .access(Access::Push)
-            .expect_status(&[StatusCode::ACCEPTED]);
-        let response = transport.send(&request, &()).await?;
+    async fn open_in(&mut self, repository: &str) -> Result<UploadSession, Error> {
+        let request = self.registry.open_request(repository);
+        let response = self.registry.transport().send(&request, &()).await?;
         let session = self.session(&response)?;
         self.leftovers.repository = repository.to_owned();
         self.leftovers.session = Some(session.url.clone());
         Ok(session)
     }
 
-    fn session(&self, response: &Response) -> Result<Session, Error> {
-        Ok(Session {
-            url: session_url(self.registry, response).map_err(|failure| failure.error)?,
-            min_chunk: chunk_min_length(response.headers()),
-        })
+    fn session(&self, response: &Response) -> Result<UploadSession, Error> {
+        Ok(UploadSession::from_response(self.registry, response)?)
     }
 
     /// Sends a part of a blob, and returns the URL for the next one.
     pub(super) async fn part(&mut self, url: Url, from: usize, bytes: Bytes) -> Result<Url, Error> {
-        let range = format!("{from}-{}", (from + bytes.len()).saturating_sub(1));
-        let range = HeaderValue::from_str(&range)
-            .unwrap_or_else(|_| unreachable!("numbers are always a header's value"));
+        let end = from + bytes.len();
         let request = Request::new(Method::PATCH, url, &self.repository)
             .access(Access::Push)
-            .header(CONTENT_RANGE, range)
-            .content(Content::Bytes(bytes), OCTETS)
+            .content_range(from as u64, end as u64)
+            .octets(Content::Bytes(bytes))
             .expect_status(&[
                 StatusCode::ACCEPTED,
                 StatusCode::CREATED,
                 StatusCode::NO_CONTENT,
             ]);
-        let response = self.registry.transport().exchange(&request, &()).await;
-        let response = response.map_err(|failure| failure.error)?;
+        let response = self.registry.transport().exchange(&request, &()).await?;
         let next = self.session(&response)?.url;
         self.leftovers.session = Some(next.clone());
         Ok(next)
@@ -390,10 +360,9 @@ impl ProbeRun<'_> {
         self.leftovers.blob(&self.repository, digest);
         let request = Request::new(Method::PUT, url, &self.repository)
             .access(Access::Push)
-            .content(Content::Bytes(bytes), OCTETS)
+            .octets(Content::Bytes(bytes))
             .expect_status(&TAKEN);
-        let response = self.registry.transport().exchange(&request, &()).await;
-        response.map_err(|failure| failure.error)?;
+        self.registry.transport().exchange(&request, &()).await?;
         self.leftovers.session = None;
         Ok(())
     }
