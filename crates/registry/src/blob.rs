@@ -28,7 +28,8 @@ pub struct FoundBlob {
 }
 
 impl Registry {
-    /// Looks up a blob. Returns `None` if the repository does not have it.
+    /// Looks up a blob. Returns `None` if the repository does not have it, even if other repositories
+    /// of the registry do.
     ///
     /// # Errors
     ///
@@ -40,24 +41,11 @@ impl Registry {
     ) -> Result<Option<FoundBlob>, Error> {
         check_repository(repository)?;
         check_digest(digest)?;
-        let response = self.ask_for_blob(repository, digest, &()).await?;
+        let response = self.look_up_blob(repository, digest, &()).await?;
         Ok(response.map(|response| FoundBlob {
             digest: response_digest(response.headers()).and_then(|digest| digest.parse().ok()),
             size: BlobSize::of(response.headers()).0.filter(|size| *size > 0),
         }))
-    }
-
-    /// Returns whether the repository has the blob. Other repositories of the registry do not
-    /// count.
-    ///
-    /// # Errors
-    ///
-    /// The error of the request.
-    pub async fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, Error> {
-        check_repository(repository)?;
-        check_digest(digest)?;
-        let size = self.head_blob(repository, digest, &()).await?;
-        Ok(size.is_some())
     }
 
     /// Starts to read a blob of `size` bytes. The bytes are hashed while they arrive: the blob is
@@ -90,18 +78,7 @@ impl Registry {
         })
     }
 
-    /// Looks up a blob, and returns its size as far as the response has it.
-    pub(crate) async fn head_blob(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        observer: &dyn Observer,
-    ) -> Result<Option<BlobSize>, Error> {
-        let response = self.ask_for_blob(repository, digest, observer).await?;
-        Ok(response.map(|response| BlobSize::of(response.headers())))
-    }
-
-    async fn ask_for_blob(
+    async fn look_up_blob(
         &self,
         repository: &str,
         digest: &Digest,
@@ -165,8 +142,10 @@ impl Registry {
         blob: &Blob,
         observer: &dyn Observer,
     ) -> Result<bool, Error> {
-        match self.head_blob(repository, &blob.digest, observer).await {
-            Ok(found) => Ok(found.is_some_and(|size| size.may_be(blob.size))),
+        match self.look_up_blob(repository, &blob.digest, observer).await {
+            Ok(response) => {
+                Ok(response.is_some_and(|one| BlobSize::of(one.headers()).may_be(blob.size)))
+            }
             Err(Error::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -315,7 +294,7 @@ mod tests {
         .await;
         let error = fake
             .registry()
-            .has_blob(REPOSITORY, &digest)
+            .find_blob(REPOSITORY, &digest)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
@@ -328,7 +307,7 @@ mod tests {
         let digest = Blobs::new().put(b"twelve bytes");
         let error = fake
             .registry()
-            .has_blob(REPOSITORY, &digest)
+            .find_blob(REPOSITORY, &digest)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
@@ -340,12 +319,24 @@ mod tests {
         let registry = fake.registry();
         let blobs = Blobs::new();
         let blob = blobs.blob(b"twelve bytes");
-        assert!(!registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        assert!(
+            !registry
+                .find_blob(REPOSITORY, &blob.digest)
+                .await
+                .unwrap()
+                .is_some()
+        );
         registry
             .upload(REPOSITORY, &blob, &blobs, None, &())
             .await
             .unwrap();
-        assert!(registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        assert!(
+            registry
+                .find_blob(REPOSITORY, &blob.digest)
+                .await
+                .unwrap()
+                .is_some()
+        );
         assert!(registry.holds(REPOSITORY, &blob, &()).await.unwrap());
         let longer = Blob { size: 13, ..blob };
         assert!(!registry.holds(REPOSITORY, &longer, &()).await.unwrap());
@@ -401,7 +392,13 @@ mod tests {
         let registry = fake.registry();
         let blobs = Blobs::new();
         let blob = blobs.blob(b"twelve bytes");
-        assert!(!registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        assert!(
+            !registry
+                .find_blob(REPOSITORY, &blob.digest)
+                .await
+                .unwrap()
+                .is_some()
+        );
         registry
             .upload(REPOSITORY, &blob, &blobs, None, &())
             .await

@@ -432,8 +432,8 @@ mod tests {
             );
         }
 
-        /// Starts a server that says something to each connection, after it has read from it if it
-        /// is not the first to speak.
+        /// Starts a server that sends `bytes` to each connection, after it has read a request unless
+        /// `speaks_first` is set.
         async fn saying(bytes: &'static [u8], speaks_first: bool) -> String {
             on_socket(move |mut stream| async move {
                 let mut heard = [0; 4096];
@@ -450,7 +450,7 @@ mod tests {
             .await
         }
 
-        /// Starts a server that accepts connections and says nothing.
+        /// Starts a server that accepts connections and sends nothing.
         async fn silent() -> String {
             on_socket(|stream| async move {
                 let _stream = stream;
@@ -559,7 +559,7 @@ mod tests {
         // case 4.6
         #[tokio::test]
         async fn a_plain_http_server_that_waits_for_a_line_is_detected_soon() {
-            // It answers a request of HTTP, and waits for the end of everything else.
+            // Responds to an HTTP request, and waits for the end of anything else.
             let address = on_socket(|mut stream| async move {
                 let mut seen = Vec::new();
                 while !seen.ends_with(b"\r\n\r\n") {

@@ -24,9 +24,12 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a repository got a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum BlobOutcome {
+    /// The repository already had it.
     Present,
+    /// It was mounted from a different repository of the registry.
     Mounted,
+    /// It was uploaded.
     Uploaded,
 }
 
@@ -57,7 +60,7 @@ impl Registry {
         repository: &str,
         blob: &Blob,
         context: UploadContext<'_>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<BlobOutcome, Error> {
         let Blob { digest, size } = blob;
         let (digest, size) = (digest, *size);
         let recorded = &self.inner.recorded;
@@ -67,34 +70,36 @@ impl Registry {
             recorded.schedule_single_post_trial();
         }
         let outcome = if recorded.holds(repository, digest) {
-            Outcome::Present
+            BlobOutcome::Present
         } else {
             self.mount_or_upload(repository, blob, context).await?
         };
         recorded.note_held(repository, digest);
-        if context.runs_trials && outcome == Outcome::Present {
+        if context.runs_trials && outcome == BlobOutcome::Present {
             // An earlier push left blobs here. A blob that is sent without a lookup might already
             // exist.
             recorded.cancel_single_post_trial();
         }
         context.observer.event(match outcome {
-            Outcome::Present => Event::BlobPresent {
+            BlobOutcome::Present => Event::BlobPresent {
                 repository,
                 digest,
                 size,
             },
-            Outcome::Mounted => Event::BlobMounted {
+            BlobOutcome::Mounted => Event::BlobMounted {
                 repository,
                 digest,
                 size,
             },
-            Outcome::Uploaded => Event::BlobUploaded {
+            BlobOutcome::Uploaded => Event::BlobUploaded {
                 repository,
                 digest,
                 size,
             },
         });
-        if outcome == Outcome::Uploaded && context.runs_trials && recorded.begin_self_mount_trial()
+        if outcome == BlobOutcome::Uploaded
+            && context.runs_trials
+            && recorded.begin_self_mount_trial()
         {
             self.try_self_mount(repository, digest, context.observer)
                 .await;
@@ -140,7 +145,7 @@ impl Registry {
         repository: &str,
         blob: &Blob,
         context: UploadContext<'_>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<BlobOutcome, Error> {
         let UploadContext {
             source, observer, ..
         } = context;
@@ -163,7 +168,7 @@ impl Registry {
                 MountOutcome::Mounted => {
                     recorded.record_mount(true);
                     self.cancel_if_open(repository, session, observer).await;
-                    return Ok(Outcome::Mounted);
+                    return Ok(BlobOutcome::Mounted);
                 }
                 MountOutcome::Session(opened) => {
                     let unused = session.replace(opened);
@@ -188,7 +193,7 @@ impl Registry {
                 .mount(repository, &blob.digest, repository, observer)
                 .await?
             {
-                MountOutcome::Mounted => return Ok(Outcome::Present),
+                MountOutcome::Mounted => return Ok(BlobOutcome::Present),
                 MountOutcome::Session(opened) => {
                     session = Some(opened);
                     looked_up = true;
@@ -200,11 +205,11 @@ impl Registry {
         // earlier run.
         if !looked_up && self.holds(repository, blob, observer).await? {
             self.cancel_if_open(repository, session, observer).await;
-            return Ok(Outcome::Present);
+            return Ok(BlobOutcome::Present);
         }
         self.upload(repository, blob, source, session, observer)
             .await?;
-        Ok(Outcome::Uploaded)
+        Ok(BlobOutcome::Uploaded)
     }
 
     /// Returns the request to mount a blob from repository `from`.

@@ -18,7 +18,7 @@ use oci_spec::image::Digest;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{Instrument as _, Span, debug_span};
 
-use crate::ensure::{Outcome, UploadContext};
+use crate::ensure::{BlobOutcome, UploadContext};
 use crate::limiter::{Limiter, Permit, Priority};
 use crate::plan::{Need, Transfer, plan};
 use crate::queues::{FULL_SHARE, Queues};
@@ -107,7 +107,7 @@ enum Work<'a> {
 
 enum Done<'a> {
     TagLookedUp(usize, Result<Option<Digest>, Error>),
-    BlobEnsured(Transfer<'a>, Need<'a>, Priority, Result<Outcome, Error>),
+    BlobEnsured(Transfer<'a>, Need<'a>, Priority, Result<BlobOutcome, Error>),
     ManifestPut(usize, Result<(), Error>),
     ArtifactTagged(usize, Result<(), Error>),
 }
@@ -448,7 +448,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn on_blob_ensured(&mut self, transfer: Transfer<'a>, need: Need<'a>, outcome: Outcome) {
+    fn on_blob_ensured(&mut self, transfer: Transfer<'a>, need: Need<'a>, outcome: BlobOutcome) {
         let size = transfer.blob.size;
         let PushReport {
             present,
@@ -464,7 +464,7 @@ impl<'a> Executor<'a> {
                 let seen = if index == 0 {
                     outcome
                 } else {
-                    Outcome::Present
+                    BlobOutcome::Present
                 };
                 let Pushed {
                     present,
@@ -577,7 +577,7 @@ async fn next_arrival(arrivals: &mut Option<UnboundedReceiver<Arrival>>) -> Opti
     }
 }
 
-impl Outcome {
+impl BlobOutcome {
     /// Returns the tally that counts this outcome.
     fn tally<'t>(
         self,

@@ -9,14 +9,16 @@
 //!   executor   runs the plan and decides what a failure ends; `queues` orders the blobs that wait
 //!   ensure     one blob in one repository with the fewest requests: present, mounted or uploaded
 //!     upload     one upload with its attempts; `body` reads, hashes and monitors the bytes
-//!     stream     a large blob in one request without a length, which can end after any byte; `session_store` records the session for the next run
+//!     stream     a large blob in one request without a length, which can end after any byte
+//!       session_store  stores its session for the next run
 //!     parts      a blob in several requests, if it is too large for one
 //!   blob       looks up and reads one blob
 //!   manifest   looks up, puts and reads one manifest
 //!   remove     removes one manifest or tag, and lists tags
 //!   pull       reads one blob and resumes after a lost connection
 //!   restore    uploads one blob or manifest that a registry lost
-//!     transport  one request: authenticates, sends, follows redirects, retries, classifies the `response`
+//!     transport  one request: authenticates, sends, follows redirects, retries
+//!       response         an expected response and its body
 //!       account          whether the login and the first write of an account were accepted
 //!       authentication   tokens and passwords; `challenge` parses `WWW-Authenticate`
 //!       limiter          concurrency and transfer rate
@@ -67,6 +69,7 @@ mod queues;
 mod plan;
 
 mod ensure;
+pub use ensure::BlobOutcome;
 
 mod recorded;
 
@@ -107,7 +110,6 @@ mod remove;
 pub use remove::Removed;
 
 mod restore;
-pub use restore::Restored;
 
 mod digest;
 

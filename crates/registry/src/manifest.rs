@@ -364,6 +364,14 @@ mod tests {
         }
     }
 
+    async fn put_v1(fake: &Fake, bytes: &'static [u8]) -> Result<(), Error> {
+        let (manifest, bytes) = (put(bytes), Bytes::from_static(bytes));
+        let registry = fake.registry();
+        registry
+            .put_manifest(REPOSITORY, "v1", &manifest, bytes, &())
+            .await
+    }
+
     #[tokio::test]
     async fn manifests_are_unchanged_byte_for_byte() {
         let fake = Fake::over_registry(|_| None).await;
@@ -457,17 +465,7 @@ mod tests {
         })
         .await;
         let bytes = b"{\"schemaVersion\":2}";
-        let error = fake
-            .registry()
-            .put_manifest(
-                REPOSITORY,
-                "v1",
-                &put(bytes),
-                Bytes::from_static(bytes),
-                &(),
-            )
-            .await
-            .unwrap_err();
+        let error = put_v1(&fake, bytes).await.unwrap_err();
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
         assert_eq!(fake.requests().len(), 1);
     }
@@ -522,16 +520,7 @@ mod tests {
             _ => bytes.into_response(),
         })
         .await;
-        fake.registry()
-            .put_manifest(
-                REPOSITORY,
-                "v1",
-                &put(bytes),
-                Bytes::from_static(bytes),
-                &(),
-            )
-            .await
-            .unwrap();
+        put_v1(&fake, bytes).await.unwrap();
         let methods = fake.seen(|seen| seen.method.to_string());
         assert_eq!(methods, ["PUT", "HEAD", "GET"]);
     }
@@ -544,17 +533,7 @@ mod tests {
         })
         .await;
         let bytes = b"{}";
-        let error = fake
-            .registry()
-            .put_manifest(
-                REPOSITORY,
-                "v1",
-                &put(bytes),
-                Bytes::from_static(bytes),
-                &(),
-            )
-            .await
-            .unwrap_err();
+        let error = put_v1(&fake, bytes).await.unwrap_err();
         assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
         assert!(
             error

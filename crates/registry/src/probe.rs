@@ -8,7 +8,7 @@
 //! reach        name, connection, API, clock, login
 //!   certificate  the certificate chain as a node sees it
 //!   product      guesses the product from headers
-//! send         pushes a probe into a deep repository: blobs in one and two requests, a mount, manifests of each kind
+//! send         pushes a probe into a deep repository: blobs, a mount, manifests of each kind
 //!   read_back    reads it as nodes do: by HEAD, with redirects of blobs, completely
 //!   limit        how large one request may be
 //! remove       removes the probe

@@ -242,7 +242,8 @@ impl Recorded {
         }
     }
 
-    /// Records that a request body may have at most `most` bytes. A profile that allows more is wrong.
+    /// Records that a request body may have at most `most` bytes. A profile that allows more is
+    /// wrong.
     pub(crate) fn lower_request_limit(&self, most: u64) {
         if self.limit_is_from_profile() {
             self.profile_is_wrong.store(true, Relaxed);

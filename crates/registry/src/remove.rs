@@ -222,7 +222,7 @@ mod tests {
                 "</v2/x?last=b>; rel=\"next\"",
             ],
             vec!["</v2/x?last=b&of=1,2>; title=\"a, b\"; rel=next"],
-            // What a registry says of itself that sees neither its port.
+            // An absolute URL of a registry that does not know its own port.
             vec!["<http://127.0.0.1/v2/x?last=b>; rel=\"next\""],
         ] {
             let named = links.clone();
@@ -254,7 +254,7 @@ mod tests {
         .await;
         let error = fake.registry().tags(REPOSITORY).await.unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-        // Where there is no repository there are no tags.
+        // A repository that does not exist has no tags.
         let fake = Fake::start(|_| Status::NOT_FOUND.into_response()).await;
         let tags = fake.registry().tags(REPOSITORY).await.unwrap();
         assert!(tags.is_empty());

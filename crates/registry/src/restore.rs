@@ -9,20 +9,9 @@ use reqwest::Method;
 
 use crate::artifact::{check_reference, check_repository};
 use crate::digest::{check_digest, parse_digest, sha256};
-use crate::ensure::{Outcome, UploadContext};
+use crate::ensure::{BlobOutcome, UploadContext};
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Manifest, Observer, Registry};
-
-/// How a repository got a blob back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restored {
-    /// The repository has the blob after all.
-    Present,
-    /// It was mounted from a different repository of the registry.
-    Mounted,
-    /// It was uploaded.
-    Sent,
-}
 
 impl Registry {
     /// Ensures that a repository has a blob which it lost.
@@ -41,7 +30,7 @@ impl Registry {
         holders: &[&str],
         source: &dyn BlobSource,
         observer: &dyn Observer,
-    ) -> Result<Restored, Error> {
+    ) -> Result<BlobOutcome, Error> {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
         // The caller found that the blob is missing.
@@ -54,12 +43,7 @@ impl Registry {
             observer,
             runs_trials: false,
         };
-        let outcome = self.ensure_blob(repository, blob, context).await?;
-        Ok(match outcome {
-            Outcome::Present => Restored::Present,
-            Outcome::Mounted => Restored::Mounted,
-            Outcome::Uploaded => Restored::Sent,
-        })
+        self.ensure_blob(repository, blob, context).await
     }
 
     /// Puts a blob of two bytes into a repository and returns its digest. This shows who may write
@@ -121,11 +105,11 @@ mod tests {
         let layer = &artifact.manifests[0].blobs[1];
         let registry = fake.registry();
         let restored = registry.restore_blob(REPOSITORY, layer, &[], &blobs, &());
-        assert_eq!(restored.await.unwrap(), Restored::Sent);
+        assert_eq!(restored.await.unwrap(), BlobOutcome::Uploaded);
         assert_eq!(fake.count("PUT", "/manifests/"), 0);
         let again = fake.registry();
         let restored = again.restore_blob(REPOSITORY, layer, &[], &blobs, &());
-        assert_eq!(restored.await.unwrap(), Restored::Present);
+        assert_eq!(restored.await.unwrap(), BlobOutcome::Present);
         assert_eq!(fake.count("PUT", "/blobs/"), 1);
     }
 
@@ -139,7 +123,7 @@ mod tests {
         client.push(&artifact, &blobs, &()).await.unwrap();
         registry.lose(REPOSITORY, layer.digest.as_ref());
         let restored = client.restore_blob(REPOSITORY, layer, &[], &blobs, &());
-        assert_eq!(restored.await.unwrap(), Restored::Sent);
+        assert_eq!(restored.await.unwrap(), BlobOutcome::Uploaded);
     }
 
     #[tokio::test]

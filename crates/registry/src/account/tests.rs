@@ -219,7 +219,7 @@ async fn a_refused_mount_is_not_the_first_write() {
     registry.push(&artifact, &blobs, &()).await.unwrap();
 }
 
-// The siblings of case 1.5: a wrong password that only reads show.
+// Related to case 1.5: a wrong password that only reads send.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_reads_send_a_wrong_password_once() {
     let fake = Fake::start(|_| challenge("Basic realm=\"r\"")).await;

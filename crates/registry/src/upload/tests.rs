@@ -265,8 +265,8 @@ async fn a_different_host_receives_the_blob_and_no_credentials() {
     assert_eq!(seen[0].body.as_ref(), b"twelve bytes");
 }
 
-/// A server on a bare socket: it opens sessions, and does as `then` says with the connection of a
-/// PUT, whose head it has read.
+/// A server on a bare socket. It opens sessions. For a PUT, it reads the head and passes the
+/// connection to `then`.
 async fn bare<F>(then: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static) -> Registry
 where
     F: Future<Output = ()> + Send + 'static,
@@ -429,7 +429,7 @@ async fn a_session_with_more_bytes_than_the_blob_is_not_resumed() {
     }
 }
 
-/// Asks for the end as soon as anything of a blob is on its way.
+/// Requests a stop at the first progress of a blob.
 struct StopsSoon(crate::Stop);
 
 impl Observer for StopsSoon {
