@@ -28,8 +28,8 @@ pub struct FoundBlob {
 }
 
 impl Registry {
-    /// Looks up a blob. Returns `None` if the repository does not have it, even if other repositories
-    /// of the registry do.
+    /// Looks up a blob. Returns `None` if the repository does not have it, even if other
+    /// repositories of the registry do.
     ///
     /// # Errors
     ///

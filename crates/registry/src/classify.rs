@@ -432,7 +432,7 @@ mod tests {
             );
         }
 
-        /// Starts a server that sends `bytes` to each connection, after it has read a request unless
+        /// Starts a server that sends `bytes` to each connection. It reads a request before, unless
         /// `speaks_first` is set.
         async fn saying(bytes: &'static [u8], speaks_first: bool) -> String {
             on_socket(move |mut stream| async move {
