@@ -398,7 +398,7 @@ impl RequestError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => {
-                StatusCode::from_u16(*status).is_ok_and(requests::may_pass)
+                StatusCode::from_u16(*status).is_ok_and(requests::is_transient)
             }
             Self::ProxyFailed { fault, .. } => fault.is_transient(),
             Self::Name { .. }

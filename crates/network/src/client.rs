@@ -1,4 +1,4 @@
-//! The HTTP client that downloads and registries build on.
+//! Builds the HTTP client of downloads and of registry clients.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use rustls::pki_types::CertificateDer;
 
 use crate::{Proxies, Verifier};
 
-/// Returns the settings of an HTTP client that trusts `authorities` beside those of the system and
-/// uses `proxies`.
+/// Returns the builder of an HTTP client that trusts `authorities` and the system's CA
+/// certificates, and uses `proxies`.
 ///
-/// The certificates of the system are read when a server first needs them. A client for plain HTTP,
-/// or for a server that `authorities` vouch for, works on a machine that has none.
+/// The system's CA certificates are read when a server's certificate first needs them. A client for
+/// plain HTTP, or for a server that `authorities` verify, works on a machine that has none.
 pub fn client(authorities: Vec<CertificateDer<'static>>, proxies: &Arc<Proxies>) -> ClientBuilder {
     with_verifier(Arc::new(Verifier::new(authorities)), proxies)
 }
 
-/// Returns the settings of an HTTP client whose servers are judged by `verifier`.
+/// Returns the builder of an HTTP client that verifies servers with `verifier` and uses `proxies`.
 pub fn with_verifier(
     verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
     proxies: &Arc<Proxies>,
@@ -31,18 +31,18 @@ pub fn with_verifier(
     reqwest::Client::builder()
         .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls)
-        // A malformed variable yields no proxy here. Callers ask `Proxies::of` first, which reports
-        // it.
+        // A malformed variable means no proxy here: this closure cannot return an error. Callers
+        // report it beforehand, from `Proxies::of`.
         .proxy(reqwest::Proxy::custom(move |url| {
             let proxy = proxies.of(url).ok().flatten();
             proxy.map(|proxy| proxy.url().clone())
         }))
 }
 
-/// Makes ring the TLS provider of the process. Later calls change nothing.
+/// Makes ring the TLS provider of the process. Later calls have no effect.
 ///
-/// reqwest and oci-client panic without a provider, for plain HTTP too.
+/// Without a provider reqwest and oci-client panic, even for plain HTTP.
 pub fn install_crypto_provider() {
-    // An error means that a provider is installed already.
+    // Fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,8 +1,7 @@
-//! How connections leave this machine: through which proxy, and by which certificate authorities a
-//! server is trusted.
+//! Builds HTTP clients: chooses the proxy of each request, and verifies the server's certificate.
 //!
-//! Downloads, registries and the certificate check of preflight build their HTTP clients here, so
-//! they all follow the same rules. This crate must not know: registries, bundles, environments, the
+//! Downloads, registry clients and the certificate check of preflight all build their clients here,
+//! so they follow the same rules. This crate must not know: registries, bundles, environments, the
 //! process's variables (the caller passes them).
 
 mod proxy;

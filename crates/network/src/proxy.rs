@@ -1,10 +1,15 @@
-//! Which proxy a request takes, by the variables of the environment, as Go's
-//! `golang.org/x/net/http/httpproxy` reads them.
+//! Chooses the proxy of a request from the variables of the environment, as Go's
+//! `golang.org/x/net/http/httpproxy` does.
 //!
 //! mkectl, containerd and helm are Go programs, so the same variables have the same effect on all
-//! of them: `HTTPS_PROXY` and `HTTP_PROXY` by the scheme of the request, upper case before lower
-//! case, an empty variable like a missing one; `ALL_PROXY` is not read. One thing differs on
-//! purpose: Go ignores a proxy that it cannot parse and connects directly. Here that is an error.
+//! of them:
+//!
+//! - The scheme of the request selects `HTTPS_PROXY` or `HTTP_PROXY`.
+//! - Upper case takes precedence over lower case. An empty variable counts as unset.
+//! - `ALL_PROXY` is not read.
+//!
+//! One difference is deliberate: Go ignores a proxy URL that it cannot parse and connects directly;
+//! here it is an error.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,30 +17,32 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// The proxies that a set of variables names, and the hosts that need none.
+/// The proxies and exceptions that a set of variables configures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     https: Option<Result<Proxy, ProxyError>>,
     http: Option<Result<Proxy, ProxyError>>,
     exceptions: Vec<Exception>,
-    /// The variables are those of a CGI program, whose `HTTP_PROXY` a client can set by a header.
+    /// Whether `REQUEST_METHOD` is set, as for a CGI program. A client could then set `HTTP_PROXY`
+    /// with the header `Proxy`.
     is_cgi: bool,
 }
 
-/// A proxy, and the variable that names it.
+/// The URL of a proxy, and the variable that configures it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     variable: String,
     url: Url,
 }
 
-/// A variable that names no usable proxy. The value is not kept, since it may hold a password.
+/// A variable that does not contain a usable proxy URL. The value is not kept, since it may contain
+/// a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the variable {variable} {rule}")]
 pub struct ProxyError {
-    /// The variable's name, as it was set.
+    /// Name of the variable in the case that was used: `HTTPS_PROXY` or `https_proxy`.
     pub variable: String,
-    /// What is wrong with its value.
+    /// The rule that its value breaks, to follow the variable's name: `is not UTF-8 text`.
     pub rule: &'static str,
 }
 
@@ -50,17 +57,17 @@ enum Exception {
     Address(IpAddr, Option<String>),
     /// `example.com`, `.example.com`, `*.example.com`, each with an optional port.
     Domain {
-        /// The name with a dot before it.
+        /// The domain with a dot before it: `.example.com`.
         suffix: String,
-        /// The name itself is meant, too, and not only what is below it.
-        with_itself: bool,
+        /// Whether the domain itself is an exception as well, not only its subdomains.
+        includes_domain: bool,
         port: Option<String>,
     },
 }
 
 impl Proxies {
-    /// Reads the variables, which `get` returns by name: as text, with U+FFFD for what is not
-    /// UTF-8.
+    /// Reads the variables. `get` returns the value of a variable, with U+FFFD for bytes that are
+    /// not UTF-8.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Self {
         let named = |names: [&str; 2]| {
             names.into_iter().find_map(|name| {
@@ -78,10 +85,11 @@ impl Proxies {
         }
     }
 
-    /// Returns the proxy that a request to `url` takes, or none if it goes there directly.
+    /// Returns the proxy for a request to `url`, or `None` for a direct connection.
     ///
     /// # Errors
-    /// The variable for the scheme of `url` names no usable proxy, and `url` is not an exception.
+    /// [`ProxyError`] if the variable for the scheme of `url` does not contain a usable proxy URL
+    /// and `url` is not an exception.
     pub fn of(&self, url: &Url) -> Result<Option<&Proxy>, ProxyError> {
         let setting = match url.scheme() {
             "https" => &self.https,
@@ -103,7 +111,7 @@ impl Proxies {
         setting.as_ref().map(Some).map_err(Clone::clone)
     }
 
-    /// Returns whether requests to `url` never take a proxy: loopback, and what `NO_PROXY` lists.
+    /// Returns whether requests to `url` never use a proxy: loopback, and entries of `NO_PROXY`.
     fn is_exception(&self, url: &Url) -> bool {
         let port = url.port_or_known_default().map(|port| port.to_string());
         let port = port.unwrap_or_default();
@@ -122,12 +130,12 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// Returns the proxy's URL, with user and password.
+    /// Returns the proxy's URL, including user and password.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Returns the name of the variable that names the proxy.
+    /// Returns the name of the variable that configures the proxy: `HTTPS_PROXY`.
     pub fn variable(&self) -> &str {
         &self.variable
     }
@@ -137,12 +145,12 @@ impl Proxy {
             variable: variable.clone(),
             rule,
         };
-        // What `Url` reads as the end of the host would turn the rest of a password into a path,
-        // and its beginning into a host.
+        // `Url` treats a backslash as the end of the host. The rest of a password would become a
+        // path, and its beginning a host.
         if value.contains('\\') {
             return Err(wrong("contains a backslash: write it as %5C"));
         }
-        // What is not UTF-8 was read as this character, which no URL contains.
+        // `from_variables` receives U+FFFD for bytes that are not UTF-8. No URL contains it.
         if value.contains(char::REPLACEMENT_CHARACTER) {
             return Err(wrong("is not UTF-8 text"));
         }
@@ -169,7 +177,7 @@ impl Proxy {
     }
 }
 
-/// Shows the proxy's address and the variable; user and password are left out.
+/// Writes the proxy's address and the variable, without user and password.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
@@ -200,7 +208,7 @@ fn read_exceptions(value: &str) -> Vec<Exception> {
 }
 
 impl Exception {
-    /// Reads an entry in lower case. An entry without a host means nothing.
+    /// Parses an entry of `NO_PROXY` in lower case. Returns `None` for an entry without a host.
     fn parse(entry: &str) -> Option<Self> {
         if let Ok(network) = entry.parse::<IpNet>()
             && entry.contains('/')
@@ -211,45 +219,43 @@ impl Exception {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Some(Self::Address(address.to_canonical(), port));
         }
-        let host = host
-            .strip_prefix('*')
-            .filter(|rest| rest.starts_with('.'))
-            .unwrap_or(host);
-        let name = host.strip_prefix('.').unwrap_or(host);
         if host.is_empty() {
             return None;
         }
+        let suffix = host.strip_prefix('*').filter(|rest| rest.starts_with('.'));
+        let host = suffix.unwrap_or(host);
+        let name = host.strip_prefix('.').unwrap_or(host);
         let ascii = match name.is_ascii() {
             true => name.to_owned(),
             false => Host::parse(name).map_or(name.to_owned(), |host| host.to_string()),
         };
         Some(Self::Domain {
             suffix: format!(".{ascii}"),
-            with_itself: !host.starts_with('.'),
+            includes_domain: !host.starts_with('.'),
             port,
         })
     }
 
     fn covers(&self, host: &str, address: Option<IpAddr>, port: &str) -> bool {
-        let at = |wanted: &Option<String>| wanted.as_deref().is_none_or(|wanted| wanted == port);
+        let matches_port = |only: &Option<String>| only.as_deref().is_none_or(|only| only == port);
         match self {
             Self::All => true,
             Self::Network(network) => address.is_some_and(|address| network.contains(&address)),
-            Self::Address(one, wanted) => address == Some(*one) && at(wanted),
+            Self::Address(one, only) => address == Some(*one) && matches_port(only),
             Self::Domain {
                 suffix,
-                with_itself,
-                port: wanted,
+                includes_domain,
+                port: only,
             } => {
-                (host.ends_with(suffix.as_str()) || (*with_itself && host == &suffix[1..]))
-                    && at(wanted)
+                (host.ends_with(suffix.as_str()) || (*includes_domain && host == &suffix[1..]))
+                    && matches_port(only)
             }
         }
     }
 }
 
-/// Splits `host:port` and `[address]:port`. Returns none for what has no port, and for an address
-/// of version 6 without brackets.
+/// Splits `host:port` or `[address]:port`. Returns `None` if there is no port, and for an IPv6
+/// address without brackets. An empty port counts as none.
 fn split_port(entry: &str) -> Option<(&str, Option<String>)> {
     let (host, port) = entry.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {

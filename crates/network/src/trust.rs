@@ -1,5 +1,5 @@
-//! By which certificate authorities a server is trusted: those that the operator names, and those
-//! of the system.
+//! Verifies servers with two sets of CA certificates: those that the operator configured (`given`)
+//! and those of the system.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,30 +15,31 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
-/// The system has no certificate authorities that a server could be verified by.
+/// The system has no CA certificates to verify a server with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this machine has no CA certificates")]
 pub struct NoAuthorities;
 
-/// The server shows a CA certificate as its own, and the operator named a different one.
+/// The server's own certificate is a CA certificate, and it is not one that the operator
+/// configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server uses a CA certificate as its own")]
 pub struct LeafIsAuthority;
 
-/// A certificate of the server has an RSA key that is too short. The library calls its signatures
-/// bad.
+/// A certificate of the server's chain has an RSA key of less than 2048 bits. rustls reports it as
+/// a bad signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a certificate of the server has an RSA key of less than 2048 bits")]
 pub struct WeakKey;
 
-/// Verifies servers by the authorities that the operator names, then by those of the system.
+/// Verifies servers with the configured CA certificates first, then with those of the system.
 #[derive(Debug)]
 pub struct Verifier {
     given: Vec<CertificateDer<'static>>,
 }
 
 impl Verifier {
-    /// Returns a verifier that trusts `given` beside the system's authorities.
+    /// Returns a verifier that trusts `given` and the system's CA certificates.
     pub fn new(given: Vec<CertificateDer<'static>>) -> Self {
         Self { given }
     }
@@ -55,22 +56,19 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let given = match self.given.is_empty() {
             true => None,
-            false => by_given(&self.given, leaf, intermediates, name, now).err(),
+            false => match by_given(&self.given, leaf, intermediates, name, now) {
+                Ok(()) => return Ok(ServerCertVerified::assertion()),
+                Err(error) => Some(error),
+            },
         };
-        if given.is_none() && !self.given.is_empty() {
-            return Ok(ServerCertVerified::assertion());
-        }
         match (by_system(leaf, intermediates, name, now), given) {
             (Ok(()), _) => Ok(ServerCertVerified::assertion()),
-            (Err(system), None) => Err(system),
-            // The operator's authorities explain more than the system's, unless they know nothing
-            // of this chain.
-            (Err(system), Some(given)) => {
-                Err(match is_unknown(&given) && !is::<NoAuthorities>(&system) {
-                    true => system,
-                    false => given,
-                })
+            // The configured CA certificates explain the failure better, unless none belongs to
+            // this chain.
+            (Err(system), Some(given)) if !is_unknown(&given) || is::<NoAuthorities>(&system) => {
+                Err(given)
             }
+            (Err(system), _) => Err(system),
         }
     }
 
@@ -104,13 +102,14 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Verifies a server by `given` alone.
+/// Verifies a server with the certificates in `given` alone.
 ///
-/// `openssl req -x509` makes a certificate that is its own authority. Such a one is trusted if the
-/// operator names exactly it, as container runtimes do.
+/// `openssl req -x509` makes a server certificate that is its own CA. It is trusted if `given`
+/// contains exactly this certificate, as container runtimes do.
 ///
 /// # Errors
-/// Why the server is not trusted.
+/// The reason why the server is not trusted; [`LeafIsAuthority`] and [`WeakKey`] as
+/// [`Error::Other`].
 pub fn by_given(
     given: &[CertificateDer<'static>],
     leaf: &CertificateDer<'_>,
@@ -132,10 +131,11 @@ pub fn by_given(
     (verified.map(drop)).map_err(|error| explained(error, leaf, &above))
 }
 
-/// Verifies a server by the authorities of this machine alone. They are read once.
+/// Verifies a server with the system's CA certificates alone. They are read once per process.
 ///
 /// # Errors
-/// Why the server is not trusted; [`NoAuthorities`] if the machine has no authorities.
+/// The reason why the server is not trusted; [`NoAuthorities`] as [`Error::Other`] if the system
+/// has none.
 pub fn by_system(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
@@ -154,7 +154,7 @@ pub fn by_system(
     (verified.map(drop)).map_err(|error| explained(error, leaf, intermediates))
 }
 
-/// Verifies a certificate that the operator named itself: its names, its dates and its purpose.
+/// Verifies a server certificate that is itself in `given`: its names, validity period and purpose.
 fn pinned(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
     verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
     let bad = |error| Err(Error::InvalidCertificate(error));
@@ -176,8 +176,9 @@ fn pinned(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Re
     }
 }
 
-/// Replaces the library's errors for a CA certificate in the place of a server's, which has no
-/// type, and for a key that is too short.
+/// Replaces two errors of rustls that mislead: the untyped one for a CA certificate used as a
+/// server's, and `BadSignature` for an RSA key that is too short. `above` are the other
+/// certificates of the chain.
 fn explained(error: Error, leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Error {
     let is_authority = || {
         let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
@@ -196,7 +197,7 @@ fn explained(error: Error, leaf: &CertificateDer<'_>, above: &[CertificateDer<'_
     }
 }
 
-/// Returns whether a certificate has an RSA key that the library does not verify with.
+/// Returns whether a certificate has an RSA key that rustls does not verify with.
 fn is_weak(certificate: &CertificateDer<'_>) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return false;
@@ -204,7 +205,7 @@ fn is_weak(certificate: &CertificateDer<'_>) -> bool {
     matches!(certificate.public_key().parsed(), Ok(PublicKey::RSA(key)) if key.key_size() < 2048)
 }
 
-/// Returns whether an error means that the chain leads to no known authority.
+/// Returns whether an error means that no trusted CA certificate belongs to the chain.
 fn is_unknown(error: &Error) -> bool {
     use CertificateError::{BadSignature, UnknownIssuer};
     matches!(
@@ -213,7 +214,8 @@ fn is_unknown(error: &Error) -> bool {
     )
 }
 
-/// Returns whether an error is one of this module's own.
+/// Returns whether a TLS error wraps an error of type `E`: [`NoAuthorities`], [`LeafIsAuthority`]
+/// or [`WeakKey`].
 pub fn is<E: std::error::Error + 'static>(error: &Error) -> bool {
     matches!(error, Error::Other(OtherError(inner)) if inner.is::<E>())
 }

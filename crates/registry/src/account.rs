@@ -1,9 +1,9 @@
 //! Records whether an account may log in and write in this run.
 //!
-//! Many requests with a wrong password lock the account, and a registry that refuses one write
-//! usually refuses them all. The first request with a password and the first write are therefore
-//! sent alone. If one is refused, the requests that wait for it fail with the same error and are
-//! not sent.
+//! Many requests with a wrong password lock an account, and a registry that refuses one write
+//! usually refuses all of them. So the first request with a password and the first write are sent
+//! alone. If one is refused, the requests that wait for it fail with the same error and are not
+//! sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,47 +16,46 @@ use crate::clients::Clients;
 use crate::recorded::lock;
 use crate::{Answer, Credentials, Endpoint, Error, Place, limiter};
 
-/// How many 401s end the login of an account that was let in before. Some registries say 401 for
-/// what they forbid.
+/// How many 401 responses end a login that was accepted before. Some registries respond 401 instead
+/// of 403.
 const MOST_REFUSALS: u32 = 3;
 
-/// How long a refusal holds: a command that watches a registry for days must notice that the
-/// password was corrected. Accounts are commonly locked by five wrong passwords within a quarter of
-/// an hour.
-const REMEMBERED: Duration = Duration::from_secs(600);
+/// How long a refused login is remembered. A command that watches a registry for days must notice a
+/// corrected password. Accounts are commonly locked by five wrong passwords within 15 minutes.
+const REFUSAL_LIFETIME: Duration = Duration::from_secs(600);
 
-/// The accounts that a run logs in with, and what registries said of them. Cheap to clone; every
-/// clone is the same.
+/// Accounts of this run, with their accepted and refused logins. Cheap to clone; clones share one
+/// state.
 ///
-/// Handles that share it do not repeat a login that one of them was refused.
+/// Clients that share it do not repeat a login that was refused to one of them.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
     accounts: Arc<Mutex<HashMap<Key, Arc<Account>>>>,
-    /// The connections, which handles of all registries share if they trust the same authorities.
+    /// HTTP clients, shared by all registries with the same certificates and proxies.
     pub(crate) clients: Arc<Clients>,
-    /// By address: what a registry bears does not depend on who asks.
+    /// Limits by registry address, since they do not depend on the account.
     limits: Arc<Mutex<HashMap<String, Arc<limiter::Shared>>>>,
 }
 
-/// A registry's address, and the hash of the credentials, if there are any.
+/// A registry's address, and the hash of the credentials if there are any.
 type Key = (String, Option<[u8; 32]>);
 
 /// An account at one registry.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    /// Whether its password is accepted.
+    /// Whether the password is accepted.
     pub(crate) login: Gate,
     writes: Mutex<Writes>,
 }
 
-/// What a registry said to the writes of an account, over all handles.
+/// What the registry responded to the first writes of all clients.
 #[derive(Debug, Default)]
 struct Writes {
     accepted: bool,
     refused: Option<Refusal>,
 }
 
-/// A question that the first answer decides.
+/// A question that the first response decides. Other requests wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -76,7 +75,7 @@ enum State {
     },
 }
 
-/// An error that says no, as often as it is needed.
+/// A refusal by the registry or its token server, from which the same error can be made repeatedly.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     kind: Kind,
@@ -93,11 +92,11 @@ enum Kind {
 
 impl Accounts {
     pub(crate) fn of(&self, endpoint: &Endpoint, credentials: &Credentials) -> Arc<Account> {
-        let key = (endpoint.address().to_owned(), hash(credentials));
+        let key = (endpoint.address().to_owned(), credentials_hash(credentials));
         Arc::clone(lock(&self.accounts).entry(key).or_default())
     }
 
-    /// Returns the limits that all handles of a registry share.
+    /// Returns the limits that all clients of a registry share.
     pub(crate) fn limits(&self, endpoint: &Endpoint) -> Arc<limiter::Shared> {
         let address = endpoint.address().to_owned();
         Arc::clone(lock(&self.limits).entry(address).or_default())
@@ -105,13 +104,13 @@ impl Accounts {
 }
 
 impl Account {
-    /// Takes note that a write was accepted.
+    /// Records that a write was accepted.
     pub(crate) fn may_write(&self) {
         lock(&self.writes).accepted = true;
     }
 
-    /// Takes note that the first write of a handle was refused. An account that was allowed to
-    /// write elsewhere in this registry keeps its other handles.
+    /// Records that the first write of a client was refused. It applies to other clients only if no
+    /// write of the account was accepted in this registry.
     pub(crate) fn may_not_write(&self, refusal: &Refusal) {
         let mut writes = lock(&self.writes);
         if !writes.accepted {
@@ -119,19 +118,20 @@ impl Account {
         }
     }
 
-    /// Takes note that what looked like a refusal was none.
+    /// Discards the refusal, because it was not about the account.
     pub(crate) fn forget_refused_write(&self) {
         lock(&self.writes).refused = None;
     }
 
-    /// Returns why the account may not write anywhere in this registry, if that was found.
+    /// Returns the refusal if the account may write nowhere in this registry.
     pub(crate) fn write_refusal(&self) -> Option<Refusal> {
         lock(&self.writes).refused.clone()
     }
 }
 
 impl Gate {
-    /// Returns when the answer is known, or with a guard for the one request that finds it out.
+    /// Waits until the question is decided. The first caller gets a guard and decides it; later
+    /// callers get `None`.
     ///
     /// # Errors
     ///
@@ -144,18 +144,18 @@ impl Gate {
         Ok((!self.is_passed()?).then_some(alone))
     }
 
-    /// Returns whether there is a good answer.
+    /// Returns whether the question was decided positively.
     fn is_passed(&self) -> Result<bool, Error> {
         match &*lock(&self.state) {
             State::Passed { .. } => Ok(true),
-            State::Refused { refusal, since } if since.elapsed() < REMEMBERED => {
+            State::Refused { refusal, since } if since.elapsed() < REFUSAL_LIFETIME => {
                 Err(refusal.error())
             }
             State::Undecided | State::Refused { .. } => Ok(false),
         }
     }
 
-    /// Returns whether there is an answer.
+    /// Returns whether the question was decided.
     pub(crate) fn is_decided(&self) -> bool {
         self.is_passed().unwrap_or(true)
     }
@@ -175,7 +175,7 @@ impl Gate {
         }
     }
 
-    /// Takes note of a refusal: the first one decides, unless there was a good answer before.
+    /// Records a refusal. After a positive decision it takes several refusals to revoke it.
     pub(crate) fn refuse(&self, refusal: Refusal) {
         let mut state = lock(&self.state);
         if let State::Passed { refusals } = &mut *state {
@@ -190,14 +190,14 @@ impl Gate {
         };
     }
 
-    /// Takes note that there is no answer yet.
+    /// Makes the question undecided again.
     pub(crate) fn reopen(&self) {
         *lock(&self.state) = State::Undecided;
     }
 }
 
 impl Refusal {
-    /// Returns what an error refuses, if it is an answer of the registry or its token server.
+    /// Returns the refusal in `error`, or `None` if it is a different error.
     pub fn of(error: &Error) -> Option<Self> {
         let kind = match error {
             Error::Unauthorized { is_login, .. } => Kind::Unauthorized {
@@ -214,7 +214,7 @@ impl Refusal {
         })
     }
 
-    /// Returns the error.
+    /// Returns the refusal as an error.
     pub fn error(&self) -> Error {
         let (at, answer) = (Box::new(self.at.clone()), Box::new(self.answer.clone()));
         match self.kind {
@@ -229,12 +229,12 @@ impl Refusal {
     }
 }
 
-/// Returns whether an error that refuses a write is about the account and not about what was to be
-/// written.
+/// Returns whether a refused write is about the account, not about its content.
 ///
-/// 401 always is. 403 is, unless the response mentions a quota, an immutable tag or manifest, or a
-/// rule for content; Harbor says 412 for those as well. 405 to the request that opens an upload is
-/// a registry that is read-only.
+/// - 401 always is.
+/// - 403 is, unless the response mentions a quota, an immutable tag or manifest, or a rule on
+///   content. Harbor responds 412 for those as well.
+/// - 405 to the request that opens an upload means that the registry is read-only.
 pub(crate) fn refuses_account(error: &Error) -> bool {
     match error {
         Error::Unauthorized { .. } => true,
@@ -244,7 +244,7 @@ pub(crate) fn refuses_account(error: &Error) -> bool {
     }
 }
 
-/// Returns whether an answer speaks of what was sent, in the words of Harbor, Quay, GitLab,
+/// Returns whether a response is about the content, in the wording of Harbor, Quay, GitLab,
 /// Artifactory, Nexus and cloud registries.
 fn is_about_content(answer: &Answer) -> bool {
     const WORDS: [&str; 10] = [
@@ -264,7 +264,7 @@ fn is_about_content(answer: &Answer) -> bool {
     WORDS.iter().any(|word| text.contains(word))
 }
 
-fn hash(credentials: &Credentials) -> Option<[u8; 32]> {
+fn credentials_hash(credentials: &Credentials) -> Option<[u8; 32]> {
     let Credentials::Basic { username, password } = credentials else {
         return None;
     };

@@ -1,7 +1,5 @@
-//! What is pushed, described by digests alone, and where its bytes come from.
-//!
-//! The caller knows archives and stores; this crate knows digests and sizes. The two meet in
-//! [`BlobSource`].
+//! Describes artifacts to push by digests and sizes. [`BlobSource`] supplies their bytes from the
+//! caller's store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,68 +12,67 @@ use regex_lite::Regex;
 use crate::Error;
 use crate::digest::{check_digest, parse_digest};
 
-/// An image, a chart or any other artifact, complete with everything that it refers to.
+/// An image, a chart or a different artifact, with all manifests and blobs that it refers to.
 #[derive(Debug, Clone)]
 pub struct Artifact {
-    /// The whole repository path, project included: `mke/calico/node`.
+    /// Repository path including the project: `mke/calico/node`.
     pub repository: String,
-    /// The tag that is to point at the last of the manifests.
+    /// Tag to be set on the last manifest.
     pub tag: String,
-    /// Every manifest once, children before the indexes that list them, the one that is tagged
-    /// last.
+    /// Each manifest once: children before the indexes that list them, the tagged one last.
     pub manifests: Vec<Manifest>,
 }
 
-/// One manifest or index; its bytes come from the [`BlobSource`].
+/// A manifest or an index. [`BlobSource`] supplies its bytes.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// The digest of the manifest's bytes.
+    /// Digest of the manifest, `sha256:<hex>`.
     pub digest: Digest,
-    /// The media type that the registry receives.
+    /// Media type that is sent to the registry as `Content-Type`.
     pub media_type: MediaType,
-    /// Its length in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What it refers to in the same repository, other manifests left out: the configuration and
-    /// the layers; nothing for an index.
+    /// The configuration and layers that the manifest refers to in its repository. Empty for an
+    /// index.
     pub blobs: Vec<Blob>,
 }
 
-/// One blob.
+/// A configuration, a layer or other content that manifests refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// The digest of the blob's bytes.
+    /// Digest of the blob, `sha256:<hex>`.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Where the bytes of blobs and manifests are read from.
+/// Opens the files of blobs and manifests.
 ///
-/// A blob may be opened more than once, since an upload that was cut starts over from a fresh file.
+/// The same blob may be opened several times: an interrupted upload starts over with a new file.
 pub trait BlobSource: Send + Sync {
-    /// Opens the file whose content is `digest`, at its beginning. The content is checked while it
-    /// is sent, unless [`BlobSource::is_checked`] says that it was.
+    /// Opens the file with the content of `digest`, positioned at its start. The content is hashed
+    /// while it is sent, unless [`BlobSource::is_checked`] returns true.
     ///
     /// # Errors
     ///
-    /// Whatever the file system says; it is reported as [`Error::Source`] with the digest.
+    /// The error of the file system, which becomes [`Error::Source`].
     fn open(&self, digest: &Digest) -> io::Result<File>;
 
-    /// Returns whether this file, which [`BlobSource::open`] returned, was compared with its digest
-    /// in this run and nothing has changed it since. Then it is not hashed once more; the registry
-    /// compares what it gets in any case.
+    /// Returns whether `file`, opened by [`BlobSource::open`], was compared with its digest in this
+    /// run and has not changed since. Such a file is not hashed again before it is sent. The
+    /// registry compares the digest in any case.
     fn is_checked(&self, _digest: &Digest, _file: &File) -> bool {
         false
     }
 }
 
 impl Artifact {
-    /// Returns `repository:tag`, as people write it.
+    /// Returns `repository:tag`.
     pub fn name(&self) -> String {
         format!("{}:{}", self.repository, self.tag)
     }
 
-    /// Returns the manifest that the tag is to point at.
+    /// Returns the manifest that the tag is set on.
     pub(crate) fn root(&self) -> Result<&Manifest, Error> {
         self.manifests.last().ok_or_else(|| Error::Artifact {
             name: self.name(),
@@ -83,8 +80,8 @@ impl Artifact {
         })
     }
 
-    /// Returns how many manifests, from the first, list no others and are not the last: their order
-    /// does not matter.
+    /// Returns how many of the first manifests can be put in any order: image manifests before the
+    /// tagged one.
     pub(crate) fn leaves(&self) -> usize {
         let (_, before) = self.manifests.split_last().unzip();
         let before: &[Manifest] = before.unwrap_or_default();
@@ -94,8 +91,7 @@ impl Artifact {
             .count()
     }
 
-    /// Returns each blob once, the largest first, since a large blob that is begun last is waited
-    /// for alone.
+    /// Returns each blob once, the largest first.
     pub(crate) fn blobs_by_size(&self) -> Vec<&Blob> {
         let mut seen = BTreeSet::new();
         let mut blobs: Vec<&Blob> = self
@@ -108,7 +104,11 @@ impl Artifact {
         blobs
     }
 
-    /// Checks everything that can be checked without a request.
+    /// Checks names, digests and sizes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`], [`Error::DigestAlgorithm`] or [`Error::Artifact`].
     pub(crate) fn check(&self) -> Result<(), Error> {
         check_repository(&self.repository)?;
         check_tag(&self.tag)?;
@@ -139,18 +139,18 @@ impl Artifact {
     }
 }
 
-/// The grammars of a repository and of a tag, word for word as the OCI distribution specification
-/// has them ("Pulling manifests").
+/// Grammars of a repository and of a tag, verbatim from the OCI distribution specification
+/// ("Pulling manifests").
 ///
-/// The parser of oci-client is not used for them: its regular expression is compiled with all of
-/// Unicode at each start, which was a third of the processor time of a run with nothing to do.
+/// oci-client's parser is not used: it compiles its regular expression with all of Unicode at each
+/// start, which took a third of the processor time of a run with nothing to do.
 static REPOSITORY: LazyLock<Regex> = LazyLock::new(|| {
     grammar(r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$")
 });
 static TAG: LazyLock<Regex> = LazyLock::new(|| grammar(r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$"));
 
-/// The specification mentions clients that limit names to this many bytes; oci-client, which plays
-/// the nodes, is one of them.
+/// Maximum length of a repository in bytes. The specification says that some clients have this
+/// limit; oci-client is one of them.
 const LONGEST_REPOSITORY: usize = 255;
 
 /// Checks a repository path by the grammar of the OCI distribution specification.
@@ -179,7 +179,7 @@ fn grammar(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("a constant pattern: {error}"))
 }
 
-/// Checks a tag or a digest, whichever `reference` is.
+/// Checks a tag or a digest. Returns the digest if `reference` is one.
 pub(crate) fn check_reference(reference: &str) -> Result<Option<Digest>, Error> {
     if reference.contains(':') {
         parse_digest(reference).map(Some)
@@ -247,8 +247,7 @@ mod tests {
             ("a-", false),
         ] {
             assert_eq!(check_repository(repository).is_ok(), good, "{repository}");
-            // The parser guesses registries out of short names; with a registry in front there is
-            // nothing to guess.
+            // Without a registry before it, the parser would take the first part of a name for one.
             let parsed = format!("registry.invalid/{repository}").parse::<Reference>();
             let same = parsed.is_ok_and(|reference| reference.repository() == repository);
             assert_eq!(same, good, "oci-client differs over {repository}");
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn other_digests_than_sha256_are_refused_by_name() {
+    fn only_sha256_digests_are_accepted() {
         let sha512 = format!("sha512:{}", "a".repeat(128));
         let error = check_reference(&sha512).unwrap_err();
         assert_eq!(
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn blobs_come_once_each_and_the_largest_first() {
+    fn blobs_are_listed_once_and_the_largest_first() {
         let artifact = artifact(vec![
             manifest('1', vec![blob('a', 1), blob('b', 30)]),
             manifest('2', vec![blob('c', 20), blob('b', 30), blob('d', 20)]),

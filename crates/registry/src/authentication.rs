@@ -1,12 +1,12 @@
-//! Authentication: tokens, and the rule that credentials go only to servers that the registry named
-//! over TLS.
+//! Authenticates requests with tokens or a password. Credentials are sent only to the registry and
+//! to the token server that it names over TLS.
 //!
-//! Nothing is sent before the registry asks. What it asked for is kept: later requests carry it
-//! from the start and a large upload is not sent twice. A token is fetched once for all requests
-//! that wait for it.
+//! Nothing is sent before the first challenge. The challenge is remembered: later requests carry
+//! the credentials from the start, so a large upload is not sent twice. A token is fetched once for
+//! all requests that wait for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use base64::Engine;
@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::account::{Account, Refusal};
+use crate::recorded::lock;
 use crate::response::read_body;
 use crate::retry::{Attempts, Failure};
 use crate::transport::shown_location;
@@ -29,38 +30,39 @@ mod challenge;
 pub(crate) use challenge::says_insufficient_scope;
 use challenge::{Challenge, read_challenge, scopes_asked, unsupported_schemes};
 
-/// What a token is asked for, in the words of the token protocol:
+/// The rights that a token is requested for, as in the token protocol:
 /// `repository:mke/calico/node:pull,push`. Empty for requests about the registry as a whole.
 pub(crate) type Scopes = Vec<String>;
 
-/// The lifetime of a token whose server reports none, by the token protocol.
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+/// Lifetime of a token without `expires_in`, by the token protocol.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
-/// The largest answer of a token server that is read, in bytes.
+/// Maximum size of a token server's response in bytes.
 const LARGEST_TOKEN: usize = 256 * 1024;
 
-/// An `Authorization` header, and the token it came from, if it came from one.
+/// The value of an `Authorization` header.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorization {
     pub(crate) header: HeaderValue,
+    /// Number of the token; `None` for a password.
     serial: Option<u64>,
-    /// Whether it is a token that was fetched for this request.
+    /// Whether the token was fetched for this request.
     is_fresh: bool,
 }
 
 impl Authorization {
-    /// Returns whether it is the password itself.
+    /// Returns whether this is a password.
     pub(crate) fn is_password(&self) -> bool {
         self.serial.is_none()
     }
 
-    /// Returns whether another token would be refused like this one, by the challenge of the 401
-    /// that refused it: it was fetched a moment ago, for everything that is asked for.
-    pub(crate) fn is_useless(&self, headers: &HeaderMap, scopes: &Scopes) -> bool {
+    /// Returns whether a new token would be refused too: this one was just fetched, and it has all
+    /// rights that the 401 with these `headers` asks for.
+    pub(crate) fn would_be_refused_again(&self, headers: &HeaderMap, scopes: &Scopes) -> bool {
         self.is_fresh
             && scopes_asked(headers)
                 .iter()
-                .all(|asked| covers(scopes, asked))
+                .all(|asked| includes_scope(scopes, asked))
     }
 }
 
@@ -68,17 +70,17 @@ impl Authorization {
 pub(crate) struct Authentication {
     credentials: Credentials,
     account: Arc<Account>,
-    learnt: Mutex<Learnt>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Learnt {
+struct State {
     challenge: Option<Challenge>,
-    /// The scopes that the registry named itself, by what was asked for.
-    named: HashMap<Scopes, String>,
+    /// The scope that the registry named for a request, by the scopes that we requested.
+    registry_scopes: HashMap<Scopes, String>,
     tokens: HashMap<Scopes, Token>,
-    /// One lock for each scope, held while its token is fetched.
-    fetching: HashMap<Scopes, Arc<tokio::sync::Mutex<()>>>,
+    /// One lock per scope, held while its token is fetched.
+    fetches: HashMap<Scopes, Arc<tokio::sync::Mutex<()>>>,
     serial: u64,
 }
 
@@ -86,21 +88,21 @@ struct Learnt {
 struct Token {
     header: HeaderValue,
     serial: u64,
-    /// When it is no longer used: earlier than it expires, so it does not expire on the way.
+    /// When the token is replaced: before it expires, so it does not expire in transit.
     until: Instant,
 }
 
-/// The answer of a token server; what else it says is of no use here.
+/// Response of a token server.
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
-    /// A number of seconds by the specification; some servers send other things.
+    /// Lifetime in seconds. A number by the specification; some servers send other types.
     #[serde(default)]
     expires_in: serde_json::Value,
 }
 
-/// What a token is fetched with.
+/// What fetching a token requires.
 pub(crate) struct TokenClient<'a> {
     pub(crate) client: &'a reqwest::Client,
     pub(crate) endpoint: &'a Endpoint,
@@ -114,26 +116,27 @@ impl Authentication {
         Self {
             credentials,
             account,
-            learnt: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    /// Returns what to send with a request from the start, by what the registry asked for before.
-    pub(crate) async fn known(
+    /// Returns the authorization that a request carries from the start, according to the last
+    /// challenge.
+    pub(crate) async fn initial_authorization(
         &self,
         scopes: &Scopes,
         token_client: &TokenClient<'_>,
     ) -> Result<Option<Authorization>, Failure> {
-        let challenge = self.learnt().challenge.clone();
+        let challenge = self.state().challenge.clone();
         match challenge {
             None => Ok(None),
             Some(Challenge::Basic) => Ok(self.password()),
-            // The scope of the last challenge was for another request.
+            // The scope of the last challenge was for a different request.
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let challenge = Challenge::Bearer {
                     realm,
                     service,
-                    scope: self.learnt().named.get(scopes).cloned(),
+                    scope: self.state().registry_scopes.get(scopes).cloned(),
                 };
                 self.token(&challenge, scopes, None, token_client)
                     .await
@@ -142,24 +145,25 @@ impl Authentication {
         }
     }
 
-    /// Returns what to send after the registry answered 401 to a request that carried `refused`.
-    /// `alone` is held while it is not known whether the password is accepted.
+    /// Returns the authorization for the next attempt, after a 401 to a request that carried
+    /// `refused`. `first_login` is held until it is known whether the password is accepted.
     ///
     /// # Errors
     ///
-    /// [`Error::Unauthorized`] if there is nothing better to send than what was refused.
-    pub(crate) async fn answer(
+    /// [`Error::Unauthorized`] if there is nothing else to send; [`Error::UnsupportedLogin`] if no
+    /// scheme is supported; otherwise the error of the token server.
+    pub(crate) async fn answer_challenge(
         &self,
         headers: &HeaderMap,
         refused: Option<&Authorization>,
         scopes: &Scopes,
         at: Place,
         token_client: &TokenClient<'_>,
-        alone: Option<tokio::sync::MutexGuard<'_, ()>>,
+        first_login: Option<tokio::sync::MutexGuard<'_, ()>>,
     ) -> Result<Authorization, Failure> {
         let challenge = read_challenge(headers, token_client.endpoint, &at)?;
         let unauthorized = |message: &str, is_login: bool| {
-            Failure::last(Error::Unauthorized {
+            Failure::permanent(Error::Unauthorized {
                 at: Box::new(at.clone()),
                 answer: Box::new(Answer {
                     status: 401,
@@ -174,34 +178,34 @@ impl Authentication {
                 schemes if schemes.is_empty() => {
                     unauthorized("the registry does not say how to authenticate", false)
                 }
-                schemes => Failure::last(Error::UnsupportedLogin {
+                schemes => Failure::permanent(Error::UnsupportedLogin {
                     at: Box::new(at.clone()),
                     schemes: schemes.join(" or "),
                 }),
             }),
             Some(Challenge::Basic) => {
-                self.learnt().challenge = Some(Challenge::Basic);
+                self.state().challenge = Some(Challenge::Basic);
                 let basic = self
                     .password()
                     .ok_or_else(|| unauthorized("a user name and a password are required", true))?;
                 if refused.is_some_and(|refused| refused.header == basic.header) {
                     let failure = unauthorized("the user name or the password is wrong", true);
-                    let failure = self.sent(failure);
-                    self.hear_refusal(&failure.error);
+                    let failure = self.with_user(failure);
+                    self.record_refusal(&failure.error);
                     return Err(failure);
                 }
                 Ok(basic)
             }
             Some(challenge @ Challenge::Bearer { .. }) => {
-                drop(alone);
+                drop(first_login);
                 {
-                    let mut learnt = self.learnt();
-                    learnt.challenge = Some(challenge.clone());
+                    let mut state = self.state();
+                    state.challenge = Some(challenge.clone());
                     if let Challenge::Bearer {
                         scope: Some(scope), ..
                     } = &challenge
                     {
-                        learnt.named.insert(scopes.clone(), scope.clone());
+                        state.registry_scopes.insert(scopes.clone(), scope.clone());
                     }
                 }
                 let refused = refused.and_then(|refused| refused.serial);
@@ -210,7 +214,7 @@ impl Authentication {
         }
     }
 
-    /// Returns the password as it is sent to the registry itself, if there is one.
+    /// Returns the authorization with the password, if there is one.
     pub(crate) fn password(&self) -> Option<Authorization> {
         let header = basic_header(&self.credentials)?;
         Some(Authorization {
@@ -220,24 +224,24 @@ impl Authentication {
         })
     }
 
-    /// Returns the password after a 403 without a challenge, and shows it from the start from now
-    /// on.
-    pub(crate) fn unasked(&self) -> Option<Authorization> {
+    /// Returns the password after a 403 without a challenge. Later requests carry it from the
+    /// start.
+    pub(crate) fn password_without_challenge(&self) -> Option<Authorization> {
         let password = self.password()?;
-        self.learnt().challenge = Some(Challenge::Basic);
+        self.state().challenge = Some(Challenge::Basic);
         Some(password)
     }
 
-    /// Records in a failure that the credentials were sent.
-    pub(crate) fn sent(&self, failure: Failure) -> Failure {
+    /// Adds the user to a failure of a request that carried the credentials.
+    pub(crate) fn with_user(&self, failure: Failure) -> Failure {
         Failure {
             error: failure.error.sent_by(&self.credentials),
             ..failure
         }
     }
 
-    /// Takes note of a login that was refused, so the password is not shown again.
-    pub(crate) fn hear_refusal(&self, error: &Error) {
+    /// Records a refused login, so the password is not sent again.
+    pub(crate) fn record_refusal(&self, error: &Error) {
         let shown = matches!(self.credentials, Credentials::Basic { .. });
         if let Error::Unauthorized { is_login: true, .. } = error
             && let Some(refusal) = Refusal::of(error).filter(|_| shown)
@@ -246,8 +250,8 @@ impl Authentication {
         }
     }
 
-    /// Returns a token that is not `refused`, from memory or from the server. Concurrent callers
-    /// wait while it is fetched.
+    /// Returns a valid token other than `refused`, remembered or fetched. Concurrent callers wait
+    /// while it is fetched.
     async fn token(
         &self,
         challenge: &Challenge,
@@ -255,9 +259,9 @@ impl Authentication {
         refused: Option<u64>,
         token_client: &TokenClient<'_>,
     ) -> Result<Authorization, Failure> {
-        let fetching = Arc::clone(self.learnt().fetching.entry(scopes.clone()).or_default());
-        let _only_one = fetching.lock().await;
-        if let Some(token) = self.learnt().tokens.get(scopes)
+        let fetch = Arc::clone(self.state().fetches.entry(scopes.clone()).or_default());
+        let _guard = fetch.lock().await;
+        if let Some(token) = self.state().tokens.get(scopes)
             && Some(token.serial) != refused
             && Instant::now() < token.until
         {
@@ -267,16 +271,18 @@ impl Authentication {
                 is_fresh: false,
             });
         }
-        let (header, life) = self.log_in(challenge, scopes, token_client).await?;
-        let mut learnt = self.learnt();
-        learnt.serial += 1;
-        let serial = learnt.serial;
-        learnt.tokens.insert(
+        let (header, lifetime) = self
+            .fetch_as_account(challenge, scopes, token_client)
+            .await?;
+        let mut state = self.state();
+        state.serial += 1;
+        let serial = state.serial;
+        state.tokens.insert(
             scopes.clone(),
             Token {
                 header: header.clone(),
                 serial,
-                until: Instant::now() + life * 4 / 5,
+                until: Instant::now() + lifetime * 4 / 5,
             },
         );
         Ok(Authorization {
@@ -286,40 +292,44 @@ impl Authentication {
         })
     }
 
-    /// Fetches a token, for which the token server is shown the password, if there is one.
-    async fn log_in(
+    /// Fetches a token, with the password if there is one.
+    async fn fetch_as_account(
         &self,
         challenge: &Challenge,
         scopes: &Scopes,
         token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         if matches!(self.credentials, Credentials::Anonymous) {
-            return self.fetch_patiently(challenge, scopes, token_client).await;
+            return self
+                .fetch_with_backoff(challenge, scopes, token_client)
+                .await;
         }
         let login = &self.account.login;
-        let alone = login.enter().await.map_err(Failure::last)?;
-        let fetched = self.fetch_patiently(challenge, scopes, token_client).await;
-        let mut fetched = fetched.map_err(|failure| self.sent(failure));
+        let first_login = login.enter().await.map_err(Failure::permanent)?;
+        let fetched = self
+            .fetch_with_backoff(challenge, scopes, token_client)
+            .await;
+        let mut fetched = fetched.map_err(|failure| self.with_user(failure));
         match &mut fetched {
             Ok(_) => login.pass(),
             Err(failure) => {
-                // Once the password was accepted, only 401 is about it; the others are about the
-                // scope.
+                // After the password was accepted once, only 401 is about it; other statuses are
+                // about the scope.
                 if let Error::Unauthorized {
                     answer, is_login, ..
                 } = &mut failure.error
                 {
-                    *is_login = alone.is_some() || answer.status == 401;
+                    *is_login = first_login.is_some() || answer.status == 401;
                 }
-                self.hear_refusal(&failure.error);
+                self.record_refusal(&failure.error);
             }
         }
         fetched
     }
 
-    /// Fetches a token as often as a busy server says that it is too often. Those are not attempts
-    /// of the request that needs the token.
-    async fn fetch_patiently(
+    /// Fetches a token, and repeats that while the server responds 429. These attempts do not count
+    /// as attempts of the request that needs the token.
+    async fn fetch_with_backoff(
         &self,
         challenge: &Challenge,
         scopes: &Scopes,
@@ -329,7 +339,7 @@ impl Authentication {
         loop {
             match self.fetch(challenge, scopes, token_client).await {
                 Err(failure) if matches!(failure.error, Error::RateLimited { .. }) => {
-                    attempts.pause(failure).await.map_err(Failure::last)?;
+                    attempts.pause(failure).await.map_err(Failure::permanent)?;
                 }
                 fetched => return fetched,
             }
@@ -357,7 +367,7 @@ impl Authentication {
                 query.append_pair("service", service);
             }
             let named = scope.iter().flat_map(|scope| scope.split(' '));
-            let named = named.filter(|named| !scopes.iter().any(|ours| ours == named));
+            let named = named.filter(|one| !scopes.iter().any(|ours| ours == one));
             for scope in scopes.iter().map(String::as_str).chain(named) {
                 query.append_pair("scope", scope);
             }
@@ -389,16 +399,16 @@ impl Authentication {
         let body = read_body(response, LARGEST_TOKEN, token_client.settings)
             .await
             .map_err(|fault| fault.failure(&place))?;
-        let wrong = |violation| Failure::last(Error::protocol(&place, violation));
+        let violated = |violation| Failure::permanent(Error::protocol(&place, violation));
         if status.is_redirection()
             && let Some(to) = headers.get(LOCATION)
         {
             let to = shown_location(&String::from_utf8_lossy(to.as_bytes()));
-            return Err(wrong(Violation::TokenRedirect { to }));
+            return Err(violated(Violation::TokenRedirect { to }));
         }
         if !status.is_success() {
             return Err(match classify::status(status, &headers, &body, place, 0) {
-                // A token server says 403, and some say 400, for a password that is wrong.
+                // For a wrong password token servers respond 403, some 400.
                 Failure {
                     error:
                         Error::Unauthorized { at, answer, .. }
@@ -417,28 +427,27 @@ impl Authentication {
             });
         }
         let answer: TokenAnswer =
-            serde_json::from_slice(&body).map_err(|_| wrong(Violation::UnreadableToken))?;
+            serde_json::from_slice(&body).map_err(|_| violated(Violation::UnreadableToken))?;
         let token = answer
             .token
             .filter(|token| !token.is_empty())
             .or(answer.access_token.filter(|token| !token.is_empty()))
-            .ok_or_else(|| wrong(Violation::NoToken))?;
-        let life = life(&answer.expires_in);
-        redaction::run().add_token(&token, life);
+            .ok_or_else(|| violated(Violation::NoToken))?;
+        let lifetime = token_lifetime(&answer.expires_in);
+        redaction::run().add_token(&token, lifetime);
         let header =
-            secret_header(&format!("Bearer {token}")).ok_or_else(|| wrong(Violation::Token))?;
-        Ok((header, life))
+            secret_header(&format!("Bearer {token}")).ok_or_else(|| violated(Violation::Token))?;
+        Ok((header, lifetime))
     }
 
-    fn learnt(&self) -> MutexGuard<'_, Learnt> {
-        // Nothing that is done under this lock can leave it half-changed.
-        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 }
 
-/// Returns whether a token for `scopes` holds every right of `asked`:
+/// Returns whether `scopes` include every right of `asked`, for example
 /// `repository:mke/calico/node:push,pull`.
-fn covers(scopes: &Scopes, asked: &str) -> bool {
+fn includes_scope(scopes: &Scopes, asked: &str) -> bool {
     let split = |scope: &str| -> Option<(String, Vec<String>)> {
         let (resource, actions) = scope.rsplit_once(':')?;
         Some((
@@ -456,20 +465,20 @@ fn covers(scopes: &Scopes, asked: &str) -> bool {
     actions.iter().all(|action| ours.contains(action))
 }
 
-/// Returns how long a token lives whose server says `expires_in`. The default holds for what is not
-/// a sensible number of seconds.
-fn life(expires_in: &serde_json::Value) -> Duration {
+/// Returns the lifetime of a token with this `expires_in`, or the default if it is not a sensible
+/// number of seconds.
+fn token_lifetime(expires_in: &serde_json::Value) -> Duration {
     const DAY: f64 = 24.0 * 3600.0;
     let seconds = match expires_in {
         serde_json::Value::String(text) => text.trim().parse().ok(),
         number => number.as_f64(),
     };
     match seconds {
-        // Some servers answer 0 and mean that they do not know.
+        // Some servers send 0 because they do not know the lifetime.
         Some(seconds) if (0.0..=10_000.0 * DAY).contains(&seconds) => {
             Duration::from_secs_f64(seconds.clamp(30.0, DAY))
         }
-        _ => DEFAULT_LIFE,
+        _ => DEFAULT_LIFETIME,
     }
 }
 

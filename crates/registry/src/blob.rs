@@ -1,4 +1,4 @@
-//! Looks up one blob, and reads it back.
+//! Looks up and reads one blob.
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
@@ -8,31 +8,32 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::artifact::check_repository;
-use crate::digest::{check_digest, written};
+use crate::digest::{check_digest, format_digest};
 use crate::response::Response;
 use crate::transport::{Access, Request};
 use crate::{Blob, Error, Observer, Registry, Settings};
 
-/// The header in which registries say what they hold.
+/// The response header with the digest of the content.
 pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName =
     HeaderName::from_static("docker-content-digest");
 
-/// What a registry says of a blob.
+/// A blob that a lookup found, as far as the response describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundBlob {
-    /// The digest, where the registry says it.
+    /// Digest, if the response has it.
     pub digest: Option<Digest>,
-    /// The length in bytes, where the registry says it. A length of 0 counts as none: some proxies
-    /// make it of an answer without a body.
+    /// Size in bytes, if the response has it. 0 counts as missing: some proxies set it on responses
+    /// without a body.
     pub size: Option<u64>,
 }
 
 impl Registry {
-    /// Asks what the repository holds under a digest. `None` says that there is nothing.
+    /// Looks up a blob. Returns `None` if the repository does not have it, even if other
+    /// repositories of the registry do.
     ///
     /// # Errors
     ///
-    /// Why the registry could not be asked.
+    /// The error of the request.
     pub async fn find_blob(
         &self,
         repository: &str,
@@ -40,34 +41,21 @@ impl Registry {
     ) -> Result<Option<FoundBlob>, Error> {
         check_repository(repository)?;
         check_digest(digest)?;
-        let answer = self.ask_for_blob(repository, digest, &()).await?;
-        Ok(answer.map(|answer| FoundBlob {
-            digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
-            size: BlobSize::of(answer.headers()).0.filter(|size| *size > 0),
+        let response = self.look_up_blob(repository, digest, &()).await?;
+        Ok(response.map(|response| FoundBlob {
+            digest: response_digest(response.headers()).and_then(|digest| digest.parse().ok()),
+            size: BlobSize::of(response.headers()).0.filter(|size| *size > 0),
         }))
     }
 
-    /// Returns whether the repository holds the blob. A blob that only other repositories of the
-    /// registry hold is missing.
+    /// Starts to read a blob of `size` bytes. The bytes are hashed while they arrive: the blob is
+    /// complete and right only once [`BlobReader::next`] returns `None`. A longer body is not read
+    /// to its end, since it may have none.
     ///
     /// # Errors
     ///
-    /// Why the registry could not be asked.
-    pub async fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, Error> {
-        check_repository(repository)?;
-        check_digest(digest)?;
-        let size = self.head_blob(repository, digest, &()).await?;
-        Ok(size.is_some())
-    }
-
-    /// Begins to read a blob. Its bytes are checked while they come; a blob has been read only when
-    /// [`BlobReader::next`] says so. A body that is longer than `size` is not read to its end,
-    /// since it may have none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if the repository does not hold the blob; otherwise why the registry
-    /// could not be asked.
+    /// [`Error::NotFound`] if the repository does not have the blob; otherwise the error of the
+    /// request.
     pub async fn get_blob(
         &self,
         repository: &str,
@@ -78,11 +66,11 @@ impl Registry {
         check_digest(digest)?;
         let transport = self.transport();
         let url = self.blob_url(repository, digest);
-        let call = Request::new(Method::GET, url, repository).access(Access::Pull);
-        let response = transport.send(&call, &()).await?;
+        let request = Request::new(Method::GET, url, repository).access(Access::Pull);
+        let response = transport.send(&request, &()).await?;
         Ok(BlobReader {
             size: content_length(response.headers()),
-            left: size,
+            remaining: size,
             response,
             digest: digest.clone(),
             hasher: Some(Sha256::new()),
@@ -90,18 +78,7 @@ impl Registry {
         })
     }
 
-    /// Asks for a blob, and returns what the registry says of its size if it holds the blob.
-    pub(crate) async fn head_blob(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        observer: &dyn Observer,
-    ) -> Result<Option<BlobSize>, Error> {
-        let answer = self.ask_for_blob(repository, digest, observer).await?;
-        Ok(answer.map(|answer| BlobSize::of(answer.headers())))
-    }
-
-    async fn ask_for_blob(
+    async fn look_up_blob(
         &self,
         repository: &str,
         digest: &Digest,
@@ -112,12 +89,12 @@ impl Registry {
             .access(Access::Pull)
             .expect_status(&[StatusCode::OK, StatusCode::NOT_FOUND]);
         let get = self.first_byte(repository, digest);
-        let response = self.transport().look(&head, &get, observer).await?;
+        let response = self.transport().head_or_get(&head, &get, observer).await?;
         Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
     }
 
-    /// Returns the request for the first byte of a blob. Registries that know no ranges send the
-    /// whole, which is not read.
+    /// Returns the request for the first byte of a blob. A registry without support for ranges
+    /// sends the whole blob, which is not read.
     fn first_byte<'a>(&self, repository: &'a str, digest: &Digest) -> Request<'a> {
         Request::new(Method::GET, self.blob_url(repository, digest), repository)
             .access(Access::Pull)
@@ -132,12 +109,12 @@ impl Registry {
             .briefly()
     }
 
-    /// Returns whether the repository serves the blob, by the answer to a request for its first
-    /// byte: some registries answer to `HEAD` from what they remember, and have lost the bytes.
+    /// Returns whether the repository serves the first byte of the blob. Some registries respond to
+    /// `HEAD` from a cache although they have lost the bytes.
     ///
     /// # Errors
     ///
-    /// Why the registry could not be asked.
+    /// The error of the request.
     pub async fn serves(
         &self,
         repository: &str,
@@ -146,28 +123,29 @@ impl Registry {
     ) -> Result<bool, Error> {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
-        let call = self.first_byte(repository, &blob.digest);
-        match self.transport().send(&call, observer).await {
-            Ok(answer) => Ok(answer.status() != StatusCode::NOT_FOUND
-                && BlobSize::of(answer.headers()).may_be(blob.size)),
+        let request = self.first_byte(repository, &blob.digest);
+        match self.transport().send(&request, observer).await {
+            Ok(response) => Ok(response.status() != StatusCode::NOT_FOUND
+                && BlobSize::of(response.headers()).may_be(blob.size)),
             Err(Error::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns whether the repository holds the blob, and not something of a different size under
-    /// its name.
+    /// Returns whether the repository has the blob in the expected size.
     ///
-    /// 403 counts as no: some registries say it for what is missing, and if it is meant, the upload
-    /// gets it again.
+    /// 403 counts as no: some registries respond it for a missing blob. If the account may indeed
+    /// not read, the upload gets the same error.
     pub(crate) async fn holds(
         &self,
         repository: &str,
         blob: &Blob,
         observer: &dyn Observer,
     ) -> Result<bool, Error> {
-        match self.head_blob(repository, &blob.digest, observer).await {
-            Ok(found) => Ok(found.is_some_and(|size| size.may_be(blob.size))),
+        match self.look_up_blob(repository, &blob.digest, observer).await {
+            Ok(response) => {
+                Ok(response.is_some_and(|one| BlobSize::of(one.headers()).may_be(blob.size)))
+            }
             Err(Error::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -179,31 +157,30 @@ impl Registry {
     }
 }
 
-/// A blob that is being read from a registry.
+/// A blob while it is read from a registry.
 #[derive(Debug)]
 pub struct BlobReader {
     response: Response,
     digest: Digest,
     size: Option<u64>,
-    /// How many bytes the blob has beyond those that were read.
-    left: u64,
+    /// Number of bytes that are still to be read.
+    remaining: u64,
     hasher: Option<Sha256>,
     settings: Settings,
 }
 
 impl BlobReader {
-    /// Returns the size that the registry named, in bytes.
+    /// Returns the size in bytes that the registry declared.
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Returns the next bytes, or `None` after the last ones, when all of them together were found
-    /// to be the blob.
+    /// Returns the next bytes, or `None` at the end of a blob that matches its digest.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] if they are not; [`Error::TimedOut`] or [`Error::ConnectionLost`]
-    /// if they stop coming. A read that failed does not continue.
+    /// [`Error::DigestMismatch`] if it does not match; [`Error::TimedOut`] or
+    /// [`Error::ConnectionLost`] if the bytes stop arriving. A failed read cannot continue.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(hasher) = &mut self.hasher else {
             return Ok(None);
@@ -211,16 +188,16 @@ impl BlobReader {
         let chunk = self.response.chunk(self.settings.stall_timeout).await;
         match chunk.map_err(|fault| fault.failure(self.response.place()).error)? {
             Some(chunk) => {
-                let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
+                let Some(remaining) = self.remaining.checked_sub(chunk.len() as u64) else {
                     self.hasher = None;
                     return Err(mismatch(&self.response, &self.digest, "a longer blob"));
                 };
-                self.left = left;
+                self.remaining = remaining;
                 hasher.update(&chunk);
                 Ok(Some(chunk))
             }
             None => {
-                let found = self.hasher.take().map(written).unwrap_or_default();
+                let found = self.hasher.take().map(format_digest).unwrap_or_default();
                 if found == self.digest.as_ref() {
                     Ok(None)
                 } else {
@@ -231,11 +208,11 @@ impl BlobReader {
     }
 }
 
-/// What a registry says of a blob's size, if it says anything.
+/// The size of a blob in a response, if there is one.
 pub(crate) struct BlobSize(Option<u64>);
 
 impl BlobSize {
-    /// Reads the size that an answer names: of the whole, where the answer is a part.
+    /// Returns the size in the headers: that of the whole blob if the response has only a part.
     fn of(headers: &HeaderMap) -> Self {
         match headers.get(CONTENT_RANGE).map(HeaderValue::to_str) {
             Some(range) => Self(
@@ -247,26 +224,26 @@ impl BlobSize {
         }
     }
 
-    /// Returns whether a blob of this size can be meant. A length of 0 is what some proxies make of
-    /// an answer without a body.
+    /// Returns whether this may be a blob of `size` bytes. Some proxies set a length of 0 on
+    /// responses without a body.
     fn may_be(&self, size: u64) -> bool {
         self.0.is_none_or(|found| found == size || found == 0)
     }
 }
 
-/// Returns the digest that a response names, unchanged.
-pub(crate) fn answered_digest(headers: &HeaderMap) -> Option<&str> {
+/// Returns the digest in a response, as text.
+pub(crate) fn response_digest(headers: &HeaderMap) -> Option<&str> {
     headers.get(DOCKER_CONTENT_DIGEST)?.to_str().ok()
 }
 
-/// Returns the length that an answer names. Not the body's, which a HEAD has none of.
+/// Returns the `Content-Length` of a response. For `HEAD` it differs from the length of the body.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-pub(crate) fn mismatch(answer: &Response, expected: &Digest, found: &str) -> Error {
+pub(crate) fn mismatch(response: &Response, expected: &Digest, found: &str) -> Error {
     Error::DigestMismatch {
-        at: Box::new(answer.place().clone()),
+        at: Box::new(response.place().clone()),
         expected: expected.clone(),
         found: found.to_owned(),
     }
@@ -283,7 +260,7 @@ mod tests {
     const REPOSITORY: &str = "mke/calico/node";
 
     #[tokio::test]
-    async fn redirects_are_followed_without_credentials_and_not_for_ever() {
+    async fn redirects_are_followed_without_credentials_and_up_to_a_limit() {
         let storage = Fake::start(|_| "twelve bytes".into_response()).await;
         let location = format!("http://{}/bucket/1", storage.address);
         let fake = Fake::start(move |seen| match seen.sent("authorization") {
@@ -317,7 +294,7 @@ mod tests {
         .await;
         let error = fake
             .registry()
-            .has_blob(REPOSITORY, &digest)
+            .find_blob(REPOSITORY, &digest)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
@@ -330,31 +307,43 @@ mod tests {
         let digest = Blobs::new().put(b"twelve bytes");
         let error = fake
             .registry()
-            .has_blob(REPOSITORY, &digest)
+            .find_blob(REPOSITORY, &digest)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
     }
 
     #[tokio::test]
-    async fn a_blob_of_another_size_is_not_held() {
+    async fn a_blob_of_a_different_size_is_missing() {
         let fake = Fake::over_registry(|_| None).await;
         let registry = fake.registry();
         let blobs = Blobs::new();
         let blob = blobs.blob(b"twelve bytes");
-        assert!(!registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        assert!(
+            !registry
+                .find_blob(REPOSITORY, &blob.digest)
+                .await
+                .unwrap()
+                .is_some()
+        );
         registry
             .upload(REPOSITORY, &blob, &blobs, None, &())
             .await
             .unwrap();
-        assert!(registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        assert!(
+            registry
+                .find_blob(REPOSITORY, &blob.digest)
+                .await
+                .unwrap()
+                .is_some()
+        );
         assert!(registry.holds(REPOSITORY, &blob, &()).await.unwrap());
         let longer = Blob { size: 13, ..blob };
         assert!(!registry.holds(REPOSITORY, &longer, &()).await.unwrap());
     }
 
     #[tokio::test]
-    async fn a_blob_that_comes_back_wrong_is_found_at_its_end() {
+    async fn a_damaged_blob_is_detected_at_its_end() {
         let fake = Fake::start(|_| "something else".into_response()).await;
         let digest = Blobs::new().put(b"twelve bytes");
         let registry = fake.registry();
@@ -367,7 +356,7 @@ mod tests {
 
     // case 5.5
     #[tokio::test]
-    async fn a_blob_that_never_ends_is_read_to_its_size_and_no_further() {
+    async fn a_blob_is_read_to_its_size_and_no_further() {
         let fake = Fake::start(|_| {
             let endless = futures_util::stream::repeat_with(|| {
                 Ok::<_, std::io::Error>(Bytes::from_static(&[0; 4096]))
@@ -394,7 +383,7 @@ mod tests {
 
     // case 5.4, of blobs
     #[tokio::test]
-    async fn a_blob_whose_head_fails_is_asked_for_by_its_first_byte() {
+    async fn a_blob_whose_head_fails_is_looked_up_by_its_first_byte() {
         let fake = Fake::over_registry(|seen| {
             seen.is("HEAD", "/blobs/")
                 .then(|| Status::INTERNAL_SERVER_ERROR.into_response())
@@ -403,7 +392,13 @@ mod tests {
         let registry = fake.registry();
         let blobs = Blobs::new();
         let blob = blobs.blob(b"twelve bytes");
-        assert!(!registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        assert!(
+            !registry
+                .find_blob(REPOSITORY, &blob.digest)
+                .await
+                .unwrap()
+                .is_some()
+        );
         registry
             .upload(REPOSITORY, &blob, &blobs, None, &())
             .await

@@ -1,14 +1,15 @@
-//! The body of an upload: read from a file in pieces, hashed, and reported while it is sent.
+//! The body of an upload: reads a file in pieces, hashes it, and reports progress while it is sent.
 //!
 //! Memory holds at most two pieces, whatever the size of the blob. The last piece is sent only if
-//! the digest of the whole is right, so no registry can accept a wrong file. A body without a
-//! declared length ends early when a stop was requested.
+//! the digest of the whole blob is right, so no registry can accept a damaged file. A body without
+//! a declared length ends early after a stop.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,84 +20,86 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::ReaderStream;
 
-use crate::digest::{sha256, written};
+use crate::digest::{format_digest, sha256};
 use crate::limiter::Limiter;
+use crate::recorded::lock;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
-/// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones
+/// How much of a file is read at once, in bytes. Smaller pieces cost processor time, larger ones
 /// only memory.
 const PIECE: usize = 512 * 1024;
 
-/// The same for a blob of a few pieces, of which many may be on their way.
+/// The same for a blob of a few pieces, of which many may be in progress.
 const SMALL_PIECE: usize = 128 * 1024;
 
-/// How often progress is reported and the watch looks.
-const BEAT: Duration = Duration::from_millis(200);
+/// How often progress is reported and a stall is checked.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A blob on its way into a repository.
+/// An upload of a blob, or of a part of it, to a repository.
 pub(crate) struct Upload<'a> {
     pub(crate) repository: &'a str,
     pub(crate) blob: &'a Blob,
     pub(crate) source: &'a dyn BlobSource,
-    /// The bytes that are sent: all of them, or a part.
+    /// The bytes to send: all of the blob, or a part.
     pub(crate) range: Range<u64>,
-    /// How the body may end early, if the request has no length.
-    pub(crate) open_end: Option<&'a OpenEnd>,
+    /// Set if the request declares no length, so its body may end early.
+    pub(crate) stream_body: Option<&'a StreamBody>,
 }
 
-/// The end of a body that goes to the end of its blob, and may end anywhere before.
+/// State of a body without a declared length, which ends at the end of its blob or earlier.
 #[derive(Debug)]
-pub(crate) struct OpenEnd {
-    /// What the session holds already, hashed.
-    hashed: Sha256,
-    /// The least that the body has to carry before it may end early, in bytes.
-    least: u64,
-    /// How much it carried when it was sent last, in bytes.
+pub(crate) struct StreamBody {
+    /// Hash of the bytes that the session already has.
+    prefix_hash: Sha256,
+    /// Minimum length of the body in bytes, after which it may end early.
+    min_length: u64,
+    /// Number of bytes in the last body that was sent.
     sent: AtomicU64,
 }
 
-impl OpenEnd {
-    pub(crate) fn new(hashed: Sha256, least: u64) -> Self {
+impl StreamBody {
+    pub(crate) fn new(prefix_hash: Sha256, min_length: u64) -> Self {
         Self {
-            hashed,
-            least,
+            prefix_hash,
+            min_length,
             sent: AtomicU64::new(0),
         }
     }
 
-    /// Returns how much the body carried when it was sent last, in bytes.
+    /// Returns the number of bytes in the last body that was sent.
     pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.sent.load(Relaxed)
     }
 }
 
-/// What the body, which belongs to the connection, reports to the watch.
+/// What the body, which the connection owns, reports to the task that waits for the response.
 #[derive(Debug, Default)]
 struct Progress {
     sent: AtomicU64,
-    waits: AtomicBool,
+    is_throttled: AtomicBool,
     fault: Mutex<Option<Error>>,
 }
 
 impl Upload<'_> {
-    /// Returns how many bytes are sent.
+    /// Returns the number of bytes to send.
     pub(crate) fn size(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// Checks the whole file before a part of it is sent, since a part has no digest.
-    pub(crate) async fn check_whole(&self, stop: &Stop) -> Result<(), Failure> {
+    /// Compares the whole file with its digest before a part of it is sent, since a part has no
+    /// digest.
+    pub(crate) async fn check_content(&self, stop: &Stop) -> Result<(), Failure> {
         let digest = &self.blob.digest;
-        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let file = open(self.source, self.blob).map_err(Failure::permanent)?;
         if self.source.is_checked(digest, &file) {
             return Ok(());
         }
-        let found = written(self.hash_file(file, self.blob.size, stop).await?);
+        let found = format_digest(self.hash_file(file, self.blob.size, stop).await?);
         if found == digest.as_ref() {
             return Ok(());
         }
-        Err(Failure::last(Error::SourceContent {
+        Err(Failure::permanent(Error::SourceContent {
             digest: digest.clone(),
             found,
         }))
@@ -107,7 +110,7 @@ impl Upload<'_> {
         if length == 0 {
             return Ok(Sha256::new());
         }
-        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let file = open(self.source, self.blob).map_err(Failure::permanent)?;
         self.hash_file(file, length, stop).await
     }
 
@@ -125,17 +128,17 @@ impl Upload<'_> {
                 }
             }
         });
-        let hashed = hashing.await.map_err(io::Error::other).flatten();
-        let hashed = hashed.map_err(|source| {
-            Failure::last(Error::Source {
+        let hasher = hashing.await.map_err(io::Error::other).flatten();
+        let hasher = hasher.map_err(|source| {
+            Failure::permanent(Error::Source {
                 digest: self.blob.digest.clone(),
                 source,
             })
         })?;
-        hashed.ok_or(Failure::last(Error::Stopped))
+        hasher.ok_or(Failure::permanent(Error::Stopped))
     }
 
-    /// Sends the blob by `request` and waits for the head of the answer.
+    /// Sends the blob with `request` and waits for the head of the response.
     pub(crate) async fn send(
         &self,
         request: RequestBuilder,
@@ -144,10 +147,10 @@ impl Upload<'_> {
         settings: &Settings,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let mut file = open(self.source, self.blob).map_err(Failure::last)?;
+        let mut file = open(self.source, self.blob).map_err(Failure::permanent)?;
         let Range { start, end } = self.range;
         io::Seek::seek(&mut file, io::SeekFrom::Start(start)).map_err(|source| {
-            Failure::last(Error::Source {
+            Failure::permanent(Error::Source {
                 digest: self.blob.digest.clone(),
                 source,
             })
@@ -155,42 +158,47 @@ impl Upload<'_> {
         let progress = Arc::new(Progress::default());
         let size = end - start;
         let whole = size == self.blob.size;
-        let hasher = match self.open_end {
+        let hasher = match self.stream_body {
             _ if self.source.is_checked(&self.blob.digest, &file) => None,
-            Some(open_end) => Some(open_end.hashed.clone()),
+            Some(stream_body) => Some(stream_body.prefix_hash.clone()),
             None => whole.then(Sha256::new),
         };
         tracing::trace!(blob = %self.blob.digest, hashes = hasher.is_some(), "body");
-        let body = body(Body {
-            file,
-            blob: self.blob.clone(),
-            range: self.range.clone(),
+        let early_end = self
+            .stream_body
+            .map(|body| (settings.stop.clone(), body.min_length));
+        let body = Body {
+            pieces: pieces(file, size, hasher.is_some(), early_end.is_some(), limiter),
             hasher,
-            early: self
-                .open_end
-                .map(|open_end| (settings.stop.clone(), open_end.least)),
+            early_end,
+            sent: 0,
+            remaining: size,
+            blob: self.blob.clone(),
             limiter: Arc::clone(limiter),
             progress: Arc::clone(&progress),
-        });
-        // With the length known, reqwest sends it instead of chunks.
-        let request = match self.open_end {
+            ended: false,
+        };
+        // With this header, reqwest declares the length instead of sending chunks.
+        let request = match self.stream_body {
             Some(_) => request,
             None => request.header(CONTENT_LENGTH, size),
         };
-        let answer = request.body(reqwest::Body::wrap_stream(body)).send();
-        tokio::pin!(answer);
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let response = request
+            .body(reqwest::Body::wrap_stream(body.into_stream()))
+            .send();
+        tokio::pin!(response);
+        let mut ticks = interval(PROGRESS_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = 0;
         let mut moved = Instant::now();
-        let answer = loop {
+        let response = loop {
             tokio::select! {
-                answer = &mut answer => break answer,
-                _ = beat.tick() => {}
+                response = &mut response => break response,
+                _ = ticks.tick() => {}
             }
-            let sent = progress.sent.load(Ordering::Relaxed);
-            // Waiting for the configured limit is not a stall.
-            if progress.waits.load(Ordering::Relaxed) {
+            let sent = progress.sent.load(Relaxed);
+            // Waiting for the configured rate is not a stall.
+            if progress.is_throttled.load(Relaxed) {
                 moved = Instant::now();
             }
             if sent != seen {
@@ -210,7 +218,7 @@ impl Upload<'_> {
                 settings.stall_timeout
             };
             if moved.elapsed() >= patience {
-                return Err(Failure::passing(Error::Stalled {
+                return Err(Failure::transient(Error::Stalled {
                     at: Box::new(place),
                     moved: sent,
                     size,
@@ -218,21 +226,25 @@ impl Upload<'_> {
                 }));
             }
         };
-        let sent = progress.sent.load(Ordering::Relaxed);
+        let sent = progress.sent.load(Relaxed);
         limiter.sent(sent.saturating_sub(seen));
-        if let Some(open_end) = self.open_end {
-            open_end.sent.store(sent, Ordering::Relaxed);
+        if let Some(stream_body) = self.stream_body {
+            stream_body.sent.store(sent, Relaxed);
         }
-        // A fault of the source is the cause even if the connection's error is what shows.
+        // If the source failed, the error of the connection is only a consequence.
         if let Some(fault) = progress.take_fault() {
-            return Err(Failure::last(fault));
+            return Err(Failure::permanent(fault));
         }
-        answer.map_err(|error| classify::connection(&error, place, settings.connect_timeout))
+        response.map_err(|error| classify::connection(&error, place, settings.connect_timeout))
     }
 }
 
-/// Reads a manifest whole, and checks it like any other blob.
-pub(crate) fn read_whole(source: &dyn BlobSource, blob: &Blob, limit: u64) -> Result<Bytes, Error> {
+/// Reads a blob of at most `limit` bytes into memory, and compares it with its digest.
+pub(crate) fn read_checked(
+    source: &dyn BlobSource,
+    blob: &Blob,
+    limit: u64,
+) -> Result<Bytes, Error> {
     let content = |found: String| Error::SourceContent {
         digest: blob.digest.clone(),
         found,
@@ -261,8 +273,7 @@ pub(crate) fn read_whole(source: &dyn BlobSource, blob: &Blob, limit: u64) -> Re
     Ok(bytes.into())
 }
 
-/// Opens a blob and compares its length, which costs nothing and finds a file that was cut before
-/// any of it is sent.
+/// Opens a blob and compares its size, which finds a truncated file before a byte is sent.
 fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
     let read = |source| Error::Source {
         digest: blob.digest.clone(),
@@ -279,132 +290,115 @@ fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
     Ok(file)
 }
 
-/// What a body is made of.
-struct Body {
-    file: File,
-    blob: Blob,
-    range: Range<u64>,
-    /// Covers what comes before the range; nothing for a part and for a file that were checked
-    /// beforehand.
-    hasher: Option<Sha256>,
-    /// What ends the body early, once it has carried this many bytes.
-    early: Option<(Stop, u64)>,
-    limiter: Arc<Limiter>,
-    progress: Arc<Progress>,
-}
+type Pieces = ReaderStream<tokio::io::Take<tokio::fs::File>>;
 
-fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    struct State {
-        pieces: ReaderStream<tokio::io::Take<tokio::fs::File>>,
-        hasher: Option<Sha256>,
-        early: Option<(Stop, u64)>,
-        sent: u64,
-        left: u64,
-        blob: Blob,
-        limiter: Arc<Limiter>,
-        progress: Arc<Progress>,
-        ended: bool,
-    }
-    let left = body.range.end - body.range.start;
-    let most = match body.hasher {
-        // One byte too many shows that the file has grown.
-        Some(_) => left.saturating_add(1),
-        None => left,
-    };
-    let file = tokio::fs::File::from_std(body.file);
-    let largest = if body.early.is_some() || left > 8 * PIECE as u64 {
+/// Returns the pieces of the next `length` bytes of a file.
+fn pieces(file: File, length: u64, is_hashed: bool, is_stream: bool, limiter: &Limiter) -> Pieces {
+    // If the file is hashed, one more byte shows that it has grown.
+    let limit = length.saturating_add(u64::from(is_hashed));
+    let largest = if is_stream || length > 8 * PIECE as u64 {
         PIECE
     } else {
         SMALL_PIECE
     };
-    let piece = body.limiter.piece(largest);
-    let state = State {
-        pieces: ReaderStream::with_capacity(tokio::io::AsyncReadExt::take(file, most), piece),
-        hasher: body.hasher,
-        early: body.early,
-        sent: 0,
-        left,
-        blob: body.blob,
-        limiter: body.limiter,
-        progress: body.progress,
-        ended: false,
-    };
-    stream::unfold(state, |mut state| async move {
-        if state.ended {
-            return None;
-        }
-        let fault = match state.pieces.next().await {
-            Some(Ok(piece)) if piece.len() as u64 <= state.left => {
-                state.progress.waits.store(true, Ordering::Relaxed);
-                let stop = match &state.early {
-                    Some((stop, least)) if state.sent >= *least => stop.clone(),
-                    _ => Stop::default(),
-                };
-                // With a rate that is set, a piece may wait for long.
-                let goes_on = tokio::select! {
-                    biased;
-                    () = stop.requested() => false,
-                    () = state.limiter.allow(piece.len()) => true,
-                };
-                // From an early end on, it is the registry that is waited for.
-                state.progress.waits.store(false, Ordering::Relaxed);
-                if !goes_on {
-                    return None;
-                }
-                if let Some(hasher) = &mut state.hasher {
-                    hasher.update(&piece);
-                }
-                state.sent += piece.len() as u64;
-                state.left -= piece.len() as u64;
-                if state.left > 0 {
-                    state.progress.add(piece.len());
-                    return Some((Ok(piece), state));
-                }
-                let expected = state.blob.digest.as_ref();
-                let found = state.hasher.take().map(written);
-                let found = found.unwrap_or_else(|| expected.to_owned());
-                if found == expected {
-                    state.progress.add(piece.len());
-                    state.ended = true;
-                    return Some((Ok(piece), state));
-                }
-                Error::SourceContent {
-                    digest: state.blob.digest.clone(),
-                    found,
-                }
-            }
-            Some(Err(source)) => Error::Source {
-                digest: state.blob.digest.clone(),
-                source,
-            },
-            None if state.blob.size == 0 && sha256(b"") == state.blob.digest.as_ref() => {
+    let file = tokio::io::AsyncReadExt::take(tokio::fs::File::from_std(file), limit);
+    ReaderStream::with_capacity(file, limiter.chunk_size(largest))
+}
+
+/// A body while it is sent.
+struct Body {
+    pieces: Pieces,
+    /// Hash of everything before the next piece. `None` for a part, and for a file that was
+    /// verified before.
+    hasher: Option<Sha256>,
+    /// Ends the body early once it has this many bytes.
+    early_end: Option<(Stop, u64)>,
+    sent: u64,
+    remaining: u64,
+    blob: Blob,
+    limiter: Arc<Limiter>,
+    progress: Arc<Progress>,
+    ended: bool,
+}
+
+impl Body {
+    fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        stream::unfold(self, |mut state| async move {
+            if state.ended {
                 return None;
             }
-            Some(Ok(_)) | None => Error::SourceContent {
-                digest: state.blob.digest.clone(),
-                found: "another length than when it was opened".to_owned(),
-            },
-        };
-        state.progress.fail(fault);
-        state.ended = true;
-        // Breaks the request off, so the registry sees an upload that was cut.
-        let cut = io::Error::new(io::ErrorKind::InvalidData, "the source of the blob failed");
-        Some((Err(cut), state))
-    })
+            let fault = match state.pieces.next().await {
+                Some(Ok(piece)) if piece.len() as u64 <= state.remaining => {
+                    state.progress.is_throttled.store(true, Relaxed);
+                    let stop = match &state.early_end {
+                        Some((stop, min_length)) if state.sent >= *min_length => stop.clone(),
+                        _ => Stop::default(),
+                    };
+                    // With a configured rate, a piece may wait for a long time.
+                    let is_allowed = tokio::select! {
+                        biased;
+                        () = stop.requested() => false,
+                        () = state.limiter.throttle(piece.len()) => true,
+                    };
+                    // After an early end, the registry's response is awaited.
+                    state.progress.is_throttled.store(false, Relaxed);
+                    if !is_allowed {
+                        return None;
+                    }
+                    if let Some(hasher) = &mut state.hasher {
+                        hasher.update(&piece);
+                    }
+                    state.sent += piece.len() as u64;
+                    state.remaining -= piece.len() as u64;
+                    if state.remaining > 0 {
+                        state.progress.add(piece.len());
+                        return Some((Ok(piece), state));
+                    }
+                    let expected = state.blob.digest.as_ref();
+                    let found = state.hasher.take().map(format_digest);
+                    let found = found.unwrap_or_else(|| expected.to_owned());
+                    if found == expected {
+                        state.progress.add(piece.len());
+                        state.ended = true;
+                        return Some((Ok(piece), state));
+                    }
+                    Error::SourceContent {
+                        digest: state.blob.digest.clone(),
+                        found,
+                    }
+                }
+                Some(Err(source)) => Error::Source {
+                    digest: state.blob.digest.clone(),
+                    source,
+                },
+                None if state.blob.size == 0 && sha256(b"") == state.blob.digest.as_ref() => {
+                    return None;
+                }
+                Some(Ok(_)) | None => Error::SourceContent {
+                    digest: state.blob.digest.clone(),
+                    found: "another length than when it was opened".to_owned(),
+                },
+            };
+            state.progress.fail(fault);
+            state.ended = true;
+            // Aborts the request, so the registry sees an incomplete upload.
+            let cut = io::Error::new(io::ErrorKind::InvalidData, "the source of the blob failed");
+            Some((Err(cut), state))
+        })
+    }
 }
 
 impl Progress {
     fn add(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.sent.fetch_add(bytes as u64, Relaxed);
     }
 
     fn fail(&self, fault: Error) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *lock(&self.fault) = Some(fault);
     }
 
     fn take_fault(&self) -> Option<Error> {
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.take()
+        lock(&self.fault).take()
     }
 }
 

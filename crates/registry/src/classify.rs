@@ -1,7 +1,7 @@
-//! Classifies failed connections and statuses: which error it is, and whether it is transient.
+//! Maps failed connections and statuses to [`Error`]s, and decides whether they are transient.
 //!
-//! reqwest reports little by itself. The cause is further down its chain of sources: the TLS
-//! library's error, the system's error.
+//! reqwest's own error says little. The cause is in its chain of sources: an error of the TLS
+//! library or of the system.
 
 use std::io;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use rustls::{AlertDescription, CertificateError};
 use crate::retry::{Again, Failure};
 use crate::{Answer, Error, Place};
 
-/// The longest message of a registry that is passed on, in characters.
+/// Maximum length of a registry's error message in characters.
 const LONGEST_MESSAGE: usize = 300;
 
-/// Turns a request that got no answer into an error of ours.
+/// Returns the failure of a request without a response.
 pub(crate) fn connection(error: &reqwest::Error, at: Place, connect_timeout: Duration) -> Failure {
     let at = Box::new(at);
     let source = Cause::of(error);
@@ -27,22 +27,22 @@ pub(crate) fn connection(error: &reqwest::Error, at: Place, connect_timeout: Dur
         return tls_failure(&tls.clone(), source, at);
     }
     if error.is_builder() {
-        return Failure::last(Error::ConnectionLost { at, source });
+        return Failure::permanent(Error::ConnectionLost { at, source });
     }
     if error.is_timeout() {
-        return Failure::passing(Error::TimedOut {
+        return Failure::transient(Error::TimedOut {
             at,
             after: connect_timeout,
         });
     }
     let kind = find::<io::Error>(error).map(io::Error::kind);
     if kind == Some(io::ErrorKind::ConnectionRefused) && error.is_connect() {
-        return Failure::passing(Error::ConnectionRefused { at });
+        return Failure::transient(Error::ConnectionRefused { at });
     }
     if error.is_dns() {
-        return Failure::passing(Error::NameNotResolved { at, source });
+        return Failure::transient(Error::NameNotResolved { at, source });
     }
-    Failure::passing(Error::ConnectionLost { at, source })
+    Failure::transient(Error::ConnectionLost { at, source })
 }
 
 fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
@@ -76,25 +76,25 @@ fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
             | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
         ) => Error::UnsupportedSignature { at },
         Tls::InvalidMessage(_) => Error::PlainHttpServer { at },
-        // Sent by servers that are shutting down or overloaded; everything else in TLS is a setting
-        // on one of the two sides.
+        // Servers that are shutting down or overloaded send these alerts. Every other TLS error
+        // comes from a setting of one of the two sides.
         Tls::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled) => {
-            return Failure::passing(Error::ConnectionLost { at, source });
+            return Failure::transient(Error::ConnectionLost { at, source });
         }
         _ => Error::Tls { at, source },
     };
-    Failure::last(error)
+    Failure::permanent(error)
 }
 
-/// Unwraps the TLS library's way of writing names, `DnsName("registry.example.com")` and
+/// Unwraps the TLS library's notation of names: `DnsName("registry.example.com")`,
 /// `IpAddress(127.0.0.1)`.
 fn readable_name(name: &str) -> String {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest);
     inner.trim_end_matches(')').trim_matches('"').to_owned()
 }
 
-/// Turns an answer that was not wanted into an error of ours. `size` is what the request carried,
-/// in bytes.
+/// Returns the failure of a response with an unexpected status. `size` is the size of the request's
+/// body in bytes.
 pub(crate) fn status(
     status: StatusCode,
     headers: &HeaderMap,
@@ -105,19 +105,19 @@ pub(crate) fn status(
     let at = Box::new(at);
     let text = redaction::text(body);
     if status == StatusCode::BAD_REQUEST && speaks_of_https(&text) {
-        return Failure::last(Error::HttpsServer { at });
+        return Failure::permanent(Error::HttpsServer { at });
     }
     let answer = Box::new(read_answer(status, headers, &text));
     let retry_after = retry_after(headers);
     match status {
-        StatusCode::UNAUTHORIZED => Failure::last(Error::Unauthorized {
+        StatusCode::UNAUTHORIZED => Failure::permanent(Error::Unauthorized {
             at,
             answer,
             is_login: false,
         }),
-        StatusCode::FORBIDDEN => Failure::last(Error::Forbidden { at, answer }),
-        StatusCode::NOT_FOUND => Failure::last(Error::NotFound { at, answer }),
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::last(Error::TooLarge { at, answer, size }),
+        StatusCode::FORBIDDEN => Failure::permanent(Error::Forbidden { at, answer }),
+        StatusCode::NOT_FOUND => Failure::permanent(Error::NotFound { at, answer }),
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::permanent(Error::TooLarge { at, answer, size }),
         StatusCode::TOO_MANY_REQUESTS => Failure {
             error: Error::RateLimited {
                 at,
@@ -127,16 +127,15 @@ pub(crate) fn status(
             },
             again: Again::After(retry_after),
         },
-        _ if requests::may_pass(status) => Failure {
+        _ if requests::is_transient(status) => Failure {
             error: Error::Unavailable { at, answer },
             again: Again::After(retry_after),
         },
-        _ => Failure::last(Error::Rejected { at, answer }),
+        _ => Failure::permanent(Error::Rejected { at, answer }),
     }
 }
 
-/// Returns whether a server complains that plain HTTP was spoken to its TLS port, in the words of
-/// Go's and nginx's servers.
+/// Returns whether a server reports plain HTTP on its TLS port, in the wording of Go or nginx.
 fn speaks_of_https(text: &str) -> bool {
     text.contains("HTTP request to an HTTPS server")
         || text.contains("plain HTTP request was sent to HTTPS port")
@@ -145,14 +144,14 @@ fn speaks_of_https(text: &str) -> bool {
 fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
     let (code, message) = match serde_json::from_str::<OciEnvelope>(text) {
         Ok(envelope) => {
-            // The code's own name is what the library reads it from.
+            // Serializing the code returns the text that it was parsed from.
             let first = envelope.errors.into_iter().next();
             let code = first
                 .as_ref()
                 .and_then(|error| serde_json::to_value(&error.code).ok())
                 .and_then(|code| code.as_str().map(str::to_owned));
             let message = first.map(|error| match (code.as_deref(), &error.detail) {
-                // Distribution's storage failed, and only the detail says how.
+                // If distribution's storage fails, only the detail explains it.
                 (Some("UNKNOWN"), serde_json::Value::String(detail)) => detail.clone(),
                 (Some("UNKNOWN"), detail) if !detail.is_null() => detail.to_string(),
                 _ => error.message,
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_its_meaning() {
+    fn each_status_maps_to_an_error() {
         let envelope = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown"}]}"#;
         let mut table = String::new();
         for (code, headers, body) in [
@@ -271,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn long_messages_are_cut() {
+    fn long_messages_are_truncated() {
         let Failure { error, .. } = failure(400, &[], &"é".repeat(10_000));
         assert_eq!(error.to_string().matches('é').count(), LONGEST_MESSAGE);
     }
 
     #[test]
-    fn a_message_is_masked_before_it_is_cut_or_escaped() {
+    fn a_message_is_masked_before_it_is_truncated_or_escaped() {
         redaction::run().add("pl\u{e4}nted&sword\tfish");
         let filler = "x ".repeat(142);
         for secret in [
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsupported_signature_is_told_in_our_words() {
+    fn an_unsupported_signature_has_our_wording() {
         use rustls::pki_types::alg_id::ECDSA_P384;
         let context = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
             signature_algorithm_id: vec![42, 134],
@@ -332,7 +331,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn a_private_authority_is_trusted_when_it_is_given() {
+        async fn a_configured_ca_is_trusted() {
             let certificates = certificates();
             let (result, requests) = ping(&certificates, &certificates.ca_pem).await;
             result.unwrap();
@@ -340,7 +339,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn an_unknown_authority_is_named_and_gets_no_request() {
+        async fn no_request_is_sent_to_an_unknown_authority() {
             let (result, requests) = ping(&certificates(), &certificates().ca_pem).await;
             let error = result.unwrap_err();
             assert!(matches!(error, Error::UnknownAuthority { .. }), "{error:?}");
@@ -399,7 +398,7 @@ mod tests {
 
         // case 4.3b
         #[tokio::test]
-        async fn a_proxy_gets_its_password_and_its_refusal_is_final() {
+        async fn a_proxy_receives_its_password_and_its_refusal_is_final() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let proxy = listener.local_addr().unwrap();
             let server = tokio::spawn(async move {
@@ -433,8 +432,8 @@ mod tests {
             );
         }
 
-        /// Starts a server that says something to each connection, after it has read from it if it
-        /// is not the first to speak.
+        /// Starts a server that sends `bytes` to each connection. It reads a request before, unless
+        /// `speaks_first` is set.
         async fn saying(bytes: &'static [u8], speaks_first: bool) -> String {
             on_socket(move |mut stream| async move {
                 let mut heard = [0; 4096];
@@ -451,7 +450,7 @@ mod tests {
             .await
         }
 
-        /// Starts a server that accepts connections and says nothing.
+        /// Starts a server that accepts connections and sends nothing.
         async fn silent() -> String {
             on_socket(|stream| async move {
                 let _stream = stream;
@@ -461,7 +460,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn the_answer_of_a_proxy_that_does_not_connect_is_shown() {
+        async fn the_response_of_a_proxy_that_does_not_connect_is_shown() {
             for (answer, fault) in [
                 (
                     &b"HTTP/1.1 403 Forbidden\r\n\r\n"[..],
@@ -497,7 +496,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn a_port_of_another_protocol_is_named_by_what_it_answers() {
+        async fn a_port_of_a_different_protocol_is_reported_with_its_response() {
             let ca = certificates().ca_pem;
             let ssh = saying(b"SSH-2.0-OpenSSH_9.2\r\n", true).await;
             let redis = saying(b"-ERR unknown command\r\n", false).await;
@@ -515,7 +514,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn a_port_that_accepts_and_says_nothing_is_named_and_tried_once() {
+        async fn a_silent_port_is_an_error_after_one_attempt() {
             let address = silent().await;
             let ca = certificates().ca_pem;
             let settings = Settings {
@@ -550,7 +549,7 @@ mod tests {
 
         // case 4.3
         #[tokio::test]
-        async fn exceptions_and_loopback_take_no_proxy() {
+        async fn loopback_uses_no_proxy() {
             let fake = Fake::over_registry(|_| None).await;
             let proxy = ("HTTP_PROXY", "http://127.0.0.1:9".to_owned());
             let registry = through(&fake.address.to_string(), &[proxy]);
@@ -559,8 +558,8 @@ mod tests {
 
         // case 4.6
         #[tokio::test]
-        async fn a_server_of_plain_http_that_waits_is_found_soon() {
-            // It answers a request of HTTP, and waits for the end of everything else.
+        async fn a_plain_http_server_that_waits_for_a_line_is_detected_soon() {
+            // Responds to an HTTP request, and waits for the end of anything else.
             let address = on_socket(|mut stream| async move {
                 let mut seen = Vec::new();
                 while !seen.ends_with(b"\r\n\r\n") {
@@ -594,7 +593,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn a_certificate_for_other_names_says_which() {
+        async fn a_certificate_for_other_names_lists_them() {
             let names = ["registry.example.com", "10.0.0.7"];
             let certificates = Certificates::new(&names, |_| {});
             let (result, _) = ping(&certificates, &certificates.ca_pem).await;
@@ -608,7 +607,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn certificates_out_of_their_time_are_told_apart() {
+        async fn expired_and_early_certificates_are_distinguished() {
             let expired = Certificates::new(&["127.0.0.1"], |params| {
                 params.not_before = date_time_ymd(2001, 1, 1);
                 params.not_after = date_time_ymd(2002, 1, 1);
@@ -633,7 +632,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn https_to_a_plain_server_is_named() {
+        async fn https_to_a_plain_http_server_is_reported() {
             let fake = Fake::over_registry(|_| None).await;
             let ca = certificates().ca_pem;
             let address = fake.address.to_string();
@@ -645,7 +644,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn a_name_without_an_address_is_named() {
+        async fn a_name_without_an_address_is_reported() {
             // Patient, since a machine whose name server is out of reach takes a while to find out.
             let settings = Settings {
                 attempts: 1,
@@ -680,7 +679,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn an_error_that_comes_drop_by_drop_is_not_waited_for() {
+        async fn an_error_body_that_never_ends_is_not_awaited() {
             let address = on_socket(|mut stream| async move {
                 let _ = stream.read(&mut [0; 1024]).await;
                 let head = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 60000\r\n\r\n";
@@ -702,7 +701,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn a_connection_that_is_cut_is_tried_again_and_then_named() {
+        async fn a_lost_connection_is_retried_and_then_reported() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let server = tokio::spawn(async move {
@@ -724,7 +723,7 @@ mod tests {
         }
 
         #[tokio::test]
-        async fn nobody_there_is_named() {
+        async fn a_refused_connection_is_reported() {
             let address = free_address().await;
             let error = registry(&address, None, hasty()).ping().await.unwrap_err();
             assert!(

@@ -1,16 +1,17 @@
-//! The HTTP clients of a run. One client has the connections to all registries and the TLS
-//! configuration, so a command that contacts hundreds of registries makes one.
+//! The HTTP clients of a run, shared by all registry clients. A command that contacts hundreds of
+//! registries uses one connection pool and TLS configuration per [`Key`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use network::Proxies;
 use reqwest::{Client, redirect};
 use rustls::pki_types::CertificateDer;
 
+use crate::recorded::lock;
 use crate::{Endpoint, Error, Settings};
 
-/// The clients, with what distinguishes them.
+/// HTTP clients by the settings that distinguish them.
 #[derive(Debug, Default)]
 pub(crate) struct Clients(Mutex<Vec<(Key, Client)>>);
 
@@ -19,54 +20,54 @@ struct Key {
     authorities: Vec<CertificateDer<'static>>,
     proxies: Arc<Proxies>,
     connect_timeout: Duration,
-    carries: Carries,
+    purpose: Purpose,
 }
 
-/// What the connections of a client are for.
+/// What the connections of a client are used for.
 ///
-/// A connection that shares a full line with large uploads may send little at a time for long
-/// after, so what is large has connections of its own, which find out what the line bears.
+/// A connection that shares a full line with large uploads may stay slow for long. So large uploads
+/// have connections of their own, whose congestion control adapts to the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carries {
+pub(crate) enum Purpose {
     /// Everything else.
     Requests,
     /// Large uploads.
     Uploads,
 }
 
-/// How many idle connections are kept: as many as there may be requests, since a new connection
+/// Maximum number of idle connections per host. There may be as many requests, and a new connection
 /// costs several round trips.
 const IDLE: usize = 64;
 
 impl Clients {
-    /// Returns the client for a registry.
+    /// Returns the client for a registry, which is built at the first call.
     ///
     /// # Errors
     ///
-    /// [`Error::Client`] if none can be set up on this machine.
+    /// [`Error::Client`] if it cannot be built on this machine.
     pub(crate) fn of(
         &self,
         endpoint: &Endpoint,
         settings: &Settings,
-        carries: Carries,
+        purpose: Purpose,
     ) -> Result<Client, Error> {
         let key = Key {
-            carries,
+            purpose,
             authorities: endpoint.certificates().to_vec(),
             proxies: Arc::clone(endpoint.proxies()),
             connect_timeout: settings.connect_timeout,
         };
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = lock(&self.0);
         if let Some((_, client)) = clients.iter().find(|(known, _)| *known == key) {
             return Ok(client.clone());
         }
         let client = network::client(key.authorities.clone(), &key.proxies)
             .connect_timeout(key.connect_timeout)
-            // Followed by the transport, where it is known which requests can be repeated and who
-            // may see credentials.
+            // The transport follows redirects, because it knows which requests can be repeated and
+            // which hosts may receive credentials.
             .redirect(redirect::Policy::none())
             // No read timeout: reqwest counts the time of sending a body against it, so it would
-            // cut every long upload.
+            // abort every long upload.
             .pool_max_idle_per_host(IDLE)
             .build()
             .map_err(|error| Error::Client {

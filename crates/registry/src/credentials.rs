@@ -1,24 +1,24 @@
-//! The credentials of a push. The caller finds the secret.
+//! The credentials of a registry client. The caller obtains the secret.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// The credentials for a registry that requires a login.
+/// Credentials for a registry.
 #[derive(Debug, Clone)]
 pub enum Credentials {
-    /// None: the registry must allow anonymous access.
+    /// No credentials. The registry must allow anonymous access.
     Anonymous,
-    /// A name and a password, or a token in the password's place. Sent to the registry and to the
-    /// token server that it names, nowhere else, and only after one of them asked.
+    /// A user name with a password or an access token. They are sent only after a challenge, and
+    /// only to the registry and the token server that it names.
     Basic {
-        /// The account's name.
+        /// Name of the account.
         username: String,
-        /// The account's password or access token.
+        /// Password or access token of the account.
         password: SecretString,
     },
 }
 
 impl Credentials {
-    /// Adds what is secret to the secrets that no output shows.
+    /// Masks the password in all output of this process.
     pub fn remember(&self) {
         if let Self::Basic { username, password } = self {
             redaction::run().add_password(username, password.expose_secret());

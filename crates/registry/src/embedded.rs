@@ -1,13 +1,13 @@
-//! A registry in this process, for rehearsals and tests. It listens on this machine only.
+//! A registry in this process, for rehearsals and tests. It listens on loopback only.
 //!
-//! It is ferro-oci-server with its limits lifted. It differs from a registry for clusters:
+//! It is ferro-oci-server with its limits lifted. Differences from a registry for clusters:
 //!
-//! - it has no TLS and no credentials, which is why it listens on loopback and nowhere else;
-//! - it knows blobs by digest alone, so a blob of one repository exists in all of them, and
-//!   mounting does nothing;
-//! - it takes a manifest with external layers, which are named by URL and never pushed;
-//! - it holds each upload in memory, about twice, until the blob is complete. Its own limit of 512
-//!   MiB a request is lifted here; what remains is the machine's memory.
+//! - It has no TLS and no credentials. Therefore it listens on loopback only.
+//! - It stores blobs by digest alone. A blob of one repository exists in all of them, and a mount
+//!   has no effect.
+//! - It accepts a manifest with external layers, which are named by URL and never pushed.
+//! - It holds about twice the size of each upload in memory until the blob is complete.
+//!   ferro-oci-server's limit of 512 MiB per request is lifted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 
 mod external;
 
-/// A running registry. It stops when this is dropped.
+/// A running registry. Dropping it stops it.
 #[derive(Debug)]
 pub struct Embedded {
     address: SocketAddr,
@@ -38,46 +38,46 @@ pub struct Embedded {
 /// Why the registry cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// The address is reachable from other machines.
+    /// The address is not a loopback address.
     #[error("the embedded registry listens on loopback addresses only, not on {address}")]
     NotLoopback {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// Something else listens at this address already.
+    /// A different program listens on the address.
     #[error("another program already listens on {address}")]
     PortTaken {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// The address cannot be listened on.
+    /// The system refuses to listen on the address.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The folder for the content cannot be made.
+    /// The folder for the content cannot be created.
     #[error("cannot store the embedded registry's content in `{path}`")]
     Directory {
-        /// The folder that was asked for.
+        /// The requested folder.
         path: Utf8PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl Embedded {
-    /// Starts a registry on `address`; port 0 takes any free one.
+    /// Starts a registry on `address`, with port 0 on any free port. It runs on the caller's tokio
+    /// runtime.
     ///
-    /// Its content is kept in `directory` between runs, or in memory until the end of this one. It
-    /// runs on the caller's tokio runtime.
+    /// The content is stored in `directory` between runs, or in memory for this one.
     ///
     /// # Errors
     ///
-    /// See [`EmbeddedError`]. A port that is taken is never shared: talking to a foreign registry
-    /// would be worse than to none.
+    /// An [`EmbeddedError`]. A port that is taken is an error, so no command talks to a foreign
+    /// registry.
     pub async fn start(
         address: SocketAddr,
         directory: Option<&Utf8Path>,
@@ -92,7 +92,7 @@ impl Embedded {
                 io::ErrorKind::AddrInUse => EmbeddedError::PortTaken { address },
                 _ => EmbeddedError::Listen { address, source },
             })?;
-        // The port is this one's, so nothing else writes here.
+        // This registry has the port, so no other one writes here.
         directory.into_iter().for_each(remove_unfinished);
         let address = listener
             .local_addr()
@@ -100,10 +100,10 @@ impl Embedded {
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-                // A sender that is gone means the same as one that speaks.
+                // A dropped sender stops it as well.
                 let _ = stopped.await;
             });
-            // It ends without an error when it is stopped.
+            // It returns no error after a shutdown.
             let _ = server.await;
         });
         Ok(Self {
@@ -113,20 +113,20 @@ impl Embedded {
         })
     }
 
-    /// Returns the address that the registry listens on, with the port that it took.
+    /// Returns the address that the registry listens on, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops the registry and waits until requests under way are answered and the port is free.
+    /// Stops the registry. Waits until requests in progress are answered and the port is free.
     pub async fn stop(mut self) {
         self.stop.take();
-        // It has panicked or it has ended; it is gone either way.
+        // It has ended, with or without a panic.
         let _ = self.server.await;
     }
 }
 
-/// Removes the blobs that a run has left unfinished which was killed, or whose disk was full.
+/// Removes incomplete blobs of a run that was killed or whose disk was full.
 fn remove_unfinished(directory: &Utf8Path) {
     let files = directory.join("blobs/sha256/.tmp").read_dir_utf8();
     for file in files.into_iter().flatten().flatten() {
@@ -159,8 +159,8 @@ pub(crate) fn router(directory: Option<&Utf8Path>) -> Result<Router, EmbeddedErr
             u64::MAX,
         ),
     };
-    // The routes of `ferro_oci_server::router` one by one, since its own limit of a request's size
-    // cannot be lifted from outside.
+    // The routes of `ferro_oci_server::router`, listed here because its limit of a request's size
+    // cannot be changed.
     Ok(Router::new()
         .route("/v2/", get(base::version_check))
         .route("/v2", get(base::version_check))
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn content_is_kept_between_runs() {
+    async fn content_is_stored_between_runs() {
         let folder = tempfile::tempdir().unwrap();
         let directory = Utf8Path::from_path(folder.path()).unwrap().join("kept");
         let blobs = Blobs::new();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_machines_cannot_reach_it() {
+    async fn only_loopback_addresses_are_accepted() {
         for address in ["0.0.0.0:0", "192.0.2.1:5000", "[::]:0"] {
             let result = Embedded::start(address.parse().unwrap(), None).await;
             let error = result.unwrap_err();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_told_apart() {
+    async fn a_taken_port_has_an_error_of_its_own() {
         let first = Embedded::start(loopback(), None).await.unwrap();
         let error = Embedded::start(first.address(), None).await.unwrap_err();
         assert!(

@@ -1,5 +1,4 @@
-//! Where a registry is and how to reach it: the address, the scheme, the certificate authority, the
-//! proxies.
+//! The endpoint of a registry: address, scheme, CA certificate and proxies.
 //!
 //! The scheme follows from the address, never from a flag: credentials must not leave this machine
 //! in clear text.
@@ -18,20 +17,19 @@ use url::{Host, Url};
 
 use crate::{Error, Place};
 
-/// How long the resolver of this machine may take. It repeats what was lost after five seconds
-/// only.
+/// Timeout of the system's resolver. It repeats a lost query only after five seconds.
 const RESOLVER: Duration = Duration::from_secs(2);
 
-/// How a registry is spoken to.
+/// The protocol of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// TLS, against the system's authorities and the endpoint's own.
+    /// TLS, verified with the system's CA certificates and those of the endpoint.
     Https,
-    /// Plain HTTP, to this very machine.
+    /// Plain HTTP, only to this machine.
     HttpOnLoopback,
 }
 
-/// A registry's address, with the certificate authority that vouches for it.
+/// The address of a registry, with its CA certificate and proxies.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     address: String,
@@ -48,16 +46,16 @@ struct Authority {
 }
 
 impl Endpoint {
-    /// Returns the endpoint at `address` (`host[:port]`, no scheme, no path), trusting `ca_pem` on
-    /// top of the system's authorities.
+    /// Returns the endpoint at `address`, which is `host[:port]` without scheme and path. `ca_pem`
+    /// is trusted in addition to the system's CA certificates.
     ///
-    /// A loopback address without an authority of its own is spoken to by plain HTTP; everything
-    /// else by HTTPS.
+    /// Plain HTTP is used for a loopback address without `ca_pem`, HTTPS for everything else.
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if `address` is not `host[:port]`; [`Error::CertificateAuthority`] if
-    /// `ca_pem` holds no certificate or one that cannot be an authority.
+    /// - [`Error::Address`] if `address` is not `host[:port]`.
+    /// - [`Error::CertificateAuthority`] if `ca_pem` has no certificate, or one that cannot be a
+    ///   CA.
     pub fn new(address: &str, ca_pem: Option<&str>) -> Result<Self, Error> {
         let wrong = |rule| Error::Address {
             address: address.to_owned(),
@@ -72,8 +70,11 @@ impl Endpoint {
         if address.contains(['/', '?', '#', '\\']) || address.contains(char::is_whitespace) {
             return Err(wrong("has more than `host[:port]`"));
         }
-        let parsed = Url::parse(&format!("https://{address}/"))
-            .map_err(|_| wrong("is not a host name or an IP address with an optional port"))?;
+        let parse = |scheme| {
+            Url::parse(&format!("{scheme}://{address}/"))
+                .map_err(|_| wrong("is not a host name or an IP address with an optional port"))
+        };
+        let parsed = parse("https")?;
         if parsed.port() == Some(0) || address.ends_with(':') {
             return Err(wrong("has a port outside of 1 to 65535"));
         }
@@ -89,8 +90,7 @@ impl Endpoint {
         };
         let base = match scheme {
             Scheme::Https => parsed,
-            Scheme::HttpOnLoopback => Url::parse(&format!("http://{address}/"))
-                .map_err(|_| wrong("is not a host name or an IP address with an optional port"))?,
+            Scheme::HttpOnLoopback => parse("http")?,
         };
         Ok(Self {
             address: address.to_owned(),
@@ -101,23 +101,23 @@ impl Endpoint {
         })
     }
 
-    /// Returns the endpoint, reached through `proxies`.
+    /// Returns the endpoint with `proxies`.
     #[must_use]
     pub fn through(self, proxies: Arc<Proxies>) -> Self {
         Self { proxies, ..self }
     }
 
-    /// Returns the address as it was given: `host[:port]`.
+    /// Returns the address as it was passed: `host[:port]`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Returns how the registry is spoken to.
+    /// Returns the protocol of the registry.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// Returns the certificate authority in PEM, if the endpoint has one of its own.
+    /// Returns the CA certificate in PEM, if the endpoint has one.
     pub fn ca_pem(&self) -> Option<&str> {
         self.authority.as_ref().map(|a| a.pem.as_str())
     }
@@ -127,19 +127,19 @@ impl Endpoint {
         is_loopback(&self.base)
     }
 
-    /// Looks up the registry's host name, unless it is an address or a proxy looks it up.
+    /// Resolves the registry's host name. Does nothing for an IP address, or if a proxy resolves
+    /// the name.
     ///
-    /// Whoever asks many registries finds out here, without an HTTP client, which of them cannot be
-    /// reached.
+    /// A command that asks many registries calls this first, since it needs no HTTP client.
     ///
     /// # Errors
     ///
-    /// [`Error::NameNotResolved`], after two seconds without an answer as well.
+    /// [`Error::NameNotResolved`], also after two seconds without a response.
     pub async fn look_up(&self) -> Result<(), Error> {
         let Some(Host::Domain(name)) = self.base.host() else {
             return Ok(());
         };
-        // A proxy that cannot be used is the error of the first request.
+        // The first request reports a proxy that cannot be used.
         if !matches!(self.proxies.of(&self.base), Ok(None)) {
             return Ok(());
         }
@@ -164,30 +164,41 @@ impl Endpoint {
             .map_or(&[], |a| a.certificates.as_slice())
     }
 
-    /// Returns the URL of an absolute `path`, which starts with `/v2/` and has checked parts only.
+    /// Returns the URL of an absolute path that starts with `/v2/`. The caller has checked its
+    /// parts.
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(path);
         url
     }
 
-    /// Returns the URL of a file on this host, for a server that has more than a registry.
+    /// Returns the URL that opens uploads to a repository.
+    pub(crate) fn uploads_url(&self, repository: &str) -> Url {
+        self.url(&format!("/v2/{repository}/blobs/uploads/"))
+    }
+
+    /// Returns the URL of a manifest by tag or digest.
+    pub(crate) fn manifest_url(&self, repository: &str, reference: &str) -> Url {
+        self.url(&format!("/v2/{repository}/manifests/{reference}"))
+    }
+
+    /// Returns the URL of a file on this host, for servers that serve more than a registry.
     pub fn web_url(&self, path: &str) -> Url {
         self.url(&format!("/{}", path.trim_start_matches('/')))
     }
 
-    /// Returns whether `url` is this registry itself, so credentials may go there.
+    /// Returns whether `url` has the registry's origin, so it may receive credentials.
     pub(crate) fn owns(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
     }
 
-    /// Resolves what the registry names in an answer (`Location`, `realm`) against the URL that was
-    /// asked.
+    /// Resolves a URL that the registry names in a response (`Location`, `realm`) against the
+    /// requested URL.
     ///
-    /// A registry behind a proxy that ends TLS often builds absolute URLs from what it sees itself:
-    /// `http://`, or without the port that clients use. Both are put right where the host is this
-    /// registry's; another host is left as it is named. Returns `None` if `location` is no URL, or
-    /// one by which content would leave TLS.
+    /// Behind a proxy that ends TLS, registries often name absolute URLs with `http://` or without
+    /// the port. Both are corrected if the host is the registry's. A different host is not changed.
+    ///
+    /// Returns `None` if `location` is not a URL, or if it leaves TLS or loopback.
     pub(crate) fn resolve(&self, asked: &Url, location: &str) -> Option<Url> {
         let mut url = asked.join(location).ok()?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -218,8 +229,8 @@ impl Authority {
             address: address.to_owned(),
             rule,
         };
-        // Checked here because reqwest and oci-client accept a text without any certificate and
-        // then trust nothing new.
+        // Checked here because reqwest and oci-client accept a text without a certificate and then
+        // trust nothing additional.
         let mut certificates = Vec::new();
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -288,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_host_and_a_port_and_nothing_else() {
+    fn an_address_is_a_host_with_an_optional_port() {
         for address in [
             "",
             "https://registry.example.com",
@@ -319,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn locations_are_put_right_on_our_host_and_left_alone_elsewhere() {
+    fn locations_are_corrected_on_the_registrys_host_only() {
         let ca = authority();
         let tls = Endpoint::new("registry.example.com:5000", None).unwrap();
         let plain = Endpoint::new("127.0.0.1:5000", None).unwrap();

@@ -1,11 +1,12 @@
-//! Ensures that a repository has a blob, with as few requests as the registry allows: it exists, is
-//! mounted, or is sent.
+//! Ensures that a repository has a blob, with as few requests as the registry allows. The blob is
+//! found, mounted or uploaded.
 //!
-//! If the registry supports it, one request looks the blob up and opens an upload if it is missing:
-//! a mount from the repository to itself. 201 means that the blob exists, 202 that it does not.
-//! This is tried once, with a blob that the registry has just confirmed. Otherwise `HEAD` comes
-//! first. If the registry accepts a small blob in the request that opens a session, the blob is
-//! sent without a lookup.
+//! - `HEAD` looks the blob up. This works with every registry.
+//! - A self-mount, from the repository to itself, looks the blob up and opens an upload session in
+//!   one request: 201 means that the blob exists, 202 that it does not. One trial with a blob that
+//!   the registry has just confirmed shows whether the registry supports it.
+//! - A small blob is sent without a lookup if the registry accepts it in the request that opens a
+//!   session.
 
 use std::time::Duration;
 
@@ -18,285 +19,301 @@ use crate::transport::{Access, Request, TAKEN};
 use crate::upload::SINGLE;
 use crate::{Artifact, Blob, BlobSource, Error, Event, Observer, Registry};
 
-/// How long a registry may take to take a session back.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of cancelling an upload session.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a blob came to be in its repository.
+/// How a repository got a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum BlobOutcome {
+    /// The repository already had it.
     Present,
+    /// It was mounted from a different repository of the registry.
     Mounted,
+    /// It was uploaded.
     Uploaded,
 }
 
-/// What an upload needs besides its blob.
+/// The source and the observer of an upload.
 #[derive(Clone, Copy)]
-pub(crate) struct Supply<'a> {
+pub(crate) struct UploadContext<'a> {
     pub(crate) source: &'a dyn BlobSource,
     pub(crate) observer: &'a dyn Observer,
-    /// Whether so much is to come that it pays to find out how this registry is asked best.
-    pub(crate) find_out: bool,
+    /// Whether enough blobs are left for the trials of single POSTs and self-mounts to pay.
+    pub(crate) runs_trials: bool,
 }
 
-/// The answer to a request for a mount.
-enum Asked {
-    /// The repository holds the blob now.
-    Held,
-    /// It does not; the blob may be sent to this session.
+/// The response to a mount request.
+enum MountOutcome {
+    /// The repository has the blob now.
+    Mounted,
+    /// The repository lacks the blob. It can be uploaded in this session.
     Session(UploadSession),
-    /// It does not, and nothing was opened.
+    /// The repository lacks the blob, and no session was opened.
     Refused,
 }
 
 impl Registry {
-    /// Makes the repository hold a blob, as the only one who works on it.
+    /// Ensures that a repository has a blob. Concurrent calls for the same blob and repository wait
+    /// for the first.
     pub(crate) async fn ensure_blob(
         &self,
         repository: &str,
         blob: &Blob,
-        supply: Supply<'_>,
-    ) -> Result<Outcome, Error> {
+        context: UploadContext<'_>,
+    ) -> Result<BlobOutcome, Error> {
         let Blob { digest, size } = blob;
         let (digest, size) = (digest, *size);
         let recorded = &self.inner.recorded;
-        let turn = recorded.turn(repository, digest);
-        let _only_one = turn.lock().await;
-        if supply.find_out {
-            recorded.try_single_post();
+        let blob_lock = recorded.blob_lock(repository, digest);
+        let _guard = blob_lock.lock().await;
+        if context.runs_trials {
+            recorded.schedule_single_post_trial();
         }
         let outcome = if recorded.holds(repository, digest) {
-            Outcome::Present
+            BlobOutcome::Present
         } else {
-            self.bring(repository, blob, supply).await?
+            self.mount_or_upload(repository, blob, context).await?
         };
-        recorded.note(repository, digest);
-        if supply.find_out && outcome == Outcome::Present {
-            // An earlier push has left it. What is sent without a question may then be there
-            // already.
-            recorded.forgo_single_posts();
+        recorded.note_held(repository, digest);
+        if context.runs_trials && outcome == BlobOutcome::Present {
+            // An earlier push left blobs here. A blob that is sent without a lookup might already
+            // exist.
+            recorded.cancel_single_post_trial();
         }
-        supply.observer.event(match outcome {
-            Outcome::Present => Event::BlobPresent {
+        context.observer.event(match outcome {
+            BlobOutcome::Present => Event::BlobPresent {
                 repository,
                 digest,
                 size,
             },
-            Outcome::Mounted => Event::BlobMounted {
+            BlobOutcome::Mounted => Event::BlobMounted {
                 repository,
                 digest,
                 size,
             },
-            Outcome::Uploaded => Event::BlobUploaded {
+            BlobOutcome::Uploaded => Event::BlobUploaded {
                 repository,
                 digest,
                 size,
             },
         });
-        if outcome == Outcome::Uploaded && supply.find_out && recorded.may_try_self_mounts() {
-            self.try_self_mount(repository, digest, supply.observer)
+        if outcome == BlobOutcome::Uploaded
+            && context.runs_trials
+            && recorded.begin_self_mount_trial()
+        {
+            self.try_self_mount(repository, digest, context.observer)
                 .await;
         }
         Ok(outcome)
     }
 
-    /// Brings what a registry contradicted itself about: each blob is read, and sent if it is not
-    /// served. Returns how many were sent.
-    pub(crate) async fn bring_surely(
+    /// Uploads the blobs that the registry reported as present but does not serve. Each blob is
+    /// read. Returns how many were uploaded.
+    pub(crate) async fn reupload_missing(
         &self,
         artifact: &Artifact,
-        supply: Supply<'_>,
+        context: UploadContext<'_>,
     ) -> Result<usize, Error> {
-        let Supply {
+        let UploadContext {
             source, observer, ..
-        } = supply;
+        } = context;
         let repository = &artifact.repository;
         let recorded = &self.inner.recorded;
-        recorded.self_mounts_lied();
+        recorded.distrust_self_mounts();
         let mut sent = 0;
         for blob in artifact.blobs_by_size() {
-            let turn = recorded.turn(repository, &blob.digest);
-            let _only_one = turn.lock().await;
-            let is_there = match self.serves(repository, blob, observer).await {
-                Ok(is_there) => is_there,
-                // The host that serves the bytes may be out of reach from here.
+            let blob_lock = recorded.blob_lock(repository, &blob.digest);
+            let _guard = blob_lock.lock().await;
+            let is_served = match self.serves(repository, blob, observer).await {
+                Ok(is_served) => is_served,
+                // The host that serves the blobs may not be reachable from here.
                 Err(_) => self.holds(repository, blob, observer).await?,
             };
-            if !is_there {
+            if !is_served {
                 recorded.forget(repository, &blob.digest);
                 self.upload(repository, blob, source, None, observer)
                     .await?;
                 sent += 1;
             }
-            recorded.note(repository, &blob.digest);
+            recorded.note_held(repository, &blob.digest);
         }
         Ok(sent)
     }
 
-    async fn bring(
+    async fn mount_or_upload(
         &self,
         repository: &str,
         blob: &Blob,
-        supply: Supply<'_>,
-    ) -> Result<Outcome, Error> {
-        let Supply {
+        context: UploadContext<'_>,
+    ) -> Result<BlobOutcome, Error> {
+        let UploadContext {
             source, observer, ..
-        } = supply;
+        } = context;
         let recorded = &self.inner.recorded;
         let mut session = None;
-        let mut asked = false;
+        let mut looked_up = false;
         let confirmed = recorded.mountable_from(repository, &blob.digest);
         let candidate = match confirmed {
             Some(_) => None,
             None => recorded.mount_candidate(repository, &blob.digest),
         };
-        let offered = candidate.as_ref().map(|candidate| candidate.from.clone());
-        if let Some(from) = confirmed.or(offered) {
-            // What refuses a mount may be the other repository.
-            session = self.first_write(repository, observer).await?;
+        let candidate_repository = candidate.as_ref().map(|candidate| candidate.from.clone());
+        if let Some(from) = confirmed.or(candidate_repository) {
+            // A refused mount may be about the other repository. This checks the account first.
+            session = self.check_write_access(repository, observer).await?;
             match self
                 .mount(repository, &blob.digest, &from, observer)
                 .await?
             {
-                Asked::Held => {
-                    recorded.mount_answered(true);
-                    if let Some(session) = session {
-                        self.abandon(repository, session.url, observer).await;
-                    }
-                    return Ok(Outcome::Mounted);
+                MountOutcome::Mounted => {
+                    recorded.record_mount(true);
+                    self.cancel_if_open(repository, session, observer).await;
+                    return Ok(BlobOutcome::Mounted);
                 }
-                Asked::Session(opened) => {
-                    if let Some(session) = session.replace(opened) {
-                        self.abandon(repository, session.url, observer).await;
-                    }
+                MountOutcome::Session(opened) => {
+                    let unused = session.replace(opened);
+                    self.cancel_if_open(repository, unused, observer).await;
                 }
-                Asked::Refused => {}
+                MountOutcome::Refused => {}
             }
             match candidate {
                 Some(candidate) => recorded.candidate_refused(&candidate),
-                None => recorded.mount_answered(false),
+                None => recorded.record_mount(false),
             }
-        } else if recorded.takes_single_posts()
+        } else if recorded.accepts_single_posts()
             && blob.size <= SINGLE
             && !recorded.is_held(&blob.digest)
             && !recorded.is_expected(repository, &blob.digest)
         {
-            // It is sent by as many requests as it would be asked about. What another repository
-            // holds, this one may hold too.
-            asked = true;
-        } else if recorded.self_mounts_answer() {
+            // Sending it takes as many requests as looking it up. A blob that a different
+            // repository has may exist here too, so it is looked up.
+            looked_up = true;
+        } else if recorded.self_mounts_work() {
             match self
                 .mount(repository, &blob.digest, repository, observer)
                 .await?
             {
-                Asked::Held => return Ok(Outcome::Present),
-                Asked::Session(opened) => {
+                MountOutcome::Mounted => return Ok(BlobOutcome::Present),
+                MountOutcome::Session(opened) => {
                     session = Some(opened);
-                    asked = true;
+                    looked_up = true;
                 }
-                Asked::Refused => {}
+                MountOutcome::Refused => {}
             }
         }
-        // A refused mount says nothing of this repository, which may hold the blob from an earlier
-        // run.
-        if !asked && self.holds(repository, blob, observer).await? {
-            if let Some(session) = session {
-                self.abandon(repository, session.url, observer).await;
-            }
-            return Ok(Outcome::Present);
+        // A refused mount says nothing about this repository, which may have the blob from an
+        // earlier run.
+        if !looked_up && self.holds(repository, blob, observer).await? {
+            self.cancel_if_open(repository, session, observer).await;
+            return Ok(BlobOutcome::Present);
         }
         self.upload(repository, blob, source, session, observer)
             .await?;
-        Ok(Outcome::Uploaded)
+        Ok(BlobOutcome::Uploaded)
     }
 
-    /// Asks the registry to take a blob over from another repository, or from the same one to learn
-    /// if it exists.
+    /// Returns the request to mount a blob from repository `from`.
+    pub(crate) fn mount_request<'a>(
+        &self,
+        repository: &'a str,
+        digest: &Digest,
+        from: &str,
+    ) -> Request<'a> {
+        let mut url = self.endpoint().uploads_url(repository);
+        url.query_pairs_mut()
+            .append_pair("mount", digest.as_ref())
+            .append_pair("from", from);
+        Request::new(Method::POST, url, repository)
+            .access(Access::Push)
+            .and_pull_from(from)
+            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED])
+    }
+
+    /// Requests a mount of a blob from repository `from`, which may be `repository` itself to look
+    /// the blob up.
     ///
-    /// `from` is always named, since some registries reject a mount without it.
+    /// `from` is always sent, since some registries reject a mount without it.
     async fn mount(
         &self,
         repository: &str,
         digest: &Digest,
         from: &str,
         observer: &dyn Observer,
-    ) -> Result<Asked, Error> {
-        let transport = self.transport();
-        let mut url = transport
-            .endpoint()
-            .url(&format!("/v2/{repository}/blobs/uploads/"));
-        url.query_pairs_mut()
-            .append_pair("mount", digest.as_ref())
-            .append_pair("from", from);
-        let call = Request::new(Method::POST, url, repository)
-            .access(Access::Push)
-            .and_pull_from(from)
-            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
-        let answer = match transport.send(&call, observer).await {
-            Ok(answer) => answer,
-            // The account may not read there, or the registry does not know mounts. A plain upload
-            // says more if it fails as well.
+    ) -> Result<MountOutcome, Error> {
+        let request = self.mount_request(repository, digest, from);
+        let response = match self.transport().send(&request, observer).await {
+            Ok(response) => response,
+            // The account may not read `from`, or the registry does not support mounts. The error
+            // of a plain upload explains more.
             Err(
                 Error::Unauthorized { .. }
                 | Error::Forbidden { .. }
                 | Error::NotFound { .. }
                 | Error::Rejected { .. },
-            ) => return Ok(Asked::Refused),
+            ) => return Ok(MountOutcome::Refused),
             Err(error) => return Err(error),
         };
-        if answer.status() == StatusCode::CREATED {
-            let confirmed = crate::blob::answered_digest(answer.headers());
+        if response.status() == StatusCode::CREATED {
+            let confirmed = crate::blob::response_digest(response.headers());
             return Ok(match confirmed {
-                Some(found) if found != digest.as_ref() => Asked::Refused,
-                _ => Asked::Held,
+                Some(found) if found != digest.as_ref() => MountOutcome::Refused,
+                _ => MountOutcome::Mounted,
             });
         }
-        match UploadSession::by(self, &answer) {
-            Ok(opened) => Ok(Asked::Session(opened)),
-            Err(_) => Ok(Asked::Refused),
+        match UploadSession::from_response(self, &response) {
+            Ok(opened) => Ok(MountOutcome::Session(opened)),
+            Err(_) => Ok(MountOutcome::Refused),
         }
     }
 
-    /// Finds out whether self-mounts report an existing blob, with one that exists.
+    /// Tests with an existing blob whether a self-mount finds it.
     async fn try_self_mount(&self, repository: &str, digest: &Digest, observer: &dyn Observer) {
         match self.mount(repository, digest, repository, observer).await {
-            Ok(Asked::Held) => self.inner.recorded.self_mounts_are_good(),
-            Ok(Asked::Session(session)) => {
-                self.abandon(repository, session.url, observer).await;
+            Ok(MountOutcome::Mounted) => self.inner.recorded.trust_self_mounts(),
+            Ok(MountOutcome::Session(session)) => {
+                self.cancel_session(repository, session.url, observer).await;
             }
-            // Blobs are asked about one by one then, which works everywhere.
-            Ok(Asked::Refused) | Err(_) => {}
+            // Blobs are then looked up by `HEAD`, which works everywhere.
+            Ok(MountOutcome::Refused) | Err(_) => {}
         }
     }
 
-    /// Opens an upload session before anything else is written, if it is not known yet whether this
-    /// account may write: a registry that takes nothing says it to one small request. What may
-    /// pass, or is about this repository, is met again by what follows.
+    /// Opens an upload session if no write of this client has been decided yet. A registry that
+    /// refuses the account says so to this small request.
+    ///
+    /// Errors that are transient or about this repository are ignored: the next request gets them
+    /// again.
     ///
     /// # Errors
     ///
-    /// The account may not write.
-    pub(crate) async fn first_write(
+    /// The refusal, if the account may not write.
+    pub(crate) async fn check_write_access(
         &self,
         repository: &str,
         observer: &dyn Observer,
     ) -> Result<Option<UploadSession>, Error> {
-        if self.transport().knows_of_writes() {
+        if self.transport().writes.is_decided() {
             return Ok(None);
         }
         match self.open_session(repository, observer).await {
             Ok(session) => Ok(Some(session)),
-            Err(failure) if self.transport().write_refusal().is_some() => Err(failure.error),
+            Err(failure) if self.transport().writes.refusal().is_some() => Err(failure.error),
             Err(_) => Ok(None),
         }
     }
 
-    /// Gives a session back that is not needed. A registry that does not accept it expires the
-    /// session.
-    pub(crate) async fn abandon(&self, repository: &str, session: Url, observer: &dyn Observer) {
-        let call = Request::new(Method::DELETE, session, repository)
+    /// Cancels an upload session that is not needed. If the registry does not support that, the
+    /// session expires.
+    pub(crate) async fn cancel_session(
+        &self,
+        repository: &str,
+        session: Url,
+        observer: &dyn Observer,
+    ) {
+        let request = Request::new(Method::DELETE, session, repository)
             .access(Access::Push)
             .expect_status(&TAKEN);
-        let giving_back = self.transport().exchange(&call, observer);
-        let _ = tokio::time::timeout(PATIENCE, giving_back).await;
+        let cancelling = self.transport().exchange(&request, observer);
+        let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await;
     }
 }

@@ -1,6 +1,6 @@
-//! The errors of requests to a registry.
+//! Errors of requests to a registry.
 //!
-//! A variant exists for each case in which an operator acts differently. `xtask` adds the hints.
+//! There is a variant for each case in which an operator acts differently. `xtask` adds the hints.
 
 use std::fmt;
 use std::io;
@@ -16,32 +16,31 @@ use crate::Credentials;
 use crate::retry::Failure;
 use crate::violation::{LocationFault, NodeFault, Violation};
 
-/// Why a registry does not hold what it should.
+/// Why an operation on a registry failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The registry's address is not `host[:port]`.
     #[error("registry address `{address}` {rule}")]
     Address {
-        /// The address as it was given.
+        /// The address that was passed.
         address: String,
-        /// What is wrong with it.
+        /// The rule that it breaks, to follow the address.
         rule: &'static str,
     },
-    /// The certificate authority of the registry cannot be used.
+    /// The configured CA certificate cannot be used.
     #[error("the certificate authority of registry {address} {rule}")]
     CertificateAuthority {
-        /// The registry's address.
+        /// Address of the registry.
         address: String,
-        /// What is wrong with the PEM text.
+        /// The rule that the PEM text breaks.
         rule: String,
     },
-    /// No HTTP client can be set up on this machine, for instance because the system has no
-    /// certificate authorities at all.
+    /// No HTTP client can be built on this machine.
     #[error("cannot set up the HTTP client for registry {address}")]
     Client {
-        /// The registry's address.
+        /// Address of the registry.
         address: String,
-        /// Why not.
+        /// The error of the HTTP library.
         source: Cause,
     },
     /// A repository, tag or digest breaks the grammar of the OCI distribution specification.
@@ -49,353 +48,353 @@ pub enum Error {
     Name {
         /// `repository`, `tag` or `digest`.
         kind: &'static str,
-        /// The text as it was given.
+        /// The text that was passed.
         name: String,
     },
-    /// The digest is of an algorithm that registries need not verify.
+    /// The digest is not a sha256 digest. Registries need not verify others.
     #[error("digest `{digest}` is not a sha256 digest")]
     DigestAlgorithm {
-        /// The digest as it was given.
+        /// The digest that was passed.
         digest: Digest,
     },
-    /// The artifact to push contradicts itself.
+    /// The artifact to push is inconsistent.
     #[error("artifact {name} {rule}")]
     Artifact {
         /// `repository:tag`.
         name: String,
-        /// What is wrong with it.
+        /// The rule that it breaks, to follow the name.
         rule: String,
     },
     /// A blob or manifest cannot be read from its source.
     #[error("cannot read {digest} from its source")]
     Source {
-        /// The blob.
+        /// Digest of the blob or manifest.
         digest: Digest,
-        /// What the file system says.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The file of a blob or manifest does not hold the blob. Nothing of it was accepted by the
-    /// registry.
+    /// The source's file of a blob or manifest has different content. The registry accepted none of
+    /// it.
     #[error("the source of {digest} holds something else: {found}")]
     SourceContent {
-        /// The blob that should be there.
+        /// The expected digest.
         digest: Digest,
-        /// Its digest or size as found.
+        /// The actual digest, or the actual size.
         found: String,
     },
-    /// The bytes of a blob that is read cannot be kept.
+    /// The bytes of a downloaded blob cannot be stored.
     #[error("cannot keep {digest}")]
     Target {
-        /// The blob.
+        /// Digest of the blob.
         digest: Digest,
-        /// What the file system says.
+        /// The error of the file system.
         source: io::Error,
     },
 
-    /// 401: the registry, or its token server, requires credentials or refuses those it was shown.
+    /// 401: the registry or its token server requires credentials, or rejects those that it
+    /// received.
     #[error("{at}: {}: {answer}", unauthorized(at))]
     Unauthorized {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
-        /// Whether it is about the login as a whole: the credentials are wrong, or there are none
-        /// where nothing is served without.
+        /// Whether the login as a whole failed: the credentials are wrong, or there are none and
+        /// the registry serves nothing without.
         is_login: bool,
     },
-    /// 403: the account may not do this here, or a rule of the registry forbids it (a tag that
-    /// cannot be changed, a quota).
+    /// 403: the account may not do this, or a rule of the registry forbids it, such as an immutable
+    /// tag or a quota.
     #[error("{at}: {}: {answer}", forbidden(at))]
     Forbidden {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
     },
-    /// 404 where something had to be there. When an upload begins it says that the project does not
-    /// exist in the registry.
+    /// 404 for something that must exist. For the request that opens an upload, the project does
+    /// not exist in the registry.
     #[error("{at}: not found: {answer}")]
     NotFound {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
     },
-    /// 413: the registry, more often a proxy before it, limits the size of a request.
+    /// 413: the registry, or more often a proxy before it, limits the size of a request.
     #[error("{at}: {size} bytes are too much for one request: {answer}")]
     TooLarge {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
-        /// How many bytes were to be sent.
+        /// Size of the request's body in bytes.
         size: u64,
     },
-    /// 429, still after every attempt, or with an order to wait for longer than this program does.
+    /// 429 after all attempts, or with an order to wait longer than
+    /// [`Settings::longest_wait`](crate::Settings).
     #[error("{at}: too many requests: {answer}{}", limits(quota.as_deref(), *retry_after))]
     RateLimited {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
-        /// How long the registry asks to wait, if it said so.
+        /// The pause that the registry ordered.
         retry_after: Option<Duration>,
-        /// How many requests it allows, if it said so: `100 in 6 h, 0 left`.
+        /// The registry's quota: `100 in 6 h, 0 left`.
         quota: Option<String>,
     },
-    /// 408 or 5xx, still after every attempt: the registry or its storage is in trouble.
+    /// 408 or 5xx after all attempts: the registry or its storage fails.
     #[error("{at}: the server fails: {answer}")]
     Unavailable {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
     },
-    /// Any other status that the request should not have got; the code says which of the
-    /// specification's errors it is.
+    /// Any other unexpected status. The response's code names the error of the specification.
     #[error("{at}: rejected: {answer}")]
     Rejected {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The answer.
+        /// The response.
         answer: Box<Answer>,
     },
-    /// What the registry holds, or says that it holds, is not what it should be.
+    /// Content of the registry, or the digest that it reports, differs from what was expected.
     #[error("{at}: the server has {found} where {expected} should be")]
     DigestMismatch {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The digest that was asked for or sent.
+        /// The digest that was requested or sent.
         expected: Digest,
-        /// The digest that was computed or answered, or `nothing`.
+        /// The digest that was computed or reported, or `nothing`.
         found: String,
     },
-    /// An answer lacks what the specification demands, so the request cannot continue.
+    /// A response violates the specification, so the operation cannot continue.
     #[error("{at}: the answer {violation}")]
     Protocol {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// What is wrong with it.
+        /// How it violates the specification.
         violation: Violation,
     },
-    /// The registry names a place for an upload that cannot be used: a proxy before it passes on
-    /// the wrong scheme or host.
+    /// The `Location` of a response cannot be used: a proxy before the registry passes on the wrong
+    /// scheme or host.
     #[error("{at}: the registry names the Location `{location}`, {fault}")]
     Location {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The place, without its query.
+        /// The `Location` without its query.
         location: String,
-        /// What is wrong with it.
+        /// Why it cannot be used.
         fault: LocationFault,
-        /// What came of a request there.
+        /// The error of a request to it.
         source: Option<Box<Error>>,
     },
-    /// The registry redirects a request to another host, which refuses it, as a storage does to a
-    /// signature that it does not accept.
+    /// The registry redirects to a different host, which refuses the request. A storage does so if
+    /// it does not accept the signature in the URL.
     #[error("{at}: the registry redirects to {host}, which refuses the request")]
     Elsewhere {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The other host, with scheme and port.
+        /// Origin of the other host: scheme, name and port.
         host: String,
-        /// What it answered.
+        /// The refusal.
         source: Box<Error>,
     },
-    /// The registry names a token server to which credentials must not be sent: one without TLS.
+    /// The registry names a token server without TLS, which must not receive credentials.
     #[error("{at}: names the token server {realm}, which is not to be trusted with credentials")]
     UntrustedRealm {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The token server.
+        /// The URL of the token server.
         realm: String,
     },
-    /// The server asks for a login by schemes that this program does not have.
+    /// The server requires an authentication scheme that Airlock does not support.
     #[error("{at}: the server accepts a login by {schemes} only, which is not supported")]
     UnsupportedLogin {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
         /// The schemes: `Negotiate or NTLM`.
         schemes: String,
     },
-    /// Something else than a registry answers at this address.
+    /// The server at this address is not a registry.
     #[error("{at}: is not a registry: {found}")]
     NotARegistry {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// What answers there instead.
+        /// What it is instead.
         found: String,
     },
-    /// HTTPS was spoken to a server that speaks plain HTTP.
+    /// The server speaks plain HTTP, but the request used HTTPS.
     #[error("{at}: this port speaks plain HTTP, not TLS")]
     PlainHttpServer {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
-    /// Plain HTTP was spoken to a server that speaks TLS; its certificate authority is missing from
-    /// the endpoint.
+    /// The server speaks TLS, but the request used plain HTTP: the endpoint lacks the CA
+    /// certificate.
     #[error("{at}: the server requires TLS")]
     HttpsServer {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
 
-    /// The server's certificate comes from an authority that neither the system nor the endpoint
-    /// knows.
+    /// The server's certificate is from a CA that neither the system nor the endpoint trusts.
     #[error("{at}: the server's certificate is from an unknown authority")]
     UnknownAuthority {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
-    /// The server shows a CA certificate as its own, and the endpoint names a different one.
+    /// The server's own certificate is a CA certificate, and the endpoint trusts a different one.
     #[error("{at}: the server uses a CA certificate as its own")]
     AuthorityAsServer {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
-    /// This machine has no CA certificates, and the endpoint names none.
+    /// This machine has no CA certificates, and the endpoint has none.
     #[error(
         "{at}: the server's certificate cannot be verified: this machine has no CA certificates"
     )]
     NoAuthorities {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
-    /// A certificate is signed by an algorithm that this program does not verify.
+    /// A certificate of the server has a signature algorithm that Airlock does not support.
     #[error("{at}: the server's certificate has a signature that Airlock cannot verify")]
     UnsupportedSignature {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
-    /// A certificate has an RSA key that is too short to be verified.
+    /// A certificate of the server has an RSA key of less than 2048 bits.
     #[error("{at}: {}", network::WeakKey)]
     WeakKey {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
     /// The server's certificate is for other names.
     #[error("{at}: the server's certificate is for {}", names(presented))]
     WrongHostName {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// The names that the certificate is for.
+        /// The names in the certificate.
         presented: Vec<String>,
     },
-    /// The server's certificate, or one above it, is past its time, or this machine's clock is
-    /// ahead.
+    /// A certificate of the server has expired, or this machine's clock is ahead.
     #[error("{at}: the server's certificate has expired")]
     CertificateExpired {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
-    /// The server's certificate is not valid yet, or this machine's clock is behind.
+    /// A certificate of the server is not valid yet, or this machine's clock is behind.
     #[error("{at}: the server's certificate is not valid yet")]
     CertificateNotYetValid {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
     /// The TLS connection failed for any other reason.
     #[error("{at}: no TLS connection")]
     Tls {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// Why not.
+        /// The error of the TLS library.
         source: Cause,
     },
     /// Nothing listens at this address and port.
     #[error("{at}: connection refused")]
     ConnectionRefused {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
     },
-    /// The host's name has no address.
+    /// The host name has no address.
     #[error("{at}: the host name cannot be resolved")]
     NameNotResolved {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// What the resolver says.
+        /// The error of the resolver.
         source: Cause,
     },
-    /// A variable names a proxy for this request that cannot be used.
+    /// The variable for this request does not contain a usable proxy URL.
     #[error("{at}: cannot use the proxy")]
     Proxy {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// Which variable, and what is wrong with it.
+        /// The variable, and the rule that it breaks.
         source: ProxyError,
     },
     /// The proxy does not connect to the registry.
     #[error("{at}: the proxy {fault}")]
     ProxyFailed {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// Why not.
+        /// Why it does not connect.
         fault: ProxyFault,
     },
-    /// Something accepts connections and says nothing: a firewall, a balancer without a server,
-    /// another protocol.
+    /// The port accepts connections, but nothing responds: a firewall, a load balancer without a
+    /// server, or a different protocol.
     #[error("{at}: the port accepts connections, but nothing answers within {} s", after.as_secs_f32())]
     Silent {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// No answer came in time.
+    /// No response arrived in time.
     #[error("{at}: no answer within {} s", after.as_secs_f32())]
     TimedOut {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// A transfer stopped moving.
+    /// An upload stopped making progress.
     #[error("{at}: stalled for {} s after {moved} of {size} bytes", after.as_secs_f32())]
     Stalled {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// How many bytes had been moved.
+        /// Number of bytes that were sent.
         moved: u64,
-        /// How many there are.
+        /// Number of bytes to send.
         size: u64,
-        /// How long nothing moved.
+        /// How long no byte was sent.
         after: Duration,
     },
-    /// The connection failed or broke: reset, no route to the host, a proxy that refuses.
+    /// The connection failed or was lost: reset, no route to the host, refused by a proxy.
     #[error("{at}: the connection failed")]
     ConnectionLost {
-        /// The request.
+        /// The failed request.
         at: Box<Place>,
-        /// Why not.
+        /// The cause.
         source: Cause,
     },
 
-    /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run
-    /// resumes here.
+    /// [`Stop`](crate::Stop) was requested before the operation was complete. The next run resumes
+    /// it.
     #[error("stopped before it was complete")]
     Stopped,
-    /// The source of the blobs ended before all had arrived.
+    /// The arrivals ended before the bundle was complete.
     #[error("the source of the blobs ended early")]
     SourceEnded,
-    /// The artifact is complete but not tagged, since the source of a different one is damaged or
-    /// cannot be read.
+    /// The artifact is complete but not tagged, because content of a different artifact is damaged
+    /// or cannot be read.
     #[error("not tagged, because content of a different artifact is damaged or missing")]
     Withheld,
 
-    /// The independent reader cannot pull the artifact as a node would.
+    /// oci-client cannot pull the artifact as a node does.
     #[error("cannot pull {reference} from registry {address} as a node does")]
     NodePull {
-        /// The registry's address.
+        /// Address of the registry.
         address: String,
         /// `repository:tag` or `repository@digest`.
         reference: String,
-        /// What oci-client says.
+        /// The error of oci-client.
         source: Box<OciDistributionError>,
     },
-    /// The independent reader got something that is not a manifest, or one that breaks a rule.
+    /// The registry serves something that is not a valid manifest, or a blob that differs from its
+    /// manifest.
     #[error("{reference} in registry {address} {fault}")]
     NodeContent {
-        /// The registry's address.
+        /// Address of the registry.
         address: String,
         /// `repository:tag` or `repository@digest`.
         reference: String,
@@ -404,8 +403,7 @@ pub enum Error {
     },
 }
 
-/// Returns what a registry says of its limits, to follow its answer. A pause that is waited out is
-/// not worth a word.
+/// Returns the registry's limits, to follow its response. A short pause is left out.
 fn limits(quota: Option<&str>, retry_after: Option<Duration>) -> String {
     const SHORT: Duration = Duration::from_secs(60);
     let mut text = quota.map_or_else(String::new, |quota| format!("; requests: {quota}"));
@@ -416,7 +414,7 @@ fn limits(quota: Option<&str>, retry_after: Option<Duration>) -> String {
 }
 
 impl Error {
-    /// Returns the error of an answer that lacks what the specification demands.
+    /// Returns the error of a response that violates the specification.
     pub(crate) fn protocol(at: &Place, violation: Violation) -> Self {
         Self::Protocol {
             at: Box::new(at.clone()),
@@ -426,13 +424,13 @@ impl Error {
 
     /// Returns whether the registry refused a manifest because of its content.
     pub fn is_refused_manifest(&self) -> bool {
-        // Some say 404 for a blob that a manifest names.
+        // Some registries respond 404 if the manifest refers to a missing blob.
         matches!(self, Self::Rejected { at, .. } | Self::NotFound { at, .. }
             if at.method == "PUT" && at.url.contains("/manifests/"))
     }
 
-    /// Records whose credentials the request carried, or the request for its token, if that is what
-    /// was refused.
+    /// Adds the user to an error of a request, or of the request for its token, that carried
+    /// credentials.
     pub(crate) fn sent_by(mut self, credentials: &Credentials) -> Self {
         if let (
             Self::Unauthorized { at, .. } | Self::Forbidden { at, .. },
@@ -444,7 +442,7 @@ impl Error {
         self
     }
 
-    /// Returns the request that failed, where it came to one.
+    /// Returns the failed request, if there was one.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::Unauthorized { at, .. }
@@ -480,25 +478,11 @@ impl Error {
             | Self::TimedOut { at, .. }
             | Self::Stalled { at, .. }
             | Self::ConnectionLost { at, .. } => Some(at),
-            Self::Address { .. }
-            | Self::CertificateAuthority { .. }
-            | Self::Client { .. }
-            | Self::Name { .. }
-            | Self::DigestAlgorithm { .. }
-            | Self::Artifact { .. }
-            | Self::Source { .. }
-            | Self::SourceContent { .. }
-            | Self::Target { .. }
-            | Self::Stopped
-            | Self::SourceEnded
-            | Self::Withheld
-            | Self::NodePull { .. }
-            | Self::NodeContent { .. } => None,
+            _ => None,
         }
     }
 
-    /// Returns whether the registry could not be reached at all, so it is not a matter of how much
-    /// is asked of it.
+    /// Returns whether the registry was not reached, so fewer concurrent requests would not help.
     pub(crate) fn is_about_reaching(&self) -> bool {
         matches!(
             self,
@@ -509,7 +493,7 @@ impl Error {
         )
     }
 
-    /// Returns whether the two sides do not agree on TLS.
+    /// Returns whether TLS failed.
     pub(crate) fn is_about_tls(&self) -> bool {
         matches!(
             self,
@@ -523,12 +507,12 @@ impl Error {
         )
     }
 
-    /// Returns whether credentials were sent and not accepted.
+    /// Returns whether the registry rejected the credentials that were sent.
     pub fn refuses_login(&self) -> bool {
         matches!(self, Self::Unauthorized { at, is_login: true, .. } if at.user.is_some())
     }
 
-    /// Returns the answer that the error is about, where there was one.
+    /// Returns the response, if the error is about one.
     pub fn answer(&self) -> Option<&Answer> {
         match self {
             Self::Unauthorized { answer, .. }
@@ -543,19 +527,20 @@ impl Error {
     }
 }
 
-/// A request, as far as it may be shown.
+/// A request, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The method: `PUT`.
+    /// HTTP method: `PUT`.
     pub method: String,
-    /// The URL without its query, in which storage services put their signatures.
+    /// URL without credentials, query and fragment. Storage services put their signatures into the
+    /// query.
     pub url: String,
-    /// The repository that the request was about; empty for requests about the registry as a whole.
+    /// Repository of the request. Empty for requests about the registry as a whole.
     pub repository: String,
-    /// The proxy that the request goes through and the variable that names it, without user and
-    /// password.
+    /// The proxy and the variable that configures it, without credentials: `http://proxy:3128
+    /// (HTTPS_PROXY)`.
     pub proxy: Option<String>,
-    /// The user whose credentials were sent, if the request was refused with them.
+    /// User whose credentials were sent with the refused request.
     pub user: Option<String>,
 }
 
@@ -570,14 +555,18 @@ impl Place {
         }
     }
 
-    /// Returns the place with the proxy that a request to `url` goes through.
+    /// Adds the proxy of a request to `url`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Proxy`] if the proxy cannot be used.
     pub(crate) fn through(self, proxies: &Proxies, url: &Url) -> Result<Self, Failure> {
         match proxies.of(url) {
             Ok(proxy) => Ok(Self {
                 proxy: proxy.map(Proxy::to_string),
                 ..self
             }),
-            Err(source) => Err(Failure::last(Error::Proxy {
+            Err(source) => Err(Failure::permanent(Error::Proxy {
                 at: Box::new(self),
                 source,
             })),
@@ -609,14 +598,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// An answer that is an error, as far as it says something.
+/// A response with an error status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status.
+    /// HTTP status.
     pub status: u16,
-    /// The first error code of the body: `DENIED`.
+    /// First error code of the body: `DENIED`.
     pub code: Option<String>,
-    /// What the body says, shortened and without control characters.
+    /// Error message of the body, masked, truncated and without control characters.
     pub message: Option<String>,
 }
 
@@ -649,7 +638,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_shows_neither_query_nor_userinfo() {
+    fn a_place_shows_no_query_and_no_credentials() {
         let url = Url::parse("https://me:secret@blobs.example.com/u/1?X-Signature=abc#x").unwrap();
         let place = Place::new("PUT", &url, "mke/calico/node");
         assert_eq!(place.to_string(), "PUT https://blobs.example.com/u/1");
@@ -658,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_read_like_the_registry_meant_them() {
+    fn answers_show_status_code_and_message() {
         let answer = |status, code: Option<&str>, message: Option<&str>| Answer {
             status,
             code: code.map(str::to_owned),

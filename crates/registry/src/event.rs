@@ -1,4 +1,4 @@
-//! What a push reports to its caller while it runs. This crate draws nothing.
+//! Progress events of a push. This crate draws nothing.
 
 use std::time::Duration;
 
@@ -6,27 +6,26 @@ use oci_spec::image::Digest;
 
 use crate::Error;
 
-/// Something that happened during a push.
+/// An event during a push.
 #[derive(Debug, Clone, Copy)]
 #[expect(
     missing_docs,
     reason = "the fields are what their names say; sizes and counts are in bytes"
 )]
 pub enum Event<'a> {
-    /// The tag pointed at the right digest before anything was sent; nothing else follows for this
-    /// artifact.
+    /// The tag already pointed at the right digest. No further event follows for this artifact.
     ArtifactPresent {
         repository: &'a str,
         tag: &'a str,
         digest: &'a Digest,
     },
-    /// The repository holds the blob already.
+    /// The repository already has the blob.
     BlobPresent {
         repository: &'a str,
         digest: &'a Digest,
         size: u64,
     },
-    /// The registry took the blob over from another of its repositories.
+    /// The blob was mounted from a different repository of the registry.
     BlobMounted {
         repository: &'a str,
         digest: &'a Digest,
@@ -38,14 +37,14 @@ pub enum Event<'a> {
         digest: &'a Digest,
         size: u64,
     },
-    /// The session that an upload resumes holds so much of the blob from before.
+    /// The session that the upload resumes already contains `held` bytes of the blob.
     BlobResumed {
         repository: &'a str,
         digest: &'a Digest,
         held: u64,
     },
-    /// So much of the blob was handed to the connection since its last [`Event::BlobStarted`]. Told
-    /// a few times a second at most.
+    /// `sent` bytes were passed to the connection since the last [`Event::BlobStarted`]. Emitted at
+    /// most five times a second.
     BlobProgress {
         repository: &'a str,
         digest: &'a Digest,
@@ -64,14 +63,13 @@ pub enum Event<'a> {
         digest: &'a Digest,
         size: u64,
     },
-    /// The registry answered that the tag points at the artifact; this is the last event of a push
-    /// that sent something.
+    /// The registry confirmed that the tag points at the artifact. Last event of an artifact.
     Tagged {
         repository: &'a str,
         tag: &'a str,
         digest: &'a Digest,
     },
-    /// A request failed in a way that may pass; it is made again after `pause`.
+    /// A request failed with a transient error. Attempt number `attempt` follows after `pause`.
     Retrying {
         error: &'a Error,
         attempt: u32,
@@ -80,13 +78,13 @@ pub enum Event<'a> {
     },
 }
 
-/// Receives the events of a push. Called from several tasks concurrently; it must return quickly.
+/// Receives the events of a push, concurrently from several tasks. Must return quickly.
 pub trait Observer: Send + Sync {
-    /// Takes note of one event.
+    /// Receives one event.
     fn event(&self, event: Event<'_>);
 }
 
-/// Takes note of nothing.
+/// Ignores all events.
 impl Observer for () {
     fn event(&self, _: Event<'_>) {}
 }

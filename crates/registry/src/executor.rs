@@ -1,9 +1,11 @@
-//! The loop that executes a plan: it decides what is done next, and what a failure means.
+//! Executes the plan of a push: chooses the next request and decides what a failure ends.
 //!
-//! First the tags are looked up, unless the caller has done so. Then blobs are sent, small ones
-//! beside large ones. An artifact is finished when its blobs are in the registry and the whole
-//! bundle is verified: first the manifests of an index, concurrently, then the tag. Everything runs
-//! in the future of the caller: dropping it stops everything.
+//! 1. The tags are looked up, unless the caller has done so.
+//! 2. Blobs are sent, small ones concurrently with large ones.
+//! 3. When the blobs of an artifact exist and the bundle may be tagged, the image manifests of an
+//!    index are put concurrently, then the index under the tag.
+//!
+//! Everything runs in the caller's future. Dropping it stops everything.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -16,21 +18,20 @@ use oci_spec::image::Digest;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{Instrument as _, Span, debug_span};
 
-use crate::ensure::{Outcome, Supply};
+use crate::ensure::{BlobOutcome, UploadContext};
 use crate::limiter::{Limiter, Permit, Priority};
 use crate::plan::{Need, Transfer, plan};
-use crate::queues::{Queues, WHOLE};
+use crate::queues::{FULL_SHARE, Queues};
 use crate::{
     Arrival, Artifact, Blob, BlobSource, Error, Event, Observer, PushReport, Pushed, Registry,
     Tally,
 };
 
-/// How many blobs have to be left for it to pay to find out how this registry is asked best.
-const WORTH_FINDING_OUT: usize = 4;
+/// How many blobs must be left to send for the trials of single POSTs and self-mounts to pay.
+const MIN_BLOBS_FOR_TRIALS: usize = 4;
 
-/// How many errors that may pass, one after the other and each after all of its attempts, say that
-/// the registry is gone.
-const MOST_FAILURES: u32 = 3;
+/// How many consecutive transient errors, each after all attempts, mean that the registry is down.
+const MAX_FAILURES: u32 = 3;
 
 pub(crate) struct Executor<'a> {
     registry: &'a Registry,
@@ -38,57 +39,59 @@ pub(crate) struct Executor<'a> {
     source: &'a dyn BlobSource,
     observer: &'a dyn Observer,
     states: Vec<State>,
-    /// Tags that are still to be asked for.
-    questions: VecDeque<usize>,
-    /// How many answers are missing before a plan can be made.
-    unanswered: usize,
+    /// Numbers of the artifacts whose tags are still to be looked up.
+    tag_lookups: VecDeque<usize>,
+    /// Number of lookups without a response. The plan is made when there are none.
+    pending_lookups: usize,
     queues: Queues<'a>,
-    /// Reports what the source can open, unless that was everything from the start.
+    /// Reports what the source can open. `None` if it can open everything, or the push is stopping.
     arrivals: Option<UnboundedReceiver<Arrival>>,
-    /// Whether everything has arrived and is right, so manifests may be put.
-    whole: bool,
-    /// Whether tags wait for the last blob, since some content was not compared with its digest in
-    /// this run.
+    /// Whether the source can open everything, so manifests may be put.
+    bundle_present: bool,
+    /// Whether tags wait for the last blob, because some content was not verified in this run.
     tags_last: bool,
-    /// Whether the source had something else than a digest names, or could not be read.
+    /// Whether content of the source is damaged or cannot be read.
     damaged: bool,
-    /// How many blobs are on their way.
-    bringing: usize,
-    /// Manifests of artifacts whose blobs are there, by artifact and place, that go before the tag.
+    /// Number of blobs in progress.
+    blobs_in_progress: usize,
+    /// Image manifests to be put before the tagged one: number of the artifact, index in its
+    /// manifests. Their blobs exist.
     manifests: VecDeque<(usize, usize)>,
-    /// Artifacts of which nothing is missing but the tag.
+    /// Numbers of the artifacts that lack only the tag, or an index and the tag.
     complete: VecDeque<usize>,
-    /// Whether this push asks for each tag, before and after.
-    asks: bool,
-    /// Whether the registry has answered this account at all.
-    accepted: bool,
+    /// Whether this push looks each tag up, before and after.
+    looks_up_tags: bool,
+    /// Whether the registry has accepted this account or refused a single repository. Until then,
+    /// one request is sent at a time.
+    has_responded: bool,
     trial: Trial,
     failures: u32,
-    /// Why everything ends before it is done.
-    ended: Option<Arc<Error>>,
+    /// The error that ends the push.
+    fatal_error: Option<Arc<Error>>,
     report: PushReport,
 }
 
-/// Who asks for tags.
+/// Who looks up the tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tags {
-    /// The push: before, since a tag that is right needs nothing, and after, as its proof.
-    Asked,
+    /// The push: before, because a tag that is right needs nothing else, and after, as
+    /// confirmation.
+    LookedUpByPush,
     /// The caller, before and after.
-    AskedByCaller,
+    LookedUpByCaller,
 }
 
-/// The first small blob goes alone, and finds out in how few requests this registry takes blobs.
+/// The first small blob is sent alone. It tests whether the registry accepts a blob in one POST.
 enum Trial {
     Due,
     Running,
     Over,
 }
 
-/// How far an artifact is.
+/// The state of an artifact.
 enum State {
-    Begun {
-        /// Blobs, and after them manifests, that the tag waits for.
+    Pending {
+        /// Number of blobs, and after them of image manifests, that are missing before the tag.
         missing: usize,
         pushed: Pushed,
     },
@@ -96,17 +99,17 @@ enum State {
 }
 
 enum Work<'a> {
-    Ask(usize),
-    Bring(Transfer<'a>, Need<'a>, Priority),
-    Put(usize, usize),
-    Finish(usize),
+    LookUpTag(usize),
+    EnsureBlob(Transfer<'a>, Need<'a>, Priority),
+    PutManifest(usize, usize),
+    TagArtifact(usize),
 }
 
 enum Done<'a> {
-    Asked(usize, Result<Option<Digest>, Error>),
-    Brought(Transfer<'a>, Need<'a>, Priority, Result<Outcome, Error>),
-    Put(usize, Result<(), Error>),
-    Finished(usize, Result<(), Error>),
+    TagLookedUp(usize, Result<Option<Digest>, Error>),
+    BlobEnsured(Transfer<'a>, Need<'a>, Priority, Result<BlobOutcome, Error>),
+    ManifestPut(usize, Result<(), Error>),
+    ArtifactTagged(usize, Result<(), Error>),
 }
 
 impl<'a> Executor<'a> {
@@ -118,17 +121,17 @@ impl<'a> Executor<'a> {
         tags: Tags,
         observer: &'a dyn Observer,
     ) -> Self {
-        let asks = tags == Tags::Asked;
+        let looks_up_tags = tags == Tags::LookedUpByPush;
         let mut names = BTreeSet::new();
         let states: Vec<State> = artifacts
             .iter()
-            .map(|artifact| match begin(artifact, &mut names) {
-                Ok(pushed) => State::Begun { missing: 0, pushed },
+            .map(|artifact| match check_and_begin(artifact, &mut names) {
+                Ok(pushed) => State::Pending { missing: 0, pushed },
                 Err(error) => State::Done(Err(Arc::new(error))),
             })
             .collect();
-        let questions: VecDeque<usize> = (0..artifacts.len())
-            .filter(|number| asks && states[*number].is_begun())
+        let tag_lookups: VecDeque<usize> = (0..artifacts.len())
+            .filter(|number| looks_up_tags && states[*number].is_pending())
             .collect();
         let mut executor = Self {
             registry,
@@ -136,38 +139,30 @@ impl<'a> Executor<'a> {
             source,
             observer,
             states,
-            unanswered: questions.len(),
-            questions,
+            pending_lookups: tag_lookups.len(),
+            tag_lookups,
             queues: Queues::new(&registry.inner.recorded, arrivals.is_some()),
-            whole: arrivals.is_none(),
+            bundle_present: arrivals.is_none(),
             tags_last: false,
             damaged: false,
-            bringing: 0,
+            blobs_in_progress: 0,
             arrivals,
             manifests: VecDeque::new(),
             complete: VecDeque::new(),
-            asks,
-            accepted: !asks,
+            looks_up_tags,
+            has_responded: !looks_up_tags,
             trial: Trial::Due,
             failures: 0,
-            ended: None,
-            report: PushReport {
-                artifacts: Vec::new(),
-                uploaded: Tally::default(),
-                mounted: Tally::default(),
-                present: Tally::default(),
-                manifests: 0,
-                stopped: false,
-            },
+            fatal_error: None,
+            report: PushReport::default(),
         };
-        if executor.unanswered == 0 {
+        if executor.pending_lookups == 0 {
             executor.make_plan();
         }
         executor
     }
 
-    /// Carries everything out, or as much as is done when the end is asked for, and returns what
-    /// came of it.
+    /// Executes the plan until it is complete, stopped or failed.
     pub(crate) async fn run(mut self) -> PushReport {
         let limiter: &'a Limiter = self.registry.transport().limiter();
         let stop = &self.registry.transport().settings().stop;
@@ -175,9 +170,9 @@ impl<'a> Executor<'a> {
         loop {
             let freed = limiter.freed();
             let stopping = stop.is_requested();
-            // The first response shows whether this registry is reachable, and which login it
+            // The first response shows whether the registry can be reached and which login it
             // requires.
-            while !stopping && (self.accepted || running.is_empty()) {
+            while !stopping && (self.has_responded || running.is_empty()) {
                 let Some((permit, work)) = self.next(limiter) else {
                     break;
                 };
@@ -185,7 +180,7 @@ impl<'a> Executor<'a> {
                 let working = working.inspect(move |_| drop(permit));
                 running.push(working.boxed());
             }
-            if running.is_empty() && (stopping || !self.states.iter().any(State::is_begun)) {
+            if running.is_empty() && (stopping || !self.states.iter().any(State::is_pending)) {
                 return self.conclude(Error::Stopped);
             }
             if running.is_empty() && self.tags_last && self.damaged && self.queues.is_empty() {
@@ -193,136 +188,139 @@ impl<'a> Executor<'a> {
             }
             tokio::select! {
                 Some(done) = running.next() => self.on_done(done),
-                arrival = next_arrival(&mut self.arrivals), if !self.whole => match arrival {
+                arrival = next_arrival(&mut self.arrivals), if !self.bundle_present => match arrival {
                     Some(Arrival::BlobReady(digest)) => self.queues.arrived(digest),
                     Some(arrival @ (Arrival::BundlePresent | Arrival::BundleVerified)) => {
-                        self.whole = true;
+                        self.bundle_present = true;
                         self.tags_last = arrival == Arrival::BundlePresent;
                         self.queues.all_arrived();
                     }
-                    // The source may have received the same request first.
+                    // The same stop may have ended the source first.
                     None if stop.is_requested() => self.arrivals = None,
                     None => return self.conclude(Error::SourceEnded),
                 },
                 () = freed => {}
                 () = stop.requested(), if !stopping => {}
             }
-            if let Some(error) = self.ended.take() {
+            if let Some(error) = self.fatal_error.take() {
                 return self.conclude(error);
             }
         }
     }
 
-    /// Returns the work that is most urgent of what there is room for: what is small does not wait
-    /// for what is large.
+    /// Returns the most urgent work that the limiter has room for. Small requests do not wait for
+    /// large uploads.
     fn next(&mut self, limiter: &'a Limiter) -> Option<(Permit<'a>, Work<'a>)> {
         let states = &self.states;
-        // Blobs that only failed artifacts wait for are not sent any more.
-        let wants = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_begun());
-        self.queues.retain(wants);
-        let tags = self.may_tag() && !self.complete.is_empty();
-        let finishes = self.whole && (!self.manifests.is_empty() || tags);
-        let brings = self.queues.has_small() && !matches!(self.trial, Trial::Running);
-        if (finishes || brings || !self.questions.is_empty())
+        // Blobs that only failed artifacts need are not sent.
+        let is_needed = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_pending());
+        self.queues.retain(is_needed);
+        let tags = self.may_set_tags() && !self.complete.is_empty();
+        let may_put = self.bundle_present && (!self.manifests.is_empty() || tags);
+        let sends_blob = self.queues.has_small() && !matches!(self.trial, Trial::Running);
+        if (may_put || sends_blob || !self.tag_lookups.is_empty())
             && let Some(permit) = limiter.try_permit(Priority::Small)
         {
             return Some((permit, self.next_small()?));
         }
-        let least = match self.trial {
-            // Only what takes the line for long does not wait for the trial.
-            Trial::Running => WHOLE,
-            Trial::Due if self.queues.has_small() => WHOLE,
+        let min_size = match self.trial {
+            // Only a blob that is worth a full share of the line starts before the trial is over.
+            Trial::Running => FULL_SHARE,
+            Trial::Due if self.queues.has_small() => FULL_SHARE,
             Trial::Due | Trial::Over => 0,
         };
-        if !self.queues.has_large(least) {
+        if !self.queues.has_large(min_size) {
             return None;
         }
         let permit = limiter.try_permit(Priority::Large)?;
         let (transfer, need) = self.queues.next_large()?;
-        self.bringing += 1;
-        Some((permit, Work::Bring(transfer, need, Priority::Large)))
+        self.blobs_in_progress += 1;
+        Some((permit, Work::EnsureBlob(transfer, need, Priority::Large)))
     }
 
-    /// Returns the most urgent work that carries little.
+    /// Returns the most urgent small request.
     fn next_small(&mut self) -> Option<Work<'a>> {
-        if let Some(number) = self.questions.pop_front() {
-            return Some(Work::Ask(number));
+        if let Some(number) = self.tag_lookups.pop_front() {
+            return Some(Work::LookUpTag(number));
         }
-        if self.whole {
-            if let Some((number, place)) = self.manifests.pop_front() {
-                return Some(Work::Put(number, place));
+        if self.bundle_present {
+            if let Some((number, index)) = self.manifests.pop_front() {
+                return Some(Work::PutManifest(number, index));
             }
-            if self.may_tag()
+            if self.may_set_tags()
                 && let Some(number) = self.complete.pop_front()
             {
-                return Some(Work::Finish(number));
+                return Some(Work::TagArtifact(number));
             }
         }
         if matches!(self.trial, Trial::Due) {
-            self.trial = match self.queues.unsent() >= WORTH_FINDING_OUT {
+            self.trial = match self.queues.unsent() >= MIN_BLOBS_FOR_TRIALS {
                 true => Trial::Running,
                 false => Trial::Over,
             };
         }
         let (transfer, need) = self.queues.next_small()?;
-        self.bringing += 1;
-        Some(Work::Bring(transfer, need, Priority::Small))
+        self.blobs_in_progress += 1;
+        Some(Work::EnsureBlob(transfer, need, Priority::Small))
     }
 
-    /// Returns whether an artifact may be tagged at this moment.
-    fn may_tag(&self) -> bool {
-        !self.tags_last || !self.damaged && self.bringing == 0 && self.queues.is_empty()
+    /// Returns whether tags may be set now.
+    fn may_set_tags(&self) -> bool {
+        !self.tags_last || !self.damaged && self.blobs_in_progress == 0 && self.queues.is_empty()
     }
 
     fn perform(&self, work: Work<'a>) -> impl Future<Output = Done<'a>> + Send + 'a {
         let (registry, source, observer) = (self.registry, self.source, self.observer);
         let artifacts = self.artifacts;
-        let supply = Supply {
+        let context = UploadContext {
             source,
             observer,
-            find_out: self.queues.unsent() >= WORTH_FINDING_OUT,
+            runs_trials: self.queues.unsent() >= MIN_BLOBS_FOR_TRIALS,
         };
         let span = self.span(&work);
-        let asks = self.asks;
+        let looks_up_tags = self.looks_up_tags;
         let working = async move {
             match work {
-                Work::Ask(number) => {
+                Work::LookUpTag(number) => {
                     let Artifact {
                         repository, tag, ..
                     } = &artifacts[number];
                     let answer = registry.tag_digest(repository, tag, observer).await;
-                    Done::Asked(number, answer)
+                    Done::TagLookedUp(number, answer)
                 }
-                Work::Bring(transfer, need, priority) => {
-                    let bringing = registry.ensure_blob(need.repository, transfer.blob, supply);
-                    let outcome = bringing.await;
-                    Done::Brought(transfer, need, priority, outcome)
+                Work::EnsureBlob(transfer, need, priority) => {
+                    let ensuring = registry.ensure_blob(need.repository, transfer.blob, context);
+                    let outcome = ensuring.await;
+                    Done::BlobEnsured(transfer, need, priority, outcome)
                 }
-                Work::Put(number, place) => {
+                Work::PutManifest(number, index) => {
                     let artifact = &artifacts[number];
-                    let range = place..place + 1;
-                    Done::Put(number, registry.put_surely(artifact, range, supply).await)
+                    let range = index..index + 1;
+                    let outcome = registry.put_and_repair(artifact, range, context).await;
+                    Done::ManifestPut(number, outcome)
                 }
-                Work::Finish(number) => {
+                Work::TagArtifact(number) => {
                     let artifact = &artifacts[number];
                     let first = artifact.leaves();
                     let range = first..artifact.manifests.len();
-                    let mut outcome = registry.put_surely(artifact, range, supply).await;
+                    let mut outcome = registry.put_and_repair(artifact, range, context).await;
                     if outcome.is_ok() {
-                        outcome = registry.confirm(artifact, asks, observer).await;
+                        outcome = registry.confirm(artifact, looks_up_tags, observer).await;
                     }
-                    Done::Finished(number, outcome)
+                    Done::ArtifactTagged(number, outcome)
                 }
             }
         };
         working.instrument(span)
     }
 
-    /// Returns the span of some work, for the log: the artifact, and the blob that it is about.
+    /// Returns the log span of `work`: its artifact and blob.
     fn span(&self, work: &Work<'_>) -> Span {
         let (number, blob) = match work {
-            Work::Ask(number) | Work::Put(number, _) | Work::Finish(number) => (Some(number), None),
-            Work::Bring(transfer, need, _) => (need.artifacts.first(), Some(transfer.blob)),
+            Work::LookUpTag(number) | Work::PutManifest(number, _) | Work::TagArtifact(number) => {
+                (Some(number), None)
+            }
+            Work::EnsureBlob(transfer, need, _) => (need.artifacts.first(), Some(transfer.blob)),
         };
         let artifact = number.map(|number| &self.artifacts[*number]);
         let artifact = artifact.map(|one| format!("{}:{}", one.repository, one.tag));
@@ -332,42 +330,42 @@ impl<'a> Executor<'a> {
 
     fn on_done(&mut self, done: Done<'a>) {
         match done {
-            Done::Asked(number, answer) => {
+            Done::TagLookedUp(number, answer) => {
                 match answer {
-                    Ok(found) => self.answered(number, found),
-                    // Some registries answer so for what does not exist yet; if it is meant, the
-                    // first upload gets it again.
-                    Err(Error::Forbidden { .. }) => self.answered(number, None),
+                    Ok(found) => self.on_tag_digest(number, found),
+                    // Some registries respond 403 for a tag that does not exist. If the account may
+                    // indeed not read, the first upload gets the same error.
+                    Err(Error::Forbidden { .. }) => self.on_tag_digest(number, None),
                     Err(error) => {
-                        let error = self.judge(error);
+                        let error = self.classify_error(error);
                         self.fail(number, &error);
                     }
                 }
-                self.unanswered -= 1;
-                if self.unanswered == 0 {
+                self.pending_lookups -= 1;
+                if self.pending_lookups == 0 {
                     self.make_plan();
                 }
             }
-            Done::Put(number, Ok(())) => {
+            Done::ManifestPut(number, Ok(())) => {
                 self.succeeded();
-                self.has_one_more(number);
+                self.on_manifest_put(number);
             }
-            Done::Put(number, Err(error)) => {
-                let error = self.judge(error);
+            Done::ManifestPut(number, Err(error)) => {
+                let error = self.classify_error(error);
                 self.fail(number, &error);
             }
-            Done::Brought(transfer, need, priority, Ok(outcome)) => {
-                self.bring_ended(transfer.blob, priority);
+            Done::BlobEnsured(transfer, need, priority, Ok(outcome)) => {
+                self.blob_ended(transfer.blob, priority);
                 self.succeeded();
-                self.brought(transfer, need, outcome);
+                self.on_blob_ensured(transfer, need, outcome);
             }
-            Done::Brought(mut transfer, need, priority, Err(error)) => {
-                self.bring_ended(transfer.blob, priority);
-                // What is wrong with the file is wrong wherever it goes.
-                let everywhere = matches!(error, Error::SourceContent { .. });
-                self.damaged |= everywhere || matches!(error, Error::Source { .. });
-                let error = self.judge(error);
-                let rest = transfer.needs.iter().filter(|_| everywhere);
+            Done::BlobEnsured(mut transfer, need, priority, Err(error)) => {
+                self.blob_ended(transfer.blob, priority);
+                // Content that is damaged is damaged for every repository.
+                let is_damaged = matches!(error, Error::SourceContent { .. });
+                self.damaged |= is_damaged || matches!(error, Error::Source { .. });
+                let error = self.classify_error(error);
+                let rest = transfer.needs.iter().filter(|_| is_damaged);
                 let failed: Vec<usize> = rest
                     .chain([&need])
                     .flat_map(|need| need.artifacts.iter().copied())
@@ -375,40 +373,41 @@ impl<'a> Executor<'a> {
                 for number in failed {
                     self.fail(number, &error);
                 }
-                if everywhere {
+                if is_damaged {
                     transfer.needs.clear();
                 }
                 self.queues.push(transfer);
             }
-            Done::Finished(number, Ok(())) => {
+            Done::ArtifactTagged(number, Ok(())) => {
                 self.succeeded();
                 let sent = self.artifacts[number].manifests.len() as u64;
                 self.report.manifests += sent;
-                if let State::Begun { pushed, .. } = &mut self.states[number] {
+                if let State::Pending { pushed, .. } = &mut self.states[number] {
                     pushed.manifests = sent;
                     self.states[number] = State::Done(Ok(pushed.clone()));
                 }
             }
-            Done::Finished(number, Err(error)) => {
-                let error = self.judge(error);
+            Done::ArtifactTagged(number, Err(error)) => {
+                let error = self.classify_error(error);
                 self.fail(number, &error);
             }
         }
     }
 
-    fn bring_ended(&mut self, blob: &Blob, priority: Priority) {
-        self.bringing -= 1;
+    fn blob_ended(&mut self, blob: &Blob, priority: Priority) {
+        self.blobs_in_progress -= 1;
         match priority {
             Priority::Small => self.trial = Trial::Over,
             Priority::Large => self.queues.large_is_done(blob),
         }
     }
 
-    /// Takes note of what a tag points at before the push.
-    fn answered(&mut self, number: usize, found: Option<Digest>) {
+    /// Records the digest that a tag has before the push. An artifact whose tag is right is
+    /// complete.
+    fn on_tag_digest(&mut self, number: usize, found: Option<Digest>) {
         self.succeeded();
         let artifact = &self.artifacts[number];
-        let State::Begun { pushed, .. } = &mut self.states[number] else {
+        let State::Pending { pushed, .. } = &mut self.states[number] else {
             return;
         };
         if found.as_ref() != Some(&pushed.digest) {
@@ -418,11 +417,12 @@ impl<'a> Executor<'a> {
         for blob in artifact.blobs_by_size() {
             pushed.present.add(blob.size);
             self.report.present.add(blob.size);
-            // The registry took no manifest without its blobs, so others can mount them from here.
+            // The registry accepts no manifest without its blobs, so other repositories can mount
+            // them from here.
             self.registry
                 .inner
                 .recorded
-                .note(&artifact.repository, &blob.digest);
+                .note_held(&artifact.repository, &blob.digest);
         }
         self.observer.event(Event::ArtifactPresent {
             repository: &artifact.repository,
@@ -435,11 +435,11 @@ impl<'a> Executor<'a> {
     fn make_plan(&mut self) {
         let mut wanted = Vec::new();
         for (number, artifact) in self.artifacts.iter().enumerate() {
-            if let State::Begun { missing, .. } = &mut self.states[number] {
+            if let State::Pending { missing, .. } = &mut self.states[number] {
                 *missing = artifact.blobs_by_size().len();
                 wanted.push((number, artifact));
                 if *missing == 0 {
-                    self.has_blobs(number);
+                    self.on_blobs_complete(number);
                 }
             }
         }
@@ -448,43 +448,55 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn brought(&mut self, transfer: Transfer<'a>, need: Need<'a>, outcome: Outcome) {
+    fn on_blob_ensured(&mut self, transfer: Transfer<'a>, need: Need<'a>, outcome: BlobOutcome) {
         let size = transfer.blob.size;
-        let tally = |to: &mut dyn Tallies, outcome: Outcome| to.tally(outcome).add(size);
-        tally(&mut self.report, outcome);
-        for (place, number) in need.artifacts.into_iter().enumerate() {
-            if let State::Begun { missing, pushed } = &mut self.states[number] {
-                // One of them has paid for it; the others found it there.
-                let seen = if place == 0 {
+        let PushReport {
+            present,
+            mounted,
+            uploaded,
+            ..
+        } = &mut self.report;
+        outcome.tally(present, mounted, uploaded).add(size);
+        for (index, number) in need.artifacts.into_iter().enumerate() {
+            if let State::Pending { missing, pushed } = &mut self.states[number] {
+                // The first artifact caused the transfer. For the others the blob was already
+                // present.
+                let seen = if index == 0 {
                     outcome
                 } else {
-                    Outcome::Present
+                    BlobOutcome::Present
                 };
-                tally(pushed, seen);
+                let Pushed {
+                    present,
+                    mounted,
+                    uploaded,
+                    ..
+                } = pushed;
+                seen.tally(present, mounted, uploaded).add(size);
                 *missing -= 1;
                 if *missing == 0 {
-                    self.has_blobs(number);
+                    self.on_blobs_complete(number);
                 }
             }
         }
         self.queues.push(transfer);
     }
 
-    /// Takes note that an artifact's blobs are there: its manifests are next.
-    fn has_blobs(&mut self, number: usize) {
+    /// Queues the manifests of an artifact whose blobs exist.
+    fn on_blobs_complete(&mut self, number: usize) {
         let first = self.artifacts[number].leaves();
-        if let State::Begun { missing, .. } = &mut self.states[number] {
+        if let State::Pending { missing, .. } = &mut self.states[number] {
             *missing = first;
             match first {
                 0 => self.complete.push_back(number),
-                _ => (self.manifests).extend((0..first).map(|place| (number, place))),
+                _ => (self.manifests).extend((0..first).map(|index| (number, index))),
             }
         }
     }
 
-    /// Takes note that one of the manifests before the tag is there.
-    fn has_one_more(&mut self, number: usize) {
-        if let State::Begun { missing, .. } = &mut self.states[number] {
+    /// Counts an image manifest. The last one makes the artifact ready for its tag.
+    fn on_manifest_put(&mut self, number: usize) {
+        if let State::Pending { missing, .. } = &mut self.states[number] {
             *missing -= 1;
             if *missing == 0 {
                 self.complete.push_back(number);
@@ -494,18 +506,19 @@ impl<'a> Executor<'a> {
 
     fn fail(&mut self, number: usize, error: &Arc<Error>) {
         let state = &mut self.states[number];
-        if state.is_begun() {
+        if state.is_pending() {
             *state = State::Done(Err(Arc::clone(error)));
         }
     }
 
     fn succeeded(&mut self) {
-        self.accepted = true;
+        self.has_responded = true;
         self.failures = 0;
     }
 
-    /// Decides whether an error is about one artifact or ends everything.
-    fn judge(&mut self, error: Error) -> Arc<Error> {
+    /// Decides whether an error ends the push or only the artifact. Sets `fatal_error` if it ends
+    /// the push.
+    fn classify_error(&mut self, error: Error) -> Arc<Error> {
         let passing = matches!(
             error,
             Error::Unavailable { .. }
@@ -514,22 +527,22 @@ impl<'a> Executor<'a> {
                 | Error::ConnectionLost { .. }
                 | Error::RateLimited { .. }
         );
-        // An answer that refuses one repository says at least that the registry answers.
+        // A response that refuses one repository still shows that the registry responds.
         let refused = !passing && error.answer().is_some();
         self.failures += u32::from(passing);
-        let gone = self.failures >= MOST_FAILURES;
-        // Those that waited for the first write have the same error.
+        let gone = self.failures >= MAX_FAILURES;
+        // Requests that waited for the first write get the same error.
         let refused_all = self.registry.refuses_writes();
-        let ends = gone || refused_all.is_some() || ends_everything(&error, self.accepted);
-        self.accepted |= refused && !ends;
+        let ends = gone || refused_all.is_some() || is_fatal(&error, self.has_responded);
+        self.has_responded |= refused && !ends;
         let error = Arc::new(refused_all.unwrap_or(error));
         if ends {
-            self.ended = Some(Arc::clone(&error));
+            self.fatal_error = Some(Arc::clone(&error));
         }
         error
     }
 
-    /// Reports, and gives `error` to every artifact that is not done.
+    /// Returns the report. Unfinished artifacts get `error`.
     fn conclude(mut self, error: impl Into<Arc<Error>>) -> PushReport {
         let error = error.into();
         for number in 0..self.states.len() {
@@ -537,7 +550,7 @@ impl<'a> Executor<'a> {
         }
         let outcomes = self.states.into_iter().map(|state| match state {
             State::Done(outcome) => outcome,
-            State::Begun { .. } => unreachable!("every artifact has an end by now"),
+            State::Pending { .. } => unreachable!("every artifact has an end by now"),
         });
         self.report.artifacts = outcomes.collect();
         let stopped = |error: &Arc<Error>| matches!(**error, Error::Stopped);
@@ -552,8 +565,8 @@ impl<'a> Executor<'a> {
 }
 
 impl State {
-    fn is_begun(&self) -> bool {
-        matches!(self, Self::Begun { .. })
+    fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending { .. })
     }
 }
 
@@ -564,32 +577,23 @@ async fn next_arrival(arrivals: &mut Option<UnboundedReceiver<Arrival>>) -> Opti
     }
 }
 
-/// What counts blobs by how they came.
-trait Tallies {
-    fn tally(&mut self, outcome: Outcome) -> &mut Tally;
-}
-
-impl Tallies for PushReport {
-    fn tally(&mut self, outcome: Outcome) -> &mut Tally {
-        match outcome {
-            Outcome::Present => &mut self.present,
-            Outcome::Mounted => &mut self.mounted,
-            Outcome::Uploaded => &mut self.uploaded,
+impl BlobOutcome {
+    /// Returns the tally that counts this outcome.
+    fn tally<'t>(
+        self,
+        present: &'t mut Tally,
+        mounted: &'t mut Tally,
+        uploaded: &'t mut Tally,
+    ) -> &'t mut Tally {
+        match self {
+            Self::Present => present,
+            Self::Mounted => mounted,
+            Self::Uploaded => uploaded,
         }
     }
 }
 
-impl Tallies for Pushed {
-    fn tally(&mut self, outcome: Outcome) -> &mut Tally {
-        match outcome {
-            Outcome::Present => &mut self.present,
-            Outcome::Mounted => &mut self.mounted,
-            Outcome::Uploaded => &mut self.uploaded,
-        }
-    }
-}
-
-fn begin<'a>(
+fn check_and_begin<'a>(
     artifact: &'a Artifact,
     names: &mut BTreeSet<(&'a str, &'a str)>,
 ) -> Result<Pushed, Error> {
@@ -610,8 +614,8 @@ fn begin<'a>(
     })
 }
 
-/// Returns whether a registry refuses a manifest in a way that may be about what it refers to.
-pub(crate) fn makes_doubt(error: &Error) -> bool {
+/// Returns whether a registry refuses a manifest for a reason that may be a missing blob.
+pub(crate) fn may_miss_blobs(error: &Error) -> bool {
     match error {
         Error::NotFound { at, .. } => at.method == "PUT",
         Error::Rejected { at, answer } => {
@@ -621,20 +625,20 @@ pub(crate) fn makes_doubt(error: &Error) -> bool {
     }
 }
 
-/// Returns whether the registry denies having what it said it has.
-pub(crate) fn misses_blobs(error: &Error) -> bool {
+/// Returns whether the registry names a missing blob as the reason.
+pub(crate) fn reports_missing_blobs(error: &Error) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
     matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
 }
 
-/// Returns whether an error would meet every other artifact as well, so trying them would only take
+/// Returns whether every other artifact would fail with this error too. Trying them would only take
 /// time, or lock an account.
-fn ends_everything(error: &Error, accepted: bool) -> bool {
+fn is_fatal(error: &Error, has_responded: bool) -> bool {
     match error {
         error if error.is_about_reaching() || error.is_about_tls() => true,
         Error::UntrustedRealm { .. } | Error::Location { .. } => true,
-        // Once it took the credentials for something, it is about a repository.
-        Error::Unauthorized { .. } | Error::NotARegistry { .. } => !accepted,
+        // After the registry has accepted the credentials once, the error is about one repository.
+        Error::Unauthorized { .. } | Error::NotARegistry { .. } => !has_responded,
         _ => false,
     }
 }

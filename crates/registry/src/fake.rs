@@ -1,5 +1,4 @@
-//! What the tests of this crate talk to: servers, as clients of this crate reach them, and
-//! artifacts made on the spot.
+//! Fixtures: servers, clients that reach them, and generated artifacts.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,13 +19,13 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::digest::sha256;
 use crate::{Artifact, Blob, BlobSource, Credentials, Endpoint, Manifest, Registry, Settings};
 
-/// A server of `servers`, and the client of this crate that reaches it.
+/// A server of the crate `servers`, with a client of this crate.
 pub(crate) struct Reached<S>(S);
 
-/// A web server that answers as a test defines, or an embedded registry.
+/// A web server with a closure that responds, or an embedded registry.
 pub(crate) type Fake = Reached<Server>;
 
-/// A registry that keeps blobs by repository, as distribution does, and whose quirks can be chosen.
+/// A registry that stores blobs per repository, as distribution does, with configurable quirks.
 pub(crate) type Distribution = Reached<FaultyRegistry>;
 
 impl<S> Deref for Reached<S> {
@@ -38,20 +37,19 @@ impl<S> Deref for Reached<S> {
 }
 
 impl Fake {
-    /// Starts a server that answers every request by `answer`.
+    /// Starts a server that responds with `answer`.
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
         Self(Server::start(answer).await)
     }
 
-    /// Starts a real registry, from which `intercept` may take requests away by answering them
-    /// itself.
+    /// Starts an embedded registry. `intercept` may respond to requests in its place.
     pub(crate) async fn over_registry(
         intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
         Self(Server::before(crate::embedded::router(None).unwrap(), intercept).await)
     }
 
-    /// Starts a real registry that speaks TLS with this certificate.
+    /// Starts an embedded registry with TLS and this certificate.
     pub(crate) async fn over_tls(certificates: &Certificates) -> Self {
         Self(Server::over_tls(crate::embedded::router(None).unwrap(), certificates).await)
     }
@@ -60,7 +58,7 @@ impl Fake {
         Endpoint::new(&self.address, None).unwrap()
     }
 
-    /// Returns a registry without credentials that does not wait long between attempts.
+    /// Returns a client without credentials that pauses briefly between attempts.
     pub(crate) fn registry(&self) -> Registry {
         self.registry_as(Credentials::Anonymous)
     }
@@ -76,8 +74,7 @@ impl Distribution {
         Self::with(Quirks::default(), |_| None).await
     }
 
-    /// Starts an empty registry, from which `intercept` may take requests away by answering them
-    /// itself.
+    /// Starts an empty registry. `intercept` may respond to requests in its place.
     pub(crate) async fn with(
         quirks: Quirks,
         intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
@@ -100,12 +97,12 @@ impl Distribution {
     }
 }
 
-/// Returns an error as the specification writes it.
+/// Returns an error response in the form of the specification.
 pub(crate) fn refusal(status: StatusCode, code: &str) -> Response {
     faulty::refusal(status.as_u16(), code)
 }
 
-/// Settings that do not make a test wait.
+/// Returns settings with short pauses.
 pub(crate) fn hasty() -> Settings {
     Settings {
         attempts: 3,
@@ -123,7 +120,7 @@ pub(crate) fn deployer(password: &str) -> Credentials {
     }
 }
 
-/// Starts a server on a bare socket that does this with each connection, and returns its address.
+/// Starts a server on a bare socket that calls `then` with each connection. Returns its address.
 pub(crate) async fn on_socket<F>(then: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> String
 where
     F: Future<Output = ()> + Send + 'static,
@@ -145,12 +142,12 @@ pub(crate) async fn free_address() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// Returns a good certificate for 127.0.0.1.
+/// Returns a valid certificate for 127.0.0.1.
 pub(crate) fn certificates() -> Certificates {
     Certificates::new(&["127.0.0.1"], |_| {})
 }
 
-/// Files by digest.
+/// A folder of files named by digest.
 pub(crate) struct Blobs {
     folder: tempfile::TempDir,
     opened: Mutex<HashMap<String, usize>>,
@@ -177,7 +174,7 @@ impl Blobs {
         }
     }
 
-    /// Puts bytes where a digest should be, right or wrong.
+    /// Stores bytes under a digest, which may be wrong.
     pub(crate) fn put_as(&self, digest: &Digest, bytes: &[u8]) {
         let path = self.folder.path().join(digest.digest());
         File::create(path).unwrap().write_all(bytes).unwrap();
@@ -201,8 +198,8 @@ impl BlobSource for Blobs {
     }
 }
 
-/// Makes an image with these layers; its second to last bytes are odd on purpose, so a re-written
-/// manifest would differ.
+/// Makes an image with these layers. Its JSON has unusual spaces and a last field, so a manifest
+/// that was parsed and serialized again would differ.
 pub(crate) fn image(blobs: &Blobs, repository: &str, tag: &str, layers: &[&[u8]]) -> Artifact {
     let manifest = image_manifest(blobs, layers);
     Artifact {
@@ -212,12 +209,12 @@ pub(crate) fn image(blobs: &Blobs, repository: &str, tag: &str, layers: &[&[u8]]
     }
 }
 
-/// The repository of [`large`].
+/// Repository of [`large`].
 pub(crate) const REPOSITORY: &str = "mke/calico/node";
-/// The size of the large layer, in bytes.
+/// Size of the layer of [`large`] in bytes.
 pub(crate) const SIZE: usize = 12 << 20;
 
-/// Makes an image with one large layer that is not the same anywhere.
+/// Makes an image with one large layer of pseudo-random bytes.
 pub(crate) fn large(blobs: &Blobs) -> Artifact {
     let layer: Vec<u8> = (0..SIZE as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -225,7 +222,7 @@ pub(crate) fn large(blobs: &Blobs) -> Artifact {
     image(blobs, REPOSITORY, "v1", &[&layer])
 }
 
-/// Makes an index over two images that share their first layer.
+/// Makes an index of two images that share their first layer.
 pub(crate) fn index(blobs: &Blobs, repository: &str, tag: &str) -> Artifact {
     static SHARED: LazyLock<Vec<u8>> = LazyLock::new(|| vec![1; 100_000]);
     let amd64 = image_manifest(blobs, &[&SHARED, b"amd64"]);

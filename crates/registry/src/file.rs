@@ -1,5 +1,5 @@
-//! Files of web servers, by URL: charts of classic Helm repositories, and others. A file is read as
-//! a blob is, with the same patience, accounts and certificates.
+//! Reads files of web servers by URL: charts of classic Helm repositories, and others. Attempts,
+//! accounts and certificates are the same as for blobs.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -14,13 +14,12 @@ use crate::violation::Violation;
 use crate::{Blob, Error, Observer, Registry};
 
 impl Registry {
-    /// Reads a file into `target`, from where the target ends, as [`Registry::pull_blob`] reads a
-    /// blob.
+    /// Downloads the rest of a file into `target`, as [`Registry::pull_blob`] does.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] if the server served something else twice; otherwise why the file
-    /// could not be read.
+    /// [`Error::DigestMismatch`] if the server sent different content twice; otherwise the error of
+    /// the request.
     pub async fn pull_file(
         &self,
         url: &Url,
@@ -28,16 +27,16 @@ impl Registry {
         target: &mut dyn BlobTarget,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
-        let call = request(Method::GET, url);
-        let pulled = self.pull(&call, blob, target, observer).await;
+        let request = request(Method::GET, url);
+        let pulled = self.pull(&request, blob, target, observer).await;
         pulled.map_err(not_a_page)
     }
 
-    /// Reads a file of at most `limit` bytes.
+    /// Reads a file of at most `limit` bytes into memory.
     ///
     /// # Errors
     ///
-    /// The file is larger, or why it could not be read.
+    /// [`Error::Protocol`] if the file is larger; otherwise the error of the request.
     pub async fn get_file(&self, url: &Url, limit: usize) -> Result<Bytes, Error> {
         let transport = self.transport();
         let mut attempts = Attempts::new(transport.settings(), &());
@@ -48,7 +47,7 @@ impl Registry {
             };
             match reading.instrument(attempts.span()).await {
                 Ok(bytes) => return Ok(bytes),
-                // A body that was cut is read again.
+                // An incomplete body is read again.
                 Err(Failure { error, again }) => {
                     let error = not_a_page(error);
                     attempts.pause(Failure { error, again }).await?;
@@ -57,25 +56,26 @@ impl Registry {
         }
     }
 
-    /// Returns the size of a file in bytes, if the server says it.
+    /// Returns the size of a file in bytes, if the server declares it.
     ///
     /// # Errors
     ///
-    /// Why the server could not be asked.
+    /// The error of the request.
     pub async fn file_size(&self, url: &Url) -> Result<Option<u64>, Error> {
         let (head, get) = (request(Method::HEAD, url), request(Method::GET, url));
-        let answer = self.transport().look(&head, &get, &()).await;
-        let answer = answer.map_err(not_a_page)?;
-        Ok(content_length(answer.headers()))
+        let response = self.transport().head_or_get(&head, &get, &()).await;
+        let response = response.map_err(not_a_page)?;
+        Ok(content_length(response.headers()))
     }
 }
 
-/// Returns a request for a file, whose redirects are followed as those of a repository.
+/// Returns a request for a file. Its path takes the place of a repository, so redirects are
+/// followed.
 fn request(method: Method, url: &Url) -> Request<'_> {
     Request::new(method, url.clone(), url.path())
 }
 
-/// Names a page of HTML for what it is: it was not asked of a registry.
+/// Replaces [`Error::NotARegistry`], because the server of a file need not be one.
 fn not_a_page(error: Error) -> Error {
     match error {
         Error::NotARegistry { at, .. } => Error::Protocol {

@@ -1,5 +1,5 @@
-//! Identifies what answers in place of a registry, on a second connection and without credentials,
-//! after a request that failed without a clear cause.
+//! Identifies what responds at the registry's port after a request failed without a clear cause.
+//! Uses a second connection, without credentials.
 
 use std::time::Duration;
 
@@ -13,38 +13,38 @@ use url::Url;
 use crate::retry::{Again, Failure};
 use crate::{Error, Place, classify};
 
-/// How long the connection and the first bytes may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of the connection, and of the first bytes.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest foreign answer that is shown, in characters.
+/// Maximum length of a foreign response in error messages, in characters.
 const LONGEST_SHOWN: usize = 60;
 
-/// What a port answers to a request by plain HTTP.
+/// What a port responds to a plain HTTP request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Port {
-    /// The connection fails, or is closed without an answer.
+    /// The connection failed or was closed without a response.
     Closed,
-    /// There is a connection, and no answer.
+    /// The connection exists, but nothing was received.
     Silent,
-    /// The status of an answer by HTTP.
+    /// Status of an HTTP response.
     Http(u16),
     Tls,
-    /// The beginning of any other answer.
+    /// The beginning of any other response.
     Other(String),
 }
 
-/// Returns what answers at the port of `url`, whatever its scheme.
+/// Returns what responds at the port of `url`, whatever its scheme.
 pub(crate) async fn port(url: &Url) -> Port {
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(443);
     let address = (host.trim_matches(['[', ']']), port);
-    let Ok(Ok(mut stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else {
+    let Ok(Ok(mut stream)) = timeout(TIMEOUT, TcpStream::connect(address)).await else {
         return Port::Closed;
     };
     let request = format!("GET /v2/ HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
     let _ = stream.write_all(request.as_bytes()).await;
     let mut bytes = [0; 256];
-    let length = match timeout(PATIENCE, stream.read(&mut bytes)).await {
+    let length = match timeout(TIMEOUT, stream.read(&mut bytes)).await {
         Ok(Ok(length)) => length,
         Ok(Err(_)) => 0,
         Err(_) => return Port::Silent,
@@ -56,7 +56,7 @@ fn read(bytes: &[u8]) -> Port {
     let text = redaction::text(bytes);
     match bytes {
         [] => Port::Closed,
-        // A record of an alert or of a handshake.
+        // A TLS record: an alert or a handshake.
         [0x15 | 0x16, 3, ..] => Port::Tls,
         _ if text.starts_with("HTTP/") => {
             let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -69,7 +69,7 @@ fn read(bytes: &[u8]) -> Port {
     }
 }
 
-/// Returns the error for a port that answers `text`.
+/// Returns the error for a port that responds with `text`.
 pub(crate) fn foreign(at: Box<Place>, text: &str) -> Error {
     Error::NotARegistry {
         at,
@@ -77,8 +77,8 @@ pub(crate) fn foreign(at: Box<Place>, text: &str) -> Error {
     }
 }
 
-/// Returns what a request for `url` that got no answer failed by. Sends it once more if the error
-/// does not show it.
+/// Returns the failure of a request for `url` without a response. If `error` does not show the
+/// cause, the port is tested on a second connection.
 pub(crate) async fn failure(
     error: reqwest::Error,
     at: Place,
@@ -96,10 +96,10 @@ pub(crate) async fn failure(
         return Failure { error, again };
     }
     let is_direct = at.proxy.is_none();
-    let is_no_http = is_no_http(&error);
+    let is_not_http = is_not_http(&error);
     let failure = classify::connection(&error, at, connect_timeout);
     match failure.error {
-        Error::PlainHttpServer { at } if is_direct => Failure::last(match port(url).await {
+        Error::PlainHttpServer { at } if is_direct => Failure::permanent(match port(url).await {
             Port::Http(_) => Error::PlainHttpServer { at },
             Port::Other(text) => foreign(at, &text),
             _ => Error::Tls {
@@ -107,16 +107,16 @@ pub(crate) async fn failure(
                 source: Cause::of(&error),
             },
         }),
-        Error::ConnectionLost { at, source } if is_direct && is_no_http => match port(url).await {
-            Port::Other(text) => Failure::last(foreign(at, &text)),
-            _ => Failure::passing(Error::ConnectionLost { at, source }),
+        Error::ConnectionLost { at, source } if is_direct && is_not_http => match port(url).await {
+            Port::Other(text) => Failure::permanent(foreign(at, &text)),
+            _ => Failure::transient(Error::ConnectionLost { at, source }),
         },
         error => Failure { error, ..failure },
     }
 }
 
-/// Returns whether what answered is not HTTP.
-fn is_no_http(error: &reqwest::Error) -> bool {
+/// Returns whether the response is not HTTP.
+fn is_not_http(error: &reqwest::Error) -> bool {
     requests::causes(error).any(|source| {
         let text = source.to_string();
         text.starts_with("invalid HTTP") || text.starts_with("received unexpected message")
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_beginning_of_an_answer_tells_the_protocol() {
+    fn the_first_bytes_identify_the_protocol() {
         let other = |text: &str| Port::Other(text.to_owned());
         for (bytes, port) in [
             (&b""[..], Port::Closed),

@@ -1,50 +1,53 @@
-//! Makes a registry hold an artifact, byte for byte, and proves that it does.
+//! Pushes OCI artifacts to a registry byte for byte, verifies that the registry has them, and reads
+//! them back.
 //!
-//! The way through the crate, from the outside in:
+//! Callers and their callees, from the outside in:
 //!
 //! ```text
-//! push       many artifacts as one transfer, or one; the proof at the end
-//!   plan       what has to go where: each blob once to the registry, mounted from there
-//!   executor   what is done next, and what comes of a failure; `queues` holds what waits, some of it for its blob to arrive
-//!   ensure     one blob into one repository in the fewest requests: present, mounted or sent
-//!     upload     one blob sent; its bytes come from `body`, hashed and watched on the way
-//!     stream     a large one, without its length: it may end anywhere; `session_store` records it for the next run
-//!     parts      one sent in several requests, where one may not carry it
-//!   blob       one blob: is it there, read it back
-//!   manifest   one manifest: is it there, put it, read it back
-//!   remove     one manifest or tag is removed, and what tags there are
-//!   pull       one blob is read, across connections that are cut
-//!   restore    one blob or manifest that a registry lost, and nothing else
-//!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
-//!       account          what the registry said of the login and of the first write
-//!       authentication   tokens, one fetch at a time, and passwords; `challenge` reads what the registry asks for
-//!       limiter          how much concurrently, and how fast
-//!       retry            when to try again, and when to stop
-//!       classify         what a failed connection or a status means
+//! push       many artifacts as one transfer, or one artifact; returns a confirmation for each
+//!   plan       which blob goes to which repository: sent once per registry, then mounted
+//!   executor   runs the plan and decides what a failure ends; `queues` orders the blobs that wait
+//!   ensure     one blob in one repository with the fewest requests: present, mounted or uploaded
+//!     upload     one upload with its attempts; `body` reads, hashes and monitors the bytes
+//!     stream     a large blob in one request without a length, which can end after any byte
+//!       session_store  stores its session for the next run
+//!     parts      a blob in several requests, if it is too large for one
+//!   blob       looks up and reads one blob
+//!   manifest   looks up, puts and reads one manifest
+//!   remove     removes one manifest or tag, and lists tags
+//!   pull       reads one blob and resumes after a lost connection
+//!   restore    uploads one blob or manifest that a registry lost
+//!     transport  one request: authenticates, sends, follows redirects, retries
+//!       response         an expected response and its body
+//!       account          whether the login and the first write of an account were accepted
+//!       authentication   tokens and passwords; `challenge` parses `WWW-Authenticate`
+//!       limiter          concurrency and transfer rate
+//!       retry            pauses between attempts, and their number
+//!       classify         maps failed connections and statuses to errors
 //! ```
 //!
-//! [`Stop`] ends it all calmly, at a point from which the next run resumes.
+//! [`Stop`] ends a push early, at a point from which the next run resumes.
 //!
-//! [`push`](Registry::push) never talks HTTP and the transport knows nothing of artifacts. Either
-//! can change alone.
+//! The transport does not know artifacts, and [`push`](Registry::push) does not know HTTP. Each can
+//! change without the other.
 //!
-//! [`node`] reads an artifact back the way a cluster's node does, anonymously and through another
-//! implementation (oci-client): what was pushed is checked by code that did not push it. [`probe`]
-//! tries what an installation will need. [`embedded`] is a registry in this process, for rehearsals
-//! and tests.
+//! [`node`] reads an artifact back as a cluster's node does: anonymously and with a different
+//! implementation (oci-client). So the code that checks a push is not the code that pushed.
+//! [`probe`] tests what an installation requires of a registry. [`embedded`] is a registry in this
+//! process, for rehearsals and tests.
 //!
-//! Only sha256 digests are accepted. Manifests travel untouched: no byte of them is parsed and
-//! written again.
+//! Only sha256 digests are accepted. Manifests are sent and returned unchanged; they are never
+//! parsed and serialized again.
 //!
 //! This crate must not know: bundles, tar archives, environments, MKE, the terminal, where
-//! credentials are kept.
+//! credentials are stored.
 
 mod account;
 pub use account::{Accounts, Refusal};
 
 mod endpoint;
 pub use endpoint::{Endpoint, Scheme};
-// Without a provider every client panics, those of tests included.
+// For tests of other crates that build an HTTP client of their own: without a provider it panics.
 pub use network::install_crypto_provider;
 
 mod credentials;
@@ -66,6 +69,7 @@ mod queues;
 mod plan;
 
 mod ensure;
+pub use ensure::BlobOutcome;
 
 mod recorded;
 
@@ -106,7 +110,6 @@ mod remove;
 pub use remove::Removed;
 
 mod restore;
-pub use restore::Restored;
 
 mod digest;
 

@@ -1,13 +1,17 @@
-//! Adapts concurrency to a registry, separately for latency and bandwidth.
+//! Limits concurrency and transfer rate, and adapts the concurrency to the registry.
 //!
-//! Work that carries little waits for latency, so many pieces of it run concurrently, in places of
-//! their own. Large blobs wait for bandwidth, so few suffice.
+//! Small requests wait for latency, so many run concurrently, with permits of their own. Large
+//! uploads wait for bandwidth, so few suffice.
 //!
-//! All requests together stay below a ceiling. Congestion halves it: 429, 5xx, resets, lost
-//! sessions. Requests that were in flight at that moment fail together, so only those that began
-//! after the last cut can cut again. A registry that becomes much slower lowers it by a quarter.
-//! The ceiling grows back to just below what was refused, and is tested beyond that only rarely. A
-//! pause that the registry ordered holds for every request.
+//! All requests together stay below a ceiling:
+//!
+//! - Congestion halves it: 429, 5xx, resets, lost sessions. Requests in flight at that moment fail
+//!   together, so only a request that began after the last cut can cut again.
+//! - A registry that becomes much slower lowers it by a quarter.
+//! - It grows back to just below the number that was too many, and exceeds that only rarely, as a
+//!   test.
+//!
+//! A pause that the registry ordered holds for every request.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,50 +22,52 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::recorded::lock;
 
-/// The most concurrent pieces of work that carry little.
+/// Maximum number of concurrent small transfers.
 const SMALL: usize = 24;
 
-/// The most concurrent uploads that take bandwidth. [`Queues`](crate::queues::Queues) bounds their
-/// bytes as well.
+/// Maximum number of concurrent large uploads. [`Queues`](crate::queues::Queues) limits their bytes
+/// as well.
 const LARGE: usize = 24;
 
-/// How long work is counted before the ceiling is adapted.
+/// How often the ceiling is adapted.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// How many periods without congestion pass before the ceiling is tested beyond what was refused.
-const REST_BELOW_REFUSED: u32 = 20;
+/// How many periods without congestion pass before the ceiling exceeds the number that was too
+/// many, as a test.
+const PERIODS_UNTIL_TEST: u32 = 20;
 
-/// So many requests in flight are not taken for too many before they were refused.
-const FEW: usize = 8;
+/// Minimum number of requests that counts as too many. Fewer requests in flight are not taken for
+/// the cause of congestion.
+const MIN_REFUSED: usize = 8;
 
-/// The lowest ceiling that a slow registry gets.
-const LEAST: usize = 4;
+/// Lowest ceiling because of a slow registry.
+const MIN_CEILING: usize = 4;
 
-/// How many periods fill buffers before the rate is that of the registry.
-const FILLING: u32 = 8;
+/// How many periods fill buffers on the way. The rate is that of the registry only afterwards.
+const WARM_UP: u32 = 8;
 
-/// After how many slow periods in a row a registry has become slow.
+/// How many consecutive slow periods make a registry slow.
 const SLOW: u32 = 4;
 
 /// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// A few requests that carry little: questions, mounts, small blobs, manifests, tags.
+    /// Lookups, mounts, small blobs, manifests and tags.
     Small,
     /// An upload that takes bandwidth.
     Large,
 }
 
-/// A handle's view of the limits of a registry.
+/// The limits of one client of a registry.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     shared: Arc<Shared>,
-    /// The most pieces of work that the operator allows.
+    /// Maximum number of concurrent transfers, set by the operator.
     jobs: usize,
     bucket: Option<Bucket>,
 }
 
-/// What all handles of a registry share.
+/// Limits that all clients of a registry share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -74,56 +80,56 @@ struct State {
     large: Pool,
     ceiling: Ceiling,
     /// Whether work had to wait for the ceiling in this period.
-    wanted: bool,
+    was_limited: bool,
     /// Since when no work has been in progress.
     idle_since: Option<Instant>,
     paused_until: Option<Instant>,
-    since: Instant,
-    /// When the last bytes were sent, or work ended.
-    moved: Instant,
+    period_start: Instant,
+    /// When bytes were last sent or work last ended.
+    last_progress: Instant,
 }
 
-/// One kind of work.
+/// Statistics of one priority.
 #[derive(Debug, Default)]
 struct Pool {
     busy: usize,
-    /// What got done in this period: bytes, or pieces of work.
+    /// What was completed in this period: bytes of large uploads, number of small transfers.
     done: u64,
-    /// What gets done each second as a rule, and how many places are busy then.
-    usual: (f64, f64),
-    /// How many periods have been judged.
-    judged: u32,
-    /// How many periods in a row less than a third of the usual got done.
+    /// Moving averages: completed per second, and number of transfers in progress.
+    baseline: (f64, f64),
+    /// Number of periods so far.
+    periods: u32,
+    /// Number of consecutive periods with less than a third of the baseline.
     slow: u32,
 }
 
-/// A limit for requests in flight, whatever they carry.
+/// A limit on requests in flight of both priorities.
 #[derive(Debug)]
 struct Ceiling {
     limit: usize,
     in_flight: usize,
-    /// Counts the cuts.
+    /// Number of cuts so far.
     generation: u64,
-    /// How many requests in flight were too many.
-    refused: Option<usize>,
-    rest: u32,
+    /// Number of requests in flight that caused congestion.
+    too_many: Option<usize>,
+    periods_until_test: u32,
 }
 
-/// Permission to work. It ends when this is dropped.
+/// A permit to transfer. Dropping it returns it.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
     limiter: &'a Limiter,
     priority: Priority,
 }
 
-/// A request in flight.
+/// A request in flight. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct InFlight<'a> {
     limiter: &'a Limiter,
     generation: u64,
 }
 
-/// Lets this many bytes a second pass.
+/// Limits the transfer rate to `rate` bytes per second.
 #[derive(Debug)]
 struct Bucket {
     rate: u64,
@@ -132,8 +138,7 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// Returns a limiter of at most `jobs` concurrent pieces of work, and `max_rate` bytes a
-    /// second.
+    /// Returns a limiter of at most `jobs` concurrent transfers and `max_rate` bytes per second.
     pub(crate) fn new(shared: Arc<Shared>, jobs: Option<usize>, max_rate: Option<u64>) -> Self {
         Self {
             shared,
@@ -145,19 +150,19 @@ impl Limiter {
         }
     }
 
-    /// Returns permission to work, if there is room.
+    /// Returns a permit if one is free.
     pub(crate) fn try_permit(&self, priority: Priority) -> Option<Permit<'_>> {
         let mut state = lock(&self.shared.state);
         let entered = state.enter(priority, self.jobs, Instant::now());
-        // Made only if there is room: a permit gives its place back when it is dropped.
+        // Created only if a permit is free, because dropping a `Permit` returns it.
         entered.then(|| Permit {
             limiter: self,
             priority,
         })
     }
 
-    /// Returns what becomes ready when a permit may be free. To be made before
-    /// [`Limiter::try_permit`] is called, so nothing is missed.
+    /// Returns a future that completes when a permit may be free. Call it before
+    /// [`Limiter::try_permit`], so no notification is missed.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.shared.freed.notified()
     }
@@ -176,15 +181,15 @@ impl Limiter {
         }
     }
 
-    /// Holds every request back for so long.
-    pub(crate) fn hold_back(&self, order: Duration) {
+    /// Pauses all requests for the duration `order`, which the registry ordered.
+    pub(crate) fn pause_requests(&self, order: Duration) {
         let mut state = lock(&self.shared.state);
         let until = Instant::now() + order;
         state.paused_until = state.paused_until.max(Some(until));
     }
 
-    /// Waits until requests may be made.
-    pub(crate) async fn gate(&self) {
+    /// Waits until the pause is over, if there is one.
+    pub(crate) async fn wait_for_pause(&self) {
         loop {
             let until = lock(&self.shared.state).paused_until;
             match until {
@@ -194,50 +199,50 @@ impl Limiter {
         }
     }
 
-    /// Takes note of bytes that were sent.
+    /// Counts bytes that were sent.
     pub(crate) fn sent(&self, bytes: u64) {
         let mut state = lock(&self.shared.state);
         state.large.done += bytes;
         let now = Instant::now();
-        state.moved = now;
+        state.last_progress = now;
         if state.adapt(now) {
             self.shared.freed.notify_waiters();
         }
     }
 
-    /// Returns for how long nothing was sent and no work ended, if requests are in flight and none
-    /// of them is to wait.
+    /// Returns how long nothing was sent and no work ended, if requests are in flight and not
+    /// paused.
     pub(crate) fn silence(&self) -> Option<Duration> {
         let state = lock(&self.shared.state);
         let now = Instant::now();
         let waits = state.paused_until.is_some_and(|until| until > now);
-        (state.ceiling.in_flight > 0 && !waits).then(|| now.duration_since(state.moved))
+        (state.ceiling.in_flight > 0 && !waits).then(|| now.duration_since(state.last_progress))
     }
 
-    /// Waits until nothing was sent and no work ended for so long, counted from now.
-    pub(crate) async fn quiet_for(&self, time: Duration) {
+    /// Waits until nothing was sent and no work ended for `time`, counted from the call.
+    pub(crate) async fn wait_until_idle(&self, time: Duration) {
         let mut last = Instant::now();
         loop {
             sleep_until(last + time).await;
-            let moved = lock(&self.shared.state).moved;
-            if moved <= last {
+            let last_progress = lock(&self.shared.state).last_progress;
+            if last_progress <= last {
                 return;
             }
-            last = moved;
+            last = last_progress;
         }
     }
 
-    /// Returns how much should be sent at a time, `most` at most.
-    pub(crate) fn piece(&self, most: usize) -> usize {
+    /// Returns how many bytes are sent in one piece, at most `most`.
+    pub(crate) fn chunk_size(&self, most: usize) -> usize {
         match &self.bucket {
             None => most,
-            // About eight pieces a second, so a slow line is not used in bursts.
+            // About eight pieces per second, so a slow line sees no bursts.
             Some(bucket) => (bucket.rate / 8).clamp(1024, most as u64) as usize,
         }
     }
 
-    /// Waits until this many bytes may be sent.
-    pub(crate) async fn allow(&self, bytes: usize) {
+    /// Waits until the rate allows this many bytes.
+    pub(crate) async fn throttle(&self, bytes: usize) {
         if let Some(bucket) = &self.bucket {
             let turn = bucket.turn(bytes as u64, Instant::now());
             sleep_until(turn).await;
@@ -252,7 +257,7 @@ impl Limiter {
 }
 
 impl InFlight<'_> {
-    /// Takes note that the request met congestion.
+    /// Reports that the request met congestion.
     pub(crate) fn on_congestion(&self) {
         lock(&self.limiter.shared.state)
             .ceiling
@@ -266,11 +271,11 @@ impl Default for State {
             small: Pool::default(),
             large: Pool::default(),
             ceiling: Ceiling::default(),
-            wanted: false,
+            was_limited: false,
             idle_since: None,
             paused_until: None,
-            since: Instant::now(),
-            moved: Instant::now(),
+            period_start: Instant::now(),
+            last_progress: Instant::now(),
         }
     }
 }
@@ -285,35 +290,35 @@ impl State {
                 (&mut self.small, full)
             }
             Priority::Large => {
-                // Some places are always left to what is small.
+                // Some permits are reserved for small transfers.
                 let most = most.saturating_sub((most / 4).max(1)).clamp(1, LARGE);
                 let full = self.large.busy >= most || busy >= jobs;
                 (&mut self.large, full)
             }
         };
-        self.wanted |= full;
+        self.was_limited |= full;
         if full {
             return false;
         }
         pool.busy += 1;
-        // Time in which nothing had arrived says nothing about the registry.
+        // Time in which no blob had arrived says nothing about the registry.
         if let Some(idle) = self.idle_since.take() {
-            self.since += now.duration_since(idle);
+            self.period_start += now.duration_since(idle);
         }
         true
     }
 
-    /// Lets a request begin, if there is room. Time without any says nothing about the registry's
-    /// silence.
+    /// Counts a request and returns the generation of the ceiling, if there is room. Time without a
+    /// request in flight is not silence.
     fn begin_request(&mut self, now: Instant) -> Option<u64> {
         if self.ceiling.in_flight == 0 {
-            self.moved = now;
+            self.last_progress = now;
         }
         self.ceiling.enter()
     }
 
     fn leave(&mut self, priority: Priority, now: Instant) {
-        self.moved = now;
+        self.last_progress = now;
         match priority {
             Priority::Small => {
                 self.small.busy -= 1;
@@ -327,46 +332,47 @@ impl State {
         }
     }
 
-    /// Adapts the ceiling at the end of a period, and returns whether it may have been raised.
+    /// Adapts the ceiling at the end of a period. Returns whether a period ended, so permits may be
+    /// free.
     fn adapt(&mut self, now: Instant) -> bool {
-        let elapsed = now.duration_since(self.since);
+        let elapsed = now.duration_since(self.period_start);
         if elapsed < PERIOD {
             return false;
         }
-        let wanted = std::mem::take(&mut self.wanted);
+        let was_limited = std::mem::take(&mut self.was_limited);
         let is_slow = [&mut self.small, &mut self.large].map(|pool| pool.is_slow(elapsed));
         match is_slow.contains(&true) {
             true => self.ceiling.lower(),
-            false => self.ceiling.adapt(wanted),
+            false => self.ceiling.adapt(was_limited),
         }
-        self.since = now;
+        self.period_start = now;
         true
     }
 }
 
 impl Pool {
-    /// Judges a period, and returns whether the registry has become slow.
+    /// Ends a period, and returns whether the registry has become slow.
     fn is_slow(&mut self, elapsed: Duration) -> bool {
         let rate = std::mem::take(&mut self.done) as f64 / elapsed.as_secs_f64();
         let busy = self.busy as f64;
         if self.busy == 0 {
             return false;
         }
-        self.judged += 1;
-        // What is sent first fills the buffers on the way, and says little about the registry.
-        if self.judged <= FILLING {
-            self.usual = (rate, busy);
+        self.periods += 1;
+        // The first bytes fill buffers on the way and say little about the registry.
+        if self.periods <= WARM_UP {
+            self.baseline = (rate, busy);
             return false;
         }
-        // Where less is in progress, less gets done.
-        let is_less = rate < self.usual.0 / 3.0 && busy >= self.usual.1 * 0.75;
-        self.slow = if is_less { self.slow + 1 } else { 0 };
-        let nearer = |usual: f64, now: f64| usual + (now - usual) / 8.0;
-        self.usual = (nearer(self.usual.0, rate), nearer(self.usual.1, busy));
+        // With fewer transfers in progress, less is completed.
+        let is_slow_period = rate < self.baseline.0 / 3.0 && busy >= self.baseline.1 * 0.75;
+        self.slow = if is_slow_period { self.slow + 1 } else { 0 };
+        let nearer = |baseline: f64, now: f64| baseline + (now - baseline) / 8.0;
+        self.baseline = (nearer(self.baseline.0, rate), nearer(self.baseline.1, busy));
         if self.slow < SLOW {
             return false;
         }
-        self.usual = (rate, busy);
+        self.baseline = (rate, busy);
         self.slow = 0;
         true
     }
@@ -378,8 +384,8 @@ impl Default for Ceiling {
             limit: Self::MOST,
             in_flight: 0,
             generation: 0,
-            refused: None,
-            rest: 0,
+            too_many: None,
+            periods_until_test: 0,
         }
     }
 }
@@ -395,35 +401,34 @@ impl Ceiling {
     }
 
     /// Halves the limit, unless the request began before the last cut.
-    fn cut(&mut self, generation: u64) -> bool {
+    fn cut(&mut self, generation: u64) {
         if generation != self.generation {
-            return false;
-        }
-        self.generation += 1;
-        // A request that fails alone says little about how many would be too many.
-        let refused = self.limit.min(self.in_flight.max(FEW));
-        self.refused = Some(refused);
-        self.limit = (refused / 2).max(1);
-        self.rest = REST_BELOW_REFUSED;
-        true
-    }
-
-    /// Lowers the limit for a registry that has become slow.
-    fn lower(&mut self) {
-        let busy = self.limit.min(self.in_flight.max(FEW));
-        self.limit = (busy * 3 / 4).max(LEAST);
-    }
-
-    fn adapt(&mut self, wanted: bool) {
-        if !wanted || self.limit >= Self::MOST {
             return;
         }
-        match self.refused {
-            Some(refused) if self.limit + 1 >= refused => {
-                self.rest = self.rest.saturating_sub(1);
-                if self.rest == 0 {
-                    self.refused = Some(refused + (refused / 4).max(1));
-                    self.rest = REST_BELOW_REFUSED;
+        self.generation += 1;
+        // A request that fails alone says little about the number that would be too many.
+        let too_many = self.limit.min(self.in_flight.max(MIN_REFUSED));
+        self.too_many = Some(too_many);
+        self.limit = (too_many / 2).max(1);
+        self.periods_until_test = PERIODS_UNTIL_TEST;
+    }
+
+    /// Lowers the limit by a quarter, because the registry has become slow.
+    fn lower(&mut self) {
+        let busy = self.limit.min(self.in_flight.max(MIN_REFUSED));
+        self.limit = (busy * 3 / 4).max(MIN_CEILING);
+    }
+
+    fn adapt(&mut self, was_limited: bool) {
+        if !was_limited || self.limit >= Self::MOST {
+            return;
+        }
+        match self.too_many {
+            Some(too_many) if self.limit + 1 >= too_many => {
+                self.periods_until_test = self.periods_until_test.saturating_sub(1);
+                if self.periods_until_test == 0 {
+                    self.too_many = Some(too_many + (too_many / 4).max(1));
+                    self.periods_until_test = PERIODS_UNTIL_TEST;
                 }
             }
             _ => self.limit += 1,
@@ -453,7 +458,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl Bucket {
-    /// Returns when this many bytes may be sent, after everything that was asked for before.
+    /// Returns when this many bytes may be sent, after all earlier calls.
     fn turn(&self, bytes: u64, now: Instant) -> Instant {
         let mut next = lock(&self.next);
         let turn = (*next).max(now);
@@ -469,10 +474,10 @@ mod tests {
     /// Plays `seconds` of six uploads at a rate, while more work waits.
     fn play(state: &mut State, seconds: u64, rate: f64) {
         for _ in 0..seconds * 4 {
-            state.wanted = true;
+            state.was_limited = true;
             state.large.busy = 6;
             state.large.done = (rate * PERIOD.as_secs_f64()) as u64;
-            let now = state.since + PERIOD;
+            let now = state.period_start + PERIOD;
             state.adapt(now);
         }
     }
@@ -486,39 +491,39 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_that_becomes_slow_gets_less_and_what_it_bears_later() {
+    fn a_slow_registry_lowers_the_ceiling_which_recovers_later() {
         let mut state = State::default();
         // A burst fills buffers and is not the usual rate.
         play(&mut state, 1, 1e9);
         play(&mut state, 3, 1e8);
         assert_eq!(state.ceiling.limit, Ceiling::MOST);
         play(&mut state, 1, 1e7);
-        assert_eq!(state.ceiling.limit, FEW * 3 / 4);
+        assert_eq!(state.ceiling.limit, MIN_REFUSED * 3 / 4);
         // It is not slower than before any more.
         play(&mut state, 20, 1e7);
         assert_eq!(state.ceiling.limit, Ceiling::MOST);
     }
 
     #[test]
-    fn what_is_little_in_progress_or_has_not_arrived_does_not_make_a_registry_slow() {
+    fn few_transfers_or_late_blobs_do_not_count_as_a_slow_registry() {
         let mut state = State::default();
         play(&mut state, 10, 1e8);
         for _ in 0..20 {
             state.large.busy = 1;
             state.large.done = 2_000_000;
-            let now = state.since + PERIOD;
+            let now = state.period_start + PERIOD;
             state.adapt(now);
         }
         assert_eq!(state.ceiling.limit, Ceiling::MOST);
         // A minute in which nothing arrives, and then as much each period as before.
-        let mut now = state.since;
+        let mut now = state.period_start;
         state.large.busy = 0;
         for _ in 0..20 {
             state.small.busy = 1;
             state.leave(Priority::Small, now);
             now += Duration::from_secs(60);
             assert!(state.enter(Priority::Small, usize::MAX, now));
-            assert!(now.duration_since(state.since) < PERIOD);
+            assert!(now.duration_since(state.period_start) < PERIOD);
             now += PERIOD;
             state.large.busy = 1;
             state.large.done = 4_000_000;
@@ -529,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn small_work_has_places_beside_large_blobs() {
+    fn small_transfers_have_permits_of_their_own() {
         let limiter = limiter(None, None);
         let large = permits(&limiter, Priority::Large);
         assert_eq!(large.len(), LARGE);
@@ -541,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_bound_both_together_and_one_is_kept_for_what_is_small() {
+    fn jobs_limit_both_priorities_and_reserve_a_permit_for_small_transfers() {
         for (jobs, large, small) in [(1, 1, 0), (2, 1, 1), (3, 2, 1), (8, 6, 2)] {
             let limiter = limiter(Some(jobs), None);
             let all_large = permits(&limiter, Priority::Large);
@@ -574,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_cuts_once_and_the_ceiling_stays_below_what_was_refused() {
+    fn one_event_cuts_once_and_the_ceiling_stays_below_congestion() {
         let mut ceiling = Ceiling {
             in_flight: 40,
             ..Ceiling::default()
@@ -626,27 +631,27 @@ mod tests {
         assert!(limiter.silence() >= Some(TIME));
         limiter.sent(1);
         assert!(limiter.silence() < Some(TIME));
-        limiter.hold_back(TIME);
+        limiter.pause_requests(TIME);
         assert_eq!(limiter.silence(), None);
     }
 
     #[tokio::test]
-    async fn bytes_pass_at_their_rate_and_share_it() {
+    async fn transfers_share_the_maximum_rate() {
         let limiter = limiter(None, Some(1_000_000));
-        assert_eq!(limiter.piece(512 * 1024), 125_000);
+        assert_eq!(limiter.chunk_size(512 * 1024), 125_000);
         let begun = Instant::now();
-        futures_util::future::join(limiter.allow(125_000), limiter.allow(125_000)).await;
-        limiter.allow(1).await;
+        futures_util::future::join(limiter.throttle(125_000), limiter.throttle(125_000)).await;
+        limiter.throttle(1).await;
         assert!(begun.elapsed() >= Duration::from_millis(250));
     }
 
     #[tokio::test]
     async fn an_ordered_pause_holds_for_every_request() {
         let limiter = limiter(None, None);
-        limiter.hold_back(Duration::from_millis(200));
-        limiter.hold_back(Duration::from_millis(20));
+        limiter.pause_requests(Duration::from_millis(200));
+        limiter.pause_requests(Duration::from_millis(20));
         let begun = Instant::now();
-        futures_util::future::join(limiter.gate(), limiter.gate()).await;
+        futures_util::future::join(limiter.wait_for_pause(), limiter.wait_for_pause()).await;
         assert!(begun.elapsed() >= Duration::from_millis(200));
     }
 }

@@ -1,4 +1,4 @@
-//! Looks up, puts and reads back one manifest. Its bytes are never parsed here.
+//! Looks up, puts and reads one manifest. Its bytes are never parsed.
 
 use bytes::Bytes;
 use oci_client::manifest::{
@@ -6,24 +6,25 @@ use oci_client::manifest::{
     OCI_IMAGE_MEDIA_TYPE,
 };
 use oci_spec::image::{Digest, MediaType};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tracing::Instrument as _;
 
 use crate::artifact::{check_reference, check_repository};
-use crate::blob::{answered_digest, content_length, mismatch};
+use crate::blob::{content_length, mismatch, response_digest};
 use crate::digest::{check_digest, parse_digest, sha256};
+use crate::remove::next_page;
 use crate::response::Response;
 use crate::retry::{Attempts, Failure};
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::violation::Violation;
 use crate::{Error, Manifest, Observer, Registry};
 
-/// The largest manifest that is sent or read, in bytes; registries need not accept larger ones.
+/// Maximum size of a manifest in bytes. Registries need not accept larger ones.
 pub(crate) const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
 
-/// Every kind of manifest that a registry may hold for us. Without it, registries translate
-/// manifests for old clients, or say that there are none.
+/// The media types in `Accept`. Without them registries convert manifests for old clients, or
+/// respond 404.
 pub(crate) const MANIFEST_MEDIA_TYPES: [&str; 4] = [
     OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
@@ -31,47 +32,47 @@ pub(crate) const MANIFEST_MEDIA_TYPES: [&str; 4] = [
     IMAGE_MANIFEST_MEDIA_TYPE,
 ];
 
-/// The most pages on which a registry may list what refers to a manifest.
-const MOST_PAGES: usize = 100;
+/// Maximum number of pages of a list of referrers.
+const MAX_PAGES: usize = 100;
 
-/// What a registry says of a manifest.
+/// A manifest that a lookup found, as far as the response describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The digest, where the registry says it.
+    /// Digest, if the response has it.
     pub digest: Option<Digest>,
-    /// The length in bytes, where the registry says it.
+    /// Size in bytes, if the response has it.
     pub size: Option<u64>,
-    /// The media type, where the registry says it.
+    /// Media type, if the response has it.
     pub media_type: Option<MediaType>,
 }
 
-/// A manifest as a registry serves it.
+/// A manifest that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// The manifest's bytes, untouched.
+    /// The manifest, unchanged.
     pub bytes: Bytes,
-    /// The digest of these bytes.
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// The media type, where the registry says it.
+    /// Media type, if the response has it.
     pub media_type: Option<MediaType>,
 }
 
 impl Found {
-    fn by(answer: &Response) -> Self {
+    fn from_response(response: &Response) -> Self {
         Self {
-            digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
-            size: content_length(answer.headers()),
-            media_type: media_type(answer.headers()),
+            digest: response_digest(response.headers()).and_then(|digest| digest.parse().ok()),
+            size: content_length(response.headers()),
+            media_type: media_type(response.headers()),
         }
     }
 }
 
 impl Registry {
-    /// Asks what the repository holds under a tag or a digest. `None` says that there is nothing.
+    /// Looks up a tag or a digest. Returns `None` if the repository does not have it.
     ///
     /// # Errors
     ///
-    /// Why the registry could not be asked.
+    /// The error of the request.
     pub async fn head_manifest(
         &self,
         repository: &str,
@@ -79,30 +80,30 @@ impl Registry {
     ) -> Result<Option<Found>, Error> {
         check_repository(repository)?;
         check_reference(reference)?;
-        let answer = self.head(repository, reference, &()).await?;
-        Ok(answer.map(|answer| Found::by(&answer)))
+        let response = self.head(repository, reference, &()).await?;
+        Ok(response.map(|response| Found::from_response(&response)))
     }
 
-    /// Asks by `HEAD` alone, as container runtimes do.
+    /// Looks up a tag or a digest by `HEAD` alone, as container runtimes do.
     pub(crate) async fn head_manifest_only(
         &self,
         repository: &str,
         reference: &str,
     ) -> Result<Option<Found>, Error> {
-        let call = self
-            .manifest_call(Method::HEAD, repository, reference)
+        let request = self
+            .manifest_request(Method::HEAD, repository, reference)
             .expect_status(&[StatusCode::OK, StatusCode::NOT_FOUND]);
-        let answer = self.transport().send(&call, &()).await?;
-        Ok((answer.status() == StatusCode::OK).then(|| Found::by(&answer)))
+        let response = self.transport().send(&request, &()).await?;
+        Ok((response.status() == StatusCode::OK).then(|| Found::from_response(&response)))
     }
 
-    /// Reads a manifest by tag or digest, and checks it against the digest asked for and the one
-    /// answered.
+    /// Reads a manifest by tag or digest. The bytes are compared with the requested digest and with
+    /// the one in the response.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if there is none; [`Error::DigestMismatch`] if the bytes are not what
-    /// they are said to be.
+    /// [`Error::NotFound`] if it does not exist; [`Error::DigestMismatch`] if the bytes have a
+    /// different digest; otherwise the error of the request.
     pub async fn get_manifest(&self, repository: &str, reference: &str) -> Result<Fetched, Error> {
         check_repository(repository)?;
         let asked = check_reference(reference)?;
@@ -111,7 +112,7 @@ impl Registry {
             let reading = self.get_manifest_once(repository, reference, asked.clone());
             match reading.instrument(attempts.span()).await {
                 Ok(fetched) => return Ok(fetched),
-                // A body that was cut is read again.
+                // An incomplete body is read again.
                 Err(failure) => attempts.pause(failure).await?,
             }
         }
@@ -124,8 +125,8 @@ impl Registry {
         asked: Option<Digest>,
     ) -> Result<Fetched, Failure> {
         let transport = self.transport();
-        let call = self.manifest_call(Method::GET, repository, reference);
-        let response = transport.exchange(&call, &()).await?;
+        let request = self.manifest_request(Method::GET, repository, reference);
+        let response = transport.exchange(&request, &()).await?;
         let place = response.place().clone();
         let headers = response.headers().clone();
         let bytes = response
@@ -133,16 +134,16 @@ impl Registry {
             .await?;
         let found = sha256(&bytes);
         let wrong = |expected: Digest| {
-            Failure::last(Error::DigestMismatch {
+            Failure::permanent(Error::DigestMismatch {
                 at: Box::new(place.clone()),
                 expected,
                 found: found.clone(),
             })
         };
-        let digest = parse_digest(&found).map_err(Failure::last)?;
-        let answered = answered_digest(&headers).and_then(|digest| digest.parse().ok());
+        let digest = parse_digest(&found).map_err(Failure::permanent)?;
+        let answered = response_digest(&headers).and_then(|digest| digest.parse().ok());
         for expected in asked.into_iter().chain(answered) {
-            check_digest(&expected).map_err(Failure::last)?;
+            check_digest(&expected).map_err(Failure::permanent)?;
             if expected != digest {
                 return Err(wrong(expected));
             }
@@ -154,12 +155,13 @@ impl Registry {
         })
     }
 
-    /// Returns what refers to a manifest, by the referrers API, as the pages of an index; nothing
-    /// if the registry does not have that API.
+    /// Returns what refers to a manifest, from the referrers API: the pages of an image index.
+    /// `None` if the registry does not have the API.
     ///
     /// # Errors
     ///
-    /// Why the registry could not be asked, or it has too many pages.
+    /// [`Error::Protocol`] if the list has too many pages or continues elsewhere; otherwise the
+    /// error of the request.
     pub async fn referrers(
         &self,
         repository: &str,
@@ -169,15 +171,15 @@ impl Registry {
         check_digest(digest)?;
         let path = format!("/v2/{repository}/referrers/{digest}");
         let transport = self.transport();
-        let (mut url, mut pages, mut left) =
+        let (mut url, mut pages, mut remaining) =
             (self.endpoint().url(&path), Vec::new(), LARGEST_MANIFEST);
         loop {
-            let call = Request::new(Method::GET, url.clone(), repository)
+            let request = Request::new(Method::GET, url.clone(), repository)
                 .access(Access::Pull)
                 .header(ACCEPT, HeaderValue::from_static(OCI_IMAGE_INDEX_MEDIA_TYPE));
-            let response = match transport.send(&call, &()).await {
+            let response = match transport.send(&request, &()).await {
                 Err(Error::NotFound { .. }) if pages.is_empty() => return Ok(None),
-                // What a registry does not know, it also refuses.
+                // Some registries reject paths that they do not support.
                 Err(error)
                     if pages.is_empty()
                         && error
@@ -191,10 +193,10 @@ impl Registry {
             let wrong = |violation| Error::protocol(response.place(), violation);
             let next = match next_page(response.headers()) {
                 None => None,
-                Some(_) if pages.len() + 1 >= MOST_PAGES => {
+                Some(_) if pages.len() + 1 >= MAX_PAGES => {
                     return Err(wrong(Violation::Pages {
                         list: "referrers",
-                        pages: MOST_PAGES,
+                        pages: MAX_PAGES,
                     }));
                 }
                 Some(link) => {
@@ -205,9 +207,8 @@ impl Registry {
                     Some(next.ok_or_else(|| wrong(Violation::NextPage { list }))?)
                 }
             };
-            let body = response.body(left, transport.settings()).await;
-            let body = body.map_err(|failure| failure.error)?;
-            left -= body.len();
+            let body = response.body(remaining, transport.settings()).await?;
+            remaining -= body.len();
             pages.push(body);
             match next {
                 Some(next) => url = next,
@@ -216,8 +217,8 @@ impl Registry {
         }
     }
 
-    /// Returns the digest that a tag points at, by one request where the registry says it in a
-    /// header, by two where it does not.
+    /// Returns the digest that a tag points at, or `None` if there is no such tag. Takes a second
+    /// request if the first response has no digest.
     pub(crate) async fn tag_digest(
         &self,
         repository: &str,
@@ -227,14 +228,14 @@ impl Registry {
         let Some(answer) = self.head(repository, tag, observer).await? else {
             return Ok(None);
         };
-        match answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()) {
+        match response_digest(answer.headers()).and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(Some(digest)),
             None => Ok(Some(self.get_manifest(repository, tag).await?.digest)),
         }
     }
 
-    /// Puts a manifest under a tag, or under its digest, and returns when the registry has
-    /// confirmed the digest.
+    /// Puts a manifest under a tag or its digest. Returns once the registry has confirmed the
+    /// digest.
     pub(crate) async fn put_manifest(
         &self,
         repository: &str,
@@ -248,23 +249,22 @@ impl Registry {
                 kind: "media type",
                 name: manifest.media_type.to_string(),
             })?;
-        let path = format!("/v2/{repository}/manifests/{reference}");
-        let url = self.endpoint().url(&path);
-        let call = Request::new(Method::PUT, url, repository)
+        let url = self.endpoint().manifest_url(repository, reference);
+        let request = Request::new(Method::PUT, url, repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes.clone()), media_type)
             .expect_status(&TAKEN);
         let transport = self.transport();
         let mut attempts = Attempts::new(transport.settings(), observer);
-        let answer = loop {
-            let exchange = transport.exchange(&call, observer);
+        let response = loop {
+            let exchange = transport.exchange(&request, observer);
             let failure = match exchange.instrument(attempts.span()).await {
-                Ok(answer) => break answer,
+                Ok(response) => break response,
                 Err(failure) => failure,
             };
             let contradicts = contradicts_bytes(&failure.error, &manifest.digest, &bytes);
-            // Some registries refuse a manifest because they hold it already, or because another
-            // push writes it.
+            // Some registries refuse a manifest that they already have, or that a concurrent push
+            // writes.
             if contradicts
                 || matches!(
                     failure.error,
@@ -277,19 +277,15 @@ impl Registry {
                     return Ok(());
                 }
             }
-            let failure = match contradicts {
-                true => Failure::passing(failure.error),
-                false => failure,
-            };
-            attempts.pause(failure).await?;
+            attempts.pause(failure.or_transient(contradicts)).await?;
         };
-        match answered_digest(answer.headers()) {
+        match response_digest(response.headers()) {
             Some(found) if found == manifest.digest.as_ref() => Ok(()),
-            Some(found) => Err(mismatch(&answer, &manifest.digest, found)),
+            Some(found) => Err(mismatch(&response, &manifest.digest, found)),
             None => match self.tag_digest(repository, reference, observer).await? {
                 Some(found) if found == manifest.digest => Ok(()),
-                Some(found) => Err(mismatch(&answer, &manifest.digest, found.as_ref())),
-                None => Err(mismatch(&answer, &manifest.digest, "nothing")),
+                Some(found) => Err(mismatch(&response, &manifest.digest, found.as_ref())),
+                None => Err(mismatch(&response, &manifest.digest, "nothing")),
             },
         }
     }
@@ -301,67 +297,48 @@ impl Registry {
         observer: &dyn Observer,
     ) -> Result<Option<Response>, Error> {
         let wanted = &[StatusCode::OK, StatusCode::NOT_FOUND];
-        let call = |method| {
-            self.manifest_call(method, repository, reference)
+        let request = |method| {
+            self.manifest_request(method, repository, reference)
                 .expect_status(wanted)
         };
-        let (head, get) = (call(Method::HEAD), call(Method::GET));
-        let answer = self.transport().look(&head, &get, observer).await?;
-        Ok((answer.status() == StatusCode::OK).then_some(answer))
+        let (head, get) = (request(Method::HEAD), request(Method::GET));
+        let response = self.transport().head_or_get(&head, &get, observer).await?;
+        Ok((response.status() == StatusCode::OK).then_some(response))
     }
 
-    fn manifest_call<'a>(
+    fn manifest_request<'a>(
         &self,
         method: Method,
         repository: &'a str,
         reference: &str,
     ) -> Request<'a> {
-        let path = format!("/v2/{repository}/manifests/{reference}");
-        let url = self.endpoint().url(&path);
-        let mut call = Request::new(method, url, repository).access(Access::Pull);
+        let url = self.endpoint().manifest_url(repository, reference);
+        let mut request = Request::new(method, url, repository).access(Access::Pull);
         for media_type in MANIFEST_MEDIA_TYPES {
-            call = call.header(ACCEPT, HeaderValue::from_static(media_type));
+            request = request.header(ACCEPT, HeaderValue::from_static(media_type));
         }
-        call
+        request
     }
 }
 
-/// Returns where the next page is: `<URL>; rel="next"`, among others perhaps.
-fn next_page(headers: &HeaderMap) -> Option<String> {
-    let links = headers.get_all(LINK).iter();
-    let mut links = links.filter_map(|link| link.to_str().ok());
-    links.find_map(|links| {
-        // A link begins with `<`, which no URL has.
-        links.split('<').find_map(|link| {
-            let (url, parameters) = link.split_once('>')?;
-            let is_next = parameters.split([';', ',']).any(|parameter| {
-                let (name, value) = parameter.split_once('=').unwrap_or_default();
-                let value = value.trim().trim_matches('"');
-                name.trim().eq_ignore_ascii_case("rel")
-                    && value.split(' ').any(|one| one.eq_ignore_ascii_case("next"))
-            });
-            is_next.then(|| url.to_owned())
-        })
-    })
-}
-
-/// Returns whether a registry refuses a manifest for a reason that its bytes disprove. Distribution
-/// 2 does so while another push writes the files that the manifest refers to: it reads them before
-/// they are complete.
+/// Returns whether the reason of a refusal is disproved by the manifest's bytes.
+///
+/// Distribution 2 refuses a manifest while a concurrent push writes the files that it refers to: it
+/// reads them before they are complete.
 fn contradicts_bytes(error: &Error, digest: &Digest, bytes: &[u8]) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
-    let may_pass = match error {
+    let is_claimed = match error {
         Error::Rejected { .. } => matches!(code, Some("DIGEST_INVALID" | "SIZE_INVALID")),
         // The manifests that an index lists were put before it.
         Error::NotFound { .. } => code == Some("MANIFEST_UNKNOWN"),
         _ => false,
     };
-    may_pass && sha256(bytes) == digest.as_ref()
+    is_claimed && sha256(bytes) == digest.as_ref()
 }
 
 fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    // What comes after a semicolon is about the encoding of the text.
+    // Parameters after a semicolon are dropped, such as a character encoding.
     let bare = value.split(';').next().unwrap_or(value).trim();
     Some(MediaType::from(bare))
 }
@@ -387,8 +364,16 @@ mod tests {
         }
     }
 
+    async fn put_v1(fake: &Fake, bytes: &'static [u8]) -> Result<(), Error> {
+        let (manifest, bytes) = (put(bytes), Bytes::from_static(bytes));
+        let registry = fake.registry();
+        registry
+            .put_manifest(REPOSITORY, "v1", &manifest, bytes, &())
+            .await
+    }
+
     #[tokio::test]
-    async fn manifests_travel_byte_for_byte() {
+    async fn manifests_are_unchanged_byte_for_byte() {
         let fake = Fake::over_registry(|_| None).await;
         let registry = fake.registry();
         let blobs = Blobs::new();
@@ -419,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn questions_name_every_kind_of_manifest() {
+    async fn lookups_accept_every_kind_of_manifest() {
         let fake = Fake::over_registry(|_| None).await;
         let found = fake.registry().head_manifest(REPOSITORY, "v1").await;
         assert_eq!(found.unwrap(), None);
@@ -435,7 +420,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_that_is_not_there_is_an_error_to_read() {
+    async fn a_missing_manifest_is_an_error_to_read() {
         let fake = Fake::over_registry(|_| None).await;
         let error = fake
             .registry()
@@ -462,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_without_end_is_refused() {
+    async fn a_manifest_that_is_too_large_is_refused() {
         let fake = Fake::start(|_| vec![b' '; LARGEST_MANIFEST + 1].into_response()).await;
         let error = fake
             .registry()
@@ -473,24 +458,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_answered_digest_is_compared() {
+    async fn the_response_digest_is_compared() {
         let other = format!("sha256:{}", "0".repeat(64));
         let fake = Fake::start(move |_| {
             (Status::CREATED, [("docker-content-digest", other.clone())]).into_response()
         })
         .await;
         let bytes = b"{\"schemaVersion\":2}";
-        let error = fake
-            .registry()
-            .put_manifest(
-                REPOSITORY,
-                "v1",
-                &put(bytes),
-                Bytes::from_static(bytes),
-                &(),
-            )
-            .await
-            .unwrap_err();
+        let error = put_v1(&fake, bytes).await.unwrap_err();
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
         assert_eq!(fake.requests().len(), 1);
     }
@@ -538,23 +513,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_names_no_digest_is_read_back() {
+    async fn a_response_without_a_digest_is_followed_by_a_lookup() {
         let bytes = b"{\"schemaVersion\":2}";
         let fake = Fake::start(|seen| match seen.method.as_str() {
             "PUT" => Status::CREATED.into_response(),
             _ => bytes.into_response(),
         })
         .await;
-        fake.registry()
-            .put_manifest(
-                REPOSITORY,
-                "v1",
-                &put(bytes),
-                Bytes::from_static(bytes),
-                &(),
-            )
-            .await
-            .unwrap();
+        put_v1(&fake, bytes).await.unwrap();
         let methods = fake.seen(|seen| seen.method.to_string());
         assert_eq!(methods, ["PUT", "HEAD", "GET"]);
     }
@@ -567,17 +533,7 @@ mod tests {
         })
         .await;
         let bytes = b"{}";
-        let error = fake
-            .registry()
-            .put_manifest(
-                REPOSITORY,
-                "v1",
-                &put(bytes),
-                Bytes::from_static(bytes),
-                &(),
-            )
-            .await
-            .unwrap_err();
+        let error = put_v1(&fake, bytes).await.unwrap_err();
         assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
         assert!(
             error

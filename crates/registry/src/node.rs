@@ -1,8 +1,8 @@
 //! Reads an artifact as a cluster's node does: without credentials, and with code that did not push
 //! it.
 //!
-//! The push is this crate's own; this reader is oci-client. A fault of one is not repeated by the
-//! other.
+//! The push is this crate's own implementation; this reader is oci-client's. A bug in one is not
+//! repeated in the other.
 
 use std::collections::HashSet;
 
@@ -23,13 +23,13 @@ use crate::{
     Blob, Endpoint, Error, Place, Scheme, Settings, Tally, classify, install_crypto_provider,
 };
 
-/// How deep indexes may list indexes. The specification allows any depth; real ones have one.
+/// Maximum depth of nested indexes. The specification allows any; real indexes have a depth of one.
 const DEEPEST_INDEX: usize = 8;
 
-/// How many blobs are read at a time.
+/// Number of blobs that are read concurrently.
 const READS_AT_ONCE: usize = 4;
 
-/// How often a read is begun.
+/// Maximum number of attempts at a read.
 const ATTEMPTS: u32 = 3;
 
 /// A reader without credentials.
@@ -39,22 +39,20 @@ pub struct Node {
     settings: Settings,
 }
 
-/// What was read, every byte of it checked against its digest.
+/// An artifact that was read. Every byte was compared with its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
-    /// What the tag points at.
+    /// Digest that the tag points at.
     pub digest: Digest,
-    /// The digests of all manifests and indexes that were read, the one that the tag points at
-    /// first.
+    /// Digests of all manifests and indexes that were read, the tagged one first.
     pub manifests: Vec<Digest>,
-    /// The blobs that they refer to, each once.
+    /// The blobs that they refer to, each counted once.
     pub blobs: Tally,
 }
 
-/// As much of a manifest or an index as leads on; written by others, so unknown fields are no
-/// concern of ours.
+/// The descriptors of a manifest or an index. Unknown fields are ignored.
 #[derive(Deserialize)]
-struct Shape {
+struct References {
     #[serde(default)]
     manifests: Vec<Descriptor>,
     config: Option<Descriptor>,
@@ -78,11 +76,11 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// Returns a reader for the registry at `endpoint`. No request is made.
+    /// Returns a reader for the registry at `endpoint`. Sends no request.
     ///
     /// # Errors
     ///
-    /// [`Error::Client`] or [`Error::NodePull`] if no HTTP client can be set up on this machine.
+    /// [`Error::Client`] or [`Error::NodePull`] if no HTTP client can be built on this machine.
     pub fn new(endpoint: Endpoint) -> Result<Self, Error> {
         install_crypto_provider();
         let settings = Settings {
@@ -106,14 +104,14 @@ impl Node {
             // could not build the client.
             accept_invalid_certificates: endpoint.scheme() == Scheme::HttpOnLoopback,
             connect_timeout: Some(settings.connect_timeout),
-            // Nothing is uploaded here, so this is what its name says.
+            // Nothing is uploaded here, so this is only the timeout of a stalled download.
             read_timeout: Some(settings.stall_timeout),
             user_agent: concat!("airlock-node/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
         if endpoint.is_loopback() {
-            // oci-client cannot be configured to use no proxy, only to use a different one than the
-            // environment's, with exceptions.
+            // oci-client cannot be configured to use no proxy. It gets an unusable one, with
+            // loopback as an exception.
             let unused = Some("http://127.0.0.1:9".to_owned());
             config.http_proxy = unused.clone();
             config.https_proxy = unused;
@@ -137,17 +135,18 @@ impl Node {
         })
     }
 
-    /// Reads an artifact whole: the manifest that the tag points at, everything that it lists, and
-    /// every blob. Nothing is kept.
+    /// Reads a complete artifact: the tagged manifest, everything that it lists, and every blob.
+    /// Nothing is stored.
     ///
-    /// A real node reads the parts for its own platform only; here all platforms are read, since
-    /// any node may come.
+    /// All platforms are read, since a node of any platform may be added. A real node reads only
+    /// its own.
     ///
     /// # Errors
     ///
-    /// [`Error::Unauthorized`] if nodes would need credentials; [`Error::NodePull`] and
-    /// [`Error::NodeContent`] if something is missing or is not what its digest says; otherwise why
-    /// the registry could not be read.
+    /// - [`Error::Unauthorized`] if nodes need credentials.
+    /// - [`Error::NodePull`] or [`Error::NodeContent`] if something is missing or differs from its
+    ///   digest.
+    /// - Otherwise the error of the request.
     pub async fn pull(&self, repository: &str, tag: &str) -> Result<Pulled, Error> {
         check_repository(repository)?;
         check_tag(tag)?;
@@ -155,16 +154,12 @@ impl Node {
         let tagged = Reference::with_tag(registry, repository.to_owned(), tag.to_owned());
         let mut waiting = vec![(tagged, 0)];
         let mut manifests = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen_blobs = HashSet::new();
         let mut blobs = Vec::new();
         while let Some((reference, depth)) = waiting.pop() {
             if depth > DEEPEST_INDEX {
-                return Err(self.content(
-                    &reference,
-                    NodeFault::Deep {
-                        most: DEEPEST_INDEX,
-                    },
-                ));
+                let most = DEEPEST_INDEX;
+                return Err(self.content_error(&reference, NodeFault::Deep { most }));
             }
             let (digest, shape) = self.manifest(&reference).await?;
             if manifests.contains(&digest) {
@@ -176,14 +171,14 @@ impl Node {
                 let child = self.by_digest(repository, &child.digest);
                 waiting.push((child, depth + 1));
             }
-            // A layer with URLs need not be in the registry: a node downloads it from there.
+            // A layer with URLs need not be in the registry: nodes download it from these URLs.
             let layers = shape
                 .layers
                 .into_iter()
                 .filter(|layer| layer.urls.as_ref().is_none_or(Vec::is_empty));
             for blob in shape.config.into_iter().chain(layers) {
                 check_digest(&blob.digest)?;
-                if seen.insert(blob.digest.clone()) {
+                if seen_blobs.insert(blob.digest.clone()) {
                     blobs.push(Blob {
                         digest: blob.digest,
                         size: blob.size,
@@ -192,8 +187,8 @@ impl Node {
             }
         }
         let mut tally = Tally::default();
-        // Made before any of them runs: a closure inside of the stream would keep callers from
-        // spawning the pull.
+        // Collected before any of them runs: a closure inside the stream would make the future of
+        // this function unsuitable for `tokio::spawn`.
         let reads: Vec<_> = blobs
             .iter()
             .map(|blob| self.blob(repository, blob))
@@ -210,7 +205,7 @@ impl Node {
         })
     }
 
-    async fn manifest(&self, reference: &Reference) -> Result<(Digest, Shape), Error> {
+    async fn manifest(&self, reference: &Reference) -> Result<(Digest, References), Error> {
         let mut attempts = Attempts::new(&self.settings, &());
         let (bytes, digest) = loop {
             let answer = self
@@ -227,16 +222,12 @@ impl Node {
             }
         };
         if bytes.len() > LARGEST_MANIFEST {
-            return Err(self.content(
-                reference,
-                NodeFault::Long {
-                    limit: LARGEST_MANIFEST,
-                },
-            ));
+            let limit = LARGEST_MANIFEST;
+            return Err(self.content_error(reference, NodeFault::Long { limit }));
         }
         let digest = parse_digest(&digest)?;
         let shape = serde_json::from_slice(&bytes)
-            .map_err(|error| self.content(reference, NodeFault::Manifest(error)))?;
+            .map_err(|error| self.content_error(reference, NodeFault::Manifest(error)))?;
         Ok((digest, shape))
     }
 
@@ -251,7 +242,7 @@ impl Node {
                         found: size,
                         expected: blob.size,
                     };
-                    return Err(self.content(&reference, fault));
+                    return Err(self.content_error(&reference, fault));
                 }
                 Err(error) => {
                     attempts
@@ -273,11 +264,11 @@ impl Node {
             .await?
             .stream;
         let mut size = 0;
-        // The stream ends with an error if its bytes are not the digest's.
+        // The stream ends with an error if its bytes do not match the digest.
         while let Some(piece) = stream.try_next().await? {
             size += piece.len() as u64;
             if size > blob.size {
-                // The remaining length is unknown.
+                // The rest may have any length.
                 break;
             }
         }
@@ -289,7 +280,7 @@ impl Node {
         Reference::with_digest(registry, repository.to_owned(), digest.to_string())
     }
 
-    /// Reports what of oci-client's errors is one of ours, and what may pass.
+    /// Maps an error of oci-client to one of this crate, and decides whether it is transient.
     fn failure(&self, error: OciDistributionError, reference: &Reference, kind: &str) -> Failure {
         let repository = reference.repository();
         let named = reference.digest().or(reference.tag()).unwrap_or_default();
@@ -299,9 +290,8 @@ impl Node {
             OciDistributionError::ServerError { code, .. } if *code == 429 || *code >= 500 => {
                 Again::After(None)
             }
-            // A connection that broke in the middle; wrong content is wrapped in the same way and
-            // stays wrong.
-            OciDistributionError::IoError(error) if !is_wrong_content(error) => Again::After(None),
+            // A lost connection. A wrong digest is wrapped in the same way, but it is permanent.
+            OciDistributionError::IoError(error) if !is_digest_error(error) => Again::After(None),
             _ => Again::Never,
         };
         let request = match &error {
@@ -313,19 +303,21 @@ impl Node {
             return classify::connection(error, place, self.settings.connect_timeout);
         }
         match error {
-            OciDistributionError::UnauthorizedError { .. } => Failure::last(Error::Unauthorized {
-                at: Box::new(place),
-                answer: Box::new(crate::Answer {
-                    status: 401,
-                    code: None,
-                    message: Some("nodes have no credentials".to_owned()),
-                }),
-                is_login: false,
-            }),
+            OciDistributionError::UnauthorizedError { .. } => {
+                Failure::permanent(Error::Unauthorized {
+                    at: Box::new(place),
+                    answer: Box::new(crate::Answer {
+                        status: 401,
+                        code: None,
+                        message: Some("nodes have no credentials".to_owned()),
+                    }),
+                    is_login: false,
+                })
+            }
             error => Failure {
                 error: Error::NodePull {
                     address: self.endpoint.address().to_owned(),
-                    reference: self.shown(reference),
+                    reference: self.reference_name(reference),
                     source: Box::new(error),
                 },
                 again,
@@ -333,15 +325,15 @@ impl Node {
         }
     }
 
-    fn content(&self, reference: &Reference, fault: NodeFault) -> Error {
+    fn content_error(&self, reference: &Reference, fault: NodeFault) -> Error {
         Error::NodeContent {
             address: self.endpoint.address().to_owned(),
-            reference: self.shown(reference),
+            reference: self.reference_name(reference),
             fault,
         }
     }
 
-    fn shown(&self, reference: &Reference) -> String {
+    fn reference_name(&self, reference: &Reference) -> String {
         match (reference.digest(), reference.tag()) {
             (Some(digest), _) => format!("{}@{digest}", reference.repository()),
             (None, tag) => format!("{}:{}", reference.repository(), tag.unwrap_or_default()),
@@ -349,7 +341,7 @@ impl Node {
     }
 }
 
-fn is_wrong_content(error: &std::io::Error) -> bool {
+fn is_digest_error(error: &std::io::Error) -> bool {
     error
         .get_ref()
         .is_some_and(|inner| inner.is::<oci_client::errors::DigestError>())
@@ -374,7 +366,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_that_was_pushed_is_read() {
+    async fn a_pushed_artifact_is_read_completely() {
         let fake = Fake::over_registry(|_| None).await;
         let artifact = pushed(&fake).await;
         let node = Node::new(fake.endpoint()).unwrap();

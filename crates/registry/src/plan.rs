@@ -1,33 +1,32 @@
 //! Plans a push: each blob is sent once, and mounted in the other repositories that need it.
 //!
-//! A plan is made from digests and names alone, before the first byte is sent.
+//! The plan is made from digests and names alone, before a byte is sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{Artifact, Blob};
 
-/// A blob, and every repository that is to hold it.
+/// A blob, and the repositories that need it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Transfer<'a> {
     pub(crate) blob: &'a Blob,
-    /// In the order in which they are served: the first one gets the bytes, the others mount.
+    /// In order: the first repository receives the bytes, the others mount the blob from it.
     pub(crate) needs: VecDeque<Need<'a>>,
 }
 
-/// A repository that is to hold a blob.
+/// A repository that needs a blob.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Need<'a> {
     pub(crate) repository: &'a str,
-    /// Which artifacts wait for it, by their numbers.
+    /// Numbers of the artifacts that wait for it.
     pub(crate) artifacts: Vec<usize>,
 }
 
-/// Plans the transfer of the artifacts with these numbers, the largest blob first, since a large
-/// blob that is begun last is waited for alone.
+/// Plans the transfer of numbered artifacts. The largest blob is first, because at the end the push
+/// would wait for it alone.
 ///
-/// The repository that gets a blob's bytes is the one that shares most with others: so fewest
-/// repositories are mounted from, which matters where each pair of repositories takes a token of
-/// its own.
+/// A blob's bytes go to the repository that shares most blobs with others. So few repositories are
+/// mounted from, which saves tokens: some registries require one for each pair of repositories.
 pub(crate) fn plan<'a>(artifacts: &[(usize, &'a Artifact)]) -> Vec<Transfer<'a>> {
     let mut blobs: BTreeMap<&str, (&Blob, BTreeMap<&str, Vec<usize>>)> = BTreeMap::new();
     for (number, artifact) in artifacts {
@@ -41,7 +40,7 @@ pub(crate) fn plan<'a>(artifacts: &[(usize, &'a Artifact)]) -> Vec<Transfer<'a>>
                 .push(*number);
         }
     }
-    let ranks = leaders(blobs.values().map(|(_, needs)| needs.keys().copied()));
+    let ranks = rank_repositories(blobs.values().map(|(_, needs)| needs.keys().copied()));
     let mut transfers: Vec<Transfer<'a>> = blobs
         .into_values()
         .map(|(blob, needs)| {
@@ -65,14 +64,14 @@ pub(crate) fn plan<'a>(artifacts: &[(usize, &'a Artifact)]) -> Vec<Transfer<'a>>
     transfers
 }
 
-/// Ranks the repositories by how well they cover what others share: each next one holds most of
-/// what is not covered yet.
-fn leaders<'a, B>(blobs: impl Iterator<Item = B>) -> BTreeMap<&'a str, usize>
+/// Ranks repositories greedily: each next one shares most of the blobs that no repository before it
+/// has.
+fn rank_repositories<'a, B>(blobs: impl Iterator<Item = B>) -> BTreeMap<&'a str, usize>
 where
     B: Iterator<Item = &'a str>,
 {
     let blobs: Vec<BTreeSet<&str>> = blobs.map(Iterator::collect).collect();
-    let everybody: BTreeSet<&str> = blobs.iter().flatten().copied().collect();
+    let all_repositories: BTreeSet<&str> = blobs.iter().flatten().copied().collect();
     let mut uncovered: Vec<&BTreeSet<&str>> = blobs.iter().filter(|b| b.len() > 1).collect();
     let mut ranks = BTreeMap::new();
     while !uncovered.is_empty() {
@@ -80,13 +79,13 @@ where
         for repository in uncovered.iter().copied().flatten() {
             *shares.entry(repository).or_default() += 1;
         }
-        // Of equal ones the first by name, so a plan is the same every time.
+        // Ties go to the first by name, so the plan is always the same.
         let best = shares.iter().rev().max_by_key(|(_, shared)| **shared);
         let Some((&best, _)) = best else { break };
         ranks.insert(best, ranks.len());
         uncovered.retain(|blob| !blob.contains(best));
     }
-    for repository in everybody {
+    for repository in all_repositories {
         let last = ranks.len();
         ranks.entry(repository).or_insert(last);
     }

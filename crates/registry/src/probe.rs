@@ -1,17 +1,17 @@
-//! Tests what an installation will need of a registry.
+//! Tests what an installation requires of a registry.
 //!
-//! Everything is tried that can be, whatever failed before; each [`Aspect`] gets one [`Finding`].
-//! What is put into the registry for that is put into repositories of its own and removed again.
-//! `xtask` adds the fix for each [`Fault`].
+//! Each [`Aspect`] gets one [`Finding`]. A failed test does not keep independent tests from
+//! running. Content is pushed to repositories of its own and removed afterwards. `xtask` adds the
+//! fix for each [`Fault`].
 //!
 //! ```text
-//! reach        the name, the connection, the API, the clock, who is let in
-//!   certificate  the chain as a node sees it
-//!   product      which registry it may be, by its headers
-//! send         a probe into a deep repository: uploads in both ways, a mount, manifests of each kind
-//!   read_back    the same as those see it who pull: by HEAD, where its blobs come from, whole as a node
-//!   limit        how much one request may carry
-//! remove       all of it again
+//! reach        name, connection, API, clock, login
+//!   certificate  the certificate chain as a node sees it
+//!   product      guesses the product from headers
+//! send         pushes a probe into a deep repository: blobs, a mount, manifests of each kind
+//!   read_back    reads it as nodes do: by HEAD, with redirects of blobs, completely
+//!   limit        how large one request may be
+//! remove       removes the probe
 //! ```
 
 mod certificate;
@@ -33,83 +33,90 @@ pub use finding::{Aspect, Fault, Finding, Verdict};
 
 use crate::{Accounts, Credentials, Endpoint, Error, Manifest, Profile, Registry, Settings, Stop};
 use finding::Findings;
-use remove::Left;
+use remove::Leftovers;
 
-/// How long everything but the removal may take.
-const PATIENCE: Duration = Duration::from_secs(42);
+/// Maximum duration of everything but the removal.
+const TIME_LIMIT: Duration = Duration::from_secs(42);
 
-/// How long the removal may take.
-const REMOVAL: Duration = Duration::from_secs(12);
+/// Maximum duration of the removal.
+const REMOVAL_TIME_LIMIT: Duration = Duration::from_secs(12);
 
-/// The folder below the project that probes go to.
+/// Path below the project that probes are pushed to.
 pub const FOLDER: &str = "airlock-preflight";
 
-/// What is to be tried, and with what.
+/// The registry to test, the content to push, and limits.
 pub struct Probe<'a> {
-    /// The registry.
+    /// The registry to test.
     pub endpoint: &'a Endpoint,
-    /// Who pushes.
+    /// Credentials of the push.
     pub credentials: Credentials,
-    /// The path below which everything will lie; empty where there is none.
+    /// Path below which the probe is pushed. May be empty.
     pub project: &'a str,
-    /// The tag of the probe; another one for each run, since several may be under way.
+    /// Tag of the probe, different for each run, since several may run concurrently.
     pub tag: &'a str,
-    /// An index of several platforms, its images before it.
+    /// An index of several platforms, after its images.
     pub index: &'a [Manifest],
     /// A Helm chart.
     pub chart: &'a [Manifest],
     /// An artifact that is neither an image nor a chart.
     pub artifact: &'a [Manifest],
-    /// The bytes of all manifests and blobs of these, by digest.
+    /// Content of all manifests and blobs, by digest.
     pub bytes: &'a HashMap<String, Bytes>,
-    /// The largest blob that will be pushed, in bytes, where that is known.
+    /// Size of the largest blob that will be pushed in bytes, if known.
     pub largest_blob: Option<u64>,
-    /// The most that is sent in one request to find out how much it may carry, in bytes.
+    /// Maximum size in bytes of the request that tests the body limit.
     pub most_in_a_request: usize,
-    /// With what nodes pull.
+    /// How nodes authenticate.
     pub pull: Pull,
-    /// What registries said of accounts before in this run.
+    /// Accepted and refused logins of this run.
     pub accounts: Accounts,
-    /// `caData` is given to the cluster, whose chart client then trusts no other host.
+    /// Whether the cluster gets `caData`. Its chart client then trusts no other CA.
     pub has_ca_data: bool,
-    /// What ends it early. What was pushed is removed then, too.
+    /// Ends the probe early. What was pushed is removed anyway.
     pub stop: Stop,
-    /// The present time, in seconds since 1970.
+    /// Returns the Unix time in seconds.
     pub now: &'a (dyn Fn() -> i64 + Sync),
 }
 
-/// With what nodes pull.
+/// How nodes authenticate.
 pub enum Pull {
-    /// Without credentials: anonymous pulls are allowed.
+    /// Without credentials.
     Anonymously,
-    /// With a secret. Where nothing is known of it, the push credentials replace it.
+    /// With a pull secret. If its credentials are not known here, the push credentials are used.
     WithSecret(Option<Credentials>),
 }
 
-/// What came of it all.
+/// The outcome of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    /// A finding for each aspect, in their order.
+    /// One finding per aspect, in the order of [`Aspect::ALL`].
     pub findings: Vec<Finding>,
-    /// What was measured that a push can begin with.
+    /// Capabilities for the next push.
     pub profile: Profile,
 }
 
-/// Tries everything, within a minute.
+/// Runs all tests, within a minute.
 ///
 /// # Errors
 ///
-/// [`Error::Client`] if no HTTP client can be set up on this machine; [`Error::Stopped`] if it was
-/// asked to stop.
+/// [`Error::Client`] if no HTTP client can be built on this machine; [`Error::Stopped`] after a
+/// stop.
 pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
     let registry = client(probe, probe.credentials.clone())?;
     let mut findings = Findings::default();
-    let mut left = Left::default();
+    let mut leftovers = Leftovers::default();
     let mut profile = Profile::default();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let everything = async {
         if reach::reach(probe, &registry, &mut findings, &mut profile).await {
-            send::send(probe, &registry, &mut findings, &mut left, &mut profile).await;
+            send::send(
+                probe,
+                &registry,
+                &mut findings,
+                &mut leftovers,
+                &mut profile,
+            )
+            .await;
         }
     };
     let (stopped, in_time) = tokio::select! {
@@ -117,15 +124,15 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
         () = probe.stop.requested() => (true, true),
     };
     if !in_time {
-        findings.out_of_time(PATIENCE);
+        findings.out_of_time(TIME_LIMIT);
     }
-    if !left.is_nothing() {
-        let removing = remove::remove(&registry, &left, &mut findings);
-        if timeout(REMOVAL, removing).await.is_err() {
-            let stays = left.names().join(", ");
+    if !leftovers.is_nothing() {
+        let removing = remove::remove(&registry, &leftovers, &mut findings);
+        if timeout(REMOVAL_TIME_LIMIT, removing).await.is_err() {
+            let stays = leftovers.names().join(", ");
             let text = format!(
                 "not done within {} s; this may stay: {stays}",
-                REMOVAL.as_secs()
+                REMOVAL_TIME_LIMIT.as_secs()
             );
             findings.warn(Aspect::Delete, Fault::NoDelete, text);
         }
@@ -145,7 +152,7 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
     }
 }
 
-/// Makes a client that soon gives up.
+/// Returns a client with short timeouts and few attempts.
 fn client(probe: &Probe<'_>, credentials: Credentials) -> Result<Registry, Error> {
     let settings = Settings {
         attempts: 2,

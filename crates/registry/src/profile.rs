@@ -1,4 +1,4 @@
-//! The measurements of a registry, kept for the next push.
+//! Stores the measured capabilities of a registry for the next push.
 //!
 //! A push that finds the profile outdated uses the defaults and deletes it. An old profile is
 //! ignored.
@@ -9,28 +9,28 @@ use std::io;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-/// The version of the files' format.
+/// Version of the file format.
 const VERSION: u32 = 1;
 
-/// How long a profile holds, in seconds: 30 days. Registries are updated, and so are proxies before
-/// them.
-const HOLDS: i64 = 30 * 24 * 60 * 60;
+/// Maximum age of a profile in seconds: 30 days. Registries and the proxies before them are
+/// updated.
+const MAX_AGE: i64 = 30 * 24 * 60 * 60;
 
-/// What a registry was seen to do. What was not seen is `None`, and is found out by each push.
+/// Measured capabilities of a registry. Each push finds out those that are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
-    /// Which product it may be, by its headers.
+    /// The product, guessed from response headers: `Harbor`. `None` if they do not name it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,
-    /// The most that one request was seen to carry, in bytes, where twice as much was refused.
-    /// `None` if nothing was refused.
+    /// Largest request body in bytes that was accepted, when twice as much was refused. `None` if
+    /// nothing was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub largest_request: Option<u64>,
-    /// Whether a blob may come in several requests.
+    /// Whether a blob may be sent in several requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<bool>,
-    /// Whether a blob is taken over from another repository.
+    /// Whether a blob can be mounted from a different repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mounts: Option<bool>,
     /// Whether manifests can be removed.
@@ -38,7 +38,7 @@ pub struct Profile {
     pub deletes: Option<bool>,
 }
 
-/// Profiles in a folder, a small file a registry.
+/// Profiles in a folder, one small JSON file per registry.
 #[derive(Debug, Clone)]
 pub struct ProfileFolder {
     folder: Utf8PathBuf,
@@ -50,14 +50,14 @@ pub struct ProfileFolder {
 struct Entry {
     version: u32,
     registry: String,
-    /// In seconds since 1970.
+    /// Unix time in seconds.
     measured: i64,
     profile: Profile,
 }
 
 impl ProfileFolder {
-    /// Keeps the profile of the registry at `address` in `folder`, which is made when it is needed.
-    /// Registries may share a folder.
+    /// Returns the store of the profile of the registry at `address` in `folder`. The folder is
+    /// created when needed, and several registries may share it.
     pub fn new(folder: impl Into<Utf8PathBuf>, address: &str) -> Self {
         Self {
             folder: folder.into(),
@@ -65,22 +65,22 @@ impl ProfileFolder {
         }
     }
 
-    /// Returns what was kept, and when it was measured, in seconds since 1970. What cannot be read,
-    /// is of a different registry, is old or of the future, is nothing.
+    /// Returns the stored profile and the Unix time of its measurement. `None` if there is no valid
+    /// profile of this registry, or if it is too old at `now`.
     pub fn load(&self, now: i64) -> Option<(Profile, i64)> {
         let text = files::read_text(self.path()).ok()?;
         let entry: Entry = serde_json::from_str(&text).ok()?;
-        let holds = entry.version == VERSION
+        let is_valid = entry.version == VERSION
             && entry.registry == self.address
-            && (0..HOLDS).contains(&now.checked_sub(entry.measured)?);
-        holds.then_some((entry.profile, entry.measured))
+            && (0..MAX_AGE).contains(&now.checked_sub(entry.measured)?);
+        is_valid.then_some((entry.profile, entry.measured))
     }
 
-    /// Keeps a profile in place of any other one. `now` is in seconds since 1970.
+    /// Stores a profile, measured at Unix time `now`, in place of an older one.
     ///
     /// # Errors
     ///
-    /// The file cannot be written. Nothing depends on it.
+    /// The file cannot be written. The next push then works without a profile.
     pub fn store(&self, profile: &Profile, now: i64) -> io::Result<()> {
         let entry = Entry {
             version: VERSION,
@@ -93,15 +93,14 @@ impl ProfileFolder {
         files::write(&self.path(), text, files::Access::All)
     }
 
-    /// Forgets the profile, which a push has found wrong.
+    /// Deletes the profile, because a push found it outdated.
     pub fn forget(&self) {
-        // One that is gone already is forgotten.
+        // A missing file is fine; nothing else depends on the deletion.
         let _ = fs::remove_file(self.path());
     }
 
     fn path(&self) -> Utf8PathBuf {
-        // An address is a host and a port: of what it may be written with, the colons and brackets
-        // are no good in names of files.
+        // Colons and brackets of an address (`[fd00::1]:5000`) are not portable in file names.
         let name = self.address.replace([':', '[', ']'], "_");
         self.folder.join(format!("{name}.json"))
     }
@@ -125,8 +124,8 @@ mod tests {
         assert_eq!(kept.load(1000), None);
         kept.store(&profile, 1000).unwrap();
         assert_eq!(kept.load(1000), Some((profile.clone(), 1000)));
-        assert_eq!(kept.load(1000 + HOLDS - 1), Some((profile, 1000)));
-        assert_eq!(kept.load(1000 + HOLDS), None);
+        assert_eq!(kept.load(1000 + MAX_AGE - 1), Some((profile, 1000)));
+        assert_eq!(kept.load(1000 + MAX_AGE), None);
         assert_eq!(kept.load(999), None);
         // The same file by name.
         assert_eq!(

@@ -1,4 +1,4 @@
-//! One blob from a registry, in as many pieces as the connection makes of it.
+//! Downloads one blob, and resumes after lost connections.
 
 use std::io;
 
@@ -15,24 +15,26 @@ use crate::transport::{Access, Request};
 use crate::violation::Violation;
 use crate::{Blob, Error, Observer, Registry};
 
-/// A blob that came so much further before it was cut, in bytes, has not used up an attempt.
-const PROGRESS: u64 = 1 << 20;
+/// An attempt that received this many bytes before it was interrupted does not count.
+const MIN_PROGRESS: u64 = 1 << 20;
 
-/// Takes the bytes of a blob as they come, and hashes them.
+/// Receives the bytes of a blob, and hashes them.
 pub trait BlobTarget: Send {
-    /// Returns how many bytes it has.
+    /// Returns the number of bytes that it has.
     fn written(&self) -> u64;
 
-    /// Takes the next bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// When they cannot be kept.
+    ///
+    /// The bytes cannot be stored.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Forgets all bytes.
+    /// Discards all bytes.
     ///
     /// # Errors
-    /// When they cannot be forgotten.
+    ///
+    /// The bytes cannot be discarded.
     fn restart(&mut self) -> io::Result<()>;
 
     /// Returns the digest of the bytes that it has.
@@ -40,13 +42,13 @@ pub trait BlobTarget: Send {
 }
 
 impl Registry {
-    /// Reads a blob into `target`, from where the target ends. A connection that is cut is resumed
-    /// there, if the registry knows ranges.
+    /// Downloads the rest of a blob into `target`. A lost connection is resumed if the registry
+    /// supports ranges.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] if the registry served something else twice; otherwise why the
-    /// blob could not be read.
+    /// [`Error::DigestMismatch`] if the registry sent different content twice; otherwise the error
+    /// of the request.
     pub async fn pull_blob(
         &self,
         repository: &str,
@@ -56,21 +58,21 @@ impl Registry {
     ) -> Result<(), Error> {
         check_repository(repository)?;
         let url = self.blob_url(repository, &blob.digest);
-        let call = Request::new(Method::GET, url, repository).access(Access::Pull);
-        self.pull(&call, blob, target, observer).await
+        let request = Request::new(Method::GET, url, repository).access(Access::Pull);
+        self.pull(&request, blob, target, observer).await
     }
 
-    /// Reads what `call` asks for into `target`, as [`Registry::pull_blob`] does.
+    /// Downloads the response to `request` into `target`, as [`Registry::pull_blob`] does.
     pub(crate) async fn pull(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         blob: &Blob,
         target: &mut dyn BlobTarget,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         check_digest(&blob.digest)?;
         let settings = self.transport().settings();
-        let kept = |source| Error::Target {
+        let target_error = |source| Error::Target {
             digest: blob.digest.clone(),
             source,
         };
@@ -78,12 +80,12 @@ impl Registry {
         let mut was_wrong = false;
         loop {
             let before = target.written();
-            let piece = self.pull_piece(call, blob, target, observer);
+            let piece = self.pull_once(request, blob, target, observer);
             let failure = match piece.instrument(attempts.span()).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            if target.written() >= before.saturating_add(PROGRESS) {
+            if target.written() >= before.saturating_add(MIN_PROGRESS) {
                 attempts = Attempts::new(settings, observer);
             }
             if matches!(failure.error, Error::DigestMismatch { .. }) {
@@ -91,9 +93,9 @@ impl Registry {
                     return Err(failure.error);
                 }
                 was_wrong = true;
-                target.restart().map_err(kept)?;
+                target.restart().map_err(target_error)?;
                 if before > 0 {
-                    // What was there may have been damaged here.
+                    // The bytes that the target had before may have been damaged on this machine.
                     continue;
                 }
             }
@@ -101,17 +103,17 @@ impl Registry {
         }
     }
 
-    /// Reads what the target lacks by one request.
-    async fn pull_piece(
+    /// Downloads the rest of the blob with one request.
+    async fn pull_once(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         blob: &Blob,
         target: &mut dyn BlobTarget,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let transport = self.transport();
-        let kept = |source| {
-            Failure::last(Error::Target {
+        let target_error = |source| {
+            Failure::permanent(Error::Target {
                 digest: blob.digest.clone(),
                 source,
             })
@@ -119,13 +121,13 @@ impl Registry {
         if target.written() > blob.size
             || target.written() == blob.size && target.found() != blob.digest
         {
-            target.restart().map_err(kept)?;
+            target.restart().map_err(target_error)?;
         }
         let from = target.written();
         if from > 0 && from == blob.size {
             return Ok(());
         }
-        let mut call = call.clone().expect_status(&[
+        let mut request = request.clone().expect_status(&[
             StatusCode::OK,
             StatusCode::PARTIAL_CONTENT,
             StatusCode::RANGE_NOT_SATISFIABLE,
@@ -133,20 +135,20 @@ impl Registry {
         if from > 0
             && let Ok(range) = HeaderValue::try_from(format!("bytes={from}-"))
         {
-            call = call.header(RANGE, range);
+            request = request.header(RANGE, range);
         }
-        let mut response = transport.exchange(&call, observer).await?;
+        let mut response = transport.exchange(&request, observer).await?;
         match response.status() {
             StatusCode::OK => {
                 if from > 0 {
-                    target.restart().map_err(kept)?;
+                    target.restart().map_err(target_error)?;
                 }
             }
-            StatusCode::PARTIAL_CONTENT if begin_of(response.headers()) == Some(from) => {}
+            StatusCode::PARTIAL_CONTENT if first_byte(response.headers()) == Some(from) => {}
             _ => {
-                target.restart().map_err(kept)?;
+                target.restart().map_err(target_error)?;
                 let violation = Violation::NotResumed { from };
-                return Err(Failure::passing(Error::protocol(
+                return Err(Failure::transient(Error::protocol(
                     response.place(),
                     violation,
                 )));
@@ -156,27 +158,27 @@ impl Registry {
         loop {
             let chunk = tokio::select! {
                 biased;
-                () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
+                () = settings.stop.requested() => return Err(Failure::permanent(Error::Stopped)),
                 chunk = response.chunk(settings.stall_timeout) => chunk,
             };
             let Some(chunk) = chunk.map_err(|fault| fault.failure(response.place()))? else {
                 break;
             };
             if target.written() + chunk.len() as u64 > blob.size {
-                return Err(Failure::passing(mismatch(
+                return Err(Failure::transient(mismatch(
                     &response,
                     &blob.digest,
                     "a longer blob",
                 )));
             }
-            target.write(&chunk).map_err(kept)?;
+            target.write(&chunk).map_err(target_error)?;
         }
         if target.written() < blob.size {
             let violation = Violation::Short {
                 received: target.written(),
                 size: blob.size,
             };
-            return Err(Failure::passing(Error::protocol(
+            return Err(Failure::transient(Error::protocol(
                 response.place(),
                 violation,
             )));
@@ -184,7 +186,7 @@ impl Registry {
         let found = target.found();
         match found == blob.digest {
             true => Ok(()),
-            false => Err(Failure::passing(mismatch(
+            false => Err(Failure::transient(mismatch(
                 &response,
                 &blob.digest,
                 found.as_ref(),
@@ -193,8 +195,8 @@ impl Registry {
     }
 }
 
-/// Returns the first byte of the part that an answer carries.
-fn begin_of(headers: &HeaderMap) -> Option<u64> {
+/// Returns the position of the first byte of a partial response.
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (first, _) = range.strip_prefix("bytes ")?.split_once('-')?;
     first.parse().ok()
@@ -233,7 +235,7 @@ mod tests {
         }
 
         fn found(&self) -> Digest {
-            crate::digest::written(Sha256::new_with_prefix(&self.0))
+            crate::digest::format_digest(Sha256::new_with_prefix(&self.0))
                 .parse()
                 .unwrap()
         }
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_damaged_here_is_read_once_more_before_the_registry_is_named() {
+    async fn a_mismatch_is_repeated_before_the_registry_is_blamed() {
         for (whole, is_named) in [("twelve bytes", false), ("twelve lines", true)] {
             let fake = Fake::start(move |seen| match seen.sent("range") {
                 Some("bytes=6-") => (
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_without_ranges_begins_again() {
+    async fn without_ranges_the_download_starts_over() {
         let fake = Fake::start(|_| "twelve bytes".into_response()).await;
         let mut target = Memory(b"twelve".to_vec());
         pull(&fake, &mut target).await.unwrap();
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_truncated_body_is_asked_for_again_from_its_end() {
+    async fn a_truncated_body_is_resumed_from_its_end() {
         let count = AtomicU32::new(0);
         let fake = Fake::start(move |seen| {
             let Some(range) = seen.sent("range") else {
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_blob_is_named_after_a_second_look() {
+    async fn a_wrong_blob_is_an_error_after_a_second_download() {
         for wrong in ["twelve lines", "twelve bytes and more"] {
             let fake = Fake::start(move |_| Body::from(wrong).into_response()).await;
             let mut target = Memory::default();

@@ -1,8 +1,7 @@
-//! Pushes artifacts, and proves that the registry has them.
+//! Pushes artifacts and confirms that the registry has them.
 //!
-//! Blobs first, then the manifests that refer to them, then the indexes that list those, the tag
-//! last: at no instant does a registry serve something that is incomplete. Nothing here speaks
-//! HTTP.
+//! The order is: blobs, the manifests that refer to them, the indexes that list those, the tag. So
+//! the registry never serves an incomplete artifact. This module does not know HTTP.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,35 +9,35 @@ use std::sync::Arc;
 use oci_spec::image::Digest;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::body::read_whole;
-use crate::ensure::Supply;
-use crate::executor::{Executor, Tags, makes_doubt, misses_blobs};
+use crate::body::read_checked;
+use crate::ensure::UploadContext;
+use crate::executor::{Executor, Tags, may_miss_blobs, reports_missing_blobs};
 use crate::manifest::LARGEST_MANIFEST;
 use crate::{Artifact, Blob, BlobSource, Error, Event, Manifest, Observer, Place, Registry};
 
-/// The proof that a registry holds an artifact, and what it took.
+/// An artifact that the registry confirmed, with the counts of its push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
-    /// What the tag points at, by the registry's own answer.
+    /// Digest of the tagged manifest, as the registry confirmed it.
     pub digest: Digest,
-    /// What the tag pointed at before, if this push asked and it was something else.
+    /// Digest that the tag had before, if this push looked the tag up and it was a different one.
     pub replaced: Option<Digest>,
-    /// Blobs that were sent.
+    /// Blobs that were uploaded.
     pub uploaded: Tally,
-    /// Blobs that the registry took over from another of its repositories.
+    /// Blobs that were mounted from a different repository of the registry.
     pub mounted: Tally,
-    /// Blobs that the repository held already; all of them if the tag was right from the start.
+    /// Blobs that the repository already had; all of them if the tag was already right.
     pub present: Tally,
-    /// How many manifests and indexes were sent.
+    /// Number of manifests and indexes that were put.
     pub manifests: u64,
 }
 
-/// A number of blobs, and their bytes.
+/// A number of blobs and their total size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many.
+    /// Number of blobs.
     pub blobs: u64,
-    /// Their sizes' sum in bytes.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 
@@ -49,51 +48,51 @@ impl Tally {
     }
 }
 
-/// What came of a push of many artifacts.
-#[derive(Debug)]
+/// The outcome of a push of several artifacts.
+#[derive(Debug, Default)]
 pub struct PushReport {
-    /// What came of each artifact, in the order in which they were given. One reason may have
-    /// stopped several of them.
+    /// The outcome of each artifact, in the order of the input. Artifacts that failed for the same
+    /// reason share the error.
     pub artifacts: Vec<Result<Pushed, Arc<Error>>>,
-    /// Blobs that were sent, each repository's counted by itself.
+    /// Blobs that were uploaded, counted once per repository.
     pub uploaded: Tally,
-    /// Blobs that the registry took over from another of its repositories.
+    /// Blobs that were mounted from a different repository of the registry.
     pub mounted: Tally,
-    /// Blobs that their repositories held already.
+    /// Blobs that their repositories already had.
     pub present: Tally,
-    /// How many manifests and indexes were sent.
+    /// Number of manifests and indexes that were put.
     pub manifests: u64,
-    /// Whether it ended early because [`Stop`](crate::Stop) was requested. The artifacts that were
-    /// not done then have [`Error::Stopped`].
+    /// Whether [`Stop`](crate::Stop) ended the push early. Unfinished artifacts then have
+    /// [`Error::Stopped`].
     pub stopped: bool,
 }
 
-/// What becomes available during a push that begins before the bundle is complete.
+/// Content that becomes available during a push that begins before the bundle is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// The source can open this blob or manifest now.
     BlobReady(Digest),
-    /// Everything can be opened, but not all of it was compared with its digest in this run: tags
-    /// are set after the last blob.
+    /// The source can open everything, but part of it was not compared with its digest in this run.
+    /// Tags are set after the last blob is uploaded, which compares it.
     BundlePresent,
-    /// Everything can be opened, and everything that was announced is right and complete: tags may
-    /// be set.
+    /// The source can open everything, and all of it was verified. Tags may be set.
     BundleVerified,
 }
 
 impl Registry {
-    /// Makes the registry hold an artifact: whatever is missing is sent, and the tag's own answer
-    /// is the proof at the end.
+    /// Pushes one artifact: sends what the registry lacks, sets the tag and confirms it with a
+    /// lookup.
     ///
-    /// If the tag points at the artifact already, one request finds it out and nothing else is
-    /// done. A tag that points at something else is moved, which [`Pushed::replaced`] counts.
-    /// Pushes may run concurrently; a blob that two of them need in one repository is sent once.
-    /// When a push fails, or its future is dropped, the tag has not moved; the next push sends what
-    /// is still missing.
+    /// - If the tag already points at the artifact, one request finds that out and nothing else is
+    ///   sent.
+    /// - If it points at a different one, it is moved, and [`Pushed::replaced`] has the old digest.
+    /// - Pushes may run concurrently. A blob that two of them need in one repository is sent once.
+    /// - If the push fails or its future is dropped, the tag has not moved. The next push sends
+    ///   what is still missing.
     ///
     /// # Errors
     ///
-    /// The first error after which the artifact cannot be completed. See [`Error`].
+    /// The first error that keeps the artifact from completion.
     pub async fn push(
         &self,
         artifact: &Artifact,
@@ -113,42 +112,46 @@ impl Registry {
         }
     }
 
-    /// Makes the registry hold many artifacts, as one transfer.
+    /// Pushes several artifacts as one transfer.
     ///
-    /// Each tag is asked for first; what points at its artifact is done. Of the others, each blob
-    /// is sent once to the registry and mounted from there into the other repositories that need
-    /// it. Small ones are sent beside large ones. An artifact is tagged as soon as everything that
-    /// it refers to exists. One that fails stops no other one, and its tag has not moved; but a
-    /// registry that cannot be reached, or refuses the credentials, stops them all.
+    /// - Each tag is looked up first. An artifact whose tag is right is complete.
+    /// - Each blob is sent once to the registry and mounted in the other repositories that need it.
+    /// - An artifact is tagged as soon as everything that it refers to exists.
+    /// - An artifact that fails is not tagged, and the others continue. The push ends if the
+    ///   registry cannot be reached or refuses the credentials.
     ///
-    /// Once [`Settings::stop`](crate::Settings) is requested, nothing new is begun. Small uploads
-    /// and manifests that are under way are finished, a large upload ends where it is, and the
-    /// session that it leaves is stored for the next run. What stalls for
-    /// [`Settings::stop_timeout`](crate::Settings) is abandoned.
+    /// After a stop by [`Settings::stop`](crate::Settings) nothing new is begun:
+    ///
+    /// - Small uploads and manifests in progress are completed.
+    /// - A large upload ends after the last byte that was sent, and its session is stored for the
+    ///   next run.
+    /// - A request that stalls for [`Settings::stop_timeout`](crate::Settings) is aborted.
     pub async fn push_all(
         &self,
         artifacts: &[Artifact],
         blobs: &dyn BlobSource,
         observer: &dyn Observer,
     ) -> PushReport {
-        Executor::new(self, artifacts, blobs, None, Tags::Asked, observer)
+        Executor::new(self, artifacts, blobs, None, Tags::LookedUpByPush, observer)
             .run()
             .await
     }
 
-    /// Makes the registry hold many artifacts like [`Registry::push_all`], while their blobs are
-    /// still arriving.
+    /// Pushes artifacts like [`Registry::push_all`] while their blobs are still arriving.
     ///
-    /// The caller has asked for each tag, and asks again afterwards: no tag is asked for here, and
-    /// each artifact is one that the registry lacks. A blob is sent when it has arrived. Manifests,
-    /// and with them tags, are put only after [`Arrival::BundleVerified`] or
-    /// [`Arrival::BundlePresent`], so nothing can be pulled that may still turn out to be wrong.
-    /// What arrives twice, or is not needed, changes nothing.
+    /// The caller looks up each tag before and after. Tags are not looked up here, and `artifacts`
+    /// contains only what the registry lacks.
     ///
-    /// If content turns out to be damaged after [`Arrival::BundlePresent`], no tag is set, and what
-    /// is not done has [`Error::Withheld`]. If `arrivals` closes before both, the push ends, and
-    /// every artifact that is not done has [`Error::SourceEnded`]. After a [`Stop`](crate::Stop) it
-    /// ends as calmly as without.
+    /// A blob is sent when it has arrived. Manifests and tags are put only after
+    /// [`Arrival::BundleVerified`] or [`Arrival::BundlePresent`], so nothing can be pulled that may
+    /// still turn out wrong. An arrival that is repeated or not needed has no effect.
+    ///
+    /// Unfinished artifacts get these errors:
+    ///
+    /// - [`Error::Withheld`] if content turns out damaged after [`Arrival::BundlePresent`]. No tag
+    ///   is set then.
+    /// - [`Error::SourceEnded`] if `arrivals` closes before the bundle is complete.
+    /// - [`Error::Stopped`] after a [`Stop`](crate::Stop).
     pub async fn push_streamed(
         &self,
         artifacts: &[Artifact],
@@ -156,55 +159,58 @@ impl Registry {
         arrivals: UnboundedReceiver<Arrival>,
         observer: &dyn Observer,
     ) -> PushReport {
-        let tags = Tags::AskedByCaller;
+        let tags = Tags::LookedUpByCaller;
         Executor::new(self, artifacts, blobs, Some(arrivals), tags, observer)
             .run()
             .await
     }
 
-    /// Reports that a repository of this registry is believed to hold a blob, so a push asks to
-    /// mount it from there before it sends it.
+    /// Adds a mount candidate: a push tries to mount the blob from `repository` before it sends it.
     ///
-    /// It need not be true, and the account need not be allowed to read there: after a few refusals
-    /// it is not tried again.
+    /// The repository need not have the blob, and the account need not be allowed to read it. After
+    /// a few refusals candidates are not tried any more.
     pub fn add_mount_candidate(&self, repository: &str, digest: &Digest) {
         self.inner.recorded.add_mount_candidate(repository, digest);
     }
 
-    /// Reports that a repository may hold a blob from an earlier push, so a push asks for it there,
-    /// or asks to mount it from there, before it sends the blob.
+    /// Records that an earlier push may have left a blob in `repository`. A push looks it up there,
+    /// or tries to mount it from there, before it sends the blob.
     ///
-    /// It need not be true. A blob that is small and not expected may be sent without a question.
+    /// The repository need not have the blob. Small blobs without such a record may be sent without
+    /// a lookup.
     pub fn expect(&self, repository: &str, digest: &Digest) {
         self.inner.recorded.expect(repository, digest);
     }
 
-    /// Takes note that a repository was found to hold a blob in this run: a push neither asks for
-    /// it there nor sends it.
+    /// Records that a lookup in this run found a blob in `repository`. A push neither looks it up
+    /// nor sends it there.
     pub fn note_held(&self, repository: &str, digest: &Digest) {
-        self.inner.recorded.note(repository, digest);
+        self.inner.recorded.note_held(repository, digest);
     }
 
-    /// Puts manifests of an artifact whose blobs are there, the last one under the tag. If the
-    /// registry contradicts itself about what they refer to, that is brought first, and they are
-    /// put once more.
-    pub(crate) async fn put_surely(
+    /// Puts the manifests in the range `range` of an artifact whose blobs exist, the last one
+    /// under the tag.
+    ///
+    /// If the registry refuses a manifest and lacks blobs that it reported as present, they are
+    /// uploaded and the manifests are put again.
+    pub(crate) async fn put_and_repair(
         &self,
         artifact: &Artifact,
-        places: Range<usize>,
-        supply: Supply<'_>,
+        range: Range<usize>,
+        context: UploadContext<'_>,
     ) -> Result<(), Error> {
         let last = artifact.manifests.len();
-        let again = match places.end == last {
+        let again = match range.end == last {
             true => 0..last,
-            false => places.clone(),
+            false => range.clone(),
         };
-        match self.put_manifests(artifact, places, supply).await {
-            Err(error) if makes_doubt(&error) => {
-                match self.bring_surely(artifact, supply).await? {
-                    // It has every blob, so it refuses the manifest for a different reason.
-                    0 if !misses_blobs(&error) => Err(error),
-                    _ => self.put_manifests(artifact, again, supply).await,
+        match self.put_manifests(artifact, range, context).await {
+            Err(error) if may_miss_blobs(&error) => {
+                match self.reupload_missing(artifact, context).await? {
+                    // The registry has every blob, so it refuses the manifest for a different
+                    // reason.
+                    0 if !reports_missing_blobs(&error) => Err(error),
+                    _ => self.put_manifests(artifact, again, context).await,
                 }
             }
             outcome => outcome,
@@ -214,31 +220,32 @@ impl Registry {
     async fn put_manifests(
         &self,
         artifact: &Artifact,
-        places: Range<usize>,
-        supply: Supply<'_>,
+        range: Range<usize>,
+        context: UploadContext<'_>,
     ) -> Result<(), Error> {
-        let Supply {
+        let UploadContext {
             source, observer, ..
-        } = supply;
+        } = context;
         let Artifact {
             repository,
             tag,
             manifests,
         } = artifact;
-        for place in places {
-            let manifest = &manifests[place];
-            let reference = match place + 1 == manifests.len() {
+        for index in range {
+            let manifest = &manifests[index];
+            let reference = match index + 1 == manifests.len() {
                 true => tag.as_str(),
                 false => manifest.digest.as_ref(),
             };
-            self.put_from(repository, reference, manifest, source, observer)
+            self.put_from_source(repository, reference, manifest, source, observer)
                 .await?;
         }
         Ok(())
     }
 
-    /// Reads a manifest, puts it under a tag or its digest, and reports it.
-    pub(crate) async fn put_from(
+    /// Reads a manifest from its source, puts it under a tag or its digest, and emits
+    /// [`Event::ManifestPut`].
+    pub(crate) async fn put_from_source(
         &self,
         repository: &str,
         reference: &str,
@@ -246,7 +253,11 @@ impl Registry {
         source: &dyn BlobSource,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
-        let bytes = read_manifest(source, manifest)?;
+        let blob = Blob {
+            digest: manifest.digest.clone(),
+            size: manifest.size,
+        };
+        let bytes = read_checked(source, &blob, LARGEST_MANIFEST as u64)?;
         self.put_manifest(repository, reference, manifest, bytes, observer)
             .await?;
         observer.event(Event::ManifestPut {
@@ -257,23 +268,25 @@ impl Registry {
         Ok(())
     }
 
-    /// Reports that an artifact is tagged, after asking the registry what the tag points at now if
-    /// `asks` is set.
+    /// Emits [`Event::Tagged`]. If `looks_up` is set, the tag is looked up first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] if the tag points at a different digest.
     pub(crate) async fn confirm(
         &self,
         artifact: &Artifact,
-        asks: bool,
+        looks_up: bool,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         let Artifact {
             repository, tag, ..
         } = artifact;
         let digest = &artifact.root()?.digest;
-        if asks {
+        if looks_up {
             let found = self.tag_digest(repository, tag, observer).await?;
             if found.as_ref() != Some(digest) {
-                let path = format!("/v2/{repository}/manifests/{tag}");
-                let url = self.endpoint().url(&path);
+                let url = self.endpoint().manifest_url(repository, tag);
                 return Err(Error::DigestMismatch {
                     at: Box::new(Place::new("HEAD", &url, repository)),
                     expected: digest.clone(),
@@ -288,17 +301,6 @@ impl Registry {
         });
         Ok(())
     }
-}
-
-pub(crate) fn read_manifest(
-    source: &dyn BlobSource,
-    manifest: &Manifest,
-) -> Result<bytes::Bytes, Error> {
-    let blob = Blob {
-        digest: manifest.digest.clone(),
-        size: manifest.size,
-    };
-    read_whole(source, &blob, LARGEST_MANIFEST as u64)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! The blobs to be sent, in order: large ones beside small ones. Among the large ones the largest
-//! is first, because the push would wait for it alone at the end. Among the small ones the smallest
-//! is first.
+//! Queues of the blobs to be sent. Large blobs are sent concurrently with small ones.
 //!
-//! A blob that its source cannot open yet waits aside until it arrives.
+//! - The largest blob goes first among the large ones, because at the end the push would wait for
+//!   it alone.
+//! - The smallest blob goes first among the small ones.
+//! - A blob that its source cannot open yet waits until it arrives.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -12,55 +13,56 @@ use crate::Blob;
 use crate::plan::{Need, Transfer};
 use crate::recorded::Recorded;
 
-/// The largest blob that counts as small, in bytes: it fits into what a connection sends without
-/// waiting for an answer or two.
+/// Maximum size of a small blob in bytes. A connection sends that much without waiting for more
+/// than one or two acknowledgements.
 pub(crate) const SMALL: u64 = 64 << 10;
 
-/// How many large blobs are sent concurrently. Each must get enough of the line: a connection that
-/// was crowded out for a while stays slow for seconds, and its blob is waited for alone.
+/// Maximum number of concurrent large blobs, each of [`FULL_SHARE`] or more. A connection that
+/// other connections starved stays slow for seconds, and the push would wait for its blob alone.
 const LARGE_BLOBS: u64 = 8;
 
-/// From this size a blob counts as one; of smaller ones, as many are sent concurrently as are so
-/// large together.
-pub(crate) const WHOLE: u64 = 4 << 20;
+/// Size in bytes from which a blob takes a full share of the concurrency. Smaller ones take a share
+/// that is proportional to their size.
+pub(crate) const FULL_SHARE: u64 = 4 << 20;
 
 pub(crate) struct Queues<'a> {
     recorded: &'a Recorded,
     /// Blobs to be sent, by size and digest.
     blobs: BTreeMap<(u64, &'a str), Transfer<'a>>,
-    /// The bytes of large blobs in progress, [`WHOLE`] of each at most.
+    /// Sum of the shares of large blobs in progress, in bytes.
     in_progress: u64,
-    /// Blobs that other repositories have. They cost little, and artifacts wait for them.
+    /// Blobs to be mounted. They cost little, and artifacts wait for them.
     mounts: VecDeque<Transfer<'a>>,
     /// Blobs that have not arrived.
-    away: HashMap<Digest, Transfer<'a>>,
-    /// Blobs that have arrived; nothing once all of them have.
+    awaited: HashMap<Digest, Transfer<'a>>,
+    /// Blobs that have arrived. `None` once all have.
     arrived: Option<HashSet<Digest>>,
 }
 
 impl<'a> Queues<'a> {
-    /// Returns empty queues. If `arrive` is set, each blob waits until it arrives.
+    /// Returns empty queues. With `arrive`, each blob is held back until [`Queues::arrived`] names
+    /// it.
     pub(crate) fn new(recorded: &'a Recorded, arrive: bool) -> Self {
         Self {
             recorded,
             blobs: BTreeMap::new(),
             in_progress: 0,
             mounts: VecDeque::new(),
-            away: HashMap::new(),
+            awaited: HashMap::new(),
             arrived: arrive.then(HashSet::new),
         }
     }
 
-    /// Lets a transfer wait for its turn.
+    /// Adds a transfer with its remaining needs. One without needs is dropped.
     pub(crate) fn push(&mut self, mut transfer: Transfer<'a>) {
         let blob = transfer.blob;
         let here = |arrived: &HashSet<Digest>| arrived.contains(&blob.digest);
         if !self.arrived.as_ref().is_none_or(here) {
-            self.away.insert(blob.digest.clone(), transfer);
+            self.awaited.insert(blob.digest.clone(), transfer);
             return;
         }
-        if self.recorded.mounts() && self.recorded.is_held(&blob.digest) {
-            // Nothing waits for the others any more.
+        if self.recorded.may_mount() && self.recorded.is_held(&blob.digest) {
+            // The registry has the bytes, so all remaining repositories can mount them now.
             self.mounts.extend(transfer.needs.drain(..).map(|need| {
                 let needs = VecDeque::from([need]);
                 Transfer { blob, needs }
@@ -74,30 +76,29 @@ impl<'a> Queues<'a> {
         self.blobs.insert(place, transfer);
     }
 
-    /// Takes note that a blob can be opened. One that is not needed, or that arrived before,
-    /// changes nothing.
+    /// Releases a blob that the source can open. A repeated or unknown digest has no effect.
     pub(crate) fn arrived(&mut self, digest: Digest) {
         let Some(arrived) = &mut self.arrived else {
             return;
         };
-        let transfer = self.away.remove(&digest);
+        let transfer = self.awaited.remove(&digest);
         arrived.insert(digest);
         if let Some(transfer) = transfer {
             self.push(transfer);
         }
     }
 
-    /// Takes note that every blob can be opened.
+    /// Releases all blobs.
     pub(crate) fn all_arrived(&mut self) {
         self.arrived = None;
-        for (_, transfer) in std::mem::take(&mut self.away) {
+        for (_, transfer) in std::mem::take(&mut self.awaited) {
             self.push(transfer);
         }
     }
 
-    /// Returns how many blobs are still to be sent.
+    /// Returns the number of blobs that are neither sent nor in progress.
     pub(crate) fn unsent(&self) -> usize {
-        self.blobs.len() + self.away.len()
+        self.blobs.len() + self.awaited.len()
     }
 
     /// Returns whether there is nothing to send and nothing to mount.
@@ -105,7 +106,7 @@ impl<'a> Queues<'a> {
         self.unsent() == 0 && self.mounts.is_empty()
     }
 
-    /// Leaves out what is not needed any more of what would be next.
+    /// Drops needs that are not `needed` from the heads of the queues.
     pub(crate) fn retain(&mut self, needed: impl Fn(&Need<'_>) -> bool) {
         let is_needed = |transfer: &mut Transfer<'_>| {
             transfer.needs.retain(&needed);
@@ -126,47 +127,44 @@ impl<'a> Queues<'a> {
         }
     }
 
-    /// Returns whether there is something to mount or a small blob to send.
+    /// Returns whether there is a blob to mount or a small blob to send.
     pub(crate) fn has_small(&self) -> bool {
         let smallest = self.blobs.first_key_value();
         !self.mounts.is_empty() || smallest.is_some_and(|((size, _), _)| *size <= SMALL)
     }
 
-    /// Returns whether there is a large blob of at least this size that has room beside the others.
-    pub(crate) fn has_large(&self, least: u64) -> bool {
+    /// Returns whether there is a large blob of at least `min_size` bytes that fits beside those in
+    /// progress.
+    pub(crate) fn has_large(&self, min_size: u64) -> bool {
         let largest = self.blobs.last_key_value();
-        let fits = |size| self.in_progress + share(size) <= LARGE_BLOBS * WHOLE;
-        largest.is_some_and(|((size, _), _)| *size >= least && *size > SMALL && fits(*size))
+        let fits = |size| self.in_progress + concurrency_share(size) <= LARGE_BLOBS * FULL_SHARE;
+        largest.is_some_and(|((size, _), _)| *size >= min_size && *size > SMALL && fits(*size))
     }
 
-    /// Returns what is mounted next, or the next small blob.
+    /// Returns the next blob to mount, or the smallest blob.
     pub(crate) fn next_small(&mut self) -> Option<(Transfer<'a>, Need<'a>)> {
-        let smallest = |blobs: &mut BTreeMap<_, _>| blobs.pop_first().map(|(_, smallest)| smallest);
-        first(
-            self.mounts
-                .pop_front()
-                .or_else(|| smallest(&mut self.blobs))?,
-        )
+        let mount = self.mounts.pop_front();
+        take_first_need(mount.or_else(|| Some(self.blobs.pop_first()?.1))?)
     }
 
-    /// Returns the next large blob. It is in progress until [`Queues::large_is_done`].
+    /// Returns the largest blob. It takes its share until [`Queues::large_is_done`].
     pub(crate) fn next_large(&mut self) -> Option<(Transfer<'a>, Need<'a>)> {
         let ((size, _), largest) = self.blobs.pop_last()?;
-        self.in_progress += share(size);
-        first(largest)
+        self.in_progress += concurrency_share(size);
+        take_first_need(largest)
     }
 
-    /// Takes note that a large blob is not in progress any more.
+    /// Gives back the share of a large blob.
     pub(crate) fn large_is_done(&mut self, blob: &Blob) {
-        self.in_progress -= share(blob.size);
+        self.in_progress -= concurrency_share(blob.size);
     }
 }
 
-fn share(size: u64) -> u64 {
-    size.min(WHOLE)
+fn concurrency_share(size: u64) -> u64 {
+    size.min(FULL_SHARE)
 }
 
-fn first<'a>(mut transfer: Transfer<'a>) -> Option<(Transfer<'a>, Need<'a>)> {
+fn take_first_need<'a>(mut transfer: Transfer<'a>) -> Option<(Transfer<'a>, Need<'a>)> {
     let need = transfer.needs.pop_front()?;
     Some((transfer, need))
 }

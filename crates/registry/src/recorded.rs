@@ -1,50 +1,50 @@
-//! What a registry confirmed in this run, shared by all pushes to it.
+//! What a registry confirmed or refused in this run, shared by all pushes of a client.
 //!
 //! A blob is recorded for one repository, never for others.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_spec::image::Digest;
 
 use crate::Profile;
 
-/// How many mounts a registry may refuse before it is no longer asked, if it has never granted one.
+/// How many refused mounts end the attempts to mount, if the registry has never granted one.
 const MOST_REFUSALS: u32 = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
-    /// The repositories that hold a blob by the registry's own word.
+    /// Repositories that have a blob, as the registry confirmed.
     held: Mutex<HashMap<Digest, BTreeSet<String>>>,
-    /// One lock for each blob of a repository in progress, so no two uploads send the same bytes
-    /// there.
-    worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
-    /// Where else a blob may be, according to the caller.
+    /// One lock per blob and repository in progress, so no two uploads send the same bytes to the
+    /// same repository.
+    uploads_in_progress: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    /// A repository that may have a blob, according to the caller.
     mount_candidates: Mutex<HashMap<Digest, String>>,
-    /// The repositories that may hold a blob from an earlier push, according to the caller.
+    /// Repositories that may have a blob from an earlier push, according to the caller.
     expected: Mutex<HashMap<Digest, BTreeSet<String>>>,
     candidates_refused: AtomicU32,
     expected_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
-    /// Whether a task has begun to find out what the next field says.
+    /// Whether the trial of self-mounts has begun.
     self_mounts_tried: AtomicBool,
     /// Whether a mount from a repository to itself shows if the blob exists.
-    self_mounts_answer: AtomicBool,
-    /// Whether a blob is to be sent by the request that opens a session, to see what comes of it.
-    single_post_is_due: AtomicBool,
-    single_post_was_due: AtomicBool,
-    /// Whether such a request is taken.
-    single_posts_taken: AtomicBool,
-    /// The most that one request may carry, in bytes, where the registry has refused more;
-    /// otherwise 0.
-    at_once: AtomicU64,
-    /// Whether a body without a length was refused.
+    self_mounts_work: AtomicBool,
+    /// Whether the next small blob is sent in the request that opens a session, as a trial.
+    single_post_trial_due: AtomicBool,
+    single_post_trial_scheduled: AtomicBool,
+    /// Whether the registry accepts a blob in the request that opens a session.
+    single_posts_accepted: AtomicBool,
+    /// Maximum size of a request body in bytes; 0 if no limit is known.
+    request_limit: AtomicU64,
+    /// Whether the registry refused a body without a length.
     streams_refused: AtomicBool,
-    /// Whether what one request may carry is from a profile, and not from this run.
-    at_once_is_a_guess: AtomicBool,
-    /// Whether a profile was found wrong.
+    /// Whether the limit comes from a profile and was not confirmed in this run.
+    limit_from_profile: AtomicBool,
+    /// Whether a push found the profile outdated.
     profile_is_wrong: AtomicBool,
 }
 
@@ -53,25 +53,24 @@ pub(crate) type Key = (String, Digest);
 /// A repository that a blob may be mounted from, according to the caller.
 pub(crate) struct Candidate {
     pub(crate) from: String,
-    /// Whether only an earlier push may have left it there.
+    /// Whether it comes from [`Recorded::expect`], not from [`Recorded::add_mount_candidate`].
     is_expected: bool,
 }
 
 impl Recorded {
-    /// Begins with what was measured some time ago: of what was refused then, nothing is asked.
-    pub(crate) fn expecting(profile: &Profile) -> Self {
+    /// Returns a record that begins with a profile. Capabilities that the registry lacked then are
+    /// not tried.
+    pub(crate) fn from_profile(profile: &Profile) -> Self {
         let recorded = Self::default();
         if profile.mounts == Some(false) {
-            recorded
-                .mounts_refused
-                .store(MOST_REFUSALS, Ordering::Relaxed);
-            recorded.self_mounts_tried.store(true, Ordering::Relaxed);
+            recorded.mounts_refused.store(MOST_REFUSALS, Relaxed);
+            recorded.self_mounts_tried.store(true, Relaxed);
         }
         match (profile.chunks, profile.largest_request) {
             (Some(false), _) => recorded.streams_are_refused(),
             (_, Some(most)) if most > 0 => {
-                recorded.may_send_at_once(most);
-                recorded.at_once_is_a_guess.store(true, Ordering::Relaxed);
+                recorded.lower_request_limit(most);
+                recorded.limit_from_profile.store(true, Relaxed);
             }
             _ => {}
         }
@@ -90,30 +89,34 @@ impl Recorded {
             .is_some_and(|by| !by.is_empty())
     }
 
-    pub(crate) fn note(&self, repository: &str, digest: &Digest) {
+    pub(crate) fn note_held(&self, repository: &str, digest: &Digest) {
         lock(&self.held)
             .entry(digest.clone())
             .or_default()
             .insert(repository.to_owned());
         // Later callers find the blob noted, so the lock is no longer needed.
-        lock(&self.worked_on).remove(&(repository.to_owned(), digest.clone()));
+        lock(&self.uploads_in_progress).remove(&(repository.to_owned(), digest.clone()));
     }
 
-    /// Forgets that a repository holds a blob, after the registry contradicted itself.
+    /// Removes a blob from the record, because the registry contradicted itself.
     pub(crate) fn forget(&self, repository: &str, digest: &Digest) {
         if let Some(by) = lock(&self.held).get_mut(digest) {
             by.remove(repository);
         }
     }
 
-    pub(crate) fn turn(&self, repository: &str, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn blob_lock(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Arc<tokio::sync::Mutex<()>> {
         let key = (repository.to_owned(), digest.clone());
-        Arc::clone(lock(&self.worked_on).entry(key).or_default())
+        Arc::clone(lock(&self.uploads_in_progress).entry(key).or_default())
     }
 
-    /// Returns a repository that the blob may be mounted from.
+    /// Returns a repository that is confirmed to have the blob and can be mounted from.
     pub(crate) fn mountable_from(&self, repository: &str, digest: &Digest) -> Option<String> {
-        if !self.mounts() {
+        if !self.may_mount() {
             return None;
         }
         let held = lock(&self.held);
@@ -127,15 +130,15 @@ impl Recorded {
         lock(&self.mount_candidates).insert(digest.clone(), repository.to_owned());
     }
 
-    /// Returns a repository that the blob may be mounted from, if what the caller said is true.
-    /// What a different project should hold comes first: a project may be new, whatever an earlier
-    /// push may have left in it.
+    /// Returns a repository that may have the blob, according to the caller. Candidates of
+    /// [`Recorded::add_mount_candidate`] come first: they are of a different project, and this
+    /// project may be new.
     pub(crate) fn mount_candidate(&self, repository: &str, digest: &Digest) -> Option<Candidate> {
-        let is_worth = |refused: &AtomicU32| refused.load(Ordering::Relaxed) < MOST_REFUSALS;
-        if !self.mounts() {
+        let is_worth_asking = |refused: &AtomicU32| refused.load(Relaxed) < MOST_REFUSALS;
+        if !self.may_mount() {
             return None;
         }
-        if is_worth(&self.candidates_refused)
+        if is_worth_asking(&self.candidates_refused)
             && let Some(other) = lock(&self.mount_candidates).get(digest)
             && other != repository
         {
@@ -145,9 +148,11 @@ impl Recorded {
             });
         }
         let expected = lock(&self.expected);
-        // What may be here is asked for here.
+        // A blob that may be in this repository is looked up, not mounted.
         let by = (expected.get(digest)).filter(|by| !by.contains(repository));
-        let from = by.filter(|_| is_worth(&self.expected_refused))?.first()?;
+        let from = by
+            .filter(|_| is_worth_asking(&self.expected_refused))?
+            .first()?;
         Some(Candidate {
             from: from.clone(),
             is_expected: true,
@@ -160,133 +165,130 @@ impl Recorded {
         by.insert(repository.to_owned());
     }
 
-    /// Returns whether a repository may hold a blob from an earlier push.
+    /// Returns whether an earlier push may have left a blob in a repository.
     pub(crate) fn is_expected(&self, repository: &str, digest: &Digest) -> bool {
         let expected = lock(&self.expected);
         (expected.get(digest)).is_some_and(|by| by.contains(repository))
     }
 
-    /// Takes note that a registry did not have a mount candidate. It says nothing of what the
-    /// registry itself confirmed, nor of those of the other kind.
+    /// Records that a candidate did not have the blob. This says nothing about confirmed
+    /// repositories or the other kind of candidates.
     pub(crate) fn candidate_refused(&self, candidate: &Candidate) {
         let refused = match candidate.is_expected {
             true => &self.expected_refused,
             false => &self.candidates_refused,
         };
-        refused.fetch_add(1, Ordering::Relaxed);
+        refused.fetch_add(1, Relaxed);
     }
 
-    /// Returns whether mounts are still worth asking for.
-    pub(crate) fn mounts(&self) -> bool {
-        self.mounts_granted.load(Ordering::Relaxed)
-            || self.mounts_refused.load(Ordering::Relaxed) < MOST_REFUSALS
+    /// Returns whether mounts are still worth a request.
+    pub(crate) fn may_mount(&self) -> bool {
+        self.mounts_granted.load(Relaxed) || self.mounts_refused.load(Relaxed) < MOST_REFUSALS
     }
 
-    pub(crate) fn mount_answered(&self, granted: bool) {
+    pub(crate) fn record_mount(&self, granted: bool) {
         if granted {
-            self.mounts_granted.store(true, Ordering::Relaxed);
+            self.mounts_granted.store(true, Relaxed);
         } else {
-            self.mounts_refused.fetch_add(1, Ordering::Relaxed);
+            self.mounts_refused.fetch_add(1, Relaxed);
         }
     }
 
     /// Returns whether a mount from a repository to itself shows if a blob exists.
-    pub(crate) fn self_mounts_answer(&self) -> bool {
-        self.self_mounts_answer.load(Ordering::Relaxed)
+    pub(crate) fn self_mounts_work(&self) -> bool {
+        self.self_mounts_work.load(Relaxed)
     }
 
-    /// Lets only the first caller find out what self-mounts report.
-    pub(crate) fn may_try_self_mounts(&self) -> bool {
-        !self.self_mounts_tried.swap(true, Ordering::Relaxed)
+    /// Returns true to the first caller, which runs the trial of self-mounts.
+    pub(crate) fn begin_self_mount_trial(&self) -> bool {
+        !self.self_mounts_tried.swap(true, Relaxed)
     }
 
-    pub(crate) fn self_mounts_are_good(&self) {
-        self.self_mounts_answer.store(true, Ordering::Relaxed);
+    pub(crate) fn trust_self_mounts(&self) {
+        self.self_mounts_work.store(true, Relaxed);
     }
 
-    /// Returns whether a blob may be sent by the request that opens a session.
-    pub(crate) fn takes_single_posts(&self) -> bool {
-        self.single_posts_taken.load(Ordering::Relaxed)
+    /// Returns whether the registry accepts a blob in the request that opens a session.
+    pub(crate) fn accepts_single_posts(&self) -> bool {
+        self.single_posts_accepted.load(Relaxed)
     }
 
-    /// Has the next small blob find out whether that is so, unless one did before.
-    pub(crate) fn try_single_post(&self) {
-        if !self.single_post_was_due.swap(true, Ordering::Relaxed) {
-            self.single_post_is_due.store(true, Ordering::Relaxed);
+    /// Makes the next small blob the trial of single POSTs, at most once per client.
+    pub(crate) fn schedule_single_post_trial(&self) {
+        if !self.single_post_trial_scheduled.swap(true, Relaxed) {
+            self.single_post_trial_due.store(true, Relaxed);
         }
     }
 
-    /// Leaves it unknown.
-    pub(crate) fn forgo_single_posts(&self) {
-        self.single_post_is_due.store(false, Ordering::Relaxed);
+    /// Cancels the trial, so blobs are always looked up.
+    pub(crate) fn cancel_single_post_trial(&self) {
+        self.single_post_trial_due.store(false, Relaxed);
     }
 
-    /// Lets one caller find it out.
-    pub(crate) fn may_try_single_post(&self) -> bool {
-        self.single_post_is_due.swap(false, Ordering::Relaxed)
+    /// Returns true to one caller, which runs the scheduled trial.
+    pub(crate) fn begin_single_post_trial(&self) -> bool {
+        self.single_post_trial_due.swap(false, Relaxed)
     }
 
-    pub(crate) fn single_post_answered(&self, taken: bool) {
-        self.single_posts_taken.store(taken, Ordering::Relaxed);
+    pub(crate) fn record_single_post(&self, taken: bool) {
+        self.single_posts_accepted.store(taken, Relaxed);
     }
 
-    /// Returns how many bytes one request may carry.
-    pub(crate) fn at_once(&self) -> u64 {
-        match self.at_once.load(Ordering::Relaxed) {
+    /// Returns the maximum size of a request body in bytes, `u64::MAX` if no limit is known.
+    pub(crate) fn request_limit(&self) -> u64 {
+        match self.request_limit.load(Relaxed) {
             0 => u64::MAX,
             most => most,
         }
     }
 
-    /// Takes note that one request may not carry more than this many bytes.
-    pub(crate) fn may_send_at_once(&self, most: u64) {
-        let most = most.min(self.at_once());
-        self.at_once.store(most, Ordering::Relaxed);
+    /// Records that a request body may have at most `most` bytes. A profile that allows more is
+    /// wrong.
+    pub(crate) fn lower_request_limit(&self, most: u64) {
+        if self.limit_is_from_profile() {
+            self.profile_is_wrong.store(true, Relaxed);
+        }
+        let most = most.min(self.request_limit());
+        self.request_limit.store(most, Relaxed);
     }
 
-    /// Returns whether what one request may carry is from a profile alone.
-    pub(crate) fn guesses_at_once(&self) -> bool {
-        self.at_once_is_a_guess.load(Ordering::Relaxed)
+    /// Returns whether the request limit comes from a profile and was not confirmed in this run.
+    pub(crate) fn limit_is_from_profile(&self) -> bool {
+        self.limit_from_profile.load(Relaxed)
     }
 
-    /// Goes back to what a push does that knows of no limit, after parts were refused that only a
-    /// profile asked for.
-    pub(crate) fn guess_was_wrong(&self) {
-        self.profile_is_wrong.store(true, Ordering::Relaxed);
-        if self.at_once_is_a_guess.swap(false, Ordering::Relaxed) {
-            self.at_once.store(0, Ordering::Relaxed);
+    /// Removes a request limit that only the profile names, because the registry refused the parts
+    /// that it caused.
+    pub(crate) fn discard_profile_limit(&self) {
+        self.profile_is_wrong.store(true, Relaxed);
+        if self.limit_from_profile.swap(false, Relaxed) {
+            self.request_limit.store(0, Relaxed);
         }
     }
 
-    /// Takes note that less may be sent at once than a profile says.
-    pub(crate) fn limit_is_lower(&self) {
-        if self.guesses_at_once() {
-            self.profile_is_wrong.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Returns whether a profile was found wrong.
+    /// Returns whether a push found the profile outdated.
     pub(crate) fn profile_is_wrong(&self) -> bool {
-        self.profile_is_wrong.load(Ordering::Relaxed)
+        self.profile_is_wrong.load(Relaxed)
     }
 
     /// Returns whether a body may be sent without its length.
     pub(crate) fn streams(&self) -> bool {
-        !self.streams_refused.load(Ordering::Relaxed)
+        !self.streams_refused.load(Relaxed)
     }
 
-    /// Records that every body must have a length.
+    /// Records that every body needs a length.
     pub(crate) fn streams_are_refused(&self) {
-        self.streams_refused.store(true, Ordering::Relaxed);
+        self.streams_refused.store(true, Relaxed);
     }
 
-    /// Goes back to asking about each blob by itself.
-    pub(crate) fn self_mounts_lied(&self) {
-        self.self_mounts_answer.store(false, Ordering::Relaxed);
+    /// Ends the use of self-mounts. Each blob is then looked up by `HEAD`.
+    pub(crate) fn distrust_self_mounts(&self) {
+        self.self_mounts_work.store(false, Relaxed);
     }
 }
 
+/// Locks a mutex. A poisoned one is used anyway: no code changes data under these locks in a way
+/// that a panic could leave incomplete.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is done under these locks can leave them half-changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The handle of a registry. It is cheap to clone and shares connections, tokens and limits.
+//! The client of a registry, and its settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::retry::Trouble;
 use crate::transport::{Request, Transport};
 use crate::{Accounts, Credentials, Endpoint, Error, Profile, SessionStore, Stop};
 
-/// A registry that can be pushed to and read from.
+/// A client that pushes to a registry and reads from it.
 ///
-/// Clones share everything: the connection pool, the tokens, the limiter of its requests, and what
-/// is known to be there.
+/// Cheap to clone. Clones share connections, tokens, the limiter of requests, and the record of
+/// what the registry confirmed.
 #[derive(Debug, Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
@@ -23,57 +23,59 @@ pub struct Registry {
 pub(crate) struct Inner {
     pub(crate) transport: Transport,
     pub(crate) recorded: Recorded,
-    pub(crate) sessions: Option<Arc<dyn SessionStore>>,
 }
 
-/// How patient and how busy a [`Registry`] is.
+/// Timeouts, limits and shared state of a [`Registry`].
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How often a piece of work is begun before its error is final.
+    /// Maximum number of attempts at a request, or at an upload of several requests.
     pub attempts: u32,
-    /// The pause before the second attempt; it doubles with each further one.
+    /// Pause before the second attempt. It doubles with each further one.
     pub first_pause: Duration,
-    /// The longest pause of our own choice.
+    /// Maximum of that doubling. A `Retry-After` may order a longer pause.
     pub longest_pause: Duration,
-    /// The longest pause that a registry may order by `Retry-After`; a longer one is an error.
+    /// Maximum pause that a `Retry-After` may order. A longer order makes the error final.
     pub longest_wait: Duration,
-    /// How long a connection may take to be made, TLS included.
+    /// Timeout of establishing a connection, including TLS.
     pub connect_timeout: Duration,
-    /// How long the answer to a request without a large body may take.
+    /// Timeout of the response to a request without a large body.
     pub answer_timeout: Duration,
-    /// How long an upload or a download may stall before it is aborted.
+    /// How long an upload or a download may transfer no byte before it is aborted.
     pub stall_timeout: Duration,
-    /// How long the answer may take after the last byte of an upload: registries hash and move the
-    /// blob then.
+    /// Timeout of the response after the last byte of an upload. Registries hash and move the blob
+    /// in this time.
     pub finish_timeout: Duration,
-    /// The most pieces of work in progress, over all pushes by this handle: what operators set as
-    /// `--jobs`. With 1, one request follows the other; 0 means the same.
+    /// Maximum number of concurrent transfers of this client: `--jobs`. 0 counts as 1, which sends
+    /// one request at a time.
     ///
-    /// Without it, there are 24 places for large blobs and 24 for what carries little, and fewer
-    /// while the registry refuses or is slow.
+    /// `None` allows 24 uploads of large blobs beside 24 small requests, and fewer while the
+    /// registry refuses requests or is slow.
     pub uploads_at_once: Option<usize>,
-    /// How many bytes of blobs are sent each second at most, over all pushes to this registry
-    /// together: what operators set as `--max-rate`. `None` sets no bound.
+    /// Maximum upload rate in bytes per second, over all pushes of this client: `--max-rate`.
+    /// `None` sets no limit.
     ///
-    /// The bytes are spread over the second, so a line that is shared is not used in bursts. What
-    /// is sent again counts again; manifests, headers and TLS do not count. A registry that is
-    /// waited for because of it is not taken for a slow one.
+    /// The bytes are spread over each second, so a shared line sees no bursts. Bytes that are sent
+    /// again count again; manifests, headers and TLS do not count. Waiting for this limit does not
+    /// count as a slow registry.
     pub max_rate: Option<u64>,
-    /// The size in bytes from which an upload that was cut is worth resuming. Such a blob is sent
-    /// as a stream that may end anywhere.
+    /// Minimum size in bytes of a blob whose upload is resumed after an interruption. Such a blob
+    /// is sent as a stream without a length.
     pub resume_from: u64,
-    /// What ends the pushes to this registry calmly. Several registries may share one.
+    /// Ends pushes of this client early. Several clients may share one.
     pub stop: Stop,
-    /// How long requests in progress may stall after that before they are abandoned.
+    /// How long requests in progress may transfer nothing after a stop before they are aborted.
     pub stop_timeout: Duration,
-    /// What was measured of the registry before. A push begins with it, and drops it if it is
-    /// wrong.
+    /// Capabilities measured in an earlier run. A push begins with them and drops those that turn
+    /// out wrong.
     pub profile: Profile,
-    /// What registries said of accounts before. Handles of one run share it, so a wrong password is
-    /// shown once.
+    /// Accepted and refused logins, connections and limits. Clients that share it do not repeat a
+    /// login that was refused to one of them.
     pub accounts: Accounts,
-    /// Why the last request failed that is made again.
+    /// The reason why the registry cannot be reached, while a request waits for its next attempt.
     pub trouble: Trouble,
+    /// Records upload sessions of large blobs, so the next run resumes them. Without it, an
+    /// interrupted upload starts over in the next run.
+    pub sessions: Option<Arc<dyn SessionStore>>,
 }
 
 impl Default for Settings {
@@ -95,96 +97,82 @@ impl Default for Settings {
             profile: Profile::default(),
             accounts: Accounts::default(),
             trouble: Trouble::default(),
+            sessions: None,
         }
     }
 }
 
 impl Registry {
-    /// Returns a handle for the registry at `endpoint`. No request is made.
+    /// Returns a client of the registry at `endpoint` with the default settings. Sends no request.
     ///
     /// # Errors
     ///
-    /// [`Error::Client`] if no HTTP client can be set up on this machine.
+    /// [`Error::Client`] if no HTTP client can be built on this machine.
     pub fn new(endpoint: Endpoint, credentials: Credentials) -> Result<Self, Error> {
         Self::with_settings(endpoint, credentials, Settings::default())
     }
 
-    /// Returns a handle like [`Registry::new`], with other settings than the default ones.
+    /// Returns a client of the registry at `endpoint`. Sends no request.
     ///
     /// # Errors
     ///
-    /// [`Error::Client`] if no HTTP client can be set up on this machine.
+    /// [`Error::Client`] if no HTTP client can be built on this machine.
     pub fn with_settings(
         endpoint: Endpoint,
         credentials: Credentials,
         settings: Settings,
     ) -> Result<Self, Error> {
-        Self::with_sessions(endpoint, credentials, settings, None)
-    }
-
-    /// Returns a handle like [`Registry::with_settings`] that remembers uploads of large blobs in
-    /// `sessions`, so that another run resumes those that were cut, if the registry kept them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Client`] if no HTTP client can be set up on this machine.
-    pub fn with_sessions(
-        endpoint: Endpoint,
-        credentials: Credentials,
-        settings: Settings,
-        sessions: Option<Arc<dyn SessionStore>>,
-    ) -> Result<Self, Error> {
-        let recorded = Recorded::expecting(&settings.profile);
+        let recorded = Recorded::from_profile(&settings.profile);
         Ok(Self {
             inner: Arc::new(Inner {
                 transport: Transport::new(endpoint, credentials, settings)?,
                 recorded,
-                sessions,
             }),
         })
     }
 
-    /// Returns whether pushes found [`Settings::profile`] wrong, so it is better forgotten.
+    /// Returns whether a push found [`Settings::profile`] outdated. The caller then deletes it.
     pub fn profile_is_wrong(&self) -> bool {
         self.inner.recorded.profile_is_wrong()
     }
 
-    /// Returns why the registry takes nothing from this account, if its first write was refused.
+    /// Returns the refusal of this client's first write, if it was about the account. No further
+    /// write is sent then.
     pub fn refuses_writes(&self) -> Option<Error> {
-        let refusal = self.inner.transport.write_refusal();
+        let refusal = self.transport().writes.refusal();
         refusal.map(|refusal| refusal.error())
     }
 
-    /// Returns where the registry is.
+    /// Returns the registry's address, scheme and certificates.
     pub fn endpoint(&self) -> &Endpoint {
-        self.inner.transport.endpoint()
+        self.transport().endpoint()
     }
 
-    /// Returns for how long the registry has taken no bytes and answered no piece of work, although
-    /// requests are in flight.
+    /// Returns how long the registry has neither taken bytes nor completed a request, if requests
+    /// are in flight.
     pub fn silence(&self) -> Option<Duration> {
         self.transport().limiter().silence()
     }
 
-    /// Returns why the registry was not reached, if a request failed for that within `time` and is
-    /// made again.
+    /// Returns why the registry cannot be reached, if a request failed for that reason within
+    /// `time` and will be repeated.
     pub fn trouble(&self, time: Duration) -> Option<&'static str> {
-        self.inner.transport.settings().trouble.within(time)
+        self.transport().settings().trouble.within(time)
     }
 
-    /// Asks the registry whether it is one, and whether it accepts the credentials where it
-    /// requires any.
+    /// Checks that the endpoint is a registry and accepts the credentials, with at most two
+    /// attempts.
     ///
-    /// Tried twice at most: the operator is waiting. A registry that allows anonymous reads does
-    /// not look at credentials here, so a wrong password may still show at the first push.
+    /// A registry that allows anonymous reads does not check credentials here. A wrong password may
+    /// still be rejected at the first write.
     ///
     /// # Errors
     ///
-    /// [`Error::NotARegistry`] if something else answers there; otherwise why the request failed.
+    /// [`Error::NotARegistry`] if a different server responds; otherwise the error of the request.
     pub async fn ping(&self) -> Result<(), Error> {
-        let transport = &self.inner.transport;
-        let call = Request::new(Method::GET, transport.endpoint().url("/v2/"), "").briefly();
-        match transport.send(&call, &()).await {
+        let transport = self.transport();
+        let request = Request::new(Method::GET, transport.endpoint().url("/v2/"), "").briefly();
+        match transport.send(&request, &()).await {
             Ok(_) => Ok(()),
             Err(Error::NotFound { at, answer }) => Err(Error::NotARegistry {
                 at,
@@ -214,15 +202,15 @@ mod tests {
     use crate::fake::{self, Fake};
 
     #[tokio::test]
-    async fn ping_knows_a_registry_when_it_sees_one() {
+    async fn ping_accepts_a_registry() {
         let fake = Fake::start(|_| StatusCode::OK.into_response()).await;
         fake.registry().ping().await.unwrap();
         assert_eq!(fake.requests(), ["GET /v2/"]);
     }
 
     #[tokio::test]
-    async fn ping_knows_what_is_not_a_registry() {
-        for (answer, found) in [
+    async fn ping_rejects_other_servers() {
+        for (response, found) in [
             (StatusCode::NOT_FOUND.into_response(), "404 Not Found"),
             (Html("<h1>Welcome</h1>").into_response(), "an HTML page"),
             (
@@ -234,8 +222,8 @@ mod tests {
                 "302 Found",
             ),
         ] {
-            let answer = std::sync::Mutex::new(Some(answer));
-            let fake = Fake::start(move |_| answer.lock().unwrap().take().unwrap()).await;
+            let response = std::sync::Mutex::new(Some(response));
+            let fake = Fake::start(move |_| response.lock().unwrap().take().unwrap()).await;
             let error = fake.registry().ping().await.unwrap_err();
             assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
             assert!(error.to_string().contains(found), "{error}");
@@ -243,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ping_does_not_wait_long_for_a_registry_that_is_down() {
+    async fn ping_fails_soon_if_the_registry_is_down() {
         let endpoint = Endpoint::new(&fake::free_address().await, None).unwrap();
         let registry =
             Registry::with_settings(endpoint, Credentials::Anonymous, fake::hasty()).unwrap();

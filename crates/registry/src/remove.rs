@@ -1,5 +1,4 @@
-//! Removes manifests and tags, and lists the other tags. Only a caller with a reviewed list uses
-//! this.
+//! Removes manifests and tags, and lists tags. Only callers with a reviewed list use this.
 
 use oci_spec::image::Digest;
 use reqwest::header::{HeaderMap, LINK};
@@ -13,62 +12,59 @@ use crate::transport::{Access, Request};
 use crate::violation::Violation;
 use crate::{Error, Registry};
 
-/// The largest page of a list of tags that is read, in bytes.
+/// Maximum size of a page of a list of tags in bytes.
 const LARGEST_PAGE: usize = 8 << 20;
 
-/// How many pages of a list of tags are read. Each has a hundred at least, wherever registries cut.
-const MOST_PAGES: usize = 1_000;
+/// Maximum number of pages of a list of tags. Registries return at least a hundred tags per page.
+const MAX_PAGES: usize = 1_000;
 
-/// As much of a list of tags as matters; written by others, so unknown fields are no concern of
-/// ours.
+/// A page of a list of tags. Unknown fields are ignored.
 #[derive(Deserialize)]
 struct Page {
-    /// `null` where the last tag was removed.
+    /// `null` after the last tag was removed.
     tags: Option<Vec<String>>,
 }
 
-/// What became of a request to remove something.
+/// The outcome of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
-    /// It was there, and is gone.
+    /// It existed and was removed.
     Gone,
-    /// It was not there.
+    /// It did not exist.
     NotThere,
-    /// The registry does not remove such things.
+    /// The registry does not support the removal.
     Unsupported,
 }
 
 impl Registry {
-    /// Returns every tag of a repository; none if there is no such repository.
+    /// Returns all tags of a repository. The list is empty if the repository does not exist.
     ///
     /// # Errors
     ///
-    /// Why the registry could not be asked.
+    /// [`Error::Protocol`] if the list is not valid or incomplete; otherwise the error of the
+    /// request.
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>, Error> {
         check_repository(repository)?;
         let mut tags = Vec::new();
         let mut url = self.endpoint().url(&format!("/v2/{repository}/tags/list"));
-        for number in 0..MOST_PAGES {
-            // Only a whole list says what is not in it, so one which breaks off is an error.
-            let wanted: &[StatusCode] = match number {
+        for number in 0..MAX_PAGES {
+            // An incomplete list must not pass for a complete one, so a missing page is an error.
+            let expected: &[StatusCode] = match number {
                 0 => &[StatusCode::OK, StatusCode::NOT_FOUND],
                 _ => &[StatusCode::OK],
             };
-            let call = Request::new(Method::GET, url.clone(), repository)
+            let request = Request::new(Method::GET, url.clone(), repository)
                 .access(Access::Pull)
-                .expect_status(wanted);
+                .expect_status(expected);
             let transport = self.transport();
-            let answer = transport.send(&call, &()).await?;
-            if answer.status() == StatusCode::NOT_FOUND {
+            let response = transport.send(&request, &()).await?;
+            if response.status() == StatusCode::NOT_FOUND {
                 return Ok(tags);
             }
-            let place = answer.place().clone();
-            let next = next_page(answer.headers())
-                .map(|next| self.endpoint().resolve(answer.url(), &next));
-            let body = answer
-                .body(LARGEST_PAGE, transport.settings())
-                .await
-                .map_err(|failure| failure.error)?;
+            let place = response.place().clone();
+            let next = next_page(response.headers())
+                .map(|next| self.endpoint().resolve(response.url(), &next));
+            let body = response.body(LARGEST_PAGE, transport.settings()).await?;
             let page: Page = serde_json::from_slice(&body)
                 .map_err(|error| Error::protocol(&place, Violation::Tags(error)))?;
             tags.extend(page.tags.unwrap_or_default());
@@ -84,7 +80,7 @@ impl Registry {
         let place = crate::Place::new("GET", &url, repository);
         let violation = Violation::Pages {
             list: "tags",
-            pages: MOST_PAGES,
+            pages: MAX_PAGES,
         };
         Err(Error::protocol(&place, violation))
     }
@@ -93,7 +89,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Why it may still be there.
+    /// The error of the request. The manifest may still exist.
     pub async fn remove_manifest(
         &self,
         repository: &str,
@@ -104,12 +100,11 @@ impl Registry {
         self.remove(repository, digest.as_ref()).await
     }
 
-    /// Removes a tag, and leaves the manifest that it points at. Many registries remove manifests
-    /// only.
+    /// Removes a tag and keeps its manifest. Many registries support the removal of manifests only.
     ///
     /// # Errors
     ///
-    /// Why it may still be there.
+    /// The error of the request. The tag may still exist.
     pub async fn remove_tag(&self, repository: &str, tag: &str) -> Result<Removed, Error> {
         check_repository(repository)?;
         check_tag(tag)?;
@@ -117,11 +112,9 @@ impl Registry {
     }
 
     async fn remove(&self, repository: &str, reference: &str) -> Result<Removed, Error> {
-        let url = self
-            .endpoint()
-            .url(&format!("/v2/{repository}/manifests/{reference}"));
+        let url = self.endpoint().manifest_url(repository, reference);
         match self.transport().send(&removal(url, repository), &()).await {
-            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Removed::NotThere),
+            Ok(response) if response.status() == StatusCode::NOT_FOUND => Ok(Removed::NotThere),
             Ok(_) => Ok(Removed::Gone),
             Err(Error::Rejected { answer, .. }) if is_unsupported(&answer) => {
                 Ok(Removed::Unsupported)
@@ -131,7 +124,7 @@ impl Registry {
     }
 }
 
-/// Returns the request that removes what is at `url`. A missing one is no error.
+/// Returns the request that removes what `url` names. 404 is an expected status.
 pub(crate) fn removal(url: Url, repository: &str) -> Request<'_> {
     Request::new(Method::DELETE, url, repository)
         .access(Access::Delete)
@@ -143,15 +136,14 @@ pub(crate) fn removal(url: Url, repository: &str) -> Request<'_> {
         ])
 }
 
-/// Returns whether an answer means that such things are never removed here: 405, or the code that
-/// the specification has for it.
+/// Returns whether the response says that this kind of removal is not supported: 405, or the
+/// specification's code for it.
 fn is_unsupported(answer: &crate::Answer) -> bool {
     answer.status == 405 || answer.code.as_deref() == Some("UNSUPPORTED")
 }
 
-/// Returns where the next page of a list is, by the `Link`s of this one:
-/// `</v2/...?last=x>; rel="next"`, among others perhaps.
-fn next_page(headers: &HeaderMap) -> Option<String> {
+/// Returns the target of `Link: </v2/...?last=x>; rel="next"`, the next page of a list.
+pub(crate) fn next_page(headers: &HeaderMap) -> Option<String> {
     for value in headers.get_all(LINK) {
         let mut rest = value.to_str().unwrap_or_default();
         while let Some((_, link)) = rest.split_once('<')
@@ -230,7 +222,7 @@ mod tests {
                 "</v2/x?last=b>; rel=\"next\"",
             ],
             vec!["</v2/x?last=b&of=1,2>; title=\"a, b\"; rel=next"],
-            // What a registry says of itself that sees neither its port.
+            // An absolute URL of a registry that does not know its own port.
             vec!["<http://127.0.0.1/v2/x?last=b>; rel=\"next\""],
         ] {
             let named = links.clone();
@@ -238,11 +230,11 @@ mod tests {
                 if seen.query.contains("last=b") {
                     return page(&["c"]).into_response();
                 }
-                let mut answer = page(&["a", "b"]).into_response();
+                let mut response = page(&["a", "b"]).into_response();
                 for link in &named {
-                    answer.headers_mut().append("link", link.parse().unwrap());
+                    response.headers_mut().append("link", link.parse().unwrap());
                 }
-                answer
+                response
             })
             .await;
             let tags = fake.registry().tags(REPOSITORY).await.unwrap();
@@ -251,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_breaks_off_is_no_list() {
+    async fn an_incomplete_list_of_tags_is_an_error() {
         let fake = Fake::start(|seen| {
             if seen.query.contains("last=b") {
                 return Status::NOT_FOUND.into_response();
@@ -262,14 +254,14 @@ mod tests {
         .await;
         let error = fake.registry().tags(REPOSITORY).await.unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-        // Where there is no repository there are no tags.
+        // A repository that does not exist has no tags.
         let fake = Fake::start(|_| Status::NOT_FOUND.into_response()).await;
         let tags = fake.registry().tags(REPOSITORY).await.unwrap();
         assert!(tags.is_empty());
     }
 
     #[tokio::test]
-    async fn a_manifest_goes_with_its_tags() {
+    async fn removing_a_manifest_removes_its_tags() {
         let fake = Fake::over_registry(|_| None).await;
         let blobs = Blobs::new();
         let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
@@ -286,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_removes_nothing_is_told_from_one_that_fails() {
+    async fn an_unsupported_removal_is_distinguished_from_a_failed_one() {
         let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         for (status, body, expected) in [
             (Status::METHOD_NOT_ALLOWED, "", Some(Removed::Unsupported)),

@@ -1,5 +1,4 @@
-//! An expected response. Its body is read in pieces or completely, within the time limit of the
-//! settings.
+//! An expected response. Its body is read in pieces or completely, with timeouts.
 
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use crate::retry::Failure;
 use crate::violation::Violation;
 use crate::{Error, Place, Settings, classify};
 
-/// The largest error body that is read, in bytes.
+/// Maximum size of an error body in bytes.
 const LARGEST_ERROR: usize = 64 * 1024;
 
-/// The fewest bytes each second of a body in memory, once the time of an answer is over.
+/// Minimum rate in bytes per second of a body that takes longer than [`Settings::answer_timeout`].
 const SLOWEST: u64 = 1024;
 
-/// A wanted answer.
+/// A response with an expected status.
 #[derive(Debug)]
 pub(crate) struct Response {
     inner: reqwest::Response,
@@ -57,12 +56,12 @@ impl Response {
         &self.place
     }
 
-    /// Returns the URL that answered.
+    /// Returns the URL that responded, after redirects.
     pub(crate) fn url(&self) -> &Url {
         self.inner.url()
     }
 
-    /// Returns the body, of `limit` bytes at most.
+    /// Reads the body, of at most `limit` bytes.
     pub(crate) async fn body(self, limit: usize, settings: &Settings) -> Result<Bytes, Failure> {
         let place = self.place;
         read_body(self.inner, limit, settings)
@@ -70,7 +69,7 @@ impl Response {
             .map_err(|fault| fault.failure(&place))
     }
 
-    /// Returns the next piece of the body.
+    /// Returns the next piece of the body, or `None` at its end.
     pub(crate) async fn chunk(&mut self, patience: Duration) -> Result<Option<Bytes>, BodyFault> {
         next_chunk(&mut self.inner, patience).await
     }
@@ -80,18 +79,18 @@ impl BodyFault {
     pub(crate) fn failure(self, place: &Place) -> Failure {
         let at = Box::new(place.clone());
         match self {
-            Self::TooLong { limit } => Failure::last(Error::Protocol {
+            Self::TooLong { limit } => Failure::permanent(Error::Protocol {
                 at,
                 violation: Violation::Long { limit },
             }),
-            Self::Slow { after } => Failure::passing(Error::TimedOut { at, after }),
+            Self::Slow { after } => Failure::transient(Error::TimedOut { at, after }),
             Self::Broken { error, after } => classify::connection(&error, place.clone(), after),
         }
     }
 }
 
-/// Reads a whole body into memory, of `limit` bytes at most. One that trickles in without end is
-/// given up like one that stalls.
+/// Reads a body of at most `limit` bytes into memory. A body that arrives too slowly is an error,
+/// like one that stalls.
 pub(crate) async fn read_body(
     mut response: reqwest::Response,
     limit: usize,
@@ -113,8 +112,8 @@ pub(crate) async fn read_body(
     Ok(body.freeze())
 }
 
-/// Reads the body of an answer of which the status alone says enough, as far as all of it comes in
-/// the time of an answer.
+/// Reads the body of an error response. Returns an empty body if it does not arrive completely in
+/// time, since the status is enough.
 pub(crate) async fn read_error(response: reqwest::Response, settings: &Settings) -> Bytes {
     let reading = read_body(response, LARGEST_ERROR, settings);
     match timeout(settings.answer_timeout, reading).await {
@@ -146,7 +145,7 @@ mod tests {
     use crate::fake::Fake;
 
     #[tokio::test]
-    async fn a_body_that_trickles_without_end_is_given_up() {
+    async fn a_body_that_never_ends_times_out() {
         let fake = Fake::start(|_| {
             let drops = futures_util::stream::unfold((), |()| async {
                 tokio::time::sleep(Duration::from_millis(20)).await;

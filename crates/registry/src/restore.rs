@@ -1,39 +1,28 @@
-//! Restores one blob or manifest that a registry lost.
+//! Uploads one blob or manifest that a registry lost.
 //!
-//! A push trusts tags: an artifact whose tag is right is done. What is missing below a correct tag
-//! is named by the caller that looked there, and comes back through here.
+//! A push trusts tags: an artifact whose tag is right counts as complete. A caller that looked
+//! below the tag names what is missing.
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
 use reqwest::Method;
-use reqwest::header::HeaderValue;
 
 use crate::artifact::{check_reference, check_repository};
 use crate::digest::{check_digest, parse_digest, sha256};
-use crate::ensure::{Outcome, Supply};
+use crate::ensure::{BlobOutcome, UploadContext};
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Manifest, Observer, Registry};
 
-/// How a blob came back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restored {
-    /// The repository turned out to hold it.
-    Present,
-    /// The registry took it over from another of its repositories.
-    Mounted,
-    /// It was sent.
-    Sent,
-}
-
 impl Registry {
-    /// Makes the repository hold a blob again.
+    /// Ensures that a repository has a blob which it lost.
     ///
-    /// `holders` are repositories of the same registry that were found to hold it; the blob is
-    /// mounted from one of them where the registry does that, and sent otherwise.
+    /// `holders` are repositories of the same registry in which the blob was found. It is mounted
+    /// from one of them if the registry supports that, and uploaded otherwise.
     ///
     /// # Errors
     ///
-    /// Why the repository does not hold it.
+    /// [`Error::Name`] or [`Error::DigestAlgorithm`] for invalid names; otherwise the reason why
+    /// the repository still lacks the blob.
     pub async fn restore_blob(
         &self,
         repository: &str,
@@ -41,59 +30,51 @@ impl Registry {
         holders: &[&str],
         source: &dyn BlobSource,
         observer: &dyn Observer,
-    ) -> Result<Restored, Error> {
+    ) -> Result<BlobOutcome, Error> {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
-        // The caller has checked.
+        // The caller found that the blob is missing.
         self.inner.recorded.forget(repository, &blob.digest);
         for holder in holders {
-            self.inner.recorded.note(holder, &blob.digest);
+            self.inner.recorded.note_held(holder, &blob.digest);
         }
-        let supply = Supply {
+        let context = UploadContext {
             source,
             observer,
-            find_out: false,
+            runs_trials: false,
         };
-        let outcome = self.ensure_blob(repository, blob, supply).await?;
-        Ok(match outcome {
-            Outcome::Present => Restored::Present,
-            Outcome::Mounted => Restored::Mounted,
-            Outcome::Uploaded => Restored::Sent,
-        })
+        self.ensure_blob(repository, blob, context).await
     }
 
-    /// Puts a blob of two bytes into a repository, which shows who may write there and, when it is
-    /// asked for, who may read. It is the empty configuration of the OCI specification, which
-    /// registries remove like any blob that nothing refers to.
+    /// Puts a blob of two bytes into a repository and returns its digest. This shows who may write
+    /// there and, with a lookup, who may read.
+    ///
+    /// The blob is the empty configuration of the OCI specification. Registries delete it like any
+    /// blob that nothing refers to.
     ///
     /// # Errors
     ///
-    /// Why the repository does not hold it.
+    /// The refusal, or the error of the request.
     pub async fn put_empty_blob(&self, repository: &str) -> Result<Digest, Error> {
         const EMPTY: &[u8] = b"{}";
         check_repository(repository)?;
         let digest = parse_digest(&sha256(EMPTY))?;
-        let session = self.open_session(repository, &()).await;
-        let mut url = session.map_err(|failure| failure.error)?.url;
+        let mut url = self.open_session(repository, &()).await?.url;
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
-        let content = Content::Bytes(Bytes::from_static(EMPTY));
-        let call = Request::new(Method::PUT, url, repository)
+        let request = Request::new(Method::PUT, url, repository)
             .access(Access::Push)
-            .content(
-                content,
-                HeaderValue::from_static("application/octet-stream"),
-            )
+            .octets(Content::Bytes(Bytes::from_static(EMPTY)))
             .expect_status(&TAKEN);
-        let answer = self.transport().exchange(&call, &()).await;
-        answer.map_err(|failure| failure.error)?;
+        self.transport().exchange(&request, &()).await?;
         Ok(digest)
     }
 
-    /// Puts a manifest under its digest, or under a tag. What it refers to has to be there.
+    /// Puts a manifest under its digest or a tag. The repository must have the blobs and manifests
+    /// that it refers to.
     ///
     /// # Errors
     ///
-    /// Why the registry does not hold it.
+    /// The refusal, or the reason why the registry lacks the manifest.
     pub async fn restore_manifest(
         &self,
         repository: &str,
@@ -104,7 +85,7 @@ impl Registry {
     ) -> Result<(), Error> {
         check_repository(repository)?;
         check_reference(reference)?;
-        self.put_from(repository, reference, manifest, source, observer)
+        self.put_from_source(repository, reference, manifest, source, observer)
             .await
     }
 }
@@ -117,23 +98,23 @@ mod tests {
     const REPOSITORY: &str = "mke/calico/node";
 
     #[tokio::test]
-    async fn a_blob_is_sent_once_or_mounted_and_no_manifest_with_it() {
+    async fn a_blob_is_restored_once_and_without_its_manifest() {
         let fake = Fake::over_registry(|_| None).await;
         let blobs = Blobs::new();
         let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
         let layer = &artifact.manifests[0].blobs[1];
         let registry = fake.registry();
         let restored = registry.restore_blob(REPOSITORY, layer, &[], &blobs, &());
-        assert_eq!(restored.await.unwrap(), Restored::Sent);
+        assert_eq!(restored.await.unwrap(), BlobOutcome::Uploaded);
         assert_eq!(fake.count("PUT", "/manifests/"), 0);
         let again = fake.registry();
         let restored = again.restore_blob(REPOSITORY, layer, &[], &blobs, &());
-        assert_eq!(restored.await.unwrap(), Restored::Present);
+        assert_eq!(restored.await.unwrap(), BlobOutcome::Present);
         assert_eq!(fake.count("PUT", "/blobs/"), 1);
     }
 
     #[tokio::test]
-    async fn what_was_known_before_it_was_lost_is_not_believed() {
+    async fn a_recorded_blob_that_was_lost_is_uploaded_again() {
         let registry = Distribution::start().await;
         let blobs = Blobs::new();
         let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
@@ -142,11 +123,11 @@ mod tests {
         client.push(&artifact, &blobs, &()).await.unwrap();
         registry.lose(REPOSITORY, layer.digest.as_ref());
         let restored = client.restore_blob(REPOSITORY, layer, &[], &blobs, &());
-        assert_eq!(restored.await.unwrap(), Restored::Sent);
+        assert_eq!(restored.await.unwrap(), BlobOutcome::Uploaded);
     }
 
     #[tokio::test]
-    async fn a_manifest_is_put_where_it_is_named() {
+    async fn a_manifest_is_restored_under_its_digest_or_tag() {
         let fake = Fake::over_registry(|_| None).await;
         let blobs = Blobs::new();
         let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);

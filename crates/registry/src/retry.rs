@@ -1,29 +1,26 @@
-//! Decides whether a request is retried, and when.
-//!
-//! [`classify`](crate::classify) decides which errors are transient; this module only counts and
-//! waits.
+//! Counts attempts and pauses between them. [`classify`](crate::classify) decides which errors are
+//! transient.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::recorded::lock;
 use crate::{Error, Event, Observer, Settings};
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// Why.
     pub(crate) error: Error,
-    /// Whether another attempt could go better.
     pub(crate) again: Again,
 }
 
-/// Whether another attempt could go better.
+/// Whether another attempt may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
-    /// No: it would fail in the same way.
+    /// It would fail in the same way.
     Never,
-    /// Yes, after a pause, which the registry may have named.
+    /// It may succeed, after at least the pause that the registry ordered.
     After(Option<Duration>),
 }
 
@@ -32,47 +29,61 @@ impl Failure {
         &self.error
     }
 
-    pub(crate) fn last(error: Error) -> Self {
+    pub(crate) fn permanent(error: Error) -> Self {
         Self {
             error,
             again: Again::Never,
         }
     }
 
-    pub(crate) fn passing(error: Error) -> Self {
+    pub(crate) fn transient(error: Error) -> Self {
         Self {
             error,
             again: Again::After(None),
         }
     }
+
+    /// Returns the failure as a transient one if `is_transient` is set, otherwise unchanged.
+    pub(crate) fn or_transient(self, is_transient: bool) -> Self {
+        match is_transient {
+            true => Self::transient(self.error),
+            false => self,
+        }
+    }
 }
 
-/// Why the last request failed that is made again, for a report while a registry is waited for.
-/// Every clone is the same.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// The reason why a registry cannot be reached, while a request waits for its next attempt. Clones
+/// share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Trouble(Arc<Mutex<Option<(Instant, &'static str)>>>);
 
 impl Trouble {
-    /// Notes an error if it says that the registry was not reached.
+    /// Records the reason if `error` means that the registry was not reached, and clears it
+    /// otherwise.
     fn note(&self, error: &Error) {
         let why = match error {
             Error::ConnectionRefused { .. } => Some("connection refused"),
             Error::NameNotResolved { .. } => Some("the host name cannot be resolved"),
             _ => None,
         };
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = why.map(|why| (Instant::now(), why));
+        *lock(&self.0) = why.map(|why| (Instant::now(), why));
     }
 
-    /// Returns why the registry was not reached, if that was found within `time`.
+    /// Returns the reason, if a request failed for it within the last `time`.
     pub fn within(&self, time: Duration) -> Option<&'static str> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.filter(|(when, _)| when.elapsed() <= time)
+        lock(&self.0)
+            .filter(|(when, _)| when.elapsed() <= time)
             .map(|(_, why)| why)
     }
 }
 
-/// The attempts at one piece of work.
+/// Counts the attempts at one request or operation.
 pub(crate) struct Attempts<'a> {
     settings: &'a Settings,
     observer: &'a dyn Observer,
@@ -90,19 +101,23 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Allows no more than `most` attempts, for requests that the operator is waiting for.
+    /// Lowers the maximum number of attempts to `most`.
     pub(crate) fn at_most(mut self, most: u32) -> Self {
         self.most = self.most.min(most);
         self
     }
 
-    /// Returns the span of the next attempt, for the log.
+    /// Returns the log span of the next attempt.
     pub(crate) fn span(&self) -> tracing::Span {
         tracing::debug_span!("attempt", n = self.failed + 1)
     }
 
-    /// Waits before the next attempt, or returns the error if there is to be none. No pause is
-    /// waited out once the end was asked for.
+    /// Pauses before the next attempt. A stop ends the pause.
+    ///
+    /// # Errors
+    ///
+    /// The error of `failure` if it is final or no attempts are left; [`Error::Stopped`] after a
+    /// stop.
     pub(crate) async fn pause(&mut self, failure: Failure) -> Result<(), Error> {
         let pause = self.decide(failure)?;
         tokio::select! {
@@ -111,7 +126,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Returns how long to wait before the next attempt, or the error if there is to be none.
+    /// Returns the pause before the next attempt.
     fn decide(&mut self, failure: Failure) -> Result<Duration, Error> {
         self.failed += 1;
         let Again::After(ordered) = failure.again else {
@@ -124,8 +139,8 @@ impl<'a> Attempts<'a> {
         if ordered > self.settings.longest_wait {
             return Err(failure.error);
         }
-        // What a registry orders is a minimum: some always say a second, whatever the trouble is.
-        // All requests were told at the same time, hence the jitter on top.
+        // An ordered pause is a minimum: some registries always order one second, whatever the
+        // reason. All requests received the order at the same time, hence the jitter on top.
         let (first, longest) = (self.settings.first_pause, self.settings.longest_pause);
         let own = requests::back_off(first, longest, self.failed);
         let pause = ordered.max(own / 2) + jitter(own / 2);
@@ -150,8 +165,8 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// Returns a random part of `most`. The hasher's keys are the standard library's only source of
-/// randomness, and this needs no better one.
+/// Returns a random duration below `most`. The keys of `RandomState` are random enough for this,
+/// and std has no other source.
 fn jitter(most: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = (random % 1000) as u32;
@@ -173,7 +188,7 @@ mod tests {
         }
     }
 
-    /// Their own pauses are 1, 2, 4, 5 and 5 seconds at most.
+    /// Pauses without an order are at most 1, 2, 4, 5 and 5 seconds.
     fn six_attempts() -> Settings {
         Settings {
             attempts: 6,
@@ -195,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_differ_so_that_not_everybody_comes_back_at_once() {
+    fn pauses_have_jitter() {
         let settings = Settings::default();
         let pauses: std::collections::HashSet<Duration> = (0..20)
             .map(|_| {
@@ -207,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordered_pause_is_kept_and_an_endless_one_refused() {
+    fn an_ordered_pause_is_kept_unless_it_is_too_long() {
         let settings = Settings {
             longest_wait: Duration::from_secs(60),
             ..Settings::default()
@@ -221,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_order_does_not_use_the_attempts_up_in_no_time() {
+    fn a_short_order_does_not_shorten_the_pauses() {
         let settings = six_attempts();
         let mut attempts = Attempts::new(&settings, &());
         for own in [1, 2, 4, 5, 5].map(Duration::from_secs) {
@@ -232,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_pass_is_not_tried_again() {
+    fn final_errors_and_brief_requests_are_not_repeated() {
         let settings = Settings::default();
         let mut attempts = Attempts::new(&settings, &());
         attempts.decide(failure(Again::Never)).unwrap_err();

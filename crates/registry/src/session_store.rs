@@ -1,8 +1,7 @@
-//! Records upload sessions for a later run to resume.
+//! Stores upload sessions for a later run to resume.
 //!
-//! A record is only a hint: the registry reports the position of a session, and the digest covers
-//! the whole blob. A record that cannot be read or written makes an upload start over; it is not an
-//! error.
+//! A stored session is only a hint: the registry reports its position, and the digest covers the
+//! whole blob. If it cannot be read or written, the upload starts over; this is not an error.
 
 use std::fmt::Debug;
 use std::fs;
@@ -13,23 +12,23 @@ use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// Records where uploads of large blobs would resume.
+/// Stores upload sessions of large blobs.
 pub trait SessionStore: Debug + Send + Sync {
     /// Returns the URL of the session that was last stored for a blob of a repository.
     fn load(&self, repository: &str, digest: &Digest) -> Option<String>;
 
-    /// Stores the URL of a session, in place of any other one for the same blob and repository. It
-    /// is kept when this returns.
+    /// Stores the URL of a session, in place of an older one for the same blob and repository. It
+    /// must be on disk when this returns.
     ///
-    /// Told after each step, with the newest URL that the registry named: distribution writes into
-    /// it how much the session holds, and gives up a session that is asked for by an older one.
+    /// Called after each request with the newest URL: distribution encodes the position in it, and
+    /// drops a session that is requested by an older URL.
     fn store(&self, repository: &str, digest: &Digest, url: &str);
 
-    /// Forgets the session of a blob and repository.
+    /// Removes the session of a blob of a repository.
     fn remove(&self, repository: &str, digest: &Digest);
 }
 
-/// The stored session of one blob of a repository; none without a session store.
+/// The stored session of one blob of a repository. Does nothing without a session store.
 #[derive(Clone, Copy)]
 pub(crate) struct StoredSession<'a> {
     pub(crate) sessions: Option<&'a dyn SessionStore>,
@@ -55,8 +54,8 @@ impl StoredSession<'_> {
     }
 }
 
-/// Sessions in a folder, a small file each. The URLs may contain a token that allows writes to a
-/// session, so only the owner may read them.
+/// Sessions in a folder, one small file each. A URL may contain a token that allows writes, so only
+/// the owner can read the files.
 #[derive(Debug)]
 pub struct SessionFolder {
     folder: Utf8PathBuf,
@@ -73,12 +72,12 @@ struct Entry {
     session: String,
 }
 
-/// The version of the files' format.
+/// Version of the file format.
 const VERSION: u32 = 1;
 
 impl SessionFolder {
-    /// Keeps the sessions of the registry at `address` in `folder`, which is made when it is
-    /// needed. Registries may share a folder.
+    /// Returns the store of the sessions of the registry at `address` in `folder`. The folder is
+    /// created when needed, and several registries may share it.
     pub fn new(folder: impl Into<Utf8PathBuf>, address: &str) -> Self {
         Self {
             folder: folder.into(),
@@ -135,7 +134,7 @@ mod tests {
     use crate::digest::sha256;
 
     #[test]
-    fn sessions_are_kept_by_registry_repository_and_digest() {
+    fn sessions_are_stored_by_registry_repository_and_digest() {
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(folder.path()).unwrap().join("sessions");
         let digest: Digest = sha256(b"layer").parse().unwrap();
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_damaged_or_cannot_be_written_is_no_error() {
+    fn a_damaged_or_unwritable_folder_is_not_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let digest: Digest = sha256(b"layer").parse().unwrap();
         let nowhere = SessionFolder::new(Utf8Path::from_path(file.path()).unwrap(), "a");

@@ -1,28 +1,28 @@
-//! The request to stop a push, shared by all its tasks.
+//! Asks all tasks of a push to stop.
 
 use tokio_util::sync::CancellationToken;
 
-/// Ends pushes calmly: nothing new is begun, and work in progress ends at a point from which
-/// another run resumes.
+/// Ends pushes early: no new work begins, and work in progress ends at a point from which the next
+/// run resumes.
 ///
-/// Clones share one state, so a signal handler can stop every push. It cannot be undone.
+/// Clones share one state, so a signal handler can stop every push. A stop cannot be revoked.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     token: CancellationToken,
 }
 
 impl Stop {
-    /// Asks every holder of a clone to stop.
+    /// Stops everything that holds a clone.
     pub fn request(&self) {
         self.token.cancel();
     }
 
-    /// Returns whether the end was asked for.
+    /// Returns whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Waits until the end is asked for, which may be never.
+    /// Waits until a stop is requested.
     pub async fn requested(&self) {
         self.token.cancelled().await;
     }

@@ -1,23 +1,23 @@
-//! Sends a large blob as one stream that may end anywhere: a request without a length, as
+//! Uploads a large blob as a stream: one request without a length that can end after any byte, as
 //! `docker push` sends it.
 //!
-//! distribution 2 loses the session of a request that is cut, but not of one that ends regularly,
-//! and without a length a request can end after any byte. A push that is asked to stop therefore
-//! leaves sessions that the next run resumes. No `Content-Range` is sent: the registry appends the
-//! bytes to the session, and the digest at the end covers the whole.
+//! distribution 2 loses the session of an aborted request, but not of one that ends regularly.
+//! Without a length, a request can end after any byte, so a stopped push leaves sessions that the
+//! next run resumes. No `Content-Range` is sent: the registry appends the bytes, and the digest at
+//! the end covers the whole blob.
 
-use crate::body::{OpenEnd, Upload};
-use crate::parts::{UploadSession, add_to};
+use crate::body::{StreamBody, Upload};
+use crate::parts::{UploadSession, patch_request};
 use crate::retry::Failure;
 use crate::session_store::StoredSession;
 use crate::{Error, Observer, Registry};
 
 impl Registry {
-    /// Sends what a session lacks in one request, and closes it. `session` follows the registry,
-    /// and so does the stored session.
+    /// Sends the rest of a blob in one request, and closes the session. `session` and the stored
+    /// session are updated by the response.
     ///
-    /// If the end is asked for, the body ends where it is, the registry's answer is heard, and the
-    /// error is [`Error::Stopped`].
+    /// After a stop the body ends early, the response is awaited, and the error is
+    /// [`Error::Stopped`].
     pub(crate) async fn send_stream(
         &self,
         upload: &Upload<'_>,
@@ -27,29 +27,29 @@ impl Registry {
     ) -> Result<(), Failure> {
         let stop = &self.transport().settings().stop;
         let size = upload.blob.size;
-        // More than once only where a registry takes less than it was sent.
+        // Repeats only if the registry accepted fewer bytes than it was sent.
         while session.offset < size {
             if stop.is_requested() {
-                return Err(Failure::last(Error::Stopped));
+                return Err(Failure::permanent(Error::Stopped));
             }
-            let hashed = upload.hash(session.offset, stop).await?;
-            let open_end = OpenEnd::new(hashed, session.least);
+            let prefix_hash = upload.hash(session.offset, stop).await?;
+            let stream_body = StreamBody::new(prefix_hash, session.min_chunk);
             let rest = Upload {
                 range: session.offset..size,
-                open_end: Some(&open_end),
+                stream_body: Some(&stream_body),
                 ..*upload
             };
-            let call = add_to(session, &rest);
-            let answer = self.transport().exchange(&call, observer).await?;
-            let end = session.offset + open_end.sent();
-            self.went_on(session, &answer, end, stored)?;
+            let request = patch_request(session, &rest);
+            let response = self.transport().exchange(&request, observer).await?;
+            let end = session.offset + stream_body.sent();
+            self.advance_session(session, &response, end, stored)?;
         }
         self.close_session(upload, session, observer).await
     }
 }
 
-/// Returns whether an answer says that a body must have a length: 411 by the standard, other codes
-/// by servers that do not support such bodies.
+/// Returns whether the registry refuses a body without a length: 411 by the standard, other
+/// statuses by servers that do not support such bodies.
 pub(crate) fn refuses_streams(error: &Error, offset: u64) -> bool {
     if error.place().is_none_or(|place| place.method != "PATCH") {
         return false;
@@ -63,7 +63,7 @@ pub(crate) fn refuses_streams(error: &Error, offset: u64) -> bool {
         .is_some_and(|code| code.starts_with("BLOB_UPLOAD_"));
     match answer.status {
         400 | 405 | 411 | 415 | 501 => !about_session,
-        // Where there is something already, it is about that.
+        // In a session that already has bytes, 416 is about the position.
         416 => offset == 0,
         _ => false,
     }

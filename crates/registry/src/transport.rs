@@ -1,17 +1,18 @@
-//! Sends requests: authenticates, follows redirects, limits the time, and turns error responses
-//! into errors.
+//! Sends requests: authenticates, follows redirects, enforces timeouts, and maps error responses to
+//! errors.
 //!
-//! It knows methods, URLs, headers and bodies, but not their purpose. [`Transport::exchange`] is
-//! one attempt; [`Transport::send`] is as many as the settings allow. Work that takes several
-//! requests makes its own attempts of exchanges.
+//! The transport knows methods, URLs, headers and bodies, but not artifacts.
+//! [`Transport::exchange`] makes one attempt; [`Transport::send`] makes as many as the settings
+//! allow. Operations of several requests use exchanges and count their own attempts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
 };
 use reqwest::{Client, Method, StatusCode};
 use tokio::time::timeout;
@@ -23,7 +24,7 @@ use crate::authentication::{
     Authentication, Authorization, Scopes, TokenClient, says_insufficient_scope,
 };
 use crate::body::Upload;
-use crate::clients::Carries;
+use crate::clients::Purpose;
 use crate::identify::Port;
 use crate::limiter::Limiter;
 use crate::queues::SMALL;
@@ -32,20 +33,20 @@ use crate::retry::{Again, Attempts, Failure};
 use crate::violation::{LocationFault, Violation};
 use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
 
-/// How long a TLS handshake may take before the server is asked whether it speaks plain HTTP.
-const LONG_HANDSHAKE: Duration = Duration::from_millis(1500);
+/// How long a TLS handshake may take before the port is tested for plain HTTP.
+const SLOW_HANDSHAKE: Duration = Duration::from_millis(1500);
 
-/// How many redirects of one request are followed.
-const MOST_REDIRECTS: usize = 5;
+/// Maximum number of redirects of one request.
+const MAX_REDIRECTS: usize = 5;
 
-/// How many requests by `HEAD` may fail that `GET` answers, before `GET` is used first.
-const MOST_FAILED_HEADS: u32 = 3;
+/// How many `HEAD` requests may fail although `GET` succeeds, before only `GET` is used.
+const MAX_FAILED_HEADS: u32 = 3;
 
-/// How often a request that the operator waits for is sent.
+/// Maximum number of attempts at a request that the operator waits for.
 const BRIEF_ATTEMPTS: u32 = 2;
 
-/// The statuses of a response that accepts something. Registries choose different ones; what they
-/// have is shown by digests.
+/// Statuses of a response that accepts content. Registries choose different ones; digests show what
+/// they stored.
 pub(crate) const TAKEN: [StatusCode; 4] = [
     StatusCode::CREATED,
     StatusCode::OK,
@@ -53,7 +54,7 @@ pub(crate) const TAKEN: [StatusCode; 4] = [
     StatusCode::NO_CONTENT,
 ];
 
-/// What a request may do in a repository.
+/// The rights that a request needs in its repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Pull,
@@ -61,7 +62,7 @@ pub(crate) enum Access {
     Delete,
 }
 
-/// A request, to be made as often as it takes.
+/// A request that can be sent repeatedly.
 #[derive(Clone)]
 pub(crate) struct Request<'a> {
     method: Method,
@@ -72,11 +73,11 @@ pub(crate) struct Request<'a> {
     content: Content<'a>,
     expected: &'a [StatusCode],
     attempts: u32,
-    understood: fn(Failure) -> Failure,
-    finishes: bool,
+    failure_map: fn(Failure) -> Failure,
+    commits_upload: bool,
 }
 
-/// What a request carries. Everything here can be sent again.
+/// The body of a request. It can be sent repeatedly.
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Nothing,
@@ -84,7 +85,7 @@ pub(crate) enum Content<'a> {
     Upload(&'a Upload<'a>),
 }
 
-/// Whatever answered, with what it said.
+/// A response of any status.
 pub(crate) struct RawResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -95,19 +96,19 @@ pub(crate) struct RawResponse {
 pub(crate) struct Transport {
     endpoint: Endpoint,
     client: Client,
-    /// For large uploads.
+    /// Client for large uploads.
     uploads: Client,
     authentication: Authentication,
     account: Arc<Account>,
-    /// What the first write of this handle came to.
-    writes: Gate,
-    /// How many requests by `HEAD` failed that `GET` answered.
-    heads_failed: AtomicU32,
+    /// Whether the first write of this client was accepted.
+    pub(crate) writes: Gate,
+    /// Number of `HEAD` requests that failed although `GET` succeeded.
+    failed_heads: AtomicU32,
     settings: Settings,
     limiter: Arc<Limiter>,
-    /// The registry has answered over TLS, if that is its scheme.
-    speaks_tls: AtomicBool,
-    /// Its port accepts connections, and answered nothing so far.
+    /// Whether the registry has responded; with `https`, over TLS.
+    tls_confirmed: AtomicBool,
+    /// Whether the port accepts connections but has sent nothing so far.
     is_silent: AtomicBool,
 }
 
@@ -123,12 +124,12 @@ impl<'a> Request<'a> {
             content: Content::Nothing,
             expected: &[StatusCode::OK],
             attempts: u32::MAX,
-            understood: |failure| failure,
-            finishes: false,
+            failure_map: |failure| failure,
+            commits_upload: false,
         }
     }
 
-    /// Asks for rights in the repository.
+    /// Requires rights in the repository.
     pub(crate) fn access(mut self, access: Access) -> Self {
         let actions = match access {
             Access::Pull => "pull",
@@ -140,7 +141,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Asks for the right to read in another repository as well, by the same token.
+    /// Requires the right to read a second repository, in the same token.
     pub(crate) fn and_pull_from(mut self, other: &str) -> Self {
         if other != self.repository {
             self.scopes.push(format!("repository:{other}:pull"));
@@ -159,31 +160,47 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Sets bytes of a blob as the body.
+    pub(crate) fn octets(self, content: Content<'a>) -> Self {
+        self.content(
+            content,
+            HeaderValue::from_static("application/octet-stream"),
+        )
+    }
+
+    /// Sets `Content-Range` to the bytes from `start` to before `end`.
+    pub(crate) fn content_range(self, start: u64, end: u64) -> Self {
+        let range = HeaderValue::from_str(&format!("{start}-{}", end.saturating_sub(1)));
+        let range = range.unwrap_or_else(|_| unreachable!("numbers are always a header's value"));
+        self.header(CONTENT_RANGE, range)
+    }
+
     pub(crate) fn expect_status(mut self, expected: &'a [StatusCode]) -> Self {
         self.expected = expected;
         self
     }
 
-    /// Makes fewer attempts, since the operator is waiting.
+    /// Limits the attempts, since the operator is waiting.
     pub(crate) fn briefly(mut self) -> Self {
         self.attempts = BRIEF_ATTEMPTS;
         self
     }
 
-    /// Waits for the answer as long as after the last byte of an upload.
-    pub(crate) fn finishes(mut self) -> Self {
-        self.finishes = true;
+    /// Extends the timeout of the response to [`Settings::finish_timeout`], since the registry
+    /// hashes and moves the blob.
+    pub(crate) fn commits_upload(mut self) -> Self {
+        self.commits_upload = true;
         self
     }
 
-    /// Has failures read in another way than their status says by itself, so it is known what may
-    /// pass.
-    pub(crate) fn map_failure(mut self, understood: fn(Failure) -> Failure) -> Self {
-        self.understood = understood;
+    /// Sets a function that reclassifies failures, for requests whose statuses have a special
+    /// meaning.
+    pub(crate) fn map_failure(mut self, failure_map: fn(Failure) -> Failure) -> Self {
+        self.failure_map = failure_map;
         self
     }
 
-    /// Returns whether the request puts something into a repository.
+    /// Returns whether the request writes to a repository.
     fn writes(&self) -> bool {
         !self.repository.is_empty()
             && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method)
@@ -209,8 +226,8 @@ impl Transport {
         settings: Settings,
     ) -> Result<Self, Error> {
         let clients = &settings.accounts.clients;
-        let client = clients.of(&endpoint, &settings, Carries::Requests)?;
-        let uploads = clients.of(&endpoint, &settings, Carries::Uploads)?;
+        let client = clients.of(&endpoint, &settings, Purpose::Requests)?;
+        let uploads = clients.of(&endpoint, &settings, Purpose::Uploads)?;
         let account = settings.accounts.of(&endpoint, &credentials);
         Ok(Self {
             client,
@@ -218,7 +235,7 @@ impl Transport {
             authentication: Authentication::new(credentials, Arc::clone(&account)),
             account,
             writes: Gate::default(),
-            heads_failed: AtomicU32::new(0),
+            failed_heads: AtomicU32::new(0),
             limiter: Arc::new(Limiter::new(
                 settings.accounts.limits(&endpoint),
                 settings.uploads_at_once,
@@ -226,7 +243,7 @@ impl Transport {
             )),
             settings,
             endpoint,
-            speaks_tls: AtomicBool::new(false),
+            tls_confirmed: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
         })
     }
@@ -243,17 +260,7 @@ impl Transport {
         &self.limiter
     }
 
-    /// Returns whether it is known if this account may write.
-    pub(crate) fn knows_of_writes(&self) -> bool {
-        self.writes.is_decided()
-    }
-
-    /// Returns why this account may not write, if its first write was refused.
-    pub(crate) fn write_refusal(&self) -> Option<Refusal> {
-        self.writes.refusal()
-    }
-
-    /// Takes note that a write which was refused asked for what was there already.
+    /// Discards the refusal of the first write, because the manifest that it put exists already.
     pub(crate) fn forget_refused_write(&self) {
         if self.writes.refusal().is_some() {
             self.writes.reopen();
@@ -261,13 +268,12 @@ impl Transport {
         }
     }
 
-    /// Asks for `path` once, and returns whatever answers: nothing is authenticated, followed or
-    /// taken for an error.
+    /// Sends one GET for `path` and returns any response: without authentication, redirects and
+    /// retries.
     pub(crate) async fn get_raw(&self, path: &str) -> Result<RawResponse, Error> {
         let url = self.endpoint.url(path);
-        let call = Request::new(Method::GET, url.clone(), "");
-        let response = self.traced(&call, &url, None, &()).await;
-        let response = response.map_err(|failure| failure.error)?;
+        let request = Request::new(Method::GET, url.clone(), "");
+        let response = self.traced(&request, &url, None, &()).await?;
         Ok(RawResponse {
             status: response.status(),
             headers: response.headers().clone(),
@@ -275,16 +281,16 @@ impl Transport {
         })
     }
 
-    /// Makes a request until it gets a wanted answer, one that will not change, or the attempts are
-    /// used up.
+    /// Sends a request until it gets an expected response, a final error, or the attempts are used
+    /// up.
     pub(crate) async fn send(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Error> {
-        let mut attempts = Attempts::new(&self.settings, observer).at_most(call.attempts);
+        let mut attempts = Attempts::new(&self.settings, observer).at_most(request.attempts);
         loop {
-            let exchange = self.exchange(call, observer);
+            let exchange = self.exchange(request, observer);
             match exchange.instrument(attempts.span()).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => attempts.pause(failure).await?,
@@ -292,15 +298,14 @@ impl Transport {
         }
     }
 
-    /// Makes a request like [`Transport::send`], by `get` where the registry fails to answer
-    /// `head`.
-    pub(crate) async fn look(
+    /// Sends `head` like [`Transport::send`], or `get` if the registry does not support `HEAD`.
+    pub(crate) async fn head_or_get(
         &self,
         head: &Request<'_>,
         get: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Error> {
-        if self.heads_failed.load(Ordering::Relaxed) >= MOST_FAILED_HEADS {
+        if self.failed_heads.load(Relaxed) >= MAX_FAILED_HEADS {
             return self.send(get, observer).await;
         }
         let mut attempts = Attempts::new(&self.settings, observer).at_most(head.attempts);
@@ -310,79 +315,81 @@ impl Transport {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
-            let knows_no_head = (failure.error.answer())
+            let lacks_head = (failure.error.answer())
                 .is_some_and(|answer| [400, 405, 500, 501].contains(&answer.status));
-            if knows_no_head && let Ok(response) = self.exchange(get, observer).await {
-                self.heads_failed.fetch_add(1, Ordering::Relaxed);
+            if lacks_head && let Ok(response) = self.exchange(get, observer).await {
+                self.failed_heads.fetch_add(1, Relaxed);
                 return Ok(response);
             }
             attempts.pause(failure).await?;
         }
     }
 
-    /// Makes a request once, when the limiter permits. A challenge and redirects belong to the one
-    /// attempt.
+    /// Makes one attempt at a request, when the limiter permits. A challenge and redirects are part
+    /// of the attempt.
     pub(crate) async fn exchange(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
         let in_flight = self.limiter.request().await;
-        let answer = self.attempt(call, observer).await;
-        let answer =
-            answer.map_err(|failure| self.blame_location(call, (call.understood)(failure)));
+        let response = self.attempt(request, observer).await;
+        let response = response
+            .map_err(|failure| self.blame_location(request, (request.failure_map)(failure)));
         if let Err(Failure {
             error,
             again: Again::After(order),
-        }) = &answer
+        }) = &response
             && !error.is_about_reaching()
         {
             in_flight.on_congestion();
             if let Some(order) = order.filter(|order| *order <= self.settings.longest_wait) {
-                self.limiter.hold_back(order);
+                self.limiter.pause_requests(order);
             }
         }
-        answer
+        response
     }
 
-    /// Makes one attempt. The first write is made alone, and decides whether there are others.
+    /// Makes one attempt. The first write is sent alone. If it is refused, no further write is
+    /// sent.
     async fn attempt(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
-        if !call.writes() {
-            return self.attempt_as(call, false, observer).await;
+        if !request.writes() {
+            return self.attempt_with_redirects(request, false, observer).await;
         }
-        let alone = self.writes.enter().await.map_err(Failure::last)?;
-        if alone.is_none() {
-            return self.attempt_as(call, false, observer).await;
+        let first_write = self.writes.enter().await.map_err(Failure::permanent)?;
+        if first_write.is_none() {
+            return self.attempt_with_redirects(request, false, observer).await;
         }
         if let Some(refusal) = self.account.write_refusal() {
             let error = refusal.error();
             self.writes.refuse(refusal);
-            return Err(Failure::last(error));
+            return Err(Failure::permanent(error));
         }
-        let answer = self.attempt_as(call, true, observer).await;
-        match &answer {
+        let response = self.attempt_with_redirects(request, true, observer).await;
+        match &response {
             Ok(_) => {
                 self.writes.pass();
                 self.account.may_write();
             }
             Err(failure) => {
-                let refused = refuses_account(&failure.error);
-                if let Some(refusal) = Refusal::of(&failure.error).filter(|_| refused) {
+                if refuses_account(&failure.error)
+                    && let Some(refusal) = Refusal::of(&failure.error)
+                {
                     self.account.may_not_write(&refusal);
                     self.writes.refuse(refusal);
                 }
             }
         }
-        answer
+        response
     }
 
-    async fn attempt_as(
+    async fn attempt_with_redirects(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         is_first_write: bool,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
@@ -392,111 +399,123 @@ impl Transport {
             settings: &self.settings,
             observer,
         };
-        let mut url = call.url.clone();
+        let mut url = request.url.clone();
         let mut redirects = 0;
-        let mut challenged = false;
+        let mut was_challenged = false;
         let mut authorization = None;
         if self.endpoint.owns(&url) {
             authorization = self
                 .authentication
-                .known(&call.scopes, &token_client)
+                .initial_authorization(&request.scopes, &token_client)
                 .await?;
         }
         if is_first_write && authorization.is_none() {
-            // A registry with anonymous access has not asked yet. A write without the password
-            // would be refused first.
+            // A registry with anonymous reads has sent no challenge yet. Without the password the
+            // first write would be refused.
             authorization = self.authentication.password();
         }
         loop {
-            let ours = self.endpoint.owns(&url);
-            let shown = authorization.as_ref().filter(|_| ours);
-            let refused_with = |failure| match shown {
-                Some(_) => self.authentication.sent(failure),
+            let is_own = self.endpoint.owns(&url);
+            let sent = authorization.as_ref().filter(|_| is_own);
+            let refused_with = |failure| match sent {
+                Some(_) => self.authentication.with_user(failure),
                 None => failure,
             };
-            let alone = match shown.is_some_and(Authorization::is_password) {
-                true => self.account.login.enter().await.map_err(Failure::last)?,
+            let first_login = match sent.is_some_and(Authorization::is_password) {
+                true => self
+                    .account
+                    .login
+                    .enter()
+                    .await
+                    .map_err(Failure::permanent)?,
                 false => None,
             };
-            let response = self.traced(call, &url, shown, observer).await?;
+            let response = self.traced(request, &url, sent, observer).await?;
             let status = response.status();
-            if status == StatusCode::UNAUTHORIZED && ours {
-                // Others may have used a token up that was fetched for this request, unless they
-                // wait for the first write.
-                let is_final = challenged
+            if status == StatusCode::UNAUTHORIZED && is_own {
+                // A single-use token may have been used by a concurrent request, so a second one is
+                // fetched. During the first write there is no concurrent request.
+                let is_final = was_challenged
                     || is_first_write
-                        && shown.is_some_and(|shown| {
-                            shown.is_useless(response.headers(), &call.scopes)
+                        && sent.is_some_and(|sent| {
+                            sent.would_be_refused_again(response.headers(), &request.scopes)
                         });
                 if is_final {
-                    let password = shown.is_some_and(Authorization::is_password);
-                    let failure = self.refused(response, call.place(&url)).await;
+                    let sent_password = sent.is_some_and(Authorization::is_password);
+                    let failure = self
+                        .unauthorized_failure(response, request.place(&url))
+                        .await;
                     let mut failure = refused_with(failure);
                     if let Error::Unauthorized { is_login, .. } = &mut failure.error {
-                        *is_login = password;
+                        *is_login = sent_password;
                     }
-                    self.authentication.hear_refusal(&failure.error);
+                    self.authentication.record_refusal(&failure.error);
                     return Err(failure);
                 }
-                challenged = true;
+                was_challenged = true;
                 let headers = response.headers().clone();
-                let place = call.place(&url);
-                // Read to its end, so the connection can carry the next request.
+                let place = request.place(&url);
+                // Reads the body, so the connection can be reused.
                 read_error(response, &self.settings).await;
                 let answer = self
                     .authentication
-                    .answer(
+                    .answer_challenge(
                         &headers,
                         authorization.as_ref(),
-                        &call.scopes,
+                        &request.scopes,
                         place,
                         &token_client,
-                        alone,
+                        first_login,
                     )
                     .await?;
                 authorization = Some(answer);
                 continue;
             }
-            if shown.is_some_and(Authorization::is_password) {
+            if sent.is_some_and(Authorization::is_password) {
                 self.account.login.pass();
             }
-            drop(alone);
-            if call.expected.contains(&status) {
-                let place = call.place(&url).through(self.endpoint.proxies(), &url)?;
-                // Login pages come with 200 too, and must not be taken for an existing blob.
+            drop(first_login);
+            if request.expected.contains(&status) {
+                let place = request.place(&url).through(self.endpoint.proxies(), &url)?;
+                // A login page has status 200 too. It must not count as an existing blob.
                 if status.is_success() && classify::is_html(response.headers()) {
-                    return Err(Failure::last(Error::NotARegistry {
+                    return Err(Failure::permanent(Error::NotARegistry {
                         at: Box::new(place),
                         found: "its answer is an HTML page".to_owned(),
                     }));
                 }
                 return Ok(Response::new(response, place));
             }
-            if let Some(target) = self.redirect(call, &url, &response)?
-                && redirects < MOST_REDIRECTS
+            if let Some(target) = self.redirect(request, &url, &response)?
+                && redirects < MAX_REDIRECTS
             {
                 redirects += 1;
                 url = target;
                 continue;
             }
-            // Servers of files refuse those who do not log in, some without a challenge.
-            let is_unasked = status == StatusCode::FORBIDDEN
-                && call.scopes.is_empty()
-                && !call.repository.is_empty()
-                && (ours && redirects == 0 && authorization.is_none());
-            if is_unasked && let Some(password) = self.authentication.unasked() {
+            // Web servers of files respond 403 to requests without credentials, some without a
+            // challenge.
+            let lacks_challenge = status == StatusCode::FORBIDDEN
+                && request.scopes.is_empty()
+                && !request.repository.is_empty()
+                && (is_own && redirects == 0 && authorization.is_none());
+            if lacks_challenge
+                && let Some(password) = self.authentication.password_without_challenge()
+            {
                 read_error(response, &self.settings).await;
                 authorization = Some(password);
                 continue;
             }
-            let failure = self.unwanted(response, call.place(&url), call.size()).await;
+            let failure = self
+                .status_failure(response, request.place(&url), request.size())
+                .await;
             let refuses = matches!(
                 failure.error,
                 Error::Unauthorized { .. } | Error::Forbidden { .. }
             );
-            return Err(match refuses && !ours && redirects > 0 {
-                true => Failure::last(Error::Elsewhere {
-                    at: Box::new(call.place(&call.url)),
+            return Err(match refuses && !is_own && redirects > 0 {
+                true => Failure::permanent(Error::Elsewhere {
+                    at: Box::new(request.place(&request.url)),
                     host: url.origin().ascii_serialization(),
                     source: Box::new(failure.error),
                 }),
@@ -505,157 +524,171 @@ impl Transport {
         }
     }
 
-    /// Sends one request as [`Transport::once`] does, and logs it.
+    /// Sends one request and logs it. Aborts it if it stalls after a stop.
     async fn traced(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         url: &Url,
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
         let response = async {
             tokio::select! {
-                response = self.once(call, url, authorization, observer) => response,
-                // A registry that never answers does not keep a run from ending.
-                () = self.overdue() => Err(Failure::last(Error::Stopped)),
+                response = self.send_once(request, url, authorization, observer) => response,
+                () = self.stop_timed_out() => Err(Failure::permanent(Error::Stopped)),
             }
         };
-        requests::traced(&call.method, url, call.size(), Failure::error, response).await
+        requests::traced(
+            &request.method,
+            url,
+            request.size(),
+            Failure::error,
+            response,
+        )
+        .await
     }
 
-    /// Waits until a stop was requested and nothing has moved since then for too long.
-    async fn overdue(&self) {
+    /// Waits until a stop was requested and nothing was transferred for [`Settings::stop_timeout`].
+    async fn stop_timed_out(&self) {
         self.settings.stop.requested().await;
-        self.limiter.quiet_for(self.settings.stop_timeout).await;
+        self.limiter
+            .wait_until_idle(self.settings.stop_timeout)
+            .await;
     }
 
-    /// Sends one request and waits for the head of its answer.
-    async fn once(
+    /// Sends one request and waits for the head of the response.
+    async fn send_once(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         url: &Url,
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let client = match call.size() > SMALL {
+        let client = match request.size() > SMALL {
             true => &self.uploads,
             false => &self.client,
         };
-        let mut request = client
-            .request(call.method.clone(), url.clone())
-            .headers(call.headers.clone());
+        let mut builder = client
+            .request(request.method.clone(), url.clone())
+            .headers(request.headers.clone());
         if let Some(authorization) = authorization {
-            request = request.header(AUTHORIZATION, authorization.header.clone());
+            builder = builder.header(AUTHORIZATION, authorization.header.clone());
         }
-        let place = call.place(url).through(self.endpoint.proxies(), url)?;
+        let place = request.place(url).through(self.endpoint.proxies(), url)?;
         let settings = &self.settings;
         tokio::select! {
             biased;
-            () = self.limiter.gate() => {}
-            () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
+            () = self.limiter.wait_for_pause() => {}
+            () = settings.stop.requested() => return Err(Failure::permanent(Error::Stopped)),
         }
-        if let Content::Upload(upload) = &call.content {
+        if let Content::Upload(upload) = &request.content {
             let (limiter, settings) = (&self.limiter, &self.settings);
             return upload
-                .send(request, place, limiter, settings, observer)
+                .send(builder, place, limiter, settings, observer)
                 .await;
         }
-        if let Content::Bytes(bytes) = &call.content {
-            request = request.body(bytes.clone());
-        } else if !matches!(call.method, Method::GET | Method::HEAD) {
-            // Some registries wait for a body without `Content-Length: 0`.
-            request = request.header(CONTENT_LENGTH, 0);
+        if let Content::Bytes(bytes) = &request.content {
+            builder = builder.body(bytes.clone());
+        } else if !matches!(request.method, Method::GET | Method::HEAD) {
+            // Without `Content-Length: 0` some registries wait for a body.
+            builder = builder.header(CONTENT_LENGTH, 0);
         }
-        let patience = match call.finishes {
+        let patience = match request.commits_upload {
             true => settings.finish_timeout,
             false => settings.answer_timeout,
         };
         let sent = async {
             tokio::select! {
                 biased;
-                sent = request.send() => Ok(sent),
-                error = self.other_protocol(url, &place) => Err(error),
+                sent = builder.send() => Ok(sent),
+                error = self.detect_other_protocol(url, &place) => Err(error),
             }
         };
         match timeout(patience, sent).await {
-            Ok(Err(error)) => Err(Failure::last(error)),
+            Ok(Err(error)) => Err(Failure::permanent(error)),
             Ok(Ok(Ok(response))) => {
-                self.speaks_tls.store(true, Ordering::Relaxed);
+                self.tls_confirmed.store(true, Relaxed);
                 Ok(response)
             }
             Ok(Ok(Err(error))) => {
                 let (proxies, patience) = (self.endpoint.proxies(), settings.connect_timeout);
                 let failure = identify::failure(error, place, url, proxies, patience).await;
                 Err(match failure.error {
-                    Error::TimedOut { at, after } if self.is_silent.load(Ordering::Relaxed) => {
-                        Failure::last(Error::Silent { at, after })
+                    Error::TimedOut { at, after } if self.is_silent.load(Relaxed) => {
+                        Failure::permanent(Error::Silent { at, after })
                     }
                     error => Failure { error, ..failure },
                 })
             }
-            Err(_) => Err(Failure::passing(Error::TimedOut {
+            Err(_) => Err(Failure::transient(Error::TimedOut {
                 at: Box::new(place),
                 after: patience,
             })),
         }
     }
 
-    /// Returns the error for a server that turns out to speak another protocol where TLS is
-    /// expected. Some such servers wait for the end of a line that a TLS client never sends. So if
-    /// the handshake takes long, the port is asked on a second connection, without credentials.
-    async fn other_protocol(&self, url: &Url, place: &Place) -> Error {
-        let is_unknown = || !self.speaks_tls.load(Ordering::Relaxed);
+    /// Completes with an error if the server turns out not to speak TLS.
+    ///
+    /// Some such servers wait for the end of a line, which a TLS client never sends. So if the
+    /// handshake takes long, a second connection tests the port, without credentials.
+    async fn detect_other_protocol(&self, url: &Url, place: &Place) -> Error {
+        let is_unknown = || !self.tls_confirmed.load(Relaxed);
         let asks = url.scheme() == "https"
             && self.endpoint.owns(url)
             && place.proxy.is_none()
             && is_unknown();
         if asks {
-            tokio::time::sleep(LONG_HANDSHAKE).await;
+            tokio::time::sleep(SLOW_HANDSHAKE).await;
             let port = identify::port(url).await;
             let at = Box::new(place.clone());
             match port {
-                // A TLS server answers 400 or sends its callers to HTTPS, if it answers at all.
+                // A TLS server responds 400 or a redirect to HTTPS, if it responds at all.
                 Port::Http(200 | 401 | 404) if is_unknown() => {
                     return Error::PlainHttpServer { at };
                 }
                 Port::Other(text) if is_unknown() => return identify::foreign(at, &text),
-                port => (self.is_silent).store(port == Port::Silent, Ordering::Relaxed),
+                port => (self.is_silent).store(port == Port::Silent, Relaxed),
             }
         }
         std::future::pending().await
     }
 
-    /// Returns where an answer sends the request, if it is one that may be made there.
+    /// Returns the target of a redirect that is followed, or `None`.
     fn redirect(
         &self,
-        call: &Request<'_>,
+        request: &Request<'_>,
         asked: &Url,
         response: &reqwest::Response,
     ) -> Result<Option<Url>, Failure> {
-        let reads = matches!(call.method, Method::GET | Method::HEAD);
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
         let follows = match response.status() {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-            // These change the method of other requests to GET, which is never what was meant.
+            // For other methods these redirects would change the method to GET, which is never
+            // intended.
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => reads,
             _ => false,
         };
-        // The registry as a whole is where it says it is; what leads elsewhere from there is a
-        // login page.
-        if !follows || call.repository.is_empty() {
+        // `/v2/` itself is never redirected by a registry. A redirect leads to a login page.
+        if !follows || request.repository.is_empty() {
             return Ok(None);
         }
-        self.location(call.place(asked), asked, response.headers())
+        self.location(request.place(asked), asked, response.headers())
             .map(Some)
     }
 
-    /// Reads the `Location` of an answer to a request for `asked`.
+    /// Returns the URL in the `Location` of a response to a request for `asked`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if there is no readable `Location`; [`Error::Location`] if it cannot be
+    /// used.
     pub(crate) fn location(
         &self,
         at: Place,
         asked: &Url,
         headers: &HeaderMap,
     ) -> Result<Url, Failure> {
-        let wrong = |violation| Failure::last(Error::protocol(&at, violation));
+        let wrong = |violation| Failure::permanent(Error::protocol(&at, violation));
         let location = headers
             .get(LOCATION)
             .ok_or_else(|| wrong(Violation::NoLocation))?;
@@ -666,7 +699,7 @@ impl Transport {
             None if asked.join(location).is_ok() => LocationFault::LeavesTls,
             None => LocationFault::NotAUrl,
         };
-        Err(Failure::last(Error::Location {
+        Err(Failure::permanent(Error::Location {
             at: Box::new(at),
             location: shown_location(location),
             fault,
@@ -674,9 +707,10 @@ impl Transport {
         }))
     }
 
-    /// Names the `Location` that a request followed if the host there fails it: a registry that
-    /// knows its own name wrongly sends uploads to where its clients cannot go.
-    fn blame_location(&self, call: &Request<'_>, failure: Failure) -> Failure {
+    /// Names the `Location` as the reason if a request that followed it fails at its host. A
+    /// registry that is configured with a wrong name for itself sends uploads to a host that its
+    /// clients cannot reach.
+    fn blame_location(&self, request: &Request<'_>, failure: Failure) -> Failure {
         let is_lost = match &failure.error {
             Error::TimedOut { after, .. } => *after == self.settings.connect_timeout,
             Error::Unauthorized { .. } | Error::Forbidden { .. } | Error::NotARegistry { .. } => {
@@ -684,12 +718,12 @@ impl Transport {
             }
             error => error.is_about_reaching() || error.is_about_tls(),
         };
-        if !is_lost || self.endpoint.owns(&call.url) {
+        if !is_lost || self.endpoint.owns(&request.url) {
             return failure;
         }
-        Failure::last(Error::Location {
-            at: Box::new(call.place(&call.url)),
-            location: call.url.origin().ascii_serialization(),
+        Failure::permanent(Error::Location {
+            at: Box::new(request.place(&request.url)),
+            location: request.url.origin().ascii_serialization(),
             fault: LocationFault::OtherHost {
                 address: self.endpoint.address().to_owned(),
             },
@@ -697,10 +731,11 @@ impl Transport {
         })
     }
 
-    /// Turns the second 401 into an error.
-    async fn refused(&self, response: reqwest::Response, place: Place) -> Failure {
+    /// Returns the failure of a 401 that credentials do not resolve: [`Error::Forbidden`] if the
+    /// token is valid but insufficient.
+    async fn unauthorized_failure(&self, response: reqwest::Response, place: Place) -> Failure {
         let insufficient = says_insufficient_scope(response.headers());
-        match self.unwanted(response, place, 0).await {
+        match self.status_failure(response, place, 0).await {
             Failure {
                 error: Error::Unauthorized { at, answer, .. },
                 again,
@@ -712,7 +747,12 @@ impl Transport {
         }
     }
 
-    async fn unwanted(&self, response: reqwest::Response, place: Place, size: u64) -> Failure {
+    async fn status_failure(
+        &self,
+        response: reqwest::Response,
+        place: Place,
+        size: u64,
+    ) -> Failure {
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_error(response, &self.settings).await;
@@ -720,19 +760,19 @@ impl Transport {
     }
 }
 
-/// Returns whether a proxy appended to what another one had set, as in
+/// Returns whether a proxy appended to a header that a different proxy had set:
 /// `https,http://registry.example.com/`.
 fn is_doubled(location: &str) -> bool {
     let Some((scheme, rest)) = location.split_once("://") else {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // A path with such a thing in it has slashes before.
+    // In a relative URL with such a text, a slash comes before it.
     !scheme.contains('/') && (scheme.contains(',') || authority.contains(','))
 }
 
-/// Returns a `Location` as far as it may be shown: without its query, in which storage services put
-/// their signatures.
+/// Returns a `Location` without its query and credentials. Storage services put their signatures
+/// into the query.
 pub(crate) fn shown_location(location: &str) -> String {
     let bare = location.split(['?', '#']).next().unwrap_or_default();
     match bare.rsplit_once('@') {
@@ -746,7 +786,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_doubled_location_is_known_from_a_comma_that_belongs_there() {
+    fn a_doubled_location_is_distinguished_from_a_comma_in_a_path() {
         for (location, doubled) in [
             ("https,http://registry.example.com/v2/", true),
             ("https, http://registry.example.com/v2/", true),

@@ -1,37 +1,36 @@
-//! Uploads one blob: opens a session, sends the bytes, and requires the registry's confirmation.
+//! Uploads one blob: opens a session, sends the bytes, and waits for the registry's confirmation.
 
-use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::blob::{answered_digest, mismatch};
+use crate::blob::{mismatch, response_digest};
 use crate::body::Upload;
 use crate::parts::{UploadSession, smaller_part};
 use crate::response::Response;
-use crate::retry::{Again, Attempts, Failure};
+use crate::retry::{Attempts, Failure};
 use crate::session_store::StoredSession;
 use crate::stream::refuses_streams;
 use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
 
-/// How many streams may be lost with all that they carried before a blob is sent with its length: a
-/// proxy that breaks what it does not understand looks like a bad line.
+/// How many streams may be lost completely before a blob is sent with its length. A proxy that does
+/// not support such bodies looks like a bad connection.
 const MOST_LOST_STREAMS: u32 = 2;
 
-/// The largest blob that is sent by the request that opens a session, in bytes: what already exists
-/// may be sent again.
+/// Maximum size in bytes of a blob that is sent in the request that opens a session. The blob may
+/// exist already, so these bytes may be wasted.
 pub(crate) const SINGLE: u64 = 256 * 1024;
 
-/// The largest blob that is sent to find out whether a registry takes it by the request that opens
-/// a session, in bytes.
+/// Maximum size in bytes of the blob that tests whether the registry accepts such a request.
 const TRIAL: u64 = 32 * 1024;
 
 impl Registry {
-    /// Uploads a blob that the repository lacks, and returns when the registry has confirmed its
+    /// Uploads a blob that the repository lacks. Returns once the registry has confirmed its
     /// digest.
     ///
-    /// A `session` that is open already, by a mount that was not granted, is used first.
+    /// `session` is a session that is already open, after a mount that was not granted. It is used
+    /// first.
     pub(crate) async fn upload(
         &self,
         repository: &str,
@@ -45,43 +44,47 @@ impl Registry {
             blob,
             source,
             range: 0..blob.size,
-            open_end: None,
+            stream_body: None,
         };
         let settings = self.transport().settings();
         let recorded = &self.inner.recorded;
         let large = blob.size >= settings.resume_from;
         let stored = StoredSession {
-            sessions: self.inner.sessions.as_deref().filter(|_| large),
+            sessions: settings.sessions.as_deref().filter(|_| large),
             repository,
             digest: &blob.digest,
         };
         if large && settings.stop.is_requested() {
             return Err(Error::Stopped);
         }
-        if let Some(kept) = stored.load()
-            && let Some(url) = self.endpoint().resolve(&self.endpoint().url("/v2/"), &kept)
-            && let Some(cut) = self.ask_session(repository, url, blob.size, observer).await
+        if let Some(stored_url) = stored.load()
+            && let Some(url) = self
+                .endpoint()
+                .resolve(&self.endpoint().url("/v2/"), &stored_url)
+            && let Some(interrupted) = self
+                .query_session(repository, url, blob.size, observer)
+                .await
         {
-            // The rest of a large blob is too much to find out whether anything is taken.
-            if let Some(unused) = self.first_write(repository, observer).await? {
-                self.abandon(repository, unused.url, observer).await;
-            }
-            session = Some(cut);
+            // The rest of a large blob is too much to send before it is known whether the account
+            // may write.
+            let unused = self.check_write_access(repository, observer).await?;
+            self.cancel_if_open(repository, unused, observer).await;
+            session = Some(interrupted);
         }
         let mut attempts = Attempts::new(settings, observer);
-        let mut lost = 0;
+        let mut lost_streams = 0;
         loop {
-            let went_on = session.as_ref().is_some_and(|session| session.offset > 0);
+            let had_progress = session.as_ref().is_some_and(|session| session.offset > 0);
             observer.event(Event::BlobStarted {
                 repository,
                 digest: &blob.digest,
                 size: blob.size,
             });
-            let stream = large && recorded.streams() && lost < MOST_LOST_STREAMS;
-            let guessed = recorded.guesses_at_once() && blob.size > recorded.at_once();
+            let stream = large && recorded.streams() && lost_streams < MOST_LOST_STREAMS;
+            let guessed = recorded.limit_is_from_profile() && blob.size > recorded.request_limit();
             let sending = self.upload_once(&upload, &mut session, stream, stored, observer);
             let outcome = sending.instrument(attempts.span()).await;
-            let cut = session.take();
+            let interrupted = session.take();
             let failure = match outcome {
                 Ok(()) => {
                     stored.forget();
@@ -91,80 +94,80 @@ impl Registry {
             };
             match &failure.error {
                 Error::TooLarge { size, .. } => {
-                    let least = cut.as_ref().map_or(0, |cut| cut.least);
-                    let part = smaller_part(*size).map(|part| part.max(least));
+                    let min_chunk = interrupted.as_ref().map_or(0, |session| session.min_chunk);
+                    let part = smaller_part(*size).map(|part| part.max(min_chunk));
                     if let Some(part) = part.filter(|part| part < size) {
-                        recorded.limit_is_lower();
-                        recorded.may_send_at_once(part);
-                        self.give_up(repository, cut, observer).await;
+                        recorded.lower_request_limit(part);
+                        self.cancel_if_open(repository, interrupted, observer).await;
                         continue;
                     }
                 }
-                // Parts that only a profile asked for are not taken any more; without it the blob
-                // would have gone whole.
+                // The registry refuses the parts that only a profile caused. Without the profile
+                // the blob would have been sent in one request.
                 Error::Rejected { .. } | Error::NotFound { .. } | Error::Protocol { .. }
-                    if guessed && !went_on && !opens_session(&failure.error) =>
+                    if guessed && !had_progress && !opens_session(&failure.error) =>
                 {
-                    recorded.guess_was_wrong();
-                    self.give_up(repository, cut, observer).await;
+                    recorded.discard_profile_limit();
+                    self.cancel_if_open(repository, interrupted, observer).await;
                     continue;
                 }
-                // What the session holds is worth nothing.
+                // The session has damaged bytes.
                 Error::SourceContent { .. } => stored.forget(),
                 error => {
-                    let offset = cut.as_ref().map_or(0, |cut| cut.offset);
+                    let offset = interrupted.as_ref().map_or(0, |session| session.offset);
                     if stream && refuses_streams(error, offset) {
                         recorded.streams_are_refused();
-                        self.give_up(repository, cut, observer).await;
+                        self.cancel_if_open(repository, interrupted, observer).await;
                         continue;
                     }
                 }
             }
-            // Parts that do not add up would not do so the next time.
-            let odd = matches!(
+            // Parts with inconsistent positions would be so again.
+            let is_inconsistent = matches!(
                 failure.error,
                 Error::Rejected { .. } | Error::Protocol { .. }
             );
-            let failure = match went_on && odd {
-                // A registry that takes no more to what was cut may take the whole.
-                true => Failure::passing(failure.error),
-                false => failure,
-            };
+            // A registry that accepts no more parts may accept the blob from its beginning.
+            let failure = failure.or_transient(had_progress && is_inconsistent);
             let is_gone = is_gone(&failure.error);
-            // What the session store holds is for the next run.
+            // A stored session is for the next run.
             let is_kept =
                 stored.sessions.is_some() && !matches!(failure.error, Error::SourceContent { .. });
             if let Err(error) = attempts.pause(failure).await {
                 if !is_kept && !is_gone && !matches!(error, Error::Stopped) {
-                    self.give_up(repository, cut, observer).await;
+                    self.cancel_if_open(repository, interrupted, observer).await;
                 }
                 return Err(error);
             }
-            // The answer may be all that was lost.
+            // Only the response may have been lost.
             if self.holds(repository, blob, observer).await? {
                 stored.forget();
                 return Ok(());
             }
-            if let Some(cut) = cut {
-                if large && !odd {
-                    let url = cut.url.clone();
-                    session = self.ask_session(repository, url, blob.size, observer).await;
+            if let Some(interrupted) = interrupted {
+                if large && !is_inconsistent {
+                    let url = interrupted.url.clone();
+                    session = self
+                        .query_session(repository, url, blob.size, observer)
+                        .await;
                 }
                 if session.is_none() && !is_gone {
-                    self.give_up(repository, Some(cut), observer).await;
+                    self.cancel_if_open(repository, Some(interrupted), observer)
+                        .await;
                 }
             }
-            lost += u32::from(stream && session.is_none());
+            lost_streams += u32::from(stream && session.is_none());
         }
     }
 
-    /// Uploads a blob in one session, which is left in `session` with the position to resume at if
-    /// it was cut.
+    /// Makes one attempt at an upload in one session. After an interruption `session` contains the
+    /// session with its position.
     ///
-    /// One request opens it, and carries a small blob if the registry takes that. Otherwise a small
-    /// blob goes in one more, with its length. A large one goes as a `stream`, or where that is
-    /// refused in the one request as well, and in parts where a registry has said that this many
-    /// bytes are too many for one request.
+    /// - A new session is opened by one request. That request carries a small blob if the registry
+    ///   accepts it.
+    /// - Otherwise a small blob is sent in a second request, with its length.
+    /// - A large blob is sent as a stream, or with its length if `stream` is not set.
+    /// - If the registry limits the size of a request, the blob is sent in parts.
     async fn upload_once(
         &self,
         upload: &Upload<'_>,
@@ -189,10 +192,10 @@ impl Registry {
                 held: opened.offset,
             });
         }
-        let at_once = self.inner.recorded.at_once();
-        if upload.blob.size - opened.offset > at_once || (opened.offset > 0 && !stream) {
+        let request_limit = self.inner.recorded.request_limit();
+        if upload.blob.size - opened.offset > request_limit || (opened.offset > 0 && !stream) {
             return self
-                .send_parts(upload, opened, at_once, stored, observer)
+                .send_parts(upload, opened, request_limit, stored, observer)
                 .await;
         }
         if stream {
@@ -202,14 +205,14 @@ impl Registry {
         if upload.blob.size < self.transport().settings().resume_from {
             return sending.await;
         }
-        // It would take long, and nothing short of the whole is of use.
+        // This request takes long, and an incomplete one is of no use.
         tokio::select! {
             outcome = sending => outcome,
-            () = self.transport().settings().stop.requested() => Err(Failure::last(Error::Stopped)),
+            () = self.transport().settings().stop.requested() => Err(Failure::permanent(Error::Stopped)),
         }
     }
 
-    /// Opens a session, or returns none if the request for it has carried the blob.
+    /// Opens a session. Returns `None` if the request for it already carried the blob.
     async fn open_or_send(
         &self,
         upload: &Upload<'_>,
@@ -217,15 +220,15 @@ impl Registry {
     ) -> Result<Option<UploadSession>, Failure> {
         let recorded = &self.inner.recorded;
         let size = upload.blob.size;
-        let is_taken = recorded.takes_single_posts();
-        let is_small = size <= SINGLE && size <= recorded.at_once();
-        if is_small && (is_taken || size <= TRIAL && recorded.may_try_single_post()) {
+        let is_taken = recorded.accepts_single_posts();
+        let is_small = size <= SINGLE && size <= recorded.request_limit();
+        if is_small && (is_taken || size <= TRIAL && recorded.begin_single_post_trial()) {
             match self.single_post(upload, observer).await {
                 Ok(session) => {
-                    recorded.single_post_answered(session.is_none());
+                    recorded.record_single_post(session.is_none());
                     return Ok(session);
                 }
-                // What refuses the trial may be anything between here and the registry.
+                // A proxy may have refused the trial.
                 Err(failure) if !is_taken && self.is_about_request(&failure.error) => {}
                 Err(failure) => return Err(failure),
             }
@@ -235,54 +238,52 @@ impl Registry {
             .map(Some)
     }
 
-    /// Sends a blob by the request that opens a session. Returns the session if the registry has
+    /// Sends a blob in the request that opens a session. Returns the session if the registry
     /// ignored the blob.
     async fn single_post(
         &self,
         upload: &Upload<'_>,
         observer: &dyn Observer,
     ) -> Result<Option<UploadSession>, Failure> {
-        let path = format!("/v2/{}/blobs/uploads/", upload.repository);
-        let mut url = self.endpoint().url(&path);
+        let mut url = self.endpoint().uploads_url(upload.repository);
         let digest = upload.blob.digest.as_ref();
         url.query_pairs_mut().append_pair("digest", digest);
-        let media_type = HeaderValue::from_static("application/octet-stream");
-        let call = Request::new(Method::POST, url, upload.repository)
+        let request = Request::new(Method::POST, url, upload.repository)
             .access(Access::Push)
-            .content(Content::Upload(upload), media_type)
+            .octets(Content::Upload(upload))
             .expect_status(&TAKEN)
-            .finishes();
-        let answer = self.transport().exchange(&call, observer).await?;
-        if answer.status() == StatusCode::ACCEPTED {
-            return UploadSession::by(self, &answer).map(Some);
+            .commits_upload();
+        let response = self.transport().exchange(&request, observer).await?;
+        if response.status() == StatusCode::ACCEPTED {
+            return UploadSession::from_response(self, &response).map(Some);
         }
-        confirmed(self, upload, &answer, observer).await?;
+        confirmed(self, upload, &response, observer).await?;
         Ok(None)
     }
 
-    /// Returns whether an error says nothing about the blob's source or the account, so the request
-    /// may be at fault.
+    /// Returns whether the form of the request may have caused an error: neither the blob's source
+    /// nor the account did.
     fn is_about_request(&self, error: &Error) -> bool {
         let is_source = matches!(
             error,
             Error::Stopped | Error::Source { .. } | Error::SourceContent { .. }
         );
-        !is_source && self.transport().write_refusal().is_none()
+        !is_source && self.transport().writes.refusal().is_none()
     }
 
-    /// Gives a session back that nothing is sent to any more.
-    async fn give_up(
+    /// Cancels a session, if there is one.
+    pub(crate) async fn cancel_if_open(
         &self,
         repository: &str,
         session: Option<UploadSession>,
         observer: &dyn Observer,
     ) {
         if let Some(session) = session {
-            self.abandon(repository, session.url, observer).await;
+            self.cancel_session(repository, session.url, observer).await;
         }
     }
 
-    /// Closes a session that holds the whole blob.
+    /// Closes a session that has the whole blob.
     pub(crate) async fn close_session(
         &self,
         upload: &Upload<'_>,
@@ -293,7 +294,7 @@ impl Registry {
             .await
     }
 
-    /// Closes a session with what it lacks.
+    /// Closes a session with a request that carries the rest of the blob.
     async fn close_with(
         &self,
         upload: &Upload<'_>,
@@ -303,19 +304,18 @@ impl Registry {
     ) -> Result<(), Failure> {
         let mut url = session.url.clone();
         let digest = upload.blob.digest.as_ref();
-        // What the session put into its URL stays: registries keep their state there.
+        // The query of the session's URL is kept: registries store their state in it.
         url.query_pairs_mut().append_pair("digest", digest);
-        let mut call = Request::new(Method::PUT, url, upload.repository)
+        let mut request = Request::new(Method::PUT, url, upload.repository)
             .access(Access::Push)
             .expect_status(&TAKEN)
             .map_failure(|failure| starts_over(session_lost(failure)))
-            .finishes();
+            .commits_upload();
         if !matches!(content, Content::Nothing) {
-            let media_type = HeaderValue::from_static("application/octet-stream");
-            call = call.content(content, media_type);
+            request = request.octets(content);
         }
-        let answer = self.transport().exchange(&call, observer).await?;
-        confirmed(self, upload, &answer, observer).await
+        let response = self.transport().exchange(&request, observer).await?;
+        confirmed(self, upload, &response, observer).await
     }
 
     /// Opens an upload session.
@@ -324,57 +324,64 @@ impl Registry {
         repository: &str,
         observer: &dyn Observer,
     ) -> Result<UploadSession, Failure> {
-        let transport = self.transport();
-        let path = format!("/v2/{repository}/blobs/uploads/");
-        let call = Request::new(Method::POST, transport.endpoint().url(&path), repository)
-            .access(Access::Push)
-            .expect_status(&[StatusCode::ACCEPTED]);
-        let answer = transport.exchange(&call, observer).await?;
-        UploadSession::by(self, &answer)
+        let request = self.open_request(repository);
+        let response = self.transport().exchange(&request, observer).await?;
+        UploadSession::from_response(self, &response)
+    }
+
+    /// Returns the request that opens an upload session.
+    pub(crate) fn open_request<'a>(&self, repository: &'a str) -> Request<'a> {
+        Request::new(
+            Method::POST,
+            self.endpoint().uploads_url(repository),
+            repository,
+        )
+        .access(Access::Push)
+        .expect_status(&[StatusCode::ACCEPTED])
     }
 }
 
-/// Compares what the registry says that it took.
+/// Compares the digest that the registry confirms. Without one, the blob is looked up.
 async fn confirmed(
     registry: &Registry,
     upload: &Upload<'_>,
-    answer: &Response,
+    response: &Response,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
     let digest = &upload.blob.digest;
-    match answered_digest(answer.headers()) {
-        // 202 says that the registry is not done yet.
-        Some(found) if found == digest.as_ref() && answer.status() != StatusCode::ACCEPTED => {
+    match response_digest(response.headers()) {
+        // 202 means that the registry has not finished.
+        Some(found) if found == digest.as_ref() && response.status() != StatusCode::ACCEPTED => {
             Ok(())
         }
         Some(found) if found != digest.as_ref() => {
-            Err(Failure::last(mismatch(answer, digest, found)))
+            Err(Failure::permanent(mismatch(response, digest, found)))
         }
         _ => {
             let held = registry
                 .holds(upload.repository, upload.blob, observer)
                 .await;
-            match held.map_err(Failure::last)? {
+            match held.map_err(Failure::permanent)? {
                 true => Ok(()),
-                false => Err(Failure::passing(mismatch(answer, digest, "nothing"))),
+                false => Err(Failure::transient(mismatch(response, digest, "nothing"))),
             }
         }
     }
 }
 
-/// Returns whether an error says that the session no longer exists.
+/// Returns whether the session no longer exists.
 fn is_gone(error: &Error) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
     matches!(error, Error::NotFound { .. }) || code == Some("BLOB_UPLOAD_UNKNOWN")
 }
 
-/// Returns whether an error is about the request that opens a session, which is the same however
-/// the bytes are sent.
+/// Returns whether the request that opens a session failed. It is the same for all forms of
+/// sending.
 fn opens_session(error: &Error) -> bool {
     error.place().is_some_and(|place| place.method == "POST")
 }
 
-/// Reads the position of an upload.
+/// Returns the URL of a session from the `Location` of a response.
 pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url, Failure> {
     let at = session.place().clone();
     registry
@@ -382,12 +389,11 @@ pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url
         .location(at, session.url(), session.headers())
 }
 
-/// Lets a session that the registry lost begin again: replicas that do not share their sessions
-/// answer like that.
+/// Makes the loss of a session transient. Replicas that do not share their sessions lose them.
 pub(crate) fn session_lost(failure: Failure) -> Failure {
-    let lost = match &failure.error {
+    let is_lost = match &failure.error {
         Error::NotFound { .. } => true,
-        // Distribution 3 answers 416 to a place that is not the newest.
+        // Distribution 3 responds 416 to an outdated position.
         Error::Rejected { answer, .. } => {
             let code = answer.code.as_deref();
             matches!(code, Some("BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID"))
@@ -395,28 +401,16 @@ pub(crate) fn session_lost(failure: Failure) -> Failure {
         }
         _ => false,
     };
-    match lost {
-        true => Failure {
-            again: Again::After(None),
-            ..failure
-        },
-        false => failure,
-    }
+    failure.or_transient(is_lost)
 }
 
-/// Lets a blob start over in a new session of which the registry says that it has a different
-/// digest. The digest is right, since it was compared before the last byte left: the session held
-/// something else, or another push wrote to it.
+/// Makes the refusal of a digest transient. The digest is right, since the body is compared with it
+/// before the last byte is sent. So the session had different bytes, or a concurrent push wrote to
+/// it.
 fn starts_over(failure: Failure) -> Failure {
-    match &failure.error {
-        Error::Rejected { answer, .. } if answer.code.as_deref() == Some("DIGEST_INVALID") => {
-            Failure {
-                again: Again::After(None),
-                ..failure
-            }
-        }
-        _ => failure,
-    }
+    let is_wrong = matches!(&failure.error, Error::Rejected { answer, .. }
+            if answer.code.as_deref() == Some("DIGEST_INVALID"));
+    failure.or_transient(is_wrong)
 }
 
 #[cfg(test)]

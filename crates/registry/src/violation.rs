@@ -1,136 +1,137 @@
-//! How an answer breaks the specification, or a registry's content its own manifests.
+//! How a response violates the specification, or how content differs from its manifest.
 
 use oci_spec::image::Digest;
 
-/// How an answer breaks the specification, so the request cannot continue. Follows `the answer`.
+/// How a response violates the specification, so the operation cannot continue. Its text follows
+/// `the answer`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
-    /// It has no `Location`, although something continues there.
+    /// It has no `Location`, although the operation continues there.
     #[error("has no Location")]
     NoLocation,
-    /// Its `Location` is not text.
+    /// Its `Location` is not ASCII text.
     #[error("has a Location that cannot be read")]
     UnreadableLocation,
-    /// A session took nothing of what was sent to it.
+    /// The upload session accepted none of the bytes that were sent.
     #[error("says that nothing of bytes {from}-{to} was taken")]
     NothingTaken {
-        /// The first byte that was sent.
+        /// First byte that was sent.
         from: u64,
-        /// The last byte that was sent.
+        /// Last byte that was sent.
         to: u64,
     },
-    /// It does not resume a blob where that was asked.
+    /// It does not have the requested part of the blob.
     #[error("does not resume the blob at byte {from}")]
     NotResumed {
-        /// The byte.
+        /// First byte that was requested.
         from: u64,
     },
-    /// It ended before the blob did.
+    /// It ended before the blob was complete.
     #[error("ended after {received} of {size} bytes")]
     Short {
-        /// What came, in bytes.
+        /// Number of bytes that were received.
         received: u64,
-        /// The blob's size in bytes.
+        /// Size of the blob in bytes.
         size: u64,
     },
-    /// It is longer than what it should be can be.
+    /// It is longer than the maximum for its kind.
     #[error("is longer than {limit} bytes")]
     Long {
-        /// What is read at most, in bytes.
+        /// The maximum in bytes.
         limit: usize,
     },
-    /// It cannot be parsed as a list of tags.
+    /// It is not a valid list of tags.
     #[error("is not a list of tags: {0}")]
     Tags(serde_json::Error),
-    /// It continues a list on another host or at another place.
+    /// The next page of a list is on a different host or at a different path.
     #[error("continues its {list} at a different place")]
     NextPage {
-        /// What is listed.
+        /// `tags` or `referrers`.
         list: &'static str,
     },
-    /// It continues a list without end.
+    /// A list has too many pages.
     #[error("lists {list} on more than {pages} pages")]
     Pages {
-        /// What is listed.
+        /// `tags` or `referrers`.
         list: &'static str,
-        /// How many pages are read.
+        /// Maximum number of pages.
         pages: usize,
     },
-    /// A web server answers with a page.
+    /// It is an HTML page, not the requested file.
     #[error("is an HTML page, not the file")]
     Page,
-    /// A token server is said to be elsewhere. The password is shown only where the registry says.
+    /// The token server redirects. The password is sent only to the server that the registry named.
     #[error("of the token server redirects to {to}, which is not followed")]
     TokenRedirect {
-        /// Where to, without its query.
+        /// Target without its query.
         to: String,
     },
-    /// A token server's answer cannot be parsed.
+    /// The token server's response is not valid JSON.
     #[error("of the token server cannot be read")]
     UnreadableToken,
-    /// A token server's answer has no token.
+    /// The token server's response has no token.
     #[error("of the token server holds no token")]
     NoToken,
-    /// A token has characters that a header cannot have.
+    /// The token has characters that are not allowed in a header.
     #[error("of the token server holds a token that no header can carry")]
     Token,
 }
 
-/// Why a `Location` of a registry cannot be used. Follows the `Location`.
+/// Why a `Location` cannot be used. Its text follows the `Location`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocationFault {
-    /// It begins with two schemes or hosts.
+    /// It contains two schemes or hosts, since two proxies set them.
     #[error("in which a proxy named the scheme or the host twice")]
     NamedTwice,
     /// It leads from HTTPS to HTTP, or has a different scheme.
     #[error("which leads away from TLS or is not a web address")]
     LeavesTls,
-    /// It cannot be parsed.
+    /// It is not a URL.
     #[error("which is not a URL")]
     NotAUrl,
-    /// It leads to another host, where a request failed.
+    /// It leads to a different host, where the request failed.
     #[error("which is another host than {address}")]
     OtherHost {
-        /// The registry's address.
+        /// Address of the registry.
         address: String,
     },
 }
 
-/// How what a registry serves to nodes differs from what it should be. Follows its reference.
+/// How the content that a registry serves to nodes is wrong. Its text follows the reference.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeFault {
-    /// An index lists indexes, and these others.
+    /// Indexes are nested too deeply.
     #[error("is an index more than {most} deep")]
     Deep {
-        /// How deep an index is read.
+        /// Maximum depth.
         most: usize,
     },
-    /// It is longer than a manifest may be.
+    /// It is larger than a manifest may be.
     #[error("is longer than {limit} bytes")]
     Long {
-        /// What is read at most, in bytes.
+        /// The maximum in bytes.
         limit: usize,
     },
-    /// It cannot be parsed as a manifest.
+    /// It is not a valid manifest.
     #[error("is not a manifest: {0}")]
     Manifest(serde_json::Error),
-    /// A blob has a size of its own.
+    /// The size of a blob differs from its manifest.
     #[error("has {found} bytes{}, {expected} by its manifest", if found > expected { " or more" } else { "" })]
     Size {
-        /// What was read, in bytes.
+        /// Number of bytes that were read.
         found: u64,
-        /// The size in the manifest, in bytes.
+        /// Size in the manifest in bytes.
         expected: u64,
     },
-    /// A tag points at something else.
+    /// A tag points at a different digest.
     #[error("is {found}, but the lock records {locked}")]
     Digest {
-        /// What it points at.
+        /// Digest that it points at.
         found: Digest,
-        /// What it should point at.
+        /// Digest in the lock.
         locked: Digest,
     },
 }

@@ -1,7 +1,6 @@
-//! Why a request failed, in our words: the HTTP library's chain of errors, folded into one cause.
+//! Words the cause of a failed request: the HTTP library's chain of errors becomes one line.
 //!
-//! The library's errors have no types of their own, so what is left of their text is compared here
-//! and never shown.
+//! Most of the library's errors have no types. Their texts are compared here and never shown.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -12,11 +11,11 @@ use rustls::{AlertDescription, CertificateError};
 
 use crate::{causes, find};
 
-/// What the system's resolver begins its errors with.
+/// Prefix of the errors of the system's resolver.
 const RESOLVER: &str = "failed to lookup address information: ";
 
-/// Texts of the HTTP library and what they mean. The first text that an error or one of its causes
-/// begins with counts.
+/// Prefixes of the HTTP library's error texts, and our wording. The first row that matches an error
+/// or one of its causes applies.
 const MEANINGS: [(&str, &str); 18] = [
     (
         "tunnel error: proxy authorization required",
@@ -77,7 +76,7 @@ const MEANINGS: [(&str, &str); 18] = [
     ),
 ];
 
-/// Why a request failed, in one line and without the words of a library.
+/// The cause of a failed request in one line, without the wording of a library.
 #[derive(Debug)]
 pub struct Cause {
     text: Cow<'static, str>,
@@ -85,7 +84,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// Returns the cause of a failed request.
+    /// Returns the cause of `error`, the error of a failed request.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let tls = find::<rustls::Error>(error).cloned();
         let text = match &tls {
@@ -97,7 +96,7 @@ impl Cause {
         Self { text, tls }
     }
 
-    /// Returns the error of the TLS library, if it is one.
+    /// Returns the error of the TLS library, if TLS was the cause.
     pub fn tls(&self) -> Option<&rustls::Error> {
         self.tls.as_ref()
     }
@@ -117,7 +116,7 @@ impl fmt::Display for Cause {
 
 impl Error for Cause {}
 
-/// Returns the text of the innermost error of the system, as far as it is about the connection.
+/// Returns the text of the innermost [`io::Error`], if it is about the connection.
 fn of_system(error: &(dyn Error + 'static)) -> Option<Cow<'static, str>> {
     let errors = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
     let error = errors.last()?;
@@ -172,7 +171,7 @@ fn in_tls(error: &rustls::Error) -> Cow<'static, str> {
         Tls::AlertReceived(alert) => {
             return format!("the server sent the TLS alert {alert:?}").into();
         }
-        // A verifier's own words.
+        // The text of a verifier in `network`.
         Tls::Other(error) => return error.0.to_string().into(),
         Tls::NoCertificatesPresented => "the server shows no certificate",
         other => return lower(&other.to_string()).into(),
@@ -203,13 +202,13 @@ fn of_certificate(error: &CertificateError) -> Cow<'static, str> {
         | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "the server's certificate has a signature that Airlock cannot verify"
         }
-        // A verifier's own words.
+        // The text of a verifier in `network`.
         Certificate::Other(error) => return error.0.to_string().into(),
         _ => "the server's certificate is not valid",
     })
 }
 
-/// Returns a sentence without its capital. Abbreviations keep theirs.
+/// Returns a sentence with a lower-case first letter. Abbreviations keep their capitals.
 fn lower(text: &str) -> String {
     let mut characters = text.chars();
     match (characters.next(), characters.clone().next()) {
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn chains_become_one_cause() {
+    fn an_error_chain_becomes_one_cause() {
         let system = |code| Some(io::Error::from_raw_os_error(code).into());
         let said = |text: &'static str| Some(io::Error::other(text).into());
         for (connector, cause, expected) in [
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_tls_are_said_in_our_words() {
+    fn tls_errors_have_our_wording() {
         use CertificateError as Certificate;
         for (error, expected) in [
             (

@@ -1,8 +1,13 @@
-//! What a failed HTTP request means, and when to repeat it.
+//! Decides what a failed HTTP request means and when it is repeated.
 //!
-//! Downloads and registries have errors of their own. What both must find out is here: the cause of
-//! a failure, whether a status may pass, how long to wait, how a URL is shown without its secrets,
-//! and what the log says of a request.
+//! Downloads and registry clients have error types of their own. Both need the same answers, which
+//! are here:
+//!
+//! - the cause of a failure;
+//! - whether a status is transient;
+//! - how long to wait before the next attempt;
+//! - a URL without its secrets;
+//! - the log entry of a request.
 //!
 //! This crate must not know registries, bundles or the clock.
 
@@ -20,10 +25,9 @@ use url::Url;
 pub use cause::Cause;
 pub use traced::traced;
 
-/// Returns whether the same request may succeed later, by the status of its response.
-///
-/// A later attempt changes nothing in what a server does not implement.
-pub fn may_pass(status: StatusCode) -> bool {
+/// Returns whether a request that got this status may succeed later: 408, 425, 429 and 5xx, except
+/// 501 and 505.
+pub fn is_transient(status: StatusCode) -> bool {
     match status {
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
@@ -31,20 +35,21 @@ pub fn may_pass(status: StatusCode) -> bool {
     }
 }
 
-/// Returns how long to wait after this many failures in a row: `first`, then twice as long each
-/// time, at most `longest`.
+/// Returns the pause after `failures` consecutive failures: `first`, doubled with each further
+/// failure, at most `longest`.
 pub fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
-    let doubled = failures.saturating_sub(1).min(16);
-    first.saturating_mul(1 << doubled).min(longest)
+    let exponent = failures.saturating_sub(1).min(16);
+    first.saturating_mul(1 << exponent).min(longest)
 }
 
-/// Returns how long the server asks to wait, in seconds or until a date.
+/// Returns the pause that a response asks for, by `Retry-After` (seconds or a date) or by a rate
+/// limit's reset time.
 ///
-/// A date is compared with the server's own, because clocks differ in places without a network. A
-/// date in the past means no wait.
+/// A date is compared with the response's own `Date`, because clocks differ in places without a
+/// network. A date in the past means no pause.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let Some(text) = headers.get(RETRY_AFTER) else {
-        return until(headers);
+        return until_reset(headers);
     };
     let text = text.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
@@ -55,14 +60,14 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// Returns how long to wait by the headers of Docker Hub and others, which name the second of the
-/// reset.
-fn until(headers: &HeaderMap) -> Option<Duration> {
+/// Returns the time until a rate limit resets. Docker Hub and others name its Unix time in
+/// `x-retry-after` or `x-ratelimit-reset`; some name the seconds until then.
+fn until_reset(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let reset = number("x-retry-after").or_else(|| number("x-ratelimit-reset"))?;
     let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     let now = now.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    // A small number counts from now.
+    // A value below a year is a number of seconds from now.
     const A_YEAR: u64 = 366 * 24 * 3600;
     Some(Duration::from_secs(match reset < A_YEAR {
         true => reset,
@@ -70,8 +75,8 @@ fn until(headers: &HeaderMap) -> Option<Duration> {
     }))
 }
 
-/// Returns how many requests a server allows, by its headers `ratelimit-limit` and
-/// `ratelimit-remaining`: `100 in 6 h, 0 left`.
+/// Returns the quota in the headers `ratelimit-limit` and `ratelimit-remaining`, as text: `100 in 6
+/// h, 0 left`.
 pub fn quota(headers: &HeaderMap) -> Option<String> {
     let read = |name: &str| {
         let text = headers.get(name)?.to_str().ok()?;
@@ -86,13 +91,13 @@ pub fn quota(headers: &HeaderMap) -> Option<String> {
     if let Some(window) = window {
         text.push_str(&format!(" in {}", rounded(Duration::from_secs(window))));
     }
-    if let Some((left, _)) = read("ratelimit-remaining") {
-        text.push_str(&format!(", {left} left"));
+    if let Some((remaining, _)) = read("ratelimit-remaining") {
+        text.push_str(&format!(", {remaining} left"));
     }
     Some(text)
 }
 
-/// Returns a span of time in its largest whole unit: `6 h`, `15 min`, `40 s`.
+/// Returns a duration in its largest whole unit, rounded up: `6 h`, `15 min`, `40 s`.
 pub fn rounded(span: Duration) -> String {
     match span.as_secs() {
         seconds if seconds >= 3600 => format!("{} h", seconds.div_ceil(3600)),
@@ -101,10 +106,10 @@ pub fn rounded(span: Duration) -> String {
     }
 }
 
-/// What replaces a URL in which secrets cannot be found reliably.
+/// Text shown instead of a URL in which secrets cannot be located.
 pub const UNREADABLE: &str = "a URL that is not valid";
 
-/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may
+/// Returns a URL that may be shown and stored: without credentials, query and fragment, which may
 /// contain secrets.
 pub fn shown(url: &Url) -> String {
     // `user:password@host` without a scheme is valid: its scheme is the user.
@@ -125,10 +130,10 @@ pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// Returns an error and what caused it, the outermost first.
+/// Iterates over an error and its causes, the outermost first.
 ///
-/// An [`io::Error`] that wraps a different error names the source of that error as its own. The
-/// wrapped error is not passed over here.
+/// An [`io::Error`] that wraps an error skips it in `source()` and returns that error's source.
+/// This iterator includes the wrapped error.
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -142,7 +147,7 @@ pub fn causes<'a>(
     })
 }
 
-/// Returns an error with all its causes in one line.
+/// Returns an error and all its causes in one line, joined by `: `.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -159,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_longest() {
+    fn pauses_double_up_to_the_longest() {
         let seconds = |failures| {
             back_off(Duration::from_secs(1), Duration::from_secs(30), failures).as_secs()
         };
@@ -167,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_that_may_pass_are_distinguished_from_the_others() {
+    fn transient_statuses_are_distinguished_from_final_ones() {
         for (status, expected) in [
             (400, false),
             (403, false),
@@ -181,7 +186,7 @@ mod tests {
             (505, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(may_pass(status), expected, "{status}");
+            assert_eq!(is_transient(status), expected, "{status}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the log for diagnosis says of a request and its response.
+//! Logs a request and its response.
 
 use std::error::Error;
 use std::time::Instant;
@@ -10,8 +10,7 @@ use url::Url;
 
 use crate::{chain, shown};
 
-/// The headers of a response that are logged: those that explain a registry, none that carries a
-/// secret.
+/// Response headers that are logged. They help to diagnose a registry, and none contains a secret.
 const HEADERS: &[&str] = &[
     "content-type",
     "docker-content-digest",
@@ -23,11 +22,11 @@ const HEADERS: &[&str] = &[
     "www-authenticate",
 ];
 
-/// Waits for the response to a request and logs both. `sent` is the size of the request's body in
-/// bytes; `error` returns why there is no response.
+/// Awaits `response` and logs the request with its outcome. `sent` is the size of the request's
+/// body in bytes. `error` returns the cause that is logged for a failure.
 ///
 /// # Errors
-/// The request's own.
+/// Those of `response`, unchanged.
 pub async fn traced<E>(
     method: &Method,
     url: &Url,

@@ -407,7 +407,11 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
                 let child = client.head_manifest(repository, digest).await.unwrap();
                 assert!(child.is_some(), "{} lacks {digest}", artifact.name());
                 for blob in &manifest.blobs {
-                    let there = client.has_blob(repository, &blob.digest).await.unwrap();
+                    let there = client
+                        .find_blob(repository, &blob.digest)
+                        .await
+                        .unwrap()
+                        .is_some();
                     assert!(there, "{} lacks {}", artifact.name(), blob.digest);
                 }
             }

@@ -101,10 +101,11 @@ fn client(registry: &TestRegistry, folder: &TempDir, stop: &Stop) -> Registry {
         max_rate: Some(3 << 20),
         resume_from: 1 << 20,
         stop: stop.clone(),
+        sessions,
         ..Settings::default()
     };
     let anonymous = Credentials::Anonymous;
-    Registry::with_sessions(registry.endpoint(), anonymous, settings, sessions).unwrap()
+    Registry::with_settings(registry.endpoint(), anonymous, settings).unwrap()
 }
 
 /// Pushes to the end, and returns what was first told to be on its way of the layer.

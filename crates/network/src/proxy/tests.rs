@@ -1,5 +1,4 @@
-//! The rows are from Go's `httpproxy/proxy_test.go`, with those that its code answers and its test
-//! does not ask.
+//! Rows from Go's `httpproxy/proxy_test.go`, and rows that only its code defines.
 
 use super::*;
 
@@ -14,7 +13,7 @@ fn proxies(variables: &[&str]) -> Proxies {
 }
 
 /// Returns the URL of the proxy for a request, `direct`, or the error.
-fn way(variables: &[&str], url: &str) -> String {
+fn route(variables: &[&str], url: &str) -> String {
     let url = Url::parse(url).unwrap();
     match proxies(variables).of(&url) {
         Ok(Some(proxy)) => proxy.url().as_str().trim_end_matches('/').to_owned(),
@@ -25,7 +24,7 @@ fn way(variables: &[&str], url: &str) -> String {
 
 // case 4.3
 #[test]
-fn the_proxy_is_the_one_that_go_takes() {
+fn the_proxy_is_the_one_that_go_selects() {
     let proxy = "HTTP_PROXY=proxy";
     for (variables, url, expected) in [
         (&[][..], "http://example.com", "direct"),
@@ -198,13 +197,13 @@ fn the_proxy_is_the_one_that_go_takes() {
             "direct",
         ),
     ] {
-        assert_eq!(way(variables, url), expected, "{variables:?} {url}");
+        assert_eq!(route(variables, url), expected, "{variables:?} {url}");
     }
 }
 
 // case 4.3
 #[test]
-fn exceptions_are_those_that_go_makes() {
+fn exceptions_are_those_of_go() {
     let list = "foobar.com, .barbaz.net, *.wildcard.io, 192.168.1.1, 192.168.1.2:81, 192.168.1.3:80, \
                 10.0.0.0/30, 2001:db8::52:0:1, [2001:db8::52:0:2]:443, [2001:db8::52:0:3]:80, 2002:db8:a::45/64";
     for (exceptions, host, takes_proxy) in [
@@ -283,7 +282,7 @@ fn exceptions_are_those_that_go_makes() {
             "direct"
         };
         assert_eq!(
-            way(&variables, &format!("http://{host}/")),
+            route(&variables, &format!("http://{host}/")),
             expected,
             "{exceptions} {host}"
         );
@@ -293,7 +292,7 @@ fn exceptions_are_those_that_go_makes() {
 // case 4.4
 #[test]
 fn a_proxy_that_cannot_be_parsed_is_an_error_and_never_a_direct_connection() {
-    for (value, said) in [
+    for (value, expected) in [
         (r"http://CORP\user:hunter2@proxy:3128", "%5C"),
         ("http://user:hunter2#x@proxy:3128", "%23"),
         ("http://user:1#hunter2@proxy:3128", "%23"),
@@ -312,16 +311,16 @@ fn a_proxy_that_cannot_be_parsed_is_an_error_and_never_a_direct_connection() {
         ("http://proxy:65536", "is not a URL"),
         ("http://[::1", "is not a URL"),
     ] {
-        let found = way(&[&format!("HTTPS_PROXY={value}")], "https://example.com/");
+        let found = route(&[&format!("HTTPS_PROXY={value}")], "https://example.com/");
         assert!(
             found.starts_with("the variable HTTPS_PROXY "),
             "{value}: {found}"
         );
-        assert!(found.contains(said), "{value}: {found}");
+        assert!(found.contains(expected), "{value}: {found}");
         assert!(!found.contains("hunter"), "{found}");
         let excepted = [&*format!("https_proxy={value}"), "NO_PROXY=example.com"];
-        assert_eq!(way(&excepted, "https://example.com/"), "direct");
-        let error = way(&[&format!("https_proxy={value}")], "https://example.com/");
+        assert_eq!(route(&excepted, "https://example.com/"), "direct");
+        let error = route(&[&format!("https_proxy={value}")], "https://example.com/");
         assert!(error.starts_with("the variable https_proxy "), "{error}");
     }
 }

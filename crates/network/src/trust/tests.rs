@@ -1,4 +1,4 @@
-//! Certificates as operators make them, and what is said of each.
+//! Verification of certificates as operators make them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const HOST: &str = "registry.example.com";
 /// A moment in the validity of the certificates that `rcgen` makes by default.
 const NOW: u64 = 1_700_000_000;
 
-/// Makes a certificate that signs itself, as `openssl req -x509` does.
+/// Makes a self-signed CA certificate, as `openssl req -x509` does.
 fn self_signed(change: impl Fn(&mut CertificateParams)) -> CertificateDer<'static> {
     let mut parameters = CertificateParams::new([HOST.to_owned()]).unwrap();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,19 +35,19 @@ fn verify(
 
 // case 4.1
 #[test]
-fn a_certificate_that_is_its_own_authority_is_trusted_where_exactly_it_is_given() {
+fn a_self_signed_certificate_is_trusted_if_it_is_configured() {
     let server = self_signed(|_| {});
     let given = [self_signed(|_| {}), server.clone()];
     assert_eq!(verify(&given, &server, HOST, NOW), Ok(()));
 
-    let stranger = self_signed(|_| {});
-    let error = verify(&given, &stranger, HOST, NOW).unwrap_err();
+    let unrelated = self_signed(|_| {});
+    let error = verify(&given, &unrelated, HOST, NOW).unwrap_err();
     assert!(is::<LeafIsAuthority>(&error), "{error:?}");
 }
 
 // case 4.1
 #[test]
-fn names_dates_and_purpose_hold_for_it_as_for_others() {
+fn names_dates_and_purpose_of_a_self_signed_certificate_are_checked() {
     let server = self_signed(|parameters| {
         parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2030, 1, 1);
@@ -89,7 +89,7 @@ const WEAK_CA: &str = "-----BEGIN CERTIFICATE-----\n\
     f3IgCh+WoTibS9fNSaz1wJq40WkaaLuJedfyG02EJknCJfbC\n\
     -----END CERTIFICATE-----";
 
-/// A server's certificate of that CA.
+/// A server certificate issued by that CA.
 const OF_WEAK_CA: &str = "-----BEGIN CERTIFICATE-----\n\
     MIIB0jCCATugAwIBAgIUNPsy0f21ge60NKsd54DFWYHA6FIwDQYJKoZIhvcNAQEL\n\
     BQAwETEPMA0GA1UEAwwGd2Vha2NhMCAXDTI2MTEzMDE3MjYwMFoYDzIxMjYxMTA2\n\
@@ -104,13 +104,14 @@ const OF_WEAK_CA: &str = "-----BEGIN CERTIFICATE-----\n\
     -----END CERTIFICATE-----";
 
 #[test]
-fn a_key_that_is_too_short_is_not_taken_for_an_unknown_authority() {
+fn a_short_key_is_distinguished_from_an_unknown_authority() {
     let [ca, leaf] =
         [WEAK_CA, OF_WEAK_CA].map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap());
     let now = 4_000_000_000;
     let error = verify(std::slice::from_ref(&ca), &leaf, HOST, now).unwrap_err();
     assert!(is::<WeakKey>(&error), "{error:?}");
-    // In a handshake, the server's own key counts; a stranger's signature is not about keys.
+    // In a handshake, `explained` gets the server's certificate alone. A certificate with a long
+    // key keeps the error.
     let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
     assert!(is::<WeakKey>(&explained(bad(), &ca, &[])));
     assert_eq!(explained(bad(), &leaf, &[]), bad());

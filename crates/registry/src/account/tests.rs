@@ -1,4 +1,4 @@
-//! One rejected write and one wrong password, however many requests there are.
+//! A rejected write and a wrong password are sent once, however many requests there are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,7 +49,7 @@ fn registry_of(fake: &Fake, accounts: &Accounts) -> Registry {
 
 // case 1.5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_refuses_writes_sees_one_whatever_there_is_to_push() {
+async fn a_registry_that_refuses_writes_receives_one() {
     type Answering = fn() -> Response;
     let refusals: [(&str, Answering); 6] = [
         ("Basic", || challenge("Basic realm=\"r\"")),
@@ -73,7 +73,7 @@ async fn a_registry_that_refuses_writes_sees_one_whatever_there_is_to_push() {
         let fake = Fake::over_registry(move |seen| writes(seen).then(refusal)).await;
         let blobs = Blobs::new();
         let accounts = Accounts::default();
-        // Two environments of one registry are pushed one after the other.
+        // Two environments with the same registry are pushed one after the other.
         for project in ["lab", "prod"] {
             let artifacts = sixty(&blobs, project);
             let registry = registry_of(&fake, &accounts);
@@ -94,7 +94,7 @@ async fn a_registry_that_refuses_writes_sees_one_whatever_there_is_to_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_server_that_refuses_to_let_an_account_push_is_asked_once() {
+async fn a_token_server_that_refuses_push_rights_is_asked_once() {
     let refused = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&refused);
     let server = Fake::start(move |seen| {
@@ -121,7 +121,7 @@ async fn a_token_server_that_refuses_to_let_an_account_push_is_asked_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_does_not_reach_for_a_write_is_shown_once() {
+async fn a_token_without_push_rights_is_sent_once() {
     let server = Fake::start(|_| r#"{"token":"reader"}"#.into_response()).await;
     let address = server.address.clone();
     let fake = Fake::over_registry(move |seen| {
@@ -148,7 +148,7 @@ async fn a_token_that_does_not_reach_for_a_write_is_shown_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_for_its_content_stops_nothing_else() {
+async fn a_refusal_of_content_stops_nothing_else() {
     let answers: [(Status, &str, &str); 4] = [
         (
             Status::FORBIDDEN,
@@ -164,7 +164,7 @@ async fn what_is_refused_for_its_content_stops_nothing_else() {
         (Status::FORBIDDEN, "QUOTA_EXCEEDED", "no"),
     ];
     for (status, code, message) in answers {
-        // The first write of all is the one that is refused, too.
+        // The very first write is refused.
         let fake = Fake::over_registry(move |seen| {
             let locked = writes(seen) && seen.path.contains("/image-0/");
             locked.then(|| error(status, code, message))
@@ -198,7 +198,7 @@ async fn an_account_that_may_write_is_not_stopped_by_one_repository() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mount_that_is_refused_is_not_the_first_write() {
+async fn a_refused_mount_is_not_the_first_write() {
     let fake = Fake::over_registry(|seen| {
         let other = seen.parameter("from").is_some();
         other.then(|| {
@@ -219,12 +219,13 @@ async fn a_mount_that_is_refused_is_not_the_first_write() {
     registry.push(&artifact, &blobs, &()).await.unwrap();
 }
 
-// The siblings of case 1.5: a wrong password that only reads show.
+// Related to case 1.5: a wrong password that only reads send.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_shown_once_by_all_that_read() {
+async fn concurrent_reads_send_a_wrong_password_once() {
     let fake = Fake::start(|_| challenge("Basic realm=\"r\"")).await;
     let accounts = Accounts::default();
-    // A second handle of the same run does not show it again; another password is another account.
+    // A second client of the run does not send it again. A different password is a different
+    // account.
     for _ in 0..2 {
         let registry = registry_of(&fake, &accounts);
         let asks = (0..40).map(|_| registry.head_manifest("lab/node", "v1"));
@@ -241,7 +242,7 @@ async fn a_wrong_password_is_shown_once_by_all_that_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_server_sees_a_wrong_password_once() {
+async fn a_token_server_receives_a_wrong_password_once() {
     let server = Fake::start(|_| Status::UNAUTHORIZED.into_response()).await;
     let realm = format!("Bearer realm=\"http://{}/token\"", server.address);
     let fake = Fake::start(move |_| challenge(&realm)).await;
@@ -271,7 +272,7 @@ async fn a_refusal_is_forgotten_after_a_while() {
     let gate = Gate::default();
     gate.refuse(refusal.clone());
     gate.enter().await.unwrap_err();
-    let since = Instant::now().checked_sub(REMEMBERED).unwrap();
+    let since = Instant::now().checked_sub(REFUSAL_LIFETIME).unwrap();
     *lock(&gate.state) = State::Refused { refusal, since };
     assert!(gate.enter().await.unwrap().is_some());
 }

@@ -1,7 +1,7 @@
 //! Parses the challenges of a 401 response (`WWW-Authenticate`).
 //!
-//! Registries write them in many ways, and some name token servers that are not what they seem.
-//! Parsing is lenient, with one exception: credentials are sent over TLS, or not at all.
+//! Registries write them in many ways, so parsing is lenient. One rule is strict: credentials are
+//! sent over TLS, or not at all.
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use url::Url;
@@ -9,21 +9,25 @@ use url::Url;
 use crate::retry::Failure;
 use crate::{Endpoint, Error, Place};
 
-/// What the registry asks its callers for.
+/// A challenge that Airlock supports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     Basic,
     Bearer {
         realm: Url,
         service: Option<String>,
-        /// The scope that the registry named itself; kept beside ours, since some registries have
-        /// scopes of their own.
+        /// The scope that the registry named. It is requested in addition to ours, since some
+        /// registries have scopes of their own.
         scope: Option<String>,
     },
 }
 
-/// Reads the challenges of a 401; of several, the token is preferred, since it does not send the
-/// password along with each request.
+/// Returns the preferred challenge of a 401: a token before a password, because a password would be
+/// sent with each request.
+///
+/// # Errors
+///
+/// [`Error::UntrustedRealm`] if the only token server must not receive credentials.
 pub(super) fn read_challenge(
     headers: &HeaderMap,
     endpoint: &Endpoint,
@@ -51,7 +55,7 @@ pub(super) fn read_challenge(
         }
     }
     match (basic, untrusted) {
-        (None, Some(realm)) => Err(Failure::last(Error::UntrustedRealm {
+        (None, Some(realm)) => Err(Failure::permanent(Error::UntrustedRealm {
             at: Box::new(at.clone()),
             realm,
         })),
@@ -59,20 +63,21 @@ pub(super) fn read_challenge(
     }
 }
 
-/// Returns the token server's URL if credentials may be sent there: by TLS, or to this machine for
-/// a registry on this machine.
+/// Returns the token server's URL if credentials may be sent there: over TLS, or to this machine
+/// for a registry on this machine.
 fn trusted_realm(realm: &str, endpoint: &Endpoint) -> Option<Url> {
-    // A realm has to be absolute; the registry's own URL only helps to read it.
+    // A realm must be absolute. `resolve` corrects the scheme behind a proxy.
     let named = Url::parse(realm).ok()?;
     let mut url = endpoint.resolve(&endpoint.url("/v2/"), realm)?;
-    // Who names the scheme rightly knows the port, too: it is the registry's only if that is said.
+    // A realm with the right scheme has the right port too, so the registry's port must not replace
+    // a missing one.
     if url.scheme() == named.scheme() {
         url.set_port(named.port()).ok()?;
     }
     Some(url)
 }
 
-/// Returns the schemes of a 401 that Airlock does not have: `Negotiate`, `NTLM`.
+/// Returns the schemes of a 401 that Airlock does not support: `Negotiate`, `NTLM`.
 pub(super) fn unsupported_schemes(headers: &HeaderMap) -> Vec<String> {
     let schemes = challenges(headers).into_iter().map(|one| one.scheme);
     let is_known =
@@ -93,22 +98,19 @@ pub(super) fn unsupported_schemes(headers: &HeaderMap) -> Vec<String> {
 pub(super) fn scopes_asked(headers: &HeaderMap) -> Vec<String> {
     let scopes = challenges(headers).into_iter();
     let scopes = scopes.filter_map(|challenge| challenge.parameter("scope"));
-    let asked = scopes.flat_map(|scope| {
-        let words = scope.split_whitespace().map(str::to_owned);
-        words.collect::<Vec<_>>()
-    });
-    asked.collect()
+    let words =
+        |scope: String| -> Vec<String> { scope.split_whitespace().map(str::to_owned).collect() };
+    scopes.flat_map(words).collect()
 }
 
-/// Returns whether a 401 says that the token is good and does not reach for this request: the
-/// account may not do it.
+/// Returns whether a 401 accepts the token but not its rights: the account may not do this.
 pub(crate) fn says_insufficient_scope(headers: &HeaderMap) -> bool {
     challenges(headers)
         .iter()
         .any(|challenge| challenge.parameter("error").as_deref() == Some("insufficient_scope"))
 }
 
-/// A challenge: its scheme, and as many of its parameters as can be read.
+/// A challenge: its scheme, and the parameters that could be parsed.
 struct RawChallenge {
     scheme: String,
     parameters: Vec<(String, String)>,
@@ -122,8 +124,8 @@ impl RawChallenge {
     }
 }
 
-/// Reads all challenges of all headers. The grammar's libraries refuse a header for one character,
-/// such as a `/` in an unquoted realm.
+/// Parses all challenges of all headers. Libraries for this grammar reject a header for one
+/// character, such as a `/` in an unquoted realm.
 fn challenges(headers: &HeaderMap) -> Vec<RawChallenge> {
     let mut challenges: Vec<RawChallenge> = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -153,7 +155,7 @@ fn challenges(headers: &HeaderMap) -> Vec<RawChallenge> {
     challenges
 }
 
-/// Splits a header at the commas that are not between quotes.
+/// Splits a header at the commas outside quotes.
 fn parts(text: &str) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     let is_end = |c: char| {
@@ -188,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn challenges_are_read_as_they_come() {
+    fn challenges_are_parsed_leniently() {
         let endpoint = Endpoint::new("registry.example.com:5000", None).unwrap();
         let at = Place::new("GET", &endpoint.url("/v2/"), "");
         let bearer = |realm: &str, service: Option<&str>| {

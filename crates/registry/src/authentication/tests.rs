@@ -1,4 +1,4 @@
-//! Tokens and passwords, as registries and token servers see them.
+//! Tokens and passwords, as registries and token servers receive them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,7 +28,7 @@ async fn basic_registry() -> Fake {
     .await
 }
 
-/// A token server that answers by number: the token says whose and which it is.
+/// A token server. A token contains its scope and a serial number.
 async fn token_server(expires_in: u64) -> Fake {
     let issued = AtomicUsize::new(0);
     Fake::start(move |seen| {
@@ -44,7 +44,7 @@ async fn token_server(expires_in: u64) -> Fake {
     .await
 }
 
-/// A registry that wants tokens from `server`; `accepts` decides about the token of a request.
+/// A registry that requires tokens from `server`. `accepts` decides about the token of a request.
 async fn token_registry(
     server: &Fake,
     accepts: impl Fn(&Seen, &str) -> bool + Send + Sync + 'static,
@@ -71,7 +71,7 @@ async fn push(registry: &Registry) -> Result<crate::Pushed, Error> {
 }
 
 #[tokio::test]
-async fn a_password_is_shown_when_it_is_asked_for_and_from_then_on() {
+async fn a_password_is_sent_after_a_challenge_and_from_then_on() {
     let fake = basic_registry().await;
     push(&fake.registry_as(deployer("open sesame")))
         .await
@@ -86,13 +86,13 @@ async fn a_password_is_shown_when_it_is_asked_for_and_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_ends_it() {
+async fn a_wrong_password_ends_the_push() {
     let fake = Fake::start(|_| challenge("Basic realm=\"registry\"")).await;
     let registry = fake.registry_as(deployer("open sesame"));
     let error = registry.ping().await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
     assert_eq!(fake.requests().len(), 2);
-    // And the rest of the push does not try it again.
+    // The rest of the push does not send it again.
     push(&registry).await.unwrap_err();
     assert_eq!(fake.requests().len(), 2);
     let said = format!("{error} {error:?} {registry:?}");
@@ -103,7 +103,7 @@ async fn a_wrong_password_ends_it() {
 }
 
 #[tokio::test]
-async fn without_credentials_a_registry_that_wants_some_is_named() {
+async fn a_registry_that_requires_credentials_is_reported_without_any() {
     let fake = basic_registry().await;
     let error = push(&fake.registry()).await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
@@ -144,13 +144,13 @@ async fn one_token_for_reading_and_one_for_writing_serve_a_whole_push() {
              &account=deployer",
         ]
     );
-    // The first request was challenged; none of the later ones was.
+    // Only the first request received a challenge.
     let bare = fake.seen(|seen| seen.sent("authorization").is_none());
     assert_eq!(bare.iter().filter(|bare| **bare).count(), 1);
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_once_for_everybody_who_waits() {
+async fn concurrent_requests_share_one_token_fetch() {
     let server = token_server(300).await;
     let fake = token_registry(&server, |_, _| true).await;
     let registry = fake.registry();
@@ -161,10 +161,10 @@ async fn a_token_is_fetched_once_for_everybody_who_waits() {
 }
 
 #[tokio::test]
-async fn a_token_that_ends_in_the_middle_is_replaced_and_the_upload_sent_again() {
+async fn an_expired_token_is_replaced_and_the_upload_repeated() {
     let server = token_server(300).await;
     let fake = token_registry(&server, |seen, token| {
-        // The second token, the one for writing, is refused when the first blob comes.
+        // The second token, for writes, is refused at the first blob.
         !(seen.is("PUT", "/blobs/uploads/") && token.ends_with("-2"))
     })
     .await;
@@ -180,7 +180,7 @@ async fn a_token_that_ends_in_the_middle_is_replaced_and_the_upload_sent_again()
 }
 
 #[tokio::test]
-async fn a_token_server_that_refuses_the_password_is_named() {
+async fn a_token_server_that_rejects_the_password_is_reported() {
     for status in [400, 401, 403] {
         let status = StatusCode::from_u16(status).unwrap();
         let server = Fake::start(move |_| (status, "incorrect password").into_response()).await;
@@ -197,7 +197,7 @@ async fn a_token_server_that_refuses_the_password_is_named() {
 }
 
 #[tokio::test]
-async fn a_token_server_in_trouble_is_asked_again() {
+async fn a_failing_token_server_is_retried() {
     let failed = AtomicUsize::new(0);
     let server = Fake::start(move |_| match failed.fetch_add(1, Ordering::SeqCst) {
         0 => StatusCode::BAD_GATEWAY.into_response(),
@@ -210,7 +210,7 @@ async fn a_token_server_in_trouble_is_asked_again() {
 }
 
 #[tokio::test]
-async fn answers_without_a_token_are_named_and_not_shown() {
+async fn responses_without_a_token_are_errors_that_do_not_show_them() {
     for answer in ["<html>", "{}", r#"{"token":5}"#, r#"{"token":"a\nb"}"#] {
         let server = Fake::start(move |_| answer.into_response()).await;
         let fake = token_registry(&server, |_, _| true).await;
@@ -220,7 +220,7 @@ async fn answers_without_a_token_are_named_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_good_token_that_does_not_reach_is_a_matter_of_rights() {
+async fn a_valid_token_with_insufficient_rights_is_forbidden() {
     let server = token_server(300).await;
     let realm = format!("http://{}/token", server.address);
     let fake = Fake::start(move |_| {
@@ -248,7 +248,7 @@ async fn credentials_do_not_go_to_a_token_server_without_tls() {
 }
 
 #[tokio::test]
-async fn a_token_server_that_redirects_and_schemes_that_are_not_supported_are_named() {
+async fn token_redirects_and_unsupported_schemes_are_errors() {
     let server = Fake::start(|_| {
         let to = "https://sso.example.com/token?state=secret";
         (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
@@ -268,7 +268,7 @@ async fn a_token_server_that_redirects_and_schemes_that_are_not_supported_are_na
 }
 
 #[tokio::test]
-async fn a_server_of_files_that_forbids_without_a_challenge_sees_the_password_once() {
+async fn a_file_server_that_responds_403_receives_the_password_once() {
     let other = Fake::start(|_| StatusCode::FORBIDDEN.into_response()).await;
     let to = format!("http://{}/moved", other.address);
     let fake = Fake::start(move |seen| match seen.path.as_str() {
@@ -295,7 +295,7 @@ async fn a_server_of_files_that_forbids_without_a_challenge_sees_the_password_on
         "{said}"
     );
     assert_eq!(shown, [false, true]);
-    // Neither where a redirect leads to, nor to a registry's repository.
+    // It is not sent to the target of a redirect, nor for a repository of a registry.
     let (moved, shown) = get("open sesame", "/moved").await;
     assert!(moved.is_err() && shown == [false], "{moved:?}");
     assert_eq!(
@@ -315,7 +315,7 @@ async fn a_server_of_files_that_forbids_without_a_challenge_sees_the_password_on
 
 // case 3.5
 #[tokio::test]
-async fn tokens_are_used_whatever_stands_beside_them() {
+async fn tokens_are_used_whatever_else_the_response_contains() {
     for answer in [
         r#"{"token":"","access_token":"good"}"#,
         r#"{"token":null,"access_token":"good","expires_in":null}"#,
@@ -351,7 +351,7 @@ async fn tokens_are_used_whatever_stands_beside_them() {
 
 // case 3.5
 #[test]
-fn the_life_of_a_token_is_read_leniently() {
+fn the_lifetime_of_a_token_is_parsed_leniently() {
     for (expires_in, seconds) in [
         ("300", 300),
         ("\"300\"", 300),
@@ -369,15 +369,15 @@ fn the_life_of_a_token_is_read_leniently() {
         ("[]", 60),
     ] {
         let value = serde_json::from_str(expires_in).unwrap();
-        assert_eq!(life(&value).as_secs(), seconds, "{expires_in}");
+        assert_eq!(token_lifetime(&value).as_secs(), seconds, "{expires_in}");
     }
 }
 
 // case 3.5
 #[tokio::test]
-async fn a_token_server_that_is_busy_is_asked_again() {
+async fn a_busy_token_server_is_retried() {
     let asked = AtomicUsize::new(0);
-    // More often than `ping` tries.
+    // More often than `ping` retries.
     let server = Fake::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
         0..2 => StatusCode::TOO_MANY_REQUESTS.into_response(),
         _ => r#"{"token":"good"}"#.into_response(),

@@ -1,4 +1,4 @@
-//! Bodies of uploads, piece by piece: what leaves and what is kept back.
+//! Bodies of uploads, piece by piece: which bytes are sent, and which are held back.
 
 use futures_util::TryStreamExt;
 use oci_spec::image::Digest;
@@ -6,21 +6,27 @@ use oci_spec::image::Digest;
 use super::*;
 use crate::fake::Blobs;
 
-fn free() -> Arc<Limiter> {
-    Arc::new(Limiter::new(Arc::default(), None, None))
-}
-
-/// Returns what the body of a whole blob is made of.
-fn whole(blobs: &Blobs, blob: &Blob, progress: &Arc<Progress>) -> Body {
-    Body {
-        file: open(blobs, blob).unwrap(),
-        blob: blob.clone(),
-        range: 0..blob.size,
+/// Returns the body of a whole blob, at most `rate` bytes per second, with an early end.
+fn body(
+    (blobs, blob): (&Blobs, &Blob),
+    progress: &Arc<Progress>,
+    early_end: Option<(Stop, u64)>,
+    rate: Option<u64>,
+) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+    let limiter = Arc::new(Limiter::new(Arc::default(), None, rate));
+    let file = open(blobs, blob).unwrap();
+    let body = Body {
+        pieces: pieces(file, blob.size, true, early_end.is_some(), &limiter),
         hasher: Some(Sha256::new()),
-        early: None,
-        limiter: free(),
+        early_end,
+        sent: 0,
+        remaining: blob.size,
+        blob: blob.clone(),
+        limiter,
         progress: Arc::clone(progress),
-    }
+        ended: false,
+    };
+    body.into_stream()
 }
 
 async fn collect(bytes: &[u8], digest: &Digest) -> (io::Result<Vec<Bytes>>, Option<Error>) {
@@ -31,13 +37,15 @@ async fn collect(bytes: &[u8], digest: &Digest) -> (io::Result<Vec<Bytes>>, Opti
         size: bytes.len() as u64,
     };
     let progress = Arc::new(Progress::default());
-    let pieces = body(whole(&blobs, &blob, &progress)).try_collect().await;
+    let pieces = body((&blobs, &blob), &progress, None, None)
+        .try_collect()
+        .await;
     let fault = progress.take_fault();
     (pieces, fault)
 }
 
 #[tokio::test]
-async fn a_file_that_is_its_digest_goes_through_in_pieces() {
+async fn an_undamaged_file_is_sent_in_pieces() {
     for size in [0, 1, PIECE, PIECE + 1, 3 * PIECE] {
         let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
         let digest = sha256(&bytes).parse().unwrap();
@@ -50,7 +58,7 @@ async fn a_file_that_is_its_digest_goes_through_in_pieces() {
 }
 
 #[tokio::test]
-async fn the_last_piece_of_a_wrong_file_is_kept_back() {
+async fn the_last_piece_of_a_damaged_file_is_held_back() {
     for size in [0, 5, PIECE + 5] {
         let bytes = vec![7; size];
         let digest: Digest = sha256(b"something else").parse().unwrap();
@@ -61,7 +69,7 @@ async fn the_last_piece_of_a_wrong_file_is_kept_back() {
             size: size as u64,
         };
         let progress = Arc::new(Progress::default());
-        let mut stream = Box::pin(body(whole(&blobs, &blob, &progress)));
+        let mut stream = Box::pin(body((&blobs, &blob), &progress, None, None));
         let mut sent = 0;
         let error = loop {
             match stream.next().await.unwrap() {
@@ -81,7 +89,7 @@ async fn the_last_piece_of_a_wrong_file_is_kept_back() {
 }
 
 #[test]
-fn a_file_of_another_length_is_found_before_anything_is_sent() {
+fn a_file_of_the_wrong_size_is_found_before_a_byte_is_sent() {
     let blobs = Blobs::new();
     let digest = blobs.put(b"twelve bytes");
     let error = open(
@@ -109,16 +117,14 @@ fn a_file_of_another_length_is_found_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn an_open_body_ends_in_good_order_where_it_is_and_not_below_the_least() {
-    for (least, expected) in [(0, 1), (1, 1), (PIECE as u64 + 1, 2)] {
+async fn a_stopped_stream_ends_after_its_minimum_length() {
+    for (min_length, expected) in [(0, 1), (1, 1), (PIECE as u64 + 1, 2)] {
         let blobs = Blobs::new();
         let blob = blobs.blob(&[7; 4 * PIECE]);
         let progress = Arc::new(Progress::default());
         let stop = Stop::default();
-        let mut stream = Box::pin(body(Body {
-            early: Some((stop.clone(), least)),
-            ..whole(&blobs, &blob, &progress)
-        }));
+        let early_end = Some((stop.clone(), min_length));
+        let mut stream = Box::pin(body((&blobs, &blob), &progress, early_end, None));
         stream.next().await.unwrap().unwrap();
         stop.request();
         let mut pieces = 1;
@@ -126,23 +132,20 @@ async fn an_open_body_ends_in_good_order_where_it_is_and_not_below_the_least() {
             piece.unwrap();
             pieces += 1;
         }
-        assert_eq!(pieces, expected, "at least {least}");
+        assert_eq!(pieces, expected, "at least {min_length}");
         assert!(progress.take_fault().is_none());
     }
 }
 
 #[tokio::test]
-async fn an_open_body_does_not_wait_for_its_rate_once_the_end_is_asked_for() {
+async fn a_stopped_stream_does_not_wait_for_its_rate() {
     let blobs = Blobs::new();
     let blob = blobs.blob(&[7; 8000]);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
-    let mut stream = Box::pin(body(Body {
-        early: Some((stop.clone(), 0)),
-        // A byte a second, in pieces that take a quarter of an hour each.
-        limiter: Arc::new(Limiter::new(Arc::default(), None, Some(1))),
-        ..whole(&blobs, &blob, &progress)
-    }));
+    // A byte a second, in pieces that take a quarter of an hour each.
+    let early_end = Some((stop.clone(), 0));
+    let mut stream = Box::pin(body((&blobs, &blob), &progress, early_end, Some(1)));
     stream.next().await.unwrap().unwrap();
     let (rest, ()) = futures_util::future::join(stream.next(), async { stop.request() }).await;
     assert!(rest.is_none());

@@ -1,6 +1,6 @@
-//! External layers: a manifest names them with `urls`, and no push sends them.
+//! External layers, which a manifest names with `urls` and no push sends.
 //!
-//! ferro-oci-server refuses a manifest if it lacks one of its blobs. While a manifest is put, its
+//! ferro-oci-server refuses a manifest if one of its blobs is missing. While a manifest is put, its
 //! external layers count as present.
 
 use std::collections::HashSet;
@@ -15,18 +15,18 @@ use bytes::Bytes;
 use ferro_blob_store::{BlobStore, Digest, Result, SharedBlobStore};
 use serde_json::Value;
 
-/// The largest manifest that is read, in bytes.
+/// Maximum size of a manifest in bytes.
 const LARGEST: usize = 4 << 20;
 
 tokio::task_local! {
-    /// The digests of the external layers of the manifest that this request puts.
+    /// Digests of the external layers of the manifest that this request puts.
     static EXTERNAL: HashSet<String>;
 }
 
-/// A store of blobs that counts the external layers of the manifest being put as present.
+/// A blob store in which the external layers of the manifest being put exist.
 struct WithExternal(SharedBlobStore);
 
-/// Returns a store that counts external layers as present while [`admit`] passes their manifest on.
+/// Returns a store in which external layers exist while [`admit`] handles their manifest.
 pub(super) fn store(blobs: impl BlobStore + 'static) -> SharedBlobStore {
     Arc::new(WithExternal(Arc::new(blobs)))
 }
@@ -55,7 +55,8 @@ impl BlobStore for WithExternal {
     }
 }
 
-/// Passes a request on. If it puts a manifest, the manifest's external layers are known meanwhile.
+/// Handles a request. If it puts a manifest, the manifest's external layers count as present
+/// meanwhile.
 pub(super) async fn admit(request: Request, next: Next) -> Response {
     let puts_manifest =
         request.method() == Method::PUT && request.uri().path().contains("/manifests/");
@@ -71,7 +72,7 @@ pub(super) async fn admit(request: Request, next: Next) -> Response {
     EXTERNAL.scope(external, next.run(request)).await
 }
 
-/// Returns the digests of the layers that a manifest names with `urls`.
+/// Returns the digests of the layers that have `urls`.
 fn external_layers(manifest: &[u8]) -> HashSet<String> {
     let manifest: Value = serde_json::from_slice(manifest).unwrap_or_default();
     let layers = manifest["layers"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Pushes of many artifacts, seen on the wire: each shortcut is taken, and the long way is not.
+//! Pushes of several artifacts, by their requests: every shortcut is used where it works.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,8 +20,8 @@ mod limiter;
 
 const BASE: &[u8] = b"the layer that everybody has";
 
-/// Makes images in as many repositories, each with a layer of its own and one that all of them
-/// share; so is the configuration.
+/// Makes images in different repositories. Each has a layer of its own; the base layer and the
+/// configuration are shared.
 fn images(blobs: &Blobs, count: usize) -> Vec<Artifact> {
     (0..count)
         .map(|number| {
@@ -51,38 +51,38 @@ fn all_tagged(registry: &Distribution, artifacts: &[Artifact]) {
 }
 
 #[tokio::test]
-async fn a_fresh_registry_costs_two_requests_a_blob_and_one_a_mount() {
+async fn an_empty_registry_costs_two_requests_per_blob_and_one_per_mount() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 20);
     let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
     all_good(&report);
     all_tagged(&registry, &artifacts);
-    // Twenty layers, the base and the configuration are sent once; the latter two mounted nineteen
-    // times each.
+    // Twenty layers, the base layer and the configuration are sent once. The latter two are mounted
+    // nineteen times each.
     assert_eq!(report.uploaded.blobs, 22);
     assert_eq!(report.mounted.blobs, 38);
     assert_eq!((report.present.blobs, report.manifests), (0, 20));
     assert_eq!(registry.count("PUT", "/blobs/uploads/"), 22);
-    // And one mount to find out whether self-mounts answer.
+    // One more mount tests self-mounts.
     assert_eq!(registry.count("POST", "/blobs/uploads/"), 22 + 38 + 1);
-    // One blob was sent with the request for a session, which this registry ignores.
+    // One blob was sent with the request that opens a session. This registry ignores it.
     assert_eq!(single_posts(&registry), 1);
-    // Only the first blob is asked for by itself.
+    // Only the first blob is looked up by `HEAD`.
     assert_eq!(registry.count("HEAD", "/blobs/"), 1);
     assert_eq!(registry.count("HEAD", "/manifests/"), 40);
     assert_eq!(registry.count("PUT", "/manifests/"), 20);
     assert_eq!(registry.open_sessions(), 0);
 }
 
-/// Returns how many requests for a session carried a blob.
+/// Returns how many requests that open a session carried a blob.
 fn single_posts(fake: &Server) -> usize {
     let seen = fake.seen(|seen| seen.method == "POST" && seen.parameter("digest").is_some());
     seen.into_iter().filter(|single| *single).count()
 }
 
 #[tokio::test]
-async fn a_registry_that_takes_a_blob_in_one_request_gets_it_in_one() {
+async fn single_posts_are_used_if_the_registry_accepts_them() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let large = vec![7; SINGLE as usize + 1];
@@ -98,17 +98,17 @@ async fn a_registry_that_takes_a_blob_in_one_request_gets_it_in_one() {
     }));
     let report = fake.registry().push_all(&artifacts, &blobs, &()).await;
     all_good(&report);
-    // Twenty layers, the base and two configurations, by a request each. The large layer has a
-    // session.
+    // Twenty layers, the base layer and two configurations take one request each. The large layer
+    // takes a session.
     assert_eq!(single_posts(&fake), 23);
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 1);
     assert_eq!(report.uploaded.blobs, 24);
-    // The first blob is asked for, and the one that is too large to be sent without need.
+    // Only the first blob and the one above the size limit are looked up.
     assert!(fake.count("HEAD", "/blobs/") <= 2);
 }
 
 #[tokio::test]
-async fn what_an_earlier_push_left_is_not_sent_again_in_one_request() {
+async fn blobs_of_an_earlier_push_are_not_sent_again_by_single_posts() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 20);
@@ -119,7 +119,7 @@ async fn what_an_earlier_push_left_is_not_sent_again_in_one_request() {
             .await,
     );
     let sent = single_posts(&fake);
-    // A tag that moved: its blobs are there, and those of the others are not.
+    // The tag has moved: its blobs exist, those of the other artifacts do not.
     let mut again = artifacts.clone();
     for artifact in &mut again {
         artifact.tag = "v2".to_owned();
@@ -131,7 +131,7 @@ async fn what_an_earlier_push_left_is_not_sent_again_in_one_request() {
 }
 
 #[tokio::test]
-async fn what_is_expected_is_asked_for_and_the_rest_is_sent_in_one_request() {
+async fn expected_blobs_are_looked_up_and_others_sent_by_single_posts() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let old: Vec<_> = (0..8).map(|n| format!("a layer that stays, {n}")).collect();
@@ -139,8 +139,7 @@ async fn what_is_expected_is_asked_for_and_the_rest_is_sent_in_one_request() {
     let earlier = [image(&blobs, "mke/a", "v1", &old)];
     all_good(&fake.registry().push_all(&earlier, &blobs, &()).await);
     let sent = single_posts(&fake);
-    // The smallest blob is new, so it is the one that shows that this registry takes blobs in one
-    // request.
+    // The smallest blob is new, so it is the trial of single POSTs.
     let upgraded = image(&blobs, "mke/a", "v2", &[&old[..], &[&b"new"[..]]].concat());
     let registry = fake.registry();
     for blob in &earlier[0].manifests[0].blobs {
@@ -154,7 +153,7 @@ async fn what_is_expected_is_asked_for_and_the_rest_is_sent_in_one_request() {
 }
 
 #[tokio::test]
-async fn a_registry_that_refuses_a_blob_in_the_first_request_gets_it_in_two() {
+async fn a_refused_single_post_is_followed_by_two_requests() {
     for status in [400, 411, 415, 500] {
         let registry = Distribution::with(Quirks::default(), move |seen| {
             let single = seen.method == "POST" && seen.parameter("digest").is_some();
@@ -168,7 +167,7 @@ async fn a_registry_that_refuses_a_blob_in_the_first_request_gets_it_in_two() {
     }
 }
 
-/// Announces everything, and pushes it as a caller does that has asked for the tags.
+/// Pushes artifacts that have all arrived, as a caller does that has looked up the tags.
 async fn push_arrived(registry: &Registry, artifacts: &[Artifact], blobs: &Blobs) -> PushReport {
     let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
     sender.send(Arrival::BundleVerified).unwrap();
@@ -178,7 +177,7 @@ async fn push_arrived(registry: &Registry, artifacts: &[Artifact], blobs: &Blobs
 }
 
 #[tokio::test]
-async fn a_push_that_need_not_ask_costs_a_request_a_tag_and_two_a_blob() {
+async fn a_streamed_push_costs_one_request_per_tag_and_two_per_blob() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let mut artifacts = images(&blobs, 20);
@@ -191,7 +190,7 @@ async fn a_push_that_need_not_ask_costs_a_request_a_tag_and_two_a_blob() {
     assert_eq!(registry.count("PUT", "/manifests/"), 20 + 3);
     let requests = registry.requests().len() as u64;
     let puts = report.manifests;
-    // The first blob is asked for, and mounted once where it is.
+    // The first blob is looked up and mounted.
     let most = puts + 2 * report.uploaded.blobs + report.mounted.blobs + 2;
     assert!(requests <= most, "{requests} requests for {sent} blobs");
 }
@@ -207,8 +206,8 @@ async fn the_manifests_of_an_index_are_put_concurrently_and_the_index_after_them
     let registry = Distribution::with(Quirks::default(), move |seen| {
         if seen.is("PUT", "/manifests/") {
             puts.lock().unwrap().push(seen.path.clone());
-            let at_once = observed.0.fetch_add(1, Ordering::SeqCst) + 1;
-            observed.1.fetch_max(at_once, Ordering::SeqCst);
+            let request_limit = observed.0.fetch_add(1, Ordering::SeqCst) + 1;
+            observed.1.fetch_max(request_limit, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(200));
             observed.0.fetch_sub(1, Ordering::SeqCst);
         }
@@ -225,7 +224,7 @@ async fn the_manifests_of_an_index_are_put_concurrently_and_the_index_after_them
 }
 
 #[tokio::test]
-async fn a_push_of_what_is_there_costs_a_request_an_artifact() {
+async fn a_push_of_present_artifacts_costs_one_request_each() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 12);
@@ -239,7 +238,7 @@ async fn a_push_of_what_is_there_costs_a_request_an_artifact() {
 }
 
 #[tokio::test]
-async fn blobs_are_mounted_from_artifacts_that_are_there() {
+async fn blobs_are_mounted_from_present_artifacts() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let mut artifacts = images(&blobs, 1);
@@ -253,18 +252,18 @@ async fn blobs_are_mounted_from_artifacts_that_are_there() {
 }
 
 #[tokio::test]
-async fn what_another_project_is_said_to_hold_is_mounted_from_there() {
+async fn mount_candidates_of_a_different_project_are_mounted() {
     let server = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 12);
     for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
-        let bytes = crate::body::read_whole(&blobs, blob, 1 << 20).unwrap();
+        let bytes = crate::body::read_checked(&blobs, blob, 1 << 20).unwrap();
         server.hold("staging/all", &bytes);
     }
     let registry = server.registry();
     for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
         registry.add_mount_candidate("staging/all", &blob.digest);
-        // The project is new, so nothing of an earlier release is here.
+        // The project is new, so it has no blobs of an earlier release.
         registry.expect("prod/of-earlier-release", &blob.digest);
     }
     let report = registry.push_all(&artifacts, &blobs, &()).await;
@@ -276,7 +275,7 @@ async fn what_another_project_is_said_to_hold_is_mounted_from_there() {
 }
 
 #[tokio::test]
-async fn what_another_project_is_said_to_hold_and_does_not_costs_a_few_requests() {
+async fn wrong_mount_candidates_cost_few_requests() {
     let server = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 60);
@@ -287,8 +286,8 @@ async fn what_another_project_is_said_to_hold_and_does_not_costs_a_few_requests(
     let report = registry.push_all(&artifacts, &blobs, &()).await;
     all_good(&report);
     all_tagged(&server, &artifacts);
-    // Sixty layers, the base and the configuration; both of these are still mounted from where they
-    // were sent.
+    // Sixty layers, the base layer and the configuration. The latter two are still mounted after
+    // they were sent.
     assert_eq!((report.uploaded.blobs, report.mounted.blobs), (62, 118));
     let asked = server.seen(|seen| seen.parameter("from").as_deref() == Some("staging/all"));
     let asked = asked.into_iter().filter(|asked| *asked).count();
@@ -313,7 +312,7 @@ impl BlobSource for Vouching {
 }
 
 #[tokio::test]
-async fn a_file_that_was_checked_is_not_hashed_again_and_the_registry_is_not_fooled() {
+async fn a_checked_file_is_not_hashed_again_and_the_registry_verifies_it() {
     for layer in [b"short".to_vec(), vec![7; 2 * SMALL as usize]] {
         let server = Distribution::start().await;
         let blobs = Blobs::new();
@@ -323,7 +322,7 @@ async fn a_file_that_was_checked_is_not_hashed_again_and_the_registry_is_not_foo
         wrong[0] ^= 1;
         blobs.put_as(&digest, &wrong);
 
-        // Hashed on the way, it never gets to its end.
+        // If it is hashed, the last piece is held back.
         let error = server.registry().push(&artifact, &blobs, &()).await;
         assert!(
             matches!(error, Err(Error::SourceContent { .. })),
@@ -346,13 +345,13 @@ async fn a_file_that_was_checked_is_not_hashed_again_and_the_registry_is_not_foo
 }
 
 #[tokio::test]
-async fn nothing_that_an_earlier_run_finished_is_sent_again() {
-    // One of each kind of shared blob, and the layers that were missing.
+async fn blobs_of_an_earlier_run_are_not_sent_again() {
+    // The shared blobs, and the missing layers.
     for (quirks, expected) in [(Quirks::default(), 2 + 6), (no_mounts(), 24 + 6)] {
         let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let artifacts = images(&blobs, 12);
-        // The earlier run sent every second layer, and no manifest.
+        // The earlier run sent every second layer and no manifest.
         for number in (0..12).step_by(2) {
             let own = format!("layer {number}");
             registry.hold(&format!("mke/image-{number}"), own.as_bytes());
@@ -375,11 +374,11 @@ async fn the_session_of_a_refused_mount_is_used() {
     all_tagged(&registry, &artifacts);
     assert_eq!(report.uploaded.blobs, 120);
     assert_eq!(report.mounted.blobs, 0);
-    // A session for each upload, and the one of the experiment, which is given back.
+    // One session per upload, and the one of the trial, which is cancelled.
     assert_eq!(registry.count("POST", "/blobs/uploads/"), 120 + 1);
     assert_eq!(registry.count("DELETE", "/blobs/uploads/"), 1);
     assert_eq!(registry.open_sessions(), 0);
-    // A registry that never mounts is soon no longer asked.
+    // A registry that never mounts is soon not asked any more.
     let asked = registry.mounts();
     assert!((1..=30).contains(&asked), "{asked} mounts were asked for");
 }
@@ -402,9 +401,9 @@ async fn a_mount_that_is_an_error_falls_back_to_an_upload() {
 }
 
 #[tokio::test]
-async fn a_mount_carries_one_token_for_both_repositories() {
+async fn a_mount_requests_one_token_for_both_repositories() {
     let server = Fake::start(|seen| {
-        // The token says what it is for.
+        // The token contains its scope.
         let query = url::form_urlencoded::parse(seen.query.as_bytes());
         let scopes: Vec<String> = query
             .filter(|(name, _)| name == "scope")
@@ -437,7 +436,7 @@ async fn a_mount_carries_one_token_for_both_repositories() {
 }
 
 #[tokio::test]
-async fn a_registry_that_never_answers_does_not_keep_a_stopped_push_from_ending() {
+async fn a_silent_registry_does_not_keep_a_stopped_push_from_ending() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let settings = Settings {
@@ -463,7 +462,7 @@ async fn a_registry_that_never_answers_does_not_keep_a_stopped_push_from_ending(
 }
 
 #[tokio::test]
-async fn an_artifact_that_fails_stops_no_other_one() {
+async fn a_failed_artifact_stops_no_other_one() {
     let registry = Distribution::with(Quirks::default(), |seen| {
         (seen.method != "HEAD" && seen.path.contains("/image-0/"))
             .then(|| refusal(StatusCode::FORBIDDEN, "QUOTA_EXCEEDED"))
@@ -476,14 +475,14 @@ async fn an_artifact_that_fails_stops_no_other_one() {
     assert!(matches!(**failed, Error::Forbidden { .. }), "{failed:?}");
     assert_eq!(registry.tag("mke/image-0", "v1"), None);
     all_tagged(&registry, &artifacts[1..]);
-    // What the first one was to send for the others came from another one.
+    // A different artifact sent the blobs that the first one shares with it.
     assert_eq!(report.uploaded.blobs, 2 + 4);
     assert_eq!(report.mounted.blobs, 6);
     assert_eq!(registry.count("PUT", "/image-0/manifests/"), 0);
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_its_digest_fails_everybody_who_needs_it_and_nobody_else() {
+async fn a_damaged_file_fails_exactly_the_artifacts_that_need_it() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let mut artifacts = images(&blobs, 3);
@@ -501,7 +500,7 @@ async fn a_file_that_is_not_its_digest_fails_everybody_who_needs_it_and_nobody_e
 }
 
 #[tokio::test]
-async fn what_was_not_compared_in_this_run_is_tagged_after_the_last_blob() {
+async fn an_unverified_bundle_is_tagged_after_the_last_blob() {
     for is_damaged in [false, true] {
         let registry = Distribution::start().await;
         let blobs = Blobs::new();
@@ -538,13 +537,13 @@ async fn what_was_not_compared_in_this_run_is_tagged_after_the_last_blob() {
             let error = other.as_ref().unwrap_err();
             assert!(matches!(**error, Error::Withheld), "{error:?}");
         }
-        // What is right was sent, so the next push does not send it again.
+        // Undamaged blobs were sent, so the next push does not send them again.
         assert_eq!(report.uploaded.blobs, 6);
     }
 }
 
 #[tokio::test]
-async fn one_tag_is_not_pushed_twice_and_nonsense_not_at_all() {
+async fn repeated_tags_and_invalid_artifacts_are_refused() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = [
@@ -592,7 +591,7 @@ async fn a_wrong_password_is_not_tried_for_each_artifact() {
 }
 
 #[tokio::test]
-async fn a_registry_that_goes_away_ends_the_push() {
+async fn a_registry_that_goes_down_ends_the_push() {
     let registry = Distribution::with(Quirks::default(), |seen| {
         (seen.method != "HEAD").then(|| StatusCode::BAD_GATEWAY.into_response())
     })
@@ -604,20 +603,20 @@ async fn a_registry_that_goes_away_ends_the_push() {
         let error = outcome.as_ref().unwrap_err();
         assert!(matches!(**error, Error::Unavailable { .. }), "{error:?}");
     }
-    // Three pieces of work with all of their attempts, and what was under way beside them.
+    // All attempts of three transfers, and the requests in progress.
     let posts = registry.count("POST", "/blobs/uploads/");
     assert!(posts <= 20, "{posts} attempts");
 }
 
 #[tokio::test]
-async fn a_registry_that_contradicts_itself_is_asked_about_everything() {
+async fn every_blob_is_read_if_the_registry_contradicts_itself() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 2);
     let client = registry.registry();
     let first = client.push_all(&artifacts[..1], &blobs, &()).await;
     all_good(&first);
-    // The same client knows the blobs of the first artifact; the registry has lost one of them.
+    // The client has recorded the blobs of the first artifact, but the registry lost one.
     let base = artifacts[0].manifests[0].blobs[1].digest.to_string();
     registry.lose("mke/image-0", &base);
     let again = image(&blobs, "mke/image-0", "v2", &[BASE, b"new"]);
@@ -628,7 +627,7 @@ async fn a_registry_that_contradicts_itself_is_asked_about_everything() {
 }
 
 #[tokio::test]
-async fn a_push_of_many_can_be_given_to_another_task() {
+async fn the_future_of_a_push_is_send() {
     let registry = Distribution::start().await;
     let client = registry.registry();
     let report = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Uploads in parts, seen on the wire: what is sent again after a cut, and what is not.
+//! Uploads in parts, by their requests: what is sent again after an interruption, and what is not.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,10 +67,11 @@ impl Cutter {
         let settings = Settings {
             attempts,
             resume_from: 1 << 20,
+            sessions,
             ..hasty()
         };
         let endpoint = Endpoint::new(&self.address.to_string(), None).unwrap();
-        Registry::with_sessions(endpoint, Credentials::Anonymous, settings, sessions).unwrap()
+        Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
     }
 }
 
@@ -79,14 +80,14 @@ fn keeps_sessions() -> Quirks {
 }
 
 #[tokio::test]
-async fn what_is_too_much_for_one_request_goes_in_parts_and_so_does_what_follows() {
+async fn a_blob_that_is_too_large_and_later_ones_are_sent_in_parts() {
     let quirks = quirks!(body_limit: Some(1 << 20));
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let client = registry.registry();
     let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 3 << 20]]);
     client.push(&artifact, &blobs, &()).await.unwrap();
-    // As a whole once, and once the next smaller size that the limit allows is found.
+    // Once in one request, and once per smaller size until one is accepted.
     let parts = (3_usize << 20).div_ceil(900 * 1024);
     assert_eq!(registry.count("PATCH", "/blobs/uploads/"), parts);
     let refused = registry.count("POST", "/blobs/uploads/");
@@ -98,7 +99,7 @@ async fn what_is_too_much_for_one_request_goes_in_parts_and_so_does_what_follows
 }
 
 #[tokio::test]
-async fn parts_are_as_long_as_the_registry_wants_them() {
+async fn parts_have_the_minimum_length_of_the_registry() {
     let quirks = quirks!(body_limit: Some(1 << 20), least_part: 1 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
@@ -111,21 +112,21 @@ async fn parts_are_as_long_as_the_registry_wants_them() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_its_digest_is_not_sent_in_parts_either() {
+async fn a_damaged_file_is_not_sent_in_parts() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let layer = &artifact.manifests[0].blobs[1].digest;
     blobs.put_as(layer, &vec![0; SIZE]);
     let client = registry.registry();
-    client.inner.recorded.may_send_at_once(1 << 20);
+    client.inner.recorded.lower_request_limit(1 << 20);
     let error = client.push(&artifact, &blobs, &()).await.unwrap_err();
     assert!(matches!(error, Error::SourceContent { .. }), "{error:?}");
     assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 0);
 }
 
 #[tokio::test]
-async fn an_upload_that_was_cut_goes_on_where_the_registry_kept_it() {
+async fn an_interrupted_upload_resumes_if_the_registry_kept_the_session() {
     let registry = Distribution::with(keeps_sessions(), |_| None).await;
     let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
@@ -139,14 +140,14 @@ async fn an_upload_that_was_cut_goes_on_where_the_registry_kept_it() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_cut_starts_over_where_the_registry_lost_it() {
+async fn an_interrupted_upload_starts_over_if_the_registry_lost_the_session() {
     let registry = Distribution::start().await;
     let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let client = cutter.registry(3, None);
     client.push(&artifact, &blobs, &()).await.unwrap();
-    // The whole layer once more; requests that were cut are not counted.
+    // The whole layer again. Interrupted requests are not counted.
     let carried = registry.seen(|seen| (seen.method == "PATCH").then_some(seen.body.len()));
     let carried: Vec<usize> = carried.into_iter().flatten().collect();
     assert_eq!(carried, [SIZE]);
@@ -154,7 +155,7 @@ async fn an_upload_that_was_cut_starts_over_where_the_registry_lost_it() {
 }
 
 #[tokio::test]
-async fn another_run_goes_on_with_what_the_session_store_has() {
+async fn the_next_run_resumes_a_stored_session() {
     let registry = Distribution::with(keeps_sessions(), |_| None).await;
     let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
@@ -169,7 +170,7 @@ async fn another_run_goes_on_with_what_the_session_store_has() {
     let posts = registry.count("POST", "/blobs/uploads/");
     let second = cutter.registry(1, session_store());
     second.push(&artifact, &blobs, &()).await.unwrap();
-    // One is opened to find out whether anything may be written, and given back.
+    // One session is opened as the first write, and cancelled.
     assert_eq!(registry.count("POST", "/blobs/uploads/"), posts + 1);
     assert_eq!(registry.count("DELETE", "/blobs/uploads/"), 1);
     assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 1);
@@ -179,7 +180,7 @@ async fn another_run_goes_on_with_what_the_session_store_has() {
 }
 
 #[tokio::test]
-async fn a_session_that_holds_something_else_is_found_out_and_the_blob_starts_over() {
+async fn a_session_with_different_bytes_is_detected_and_the_blob_starts_over() {
     let registry = Distribution::with(keeps_sessions(), |_| None).await;
     let cutter = Cutter::start(&registry, 6 << 20).await;
     let blobs = Blobs::new();
@@ -195,13 +196,13 @@ async fn a_session_that_holds_something_else_is_found_out_and_the_blob_starts_ov
 }
 
 #[test]
-fn ranges_are_read_as_registries_write_them() {
+fn ranges_are_parsed_in_the_forms_of_registries() {
     for (range, end, held) in [
         (Some("0-499"), 500, 500),
         (Some("bytes=0-499"), 500, 500),
-        // The length instead of the last byte.
+        // Some registries report the length instead of the last byte.
         (Some("0-500"), 500, 500),
-        // Less than was sent.
+        // Fewer bytes than were sent.
         (Some("0-299"), 500, 300),
         (None, 500, 500),
         (Some("nonsense"), 500, 500),
@@ -210,6 +211,6 @@ fn ranges_are_read_as_registries_write_them() {
         if let Some(range) = range {
             headers.insert(RANGE, range.parse().unwrap());
         }
-        assert_eq!(held_after(&headers, end), held, "{range:?}");
+        assert_eq!(bytes_after(&headers, end), held, "{range:?}");
     }
 }

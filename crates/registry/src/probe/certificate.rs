@@ -1,7 +1,7 @@
-//! The certificate of the registry, as a node sees it: with the system's authorities alone, and
-//! with the one that is named.
+//! Verifies the registry's certificate as nodes do: with the system's CA certificates alone, and
+//! with the configured one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use network::{LeafIsAuthority, NoAuthorities, Verifier, WeakKey};
@@ -13,15 +13,16 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::finding::{Aspect, Fault, Findings};
+use crate::recorded::lock;
 use crate::{Endpoint, Error, Place, identify};
 
-/// How long the connection and the handshake may take, each.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of the connection, and of the handshake.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long before its end a certificate is worth a word, in seconds: 30 days.
+/// Remaining validity in seconds that is a warning: 30 days.
 const SOON: i64 = 30 * 24 * 60 * 60;
 
-/// Checks the certificate, and returns whether requests can use it. `now` is in seconds since 1970.
+/// Verifies the certificate at Unix time `now`, and returns whether requests can use it.
 pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings) -> bool {
     let aspect = Aspect::Certificate;
     let url = endpoint.url("/v2/");
@@ -30,7 +31,7 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
         findings.skip(aspect, format!("`{host}` is no name for a certificate"));
         return true;
     };
-    let chain = match shown(endpoint).await {
+    let chain = match server_chain(endpoint).await {
         Ok(chain) => chain,
         Err(
             error
@@ -44,7 +45,7 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
             );
             return false;
         }
-        // What keeps requests from the server is found by the request.
+        // The request itself reports other errors.
         Err(_) => {
             findings.skip(aspect, "not checked: no connection");
             return true;
@@ -85,7 +86,7 @@ fn judge(
         (Err(error), None) | (Err(_), Some(Err(error))) => {
             let fault = Fault::of_tls(error, by_ca.is_some());
             let reason = match fault {
-                // The library's words for it are its data structures.
+                // The library's text is a data structure.
                 Fault::UnsupportedSignature => {
                     "its signature is of a kind that Airlock cannot verify".to_owned()
                 }
@@ -112,8 +113,8 @@ fn judge(
 }
 
 impl Fault {
-    /// Returns the fault that an error of TLS shows. `has_ca` says whether the operator named an
-    /// authority.
+    /// Returns the fault of a TLS error. `has_ca` is set if the operator configured a CA
+    /// certificate.
     pub fn of_tls(error: &rustls::Error, has_ca: bool) -> Fault {
         use CertificateError as Certificate;
         if network::is::<LeafIsAuthority>(error) {
@@ -147,7 +148,7 @@ impl Fault {
     }
 }
 
-/// What a certificate says of itself.
+/// Names and expiry of a certificate.
 struct About {
     names: Vec<String>,
     until: Option<i64>,
@@ -187,7 +188,7 @@ impl About {
 
 fn readable(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        // It may be any certificate, with any content.
+        // The certificate is not trusted, so its names may contain control characters.
         GeneralName::DNSName(name) => Some(name.escape_debug().to_string()),
         GeneralName::IPAddress(bytes) => match bytes.len() {
             4 => <[u8; 4]>::try_from(*bytes)
@@ -201,53 +202,46 @@ fn readable(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// Returns the chain that the server shows, whatever it is worth. The connection takes the way of
-/// every request, by a proxy as well, and ends before anything is sent.
-async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Error> {
+/// Returns the certificate chain of the server, without verification. The connection uses the proxy
+/// of other requests, and is closed before a request is sent.
+async fn server_chain(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Error> {
     let url = endpoint.url("/v2/");
-    let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url);
-    let place = place.map_err(|failure| failure.error)?;
-    let onlooker = Arc::new(Onlooker {
+    let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url)?;
+    let recorder = Arc::new(Recorder {
         registry: url.host_str().unwrap_or_default().to_owned(),
         verifier: Verifier::new(Vec::new()),
         chain: Mutex::default(),
     });
-    let client = network::with_verifier(Arc::clone(&onlooker) as _, endpoint.proxies())
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE * 2)
+    let client = network::with_verifier(Arc::clone(&recorder) as _, endpoint.proxies())
+        .connect_timeout(TIMEOUT)
+        .timeout(TIMEOUT * 2)
         .build()
         .map_err(|error| Error::Client {
             address: endpoint.address().to_owned(),
             source: error.into(),
         })?;
     let asked = client.get(url).send().await;
-    let chain = std::mem::take(&mut *onlooker.seen());
+    let chain = std::mem::take(&mut *lock(&recorder.chain));
     match asked {
         Err(error) if chain.is_empty() => {
             let (url, proxies) = (endpoint.url("/v2/"), endpoint.proxies());
-            let failure = identify::failure(error, place, &url, proxies, PATIENCE).await;
+            let failure = identify::failure(error, place, &url, proxies, TIMEOUT).await;
             Err(failure.error)
         }
         _ => Ok(chain),
     }
 }
 
-/// Remembers the certificates that the registry shows, and refuses them all. A proxy may show one
-/// of its own before.
+/// Records the registry's certificates and refuses them all. Certificates of a proxy are verified
+/// as usual.
 #[derive(Debug)]
-struct Onlooker {
+struct Recorder {
     registry: String,
     verifier: Verifier,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-impl Onlooker {
-    fn seen(&self) -> std::sync::MutexGuard<'_, Vec<CertificateDer<'static>>> {
-        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ServerCertVerifier for Onlooker {
+impl ServerCertVerifier for Recorder {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -262,7 +256,7 @@ impl ServerCertVerifier for Onlooker {
                 .verify_server_cert(leaf, others, name, ocsp, now);
         }
         let chain = [leaf].into_iter().chain(others);
-        *self.seen() = chain.map(|one| one.clone().into_owned()).collect();
+        *lock(&self.chain) = chain.map(|one| one.clone().into_owned()).collect();
         let refused = CertificateError::ApplicationVerificationFailure;
         Err(rustls::Error::InvalidCertificate(refused))
     }
@@ -297,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unsupported_signature_is_told_in_our_words() {
+    fn an_unsupported_signature_has_our_wording() {
         let context = CertificateError::UnsupportedSignatureAlgorithmContext {
             signature_algorithm_id: vec![42, 134, 72],
             supported_algorithms: Vec::new(),
@@ -319,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_expires_soon_has_its_days() {
+    fn a_certificate_that_expires_soon_has_its_remaining_days() {
         let mut params = rcgen::CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(2026, 12, 5);
         let key = rcgen::KeyPair::generate().unwrap();
@@ -338,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn names_hold_nothing_that_a_terminal_would_obey() {
+    fn control_characters_in_names_are_escaped() {
         let shown = readable(&GeneralName::DNSName("*.example.com\u{1b}[2J"));
         assert_eq!(shown.as_deref(), Some(r"*.example.com\u{1b}[2J"));
     }

@@ -7,32 +7,32 @@ use serde::Serialize;
 use crate::violation::Violation;
 use crate::{Error, Place};
 
-/// What is looked at, in this order.
+/// What is tested, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Aspect {
-    /// The host's name has an address.
+    /// Whether the host name has an address.
     Name,
-    /// Something answers there.
+    /// Whether the port accepts connections.
     Connection,
-    /// Its certificate, as a node sees it.
+    /// The server's certificate, as nodes see it.
     Certificate,
-    /// It is a registry.
+    /// Whether the server is a registry.
     Api,
-    /// Which one it may be.
+    /// The product, as far as headers show it.
     Product,
-    /// Its clock, and this machine's.
+    /// The difference between the clocks of the registry and of this machine.
     Clock,
-    /// It lets the account in.
+    /// Whether the account can log in.
     Login,
-    /// It takes repositories as deep as a release needs.
+    /// Whether repositories may be as deep as a release requires.
     Path,
-    /// A blob in one request.
+    /// An upload of a blob in one request.
     Upload,
-    /// A blob in several requests.
+    /// An upload of a blob in several requests.
     Chunks,
-    /// How much one request may carry.
+    /// The maximum size of one request.
     BodyLimit,
-    /// A blob taken over from another repository.
+    /// A mount of a blob from a different repository.
     Mount,
     /// An image.
     Image,
@@ -42,18 +42,18 @@ pub enum Aspect {
     Chart,
     /// Any other OCI artifact.
     Artifact,
-    /// A tag is looked up by HEAD.
+    /// A lookup of a tag by `HEAD`.
     Head,
-    /// The host that blobs are served from.
+    /// The host that serves blobs.
     Storage,
-    /// Everything is read as a node does.
+    /// A download of everything with the credentials of nodes.
     Pull,
-    /// What was pushed can be removed.
+    /// The removal of the probe.
     Delete,
 }
 
 impl Aspect {
-    /// All of them, in their order.
+    /// All aspects, in order.
     pub const ALL: [Self; 20] = [
         Self::Name,
         Self::Connection,
@@ -77,7 +77,7 @@ impl Aspect {
         Self::Delete,
     ];
 
-    /// Returns its name, in words with hyphens between them.
+    /// Returns the name in kebab case: `body-limit`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Name => "name",
@@ -104,47 +104,47 @@ impl Aspect {
     }
 }
 
-/// What came of an aspect.
+/// The result of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// An installation gets along with it.
+    /// An installation works anyway.
     Warning,
-    /// An installation would fail by it.
+    /// An installation would fail.
     Problem,
-    /// Not looked at, because of what was found before.
+    /// Not tested, because of a problem before.
     Skipped,
 }
 
-/// What is wrong, as far as other things would be done about it.
+/// A problem. There is a variant for each problem that has a fix of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// The name has no address.
+    /// The host name has no address.
     NameNotResolved,
-    /// The name represents this machine's loopback here, and so for something else on a node.
+    /// The host name resolves to loopback, so it means a different machine on each node.
     NameOfLoopback,
-    /// Nothing answers, or the connection breaks.
+    /// The connection fails or is lost.
     NotReached,
-    /// The proxy that a variable names cannot be used, or does not connect.
+    /// The configured proxy cannot be used, or does not connect.
     Proxy,
-    /// No TLS is spoken there.
+    /// The server speaks plain HTTP, but HTTPS is expected.
     PlainHttp,
-    /// TLS is wanted where plain HTTP was spoken.
+    /// The server speaks TLS, but plain HTTP is expected.
     WantsTls,
-    /// TLS fails for another reason than the certificate.
+    /// TLS fails for a reason other than the certificate.
     Tls,
-    /// The certificate is of an authority that this system does not know, and no other is named.
+    /// The certificate is from a CA that the system does not trust, and none is configured.
     UnknownAuthority,
-    /// The certificate is not of the authority that is named.
+    /// The certificate is not from the configured CA.
     OtherAuthority,
-    /// The server uses a CA certificate as its own, and a different one is named.
+    /// The server's own certificate is a CA certificate, and a different one is configured.
     AuthorityAsServer,
-    /// The certificate has a signature that Airlock cannot verify.
+    /// A certificate has a signature algorithm that Airlock does not support.
     UnsupportedSignature,
-    /// A certificate has an RSA key that is too short.
+    /// A certificate has an RSA key of less than 2048 bits.
     WeakKey,
     /// The certificate is for other names.
     WrongName,
@@ -154,76 +154,77 @@ pub enum Fault {
     ExpiresSoon,
     /// The certificate is not valid yet.
     NotYetValid,
-    /// A page for browsers answers in place of the API.
+    /// An HTML page responds in place of the API.
     LoginPage,
-    /// Callers are sent to another host.
+    /// The API redirects to a different host.
     Redirected,
-    /// It is not a registry.
+    /// The server is not a registry.
     NotARegistry,
-    /// The two clocks are far apart.
+    /// The clocks differ too much.
     ClockOff,
-    /// The account is not let in.
+    /// The registry rejects the credentials.
     LoginRefused,
-    /// The registry requires credentials, and there are none.
+    /// The registry requires credentials, and none are configured.
     NoCredentials,
-    /// The registry asks for a login by schemes that Airlock does not have.
+    /// The registry requires an authentication scheme that Airlock does not support.
     UnsupportedLogin,
     /// The token server fails.
     TokenService,
-    /// Repositories may not be as deep as needed.
+    /// The registry refuses repositories as deep as required.
     DeepPath,
     /// The account may not push.
     NotAllowed,
-    /// The project is missing.
+    /// The project does not exist.
     NoProject,
-    /// Nothing is taken at all.
+    /// The registry is read-only.
     ReadOnly,
-    /// There is no room left for this project.
+    /// The project's quota is exceeded.
     Quota,
     /// The registry's disk is full.
     DiskFull,
-    /// One request may not carry as much as is wanted.
+    /// The registry limits the size of a request below what is required.
     BodyLimit,
     /// Uploads in several requests are refused.
     NoChunks,
-    /// Mounts are refused, or answered by an upload.
+    /// The registry refuses mounts, or opens an upload instead.
     NoMount,
-    /// A kind of manifest is refused.
+    /// The registry refuses a kind of manifest.
     ManifestRefused,
-    /// The tag exists and may not be changed.
+    /// The tag exists and is immutable.
     ImmutableTag,
     /// A policy forbids the image.
     Blocked,
-    /// What was pushed cannot be looked up by HEAD.
+    /// The registry refuses lookups by `HEAD`.
     HeadRefused,
-    /// Blobs are served by another host, which nodes have to reach as well.
+    /// A different host serves the blobs, so nodes must reach it too.
     ServedElsewhere,
-    /// It names its own uploads by a host or scheme that cannot be used.
+    /// The registry names a host or scheme for uploads that cannot be used.
     WrongLocation,
-    /// Blobs are served by another host, and charts are pulled with a CA for the registry alone.
+    /// A different host serves the blobs, but the cluster's chart client trusts only the registry's
+    /// CA.
     RedirectedWithCa,
-    /// Nodes are not let in without credentials.
+    /// Nodes need credentials.
     NotAnonymous,
-    /// Nodes are not let in with the credentials of their secret.
+    /// The registry rejects the credentials of the nodes' secret.
     PullRefused,
-    /// What was pushed is not served, or is served as something else.
+    /// Pushed content is missing or different when it is read.
     NotServed,
-    /// What was pushed cannot be removed.
+    /// The registry does not remove what was pushed.
     NoDelete,
-    /// It is so slow that a release would take very long.
+    /// The registry is so slow that a release would take very long.
     Slow,
-    /// It asks to be left alone.
+    /// The registry limits the request rate.
     RateLimited,
-    /// It fails by itself.
+    /// The registry or its storage fails.
     Unavailable,
-    /// Anything else.
+    /// Any other problem.
     Other,
 }
 
-/// How Harbor and Artifactory say that a policy forbids an image.
+/// Texts of Harbor and Artifactory for an image that a policy forbids.
 const POLICY: [&str; 3] = ["policyviolation", "vulnerab", "xray"];
 
-/// How Harbor, ECR, Google, Quay and Nexus say that a tag may not be changed.
+/// Texts of Harbor, ECR, Google, Quay and Nexus for an immutable tag.
 const IMMUTABLE: [&str; 6] = [
     "immutable",
     "overwrit",
@@ -233,29 +234,28 @@ const IMMUTABLE: [&str; 6] = [
     "not allow updating",
 ];
 
-/// How versions of distribution, and the embedded registry, say that their disk is full.
+/// Texts of versions of distribution, and of the embedded registry, for a full disk.
 const DISK_FULL: [&str; 2] = ["no space left on device", "\"err\":28"];
 
-/// What was found of one aspect.
+/// The result of testing one aspect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// The tested aspect.
     pub aspect: Aspect,
-    /// What came of it.
+    /// The result.
     pub verdict: Verdict,
-    /// What is wrong, if something is.
+    /// The problem, if there is one.
     pub fault: Option<Fault>,
-    /// What was seen, in a sentence without its end.
+    /// An observation, as a sentence without a full stop.
     pub text: String,
 }
 
-/// The findings so far, at most one of an aspect.
+/// The findings so far, at most one per aspect.
 #[derive(Debug, Default)]
 pub(super) struct Findings(Vec<Finding>);
 
 impl Fault {
-    /// Returns the fault of a login that failed: it was refused, or there were no credentials to
-    /// send.
+    /// Returns the fault of a failed login: rejected credentials, or none to send.
     pub fn of_login(error: &Error) -> Self {
         match error.place().is_some_and(|place| place.user.is_some()) {
             true => Self::LoginRefused,
@@ -263,14 +263,14 @@ impl Fault {
         }
     }
 
-    /// Returns the fault that a registry's error shows.
+    /// Returns the fault that an error means.
     pub fn of(error: &Error) -> Self {
         let answer = error.answer();
         let message = answer
             .and_then(|answer| answer.message.as_deref())
             .unwrap_or_default()
             .to_lowercase();
-        // The second is in Harbor's words, by which its own tests recognise a quota
+        // The second text is Harbor's. Its own tests recognise an exceeded quota by it
         // (goharbor/harbor, tests/robot-cases).
         if message.contains("quota")
             || message.contains("exceed the configured upper limit")
@@ -310,7 +310,7 @@ impl Fault {
             Error::TooLarge { .. } => Self::BodyLimit,
             Error::RateLimited { .. } => Self::RateLimited,
             Error::Unavailable { .. } => Self::Unavailable,
-            // Distribution in its read-only mode has no handler for what would change something.
+            // Distribution in read-only mode has no handlers for writes.
             Error::Rejected { answer, .. } if answer.status == 405 => Self::ReadOnly,
             Error::NameNotResolved { .. } => Self::NameNotResolved,
             Error::ConnectionRefused { .. }
@@ -371,7 +371,7 @@ impl Findings {
         found.is_some_and(|finding| finding.verdict == Verdict::Ok)
     }
 
-    /// Notes that the first aspect without a finding took too long.
+    /// Adds a finding for the first aspect without one: it took too long.
     pub(super) fn out_of_time(&mut self, after: Duration) {
         let next = Aspect::ALL.into_iter().find(|aspect| !self.has(*aspect));
         if let Some(aspect) = next {
@@ -380,7 +380,7 @@ impl Findings {
         }
     }
 
-    /// Returns a finding for each aspect, in their order.
+    /// Returns a finding for each aspect, in order.
     pub(super) fn complete(mut self) -> Vec<Finding> {
         for aspect in Aspect::ALL {
             if !self.has(aspect) {
@@ -391,7 +391,7 @@ impl Findings {
         self.0
     }
 
-    /// Adds a finding; the first one of an aspect holds.
+    /// Adds a finding, unless the aspect already has one.
     fn add(&mut self, aspect: Aspect, verdict: Verdict, fault: Option<Fault>, text: String) {
         if !self.has(aspect) {
             self.0.push(Finding {

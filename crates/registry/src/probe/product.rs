@@ -1,11 +1,11 @@
-//! Guesses the product by its headers, and lists its known limitations.
+//! Guesses the product from its headers, and lists its known limitations.
 //!
-//! A guess: headers are also set by proxies before the registry. Each quirk has its source beside
-//! it.
+//! The guess may be wrong: proxies before the registry set headers too. The source of each
+//! limitation is beside it.
 
 use reqwest::header::{HeaderMap, SERVER, WWW_AUTHENTICATE};
 
-/// A registry by the name of its product.
+/// The product of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Product {
     Harbor,
@@ -22,21 +22,21 @@ pub(super) enum Product {
 }
 
 impl Product {
-    /// Returns its name, if it was recognised.
+    /// Returns the name of the product, unless it is unknown.
     pub(super) fn name(self) -> Option<&'static str> {
         (self != Self::Unknown).then(|| self.about().0)
     }
 
-    /// Returns what is to be said of it.
+    /// Returns the text of the finding.
     pub(super) fn text(self) -> String {
-        let (name, quirks) = self.about();
-        match quirks.is_empty() {
+        let (name, limitations) = self.about();
+        match limitations.is_empty() {
             true => name.to_owned(),
-            false => format!("{name}: {quirks}"),
+            false => format!("{name}: {limitations}"),
         }
     }
 
-    /// Returns its name, and its quirks.
+    /// Returns the name and the known limitations.
     fn about(self) -> (&'static str, &'static str) {
         match self {
             // goharbor/harbor#18860, #3270.
@@ -88,7 +88,7 @@ impl Product {
     }
 }
 
-/// Guesses the product by the address and by the headers of `GET /v2/`.
+/// Guesses the product from the address and the headers of `GET /v2/`.
 pub(super) fn guess(address: &str, headers: &HeaderMap) -> Product {
     let text = |name: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_are_told_by_what_they_say() {
+    fn products_are_recognised_by_their_headers() {
         let api = ("docker-distribution-api-version", "registry/2.0");
         for (address, said, product) in [
             (

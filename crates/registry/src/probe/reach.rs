@@ -12,16 +12,16 @@ use super::{Probe, certificate, product};
 use crate::transport::RawResponse;
 use crate::{Error, Place, Profile, Registry, Scheme, classify};
 
-/// How long a resolver may take.
+/// Timeout of the system's resolver.
 const RESOLVER: Duration = Duration::from_secs(5);
 
-/// From which difference on clocks are worth a word, in seconds.
+/// Difference of clocks in seconds that is a warning.
 const CLOCKS_DIFFER: u64 = 60;
 
-/// From which difference on tokens and certificates fail by it, in seconds.
+/// Difference of clocks in seconds that makes tokens and certificates fail.
 const CLOCKS_FAIL: u64 = 300;
 
-/// Checks everything up to the login, and returns whether a push can start.
+/// Tests everything up to the login, and returns whether the probe can be pushed.
 pub(super) async fn reach(
     probe: &Probe<'_>,
     registry: &Registry,
@@ -31,7 +31,7 @@ pub(super) async fn reach(
     if !resolves(probe, findings).await {
         return false;
     }
-    let answer = registry.transport().get_raw("/v2/").await;
+    let response = registry.transport().get_raw("/v2/").await;
     let now = (probe.now)();
     let trusted = match probe.endpoint.scheme() {
         Scheme::Https => certificate::look(probe.endpoint, now, findings).await,
@@ -41,9 +41,9 @@ pub(super) async fn reach(
             true
         }
     };
-    let answer = match answer {
-        Ok(answer) => answer,
-        // The certificate has been found to be the reason.
+    let response = match response {
+        Ok(response) => response,
+        // The certificate is the reason.
         Err(_) if !trusted => {
             findings.fine(Aspect::Connection, "the port accepts connections");
             return false;
@@ -54,17 +54,17 @@ pub(super) async fn reach(
         }
     };
     findings.fine(Aspect::Connection, "the port accepts connections");
-    clock(&answer.headers, now, findings);
-    if !is_registry(probe, &answer, findings) {
+    clock(&response.headers, now, findings);
+    if !is_registry(probe, &response, findings) {
         return false;
     }
-    let product = product::guess(probe.endpoint.address(), &answer.headers);
+    let product = product::guess(probe.endpoint.address(), &response.headers);
     findings.fine(Aspect::Product, product.text());
     profile.product = product.name().map(str::to_owned);
     trusted && login(probe, registry, findings).await
 }
 
-/// Asks the resolver of this machine for the host's addresses.
+/// Resolves the host name with the system's resolver. Returns whether a connection is possible.
 async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
     let url = probe.endpoint.url("/v2/");
     let Some(Host::Domain(name)) = url.host() else {
@@ -73,7 +73,7 @@ async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
         return true;
     };
     let port = url.port_or_known_default().unwrap_or(443);
-    // The proxy resolves the name for this machine, but the nodes need it, too.
+    // The proxy resolves the name for this machine, but nodes must resolve it too.
     let by_proxy = matches!(probe.endpoint.proxies().of(&url), Ok(Some(_)));
     let mut unresolved = |text| match by_proxy {
         true => findings.warn(Aspect::Name, Fault::NameNotResolved, text),
@@ -103,7 +103,7 @@ async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
     true
 }
 
-/// Compares the time that an answer names with ours.
+/// Compares the `Date` of a response with the Unix time `now`.
 fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
     let date = headers
         .get(DATE)
@@ -125,17 +125,17 @@ fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
     }
 }
 
-/// Returns whether what answers is a registry's API.
-fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings) -> bool {
-    let status = answer.status;
-    if classify::is_html(&answer.headers) {
+/// Returns whether the response is from a registry's API.
+fn is_registry(probe: &Probe<'_>, response: &RawResponse, findings: &mut Findings) -> bool {
+    let status = response.status;
+    if classify::is_html(&response.headers) {
         let text = format!("an HTML page answers, with {status}");
         findings.wrong(Aspect::Api, Fault::LoginPage, text);
         return false;
     }
     if status.is_redirection() {
         let asked = probe.endpoint.url("/v2/");
-        let location = answer.headers.get(LOCATION);
+        let location = response.headers.get(LOCATION);
         let target = location
             .and_then(|value| value.to_str().ok())
             .and_then(|value| asked.join(value).ok())
@@ -152,7 +152,7 @@ fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings)
         return true;
     }
     let place = Place::new("GET", &probe.endpoint.url("/v2/"), "");
-    let error = classify::status(status, &answer.headers, &answer.body, place, 0).error;
+    let error = classify::status(status, &response.headers, &response.body, place, 0).error;
     let fault = match &error {
         Error::NotFound { .. } | Error::Rejected { .. } => Fault::NotARegistry,
         error => Fault::of(error),
@@ -161,8 +161,8 @@ fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings)
     false
 }
 
-/// Shows the credentials to a registry that asks for some. A registry with anonymous access ignores
-/// them here, so only a write shows whether they are accepted.
+/// Tests the credentials, if the registry sends a challenge. A registry with anonymous reads does
+/// not check them here; only a write shows whether they are accepted.
 async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
     match registry.ping().await {
         Ok(()) => true,
@@ -175,8 +175,7 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
             false
         }
         Err(error) => {
-            // What went wrong elsewhere than at the registry went wrong at the token server that it
-            // names.
+            // An error at a different URL is an error of the token server.
             let asked = probe.endpoint.url("/v2/").to_string();
             let elsewhere = error.place().is_some_and(|place| place.url != asked);
             match elsewhere {

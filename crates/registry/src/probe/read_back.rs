@@ -1,17 +1,17 @@
-//! Reads the probe back as a node does: by `HEAD`, with redirects of blobs, and completely.
+//! Reads the probe as nodes do: by `HEAD`, with redirects of blobs, and completely.
 
 use oci_spec::image::Digest;
 use reqwest::Method;
 use url::Url;
 
 use super::finding::{Aspect, Fault};
-use super::send::Sending;
+use super::send::ProbeRun;
 use super::{Pull, client};
 use crate::transport::{Access, Request};
 use crate::{Credentials, Error, Registry};
 
-impl Sending<'_> {
-    /// Looks a tag up as container runtimes do before they pull.
+impl ProbeRun<'_> {
+    /// Looks a tag up by `HEAD`, as container runtimes do before they pull.
     pub(super) async fn head(&mut self, tags: &[(String, Digest)]) {
         let Some((tag, digest)) = tags.first() else {
             return;
@@ -39,21 +39,21 @@ impl Sending<'_> {
         }
     }
 
-    /// Looks where a blob is served from: registries over object storage send their callers there.
+    /// Tests which host serves blobs. Registries with object storage redirect to it.
     pub(super) async fn storage(&mut self) {
         let Some(blob) = self.all_blobs().into_iter().next() else {
             return;
         };
         let endpoint = self.registry.endpoint();
         let url = endpoint.url(&format!("/v2/{}/blobs/{}", self.repository, blob.digest));
-        let call = Request::new(Method::GET, url, &self.repository).access(Access::Pull);
+        let request = Request::new(Method::GET, url, &self.repository).access(Access::Pull);
         let aspect = Aspect::Storage;
-        match self.registry.transport().send(&call, &()).await {
-            Ok(answer) if endpoint.owns(answer.url()) => self
+        match self.registry.transport().send(&request, &()).await {
+            Ok(response) if endpoint.owns(response.url()) => self
                 .findings
                 .fine(aspect, "blobs are served by the registry itself"),
-            Ok(answer) => {
-                let origin = answer.url().origin().ascii_serialization();
+            Ok(response) => {
+                let origin = response.url().origin().ascii_serialization();
                 let text = format!("blobs are served by {origin}");
                 match self.probe.has_ca_data {
                     // The chart client of the cluster trusts caData alone (k0rdent/kcm#1841).
@@ -72,7 +72,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Reads everything back with what nodes have: nothing, a secret, or what replaces a secret.
+    /// Reads everything with the credentials of nodes, or with those that replace an unknown
+    /// secret.
     pub(super) async fn pull(&mut self, tags: &[(String, Digest)]) {
         if tags.is_empty() {
             return;
@@ -114,12 +115,13 @@ impl Sending<'_> {
         self.findings.fine(aspect, text);
     }
 
-    /// Reads what was pushed under a root digest: each manifest and each blob, every byte checked.
+    /// Reads the artifact with this root digest: each manifest and each blob. Every byte is
+    /// compared with its digest.
     async fn read(&self, nodes: &Registry, root: &Digest) -> Result<(), Error> {
         let artifacts = [self.probe.index, self.probe.chart, self.probe.artifact];
-        let whole = (artifacts.into_iter())
+        let manifests_of_root = (artifacts.into_iter())
             .find(|manifests| manifests.last().is_some_and(|last| last.digest == *root));
-        for manifest in whole.unwrap_or_default() {
+        for manifest in manifests_of_root.unwrap_or_default() {
             nodes
                 .get_manifest(&self.repository, manifest.digest.as_ref())
                 .await?;
@@ -132,11 +134,11 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Returns why nodes cannot pull.
+    /// Reports why nodes cannot pull.
     async fn not_pulled(&mut self, tag: &str, error: &Error) {
         let is_refusal = match error {
             Error::Unauthorized { .. } | Error::Forbidden { .. } => true,
-            // Some registries hide from callers without credentials what they have.
+            // Some registries respond 404 to callers without credentials.
             Error::NotFound { .. } => {
                 let there = self.registry.get_manifest(&self.repository, tag).await;
                 matches!(self.probe.pull, Pull::Anonymously) && there.is_ok()

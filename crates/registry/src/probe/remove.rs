@@ -1,4 +1,4 @@
-//! Removes what the probe put into the registry, and says what stays.
+//! Removes what the probe pushed, and reports what remains.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,20 @@ use super::finding::{Aspect, Fault, Findings};
 use crate::remove::removal;
 use crate::{Error, Registry};
 
-/// What is to be removed, noted before it is made.
+/// What is to be removed. Each entry is made before the content exists, since a response may be
+/// lost.
 #[derive(Debug, Default)]
-pub(super) struct Left {
-    /// The repository of the open session.
+pub(super) struct Leftovers {
+    /// Repository of the open upload session.
     pub(super) repository: String,
-    /// The upload that is neither finished nor cancelled.
+    /// The upload session that is neither closed nor cancelled.
     pub(super) session: Option<Url>,
     manifests: Vec<(String, Digest)>,
     tags: Vec<(String, String)>,
     blobs: BTreeSet<(String, String)>,
 }
 
-impl Left {
+impl Leftovers {
     pub(super) fn manifest(&mut self, repository: &str, digest: &Digest, tag: Option<&str>) {
         self.manifests.push((repository.to_owned(), digest.clone()));
         if let Some(tag) = tag {
@@ -38,7 +39,7 @@ impl Left {
         self.session.is_none() && self.manifests.is_empty() && self.blobs.is_empty()
     }
 
-    /// Returns the names of what was put, `repository:tag`.
+    /// Returns the pushed tags as `repository:tag`.
     pub(super) fn names(&self) -> Vec<String> {
         let names = self.tags.iter();
         names
@@ -46,8 +47,7 @@ impl Left {
             .collect()
     }
 
-    /// Cancels the open session. Registries forget sessions by themselves as well, so a refusal is
-    /// not reported.
+    /// Cancels the open session. A refusal is not reported, since registries expire sessions.
     pub(super) async fn cancel(&mut self, registry: &Registry) {
         if let Some(url) = self.session.take() {
             let _ = delete(registry, &self.repository, url).await;
@@ -55,39 +55,41 @@ impl Left {
     }
 }
 
-/// Removes everything, the index before what it names.
-pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Findings) {
-    if let Some(url) = &left.session {
-        let _ = delete(registry, &left.repository, url.clone()).await;
+/// Removes everything, an index before the images that it lists.
+pub(super) async fn remove(registry: &Registry, leftovers: &Leftovers, findings: &mut Findings) {
+    if let Some(url) = &leftovers.session {
+        let _ = delete(registry, &leftovers.repository, url.clone()).await;
     }
     let mut refused = false;
-    for (repository, digest) in left.manifests.iter().rev() {
-        let path = format!("/v2/{repository}/manifests/{digest}");
-        let url = registry.endpoint().url(&path);
+    for (repository, digest) in leftovers.manifests.iter().rev() {
+        let url = registry
+            .endpoint()
+            .manifest_url(repository, digest.as_ref());
         refused |= delete(registry, repository, url).await.is_err();
     }
-    let mut stays = Vec::new();
-    for (repository, tag) in &left.tags {
+    let mut remaining = Vec::new();
+    for (repository, tag) in &leftovers.tags {
         if !is_gone(registry, repository, tag, refused).await {
-            stays.push(repository.as_str());
+            remaining.push(repository.as_str());
         }
     }
     let mut blobs = 0;
-    for (repository, digest) in &left.blobs {
-        let path = format!("/v2/{repository}/blobs/{digest}");
-        let url = registry.endpoint().url(&path);
+    for (repository, digest) in &leftovers.blobs {
+        let url = registry
+            .endpoint()
+            .url(&format!("/v2/{repository}/blobs/{digest}"));
         blobs += usize::from(delete(registry, repository, url).await.is_err());
     }
     let aspect = Aspect::Delete;
-    if !stays.is_empty() {
-        let tags = match stays.len() {
+    if !remaining.is_empty() {
+        let tags = match remaining.len() {
             1 => "1 tag".to_owned(),
             tags => format!("{tags} tags"),
         };
-        stays.dedup();
+        remaining.dedup();
         let text = format!(
             "the registry did not delete {tags} of the probe in {}",
-            stays.join(", ")
+            remaining.join(", ")
         );
         findings.warn(aspect, Fault::NoDelete, text);
     } else if blobs > 0 {
@@ -100,23 +102,21 @@ pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Find
     }
 }
 
-/// Returns whether a tag went with its manifest, and removes it by itself where it did not.
+/// Returns whether a tag was removed with its manifest. If not, removes the tag itself.
 async fn is_gone(registry: &Registry, repository: &str, tag: &str, refused: bool) -> bool {
     let there = || registry.head_manifest(repository, tag);
     match there().await {
         Ok(None) => return true,
-        // One that cannot be asked is believed.
+        // If the lookup fails, the response to the removal counts.
         Err(_) => return !refused,
         Ok(Some(_)) => {}
     }
-    let url = registry
-        .endpoint()
-        .url(&format!("/v2/{repository}/manifests/{tag}"));
+    let url = registry.endpoint().manifest_url(repository, tag);
     delete(registry, repository, url).await.is_ok() && matches!(there().await, Ok(None))
 }
 
 async fn delete(registry: &Registry, repository: &str, url: Url) -> Result<(), Error> {
-    // Somebody waits for the rest of the preflight.
-    let call = removal(url, repository).briefly();
-    registry.transport().send(&call, &()).await.map(drop)
+    // The operator is waiting.
+    let request = removal(url, repository).briefly();
+    registry.transport().send(&request, &()).await.map(drop)
 }

@@ -1,71 +1,60 @@
-//! A probe into the registry: uploads in both ways, a mount, and manifests of each kind.
+//! Pushes a probe: blobs in one and two requests, a mount, and manifests of each kind.
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
-use reqwest::header::{CONTENT_RANGE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::finding::{Aspect, Fault, Findings};
-use super::remove::Left;
+use super::remove::Leftovers;
 use super::{FOLDER, Probe, limit};
-use crate::parts::least_part;
+use crate::parts::UploadSession;
 use crate::response::Response;
 use crate::transport::{Access, Content, Request, TAKEN};
-use crate::upload::session_url;
 use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
 
-/// The content type of uploads.
-const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
-
-/// A probe under way.
-pub(super) struct Sending<'a> {
+/// A probe in progress.
+pub(super) struct ProbeRun<'a> {
     pub(super) probe: &'a Probe<'a>,
     pub(super) registry: &'a Registry,
     pub(super) findings: &'a mut Findings,
-    pub(super) left: &'a mut Left,
+    pub(super) leftovers: &'a mut Leftovers,
     pub(super) profile: &'a mut Profile,
     pub(super) repository: String,
 }
 
-/// An upload session, and the least that it requires in each part but the last, in bytes.
-pub(super) struct Session {
-    pub(super) url: Url,
-    least: u64,
-}
-
-/// Sends everything, reads it back, and leaves in `left` what is to be removed.
+/// Pushes everything and reads it back. `leftovers` gets what is to be removed.
 pub(super) async fn send(
     probe: &Probe<'_>,
     registry: &Registry,
     findings: &mut Findings,
-    left: &mut Left,
+    leftovers: &mut Leftovers,
     profile: &mut Profile,
 ) {
-    let mut sending = Sending {
+    let mut run = ProbeRun {
         probe,
         registry,
         findings,
-        left,
+        leftovers,
         profile,
         repository: below(probe.project, &format!("{FOLDER}/a/b/c")),
     };
-    if !sending.login().await {
+    if !run.login().await {
         return;
     }
-    let Some(session) = sending.path().await else {
+    let Some(session) = run.path().await else {
         return;
     };
-    if !sending.blobs(session).await {
+    if !run.blobs(session).await {
         return;
     }
-    let chunks = sending.findings.is_ok(Aspect::Chunks);
-    sending.mount().await;
-    sending.manifests().await;
-    limit::limit(&mut sending, chunks).await;
+    let chunks = run.findings.is_ok(Aspect::Chunks);
+    run.mount().await;
+    run.manifests().await;
+    limit::limit(&mut run, chunks).await;
 }
 
-/// Returns a path below a project, which may be none.
+/// Returns a path below a project, which may be empty.
 fn below(project: &str, name: &str) -> String {
     match project.is_empty() {
         true => name.to_owned(),
@@ -73,15 +62,15 @@ fn below(project: &str, name: &str) -> String {
     }
 }
 
-impl Sending<'_> {
-    /// Opens an upload in a shallow repository, which every registry takes that takes anything from
-    /// this account, and cancels it.
+impl ProbeRun<'_> {
+    /// Opens an upload in a shallow repository and cancels it. A registry that accepts any write
+    /// from this account accepts this one.
     ///
-    /// Nothing else is written if it is refused: several wrong passwords lock an account.
+    /// If it is refused, nothing else is written: several wrong passwords lock an account.
     async fn login(&mut self) -> bool {
         let shallow = below(self.probe.project, FOLDER);
         let refused = self.open_in(&shallow).await.err();
-        self.left.cancel(self.registry).await;
+        self.leftovers.cancel(self.registry).await;
         if let Some(error @ Error::Unauthorized { .. }) = &refused {
             let text = requests::chain(error);
             self.findings
@@ -100,9 +89,9 @@ impl Sending<'_> {
         true
     }
 
-    /// Opens an upload in a deep repository, or where that is refused in a shallow one, to find out
-    /// which of the two is refused.
-    async fn path(&mut self) -> Option<Session> {
+    /// Opens an upload in a deep repository. If that is refused, tries a shallow one, to find out
+    /// whether the depth is the reason.
+    async fn path(&mut self) -> Option<UploadSession> {
         let refused = match self.open().await {
             Ok(session) => {
                 let text = format!("{} is accepted", self.repository);
@@ -111,7 +100,7 @@ impl Sending<'_> {
             }
             Err(error) => error,
         };
-        // What got no answer at all is not about the path.
+        // Without a response the error is not about the path.
         if refused.answer().is_none() {
             self.findings.failed(Aspect::Path, &refused);
             return None;
@@ -134,9 +123,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Sends all blobs, the first in one request and the second in two. Without them no manifest
-    /// would be taken.
-    async fn blobs(&mut self, session: Session) -> bool {
+    /// Uploads all blobs, the first in one request and the second in two. Manifests need them.
+    async fn blobs(&mut self, session: UploadSession) -> bool {
         let blobs = self.all_blobs();
         let Some((first, rest)) = blobs.split_first() else {
             return false;
@@ -173,7 +161,7 @@ impl Sending<'_> {
         true
     }
 
-    /// Sends a blob in two parts.
+    /// Tests the upload of a blob in two parts.
     async fn chunks(&mut self, blob: &Blob) -> bool {
         let sent = self.in_two(blob).await;
         match &sent {
@@ -185,7 +173,7 @@ impl Sending<'_> {
                 "blobs are accepted in several requests, in larger parts than the probe has",
             ),
             Err(error) => {
-                self.left.cancel(self.registry).await;
+                self.leftovers.cancel(self.registry).await;
                 self.findings
                     .warn(Aspect::Chunks, Fault::NoChunks, requests::chain(error));
             }
@@ -193,14 +181,14 @@ impl Sending<'_> {
         sent.is_ok()
     }
 
-    /// Sends a blob in two parts, or in one where the registry requires larger ones, which it
-    /// returns.
+    /// Uploads a blob in two parts. Returns false if the registry requires larger parts and got
+    /// one.
     async fn in_two(&mut self, blob: &Blob) -> Result<bool, Error> {
         let bytes = self.bytes(&blob.digest);
         let half = bytes.len() / 2;
         let session = self.open().await?;
-        let two = session.least <= half as u64;
-        let parts = match two {
+        let fits = session.min_chunk <= half as u64;
+        let parts = match fits {
             true => vec![0..half, half..bytes.len()],
             false => vec![0..bytes.len(); 1],
         };
@@ -210,35 +198,27 @@ impl Sending<'_> {
             url = self.part(url, from, bytes.slice(part)).await?;
         }
         self.finish(url, &blob.digest, Bytes::new()).await?;
-        Ok(two)
+        Ok(fits)
     }
 
-    /// Has a blob taken over into another repository.
+    /// Tests a mount into a different repository.
     async fn mount(&mut self) {
         let Some(blob) = self.all_blobs().into_iter().next() else {
             return;
         };
         let other = below(self.probe.project, &format!("{FOLDER}-mount"));
-        let mut url = self
+        let request = self
             .registry
-            .endpoint()
-            .url(&format!("/v2/{other}/blobs/uploads/"));
-        url.query_pairs_mut()
-            .append_pair("mount", blob.digest.as_ref())
-            .append_pair("from", &self.repository);
-        let call = Request::new(Method::POST, url, &other)
-            .access(Access::Push)
-            .and_pull_from(&self.repository)
-            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
-        match self.registry.transport().send(&call, &()).await {
-            Ok(answer) if answer.status() == StatusCode::CREATED => {
-                self.left.blob(&other, &blob.digest);
+            .mount_request(&other, &blob.digest, &self.repository);
+        match self.registry.transport().send(&request, &()).await {
+            Ok(response) if response.status() == StatusCode::CREATED => {
+                self.leftovers.blob(&other, &blob.digest);
                 let text = "blobs can be mounted from a different repository";
                 self.findings.fine(Aspect::Mount, text);
             }
-            Ok(answer) => {
-                self.left.session = self.session(&answer).ok().map(|session| session.url);
-                self.left.cancel(self.registry).await;
+            Ok(response) => {
+                self.leftovers.session = self.session(&response).ok().map(|session| session.url);
+                self.leftovers.cancel(self.registry).await;
                 let text = "a mount is answered by an upload";
                 self.findings.warn(Aspect::Mount, Fault::NoMount, text);
             }
@@ -256,7 +236,7 @@ impl Sending<'_> {
         if let Some((index, images)) = probe.index.split_last() {
             let mut image_tag = None;
             for image in images {
-                // One is tagged itself, the others are put under their digests.
+                // The first image gets a tag, the others are put under their digests.
                 let (reference, is_tag) = match image_tag {
                     None => (format!("{}-image", probe.tag), true),
                     Some(_) => (image.digest.to_string(), false),
@@ -323,64 +303,53 @@ impl Sending<'_> {
         is_tag: bool,
     ) -> Result<(), Error> {
         let bytes = self.bytes(&manifest.digest);
-        // Noted before it exists, since the response may be lost.
+        // Recorded before it exists, since the response may be lost.
         let tag = is_tag.then_some(reference);
-        self.left.manifest(&self.repository, &manifest.digest, tag);
+        self.leftovers
+            .manifest(&self.repository, &manifest.digest, tag);
         self.registry
             .put_manifest(&self.repository, reference, manifest, bytes, &())
             .await
     }
 
-    /// Opens an upload session, to be cancelled unless it is finished.
-    pub(super) async fn open(&mut self) -> Result<Session, Error> {
+    /// Opens an upload session. [`Leftovers::cancel`] cancels it unless it is closed.
+    pub(super) async fn open(&mut self) -> Result<UploadSession, Error> {
         let repository = self.repository.clone();
         self.open_in(&repository).await
     }
 
-    async fn open_in(&mut self, repository: &str) -> Result<Session, Error> {
-        let transport = self.registry.transport();
-        let url = transport
-            .endpoint()
-            .url(&format!("/v2/{repository}/blobs/uploads/"));
-        let call = Request::new(Method::POST, url, repository)
-            .access(Access::Push)
-            .expect_status(&[StatusCode::ACCEPTED]);
-        let answer = transport.send(&call, &()).await?;
-        let session = self.session(&answer)?;
-        self.left.repository = repository.to_owned();
-        self.left.session = Some(session.url.clone());
+    async fn open_in(&mut self, repository: &str) -> Result<UploadSession, Error> {
+        let request = self.registry.open_request(repository);
+        let response = self.registry.transport().send(&request, &()).await?;
+        let session = self.session(&response)?;
+        self.leftovers.repository = repository.to_owned();
+        self.leftovers.session = Some(session.url.clone());
         Ok(session)
     }
 
-    fn session(&self, answer: &Response) -> Result<Session, Error> {
-        Ok(Session {
-            url: session_url(self.registry, answer).map_err(|failure| failure.error)?,
-            least: least_part(answer.headers()),
-        })
+    fn session(&self, response: &Response) -> Result<UploadSession, Error> {
+        Ok(UploadSession::from_response(self.registry, response)?)
     }
 
-    /// Sends a part of a blob, and returns where the next one goes.
+    /// Sends a part of a blob, and returns the URL for the next one.
     pub(super) async fn part(&mut self, url: Url, from: usize, bytes: Bytes) -> Result<Url, Error> {
-        let range = format!("{from}-{}", (from + bytes.len()).saturating_sub(1));
-        let range = HeaderValue::from_str(&range)
-            .unwrap_or_else(|_| unreachable!("numbers are always a header's value"));
-        let call = Request::new(Method::PATCH, url, &self.repository)
+        let end = from + bytes.len();
+        let request = Request::new(Method::PATCH, url, &self.repository)
             .access(Access::Push)
-            .header(CONTENT_RANGE, range)
-            .content(Content::Bytes(bytes), OCTETS)
+            .content_range(from as u64, end as u64)
+            .octets(Content::Bytes(bytes))
             .expect_status(&[
                 StatusCode::ACCEPTED,
                 StatusCode::CREATED,
                 StatusCode::NO_CONTENT,
             ]);
-        let answer = self.registry.transport().exchange(&call, &()).await;
-        let answer = answer.map_err(|failure| failure.error)?;
-        let next = self.session(&answer)?.url;
-        self.left.session = Some(next.clone());
+        let response = self.registry.transport().exchange(&request, &()).await?;
+        let next = self.session(&response)?.url;
+        self.leftovers.session = Some(next.clone());
         Ok(next)
     }
 
-    /// Ends an upload with these bytes.
+    /// Closes an upload with these bytes.
     pub(super) async fn finish(
         &mut self,
         mut url: Url,
@@ -388,14 +357,13 @@ impl Sending<'_> {
         bytes: Bytes,
     ) -> Result<(), Error> {
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
-        self.left.blob(&self.repository, digest);
-        let call = Request::new(Method::PUT, url, &self.repository)
+        self.leftovers.blob(&self.repository, digest);
+        let request = Request::new(Method::PUT, url, &self.repository)
             .access(Access::Push)
-            .content(Content::Bytes(bytes), OCTETS)
+            .octets(Content::Bytes(bytes))
             .expect_status(&TAKEN);
-        let answer = self.registry.transport().exchange(&call, &()).await;
-        answer.map_err(|failure| failure.error)?;
-        self.left.session = None;
+        self.registry.transport().exchange(&request, &()).await?;
+        self.leftovers.session = None;
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Tests of the probe that need a registry with a second host behind it. The command's own tests
-//! play everything else.
+//! Tests of the probe that need a registry with a second host. The command's own tests cover the
+//! rest.
 
 use std::io::Read as _;
 
@@ -13,7 +13,7 @@ use crate::{Artifact, BlobSource as _};
 const TAG: &str = "0123456789abcdef";
 
 #[tokio::test]
-async fn a_host_that_blobs_are_served_from_is_named_whether_it_answers_or_not() {
+async fn the_host_that_serves_blobs_is_reported_even_if_it_fails() {
     let storage = Fake::start(|_| "a blob".into_response()).await;
     let gone = crate::fake::free_address().await;
     for (host, verdict) in [
@@ -45,7 +45,7 @@ async fn a_host_that_blobs_are_served_from_is_named_whether_it_answers_or_not() 
 }
 
 #[tokio::test]
-async fn a_registry_that_serves_its_blobs_itself_is_said_to() {
+async fn a_registry_that_serves_its_blobs_itself_is_reported() {
     let fake = Fake::over_registry(|_| None).await;
     let found = tried(&fake).await;
     assert_eq!(of(&found, Aspect::Storage).verdict, Verdict::Ok);
@@ -53,7 +53,7 @@ async fn a_registry_that_serves_its_blobs_itself_is_said_to() {
 }
 
 #[tokio::test]
-async fn nodes_with_a_secret_are_played_with_what_is_in_it() {
+async fn pulls_use_the_credentials_of_the_nodes_secret() {
     for (lets_in, fault) in [("puller", None), ("nobody", Some(Fault::PullRefused))] {
         let fake = Fake::over_registry(move |seen| {
             if !seen.is("GET", "/manifests/") {
@@ -68,7 +68,7 @@ async fn nodes_with_a_secret_are_played_with_what_is_in_it() {
         .await;
         let found = tried_with(&fake, Pull::WithSecret(Some(basic("puller")))).await;
         assert_eq!(of(&found, Aspect::Pull).fault, fault, "{found:?}");
-        // Without them there is only a guess.
+        // Without its credentials the push credentials are used.
         let found = tried_with(&fake, Pull::WithSecret(None)).await;
         let pull = of(&found, Aspect::Pull);
         assert!(

@@ -1,4 +1,4 @@
-//! Pushes of one artifact, seen on the wire: what is sent, in which order, and what is not.
+//! Pushes of one artifact, by their requests and their order.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -38,14 +38,14 @@ impl Observer for Uploads {
 }
 
 #[tokio::test]
-async fn an_index_arrives_whole_in_order_and_untouched() {
+async fn an_index_is_pushed_in_order_and_unchanged() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let artifact = index(&blobs, REPOSITORY, "v1");
     let registry = fake.registry();
     let pushed = registry.push(&artifact, &blobs, &()).await.unwrap();
 
-    // Two configurations are one blob here, and the first layer is shared.
+    // The two configurations are the same blob, and the first layer is shared.
     let sizes: Vec<u64> = artifact.blobs_by_size().iter().map(|b| b.size).collect();
     assert_eq!(pushed.uploaded.blobs, 4);
     assert_eq!(pushed.uploaded.bytes, sizes.iter().sum::<u64>());
@@ -78,7 +78,7 @@ async fn an_index_arrives_whole_in_order_and_untouched() {
 }
 
 #[tokio::test]
-async fn a_push_of_what_is_there_costs_one_request() {
+async fn a_push_of_a_present_artifact_costs_one_request() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let artifact = index(&blobs, REPOSITORY, "v1");
@@ -99,7 +99,7 @@ async fn a_push_of_what_is_there_costs_one_request() {
 }
 
 #[tokio::test]
-async fn blobs_that_are_there_are_not_sent_again() {
+async fn present_blobs_are_not_sent_again() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let first = image(&blobs, REPOSITORY, "v1", &[b"base", b"one"]);
@@ -108,7 +108,7 @@ async fn blobs_that_are_there_are_not_sent_again() {
     registry.push(&first, &blobs, &()).await.unwrap();
     let heads = fake.count("HEAD", "/blobs/");
     let pushed = registry.push(&second, &blobs, &()).await.unwrap();
-    // The configuration and the base layer are known from the first push, without a request.
+    // The client has recorded the configuration and the base layer in the first push.
     assert_eq!((pushed.present.blobs, pushed.uploaded.blobs), (2, 1));
     assert_eq!(fake.count("HEAD", "/blobs/") - heads, 1);
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 4);
@@ -120,7 +120,7 @@ async fn blobs_that_are_there_are_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_tag_that_moves_is_told() {
+async fn a_moved_tag_is_reported() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let first = image(&blobs, REPOSITORY, "v1", &[b"one"]);
@@ -137,7 +137,7 @@ async fn a_tag_that_moves_is_told() {
 }
 
 #[tokio::test]
-async fn pushes_side_by_side_send_each_blob_once_and_keep_to_the_limit() {
+async fn concurrent_pushes_send_each_blob_once_within_the_limit() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let settings = Settings {
@@ -158,7 +158,7 @@ async fn pushes_side_by_side_send_each_blob_once_and_keep_to_the_limit() {
         .iter()
         .map(|artifact| registry.push(artifact, &blobs, &seen));
     let pushed = futures_util::future::try_join_all(pushes).await.unwrap();
-    // One configuration, one shared layer, one layer of each.
+    // One configuration, one shared layer, and one layer per artifact.
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 8);
     assert_eq!(pushed.iter().map(|p| p.uploaded.blobs).sum::<u64>(), 8);
     assert_eq!(pushed.iter().map(|p| p.present.blobs).sum::<u64>(), 10);
@@ -167,7 +167,7 @@ async fn pushes_side_by_side_send_each_blob_once_and_keep_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_push_that_fails_leaves_the_tag_alone() {
+async fn a_failed_push_does_not_move_the_tag() {
     let broken = Arc::new(AtomicBool::new(false));
     let cut = Arc::clone(&broken);
     let fake = Fake::over_registry(move |seen| {
@@ -190,7 +190,7 @@ async fn a_push_that_fails_leaves_the_tag_alone() {
 }
 
 #[tokio::test]
-async fn success_needs_the_tags_own_answer() {
+async fn success_requires_a_lookup_of_the_tag() {
     let put = AtomicBool::new(false);
     let fake = Fake::over_registry(move |seen| {
         if seen.is("PUT", "/manifests/v1") {
@@ -214,7 +214,7 @@ async fn success_needs_the_tags_own_answer() {
 }
 
 #[tokio::test]
-async fn forbidden_questions_do_not_stop_a_push_that_is_allowed() {
+async fn forbidden_lookups_do_not_stop_a_permitted_push() {
     let put = AtomicBool::new(false);
     let fake = Fake::over_registry(move |seen| {
         if seen.is("PUT", "/manifests/") {
@@ -231,7 +231,7 @@ async fn forbidden_questions_do_not_stop_a_push_that_is_allowed() {
 }
 
 #[tokio::test]
-async fn what_is_not_its_digest_never_arrives() {
+async fn damaged_content_is_never_stored() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 2_000_000]]);
@@ -258,7 +258,7 @@ async fn what_is_not_its_digest_never_arrives() {
 }
 
 #[tokio::test]
-async fn a_push_and_a_pull_can_be_given_to_other_tasks() {
+async fn the_futures_of_push_and_pull_are_send() {
     let fake = Fake::over_registry(|_| None).await;
     let registry = fake.registry();
     let pushed = tokio::spawn(async move {
@@ -273,7 +273,7 @@ async fn a_push_and_a_pull_can_be_given_to_other_tasks() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_shown_nonsense_is_not_asked() {
+async fn no_request_is_sent_for_invalid_names() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     for (repository, tag) in [("a/../b", "v1"), (REPOSITORY, "../v1"), ("A", "v1")] {

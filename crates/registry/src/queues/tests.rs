@@ -1,5 +1,4 @@
-//! Pushes whose blobs arrive while they run, and pushes that are asked to come to an end, seen on
-//! the wire.
+//! Pushes whose blobs arrive while they run, and pushes that are stopped, by their requests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -66,7 +65,7 @@ fn announce(sender: &UnboundedSender<Arrival>, digests: &[Digest]) {
 }
 
 #[tokio::test]
-async fn blobs_are_sent_as_they_arrive_and_manifests_only_when_everything_is_right() {
+async fn blobs_are_sent_as_they_arrive_and_manifests_after_verification() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 3);
@@ -76,7 +75,7 @@ async fn blobs_are_sent_as_they_arrive_and_manifests_only_when_everything_is_rig
     let arriving = async {
         until(&registry, "HEAD", "", 0).await;
         announce(&sender, &digests(&artifacts[..1]));
-        // Twice, and a blob that is not needed.
+        // A repeated arrival, and a blob that is not needed.
         announce(&sender, &digests(&artifacts[..1]));
         announce(&sender, &[sha256(b"another").parse().unwrap()]);
         until(&registry, "PUT", UPLOADS, 2).await;
@@ -94,7 +93,7 @@ async fn blobs_are_sent_as_they_arrive_and_manifests_only_when_everything_is_rig
 }
 
 #[tokio::test]
-async fn what_was_never_announced_is_there_once_everything_is() {
+async fn unannounced_blobs_are_available_once_all_have_arrived() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 3);
@@ -110,7 +109,7 @@ async fn what_was_never_announced_is_there_once_everything_is() {
 }
 
 #[tokio::test]
-async fn a_source_that_ends_too_early_tags_nothing() {
+async fn a_source_that_ends_early_sets_no_tag() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 3);
@@ -133,7 +132,7 @@ async fn a_source_that_ends_too_early_tags_nothing() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_arrivals_hears_of_a_stop_also_if_the_source_hears_it_first() {
+async fn a_stop_ends_the_wait_for_arrivals_even_if_the_source_ends_first() {
     for source_first in [false, true] {
         let registry = Distribution::start().await;
         let blobs = Blobs::new();
@@ -159,7 +158,7 @@ async fn whoever_waits_for_arrivals_hears_of_a_stop_also_if_the_source_hears_it_
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_small_and_begins_nothing() {
+async fn a_stop_completes_small_uploads_and_begins_nothing() {
     struct StopsAtFirst(Stop);
     impl Observer for StopsAtFirst {
         fn event(&self, event: Event<'_>) {
@@ -176,19 +175,19 @@ async fn a_stop_finishes_what_is_small_and_begins_nothing() {
     let observer = StopsAtFirst(stop);
     let report = client.push_all(&artifacts, &blobs, &observer).await;
     assert!(report.stopped);
-    // What was under way, and no session is left open.
+    // Uploads in progress are complete, and no session is open.
     let sent = registry.count("PUT", UPLOADS);
     assert!((1..=4).contains(&sent), "{sent} uploads");
     assert_eq!(report.uploaded.blobs, sent as u64);
     assert_eq!(registry.open_sessions(), 0);
     assert_eq!(registry.count("PUT", "/manifests/"), 0);
     all_good(&registry.registry().push_all(&artifacts, &blobs, &()).await);
-    // Nothing twice.
+    // Nothing is sent twice.
     assert_eq!(registry.count("PUT", UPLOADS), 31);
 }
 
 #[tokio::test]
-async fn an_ordered_pause_is_not_waited_out_after_a_stop() {
+async fn a_stop_ends_an_ordered_pause() {
     let stop = Stop::default();
     let (asked, ordered) = (stop.clone(), AtomicBool::new(false));
     let registry = Distribution::with(Quirks::default(), move |seen| {
@@ -212,7 +211,7 @@ async fn an_ordered_pause_is_not_waited_out_after_a_stop() {
 }
 
 #[tokio::test]
-async fn pushes_to_two_registries_run_side_by_side() {
+async fn pushes_to_two_registries_run_concurrently() {
     let (one, other) = (Distribution::start().await, Distribution::start().await);
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 5);

@@ -1,5 +1,5 @@
-//! Streams, seen on the wire: that they have no length, where they end, and what the next run
-//! sends.
+//! Streams, by their requests: they have no length, end after a stop, and are resumed by the next
+//! run.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const SESSION: &str = "/blobs/uploads/";
 
-/// A run with a session store that outlives it.
+/// A run with a session store that survives it.
 struct Run {
     folder: TempDir,
     endpoint: Endpoint,
@@ -39,19 +39,20 @@ impl Run {
         SessionFolder::new(path, self.endpoint.address())
     }
 
-    /// Returns a registry as a new process would make it.
+    /// Returns a client as in a new process.
     fn begin(&self, settings: Settings) -> Registry {
         let sessions: Option<Arc<dyn SessionStore>> = Some(Arc::new(self.session_store()));
         let settings = Settings {
             resume_from: 1 << 20,
+            sessions,
             ..settings
         };
         let anonymous = Credentials::Anonymous;
-        Registry::with_sessions(self.endpoint.clone(), anonymous, settings, sessions).unwrap()
+        Registry::with_settings(self.endpoint.clone(), anonymous, settings).unwrap()
     }
 }
 
-/// Asks for the end as soon as this many bytes of a blob are on their way.
+/// Requests a stop once this many bytes of a blob were sent.
 struct StopsAt(u64, Stop);
 
 impl Observer for StopsAt {
@@ -83,7 +84,7 @@ fn slow(stop: &Stop) -> Settings {
 }
 
 #[tokio::test]
-async fn a_large_blob_is_one_body_without_a_length_and_a_small_one_is_not() {
+async fn only_large_blobs_are_sent_without_a_length() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let run = Run::new(registry.endpoint());
@@ -92,18 +93,18 @@ async fn a_large_blob_is_one_body_without_a_length_and_a_small_one_is_not() {
     let client = run.begin(hasty());
     client.push(&artifact, &blobs, &()).await.unwrap();
     assert_eq!(carried(&registry), [SIZE]);
-    // The configuration goes in one PUT, and the other PUT carries nothing.
+    // The configuration is sent in one PUT. The other PUT has no body.
     let mut puts = registry.seen(|seen| seen.is("PUT", SESSION).then_some(seen.body.len()));
     puts.sort_unstable();
     assert!(matches!(puts[..], [.., Some(0), Some(1..100)]), "{puts:?}");
     assert_eq!(registry.count("POST", SESSION), 2);
     assert_eq!(registry.open_sessions(), 0);
-    // The file is read once.
+    // The file is opened once.
     assert_eq!(blobs.opened(&layer), 1);
 }
 
 #[tokio::test]
-async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte() {
+async fn a_stop_leaves_a_session_that_the_next_run_resumes_exactly() {
     for keeps_cut_sessions in [false, true] {
         let quirks = quirks!(keeps_cut_sessions: keeps_cut_sessions);
         let registry = Distribution::with(quirks, |_| None).await;
@@ -123,7 +124,7 @@ async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte
         assert!(matches!(first[..], [1..SIZE]), "{first:?}");
         assert_eq!(registry.tag(REPOSITORY, "v1"), None);
 
-        // The session store has the newest place, which says how much is held.
+        // The session store has the newest URL, which contains the position.
         let layer = &artifact.manifests[0].blobs[1].digest;
         let kept = run.session_store().load(REPOSITORY, layer).unwrap();
         assert!(kept.ends_with(&format!("_state={}", first[0])), "{kept}");
@@ -133,7 +134,7 @@ async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte
         assert!(!report.stopped);
         report.artifacts[0].as_ref().unwrap();
         assert_eq!(carried(&registry), [first[0], SIZE - first[0]]);
-        // One is opened to find out whether anything may be written, and given back.
+        // One session is opened as the first write, and cancelled.
         assert_eq!(registry.count("POST", SESSION), posts + 1);
         assert_eq!(registry.count("DELETE", SESSION), 1);
         assert_eq!(std::fs::read_dir(run.folder.path()).unwrap().count(), 0);
@@ -141,14 +142,14 @@ async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte
 }
 
 #[tokio::test]
-async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
+async fn an_aborted_stream_starts_over_with_distribution_2_and_resumes_with_3() {
     for keeps_cut_sessions in [false, true] {
         let quirks = quirks!(keeps_cut_sessions: keeps_cut_sessions);
         let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let run = Run::new(registry.endpoint());
         let artifact = large(&blobs);
-        // The future is dropped in the middle of the layer, as if the process had ended.
+        // The future is dropped during the layer, as if the process had been killed.
         let ended = Stop::default();
         let observer = StopsAt(2 << 20, ended.clone());
         let client = run.begin(slow(&Stop::default()));
@@ -158,7 +159,7 @@ async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
         }
         drop(client);
         assert_eq!(carried(&registry), [0; 0]);
-        // Until the registry has heard of the cut.
+        // Waits until the registry has noticed the lost connection.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         run.begin(hasty())
             .push(&artifact, &blobs, &())
@@ -173,7 +174,7 @@ async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
 }
 
 #[tokio::test]
-async fn a_stop_before_the_least_part_is_carried_waits_for_it() {
+async fn a_stop_waits_for_the_minimum_length_of_a_part() {
     let quirks = quirks!(least_part: 4 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
@@ -191,7 +192,7 @@ async fn a_stop_before_the_least_part_is_carried_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_registry_that_wants_lengths_gets_them_from_then_on() {
+async fn a_registry_that_requires_lengths_gets_them_from_then_on() {
     for status in [400, 405, 411, 501] {
         let status = Status::from_u16(status).unwrap();
         let registry = Distribution::with(Quirks::default(), move |seen| {
@@ -204,7 +205,7 @@ async fn a_registry_that_wants_lengths_gets_them_from_then_on() {
         let second = image(&blobs, REPOSITORY, "v2", &[&[2; 3 << 20]]);
         client.push(&large(&blobs), &blobs, &()).await.unwrap();
         client.push(&second, &blobs, &()).await.unwrap();
-        // One stream was tried; everything went by PUT.
+        // One stream was tried; everything was sent by PUT.
         assert_eq!(carried(&registry), [SIZE], "{status}");
         assert_eq!(registry.count("PATCH", SESSION), 1);
         let puts = registry.seen(|seen| seen.is("PUT", SESSION).then_some(seen.body.len()));
@@ -214,19 +215,19 @@ async fn a_registry_that_wants_lengths_gets_them_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_registry_that_wants_lengths_and_small_ones_gets_parts() {
+async fn a_registry_that_requires_small_bodies_with_lengths_gets_parts() {
     let quirks = quirks!(streams: false, body_limit: Some(1 << 20));
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let client = Run::new(registry.endpoint()).begin(hasty());
     client.push(&large(&blobs), &blobs, &()).await.unwrap();
     let parts = SIZE.div_ceil(900 * 1024);
-    // A stream, one part that was still too large, and the rest.
+    // A stream, a part that was still too large, and the rest.
     assert_eq!(registry.count("PATCH", SESSION), 2 + parts);
 }
 
 #[tokio::test]
-async fn a_proxy_that_breaks_streams_gets_lengths_after_a_while() {
+async fn bodies_have_lengths_after_a_proxy_broke_streams() {
     let registry = Distribution::with(Quirks::default(), |seen| {
         let streamed = seen.sent("transfer-encoding").is_some();
         streamed.then(|| refusal(Status::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"))
@@ -238,13 +239,13 @@ async fn a_proxy_that_breaks_streams_gets_lengths_after_a_while() {
         attempts: 6,
         ..hasty()
     });
-    // What the session holds is asked for, and a session that holds nothing is worth nothing.
+    // The session is queried. Without bytes it is not used.
     client.push(&large(&blobs), &blobs, &()).await.unwrap();
     assert_eq!(registry.count("PATCH", SESSION), 2);
 }
 
 #[tokio::test]
-async fn a_damaged_blob_is_never_completed_and_its_session_forgotten() {
+async fn a_damaged_blob_is_not_completed_and_its_session_removed() {
     let registry = Distribution::start().await;
     let blobs = Blobs::new();
     let artifact = large(&blobs);
@@ -261,7 +262,7 @@ async fn a_damaged_blob_is_never_completed_and_its_session_forgotten() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_lost_halves_the_limit() {
+async fn a_lost_session_halves_the_ceiling() {
     let lost = Mutex::new(false);
     let registry = Distribution::with(Quirks::default(), move |seen| {
         let first = seen.is("PUT", SESSION) && !std::mem::replace(&mut *lost.lock().unwrap(), true);
@@ -277,7 +278,7 @@ async fn a_session_that_was_lost_halves_the_limit() {
 }
 
 #[tokio::test]
-async fn a_session_of_a_refused_mount_wants_its_parts_as_long_as_any_other() {
+async fn a_session_of_a_refused_mount_has_its_minimum_length() {
     let least = 5 << 20;
     let quirks = quirks!(mounts: Mounts::Ignored, least_part: least as u64);
     let registry = Distribution::with(quirks, |_| None).await;

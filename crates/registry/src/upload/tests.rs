@@ -1,4 +1,4 @@
-//! Uploads of one blob against registries that do what they should not.
+//! Uploads of one blob to registries that misbehave.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ async fn stumbling(
 }
 
 #[tokio::test]
-async fn an_upload_is_two_requests_and_carries_what_it_says() {
+async fn an_upload_takes_two_requests() {
     let fake = Fake::over_registry(|_| None).await;
     let (result, opened) = upload(&fake.registry(), b"twelve bytes").await;
     result.unwrap();
@@ -55,9 +55,9 @@ async fn an_upload_is_two_requests_and_carries_what_it_says() {
 }
 
 #[tokio::test]
-async fn an_empty_blob_is_a_blob() {
+async fn an_empty_blob_is_uploaded() {
     let fake = Fake::over_registry(|seen| {
-        // The embedded registry does not take an empty upload; other registries do.
+        // The embedded registry refuses an empty upload; other registries accept it.
         let digest = seen.query.strip_prefix("digest=")?.replace("%3A", ":");
         Some((Status::CREATED, [("docker-content-digest", digest)]).into_response())
     })
@@ -69,7 +69,7 @@ async fn an_empty_blob_is_a_blob() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_from_a_fresh_file() {
+async fn a_transient_failure_is_retried_with_a_new_file() {
     for status in [408, 429, 500, 502, 503, 504] {
         let status = Status::from_u16(status).unwrap();
         for (method, opened) in [("POST", 1), ("PUT", 3)] {
@@ -83,7 +83,7 @@ async fn what_may_pass_is_tried_again_from_a_fresh_file() {
 }
 
 #[tokio::test]
-async fn what_cannot_pass_is_not_tried_again() {
+async fn a_permanent_failure_is_not_retried() {
     for status in [400, 401, 403, 405, 409, 413, 501] {
         let status = Status::from_u16(status).unwrap();
         let fake = stumbling(1, "PUT", move || status.into_response()).await;
@@ -104,7 +104,7 @@ async fn what_cannot_pass_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_project_that_does_not_exist_shows_when_the_upload_begins() {
+async fn a_missing_project_is_reported_when_the_upload_begins() {
     let fake = Fake::start(|_| {
         let body = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"project mke not found"}]}"#;
         (Status::NOT_FOUND, body).into_response()
@@ -132,7 +132,7 @@ async fn an_ordered_pause_is_kept() {
 }
 
 #[tokio::test]
-async fn trouble_that_stays_is_named_after_every_attempt() {
+async fn a_lasting_failure_is_reported_after_all_attempts() {
     let fake = stumbling(usize::MAX, "PUT", || Status::BAD_GATEWAY.into_response()).await;
     let (result, opened) = upload(&fake.registry(), b"twelve bytes").await;
     let error = result.unwrap_err();
@@ -152,7 +152,7 @@ async fn trouble_that_stays_is_named_after_every_attempt() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_registry_lost_begins_again() {
+async fn a_lost_session_starts_over() {
     for body in [
         r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":""}]}"#,
         r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":""}]}"#,
@@ -166,7 +166,7 @@ async fn a_session_that_the_registry_lost_begins_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_is_not_paid_for_twice() {
+async fn a_blob_whose_response_was_lost_is_not_sent_twice() {
     let fake = Fake::over_registry(|seen| {
         if seen.is("PUT", "/blobs/uploads/") {
             return Some(Status::GATEWAY_TIMEOUT.into_response());
@@ -181,7 +181,7 @@ async fn an_answer_that_was_lost_is_not_paid_for_twice() {
 }
 
 #[tokio::test]
-async fn the_answered_digest_is_compared() {
+async fn the_response_digest_is_compared() {
     let other = format!("sha256:{}", "0".repeat(64));
     let fake = stumbling(1, "PUT", move || {
         (Status::CREATED, [("docker-content-digest", other.clone())]).into_response()
@@ -193,14 +193,14 @@ async fn the_answered_digest_is_compared() {
         .unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
 
-    // Without a digest in the answer the registry is asked; it has nothing the first time.
+    // Without a digest in the response, the blob is looked up. It is missing the first time.
     let fake = stumbling(1, "PUT", || Status::CREATED.into_response()).await;
     upload(&fake.registry(), b"twelve bytes").await.0.unwrap();
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 2);
 }
 
 #[tokio::test]
-async fn a_session_without_a_place_is_named() {
+async fn a_session_without_a_location_is_an_error() {
     for (headers, problem) in [
         (vec![], "has no Location"),
         (
@@ -235,7 +235,7 @@ async fn a_session_without_a_place_is_named() {
 }
 
 #[tokio::test]
-async fn another_host_gets_the_blob_and_no_credentials() {
+async fn a_different_host_receives_the_blob_and_no_credentials() {
     let storage = Fake::start(|seen| {
         let digest = seen
             .query
@@ -265,8 +265,8 @@ async fn another_host_gets_the_blob_and_no_credentials() {
     assert_eq!(seen[0].body.as_ref(), b"twelve bytes");
 }
 
-/// A server on a bare socket: it opens sessions, and does as `then` says with the connection of a
-/// PUT, whose head it has read.
+/// A server on a bare socket. It opens sessions. For a PUT, it reads the head and passes the
+/// connection to `then`.
 async fn bare<F>(then: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static) -> Registry
 where
     F: Future<Output = ()> + Send + 'static,
@@ -303,8 +303,8 @@ where
 }
 
 #[tokio::test]
-async fn an_upload_that_stands_still_is_given_up() {
-    // More than the buffers of a loopback connection hold.
+async fn a_stalled_upload_is_aborted() {
+    // Larger than the buffers of a loopback connection.
     let bytes = vec![1; 24 << 20];
     let registry = bare(|stream| async move {
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -321,7 +321,7 @@ async fn an_upload_that_stands_still_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_never_answered_is_given_up() {
+async fn an_upload_without_a_response_is_aborted() {
     let registry = bare(|mut stream| async move {
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
@@ -335,7 +335,7 @@ async fn an_upload_that_is_never_answered_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_upload_is_not_a_stalled_one() {
-    // Reads for longer than the stall time-out in all, and never stalls for as long.
+    // Reads for longer than the stall timeout in total, but never pauses for as long.
     let bytes = vec![1; 15 << 20];
     let registry = bare(|mut stream| async move {
         let mut piece = vec![0; 1 << 20];
@@ -350,7 +350,7 @@ async fn a_slow_upload_is_not_a_stalled_one() {
     })
     .await;
     let (result, opened) = upload(&registry, &bytes).await;
-    // The digest in the answer is not the blob's, which shows that the answer arrived.
+    // A wrong digest in the response shows that the response arrived.
     assert!(
         matches!(result, Err(Error::DigestMismatch { .. })),
         "{result:?}"
@@ -365,19 +365,18 @@ async fn a_413_that_comes_early_is_heard() {
         let answer = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\
             connection: close\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
-        // As nginx does: what still comes is read and thrown away for a while, so the answer is not
-        // lost.
+        // Like nginx, reads and discards the body for a while, so the response is not lost.
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
     let (result, opened) = upload(&registry, &bytes).await;
     assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
-    // As a whole, and in parts of three sizes, for each of which the file is checked first.
+    // In one request, and in parts of three sizes. The file is checked before each.
     assert_eq!(opened, 1 + 3 * 2);
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_is_tried_again() {
+async fn a_lost_connection_is_retried() {
     let cuts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&cuts);
     let registry = bare(move |mut stream| {
@@ -397,7 +396,7 @@ async fn a_connection_that_is_cut_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_session_that_holds_more_than_the_blob_is_not_gone_on_with() {
+async fn a_session_with_more_bytes_than_the_blob_is_not_resumed() {
     for held in ["0-99999", "0-18446744073709551615"] {
         let sent = AtomicUsize::new(0);
         let fake = Fake::start(move |seen| {
@@ -430,7 +429,7 @@ async fn a_session_that_holds_more_than_the_blob_is_not_gone_on_with() {
     }
 }
 
-/// Asks for the end as soon as anything of a blob is on its way.
+/// Requests a stop at the first progress of a blob.
 struct StopsSoon(crate::Stop);
 
 impl Observer for StopsSoon {
@@ -442,9 +441,9 @@ impl Observer for StopsSoon {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_silent_after_a_calm_stop_is_not_waited_for_for_ever() {
+async fn a_silent_registry_is_not_awaited_long_after_a_stop() {
     let registry = bare(|mut stream| async move {
-        // Slower than the blob could go, so it is under way when the end is asked for.
+        // Slow, so the upload is in progress when the stop is requested.
         let mut piece = vec![0; 1 << 20];
         while let Ok(1..) = stream.read(&mut piece).await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -462,7 +461,7 @@ async fn a_registry_that_is_silent_after_a_calm_stop_is_not_waited_for_for_ever(
 
 // case 5.7
 #[tokio::test]
-async fn a_session_on_a_host_that_cannot_be_used_is_one_error_that_names_it() {
+async fn a_session_on_an_unusable_host_is_one_error_that_names_it() {
     let refusing = Fake::start(|_| Status::UNAUTHORIZED.into_response()).await;
     let nowhere = crate::fake::free_address().await;
     for other in [refusing.address.to_string(), nowhere] {
@@ -494,12 +493,12 @@ async fn a_session_on_a_host_that_cannot_be_used_is_one_error_that_names_it() {
 
 // cases 1.6 and 5.8
 #[tokio::test]
-async fn an_upload_that_another_push_spoiled_starts_over_and_gives_its_session_back() {
+async fn an_upload_that_another_push_disturbed_starts_over_and_cancels_its_session() {
     for (status, code) in [
         (Status::BAD_REQUEST, "DIGEST_INVALID"),
         (Status::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     ] {
-        // A small blob goes in one request, a large one as a stream.
+        // A small blob is sent in one request, a large one as a stream.
         for length in [10, 2 << 20] {
             let spoiled = AtomicUsize::new(0);
             let registry = Distribution::with(Quirks::default(), move |seen| {
@@ -528,7 +527,7 @@ async fn an_upload_that_another_push_spoiled_starts_over_and_gives_its_session_b
 
 // case 5.8
 #[tokio::test]
-async fn an_upload_that_fails_for_good_leaves_no_session() {
+async fn a_failed_upload_leaves_no_session() {
     let registry = Distribution::with(Quirks::default(), |seen| {
         seen.is("PUT", SESSION)
             .then(|| refusal(Status::BAD_GATEWAY, "UNKNOWN"))

@@ -41,7 +41,7 @@ pub(crate) fn connect(
         accounts: context.accounts.clone(),
         ..registry::Settings::default()
     };
-    connect_with(context, environment, credentials, settings, None)
+    connect_with(context, environment, credentials, settings)
 }
 
 /// Makes a client that may push: with credentials for that, at the pace that was asked for,
@@ -62,27 +62,21 @@ pub(crate) fn connect_to_push(
             stop: context.tool.signals.stop(),
             accounts: context.accounts.clone(),
             profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
+            sessions: Some(Arc::new(sessions)),
             ..context.limits.settings()
         },
-        Some(Arc::new(sessions)),
     )
 }
 
-/// Makes a client with other settings, that resumes uploads of an earlier run.
+/// Makes a client with these settings.
 fn connect_with(
     context: &Context<'_>,
     environment: &Environment,
     credentials: Credentials,
     settings: registry::Settings,
-    sessions: Option<Arc<dyn registry::SessionStore>>,
 ) -> Result<registry::Registry, crate::Error> {
-    registry::Registry::with_sessions(
-        endpoint(context, environment)?,
-        credentials,
-        settings,
-        sessions,
-    )
-    .map_err(|source| {
+    let endpoint = endpoint(context, environment)?;
+    registry::Registry::with_settings(endpoint, credentials, settings).map_err(|source| {
         crate::Error::Connect(Error::Registry {
             address: environment.registry.address.clone(),
             source,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bundle::{Artifact, Lock};
 use environment::Environment;
 use futures_util::StreamExt as _;
-use registry::Restored;
+use registry::BlobOutcome;
 
 use super::examine::examine;
 use super::served::nodes_of;
@@ -187,16 +187,16 @@ pub async fn repair(
 }
 
 impl Repaired {
-    fn count(&mut self, gap: &Gap<'_>, restored: Restored) {
+    fn count(&mut self, gap: &Gap<'_>, restored: BlobOutcome) {
         match (gap.place, restored) {
             (Place::Tag, _) => self.tags += 1,
             (Place::Child | Place::Root, _) => self.manifests += 1,
-            (Place::Blob, Restored::Sent) => {
+            (Place::Blob, BlobOutcome::Uploaded) => {
                 self.sent_blobs += 1;
                 self.sent_bytes += gap.finding.size;
             }
-            (Place::Blob, Restored::Mounted) => self.mounted_blobs += 1,
-            (Place::Blob, Restored::Present) => {}
+            (Place::Blob, BlobOutcome::Mounted) => self.mounted_blobs += 1,
+            (Place::Blob, BlobOutcome::Present) => {}
         }
     }
 }
@@ -248,7 +248,7 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    async fn restore(&self, gap: &Gap<'_>) -> Result<Restored, RegistryError> {
+    async fn restore(&self, gap: &Gap<'_>) -> Result<BlobOutcome, RegistryError> {
         let target = target(self.environment, gap.artifact);
         let (repository, digest) = (&target.repository, &gap.finding.digest);
         if gap.place == Place::Blob {
@@ -280,7 +280,7 @@ impl Site<'_> {
                 &self.observer,
             )
             .await
-            .map(|()| Restored::Sent)
+            .map(|()| BlobOutcome::Uploaded)
     }
 
     /// Returns the repositories that hold a blob: those that the lock gives it to and that were not

@@ -63,7 +63,13 @@ impl Carried {
                     .unwrap();
                 assert_eq!(found.digest, manifest.digest);
                 for blob in &manifest.blobs {
-                    assert!(client.has_blob(&repository, &blob.digest).await.unwrap());
+                    assert!(
+                        client
+                            .find_blob(&repository, &blob.digest)
+                            .await
+                            .unwrap()
+                            .is_some()
+                    );
                 }
             }
         }

@@ -1,5 +1,4 @@
-//! Pushes against the clock: how much runs concurrently, in which order, and what waits during a
-//! pause.
+//! Timing of pushes: concurrency, order, and what waits during a pause.
 
 use super::*;
 
@@ -18,8 +17,7 @@ async fn an_artifact_is_tagged_while_large_blobs_are_still_on_their_way() {
     }
     let registry = Distribution::start().await;
     let settings = Settings {
-        // Two large blobs take a second and more, and what is small waits for a few of their
-        // pieces.
+        // Two large blobs take more than a second. Small requests wait for a few of their pieces.
         max_rate: Some(24_000_000),
         ..hasty()
     };
@@ -55,7 +53,7 @@ async fn an_ordered_pause_holds_for_every_request_and_halves_the_limit_once() {
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 8);
     let client = registry.registry();
-    // Somebody else who asks the same registry through the same handle.
+    // A different caller of the same client.
     let bystander = async {
         while !refused.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -113,7 +111,7 @@ async fn one_job_at_a_megabyte_a_second_gets_there() {
     let settings = Settings {
         uploads_at_once: Some(1),
         max_rate: Some(1_000_000),
-        // So that it is a stream, which keeps to the rate as well.
+        // Makes it a stream, which obeys the rate as well.
         resume_from: 1_000_000,
         ..hasty()
     };
@@ -133,9 +131,9 @@ async fn a_registry_that_bears_more_gets_more_at_once() {
     let seen_most = Arc::clone(&most);
     let registry = Distribution::with(Quirks::default(), move |seen| {
         if seen.is("PUT", "/blobs/uploads/") {
-            let at_once = now.fetch_add(1, Ordering::SeqCst) + 1;
-            seen_most.fetch_max(at_once, Ordering::SeqCst);
-            // A registry that is slow and not busy.
+            let request_limit = now.fetch_add(1, Ordering::SeqCst) + 1;
+            seen_most.fetch_max(request_limit, Ordering::SeqCst);
+            // The registry is slow without congestion.
             std::thread::sleep(Duration::from_millis(40));
             now.fetch_sub(1, Ordering::SeqCst);
         }
