@@ -11,7 +11,7 @@ use crate::{Error, Executable, Variables};
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer that are kept. Tokens of cloud registries have a few kilobytes.
-const LONGEST: usize = 256 * 1024;
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// Why a credential helper gave no answer. What it printed is left out, since that may hold a
 /// secret.
@@ -59,7 +59,7 @@ pub fn ask_credential_helper(
         input: server.as_bytes(),
         with_errors: false,
         limit: LIMIT,
-        longest: LONGEST,
+        max_bytes: MAX_ANSWER_BYTES,
         ..Question::new(&["get"])
     };
     match program.answer(question) {

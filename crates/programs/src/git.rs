@@ -25,7 +25,7 @@ pub use receive::{Head, Receiver};
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// How much of an answer is read, in bytes: the history of a lock is a megabyte a version.
-const LONGEST: usize = 256 << 20;
+const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// Settings over those of the repository. Each would make one of the questions start a program or
 /// look at other objects.
@@ -374,7 +374,7 @@ impl Git {
             input,
             with_errors: false,
             limit,
-            longest: LONGEST,
+            max_bytes: MAX_ANSWER_BYTES,
         })
     }
 

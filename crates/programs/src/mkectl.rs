@@ -281,7 +281,7 @@ mod tests {
             command.argv(),
             ["apply", "-f", "mke4.yaml", "--admin-password=hunter2"]
         );
-        assert!(command.unspoken().eq(["hunter2"]));
+        assert!(command.secret_values().eq(["hunter2"]));
     }
 
     #[test]

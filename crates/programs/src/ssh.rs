@@ -28,7 +28,7 @@ const THROUGH_ONE_BASTION: usize = 8;
 const READY: &str = "airlock-is-here";
 
 /// How much of an answer is kept, in bytes.
-const LONGEST: usize = 256 << 10;
+const MAX_ANSWER_BYTES: usize = 256 << 10;
 
 /// The variables that `ssh` gets: those by which it finds itself, its settings, its user, and the
 /// agents. No other, since `SendEnv` could send it on.
@@ -186,7 +186,7 @@ struct Heard {
 impl Heard {
     /// Takes what arrived, and returns whether the shell has just become ready.
     fn add(&mut self, chunk: &[u8]) -> bool {
-        let room = LONGEST.saturating_sub(self.bytes.len());
+        let room = MAX_ANSWER_BYTES.saturating_sub(self.bytes.len());
         self.bytes
             .extend_from_slice(&chunk[..chunk.len().min(room)]);
         if let Some((from, _)) = self.begun {

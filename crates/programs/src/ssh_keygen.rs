@@ -12,7 +12,7 @@ use crate::{Error, Executable, Exit, Variables};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// How much of what it prints is kept, in bytes.
-const LONGEST: usize = 4096;
+const MAX_ANSWER_BYTES: usize = 4096;
 
 /// The variables that it gets: where it finds keys and an agent, and how it asks.
 const VARIABLES: &[&str] = &[
@@ -56,7 +56,7 @@ pub fn sign(
     let mut said = Vec::new();
     let late = child
         .drain_until(&|| Instant::now() >= deadline, &mut |_, chunk| {
-            let room = LONGEST.saturating_sub(said.len());
+            let room = MAX_ANSWER_BYTES.saturating_sub(said.len());
             said.extend_from_slice(&chunk[..chunk.len().min(room)]);
         })
         .map_err(failed)?;

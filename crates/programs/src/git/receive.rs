@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Absent, Git, LONGEST};
+use super::{Absent, Git, MAX_ANSWER_BYTES};
 use crate::ask::Question;
 use crate::{Error, Exit, Variables};
 
@@ -402,7 +402,7 @@ impl Receiver {
             input,
             with_errors: false,
             limit: LIMIT,
-            longest: LONGEST,
+            max_bytes: MAX_ANSWER_BYTES,
         };
         for _ in 1..TRIES {
             match self.git.question(question) {

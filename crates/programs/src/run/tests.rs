@@ -301,13 +301,13 @@ fn after_a_time_limit_a_program_has_some_time_to_end() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut limit = Limit::new(start, Some(second));
-    assert_eq!(limit.look(start), None);
-    assert!(!limit.has_passed());
-    assert_eq!(limit.look(start + second), Some(Passed::Limit));
-    assert_eq!(limit.look(start + second), None);
-    assert_eq!(limit.look(start + second + CLEANUP), Some(Passed::Cleanup));
-    assert_eq!(limit.look(start + second * 2 + CLEANUP), None);
-    assert!(limit.has_passed());
+    assert_eq!(limit.check(start), None);
+    assert!(!limit.passed);
+    assert_eq!(limit.check(start + second), Some(Passed::Limit));
+    assert_eq!(limit.check(start + second), None);
+    assert_eq!(limit.check(start + second + CLEANUP), Some(Passed::Cleanup));
+    assert_eq!(limit.check(start + second * 2 + CLEANUP), None);
+    assert!(limit.passed);
     let mut none = Limit::new(start, None);
     assert_eq!(none.look(start + CLEANUP * 1000), None);
 }
