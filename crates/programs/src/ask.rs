@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_started_says_why() {
+    fn a_program_that_cannot_be_started_is_an_error() {
         let missing = Mkectl::new("/nowhere/mkectl", Variables::default());
         assert_eq!(
             missing.version().unwrap_err().to_string(),

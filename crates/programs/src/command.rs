@@ -155,7 +155,7 @@ impl fmt::Display for Shown<'_> {
         for (name, _) in &self.0.secrets {
             write!(formatter, "{name}=*** ")?;
         }
-        let played = stand_in::played(&self.0.arguments);
+        let played = stand_in::mkectl_arguments(&self.0.arguments);
         match played {
             Some(_) => formatter.write_str("mkectl")?,
             None => write!(formatter, "{}", Quoted(self.0.program.as_str()))?,

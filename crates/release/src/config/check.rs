@@ -401,9 +401,8 @@ fn would_commit(path: &Utf8Path, variables: &programs::Variables) -> Option<Comm
     if !folder.ancestors().any(|above| above.join(".git").exists()) {
         return None;
     }
-    match programs::Git::of(&folder, variables).and_then(|git| git.would_add(&real)) {
-        Ok(true) => Some(Committable::NotIgnored),
-        Ok(false) => None,
+    match programs::Git::of(&folder, variables).and_then(|git| git.ignored(&[real])) {
+        Ok(ignored) => ignored.is_empty().then_some(Committable::NotIgnored),
         Err(absent) => Some(Committable::Unknown(absent)),
     }
 }

@@ -379,7 +379,7 @@ fn repository(
     let Some(commit) = state.revision else {
         return Err(Error::NoCommit.into());
     };
-    if git.is_cut().map_err(wrong)? {
+    if git.is_shallow().map_err(wrong)? {
         return Err(Error::Cut.into());
     }
     let known = have.commits(&git, environments);

@@ -121,7 +121,7 @@ fn already(
         return Ok(None);
     }
     if git.outside()?.is_none() {
-        git.brought(commit)?;
+        git.set_outside(commit)?;
     }
     Ok(Some(HistoryUpdate {
         branch: branch.to_owned(),
