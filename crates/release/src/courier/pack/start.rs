@@ -1,4 +1,4 @@
-//! `START.txt`: the commands to type on the other side.
+//! `START.txt`: instructions for the operator on the other side.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use semver::Version;
 
 use super::Options;
 
-/// Returns the text. The same medium has the same text, so it contains no time.
+/// Returns the text for a medium. It contains no time, so the same medium has the same text.
 pub(super) fn text(
     environments: &[String],
     releases: &BTreeSet<Version>,
@@ -114,7 +114,7 @@ It has no program. DIR is the folder with this file.
     ))
 }
 
-/// Returns the text for what a site returns.
+/// Returns the text for a medium that a site returns.
 pub(super) fn of_return(environments: &[String], options: &Options) -> String {
     let names = environments.join(" ");
     let unsigned = match options.sign {
@@ -141,7 +141,7 @@ It has receipts, logs, and what the registry has. Secrets are masked.
     ))
 }
 
-/// Ends lines so that editors of other systems do not show a file as one line.
+/// Converts line ends to CRLF, which all editors support.
 fn for_every_editor(text: &str) -> String {
     text.replace('\n', "\r\n")
 }

@@ -1,5 +1,5 @@
-//! Pieces that are kept until the others of their content come: volumes may be unpacked one after
-//! the other.
+//! Keeps pieces until the others of their content arrive: volumes may be unpacked one after the
+//! other.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use medium::{Content, Medium, Piece, PieceSink};
 use super::temporary;
 use crate::{Context, Workspace};
 
-/// Returns where a piece is kept.
+/// Returns the path of a kept piece.
 pub(super) fn path(workspace: &Workspace, piece: &Piece) -> Utf8PathBuf {
     let pieces = temporary(workspace).join("pieces");
     pieces.join(&piece.sha256[..2]).join(&piece.sha256)
 }
 
-/// Compares a piece of a content with its hash, and keeps it if the content has others.
+/// Verifies a piece of a content, and keeps it if the content has further pieces.
 ///
 /// # Errors
-/// It is missing or damaged, or cannot be written.
+/// The piece is missing or damaged, or cannot be written.
 pub(super) fn keep(
     context: &Context<'_>,
     medium: &Medium,
@@ -41,17 +41,17 @@ pub(super) fn keep(
     file.done().map_err(wrong)
 }
 
-/// Removes the pieces of a medium whose contents are complete by now.
+/// Removes the kept pieces of a medium that no incomplete content needs.
 pub(super) fn forget_others(workspace: &Workspace, medium: &Medium, needed: &BTreeSet<String>) {
     for piece in medium.manifest().pieces() {
         if !needed.contains(&piece.sha256) {
-            // A file that stays is removed in the end.
+            // `clean_up` removes a file that remains here.
             let _ = std::fs::remove_file(path(workspace, piece));
         }
     }
 }
 
-/// Receives a piece into a file.
+/// Receives a piece into a file, which gets its path when the piece is complete.
 pub(super) struct File {
     file: Option<tempfile::NamedTempFile>,
     path: Utf8PathBuf,

@@ -1,4 +1,4 @@
-//! What comes back from a site: its commits, receipts, registry snapshots and logs.
+//! Imports what a site returned: its commits, receipts, registry snapshots and logs.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Content, Medium};
@@ -12,10 +12,10 @@ use crate::receipt::Receipt;
 use crate::workspace::{Output, write_whole};
 use crate::{Context, links};
 
-/// Merges the commits of a site into the branch that is checked out.
+/// Merges the commits of a site into the checked-out branch.
 ///
 /// # Errors
-/// A piece is damaged, git refuses, or a file was changed on both sides.
+/// A piece is damaged, git fails, or a file was changed on both sides.
 pub(super) fn commits(
     context: &Context<'_>,
     medium: &Medium,
@@ -59,11 +59,11 @@ pub(super) fn commits(
     Ok(moved(git.head()?.commit, commits))
 }
 
-/// Writes a receipt that was not committed, unless the workspace has a later one. Returns its path
-/// if it is new.
+/// Writes an uncommitted receipt, unless the workspace has a later one. Returns its path if it is
+/// new.
 ///
 /// # Errors
-/// A piece is damaged, it is not a receipt, or it cannot be written.
+/// A piece is damaged, the content is not a receipt, or it cannot be written.
 pub(super) fn receipt(
     context: &Context<'_>,
     medium: &Medium,
@@ -91,7 +91,7 @@ pub(super) fn receipt(
 /// Writes a registry snapshot, unless the workspace has a later one. Returns its path if it is new.
 ///
 /// # Errors
-/// A piece is damaged, it is not a snapshot, or it cannot be written.
+/// A piece is damaged, the content is not a snapshot, or it cannot be written.
 pub(super) fn snapshot(
     context: &Context<'_>,
     medium: &Medium,
@@ -106,7 +106,7 @@ pub(super) fn snapshot(
     let new = Snapshot::read(&path)?.snapshot;
     if output.snapshot.exists() {
         let known = Snapshot::read(&output.snapshot)?.snapshot;
-        // Times are in seconds: of two returns in one second, the one that is unpacked last counts.
+        // Times are in seconds. Of two returns in one second, the one unpacked last counts.
         if new.taken < known.taken || new == known {
             return Ok(None);
         }
@@ -114,10 +114,10 @@ pub(super) fn snapshot(
     write(context, &output.snapshot, &text).map(Some)
 }
 
-/// Writes a log beside those of this side. Returns its path if it is new.
+/// Writes a log of the site beside the local ones. Returns its path if it is new.
 ///
 /// # Errors
-/// A piece is damaged, or it cannot be written.
+/// A piece is damaged, or the log cannot be written.
 pub(super) fn log(
     context: &Context<'_>,
     medium: &Medium,
@@ -138,7 +138,8 @@ pub(super) fn log(
     write(context, &path, &text(&file)?.1).map(Some)
 }
 
-/// Returns where the files of an environment are; nothing if the workspace does not have it.
+/// Returns the paths of an environment's results, or `None` with a warning if the workspace lacks
+/// it.
 fn output(context: &Context<'_>, environment: &str) -> Result<Option<Output>, crate::Error> {
     let workspace = context.workspace;
     let known = environment::names(workspace.root()).map_err(crate::Error::Environment)?;
