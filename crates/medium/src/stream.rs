@@ -219,7 +219,7 @@ pub trait PieceSink: Write {
     ///
     /// # Errors
     /// The bytes cannot be kept.
-    fn done(&mut self) -> io::Result<()>;
+    fn done(self: Box<Self>) -> io::Result<()>;
 }
 
 fn faulty(piece: Piece, fault: Fault) -> Error {

@@ -269,8 +269,8 @@ impl Write for Collect {
 }
 
 impl PieceSink for Collect {
-    fn done(&mut self) -> io::Result<()> {
-        self.1.borrow_mut().push(std::mem::take(&mut self.0));
+    fn done(self: Box<Self>) -> io::Result<()> {
+        self.1.borrow_mut().push(self.0);
         Ok(())
     }
 }

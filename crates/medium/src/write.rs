@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -189,8 +190,8 @@ pub fn others(folder: &Utf8Path) -> Vec<String> {
 /// Creates the folders of a volume, and removes pieces of an interrupted run with different
 /// contents.
 fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
-    let starts = volume.join("pieces");
-    let above = volume.ancestors().take(2).chain([starts.as_path()]);
+    let pieces = volume.join("pieces");
+    let above = volume.ancestors().take(2).chain([pieces.as_path()]);
     for folder in above {
         if folder.is_symlink() {
             let refusal = io::Error::other("it is a symbolic link");
@@ -199,10 +200,9 @@ fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
     }
     let starts: BTreeSet<&str> = kept.iter().map(|sha256| &sha256[..2]).collect();
     for start in starts {
-        let folder = volume.join("pieces").join(start);
+        let folder = pieces.join(start);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     }
-    let pieces = volume.join("pieces");
     fs::create_dir_all(&pieces).map_err(Error::io("create", &pieces))?;
     let read = |folder: &Utf8Path| folder.read_dir_utf8().map_err(Error::io("read", folder));
     for folder in read(&pieces)?.flatten() {
@@ -272,7 +272,8 @@ fn place_program(program: &Utf8Path, folder: &Utf8Path) -> Result<(), Error> {
     let write = || Error::io("write", &path);
     let mut into = create(&path).map_err(write())?;
     io::copy(&mut from, &mut into).map_err(write())?;
-    executable(&into);
+    // FAT has no modes and refuses, but all its files are executable.
+    let _ = into.set_permissions(PermissionsExt::from_mode(0o755));
     Ok(())
 }
 
@@ -283,13 +284,6 @@ fn create(path: &Utf8Path) -> io::Result<File> {
         _ => {}
     }
     File::create_new(path)
-}
-
-/// Makes the program executable, if the file system has modes.
-fn executable(file: &File) {
-    use std::os::unix::fs::PermissionsExt as _;
-    // FAT refuses, but all its files are executable.
-    let _ = file.set_permissions(fs::Permissions::from_mode(0o755));
 }
 
 fn write_manifest(folder: &Utf8Path, files: &Files<'_>) -> Result<(), Error> {

@@ -103,11 +103,6 @@ impl Absent {
         let (_, path) = before.rsplit_once('\'')?;
         Some(Utf8Path::new(path)).filter(|path| path.extension() == Some("lock"))
     }
-
-    /// Returns whether git is not installed.
-    pub fn is_not_installed(&self) -> bool {
-        matches!(self, Self::NotInstalled)
-    }
 }
 
 /// The commit of a workspace, and the files that differ from it.
@@ -356,20 +351,11 @@ impl Git {
     }
 
     fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
-        self.ask_with_limit(LIMIT, arguments, input)
-    }
-
-    fn ask_with_limit(
-        &self,
-        limit: Duration,
-        arguments: &[&str],
-        input: &[u8],
-    ) -> Result<Vec<u8>, Absent> {
         self.question(Question {
             arguments,
             input,
             with_errors: false,
-            limit,
+            limit: LIMIT,
             max_bytes: MAX_ANSWER_BYTES,
         })
     }

@@ -21,13 +21,7 @@ impl Variables {
         N: Into<OsString>,
         V: Into<OsString>,
     {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .filter(|(name, _)| !is_of_cargo(name))
-                .collect(),
-        )
+        Self::filtered(variables, |name| !is_of_cargo(name))
     }
 
     /// Returns `variables` like [`Variables::inherited`], but keeps `CARGO_HOME`, `RUSTUP_HOME` and
@@ -38,11 +32,17 @@ impl Variables {
         V: Into<OsString>,
     {
         const OWN: &[&str] = &["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+        let is_own = |name: &OsStr| name.to_str().is_some_and(|name| OWN.contains(&name));
+        Self::filtered(variables, |name| is_own(name) || !is_of_cargo(name))
+    }
+
+    fn filtered<N: Into<OsString>, V: Into<OsString>>(
+        variables: impl IntoIterator<Item = (N, V)>,
+        is_kept: impl Fn(&OsStr) -> bool,
+    ) -> Self {
         let variables = variables.into_iter();
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
-        let is_own = |name: &OsStr| name.to_str().is_some_and(|name| OWN.contains(&name));
-        let kept = variables.filter(|(name, _)| is_own(name) || !is_of_cargo(name));
-        Self(kept.collect())
+        Self(variables.filter(|(name, _)| is_kept(name)).collect())
     }
 
     /// Returns the variables with these names.

@@ -6,6 +6,7 @@ use camino::Utf8Path;
 
 use super::{Absent, Git, names};
 use crate::Error;
+use crate::ask::Question;
 
 /// Time limit of writing a bundle: a history of several gigabytes on a slow disk.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -39,14 +40,18 @@ impl Git {
     /// # Errors
     /// Git has no answer.
     pub fn differing(&self, commit: &str) -> Result<Vec<String>, Absent> {
+        self.changed_between(commit, "HEAD")
+    }
+
+    pub(super) fn changed_between(&self, old: &str, new: &str) -> Result<Vec<String>, Absent> {
         let arguments = [
             "diff-tree",
             "-r",
             "--no-renames",
             "--name-only",
             "-z",
-            commit,
-            "HEAD",
+            old,
+            new,
         ];
         Ok(names(&self.ask(&arguments, &[])?))
     }
@@ -76,6 +81,11 @@ impl Git {
         ];
         arguments.extend(branch.as_deref());
         arguments.extend(without.iter().map(String::as_str));
-        self.ask_with_limit(LIMIT, &arguments, &[]).map(drop)
+        let question = Question {
+            with_errors: false,
+            limit: LIMIT,
+            ..Question::new(&arguments)
+        };
+        self.question(question).map(drop)
     }
 }

@@ -99,8 +99,7 @@ impl Receiver {
     /// # Errors
     /// [`Absent::NoRepository`], or git returned no result.
     pub fn top_level(&self) -> Result<Utf8PathBuf, Absent> {
-        let answer = self.line(&["rev-parse", "--show-toplevel"])?;
-        Ok(answer.map_or_else(|| self.root.clone(), Utf8PathBuf::from))
+        self.git.top_level()
     }
 
     /// Returns the state of `HEAD`.
@@ -249,16 +248,7 @@ impl Receiver {
     pub fn overwritten(&self, commit: &str) -> Result<Vec<String>, Absent> {
         let base = self.line(&["merge-base", "HEAD", commit])?;
         let base = base.unwrap_or_else(|| EMPTY_TREE.to_owned());
-        let arguments = [
-            "diff-tree",
-            "-r",
-            "--no-renames",
-            "--name-only",
-            "-z",
-            &base,
-            commit,
-        ];
-        let mut files = names(&self.run(&arguments)?);
+        let mut files = self.git.changed_between(&base, commit)?;
         let changed = self.git.state(&[])?.changed;
         files.retain(|file| changed.contains(file));
         Ok(files)

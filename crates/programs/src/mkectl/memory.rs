@@ -34,8 +34,7 @@ impl Mkectl {
         if let Some(text) = page.as_deref().and_then(read_cached) {
             return Ok(Help::parse(&text));
         }
-        let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
-        let text = self.ask(&arguments)?;
+        let text = self.help_page(command)?;
         if let Some(page) = page {
             write_cached(&page, &text);
         }

@@ -36,7 +36,7 @@ impl Mkectl {
     ///
     /// [`Error::NoConfig`] if it prints none, and the errors of a query.
     pub fn config_get(&self) -> Result<String, Error> {
-        let command = self.for_cluster(CONFIG_GET.iter().copied());
+        let command = self.config_get_command();
         let leading = self.program.leading.len();
         let words: Vec<&str> = command.arguments[leading..]
             .iter()

@@ -476,64 +476,24 @@ impl std::fmt::Display for Committable {
     }
 }
 
-/// A file as git sees it.
-struct InRepository {
-    /// Real path of the nearest existing folder.
-    folder: Utf8PathBuf,
-    /// Path of the file below that folder.
-    real: Utf8PathBuf,
-    /// Folder with `.git`.
-    root: Utf8PathBuf,
-}
-
-impl InRepository {
-    /// Returns `None` for a file outside of every repository. A workspace need not be one. `path` is
-    /// absolute and need not exist.
-    fn of(path: &Utf8Path) -> Option<Self> {
-        let (folder, real) = path.ancestors().skip(1).find_map(|folder| {
-            let rest = path.strip_prefix(folder).ok()?;
-            let folder = folder.canonicalize_utf8().ok()?;
-            let real = folder.join(rest);
-            Some((folder, real))
-        })?;
-        let root = folder.ancestors().find(|above| above.join(".git").exists());
-        let root = root?.to_owned();
-        Some(Self { folder, real, root })
-    }
-}
-
 impl CommittableFiles {
     /// Asks git about files that it was not asked about yet, with one call for each repository.
     fn ask(&mut self, files: &[Utf8PathBuf], variables: &programs::Variables) {
-        let mut repositories: BTreeMap<Utf8PathBuf, Vec<(&Utf8PathBuf, InRepository)>> =
-            BTreeMap::new();
+        let mut repositories: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for path in files {
-            if self.0.contains_key(path) {
-                continue;
-            }
-            match InRepository::of(path) {
-                Some(file) => {
-                    let repository = repositories.entry(file.root.clone()).or_default();
-                    repository.push((path, file));
+            if !self.0.contains_key(path) {
+                self.0.insert(path.clone(), None);
+                if let Some((root, real)) = in_repository(path) {
+                    repositories.entry(root).or_default().push((path, real));
                 }
-                None => drop(self.0.insert(path.clone(), None)),
             }
         }
-        let ignored = |folder: &Utf8Path, files: &[Utf8PathBuf]| {
-            programs::Git::of(folder, variables).and_then(|git| git.ignored(files))
-        };
         for (root, files) in repositories {
-            let real: Vec<Utf8PathBuf> = files.iter().map(|(_, file)| file.real.clone()).collect();
-            let answers = ignored(&root, &real);
-            for (path, InRepository { folder, real, .. }) in files {
-                // One file without an answer spoils the call, so each is asked about again.
-                let is_ignored = match &answers {
-                    Ok(ignored) => Ok(ignored.contains(&real)),
-                    Err(_) => ignored(&folder, &[real]).map(|ignored| !ignored.is_empty()),
-                };
-                let why = match is_ignored {
-                    Ok(true) => None,
-                    Ok(false) => Some(Committable::NotIgnored),
+            let (paths, real): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+            let ignored = programs::Git::of(&root, variables).and_then(|git| git.ignored(&real));
+            for (path, real) in paths.into_iter().zip(&real) {
+                let why = match &ignored {
+                    Ok(ignored) => (!ignored.contains(real)).then_some(Committable::NotIgnored),
                     Err(absent) => Some(Committable::Unknown(absent.to_string())),
                 };
                 self.0.insert(path.clone(), why);
@@ -545,6 +505,19 @@ impl CommittableFiles {
     fn why(&self, path: &Utf8Path) -> Option<&Committable> {
         self.0.get(path)?.as_ref()
     }
+}
+
+/// Returns the root of a file's repository and the file's real path, or `None` outside of
+/// repositories: a workspace need not be one. `path` is absolute and need not exist.
+fn in_repository(path: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf)> {
+    let (folder, rest) = path.ancestors().skip(1).find_map(|folder| {
+        let rest = path.strip_prefix(folder).ok()?;
+        Some((folder.canonicalize_utf8().ok()?, rest))
+    })?;
+    let root = folder
+        .ancestors()
+        .find(|above| above.join(".git").exists())?;
+    Some((root.to_owned(), folder.join(rest)))
 }
 
 /// Refuses a typed path for a secret, if git may commit it. `ignored` is a path in the environment's

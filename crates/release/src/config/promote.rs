@@ -91,9 +91,8 @@ pub fn promote(
     if from == to {
         return Err(refused(Refusal::Same));
     }
-    let load = |name: &str| workspace.load(name);
-    let source = load(from)?;
-    let target = load(to)?;
+    let source = workspace.load(from)?;
+    let target = workspace.load(to)?;
     let release = source.release.clone();
     let locked = locked::read(workspace, &release)?;
     let mut warnings = Vec::new();

@@ -188,18 +188,10 @@ fn import_contents(
                 let placed = place::sources(context, medium, content);
                 unpacked.sources = damaged.unless_piece(context, medium, content, placed)?;
             }
-            What::Receipt { environment } => {
-                let written = returned::receipt(context, medium, content, environment);
-                let written = damaged.unless_piece(context, medium, content, written)?;
-                unpacked.returned.extend(written.flatten());
-            }
-            What::Snapshot { environment } => {
-                let written = returned::snapshot(context, medium, content, environment);
-                let written = damaged.unless_piece(context, medium, content, written)?;
-                unpacked.returned.extend(written.flatten());
-            }
-            What::Log { environment, file } => {
-                let written = returned::log(context, medium, content, environment, file);
+            What::Receipt { environment }
+            | What::Snapshot { environment }
+            | What::Log { environment, .. } => {
+                let written = returned::file(context, medium, content, environment);
                 let written = damaged.unless_piece(context, medium, content, written)?;
                 unpacked.returned.extend(written.flatten());
             }

@@ -18,10 +18,7 @@ pub(super) fn text(
         .map(|release| format!("v{release}"))
         .collect();
     let names = environments.join(" ");
-    let unsigned = match options.sign {
-        Some(_) => "",
-        None => " --allow-unsigned",
-    };
+    let unsigned = unsigned(options);
     let mut text = format!(
         "\
 This is an Airlock medium with {} for: {names}.
@@ -92,10 +89,7 @@ This is an Airlock medium with {} for: {names}.
 /// Returns the text for a medium that replaces pieces of an earlier one and has no program.
 pub(super) fn of_replacement(environments: &[String], options: &Options) -> String {
     let names = environments.join(" ");
-    let unsigned = match options.sign {
-        Some(_) => "",
-        None => " --allow-unsigned",
-    };
+    let unsigned = unsigned(options);
     for_every_editor(&format!(
         "\
 This replaces damaged pieces of an Airlock medium for: {names}.
@@ -117,10 +111,7 @@ It has no program. DIR is the folder with this file.
 /// Returns the text for a medium that a site returns.
 pub(super) fn of_return(environments: &[String], options: &Options) -> String {
     let names = environments.join(" ");
-    let unsigned = match options.sign {
-        Some(_) => "",
-        None => " --allow-unsigned",
-    };
+    let unsigned = unsigned(options);
     for_every_editor(&format!(
         "\
 This is what a site returns for: {names}.
@@ -139,6 +130,13 @@ It has receipts, logs, and what the registry has. Secrets are masked.
    cargo xtask pack {names} --out DISK
 "
     ))
+}
+
+fn unsigned(options: &Options) -> &'static str {
+    match options.sign {
+        Some(_) => "",
+        None => " --allow-unsigned",
+    }
 }
 
 /// Converts line ends to CRLF, which all editors support.

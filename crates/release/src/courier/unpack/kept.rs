@@ -31,9 +31,9 @@ pub(super) fn keep(
         return Ok(medium.copy_piece(piece, &mut io::sink(), &|_| true)?);
     }
     let wrong = |source| crate::Error::io("write", &path, source);
-    let mut file = File::new(path.clone())?;
+    let mut file = Box::new(File::new(path.clone())?);
     medium
-        .copy_piece(piece, &mut file, &|_| true)
+        .copy_piece(piece, &mut *file, &|_| true)
         .map_err(|error| match error {
             medium::Error::Stream { source, .. } => wrong(source),
             error => error.into(),
@@ -53,7 +53,7 @@ pub(super) fn forget_others(workspace: &Workspace, medium: &Medium, needed: &BTr
 
 /// Receives a piece into a file, which gets its path when the piece is complete.
 pub(super) struct File {
-    file: Option<tempfile::NamedTempFile>,
+    file: tempfile::NamedTempFile,
     path: Utf8PathBuf,
 }
 
@@ -63,19 +63,13 @@ impl File {
         let file = std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(folder))
             .map_err(|source| crate::Error::io("write", folder, source))?;
-        Ok(Self {
-            file: Some(file),
-            path,
-        })
+        Ok(Self { file, path })
     }
 }
 
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.file {
-            Some(file) => file.write(bytes),
-            None => Ok(bytes.len()),
-        }
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,13 +78,8 @@ impl Write for File {
 }
 
 impl PieceSink for File {
-    fn done(&mut self) -> io::Result<()> {
-        match self.file.take() {
-            Some(file) => file
-                .persist(&self.path)
-                .map(drop)
-                .map_err(|error| error.error),
-            None => Ok(()),
-        }
+    fn done(self: Box<Self>) -> io::Result<()> {
+        let persisted = self.file.persist(&self.path);
+        persisted.map(drop).map_err(|error| error.error)
     }
 }

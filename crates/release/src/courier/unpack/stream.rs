@@ -42,10 +42,8 @@ pub(super) fn receive(
             match sole_blob(medium, piece) {
                 Some(content) if blobs::has(&store, content) => Ok(Box::new(Discard)),
                 Some(content) => Ok(Box::new(Blob {
-                    into: Some(
-                        StoreWriter::new(&store, content)
-                            .map_err(|source| crate::Error::store(workspace, source))?,
-                    ),
+                    into: StoreWriter::new(&store, content)
+                        .map_err(|source| crate::Error::store(workspace, source))?,
                     size: content.size,
                     received: Rc::clone(&received),
                 })),
@@ -100,14 +98,14 @@ impl Write for Discard {
 }
 
 impl PieceSink for Discard {
-    fn done(&mut self) -> io::Result<()> {
+    fn done(self: Box<Self>) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// Receives a blob into the store.
 struct Blob {
-    into: Option<StoreWriter>,
+    into: StoreWriter,
     size: u64,
     /// Number and bytes of the blobs added to the store.
     received: Rc<Cell<(usize, u64)>>,
@@ -115,10 +113,7 @@ struct Blob {
 
 impl Write for Blob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.into {
-            Some(into) => into.write(bytes),
-            None => Ok(bytes.len()),
-        }
+        self.into.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -127,12 +122,10 @@ impl Write for Blob {
 }
 
 impl PieceSink for Blob {
-    fn done(&mut self) -> io::Result<()> {
-        if let Some(into) = self.into.take() {
-            into.commit().map_err(io::Error::other)?;
-            let (blobs, bytes) = self.received.get();
-            self.received.set((blobs + 1, bytes + self.size));
-        }
+    fn done(self: Box<Self>) -> io::Result<()> {
+        self.into.commit().map_err(io::Error::other)?;
+        let (blobs, bytes) = self.received.get();
+        self.received.set((blobs + 1, bytes + self.size));
         Ok(())
     }
 }
