@@ -10,9 +10,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-mod whole;
+mod atomic;
 
-pub use whole::{
+pub use atomic::{
     Access, folder_of, persist, persist_new, remove_abandoned, temporary_beside, temporary_in,
     write, write_new,
 };

@@ -58,12 +58,12 @@ impl Source {
         let size = file.metadata().map_err(read())?.len();
         let largest = largest.clamp(1, LARGEST_PIECE);
         let mut sink = io::sink();
-        let mut whole = Hashed::new(&mut sink);
+        let mut hashed = Hashed::new(&mut sink);
         let mut pieces = Vec::new();
         let mut at = 0;
         while at < size || pieces.is_empty() {
             let length = largest.min(size - at);
-            let (sha256, found) = copy(&mut (&mut file).take(length), &mut whole, progress)
+            let (sha256, found) = copy(&mut (&mut file).take(length), &mut hashed, progress)
                 .map_err(|failed| failed.or_read(|source| read()(source)))?;
             if found != length {
                 return Err(read()(io::ErrorKind::UnexpectedEof.into()));
@@ -78,7 +78,7 @@ impl Source {
         Ok(Self {
             content: Content {
                 what,
-                sha256: whole.finish(),
+                sha256: hashed.finish(),
                 size,
                 pieces,
             },

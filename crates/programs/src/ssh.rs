@@ -51,11 +51,11 @@ pub struct Ssh(Executable);
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Maximum number of machines asked concurrently.
-    pub at_once: usize,
+    pub concurrent: usize,
     /// Time limit of one machine.
     pub each: Duration,
     /// Time limit of all machines together.
-    pub whole: Duration,
+    pub total: Duration,
 }
 
 /// The output of the script on one machine.
@@ -92,11 +92,11 @@ impl Ssh {
         is_stopped: &(dyn Fn() -> bool + Sync),
         answered: &(dyn Fn() + Sync),
     ) -> Vec<Result<Answer, NotAnswered>> {
-        let deadline = Instant::now() + bounds.whole;
+        let deadline = Instant::now() + bounds.total;
         let queue = Queue::new(destinations);
         let answers = Mutex::new(vec![None; destinations.len()]);
         std::thread::scope(|scope| {
-            for _ in 0..bounds.at_once.min(destinations.len()) {
+            for _ in 0..bounds.concurrent.min(destinations.len()) {
                 scope.spawn(|| {
                     while let Some(index) = queue.take() {
                         let limit = (Instant::now() + bounds.each).min(deadline);

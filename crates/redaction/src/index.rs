@@ -43,10 +43,10 @@ impl Index {
         &self,
         text: &[u8],
         start: usize,
-        is_whole: bool,
+        is_complete: bool,
         found: &mut Vec<Range<usize>>,
     ) {
-        self.find_from(text, start, start, is_whole, found);
+        self.find_from(text, start, start, is_complete, found);
     }
 
     /// Continues at `place`, after the characters on the path to this node.
@@ -55,22 +55,22 @@ impl Index {
         text: &[u8],
         start: usize,
         place: usize,
-        is_whole: bool,
+        is_complete: bool,
         found: &mut Vec<Range<usize>>,
     ) {
         for pattern in &self.patterns {
-            found.extend(pattern.end(text, start, is_whole).map(|end| start..end));
+            found.extend(pattern.end(text, start, is_complete).map(|end| start..end));
         }
         let Some(byte) = text.get(place).filter(|_| !self.next.is_empty()) else {
             return;
         };
         if is_plain(*byte) {
             if let Some(next) = self.next.get(&char::from(*byte)) {
-                next.find_from(text, start, place + 1, is_whole, found);
+                next.find_from(text, start, place + 1, is_complete, found);
             }
             // Other characters begin with an arbitrary byte in UTF-16.
             for (character, next) in self.next.range('\u{80}'..) {
-                next.find_read(*character, text, start, place, is_whole, found);
+                next.find_read(*character, text, start, place, is_complete, found);
             }
             return;
         }
@@ -80,7 +80,7 @@ impl Index {
         }
         for (character, next) in &self.next {
             for place in &places {
-                next.find_read(*character, text, start, *place, is_whole, found);
+                next.find_read(*character, text, start, *place, is_complete, found);
             }
         }
     }
@@ -92,13 +92,13 @@ impl Index {
         text: &[u8],
         start: usize,
         place: usize,
-        is_whole: bool,
+        is_complete: bool,
         found: &mut Vec<Range<usize>>,
     ) {
         let mut ends = Vec::new();
         readings(text, place, character, &mut ends);
         for end in ends {
-            self.find_from(text, start, end, is_whole, found);
+            self.find_from(text, start, end, is_complete, found);
         }
     }
 }

@@ -167,10 +167,10 @@ impl Secrets {
     }
 
     /// Returns the ranges of secrets, sorted and without overlap.
-    fn find(&self, text: &[u8], is_whole: bool) -> Vec<Range<usize>> {
+    fn find(&self, text: &[u8], is_complete: bool) -> Vec<Range<usize>> {
         let known = self.read();
         let mut found = generic::find(text);
-        find(text, &known, is_whole, NESTED, &mut found);
+        find(text, &known, is_complete, NESTED, &mut found);
         joined(found)
     }
 }
@@ -225,14 +225,14 @@ fn patterns(secret: &str) -> Vec<Pattern> {
 fn find(
     text: &[u8],
     known: &Indexes,
-    is_whole: bool,
+    is_complete: bool,
     nested: usize,
     found: &mut Vec<Range<usize>>,
 ) {
     let indexes: Vec<&Index> = known.indexes().collect();
     for start in 0..text.len() {
         for index in &indexes {
-            index.find(text, start, is_whole, found);
+            index.find(text, start, is_complete, found);
         }
     }
     if nested == 0 || indexes.is_empty() {
@@ -241,7 +241,7 @@ fn find(
     for run in encoded::runs(text) {
         for decoded in run.decoded() {
             let mut within = Vec::new();
-            find(decoded.bytes(), known, is_whole, nested - 1, &mut within);
+            find(decoded.bytes(), known, is_complete, nested - 1, &mut within);
             found.extend(within.into_iter().map(|range| decoded.place(range)));
         }
     }

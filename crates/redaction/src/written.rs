@@ -84,9 +84,9 @@ impl Pattern {
         &self.secret
     }
 
-    /// Returns the end of the secret, if it begins at `start`. If `is_whole`, the text is complete,
+    /// Returns the end of the secret, if it begins at `start`. If `is_complete`, the text is complete,
     /// and a secret that was cut off at its end matches, too.
-    pub(crate) fn end(&self, text: &[u8], start: usize, is_whole: bool) -> Option<usize> {
+    pub(crate) fn end(&self, text: &[u8], start: usize, is_complete: bool) -> Option<usize> {
         let mut characters = self.secret.chars();
         let first = characters.next()?;
         let mut places = Vec::new();
@@ -102,7 +102,7 @@ impl Pattern {
                 readings(text, *place, character, &mut next);
             }
             if next.is_empty() {
-                let was_cut = is_whole
+                let was_cut = is_complete
                     && matched > self.public
                     && matched >= SHORTEST_CUT.max(self.secret.chars().count() / 4)
                     && places.iter().any(|place| is_cut(&text[*place..]));

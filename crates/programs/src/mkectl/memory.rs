@@ -24,7 +24,7 @@ impl Mkectl {
     /// `command` returns the page of the program itself. The time limit is 30 seconds.
     ///
     /// Scripts are not cached, because the programs that they start may change. Neither are
-    /// programs with [leading arguments](Executable::leading). Errors of the cache are ignored.
+    /// programs with leading arguments. Errors of the cache are ignored.
     ///
     /// # Errors
     ///

@@ -46,9 +46,9 @@ fn to(address: &str) -> Destination {
 
 fn bounds(seconds: u64) -> Bounds {
     Bounds {
-        at_once: 32,
+        concurrent: 32,
         each: Duration::from_secs(seconds),
-        whole: Duration::from_secs(20),
+        total: Duration::from_secs(20),
     }
 }
 

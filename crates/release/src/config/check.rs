@@ -55,7 +55,7 @@ pub fn all(
     let mut committable = CommittableFiles::default();
     committable.ask(&files.collect::<Vec<_>>(), variables);
     parallel::map(names, |name| {
-        one(workspace, name, now, variables, committable.clone())
+        one(workspace, name, now, variables, &committable)
     })
 }
 
@@ -66,7 +66,7 @@ fn one(
     name: &str,
     now: jiff::Timestamp,
     variables: &programs::Variables,
-    committable: CommittableFiles,
+    committable: &CommittableFiles,
 ) -> Result<Checked, Error> {
     let mut environment = workspace.load(name)?;
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
@@ -307,8 +307,8 @@ pub(crate) fn upgrade(
 }
 
 /// Checks that git would commit none of an environment's secrets: the administrator password, the
-/// kubeconfig, and backups. If git has no answer, default places are accepted if `.gitignore` has the
-/// shipped lines.
+/// kubeconfig, and backups. If git has no answer, default places are accepted if `.gitignore` has
+/// the shipped lines.
 ///
 /// # Errors
 /// The first secret that git would commit.
@@ -317,8 +317,8 @@ pub(crate) fn committed_secret(
     environment: &Environment,
     variables: &programs::Variables,
 ) -> Result<(), Problem> {
-    let committable = CommittableFiles::default();
-    committed_secret_among(workspace, environment, variables, committable)
+    let known = CommittableFiles::default();
+    committed_secret_among(workspace, environment, variables, &known)
 }
 
 /// Like [`committed_secret`], with answers that git gave before.
@@ -326,7 +326,7 @@ fn committed_secret_among(
     workspace: &Workspace,
     environment: &Environment,
     variables: &programs::Variables,
-    mut committable: CommittableFiles,
+    known: &CommittableFiles,
 ) -> Result<(), Problem> {
     let key = |name| environment.merged.get(name);
     let operation = &environment.operation;
@@ -369,6 +369,9 @@ fn committed_secret_among(
         },
     ];
     let files: Vec<Utf8PathBuf> = secrets.iter().flat_map(Secret::files).collect();
+    let known = files.iter().filter_map(|file| known.0.get_key_value(file));
+    let known = known.map(|(file, why)| (file.clone(), why.clone()));
+    let mut committable = CommittableFiles(known.collect());
     committable.ask(&files, variables);
     for secret in &secrets {
         let Some(path) = secret.path() else { continue };
@@ -453,7 +456,7 @@ pub(crate) const KUBECONFIG: &str = "key of the cluster's administrator";
 pub(crate) const BACKUPS: &str = "cluster's secrets";
 
 /// Git's answers whether it would commit files.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct CommittableFiles(HashMap<Utf8PathBuf, Option<Committable>>);
 
 /// Why a file may get into a commit.
@@ -520,8 +523,8 @@ fn in_repository(path: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf)> {
     Some((root.to_owned(), folder.join(rest)))
 }
 
-/// Refuses a typed path for a secret, if git may commit it. `ignored` is a path in the environment's
-/// folder that .gitignore lists.
+/// Refuses a typed path for a secret, if git may commit it. `ignored` is a path in the
+/// environment's folder that .gitignore lists.
 ///
 /// # Errors
 /// [`workspace::Error::Committed`].
