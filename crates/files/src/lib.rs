@@ -1,46 +1,46 @@
-//! Opens files for reading, and writes them as a whole. Only regular files are opened, and only a
+//! Opens files for reading and replaces files atomically. Only regular files are opened, and only a
 //! bounded part is read into memory.
 //!
-//! A named pipe without a writer blocks `open` forever, and a device may never end. Every path that
-//! an operator, a file of the workspace or a medium names can lead to one, so all other crates read
-//! files through this one.
+//! A named pipe without a writer blocks `open` forever, and a device may never end. A path from the
+//! operator, the workspace or a medium can lead to one, so all other crates read files through this
+//! one.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-mod whole;
+mod atomic;
 
-pub use whole::{
+pub use atomic::{
     Access, folder_of, persist, persist_new, remove_abandoned, temporary_beside, temporary_in,
     write, write_new,
 };
 
-/// The most bytes that are read into memory: 32 MiB. Locks, the largest texts, have less than 1
-/// MiB.
+/// Maximum size of a file that is read into memory: 32 MiB. Locks, the largest texts, have less
+/// than 1 MiB.
 pub const LARGEST: u64 = 32 << 20;
 
-/// Why a file is not read. It is the inner error of the [`io::Error`] that the functions of this
-/// crate return.
+/// Why a file is not read. This is the inner error of the [`io::Error`] that this crate's functions
+/// return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The path leads to something other than a regular file.
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
-    /// The file has more bytes than [`LARGEST`].
+    /// The file is larger than [`LARGEST`].
     #[error("it is larger than {} MiB", LARGEST >> 20)]
     TooLarge,
-    /// The file is not text.
+    /// The file is not UTF-8 text.
     #[error("it is not UTF-8 text: line {line} contains an invalid byte")]
     NotUtf8 {
-        /// The first line with an invalid byte, from 1.
+        /// Number of the first line with an invalid byte, from 1.
         line: usize,
     },
 }
 
 impl Refusal {
-    /// Returns the refusal that `error` holds.
+    /// Returns the refusal inside of an error.
     pub fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
@@ -60,22 +60,21 @@ impl From<Refusal> for io::Error {
 /// Opens a regular file. Symbolic links are followed.
 ///
 /// # Errors
-/// The file cannot be opened, or is not a regular file ([`Refusal::NotRegular`]).
+/// The file cannot be opened. [`Refusal::NotRegular`] if it is not a regular file.
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let path = path.as_ref();
-    // Before `open`, because opening a device may already have an effect.
+    // Checked before `open`, because opening a device may have an effect.
     regular(path.metadata()?.file_type())?;
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)?;
-    // The path may lead to a different file by now.
+    // The path may lead to a different file since.
     regular(file.metadata()?.file_type())?;
     Ok(file)
 }
 
-/// Returns whether an open file has more than one name: what is written to it changes under all of
-/// them.
+/// Returns whether an open file has several hard links, through which writes are visible, too.
 pub fn has_other_names(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)
 }
@@ -89,7 +88,7 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
     let mut bytes = Vec::new();
     if length <= LARGEST {
-        // A file that grows meanwhile is still bounded.
+        // Bounded even if the file grows meanwhile.
         file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     }
     if length.max(bytes.len() as u64) > LARGEST {
@@ -110,7 +109,7 @@ pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     })
 }
 
-/// Writes the names in a folder to disk.
+/// Writes a folder's directory entries to disk.
 ///
 /// # Errors
 /// The folder cannot be opened or synced.
@@ -118,7 +117,7 @@ pub fn sync_folder(folder: impl AsRef<Path>) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Writes everything to disk that the file system of a folder has in memory.
+/// Writes all cached data of a folder's file system to disk.
 ///
 /// # Errors
 /// The folder cannot be opened, or the disk fails.
@@ -145,7 +144,7 @@ mod tests {
 
     // case 7.10
     #[test]
-    fn only_regular_files_are_opened_and_none_is_waited_for() {
+    fn only_regular_files_are_opened_and_no_open_blocks() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         rustix::fs::mknodat(
@@ -199,7 +198,7 @@ mod tests {
             Refusal::of(&read_text(&path).unwrap_err()),
             Some(Refusal::NotUtf8 { line: 3 })
         );
-        // Files of /proc have no size, and are regular.
+        // Files of /proc are regular, and their size is 0.
         assert!(read_text("/proc/self/status").is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a medium.
+//! Errors of writing and reading a medium.
 
 use std::io;
 
@@ -6,34 +6,34 @@ use camino::Utf8PathBuf;
 
 use crate::Manifest;
 
-/// Why a medium cannot be written or read.
+/// A medium cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refuses something.
+    /// A file operation failed.
     #[error("cannot {action} `{path}`")]
     Io {
-        /// What was to be done: `read`, `write`, `create`, `remove`.
+        /// The operation: `read`, `write`, `create` or `remove`.
         action: &'static str,
-        /// With which file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The stream ends early or cannot be read or written.
+    /// Reading or writing the stream failed, or the stream ended early.
     #[error("cannot {action} the stream")]
     Stream {
         /// `read` or `write`.
         action: &'static str,
-        /// Why not.
+        /// Error of the operating system or of the tar reader.
         source: io::Error,
     },
-    /// The stream is not a tar, or does not begin with a manifest.
+    /// The stream is not a tar archive, or does not begin with a manifest.
     #[error("the stream is not a medium: it does not begin with a manifest")]
     NoMedium,
     /// The manifest is not YAML, or has unknown keys.
     #[error("the manifest of the medium is not valid")]
     Manifest {
-        /// Why not.
+        /// Error of the parser.
         source: serde_yaml::Error,
     },
     /// The manifest has a different format.
@@ -42,93 +42,93 @@ pub enum Error {
         Manifest::FORMAT
     )]
     Format {
-        /// The format that it has.
+        /// The format in the manifest.
         found: u32,
     },
     /// The manifest contradicts itself.
     #[error("the manifest of the medium is not valid: {0}")]
     Contradiction(Contradiction),
-    /// A folder contains no medium.
+    /// A folder has no part of a medium.
     #[error("`{path}` contains no medium")]
     NotFound {
-        /// The folder.
+        /// Path of the folder.
         path: Utf8PathBuf,
     },
-    /// What was named does not exist.
+    /// A folder that the operator named does not exist.
     #[error("`{path}` does not exist")]
     NoFolder {
-        /// The folder.
+        /// Path of the folder.
         path: Utf8PathBuf,
     },
-    /// What was named is a file, and a medium is a folder.
+    /// The operator named a file, but a medium is a folder.
     #[error("`{path}` is a file, not the folder of a medium")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
     },
     /// The folders contain volumes of different packs.
     #[error("`{path}` belongs to a different pack than `{first}`")]
     OtherPack {
-        /// The folder.
+        /// A folder of the second pack.
         path: Utf8PathBuf,
-        /// The first folder.
+        /// A folder of the first pack.
         first: Utf8PathBuf,
     },
-    /// No copy of the manifest is what the volumes name.
+    /// No copy of the manifest has the hash that the volumes name.
     #[error("every copy of the manifest is damaged or missing, the first in `{path}`")]
     NoManifest {
-        /// The first folder.
+        /// Path of the first folder.
         path: Utf8PathBuf,
     },
-    /// The folder that is written has a complete medium of a different pack.
+    /// The output folder has a complete medium of a different pack.
     #[error("`{path}` already contains a different medium")]
     Occupied {
-        /// The folder.
+        /// Path of the folder.
         path: Utf8PathBuf,
     },
-    /// The folder that is written has files under the names of a medium's that no pack wrote.
+    /// The output folder has a file with a medium's name that `pack` did not write.
     #[error("`{path}` has a file `{name}` that is not of a medium")]
     Foreign {
-        /// The folder.
+        /// Path of the folder.
         path: Utf8PathBuf,
-        /// The file.
+        /// Name of the file.
         name: &'static str,
     },
-    /// A source no longer has the content that it had, or that its name promises.
+    /// The content of a source has a different hash than before.
     #[error("`{path}` is not what was expected: its content has SHA-256 {found}")]
     Changed {
-        /// The source.
+        /// Path of the source.
         path: Utf8PathBuf,
-        /// What it has.
+        /// SHA-256 of its content now.
         found: String,
     },
     /// A piece is missing, cut off or damaged.
     #[error("piece {sha256} of volume {volume} is {fault}")]
     Piece {
-        /// Its name.
+        /// SHA-256 of the piece.
         sha256: String,
-        /// Its volume.
+        /// Number of its volume.
         volume: u32,
-        /// What is wrong.
+        /// The kind of damage.
         fault: crate::Fault,
     },
     /// The largest piece does not fit into a volume.
     #[error("a volume of {} is too small: {} are required", iec(*limit), iec(*needed))]
     SmallVolume {
-        /// The limit in bytes.
+        /// Given size of a volume in bytes.
         limit: u64,
-        /// What is needed in bytes.
+        /// Smallest usable size in bytes.
         needed: u64,
     },
-    /// The signature does not permit use.
+    /// The signature is not accepted.
     #[error(transparent)]
     Signature(#[from] crate::SignatureError),
-    /// The run was stopped.
+    /// The operator stopped the run.
     #[error("stopped")]
     Stopped,
 }
 
-/// Returns a size in the units that the size of a volume is written in.
+/// Formats a size in IEC units, as the operator types the size of a volume.
 fn iec(bytes: u64) -> bytesize::Display {
     bytesize::ByteSize(bytes).display().iec()
 }
@@ -146,7 +146,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the disk is full.
+    /// Returns whether a full disk or a quota caused the error.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } | Self::Stream { source, .. }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
@@ -156,34 +156,34 @@ impl Error {
 /// How a manifest contradicts itself. Pieces and contents are named by their SHA-256.
 #[derive(Debug, thiserror::Error)]
 pub enum Contradiction {
-    /// It is not text.
+    /// The manifest is not UTF-8 text.
     #[error("it is not UTF-8 text")]
     Text,
-    /// A hash is not one.
+    /// A hash is not a SHA-256.
     #[error("`{0}` is not a SHA-256")]
     Hash(String),
-    /// A file beside the manifest has a name that it cannot have.
+    /// A file beside the manifest has a name other than `START.txt` and `airlock`.
     #[error("`{0}` does not belong beside it")]
     File(String),
     /// The pieces of a content add up to a different size.
     #[error("the pieces of `{0}` have a different size")]
     Size(String),
-    /// The only piece of a content is not that content.
+    /// The only piece of a content has a different hash than the content.
     #[error("the piece of `{0}` has a different SHA-256")]
     OnlyPiece(String),
-    /// The pieces of a content together are not that content.
+    /// The pieces of a content together have a different hash.
     #[error("the pieces of `{0}` make up something else")]
     Content(String),
-    /// A piece is too large.
+    /// A piece is larger than 1 GiB.
     #[error("the piece `{0}` is larger than 1 GiB")]
     LargePiece(String),
-    /// A piece is listed twice, and not in the same way.
+    /// A piece is listed twice, with different sizes or volumes.
     #[error("the piece `{0}` is listed differently")]
     Piece(String),
-    /// A piece is in no volume.
+    /// The volume of a piece does not exist.
     #[error("the piece `{0}` is in no volume")]
     NoVolume(String),
-    /// A volume has other pieces than it records.
+    /// The number or size of a volume's pieces differs from its entry.
     #[error("volume {0} does not have what is listed")]
     Volume(u32),
 }

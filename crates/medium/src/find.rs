@@ -1,4 +1,4 @@
-//! Recognises a medium on one disk or several. Nothing of it is used before its signature is
+//! Recognises a medium on one or several disks. Nothing of it is used before its signature is
 //! checked.
 
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use crate::piece::sha256;
 use crate::signature::{self, SignatureError, Signer};
 use crate::{Error, Manifest, Medium, Signers};
 
-/// Which volume of which pack a folder is.
+/// The content of `volume.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct VolumeFile {
-    /// The version of the format.
+    /// Version of the format.
     format: u32,
-    /// The SHA-256 of the manifest.
+    /// SHA-256 of the manifest.
     pack: String,
-    /// The number of the volume.
+    /// Number of the volume, from 1.
     volume: u32,
-    /// How many volumes the pack has.
+    /// Number of volumes of the pack.
     volumes: u32,
 }
 
@@ -48,23 +48,20 @@ impl VolumeFile {
     }
 }
 
-/// A medium that was recognised and is not trusted yet: nothing can be read from it.
+/// A medium that was recognised but is not trusted yet. Its contents cannot be read.
 #[derive(Debug, Clone)]
 pub struct Found {
     manifest: Vec<u8>,
     signatures: Vec<String>,
-    /// The folder with the files beside the manifest, if that is among the folders.
     root: Option<Utf8PathBuf>,
-    /// The folders that have pieces, with the number that they claim.
     volumes: Vec<(Option<u32>, Utf8PathBuf)>,
 }
 
-/// Recognises a medium in folders. Each may be a medium, or a volume that travelled alone; order
-/// does not matter.
+/// Recognises a medium in folders. Each folder may be a medium or a single volume, in any order.
 ///
 /// # Errors
-/// A folder has nothing of a medium, folders belong to different packs, or no copy of the manifest
-/// is undamaged.
+/// A folder has no part of a medium, folders belong to different packs, or every copy of the
+/// manifest is damaged.
 pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     let mut root = None;
     let mut volumes = Vec::new();
@@ -96,18 +93,18 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     }
     let first = folders.first().cloned().unwrap_or_default();
     let places: Vec<&Utf8PathBuf> = root.iter().chain(&volumes).collect();
-    // A pack is what most copies name: one damaged copy is outvoted where there are others.
+    // The pack is the one that most copies name, so a single damaged copy is outvoted.
     let named = |folder: &Utf8Path| VolumeFile::read(folder).map(|file| file.pack);
     let mut copies: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut votes: BTreeMap<String, usize> = BTreeMap::new();
-    let mut whole: Vec<(String, &Utf8PathBuf)> = Vec::new();
+    let mut certain: Vec<(String, &Utf8PathBuf)> = Vec::new();
     for place in &places {
         let copy = files::read(place.join(MANIFEST)).ok();
         let hash = copy.as_deref().map(sha256);
         let pack = named(place);
-        // A volume is of a pack beyond doubt if both of its files say so.
+        // The pack of a volume is certain if both of its files agree.
         if let Some(pack) = pack.clone().filter(|pack| Some(pack) == hash.as_ref()) {
-            whole.push((pack, place));
+            certain.push((pack, place));
         }
         for vote in pack.iter().chain(&hash) {
             *votes.entry(vote.clone()).or_default() += 1;
@@ -116,8 +113,8 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
             copies.insert(hash, copy);
         }
     }
-    if let Some((pack, first)) = whole.first()
-        && let Some((_, path)) = whole.iter().find(|(other, _)| other != pack)
+    if let Some((pack, first)) = certain.first()
+        && let Some((_, path)) = certain.iter().find(|(other, _)| other != pack)
     {
         return Err(Error::OtherPack {
             path: (*path).clone(),
@@ -138,7 +135,7 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     signatures.dedup();
     let number = |folder: &Utf8PathBuf| match VolumeFile::read(folder) {
         Some(file) => Some(file.volume),
-        // Of a folder that must not be read, the name is all that is known.
+        // Of an unreadable folder, only the name is known.
         None if crate::medium::is_refused(&folder.join(VOLUME)) => {
             folder.file_name().and_then(|name| name.parse().ok())
         }
@@ -155,8 +152,8 @@ pub fn find(folders: &[Utf8PathBuf]) -> Result<Found, Error> {
     })
 }
 
-/// Groups folders by the pack that a volume in them names without doubt. Folders without such a
-/// volume are in the first group.
+/// Groups folders by pack, as far as a volume in them names it with certainty. The other folders
+/// are in the first group.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -184,14 +181,14 @@ pub fn packs(folders: &[Utf8PathBuf]) -> Result<Vec<Vec<Utf8PathBuf>>, Error> {
     Ok(groups.into_iter().map(|(_, group)| group).collect())
 }
 
-/// Returns the folders in the folder of all volumes.
+/// Returns the folders of the volumes, sorted.
 fn inner(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
     let entries = match folder.read_dir_utf8() {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(Error::io("read", folder)(source)),
     };
-    // A link may lead to a disk.
+    // `is_dir` follows links: a link may lead to a disk.
     let mut found: Vec<Utf8PathBuf> = entries
         .flatten()
         .map(camino::Utf8DirEntry::into_path)
@@ -202,7 +199,7 @@ fn inner(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
 }
 
 impl Found {
-    /// Takes what a stream begins with.
+    /// Returns the medium of a stream's first files.
     pub(crate) fn in_stream(manifest: Vec<u8>, signature: Option<String>) -> Self {
         Self {
             manifest,
@@ -217,16 +214,15 @@ impl Found {
         sha256(&self.manifest)
     }
 
-    /// Returns whether there is a signature, which may be of any key or wrong.
+    /// Returns whether a signature exists. It may be invalid, or by any key.
     pub fn is_signed(&self) -> bool {
         !self.signatures.is_empty()
     }
 
-    /// Returns the key that signed the manifest. Its signature is right; whether it is trusted is
-    /// not decided here.
+    /// Returns the key whose signature of the manifest is valid. The key need not be trusted.
     ///
     /// # Errors
-    /// There is no signature, or it is not one of this manifest.
+    /// [`SignatureError`] if no signature of this manifest is valid.
     pub fn signer(&self) -> Result<Signer, SignatureError> {
         let mut first = SignatureError::Missing;
         for text in &self.signatures {
@@ -242,7 +238,8 @@ impl Found {
     /// Trusts the medium if a permitted key signed its manifest.
     ///
     /// # Errors
-    /// The signature is missing, wrong or by an unknown key, or the manifest is not valid.
+    /// [`Error::Signature`] if the signature is missing, invalid or by an unknown key, and the
+    /// errors of [`Manifest::parse`].
     pub fn trust(&self, signers: &Signers) -> Result<Medium, Error> {
         let signer = self.signer()?;
         if !signers.permits(&signer) {
@@ -251,11 +248,11 @@ impl Found {
         self.medium(Some(signer))
     }
 
-    /// Trusts the medium if the key with this fingerprint signed its manifest: an operator has
-    /// confirmed it.
+    /// Trusts the medium if the key with this fingerprint, which an operator confirmed, signed its
+    /// manifest.
     ///
     /// # Errors
-    /// As of [`Found::trust`].
+    /// The errors of [`Found::trust`].
     pub fn trust_fingerprint(&self, fingerprint: &str) -> Result<Medium, Error> {
         let signer = self.signer()?;
         if signer.fingerprint() != fingerprint {
@@ -264,10 +261,10 @@ impl Found {
         self.medium(Some(signer))
     }
 
-    /// Trusts the medium although it has no signature: an operator allowed that.
+    /// Trusts a medium without a signature, which the operator permitted.
     ///
     /// # Errors
-    /// It has a signature, which must be checked instead, or the manifest is not valid.
+    /// [`SignatureError::Present`] if it has a signature, and the errors of [`Manifest::parse`].
     pub fn trust_unsigned(&self) -> Result<Medium, Error> {
         match self.is_signed() {
             true => Err(SignatureError::Present.into()),
@@ -276,12 +273,12 @@ impl Found {
     }
 
     fn medium(&self, signer: Option<Signer>) -> Result<Medium, Error> {
-        Ok(Medium::new(
-            Manifest::parse(&self.manifest)?,
-            self.pack(),
+        Ok(Medium {
+            manifest: Manifest::parse(&self.manifest)?,
+            pack: self.pack(),
             signer,
-            self.root.clone(),
-            self.volumes.clone(),
-        ))
+            root: self.root.clone(),
+            volumes: self.volumes.clone(),
+        })
     }
 }

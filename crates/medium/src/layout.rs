@@ -1,20 +1,20 @@
-//! The names of a medium's files.
+//! The file names of a medium.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// The file that tells people what to type.
+/// Name of the file with instructions for the operator.
 pub const START: &str = "START.txt";
-/// The program.
+/// Name of the program.
 pub const PROGRAM: &str = "airlock";
-/// The manifest.
+/// Name of the manifest.
 pub const MANIFEST: &str = "manifest.yaml";
-/// The signature of the manifest's bytes, as OpenSSH writes it.
+/// Name of the manifest's signature, in OpenSSH's format.
 pub const SIGNATURE: &str = "manifest.yaml.sig";
-/// The namespace of the signature.
+/// Namespace of the signature.
 pub const NAMESPACE: &str = "airlock";
-/// The folder of all volumes.
+/// Folder of all volumes.
 pub(crate) const VOLUMES: &str = "volumes";
-/// The file of a volume that contains its number and pack.
+/// File with the number and the pack of a volume.
 pub(crate) const VOLUME: &str = "volume.yaml";
 
 /// Returns the folder of a volume, relative to the medium.
@@ -22,20 +22,20 @@ pub(crate) fn volume(number: u32) -> Utf8PathBuf {
     format!("{VOLUMES}/{number:04}").into()
 }
 
-/// Returns the path of a piece in the folder of its volume.
+/// Returns the path of a piece in its volume's folder.
 pub(crate) fn piece(volume: &Utf8Path, sha256: &str) -> Utf8PathBuf {
     let (start, _) = sha256.split_at(2);
     volume.join("pieces").join(start).join(sha256)
 }
 
-/// Returns the piece that a path in a stream names; none if it is a different file.
+/// Returns the hash of the piece at a path of a stream, or `None` for a different file.
 pub(crate) fn piece_of(path: &Utf8Path) -> Option<&str> {
     let name = path.file_name()?;
     let parent = path.parent()?.parent()?;
     (parent.file_name() == Some("pieces") && is_sha256(name)).then_some(name)
 }
 
-/// Returns whether a text has 64 hexadecimal digits in lower case.
+/// Returns whether a text consists of 64 lower-case hexadecimal digits.
 pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64
         && text

@@ -1,5 +1,4 @@
-//! The manifest: everything that a medium contains, as a file that people can read and a signature
-//! covers.
+//! The manifest: a signed, readable list of everything that a medium contains.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,58 +8,58 @@ use crate::layout::{PROGRAM, START, is_sha256};
 use crate::piece::{LARGEST_PIECE, sha256};
 use crate::{Contradiction, Error};
 
-/// Everything that a medium contains.
+/// The list of everything that a medium contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of this format.
+    /// Version of this format, [`Manifest::FORMAT`].
     pub format: u32,
-    /// The version of the program that wrote it.
+    /// Version of the program that wrote the manifest.
     pub airlock: String,
-    /// What it was made for.
+    /// The environments and locks that the medium was packed for.
     pub serves: Served,
-    /// What the other side is assumed to have.
+    /// The commits and blobs that the other side is assumed to have.
     #[serde(default, skip_serializing_if = "Assumed::is_empty")]
     pub assumes: Assumed,
-    /// The files beside the manifest.
+    /// The files beside the manifest: `START.txt` and the program.
     pub files: Vec<RootFile>,
-    /// The volumes, from number 1.
+    /// The volumes in order, numbered from 1.
     pub volumes: Vec<Volume>,
-    /// What the pieces make up.
+    /// The files that the pieces make up.
     pub contents: Vec<Content>,
 }
 
-/// What a medium was made for.
+/// The environments and locks that a medium was packed for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Served {
-    /// The environments.
+    /// Names of the environments.
     pub environments: Vec<String>,
-    /// Their locks.
+    /// Locks of the environments.
     pub locks: Vec<ServedLock>,
 }
 
-/// A lock whose artifacts a medium brings, as far as the other side lacks them.
+/// A lock whose artifacts are on the medium, unless the other side is assumed to have them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServedLock {
-    /// Its path in the workspace, `bundles/v4.1.5-amd64.lock.yaml`.
+    /// Path in the workspace, such as `bundles/v4.1.5-amd64.lock.yaml`.
     pub path: String,
-    /// The SHA-256 of its text.
+    /// SHA-256 of the lock's text.
     pub sha256: String,
 }
 
-/// What the other side is assumed to have.
+/// The commits and blobs that the other side is assumed to have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Assumed {
-    /// Where that is known from, a sentence each.
+    /// Sources of these assumptions, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
-    /// The commits that the git bundle builds on.
+    /// Commits that the git bundle builds on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commits: Vec<String>,
-    /// The blobs of the locks that are not on the medium.
+    /// Blobs of the locks that are not on the medium.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<AssumedBlob>,
 }
@@ -69,9 +68,9 @@ pub struct Assumed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AssumedBlob {
-    /// Its SHA-256.
+    /// SHA-256 of the blob.
     pub sha256: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
@@ -79,119 +78,119 @@ pub struct AssumedBlob {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RootFile {
-    /// Its name.
+    /// File name.
     pub name: String,
-    /// Its SHA-256.
+    /// SHA-256 of the content.
     pub sha256: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// A volume.
+/// A volume: the pieces that fit on one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Volume {
-    /// Its number, from 1.
+    /// Number of the volume, from 1.
     pub number: u32,
-    /// How many pieces it has.
+    /// Number of its pieces.
     pub pieces: u64,
-    /// The size of its pieces in bytes.
+    /// Total size of its pieces in bytes.
     pub size: u64,
 }
 
-/// A file that pieces make up, one after the other.
+/// A file that consists of pieces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Content {
-    /// What it is.
+    /// Kind of the file.
     pub what: What,
-    /// Its SHA-256.
+    /// SHA-256 of the file.
     pub sha256: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its pieces, in order.
+    /// The pieces, in order.
     pub pieces: Vec<Piece>,
 }
 
-/// What a content is.
+/// The kind of a content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum What {
     /// The history of the workspace, as a git bundle.
     Repository {
-        /// The branch, `main`.
+        /// Branch, such as `main`.
         branch: String,
-        /// The commit that it brings.
+        /// Full id of the branch's last commit.
         commit: String,
     },
-    /// The program for a platform, `linux-x86_64`.
+    /// The program for one platform.
     Program {
-        /// The platform.
+        /// Platform, such as `linux-x86_64`.
         platform: String,
     },
-    /// An archive of mkectl, as it was downloaded.
+    /// An archive of mkectl, as downloaded.
     Mkectl {
-        /// The release, `v4.1.5`.
+        /// Release, such as `v4.1.5`.
         release: String,
-        /// The platform, `linux-x86_64`.
+        /// Platform, such as `linux-x86_64`.
         platform: String,
-        /// The name of the download.
+        /// File name of the download.
         file: String,
     },
     /// The sources of all dependencies, as a tar of the folder `vendor`.
     Sources {
-        /// The SHA-256 of the `Cargo.lock` that they belong to.
+        /// SHA-256 of the `Cargo.lock` that lists them.
         cargo_lock: String,
     },
     /// A blob of a lock: a manifest, a config, a layer or a release matrix.
     Blob {},
-    /// The commits of a site that the other side lacks, as a git bundle. They are merged.
+    /// Commits of a site that the other side lacks, as a git bundle. `unpack` merges them.
     Commits {
-        /// The branch, `main`.
+        /// Branch, such as `main`.
         branch: String,
-        /// The last commit.
+        /// Full id of the last commit.
         commit: String,
     },
-    /// The receipt of an environment that is not committed.
+    /// An uncommitted receipt of an environment.
     Receipt {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
     },
-    /// What the site of an environment has: a registry snapshot.
+    /// A registry snapshot of an environment's site.
     Snapshot {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
     },
     /// A log of an environment, with secrets masked.
     Log {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// Its file name.
+        /// File name of the log.
         file: String,
     },
 }
 
-/// A part of a content, of at most 1 GiB. The same piece may be a part of several contents.
+/// A part of a content, of at most 1 GiB. Several contents may share a piece.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Piece {
-    /// Its SHA-256, which is its name.
+    /// SHA-256 of the piece, which is its file name.
     pub sha256: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The number of its volume.
+    /// Number of its volume.
     pub volume: u32,
 }
 
 impl Assumed {
-    /// Returns whether nothing is assumed.
+    /// Returns whether there are no assumptions.
     pub fn is_empty(&self) -> bool {
         self.because.is_empty() && self.commits.is_empty() && self.blobs.is_empty()
     }
 }
 
 impl RootFile {
-    /// Describes a file by its bytes.
+    /// Returns the entry of a file with these bytes.
     pub fn of(name: &str, bytes: &[u8]) -> Self {
         Self {
             name: name.to_owned(),
@@ -202,15 +201,15 @@ impl RootFile {
 }
 
 impl Manifest {
-    /// The format that this version reads and writes.
+    /// The version of the format that this program reads and writes.
     pub const FORMAT: u32 = 1;
 
-    /// Reads a manifest.
+    /// Parses and checks a manifest.
     ///
     /// # Errors
-    /// It is not a manifest of this format, or contradicts itself.
+    /// [`Error::Format`], [`Error::Manifest`], or [`Error::Contradiction`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        /// Read first: a manifest of a later format must not be called malformed.
+        /// Parsed first, so a manifest of a later format is not reported as malformed.
         #[derive(Deserialize)]
         #[serde(expecting = "keys and values, `format` among them")]
         struct Formatted {
@@ -232,10 +231,10 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns the bytes of the file. The same manifest has the same bytes everywhere.
+    /// Returns the bytes of the file, which are the same on every machine.
     ///
     /// # Errors
-    /// YAML cannot express it.
+    /// [`Error::Manifest`] if YAML cannot express a value.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let yaml =
             redaction::yaml::write(self, &[]).map_err(|source| Error::Manifest { source })?;
@@ -245,7 +244,7 @@ impl Manifest {
         .into_bytes())
     }
 
-    /// Returns the pieces, each once, in the order in which contents first need them.
+    /// Returns each piece once, in the order in which contents need them.
     pub fn pieces(&self) -> Vec<&Piece> {
         let mut seen = BTreeSet::new();
         self.contents
@@ -255,7 +254,7 @@ impl Manifest {
             .collect()
     }
 
-    /// Returns the size of all pieces in bytes.
+    /// Returns the total size of all pieces in bytes.
     pub fn size(&self) -> u64 {
         self.volumes.iter().map(|volume| volume.size).sum()
     }
@@ -275,12 +274,12 @@ impl Manifest {
         let hashes = contents.flat_map(|content| {
             std::iter::once(&content.sha256).chain(content.pieces.iter().map(|piece| &piece.sha256))
         });
-        // Pieces and blobs are named by these.
+        // Hashes become file names.
         let mut all = locks.chain(assumed).chain(files).chain(hashes);
         if let Some(hash) = all.find(|hash| !is_sha256(hash)) {
             return wrong(Contradiction::Hash(hash.clone()));
         }
-        // The names are paths beside the manifest.
+        // The names become paths beside the manifest.
         let names = [START, PROGRAM];
         if let Some(file) = self
             .files

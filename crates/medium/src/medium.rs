@@ -11,45 +11,47 @@ use crate::piece::{Failed, Hashed, copy, sha256};
 use crate::write::parallel;
 use crate::{Content, Contradiction, Error, Manifest, Piece, Progress, Signer, layout};
 
-/// A medium whose manifest may be used. Only the functions of [`Found`](crate::Found) make one.
+/// A medium whose manifest is trusted. Only the functions of [`Found`](crate::Found) create one.
 #[derive(Debug, Clone)]
 pub struct Medium {
-    manifest: Manifest,
-    pack: String,
-    signer: Option<Signer>,
-    root: Option<Utf8PathBuf>,
-    volumes: Vec<(Option<u32>, Utf8PathBuf)>,
+    pub(crate) manifest: Manifest,
+    pub(crate) pack: String,
+    pub(crate) signer: Option<Signer>,
+    /// The folder with the files beside the manifest, if that is among the folders.
+    pub(crate) root: Option<Utf8PathBuf>,
+    /// The folders that have pieces, with the number that they claim.
+    pub(crate) volumes: Vec<(Option<u32>, Utf8PathBuf)>,
 }
 
-/// Something of a medium that cannot be used.
+/// A part of a medium that is not usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Damage {
     /// A piece.
     Piece {
-        /// The piece.
+        /// The piece as the manifest lists it.
         piece: Piece,
-        /// What is wrong with it.
+        /// The kind of damage.
         fault: Fault,
     },
     /// A file beside the manifest, such as `START.txt`.
     File {
-        /// Its name.
+        /// Name of the file.
         name: String,
-        /// What is wrong with it.
+        /// The kind of damage.
         fault: Fault,
     },
 }
 
-/// What is wrong with a file.
+/// The kind of damage to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It does not exist.
+    /// The file does not exist.
     Missing,
-    /// It is shorter.
+    /// The file is shorter than the manifest lists.
     CutOff,
-    /// It has different content.
+    /// The content has a different hash.
     Damaged,
-    /// The disk cannot read it.
+    /// The disk or the permissions prevent reading.
     Unreadable,
 }
 
@@ -65,22 +67,6 @@ impl fmt::Display for Fault {
 }
 
 impl Medium {
-    pub(crate) fn new(
-        manifest: Manifest,
-        pack: String,
-        signer: Option<Signer>,
-        root: Option<Utf8PathBuf>,
-        volumes: Vec<(Option<u32>, Utf8PathBuf)>,
-    ) -> Self {
-        Self {
-            manifest,
-            pack,
-            signer,
-            root,
-            volumes,
-        }
-    }
-
     /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -91,12 +77,12 @@ impl Medium {
         &self.pack
     }
 
-    /// Returns the key that signed it; none if it is unsigned.
+    /// Returns the key that signed the manifest, or `None` for an unsigned medium.
     pub fn signer(&self) -> Option<&Signer> {
         self.signer.as_ref()
     }
 
-    /// Returns the numbers of the volumes that were not found. None is found of a stream.
+    /// Returns the numbers of the volumes that were not found: all of them for a stream.
     pub fn missing_volumes(&self) -> Vec<u32> {
         let found: BTreeSet<u32> = self
             .volumes
@@ -104,7 +90,7 @@ impl Medium {
             .filter_map(|(number, _)| *number)
             .collect();
         let volumes = self.manifest.volumes.iter();
-        // A piece of a volume shows that the volume is there, even if its own file is damaged.
+        // A piece shows that its volume exists, even if `volume.yaml` is damaged.
         let is_missing = |number: &u32| {
             !found.contains(number)
                 && !self
@@ -119,36 +105,36 @@ impl Medium {
             .collect()
     }
 
-    /// Returns the numbers of the volumes whose folder this user must not read.
+    /// Returns the numbers of the volumes whose folder this user may not read.
     pub fn unreadable_volumes(&self) -> Vec<u32> {
         let volumes = self.volumes.iter();
         let refused = volumes.filter(|(_, folder)| is_refused(&folder.join(layout::VOLUME)));
         refused.filter_map(|(number, _)| *number).collect()
     }
 
-    /// Returns where a piece is.
+    /// Returns the path of a piece, if it was found.
     pub fn path(&self, piece: &Piece) -> Option<Utf8PathBuf> {
         self.paths(piece).into_iter().next()
     }
 
-    /// Returns every copy of a piece, the likeliest first.
+    /// Returns the paths of all copies of a piece, the most likely undamaged one first.
     fn paths(&self, piece: &Piece) -> Vec<Utf8PathBuf> {
         let mut folders: Vec<_> = self.volumes.iter().collect();
         folders.sort_by_key(|(number, _)| *number != Some(piece.volume));
         let paths = folders
             .into_iter()
             .map(|(_, folder)| layout::piece(folder, &piece.sha256));
-        // The same volume may be given twice, and one copy may be incomplete.
+        // A volume may be given twice, with one incomplete copy.
         let mut found: Vec<Utf8PathBuf> = paths.filter(|path| path.is_file()).collect();
         found.sort_by_key(|path| path.metadata().map(|found| found.len()).ok() != Some(piece.size));
         found
     }
 
-    /// Copies a piece and compares it with its hash. What was written is to be discarded after an
-    /// error.
+    /// Copies a piece and compares it with its hash. After an error the caller must discard the
+    /// output.
     ///
     /// # Errors
-    /// The piece is missing or damaged, or something cannot be written.
+    /// [`Error::Piece`] if the piece is missing or damaged, or writing fails.
     pub fn copy_piece(
         &self,
         piece: &Piece,
@@ -160,24 +146,24 @@ impl Medium {
             volume: piece.volume,
             fault,
         };
-        let path = self.path(piece).ok_or_else(|| {
-            let mut folders = self.volumes.iter().map(|(_, folder)| folder);
-            match folders.any(|folder| is_refused(&layout::piece(folder, &piece.sha256))) {
-                true => faulty(Fault::Unreadable),
-                false => faulty(Fault::Missing),
+        let copies = self.paths(piece);
+        let is_undamaged =
+            |copy: &&Utf8PathBuf| crate::hash_of(copy).is_ok_and(|found| found == piece.sha256);
+        let path = match &copies[..] {
+            [] => {
+                let mut folders = self.volumes.iter().map(|(_, folder)| folder);
+                let is_unreadable =
+                    folders.any(|folder| is_refused(&layout::piece(folder, &piece.sha256)));
+                return Err(faulty(match is_unreadable {
+                    true => Fault::Unreadable,
+                    false => Fault::Missing,
+                }));
             }
-        })?;
-        // Of a piece that a replacement has too, the damaged copy is not used.
-        let path = match &self.paths(piece)[..] {
-            [_] => path,
-            copies => {
-                let is_whole = |copy: &&Utf8PathBuf| {
-                    crate::hash_of(copy).is_ok_and(|found| found == piece.sha256)
-                };
-                copies.iter().find(is_whole).cloned().unwrap_or(path)
-            }
+            [only] => only,
+            // A replacement has the piece, too.
+            [first, ..] => copies.iter().find(is_undamaged).unwrap_or(first),
         };
-        let mut from = files::open(&path).map_err(|_| faulty(Fault::Unreadable))?;
+        let mut from = files::open(path).map_err(|_| faulty(Fault::Unreadable))?;
         match copy(&mut from, into, progress) {
             Ok((_, size)) if size < piece.size => Err(faulty(Fault::CutOff)),
             Ok((found, _)) if found != piece.sha256 => Err(faulty(Fault::Damaged)),
@@ -191,17 +177,17 @@ impl Medium {
         }
     }
 
-    /// Copies all pieces of a content, and compares it with its own hash.
+    /// Copies all pieces of a content, and compares the result with the content's hash.
     ///
     /// # Errors
-    /// As of [`Medium::copy_piece`], or the pieces make up something else.
+    /// The errors of [`Medium::copy_piece`], and [`Contradiction::Content`] if the hash differs.
     pub fn copy(
         &self,
         content: &Content,
         into: &mut dyn Write,
         progress: Progress<'_>,
     ) -> Result<(), Error> {
-        // The hash of a single piece is that of the content.
+        // A single piece has the hash of the content.
         if let [piece] = &content.pieces[..] {
             return self.copy_piece(piece, into, progress);
         }
@@ -217,11 +203,11 @@ impl Medium {
         }
     }
 
-    /// Reads every piece of the given contents and every file beside the manifest, several
-    /// concurrently, and returns what cannot be used, in the order of the manifest.
+    /// Reads all pieces and all files beside the manifest, several concurrently. Returns the
+    /// damaged ones in the order of the manifest.
     ///
     /// # Errors
-    /// The run was stopped.
+    /// [`Error::Stopped`].
     pub fn examine(&self, progress: Progress<'_>) -> Result<Vec<Damage>, Error> {
         let found = Mutex::new(Vec::new());
         let pieces: Vec<(usize, &Piece)> = self.manifest.pieces().into_iter().enumerate().collect();
@@ -244,13 +230,13 @@ impl Medium {
         Ok(damages)
     }
 
-    /// Reads the manifest of the medium's folder and the files beside it, and returns what is wrong
-    /// with them. A volume that travelled alone has none.
+    /// Reads the manifest in the medium's folder and the files beside it. Returns the damaged ones,
+    /// none for a volume that travelled alone.
     pub fn examine_files(&self) -> Vec<Damage> {
         let Some(root) = &self.root else {
             return Vec::new();
         };
-        // A volume may have supplied the manifest that is used.
+        // The trusted manifest may be the copy in a volume.
         let copy = files::read(root.join(layout::MANIFEST)).map(|bytes| sha256(&bytes));
         let copy = match copy {
             Ok(pack) => (pack != self.pack).then_some(Fault::Damaged),
@@ -269,8 +255,8 @@ impl Medium {
             .collect()
     }
 
-    /// Returns the medium with the pieces of a replacement. They are compared with their hashes as
-    /// its own are.
+    /// Returns the medium with the pieces of a replacement, which are compared with their hashes,
+    /// too.
     #[must_use]
     pub fn with_pieces_of(mut self, replacement: &Self) -> Self {
         let folders = replacement.volumes.iter();
@@ -279,8 +265,8 @@ impl Medium {
         self
     }
 
-    /// Returns the medium with a folder of pieces that is not on it: what was kept of a stream,
-    /// `pieces/ab/ab12..`.
+    /// Returns the medium with a further folder of `pieces/ab/ab12..`, which were kept from a
+    /// stream.
     #[must_use]
     pub fn with_folder(mut self, folder: &Utf8Path) -> Self {
         self.volumes.push((None, folder.to_owned()));
@@ -288,7 +274,7 @@ impl Medium {
     }
 }
 
-/// Returns whether this user must not look at a path.
+/// Returns whether this user may not access a path.
 pub(crate) fn is_refused(path: &Utf8Path) -> bool {
     let found = path.metadata();
     found.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)

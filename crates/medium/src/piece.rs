@@ -8,24 +8,24 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Content, Error, Piece, Progress, What};
 
-/// The largest piece: 1 GiB.
+/// Maximum size of a piece: 1 GiB.
 pub const LARGEST_PIECE: u64 = 1 << 30;
 
-/// How many bytes are copied at a time.
+/// Number of bytes copied at a time.
 const BUFFER: usize = 256 << 10;
 
-/// A content, and the file that has its bytes.
+/// A content, and the file with its bytes.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The content. The volumes of its pieces are 0 until [`split`](crate::split()).
+    /// The content. The volumes of its pieces are 0 before [`split`](crate::split()).
     pub content: Content,
-    /// The file.
+    /// Path of the file.
     pub path: Utf8PathBuf,
 }
 
 impl Source {
-    /// Describes a file of known hash that is one piece, without reading it: it is compared while
-    /// it is copied.
+    /// Returns a file of known hash as one piece, without reading it. It is hashed when it is
+    /// copied.
     pub fn of_file(what: What, path: &Utf8Path, sha256: &str, size: u64) -> Self {
         let piece = Piece {
             sha256: sha256.to_owned(),
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// Describes a file by reading it. A piece has at most `largest` bytes.
+    /// Hashes a file in pieces of at most `largest` bytes.
     ///
     /// # Errors
     /// The file cannot be read, or the run was stopped.
@@ -57,13 +57,13 @@ impl Source {
         let mut file = files::open(path).map_err(read())?;
         let size = file.metadata().map_err(read())?.len();
         let largest = largest.clamp(1, LARGEST_PIECE);
-        let mut whole = Sha256::new();
+        let mut sink = io::sink();
+        let mut hashed = Hashed::new(&mut sink);
         let mut pieces = Vec::new();
         let mut at = 0;
         while at < size || pieces.is_empty() {
             let length = largest.min(size - at);
-            let mut into = Tee(&mut whole);
-            let (sha256, found) = copy(&mut (&mut file).take(length), &mut into, progress)
+            let (sha256, found) = copy(&mut (&mut file).take(length), &mut hashed, progress)
                 .map_err(|failed| failed.or_read(|source| read()(source)))?;
             if found != length {
                 return Err(read()(io::ErrorKind::UnexpectedEof.into()));
@@ -78,7 +78,7 @@ impl Source {
         Ok(Self {
             content: Content {
                 what,
-                sha256: hex::encode(whole.finalize()),
+                sha256: hashed.finish(),
                 size,
                 pieces,
             },
@@ -90,7 +90,7 @@ impl Source {
 /// Returns the SHA-256 of a file.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn hash_of(path: &Utf8Path) -> io::Result<String> {
     match copy(&mut files::open(path)?, &mut io::sink(), &|_| true) {
         Ok((sha256, _)) => Ok(sha256),
@@ -99,14 +99,14 @@ pub fn hash_of(path: &Utf8Path) -> io::Result<String> {
     }
 }
 
-/// Opens a part of a file.
+/// Opens a file at an offset, limited to `size` bytes.
 pub(crate) fn open_at(path: &Utf8Path, offset: u64, size: u64) -> io::Result<io::Take<File>> {
     let mut file = files::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     Ok(file.take(size))
 }
 
-/// Why a copy ended early.
+/// Why a copy failed.
 pub(crate) enum Failed {
     Read(io::Error),
     Write(io::Error),
@@ -114,7 +114,7 @@ pub(crate) enum Failed {
 }
 
 impl Failed {
-    /// Returns the error of a copy whose writing cannot fail.
+    /// Returns the error of a copy to a writer that cannot fail.
     pub(crate) fn or_read(self, read: impl FnOnce(io::Error) -> Error) -> Error {
         match self {
             Self::Read(source) | Self::Write(source) => read(source),
@@ -123,7 +123,7 @@ impl Failed {
     }
 }
 
-/// Copies everything, and returns its SHA-256 and size.
+/// Copies all bytes. Returns their SHA-256 and their number.
 pub(crate) fn copy(
     from: &mut dyn Read,
     into: &mut dyn Write,
@@ -148,12 +148,12 @@ pub(crate) fn copy(
     }
 }
 
-/// Returns the SHA-256 of bytes, as hexadecimal digits.
+/// Returns the SHA-256 of bytes in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Hashes what is written on.
+/// Hashes bytes on their way to a writer.
 pub(crate) struct Hashed<'a> {
     into: &'a mut dyn Write,
     hasher: Sha256,
@@ -181,19 +181,5 @@ impl Write for Hashed<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.into.flush()
-    }
-}
-
-/// Hashes what is written.
-struct Tee<'a>(&'a mut Sha256);
-
-impl Write for Tee<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

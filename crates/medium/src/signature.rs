@@ -1,4 +1,4 @@
-//! The signature of a manifest: what `ssh-keygen -Y sign` writes, verified without OpenSSH.
+//! Verifies the signature of a manifest, as `ssh-keygen -Y sign` writes it, without OpenSSH.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Returns the fingerprint as OpenSSH shows it, `SHA256:...`.
+    /// Returns the fingerprint in OpenSSH's format, `SHA256:...`.
     pub fn fingerprint(&self) -> String {
         self.key.fingerprint(HashAlg::Sha256).to_string()
     }
 
-    /// Returns the algorithm, `ssh-ed25519`.
+    /// Returns the algorithm, such as `ssh-ed25519`.
     pub fn algorithm(&self) -> String {
         self.key.algorithm().to_string()
     }
 
-    /// Returns the line for a file of allowed signers that permits this key to sign media.
+    /// Returns a line of an allowed signers file that permits this key to sign media.
     ///
     /// # Errors
     /// The key cannot be encoded.
@@ -46,68 +46,68 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// Why a signature does not permit use.
+/// Why a signature is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
-    /// There is none.
+    /// The medium has no signature.
     #[error("the medium is not signed")]
     Missing,
-    /// There is one, but it was to be ignored.
+    /// The medium has a signature, but the operator asked for an unsigned medium.
     #[error("the medium is signed, so its signature must be checked")]
     Present,
-    /// It cannot be read.
+    /// The signature, or a key, is malformed.
     #[error("the signature of the medium cannot be read")]
     Malformed {
-        /// Why not.
+        /// Error of the parser.
         source: ssh_key::Error,
     },
-    /// It was made for something else.
+    /// The signature is for a different namespace.
     #[error("the signature of the medium is for `{namespace}`, not for `{NAMESPACE}`")]
     Namespace {
-        /// What it was made for.
+        /// Namespace of the signature.
         namespace: String,
     },
-    /// It does not belong to this manifest.
+    /// The signature does not match this manifest.
     #[error("the manifest of the medium was changed after it was signed")]
     Wrong,
-    /// The key is not permitted.
+    /// The signature is valid, but its key is not permitted.
     #[error(
         "the medium is signed by an unknown key: {} {}",
         signer.algorithm(),
         signer.fingerprint()
     )]
     Unknown {
-        /// The key.
+        /// Key of the signature.
         signer: Signer,
     },
-    /// A file of allowed signers cannot be parsed.
+    /// A line of the allowed signers file is not valid.
     #[error("line {line} of the allowed signers is not valid: {reason}")]
     Signers {
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// Why not.
+        /// What is not valid.
         reason: SignersFault,
     },
 }
 
-/// What is wrong with a line of a file of allowed signers.
+/// Why a line of an allowed signers file is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum SignersFault {
-    /// It names no principal, or no key.
+    /// The line has no principal or no key.
     #[error("it has no key")]
     NoKey,
-    /// Its key cannot be read.
+    /// The key is malformed.
     #[error("{0}")]
     Key(ssh_key::Error),
-    /// It has this option, which could permit less.
+    /// The line has this unsupported option, which could restrict the key.
     #[error("the option `{0}` is not supported")]
     Option(String),
 }
 
-/// Returns the key that signed a manifest, after checking its signature.
+/// Verifies the signature of a manifest and returns its key.
 ///
 /// # Errors
-/// The signature cannot be read, is for a different namespace, or belongs to different bytes.
+/// The signature is malformed, for a different namespace, or of different bytes.
 pub fn signer(manifest: &[u8], signature: &str) -> Result<Signer, SignatureError> {
     let signature =
         SshSig::from_pem(signature).map_err(|source| SignatureError::Malformed { source })?;

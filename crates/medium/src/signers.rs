@@ -1,4 +1,4 @@
-//! The keys that may sign media: a file of allowed signers, as `ssh-keygen -Y verify` reads it.
+//! The keys that may sign media, from an allowed signers file as for `ssh-keygen -Y verify`.
 
 use ssh_key::PublicKey;
 
@@ -12,11 +12,11 @@ pub struct Signers {
 }
 
 impl Signers {
-    /// Reads a file of allowed signers. Keys of other namespaces are left out.
+    /// Parses an allowed signers file. Keys for other namespaces are ignored.
     ///
     /// # Errors
-    /// A line is malformed, or has an option that this version does not support: leaving it out
-    /// could permit more than the file does.
+    /// [`SignatureError::Signers`] if a line is malformed or has an unsupported option. Ignoring
+    /// the option could permit more than the file does.
     pub fn parse(text: &str) -> Result<Self, SignatureError> {
         let mut keys = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -47,12 +47,12 @@ impl Signers {
         Ok(Self { keys })
     }
 
-    /// Returns whether no key may sign.
+    /// Returns whether no key is permitted.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Returns whether a key may sign.
+    /// Returns whether a key may sign media.
     pub fn permits(&self, signer: &Signer) -> bool {
         self.principal(signer).is_some()
     }
@@ -65,7 +65,7 @@ impl Signers {
     }
 }
 
-/// Splits the first word off a line. Quotes contain spaces.
+/// Splits the first word off a line. Double quotes protect spaces.
 fn word(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_start();
     let mut quoted = false;
@@ -79,7 +79,7 @@ fn word(line: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Returns whether options permit the namespace of media, or the option that is not supported.
+/// Returns whether options permit the namespace of media. The error is an unsupported option.
 fn permits_namespace(options: &str) -> Result<bool, &str> {
     let mut permitted = true;
     let mut rest = options;
@@ -96,8 +96,7 @@ fn permits_namespace(options: &str) -> Result<bool, &str> {
     Ok(permitted)
 }
 
-/// Returns whether a name fits a pattern of OpenSSH: `*` stands for any characters, `?` for a
-/// single one.
+/// Returns whether a name matches a pattern of OpenSSH: `*` for any characters, `?` for one.
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern, name) {
         ([], []) => true,

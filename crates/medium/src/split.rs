@@ -4,26 +4,26 @@ use std::collections::BTreeMap;
 
 use crate::{Error, LARGEST_PIECE, Source, Volume};
 
-/// The largest cluster of FAT32 and common for exFAT: a file takes a multiple of it.
+/// Cluster size: the largest of FAT32, and common for exFAT. A file occupies a multiple of it.
 pub(crate) const CLUSTER: u64 = 32 << 10;
 
-/// What a volume has beside its pieces and copies of the manifest: folders, `volume.yaml`.
+/// Bytes of a volume for folders and `volume.yaml`.
 const OVERHEAD: u64 = 1 << 20;
 
-/// The most bytes that the manifest lists a piece and its content in.
+/// Maximum bytes of the manifest's lines about a piece and its content.
 const LINES: u64 = 512;
 
-/// Returns how large a piece may be, so pieces fill volumes of a size well.
+/// Returns the maximum size of a piece, so volumes of this size are filled well.
 pub fn largest_piece(volume: Option<u64>) -> u64 {
-    // No volume is so small that its eighth is less, so the pieces of one that is too small stay
-    // few.
+    // Less than an eighth of any usable volume. It bounds the number of pieces for a volume that is
+    // too small.
     const SMALLEST: u64 = OVERHEAD / 8;
     volume.map_or(LARGEST_PIECE, |volume| {
         (volume / 8).clamp(SMALLEST, LARGEST_PIECE)
     })
 }
 
-/// Returns how large a volume must be that can be split like this one: the least multiple of 1 KiB.
+/// Returns the smallest usable volume size, a multiple of 1 KiB.
 fn smallest_volume(sources: &[Source], assumed: u64) -> u64 {
     const STEP: u64 = 1 << 10;
     let is_enough = |volume: u64| {
@@ -36,26 +36,27 @@ fn smallest_volume(sources: &[Source], assumed: u64) -> u64 {
         let piece = sizes.max().unwrap_or(0).min(largest);
         OVERHEAD + 2 * LINES * (pieces + assumed) + piece.next_multiple_of(CLUSTER) <= volume
     };
-    // With the size, what a volume must hold grows more slowly than the volume.
-    let (mut less, mut enough) = (0, 1);
+    // The required size grows more slowly than the volume, so a binary search finds the minimum.
+    let (mut too_small, mut enough) = (0, 1);
     while !is_enough(enough * STEP) && enough < u64::MAX / STEP / 2 {
-        (less, enough) = (enough, enough * 2);
+        (too_small, enough) = (enough, enough * 2);
     }
-    while enough - less > 1 {
-        let middle = less + (enough - less) / 2;
+    while enough - too_small > 1 {
+        let middle = too_small + (enough - too_small) / 2;
         match is_enough(middle * STEP) {
             true => enough = middle,
-            false => less = middle,
+            false => too_small = middle,
         }
     }
     enough * STEP
 }
 
-/// Gives each piece its volume, in order, and returns the volumes. `first` is the size of the files
-/// beside the manifest, which travel with volume 1. Without a limit there is one volume.
+/// Assigns each piece to a volume, in order, and returns the volumes. `first` is the size of the
+/// files beside the manifest, which are on volume 1. `assumed` is the number of assumed blobs in
+/// the manifest. Without a limit there is one volume.
 ///
 /// # Errors
-/// A piece does not fit into a volume.
+/// [`Error::SmallVolume`] if a piece does not fit into a volume.
 pub fn split(
     sources: &mut [Source],
     limit: Option<u64>,

@@ -1,5 +1,5 @@
-//! The tar form of a medium, for a data diode or a pipe. The manifest comes first, so pieces can be
-//! used as they arrive.
+//! A medium as a tar stream, for a data diode or a pipe. The manifest comes first, so pieces are
+//! usable as they arrive.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,8 +23,8 @@ fn writing(source: io::Error) -> Error {
     }
 }
 
-/// Returns an error without the bytes of the stream that it may quote.
-fn in_words(error: io::Error) -> io::Error {
+/// Returns an error without control characters: it may quote bytes of the stream.
+fn escaped(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(_) => error,
         None => io::Error::new(error.kind(), redaction::line(&error.to_string(), 100)),
@@ -38,11 +38,11 @@ fn reading(source: io::Error) -> Error {
     }
 }
 
-/// Writes a medium as a tar stream. The same medium is the same stream. Unpacked by `tar`, it is a
-/// medium in a folder.
+/// Writes a medium as a tar stream. The same medium yields the same bytes. Unpacked with `tar`, the
+/// stream is a medium in a folder.
 ///
 /// # Errors
-/// A source has changed, or something cannot be read or written.
+/// [`Error::Changed`] if a source has changed, or reading or writing fails.
 pub fn write_stream(
     out: &mut dyn Write,
     manifest: &Manifest,
@@ -100,11 +100,11 @@ pub fn write_stream(
     tar.into_inner().and_then(Write::flush).map_err(writing)
 }
 
-/// Reads a medium from a stream. `trust` decides about the manifest, which comes first. `take`
-/// returns what receives a piece; it is called once for each piece of the manifest, in its order.
+/// Reads a medium from a stream. `trust` decides about the manifest. `take` returns a sink for a
+/// piece; it is called once for each piece of the manifest, in the order of the stream.
 ///
 /// # Errors
-/// The stream is not a medium, is not trusted, ends early, or contains a damaged piece.
+/// The stream is not a medium, is not trusted, ends early, or has a damaged piece.
 pub fn read_stream<E: From<Error>>(
     from: &mut dyn Read,
     trust: impl FnOnce(Found) -> Result<Medium, E>,
@@ -120,7 +120,7 @@ pub fn read_stream<E: From<Error>>(
     let mut is_tar = false;
     for entry in &mut entries {
         let mut entry = entry.map_err(|error| match is_tar || error.raw_os_error().is_some() {
-            true => reading(in_words(error)),
+            true => reading(escaped(error)),
             false => Error::NoMedium,
         })?;
         is_tar = true;
@@ -171,21 +171,21 @@ pub fn read_stream<E: From<Error>>(
     }
 }
 
-/// Writes a folder to a tar file, under the name `prefix`. The same folder gives the same bytes.
+/// Writes a folder to a tar file, below the name `prefix`. The same folder yields the same bytes.
 ///
 /// # Errors
-/// Something cannot be read or written.
+/// Reading or writing fails.
 pub fn tar_folder(folder: &Utf8Path, prefix: &str, to: &Utf8Path) -> Result<(), Error> {
     let out = File::create(to).map_err(Error::io("write", to))?;
     let mut tar = Builder::new(BufWriter::new(out));
-    let mut waiting = vec![folder.to_owned()];
+    let mut folders = vec![folder.to_owned()];
     let mut found = Vec::new();
-    while let Some(next) = waiting.pop() {
+    while let Some(next) = folders.pop() {
         for entry in next.read_dir_utf8().map_err(Error::io("read", &next))? {
             let entry = entry.map_err(Error::io("read", &next))?;
             let kind = entry.file_type().map_err(Error::io("read", &next))?;
             match kind.is_dir() {
-                true => waiting.push(entry.into_path()),
+                true => folders.push(entry.into_path()),
                 false => found.push(entry.into_path()),
             }
         }
@@ -214,12 +214,12 @@ pub fn tar_folder(folder: &Utf8Path, prefix: &str, to: &Utf8Path) -> Result<(), 
 
 /// Receives a piece of a stream.
 pub trait PieceSink: Write {
-    /// Is called after the piece was compared with its hash. Without it, what was written must be
+    /// Accepts the written bytes after the hash was checked. If this is not called, they must be
     /// discarded.
     ///
     /// # Errors
-    /// What was written cannot be kept.
-    fn done(&mut self) -> io::Result<()>;
+    /// The bytes cannot be kept.
+    fn done(self: Box<Self>) -> io::Result<()>;
 }
 
 fn faulty(piece: Piece, fault: Fault) -> Error {
@@ -230,7 +230,7 @@ fn faulty(piece: Piece, fault: Fault) -> Error {
     }
 }
 
-/// Reads a small file of the stream.
+/// Reads a small file of the stream, truncated to [`files::LARGEST`].
 fn small(entry: &mut dyn Read) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     entry
@@ -240,7 +240,7 @@ fn small(entry: &mut dyn Read) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Hashes what is read.
+/// Hashes bytes on their way from a reader.
 struct Hashing<'a, R> {
     from: R,
     hasher: Sha256,

@@ -1,4 +1,4 @@
-//! A medium is written, carried in every way, damaged, and read.
+//! Tests write a medium, carry it in every form, damage it, and read it.
 
 use std::cell::RefCell;
 use std::fs;
@@ -12,11 +12,11 @@ use proptest::prelude::*;
 use super::*;
 
 const ALWAYS: Progress<'_> = &|_| true;
-/// What the signatures in `tests` belong to.
+/// The bytes that the signatures in `tests` sign.
 const SIGNED: &[u8] = b"format: 1\n";
 const SIGNERS: &str = include_str!("tests/allowed_signers");
 
-/// A medium of a few small blobs, and the folder for its parts.
+/// A medium of small blobs, in a temporary folder.
 struct Case {
     _folder: tempfile::TempDir,
     root: Utf8PathBuf,
@@ -168,8 +168,7 @@ fn volumes_are_recognised_on_disks_of_their_own_and_a_missing_one_is_named() {
         matches!(&damages[..], [Damage::Piece { piece, fault: Fault::Missing }] if piece.volume == 2),
         "{damages:?}"
     );
-    // A folder that this user must not read is not missing. The system administrator reads
-    // everything.
+    // An unreadable folder is not missing. Root can read it.
     let mode = |mode| fs::set_permissions(volume(2), fs::Permissions::from_mode(mode)).unwrap();
     mode(0);
     if fs::read_dir(volume(2)).is_err() {
@@ -183,7 +182,7 @@ fn volumes_are_recognised_on_disks_of_their_own_and_a_missing_one_is_named() {
         assert_eq!(*fault, Fault::Unreadable);
     }
     mode(0o755);
-    // A volume is on a disk of its own, which a link leads to.
+    // A link leads to a volume on a disk of its own.
     let disk = case.root.join("disk");
     fs::rename(volume(2), &disk).unwrap();
     std::os::unix::fs::symlink(&disk, volume(2)).unwrap();
@@ -202,17 +201,17 @@ fn volumes_are_recognised_on_disks_of_their_own_and_a_missing_one_is_named() {
 }
 
 #[test]
-fn a_run_that_was_stopped_is_completed_and_a_different_medium_is_kept() {
+fn a_stopped_run_is_completed_and_a_different_medium_is_kept() {
     let case = Case::new(&[1_000_000, 400_000], 300_000, None);
     let folder = case.root.join("medium");
     let bytes = case.manifest.to_bytes().unwrap();
-    let left = std::sync::atomic::AtomicU32::new(3);
-    let few = |_| left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) > 1;
+    let remaining = std::sync::atomic::AtomicU32::new(3);
+    let few = |_| remaining.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) > 1;
     fs::create_dir(&folder).unwrap();
     let stopped = write(&folder, &case.manifest, &files(&bytes), &case.sources, &few);
     assert!(matches!(stopped, Err(Error::Stopped)));
     assert!(!folder.join(MANIFEST).exists());
-    // What a different run has left goes, and what this run has written stays.
+    // Pieces of a different run are removed, and those of this run are kept.
     let stale = folder.join("volumes/0001/pieces/00").join("0".repeat(64));
     fs::create_dir_all(stale.parent().unwrap()).unwrap();
     fs::write(&stale, "stale").unwrap();
@@ -256,7 +255,7 @@ fn a_source_that_changed_is_not_written() {
     assert!(matches!(case.try_write(&folder), Err(Error::Io { .. })));
 }
 
-/// Collects a piece, and gives it away when it was checked.
+/// Collects the bytes of a piece, and adds them to a list when the piece is complete.
 struct Collect(Vec<u8>, Rc<RefCell<Vec<Vec<u8>>>>);
 
 impl Write for Collect {
@@ -270,8 +269,8 @@ impl Write for Collect {
 }
 
 impl PieceSink for Collect {
-    fn done(&mut self) -> io::Result<()> {
-        self.1.borrow_mut().push(std::mem::take(&mut self.0));
+    fn done(self: Box<Self>) -> io::Result<()> {
+        self.1.borrow_mut().push(self.0);
         Ok(())
     }
 }
@@ -299,7 +298,7 @@ fn a_stream_is_received_piece_by_piece_and_is_the_same_each_time() {
     for length in [0, 100, 2000, 6000, stream.len() - 3000] {
         assert!(receive(&stream[..length]).is_err(), "{length}");
     }
-    // Unpacked by tar, it is a medium in a folder.
+    // Unpacked by tar, the stream is a medium in a folder.
     let folder = case.root.join("unpacked");
     tar::Archive::new(&stream[..]).unpack(&folder).unwrap();
     assert_eq!(open(&[folder]).unwrap().examine(ALWAYS).unwrap(), []);
@@ -342,14 +341,14 @@ fn signatures_of_openssh_are_verified_for_every_kind_of_key() {
 }
 
 #[test]
-fn a_medium_is_trusted_only_by_a_right_signature_of_a_permitted_key() {
+fn a_medium_is_trusted_only_by_a_valid_signature_of_a_permitted_key() {
     let signature = include_str!("tests/ed25519-256.sig").to_owned();
     let signers = Signers::parse(SIGNERS).unwrap();
     let found = |manifest: &[u8], signature: Option<&String>| {
         Found::in_stream(manifest.to_vec(), signature.cloned())
     };
     let signed = found(SIGNED, Some(&signature));
-    // The signature is right; the manifest itself is incomplete, which is found afterwards.
+    // The signature is valid. The manifest itself is incomplete, which is checked later.
     assert!(matches!(
         signed.trust(&signers),
         Err(Error::Manifest { .. })
@@ -373,7 +372,7 @@ fn a_medium_is_trusted_only_by_a_right_signature_of_a_permitted_key() {
 }
 
 #[test]
-fn allowed_signers_are_limited_to_media_and_nothing_in_them_is_overlooked() {
+fn allowed_signers_are_limited_to_media_and_unsupported_options_are_refused() {
     let key = SIGNERS.lines().next().unwrap().split_once(' ').unwrap().1;
     let signed = signer(SIGNED, include_str!("tests/ed25519-256.sig")).unwrap();
     let permitted = |options: &str| {
@@ -432,8 +431,7 @@ fn a_manifest_that_contradicts_itself_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whichever bit flips in whichever file: it is named, and every different content is still
-    /// read.
+    /// A flipped bit in any file is reported, and all other contents are still readable.
     #[test]
     fn one_flipped_bit_is_named_and_the_rest_is_usable(file in any::<prop::sample::Index>(), bit in any::<prop::sample::Index>()) {
         let case = Case::new(&[10, 900, 70_000], 30_000, Some(1_200_000));
@@ -453,10 +451,10 @@ proptest! {
             MANIFEST | "volume.yaml" => assert_eq!(damages, []),
             _ => assert!(matches!(&damages[..], [Damage::Piece { piece, fault: Fault::Damaged }] if piece.sha256 == name)),
         }
-        let whole = case.sources.iter().filter(|source| {
+        let readable = case.sources.iter().filter(|source| {
             let mut into = Vec::new();
             medium.copy(&source.content, &mut into, ALWAYS).is_ok()
         });
-        prop_assert!(whole.count() >= case.sources.len() - 1);
+        prop_assert!(readable.count() >= case.sources.len() - 1);
     }
 }

@@ -1,8 +1,9 @@
-//! Writes a medium to a folder: several pieces concurrently, the manifest last.
+//! Writes a medium to a folder: several pieces concurrently, then the manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,31 +14,30 @@ use crate::layout::{self, MANIFEST, PROGRAM, SIGNATURE, START, VOLUME};
 use crate::piece::{Failed, copy, open_at};
 use crate::{Error, Manifest, Piece, Progress, Source};
 
-/// How many pieces are written concurrently. Hashing is the limit, and disks of couriers have no
-/// use for more.
+/// Number of threads. Hashing limits the speed, and portable disks do not get faster with more.
 const THREADS: usize = 4;
 
-/// The files beside the pieces.
+/// The files of a medium besides the pieces.
 #[derive(Debug, Clone)]
 pub struct Files<'a> {
-    /// What [`Manifest::to_bytes`] returned.
+    /// The bytes of [`Manifest::to_bytes`].
     pub manifest: &'a [u8],
-    /// The signature of these bytes, as OpenSSH writes it.
+    /// Signature of these bytes, in OpenSSH's format.
     pub signature: Option<&'a str>,
-    /// The text of `START.txt`.
+    /// Text of `START.txt`.
     pub start: &'a str,
-    /// The program that is placed beside `START.txt`.
+    /// Path of the program to copy beside `START.txt`.
     pub program: Option<&'a Utf8Path>,
 }
 
-/// A piece, and where its bytes are.
+/// A piece, and the location of its bytes.
 pub(crate) struct Job<'a> {
     pub(crate) piece: &'a Piece,
     pub(crate) path: &'a Utf8Path,
     pub(crate) offset: u64,
 }
 
-/// Returns what is to be written, each piece once, in the order of the contents.
+/// Returns each piece once, in the order of the contents.
 pub(crate) fn jobs(sources: &[Source]) -> Vec<Job<'_>> {
     let mut seen = BTreeSet::new();
     let mut jobs = Vec::new();
@@ -57,11 +57,12 @@ pub(crate) fn jobs(sources: &[Source]) -> Vec<Job<'_>> {
     jobs
 }
 
-/// Writes a medium. Pieces that a run before has written are kept if they have the right content.
-/// The manifest comes last, so a folder with one is complete.
+/// Writes a medium. Pieces of an earlier run are kept if their hash is right. The manifest is
+/// written last, so a folder that has one is complete.
 ///
 /// # Errors
-/// The folder has a different medium, a source has changed, or something cannot be read or written.
+/// [`Error::Occupied`] or [`Error::Foreign`] for a folder in use, [`Error::Changed`] if a source
+/// has changed, or reading or writing fails.
 pub fn write(
     folder: &Utf8Path,
     manifest: &Manifest,
@@ -74,7 +75,7 @@ pub fn write(
         .iter()
         .map(|volume| (volume.number, folder.join(layout::volume(volume.number))))
         .collect();
-    occupied(folder, files.manifest)?;
+    check_unoccupied(folder, files.manifest)?;
     let jobs = jobs(sources);
     for (number, volume) in &volumes {
         let of_volume = jobs.iter().filter(|job| job.piece.volume == *number);
@@ -93,15 +94,14 @@ pub fn write(
         replace(&volume.join(VOLUME), &file.to_bytes()?)?;
         write_manifest(volume, files)?;
     }
-    // Pieces reach the disk before the manifest names them, and the operator may pull it out
-    // afterwards.
+    // Pieces must be on disk before the manifest. Afterwards the operator may pull out the disk.
     files::sync_filesystem(folder).map_err(Error::io("write", folder))?;
     write_manifest(folder, files)?;
     files::sync_filesystem(folder).map_err(Error::io("write", folder))
 }
 
-/// Returns how many bytes a medium still takes in a folder. A file takes a multiple of a cluster,
-/// as on FAT.
+/// Returns the number of bytes that are still to be written. Each file occupies a multiple of a
+/// cluster, as on FAT.
 pub fn to_write(folder: &Utf8Path, manifest: &Manifest, manifest_size: u64) -> u64 {
     let size = |bytes: u64| bytes.next_multiple_of(crate::split::CLUSTER);
     let is_missing = |piece: &&Piece| {
@@ -118,7 +118,7 @@ pub fn to_write(folder: &Utf8Path, manifest: &Manifest, manifest_size: u64) -> u
 /// Runs jobs on several threads until all are done or one fails.
 ///
 /// # Errors
-/// The first error of a job. Jobs that have begun end before.
+/// The first error of a job, after all started jobs have ended.
 pub fn parallel<T: Sync, E: Send>(
     jobs: &[T],
     run: &(dyn Fn(&T) -> Result<(), E> + Sync),
@@ -145,9 +145,9 @@ pub fn parallel<T: Sync, E: Send>(
     failed.map_or(Ok(()), Err)
 }
 
-/// Refuses a folder with a complete medium of a different pack, or with files that no pack wrote:
-/// each begins with its volumes.
-fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
+/// Checks that the folder has no complete medium of a different pack, and no files that `pack` did
+/// not write: `pack` creates the volumes first.
+fn check_unoccupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
     let path = folder.join(MANIFEST);
     match files::read(&path) {
         Ok(found) if found != manifest => Err(Error::Occupied {
@@ -168,7 +168,7 @@ fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Returns the names in a folder that do not belong to a medium, sorted. Hidden files and those of
+/// Returns the sorted names in a folder that do not belong to a medium. Hidden files and those of
 /// file systems are left out.
 pub fn others(folder: &Utf8Path) -> Vec<String> {
     const OURS: [&str; 5] = [START, PROGRAM, MANIFEST, SIGNATURE, layout::VOLUMES];
@@ -187,11 +187,11 @@ pub fn others(folder: &Utf8Path) -> Vec<String> {
     others
 }
 
-/// Makes the folders of a volume, and removes pieces that an interrupted run for different contents
-/// has left.
+/// Creates the folders of a volume, and removes pieces of an interrupted run with different
+/// contents.
 fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
-    let starts = volume.join("pieces");
-    let above = volume.ancestors().take(2).chain([starts.as_path()]);
+    let pieces = volume.join("pieces");
+    let above = volume.ancestors().take(2).chain([pieces.as_path()]);
     for folder in above {
         if folder.is_symlink() {
             let refusal = io::Error::other("it is a symbolic link");
@@ -200,10 +200,9 @@ fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
     }
     let starts: BTreeSet<&str> = kept.iter().map(|sha256| &sha256[..2]).collect();
     for start in starts {
-        let folder = volume.join("pieces").join(start);
+        let folder = pieces.join(start);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     }
-    let pieces = volume.join("pieces");
     fs::create_dir_all(&pieces).map_err(Error::io("create", &pieces))?;
     let read = |folder: &Utf8Path| folder.read_dir_utf8().map_err(Error::io("read", folder));
     for folder in read(&pieces)?.flatten() {
@@ -221,10 +220,10 @@ fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the name of an unfinished piece ends with.
+/// Extension of an unfinished file.
 const PART: &str = ".part";
 
-/// Writes one piece, if it is not complete already.
+/// Writes one piece unless it is complete already.
 fn place(job: &Job<'_>, volume: &Utf8Path, progress: Progress<'_>) -> Result<(), Error> {
     let path = layout::piece(volume, &job.piece.sha256);
     if has(&path, job.piece, progress)? {
@@ -249,7 +248,7 @@ fn place(job: &Job<'_>, volume: &Utf8Path, progress: Progress<'_>) -> Result<(),
     fs::rename(&part, &path).map_err(Error::io("write", &path))
 }
 
-/// Returns whether a piece is complete.
+/// Returns whether a piece exists and has the right hash.
 fn has(path: &Utf8Path, piece: &Piece, progress: Progress<'_>) -> Result<bool, Error> {
     let is_whole = path
         .symlink_metadata()
@@ -261,7 +260,7 @@ fn has(path: &Utf8Path, piece: &Piece, progress: Progress<'_>) -> Result<bool, E
     let mut file = files::open(path).map_err(read())?;
     match copy(&mut file, &mut io::sink(), progress) {
         Ok((found, _)) => Ok(found == piece.sha256),
-        // A disk that cannot read a sector may still replace it.
+        // Writing to a bad sector may make the disk replace it.
         Err(Failed::Read(_)) => Ok(false),
         Err(failed) => Err(failed.or_read(read())),
     }
@@ -273,24 +272,18 @@ fn place_program(program: &Utf8Path, folder: &Utf8Path) -> Result<(), Error> {
     let write = || Error::io("write", &path);
     let mut into = create(&path).map_err(write())?;
     io::copy(&mut from, &mut into).map_err(write())?;
-    executable(&into);
+    // FAT has no modes and refuses, but all its files are executable.
+    let _ = into.set_permissions(PermissionsExt::from_mode(0o755));
     Ok(())
 }
 
-/// Makes a file anew. A link of its name is removed and not followed.
+/// Creates a file. An existing file or link of this name is removed.
 fn create(path: &Utf8Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     File::create_new(path)
-}
-
-/// Lets the program be started, on file systems that have modes.
-fn executable(file: &File) {
-    use std::os::unix::fs::PermissionsExt as _;
-    // FAT refuses, and starts it anyway.
-    let _ = file.set_permissions(fs::Permissions::from_mode(0o755));
 }
 
 fn write_manifest(folder: &Utf8Path, files: &Files<'_>) -> Result<(), Error> {
@@ -307,7 +300,7 @@ fn write_manifest(folder: &Utf8Path, files: &Files<'_>) -> Result<(), Error> {
     replace(&folder.join(MANIFEST), files.manifest)
 }
 
-/// Replaces a file in one step.
+/// Replaces a file atomically.
 fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<(), Error> {
     let part = Utf8PathBuf::from(format!("{path}{PART}"));
     let write = || -> io::Result<()> {

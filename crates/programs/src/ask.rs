@@ -1,56 +1,54 @@
-//! Short questions to a program: a few lines of answer, a limit on the time.
+//! Short queries: programs with little output and a time limit.
 
 use std::time::{Duration, Instant};
 
 use crate::process::{self, Input, Output};
 use crate::{Error, Executable};
 
-/// How long a short question may take. A cold start from a slow disk takes a few seconds at the
-/// worst.
-const LIMIT: Duration = Duration::from_secs(30);
+/// Time limit of a query. A cold start from a slow disk takes a few seconds.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// How much of an answer is kept, in bytes. A help page has a few kilobytes.
-const LONGEST: usize = 1 << 20;
+/// Maximum bytes of an answer. A help page has a few kilobytes.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// A question: what is asked, and how much of an answer is waited for.
+/// A query, with limits on the answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
-    /// The arguments of the program.
+    /// Arguments of the program.
     pub(crate) arguments: &'a [&'a str],
-    /// What it reads from its standard input.
+    /// Standard input of the program.
     pub(crate) input: &'a [u8],
-    /// Whether what it writes to standard error is part of the answer. If it is not, an error still
-    /// contains it.
+    /// Whether standard error is part of the answer. An error contains it in any case.
     pub(crate) with_errors: bool,
-    /// How long it may take.
+    /// Maximum duration.
     pub(crate) limit: Duration,
-    /// How much of the answer is kept, in bytes.
-    pub(crate) longest: usize,
+    /// Maximum bytes of the answer; the rest is discarded.
+    pub(crate) max_bytes: usize,
 }
 
 impl<'a> Question<'a> {
-    /// Returns a short question to a program like mkectl, which is not particular about where it
-    /// writes.
+    /// Returns a query with the default limits, whose answer includes standard error: mkectl writes
+    /// to either stream.
     pub(crate) fn new(arguments: &'a [&'a str]) -> Self {
         Self {
             arguments,
             input: &[],
             with_errors: true,
-            limit: LIMIT,
-            longest: LONGEST,
+            limit: TIME_LIMIT,
+            max_bytes: MAX_ANSWER_BYTES,
         }
     }
 }
 
 impl Executable {
-    /// Runs the program with `arguments` and returns what it wrote to standard output and standard
-    /// error, in its order.
+    /// Runs the program and returns its standard output and standard error as text, in the order of
+    /// writing.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         let answer = self.answer(Question::new(arguments))?;
         Ok(redaction::text(&answer).into_owned())
     }
 
-    /// Runs the program and returns what it wrote, to the bound that the question sets.
+    /// Runs the program and returns its output, up to the limit of the question.
     pub(crate) fn answer(&self, question: Question<'_>) -> Result<Vec<u8>, Error> {
         let command = self.command("", question.arguments.iter().copied());
         let input = match question.input {
@@ -71,11 +69,11 @@ impl Executable {
         let (mut answer, mut errors) = (Vec::new(), Vec::new());
         let late = child
             .drain_until(&|| Instant::now() >= deadline, &mut |which, chunk| {
-                let (kept, longest) = match (output, which) {
-                    (Output::Apart, 0) => (&mut errors, LONGEST),
-                    _ => (&mut answer, question.longest),
+                let (kept, max_bytes) = match (output, which) {
+                    (Output::Apart, 0) => (&mut errors, MAX_ANSWER_BYTES),
+                    _ => (&mut answer, question.max_bytes),
                 };
-                let room = longest.saturating_sub(kept.len());
+                let room = max_bytes.saturating_sub(kept.len());
                 kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
             })
             .map_err(supervise)?;
@@ -109,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_fill_a_pipe_hold_up_no_answer() {
+    fn errors_that_fill_a_pipe_do_not_block_the_answer() {
         let script = "i=0; while [ $i -lt 4000 ]; do echo 'warning: something is not as it should be' >&2; i=$((i + 1)); done; \
                       echo answer; exit $1";
         let ask = |code: &str| {
@@ -121,7 +119,7 @@ mod tests {
         };
         assert_eq!(ask("0").unwrap(), b"answer\n");
         let Err(Error::Failed { output, .. }) = ask("1") else {
-            panic!("it fails");
+            panic!("it exits with code 1");
         };
         assert!(output.starts_with("answer\nwarning: something"), "{output}");
     }
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_come_is_given_up_and_nothing_is_left() {
+    fn a_query_is_killed_after_its_time_limit() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mkectl = shell(&format!(
             "trap '' INT TERM; sleep 60 & echo $! > {}; wait",
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_carries_what_was_said() {
+    fn an_error_contains_the_output() {
         let error = shell("echo 'FTL no such flag' >&2; exit 3")
             .program
             .ask(&["version"])
@@ -187,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_started_says_why() {
+    fn a_program_that_cannot_be_started_is_an_error() {
         let missing = Mkectl::new("/nowhere/mkectl", Variables::default());
         assert_eq!(
             missing.version().unwrap_err().to_string(),

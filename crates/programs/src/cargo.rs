@@ -7,14 +7,14 @@ use camino::Utf8Path;
 use crate::ask::Question;
 use crate::{Error, Executable, Variables};
 
-/// How long it may take: it downloads what is not there.
+/// Time limit: cargo downloads missing sources.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Copies the sources of all dependencies of a workspace to a folder, and returns the configuration
+/// Copies the sources of all dependencies of a workspace to `folder`. Returns the configuration
 /// that makes cargo use them.
 ///
 /// # Errors
-/// There is no cargo, or it fails.
+/// The errors of finding `cargo`, and [`Error::Failed`] if it fails.
 pub fn vendor(
     workspace: &Utf8Path,
     folder: &Utf8Path,

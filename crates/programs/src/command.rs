@@ -1,5 +1,5 @@
-//! What is run, as a value: building a command is pure, because it is shown and tested before it is
-//! run.
+//! One call of a program, as a value. Building it has no effects, so it can be shown and tested
+//! before it runs.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,53 +10,51 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::Variables;
 use crate::mkectl::stand_in;
 
-/// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run()).
+/// A command, shown by [`Command::display`] and executed by [`run`](crate::run()).
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// Its name in messages, such as `mkectl etcd backup`, whatever the program's file is.
+    /// Name in messages, such as `mkectl etcd backup`, independent of the program's file name.
     pub name: String,
-    /// The file to execute.
+    /// File to execute.
     pub program: Utf8PathBuf,
-    /// Its arguments, in order. Secrets do not belong here.
+    /// Arguments, in order. Secrets belong to [`Command::secret_arguments`].
     pub arguments: Vec<String>,
-    /// The folder that it runs in, where that matters; the present one otherwise.
+    /// Working directory, or `None` for that of this process.
     pub directory: Option<Utf8PathBuf>,
-    /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all
-    /// output.
+    /// Names and values of secret variables. They take precedence over [`Command::variables`], and
+    /// the values are masked in all output.
     pub secrets: Vec<(String, SecretString)>,
-    /// Flags that follow the arguments, and their values: secrets that the program takes in no
-    /// other way. While it runs, every user of the machine can read them in the process list, so
-    /// the operator must confirm such a command. They are masked wherever the command is shown, and
-    /// in all output.
+    /// Flags and secret values that follow the arguments, for secrets that the program accepts only
+    /// on its command line. Every local user can read them in the process list while it runs, so
+    /// the operator must confirm such a command. The values are masked in all output.
     pub secret_arguments: Vec<(String, SecretString)>,
-    /// What becomes of its standard output.
+    /// Destination of standard output.
     pub results: Results,
-    /// Whether the files that it makes are for their owner alone.
+    /// Whether files that the program creates are readable by their owner alone (umask 077).
     pub is_private: bool,
-    /// How long it may run; as long as it likes where there is none.
+    /// Maximum duration, or `None` for no limit.
     pub time_limit: Option<Duration>,
-    /// Values that reach the program in another way, in a file for example, and are masked in all
-    /// output too.
+    /// Further secrets to mask in all output, such as the content of a file that the program reads.
     pub masked: Vec<SecretString>,
-    /// The rest of its environment.
+    /// Environment of the program.
     pub variables: Variables,
 }
 
-/// What becomes of what a program writes to standard output.
+/// Destination of a program's standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Results {
-    /// It is reported and logged line by line together with standard error, in the order in which
-    /// both were written.
+    /// Reported and logged line by line with standard error, in the order of writing.
     #[default]
     Mixed,
-    /// Its lines are reported as [`Event::Result`](crate::Event::Result), and logged.
+    /// Reported as [`Event::Result`](crate::Event::Result), and logged.
     Apart,
-    /// Its lines are reported separately and unchanged, and are not logged: all of it is a secret.
+    /// Reported as [`Event::Result`](crate::Event::Result) unchanged, and not logged, because the
+    /// output as a whole is secret.
     Unlogged,
 }
 
 impl Command {
-    /// Returns the command with another way for its standard output.
+    /// Returns the command with a different destination of standard output.
     #[must_use]
     pub fn results(mut self, results: Results) -> Self {
         self.results = results;
@@ -70,7 +68,7 @@ impl Command {
         self
     }
 
-    /// Returns the command with one file in place of a different one.
+    /// Returns the command with each argument `file` replaced by `instead`.
     #[must_use]
     pub fn reading(mut self, file: &Utf8Path, instead: &Utf8Path) -> Self {
         for argument in &mut self.arguments {
@@ -81,38 +79,38 @@ impl Command {
         self
     }
 
-    /// Returns the command to be run in a folder.
+    /// Returns the command with a working directory.
     #[must_use]
     pub fn in_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// Returns the command with a secret in its environment, `MKE_CHART_REGISTRY_PASSWORD` for
-    /// example.
+    /// Returns the command with a secret variable, such as `MKE_CHART_REGISTRY_PASSWORD`.
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         self.secrets.push((name.into(), value));
         self
     }
 
-    /// Returns the command with a flag whose value is a secret, `--mke3-admin-password` for
-    /// example, where [`Command::secret`] does not do: see [`Command::secret_arguments`].
+    /// Returns the command with a flag whose value is secret, such as `--mke3-admin-password`. Use
+    /// [`Command::secret`] instead if the program accepts a variable: see
+    /// [`Command::secret_arguments`].
     #[must_use]
     pub fn secret_argument(mut self, flag: impl Into<String>, value: SecretString) -> Self {
         self.secret_arguments.push((flag.into(), value));
         self
     }
 
-    /// Returns all arguments as the program gets them, secrets among them.
+    /// Returns all arguments in order, secret ones included and unmasked.
     pub(crate) fn argv(&self) -> Vec<String> {
         let secrets = self.secret_arguments.iter();
         let secrets = secrets.map(|(flag, value)| format!("{flag}={}", value.expose_secret()));
         self.arguments.iter().cloned().chain(secrets).collect()
     }
 
-    /// Returns every value that must not be in its output.
-    pub(crate) fn unspoken(&self) -> impl Iterator<Item = &str> {
+    /// Returns every value to mask in the command's output.
+    pub(crate) fn secret_values(&self) -> impl Iterator<Item = &str> {
         let named = self.secrets.iter().chain(&self.secret_arguments);
         named
             .map(|(_, value)| value)
@@ -120,29 +118,28 @@ impl Command {
             .map(|value| value.expose_secret())
     }
 
-    /// Returns the command with a limit on the time that it may run.
+    /// Returns the command with a maximum duration.
     #[must_use]
     pub fn within(mut self, limit: Option<Duration>) -> Self {
         self.time_limit = limit;
         self
     }
 
-    /// Returns the command with files for their owner alone.
+    /// Returns the command with [`Command::is_private`] set.
     #[must_use]
     pub fn private(mut self) -> Self {
         self.is_private = true;
         self
     }
 
-    /// Returns the command with more values to be masked in its output.
+    /// Returns the command with further secrets to mask in its output.
     #[must_use]
     pub fn masked(mut self, values: impl IntoIterator<Item = SecretString>) -> Self {
         self.masked.extend(values);
         self
     }
 
-    /// Returns the command as one would type it in a shell, with secret values masked. Inherited
-    /// variables are left out.
+    /// Returns the command as a shell line, with secrets masked and inherited variables left out.
     pub fn display(&self) -> impl fmt::Display + '_ {
         Shown(self)
     }
@@ -158,7 +155,7 @@ impl fmt::Display for Shown<'_> {
         for (name, _) in &self.0.secrets {
             write!(formatter, "{name}=*** ")?;
         }
-        let played = stand_in::played(&self.0.arguments);
+        let played = stand_in::mkectl_arguments(&self.0.arguments);
         match played {
             Some(_) => formatter.write_str("mkectl")?,
             None => write!(formatter, "{}", Quoted(self.0.program.as_str()))?,
@@ -176,7 +173,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Text as a POSIX shell would read it back as one word.
+/// Text quoted as one word of a POSIX shell.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {

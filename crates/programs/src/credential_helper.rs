@@ -1,4 +1,4 @@
-//! Asks a credential helper of Docker or Podman for what it keeps of a registry.
+//! Reads credentials of a registry from a credential helper of Docker or Podman.
 
 use std::time::Duration;
 
@@ -7,38 +7,37 @@ use secrecy::SecretString;
 use crate::ask::Question;
 use crate::{Error, Executable, Variables};
 
-/// How long a helper may take. Some ask a service on the network.
+/// Time limit of a helper. Some contact a service on the network.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The most bytes of an answer that are kept. Tokens of cloud registries have a few kilobytes.
-const LONGEST: usize = 256 * 1024;
+/// Maximum bytes of an answer. Tokens of cloud registries have a few kilobytes.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// Why a credential helper gave no answer. What it printed is left out, since that may hold a
-/// secret.
+/// A failure of a credential helper. Its output is left out, since it may contain a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
-    /// There is no such program.
+    /// No executable file of this name is in `PATH`.
     #[error("{helper} is not an executable file in a folder of PATH")]
     Missing {
-        /// The helper's program.
+        /// Name of the helper, such as `docker-credential-pass`.
         helper: String,
     },
-    /// The helper did not end in time.
+    /// The helper exceeded its time limit.
     #[error("{helper} did not answer within {} s", LIMIT.as_secs())]
     TimedOut {
-        /// The helper's program.
+        /// Name of the helper, such as `docker-credential-pass`.
         helper: String,
     },
-    /// The helper failed.
+    /// The helper could not be started, or exited with an error.
     #[error("{helper} failed")]
     Failed {
-        /// The helper's program.
+        /// Name of the helper, such as `docker-credential-pass`.
         helper: String,
     },
 }
 
-/// Runs `docker-credential-NAME get` for a registry, and returns the JSON that it answers. Returns
-/// none if it keeps nothing of the registry.
+/// Runs `docker-credential-NAME get` for a registry. Returns the JSON that it prints, or `None` if
+/// it has no credentials of the registry.
 ///
 /// # Errors
 /// [`HelperError`] if the helper is missing, fails or hangs.
@@ -48,7 +47,7 @@ pub fn ask_credential_helper(
     variables: &Variables,
 ) -> Result<Option<SecretString>, HelperError> {
     let helper = format!("docker-credential-{name}");
-    // The name is from a file, and a path would start any program.
+    // The name comes from a file; a path in it could start any program.
     if name.is_empty() || name.contains('/') {
         return Err(HelperError::Missing { helper });
     }
@@ -59,15 +58,14 @@ pub fn ask_credential_helper(
         input: server.as_bytes(),
         with_errors: false,
         limit: LIMIT,
-        longest: LONGEST,
+        max_bytes: MAX_ANSWER_BYTES,
         ..Question::new(&["get"])
     };
     match program.answer(question) {
         Ok(answer) => Ok(Some(SecretString::from(
             String::from_utf8_lossy(&answer).into_owned(),
         ))),
-        // Helpers say so to either stream, in words that the protocol fixes, and others of their
-        // own.
+        // Helpers print this to either stream, in the protocol's words or their own.
         Err(Error::Failed { output, .. }) if output.to_lowercase().contains("not found") => {
             Ok(None)
         }
@@ -85,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks a helper that is this shell script.
+    /// Runs a helper that consists of this shell script.
     fn ask(script: &str) -> Result<Option<String>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker-credential-test");

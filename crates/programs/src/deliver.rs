@@ -1,4 +1,4 @@
-//! Handing a secret to a program of the operator's, such as a password manager.
+//! Passes a secret to a program of the operator, such as a password manager.
 
 use std::cell::Cell;
 use std::sync::mpsc::Receiver;
@@ -9,18 +9,19 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::process::{self, Input, Output};
 use crate::{Error, Executable, Exit, Signal, Variables};
 
-/// How long such a program may take: it may ask the operator for a passphrase.
+/// Time limit: the program may prompt the operator for a passphrase.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Runs a program, which is looked for in `PATH` unless it is a path, with its arguments, and gives
-/// it `secret` and a line end on its standard input.
+/// Runs `program` with `secret` and a line end on its standard input. A name without `/` is
+/// searched in `PATH`.
 ///
-/// Nothing that it prints is shown. Unlike mkectl it keeps the terminal, since it may ask for a
-/// passphrase there. It has five minutes, and the first of `signals` kills it.
+/// The output is discarded. Unlike mkectl, the program keeps the terminal, since it may prompt for
+/// a passphrase. It is killed after five minutes or at the first of `signals`.
 ///
 /// # Errors
 ///
-/// It cannot be started, takes too long, or ends with another exit code than zero.
+/// [`Error::TimedOut`], [`Error::NotDelivered`] if the exit code is not zero, and the errors of
+/// starting a program.
 pub fn deliver(
     program: &str,
     arguments: &[String],
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secret_comes_on_standard_input_and_nowhere_else() {
+    fn the_secret_is_on_standard_input_only() {
         let folder = tempfile::tempdir().unwrap();
         let kept = folder.path().join("kept");
         let script = format!(
@@ -93,7 +94,7 @@ mod tests {
             error.to_string(),
             "`sh -c 'cat; echo it said that; exit 4'` exited with code 4 and may not have kept the password"
         );
-        // It need not read to its end.
+        // The program need not read its input.
         run("exit 0").unwrap();
         assert!(matches!(
             deliver("no-such-program", &[], &variables, &secret, &signals),

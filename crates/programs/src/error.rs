@@ -1,7 +1,6 @@
-//! What can go wrong between wanting to run `mkectl` and having its exit code.
+//! Errors of finding, starting and querying programs.
 //!
-//! An exit code other than zero is not here: for [`run`](crate::run()) it is a result, and what it
-//! means is the caller's affair.
+//! An exit code other than zero is not an error of [`run`](crate::run()): the caller interprets it.
 
 use std::io;
 
@@ -9,112 +8,112 @@ use camino::Utf8PathBuf;
 
 use crate::Exit;
 
-/// A failure to find, to start or to understand a program.
+/// A failure to find, start or query a program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No folder of the search path holds a file of this name.
+    /// No folder of the search path contains an executable file of this name.
     #[error("no `{name}` in any folder of PATH ({searched} searched)")]
     NotFound {
-        /// The name that was looked for.
+        /// Name of the program, such as `mkectl`.
         name: String,
-        /// How many folders were looked into.
+        /// Number of folders of `PATH` that were searched.
         searched: usize,
     },
-    /// The file that was named does not exist.
+    /// The named file does not exist.
     #[error("program not found: `{path}`")]
     Missing {
-        /// The path that was named.
+        /// Path as the caller gave it.
         path: Utf8PathBuf,
     },
-    /// The file exists, but it is not a regular file or not executable.
+    /// The file is not a regular file, or has no execute permission.
     #[error("`{path}` is not executable")]
     NotExecutable {
-        /// The file that was found.
+        /// Path of the file.
         path: Utf8PathBuf,
     },
-    /// The file is not a program, or one for another operating system or another architecture.
+    /// The file is not a program, or a program for a different operating system or architecture.
     #[error("this machine cannot run {program}: it is {found}")]
     WrongPlatform {
-        /// The file that was found.
+        /// Path of the file.
         program: Utf8PathBuf,
-        /// What it is, with an article: "a program for arm64".
+        /// Kind of the file, with an article: "a program for arm64".
         found: &'static str,
     },
     /// The program could not be started.
     #[error("cannot start {program}")]
     Start {
-        /// The file that was to be started.
+        /// Path of the program.
         program: Utf8PathBuf,
-        /// What the operating system answered.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The operating system lets this process start no further one, or open no further pipe.
+    /// A limit of the operating system on processes, open files or memory prevented the start.
     #[error("cannot start {program}: a limit on processes, open files or memory is reached")]
     Limit {
-        /// The file that was to be started.
+        /// Path of the program.
         program: Utf8PathBuf,
-        /// What the operating system answered.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Reading the output of a running program or waiting for its end failed. The program was
+    /// Reading the output of a running program, or waiting for its end, failed. The program was
     /// killed.
     #[error("lost track of {program} while it ran")]
     Supervise {
-        /// The program that ran.
+        /// Path of the program.
         program: Utf8PathBuf,
-        /// What the operating system answered.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The log could not be opened. Nothing was started.
+    /// The log could not be opened. The program was not started.
     #[error("cannot open the log `{path}`")]
     Log {
-        /// The log file.
+        /// Path of the log.
         path: Utf8PathBuf,
-        /// What the operating system answered.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A short question was not answered in time. The program was killed.
+    /// A short query exceeded its time limit. The program was killed.
     #[error("`{command}` did not respond within {seconds} s")]
     TimedOut {
-        /// The command line.
+        /// Command line, with secrets masked.
         command: String,
         /// The limit, in seconds.
         seconds: u64,
     },
-    /// A short question was answered with a failure.
-    #[error("`{command}` {exit}{}", said(output))]
+    /// A short query ended with an exit code other than zero, or by a signal.
+    #[error("`{command}` {exit}{}", output_suffix(output))]
     Failed {
-        /// The command line.
+        /// Command line, with secrets masked.
         command: String,
         /// How the program ended.
         exit: Exit,
-        /// What it wrote to standard output and standard error.
+        /// Standard output and standard error of the program.
         output: String,
     },
-    /// A program that was given a secret on its standard input ended with a failure. What it
-    /// printed is not here: it may be the secret.
+    /// A program that received a secret on standard input failed. Its output is left out, because
+    /// it may contain the secret.
     #[error("`{command}` {exit} and may not have kept the password")]
     NotDelivered {
-        /// The command line.
+        /// Command line, with secrets masked.
         command: String,
         /// How the program ended.
         exit: Exit,
     },
-    /// The answer holds no configuration.
-    #[error("`{command}` prints no configuration{}", said(output))]
+    /// The output contains no configuration.
+    #[error("`{command}` prints no configuration{}", output_suffix(output))]
     NoConfig {
-        /// The command line.
+        /// Command line, with secrets masked.
         command: String,
-        /// What it wrote to standard output and standard error.
+        /// Standard output and standard error of the program.
         output: String,
     },
-    /// The answer to `mkectl version` holds no version.
-    #[error("`{command}` prints no version{}", said(output))]
+    /// The output of `mkectl version` contains no version.
+    #[error("`{command}` prints no version{}", output_suffix(output))]
     NoVersion {
-        /// The command line.
+        /// Command line, with secrets masked.
         command: String,
-        /// What it wrote to standard output and standard error.
+        /// Standard output and standard error of the program.
         output: String,
     },
 }
@@ -128,8 +127,8 @@ impl Error {
         );
         match source.kind() {
             _ if is_limit => Self::Limit { program, source },
-            // The message is better than the system's: for a missing interpreter it says "no such
-            // file" too, but then the file itself exists.
+            // For a missing interpreter the system also reports "no such file", but then the
+            // program itself exists.
             io::ErrorKind::NotFound if !program.exists() => Self::Missing { path: program },
             io::ErrorKind::PermissionDenied => Self::NotExecutable { path: program },
             _ => Self::Start { program, source },
@@ -137,9 +136,8 @@ impl Error {
     }
 }
 
-/// Returns the first lines of a program's output as the end of a message, or nothing when it
-/// printed nothing.
-fn said(output: &str) -> String {
+/// Returns the first lines of a program's output as the end of an error message.
+fn output_suffix(output: &str) -> String {
     const LINES: usize = 3;
     let lines: Vec<&str> = output
         .lines()

@@ -1,8 +1,8 @@
-//! What happens while a program runs, for the user interface.
+//! Events of a running program, for the user interface.
 
 use crate::{AdminPassword, Signal};
 
-/// Something that happened while a program ran.
+/// An event of a running program.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// The program was started.
@@ -12,47 +12,44 @@ pub enum Event<'a> {
     },
     /// The program wrote a line to standard output or standard error.
     ///
-    /// The text has no line end and no secret; bytes that are not UTF-8 are escaped. It may hold
-    /// terminal control sequences if the program sends them. A line of more than a mebibyte comes
-    /// in pieces.
+    /// The text has no line end, and secrets are masked. Bytes that are not UTF-8 are escaped.
+    /// Terminal control sequences of the program are kept. A line above 1 MiB arrives in pieces.
     Line {
-        /// The line.
+        /// The line, without its line end.
         text: &'a str,
     },
-    /// The program wrote a line to standard output, where that is kept apart by
-    /// [`Results`](crate::Results). What holds for [`Event::Line`] holds for it; the lines of both
-    /// are in no order between them.
+    /// The program wrote a line to standard output, which [`Results`](crate::Results) keeps apart
+    /// from standard error. Otherwise like [`Event::Line`]. The order between the two streams is
+    /// undefined.
     Result {
-        /// The line.
+        /// The line, without its line end.
         text: &'a str,
     },
-    /// A first signal was passed on to the program, which now has the time it needs to end.
+    /// The first signal was forwarded to the program, which may now take its time to end.
     Passed {
-        /// The signal.
+        /// The signal that was forwarded.
         signal: Signal,
     },
-    /// The program printed the administrator's password, which is masked in its line. Keep it now:
-    /// a program that is killed before it hands this on has lost it.
+    /// The program printed the administrator's password, which is masked in its line. The observer
+    /// must save it now: mkectl does not print it again.
     AdminPassword(&'a AdminPassword),
-    /// The program announced the administrator's password, and none was recognised. It is in the
-    /// log, if anywhere.
+    /// The program announced the administrator's password, but none was recognised. The log may
+    /// contain it.
     PasswordMissed,
-    /// The time limit passed. The program was sent SIGINT and has [`CLEANUP`](crate::run::CLEANUP)
+    /// The time limit passed. The program received SIGINT and has [`CLEANUP`](crate::run::CLEANUP)
     /// to end.
     TimedOut,
-    /// A second signal arrived or the time to end has passed, and the program was killed with
-    /// everything that it had started.
+    /// A second signal arrived, or [`CLEANUP`](crate::run::CLEANUP) passed. The program and every
+    /// process of its group were killed.
     Killed,
 }
 
 /// Receives the [`Event`]s of a run, on the thread that called [`run`](crate::run()).
 pub trait Observer: Send + Sync {
-    /// Takes note of one event. Output waits while this runs, and so does the program once the pipe
-    /// is full.
+    /// Handles one event. While this runs, no output is read; a program whose pipe is full waits.
     fn event(&self, event: Event<'_>);
 
-    /// Returns what the next line of the log begins with: the time, from a clock that this crate
-    /// does not have.
+    /// Returns the prefix of the next log line, usually a timestamp: this crate has no clock.
     fn stamp(&self) -> String {
         String::new()
     }

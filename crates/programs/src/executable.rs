@@ -1,4 +1,4 @@
-//! A program on this machine: found on a search path by name, or taken from a path.
+//! A program on this machine, found by name on a search path or given by its path.
 
 use std::io::{self, Read};
 
@@ -6,20 +6,20 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{Command, Error, Results, Variables, platform};
 
-/// A program and what every command of it has in common. [`Executable::find`] and
-/// [`Executable::at`] check that it exists.
+/// A program, with what all commands of it share. [`Executable::find`] and [`Executable::at`] check
+/// that it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executable {
-    /// The file to execute.
+    /// File to execute.
     pub path: Utf8PathBuf,
-    /// Arguments that come before all others.
+    /// Arguments before all others.
     pub leading: Vec<String>,
-    /// The environment that it is run with.
+    /// Environment of every command.
     pub variables: Variables,
 }
 
 impl Executable {
-    /// Returns the program at a path that is known to be executable.
+    /// Returns the program at `path` without checking it.
     pub fn new(path: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
         Self {
             path: path.into(),
@@ -28,16 +28,15 @@ impl Executable {
         }
     }
 
-    /// Returns the first executable file called `name` in the folders of `PATH`, as `variables` has
-    /// it.
+    /// Returns the first executable file called `name` in the folders of `PATH` in `variables`.
     ///
-    /// Empty and relative entries of `PATH` are skipped: a program that is handed a registry's
-    /// password must not depend on the folder the operator is in.
+    /// Empty and relative entries of `PATH` are skipped: a program that receives a registry's
+    /// password must not depend on the working directory.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] when there is no file of that name; otherwise, for the first that was
-    /// found, [`Error::NotExecutable`] or [`Error::WrongPlatform`].
+    /// [`Error::NotFound`] if no file has this name; otherwise [`Error::NotExecutable`] or
+    /// [`Error::WrongPlatform`] for the first one.
     pub fn find(name: &str, variables: Variables) -> Result<Self, Error> {
         let path = variables
             .get("PATH")
@@ -45,7 +44,7 @@ impl Executable {
             .to_string_lossy()
             .into_owned();
         let mut searched = 0;
-        let mut useless = None;
+        let mut unusable = None;
         for folder in path.split(':').map(Utf8Path::new) {
             if !folder.is_absolute() {
                 continue;
@@ -55,10 +54,10 @@ impl Executable {
             match check(&candidate) {
                 Ok(()) => return Ok(Self::new(candidate, variables)),
                 Err(Error::Missing { .. }) => {}
-                Err(error) => useless = useless.or(Some(error)),
+                Err(error) => unusable = unusable.or(Some(error)),
             }
         }
-        Err(useless.unwrap_or(Error::NotFound {
+        Err(unusable.unwrap_or(Error::NotFound {
             name: name.to_owned(),
             searched,
         }))
@@ -68,23 +67,23 @@ impl Executable {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when the file does not exist, [`Error::NotExecutable`] when it may not be
-    /// executed, [`Error::WrongPlatform`] when it is not for this machine.
+    /// [`Error::Missing`] if the file does not exist, [`Error::NotExecutable`] if it is not
+    /// executable, [`Error::WrongPlatform`] if it is for a different platform.
     pub fn at(path: impl Into<Utf8PathBuf>, variables: Variables) -> Result<Self, Error> {
         let path = path.into();
         check(&path)?;
         Ok(Self::new(path, variables))
     }
 
-    /// Returns the program with arguments that come before all others.
+    /// Returns the program with arguments before all others.
     #[must_use]
     pub fn leading<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.leading = arguments.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Builds a command of this program. It is named by `name` and the words of its arguments
-    /// before the first flag.
+    /// Returns a command of this program. Its name in messages is `name` and the arguments before
+    /// the first flag.
     pub fn command<'a>(
         &self,
         name: &'a str,
@@ -110,7 +109,7 @@ impl Executable {
     }
 }
 
-/// Checks that there is a program that this process may execute.
+/// Checks that the file is a program for this machine and executable.
 fn check(path: &Utf8Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
 
@@ -122,14 +121,14 @@ fn check(path: &Utf8Path) -> Result<(), Error> {
             path: path.to_owned(),
         },
     })?;
-    // One of the three bits is enough here. Whether it is the right one for this user is for
-    // `execve` to say, and its refusal becomes the same error.
+    // Any of the three bits counts here. `execve` decides for this user, and its refusal becomes
+    // the same error.
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
         return Err(Error::NotExecutable {
             path: path.to_owned(),
         });
     }
-    // A file may be executable and not readable. Then the operating system has the only word.
+    // An executable file may be unreadable. Then only the operating system can tell.
     match beginning(path).ok().as_deref().and_then(platform::foreign) {
         None => Ok(()),
         Some(found) => Err(Error::WrongPlatform {
@@ -139,7 +138,7 @@ fn check(path: &Utf8Path) -> Result<(), Error> {
     }
 }
 
-/// Returns enough of a file to recognise its kind.
+/// Returns the first bytes of a file, enough to recognise its kind.
 fn beginning(path: &Utf8Path) -> io::Result<Vec<u8>> {
     let mut header = Vec::with_capacity(platform::HEADER);
     files::open(path)?
@@ -192,10 +191,13 @@ mod tests {
         let folders = Folders::new();
         folders.file("a/mkectl", 0o644);
         fs::create_dir_all(folders.path("b/mkectl")).unwrap();
-        let wanted = folders.file("c/mkectl", 0o755);
+        let expected = folders.file("c/mkectl", 0o755);
         folders.file("d/mkectl", 0o755);
         let variables = folders.variables(&["none", "a", "b", "c", "d"]);
-        assert_eq!(Executable::find("mkectl", variables).unwrap().path, wanted);
+        assert_eq!(
+            Executable::find("mkectl", variables).unwrap().path,
+            expected
+        );
     }
 
     #[test]

@@ -1,12 +1,11 @@
-//! What git knows of the workspace: which revision it is at, whether anything differs from it, what
-//! a file once held.
+//! Reads the workspace's git repository: the commit, differing files, earlier contents of a file.
 //!
-//! Git is only read: nothing is written, not even its index. Only [`Receiver`] writes. Receipts and
-//! locks have no other history than this one.
+//! Only [`Receiver`] writes; everything else leaves even git's index unchanged. Git holds the only
+//! history of receipts and locks.
 //!
-//! A workspace may arrive as a folder, with a configuration of its own that names programs.
-//! Questions run none of them: commands are plumbing where there is some, and every setting by
-//! which `status` would start a program is overridden.
+//! A workspace may come from elsewhere, with a git configuration that names programs. Queries run
+//! none of them: they use plumbing commands where possible, and override every setting by which
+//! `status` would start a program.
 
 use std::time::Duration;
 
@@ -20,15 +19,14 @@ mod receive;
 
 pub use receive::{Head, Receiver};
 
-/// How long git may take for an answer. A cold start on a slow disk with a large tree takes a few
-/// seconds at the worst.
+/// Time limit of a query. A cold start on a slow disk with a large tree takes a few seconds.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// How much of an answer is read, in bytes: the history of a lock is a megabyte a version.
-const LONGEST: usize = 256 << 20;
+/// Maximum bytes of an answer: the history of a lock has a megabyte per version.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// Settings over those of the repository. Each would make one of the questions start a program or
-/// look at other objects.
+/// Settings that override those of the repository. Each would otherwise start a program or show
+/// different objects.
 const SETTINGS: &[&str] = &[
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
@@ -37,34 +35,33 @@ const SETTINGS: &[&str] = &[
     "safe.bareRepository=explicit",
 ];
 
-/// The settings of a filter by which git starts a program, and what they become.
-const FILTER: &[&str] = &["clean=", "smudge=", "process=", "required=false"];
+/// The settings by which a filter starts a program, with the values that disable it.
+const FILTER_SETTINGS: &[&str] = &["clean=", "smudge=", "process=", "required=false"];
 
-/// Of how many revisions a file's content is read at a time.
-const REVISIONS_AT_ONCE: usize = 256;
+/// Number of revisions whose content is read in one call.
+const REVISIONS_PER_CALL: usize = 256;
 
-/// The variables that git gets: those by which it finds itself, its settings and its user. No
-/// other, since it has no use for secrets, and a hook's `GIT_DIR` would lead it to another
-/// repository.
+/// The variables passed on: the locations of programs and settings, and the user. No others: git
+/// needs no secrets, and a hook's `GIT_DIR` would select a different repository.
 const VARIABLES: &[&str] = &["PATH", "HOME", "XDG_CONFIG_HOME"];
 
-/// Git, for one folder.
+/// Read-only access to the repository of a folder.
 #[derive(Debug, Clone)]
 pub struct Git {
     program: Executable,
 }
 
-/// Why git returned no result. None of it is a failure: a workspace need be no repository.
+/// Why git gave no answer. Callers need not fail: a workspace may be outside of any repository.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Absent {
     /// Git is not installed.
     #[error("git is not installed")]
     NotInstalled,
-    /// The folder is in no repository.
+    /// The folder is not in a repository.
     #[error("`{folder}` is not in a git repository")]
     NoRepository {
-        /// The folder.
+        /// The folder that git ran in.
         folder: Utf8PathBuf,
     },
     /// The repository belongs to a different user, and git does not trust it.
@@ -76,25 +73,25 @@ pub enum Absent {
     /// The configuration names a filter that cannot be overridden.
     #[error("the git configuration has a filter named `{filter}`, which could run a program")]
     Filter {
-        /// The filter's name.
+        /// Name of the filter in the configuration.
         filter: String,
     },
     /// The repository has no such commit.
     #[error("`{revision}` is not a commit of the repository")]
     Revision {
-        /// What was asked for.
+        /// The revision as the caller gave it.
         revision: String,
     },
-    /// Git refuses, fails, or takes too long.
+    /// Git refused, failed, or exceeded its time limit.
     #[error("git returned no result")]
     Refused {
-        /// Why.
+        /// The failure of the program.
         source: Error,
     },
 }
 
 impl Absent {
-    /// Returns the lock file that git found, which a git that was killed may have left.
+    /// Returns the lock file in git's message. A git that was killed may have left it.
     pub fn lock(&self) -> Option<&Utf8Path> {
         let Self::Refused {
             source: Error::Failed { output, .. },
@@ -106,48 +103,43 @@ impl Absent {
         let (_, path) = before.rsplit_once('\'')?;
         Some(Utf8Path::new(path)).filter(|path| path.extension() == Some("lock"))
     }
-
-    /// Returns whether git is not installed.
-    pub fn is_not_installed(&self) -> bool {
-        matches!(self, Self::NotInstalled)
-    }
 }
 
-/// The commit of a workspace.
+/// The commit of a workspace, and the files that differ from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// The commit that is checked out, in full; none if nothing was committed yet.
+    /// The full commit id of `HEAD`; `None` before the first commit.
     pub revision: Option<String>,
-    /// The files that differ from it or are not in it, relative to the repository's root, sorted.
+    /// Files that differ from the commit or are not in it, relative to the repository's root,
+    /// sorted.
     pub changed: Vec<String>,
 }
 
-/// What a file once held.
+/// An earlier content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
-    /// A commit with this content, in full.
+    /// Full id of a commit with this content.
     pub revision: String,
-    /// When that was committed, in seconds since 1970.
+    /// Time of the commit, in seconds since 1970.
     pub committed: i64,
-    /// The content.
+    /// Content of the file.
     pub text: String,
 }
 
 impl Git {
-    /// Returns git for a folder, with `PATH` and `HOME` out of `variables`.
+    /// Returns git for a folder, with `PATH` and `HOME` from `variables`. The folder need not be in
+    /// a repository.
     ///
     /// # Errors
     ///
-    /// [`Absent::NotInstalled`]. Whether the folder is in a repository is not asked yet.
+    /// [`Absent::NotInstalled`].
     pub fn of(folder: &Utf8Path, variables: &Variables) -> Result<Self, Absent> {
         let mut kept = variables.only(VARIABLES);
-        // What is asked must not change the index, and answers are read by a program.
+        // Queries must not change the index, and messages are parsed.
         kept.set("GIT_OPTIONAL_LOCKS", "0");
-        // In a partial clone, git would download what is missing.
-        kept.set("GIT_NO_LAZY_FETCH", "1");
         kept.set("LC_ALL", "C");
-        // A repository that is a partial clone would fetch what it lacks, by the transport that its
-        // configuration names.
+        // In a partial clone git would download missing objects, over a transport that the
+        // repository's configuration names.
         kept.set("GIT_NO_LAZY_FETCH", "1");
         kept.set("GIT_ALLOW_PROTOCOL", "");
         kept.set("GIT_TERMINAL_PROMPT", "0");
@@ -159,11 +151,11 @@ impl Git {
         })
     }
 
-    /// Returns the root of the repository that the folder is in.
+    /// Returns the root of the folder's repository.
     ///
     /// # Errors
     ///
-    /// The folder is not in a repository, or git has no answer.
+    /// [`Absent::NoRepository`], or git has no answer.
     pub fn top_level(&self) -> Result<Utf8PathBuf, Absent> {
         let answer = self.ask(&["rev-parse", "--show-toplevel"], &[])?;
         Ok(String::from_utf8_lossy(&answer)
@@ -171,14 +163,14 @@ impl Git {
             .into())
     }
 
-    /// Returns the commit of the folder, ignoring files that match a pattern in `aside`. Ignored
-    /// files count for nothing.
+    /// Returns the commit of the folder and the files that differ from it. Files that git ignores
+    /// or that match a pattern in `excluded` do not count.
     ///
     /// # Errors
     ///
     /// Git has no answer.
-    pub fn state(&self, aside: &[&str]) -> Result<State, Absent> {
-        let aside: Vec<String> = aside
+    pub fn state(&self, excluded: &[&str]) -> Result<State, Absent> {
+        let excluded: Vec<String> = excluded
             .iter()
             .map(|pattern| format!(":(exclude,glob){pattern}"))
             .collect();
@@ -190,20 +182,20 @@ impl Git {
             "--branch",
             "--untracked-files=all",
             "--no-renames",
-            // The configuration of a submodule is not looked at, so git does not go into it.
+            // Git must not enter a submodule, whose configuration is not checked.
             "--ignore-submodules=dirty",
             "-z",
             "--",
             ".",
         ]);
-        arguments.extend(aside.iter().map(String::as_str));
+        arguments.extend(excluded.iter().map(String::as_str));
         let answer = self.ask(&arguments, &[])?;
         Ok(state(&String::from_utf8_lossy(&answer)))
     }
 
-    /// Returns what a file held at each commit that changed it, the newest first, over all merged
-    /// branches and also where it is no more. Equal contents are returned once. `file` is relative
-    /// to the folder.
+    /// Returns the contents of a file at the commits that changed it, newest first, including
+    /// merged branches and a file that was deleted since. Equal contents are returned once. `file`
+    /// is relative to the folder.
     ///
     /// # Errors
     ///
@@ -233,12 +225,12 @@ impl Git {
             .filter_map(|(time, revision)| Some((revision, time.parse().ok()?)))
             .collect();
         let mut history: Vec<Past> = Vec::new();
-        for commits in commits.chunks(REVISIONS_AT_ONCE) {
-            let wanted: String = commits
+        for commits in commits.chunks(REVISIONS_PER_CALL) {
+            let objects: String = commits
                 .iter()
                 .map(|(revision, _)| format!("{revision}:./{file}\n"))
                 .collect();
-            let answer = self.ask(&["cat-file", "--batch"], wanted.as_bytes())?;
+            let answer = self.ask(&["cat-file", "--batch"], objects.as_bytes())?;
             for ((revision, committed), text) in commits.iter().zip(contents(&answer)) {
                 let Some(text) = text else { continue };
                 if history.iter().all(|past| past.text != text) {
@@ -253,13 +245,13 @@ impl Git {
         Ok(history)
     }
 
-    /// Returns what a file held at a revision; none if it was missing there, or is not text. `file`
-    /// is relative to the folder.
+    /// Returns the content of a file at a revision, or `None` if it does not exist there or is not
+    /// UTF-8. `file` is relative to the folder.
     ///
     /// # Errors
     ///
-    /// The revision is unknown, or git has no answer. Before the first commit, `HEAD` is known and
-    /// has no files.
+    /// [`Absent::Revision`] for an unknown revision, or git has no answer. Before the first commit,
+    /// `HEAD` is known and has no files.
     pub fn at(&self, revision: &str, file: &Utf8Path) -> Result<Option<String>, Absent> {
         let unknown = || Absent::Revision {
             revision: redaction::line(revision, 100),
@@ -267,20 +259,20 @@ impl Git {
         if revision.contains(char::is_whitespace) {
             return Err(unknown());
         }
-        let wanted = format!("{revision}^{{commit}}\n");
-        let answer = self.ask(&["cat-file", "--batch-check"], wanted.as_bytes())?;
+        let object = format!("{revision}^{{commit}}\n");
+        let answer = self.ask(&["cat-file", "--batch-check"], object.as_bytes())?;
         if !answer.ends_with(b"\n") || answer.trim_ascii_end().ends_with(b" missing") {
             return match revision {
                 "HEAD" => Ok(None),
                 _ => Err(unknown()),
             };
         }
-        let wanted = format!("{revision}:./{file}\n");
-        let answer = self.ask(&["cat-file", "--batch"], wanted.as_bytes())?;
+        let object = format!("{revision}:./{file}\n");
+        let answer = self.ask(&["cat-file", "--batch"], object.as_bytes())?;
         Ok(contents(&answer).pop().flatten())
     }
 
-    /// Returns the committed files that match `pattern` and are missing from the working tree,
+    /// Returns the committed files that match `pattern` and are missing in the working tree,
     /// relative to the folder.
     ///
     /// # Errors
@@ -288,39 +280,38 @@ impl Git {
     /// Git has no answer.
     pub fn missing(&self, pattern: &str) -> Result<Vec<String>, Absent> {
         let answer = self.ask(&["ls-files", "--deleted", "-z", "--", pattern], &[])?;
-        let names = String::from_utf8_lossy(&answer).into_owned();
-        let names = names.split_terminator('\0').map(str::to_owned);
-        Ok(names.collect())
+        Ok(names(&answer))
     }
 
-    /// Returns whether `git add` would take a file, which need not exist: it is in the repository,
-    /// and no pattern ignores it.
+    /// Returns those of `files` that `git add` would skip because a pattern ignores them. The files
+    /// need not exist.
     ///
     /// # Errors
     ///
-    /// The file is outside of the repository, or git has no answer.
-    pub fn would_add(&self, file: &Utf8Path) -> Result<bool, Absent> {
-        match self.ask(&["check-ignore", "--quiet", "--", file.as_str()], &[]) {
-            Ok(_) => Ok(false),
-            // Its only failure without a message: the file is not ignored.
+    /// A file is outside of the repository, or git has no answer.
+    pub fn ignored(&self, files: &[Utf8PathBuf]) -> Result<Vec<Utf8PathBuf>, Absent> {
+        let input: String = files.iter().map(|file| format!("{file}\0")).collect();
+        match self.ask(&["check-ignore", "-z", "--stdin"], input.as_bytes()) {
+            Ok(answer) => Ok(names(&answer).into_iter().map(Utf8PathBuf::from).collect()),
+            // Its only failure without a message: no file is ignored.
             Err(Absent::Refused {
                 source: Error::Failed { output, .. },
-            }) if output.is_empty() => Ok(true),
+            }) if output.is_empty() => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns whether the clone is shallow, so [`Git::history`] may lack its beginning.
+    /// Returns whether the clone is shallow, so [`Git::history`] may be incomplete.
     ///
     /// # Errors
     ///
     /// Git has no answer.
-    pub fn is_cut(&self) -> Result<bool, Absent> {
+    pub fn is_shallow(&self) -> Result<bool, Absent> {
         let answer = self.ask(&["rev-parse", "--is-shallow-repository"], &[])?;
         Ok(answer.trim_ascii() == b"true")
     }
 
-    /// Returns a setting such as `user.email`, of the repository or of the user; none if it is not
+    /// Returns a setting such as `user.email` of the repository or the user, or `None` if it is not
     /// set.
     ///
     /// # Errors
@@ -332,8 +323,8 @@ impl Git {
         Ok((!value.is_empty()).then_some(value))
     }
 
-    /// Returns arguments that leave each filter of the configuration without a program. Attributes
-    /// cannot be left out instead: `.git/info/attributes` always counts.
+    /// Returns arguments that disable the program of each configured filter. Attributes cannot be
+    /// disabled instead: `.git/info/attributes` always applies.
     fn without_filters(&self) -> Result<Vec<String>, Absent> {
         let answer = self.ask(&["config", "--list", "--name-only", "-z"], &[])?;
         let names = String::from_utf8_lossy(&answer);
@@ -344,14 +335,14 @@ impl Git {
             .collect();
         filters.sort_unstable();
         filters.dedup();
-        // On a command line a setting's name ends at the first `=`.
+        // On the command line, the name of a setting ends at the first `=`.
         if let Some(filter) = filters.iter().find(|filter| filter.contains('=')) {
             return Err(Absent::Filter {
                 filter: (*filter).to_owned(),
             });
         }
         let settings = filters.iter().flat_map(|filter| {
-            let settings = FILTER.iter();
+            let settings = FILTER_SETTINGS.iter();
             settings.map(move |setting| format!("filter.{filter}.{setting}"))
         });
         Ok(settings
@@ -360,21 +351,12 @@ impl Git {
     }
 
     fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
-        self.ask_within(LIMIT, arguments, input)
-    }
-
-    fn ask_within(
-        &self,
-        limit: Duration,
-        arguments: &[&str],
-        input: &[u8],
-    ) -> Result<Vec<u8>, Absent> {
         self.question(Question {
             arguments,
             input,
             with_errors: false,
-            limit,
-            longest: LONGEST,
+            limit: LIMIT,
+            max_bytes: MAX_ANSWER_BYTES,
         })
     }
 
@@ -398,12 +380,12 @@ impl Git {
     }
 }
 
-/// Reads `git status --porcelain=v2 --branch -z`.
+/// Parses the output of `git status --porcelain=v2 --branch -z`.
 fn state(answer: &str) -> State {
     let mut revision = None;
     let mut changed = Vec::new();
     for entry in answer.split('\0') {
-        // The number of fields before the path, by the kind of entry.
+        // Number of fields before the path, by the kind of entry.
         let fields = match entry.split(' ').next() {
             Some("#") => {
                 let found = entry.strip_prefix("# branch.oid ");
@@ -424,8 +406,8 @@ fn state(answer: &str) -> State {
     }
 }
 
-/// Reads `git cat-file --batch`: the content of each object that was asked for, nothing for one
-/// that is missing or no text.
+/// Parses `git cat-file --batch`: the content of each requested object, or `None` for one that is
+/// missing or is not UTF-8.
 fn contents(answer: &[u8]) -> Vec<Option<String>> {
     let mut contents = Vec::new();
     let mut rest = answer;
@@ -440,10 +422,16 @@ fn contents(answer: &[u8]) -> Vec<Option<String>> {
             continue;
         };
         contents.push(String::from_utf8(content.to_vec()).ok());
-        // A line end follows that is not of the content.
+        // The content is followed by a line end of its own.
         rest = rest.get(content.len() + 1..).unwrap_or_default();
     }
     contents
+}
+
+/// Splits names that end with NUL.
+fn names(answer: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(answer);
+    text.split_terminator('\0').map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -465,7 +453,7 @@ mod tests {
             let variables = Variables::inherited([
                 ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
                 ("HOME", root.to_string()),
-                // Neither of these may lead it astray.
+                // Neither must reach git.
                 ("GIT_DIR", "/nowhere".to_owned()),
                 ("PASSWORD", "hunter2".to_owned()),
             ]);
@@ -484,7 +472,7 @@ mod tests {
             repository
         }
 
-        /// Runs a git that writes, which the code under test never does.
+        /// Runs a git command that writes.
         fn git(&self, arguments: &str) {
             let _ = self.output(arguments);
         }
@@ -506,24 +494,24 @@ mod tests {
             self.git("commit --quiet --message=change");
         }
 
-        fn asked(&self) -> Git {
+        fn reader(&self) -> Git {
             Git::of(&self.root.join("work"), &self.variables).unwrap()
         }
     }
 
     #[test]
-    fn what_differs_from_the_revision_is_reported() {
+    fn files_that_differ_from_the_commit_are_reported() {
         let repository = Repository::new();
-        let asked = repository.asked();
+        let git = repository.reader();
         repository.write("receipt.yaml", "1\n");
-        let first = asked.state(&[]).unwrap();
+        let first = git.state(&[]).unwrap();
         assert_eq!(first.revision, None);
         assert_eq!(first.changed, ["work/receipt.yaml"]);
 
         repository.write("a file", "1\n");
         repository.commit();
         let index = std::fs::read(repository.root.join(".git/index")).unwrap();
-        let clean = asked.state(&[]).unwrap();
+        let clean = git.state(&[]).unwrap();
         assert_eq!(clean.revision.as_ref().map(String::len), Some(40));
         assert_eq!(clean.changed, [""; 0]);
 
@@ -531,7 +519,7 @@ mod tests {
         repository.write("receipt.yaml", "2\n");
         repository.write("new", "1\n");
         std::fs::write(repository.root.join("outside"), "1\n").unwrap();
-        let state = asked.state(&["**/receipt.yaml"]).unwrap();
+        let state = git.state(&["**/receipt.yaml"]).unwrap();
         assert_eq!(state.revision, clean.revision);
         assert_eq!(state.changed, ["work/a file", "work/new"]);
         assert_eq!(
@@ -542,16 +530,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_the_contents_that_it_once_had() {
+    fn earlier_contents_of_a_file_are_returned() {
         let repository = Repository::new();
-        let asked = repository.asked();
+        let git = repository.reader();
         let file = Utf8Path::new("receipt.yaml");
-        assert_eq!(asked.history(file).unwrap(), []);
+        assert_eq!(git.history(file).unwrap(), []);
         for text in ["one\n", "two\n\nblob 3\n", "one\n", ""] {
             repository.write("receipt.yaml", text);
             repository.commit();
         }
-        // A branch that was merged counts as well, though the file came out as it was before.
+        // A merged branch counts, even if the merge discarded its change.
         repository.git("checkout --quiet -b other HEAD~1");
         repository.write("receipt.yaml", "on a branch\n");
         repository.commit();
@@ -562,32 +550,34 @@ mod tests {
         let texts = |history: Vec<Past>| -> Vec<String> {
             history.into_iter().map(|past| past.text).collect()
         };
-        let history = asked.history(file).unwrap();
+        let history = git.history(file).unwrap();
         assert!(history.iter().all(|past| past.committed > 1_600_000_000));
         let mut texts = texts(history);
         texts.sort();
         assert_eq!(texts, ["", "on a branch\n", "one\n", "two\n\nblob 3\n"]);
-        assert_eq!(asked.history(Utf8Path::new("none")).unwrap(), []);
-        assert!(!asked.is_cut().unwrap());
+        assert_eq!(git.history(Utf8Path::new("none")).unwrap(), []);
+        assert!(!git.is_shallow().unwrap());
     }
 
     #[test]
-    fn git_adds_what_is_in_the_repository_and_not_ignored() {
+    fn ignored_files_are_recognised() {
         let repository = Repository::new();
-        let asked = repository.asked();
+        let git = repository.reader();
         repository.write(".gitignore", "/secret*\n");
         let work = repository.root.join("work");
-        assert!(asked.would_add(&work.join("lab/pw.txt")).unwrap());
-        assert!(asked.would_add(&work.join("lab/../pw.txt")).unwrap());
-        assert!(!asked.would_add(&work.join("secret.txt")).unwrap());
-        assert!(asked.would_add(Utf8Path::new("/elsewhere/pw.txt")).is_err());
+        let files = ["lab/pw.txt", "lab/../pw.txt"].map(|file| work.join(file));
+        assert_eq!(git.ignored(&files).unwrap(), [""; 0]);
+        let mut files = files.to_vec();
+        files.push(work.join("secret.txt"));
+        assert_eq!(git.ignored(&files).unwrap(), files[2..]);
+        assert!(git.ignored(&["/elsewhere/pw.txt".into()]).is_err());
     }
 
     #[test]
-    fn a_long_history_is_read_in_pieces() {
+    fn a_long_history_is_read_in_batches() {
         let repository = Repository::new();
         let mut stream = String::new();
-        let versions = REVISIONS_AT_ONCE + 3;
+        let versions = REVISIONS_PER_CALL + 3;
         for version in 0..versions {
             let text = format!("{version}\n{}", "x".repeat(2000));
             stream.push_str(&format!(
@@ -607,7 +597,7 @@ mod tests {
             })
             .unwrap();
         let history = repository
-            .asked()
+            .reader()
             .history(Utf8Path::new("lock.yaml"))
             .unwrap();
         assert_eq!(history.len(), versions);
@@ -618,16 +608,16 @@ mod tests {
 
     #[test]
     fn settings_are_those_of_the_repository() {
-        let asked = Repository::new().asked();
-        // The folder is gone: git is asked where there is nothing.
-        assert!(asked.setting("user.email").is_err());
+        let git = Repository::new().reader();
+        // The folder was deleted, so git fails.
+        assert!(git.setting("user.email").is_err());
         let repository = Repository::new();
-        let asked = repository.asked();
+        let git = repository.reader();
         assert_eq!(
-            asked.setting("user.email").unwrap().as_deref(),
+            git.setting("user.email").unwrap().as_deref(),
             Some("somebody@example.com")
         );
-        assert_eq!(asked.setting("user.signingkey").unwrap(), None);
+        assert_eq!(git.setting("user.signingkey").unwrap(), None);
     }
 
     // case 2.6
@@ -649,7 +639,7 @@ mod tests {
             std::os::unix::fs::PermissionsExt::from_mode(0o755),
         )
         .unwrap();
-        // The commit has a signature, which `log.showSignature` would have checked.
+        // `log.showSignature` would check the signature of this commit.
         let signed = repository.root.join("signed");
         let commit = repository.output("cat-file commit HEAD");
         let (head, message) = commit.split_once("\n\n").unwrap();
@@ -690,18 +680,18 @@ mod tests {
         repository.write("receipt.yaml", "2\n");
         repository.write("a.bin", "2\n");
 
-        let asked = repository.asked();
-        let state = asked.state(&[]).unwrap();
+        let git = repository.reader();
+        let state = git.state(&[]).unwrap();
         assert_eq!(state.changed, ["work/a.bin", "work/receipt.yaml"]);
-        let history = asked.history(Utf8Path::new("receipt.yaml")).unwrap();
+        let history = git.history(Utf8Path::new("receipt.yaml")).unwrap();
         assert_eq!(history.len(), 1);
-        assert!(!asked.is_cut().unwrap());
-        assert!(asked.setting("user.name").unwrap().is_some());
-        // What is missing is not fetched.
+        assert!(!git.is_shallow().unwrap());
+        assert!(git.setting("user.name").unwrap().is_some());
+        // Missing objects are not fetched.
         let objects = repository.root.join(".git/objects");
         std::fs::rename(&objects, repository.root.join(".git/away")).unwrap();
         std::fs::create_dir(&objects).unwrap();
-        assert!(asked.history(Utf8Path::new("receipt.yaml")).is_err());
+        assert!(git.history(Utf8Path::new("receipt.yaml")).is_err());
         let ran = std::fs::read_to_string(&mark).unwrap_or_default();
         assert_eq!(ran, "", "git started programs");
 
@@ -710,16 +700,16 @@ mod tests {
             format!("[filter \"a=b\"]\n\tprocess = {program}\n"),
         )
         .unwrap();
-        assert!(matches!(asked.state(&[]), Err(Absent::Filter { .. })));
+        assert!(matches!(git.state(&[]), Err(Absent::Filter { .. })));
     }
 
     #[test]
     fn without_git_or_a_repository_nothing_is_returned() {
         let repository = Repository::empty();
-        let asked = repository.asked();
+        let git = repository.reader();
         for answer in [
-            asked.state(&[]).map(drop),
-            asked.history(Utf8Path::new("x")).map(drop),
+            git.state(&[]).map(drop),
+            git.history(Utf8Path::new("x")).map(drop),
         ] {
             assert!(
                 matches!(answer, Err(Absent::NoRepository { .. })),

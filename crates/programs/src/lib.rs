@@ -1,25 +1,24 @@
-//! Finds, asks and supervises the programs that a release needs: `mkectl`, `git`, `ssh`, and
-//! programs of the operator's.
+//! Finds, queries and supervises the programs that a release needs: `mkectl`, `git`, `ssh`, and
+//! programs of the operator.
 //!
-//! Every program is started in one place. Three things hold for all of them:
+//! Programs are started in one place only ([`run()`] and everything else end in `process`). Three
+//! rules hold for all of them:
 //!
-//! - A program gets exactly the [`Variables`] that it is given and nothing of this process's own
+//! - A program receives exactly the [`Variables`] passed to it and nothing else of this process's
 //!   environment.
-//! - Secrets travel as variables. Those that a program takes only as arguments are kept apart
-//!   ([`Command::secret_arguments`]), and the operator is asked first. Their values are masked in
-//!   the log and in every line.
-//! - A program leads a session of its own. It and all that it starts are signalled as one, and a
-//!   question to the terminal fails immediately instead of waiting for an answer. [`deliver()`] is
-//!   the exception.
+//! - Secrets are passed as variables and masked in the log and in every line. Secrets that a
+//!   program accepts only on its command line are kept apart ([`Command::secret_arguments`]): the
+//!   caller must ask the operator first.
+//! - A program leads its own session. Signals reach it and every process it starts, and a prompt on
+//!   the terminal fails immediately instead of waiting. [`deliver()`] is the exception.
 //!
 //! [`Executable`] is a file to execute, and [`Command`] one call of it. [`run()`] runs a command to
-//! its end, hands over each line as it comes, keeps a log, and passes signals on. Short questions
-//! have a limit on time and on the length of the answer. Above these are [`Mkectl`], [`Git`],
-//! [`ssh`], [`deliver()`] and [`ask_credential_helper()`].
+//! its end: it reports each line, keeps a log and forwards signals. Short queries are limited in
+//! time and in the length of the answer. [`Mkectl`], [`Git`], [`ssh`], [`deliver()`] and
+//! [`ask_credential_helper()`] build on these.
 //!
-//! This crate must not know what the YAML means, what a registry or an environment is, or how
-//! anything is drawn. Nor does it read this process's environment: what a program is to inherit is
-//! passed in.
+//! This crate does not know YAML, registries, environments or the user interface. It does not read
+//! this process's environment either: callers pass the variables that a program inherits.
 
 mod variables;
 mod executable;

@@ -1,56 +1,54 @@
-//! Cutting a stream of bytes into lines, and keeping secrets out of them.
+//! Cuts a stream of bytes into lines and masks secrets in them.
 //!
-//! Masking needs whole lines: in a chunk as the pipe hands it over, a secret could be cut in two.
+//! Masking requires whole lines: the border between two chunks may cut a secret.
 
 use redaction::Secrets;
 use secrecy::ExposeSecret;
 
-use crate::password::{AdminPassword, Catcher};
+use crate::password::{AdminPassword, PasswordScanner};
 
-/// A line longer than this is handed over in pieces, so memory stays bounded whatever a program
-/// prints.
-const LONGEST: usize = 1 << 20;
+/// A longer line is handed over in pieces, which bounds memory.
+const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// The lines of a stream, as they become complete.
+/// Assembles the lines of a stream.
 pub(crate) struct Lines {
     partial: Vec<u8>,
     secrets: Secrets,
-    /// None if the text is to stay as it is.
-    catcher: Option<Catcher>,
-    caught: Vec<AdminPassword>,
+    /// Scans for the administrator's password. `None` if the stream is passed on verbatim.
+    scanner: Option<PasswordScanner>,
+    passwords: Vec<AdminPassword>,
 }
 
 impl Lines {
-    /// Returns an empty stream whose lines will not hold any of `secrets`.
+    /// Returns an empty stream that masks `secrets`.
     pub(crate) fn new(secrets: Secrets) -> Self {
         Self {
             partial: Vec::new(),
             secrets,
-            catcher: Some(Catcher::default()),
-            caught: Vec::new(),
+            scanner: Some(PasswordScanner::default()),
+            passwords: Vec::new(),
         }
     }
 
-    /// Returns an empty stream whose lines stay as they are.
-    pub(crate) fn untouched() -> Self {
+    /// Returns an empty stream whose lines are not masked or scanned.
+    pub(crate) fn verbatim() -> Self {
         Self {
-            catcher: None,
+            scanner: None,
             ..Self::new(Secrets::default())
         }
     }
 
-    /// Takes the administrator's passwords that were caught since the last call. They are masked
-    /// already.
-    pub(crate) fn take_caught(&mut self) -> Vec<AdminPassword> {
-        std::mem::take(&mut self.caught)
+    /// Returns the administrator's passwords found since the last call. They are masked already.
+    pub(crate) fn take_passwords(&mut self) -> Vec<AdminPassword> {
+        std::mem::take(&mut self.passwords)
     }
 
-    /// Returns whether a password was announced and none was caught.
+    /// Returns whether a password was announced and none was found.
     pub(crate) fn missed_password(&self) -> bool {
-        self.catcher.as_ref().is_some_and(Catcher::missed)
+        self.scanner.as_ref().is_some_and(PasswordScanner::missed)
     }
 
-    /// Adds a chunk and hands over every line that it completes, with its line end.
+    /// Adds a chunk and passes each line that it completes to `line`, with its line end.
     pub(crate) fn push(&mut self, chunk: &[u8], line: &mut dyn FnMut(&[u8])) {
         let mut rest = chunk;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -60,12 +58,12 @@ impl Lines {
             self.hand_over(line);
         }
         self.partial.extend_from_slice(rest);
-        if self.partial.len() > LONGEST {
+        if self.partial.len() > MAX_LINE_BYTES {
             self.hand_over_piece(line);
         }
     }
 
-    /// Hands over what came after the last line end.
+    /// Passes the rest after the last line end to `line`.
     pub(crate) fn finish(&mut self, line: &mut dyn FnMut(&[u8])) {
         if !self.partial.is_empty() {
             self.hand_over(line);
@@ -73,24 +71,24 @@ impl Lines {
     }
 
     fn hand_over(&mut self, line: &mut dyn FnMut(&[u8])) {
-        let Some(catcher) = &mut self.catcher else {
+        let Some(scanner) = &mut self.scanner else {
             line(&self.partial);
             self.partial.clear();
             return;
         };
-        if let Some(found) = catcher.look(&self.partial) {
+        if let Some(found) = scanner.scan(&self.partial) {
             self.secrets.add(found.password.expose_secret());
-            self.caught.push(found);
+            self.passwords.push(found);
         }
         let text = redaction::text(&self.partial);
         line(self.secrets.mask(&text).as_bytes());
         self.partial.clear();
     }
 
-    /// Hands over all of an unfinished line but the end in which a secret may just have begun.
+    /// Hands over an unfinished line except for its end, where a secret may have begun.
     fn hand_over_piece(&mut self, line: &mut dyn FnMut(&[u8])) {
         let mut kept = 0;
-        if self.catcher.is_some() {
+        if self.scanner.is_some() {
             self.secrets.mask_piece(&mut self.partial);
             kept = self.secrets.longest();
         }
@@ -104,16 +102,10 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn known(secrets: &[&str]) -> Secrets {
-        let known = Secrets::default();
-        for secret in secrets {
-            known.add(secret);
-        }
-        known
-    }
-
     fn lines(secrets: &[&str], chunks: &[&[u8]]) -> Vec<String> {
-        let mut lines = Lines::new(known(secrets));
+        let masked = Secrets::default();
+        secrets.iter().for_each(|secret| masked.add(secret));
+        let mut lines = Lines::new(masked);
         let mut seen = Vec::new();
         let mut note = |line: &[u8]| seen.push(String::from_utf8(line.to_vec()).unwrap());
         for chunk in chunks {
@@ -124,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_whole_however_the_bytes_arrive() {
+    fn lines_are_complete_for_any_chunks() {
         let text = b"one\n\ntwo\r\nthree";
         let whole = lines(&[], &[text]);
         assert_eq!(whole, ["one\n", "\n", "two\r\n", "three"]);
@@ -150,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_administrators_password_is_caught_and_masked_wherever_a_chunk_ends() {
+    fn the_administrator_password_is_found_and_masked_for_any_chunks() {
         let text = "They are only showed once\nadmin:aLSgtjNiusU\nagain aLSgtjNiusU.\n";
         for cut in 0..text.len() {
             let mut lines = Lines::new(Secrets::default());
@@ -162,26 +154,25 @@ mod tests {
             lines.finish(&mut note);
             let seen = String::from_utf8(seen).unwrap();
             assert_eq!(seen, "They are only showed once\nadmin:***\nagain ***.\n");
-            let caught = lines.take_caught();
-            assert_eq!(caught.len(), 1);
-            assert_eq!(caught[0].password.expose_secret(), "aLSgtjNiusU");
+            let passwords = lines.take_passwords();
+            assert_eq!(passwords.len(), 1);
+            assert_eq!(passwords[0].password.expose_secret(), "aLSgtjNiusU");
             assert!(!lines.missed_password());
         }
     }
 
     #[test]
-    fn a_line_without_end_comes_in_pieces_that_cut_no_secret() {
+    fn a_long_line_comes_in_pieces_that_cut_no_secret() {
         const CHUNK: usize = 4096;
-        // The first piece is cut where the first chunk ends that is too much. There the secret has
-        // just begun.
-        let mut text = vec![b'x'; LONGEST + CHUNK - 3];
+        // The first piece ends with the first chunk beyond the limit, right after the secret began.
+        let mut text = vec![b'x'; MAX_LINE_BYTES + CHUNK - 3];
         text.extend_from_slice(b"hunter2");
-        text.extend(vec![b'y'; LONGEST]);
+        text.extend(vec![b'y'; MAX_LINE_BYTES]);
         let chunks: Vec<&[u8]> = text.chunks(CHUNK).collect();
         let pieces = lines(&["hunter2"], &chunks);
         assert!(pieces.len() > 1);
         let longest = pieces.iter().map(String::len).max().unwrap();
-        assert!(longest <= LONGEST + CHUNK, "{longest}");
+        assert!(longest <= MAX_LINE_BYTES + CHUNK, "{longest}");
         let whole = pieces.concat();
         assert!(!whole.contains("hunter2") && whole.contains("***"));
         assert_eq!(whole.len(), text.len() - "hunter2".len() + "***".len());

@@ -1,4 +1,4 @@
-//! The vendor's program that installs MKE: the commands that it is given, and what it answers.
+//! mkectl, the vendor's installer: its commands and what it prints.
 
 mod cluster;
 mod help;
@@ -25,18 +25,18 @@ pub use upgrade::{
     Archives, GATEWAY_LISTENER_PORT, GATEWAY_PORTS, GatewayPorts, NodePorts, Upgrade,
 };
 
-/// The flag of every command that names a kubeconfig.
+/// Flag of every command that reads a kubeconfig.
 const KUBECONFIG: &str = "--kubeconfig";
 
 /// A `mkectl` program. [`Mkectl::find`] and [`Mkectl::at`] check that it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mkectl {
-    /// The file to execute, with its environment.
+    /// The file to execute, and its environment.
     pub program: Executable,
-    /// The folder in which its help pages are kept, if anywhere.
+    /// Folder in which its help pages are cached, if any.
     pub memory: Option<Utf8PathBuf>,
-    /// The kubeconfig that leads to the cluster; none if mkectl looks for one itself, and for a
-    /// cluster that does not exist yet, where the vendor forbids the flag.
+    /// Path of the cluster's kubeconfig. `None` if mkectl finds it itself, and before the cluster
+    /// exists: the vendor forbids the flag then.
     pub kubeconfig: Option<Utf8PathBuf>,
 }
 
@@ -51,7 +51,7 @@ impl From<Executable> for Mkectl {
 }
 
 impl Mkectl {
-    /// Returns the program at a path that is known to be executable.
+    /// Returns the program at `path` without checking it.
     pub fn new(path: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
         Executable::new(path, variables).into()
     }
@@ -65,8 +65,7 @@ impl Mkectl {
         Executable::find("mkectl", variables).map(Self::from)
     }
 
-    /// Returns the program at `path`, which an environment may name instead of leaving it to
-    /// `PATH`.
+    /// Returns the program at `path`, for an environment that names it.
     ///
     /// # Errors
     ///
@@ -75,22 +74,22 @@ impl Mkectl {
         Executable::at(path, variables).map(Self::from)
     }
 
-    /// Returns the program with arguments that come before all others, for one that plays `mkectl`
-    /// under a subcommand of its own.
+    /// Returns the program with arguments before all others, for a stand-in that is a subcommand of
+    /// another program.
     #[must_use]
     pub fn leading<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.program = self.program.leading(arguments);
         self
     }
 
-    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the
-    /// answer to [`Mkectl::help`] for `apply`, lists them.
+    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` if `help` lists
+    /// them. `help` is the page of [`Mkectl::help`] for `apply`.
     pub fn apply(&self, file: &Utf8Path, help: &Help) -> Command {
         let words = ["apply", "-f", file.as_str()];
         self.for_cluster(words.into_iter().chain(help.plain()))
     }
 
-    /// Builds a command of this program for the cluster that [`Mkectl::kubeconfig`] leads to.
+    /// Builds a command with [`Mkectl::kubeconfig`].
     fn for_cluster<'a>(&'a self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let kubeconfig = self.kubeconfig.iter();
         let kubeconfig = kubeconfig.flat_map(|path| [KUBECONFIG, path.as_str()]);
@@ -102,15 +101,15 @@ impl Mkectl {
         self.program.command("mkectl", arguments)
     }
 
-    /// Runs the program with `arguments` and returns what it wrote to standard output and standard
-    /// error, in its order.
+    /// Runs the program and returns its standard output and standard error, in the order of
+    /// writing.
     fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         self.program.ask(arguments)
     }
 }
 
 impl Command {
-    /// Returns the command without its kubeconfig, whose place differs from machine to machine.
+    /// Returns the command without its kubeconfig, whose path differs between machines.
     #[must_use]
     pub fn without_kubeconfig(mut self) -> Self {
         if let Some(at) = self.arguments.iter().position(|word| word == KUBECONFIG) {
@@ -119,11 +118,11 @@ impl Command {
         self
     }
 
-    /// Returns the command with what these are pulled with from a registry that requires
-    /// credentials (APPLY-421): the user's name by the flags that `help` lists, and the password by
-    /// the variable that belongs to each. Of the two variables the one for charts is documented,
-    /// and the other one inferred. A flag requires the configuration to name a Secret for its
-    /// registry, so no flag is passed for other registries.
+    /// Returns the command with credentials for pulling from a registry (APPLY-421): the user name
+    /// as a flag that `help` lists, the password as the variable that belongs to it.
+    ///
+    /// The variable for charts is documented; the one for images is inferred. With such a flag the
+    /// configuration must name a Secret for the registry, so other registries get no flag.
     #[must_use]
     pub fn with_pull_credentials(
         mut self,
@@ -144,7 +143,7 @@ impl Command {
     }
 }
 
-/// What a cluster pulls from a registry.
+/// The kind of artifact that a cluster pulls from a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulled {
     /// Charts.
@@ -154,7 +153,7 @@ pub enum Pulled {
 }
 
 impl Pulled {
-    /// Returns the flag for the name of the user that pulls, and the variable of the password.
+    /// Returns the flag of the user name and the variable of the password.
     fn registry_user(self) -> (&'static str, &'static str) {
         match self {
             Self::Charts => ("--chart-registry-username", "MKE_CHART_REGISTRY_PASSWORD"),
@@ -163,8 +162,8 @@ impl Pulled {
     }
 }
 
-/// Returns the flags for the names of users that pull these which `help` does not list: what they
-/// represent cannot be handed over.
+/// Returns the flags of user names for `pulled` that `help` does not list. Those credentials cannot
+/// be passed to mkectl.
 pub fn unlisted_registry_users(pulled: &[Pulled], help: &Help) -> Vec<&'static str> {
     pulled
         .iter()
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_the_words_of_the_command_alone() {
+    fn a_name_has_only_the_words_of_the_command() {
         let mkectl = Mkectl::new("./mkectl-v4.1.0", Variables::default()).leading(["rehearse"]);
         let file = Utf8Path::new("mke4.yaml");
         let backup = mkectl.backup(file, "x.tar", Archives::Etcd, &Help::default());
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn who_pulls_is_named_by_flag_and_the_password_by_variable() {
+    fn the_pulling_user_is_a_flag_and_the_password_a_variable() {
         let password = SecretString::from("hunter2");
         let file = Utf8Path::new("mke4.yaml");
         let both = [Pulled::Charts, Pulled::Images];
@@ -281,7 +280,7 @@ mod tests {
             command.argv(),
             ["apply", "-f", "mke4.yaml", "--admin-password=hunter2"]
         );
-        assert!(command.unspoken().eq(["hunter2"]));
+        assert!(command.secret_values().eq(["hunter2"]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Catching the administrator's password, which `mkectl apply` generates and prints once.
+//! Scans output for the administrator's password, which `mkectl apply` generates and prints once.
 //!
-//! This is how 4.1.0 prints it (CONF-132); other releases are not documented; therefore frames,
-//! colours and the older wording `Password: ...` are understood too:
+//! The text below is from 4.1.0 (CONF-132). Other releases are not documented, so frames, colours
+//! and the older wording `Password: ...` are recognised, too.
 //!
 //! ```text
 //! !!! Make sure to save the admin credentials shown below !!!
@@ -14,78 +14,78 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// What the box is known by, in lower case. One of its lines is enough.
-const ANNOUNCED: &[&str] = &[
+/// Texts of the box, in lower case. One of them is enough to recognise it.
+const ANNOUNCEMENTS: &[&str] = &[
     "save the admin credentials",
     "only showed once",
     "only shown once",
     "generated username:password",
 ];
 
-/// For how many lines after the last of [`ANNOUNCED`] the password is awaited.
-const AWAITED: u32 = 12;
+/// Number of lines after an announcement in which the password is expected.
+const LINES_AWAITED: u32 = 12;
 
 /// A shorter word is not a generated password.
-const SHORTEST: usize = 8;
+const MIN_PASSWORD_BYTES: usize = 8;
 
-/// The administrator's credentials, as mkectl generated them. There is no other copy: the cluster
-/// keeps a hash.
+/// The administrator's credentials that mkectl generated. The cluster has only a hash of the
+/// password.
 #[derive(Debug, Clone)]
 pub struct AdminPassword {
-    /// The user's name.
+    /// Name of the user, usually `admin`.
     pub username: String,
-    /// The password.
+    /// The password in plain text.
     pub password: SecretString,
 }
 
-/// Watches the lines of a program for the password.
+/// Scans the lines of a program for the administrator's password.
 #[derive(Debug, Default)]
-pub(crate) struct Catcher {
-    awaited: u32,
+pub(crate) struct PasswordScanner {
+    lines_awaited: u32,
     announced: bool,
-    caught: Option<SecretString>,
+    found: Option<SecretString>,
 }
 
-impl Catcher {
-    /// Looks at one line, before it is shown or logged.
-    pub(crate) fn look(&mut self, line: &[u8]) -> Option<AdminPassword> {
-        // A line of a million bytes is not a box.
+impl PasswordScanner {
+    /// Returns the password if this line has one that was not found before.
+    pub(crate) fn scan(&mut self, line: &[u8]) -> Option<AdminPassword> {
+        // So long a line is not part of the box.
         if line.len() > 1024 {
             return None;
         }
         let text = plain(&String::from_utf8_lossy(line));
         let lower = text.to_lowercase();
-        let announces = ANNOUNCED.iter().any(|words| lower.contains(words));
+        let announces = ANNOUNCEMENTS.iter().any(|words| lower.contains(words));
         if announces {
             self.announced = true;
-            self.awaited = AWAITED;
+            self.lines_awaited = LINES_AWAITED;
         }
-        let found = credentials(&text, self.awaited > 0);
+        let found = credentials(&text, self.lines_awaited > 0);
         if !announces {
-            self.awaited = self.awaited.saturating_sub(1);
+            self.lines_awaited = self.lines_awaited.saturating_sub(1);
         }
         let found = found?;
-        // What comes after it in the box is something else.
-        self.awaited = 0;
+        // Later lines of the box are not credentials.
+        self.lines_awaited = 0;
         let password = found.password.expose_secret();
-        let is_known =
-            (self.caught.as_ref()).is_some_and(|known| known.expose_secret() == password);
-        self.caught = Some(found.password.clone());
-        (!is_known).then_some(found)
+        let is_repeated =
+            (self.found.as_ref()).is_some_and(|known| known.expose_secret() == password);
+        self.found = Some(found.password.clone());
+        (!is_repeated).then_some(found)
     }
 
-    /// Returns whether the box was seen and no password in it, so it is in the log.
+    /// Returns whether a password was announced but not found.
     pub(crate) fn missed(&self) -> bool {
-        self.announced && self.caught.is_none()
+        self.announced && self.found.is_none()
     }
 }
 
-/// Finds credentials in a line of plain text. Within the box any `name:password` will do, elsewhere
-/// only the administrator's.
+/// Returns the credentials in a line of plain text. In the box, any `name:password` counts;
+/// elsewhere only that of `admin`.
 fn credentials(text: &str, in_box: bool) -> Option<AdminPassword> {
-    let caught = |username: &str, password: &str| {
+    let found = |username: &str, password: &str| {
         let is_word = !password.is_empty() && !password.contains(char::is_whitespace);
-        (is_word && password.len() >= SHORTEST).then(|| AdminPassword {
+        (is_word && password.len() >= MIN_PASSWORD_BYTES).then(|| AdminPassword {
             username: username.to_owned(),
             password: SecretString::from(password),
         })
@@ -94,28 +94,28 @@ fn credentials(text: &str, in_box: bool) -> Option<AdminPassword> {
     let value = rest.trim_start();
     let lower = name.to_lowercase();
     if lower == "password" || lower.ends_with(" password") {
-        // What follows the word, as in `Password: x (they are only showed once)`.
-        return caught("admin", value.split_whitespace().next()?);
+        // The first word after the colon, as in `Password: x (they are only showed once)`.
+        return found("admin", value.split_whitespace().next()?);
     }
     let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
-    // The heading of the box has the form of what it announces, and so has a URL.
+    // The heading of the box also has the form `name:password`, and so does a URL.
     if !is_name || rest != value || lower == "username" || value.starts_with("//") {
         return None;
     }
     match in_box || lower == "admin" {
-        true => caught(name, value),
+        true => found(name, value),
         false => None,
     }
 }
 
-/// Returns a line without control sequences, frames and the space around.
+/// Returns a line without control sequences, frames and surrounding space.
 fn plain(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut characters = line.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
             '\u{1b}' => {
-                // ESC [ parameters final, where the final byte is the first one from `@` on.
+                // ESC [ parameters final: the final byte is the first one from `@` to `~`.
                 if characters.next_if_eq(&'[').is_some() {
                     for part in characters.by_ref() {
                         if ('@'..='~').contains(&part) {
@@ -141,13 +141,13 @@ mod tests {
     use super::*;
 
     fn caught(text: &str) -> (Vec<String>, bool) {
-        let mut catcher = Catcher::default();
+        let mut scanner = PasswordScanner::default();
         let found = text
             .lines()
-            .filter_map(|line| catcher.look(line.as_bytes()))
+            .filter_map(|line| scanner.scan(line.as_bytes()))
             .map(|found| format!("{} {}", found.username, found.password.expose_secret()))
             .collect();
-        (found, catcher.missed())
+        (found, scanner.missed())
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
             "╭──────────╮\n│ \u{1b}[1mThey are only showed once\u{1b}[0m │\n\
              │ Generated username:password │\n│ \u{1b}[32madmin:aLSgtjNiusU_GF90hgvy\u{1b}[0m │\n╰───╯\n",
             "Username: admin\nPassword: aLSgtjNiusU_GF90hgvy (they are only showed once)\n",
-            // Without the words of the box.
+            // Without the box.
             "  admin:aLSgtjNiusU_GF90hgvy\r\n",
             "INF Generated admin password: aLSgtjNiusU_GF90hgvy\n",
         ] {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_lines_hold_no_password() {
+    fn ordinary_lines_have_no_password() {
         for text in [
             "INF admin user is configured\n",
             "admin: waiting for nodes\n",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_in_the_box_is_not_a_second_password() {
+    fn later_lines_of_the_box_are_not_a_second_password() {
         let text = "They are only showed once\nadmin:aLSgtjNiusU_GF90hgvy\nhttps://mke.example.com:443\nimage:calico/node:v3.30.2\n";
         assert_eq!(caught(text).0, ["admin aLSgtjNiusU_GF90hgvy"]);
         let text =

@@ -1,14 +1,14 @@
-//! Whether a file is a program for this machine, by its first bytes.
+//! Recognises from its first bytes whether a file is a program for this machine.
 //!
-//! The operating system's own answer comes too late: for a file that it does not know, the C
-//! library starts a shell that reads the file as a script, and the error becomes a line of garbage.
+//! The operating system reports it too late: the C library starts a shell for an unknown format,
+//! which reads the file as a script and prints garbage.
 
 use std::env::consts::{ARCH, OS};
 
-/// How many bytes [`foreign`] needs.
+/// Number of bytes that [`foreign`] requires.
 pub(crate) const HEADER: usize = 20;
 
-/// Returns what a file with this beginning is, if this machine cannot run it.
+/// Returns the kind of a file with these first bytes, if this machine cannot run it.
 pub(crate) fn foreign(header: &[u8]) -> Option<&'static str> {
     foreign_to(OS, ARCH, header)
 }
@@ -17,8 +17,7 @@ fn foreign_to(system: &str, architecture: &str, header: &[u8]) -> Option<&'stati
     match header {
         [b'#', b'!', ..] => None,
         [0x7f, b'E', b'L', b'F', ..] if system == "macos" => Some("a Linux program"),
-        // The sixth byte is the byte order, 1 for little-endian; the last two of the header are
-        // `e_machine`.
+        // Byte 5 is the byte order, 1 for little-endian. The last two bytes are `e_machine`.
         [0x7f, b'E', b'L', b'F', _, 1, .., low, high] if header.len() == HEADER => {
             match (u16::from_le_bytes([*low, *high]), architecture) {
                 (62, "x86_64") | (183, "aarch64") => None,

@@ -1,5 +1,5 @@
-//! Builds this program so that old systems run it, by `cargo zigbuild`, and reads from a file which
-//! C library it needs.
+//! Builds this program for old systems with `cargo zigbuild`, and reads the C library that a
+//! program requires.
 
 use std::time::Duration;
 
@@ -11,46 +11,46 @@ use object::{ReadCache, ReadRef};
 use crate::ask::Question;
 use crate::{Error, Executable, Variables};
 
-/// The oldest glibc that a portable program runs on: that of RHEL 7, from 2012. Rust's own minimum
-/// is the same.
+/// The oldest supported glibc: that of RHEL 7, from 2012, which is also Rust's minimum.
 pub const OLDEST_GLIBC: Glibc = Glibc(2, 17);
 
-/// The program by which cargo builds for an older glibc.
+/// The cargo subcommand that builds for an older glibc.
 pub const ZIGBUILD: &str = "cargo-zigbuild";
 
-/// How long a build may take. An old machine with one processor needs half an hour.
+/// Time limit of a build. An old machine with one processor takes half an hour.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
 
-/// A version of glibc.
+/// A version of glibc: major and minor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Glibc(pub u32, pub u32);
 
-/// What is built.
+/// The parameters of a build.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'a> {
     /// The folder with `Cargo.toml`.
     pub workspace: &'a Utf8Path,
-    /// The package and its program, `xtask` unless a team has its own.
+    /// Name of the package and of its program: `xtask`, or that of a team.
     pub package: &'a str,
-    /// The profile, `portable` unless a test builds faster.
+    /// Profile of cargo: `portable`, or a faster one in tests.
     pub profile: &'a str,
-    /// Whether cargo may download nothing.
+    /// Whether cargo runs with `--offline`.
     pub is_offline: bool,
 }
 
 impl Build<'_> {
-    /// Builds the program for this machine's architecture and [`OLDEST_GLIBC`], and returns its
-    /// file.
+    /// Builds the program for this machine's architecture and [`OLDEST_GLIBC`]. Returns the path of
+    /// the program.
     ///
     /// # Errors
-    /// cargo or `cargo zigbuild` is missing, or the build fails.
+    /// The errors of finding `cargo` and `cargo-zigbuild`, and [`Error::Failed`] if the build
+    /// fails.
     pub fn run(&self, variables: &Variables) -> Result<Utf8PathBuf, Error> {
         // Cargo's own message about a missing subcommand names no way to install it.
         Executable::find(ZIGBUILD, variables.clone())?;
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let target = format!("{triple}.{OLDEST_GLIBC}");
         let manifest = self.workspace.join("Cargo.toml");
-        // A configuration of cargo may name a different folder.
+        // Without `--target-dir`, cargo's configuration could name a different folder.
         let folder = self.workspace.join("target");
         let mut arguments = vec![
             "zigbuild",
@@ -84,13 +84,13 @@ impl Build<'_> {
 }
 
 impl Glibc {
-    /// Returns the oldest glibc that a Linux program runs on; none if it needs none because it is
-    /// static. It is the newest version that the program's symbols name.
+    /// Returns the oldest glibc that a Linux program runs on, or `None` for a static program. It is
+    /// the newest version among the program's symbols.
     ///
     /// # Errors
     /// The file cannot be read, or is not a 64-bit ELF program.
     pub fn needed_by(program: &Utf8Path) -> std::io::Result<Option<Self>> {
-        // Only the parts that are looked at are kept in memory.
+        // The cache holds only the parts that are read.
         let program = ReadCache::new(files::open(program)?);
         needed(&program)
             .map_err(|source| std::io::Error::new(std::io::ErrorKind::InvalidData, source))
@@ -114,7 +114,7 @@ fn needed<'data>(program: impl ReadRef<'data>) -> object::Result<Option<Glibc>> 
     Ok(newest)
 }
 
-/// Returns the version that a symbol version such as `GLIBC_2.2.5` names.
+/// Returns the version in a symbol version such as `GLIBC_2.2.5`.
 fn glibc(version: &[u8]) -> Option<Glibc> {
     let version = std::str::from_utf8(version).ok()?;
     let mut numbers = version.strip_prefix("GLIBC_")?.split('.');
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_needs_is_read_from_its_symbols() {
+    fn the_required_glibc_is_read_from_the_symbols() {
         let test = std::env::current_exe().unwrap();
         let test = Utf8PathBuf::from_path_buf(test).unwrap();
         assert!(Glibc::needed_by(&test).unwrap() > Some(Glibc(2, 2)));

@@ -1,8 +1,8 @@
-//! The one way in which a program is started and supervised: with a session of its own, pipes that
-//! are read with a bounded wait, signals to the whole group, and nothing left behind.
+//! Starts and supervises programs. Each program leads its own session, its pipes are read with a
+//! bounded wait, signals reach the whole group, and no process of the group is left behind.
 //!
-//! It adds what the standard library does not offer for a child process and everything that the
-//! child starts. All the `unsafe` of this crate is here, one system call each.
+//! The standard library offers none of this for a child and its descendants. All `unsafe` code of
+//! this crate is here, one system call each.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,22 +13,20 @@ use secrecy::ExposeSecret as _;
 
 use crate::Exit;
 
-/// How long to wait for more output, at the longest, before looking at signals and limits again.
-const TURN: Duration = Duration::from_millis(50);
+/// Maximum wait for output before signals and time limits are checked again.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long output is still read after a program has ended, if something that it started holds the
-/// pipe open.
+/// Time that output is still read after a program has ended, if a descendant holds the pipe open.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// Makes a program that is about to be started the leader of a session and process group of its
-/// own.
+/// Makes a new program the leader of its own session and process group.
 ///
-/// A group alone would do for signals. The session also takes the terminal away: a question that a
-/// program asks there (`ssh` does, for an unknown host key) fails immediately; a mere background
-/// group would be stopped by the system and wait for ever.
+/// A group would suffice for signals. The session also detaches the terminal, so a prompt there
+/// (`ssh` prompts for an unknown host key) fails immediately. The system would stop a background
+/// group at the prompt, and it would wait for ever.
 ///
-/// On Linux it also asks for SIGINT when the thread that starts it ends before it does, which is
-/// when this process is killed: an unsupervised program must not change a cluster.
+/// On Linux the program also receives SIGINT when the thread that started it ends first, as when
+/// this process is killed: an unsupervised program must not change a cluster.
 fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
     // SAFETY: `setsid` and `prctl` are async-signal-safe and touch no memory.
     unsafe {
@@ -46,11 +44,10 @@ fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the files of a program that is about to be started readable by their owner alone, also if
-/// it is killed.
+/// Makes files that a new program creates readable by their owner alone, even if it is killed.
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "it is what a program is started with"
+    reason = "duct's `before_spawn` expects a Result"
 )]
 fn own_files(command: &mut std::process::Command) -> io::Result<()> {
     // SAFETY: `umask` is async-signal-safe, touches no memory and cannot fail.
@@ -63,58 +60,57 @@ fn own_files(command: &mut std::process::Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether a program that was started by [`run`](crate::run()), perhaps of a process that
-/// was killed since, still runs.
+/// Returns whether a program started by [`run`](crate::run()) still runs, also one that an earlier
+/// process of this tool started.
 ///
-/// It leads a session, so another process which got its number is taken for it only if it leads one
-/// too.
+/// Such a program leads a session. A different process that reused the number counts as running
+/// only if it leads one, too.
 pub fn is_running(process: u32) -> bool {
     let process = process.cast_signed();
-    // SAFETY: `getsid` touches no memory. Of a process that is gone it says so.
+    // SAFETY: `getsid` touches no memory. It fails for a process that does not exist.
     process > 0 && unsafe { libc::getsid(process) } == process && !has_ended(process)
 }
 
-/// Returns whether a process with this number runs, whatever it is.
+/// Returns whether any process with this number runs.
 pub fn exists(process: u32) -> bool {
     let process = process.cast_signed();
-    // SAFETY: `getsid` touches no memory. Of a process that is gone it says so.
+    // SAFETY: `getsid` touches no memory. It fails for a process that does not exist.
     process > 0 && unsafe { libc::getsid(process) } != -1 && !has_ended(process)
 }
 
-/// Returns whether a process has ended and only waits to be reaped, as in a container without an
-/// init. Without `/proc` none has.
+/// Returns whether a process has ended but was not reaped, as happens in a container without an
+/// init. Always false without `/proc`.
 fn has_ended(process: i32) -> bool {
     let status = files::read_text(format!("/proc/{process}/stat"));
     let status = status.unwrap_or_default();
-    // The name of the program is in parentheses and may contain any character.
+    // The program's name is in parentheses and may contain any character.
     let state = status.rsplit_once(") ").map(|(_, state)| state);
     state.is_some_and(|state| state.starts_with(['Z', 'X']))
 }
 
-/// What a program reads from its standard input.
+/// Standard input of a program.
 pub(crate) enum Input<'a> {
-    /// Nothing.
     Nothing,
-    /// These bytes. A program that reads no further than it needs is none the worse for it.
+    /// These bytes. The program need not read all of them.
     Bytes(&'a [u8]),
-    /// What is written to the other end of this pipe.
+    /// The content of this pipe.
     Pipe(PipeReader),
 }
 
-/// Where the output of a program goes.
+/// Destination of a program's standard output and standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// All of it to one pipe, in the order in which it was written.
+    /// One pipe for both, in the order of writing.
     Together,
-    /// Standard error to the first pipe, and standard output to the second one.
+    /// Standard error goes to the first pipe, standard output to the second.
     Apart,
-    /// Nowhere. The program keeps the terminal, where it may ask for a passphrase.
+    /// Both are discarded. The program keeps the terminal, where it may prompt for a passphrase.
     Terminal,
-    /// The same, but standard error goes to a pipe.
+    /// Like [`Output::Terminal`], but standard error goes to a pipe.
     Errors,
 }
 
-/// A program that was started and not yet reaped. It does not outlive this value, whatever unwinds.
+/// A program that was started and not yet reaped. Dropping this value kills it.
 pub(crate) struct Running {
     pub(crate) process: u32,
     pub(crate) group: Group,
@@ -124,7 +120,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Reads what the program writes until it has ended; see [`drain`].
+    /// Reads the program's output until it has ended; see [`drain`].
     pub(crate) fn drain(
         &mut self,
         chunk: &mut dyn FnMut(usize, &[u8]),
@@ -133,24 +129,24 @@ impl Running {
         drain(&mut self.pipes, self.group, chunk, tick)
     }
 
-    /// Reads what the program writes until it has ended, and kills it once `is_over` says so.
-    /// Returns whether that happened.
+    /// Reads the program's output until it has ended, and kills it once `is_over` returns true.
+    /// Returns whether it was killed.
     pub(crate) fn drain_until(
         &mut self,
         is_over: &dyn Fn() -> bool,
         chunk: &mut dyn FnMut(usize, &[u8]),
     ) -> io::Result<bool> {
-        let (group, mut late) = (self.group, false);
+        let (group, mut killed) = (self.group, false);
         self.drain(chunk, &mut || {
-            if !late && is_over() {
-                late = true;
+            if !killed && is_over() {
+                killed = true;
                 group.kill();
             }
         })?;
-        Ok(late)
+        Ok(killed)
     }
 
-    /// Takes the exit of a program that has ended.
+    /// Reaps a program that has ended, and returns its exit.
     pub(crate) fn reap(mut self) -> io::Result<Exit> {
         match self.handle.take() {
             Some(handle) => handle.into_output().map(|output| {
@@ -168,13 +164,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
             self.group.kill();
-            // The wait is for reaping alone; a failure cannot be reported any more.
+            // The wait only reaps; an error cannot be reported here.
             let _ = handle.wait();
         }
     }
 }
 
-/// Starts a program.
+/// Starts the program of `command`.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that starts programs"
@@ -216,7 +212,7 @@ pub(crate) fn start(
         program = program.before_spawn(own_files);
     }
     let handle = program.unchecked().start()?;
-    // It holds the writing ends. Only when they are gone can the pipes end.
+    // It holds the writing ends of the pipes, which reach their end only when all are closed.
     drop(program);
     let process = *handle
         .pids()
@@ -235,11 +231,9 @@ pub(crate) fn start(
     })
 }
 
-/// The process group of a program that leads one and has not been reaped; or the program alone, if
-/// it leads none.
+/// The process group that a program leads, or the program alone if it leads none.
 ///
-/// As long as its leader is not reaped, no other process can get its number, so a signal cannot hit
-/// a stranger.
+/// The program is not reaped yet, so no other process can have its number and receive its signals.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
     leader: libc::pid_t,
@@ -247,7 +241,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Returns whether the leader has ended. It stays unreaped.
+    /// Returns whether the leader has ended, without reaping it.
     fn leader_has_ended(self) -> io::Result<bool> {
         // SAFETY: all-zero is a valid `siginfo_t`, and `waitid` writes nothing else.
         let (answer, info) = unsafe {
@@ -267,21 +261,19 @@ impl Group {
                 _ => Err(error),
             };
         }
-        // SAFETY: the field is set for a child that has ended, and zero, as it was, when there is
-        // none.
+        // SAFETY: `waitid` sets the field for a child that has ended, and otherwise leaves zero.
         Ok(unsafe { info.si_pid() } != 0)
     }
 
-    /// Sends a signal to every process of the group. A group that has ended is none the worse for
-    /// it.
+    /// Sends a signal to every process of the group. Does nothing if the group has ended.
     pub(crate) fn signal(self, signal: libc::c_int) {
         let target = if self.is_alone {
             self.leader
         } else {
             -self.leader
         };
-        // SAFETY: `kill` touches no memory. It fails only for a group that is gone or, on some
-        // systems, is all zombies.
+        // SAFETY: `kill` touches no memory. It fails only if the group has ended or, on some
+        // systems, consists of zombies.
         unsafe {
             libc::kill(target, signal);
         }
@@ -293,14 +285,13 @@ impl Group {
     }
 }
 
-/// Reads what a group writes until its leader has ended and the pipes are closed, and returns then.
-/// `chunk` receives which of the pipes it came from.
+/// Reads the output of a group until its leader has ended and the pipes are closed. `chunk`
+/// receives the index of the pipe and the bytes.
 ///
 /// `tick` is called at least every 50 milliseconds. A process that still holds a pipe open
-/// [`GRACE`] after the leader's end is killed, and what is in the pipes by then is still read.
+/// [`GRACE`] after the leader's end is killed, and what the pipes contain by then is still read.
 ///
-/// One thread does it all, with a wait that is bounded: a thread that blocked in `read` could not
-/// be called back.
+/// One thread reads all pipes with a bounded wait: a thread blocked in `read` could not be stopped.
 fn drain(
     pipes: &mut [PipeReader],
     group: Group,
@@ -322,7 +313,7 @@ fn drain(
             }
             return Ok(());
         }
-        for which in readable(pipes, &open, TURN)? {
+        for which in readable(pipes, &open, POLL_INTERVAL)? {
             match pipes[which].read(&mut buffer) {
                 Ok(0) => open.retain(|open| *open != which),
                 Ok(length) => chunk(which, &buffer[..length]),
@@ -331,35 +322,37 @@ fn drain(
             }
         }
     }
-    // A program may close its output and work on. Most end immediately.
+    // A program may close its output and continue. Most end immediately.
     let mut pause = Duration::from_millis(1);
     while !group.leader_has_ended()? {
         tick();
         std::thread::sleep(pause);
-        pause = TURN.min(pause * 2);
+        pause = POLL_INTERVAL.min(pause * 2);
     }
     Ok(())
 }
 
-/// Reads what is in the pipe now, at most as much as a pipe holds by default times sixteen: a
+/// Reads what the pipe contains now, at most 1 MiB (sixteen times a pipe's default capacity): a
 /// process that left the group could write for ever.
 fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
-    let mut left = 1 << 20;
-    while left > 0 && !readable(std::slice::from_ref(pipe), &[0], Duration::ZERO)?.is_empty() {
+    let mut remaining_bytes: usize = 1 << 20;
+    while remaining_bytes > 0
+        && !readable(std::slice::from_ref(pipe), &[0], Duration::ZERO)?.is_empty()
+    {
         match pipe.read(&mut buffer)? {
             0 => break,
             length => {
                 chunk(&buffer[..length]);
-                left = usize::saturating_sub(left, length);
+                remaining_bytes = remaining_bytes.saturating_sub(length);
             }
         }
     }
     Ok(())
 }
 
-/// Returns which of the open pipes can be read without blocking, for bytes or for the end. Waits
-/// for it no longer than `limit`.
+/// Returns the indices of those open pipes that have bytes or have reached their end. Waits at most
+/// `limit`.
 fn readable(pipes: &[PipeReader], open: &[usize], limit: Duration) -> io::Result<Vec<usize>> {
     use std::os::fd::AsFd;
 
@@ -376,8 +369,8 @@ fn readable(pipes: &[PipeReader], open: &[usize], limit: Duration) -> io::Result
         .collect();
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     let count = libc::nfds_t::try_from(wanted.len()).map_err(io::Error::other)?;
-    // SAFETY: the pointer is to this many valid `pollfd`, and the descriptors are open as long as
-    // they are borrowed.
+    // SAFETY: the pointer refers to `count` valid `pollfd`, whose descriptors are borrowed and thus
+    // open.
     if unsafe { libc::poll(wanted.as_mut_ptr(), count, milliseconds) } == -1 {
         let error = io::Error::last_os_error();
         return match error.kind() {

@@ -1,4 +1,4 @@
-//! Running a command to its end: every line live, a log, signals passed on, nothing left behind.
+//! Runs a command to its end: reports and logs each line, and forwards signals.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,22 +17,22 @@ use crate::lines::Lines;
 use crate::process::{self, Input, Output};
 use crate::{Command, Error, Event, Observer, Results};
 
-/// How many of the last lines [`Finished`] carries.
+/// Maximum number of lines in [`Finished::last_lines`].
 const LAST_LINES: usize = 20;
 
-/// How long a program has to end by itself after its time limit has passed, before it is killed.
+/// Time that a program has to end after its time limit has passed, before it is killed.
 pub const CLEANUP: Duration = Duration::from_secs(120);
 
-/// What the log ends with if the administrator's password was announced and not recognised. Such a
-/// log stays where it is.
+/// Last line of a log whose program announced the administrator's password in an unknown form. Such
+/// a log is not deleted.
 pub const PASSWORD_MISSED: &str = "airlock: this log may have the administrator's password";
 
-/// A wish of the operator's that the running program should end.
+/// The operator's request that the running program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// `SIGINT`, what Ctrl-C sends.
+    /// `SIGINT`, sent by Ctrl-C.
     Interrupt,
-    /// `SIGTERM`, what a service manager or a CI runner sends.
+    /// `SIGTERM`, sent by a service manager or a CI runner.
     Terminate,
 }
 
@@ -48,19 +48,19 @@ impl Signal {
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It exited with this code.
+    /// The program exited with this code.
     Code(i32),
-    /// It was ended by the signal of this number.
+    /// The signal of this number ended the program.
     Signal(i32),
 }
 
 impl Exit {
-    /// Returns whether it exited with code zero.
+    /// Returns whether the program exited with code zero.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
 
-    /// Returns the exit code, or `None` for an end by a signal.
+    /// Returns the exit code, or `None` if a signal ended the program.
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
@@ -71,7 +71,7 @@ impl Exit {
     pub(crate) fn of(status: ExitStatus) -> Self {
         match (status.code(), status.signal()) {
             (Some(code), _) => Self::Code(code),
-            // A child that was waited for has the one or the other.
+            // A child that was waited for has one of the two.
             (None, signal) => Self::Signal(signal.unwrap_or_default()),
         }
     }
@@ -86,46 +86,49 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What is known after a command has run, whether it succeeded or not.
+/// The result of a command that ran, successful or not.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// How the program ended.
     pub exit: Exit,
-    /// The first signal that was passed on to it, if there was one.
+    /// The first signal forwarded to the program, if any.
     pub signal: Option<Signal>,
     /// Whether its time limit passed.
     pub timed_out: bool,
-    /// The log of all that it wrote.
+    /// Path of the log.
     pub log: Utf8PathBuf,
-    /// Why the log is incomplete, if it is. A program is not stopped half-way because a disk is
-    /// full.
+    /// Why the log is incomplete, if it is. A full disk does not stop the program half-way.
     pub log_failure: Option<io::Error>,
-    /// The last lines that it wrote, twenty at the most, without line ends and with secrets masked.
+    /// The last lines of output, at most twenty, without line ends and with secrets masked.
     pub last_lines: Vec<String>,
 }
 
-/// Runs `command` until it has ended, and returns how it did.
+/// Runs `command` until it has ended.
 ///
-/// Standard output and standard error come through one pipe, in the order in which they were
-/// written, unless [`Command::results`] keeps them apart. Each line goes to `observer` as soon as
-/// it is complete and to the file `log`, which is replaced and which only its owner may read; there
-/// it begins with [`Observer::stamp`]. The values of [`Command::secrets`] and
-/// [`Command::secret_arguments`] are masked in both, and so is the administrator's password, which
-/// comes as [`Event::AdminPassword`]. Standard input is empty.
+/// Output:
 ///
-/// The first of `signals` is passed on to the program and everything in its group, once, and then
-/// the program is waited for: it knows how to leave a cluster in good order. The second kills the
-/// group. A program that runs longer than [`Command::time_limit`] is sent SIGINT and killed after
-/// [`CLEANUP`]. After the program's end, whatever it started and still holds its output open is
-/// killed after five seconds; if there was a signal, nothing of the group is left in any case.
+/// - Standard output and standard error share one pipe, in the order of writing, unless
+///   [`Command::results`] keeps them apart.
+/// - Each complete line goes to `observer` and, prefixed by [`Observer::stamp`], to the file `log`.
+///   The log is replaced, and only its owner may read it.
+/// - Secrets of the command are masked in both, and so is the administrator's password, which
+///   arrives as [`Event::AdminPassword`].
 ///
-/// This blocks, for as long as an hour; asynchronous callers put it on a thread of its own.
+/// End of the program:
+///
+/// - The first of `signals` is forwarded to the program's group. The program may then take its
+///   time: mkectl leaves the cluster in good order. The second signal kills the group.
+/// - A program that exceeds [`Command::time_limit`] receives SIGINT and is killed after
+///   [`CLEANUP`].
+/// - A descendant that still holds the output open five seconds after the program's end is killed.
+///   After a signal or a timeout, the whole group is killed.
+///
+/// This blocks for up to an hour; asynchronous callers need a thread for it.
 ///
 /// # Errors
 ///
-/// [`Error::Log`] and what starting a program can end in; [`Error::Supervise`] if the operating
-/// system did not report about the child, which is killed then. An exit code other than zero is not
-/// an error here.
+/// [`Error::Log`], the errors of starting a program, and [`Error::Supervise`] if the operating
+/// system failed to report on the child. An exit code other than zero is not an error here.
 pub fn run(
     command: &Command,
     log: &Utf8Path,
@@ -153,13 +156,15 @@ pub fn run(
         observer,
     };
     let secrets = redaction::run();
-    command.unspoken().for_each(|secret| secrets.add(secret));
-    // The log and other output come first, then the output that is kept apart.
+    command
+        .secret_values()
+        .for_each(|secret| secrets.add(secret));
+    // Index 0 is the log and standard error, index 1 standard output if it is kept apart.
     let mut streams = vec![Lines::new(secrets.clone())];
     match command.results {
         Results::Mixed => {}
         Results::Apart => streams.push(Lines::new(secrets.clone())),
-        Results::Unlogged => streams.push(Lines::untouched()),
+        Results::Unlogged => streams.push(Lines::verbatim()),
     }
     let kinds = [
         Kind::Line,
@@ -180,7 +185,7 @@ pub fn run(
             &mut |which, chunk| {
                 streams[which].push(chunk, &mut |line| record.line(kinds[which], line));
                 record.flush();
-                for caught in streams[which].take_caught() {
+                for caught in streams[which].take_passwords() {
                     observer.event(Event::AdminPassword(&caught));
                 }
             },
@@ -195,11 +200,11 @@ pub fn run(
                         observer.event(Event::Killed);
                     }
                 }
-                // Once the operator has asked it to end, the operator decides how long it may take.
+                // After a signal, the operator decides how long the program may take.
                 if first.is_some() {
                     return;
                 }
-                match limit.look(Instant::now()) {
+                match limit.check(Instant::now()) {
                     Some(Passed::Limit) => {
                         group.signal(libc::SIGINT);
                         observer.event(Event::TimedOut);
@@ -216,7 +221,7 @@ pub fn run(
     for (lines, kind) in streams.iter_mut().zip(kinds) {
         lines.finish(&mut |line| record.line(kind, line));
         record.flush();
-        for caught in lines.take_caught() {
+        for caught in lines.take_passwords() {
             observer.event(Event::AdminPassword(&caught));
         }
         if lines.missed_password() {
@@ -225,7 +230,7 @@ pub fn run(
             observer.event(Event::PasswordMissed);
         }
     }
-    if first.is_some() || limit.has_passed() {
+    if first.is_some() || limit.passed {
         group.kill();
     }
     let exit = child.reap().map_err(supervise)?;
@@ -233,7 +238,7 @@ pub fn run(
     Ok(Finished {
         exit,
         signal: first,
-        timed_out: limit.has_passed(),
+        timed_out: limit.passed,
         log: log.to_owned(),
         log_failure: record.log_failure,
         last_lines: record.last_lines.into(),
@@ -242,22 +247,22 @@ pub fn run(
 
 /// The time limit of a run.
 struct Limit {
-    /// What passes next, and when.
+    /// The next deadline.
     next: Option<(Passed, Instant)>,
     passed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Passed {
-    /// The time that the program may run.
+    /// The time limit of the program.
     Limit,
-    /// The time that it has to end then.
+    /// The time to end after that, [`CLEANUP`].
     Cleanup,
 }
 
 impl Limit {
     fn new(started: Instant, limit: Option<Duration>) -> Self {
-        // A limit beyond the clock's range is none.
+        // A limit beyond the clock's range counts as none.
         let at = limit.and_then(|limit| started.checked_add(limit));
         Self {
             next: at.map(|at| (Passed::Limit, at)),
@@ -265,8 +270,8 @@ impl Limit {
         }
     }
 
-    /// Returns what has passed since the last look.
-    fn look(&mut self, now: Instant) -> Option<Passed> {
+    /// Returns the deadline that passed since the last call.
+    fn check(&mut self, now: Instant) -> Option<Passed> {
         let (passed, at) = self.next?;
         if now < at {
             return None;
@@ -278,14 +283,10 @@ impl Limit {
         };
         Some(passed)
     }
-
-    fn has_passed(&self) -> bool {
-        self.passed
-    }
 }
 
-/// Opens the log for this run alone: what an earlier run left is gone, and so is any access that
-/// others had.
+/// Opens the log, readable by its owner alone. Content and permissions of an earlier run are
+/// replaced.
 fn open_log(path: &Utf8Path) -> io::Result<File> {
     const OWNER_ONLY: u32 = 0o600;
     let file = OpenOptions::new()
@@ -294,18 +295,17 @@ fn open_log(path: &Utf8Path) -> io::Result<File> {
         .truncate(true)
         .mode(OWNER_ONLY)
         .open(path)?;
-    // The mode above is for a new file. An old one may have had another. A device is not ours to
-    // change.
+    // `mode` applies to new files only. The permissions of a device are left alone.
     if file.metadata()?.is_file() {
         file.set_permissions(std::fs::Permissions::from_mode(OWNER_ONLY))?;
     }
     Ok(file)
 }
 
-/// What a line is of.
+/// The stream that a line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Everything that is reported as it arrives.
+    /// Standard error, or both streams if they share a pipe.
     Line,
     /// Standard output, kept apart.
     Result,
@@ -313,7 +313,7 @@ enum Kind {
     Unlogged,
 }
 
-/// Where a line goes.
+/// Writes lines to the log and reports them to the observer.
 struct Record<'a> {
     log: BufWriter<File>,
     log_failure: Option<io::Error>,
@@ -353,7 +353,7 @@ impl Record<'_> {
         }
     }
 
-    /// Flushes the log up to what the observer received, for a reader that follows it.
+    /// Flushes the log, so a reader that follows it sees every reported line.
     fn flush(&mut self) {
         if self.log_failure.is_none() {
             self.log_failure = self.log.flush().err();

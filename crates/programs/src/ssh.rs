@@ -1,9 +1,9 @@
-//! Asks many machines concurrently by the system's `ssh`: one connection each, a script on its
-//! standard input, the lines that it prints.
+//! Runs a script on many machines concurrently over the system's `ssh`, one connection each, and
+//! collects the printed lines.
 //!
-//! The operator's own `ssh` is taken as it is set up: its configuration, its agent, its known
-//! hosts, and how strict it is about them. Nothing here weakens that. What is added keeps it from
-//! asking questions, from waiting for ever, and from forwarding anything.
+//! The operator's `ssh` is used as configured: its agent, its known hosts, and its strictness about
+//! them. Nothing here weakens that. The added options only prevent prompts, endless waits and
+//! forwarding.
 
 mod arguments;
 mod refusal;
@@ -20,18 +20,18 @@ pub use refusal::{NotAnswered, Why};
 use crate::process::{self, Input, Output};
 use crate::{Command, Error, Executable, Variables};
 
-/// How many connections are made through one bastion at a time. OpenSSH's server drops some of more
-/// than ten that have not logged in yet (`MaxStartups 10:30:100`).
+/// Maximum number of concurrent connections through one bastion. OpenSSH's server drops some of
+/// more than ten unauthenticated connections (`MaxStartups 10:30:100`).
 const THROUGH_ONE_BASTION: usize = 8;
 
-/// What the remote shell prints when it is ready. Earlier output is from its start-up files.
+/// Line that the remote shell prints when it is ready. Earlier output is from its start-up files.
 const READY: &str = "airlock-is-here";
 
-/// How much of an answer is kept, in bytes.
-const LONGEST: usize = 256 << 10;
+/// Maximum bytes of an answer.
+const MAX_ANSWER_BYTES: usize = 256 << 10;
 
-/// The variables that `ssh` gets: those by which it finds itself, its settings, its user, and the
-/// agents. No other, since `SendEnv` could send it on.
+/// The variables passed on: the locations of programs, settings and agents, and the user. No
+/// others, since `SendEnv` could send them to the machine.
 const VARIABLES: &[&str] = &[
     "PATH",
     "HOME",
@@ -47,25 +47,25 @@ const VARIABLES: &[&str] = &[
 #[derive(Debug, Clone)]
 pub struct Ssh(Executable);
 
-/// How much is done concurrently, and how long it may take.
+/// Limits on concurrency and time.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many machines are asked concurrently.
-    pub at_once: usize,
-    /// How long one may take.
+    /// Maximum number of machines asked concurrently.
+    pub concurrent: usize,
+    /// Time limit of one machine.
     pub each: Duration,
-    /// How long all of them may take.
-    pub whole: Duration,
+    /// Time limit of all machines together.
+    pub total: Duration,
 }
 
-/// What a machine answered.
+/// The output of the script on one machine.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The lines of the script.
+    /// Lines that the script printed.
     pub lines: Vec<String>,
-    /// When its shell was there: the script was sent then.
+    /// Time at which the remote shell was ready and the script was sent.
     pub sent: Instant,
-    /// When the script's first line came.
+    /// Time at which the script's first line arrived.
     pub first: Instant,
 }
 
@@ -74,16 +74,16 @@ impl Ssh {
     ///
     /// # Errors
     ///
-    /// Those of [`Executable::find`]: there is none.
+    /// Those of [`Executable::find`].
     pub fn find(variables: &Variables) -> Result<Self, Error> {
         Executable::find("ssh", variables.clone()).map(Self)
     }
 
-    /// Has `script` run by the shell of each machine, and returns what each printed, in their
-    /// order.
+    /// Runs `script` in a shell on each machine. Returns the answers in the order of
+    /// `destinations`.
     ///
-    /// `is_stopped` is asked at least every 50 milliseconds; when it returns true, all connections
-    /// are ended immediately. `answered` is called for each machine when it is done.
+    /// `is_stopped` is called at least every 50 milliseconds; once it returns true, all connections
+    /// are closed immediately. `answered` is called after each machine.
     pub fn ask_all(
         &self,
         destinations: &[Destination],
@@ -92,11 +92,11 @@ impl Ssh {
         is_stopped: &(dyn Fn() -> bool + Sync),
         answered: &(dyn Fn() + Sync),
     ) -> Vec<Result<Answer, NotAnswered>> {
-        let deadline = Instant::now() + bounds.whole;
+        let deadline = Instant::now() + bounds.total;
         let queue = Queue::new(destinations);
         let answers = Mutex::new(vec![None; destinations.len()]);
         std::thread::scope(|scope| {
-            for _ in 0..bounds.at_once.min(destinations.len()) {
+            for _ in 0..bounds.concurrent.min(destinations.len()) {
                 scope.spawn(|| {
                     while let Some(index) = queue.take() {
                         let limit = (Instant::now() + bounds.each).min(deadline);
@@ -130,34 +130,34 @@ impl Ssh {
         let command = self.command(destination);
         let mut child =
             process::start(&command, Input::Pipe(reader), Output::Together).map_err(lost)?;
-        let mut heard = Heard::default();
-        let (go, going) = channel();
+        let mut transcript = Transcript::default();
+        let (ready, is_ready) = channel();
         let drained = std::thread::scope(|scope| {
-            // By a thread of its own: a connection that stalls would hold this one up.
-            scope.spawn(move || send(script, writer, &going));
+            // On a thread of its own, because a stalled connection would block this one.
+            scope.spawn(move || send(script, writer, &is_ready));
             let is_over = || Instant::now() >= deadline || is_stopped();
             let drained = child.drain_until(&is_over, &mut |_, chunk| {
-                if heard.add(chunk) {
-                    // Writing fails when the program is gone; then the answer says why.
-                    let _ = go.send(());
+                if transcript.add(chunk) {
+                    // Fails if the program has ended, which `answer` reports.
+                    let _ = ready.send(());
                 }
             });
             if drained.is_err() {
                 child.group.kill();
             }
-            drop(go);
+            drop(ready);
             drained
         });
-        let late = drained.map_err(lost)?;
+        let timed_out = drained.map_err(lost)?;
         let exit = child.reap().map_err(lost)?;
-        heard.answer(exit.code(), late, destination.bastion.is_some())
+        transcript.answer(exit.code(), timed_out, destination.bastion.is_some())
     }
 
     fn command(&self, destination: &Destination) -> Command {
         let mut names = VARIABLES.to_vec();
         names.extend(destination.variables());
-        // A script that is sent before the shell is ready would be lost in its start-up files, and
-        // its first line could not be timed.
+        // A script sent before the shell is ready could be consumed by its start-up files, and its
+        // first line could not be timed.
         let remote = format!("echo {READY}; exec sh -s");
         let arguments = destination.arguments(self.0.path.as_str());
         let arguments = arguments.iter().map(AsRef::as_ref).chain([remote.as_str()]);
@@ -167,29 +167,29 @@ impl Ssh {
     }
 }
 
-/// Sends the script when it is time to. What cannot be sent is of a program that has ended.
-fn send(script: &str, mut input: PipeWriter, going: &Receiver<()>) {
-    if let Ok(()) = going.recv() {
+/// Sends the script once the shell is ready. Writing fails only if the program has ended.
+fn send(script: &str, mut input: PipeWriter, is_ready: &Receiver<()>) {
+    if let Ok(()) = is_ready.recv() {
         let _ = input.write_all(script.as_bytes());
     }
 }
 
-/// What came of a machine so far.
+/// The output of a machine so far.
 #[derive(Default)]
-struct Heard {
+struct Transcript {
     bytes: Vec<u8>,
-    /// Where the script's own lines begin, and when that was.
-    begun: Option<(usize, Instant)>,
+    /// Offset of the script's first line, and the time at which the shell was ready.
+    ready: Option<(usize, Instant)>,
     first: Option<Instant>,
 }
 
-impl Heard {
-    /// Takes what arrived, and returns whether the shell has just become ready.
+impl Transcript {
+    /// Appends a chunk. Returns whether it made the shell ready.
     fn add(&mut self, chunk: &[u8]) -> bool {
-        let room = LONGEST.saturating_sub(self.bytes.len());
+        let room = MAX_ANSWER_BYTES.saturating_sub(self.bytes.len());
         self.bytes
             .extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if let Some((from, _)) = self.begun {
+        if let Some((from, _)) = self.ready {
             if self.first.is_none() && self.bytes.len() > from {
                 self.first = Some(Instant::now());
             }
@@ -201,7 +201,7 @@ impl Heard {
             .windows(mark.len())
             .position(|window| window == mark.as_bytes());
         if let Some(at) = found {
-            self.begun = Some((at + mark.len(), Instant::now()));
+            self.ready = Some((at + mark.len(), Instant::now()));
         }
         found.is_some()
     }
@@ -209,18 +209,18 @@ impl Heard {
     fn answer(
         self,
         code: Option<i32>,
-        late: bool,
+        timed_out: bool,
         through_bastion: bool,
     ) -> Result<Answer, NotAnswered> {
         let text = String::from_utf8_lossy(&self.bytes);
-        if late {
-            let why = match self.begun {
+        if timed_out {
+            let why = match self.ready {
                 Some(_) => Why::Hangs,
                 None => Why::TimedOut,
             };
             return Err(NotAnswered::new(why, text));
         }
-        match (self.begun, self.first) {
+        match (self.ready, self.first) {
             (Some((from, sent)), Some(first)) if code == Some(0) => {
                 let own = String::from_utf8_lossy(&self.bytes[from..]).into_owned();
                 Ok(Answer {
@@ -230,7 +230,7 @@ impl Heard {
                 })
             }
             (Some(_), _) => Err(NotAnswered::new(Why::Cut, text)),
-            // Any other code than 255 is that of what ran there.
+            // `ssh` itself exits with 255; any other code is that of the remote command.
             (None, _) if code.is_some_and(|code| code != 255) => {
                 Err(NotAnswered::new(Why::Cut, text))
             }
@@ -239,7 +239,7 @@ impl Heard {
     }
 }
 
-/// Who is asked next. Machines behind one bastion take turns.
+/// The machines to ask, with a limit on connections through one bastion.
 struct Queue<'a> {
     destinations: &'a [Destination],
     state: Mutex<State>,
@@ -263,8 +263,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Returns the next one, as soon as its bastion has room for it; nothing when none is waiting
-    /// any more.
+    /// Returns the next machine as soon as its bastion has room, or `None` when all were taken.
     fn take(&self) -> Option<usize> {
         let mut state = lock(&self.state);
         loop {

@@ -1,5 +1,5 @@
-//! Signs a file by `ssh-keygen`, which knows every kind of key that people have: encrypted, in an
-//! agent, on a token.
+//! Signs a file with `ssh-keygen`, which supports every kind of key: encrypted, in an agent, on a
+//! token.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use camino::Utf8Path;
 use crate::process::{self, Input, Output};
 use crate::{Error, Executable, Exit, Variables};
 
-/// How long it may take: it may ask for a passphrase, or for a touch.
+/// Time limit: `ssh-keygen` may prompt for a passphrase or for a touch.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// How much of what it prints is kept, in bytes.
-const LONGEST: usize = 4096;
+/// Maximum bytes of error output.
+const MAX_ANSWER_BYTES: usize = 4096;
 
-/// The variables that it gets: where it finds keys and an agent, and how it asks.
+/// The variables passed on: the locations of keys and agents, and the prompt program.
 const VARIABLES: &[&str] = &[
     "PATH",
     "HOME",
@@ -26,12 +26,13 @@ const VARIABLES: &[&str] = &[
     "WAYLAND_DISPLAY",
 ];
 
-/// Signs `file` with the private key in the file `key`, or with the key of an agent whose public
-/// half is there. The signature is written beside the file, with `.sig` after its name. Unlike
-/// other programs, this one keeps the terminal for its questions.
+/// Signs `file` with the private key in the file `key`. If `key` has a public key, an agent must
+/// have the private one. The signature is written beside the file, with the extension `.sig`.
+/// Unlike other programs, `ssh-keygen` keeps the terminal for its prompts.
 ///
 /// # Errors
-/// There is no `ssh-keygen`, it takes too long, or does not sign.
+/// [`Error::TimedOut`] after five minutes, [`Error::Failed`] if it does not sign, and the errors of
+/// finding and starting a program.
 pub fn sign(
     key: &Utf8Path,
     namespace: &str,
@@ -53,17 +54,17 @@ pub fn sign(
     let failed = |source| Error::start(program.path.clone(), source);
     let mut child = process::start(&command, Input::Nothing, Output::Errors).map_err(failed)?;
     let deadline = Instant::now() + LIMIT;
-    let mut said = Vec::new();
-    let late = child
+    let mut output = Vec::new();
+    let timed_out = child
         .drain_until(&|| Instant::now() >= deadline, &mut |_, chunk| {
-            let room = LONGEST.saturating_sub(said.len());
-            said.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            let room = MAX_ANSWER_BYTES.saturating_sub(output.len());
+            output.extend_from_slice(&chunk[..chunk.len().min(room)]);
         })
         .map_err(failed)?;
     let exit = child.reap().map_err(failed)?;
     let command = command.display().to_string();
     match exit {
-        _ if late => Err(Error::TimedOut {
+        _ if timed_out => Err(Error::TimedOut {
             command,
             seconds: LIMIT.as_secs(),
         }),
@@ -71,12 +72,12 @@ pub fn sign(
         exit => Err(Error::Failed {
             command,
             exit,
-            output: without_frames(&redaction::text(&said)),
+            output: without_frames(&redaction::text(&output)),
         }),
     }
 }
 
-/// Removes the lines that frame a warning of OpenSSH: a message shows only the first lines.
+/// Removes the frame lines of OpenSSH warnings: error messages show only the first lines of output.
 fn without_frames(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with("@"));
     lines.collect::<Vec<_>>().join("\n")

@@ -1,51 +1,51 @@
-//! The environment variables that a program is started with.
+//! The environment variables of a program.
 //!
-//! `cargo run` adds variables for its own child, this tool. They are not meant for `mkectl`, and
-//! the library path among them could even change what it loads.
+//! `cargo run` adds variables for its child, this tool. They are not meant for `mkectl`; the
+//! library path among them could change what it loads.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-/// The environment of a program, in full: it gets these variables and no others.
+/// The complete environment of a program.
 ///
 /// Values may be secrets of the operator's shell, so `Debug` shows names only.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
-    /// Returns `variables`, usually those of this process, without what `cargo run` and `rustup`
-    /// add: `CARGO`, `CARGO_*`, `RUSTUP_*`, `RUST_*` and the dynamic linker's search paths.
+    /// Returns `variables` without those that `cargo run` and `rustup` add: `CARGO`, `CARGO_*`,
+    /// `RUSTUP_*`, `RUST_*` and the dynamic linker's search paths.
     pub fn inherited<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,
         V: Into<OsString>,
     {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .filter(|(name, _)| !is_of_cargo(name))
-                .collect(),
-        )
+        Self::filtered(variables, |name| !is_of_cargo(name))
     }
 
-    /// Returns `variables` like [`Variables::inherited`], with those by which cargo and rustup find
-    /// their own files: a build needs them.
+    /// Returns `variables` like [`Variables::inherited`], but keeps `CARGO_HOME`, `RUSTUP_HOME` and
+    /// `RUSTUP_TOOLCHAIN`, which a build requires.
     pub fn for_cargo<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,
         V: Into<OsString>,
     {
         const OWN: &[&str] = &["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
-        let variables = variables.into_iter();
-        let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let is_own = |name: &OsStr| name.to_str().is_some_and(|name| OWN.contains(&name));
-        let kept = variables.filter(|(name, _)| is_own(name) || !is_of_cargo(name));
-        Self(kept.collect())
+        Self::filtered(variables, |name| is_own(name) || !is_of_cargo(name))
     }
 
-    /// Returns those of the variables that have one of these names.
+    fn filtered<N: Into<OsString>, V: Into<OsString>>(
+        variables: impl IntoIterator<Item = (N, V)>,
+        is_kept: impl Fn(&OsStr) -> bool,
+    ) -> Self {
+        let variables = variables.into_iter();
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        Self(variables.filter(|(name, _)| is_kept(name)).collect())
+    }
+
+    /// Returns the variables with these names.
     #[must_use]
     pub fn only(&self, names: &[&str]) -> Self {
         let kept = self
@@ -58,22 +58,22 @@ impl Variables {
         )
     }
 
-    /// Returns the value of a variable.
+    /// Returns the value of a variable, if it is set.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// Sets a variable. For secrets there is [`Command::secret`](crate::Command::secret).
+    /// Sets a variable. Use [`Command::secret`](crate::Command::secret) for secrets.
     pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
         self.0.insert(name.into(), value.into());
     }
 
-    /// Removes a variable, for example one that holds a secret which the program has no use for.
+    /// Removes a variable, such as a secret that the program does not need.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(OsStr::new(name));
     }
 
-    /// Returns all variables, by name.
+    /// Returns names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0
             .iter()

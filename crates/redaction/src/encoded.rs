@@ -1,26 +1,26 @@
-//! Runs of base64, base32 and hexadecimal digits and of bytes as decimal numbers in a text, decoded
-//! from every place where what they encode may begin.
+//! Finds runs of base64, base32 and hexadecimal digits and of decimal byte values in a text, and
+//! decodes them at every alignment.
 
 use std::ops::Range;
 
-/// The least digits of a run: base64 of a secret of the shortest length that is masked.
+/// Minimum digits of a run: the base64 of the shortest secret that is masked.
 const SHORTEST: usize = 6;
 
-/// The least numbers of a run: a secret of the shortest length.
+/// Minimum numbers of a run: the bytes of the shortest secret.
 const SHORTEST_NUMBERS: usize = 4;
 
-/// The least digits of a line, if base64 was wrapped and continues on the next one.
+/// Minimum digits of a line, if wrapped base64 continues on the next one.
 const SHORTEST_LINE: usize = 16;
 
-/// A run of digits. Each has its value and its place in the text.
+/// A run of digits, with the value and the range of each.
 pub(crate) struct Run {
     bits: usize,
     digits: Vec<(u8, Range<usize>)>,
-    /// Where the padding ends.
+    /// End of the padding.
     end: usize,
 }
 
-/// What a run encodes, if it begins with its digit number `skipped`.
+/// The bytes that a run encodes, without its first `skipped` digits.
 pub(crate) struct Decoded<'a> {
     run: &'a Run,
     skipped: usize,
@@ -47,9 +47,9 @@ pub(crate) fn runs(text: &[u8]) -> Vec<Run> {
 }
 
 impl Run {
-    /// Decodes the run from each digit with which the encoding of a byte may begin.
+    /// Decodes the run at every alignment of bytes and digits.
     pub(crate) fn decoded(&self) -> impl Iterator<Item = Decoded<'_>> {
-        // After this many digits, the encoding of a byte begins at the same bit again.
+        // Number of alignments: after so many digits, a byte begins at the same bit again.
         let phases = match self.bits {
             6 => 4,
             5 => 8,
@@ -81,7 +81,7 @@ impl Decoded<'_> {
         &self.bytes
     }
 
-    /// Returns where in the text these bytes are encoded.
+    /// Returns the range of the text that encodes these bytes.
     pub(crate) fn place(&self, bytes: Range<usize>) -> Range<usize> {
         let bits = self.run.bits;
         let digits = &self.run.digits[self.skipped..];
@@ -95,8 +95,8 @@ impl Decoded<'_> {
     }
 }
 
-/// Returns a byte as a decimal number, and the length of it and of what separates it from the next
-/// one: `[115, 51]`, or `[115 51]` by Go.
+/// Returns a byte in decimal, and its length including the separator: `[115, 51]`, or `[115 51]` in
+/// Go.
 fn number(text: &[u8]) -> Option<(u8, usize)> {
     let digits = text.iter().take(4).take_while(|byte| byte.is_ascii_digit());
     let digits = digits.count();
@@ -106,8 +106,8 @@ fn number(text: &[u8]) -> Option<(u8, usize)> {
     Some((value, digits + after))
 }
 
-/// Returns a digit of base64, of the standard and the URL-safe alphabet, as it is or escaped, and
-/// its length.
+/// Returns the value and the length of a base64 digit, of the standard or the URL-safe alphabet,
+/// plain or escaped.
 fn base64_digit(text: &[u8]) -> Option<(u8, usize)> {
     let value = |byte: u8| {
         Some(match byte {
@@ -129,8 +129,7 @@ fn base64_digit(text: &[u8]) -> Option<(u8, usize)> {
         .map(|value| (value, length))
 }
 
-/// Reads `%2B`, `%252B`, `\u002b` and `\/`: what encoders make of the characters in base64 that are
-/// neither letters nor digits.
+/// Reads `%2B`, `%252B`, `\u002b` and `\/`: escaped base64 digits that are not letters or numbers.
 fn escaped(text: &[u8]) -> Option<(u8, usize)> {
     let code = |at: usize| {
         let digits = std::str::from_utf8(text.get(at..at + 2)?).ok()?;
@@ -196,7 +195,7 @@ fn find(text: &[u8], bits: usize, digit: impl Fn(&[u8]) -> Option<(u8, usize)>) 
     runs
 }
 
-/// Returns the length of a line end and the indentation after it, as they are or escaped.
+/// Returns the length of a line end, plain or escaped, and of the indentation after it.
 fn line_end(text: &[u8]) -> Option<usize> {
     let mut length = 0;
     for end in [&b"\\r"[..], b"\r", b"\\n", b"\n"] {

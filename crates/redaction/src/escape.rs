@@ -1,27 +1,25 @@
-//! The sanitiser: characters that a terminal obeys or hides become visible.
+//! Escapes characters that control a terminal or are invisible.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The escape character, which begins every control sequence.
+/// The character that begins every control sequence.
 const ESC: char = '\u{1b}';
 
-/// The control sequence that ends all colours.
+/// The control sequence that resets all colours.
 const RESET: &str = "\u{1b}[0m";
 
-/// What becomes of colours (SGR sequences).
+/// How colours (SGR sequences) are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
-    /// They stay, except those that hide text.
+    /// Keep them, except those that conceal text.
     Keep,
-    /// They are removed.
+    /// Remove them.
     Drop,
 }
 
-/// Returns whether a terminal obeys or hides a character: control, bidirectional and other format
-/// characters.
-///
-/// Line ends and tabs are among them.
+/// Returns whether a character controls a terminal or is invisible: control, bidirectional and
+/// other format characters, including line ends and tabs.
 pub fn is_hidden(character: char) -> bool {
     matches!(
         character,
@@ -49,8 +47,8 @@ pub fn is_hidden(character: char) -> bool {
     )
 }
 
-/// Returns bytes as text. A byte that is not UTF-8 becomes `\xff`: on a terminal of one byte a
-/// character it may be obeyed.
+/// Returns bytes as text. A byte that is not UTF-8 becomes `\xff`, since a terminal with a
+/// single-byte encoding may obey it.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -65,15 +63,13 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Returns whether a text has characters that a terminal obeys or hides, besides line ends and
-/// tabs.
+/// Returns whether a text has characters that control a terminal or are invisible, except for line
+/// ends and tabs.
 pub fn has_hidden_characters(text: &str) -> bool {
     text.chars().any(is_hidden_in_lines)
 }
 
-/// Returns why a secret cannot be used as it is: editors and terminals leave characters in it that
-/// are not seen.
-///
+/// Returns why a secret is not usable as it is: editors and terminals can add invisible characters.
 /// The result completes a sentence that names the secret, and does not quote it.
 pub fn hidden_rule(secret: &str) -> Option<String> {
     let found = secret
@@ -88,20 +84,19 @@ pub fn hidden_rule(secret: &str) -> Option<String> {
     })
 }
 
-/// Escapes a text of one line: a line end in it becomes `\n`.
+/// Escapes a text of one line. A line end becomes `\n`.
 pub fn escape(text: &str) -> Cow<'_, str> {
     escape_where(text, is_hidden)
 }
 
-/// Escapes a text of several lines: line ends and tabs stay.
+/// Escapes a text of several lines, and keeps line ends and tabs.
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape_where(text, is_hidden_in_lines)
 }
 
-/// Escapes serialised JSON. What it says to a parser does not change.
+/// Escapes serialised JSON. Parsers read the same values.
 ///
-/// A serialiser escapes only what the grammar of JSON demands, and leaves C1 and bidirectional
-/// characters.
+/// Serialisers escape only what JSON requires, and leave C1 and bidirectional characters.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_hidden_in_lines) {
         return Cow::Borrowed(json);
@@ -119,9 +114,8 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Escapes a text of several lines, and keeps or removes its colours.
-///
-/// Kept colours end with the text.
+/// Escapes a text of several lines, and keeps or removes its colours. Kept colours are reset at the
+/// end of the text.
 pub fn colours(text: &str, colours: Colours) -> Cow<'_, str> {
     if !text.contains(ESC) {
         return escape_lines(text);
@@ -154,10 +148,10 @@ pub fn colours(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns a text from outside as one line of at most `most` characters, with the secrets of this
-/// run masked.
+/// Returns foreign text as one line of at most `most` characters, with the secrets of this process
+/// masked and control characters escaped.
 ///
-/// They are masked first: a secret that was cut, folded or escaped is hard to recognise.
+/// Secrets are masked first, because a cut or escaped secret is hard to recognise.
 pub fn line(text: &str, most: usize) -> String {
     let masked = crate::run().mask(text);
     let words: Vec<&str> = masked.split_whitespace().collect();
@@ -168,7 +162,7 @@ pub fn line(text: &str, most: usize) -> String {
     }
 }
 
-fn is_hidden_in_lines(character: char) -> bool {
+pub(crate) fn is_hidden_in_lines(character: char) -> bool {
     is_hidden(character) && !matches!(character, '\n' | '\t')
 }
 
@@ -197,21 +191,21 @@ fn push_escaped(text: &mut String, character: char) {
     }
 }
 
-/// Returns the length of the colour that a text begins with: `ESC [`, numbers, `m`.
+/// Returns the length of the colour at the beginning of a text: `ESC [`, numbers, `m`.
 fn colour(text: &[u8]) -> Option<usize> {
     Some(colour_after(text.strip_prefix(b"\x1b")?)? + 1)
 }
 
-/// Returns the length of what follows the `ESC` of a colour.
+/// Returns the length of a colour without its `ESC`.
 pub(crate) fn colour_after(text: &[u8]) -> Option<usize> {
     let parameters = text.strip_prefix(b"[")?;
     let is_parameter = |byte: &&u8| matches!(byte, b'0'..=b'9' | b';' | b':');
-    // Longer sequences are not colours that a program prints.
+    // Colours are shorter than 32 bytes.
     let end = parameters.iter().take(32).take_while(is_parameter).count();
     (parameters.get(end) == Some(&b'm')).then_some(end + 2)
 }
 
-/// Returns whether a colour makes text invisible: 8 conceals.
+/// Returns whether a colour conceals text (parameter 8).
 fn hides(sequence: &str) -> bool {
     let parameters = sequence.trim_start_matches("\u{1b}[").trim_end_matches('m');
     let mut numbers = parameters.split([';', ':']);
@@ -234,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_becomes_visible() {
+    fn control_characters_become_visible() {
         for (raw, shown) in [
             ("plain ünïcödé 漢字", "plain ünïcödé 漢字"),
             ("a\u{1b}]0;title\u{7}b", "a\\u{1b}]0;title\\u{7}b"),
@@ -252,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same_and_has_nothing_hidden() {
+    fn json_keeps_its_values_and_has_no_hidden_characters() {
         let value = "a\u{9b}b\u{202e}c\u{e0041}d\u{7f}\u{1b}\n";
         let json = serde_json::to_string(value).unwrap();
         let escaped = escape_json(&json);
@@ -261,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_stay_or_go_and_all_else_is_escaped() {
+    fn colours_are_kept_or_removed_and_all_else_is_escaped() {
         let text = "\u{1b}[1;31mred\u{1b}[0m \u{1b}[2Jgone \u{1b}[38;5;8mgrey\u{1b}[38;2;8;8;8mrgb";
         assert_eq!(
             colours(text, Colours::Keep),

@@ -1,9 +1,8 @@
-//! Secrets that are recognised by their context: tokens that a library received, and URLs in
-//! redirects.
+//! Recognises secrets by their context, such as tokens and passwords in URLs.
 
 use std::ops::Range;
 
-/// The least characters of a token after `Bearer`. Shorter words follow it in prose.
+/// Minimum characters of a token after `Bearer`. In prose, shorter words follow it.
 const SHORTEST_TOKEN: usize = 20;
 
 /// Parameters of URLs whose values authorise a request.
@@ -24,7 +23,7 @@ const PARAMETERS: &[&str] = &[
     "x-goog-signature",
 ];
 
-/// Returns where such secrets are.
+/// Returns the ranges of such secrets.
 pub(crate) fn find(text: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for place in 0..text.len() {
@@ -41,7 +40,7 @@ pub(crate) fn find(text: &[u8]) -> Vec<Range<usize>> {
     found
 }
 
-/// Returns the secrets of a URL: the password, and the values of its query.
+/// Returns the password and the query values of a URL.
 pub(crate) fn secrets_of_url(url: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (_, rest) = url.split_once("://").unwrap_or(("", url));
@@ -53,8 +52,7 @@ pub(crate) fn secrets_of_url(url: &str) -> Vec<String> {
             .map_or(userinfo, |(_, password)| password);
         found.push(password);
     }
-    // A password may have an unencoded `/`, `?` or `#`: then it ends at the last `@`. Too much
-    // rather than too little is masked.
+    // A password with an unencoded `/`, `?` or `#` ends at the last `@`. This may mask too much.
     if let Some((userinfo, _)) = rest.rsplit_once('@')
         && let Some((_, password)) = userinfo.split_once(':')
         && !found.contains(&password)
@@ -63,7 +61,7 @@ pub(crate) fn secrets_of_url(url: &str) -> Vec<String> {
     }
     let query = query.split('#').next().unwrap_or_default();
     let values = query.split('&').filter_map(|pair| pair.split_once('='));
-    // Short values are flags and numbers, which occur everywhere.
+    // Short values are flags and numbers, which are common words.
     found.extend(
         values
             .map(|(_, value)| value)
@@ -98,7 +96,7 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Finds the token of `Bearer TOKEN` and of `Basic TOKEN`.
+/// Returns the range of the token in `Bearer TOKEN` or `Basic TOKEN`.
 fn token(text: &[u8]) -> Option<Range<usize>> {
     let scheme = ["bearer ", "basic "].iter().find(|scheme| {
         let begin = text.get(..scheme.len());
@@ -121,19 +119,19 @@ fn token(text: &[u8]) -> Option<Range<usize>> {
     is_long.then_some(scheme.len()..scheme.len() + padded)
 }
 
-/// Finds the password of `://user:password@`.
+/// Returns the range of the password in `://user:password@`.
 fn userinfo(text: &[u8]) -> Option<Range<usize>> {
     let authority = text.strip_prefix(b"://")?;
     let is_end = |byte: &u8| b"/?#\"'<>\\ ".contains(byte) || byte.is_ascii_control();
     let length = authority.iter().position(is_end).unwrap_or(authority.len());
     let at = authority[..length].iter().rposition(|byte| *byte == b'@')?;
     let colon = authority[..at].iter().position(|byte| *byte == b':')?;
-    // As our own hints write it.
+    // Our own hints write `:PASSWORD`.
     let is_placeholder = authority[..at].ends_with(b":PASSWORD");
     (colon + 1 < at && !is_placeholder).then_some(3 + colon + 1..3 + at)
 }
 
-/// Finds the value of a parameter that authorises.
+/// Returns the range of the value of one of [`PARAMETERS`].
 fn parameter(text: &[u8]) -> Option<Range<usize>> {
     let rest = &text[1..];
     let rest = rest.strip_prefix(b"amp;").unwrap_or(rest);
@@ -153,7 +151,7 @@ fn parameter(text: &[u8]) -> Option<Range<usize>> {
     (length > 0).then_some(begin..begin + length)
 }
 
-/// Finds a JSON Web Token: three parts in base64, of which the first two are objects.
+/// Returns the range of a JSON Web Token: three base64 parts, of which two are JSON objects.
 fn web_token(text: &[u8]) -> Option<Range<usize>> {
     if !text.starts_with(b"eyJ") {
         return None;
@@ -165,7 +163,7 @@ fn web_token(text: &[u8]) -> Option<Range<usize>> {
     (is_object && parts.next().is_some()).then_some(0..length)
 }
 
-/// Returns whether a byte may be in a token, by RFC 6750.
+/// Returns whether a byte may be part of a token (RFC 6750).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)
 }

@@ -1,26 +1,24 @@
-//! Many secrets, of which few have to be compared at any place of a text: they are found by their
-//! first characters, each in whatever way it is written. A registry may hand out thousands of
-//! tokens.
+//! A trie of secrets by their first characters, in all encodings. Only few secrets are compared at
+//! any place of a text, even after a registry has issued thousands of tokens.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::written::{Pattern, is_plain, pass_hidden, readings};
 
-/// How many characters lead to a secret. The beginning of one that was cut is masked only if it is
-/// longer.
+/// Depth of the trie. A secret that was cut off after fewer characters is not masked.
 const LEADING: usize = 3;
 
-/// Secrets by their first characters.
+/// A node of the trie.
 #[derive(Default)]
 pub(crate) struct Index {
     next: BTreeMap<char, Index>,
-    /// The secrets that begin with the characters that lead here.
+    /// Secrets that begin with the characters on the path to this node.
     patterns: Vec<Pattern>,
 }
 
 impl Index {
-    /// Adds a secret, unless it is known.
+    /// Adds a secret unless it exists.
     pub(crate) fn insert(&mut self, pattern: Pattern) {
         let mut node = self;
         for character in pattern.secret().chars().take(LEADING) {
@@ -35,44 +33,44 @@ impl Index {
         self.next.is_empty()
     }
 
-    /// Returns how many secrets there are.
+    /// Returns the number of secrets.
     pub(crate) fn len(&self) -> usize {
         self.patterns.len() + self.next.values().map(Self::len).sum::<usize>()
     }
 
-    /// Adds where the secrets are that begin at `start`.
+    /// Adds the ranges of the secrets that begin at `start`.
     pub(crate) fn find(
         &self,
         text: &[u8],
         start: usize,
-        is_whole: bool,
+        is_complete: bool,
         found: &mut Vec<Range<usize>>,
     ) {
-        self.find_from(text, start, start, is_whole, found);
+        self.find_from(text, start, start, is_complete, found);
     }
 
-    /// Follows what leads here to `place`.
+    /// Continues at `place`, after the characters on the path to this node.
     fn find_from(
         &self,
         text: &[u8],
         start: usize,
         place: usize,
-        is_whole: bool,
+        is_complete: bool,
         found: &mut Vec<Range<usize>>,
     ) {
         for pattern in &self.patterns {
-            found.extend(pattern.end(text, start, is_whole).map(|end| start..end));
+            found.extend(pattern.end(text, start, is_complete).map(|end| start..end));
         }
         let Some(byte) = text.get(place).filter(|_| !self.next.is_empty()) else {
             return;
         };
         if is_plain(*byte) {
             if let Some(next) = self.next.get(&char::from(*byte)) {
-                next.find_from(text, start, place + 1, is_whole, found);
+                next.find_from(text, start, place + 1, is_complete, found);
             }
-            // UTF-16 writes others with any bytes.
+            // Other characters begin with an arbitrary byte in UTF-16.
             for (character, next) in self.next.range('\u{80}'..) {
-                next.find_read(*character, text, start, place, is_whole, found);
+                next.find_read(*character, text, start, place, is_complete, found);
             }
             return;
         }
@@ -82,25 +80,25 @@ impl Index {
         }
         for (character, next) in &self.next {
             for place in &places {
-                next.find_read(*character, text, start, *place, is_whole, found);
+                next.find_read(*character, text, start, *place, is_complete, found);
             }
         }
     }
 
-    /// Follows what leads here by `character`, if it is at `place`.
+    /// Continues after `character`, if it is at `place`.
     fn find_read(
         &self,
         character: char,
         text: &[u8],
         start: usize,
         place: usize,
-        is_whole: bool,
+        is_complete: bool,
         found: &mut Vec<Range<usize>>,
     ) {
         let mut ends = Vec::new();
         readings(text, place, character, &mut ends);
         for end in ends {
-            self.find_from(text, start, end, is_whole, found);
+            self.find_from(text, start, end, is_complete, found);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What leaves the program: one masker for secrets and one sanitiser for control characters.
+//! Masks secrets and escapes control characters in all output.
 //!
 //! ```text
 //! variable, file, token, proxy ──▶ Secrets ──▶ mask ──▶ escape ──▶ terminal, log, JSON, receipt, plan
 //! ```
 //!
-//! Code that reads a secret adds it to [`run`]. Code that prints, logs or stores text takes it from
-//! there. The set is process-wide because a set that is passed along can be forgotten: a token that
-//! a registry client receives would be unknown to the log that another crate writes. Tests make
-//! sets of their own by [`Secrets::default`].
+//! Code that reads a secret adds it to [`run`]. Code that prints, logs or stores text masks it with
+//! that set. The set is process-wide, because a set that is passed along can be forgotten: the log
+//! of a different crate would not know a token that a registry client receives. Tests create their
+//! own sets with [`Secrets::default`].
 //!
-//! This crate must not know where secrets come from or where text goes.
+//! This crate does not know where secrets come from or where text goes.
 
 mod secrets;
 mod index;

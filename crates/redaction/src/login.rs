@@ -1,7 +1,8 @@
-//! Removes a user and a password before a host, as people type them where no credentials belong.
+//! Removes a user and a password before a host, which operators type where credentials do not
+//! belong.
 
-/// Returns a text without what stands before its last `@`, with a scheme or without. If a digest
-/// follows the `@`, the text stays.
+/// Returns a text with everything before its last `@` masked. If a digest follows that `@`, the one
+/// before counts.
 pub fn without_login(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, host)) if !host.starts_with("sha256:") && !host.starts_with("sha512:") => {

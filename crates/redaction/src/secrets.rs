@@ -1,4 +1,4 @@
-//! The secrets that are known, and text without them.
+//! The set of secrets, and how it masks text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,24 +12,24 @@ use crate::index::Index;
 use crate::written::Pattern;
 use crate::{encoded, generic};
 
-/// What a secret becomes.
+/// Replacement of a secret.
 pub(crate) const MASK: &str = "***";
 
-/// The least bytes of a secret that is masked wherever it occurs. A shorter one would mask parts of
-/// words everywhere; it is masked only as part of `user:password`.
+/// Minimum bytes of a secret that is masked everywhere. A shorter one would mask parts of ordinary
+/// words; it is masked only as part of `user:password`.
 pub const SHORTEST: usize = 4;
 
-/// The least bytes of a line of a secret of several lines.
+/// Minimum bytes of a line that is masked, of a secret with several lines.
 const SHORTEST_LINE: usize = 8;
 
-/// From this many bytes, parts of a secret are masked too: base64 is wrapped, and messages are cut.
+/// From this many bytes on, parts of a secret are masked, too: base64 is wrapped and messages are
+/// cut.
 const LONG: usize = 48;
 
-/// The bytes of such a part.
+/// Bytes of such a part.
 const PART: usize = 24;
 
-/// How many encodings may be nested: base64 of JSON that has base64, as in a Kubernetes Secret for
-/// image pulls.
+/// Maximum nesting of encodings, such as base64 in JSON in base64 in a Kubernetes pull Secret.
 const NESTED: usize = 3;
 
 const COMPOSED: ComposingNormalizerBorrowed<'_> = ComposingNormalizerBorrowed::new_nfc();
@@ -43,29 +43,29 @@ pub struct Secrets(Arc<RwLock<Indexes>>);
 struct Indexes {
     lasting: Index,
     tokens: Tokens,
-    /// The most bytes that one of them had.
+    /// Maximum bytes of any secret so far.
     longest: usize,
 }
 
-/// Secrets that are worth nothing after a while. The earlier ones are forgotten as a whole, once
-/// all of them are.
+/// Tokens that expire, in two generations. A generation is dropped as a whole, when all its tokens
+/// have expired.
 #[derive(Default)]
 struct Tokens {
     earlier: Index,
     later: Index,
-    /// When the first of the later ones was added.
+    /// Time at which the first token of `later` was added.
     since: Option<Instant>,
-    /// How long the one that lives longest lives.
+    /// Longest lifetime of any token so far.
     life: Duration,
 }
 
-/// Returns the secrets that are known to this process.
+/// Returns the set of this process.
 pub fn run() -> &'static Secrets {
     static RUN: LazyLock<Secrets> = LazyLock::new(Secrets::default);
     &RUN
 }
 
-/// Shows how many there are.
+/// Shows only the number of secrets.
 impl fmt::Debug for Secrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = self.read();
@@ -75,7 +75,7 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Adds a secret. Of one with several lines, each line is a secret too.
+    /// Adds a secret. If it has several lines, each line is a secret, too.
     pub fn add(&self, secret: &str) {
         let mut known = self.write();
         for pattern in patterns(secret) {
@@ -83,8 +83,8 @@ impl Secrets {
         }
     }
 
-    /// Adds a token that nothing accepts any more after its `life`. It may be forgotten then: a
-    /// service gets a token every few minutes.
+    /// Adds a token that expires after `life`. It may be dropped then, since a service receives a
+    /// new token every few minutes.
     pub fn add_token(&self, token: &str, life: Duration) {
         let mut known = self.write();
         known.tokens.make_room(Instant::now(), life);
@@ -94,7 +94,7 @@ impl Secrets {
         }
     }
 
-    /// Adds a password and the pair that the basic scheme of HTTP makes of it.
+    /// Adds a password, and `username:password` as HTTP's basic scheme encodes it.
     pub fn add_password(&self, username: &str, password: &str) {
         self.add(password);
         if !password.trim().is_empty() {
@@ -105,22 +105,21 @@ impl Secrets {
         }
     }
 
-    /// Adds the password and the query of a URL: addresses of proxies have the former, presigned
-    /// ones the latter.
+    /// Adds the password and the query values of a URL, such as a proxy's or a presigned one.
     pub fn add_url(&self, url: &str) {
         for found in generic::secrets_of_url(url) {
             self.add(&found);
         }
     }
 
-    /// Returns whether one of the secrets is in the text, in any form that is known of it.
+    /// Returns whether the text contains a secret in any known encoding.
     pub fn is_in(&self, text: &str) -> bool {
         let mut found = Vec::new();
         find(text.as_bytes(), &self.read(), true, NESTED, &mut found);
         !found.is_empty()
     }
 
-    /// Returns the text with each secret masked, in every form that is known of it.
+    /// Returns the text with each secret masked, in any known encoding.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let ranges = self.find(text.as_bytes(), true);
         if ranges.is_empty() {
@@ -129,7 +128,7 @@ impl Secrets {
         let mut masked = String::with_capacity(text.len());
         let mut end = 0;
         for range in ranges {
-            // A byte of Latin-1 or UTF-16 may be within a character of this text.
+            // A match in Latin-1 or UTF-16 may end within a UTF-8 character.
             let is_boundary = |place: &usize| text.is_char_boundary(*place);
             let start = (end..=range.start).rev().find(is_boundary).unwrap_or(end);
             masked.push_str(&text[end..start]);
@@ -142,7 +141,7 @@ impl Secrets {
         Cow::Owned(masked)
     }
 
-    /// Masks each secret that is whole in a piece of a longer text.
+    /// Masks the secrets that are complete in a piece of a longer text.
     pub fn mask_piece(&self, text: &mut Vec<u8>) {
         let ranges = self.find(text, false);
         for range in ranges.into_iter().rev() {
@@ -150,9 +149,9 @@ impl Secrets {
         }
     }
 
-    /// Returns the most bytes that a secret takes in a text, in any of its forms.
+    /// Returns the maximum bytes of a secret in any of its encodings.
     pub fn longest(&self) -> usize {
-        // `\u0061` is the longest form of a byte.
+        // `\u0061` is the longest encoding of a byte.
         match self.read().longest {
             0 => 0,
             longest => longest * 6 + 16,
@@ -167,11 +166,11 @@ impl Secrets {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns where secrets are, in order and apart.
-    fn find(&self, text: &[u8], is_whole: bool) -> Vec<Range<usize>> {
+    /// Returns the ranges of secrets, sorted and without overlap.
+    fn find(&self, text: &[u8], is_complete: bool) -> Vec<Range<usize>> {
         let known = self.read();
         let mut found = generic::find(text);
-        find(text, &known, is_whole, NESTED, &mut found);
+        find(text, &known, is_complete, NESTED, &mut found);
         joined(found)
     }
 }
@@ -189,7 +188,7 @@ impl Indexes {
 }
 
 impl Tokens {
-    /// Forgets the earlier ones if a token of this `life` begins a new time.
+    /// Drops the earlier generation and begins a new one, if all later tokens have expired.
     fn make_room(&mut self, now: Instant, life: Duration) {
         let since = *self.since.get_or_insert(now);
         if now.duration_since(since) > self.life {
@@ -200,19 +199,19 @@ impl Tokens {
     }
 }
 
-/// Returns everything of a secret that is masked.
+/// Returns the patterns to mask of a secret: its text, lines and parts, in each Unicode form.
 fn patterns(secret: &str) -> Vec<Pattern> {
     let secret = secret.trim_matches(['\r', '\n']);
     let mut all: Vec<&str> = vec![secret, secret.trim()];
     if secret.contains('\n') {
         let lines = secret.lines().flat_map(|line| [line, line.trim()]);
-        // The frame of a PEM block is the same in all of them.
+        // The first and last line of a PEM block are no secret.
         all.extend(lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----")));
     }
     let parts: Vec<&str> = all.iter().flat_map(|whole| parts(whole)).collect();
     all.extend(parts);
     all.retain(|part| part.trim().len() >= SHORTEST);
-    // Composed and decomposed: programs and file systems change one form into the other.
+    // Composed and decomposed, because programs and file systems convert between them.
     let forms = |secret: &str| {
         [
             Pattern::new(secret),
@@ -226,14 +225,14 @@ fn patterns(secret: &str) -> Vec<Pattern> {
 fn find(
     text: &[u8],
     known: &Indexes,
-    is_whole: bool,
+    is_complete: bool,
     nested: usize,
     found: &mut Vec<Range<usize>>,
 ) {
     let indexes: Vec<&Index> = known.indexes().collect();
     for start in 0..text.len() {
         for index in &indexes {
-            index.find(text, start, is_whole, found);
+            index.find(text, start, is_complete, found);
         }
     }
     if nested == 0 || indexes.is_empty() {
@@ -242,20 +241,20 @@ fn find(
     for run in encoded::runs(text) {
         for decoded in run.decoded() {
             let mut within = Vec::new();
-            find(decoded.bytes(), known, is_whole, nested - 1, &mut within);
+            find(decoded.bytes(), known, is_complete, nested - 1, &mut within);
             found.extend(within.into_iter().map(|range| decoded.place(range)));
         }
     }
 }
 
-/// Returns the parts of a long secret.
+/// Returns the parts of a long secret that are masked on their own.
 fn parts(secret: &str) -> impl Iterator<Item = &str> {
     let is_long = secret.len() >= LONG && secret.is_ascii() && !secret.contains('\n');
     let starts = (0..secret.len() / PART).filter(move |_| is_long);
     starts.map(|part| &secret[part * PART..(part + 1) * PART])
 }
 
-/// Joins ranges that touch or overlap.
+/// Merges ranges that touch or overlap.
 fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<usize>> = Vec::new();

@@ -1,48 +1,47 @@
-//! One secret, and every way in which a program may write its characters: as they are, escaped for
-//! JSON, YAML, a shell, Go or Rust, percent-encoded, as HTML entities, in Latin-1 or UTF-16. The
-//! ways may be mixed, since encoders differ in which characters they leave alone.
+//! Matches one secret in every encoding of its characters: plain, escaped for JSON, YAML, shells,
+//! Go or Rust, percent-encoded, as HTML entities, in Latin-1 or UTF-16. Encodings may be mixed,
+//! since encoders differ in the characters that they leave alone.
 
 use crate::escape;
 
-/// A match inside a longer run of hexadecimal digits than this is part of a digest, if the secret
-/// is shorter than [`SHORT`].
+/// A match of a secret below [`SHORT`] in a longer run of hexadecimal digits counts as part of a
+/// digest.
 const DIGEST: usize = 32;
 
-/// Secrets of fewer bytes occur in digests by chance.
+/// Secrets with fewer bytes occur in digests by chance.
 const SHORT: usize = 12;
 
-/// A secret of fewer bytes that has only lower-case letters, or only digits, may be a part of any
-/// word or number. It is masked where it is a whole one: a value such as `info` leaves
-/// `information` as it is.
+/// A secret with fewer bytes that consists of lower-case letters or of digits is masked only as a
+/// whole word. The secret `info` leaves `information` alone.
 const LONGEST_WORD: usize = 8;
 
-/// The least characters of a secret that are masked where a text was cut within it.
+/// Minimum characters of a secret that are masked at the end of a text that was cut off.
 const SHORTEST_CUT: usize = 6;
 
-/// How many escapes of an escape character are followed: `%2525`, `\\\\`.
+/// Maximum number of nested escapes: `%2525`, `\\\\`.
 const DEEPEST: usize = 16;
 
-/// What may be between any two characters and is not shown: the zeros of UTF-16, the beginning of a
+/// Characters that may be invisible between any two others: the zeros of UTF-16, the beginning of a
 /// colour, and characters without width.
 const HIDDEN: &str = "\0\u{1b}\u{ad}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
      \u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}";
 
-/// A secret that is looked for.
+/// A secret to search for.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Pattern {
     secret: Box<str>,
-    /// How many of the first characters are not secret by themselves: a user name and its colon.
+    /// Number of leading characters that are not secret: a user name and its colon.
     public: usize,
     is_hexadecimal: bool,
     is_word: bool,
 }
 
-/// Passes on the bytes of a character: in UTF-8; in Latin-1, whose bytes Go and YAML also write for
-/// the numbers of characters; in UTF-16.
+/// Calls `each` with the encodings of a character: UTF-8, UTF-16, and Latin-1, which Go and YAML
+/// also use for escaped code points.
 fn encodings(character: char, each: &mut dyn FnMut(&[u8])) {
     each(character.encode_utf8(&mut [0; 4]).as_bytes());
     match u8::try_from(character) {
-        // UTF-16 adds a zero, which is passed over.
+        // In UTF-16 a zero follows, which is skipped as hidden.
         Ok(byte) if !character.is_ascii() => each(&[byte]),
         Ok(_) => {}
         Err(_) => {
@@ -56,7 +55,7 @@ fn encodings(character: char, each: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Returns whether a byte of a text is the character itself, and nothing else.
+/// Returns whether a byte stands only for the character itself.
 pub(crate) fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x20..0x7f) && !b"%\\&+'\"".contains(&byte)
 }
@@ -73,7 +72,7 @@ impl Pattern {
         }
     }
 
-    /// Returns the pattern of a user name and its password, joined by a colon.
+    /// Returns the pattern of `username:password`.
     pub(crate) fn of_pair(username: &str, password: &str) -> Self {
         Self {
             public: username.chars().count() + 1,
@@ -85,9 +84,9 @@ impl Pattern {
         &self.secret
     }
 
-    /// Returns where the secret ends that begins at `start`, if it does. Where `is_whole`, the text
-    /// goes no further, and its last characters may be the beginning of a secret that was cut.
-    pub(crate) fn end(&self, text: &[u8], start: usize, is_whole: bool) -> Option<usize> {
+    /// Returns the end of the secret, if it begins at `start`. If `is_complete`, the text is complete,
+    /// and a secret that was cut off at its end matches, too.
+    pub(crate) fn end(&self, text: &[u8], start: usize, is_complete: bool) -> Option<usize> {
         let mut characters = self.secret.chars();
         let first = characters.next()?;
         let mut places = Vec::new();
@@ -103,7 +102,7 @@ impl Pattern {
                 readings(text, *place, character, &mut next);
             }
             if next.is_empty() {
-                let was_cut = is_whole
+                let was_cut = is_complete
                     && matched > self.public
                     && matched >= SHORTEST_CUT.max(self.secret.chars().count() / 4)
                     && places.iter().any(|place| is_cut(&text[*place..]));
@@ -119,7 +118,7 @@ impl Pattern {
 
     fn is_in_word(&self, text: &[u8], start: usize, end: usize) -> bool {
         let before = &text[..start];
-        // A colour ends in a letter.
+        // The letter at the end of a colour is not part of the word.
         let colour = before.iter().rev().take(40).position(|byte| *byte == b'[');
         let colour = colour.and_then(|at| {
             escape::colour_after(&before[start - at - 1..]).filter(|length| *length == at + 1)
@@ -144,7 +143,7 @@ impl Pattern {
     }
 }
 
-/// Returns whether a text ends here, or was shortened here, perhaps within an escape.
+/// Returns whether a text ends here or was shortened here, possibly within an escape.
 fn is_cut(rest: &[u8]) -> bool {
     let is_escape = |byte: &&u8| byte.is_ascii_alphanumeric() || b"%\\&#{".contains(byte);
     let rest = match rest.first() {
@@ -154,7 +153,7 @@ fn is_cut(rest: &[u8]) -> bool {
     rest.is_empty() || rest.starts_with("…".as_bytes()) || rest.starts_with(b"...")
 }
 
-/// Adds each place behind hidden characters, in whatever way they are written.
+/// Adds each place after hidden characters, in any encoding.
 pub(crate) fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
     let mut next = 0;
     while let Some(place) = places.get(next).copied() {
@@ -178,7 +177,7 @@ pub(crate) fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
     }
 }
 
-/// Adds each place behind `character`, in whatever way it is written at `place`.
+/// Adds each place after `character`, in any encoding at `place`.
 pub(crate) fn readings(text: &[u8], place: usize, character: char, ends: &mut Vec<usize>) {
     let Some(rest) = text.get(place..).filter(|rest| !rest.is_empty()) else {
         return;
@@ -197,7 +196,7 @@ pub(crate) fn readings(text: &[u8], place: usize, character: char, ends: &mut Ve
         b'\\' => backslash(rest, character, &mut |length| ends.push(place + length)),
         b'&' => entity(rest, character, &mut |length| ends.push(place + length)),
         b'+' if character == ' ' => ends.push(place + 1),
-        // As YAML and SQL double a quotation mark, and as a shell leaves the quotation for one.
+        // YAML and SQL double a quotation mark. A shell interrupts the quotation for it.
         b'\'' | b'"' if char::from(rest[0]) == character => {
             for doubled in [&b"''"[..], b"\"\"", br"'\''", br#"'"'"'"#] {
                 if rest.starts_with(doubled) {
@@ -209,7 +208,7 @@ pub(crate) fn readings(text: &[u8], place: usize, character: char, ends: &mut Ve
     }
 }
 
-/// Passes on each length of a character that is percent-encoded, once or several times.
+/// Calls `end` with each length of a character that is percent-encoded, once or several times.
 fn percent(text: &[u8], bytes: &[u8], end: &mut dyn FnMut(usize)) {
     let (last, first) = bytes.split_last().unwrap_or((&0, &[]));
     let mut length = 0;
@@ -222,7 +221,7 @@ fn percent(text: &[u8], bytes: &[u8], end: &mut dyn FnMut(usize)) {
     percent_byte(&text[length..], *last, &mut |last| end(length + last));
 }
 
-/// A per cent sign has several lengths: `%2525` may be one, or one and `25`.
+/// A percent sign has several lengths: `%2525` may be one, or one and `25`.
 fn percent_byte(text: &[u8], byte: u8, end: &mut dyn FnMut(usize)) {
     if text.first() != Some(&b'%') {
         return;
@@ -240,11 +239,7 @@ fn percent_byte(text: &[u8], byte: u8, end: &mut dyn FnMut(usize)) {
 }
 
 fn backslash(text: &[u8], character: char, end: &mut dyn FnMut(usize)) {
-    let run = text
-        .iter()
-        .take(DEEPEST)
-        .take_while(|byte| **byte == b'\\')
-        .count();
+    let run = backslashes(text);
     if character == '\\' {
         (2..=run).for_each(&mut *end);
     }
@@ -274,7 +269,7 @@ fn backslash(text: &[u8], character: char, end: &mut dyn FnMut(usize)) {
     }
 }
 
-/// Reads `u0041`, `ud83d\ude00`, `u{41}` and `U00000041`.
+/// Returns the length of `u0041`, `ud83d\ude00`, `u{41}` or `U00000041`, if it is the character.
 fn unicode(text: &[u8], character: char) -> Option<usize> {
     let code = u32::from(character);
     match text[0] {
@@ -293,13 +288,7 @@ fn unicode(text: &[u8], character: char) -> Option<usize> {
             let mut length = 0;
             for (index, unit) in units.iter().enumerate() {
                 if index > 0 {
-                    let rest = &text[length..];
-                    let run = rest
-                        .iter()
-                        .take(DEEPEST)
-                        .take_while(|byte| **byte == b'\\')
-                        .count();
-                    length += run;
+                    length += backslashes(&text[length..]);
                 }
                 let is_unit = text.get(length) == Some(&b'u')
                     && hexadecimal(text, length + 1, 4) == Some(u32::from(*unit));
@@ -315,13 +304,11 @@ fn unicode(text: &[u8], character: char) -> Option<usize> {
     }
 }
 
-/// Reads each byte of a character as `\x41` or `\101`.
+/// Returns the length of a character whose bytes are written as `\x41` or `\101`.
 fn coded_bytes(text: &[u8], bytes: &[u8]) -> Option<usize> {
     let mut length = 0;
     for byte in bytes {
-        let run = (text[length..].iter().take(DEEPEST))
-            .take_while(|byte| **byte == b'\\')
-            .count();
+        let run = backslashes(&text[length..]);
         let rest = text.get(length + run..).filter(|_| run > 0)?;
         let is_hexadecimal =
             rest.first() == Some(&b'x') && hexadecimal(rest, 1, 2) == Some(u32::from(*byte));
@@ -333,8 +320,8 @@ fn coded_bytes(text: &[u8], bytes: &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// Reads `&amp;`, `&#38;` and `&#x26;`, escaped once or several times. An ampersand has several
-/// lengths: `&amp;amp;` may be one, or one and `amp;`.
+/// Calls `end` with each length of `&amp;`, `&#38;` and `&#x26;`, escaped once or several times.
+/// `&amp;amp;` may be one ampersand, or one and `amp;`.
 fn entity(text: &[u8], character: char, end: &mut dyn FnMut(usize)) {
     let name = match character {
         '&' => "amp;",
@@ -363,7 +350,7 @@ fn entity(text: &[u8], character: char, end: &mut dyn FnMut(usize)) {
     }
 }
 
-/// Reads `#38;` and `#x26;`, and returns the number and its length.
+/// Returns the number in `#38;` or `#x26;`, and its length.
 fn number(text: &[u8]) -> Option<(u32, usize)> {
     let digits = text.strip_prefix(b"#")?;
     let (digits, radix) = match digits.strip_prefix(b"x").or(digits.strip_prefix(b"X")) {
@@ -374,6 +361,12 @@ fn number(text: &[u8]) -> Option<(u32, usize)> {
     let number = std::str::from_utf8(&digits[..end]).ok()?;
     let code = u32::from_str_radix(number, radix).ok()?;
     Some((code, text.len() - digits.len() + end + 1))
+}
+
+/// Returns the number of backslashes at the beginning of a text.
+fn backslashes(text: &[u8]) -> usize {
+    let leading = text.iter().take(DEEPEST);
+    leading.take_while(|byte| **byte == b'\\').count()
 }
 
 fn hexadecimal(text: &[u8], at: usize, digits: usize) -> Option<u32> {

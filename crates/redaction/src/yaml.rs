@@ -1,5 +1,5 @@
-//! Files of ours in YAML: what is written has no secret and nothing hidden, and what is read has
-//! nothing hidden.
+//! Reads and writes Airlock's own YAML files. Written files have no secrets and no control
+//! characters, and files with control characters are refused.
 
 use std::borrow::Cow;
 
@@ -7,22 +7,20 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Error, Value};
 
+use crate::escape::is_hidden_in_lines;
 use crate::{escape_lines, has_hidden_characters, is_hidden, run};
 
-/// Reads a file of ours.
+/// Reads one of Airlock's YAML files.
 ///
 /// # Errors
-/// The text is not what `T` expects, or a value has a character that a terminal obeys or hides,
-/// other than line ends and tabs.
+/// The text does not fit `T`, or a value has a control or invisible character other than line ends
+/// and tabs.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let read = read_without(text, &|character| {
-        is_hidden(character) && !matches!(character, '\n' | '\t')
-    });
-    read.map_err(without_values)
+    read_without(text, &is_hidden_in_lines).map_err(without_values)
 }
 
-/// Returns an error without the value that it quotes: the file may be a different one, named by
-/// mistake, and have a secret.
+/// Returns an error without the quoted value: the operator may have named a different file, with a
+/// secret.
 pub fn without_values(error: Error) -> Error {
     let said = error.to_string();
     let quotes = ["invalid type: ", "invalid value: ", "unknown variant "];
@@ -38,17 +36,17 @@ pub fn without_values(error: Error) -> Error {
     shortened.map_or(error, Error::custom)
 }
 
-/// Reads a file of ours whose values have one line each.
+/// Reads one of Airlock's YAML files whose values have one line each.
 ///
 /// # Errors
-/// The text is not what `T` expects, or a value has a character that a terminal obeys or hides.
+/// The text does not fit `T`, or a value has a control or invisible character.
 pub fn read_lines<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     read_without(text, &is_hidden)
 }
 
-/// Returns the text of a file of ours. What a terminal obeys or hides is escaped in all values;
-/// secrets are masked in those of the keys `free`, whose text others wrote. Names and digests stay
-/// as they are: they are compared with others later.
+/// Returns the text of one of Airlock's YAML files. Control and invisible characters are escaped in
+/// all values. Secrets are masked below the keys in `free`, which contain foreign text. Names and
+/// digests are not masked, because they are compared later.
 ///
 /// # Errors
 /// YAML cannot express the value.
@@ -58,7 +56,7 @@ pub fn write(value: &impl Serialize, free: &[&str]) -> Result<String, Error> {
     serde_yaml::to_string(&value)
 }
 
-/// Returns text that others wrote as a file of ours may have it.
+/// Returns foreign text as a file may contain it: masked and escaped.
 pub fn free_text(text: &str) -> String {
     escape_lines(&run().mask(text)).into_owned()
 }
@@ -76,8 +74,8 @@ fn read_without<T: DeserializeOwned>(
     serde_yaml::from_str(text)
 }
 
-/// Returns whether a value may have hidden characters. Without an escape, it has no other
-/// characters than the text. A block of several lines has line ends.
+/// Returns whether a value may have hidden characters. Only escapes and blocks of several lines can
+/// add characters that the text itself does not have.
 fn may_have_more(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.any(|byte| matches!(byte, b'\\' | b'|' | b'>')) || has_hidden_characters(text)
@@ -135,7 +133,7 @@ mod tests {
 
     // case 2.3b
     #[test]
-    fn hidden_characters_are_refused_however_they_are_written() {
+    fn hidden_characters_are_refused_in_any_encoding() {
         for text in [
             "a: \"b\\x1b[31m\"\n",
             "a: \"b\\e[31m\"\n",
@@ -152,7 +150,7 @@ mod tests {
             assert!(!refused.chars().any(is_hidden), "{refused}");
             assert!(read_lines::<Texts>(text).is_err());
         }
-        // The YAML reader itself refuses these.
+        // The YAML parser itself refuses these.
         assert!(read::<Texts>("a: b\u{9b}c\n").is_err());
         for text in ["a: \"b\\nc\"\n", "a: |\n  b\n  c\n"] {
             assert!(read::<Texts>(text).is_ok());
@@ -169,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_without_secrets_and_escaped() {
+    fn written_text_is_masked_and_escaped() {
         run().add("swordfish-in-yaml");
         let texts = Texts::from([
             (

@@ -1,13 +1,12 @@
-//! The configuration of an environment: rendered, compared, and promoted from one environment to
-//! the next.
+//! Renders, checks, compares and promotes the configuration of environments.
 
-// Rendered from the environment.
+// Render.
 pub mod defaults;
 pub mod render;
 pub(crate) mod resolve;
 pub(crate) mod applied;
 
-// Checked, compared and promoted.
+// Check, compare and promote.
 pub mod check;
 pub(crate) mod mke3;
 pub mod diff;

@@ -1,4 +1,4 @@
-//! Carries a workspace and releases across the air gap on a medium.
+//! Carries workspaces and releases across the air gap on media.
 
 pub mod pack;
 pub mod unpack;
@@ -9,11 +9,11 @@ pub use programs::Absent as GitError;
 
 pub use medium::{Error as MediumError, Fault, SignatureError};
 
-/// Where the keys are listed that may sign media, as `ssh-keygen -Y verify` reads them, below the
-/// workspace.
+/// Path of the list of keys that may sign media, below the workspace. Its format is that of
+/// `ssh-keygen -Y verify`.
 pub const SIGNERS: &str = "environments/allowed_signers";
 
-/// Returns an error whose path is relative to the workspace, as messages name files of it.
+/// Returns an error with its path relative to the workspace.
 fn shown(workspace: &Workspace, mut error: crate::Error) -> crate::Error {
     let path = match &mut error {
         crate::Error::Disk(disk::Error::Read { path, .. } | disk::Error::Io { path, .. }) => path,
@@ -31,7 +31,7 @@ fn shown(workspace: &Workspace, mut error: crate::Error) -> crate::Error {
     error
 }
 
-/// Returns the kind of a failure to read or write a medium.
+/// Returns the kind of an error of a medium.
 fn kind_of(error: &medium::Error) -> Kind {
     use medium::Error::{
         Changed, Contradiction, File, Foreign, Format, Io, Manifest, NoFolder, NoManifest,

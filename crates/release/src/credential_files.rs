@@ -1,9 +1,9 @@
-//! Finds the credentials for a registry where Docker, Podman and Skopeo keep them: `auth.json` and
-//! `config.json`, and the helpers that these name.
+//! Finds the credentials of a registry in the files of Docker, Podman and Skopeo, `auth.json` and
+//! `config.json`, and from the helpers that these name.
 //!
-//! The rules are those of containers-auth.json(5): the longest key that is the registry or a
-//! beginning of `registry/project` wins, for `auths` and for `credHelpers`. The files are of other
-//! programs, so unknown fields and odd entries are read leniently.
+//! The rules are those of containers-auth.json(5): the longest key that is the registry or a prefix
+//! of `registry/project` wins, for `auths` and for `credHelpers`. Other programs write these files,
+//! so unknown fields and unusual entries are accepted.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,57 +17,56 @@ use serde_json::Value;
 
 use crate::{Credentials, Variables};
 
-/// Why the credentials of a file cannot be used.
+/// The credentials in a file are not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialFileError {
     /// The file cannot be read.
     #[error("cannot read `{path}`", path = path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file is not one of credentials. What the parser says is left out, since it may quote a
+    /// The file is not a credential file. The parser's message is left out, since it may quote a
     /// secret.
     #[error("`{path}` is not a credential file: expected JSON with `auths`, `credHelpers` or `credsStore`", path = path.display())]
     Form {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// An entry cannot be parsed.
+    /// An entry is not valid.
     #[error("{path}: the entry `{key}` {rule}", path = path.display())]
     Entry {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The entry's key.
+        /// Key of the entry.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong, as the end of a sentence about the entry.
         rule: &'static str,
     },
 }
 
-/// The registry and project whose credentials are looked for.
+/// The registry and project to find credentials for.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The registry, `host[:port]`.
+    /// Address of the registry, `host[:port]`.
     pub address: &'a str,
-    /// The project in it; may be empty.
+    /// Project in the registry; may be empty.
     pub project: &'a str,
 }
 
-/// A file of credentials.
+/// A credential file.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
-    /// Each is read when its host is looked for: what is wrong with another one is of no
-    /// consequence.
+    /// Entries are parsed only if they match, so a malformed entry of a different host is ignored.
     auths: Option<BTreeMap<String, Value>>,
     cred_helpers: Option<BTreeMap<String, Value>>,
     creds_store: Option<String>,
 }
 
-/// The entry of one key. Docker leaves it empty if a helper has the secret.
+/// The entry of a key. Docker leaves it empty if a helper has the secret.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
@@ -87,11 +86,11 @@ struct Answer {
     secret: String,
 }
 
-/// Looks the credentials up in `files`, the first that has some. A helper that is missing, fails or
-/// hangs is passed over with a warning: the registry may need no credentials.
+/// Returns the credentials in the first of `files` that has some. Calls `warn` and continues if a
+/// helper is missing, fails or hangs, since the registry may need no credentials.
 ///
 /// # Errors
-/// A file that exists cannot be read, or its entry for the registry cannot be parsed.
+/// An existing file cannot be read, or its entry for the registry is not valid.
 pub fn find(
     files: &[PathBuf],
     wanted: Wanted<'_>,
@@ -107,8 +106,7 @@ pub fn find(
     Ok(Credentials::Anonymous)
 }
 
-/// Reads a file. Returns none if it is missing or empty, as tools leave it that are about to write
-/// it.
+/// Parses a file. Returns `None` if it is missing, or empty as tools leave it before they write it.
 fn read(path: &Path) -> Result<Option<File>, CredentialFileError> {
     let text = match files::read_text(path) {
         Ok(text) => text,
@@ -124,7 +122,7 @@ fn read(path: &Path) -> Result<Option<File>, CredentialFileError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // serde takes a JSON array for a structure, too.
+    // serde would also accept a JSON array for a struct.
     let file = match text.starts_with('{') {
         true => serde_json::from_str(text).ok(),
         false => None,
@@ -167,8 +165,8 @@ impl File {
                     return Ok(Some(found));
                 }
                 let store = self.creds_store.as_deref().filter(|name| !name.is_empty());
-                // An empty entry means that the store has it; the registry itself is asked for
-                // below in any case.
+                // An empty entry means that `credsStore` has the credentials. The store is queried
+                // for the registry itself below.
                 if let Some(name) = store.filter(|_| key != wanted.address)
                     && let Some(found) = ask(path, name, &key, variables, warn)?
                 {
@@ -184,7 +182,7 @@ impl File {
 }
 
 impl Entry {
-    /// Returns what the entry holds, if it holds anything.
+    /// Returns the credentials of the entry, if it has some.
     fn credentials(
         &self,
         path: &Path,
@@ -229,7 +227,7 @@ fn basic(username: String, password: String) -> Option<Credentials> {
     })
 }
 
-/// Asks a helper for a key.
+/// Queries a helper for a key.
 fn ask(
     path: &Path,
     name: &str,
@@ -237,7 +235,7 @@ fn ask(
     variables: &Variables,
     warn: &mut dyn FnMut(String),
 ) -> Result<Option<Credentials>, CredentialFileError> {
-    let mut without = |why: String| {
+    let mut skip = |why: String| {
         warn(format!(
             "no credentials from {}, which {} names for {key}: {why}",
             name,
@@ -248,26 +246,26 @@ fn ask(
     let answer = match programs::ask_credential_helper(name, key, variables) {
         Ok(Some(answer)) => answer,
         Ok(None) => return Ok(None),
-        Err(error) => return without(error.to_string()),
+        Err(error) => return skip(error.to_string()),
     };
     match serde_json::from_str::<Answer>(answer.expose_secret()) {
-        // This is how helpers mark an identity token.
+        // Helpers mark an identity token by this user name.
         Ok(answer) if answer.username == "<token>" => Err(wrong(
             path,
             key,
             "returns an identity token, which is not supported: log in with user and password",
         )),
         Ok(answer) => Ok(basic(answer.username, answer.secret)),
-        Err(_) => without("its output is not the JSON of a credential helper".to_owned()),
+        Err(_) => skip("its output is not the JSON of a credential helper".to_owned()),
     }
 }
 
-/// Returns the keys that an entry may have, the longest first: `host/a/b`, `host/a`, `host`.
+/// Returns the possible keys of an entry, longest first: `host/a/b`, `host/a`, `host`.
 fn keys(wanted: Wanted<'_>) -> Vec<String> {
     let project = wanted.project.trim_matches('/');
-    let whole = format!("{}/{project}", wanted.address);
+    let longest = format!("{}/{project}", wanted.address);
     let mut keys = Vec::new();
-    let mut key = whole.trim_end_matches('/');
+    let mut key = longest.trim_end_matches('/');
     while key.len() > wanted.address.len() {
         keys.push(key.to_owned());
         key = key.rsplit_once('/').map_or("", |(before, _)| before);
@@ -276,7 +274,7 @@ fn keys(wanted: Wanted<'_>) -> Vec<String> {
     keys
 }
 
-/// Returns whether a key of a file is this one. Docker's older keys are URLs, of which the host
+/// Returns whether a key in a file matches. Older keys of Docker are URLs, of which only the host
 /// counts.
 fn same_key(known: &str, key: &str) -> bool {
     let known = known.trim_end_matches('/');

@@ -1,9 +1,8 @@
-//! The lock on an environment: one command at a time changes its files, its registry or its
-//! cluster.
+//! The lock on an environment: only one command at a time changes its files, registry or cluster.
 //!
-//! A command takes it before it computes its plan and keeps it until its receipt is written. The
-//! kernel releases it when the process ends, however it ends. The file names the command that holds
-//! it. If the file is left, that command was interrupted.
+//! A command acquires it before it computes its plan and holds it until its receipt is written. The
+//! kernel releases it when the process ends. The lock file names the command. A lock file without a
+//! lock shows that its command was interrupted.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -17,18 +16,18 @@ use crate::proof::Mismatch;
 use crate::workspace::Output;
 use crate::{Context, Error, Kind, receipt};
 
-/// How often a file is opened again because its holder removed it meanwhile.
-const TRIES: usize = 100;
+/// Maximum number of attempts to open a lock file that its holder removes meanwhile.
+const ATTEMPTS: usize = 100;
 
-/// The longest note of a holder that is read, in bytes.
-const LONGEST_NOTE: u64 = 4096;
+/// Maximum bytes of a lock file that are read.
+const MAX_NOTE_BYTES: u64 = 4096;
 
-/// The lock on an environment, until it is dropped.
+/// The lock on an environment. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct EnvironmentLock {
     environment: String,
     path: Utf8PathBuf,
-    /// None if the file system has no locks or the folder cannot be written to.
+    /// `None` if the file system has no locks or the folder is read-only.
     file: Option<File>,
 }
 
@@ -36,23 +35,23 @@ pub struct EnvironmentLock {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Holder {
-    /// The command, `deploy`.
+    /// Name of the command, such as `deploy`.
     pub command: String,
-    /// Its process id.
+    /// Process id.
     pub process: u32,
-    /// When it took the lock, in UTC.
+    /// Time at which it acquired the lock, in UTC.
     pub since: String,
 }
 
-/// The environment is locked by another process.
+/// A different process holds the lock of the environment.
 #[derive(Debug, thiserror::Error)]
 #[error("{environment} is in use by {}", holder.as_ref().map_or_else(|| "another process".to_owned(), Holder::named))]
 pub struct InUse {
-    /// The environment.
+    /// Name of the environment.
     pub environment: String,
-    /// The command that holds the lock, if its note can be read.
+    /// The command that holds the lock, if the lock file is readable.
     pub holder: Option<Holder>,
-    /// The lock's file, relative to the workspace.
+    /// Path of the lock file, relative to the workspace.
     pub path: Utf8PathBuf,
 }
 
@@ -78,7 +77,7 @@ impl Holder {
     fn read(mut file: &File) -> Option<Self> {
         let mut note = Vec::new();
         file.rewind().ok()?;
-        file.take(LONGEST_NOTE).read_to_end(&mut note).ok()?;
+        file.take(MAX_NOTE_BYTES).read_to_end(&mut note).ok()?;
         serde_yaml::from_slice(&note).ok()
     }
 
@@ -91,29 +90,29 @@ impl Holder {
 }
 
 impl EnvironmentLock {
-    /// Locks an environment for a command. If the file system has no locks, a warning says so and
-    /// the command continues.
+    /// Locks an environment for a command. Without locks in the file system, it reports a warning
+    /// and returns successfully.
     ///
     /// # Errors
-    /// Another process holds the lock.
+    /// [`InUse`] if a different process holds the lock.
     pub fn acquire(context: &Context<'_>, environment: &str, command: &str) -> Result<Self, Error> {
         let output = Output::below(&context.workspace.environment(environment));
         Self::acquire_in(context, environment, &output, command)
     }
 
-    /// Locks the rehearsal of an environment, which leaves the environment itself alone.
+    /// Locks the rehearsal of an environment. The environment itself stays unlocked.
     ///
     /// # Errors
-    /// Another process holds the lock.
+    /// [`InUse`] if a different process holds the lock.
     pub fn acquire_rehearsal(context: &Context<'_>, environment: &str) -> Result<Self, Error> {
         let output = Output::below(&context.workspace.rehearsal(environment));
         Self::acquire_in(context, environment, &output, "rehearse")
     }
 
-    /// Compares the locked environment with the one that is about to be changed.
+    /// Checks that this is the lock of `environment`.
     ///
     /// # Errors
-    /// It is a different one.
+    /// [`Mismatch`] for a different environment.
     pub(crate) fn require(&self, environment: &str) -> Result<(), Error> {
         match self.environment == environment {
             true => Ok(()),
@@ -139,10 +138,13 @@ impl EnvironmentLock {
             process: std::process::id(),
             since: receipt::now(context),
         };
-        match take(&path, &holder) {
-            Ok((file, left)) => {
-                if let Some(left) = left {
-                    warn(format!("{} was interrupted before it ended", left.named()));
+        match acquire(&path, &holder) {
+            Ok((file, interrupted)) => {
+                if let Some(interrupted) = interrupted {
+                    warn(format!(
+                        "{} was interrupted before it ended",
+                        interrupted.named()
+                    ));
                 }
                 Ok(Self {
                     environment: environment.to_owned(),
@@ -150,12 +152,12 @@ impl EnvironmentLock {
                     file: Some(file),
                 })
             }
-            Err(Taking::InUse(holder)) => Err(Error::EnvironmentInUse(InUse {
+            Err(AcquireError::InUse(holder)) => Err(Error::EnvironmentInUse(InUse {
                 environment: environment.to_owned(),
                 holder,
                 path: shown,
             })),
-            Err(Taking::Impossible(source)) => {
+            Err(AcquireError::Impossible(source)) => {
                 warn(format!(
                     "cannot lock {shown}: {source}; make sure that no other command changes {environment}"
                 ));
@@ -169,8 +171,8 @@ impl EnvironmentLock {
     }
 }
 
-/// Returns the command of another process that holds the lock of an environment, if that process is
-/// running. Nothing is locked or written.
+/// Returns the holder in the lock file of an environment, if it is a different process that runs.
+/// Locks and writes nothing.
 pub(crate) fn other_holder(output: &Output) -> Option<Holder> {
     let file = files::open(lock_file(output)).ok()?;
     let holder = Holder::read(&file)?;
@@ -184,55 +186,56 @@ fn lock_file(output: &Output) -> Utf8PathBuf {
 
 impl Drop for EnvironmentLock {
     fn drop(&mut self) {
-        // The name goes before the lock, so a process that opened the file meanwhile finds out and
-        // opens it again.
+        // The file is removed before its lock ends. A process that opened it meanwhile notices and
+        // opens a new one.
         if self.file.is_some() {
             let _ = std::fs::remove_file(&self.path);
-            // A folder that holds nothing else was made for the lock.
+            // Removes the folder if it is empty, because it was created for the lock.
             let _ = self.path.parent().map(std::fs::remove_dir);
         }
     }
 }
 
-/// Why a lock was not taken.
-enum Taking {
+/// Why a lock was not acquired.
+enum AcquireError {
     InUse(Option<Holder>),
     Impossible(io::Error),
 }
 
-/// Takes the lock, and returns with it the note of a holder that did not remove it.
-fn take(path: &Utf8Path, holder: &Holder) -> Result<(File, Option<Holder>), Taking> {
-    for _ in 0..TRIES {
+/// Acquires the lock. Also returns the holder in the file, which was interrupted.
+fn acquire(path: &Utf8Path, holder: &Holder) -> Result<(File, Option<Holder>), AcquireError> {
+    for _ in 0..ATTEMPTS {
         let file = match open(path) {
             Ok(file) => file,
-            // The holder before has just removed the folder that it made.
+            // The previous holder has just removed the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            // The file of a different user: whether it is locked can still be seen.
+            // The file belongs to a different user, but a shared lock still shows whether it is in
+            // use.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let is_locked =
                     |file: &File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
                 return Err(match files::open(path).ok().filter(is_locked) {
-                    Some(file) => Taking::InUse(Holder::read(&file)),
-                    None => Taking::Impossible(error),
+                    Some(file) => AcquireError::InUse(Holder::read(&file)),
+                    None => AcquireError::Impossible(error),
                 });
             }
-            Err(error) => return Err(Taking::Impossible(error)),
+            Err(error) => return Err(AcquireError::Impossible(error)),
         };
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Taking::InUse(Holder::read(&file))),
-            Err(TryLockError::Error(source)) => return Err(Taking::Impossible(source)),
+            Err(TryLockError::WouldBlock) => return Err(AcquireError::InUse(Holder::read(&file))),
+            Err(TryLockError::Error(source)) => return Err(AcquireError::Impossible(source)),
         }
         if is_named(&file, path) {
-            let left = Holder::read(&file);
-            holder.write(&file).map_err(Taking::Impossible)?;
-            return Ok((file, left));
+            let interrupted = Holder::read(&file);
+            holder.write(&file).map_err(AcquireError::Impossible)?;
+            return Ok((file, interrupted));
         }
     }
-    Err(Taking::InUse(None))
+    Err(AcquireError::InUse(None))
 }
 
-/// Opens the file for reading and writing: NFS locks only descriptors that can write.
+/// Opens or creates the lock file for reading and writing: NFS requires both for an exclusive lock.
 fn open(path: &Utf8Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -248,7 +251,7 @@ fn open(path: &Utf8Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Returns whether the file still has this name.
+/// Returns whether the open file still has this path.
 fn is_named(file: &File, path: &Utf8Path) -> bool {
     match (file.metadata(), std::fs::symlink_metadata(path)) {
         (Ok(opened), Ok(named)) => (opened.dev(), opened.ino()) == (named.dev(), named.ino()),
@@ -275,7 +278,7 @@ mod tests {
     }
 
     fn taken(path: &Utf8Path, command: &str) -> EnvironmentLock {
-        match take(path, &holder(command)) {
+        match acquire(path, &holder(command)) {
             Ok((file, _)) => EnvironmentLock {
                 environment: "lab".to_owned(),
                 path: path.to_owned(),
@@ -289,7 +292,7 @@ mod tests {
     fn the_second_command_is_refused_and_the_holder_is_named() {
         let (_folder, path) = folder();
         let lock = taken(&path, "deploy");
-        let Err(Taking::InUse(found)) = take(&path, &holder("push")) else {
+        let Err(AcquireError::InUse(found)) = acquire(&path, &holder("push")) else {
             panic!("it was locked twice");
         };
         assert_eq!(found, Some(holder("deploy")));
@@ -308,29 +311,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_left_names_the_interrupted_command_and_locks_nothing() {
+    fn an_abandoned_file_names_the_interrupted_command_and_locks_nothing() {
         let (_folder, path) = folder();
         let lock = taken(&path, "deploy");
-        // What a kill leaves: the name stays, the lock goes.
+        // A killed process leaves the file without a lock.
         std::fs::hard_link(&path, path.with_extension("kept")).unwrap();
         drop(lock);
         std::fs::rename(path.with_extension("kept"), &path).unwrap();
-        // A program that a test beside this one starts has a copy of the open file until it runs.
+        // A program that a concurrent test starts inherits the open file until it calls exec.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        let left = loop {
-            match take(&path, &holder("push")) {
-                Ok((_, left)) => break left,
-                Err(Taking::InUse(_)) if std::time::Instant::now() < until => {
+        let interrupted = loop {
+            match acquire(&path, &holder("push")) {
+                Ok((_, interrupted)) => break interrupted,
+                Err(AcquireError::InUse(_)) if std::time::Instant::now() < until => {
                     std::thread::sleep(std::time::Duration::from_millis(10));
                 }
                 Err(_) => panic!("a dead process holds the lock"),
             }
         };
-        assert_eq!(left, Some(holder("deploy")));
+        assert_eq!(interrupted, Some(holder("deploy")));
     }
 
     #[test]
-    fn the_lock_on_an_environment_permits_nothing_for_another_one() {
+    fn the_lock_on_an_environment_is_refused_for_a_different_one() {
         let (_folder, path) = folder();
         let lock = taken(&path, "deploy");
         lock.require("lab").unwrap();
@@ -348,14 +351,14 @@ mod tests {
         let target = folder.path().join("target");
         std::os::unix::fs::symlink(&target, &path).unwrap();
         assert!(matches!(
-            take(&path, &holder("push")),
-            Err(Taking::Impossible(_))
+            acquire(&path, &holder("push")),
+            Err(AcquireError::Impossible(_))
         ));
         assert!(!target.exists());
     }
 
     #[test]
-    fn many_at_a_time_hold_it_one_after_the_other() {
+    fn concurrent_threads_hold_the_lock_one_after_the_other() {
         let (_folder, path) = folder();
         let inside = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -363,7 +366,7 @@ mod tests {
                 scope.spawn(|| {
                     let mut held = 0;
                     while held < 50 {
-                        let Ok((file, _)) = take(&path, &holder("push")) else {
+                        let Ok((file, _)) = acquire(&path, &holder("push")) else {
                             continue;
                         };
                         let lock = EnvironmentLock {

@@ -2,34 +2,34 @@
 
 use std::fmt;
 
-/// Receives events, from several threads.
+/// Receives events from several threads.
 pub trait Reporter: Send + Sync {
-    /// Takes note of `event`; must return soon.
+    /// Handles an event. Must return quickly.
     fn report(&self, event: Event<'_>);
 }
 
-/// A step, named like its command.
+/// A step, named after its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Bring what the lock names to this machine.
+    /// Download the artifacts of the lock.
     Fetch,
-    /// Check it, byte by byte, into the store.
+    /// Verify every byte of the download and write it to the store.
     Verify,
-    /// Send the registry what it lacks.
+    /// Push missing artifacts to the registry.
     Push,
-    /// Look at the registry as a node does.
+    /// Read the registry as a node does.
     Confirm,
     /// Write `mke4.yaml`.
     Render,
-    /// Run mkectl on the configuration.
+    /// Run `mkectl apply`.
     Apply,
-    /// The mkectl of the installed release writes a backup.
+    /// Back up the cluster with the mkectl of the installed release.
     Backup,
-    /// Bring the cluster to a later release.
+    /// Upgrade the cluster to a later release.
     Upgrade,
-    /// Bring an MKE 3 cluster to the release.
+    /// Upgrade an MKE 3 cluster.
     Migrate,
-    /// Run another command of mkectl.
+    /// Run a different command of mkectl.
     Cluster,
     /// Verify a medium and import it into the workspace.
     Unpack,
@@ -38,7 +38,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns its name, by which receipts and logs know it.
+    /// Returns the name of the step in receipts and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fetch => "fetch",
@@ -63,81 +63,80 @@ impl fmt::Display for Step {
     }
 }
 
-/// What a step reports.
+/// An event of a step.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A step begins.
+    /// The step started.
     Started {
-        /// Which one.
+        /// The step.
         step: Step,
-        /// What it is about to do.
+        /// Description of its work.
         what: String,
-        /// How many bytes it will go through, where that is known.
+        /// Total bytes to process, if known.
         bytes: Option<u64>,
     },
-    /// A step advanced by this many bytes.
+    /// The step processed more bytes.
     Advanced {
-        /// Which one.
+        /// The step.
         step: Step,
         /// Bytes since the last event.
         bytes: u64,
     },
-    /// This many bytes of a step need not be moved, since they already exist.
+    /// More bytes need no transfer, because the destination already has them.
     Spared {
-        /// Which one.
+        /// The step.
         step: Step,
         /// Bytes since the last event.
         bytes: u64,
     },
-    /// A step looks at something else now: an archive, an artifact.
+    /// The step started to process an item.
     At {
-        /// Which one.
+        /// The step.
         step: Step,
-        /// What it looks at.
+        /// Name of an archive or an artifact.
         item: &'a str,
     },
-    /// A step is done.
+    /// The step is complete.
     Finished {
-        /// Which one.
+        /// The step.
         step: Step,
-        /// What came of it.
+        /// Description of the result.
         what: String,
     },
-    /// A request is tried again.
+    /// A request is retried.
     Retried {
-        /// Which step.
+        /// The step.
         step: Step,
-        /// What is tried again, and why.
+        /// The error, and the pause before the retry.
         why: String,
     },
     /// A line that mkectl printed, without its line end.
     Mkectl(&'a str),
-    /// A line that mkectl printed as a result, which an operator may redirect to a file.
+    /// A line of mkectl's result, which the operator may redirect to a file.
     MkectlResult(&'a str),
-    /// A line of a result that is a secret as a whole, for which the operator asked: of
-    /// `mkectl login`, for example.
+    /// A line of a secret result that the operator requested, such as that of `mkectl login`.
     Revealed(&'a str),
-    /// Something that people should know and that stops nothing.
+    /// A warning.
     Warning(String),
-    /// The same, with a remedy: the program words both.
+    /// A warning with a remedy. xtask words both.
     Remediable(Remediable),
 }
 
-/// What stops nothing, and can be remedied.
+/// A warning that has a remedy.
 #[derive(Debug)]
 pub enum Remediable {
-    /// No mkectl on PATH prints the defaults of this release, which is locked without them.
+    /// The release was locked without defaults, because its mkectl is not on PATH.
     NoDefaults(semver::Version),
-    /// mkectl printed the administrator's password in an unknown format.
+    /// mkectl printed the administrator password in an unknown format.
     PasswordMissed {
         /// Whether this mkectl can set a new one.
         can_reset: bool,
     },
-    /// What was observed of a release contradicts what is known.
+    /// An observation contradicts the table of releases.
     Contradiction {
-        /// The release, `v4.1.5`.
+        /// The release, such as `v4.1.5`.
         release: String,
-        /// What contradicts what.
+        /// Description of the contradiction.
         what: String,
     },
 }

@@ -1,9 +1,9 @@
-//! Refuses symbolic links in the places that this program writes to. A workspace that arrives as a
-//! folder may contain links, and writing through one changes a file outside of the workspace.
+//! Refuses symbolic links in the places that this program writes to. A workspace from elsewhere may
+//! contain links, and writing through one changes a file outside of the workspace.
 //!
-//! These may be links, since operators move them to another disk: the workspace, `bundles/`,
-//! `bundles/store/`, `environments/` and an environment's folder. Files that are only read may be
-//! links, too: bundles, locks, `hosts.csv`, certificates.
+//! Operators move some folders to a different disk, so these may be links: the workspace,
+//! `bundles/`, `bundles/store/`, `environments/` and an environment's folder. Files that are only
+//! read may be links, too: bundles, locks, `hosts.csv`, certificates.
 
 use std::io;
 
@@ -15,20 +15,20 @@ use crate::{Error, Kind, Workspace};
 /// A symbolic link that is not followed.
 #[derive(Debug, thiserror::Error)]
 pub enum Link {
-    /// It is where a file or folder is to be written.
+    /// A file or folder to write is a link.
     #[error("`{path}` is a symbolic link to {target}; nothing is written through it")]
     Refused {
-        /// The link.
+        /// Path of the link.
         path: Utf8PathBuf,
-        /// Where it leads.
+        /// Target of the link.
         target: Utf8PathBuf,
     },
-    /// It may be a link, but leads to nothing.
+    /// A folder that may be a link leads to nothing.
     #[error("`{path}` is a symbolic link to {target}, which does not exist")]
     Dangling {
-        /// The link.
+        /// Path of the link.
         path: Utf8PathBuf,
-        /// Where it leads.
+        /// Target of the link.
         target: Utf8PathBuf,
     },
 }
@@ -42,10 +42,10 @@ impl Link {
     }
 }
 
-/// Refuses a workspace whose folders are links to nothing, such as a disk that is not mounted.
+/// Refuses a workspace with a folder that is a link to nothing, such as a disk that is not mounted.
 ///
 /// # Errors
-/// One of them is.
+/// [`Link::Dangling`].
 pub fn refuse_dangling(workspace: &Workspace) -> Result<(), Error> {
     let environments = workspace.root().join("environments");
     for path in [environments, workspace.bundles(), workspace.store()] {
@@ -59,11 +59,11 @@ pub fn refuse_dangling(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses links among the files that commands write below `bundles/`, and in the folders of these
-/// environments.
+/// Refuses links among the files that commands write below `bundles/` and in the folders of
+/// `environments`.
 ///
 /// # Errors
-/// There is one, or a folder cannot be listed.
+/// [`Link::Refused`], or a folder cannot be listed.
 pub fn refuse(workspace: &Workspace, environments: &[&str]) -> Result<(), Error> {
     let bundles = workspace.bundles();
     for entry in entries(&bundles)? {
@@ -104,19 +104,19 @@ pub fn refuse(workspace: &Workspace, environments: &[&str]) -> Result<(), Error>
     Ok(())
 }
 
-/// Refuses a link at `path`. A path that does not exist is none.
+/// Refuses a link at `path`. A missing path is accepted.
 pub(crate) fn refuse_one(workspace: &Workspace, path: &Utf8Path) -> Result<(), Error> {
     check(path, workspace.shown(path))
 }
 
-/// Refuses a link at `path`, which messages call `shown`.
+/// Refuses a link at `path`, which messages name as `shown`.
 pub(crate) fn check(path: &Utf8Path, shown: &Utf8Path) -> Result<(), Error> {
     match path.read_link_utf8() {
         Ok(target) => Err(Error::Link(Link::Refused {
             path: shown.to_owned(),
             target,
         })),
-        // It is not a link, or does not exist. What else is wrong is found by the write.
+        // It is not a link, or does not exist. The write reports any other error.
         Err(_) => Ok(()),
     }
 }
@@ -125,13 +125,13 @@ pub(crate) fn check(path: &Utf8Path, shown: &Utf8Path) -> Result<(), Error> {
 fn refuse_below(workspace: &Workspace, folder: &Utf8Path) -> Result<(), Error> {
     refuse_one(workspace, folder)?;
     for entry in entries(folder)? {
-        // A folder that is a link is refused here, and so never entered.
+        // A folder that is a link is refused and thus not entered.
         refuse_below(workspace, &entry)?;
     }
     Ok(())
 }
 
-/// Returns what is in a folder; nothing if it is not one.
+/// Returns the entries of a folder, or none if it is not a folder.
 fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
     let listed = match folder.read_dir_utf8() {
         Ok(listed) => listed,
@@ -146,7 +146,7 @@ fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
         Err(source) => return Err(Error::io("list", folder, source)),
     };
     listed
-        // No file of ours has a name that is not UTF-8.
+        // None of our files has a name that is not UTF-8.
         .filter(|entry| !matches!(entry, Err(error) if error.kind() == io::ErrorKind::InvalidData))
         .map(|entry| entry.map(camino::Utf8DirEntry::into_path))
         .collect::<io::Result<_>>()
@@ -187,7 +187,7 @@ mod tests {
             let workspace = Workspace::new(root.join("workspace"));
             let link = workspace.root().join(place);
             std::fs::create_dir_all(link.parent().unwrap()).unwrap();
-            // Dangling, so a write would make a file there.
+            // The link dangles, so a write would create its target.
             symlink(root.join("outside"), &link).unwrap();
             let error = refuse(&workspace, &["lab"]).unwrap_err();
             let text = error.to_string();

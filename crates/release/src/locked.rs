@@ -1,4 +1,4 @@
-//! The committed locks: of a release, and of sets.
+//! Reads the committed locks of a release and of sets.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
@@ -14,13 +14,13 @@ use crate::{Workspace, sha256, workspace};
 /// A committed lock and its path.
 #[derive(Debug)]
 pub struct Locked {
-    /// Its file.
+    /// Path of the lock file.
     pub path: Utf8PathBuf,
-    /// SHA-256 of the file.
+    /// SHA-256 of the lock file.
     pub digest: String,
-    /// What it says. The lock of an environment also has what the locks of its sets say.
+    /// Content of the lock. For an environment, it includes the artifacts of its sets.
     pub lock: Arc<bundle::Lock>,
-    /// The sets whose artifacts are in it, with the SHA-256 of their locks.
+    /// Names of the included sets, with the SHA-256 of their lock files.
     pub sets: BTreeMap<String, String>,
 }
 
@@ -40,8 +40,8 @@ pub fn read(workspace: &Workspace, release: &Version) -> Result<Locked, crate::E
     parsed(workspace, path, &text)
 }
 
-/// Returns the locked or known release that was probably meant by a pre-release that the vendor
-/// does not publish.
+/// Returns the locked or known release that is most similar to a pre-release: the operator probably
+/// mistyped it.
 fn nearest(workspace: &Workspace, release: &Version) -> Option<String> {
     if release.pre.is_empty() {
         return None;
@@ -57,17 +57,16 @@ fn nearest(workspace: &Workspace, release: &Version) -> Option<String> {
     environment::nearest(&format!("v{release}"), all.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// Reads everything that an environment carries: the lock of its release, and with it the locks of
-/// its sets.
+/// Reads the lock of an environment's release, joined with the locks of its sets.
 ///
 /// # Errors
-/// The release or a set is not locked, a lock cannot be read or does not fit its set, or two locks
-/// have different content under one name.
+/// The release or a set is not locked, a lock cannot be read or does not match its set, or two
+/// locks have different content under one name.
 pub fn of(workspace: &Workspace, environment: &Environment) -> Result<Locked, crate::Error> {
     of_release(workspace, environment, &environment.release)
 }
 
-/// Reads what [`of`] reads, for a release that need not be the environment's own.
+/// Like [`of`], for a release that need not be the environment's own.
 pub(crate) fn of_release(
     workspace: &Workspace,
     environment: &Environment,
@@ -100,7 +99,7 @@ pub(crate) fn of_release(
     Ok(locked)
 }
 
-/// Returns one lock of all artifacts. What two locks have alike is listed once.
+/// Joins locks into one. Artifacts and bundles that several locks list appear once.
 fn joined(
     release: &bundle::Lock,
     sets: &[Arc<bundle::Lock>],
@@ -155,10 +154,10 @@ fn joined(
     Ok(joined)
 }
 
-/// Reads a set and its lock, which must be of what the set lists.
+/// Reads a set and its lock.
 ///
 /// # Errors
-/// One of them is missing or wrong, or they differ.
+/// One of them is missing or not valid, or [`set::Error::Outdated`] if they differ.
 pub fn of_set(workspace: &Workspace, name: &str) -> Result<(Loaded, Locked), crate::Error> {
     let loaded = set::load(workspace, name)?;
     let locked = read_set(workspace, name)?;
@@ -191,10 +190,10 @@ pub fn read_set(workspace: &Workspace, set: &str) -> Result<Locked, crate::Error
     parsed(workspace, path, &text)
 }
 
-/// Compares the lock of a set with those of its manifests that are in the store.
+/// Compares the lock of a set with those of its manifests that the store has.
 ///
 /// # Errors
-/// It lists something else.
+/// [`set::Error::Contradiction`] if a manifest lists something else.
 pub(crate) fn agrees(
     workspace: &Workspace,
     path: &Utf8Path,
@@ -208,7 +207,7 @@ pub(crate) fn agrees(
     }
 }
 
-/// Returns the error for a lock that a manifest contradicts.
+/// Returns the error for a manifest that contradicts a lock.
 pub(crate) fn contradicts(
     workspace: &Workspace,
     path: &Utf8Path,
@@ -225,7 +224,7 @@ pub(crate) fn contradicts(
 
 fn parsed(workspace: &Workspace, path: Utf8PathBuf, text: &str) -> Result<Locked, crate::Error> {
     let digest = sha256(text.as_bytes());
-    // Held while a lock is parsed, so it is parsed once.
+    // The mutex is held during parsing, so each lock is parsed once.
     let mut parsed = (workspace.parsed.0.lock()).unwrap_or_else(PoisonError::into_inner);
     let key = (path.clone(), digest.clone());
     let lock = match parsed.get(&key) {

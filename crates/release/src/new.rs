@@ -1,4 +1,4 @@
-//! Returns the first text of a new environment, adapted to this workspace. Writes nothing.
+//! Creates the text of a new environment for this workspace. Writes nothing.
 
 use environment::Question;
 use semver::Version;
@@ -6,15 +6,14 @@ use semver::Version;
 use crate::workspace::DEFAULT_ARCH;
 use crate::{Error, Workspace};
 
-/// Returns the text of a new `environment.yaml`, commented and valid as it is.
+/// Returns the text of a new `environment.yaml`, which is valid and commented.
 ///
-/// It inherits `environments/base.yaml` if that exists. By default it takes the newest locked
-/// release, which can be deployed immediately, or else the newest release whose mkectl has
-/// published hashes. What `answer` does not know is an example.
+/// It inherits `environments/base.yaml` if that exists. Without `release` it names
+/// [`default_release`]. Questions without an answer get an example value.
 ///
 /// # Errors
-/// The name cannot be an environment's, an answer is wrong, or the release has no offline
-/// procedure.
+/// The name is not valid for an environment, an answer is not valid, or the release cannot be
+/// installed offline.
 pub fn scaffold(
     workspace: &Workspace,
     name: &str,
@@ -29,14 +28,14 @@ pub fn scaffold(
     environment::scaffold(name, &release, inherits, answer).map_err(Error::Environment)
 }
 
-/// Returns the release that a new environment has by default: the newest that is locked, or else
-/// the newest with published hashes.
+/// Returns the default release of a new environment: the newest locked one, or else the newest one
+/// with published hashes of mkectl.
 pub fn default_release(workspace: &Workspace) -> Version {
     locked(workspace).pop().unwrap_or_else(newest)
 }
 
-/// Returns the releases that a new environment can have: those that are locked, and all others of
-/// the table, each oldest first.
+/// Returns the releases for a new environment, oldest first: the locked ones, and all others of the
+/// table.
 pub fn releases(workspace: &Workspace) -> (Vec<Version>, Vec<Version>) {
     let locked = locked(workspace);
     let known = mke::releases().into_iter();
@@ -56,8 +55,7 @@ pub fn is_known(workspace: &Workspace, release: &Version) -> bool {
             .exists()
 }
 
-/// Returns the releases that have a lock, judged by the locks' names. The demo's is none to
-/// install.
+/// Returns the releases that have a lock file, without the demo's.
 fn locked(workspace: &Workspace) -> Vec<Version> {
     let locks = workspace.locks().unwrap_or_default();
     let mut locked: Vec<Version> = (locks.iter())
@@ -72,7 +70,7 @@ fn locked(workspace: &Workspace) -> Vec<Version> {
     locked
 }
 
-/// Returns the newest release of the table whose mkectl can be compared with published hashes.
+/// Returns the newest release of the table with published hashes of mkectl.
 fn newest() -> Version {
     let has_hashes =
         |release: &&mke::Release| release.mkectl().iter().any(|one| one.sha256.is_some());

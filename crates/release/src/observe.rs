@@ -1,5 +1,4 @@
-//! Turns what the crates below report into the steps' own events. The only place that knows both
-//! sides.
+//! Translates events of the crates below into events of the steps.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::event::{Event, Reporter, Step};
 use crate::{Context, Workspace};
 
-/// Reports how the reading or the download of a bundle goes.
+/// Reports the reading or the download of a bundle.
 pub(crate) struct BundleObserver<'a> {
     reporter: &'a dyn Reporter,
     workspace: &'a Workspace,
@@ -26,8 +25,8 @@ impl<'a> BundleObserver<'a> {
         }
     }
 
-    /// Reports only what goes beyond everything before: progress never goes backwards, though a
-    /// download may.
+    /// Reports bytes beyond the maximum so far: progress never goes backwards, but a restarted
+    /// download does.
     fn reached(&self, bytes: u64) {
         let before = self.reported.fetch_max(bytes, Ordering::Relaxed);
         if bytes > before {
@@ -61,7 +60,7 @@ impl bundle::Observer for BundleObserver<'_> {
     }
 }
 
-/// Reports requests of a fetch that are made again.
+/// Reports retried requests of a fetch.
 pub(crate) struct FetchObserver<'a>(pub(crate) &'a dyn Reporter);
 
 impl registry::Observer for FetchObserver<'_> {
@@ -75,8 +74,7 @@ impl registry::Observer for FetchObserver<'_> {
     }
 }
 
-/// Reports how a push goes. A blob that is sent again after a failure counts only where it goes
-/// further than before.
+/// Reports a push. Bytes of a blob that are sent again count once.
 pub(crate) struct PushObserver<'a> {
     reporter: &'a dyn Reporter,
     reached: Mutex<HashMap<String, u64>>,
@@ -90,7 +88,7 @@ impl<'a> PushObserver<'a> {
         }
     }
 
-    /// Takes note that bytes of a blob are there, which were sent or not.
+    /// Records that the registry has `bytes` of a blob, and reports the new ones as sent or spared.
     fn reached(&self, digest: &oci_spec::image::Digest, bytes: u64, were_sent: bool) {
         let step = Step::Push;
         let mut reached = self
@@ -132,7 +130,7 @@ impl registry::Observer for PushObserver<'_> {
                     why: format!("{error}; again in {:.1} s", pause.as_secs_f32()),
                 })
             }
-            // Artifacts move side by side; the one that something was last begun for is shown.
+            // Artifacts are pushed concurrently; the one that started last is shown.
             registry::Event::BlobStarted { repository, .. } => self.reporter.report(Event::At {
                 step: Step::Push,
                 item: repository,
@@ -172,7 +170,7 @@ mod tests {
 
     // case 7.5
     #[test]
-    fn what_was_mounted_or_resumed_was_not_sent() {
+    fn mounted_and_resumed_bytes_count_as_spared() {
         let sums = Sums::default();
         let observer = PushObserver::new(&sums);
         let digest = |fill: char| {

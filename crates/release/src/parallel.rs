@@ -1,20 +1,19 @@
-//! Does the same work for many items, such as environments, in a few threads.
+//! Processes many items, such as environments, on several threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, available_parallelism, scope};
 
-/// The stack of a thread in bytes: that of the main thread on Linux, since files may nest as deep
-/// as it allows.
+/// Stack size of a thread in bytes. It equals that of the main thread on Linux, since parsed files
+/// may nest as deep as that allows.
 const STACK: usize = 8 << 20;
 
-/// Returns what `work` makes of each item, in the order of the items. As many items are worked on
-/// concurrently as there are processors, and so many results of unfinished work are in memory,
-/// however many items there are.
+/// Calls `work` for each item and returns the results in the order of the items. Runs one thread
+/// per processor, so memory holds that many unfinished results for any number of items.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     map_in(available_parallelism().map_or(1, usize::from), items, work)
 }
 
-/// Returns what `work` makes of each item, in the order of the items, by at most so many threads.
+/// Like [`map`], with at most `threads` threads.
 pub(crate) fn map_in<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
@@ -32,8 +31,7 @@ pub(crate) fn map_in<T: Sync, R: Send>(
         }
     };
     let mut done = scope(|scope| {
-        // A thread that cannot be started leaves its work to the others, of which this one is the
-        // first.
+        // If a thread cannot be started, the others do its work. The current thread is one of them.
         let start = |_| Builder::new().stack_size(STACK).spawn_scoped(scope, take);
         let others: Vec<_> = (1..threads.min(items.len()))
             .filter_map(|number| start(number).ok())

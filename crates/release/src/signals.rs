@@ -1,52 +1,52 @@
-//! Passes a signal to a running mkectl or to the pushes in progress.
+//! Forwards signals to a running mkectl or to pushes in progress.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use programs::Signal;
 
-/// Passes signals to what is running.
+/// Forwards signals to the commands that run.
 #[derive(Debug, Default)]
 pub struct Signals(Mutex<Running>);
 
 #[derive(Debug, Default)]
 struct Running {
     mkectl: Option<Sender<Signal>>,
-    /// How many pushes there are.
+    /// Number of pushes in progress.
     pushes: usize,
-    /// How many watches there are.
+    /// Number of watches in progress.
     watches: usize,
-    /// What all of them listen to, and those that are still to begin.
+    /// Stops all current and later pushes and watches.
     stop: registry::Stop,
 }
 
-/// What becomes of a signal.
+/// The receiver of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
-    /// A running mkectl gets it, and is waited for.
+    /// A running mkectl received it. The command waits for mkectl to end.
     ToMkectl,
-    /// Pushes finish what is in flight, so the next run resumes there.
+    /// Pushes finish uploads in progress, and the next run resumes there.
     ToPushes,
     /// A watch of a registry ends.
     ToWatch,
-    /// Everything in progress may be abandoned at any time.
+    /// No receiver. The process may exit immediately.
     ToNobody,
 }
 
 impl Signals {
-    /// Passes a signal on. A push that is already stopping ignores further ones.
+    /// Forwards a signal. Pushes that are already stopping ignore it.
     pub fn deliver(&self, signal: Signal) -> Delivered {
-        let under_way = self.lock();
-        if let Some(mkectl) = &under_way.mkectl
+        let running = self.lock();
+        if let Some(mkectl) = &running.mkectl
             && mkectl.send(signal).is_ok()
         {
             return Delivered::ToMkectl;
         }
-        if under_way.watches > 0 && !under_way.stop.is_requested() {
-            under_way.stop.request();
+        if running.watches > 0 && !running.stop.is_requested() {
+            running.stop.request();
             return Delivered::ToWatch;
         }
-        drop(under_way);
+        drop(running);
         if self.stop_pushes() {
             Delivered::ToPushes
         } else {
@@ -59,40 +59,40 @@ impl Signals {
         self.lock().mkectl.is_some()
     }
 
-    /// Asks the pushes that are under way to stop, and those that are still to begin. Returns false
-    /// where none is under way, or all have been asked before.
+    /// Asks current and later pushes to stop. Returns false if no push is in progress, or all were
+    /// asked before.
     pub fn stop_pushes(&self) -> bool {
-        let under_way = self.lock();
-        let asks = under_way.pushes > 0 && !under_way.stop.is_requested();
-        under_way.stop.request();
-        asks
+        let running = self.lock();
+        let is_first = running.pushes > 0 && !running.stop.is_requested();
+        running.stop.request();
+        is_first
     }
 
-    /// Returns what every push listens to.
+    /// Returns the stop that every push and watch observes.
     pub(crate) fn stop(&self) -> registry::Stop {
         self.lock().stop.clone()
     }
 
-    /// Takes note of a push that listens, until the answer is dropped.
+    /// Counts a push until the result is dropped.
     pub(crate) fn push_begins(&self) -> Pushing<'_> {
         self.lock().pushes += 1;
         Pushing(self)
     }
 
-    /// Takes note of a watch that ends when it is asked to stop, until the answer is dropped.
+    /// Counts a watch until the result is dropped.
     pub(crate) fn watch_begins(&self) -> Watching<'_> {
         self.lock().watches += 1;
         Watching(self)
     }
 
-    /// Returns where a mkectl that is about to run gets its signals.
+    /// Returns the receiver for a mkectl that starts now.
     pub(crate) fn for_mkectl(&self) -> Receiver<Signal> {
         let (sender, receiver) = channel();
         self.lock().mkectl = Some(sender);
         receiver
     }
 
-    /// Takes note that it has ended.
+    /// Stops forwarding signals to mkectl.
     pub(crate) fn mkectl_ended(&self) {
         self.lock().mkectl = None;
     }
@@ -102,7 +102,7 @@ impl Signals {
     }
 }
 
-/// A push that is under way.
+/// A push in progress.
 #[derive(Debug)]
 pub(crate) struct Pushing<'a>(&'a Signals);
 
@@ -112,7 +112,7 @@ impl Drop for Pushing<'_> {
     }
 }
 
-/// A watch that is under way.
+/// A watch in progress.
 #[derive(Debug)]
 pub(crate) struct Watching<'a>(&'a Signals);
 

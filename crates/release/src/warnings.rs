@@ -1,15 +1,15 @@
-//! What an operator should know about a plan before deploying it.
+//! Warnings about a plan, for the operator to read before deploying it.
 
 use crate::locked::Locked;
 use crate::{Context, sha256};
 
-/// What the operator should know before continuing.
+/// Warnings about a plan.
 #[derive(Debug, Default)]
 pub struct Warnings {
-    /// Warnings that follow from the inputs of the plan.
+    /// Warnings that follow from the plan's inputs.
     pub of_plan: Vec<String>,
-    /// Warnings about this machine or this moment. They are not saved, so the same plan has the
-    /// same bytes everywhere.
+    /// Warnings about this machine or this moment. They are not saved: a saved plan has the same
+    /// bytes on every machine.
     pub of_here: Vec<String>,
 }
 
@@ -20,8 +20,8 @@ impl Warnings {
     }
 }
 
-/// Returns a warning of locks that differ from the committed ones, which are what was reviewed.
-/// Without git there is none.
+/// Returns a warning if locks differ from the committed ones, which were reviewed. Returns `None`
+/// without git.
 pub(crate) fn uncommitted_locks(context: &Context<'_>, locked: &Locked) -> Option<String> {
     let workspace = context.workspace;
     let git = programs::Git::of(workspace.root(), &context.tool.variables).ok()?;
@@ -43,7 +43,7 @@ pub(crate) fn uncommitted_locks(context: &Context<'_>, locked: &Locked) -> Optio
     })
 }
 
-/// Returns a warning of the layers that nodes download from elsewhere, if there are any.
+/// Returns a warning if nodes download layers from elsewhere.
 pub(crate) fn external_layers(lock: &bundle::Lock) -> Option<String> {
     const NAMES: usize = 5;
     let artifacts = lock.artifacts.iter();

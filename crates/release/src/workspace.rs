@@ -1,4 +1,4 @@
-//! The paths of the workspace. No other file composes them.
+//! The paths of the workspace. Only this file composes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,26 +12,26 @@ pub use error::Error;
 pub use named::{FileKind, check_named, check_writable, create_trace};
 pub(crate) use named::{refuse, write_named};
 
-/// The repository that a platform team keeps: environments, locks, and the bundles beside them.
+/// The repository of a platform team: environments, locks, and bundles.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: Utf8PathBuf,
     pub(crate) parsed: Parsed,
 }
 
-/// The locks that were parsed in this run, by path and SHA-256. Many environments have one release,
-/// and parsing its lock takes longer than all else that is read for an environment.
+/// The locks parsed by this process, by path and SHA-256. Environments often share a release, and
+/// parsing its lock takes longer than reading everything else.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Parsed(pub(crate) Arc<Mutex<ByFile>>);
 
 type ByFile = HashMap<(Utf8PathBuf, String), Arc<bundle::Lock>>;
 
-/// The architecture whose bundle is meant when nothing else is said. The vendor documents no other
-/// one (system requirements of 4.1: DOCS-SRC).
+/// The default architecture of bundles, and the only one that the vendor documents (system
+/// requirements of 4.1: DOCS-SRC).
 pub const DEFAULT_ARCH: &str = "amd64";
 
 impl Workspace {
-    /// Takes the folder that holds `environments/` and `bundles/`.
+    /// Returns the workspace in the folder with `environments/` and `bundles/`.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
         Self {
             root: root.into(),
@@ -39,7 +39,7 @@ impl Workspace {
         }
     }
 
-    /// Returns the folder that holds `environments/` and `bundles/`.
+    /// Returns the folder with `environments/` and `bundles/`.
     pub fn root(&self) -> &Utf8Path {
         &self.root
     }
@@ -54,44 +54,44 @@ impl Workspace {
         self.bundles().join("store")
     }
 
-    /// Returns the lock of a release and architecture, whether it exists or not.
+    /// Returns the path of the lock of a release such as `v4.1.5`, which need not exist.
     pub fn lock(&self, release: &str, arch: &str) -> Utf8PathBuf {
         self.bundles().join(bundle::Lock::file_name(release, arch))
     }
 
-    /// Returns the file of a set, whether it exists or not.
+    /// Returns the path of a set, which need not exist.
     pub fn set(&self, name: &str) -> Utf8PathBuf {
         self.bundles()
             .join(format!("{name}{}", bundle::set::Set::SUFFIX))
     }
 
-    /// Returns the lock of a set, whether it exists or not.
+    /// Returns the path of a set's lock, which need not exist.
     pub fn set_lock(&self, name: &str) -> Utf8PathBuf {
         self.bundles().join(bundle::Lock::set_file_name(name))
     }
 
-    /// Returns where the output of a release's `mkectl init` is kept.
+    /// Returns the path of the stored output of a release's `mkectl init`.
     pub fn init(&self, release: &semver::Version) -> Utf8PathBuf {
         self.bundles().join(format!("v{release}.init.yaml"))
     }
 
-    /// Returns the file of what was observed of a release.
+    /// Returns the path of a release's observed facts.
     pub fn facts(&self, release: &semver::Version) -> Utf8PathBuf {
         self.root
             .join("environments/facts")
             .join(format!("v{release}.yaml"))
     }
 
-    /// Returns the file of facts that a team adds to the table of releases.
+    /// Returns the path of the facts that a team adds to the table of releases.
     pub fn releases(&self) -> Utf8PathBuf {
         self.root.join("environments/releases.yaml")
     }
 
-    /// Adds the facts of that file to the table, for the rest of the process. Returns what it adds;
-    /// none if it does not exist.
+    /// Adds the facts in [`Workspace::releases`] to the table for the rest of the process. Returns
+    /// them, or `None` without a file.
     ///
     /// # Errors
-    /// The file cannot be read, or something is wrong with it.
+    /// The file cannot be read or is not valid.
     pub fn overlay_releases(&self) -> Result<Option<mke::Overlay>, crate::Error> {
         let path = self.releases();
         let Some(text) = read_if_there(&path)? else {
@@ -107,10 +107,10 @@ impl Workspace {
         Ok(Some(overlay))
     }
 
-    /// Reads what was observed of a release, if anything was.
+    /// Reads the observed facts of a release, if there are any.
     ///
     /// # Errors
-    /// The file cannot be read, or is not in the form that `learn` writes.
+    /// The file cannot be read, or `learn` did not write it.
     pub fn observations(
         &self,
         release: &semver::Version,
@@ -126,10 +126,10 @@ impl Workspace {
         })
     }
 
-    /// Returns what is known of a release, by the table and by what was observed.
+    /// Returns the facts of a release, from the table and from observations.
     ///
     /// # Errors
-    /// The release cannot be installed offline, or the file of observations is wrong.
+    /// The release cannot be installed offline, or the file of observations is not valid.
     pub fn release(&self, release: &semver::Version) -> Result<mke::Release, crate::Error> {
         let known = mke::Release::of(release)?;
         Ok(match self.observations(release)? {
@@ -138,17 +138,17 @@ impl Workspace {
         })
     }
 
-    /// Returns where a bundle of this file name is kept.
+    /// Returns the path of a bundle by its file name.
     pub fn bundle(&self, file: &str) -> Utf8PathBuf {
         self.bundles().join(file)
     }
 
-    /// Returns the folder of the mkectl of each release, and of what they can do.
+    /// Returns the folder of the releases' mkectl and of their cached help pages.
     pub fn mkectl(&self) -> Utf8PathBuf {
         self.bundles().join("mkectl")
     }
 
-    /// Returns where the release matrix of a release is put for its mkectl to read, `v4.1.5`.
+    /// Returns the path of the release matrix for the mkectl of a release such as `v4.1.5`.
     pub fn release_matrix(&self, release: &str) -> Utf8PathBuf {
         self.mkectl().join(release).join("release-matrix.json")
     }
@@ -158,7 +158,7 @@ impl Workspace {
         self.bundles().join("sessions")
     }
 
-    /// Returns the folder that keeps what was measured of registries.
+    /// Returns the folder of measured registry profiles.
     pub(crate) fn profiles(&self, address: &str) -> registry::ProfileFolder {
         registry::ProfileFolder::new(self.bundles().join("registries"), address)
     }
@@ -168,19 +168,18 @@ impl Workspace {
         self.root.join("environments").join(name)
     }
 
-    /// Returns the folder that a rehearsal of an environment may write to, instead of the
-    /// environment's own.
+    /// Returns the folder for the results of an environment's rehearsal.
     pub fn rehearsal(&self, name: &str) -> Utf8PathBuf {
         self.bundles().join("rehearsal").join(name)
     }
 
-    /// Returns `path` as it is shown: relative to the root if it is below it.
+    /// Returns `path` for messages: relative to the root if it is inside.
     pub fn shown<'p>(&self, path: &'p Utf8Path) -> &'p Utf8Path {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
-    /// Returns a command line as people are shown it: without the way to the root, unless it runs
-    /// elsewhere.
+    /// Returns a command line for messages. Paths are relative to the root, unless the command has
+    /// a working directory.
     pub fn shown_command(&self, command: &programs::Command) -> String {
         let shown = command.display().to_string();
         match command.directory {
@@ -189,11 +188,10 @@ impl Workspace {
         }
     }
 
-    /// Loads an environment by its name. Secrets that its files contain literally are masked from
-    /// now on.
+    /// Loads an environment by its name. Literal secrets in its files are masked from now on.
     ///
     /// # Errors
-    /// Everything that is wrong with its files, or what keeps them from being read.
+    /// The problems of its files, or a file cannot be read.
     pub fn load(&self, name: &str) -> Result<environment::Environment, crate::Error> {
         let environment = mke::load(&self.root, name).map_err(crate::Error::Environment)?;
         mask_secrets(&environment.config);
@@ -201,18 +199,18 @@ impl Workspace {
         Ok(environment)
     }
 
-    /// Returns every committed lock, sorted by file name.
+    /// Returns the paths of all locks, sorted by file name.
     ///
     /// # Errors
-    /// A `bundles/` folder that cannot be listed. One that is missing holds no lock.
+    /// `bundles/` cannot be listed. A missing folder has no locks.
     pub fn locks(&self) -> Result<Vec<Utf8PathBuf>, crate::Error> {
         self.files_with(bundle::Lock::SUFFIX)
     }
 
-    /// Returns the files of `bundles/` whose names end so, sorted.
+    /// Returns the files of `bundles/` whose names end with `suffix`, sorted.
     ///
     /// # Errors
-    /// The folder cannot be listed. One that is missing holds none.
+    /// The folder cannot be listed. A missing folder has no files.
     pub(crate) fn files_with(&self, suffix: &str) -> Result<Vec<Utf8PathBuf>, crate::Error> {
         let directory = self.bundles();
         let listing = match directory.read_dir() {
@@ -223,7 +221,7 @@ impl Workspace {
         let mut files = Vec::new();
         for entry in listing {
             let entry = entry.map_err(|source| crate::Error::io("list", &directory, source))?;
-            // No file of ours has a name that is not UTF-8.
+            // None of our files has a name that is not UTF-8.
             let Ok(path) = Utf8PathBuf::try_from(entry.path()) else {
                 continue;
             };
@@ -236,27 +234,27 @@ impl Workspace {
     }
 }
 
-/// The paths of the results of one environment.
+/// The paths of an environment's results.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// The rendered configuration.
+    /// The rendered configuration, `mke4.yaml`.
     pub config: Utf8PathBuf,
-    /// The receipt.
+    /// The receipt, `receipt.yaml`.
     pub receipt: Utf8PathBuf,
-    /// The registry snapshot that a site returned, which `pack` reads.
+    /// The registry snapshot that a site returned. `pack` reads it.
     pub snapshot: Utf8PathBuf,
     /// The folder of mkectl's logs.
     pub logs: Utf8PathBuf,
-    /// The administrator's password, unless the environment says where it goes.
+    /// Default file of the administrator password.
     pub admin_password: Utf8PathBuf,
-    /// The folder of backups, unless the environment says where they go.
+    /// Default folder of backups.
     pub backups: Utf8PathBuf,
-    /// What an upgrade made of the cluster's configuration, where that is not what was rendered.
+    /// The cluster's configuration after an upgrade, if it differs from the rendered one.
     pub adopted: Utf8PathBuf,
 }
 
 impl Output {
-    /// Returns the places below `directory`: the environment's own folder, or a rehearsal's.
+    /// Returns the paths below `directory`, the folder of an environment or of its rehearsal.
     pub fn below(directory: &Utf8Path) -> Self {
         Self {
             config: directory.join("mke4.yaml"),
@@ -270,7 +268,7 @@ impl Output {
     }
 }
 
-/// Masks, from now on, the secrets that a configuration contains literally.
+/// Masks the literal secrets of a configuration from now on.
 fn mask_secrets(config: &environment::yaml::Node) {
     for secret in config.as_mapping().into_iter().flat_map(mke::secrets) {
         let text = secret.text().unwrap_or_default();
@@ -280,8 +278,8 @@ fn mask_secrets(config: &environment::yaml::Node) {
     }
 }
 
-/// Masks, from now on, the secrets that the text of a `mke4.yaml` contains literally. Text that is
-/// not YAML has none that are known.
+/// Masks the literal secrets in the text of a `mke4.yaml` from now on. Does nothing for text that
+/// is not YAML.
 pub(crate) fn mask_secrets_of(path: &Utf8Path, text: &str) {
     let source = environment::yaml::Source {
         path: path.to_owned(),
@@ -292,27 +290,27 @@ pub(crate) fn mask_secrets_of(path: &Utf8Path, text: &str) {
     }
 }
 
-/// Writes `text` to `path` as a whole.
+/// Writes `text` to `path` atomically, and creates its folder.
 ///
 /// # Errors
-/// The folder cannot be made, or the file not be written.
+/// The folder cannot be created, or the file cannot be written.
 pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
     make_folder_of(path)?;
     write_file(path, text)
 }
 
-/// Makes the folder of a file, if it is missing.
+/// Creates the folder of a file if it is missing.
 ///
 /// # Errors
-/// The folder cannot be made.
+/// The folder cannot be created.
 pub(crate) fn make_folder_of(path: &Utf8Path) -> Result<(), crate::Error> {
     let folder = files::folder_of(path);
     std::fs::create_dir_all(folder).map_err(|source| crate::Error::io("make", folder, source))
 }
 
-/// Writes `text` in the same way to a folder that exists.
+/// Writes `text` to `path` atomically. The folder must exist.
 fn write_file(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
-    // The rename would replace a link, which its owner made on purpose.
+    // The rename would replace a link that its owner created on purpose.
     crate::links::check(path, path)?;
     named::check_folder(path)?;
     files::write(path, text, files::Access::All)
@@ -322,7 +320,7 @@ fn write_file(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
 /// Reads `path`, or returns `None` if the file does not exist.
 ///
 /// # Errors
-/// The file exists and cannot be read.
+/// The file exists but cannot be read.
 pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, crate::Error> {
     match files::read_text(path) {
         Ok(text) => Ok(Some(text)),

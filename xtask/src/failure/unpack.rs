@@ -1,7 +1,7 @@
 //! What people are told when a medium is not unpacked, or only in part.
 
 use release::courier::unpack::Error;
-use release::courier::{Fault, MediumError, SIGNERS, SignatureError};
+use release::courier::{Fault, GitError, MediumError, SIGNERS, SignatureError};
 
 /// How many pieces are named one by one.
 const SHOWN: usize = 10;
@@ -97,9 +97,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
                 "a git that was killed may have left it: if no other git is running, delete {lock}"
             )];
         }
-        Error::Git { source } if source.is_not_installed() => {
-            "install git; it keeps the workspace's history"
-        }
+        Error::Git {
+            source: GitError::NotInstalled,
+        } => "install git; it keeps the workspace's history",
         Error::Branch { branch, .. } => {
             return vec![format!("check it out: `git switch {branch}`")];
         }

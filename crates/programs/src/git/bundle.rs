@@ -1,17 +1,18 @@
-//! Writes the history of a workspace to a git bundle: one file that git clones and fetches from.
+//! Writes the workspace's history to a git bundle, one file that git can clone and fetch from.
 
 use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::{Absent, Git};
+use super::{Absent, Git, names};
 use crate::Error;
+use crate::ask::Question;
 
-/// How long writing a bundle may take: a history of several gigabytes on a slow disk.
+/// Time limit of writing a bundle: a history of several gigabytes on a slow disk.
 const LIMIT: Duration = Duration::from_secs(1800);
 
 impl Git {
-    /// Returns the branch that is checked out; none if a commit is.
+    /// Returns the checked-out branch, or `None` for a detached `HEAD`.
     ///
     /// # Errors
     /// Git has no answer.
@@ -25,39 +26,41 @@ impl Git {
         }
     }
 
-    /// Returns whether a commit is the other one or among its ancestors. A commit that the
-    /// repository lacks is not.
+    /// Returns whether `older` equals `newer` or is its ancestor. Returns false if the repository
+    /// lacks one of them.
     pub fn is_ancestor(&self, older: &str, newer: &str) -> bool {
         let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let arguments = ["merge-base", "--is-ancestor", older, newer];
         is_name(older) && is_name(newer) && self.ask(&arguments, &[]).is_ok()
     }
 
-    /// Returns the files that differ between a commit and what is checked out, relative to the
-    /// repository's root.
+    /// Returns the files that differ between a commit and `HEAD`, relative to the repository's
+    /// root.
     ///
     /// # Errors
     /// Git has no answer.
     pub fn differing(&self, commit: &str) -> Result<Vec<String>, Absent> {
+        self.changed_between(commit, "HEAD")
+    }
+
+    pub(super) fn changed_between(&self, old: &str, new: &str) -> Result<Vec<String>, Absent> {
         let arguments = [
             "diff-tree",
             "-r",
             "--no-renames",
             "--name-only",
             "-z",
-            commit,
-            "HEAD",
+            old,
+            new,
         ];
-        let names = self.ask(&arguments, &[])?;
-        let names = String::from_utf8_lossy(&names);
-        Ok(names.split_terminator('\0').map(str::to_owned).collect())
+        Ok(names(&self.ask(&arguments, &[])?))
     }
 
-    /// Writes the history that is checked out to a bundle, without what `without` and its ancestors
-    /// contain. The same repository gives the same bytes.
+    /// Writes the history of `HEAD` to a bundle, without the commits in `without` and their
+    /// ancestors. The same repository yields the same bytes.
     ///
     /// # Errors
-    /// Git cannot write it, or nothing is left to write.
+    /// Git fails, or no commit remains.
     pub fn write_bundle(
         &self,
         to: &Utf8Path,
@@ -67,7 +70,7 @@ impl Git {
         let branch = branch.map(|branch| format!("refs/heads/{branch}"));
         let without: Vec<String> = without.iter().map(|commit| format!("^{commit}")).collect();
         let mut arguments = vec![
-            // Several threads distribute the work differently each time.
+            // Several threads would yield different bytes each time.
             "-c",
             "pack.threads=1",
             "bundle",
@@ -78,6 +81,11 @@ impl Git {
         ];
         arguments.extend(branch.as_deref());
         arguments.extend(without.iter().map(String::as_str));
-        self.ask_within(LIMIT, &arguments, &[]).map(drop)
+        let question = Question {
+            with_errors: false,
+            limit: LIMIT,
+            ..Question::new(&arguments)
+        };
+        self.question(question).map(drop)
     }
 }

@@ -1,26 +1,26 @@
-//! Takes commits out of a git bundle: the one part that writes to a repository.
+//! Receives commits from a git bundle. Nothing else writes to a repository.
 //!
-//! A branch moves last, and only after everything else is written, so an interrupted run is
-//! repeated. Local changes are never overwritten: a file that already has the new content is not
-//! one.
+//! The branch moves last, after all other writes, so an interrupted run can be repeated. Local
+//! changes are never overwritten. A file that already has the new content does not count as a local
+//! change.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Absent, Git, LONGEST};
+use super::{Absent, Git, MAX_ANSWER_BYTES, names};
 use crate::ask::Question;
 use crate::{Error, Exit, Variables};
 
-/// How long git may take to write. A history of a gigabyte on a slow disk takes minutes.
+/// Time limit of a write. A history of a gigabyte on a slow disk takes minutes.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// How often a file that a different git has locked is tried again, and after what time.
+/// Number of attempts while a different git holds a lock, and the pause between them.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Settings for writing. Nothing is cleaned up in the background, and no program signs.
+/// Settings for writing: no background maintenance and no signing program.
 const SETTINGS: &[&str] = &[
     "gc.auto=0",
     "maintenance.auto=false",
@@ -28,28 +28,28 @@ const SETTINGS: &[&str] = &[
     "core.symlinks=true",
 ];
 
-/// Where commits are kept that a bundle has brought, until the branch has them.
+/// Reference to the received commit, until the branch has it.
 const INCOMING: &str = "refs/airlock/incoming";
 
-/// The tree without files, which every repository has.
+/// The tree without files, which exists in every repository.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
-/// The last commit that the other side has brought.
+/// Reference to the last commit received from the other side.
 const OUTSIDE: &str = "refs/airlock/outside";
 
-/// Git, for a repository that receives commits.
+/// Write access to a repository that receives commits.
 #[derive(Debug, Clone)]
 pub struct Receiver {
     git: Git,
     root: Utf8PathBuf,
 }
 
-/// What `HEAD` is.
+/// The state of `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The branch that is checked out; none if a commit is.
+    /// The checked-out branch, or `None` for a detached `HEAD`.
     pub branch: Option<String>,
-    /// The commit; none if nothing was committed yet.
+    /// Full commit id; `None` before the first commit.
     pub commit: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Receiver {
     /// [`Absent::NotInstalled`].
     pub fn of(root: &Utf8Path, variables: &Variables) -> Result<Self, Absent> {
         let mut git = Git::of(root, variables)?;
-        // A bundle is a file.
+        // A bundle is a local file.
         git.program.variables.set("GIT_ALLOW_PROTOCOL", "file");
         let settings = SETTINGS.iter().flat_map(|setting| ["-c", setting]);
         git.program.leading.extend(settings.map(ToOwned::to_owned));
@@ -70,27 +70,27 @@ impl Receiver {
         })
     }
 
-    /// Makes a repository whose first commit will be on this branch, without hooks and settings of
-    /// this machine's templates. One that has commits stays as it is.
+    /// Creates a repository whose first commit will be on `branch`, without this machine's template
+    /// hooks. Does nothing to a repository with commits.
     ///
     /// # Errors
-    /// Git refuses.
+    /// Git fails.
     pub fn init(&self, branch: &str) -> Result<(), Absent> {
-        let make = || self.tell(&["init", "--quiet", "--template="]);
-        if let Err(refused) = make() {
-            // A git that is killed just after it made its lock leaves it. Here no other git is at
-            // work: the repository has no commit yet.
+        let init = || self.run(&["init", "--quiet", "--template="]);
+        if let Err(refused) = init() {
+            // A killed git leaves its lock. No other git can hold it, because the repository has no
+            // commit yet.
             let lock = self.root.join(".git/config.lock");
-            let is_begun = !matches!(self.commit("HEAD"), Ok(Some(_)));
-            if !is_begun || std::fs::remove_file(lock).is_err() {
+            let is_empty = !matches!(self.commit("HEAD"), Ok(Some(_)));
+            if !is_empty || std::fs::remove_file(lock).is_err() {
                 return Err(refused);
             }
-            make()?;
+            init()?;
         }
         let branch = format!("refs/heads/{branch}");
         match self.commit("HEAD")? {
             Some(_) => Ok(()),
-            None => self.tell(&["symbolic-ref", "HEAD", &branch]).map(drop),
+            None => self.run(&["symbolic-ref", "HEAD", &branch]).map(drop),
         }
     }
 
@@ -99,11 +99,10 @@ impl Receiver {
     /// # Errors
     /// [`Absent::NoRepository`], or git returned no result.
     pub fn top_level(&self) -> Result<Utf8PathBuf, Absent> {
-        let answer = self.line(&["rev-parse", "--show-toplevel"])?;
-        Ok(answer.map_or_else(|| self.root.clone(), Utf8PathBuf::from))
+        self.git.top_level()
     }
 
-    /// Returns what is checked out.
+    /// Returns the state of `HEAD`.
     ///
     /// # Errors
     /// Git has no answer.
@@ -114,7 +113,7 @@ impl Receiver {
         })
     }
 
-    /// Returns the last commit that a bundle of the other side has brought.
+    /// Returns the last commit received from the other side.
     ///
     /// # Errors
     /// Git has no answer.
@@ -122,7 +121,7 @@ impl Receiver {
         self.commit(OUTSIDE)
     }
 
-    /// Returns whether an earlier run began to receive the first commit and was interrupted.
+    /// Returns whether an earlier run was interrupted while it received the first commit.
     ///
     /// # Errors
     /// Git has no answer.
@@ -130,7 +129,7 @@ impl Receiver {
         Ok(self.commit(INCOMING)?.is_some())
     }
 
-    /// Returns the full name of a commit; none if the repository lacks it.
+    /// Returns the full id of a commit, or `None` if the repository lacks it.
     ///
     /// # Errors
     /// Git has no answer.
@@ -139,14 +138,14 @@ impl Receiver {
         self.line(&["rev-parse", "--verify", "--quiet", &name])
     }
 
-    /// Takes a commit out of a bundle's file by its reference, `refs/heads/main`, and returns it.
+    /// Fetches a commit from a bundle by its reference, such as `refs/heads/main`. Returns its id.
     ///
     /// # Errors
-    /// The bundle is not valid, or builds on commits that the repository lacks.
+    /// The bundle is not valid, or requires commits that the repository lacks.
     pub fn fetch(&self, bundle: &Utf8Path, reference: &str) -> Result<String, Absent> {
-        self.tell(&["check-ref-format", "--allow-onelevel", reference])?;
+        self.run(&["check-ref-format", "--allow-onelevel", reference])?;
         let refspec = format!("+{reference}:{INCOMING}");
-        self.tell(&[
+        self.run(&[
             "fetch",
             "--quiet",
             "--no-tags",
@@ -157,17 +156,17 @@ impl Receiver {
         Ok(self.commit(INCOMING)?.unwrap_or_default())
     }
 
-    /// Returns whether a commit is the other one or among its ancestors.
+    /// Returns whether `older` equals `newer` or is its ancestor.
     ///
     /// # Errors
     /// Git has no answer.
     pub fn is_ancestor(&self, older: &str, newer: &str) -> Result<bool, Absent> {
-        let asked = self.line(&["merge-base", "--is-ancestor", older, newer]);
-        // An ancestor is answered by an empty line, anything else by exit code 1.
-        Ok(asked?.is_some())
+        let answer = self.line(&["merge-base", "--is-ancestor", older, newer]);
+        // Git answers with an empty line for an ancestor, and with exit code 1 otherwise.
+        Ok(answer?.is_some())
     }
 
-    /// Returns how many commits of `newer` are not in `older`.
+    /// Returns the number of commits of `newer` that are not in `older`.
     ///
     /// # Errors
     /// Git has no answer.
@@ -177,8 +176,8 @@ impl Receiver {
         Ok(answer.and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 
-    /// Returns the messages and changes of all commits that are checked out and not in `without`,
-    /// as text without context.
+    /// Returns the messages and diffs, without context lines, of all commits of `HEAD` that are not
+    /// in `without`.
     ///
     /// # Errors
     /// Git has no answer.
@@ -187,7 +186,7 @@ impl Receiver {
         let mut arguments = vec![
             "log",
             "-p",
-            // Of a merge, only what none of its parents has.
+            // Of a merge, only the lines that no parent has.
             "--cc",
             "--unified=0",
             "--text",
@@ -198,12 +197,12 @@ impl Receiver {
             "HEAD",
         ];
         arguments.extend(without.iter().map(String::as_str));
-        let answer = self.tell(&arguments)?;
+        let answer = self.run(&arguments)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    /// Returns the files of the working tree that moving from one commit to the other would
-    /// overwrite, although they have changes.
+    /// Returns the files with local changes that moving from one commit to the other would
+    /// overwrite.
     ///
     /// # Errors
     /// Git has no answer.
@@ -216,16 +215,16 @@ impl Receiver {
     }
 
     /// Moves the working tree and the branch to a commit. [`Receiver::local_changes`] must have
-    /// returned nothing, unless `force` says that the files are those of an interrupted run.
+    /// returned an empty list.
     ///
     /// # Errors
-    /// Git refuses; the branch is where it was.
+    /// Git fails. The branch is unchanged then.
     pub fn advance(&self, from: Option<&str>, to: &str) -> Result<(), Absent> {
         match from {
             None => drop(self.unfiltered(&["read-tree", "--reset", "-u", to], &[])?),
             Some(from) => {
-                // Git takes changes for local ones even if they are what the commit has: it gets
-                // them as changes of the index.
+                // Git treats a changed file as a local change even if it equals the new commit,
+                // unless the change is in the index.
                 let done = self.moves(Some(from), to)?.into_iter();
                 let done: Vec<String> = done
                     .filter(|one| one.is_done && !one.is_clean)
@@ -239,44 +238,35 @@ impl Receiver {
             }
         }
         self.update_ref("HEAD", to)?;
-        self.brought(to)
+        self.set_outside(to)
     }
 
-    /// Returns the files with local changes that a merge of a commit would change.
+    /// Returns the files with local changes that merging a commit would change.
     ///
     /// # Errors
     /// Git has no answer.
     pub fn overwritten(&self, commit: &str) -> Result<Vec<String>, Absent> {
         let base = self.line(&["merge-base", "HEAD", commit])?;
         let base = base.unwrap_or_else(|| EMPTY_TREE.to_owned());
-        let arguments = [
-            "diff-tree",
-            "-r",
-            "--no-renames",
-            "--name-only",
-            "-z",
-            &base,
-            commit,
-        ];
-        let mut files = names(&self.tell(&arguments)?);
+        let mut files = self.git.changed_between(&base, commit)?;
         let changed = self.git.state(&[])?.changed;
         files.retain(|file| changed.contains(file));
         Ok(files)
     }
 
-    /// Merges a commit into the branch, with a commit of its own where the branch has moved on too.
-    /// Nothing changes on a conflict.
+    /// Merges a commit into the branch, with a merge commit if both sides have new commits. A
+    /// conflict changes nothing.
     ///
     /// # Errors
-    /// Git refuses. The inner error: the files in conflict.
+    /// Git fails. The inner error lists the files in conflict.
     pub fn merge(&self, commit: &str, message: &str) -> Result<Result<(), Vec<String>>, Absent> {
         let mut arguments = Vec::new();
-        for (name, otherwise) in [
+        for (name, default) in [
             ("user.name", "Airlock"),
             ("user.email", "airlock@localhost"),
         ] {
             if self.git.setting(name)?.is_none() {
-                arguments.extend(["-c".to_owned(), format!("{name}={otherwise}")]);
+                arguments.extend(["-c".to_owned(), format!("{name}={default}")]);
             }
         }
         arguments
@@ -286,31 +276,31 @@ impl Receiver {
             return Ok(Ok(()));
         };
         let unmerged = ["diff", "--name-only", "--diff-filter=U", "-z"];
-        let conflicts = names(&self.tell(&unmerged)?);
+        let conflicts = names(&self.run(&unmerged)?);
         if conflicts.is_empty() {
             return Err(refused);
         }
-        self.tell(&["merge", "--abort"])?;
+        self.run(&["merge", "--abort"])?;
         Ok(Err(conflicts))
     }
 
-    /// Takes note of the last commit that the other side has brought.
+    /// Records the last commit received from the other side.
     ///
     /// # Errors
-    /// Git refuses.
-    pub fn brought(&self, commit: &str) -> Result<(), Absent> {
+    /// Git fails.
+    pub fn set_outside(&self, commit: &str) -> Result<(), Absent> {
         self.update_ref(OUTSIDE, commit)
     }
 
     fn update_ref(&self, name: &str, commit: &str) -> Result<(), Absent> {
-        self.tell(&["update-ref", "-m", "airlock unpack", name, commit])
+        self.run(&["update-ref", "-m", "airlock unpack", name, commit])
             .map(drop)
     }
 
-    /// Returns what each file goes through on the way from one commit to the other.
+    /// Returns the files that change between two commits, with their local state.
     fn moves(&self, from: Option<&str>, to: &str) -> Result<Vec<Move>, Absent> {
         let listed = match from {
-            Some(from) => self.tell(&[
+            Some(from) => self.run(&[
                 "diff-tree",
                 "-r",
                 "--no-renames",
@@ -320,13 +310,13 @@ impl Receiver {
                 to,
             ])?,
             None => {
-                let files = self.tell(&["ls-tree", "-r", "--name-only", "-z", to])?;
+                let files = self.run(&["ls-tree", "-r", "--name-only", "-z", to])?;
                 let added = names(&files).into_iter().map(|name| format!("A\0{name}\0"));
                 added.collect::<String>().into_bytes()
             }
         };
         let changed: BTreeSet<String> = self.git.state(&[])?.changed.into_iter().collect();
-        let other = self.unlike(to)?;
+        let differing = self.differing(to)?;
         let listed = names(&listed);
         let pairs = listed.chunks_exact(2);
         Ok(pairs
@@ -337,7 +327,7 @@ impl Receiver {
                     is_clean: !changed.contains(path) && (kind != "A" || !exists),
                     is_done: match kind {
                         "D" => !exists,
-                        _ => !other.contains(path),
+                        _ => !differing.contains(path),
                     },
                     path: path.clone(),
                 }
@@ -345,9 +335,8 @@ impl Receiver {
             .collect())
     }
 
-    /// Returns the files of the working tree that are not what a commit has, found by an index of
-    /// its own.
-    fn unlike(&self, commit: &str) -> Result<BTreeSet<String>, Absent> {
+    /// Returns the files of the working tree that differ from a commit. Uses a temporary index.
+    fn differing(&self, commit: &str) -> Result<BTreeSet<String>, Absent> {
         let folder = self.line(&["rev-parse", "--absolute-git-dir"])?;
         let folder = Utf8PathBuf::from(folder.unwrap_or_default());
         let index = tempfile::Builder::new()
@@ -359,17 +348,17 @@ impl Receiver {
         let mut other = self.clone();
         let file = index.path().join("index");
         other.git.program.variables.set("GIT_INDEX_FILE", file);
-        other.tell(&["read-tree", commit])?;
-        // It returns an exit code for files that differ.
-        let _ = other.tell(&["update-index", "-q", "--refresh"]);
-        Ok(names(&other.tell(&["diff-files", "--name-only", "-z"])?)
+        other.run(&["read-tree", commit])?;
+        // It exits with an error if files differ.
+        let _ = other.run(&["update-index", "-q", "--refresh"]);
+        Ok(names(&other.run(&["diff-files", "--name-only", "-z"])?)
             .into_iter()
             .collect())
     }
 
-    /// Returns the first line of an answer; nothing if git answers by exit code 1.
+    /// Returns the trimmed answer, or `None` if git exits with code 1.
     fn line(&self, arguments: &[&str]) -> Result<Option<String>, Absent> {
-        match self.tell(arguments) {
+        match self.run(arguments) {
             Ok(answer) => Ok(Some(String::from_utf8_lossy(&answer).trim().to_owned())),
             Err(Absent::Refused {
                 source:
@@ -382,27 +371,27 @@ impl Receiver {
         }
     }
 
-    /// Runs a command that writes files, without the filters of the configuration.
+    /// Runs a command that writes files, with the configured filters disabled.
     fn unfiltered(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
         let without_filters = self.git.without_filters()?;
         let filters = without_filters.iter().map(String::as_str);
         let arguments: Vec<&str> = filters.chain(arguments.iter().copied()).collect();
-        self.tell_with(&arguments, input)
+        self.run_with_input(&arguments, input)
     }
 
-    fn tell(&self, arguments: &[&str]) -> Result<Vec<u8>, Absent> {
-        self.tell_with(arguments, &[])
+    fn run(&self, arguments: &[&str]) -> Result<Vec<u8>, Absent> {
+        self.run_with_input(arguments, &[])
     }
 
-    /// Runs git, again while a different git holds a lock on a file: that of a run that was killed
-    /// ends soon.
-    fn tell_with(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
+    /// Runs git, and repeats the call while a different git holds a lock. That of a killed run ends
+    /// soon.
+    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
         let question = Question {
             arguments,
             input,
             with_errors: false,
             limit: LIMIT,
-            longest: LONGEST,
+            max_bytes: MAX_ANSWER_BYTES,
         };
         for _ in 1..TRIES {
             match self.git.question(question) {
@@ -413,8 +402,8 @@ impl Receiver {
             }
         }
         let result = self.git.question(question);
-        // Only this program writes there, and each time for milliseconds: the git that made this
-        // lock was killed.
+        // Only this program writes below `refs/airlock`, for milliseconds each time. The git that
+        // holds this lock was killed.
         let lock = result.as_ref().err().and_then(Absent::lock);
         match lock.filter(|lock| lock.as_str().contains("/refs/airlock/")) {
             Some(lock) if std::fs::remove_file(lock).is_ok() => self.git.question(question),
@@ -423,22 +412,16 @@ impl Receiver {
     }
 }
 
-/// Returns whether git found the lock of a file, `index.lock: File exists` or
-/// `could not lock config file`.
+/// Returns whether git found a lock: `index.lock: File exists` or `could not lock config file`.
 fn is_locked(output: &str) -> bool {
     output.contains("lock") && output.contains("File exists")
 }
 
-/// What a file goes through.
+/// A file that changes between two commits.
 struct Move {
     path: String,
-    /// It has no local change.
+    /// Whether it has no local change.
     is_clean: bool,
-    /// It already has the content that it shall have.
+    /// Whether it already has the content of the new commit.
     is_done: bool,
-}
-
-fn names(answer: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(answer);
-    text.split_terminator('\0').map(str::to_owned).collect()
 }

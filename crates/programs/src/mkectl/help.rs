@@ -1,21 +1,21 @@
-//! Which flags a `mkectl` knows, read from its own help.
+//! Reads the flags and commands of a `mkectl` from its own help.
 //!
-//! mkectl has no other list of them, and they differ between releases: `--no-color` and
+//! They differ between releases, and mkectl has no other list of them: `--no-color` and
 //! `--no-pretty-print` are documented for 4.2 and unverified for 4.1.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The flags that a `mkectl ... --help` lists. The default knows none.
+/// A parsed page of `mkectl ... --help`. The default lists nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Help {
     flags: BTreeSet<String>,
     commands: BTreeSet<String>,
-    /// The variables that are named beside flags.
+    /// Environment variables by flag.
     variables: BTreeMap<String, String>,
 }
 
 impl Help {
-    /// Reads the text of a help page.
+    /// Parses the text of a help page.
     pub fn parse(text: &str) -> Self {
         let flags = text
             .split(|character: char| !(character.is_ascii_alphanumeric() || character == '-'))
@@ -38,29 +38,28 @@ impl Help {
         }
     }
 
-    /// Returns whether the help lists exactly this flag, `--no-color` for example.
+    /// Returns whether the page lists exactly this flag, such as `--no-color`.
     pub fn lists(&self, flag: &str) -> bool {
         self.flags.contains(flag)
     }
 
-    /// Returns the environment variable that the help names beside this flag, as one that takes its
-    /// value.
+    /// Returns the environment variable that the page names beside this flag.
     pub fn variable_of(&self, flag: &str) -> Option<&str> {
         self.variables.get(flag).map(String::as_str)
     }
 
-    /// Returns whether the help lists a command of this name below the one that it is of.
+    /// Returns whether the page lists a subcommand of this name.
     pub fn has_command(&self, name: &str) -> bool {
         self.commands.contains(name)
     }
 
-    /// Returns the commands below the one that the help is of.
+    /// Returns the subcommands that the page lists.
     pub(crate) fn commands(&self) -> impl Iterator<Item = &str> {
         self.commands.iter().map(String::as_str)
     }
 
-    /// Returns the flags, of those that there are, for output that is not a terminal's. Without
-    /// them the log would hold control sequences.
+    /// Returns the listed flags for plain output. Without them the log would contain control
+    /// sequences.
     pub(crate) fn plain(&self) -> Vec<&str> {
         ["--no-color", "--no-pretty-print"]
             .into_iter()
@@ -69,7 +68,7 @@ impl Help {
     }
 }
 
-/// Returns the flag that a line begins with and the variable that it names: a word such as
+/// Returns the flag at the beginning of a line and the variable in it, such as
 /// `MKE_CHART_REGISTRY_PASSWORD`.
 fn variable(line: &str) -> Option<(String, String)> {
     let flag = line

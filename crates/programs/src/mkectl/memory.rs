@@ -1,7 +1,7 @@
-//! What a `mkectl` can do, learned from its own help once and remembered by the hash of its file.
+//! Caches the help pages of a `mkectl`, by the hash of its file.
 //!
-//! Nothing is assumed of a release: builds differ, and pages are incomplete. A build is known by
-//! its hash, since a version can be built twice.
+//! Nothing is assumed of a release, because builds differ and documentation is incomplete. The hash
+//! identifies a build, since a version can be built twice.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,38 +13,36 @@ use super::{Help, Mkectl};
 use crate::Error;
 
 impl Mkectl {
-    /// Returns the program with a folder in which its help pages are kept, so it is asked once
-    /// only.
+    /// Returns the program with a folder in which its help pages are cached.
     #[must_use]
     pub fn remembering(mut self, folder: impl Into<Utf8PathBuf>) -> Self {
         self.memory = Some(folder.into());
         self
     }
 
-    /// Returns what `mkectl COMMAND --help` lists, from memory where it was asked before. No words
-    /// ask for the help of the program itself. It has 30 seconds to answer.
+    /// Returns the parsed page of `mkectl COMMAND --help`, from the cache if possible. An empty
+    /// `command` returns the page of the program itself. The time limit is 30 seconds.
     ///
-    /// A script is asked each time, since what it starts can change without it. So is a program
-    /// that has arguments of its own. A memory that cannot be read or written is none.
+    /// Scripts are not cached, because the programs that they start may change. Neither are
+    /// programs with leading arguments. Errors of the cache are ignored.
     ///
     /// # Errors
     ///
-    /// What starting a program can end in.
+    /// The errors of a query.
     pub fn help(&self, command: &[&str]) -> Result<Help, Error> {
         let page = self.page(command);
-        if let Some(text) = page.as_deref().and_then(remembered) {
+        if let Some(text) = page.as_deref().and_then(read_cached) {
             return Ok(Help::parse(&text));
         }
-        let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
-        let text = self.ask(&arguments)?;
+        let text = self.help_page(command)?;
         if let Some(page) = page {
-            remember(&page, &text);
+            write_cached(&page, &text);
         }
         Ok(Help::parse(&text))
     }
 
-    /// Returns the SHA-256 of the program's file in lower-case hexadecimal digits; none for a
-    /// program that plays mkectl under a subcommand of its own, and for a file that cannot be read.
+    /// Returns the SHA-256 of the program's file in lower-case hexadecimal digits. `None` for a
+    /// stand-in under a subcommand, and for a file that cannot be read.
     pub fn sha256(&self) -> Option<String> {
         if !self.program.leading.is_empty() {
             return None;
@@ -53,7 +51,7 @@ impl Mkectl {
         digest(file, &mut |_| true).ok().flatten()
     }
 
-    /// Returns where a page of its help is kept.
+    /// Returns the path of a cached page.
     fn page(&self, command: &[&str]) -> Option<Utf8PathBuf> {
         let folder = self.memory.as_ref()?;
         if !self.program.leading.is_empty() {
@@ -68,15 +66,15 @@ impl Mkectl {
     }
 }
 
-/// Returns the SHA-256 of a program in lower-case hexadecimal digits, or none for a script.
+/// Returns the SHA-256 of a program in lower-case hexadecimal digits, or `None` for a script.
 fn hash(program: &Utf8Path) -> io::Result<Option<String>> {
     digest(files::open(program)?, &mut |beginning| {
         !beginning.starts_with(b"#!")
     })
 }
 
-/// Returns the SHA-256 of a file, or none if `wanted` rejects it by its beginning.
-fn digest(mut file: File, wanted: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<Option<String>> {
+/// Returns the SHA-256 of a file, or `None` if `accepts` rejects its first bytes.
+fn digest(mut file: File, accepts: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<Option<String>> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut is_first = true;
@@ -85,7 +83,7 @@ fn digest(mut file: File, wanted: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<O
         if length == 0 {
             return Ok(Some(hex::encode(hasher.finalize())));
         }
-        if is_first && !wanted(&buffer[..length]) {
+        if is_first && !accepts(&buffer[..length]) {
             return Ok(None);
         }
         is_first = false;
@@ -93,12 +91,12 @@ fn digest(mut file: File, wanted: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<O
     }
 }
 
-fn remembered(page: &Utf8Path) -> Option<String> {
+fn read_cached(page: &Utf8Path) -> Option<String> {
     files::read_text(page).ok().filter(|text| !text.is_empty())
 }
 
-/// Keeps a page. If it cannot be written, it is asked again next time.
-fn remember(page: &Utf8Path, text: &str) {
+/// Caches a page. After an error, the program is queried again next time.
+fn write_cached(page: &Utf8Path, text: &str) {
     let _ = std::fs::create_dir_all(files::folder_of(page))
         .and_then(|()| files::write(page, text, files::Access::All));
 }
@@ -111,13 +109,13 @@ mod tests {
     use crate::Variables;
 
     #[test]
-    fn a_build_is_asked_once_and_another_one_again() {
+    fn a_build_is_queried_once_and_a_different_build_again() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
         let memory = folder.join("help");
         let program = folder.join("echo");
         fs::create_dir_all(&folder).unwrap();
-        // It says what it was asked.
+        // It prints its arguments.
         fs::copy("/bin/echo", &program).unwrap();
         let mkectl = Mkectl::new(&program, Variables::default()).remembering(&memory);
         assert!(mkectl.help(&["config", "get"]).unwrap().lists("--help"));
@@ -126,7 +124,7 @@ mod tests {
         let page = pages[0].as_ref().unwrap().path().join("config-get.txt");
         assert_eq!(fs::read_to_string(&page).unwrap(), "config get --help\n");
 
-        // What is remembered is not asked.
+        // A cached page is not queried.
         fs::write(&page, "--remembered").unwrap();
         assert!(
             mkectl
@@ -135,12 +133,12 @@ mod tests {
                 .lists("--remembered")
         );
         assert!(mkectl.help(&["apply"]).unwrap().lists("--help"));
-        // Another build is.
+        // A different build is.
         let mut bytes = fs::read(&program).unwrap();
         bytes.push(0);
         fs::write(&program, bytes).unwrap();
         assert!(mkectl.help(&["config", "get"]).unwrap().lists("--help"));
-        // So is one that leads elsewhere, and one whose memory cannot be kept.
+        // So are a program with leading arguments, and one whose cache cannot be written.
         let leading = mkectl.clone().leading(["rehearse"]);
         assert!(leading.help(&["apply"]).unwrap().lists("--help"));
         assert_eq!(memory.read_dir_utf8().unwrap().count(), 2);

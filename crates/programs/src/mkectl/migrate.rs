@@ -7,32 +7,32 @@ use secrecy::SecretString;
 use super::{GATEWAY_PORTS, Help, Mkectl, NodePorts};
 use crate::Command;
 
-/// What the upgrade of an MKE 3 cluster is given.
+/// The parameters of an upgrade from MKE 3.
 #[derive(Debug, Clone, Copy)]
 pub struct Migration<'a> {
-    /// The file of the machines: a flat list, without roles.
+    /// Path of the hosts file: a flat list of machines without roles.
     pub hosts: &'a Utf8Path,
-    /// The administrator of MKE 3.
+    /// Administrator of MKE 3.
     pub username: &'a str,
     /// The administrator's password.
     pub password: &'a SecretString,
-    /// Where clients are to find the cluster.
+    /// Address at which clients reach the cluster.
     pub external_address: &'a str,
-    /// Where images are: `host/path`.
+    /// Location of images: `host/path`.
     pub image_registry: &'a str,
-    /// Where charts are: `oci://host/path`.
+    /// Location of charts: `oci://host/path`.
     pub chart_registry: &'a str,
-    /// The certificate of the registry's authority, where it is a private one: a file, unlike in
-    /// `mke4.yaml`.
+    /// Path of the registry's CA certificate, if the CA is private. `mke4.yaml` has the certificate
+    /// itself instead.
     pub ca: Option<&'a Utf8Path>,
-    /// Where to write the configuration that comes of it.
+    /// Path for the resulting configuration.
     pub config_out: &'a Utf8Path,
-    /// The node ports of the gateway, which later releases ask for (LB-420).
+    /// Node ports of the gateway, which later releases require (LB-420).
     pub gateway_node_ports: Option<NodePorts>,
 }
 
 impl Migration<'_> {
-    /// The flags without which a mkectl cannot do it.
+    /// Flags that a mkectl must support for a migration.
     pub const NEEDED: [&'static str; 4] = [
         "--hosts-path",
         "--image-registry",
@@ -45,10 +45,10 @@ impl Migration<'_> {
 }
 
 impl Mkectl {
-    /// Builds `mkectl upgrade` for an MKE 3 cluster. `help` is the answer to [`Mkectl::help`] for
-    /// `upgrade`; what it does not list is left out.
+    /// Builds `mkectl upgrade` for an MKE 3 cluster. `help` is the page of [`Mkectl::help`] for
+    /// `upgrade`; flags that it does not list are left out.
     ///
-    /// The password is a variable where the help names one for it, and an argument otherwise.
+    /// The password is a variable if the page names one, and otherwise an argument.
     pub fn migrate(&self, migration: &Migration<'_>, help: &Help) -> Command {
         let ports = (migration.gateway_node_ports)
             .map(|ports| (ports.http.to_string(), ports.https.to_string()));
@@ -77,7 +77,7 @@ impl Mkectl {
                 words.extend([flag, value]);
             }
         }
-        // A flag of this kind takes its value after an equals sign only.
+        // This flag accepts its value only after an equals sign.
         words.extend(Some("--mke3-airgapped=true").filter(|_| help.lists("--mke3-airgapped")));
         words.extend(help.plain());
         let command = self.command(words);
@@ -91,8 +91,8 @@ impl Mkectl {
         }
     }
 
-    /// Builds `mkectl check mke3`, which looks at the configuration of an MKE 3 cluster and touches
-    /// none. It leaves its report in the folder that it runs in. `help` is the answer to
+    /// Builds `mkectl check mke3`, which reads the configuration of an MKE 3 cluster and changes
+    /// nothing. It writes its report to its working directory. `help` is the page of
     /// [`Mkectl::help`] for it.
     pub fn check_mke3(&self, config: &Utf8Path, help: &Help) -> Command {
         let mut words = vec!["check", "mke3", "--mke3-config-path", config.as_str()];
@@ -108,7 +108,7 @@ mod tests {
     use crate::Variables;
 
     #[test]
-    fn the_password_is_an_argument_only_where_no_variable_is_named_for_it() {
+    fn the_password_is_an_argument_only_if_no_variable_is_named() {
         let password = SecretString::from("hunter2");
         let migration = Migration {
             hosts: Utf8Path::new("hosts.yaml"),

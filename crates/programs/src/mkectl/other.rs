@@ -1,4 +1,4 @@
-//! Any command of mkectl that the operator types, completed with what it needs.
+//! Runs any mkectl command that the operator types, with missing flags added.
 
 use camino::Utf8Path;
 use secrecy::SecretString;
@@ -6,16 +6,16 @@ use secrecy::SecretString;
 use super::{Help, KUBECONFIG, Mkectl};
 use crate::{Command, Error};
 
-/// What the names of flags that have secrets end with.
-const SECRET: &[&str] = &["password", "token", "secret", "passphrase"];
+/// Ends of the names of flags whose values are secret.
+const SECRET_FLAGS: &[&str] = &["password", "token", "secret", "passphrase"];
 
 impl Mkectl {
-    /// Returns the help of the command that these arguments begin with, or an empty one if there is
-    /// no such command: the program itself is the one to say so.
+    /// Returns the help page of the command that these arguments begin with, or an empty page if
+    /// the program does not know the command: it reports that itself when it runs.
     ///
     /// # Errors
     ///
-    /// What starting a program can end in.
+    /// The errors of a query, except for [`Error::Failed`].
     pub fn help_of(&self, arguments: &[String]) -> Result<Help, Error> {
         let words: Vec<&str> = words(arguments).iter().map(String::as_str).collect();
         match self.help(&words) {
@@ -24,9 +24,9 @@ impl Mkectl {
         }
     }
 
-    /// Builds a command from arguments that the operator typed. `help` is the answer to
-    /// [`Mkectl::help_of`]: where it lists them, `--file` with this file and the flags for plain
-    /// output are put in, unless they are there. What is typed for a flag that is named like a
+    /// Builds a command from arguments that the operator typed. `help` is the page of
+    /// [`Mkectl::help_of`]. Adds `-f file`, the kubeconfig and the flags for plain output if the
+    /// page lists them and the operator did not type them. The value of a flag that is named like a
     /// secret becomes a [`Command::secret_argument`].
     pub fn other(&self, arguments: &[String], file: Option<&Utf8Path>, help: &Help) -> Command {
         let words = words(arguments);
@@ -55,8 +55,8 @@ impl Mkectl {
 }
 
 impl Command {
-    /// Returns the command with flags that the operator typed, of which those that are named like
-    /// secrets become [`Command::secret_argument`]s.
+    /// Returns the command with flags that the operator typed. Flags named like secrets become
+    /// [`Command::secret_argument`]s.
     #[must_use]
     pub fn typed(mut self, typed: &[String]) -> Self {
         let (flags, secrets) = secrets(typed);
@@ -68,7 +68,7 @@ impl Command {
     }
 }
 
-/// Returns the words that name the command: everything before the first flag.
+/// Returns the words of the command: everything before the first flag.
 fn words(arguments: &[String]) -> &[String] {
     let length = arguments
         .iter()
@@ -77,7 +77,7 @@ fn words(arguments: &[String]) -> &[String] {
     &arguments[..length]
 }
 
-/// Takes the flags that are named like secrets out of what was typed, with their values.
+/// Splits typed arguments into ordinary ones and those named like secrets, with their values.
 fn secrets(typed: &[String]) -> (Vec<&str>, Vec<(&str, &str)>) {
     let mut flags = Vec::new();
     let mut secrets = Vec::new();
@@ -88,8 +88,9 @@ fn secrets(typed: &[String]) -> (Vec<&str>, Vec<(&str, &str)>) {
             None => (argument, None),
         };
         let lower = name.to_lowercase();
-        let is_secret = name.starts_with("--") && SECRET.iter().any(|end| lower.ends_with(end));
-        // A value in the next argument is the flag's, whatever it begins with.
+        let is_secret =
+            name.starts_with("--") && SECRET_FLAGS.iter().any(|end| lower.ends_with(end));
+        // The next argument is the flag's value, whatever it begins with.
         match is_secret.then(|| value.or_else(|| rest.next())).flatten() {
             Some(value) => secrets.push((name, value)),
             None => flags.push(argument),
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_put_in_where_the_help_lists_it() {
+    fn missing_flags_are_added_if_the_help_lists_them() {
         const ALL: &str = "-f, --file string\n--no-color\n--no-pretty-print\n--help";
         for (help, typed, expected) in [
             ("", &["certs", "status"][..], "mkectl certs status"),

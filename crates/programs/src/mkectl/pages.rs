@@ -1,46 +1,46 @@
-//! All help pages of a mkectl, for the record of what a release can do.
+//! Collects all help pages of a mkectl, to record the capabilities of a release.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Help, Mkectl};
 use crate::Error;
 
-/// How many pages are asked for: several times what the vendor's pages show.
-const MOST: usize = 150;
+/// Maximum number of pages, several times what the vendor's pages show.
+const MAX_PAGES: usize = 150;
 
-/// How many words a command has at most.
-const DEEPEST: usize = 4;
+/// Maximum number of words of a command.
+const MAX_WORDS: usize = 4;
 
-/// Commands of Cobra itself, which are the same in every program.
+/// Commands of Cobra itself, the same in every program.
 const OF_COBRA: &[&str] = &["completion", "help"];
 
 impl Mkectl {
     /// Returns what `mkectl version` prints.
     ///
     /// # Errors
-    /// What starting a program can end in.
+    /// The errors of a query.
     pub fn version_text(&self) -> Result<String, Error> {
         Ok(self.ask(&["version"])?.trim().to_owned())
     }
 
-    /// Returns the help page of a command, as it is printed.
+    /// Returns the help page of a command as printed.
     ///
     /// # Errors
-    /// What starting a program can end in.
+    /// The errors of a query.
     pub fn help_page(&self, command: &[&str]) -> Result<String, Error> {
         let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
         self.ask(&arguments)
     }
 
-    /// Returns the help page of each command, by its words; the program's own page is `mkectl`.
+    /// Returns the help pages of all commands, by their words. The program's own page is `mkectl`.
     ///
     /// # Errors
-    /// What starting a program can end in. A command whose page is not available is left out.
+    /// The errors of a query of the program's own page. Commands without a page are left out.
     pub fn help_pages(&self) -> Result<BTreeMap<String, String>, Error> {
         let mut pages = BTreeMap::new();
-        let mut to_ask: VecDeque<Vec<String>> = VecDeque::from([Vec::new()]);
-        while let Some(command) = to_ask.pop_front() {
-            if pages.len() == MOST {
+        let mut queue: VecDeque<Vec<String>> = VecDeque::from([Vec::new()]);
+        while let Some(command) = queue.pop_front() {
+            if pages.len() == MAX_PAGES {
                 break;
             }
             let words: Vec<&str> = command.iter().map(String::as_str).collect();
@@ -49,11 +49,11 @@ impl Mkectl {
                 Err(error) if command.is_empty() => return Err(error),
                 Err(_) => continue,
             };
-            if command.len() < DEEPEST {
+            if command.len() < MAX_WORDS {
                 for name in Help::parse(&text).commands() {
                     if !OF_COBRA.contains(&name) {
                         let below = command.iter().cloned().chain([name.to_owned()]);
-                        to_ask.push_back(below.collect());
+                        queue.push_back(below.collect());
                     }
                 }
             }
@@ -73,7 +73,7 @@ mod tests {
     use crate::Variables;
 
     #[test]
-    fn every_command_is_asked_once_and_a_broken_page_left_out() {
+    fn every_command_is_queried_once_and_a_broken_page_left_out() {
         let script = r#"
             case "$*" in
               --help) printf 'Usage:\n\nAvailable Commands:\n  apply  x\n  etcd  x\n  broken  x\n  help  x\n\nFlags:\n  -h\n' ;;

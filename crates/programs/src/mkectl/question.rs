@@ -1,20 +1,20 @@
-//! What `mkectl` knows and prints: a first configuration, the cluster's own, what an offline
-//! installation needs.
+//! Queries of `mkectl`: a first configuration, the cluster's configuration, the artifacts of an
+//! offline installation.
 
 use camino::Utf8Path;
 
 use super::{Help, Mkectl};
 use crate::{Command, Error};
 
-/// The words that ask a cluster for its configuration.
+/// The command that prints a cluster's configuration.
 const CONFIG_GET: &[&str] = &["config", "get"];
 
-/// What `mkectl airgap` lists.
+/// The kind of artifact that `mkectl airgap` lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needed {
-    /// The images.
+    /// Container images, by `list-images`.
     Images,
-    /// The charts.
+    /// Helm charts, by `list-charts`.
     Charts,
 }
 
@@ -23,20 +23,20 @@ impl Mkectl {
     ///
     /// # Errors
     ///
-    /// [`Error::NoConfig`] when it prints none, and what starting a program can end in.
+    /// [`Error::NoConfig`] if it prints none, and the errors of a query.
     pub fn init(&self) -> Result<String, Error> {
         self.config(&["init"])
     }
 
-    /// Returns the configuration of the cluster, by `mkectl config get`, as YAML.
+    /// Returns the cluster's configuration from `mkectl config get`, as YAML.
     ///
-    /// Before 4.1.3 it contains log lines, which are left out.
+    /// Before 4.1.3 the output contains log lines, which are removed.
     ///
     /// # Errors
     ///
-    /// [`Error::NoConfig`] when it prints none, and what starting a program can end in.
+    /// [`Error::NoConfig`] if it prints none, and the errors of a query.
     pub fn config_get(&self) -> Result<String, Error> {
-        let command = self.for_cluster(CONFIG_GET.iter().copied());
+        let command = self.config_get_command();
         let leading = self.program.leading.len();
         let words: Vec<&str> = command.arguments[leading..]
             .iter()
@@ -45,19 +45,18 @@ impl Mkectl {
         self.config(&words)
     }
 
-    /// Builds the command that [`Mkectl::config_get`] runs, to be shown.
+    /// Builds the command of [`Mkectl::config_get`], to be shown.
     pub fn config_get_command(&self) -> Command {
         self.for_cluster(CONFIG_GET.iter().copied())
     }
 
-    /// Checks a configuration by `mkectl init -f FILE --print-k0sctl-config`, which needs no
-    /// cluster. `help` is the answer to [`Mkectl::help`] for `init`. Returns false where it does
-    /// not list the flag, and nothing was checked.
+    /// Checks a configuration with `mkectl init -f FILE --print-k0sctl-config`, which needs no
+    /// cluster. `help` is the page of [`Mkectl::help`] for `init`. Returns false, without a check,
+    /// if the page does not list the flag.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the program refuses the configuration, and what starting a program
-    /// can end in.
+    /// [`Error::Failed`] if the program rejects the configuration, and the errors of a query.
     pub fn check_config(&self, file: &Utf8Path, help: &Help) -> Result<bool, Error> {
         const FLAG: &str = "--print-k0sctl-config";
         if !help.lists(FLAG) {
@@ -66,13 +65,13 @@ impl Mkectl {
         self.ask(&["init", "-f", file.as_str(), FLAG]).map(|_| true)
     }
 
-    /// Returns the references that an offline installation needs, by `mkectl airgap list-images` or
-    /// `list-charts`, without `oci://`. The commands are in no page of the vendor's documentation:
-    /// ask [`Mkectl::help`] for `airgap` first.
+    /// Returns the references that an offline installation needs, without `oci://`, from `mkectl
+    /// airgap list-images` or `list-charts`. The vendor does not document these commands: check
+    /// [`Mkectl::help`] for `airgap` first.
     ///
     /// # Errors
     ///
-    /// What starting a program can end in; a program that does not know the command fails.
+    /// The errors of a query; [`Error::Failed`] if the program does not know the command.
     pub fn airgap(&self, needed: Needed) -> Result<Vec<String>, Error> {
         let command = match needed {
             Needed::Images => "list-images",
@@ -93,8 +92,8 @@ impl Mkectl {
     }
 }
 
-/// Returns the document in an answer of mkectl: from `apiVersion:` on, without lines that are of
-/// the log; none if there is no document.
+/// Returns the YAML document in mkectl's output: from `apiVersion:` on, without log lines. `None`
+/// if it contains no document.
 pub fn document(answer: &str) -> Option<String> {
     let document: Vec<&str> = answer
         .lines()
@@ -104,7 +103,7 @@ pub fn document(answer: &str) -> Option<String> {
     (!document.is_empty()).then(|| format!("{}\n", document.join("\n")))
 }
 
-/// Returns whether a line is of the log. In a document such a line would be indented.
+/// Returns whether a line is from the log. A similar line of the document would be indented.
 fn is_of_log(line: &str) -> bool {
     const LEVELS: &[&str] = &["TRC", "DBG", "INF", "WRN", "ERR", "FTL", "INFO[", "WARN["];
     let mut words = line.split_whitespace();
@@ -113,11 +112,11 @@ fn is_of_log(line: &str) -> bool {
     };
     line.starts_with('\u{1b}')
         || !line.starts_with(char::is_whitespace)
-            // A time may precede the level.
+            // A timestamp may precede the level.
             && (is_level(words.next()) || !line.contains(": ") && is_level(words.next()))
 }
 
-/// Returns the references in an answer, one a line, without what is none.
+/// Returns the references in mkectl's output, one per line, ignoring other lines.
 fn references(answer: &str) -> Vec<String> {
     let mut references: Vec<String> = answer
         .lines()

@@ -9,8 +9,8 @@ use crate::Variables;
 pub const STAND_IN: &str = "rehearsal-mkectl";
 
 impl Mkectl {
-    /// Returns the stand-in for the mkectl of a release, `v4.1.5`. It reads from a lock what nodes
-    /// pull.
+    /// Returns the stand-in for the mkectl of a release such as `v4.1.5`. It reads the artifacts
+    /// that nodes pull from the lock.
     pub fn stand_in(
         executable: impl Into<Utf8PathBuf>,
         variables: Variables,
@@ -22,8 +22,8 @@ impl Mkectl {
     }
 }
 
-/// Returns the arguments that mkectl itself would get, if arguments are those of the stand-in.
-pub(crate) fn played(arguments: &[String]) -> Option<&[String]> {
+/// Returns mkectl's own arguments, if `arguments` are those of the stand-in.
+pub(crate) fn mkectl_arguments(arguments: &[String]) -> Option<&[String]> {
     match arguments {
         [command, _, _, _, _, played @ ..] if command == STAND_IN => Some(played),
         _ => None,

@@ -1,8 +1,7 @@
-//! The commands around an upgrade: a backup by the old program, the upgrade by the new one, and the
-//! way back.
+//! The commands around an upgrade: backup by the old program, upgrade by the new one, restore.
 //!
-//! Their flags changed with nearly every release; each is chosen by what the program's own help
-//! lists.
+//! Their flags changed with nearly every release, so each is passed only if the program's help
+//! lists it.
 
 use camino::Utf8Path;
 use semver::Version;
@@ -10,71 +9,70 @@ use semver::Version;
 use super::{Help, Mkectl};
 use crate::{Command, Error};
 
-/// What an upgrade of MKE 4 to another release of it is given.
+/// The parameters of an upgrade between releases of MKE 4.
 #[derive(Debug, Clone, Copy)]
 pub struct Upgrade<'a> {
-    /// The release to come to, which is the program's own.
+    /// The new release, which is that of the program.
     pub release: &'a Version,
-    /// The vendor's release matrix, unmodified, which an upgrade without internet needs (DOCS-SRC).
+    /// Path of the vendor's release matrix, unmodified. An upgrade without internet requires it
+    /// (DOCS-SRC).
     pub release_matrix: Option<&'a Utf8Path>,
-    /// The ports of the gateway, which some sources require (UPG-415).
+    /// Ports of the gateway, which some source releases require (UPG-415).
     pub gateway_ports: Option<GatewayPorts>,
 }
 
-/// The ports at which the gateway is reached on every node.
+/// Ports of the gateway on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodePorts {
-    /// For HTTP.
+    /// Port for HTTP.
     pub http: u16,
-    /// For HTTPS.
+    /// Port for HTTPS.
     pub https: u16,
 }
 
-/// The ports that an upgrade between releases of MKE 4k takes.
+/// Ports that an upgrade between releases of MKE 4k requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GatewayPorts {
-    /// Those on every node.
+    /// Ports on every node.
     pub node: NodePorts,
-    /// The one at which clients reach the gateway and the UI from outside: that of the external
-    /// address.
+    /// Port of the external address, where clients reach the gateway and the UI.
     pub listener: u16,
 }
 
-/// How a program writes and restores archives of the cluster.
+/// The commands by which a program writes and restores archives of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Archives {
-    /// By `mkectl etcd backup` and `etcd restore`, up to 4.1.2 (BACKUP-ETCD).
+    /// `mkectl etcd backup` and `etcd restore`, up to 4.1.2 (BACKUP-ETCD).
     Etcd,
-    /// By `mkectl backup` and `restore`.
+    /// `mkectl backup` and `restore`.
     Cluster,
 }
 
 impl Mkectl {
-    /// Returns how the program writes archives to a local file; none if its help lists no such
-    /// command. The `backup` of 4.1.0 has subcommands and keeps its backups in object storage
-    /// (DOCS-SRC).
+    /// Returns how the program writes archives to a local file, or `None` if it cannot. The
+    /// `backup` of 4.1.0 has subcommands and writes to object storage (DOCS-SRC).
     ///
     /// # Errors
     ///
-    /// What starting a program can end in.
+    /// The errors of a query.
     pub fn archives(&self) -> Result<Option<Archives>, Error> {
         let root = self.help(&[])?;
         if root.has_command("etcd") && self.help(&["etcd"])?.has_command("backup") {
             return Ok(Some(Archives::Etcd));
         }
-        let is_one = root.has_command("backup") && !self.help(&["backup"])?.has_command("create");
-        Ok(is_one.then_some(Archives::Cluster))
+        let is_local = root.has_command("backup") && !self.help(&["backup"])?.has_command("create");
+        Ok(is_local.then_some(Archives::Cluster))
     }
 
-    /// Builds `mkectl upgrade`. `help` is the answer to [`Mkectl::help`] for `upgrade`; what it
-    /// does not list is left out.
+    /// Builds `mkectl upgrade`. `help` is the page of [`Mkectl::help`] for `upgrade`; flags that it
+    /// does not list are left out.
     ///
-    /// `config` is the file of the cluster's configuration. No page shows it with this command, but
-    /// `--file` is a flag of every command: without it mkectl would look for `mke4.yaml` in the
-    /// current folder.
+    /// `config` is the file of the cluster's configuration. No vendor page shows it with this
+    /// command, but `--file` is a flag of every command. Without it mkectl would read `mke4.yaml`
+    /// in the working directory.
     ///
-    /// `--backup-path` and `--etcd-snapshot-path` are never passed. They name an existing backup to
-    /// roll back to; without them mkectl makes one itself (CLI-420, UPG-412).
+    /// `--backup-path` and `--etcd-snapshot-path` are never passed. They name an existing backup
+    /// for a rollback; without them mkectl makes one itself (CLI-420, UPG-412).
     pub fn upgrade(&self, config: &Utf8Path, upgrade: &Upgrade<'_>, help: &Help) -> Command {
         let release = format!("v{}", upgrade.release);
         let ports = upgrade.gateway_ports.map(|ports| {
@@ -103,11 +101,11 @@ impl Mkectl {
         self.for_cluster(words)
     }
 
-    /// Builds the command that writes a backup to the archive `name`, where the program runs.
-    /// `root` is the answer to [`Mkectl::help`] without words.
+    /// Builds the command that writes a backup to the archive `name` in the working directory.
+    /// `root` is the page of [`Mkectl::help`] for the program itself.
     ///
-    /// Only the very build that wrote an archive can restore it. It has the cluster's secrets, so
-    /// only its owner may read it.
+    /// Only the build that wrote an archive can restore it. The archive contains the cluster's
+    /// secrets, so only its owner may read it.
     pub fn backup(
         &self,
         config: &Utf8Path,
@@ -121,9 +119,9 @@ impl Mkectl {
         self.for_cluster(words).private()
     }
 
-    /// Builds the command that restores the archive `name`. `hosts` is the file of the one host to
-    /// begin with, which `mkectl restore` requires and `etcd restore` does not know. `root` is the
-    /// answer to [`Mkectl::help`] without words.
+    /// Builds the command that restores the archive `name`. `hosts` is a file with the first host,
+    /// which `mkectl restore` requires and `etcd restore` does not accept. `root` is the page of
+    /// [`Mkectl::help`] for the program itself.
     pub fn restore(
         &self,
         config: &Utf8Path,
@@ -152,9 +150,8 @@ impl Archives {
     }
 }
 
-/// The flags that say where the gateway is reached on nodes (UPG-415, LB-420).
+/// The flags of the gateway's ports on nodes (UPG-415, LB-420).
 pub const GATEWAY_PORTS: [&str; 2] = ["--gateway-http-node-port", "--gateway-https-node-port"];
 
-/// The flag for the port of the gateway's listener, from 4.1.5 on and for these upgrades only
-/// (ENH-415).
+/// The flag of the gateway's listener port. Only upgrades from 4.1.5 on accept it (ENH-415).
 pub const GATEWAY_LISTENER_PORT: &str = "--gateway-listener-port";

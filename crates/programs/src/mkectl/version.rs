@@ -1,5 +1,5 @@
-//! Which release a `mkectl` belongs to: each build serves one release of MKE and must not be used
-//! with another.
+//! Reads the release of a `mkectl`. Each build serves one release of MKE and must not be used with
+//! a different one.
 
 use semver::Version;
 
@@ -7,11 +7,11 @@ use super::Mkectl;
 use crate::Error;
 
 impl Mkectl {
-    /// Asks the program for its version, with `mkectl version`. It has 30 seconds to answer.
+    /// Returns the version from `mkectl version`. The time limit is 30 seconds.
     ///
     /// # Errors
     ///
-    /// [`Error::NoVersion`] when the answer names none, and what starting a program can end in.
+    /// [`Error::NoVersion`] if the output contains none, and the errors of a query.
     pub fn version(&self) -> Result<Version, Error> {
         let answer = self.ask(&["version"])?;
         find_version(&answer).ok_or_else(|| Error::NoVersion {
@@ -21,14 +21,13 @@ impl Mkectl {
     }
 }
 
-/// Returns the first version with a leading `v` in a text: `Version: v4.1.5`, or the same within
-/// JSON.
+/// Returns the first version with a leading `v` in a text such as `Version: v4.1.5`, or in JSON.
 fn find_version(text: &str) -> Option<Version> {
     let is_of_word =
         |character: char| character.is_ascii_alphanumeric() || ".-_+".contains(character);
     text.split(|character| !is_of_word(character))
         .filter_map(|word| word.strip_prefix('v'))
-        // A version at the end of a sentence is still a version.
+        // A sentence may end after the version.
         .filter_map(|word| Version::parse(word.trim_end_matches('.')).ok())
         .next()
 }

@@ -261,7 +261,7 @@ fn a_program_does_not_outlive_a_panic_of_its_observer() {
 }
 
 #[test]
-fn a_program_that_cannot_be_started_says_why() {
+fn a_program_that_cannot_be_started_is_an_error() {
     let bench = Bench::new();
     let log = bench.path("apply.log");
     let program = bench.path("mkectl");
@@ -301,15 +301,15 @@ fn after_a_time_limit_a_program_has_some_time_to_end() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut limit = Limit::new(start, Some(second));
-    assert_eq!(limit.look(start), None);
-    assert!(!limit.has_passed());
-    assert_eq!(limit.look(start + second), Some(Passed::Limit));
-    assert_eq!(limit.look(start + second), None);
-    assert_eq!(limit.look(start + second + CLEANUP), Some(Passed::Cleanup));
-    assert_eq!(limit.look(start + second * 2 + CLEANUP), None);
-    assert!(limit.has_passed());
+    assert_eq!(limit.check(start), None);
+    assert!(!limit.passed);
+    assert_eq!(limit.check(start + second), Some(Passed::Limit));
+    assert_eq!(limit.check(start + second), None);
+    assert_eq!(limit.check(start + second + CLEANUP), Some(Passed::Cleanup));
+    assert_eq!(limit.check(start + second * 2 + CLEANUP), None);
+    assert!(limit.passed);
     let mut none = Limit::new(start, None);
-    assert_eq!(none.look(start + CLEANUP * 1000), None);
+    assert_eq!(none.check(start + CLEANUP * 1000), None);
 }
 
 #[test]

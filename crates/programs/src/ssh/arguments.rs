@@ -1,19 +1,19 @@
-//! What `ssh` is called with, and how that is shown to people.
+//! The arguments of `ssh`, and the command line shown to the operator.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::command::Quoted;
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Time limit for establishing a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same through a bastion: longer than the bastion itself may take, so its failure is
-/// distinguished from the machine's.
-const CONNECT_THROUGH: Duration = Duration::from_secs(8);
+/// The same through a bastion. It exceeds the limit for the bastion, so a failure of the bastion is
+/// reported as such.
+const CONNECT_TIMEOUT_THROUGH_BASTION: Duration = Duration::from_secs(8);
 
-/// What is wanted of every connection: no question, no waiting for ever, nothing forwarded, no
-/// connection that outlives this one, and messages that can be read.
+/// Options of every connection: no prompts, no endless waits, no forwarding, no shared connection,
+/// and readable messages.
 const OPTIONS: [&str; 12] = [
     "BatchMode=yes",
     "ConnectionAttempts=1",
@@ -32,46 +32,45 @@ const OPTIONS: [&str; 12] = [
 /// A machine to log in to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// Where and as whom.
+    /// Address and account of the machine.
     pub login: Login,
-    /// The machine that it is reached through, if there is one.
+    /// The machine to connect through, if any.
     pub bastion: Option<Login>,
 }
 
-/// Where and as whom one logs in.
+/// Address and account of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// A name or an address.
+    /// Host name or IP address.
     pub address: String,
-    /// The account; what `ssh` takes where there is none.
+    /// Account, or `None` for the default of `ssh`.
     pub user: Option<String>,
-    /// The port.
+    /// TCP port.
     pub port: u16,
-    /// The private key. With one, no other is offered, as mkectl offers no other; an agent may hold
-    /// it.
+    /// The private key. If set, no other key is offered, as in mkectl. An agent may hold it.
     pub key: Option<Key>,
 }
 
-/// Where a private key is.
+/// The location of a private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// In this file; `~` is understood.
+    /// Path of the file; `ssh` expands `~`.
     File(String),
-    /// In the file that this environment variable names. `ssh` reads it, so it is in no argument.
+    /// Name of an environment variable with the path. `ssh` expands it, so no argument contains it.
     Variable(String),
 }
 
 impl Destination {
-    /// Returns all arguments but the remote command.
+    /// Returns all arguments except the remote command.
     pub(super) fn arguments(&self, program: &str) -> Vec<String> {
-        let patience = match self.bastion {
-            None => CONNECT,
-            Some(_) => CONNECT_THROUGH,
+        let timeout = match self.bastion {
+            None => CONNECT_TIMEOUT,
+            Some(_) => CONNECT_TIMEOUT_THROUGH_BASTION,
         };
-        let mut arguments = options(patience);
+        let mut arguments = options(timeout);
         if let Some(bastion) = &self.bastion {
             arguments.push("-o".to_owned());
-            arguments.push(format!("ProxyCommand={}", through(program, bastion)));
+            arguments.push(format!("ProxyCommand={}", proxy_command(program, bastion)));
         }
         arguments.extend(self.login.arguments());
         arguments.push("--".to_owned());
@@ -79,7 +78,7 @@ impl Destination {
         arguments
     }
 
-    /// Returns the variables that keys are named by.
+    /// Returns the variables that [`Key::Variable`] names.
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
         let logins = [Some(&self.login), self.bastion.as_ref()];
         logins
@@ -91,7 +90,7 @@ impl Destination {
             })
     }
 
-    /// Returns the command as one would type it to see for oneself, with `remote` to be run there.
+    /// Returns a shell line that runs `remote` on the machine, for the operator to try.
     pub fn shown(&self, remote: &str) -> String {
         let mut words = vec!["ssh".to_owned()];
         if let Some(bastion) = &self.bastion {
@@ -127,7 +126,7 @@ impl Login {
         arguments
     }
 
-    /// Returns the options that people type: those that differ from what is usual.
+    /// Returns the options for the operator: only those that differ from the defaults.
     fn typed(&self) -> Vec<String> {
         let mut words = Vec::new();
         if self.port != 22 {
@@ -149,30 +148,30 @@ impl Login {
     }
 }
 
-/// In the words of `ssh`, where `%` begins a token.
+/// Formats the key for `IdentityFile`, where `%` begins a token.
 impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Quoted, since a path may have spaces.
+            // A path may contain spaces.
             Self::File(path) => write!(formatter, "\"{}\"", path.replace('%', "%%")),
             Self::Variable(name) => write!(formatter, "${{{name}}}"),
         }
     }
 }
 
-fn options(patience: Duration) -> Vec<String> {
-    let patience = format!("ConnectTimeout={}", patience.as_secs());
-    let options = OPTIONS.map(str::to_owned).into_iter().chain([patience]);
+fn options(timeout: Duration) -> Vec<String> {
+    let timeout = format!("ConnectTimeout={}", timeout.as_secs());
+    let options = OPTIONS.map(str::to_owned).into_iter().chain([timeout]);
     options
         .flat_map(|option| ["-o".to_owned(), option])
         .collect()
 }
 
-/// Returns the command that leads through a bastion. It is read by a shell, and before that by
-/// `ssh`, to which `%` is special.
-fn through(program: &str, bastion: &Login) -> String {
+/// Returns the `ProxyCommand` that connects through a bastion. `ssh` expands `%` in it and passes
+/// it to a shell.
+fn proxy_command(program: &str, bastion: &Login) -> String {
     let mut words = vec![program.to_owned()];
-    words.extend(options(CONNECT));
+    words.extend(options(CONNECT_TIMEOUT));
     words.extend(bastion.arguments());
     words.extend(["-W".to_owned()]);
     let before = quoted(&words).replace('%', "%%");
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_typed() {
+    fn the_shown_command_is_a_shell_line() {
         let mut destination = Destination {
             login: login("10.0.0.1"),
             bastion: None,
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_users_are_never_options_and_host_keys_are_never_waved_through() {
+    fn addresses_and_users_are_never_options_and_host_keys_are_always_checked() {
         let mut destination = Destination {
             login: login("-oProxyCommand=evil"),
             bastion: Some(login("-W")),

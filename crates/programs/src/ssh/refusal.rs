@@ -1,51 +1,51 @@
-//! Why a machine gave no answer, read from what `ssh` says. Its exit code is 255 for all of it.
+//! Classifies the messages of `ssh`, whose exit code is 255 for every failure.
 
-/// Why a machine gave no answer.
+/// A machine that gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAnswered {
-    /// The reason.
+    /// The kind of failure.
     pub why: Why,
-    /// Whether it is the bastion's, and not the machine's behind it.
+    /// Whether the bastion failed, and not the machine behind it.
     pub at_bastion: bool,
-    /// What `ssh` said last that says something, one line.
+    /// The most informative line that `ssh` printed.
     pub said: String,
 }
 
-/// The reasons, as far as other things are done about them.
+/// The kinds of failure, as far as their remedies differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// `ssh` could not be started, or was lost.
+    /// `ssh` could not be started or supervised.
     NotStarted,
-    /// The name has no address.
+    /// The host name does not resolve.
     NameNotResolved,
-    /// Nothing answers.
+    /// The machine or the bastion did not respond in time.
     TimedOut,
-    /// Nothing listens at the port.
+    /// The port refuses connections.
     Refused,
-    /// There is no way to the address.
+    /// The network has no route to the address.
     NoRoute,
-    /// The connection ends before the login.
+    /// The connection was closed before the login.
     Closed,
-    /// The machine's key is not among the known ones.
+    /// The machine's host key is not among the known hosts.
     HostKeyUnknown,
-    /// The machine's key is another one than the known one.
+    /// The machine's host key differs from the known one.
     HostKeyChanged,
-    /// The account is not let in.
+    /// The machine refused the account or the key.
     KeyRefused,
     /// The private key cannot be read or used.
     KeyUnusable,
-    /// Somebody was let in, and the shell ended before the script did.
+    /// The login succeeded, but the shell ended before the script.
     Cut,
-    /// Somebody was let in, and the script did not come to its end in time.
+    /// The login succeeded, but the script did not end in time.
     Hangs,
-    /// The time was over before it had a turn.
+    /// The run ended before this machine was asked.
     NoTurn,
-    /// Something else.
+    /// No known message.
     Other,
 }
 
-/// OpenSSH's messages for each, the more specific ones first.
-const WORDS: [(&str, Why); 24] = [
+/// Messages of OpenSSH, in lower case, more specific ones first.
+const MESSAGES: [(&str, Why); 24] = [
     (
         "remote host identification has changed",
         Why::HostKeyChanged,
@@ -88,14 +88,14 @@ impl NotAnswered {
         }
     }
 
-    /// Reads what `ssh` said before any shell was there.
+    /// Classifies the output of `ssh` if no remote shell was ready.
     pub(super) fn read(text: &str, through_bastion: bool) -> Self {
-        // The way on from the bastion failed.
-        let beyond = text
+        // The connection from the bastion to the machine failed.
+        let beyond_bastion = text
             .lines()
             .find(|line| line.contains("open failed") || line.contains("stdio forwarding failed"));
-        // The outer ssh's message about the connection through the bastion, whichever side ended
-        // it.
+        // The outer ssh prints this about a closed connection through the bastion, whichever side
+        // closed it.
         let is_closed = text.contains("UNKNOWN port");
         let of_outer = |line: &str| {
             through_bastion
@@ -104,22 +104,22 @@ impl NotAnswered {
                     .any(|words| line.contains(words))
         };
         let lines = || text.lines().map(str::trim).filter(|line| !of_outer(line));
-        let told = WORDS.iter().find_map(|(words, why)| {
+        let known = MESSAGES.iter().find_map(|(words, why)| {
             let said = lines().find(|line| line.to_lowercase().contains(words))?;
             Some((*why, said))
         });
-        let (why, said) = match (beyond, told) {
+        let (why, said) = match (beyond_bastion, known) {
             (Some(line), _) => {
                 let line = line.trim();
-                let line_says = line.to_lowercase();
-                let known = WORDS.iter().find(|(words, _)| line_says.contains(words));
+                let lower = line.to_lowercase();
+                let known = MESSAGES.iter().find(|(words, _)| lower.contains(words));
                 (known.map_or(Why::Closed, |(_, why)| *why), line)
             }
             (None, Some((Why::HostKeyChanged, _))) => (
                 Why::HostKeyChanged,
                 "its host key differs from the known one",
             ),
-            (None, Some(told)) => told,
+            (None, Some(known)) => known,
             (None, None) if through_bastion && text.to_lowercase().contains("timed out") => {
                 (Why::TimedOut, last(text))
             }
@@ -128,7 +128,7 @@ impl NotAnswered {
         };
         Self {
             why,
-            at_bastion: through_bastion && is_closed && beyond.is_none() && told.is_some(),
+            at_bastion: through_bastion && is_closed && beyond_bastion.is_none() && known.is_some(),
             said: said.to_owned(),
         }
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_openssh_are_understood() {
+    fn messages_of_openssh_are_classified() {
         for (text, why) in [
             (
                 "No ED25519 host key is known for 10.0.0.1 and you have requested strict checking.\nHost key verification failed.\n",
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bastion_is_distinguished_from_what_is_behind_it() {
+    fn failures_of_a_bastion_are_distinguished_from_those_behind_it() {
         for (text, why, at_bastion) in [
             (
                 "jump@jump: Permission denied (publickey).\r\nkex_exchange_identification: Connection closed by remote host\r\n\

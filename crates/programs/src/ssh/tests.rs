@@ -1,5 +1,5 @@
-//! Tests with a program that plays `ssh`: it runs the remote command here. Real servers are in the
-//! command's own tests.
+//! Tests with a shell script in place of `ssh`, which runs the remote command locally. Real servers
+//! are in the integration tests.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ struct Played {
     ssh: Ssh,
 }
 
-/// Plays `ssh` by this shell text, in which `run` runs the remote command.
+/// Installs a script `ssh`, in which `run` runs the remote command.
 fn played(text: &str) -> Played {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("ssh");
@@ -46,9 +46,9 @@ fn to(address: &str) -> Destination {
 
 fn bounds(seconds: u64) -> Bounds {
     Bounds {
-        at_once: 32,
+        concurrent: 32,
         each: Duration::from_secs(seconds),
-        whole: Duration::from_secs(20),
+        total: Duration::from_secs(20),
     }
 }
 
@@ -81,7 +81,7 @@ fn only_what_ssh_needs_of_the_environment_reaches_it() {
 }
 
 #[test]
-fn one_that_hangs_holds_up_no_other_and_leaves_nothing() {
+fn a_machine_that_hangs_delays_no_other_and_leaves_no_process() {
     let played = played("case \"$*\" in *10.0.0.9*) sleep 61 & echo $! > pid; wait;; esac; run");
     let destinations: Vec<Destination> =
         (1..=20).map(|last| to(&format!("10.0.0.{last}"))).collect();

@@ -1,4 +1,4 @@
-//! Tests of the masker: no form of a secret gets past it.
+//! Tests of masking secrets in all encodings.
 
 use base64::Engine as _;
 use base64::prelude::{
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn knowing(secrets: &[&str]) -> Secrets {
+fn set_of(secrets: &[&str]) -> Secrets {
     let known = Secrets::default();
     for secret in secrets {
         known.add(secret);
@@ -17,10 +17,10 @@ fn knowing(secrets: &[&str]) -> Secrets {
 }
 
 fn masked(secrets: &[&str], text: &str) -> String {
-    knowing(secrets).mask(text).into_owned()
+    set_of(secrets).mask(text).into_owned()
 }
 
-/// Returns the forms in which programs write a secret.
+/// Returns a secret in the encodings of various programs.
 fn forms(secret: &str) -> Vec<String> {
     let json = |text: &str| serde_json::to_string(text).unwrap();
     let percent = |upper: bool, is_kept: &dyn Fn(u8) -> bool| -> String {
@@ -91,7 +91,7 @@ fn forms(secret: &str) -> Vec<String> {
         base32(secret.as_bytes()).to_lowercase(),
         decomposed(secret),
         json(&decomposed(secret)),
-        // As a program says it that takes bytes of UTF-16 for text.
+        // As a program that takes UTF-16 for UTF-8 prints it.
         json(&secret.chars().flat_map(|c| [c, '\0']).collect::<String>()),
         secret.chars().flat_map(|c| ['\0', c]).collect(),
         secret.chars().map(|c| format!("{c}\u{200b}")).collect(),
@@ -157,9 +157,9 @@ fn base32(bytes: &[u8]) -> String {
     groups.collect()
 }
 
-/// Returns what would reveal the secret: longer pieces of a form are looked for in what is left.
-fn tells(left: &str, form: &str, secret: &str) -> bool {
-    // Of a secret of quotation marks alone, nothing is left that could be looked for.
+/// Returns whether a masked text still reveals the secret.
+fn reveals(left: &str, form: &str, secret: &str) -> bool {
+    // Quotation marks alone are not searched for.
     let form = form.trim_matches(['"', '\'', '\\']);
     left.contains(secret) || form.len() >= SHORTEST && left.contains(form)
 }
@@ -169,31 +169,31 @@ proptest! {
 
     // case 2.2: 200 secrets in more than 100 forms each.
     #[test]
-    fn no_form_of_a_secret_gets_past(
+    fn no_encoding_of_a_secret_stays_visible(
         secret in prop_oneof!["[ -~]{4,40}", "[a-z0-9]{4,12}", "[!-~äßçé漢😀]{4,30}", "[A-Za-z0-9+/=]{40,120}"],
         before in "([ -~]{0,12}[ \"=:,(])?",
         after in "([ \",)\n][ -~]{0,12})?",
     ) {
         prop_assume!(secret.trim() == secret && secret.len() >= SHORTEST);
-        let known = knowing(&[&secret]);
+        let known = set_of(&[&secret]);
         for form in forms(&secret) {
             let text = format!("{before}{form}{after}");
             let left = known.mask(&text);
             prop_assert!(left.contains(MASK), "{text:?} became {left:?}");
             prop_assume!(!MASK.contains(&secret) && !before.contains(&secret) && !after.contains(&secret));
-            prop_assert!(!tells(&left, &form, &secret), "{text:?} became {left:?}");
+            prop_assert!(!reveals(&left, &form, &secret), "{text:?} became {left:?}");
         }
     }
 
     #[test]
     fn text_without_a_secret_stays(text in "[a-zA-Z0-9 ./:=-]{0,200}") {
-        let known = knowing(&["S3cret!Pass#word", "tök%en", "another one"]);
+        let known = set_of(&["S3cret!Pass#word", "tök%en", "another one"]);
         prop_assert_eq!(known.mask(&text).into_owned(), text);
     }
 
     #[test]
     fn any_text_can_be_masked(text in any::<String>(), secret in any::<String>()) {
-        let known = knowing(&[&secret]);
+        let known = set_of(&[&secret]);
         known.add_password("user", &secret);
         let _ = known.mask(&text);
         let _ = known.mask(&format!("{text}{secret}{text}"));
@@ -246,7 +246,7 @@ fn secrets_are_masked_everywhere() {
 }
 
 #[test]
-fn a_digest_that_happens_to_have_a_short_secret_stays() {
+fn a_digest_that_contains_a_short_secret_stays() {
     let digest = "sha256:00beef0000000000000000000000000000000000000000000000001234000000";
     assert_eq!(masked(&["beef", "1234"], digest), digest);
     assert_eq!(masked(&["beef", "1234"], "beef 1234"), "*** ***");
@@ -266,7 +266,7 @@ fn a_short_password_is_masked_in_its_pair_alone() {
 }
 
 #[test]
-fn a_secret_that_a_message_cuts_is_masked() {
+fn a_secret_that_was_cut_off_is_masked() {
     for cut in ["swordfi\\u00", "swordfi%", "swordfi&#11…", "swordfi\\x7"] {
         let left = masked(&["swordfish-and-more"], cut);
         assert!(left.starts_with(MASK), "{left}");
@@ -290,7 +290,7 @@ fn wrapped_base64_of_a_long_secret_is_masked_line_by_line() {
     let secret: String = (0..300)
         .map(|n| char::from(b'!' + (n * 7 % 90) as u8))
         .collect();
-    let known = knowing(&[&secret]);
+    let known = set_of(&[&secret]);
     for width in [64, 76] {
         let encoded = BASE64_STANDARD.encode(&secret);
         let lines: Vec<&str> = (0..encoded.len())
@@ -307,14 +307,14 @@ fn wrapped_base64_of_a_long_secret_is_masked_line_by_line() {
 
 #[test]
 fn a_piece_of_a_line_is_masked_only_where_a_secret_is_whole() {
-    let known = knowing(&["swordfish"]);
+    let known = set_of(&["swordfish"]);
     let mut piece = b"swordfish and swordfi".to_vec();
     known.mask_piece(&mut piece);
     assert_eq!(piece, b"*** and swordfi");
 }
 
 #[test]
-fn what_libraries_receive_by_themselves_is_recognised() {
+fn tokens_are_recognised_by_their_context() {
     for (text, expected) in [
         (
             "Authorization: Bearer abcdefghijklmnopqrstuvwxyz==",
@@ -382,7 +382,7 @@ fn a_password_in_a_url_may_have_unencoded_characters() {
 }
 
 #[test]
-fn clones_share_what_is_known_and_debug_shows_none_of_it() {
+fn clones_share_their_secrets_and_debug_shows_none() {
     let known = Secrets::default();
     known.clone().add("hunter2");
     assert_eq!(known.mask("hunter2"), MASK);
@@ -432,7 +432,7 @@ fn hundreds_of_tokens_cost_about_as_much_as_one() {
 }
 
 #[test]
-fn a_token_is_forgotten_some_time_after_its_life() {
+fn a_token_is_dropped_some_time_after_its_life() {
     let began = Instant::now();
     let life = Duration::from_secs(300);
     let mut tokens = Tokens::default();
@@ -441,7 +441,7 @@ fn a_token_is_forgotten_some_time_after_its_life() {
         tokens.make_room(now, life);
         tokens.later.insert(Pattern::new(&token(round.into())));
         let held = tokens.earlier.len() + tokens.later.len();
-        // Those of the last 300 seconds at least, and of twice as many at most.
+        // At least the tokens of the last 300 seconds, and at most those of twice that time.
         let all = round as usize + 1;
         assert!((all.min(4)..=8).contains(&held), "{round}: {held}");
     }

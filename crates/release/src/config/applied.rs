@@ -1,11 +1,13 @@
-//! Finds the configuration that was applied last: in the workspace, or in git's history.
+//! Finds the configuration that was applied last, in the workspace or in git's history.
 
 use crate::workspace::Output;
 use crate::{Context, sha256};
 
-/// Returns the configuration with this digest, of which receipts have nothing else: one of the
-/// texts that are at `here`, or one of git's history. It has the release that the cluster runs: an
-/// upgrade brings the version, but not the rest of the configuration.
+/// Returns the configuration with this digest from the texts in `here` or from git's history.
+/// Receipts record only the digest.
+///
+/// Its version is replaced by `release`, which the cluster runs: an upgrade changes the version and
+/// nothing else of the configuration.
 pub(crate) fn text(
     context: &Context<'_>,
     here: &[Option<&str>],

@@ -1,9 +1,9 @@
-//! Checks an environment as far as its files alone can be wrong: no network, no credentials, no
-//! mkectl, no bundle.
+//! Checks an environment's files without network, credentials, mkectl or bundle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::yaml::Node;
 use environment::{AdminPassword, Environment, Problem, Problems};
 use serde::Serialize;
 
@@ -13,36 +13,60 @@ use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
 use crate::{Context, Error, Workspace, parallel, requires, set, workspace};
 
-/// A valid environment.
+/// The result of checking a valid environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Checked {
-    /// The environment.
+    /// Name of the environment.
     pub environment: String,
-    /// Its release, `v4.1.5`.
+    /// Its release, such as `v4.1.5`.
     pub release: String,
-    /// What people should know.
+    /// Warnings, with the notices last.
     pub warnings: Vec<String>,
-    /// How many of them are known issues of the release, which no file of the workspace can fix.
+    /// Number of warnings that are known issues of the release. No file of the workspace can fix
+    /// them.
     pub known_issues: usize,
-    /// Its release or set without a lock, if there is one: until it has one, a deploy is refused.
+    /// The environment's release or set without a lock. A deploy is refused until it is locked.
     #[serde(skip)]
     pub not_locked: Option<String>,
-    /// How many of them only report what `deploy` will do, or what it waits for.
+    /// Number of warnings that only describe what `deploy` will do or requires.
     pub notices: usize,
+    /// Addresses of its machines; none for a rehearsal.
+    #[serde(skip)]
+    machines: BTreeSet<String>,
 }
 
-/// Checks one environment: its files, its release, all of its configuration, its registry's
-/// certificate at the time `now`, and what its cluster keeps permanently. Git is looked for in the
-/// `PATH` of `variables`.
-///
-/// # Errors
-/// Everything that is wrong with it, or what keeps it from being read.
-pub fn one(
+/// Checks environments concurrently, and returns a result for each, in order. `now` is the time for
+/// the validity of certificates. Git is searched for in the `PATH` of `variables`.
+pub fn all(
+    workspace: &Workspace,
+    names: &[String],
+    now: jiff::Timestamp,
+    variables: &programs::Variables,
+) -> Vec<Result<Checked, Error>> {
+    // Git is asked about all default places of secrets in one call.
+    let outputs = names
+        .iter()
+        .map(|name| Output::below(&workspace.environment(name)));
+    let files = outputs.flat_map(|output| {
+        let password = std::iter::once(output.admin_password);
+        password.chain(backup_files(&output.backups))
+    });
+    let mut committable = CommittableFiles::default();
+    committable.ask(&files.collect::<Vec<_>>(), variables);
+    parallel::map(names, |name| {
+        one(workspace, name, now, variables, &committable)
+    })
+}
+
+/// Checks one environment: its files, release and configuration, its registry's certificate at the
+/// time `now`, and the values that its cluster keeps permanently.
+fn one(
     workspace: &Workspace,
     name: &str,
     now: jiff::Timestamp,
     variables: &programs::Variables,
+    committable: &CommittableFiles,
 ) -> Result<Checked, Error> {
     let mut environment = workspace.load(name)?;
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
@@ -78,7 +102,8 @@ pub fn one(
     {
         problems.extend(found.0);
     }
-    problems.extend(committed_secret(workspace, &environment, variables).err());
+    let secret = committed_secret_among(workspace, &environment, variables, committable);
+    problems.extend(secret.err());
     let upgrade = facts
         .as_ref()
         .zip(applied.as_ref())
@@ -151,6 +176,7 @@ pub fn one(
     let count = notices.len();
     warnings.extend(notices);
     Ok(Checked {
+        machines: machines(&environment),
         environment: environment.name,
         release,
         warnings,
@@ -160,8 +186,7 @@ pub fn one(
     })
 }
 
-/// Adds a warning to each environment that has a machine of a different one. A rehearsal uses no
-/// machines.
+/// Adds a warning to each environment that shares a machine with a different one, checked or not.
 ///
 /// # Errors
 /// The environments cannot be listed.
@@ -169,19 +194,24 @@ pub fn warn_of_shared_machines(
     workspace: &Workspace,
     checked: &mut [Checked],
 ) -> Result<(), Error> {
-    let names = environment::names(workspace.root())?;
-    let machines = parallel::map(&names, |name| match workspace.load(name) {
-        Ok(environment) if !environment.rehearsal => addresses(&environment),
-        // What is wrong is reported by its own check.
-        _ => BTreeSet::new(),
+    let mut all: BTreeMap<String, BTreeSet<String>> = checked
+        .iter()
+        .map(|one| (one.environment.clone(), one.machines.clone()))
+        .collect();
+    let mut others = environment::names(workspace.root())?;
+    others.retain(|name| !all.contains_key(name));
+    // An environment that cannot be loaded is reported by its own check.
+    let machines = parallel::map(&others, |name| {
+        workspace
+            .load(name)
+            .map(|one| machines(&one))
+            .unwrap_or_default()
     });
-    let all: BTreeMap<&String, BTreeSet<String>> = names.iter().zip(machines).collect();
+    all.extend(others.into_iter().zip(machines));
     for one in checked {
-        let Some(own) = all.get(&one.environment) else {
-            continue;
-        };
-        for (name, others) in all.iter().filter(|(name, _)| **name != &one.environment) {
-            let shared: Vec<&str> = own.intersection(others).map(String::as_str).collect();
+        for (name, others) in all.iter().filter(|(name, _)| **name != one.environment) {
+            let shared = one.machines.intersection(others);
+            let shared: Vec<&str> = shared.map(String::as_str).collect();
             if !shared.is_empty() {
                 one.warnings.push(format!(
                     "{name} has the same machines: {}; a machine belongs to one cluster",
@@ -193,8 +223,11 @@ pub fn warn_of_shared_machines(
     Ok(())
 }
 
-/// Returns the addresses of an environment's machines.
-fn addresses(environment: &Environment) -> BTreeSet<String> {
+/// Returns the addresses of an environment's machines. A rehearsal uses none.
+fn machines(environment: &Environment) -> BTreeSet<String> {
+    if environment.rehearsal {
+        return BTreeSet::new();
+    }
     let hosts = mke::hosts(environment);
     let addresses = hosts
         .iter()
@@ -202,8 +235,8 @@ fn addresses(environment: &Environment) -> BTreeSet<String> {
     addresses.map(str::to_owned).collect()
 }
 
-/// Reads the lock of an environment, or returns the release or set that has none yet. A lock that
-/// cannot be read is wrong for every command.
+/// Returns the lock of an environment, or the name of its release or set that is not locked. An
+/// unreadable lock is an error for every command.
 fn lock(workspace: &Workspace, environment: &Environment) -> Result<Result<Locked, String>, Error> {
     match locked::of(workspace, environment) {
         Ok(locked) => Ok(Ok(locked)),
@@ -218,8 +251,7 @@ fn lock(workspace: &Workspace, environment: &Environment) -> Result<Result<Locke
     }
 }
 
-/// Returns why a deploy of a lock that the environment does not have yet would be refused, if it
-/// would.
+/// Returns why a deploy of a new lock would be refused, if it would.
 fn requirement(
     workspace: &Workspace,
     environment: &Environment,
@@ -239,8 +271,7 @@ fn requirement(
     }))
 }
 
-/// Renders an environment. A release that cannot be installed is a problem of the file that names
-/// it.
+/// Renders an environment. A release that cannot be installed is reported at its line in the file.
 pub(crate) fn rendered(
     workspace: &Workspace,
     environment: &mut Environment,
@@ -265,8 +296,8 @@ pub(crate) fn rendered(
     render::render(workspace, environment, &release)
 }
 
-/// Asks the table about the way from what a cluster runs to another release; none if the receipt
-/// names no version.
+/// Looks up the upgrade from the release that a cluster runs. Returns `None` if the receipt has no
+/// valid version.
 pub(crate) fn upgrade(
     to: &mke::Release,
     applied: &Applied,
@@ -275,16 +306,27 @@ pub(crate) fn upgrade(
     Some(to.upgrade_from(&from))
 }
 
-/// Checks that git takes none of the files with secrets of an environment: the administrator's
-/// password, the kubeconfig, and backups. Where git cannot be asked, the lines of the shipped
-/// .gitignore are trusted for the default places.
+/// Checks that git would commit none of an environment's secrets: the administrator password, the
+/// kubeconfig, and backups. If git has no answer, default places are accepted if `.gitignore` has
+/// the shipped lines.
 ///
 /// # Errors
-/// It does.
+/// The first secret that git would commit.
 pub(crate) fn committed_secret(
     workspace: &Workspace,
     environment: &Environment,
     variables: &programs::Variables,
+) -> Result<(), Problem> {
+    let known = CommittableFiles::default();
+    committed_secret_among(workspace, environment, variables, &known)
+}
+
+/// Like [`committed_secret`], with answers that git gave before.
+fn committed_secret_among(
+    workspace: &Workspace,
+    environment: &Environment,
+    variables: &programs::Variables,
+    known: &CommittableFiles,
 ) -> Result<(), Problem> {
     let key = |name| environment.merged.get(name);
     let operation = &environment.operation;
@@ -300,43 +342,51 @@ pub(crate) fn committed_secret(
     };
     // A rehearsal's mkectl prints no password and writes no backup.
     let default = |path| (!environment.rehearsal).then_some(path);
-    for (named, default, node, name, what, ignored) in [
-        (
-            password,
-            default(&output.admin_password),
-            of_password,
-            "admin-password.file",
-            "password",
-            "admin-password*",
-        ),
-        (
-            operation.kubeconfig.as_ref(),
-            None,
-            key("kubeconfig"),
-            "kubeconfig",
-            KUBECONFIG,
-            "kubeconfig*",
-        ),
-        (
-            operation.backups.as_ref(),
-            default(&output.backups),
-            key("backups"),
-            "backups",
-            BACKUPS,
-            "backups/",
-        ),
-    ] {
-        let Some(path) = named.or(default) else {
+    let secrets = [
+        Secret {
+            named: password,
+            default: default(&output.admin_password),
+            node: of_password,
+            key: "admin-password.file",
+            what: "password",
+            ignored: "admin-password*",
+        },
+        Secret {
+            named: operation.kubeconfig.as_ref(),
+            default: None,
+            node: key("kubeconfig"),
+            key: "kubeconfig",
+            what: KUBECONFIG,
+            ignored: "kubeconfig*",
+        },
+        Secret {
+            named: operation.backups.as_ref(),
+            default: default(&output.backups),
+            node: key("backups"),
+            key: "backups",
+            what: BACKUPS,
+            ignored: "backups/",
+        },
+    ];
+    let files: Vec<Utf8PathBuf> = secrets.iter().flat_map(Secret::files).collect();
+    let known = files.iter().filter_map(|file| known.0.get_key_value(file));
+    let known = known.map(|(file, why)| (file.clone(), why.clone()));
+    let mut committable = CommittableFiles(known.collect());
+    committable.ask(&files, variables);
+    for secret in &secrets {
+        let Some(path) = secret.path() else { continue };
+        let files = secret.files();
+        let Some(why) = files.iter().find_map(|file| committable.why(file)) else {
             continue;
         };
-        // Of backups, the folder is named.
-        let probes = match what == BACKUPS {
-            true => vec![path.join("backup.tar"), path.join("mke4.yaml")],
-            false => vec![path.clone()],
-        };
-        let Some(why) = probes.iter().find_map(|file| would_commit(file, variables)) else {
-            continue;
-        };
+        let Secret {
+            named,
+            node,
+            key,
+            what,
+            ignored,
+            ..
+        } = *secret;
         let line = format!("/environments/*/{ignored}");
         let problem = |node, name: &str| {
             let rule =
@@ -347,7 +397,7 @@ pub(crate) fn committed_secret(
             (Some(_), Some(node)) => {
                 let kind = if what == BACKUPS { "folder" } else { "file" };
                 let ignored = ignored.trim_end_matches('*');
-                return Err(problem(node, name).with_help(format!(
+                return Err(problem(node, key).with_help(format!(
                     "name a {kind} outside of the repository, or `{ignored}`, which .gitignore lists"
                 )));
             }
@@ -363,18 +413,59 @@ pub(crate) fn committed_secret(
     Ok(())
 }
 
-/// What a kubeconfig gives away.
+/// A secret of an environment, and its place.
+#[derive(Clone, Copy)]
+struct Secret<'a> {
+    /// Path in the environment's file.
+    named: Option<&'a Utf8PathBuf>,
+    /// Path without one in the file.
+    default: Option<&'a Utf8PathBuf>,
+    /// Value of the key in the file.
+    node: Option<&'a Node>,
+    key: &'static str,
+    /// The secret, for messages.
+    what: &'static str,
+    /// Pattern of the shipped .gitignore for the default place.
+    ignored: &'static str,
+}
+
+impl<'a> Secret<'a> {
+    fn path(&self) -> Option<&'a Utf8PathBuf> {
+        self.named.or(self.default)
+    }
+
+    /// Returns the files to ask git about.
+    fn files(&self) -> Vec<Utf8PathBuf> {
+        match self.path() {
+            None => Vec::new(),
+            Some(path) if self.what == BACKUPS => backup_files(path).into(),
+            Some(path) => vec![path.clone()],
+        }
+    }
+}
+
+/// Returns the files that a backup creates in its folder.
+fn backup_files(folder: &Utf8Path) -> [Utf8PathBuf; 2] {
+    ["backup.tar", "mke4.yaml"].map(|name| folder.join(name))
+}
+
+/// The secret in a kubeconfig, for messages.
 pub(crate) const KUBECONFIG: &str = "key of the cluster's administrator";
 
-/// What a backup gives away.
+/// The secrets in a backup, for messages.
 pub(crate) const BACKUPS: &str = "cluster's secrets";
 
+/// Git's answers whether it would commit files.
+#[derive(Default)]
+struct CommittableFiles(HashMap<Utf8PathBuf, Option<Committable>>);
+
 /// Why a file may get into a commit.
+#[derive(Clone)]
 enum Committable {
     /// Git would add it.
     NotIgnored,
-    /// It is in a repository, and git has no answer.
-    Unknown(programs::Absent),
+    /// It is in a repository, but git has no answer. Contains the reason.
+    Unknown(String),
 }
 
 impl std::fmt::Display for Committable {
@@ -388,31 +479,55 @@ impl std::fmt::Display for Committable {
     }
 }
 
-/// Returns why git may take a file, which need not exist. `path` is absolute; the repository is
-/// that of the folder it leads to.
-fn would_commit(path: &Utf8Path, variables: &programs::Variables) -> Option<Committable> {
-    let (folder, real) = path.ancestors().skip(1).find_map(|folder| {
-        let rest = path.strip_prefix(folder).ok()?;
-        let folder = folder.canonicalize_utf8().ok()?;
-        let real = folder.join(rest);
-        Some((folder, real))
-    })?;
-    // A workspace need not be a repository, or have git.
-    if !folder.ancestors().any(|above| above.join(".git").exists()) {
-        return None;
+impl CommittableFiles {
+    /// Asks git about files that it was not asked about yet, with one call for each repository.
+    fn ask(&mut self, files: &[Utf8PathBuf], variables: &programs::Variables) {
+        let mut repositories: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for path in files {
+            if !self.0.contains_key(path) {
+                self.0.insert(path.clone(), None);
+                if let Some((root, real)) = in_repository(path) {
+                    repositories.entry(root).or_default().push((path, real));
+                }
+            }
+        }
+        for (root, files) in repositories {
+            let (paths, real): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+            let ignored = programs::Git::of(&root, variables).and_then(|git| git.ignored(&real));
+            for (path, real) in paths.into_iter().zip(&real) {
+                let why = match &ignored {
+                    Ok(ignored) => (!ignored.contains(real)).then_some(Committable::NotIgnored),
+                    Err(absent) => Some(Committable::Unknown(absent.to_string())),
+                };
+                self.0.insert(path.clone(), why);
+            }
+        }
     }
-    match programs::Git::of(&folder, variables).and_then(|git| git.would_add(&real)) {
-        Ok(true) => Some(Committable::NotIgnored),
-        Ok(false) => None,
-        Err(absent) => Some(Committable::Unknown(absent)),
+
+    /// Returns why git may commit a file that it was asked about.
+    fn why(&self, path: &Utf8Path) -> Option<&Committable> {
+        self.0.get(path)?.as_ref()
     }
 }
 
-/// Refuses a path that the operator typed for a secret, if git may take it. `ignored` is a place in
-/// the environment's folder that .gitignore lists.
+/// Returns the root of a file's repository and the file's real path, or `None` outside of
+/// repositories: a workspace need not be one. `path` is absolute and need not exist.
+fn in_repository(path: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf)> {
+    let (folder, rest) = path.ancestors().skip(1).find_map(|folder| {
+        let rest = path.strip_prefix(folder).ok()?;
+        Some((folder.canonicalize_utf8().ok()?, rest))
+    })?;
+    let root = folder
+        .ancestors()
+        .find(|above| above.join(".git").exists())?;
+    Some((root.to_owned(), folder.join(rest)))
+}
+
+/// Refuses a typed path for a secret, if git may commit it. `ignored` is a path in the
+/// environment's folder that .gitignore lists.
 ///
 /// # Errors
-/// It may.
+/// [`workspace::Error::Committed`].
 pub(crate) fn refuse_committed(
     context: &Context<'_>,
     environment: &Environment,
@@ -420,7 +535,9 @@ pub(crate) fn refuse_committed(
     (what, ignored): (&'static str, &'static str),
 ) -> Result<(), Error> {
     let real = camino::absolute_utf8(path).map_err(|source| Error::io("find", path, source))?;
-    match would_commit(&real, &context.tool.variables) {
+    let mut committable = CommittableFiles::default();
+    committable.ask(std::slice::from_ref(&real), &context.tool.variables);
+    match committable.why(&real) {
         Some(why) => Err(workspace::Error::Committed {
             path: path.to_owned(),
             why: why.to_string(),
@@ -432,10 +549,10 @@ pub(crate) fn refuse_committed(
     }
 }
 
-/// Checks that an environment leaves alone what its cluster keeps permanently.
+/// Checks that an environment does not change values that its cluster keeps permanently.
 ///
 /// # Errors
-/// It does not.
+/// [`workspace::Error::WriteOnce`] lists the changed values.
 pub(crate) fn write_once(environment: &Environment, applied: &Applied) -> Result<(), Error> {
     let problems = mke::refuse_changes(
         environment,

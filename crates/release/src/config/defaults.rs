@@ -1,5 +1,5 @@
-//! What a release's own mkectl would configure: the output of `mkectl init`, kept beside the lock
-//! and named in it. An environment therefore sets only what differs.
+//! The defaults of a release: the output of `mkectl init`, stored beside the lock, which has its
+//! digest. An environment sets only values that differ.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use environment::{Environment, Problem};
 
 use crate::{Context, Error, Workspace, sha256, workspace};
 
-/// What Airlock decides itself, and what needs a placeholder.
+/// Keys that Airlock sets itself or that have placeholders.
 const NOT_DEFAULTS: [&str; 4] = ["version", "airgap", "registries", "hosts"];
 
-/// Returns what the release's own mkectl would configure, if it is on the PATH; else what was kept
-/// of it before.
+/// Returns the output of `mkectl init`, if the release's mkectl is on PATH, or else the stored
+/// file.
 ///
 /// # Errors
-/// Its output is not a configuration, or the stored file cannot be read.
+/// The output is not a configuration, or the stored file cannot be read.
 pub(crate) fn ask(
     context: &Context<'_>,
     release: &semver::Version,
@@ -31,8 +31,8 @@ pub(crate) fn ask(
     Ok(Some(text))
 }
 
-/// Returns whether the defaults of a release are missed: another release has some, or a mkectl of
-/// another release is on the PATH.
+/// Returns whether missing defaults deserve a warning: a different release has defaults, or a
+/// mkectl is on PATH.
 ///
 /// # Errors
 /// The folder of locks cannot be listed.
@@ -45,10 +45,10 @@ pub(crate) fn are_expected(
         && (is_on_path() || !context.workspace.files_with(".init.yaml")?.is_empty()))
 }
 
-/// Puts an environment over what its release's mkectl would configure, if that was kept.
+/// Adds the stored defaults of the release below the environment's own configuration.
 ///
 /// # Errors
-/// The file is not the one that was locked, or is not a configuration.
+/// The stored file differs from the locked one, or is not a configuration.
 pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) -> Result<(), Error> {
     if let Some(spec) = kept(workspace, &environment.release)? {
         environment.apply_defaults(spec);
@@ -56,10 +56,10 @@ pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) ->
     Ok(())
 }
 
-/// Returns what a release's mkectl would configure, the keys of its `spec`, if that was kept.
+/// Returns the `spec` of the stored defaults, if there are any.
 ///
 /// # Errors
-/// The file is not the one that was locked, or is not a configuration.
+/// The stored file differs from the locked one, or is not a configuration.
 pub(crate) fn kept(
     workspace: &Workspace,
     release: &semver::Version,
@@ -80,29 +80,26 @@ pub(crate) fn kept(
         .transpose()
 }
 
-/// Brings the file that the lock names back, where it is not here and the release's mkectl on the
-/// PATH prints just that.
+/// Writes a missing file of defaults again, if the release's mkectl on PATH prints the locked text.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn restore(context: &Context<'_>, release: &semver::Version) -> Result<(), Error> {
     let path = context.workspace.init(release);
-    let Some(wanted) = locked(context.workspace, release)?.filter(|_| !path.exists()) else {
+    let Some(expected) = locked(context.workspace, release)?.filter(|_| !path.exists()) else {
         return Ok(());
     };
     match ask(context, release)? {
-        Some(text) if sha256(text.as_bytes()) == wanted => {
+        Some(text) if sha256(text.as_bytes()) == expected => {
             crate::workspace::write_whole(&path, &text)
         }
         _ => Ok(()),
     }
 }
 
-/// Returns the SHA-256 that the lock of a release names; none if there is no lock, or it names
-/// none.
+/// Returns the SHA-256 of the defaults in the release's lock, if it has one.
 ///
-/// Users of a lock parse and check all of it. Here one line is enough, since hundreds of
-/// environments may be rendered.
+/// Reads one line instead of parsing the lock, since hundreds of environments may be rendered.
 fn locked(workspace: &Workspace, release: &semver::Version) -> Result<Option<String>, Error> {
     let path = workspace.lock(&format!("v{release}"), crate::workspace::DEFAULT_ARCH);
     let text = crate::workspace::read_if_there(&path)?.unwrap_or_default();
@@ -110,11 +107,11 @@ fn locked(workspace: &Workspace, release: &semver::Version) -> Result<Option<Str
         .lines()
         .take_while(|line| *line != "artifacts:")
         .find_map(|line| line.strip_prefix("init: "))
-        // Digits alone would be written in quotes.
+        // YAML quotes a value that consists of digits.
         .map(|value| value.trim_matches(['\'', '"']).to_owned()))
 }
 
-/// Returns the defaults in the output of `mkectl init`.
+/// Parses the output of `mkectl init` and removes [`NOT_DEFAULTS`].
 fn parsed(workspace: &Workspace, release: &semver::Version, text: &str) -> Result<Node, Error> {
     let path = workspace.init(release);
     let source = Arc::new(Source {

@@ -1,5 +1,5 @@
-//! Compares: an environment with what is committed and applied, two environments, two releases or
-//! sets, a lock with the committed one. Nothing is written.
+//! Compares an environment with its committed and applied configuration, two environments, two
+//! releases or sets, or a lock with the committed one. Writes nothing.
 
 use std::sync::Arc;
 
@@ -22,55 +22,55 @@ pub use releases::{Changed, Entry, Fact, Releases, Update, releases, sets, since
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Drift {
-    /// The environment.
+    /// Name of the environment.
     pub environment: String,
-    /// The committed file, relative to the workspace.
+    /// Path of the committed file, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// How the committed file compares with what is rendered.
+    /// State of the committed file.
     pub committed: State,
-    /// What differs from the committed to the rendered configuration, by meaning.
+    /// Changes from the committed to the rendered configuration, ignoring formatting.
     pub changes: Vec<Change>,
-    /// What the receipt records; none if nothing was applied yet.
+    /// The last deploy in the receipt; `None` if nothing was applied yet.
     pub applied: Option<Last>,
 }
 
-/// How a committed file compares with what is rendered.
+/// The state of a committed file, compared with the rendered configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// They are the same to the byte.
+    /// The file has the same bytes.
     Same,
-    /// They have the same values, in other words or in another order.
+    /// The file has the same values, with a different formatting or order.
     SameValues,
-    /// They differ.
+    /// The file has different values.
     Different,
-    /// There is none.
+    /// The file does not exist.
     Missing,
 }
 
-/// What was applied last.
+/// The last deploy according to the receipt.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Last {
-    /// Which configuration that was. The receipt knows it by its digest.
+    /// The applied configuration, recognised by the digest in the receipt.
     pub config: Which,
-    /// When, in UTC.
+    /// Time of the deploy, in UTC.
     pub when: String,
-    /// What else differs from what was applied: release, registry, lock.
+    /// Other differences to the applied state: release, registry, lock.
     pub changes: Vec<Update>,
-    /// The step at which a later deploy failed, if one did: the cluster may be half-way.
+    /// Step at which a later deploy failed. The cluster may be in an intermediate state.
     pub failed_later: Option<String>,
 }
 
-/// Which configuration was applied.
+/// The configuration that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Which {
-    /// What is rendered now.
+    /// The configuration that is rendered now.
     Rendered,
-    /// What is committed, and it is not what is rendered now.
+    /// The committed configuration, which differs from the rendered one.
     Committed,
-    /// Neither of these.
+    /// A configuration that differs from both.
     Another,
 }
 
@@ -89,19 +89,19 @@ impl Drift {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Pair {
-    /// The one.
+    /// Name of the first environment.
     pub old: String,
-    /// The other.
+    /// Name of the second environment.
     pub new: String,
-    /// What differs from the one to the other, by meaning; what is not for MKE comes last.
+    /// Changes from the first to the second, ignoring formatting. Keys that are not for MKE come
+    /// last.
     pub changes: Vec<Change>,
 }
 
-/// Compares what is rendered from an environment's files with what is committed, and with what was
-/// applied.
+/// Compares the rendered configuration of an environment with the committed and the applied one.
 ///
 /// # Errors
-/// The environment is wrong, or the committed file or the receipt cannot be read.
+/// The environment is not valid, or the committed file or the receipt cannot be read.
 pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
     let mut environment = workspace.load(name)?;
     let text = check::rendered(workspace, &mut environment)?.text;
@@ -139,21 +139,24 @@ pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
     })
 }
 
-/// Compares what is rendered from the files of two environments.
+/// Compares the rendered configurations of two environments.
 ///
 /// # Errors
-/// One of them is wrong.
+/// An environment is not valid.
 pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair, Error> {
     let load = |name: &str| -> Result<(Node, Node), Error> {
         let mut environment = workspace.load(name)?;
         let text = check::rendered(workspace, &mut environment)?.text;
         let path = workspace.environment(name).join("mke4.yaml");
-        Ok((parse(workspace.shown(&path), &text)?, around(&environment)))
+        Ok((
+            parse(workspace.shown(&path), &text)?,
+            outside_config(&environment),
+        ))
     };
-    let (one, around_one) = load(old)?;
-    let (other, around_other) = load(new)?;
+    let (one, outside_one) = load(old)?;
+    let (other, outside_other) = load(new)?;
     let mut changes = mke::compare(&one, &other);
-    changes.extend(mke::compare(&around_one, &around_other));
+    changes.extend(mke::compare(&outside_one, &outside_other));
     Ok(Pair {
         old: old.to_owned(),
         new: new.to_owned(),
@@ -201,9 +204,9 @@ fn last(
     }))
 }
 
-/// Returns what an environment says of itself that is not in its `mke4.yaml`.
-fn around(environment: &Environment) -> Node {
-    let mut around = Mapping::new();
+/// Returns the keys of `environment.yaml` that do not become part of `mke4.yaml`.
+fn outside_config(environment: &Environment) -> Node {
+    let mut keys = Mapping::new();
     for (key, value) in environment
         .merged
         .as_mapping()
@@ -214,7 +217,7 @@ fn around(environment: &Environment) -> Node {
             key.text(),
             Some("release" | "registry" | "config" | "inventory")
         ) {
-            around.insert(key.clone(), value.clone());
+            keys.insert(key.clone(), value.clone());
         }
     }
     let credentials = environment
@@ -223,10 +226,10 @@ fn around(environment: &Environment) -> Node {
         .and_then(|registry| registry.get("push-credentials"));
     if let Some(credentials) = credentials {
         let credentials = Node::mapping([("push-credentials", credentials.clone())]);
-        around.insert(Node::string("registry"), credentials);
+        keys.insert(Node::string("registry"), credentials);
     }
     Node {
-        value: yaml::Value::Mapping(around),
+        value: yaml::Value::Mapping(keys),
         ..environment.merged.clone()
     }
 }

@@ -1,23 +1,23 @@
-//! What the files of an environment say about the upgrade of its MKE 3 cluster.
+//! The upgrade from MKE 3 as an environment's files describe it.
 
 use environment::{Environment, Mke3, Problem};
 
 use crate::workspace::{self, read_if_there};
 
-/// An upgrade, as far as files describe it.
+/// An upgrade from MKE 3, according to the files.
 pub(crate) struct Described {
     pub(crate) way: mke::Migration,
-    /// The gateway's node ports, for HTTP and HTTPS.
+    /// Node ports of the gateway, for HTTP and HTTPS.
     pub(crate) ports: Option<(u16, u16)>,
-    /// The external address.
+    /// External address of the cluster.
     pub(crate) address: String,
 }
 
-/// Returns what the files of an environment say about the upgrade.
+/// Returns the upgrade that an environment's files describe.
 ///
 /// # Errors
-/// The vendor supports no way from there, excludes the cluster's settings, or the environment lacks
-/// what it asks for.
+/// The vendor supports no upgrade from this MKE 3 release or with its settings, or the environment
+/// lacks a required value.
 pub(crate) fn by_files(
     environment: &Environment,
     mke3: &Mke3,
@@ -44,8 +44,8 @@ pub(crate) fn by_files(
     })
 }
 
-/// Returns why `migrate` would refuse the files of an environment whose cluster is still MKE 3, if
-/// it would. A missing `mke3.config` counts only if it `needs_config`.
+/// Returns why `migrate` would refuse the files of an environment, if it would. A missing file
+/// `mke3.config` counts only with `needs_config`.
 ///
 /// # Errors
 /// MKE 3's configuration cannot be read.
@@ -67,8 +67,8 @@ pub(crate) fn problem(
     }
 }
 
-/// Returns why the vendor excludes the settings of an MKE 3 cluster from an upgrade, if it does:
-/// mkectl finds out half-way.
+/// Returns why the vendor excludes an MKE 3 cluster's settings from an upgrade, if it does. mkectl
+/// would notice only half-way.
 fn unfit(
     environment: &Environment,
     mke3: &Mke3,

@@ -1,5 +1,5 @@
-//! Promotion: writes the release of one environment into the file of another, for review. Nothing
-//! is deployed.
+//! Promotion: writes the release of one environment into the file of a different one, for review.
+//! Nothing is deployed.
 
 use camino::Utf8PathBuf;
 use environment::Environment;
@@ -17,64 +17,64 @@ mod error;
 
 pub use error::Error;
 
-/// What a promotion came to.
+/// The result of a promotion.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Promoted {
-    /// The environment that the release was tried on.
+    /// Environment that the release was tried on.
     pub from: String,
-    /// The environment whose file changed.
+    /// Environment whose file changed.
     pub to: String,
-    /// The release that the file named before, itself or by what it inherits.
+    /// Release of `to` before, possibly inherited.
     pub old: String,
-    /// The release that it names now.
+    /// Release of `to` now.
     pub new: String,
-    /// The file, relative to the workspace.
+    /// Path of the changed file, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// How the file changed, as a unified diff; empty where it named the release already.
+    /// Unified diff of the changed file; empty if it had the release already.
     pub edit: String,
-    /// The rendered configuration's file, relative to the workspace.
+    /// Path of the rendered configuration, relative to the workspace.
     pub config_path: Utf8PathBuf,
-    /// How it changed; none if there was none.
+    /// Changes of the rendered configuration; `None` if it did not exist before.
     pub config: Option<Pair>,
-    /// What the new release adds, if both are locked.
+    /// Changes between the releases, if both are locked.
     pub releases: Option<Releases>,
-    /// What people should know.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
 /// Why a promotion is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Both are the same environment.
+    /// `from` and `to` are the same environment.
     #[error("they are the same environment")]
     Same,
-    /// The release was not deployed to the first one successfully.
+    /// The release was not deployed to `from` successfully. Contains the reason.
     #[error("{0}")]
     Unproven(String),
-    /// The first one is a rehearsal, which has no cluster.
+    /// `from` is a rehearsal, which has no cluster.
     #[error("{0} is a rehearsal: a deploy to it reaches no cluster")]
     Rehearsal(String),
-    /// No upgrade leads there from what the cluster of the second one runs.
+    /// The vendor supports no upgrade from the release that the cluster of `to` runs.
     #[error("the cluster of {to} runs {applied}")]
     Upgrade {
-        /// The second one.
+        /// Name of the environment.
         to: String,
-        /// What its receipt says.
+        /// Release in its receipt.
         applied: String,
-        /// What the vendor says of that.
+        /// The vendor's restriction.
         source: mke::UpgradeError,
     },
 }
 
-/// Writes the release of `from` into the file of `to`, and renders `to` anew.
+/// Writes the release of `from` into the file of `to`, and renders `to`.
 ///
-/// With `unproven` the receipt of `from` need not show that its release was deployed there
-/// successfully, and `from` may be a rehearsal.
+/// With `unproven`, the receipt of `from` need not show a successful deploy of the release, and
+/// `from` may be a rehearsal.
 ///
 /// # Errors
-/// One of the files is wrong, the release is not locked, the promotion makes no sense, or `to`
-/// cannot be rendered with that release: then its file is as it was.
+/// A file is not valid, the release is not locked, the promotion is refused, or `to` cannot be
+/// rendered with that release. Then its file is unchanged.
 pub fn promote(
     workspace: &Workspace,
     from: &str,
@@ -91,9 +91,8 @@ pub fn promote(
     if from == to {
         return Err(refused(Refusal::Same));
     }
-    let load = |name: &str| workspace.load(name);
-    let source = load(from)?;
-    let target = load(to)?;
+    let source = workspace.load(from)?;
+    let target = workspace.load(to)?;
     let release = source.release.clone();
     let locked = locked::read(workspace, &release)?;
     let mut warnings = Vec::new();
@@ -152,7 +151,7 @@ pub fn promote(
     })
 }
 
-/// Renders an environment into its file, and compares it with what was there before.
+/// Renders an environment into its file, and returns the changes.
 fn rendered(
     workspace: &Workspace,
     name: &str,
@@ -171,7 +170,7 @@ fn rendered(
     }))
 }
 
-/// Returns what is missing of a proof that the files of an environment were deployed to it.
+/// Returns why the release of an environment does not count as deployed there, if it does not.
 fn unproven_by(
     workspace: &Workspace,
     environment: &Environment,
@@ -203,7 +202,8 @@ fn unproven_by(
     Ok(missing.map(Refusal::Unproven))
 }
 
-/// Checks the table for an upgrade from what the cluster runs. A new cluster can get any release.
+/// Returns the warnings of an upgrade from the release that the cluster runs. A new cluster accepts
+/// any release.
 fn upgrade(
     workspace: &Workspace,
     target: &Environment,

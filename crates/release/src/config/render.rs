@@ -1,4 +1,4 @@
-//! Renders `mke4.yaml` from an environment's files: pure, without bundle, network or clock.
+//! Renders `mke4.yaml` from an environment's files, without bundle, network or clock.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
@@ -8,12 +8,10 @@ use crate::proof::Mismatch;
 use crate::workspace::{mask_secrets_of, write_whole};
 use crate::{Error, Workspace, sha256, workspace};
 
-/// Renders the configuration of an environment, which is put over its release's defaults where
-/// those were kept.
+/// Renders the configuration of an environment on top of the stored defaults of its release.
 ///
 /// # Errors
-/// The environment's `config` contradicts what the tool has to set, or the defaults are not the
-/// locked ones.
+/// The environment's `config` sets a managed key, or the defaults differ from the locked ones.
 pub(crate) fn render(
     workspace: &Workspace,
     environment: &mut Environment,
@@ -25,7 +23,7 @@ pub(crate) fn render(
         .map_err(|problems| workspace::Error::Configuration(problems).into())
 }
 
-/// Renders the configuration of an environment with values in the place of its references.
+/// Renders the configuration of an environment with its references replaced by values.
 pub(crate) fn resolve(
     environment: &Environment,
     release: &mke::Release,
@@ -54,27 +52,26 @@ fn registry<'a>(
     }
 }
 
-/// The configuration, as it is to be and as it is committed.
+/// The rendered, the committed and the applied configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The text of `mke4.yaml`.
+    /// Rendered text of `mke4.yaml`.
     pub text: String,
-    /// Its SHA-256.
+    /// SHA-256 of the rendered text.
     pub digest: String,
-    /// What the file contains now.
+    /// Text of the file now, if it exists.
     pub committed: Option<String>,
-    /// What was applied last, if the file or git's history has it.
+    /// Text that was applied last, if the file or git's history has it.
     pub applied: Option<String>,
 }
 
 impl Config {
-    /// Returns what the change is measured against: what was applied, or else what the file
-    /// contains.
+    /// Returns the text that changes refer to: the applied one, or else the committed one.
     fn before(&self) -> Option<&str> {
         self.applied.as_deref().or(self.committed.as_deref())
     }
 
-    /// Returns the addresses of the hosts that the configuration no longer has.
+    /// Returns the addresses of hosts that the rendered configuration no longer has.
     pub fn removed_hosts(&self) -> Vec<String> {
         let addresses = |text: &str| -> Vec<String> {
             let machines = mke::machines(text).unwrap_or_default().into_iter();
@@ -89,8 +86,8 @@ impl Config {
         removed
     }
 
-    /// Returns whether this is the configuration with a digest, apart from the comment at its top,
-    /// which has the environment's name.
+    /// Returns whether this configuration has a digest. The comment at the top, which has the
+    /// environment's name, is ignored.
     pub(crate) fn is(&self, digest: &str) -> bool {
         fn body(text: &str) -> impl Iterator<Item = &str> {
             text.lines().skip_while(|line| line.starts_with('#'))
@@ -103,13 +100,13 @@ impl Config {
                 .is_some_and(|file| sha256(file.as_bytes()) == digest)
     }
 
-    /// Returns whether the file is to be written.
+    /// Returns whether the file differs from the rendered text.
     pub fn is_stale(&self) -> bool {
         self.committed.as_deref() != Some(&self.text)
     }
 }
 
-/// The configuration is in its file. Only [`write()`] makes one:
+/// Proof that a file has the configuration. Only [`write()`] creates one:
 ///
 /// ```compile_fail,E0451
 /// let written = release::config::render::Written { path: todo!(), digest: todo!() };
@@ -122,10 +119,10 @@ pub struct Written {
 }
 
 impl Written {
-    /// Returns the file, if the proof is of this configuration and this file.
+    /// Returns the file, if the proof is for this configuration and this file.
     ///
     /// # Errors
-    /// It is of a different one.
+    /// [`Mismatch`] otherwise.
     pub(crate) fn require(&self, config: &Config, path: &Utf8Path) -> Result<&Utf8Path, Error> {
         match self.digest == config.digest && self.path == path {
             true => Ok(&self.path),
@@ -138,7 +135,7 @@ impl Written {
     }
 }
 
-/// Writes the configuration to its file, unless the file holds it already.
+/// Writes the configuration to its file, unless the file has it already.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -152,25 +149,25 @@ pub fn write(config: &Config, path: &Utf8Path) -> Result<Written, Error> {
     })
 }
 
-/// What rendering an environment came to.
+/// The result of rendering an environment.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The environment.
+    /// Name of the environment.
     pub environment: String,
-    /// The file, relative to the workspace.
+    /// Path of the file, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// How the file differs from what is rendered, as a unified diff; empty when it does not.
+    /// Unified diff from the file to the rendered text; empty if they are equal.
     pub diff: String,
-    /// What is rendered.
+    /// Rendered text.
     pub text: String,
-    /// What people should know.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
-/// Renders one environment and compares its file. Nothing is written.
+/// Renders an environment and compares the result with its file. Writes nothing.
 ///
 /// # Errors
-/// The environment or its release is wrong, or the file cannot be read.
+/// The environment or its release is not valid, or the file cannot be read.
 pub fn one(workspace: &Workspace, name: &str) -> Result<Outcome, Error> {
     let mut environment = workspace.load(name)?;
     let release = workspace.release(&environment.release)?;
@@ -188,7 +185,7 @@ pub fn one(workspace: &Workspace, name: &str) -> Result<Outcome, Error> {
     })
 }
 
-/// Writes the file of an environment, unless it holds the same already.
+/// Writes the rendered text to the environment's file, unless they are equal.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -199,8 +196,8 @@ pub fn keep(workspace: &Workspace, outcome: &Outcome) -> Result<(), Error> {
     write_whole(&workspace.root().join(&outcome.path), &outcome.text)
 }
 
-/// Returns how `path` would change, as a unified diff; empty when it would not. Secrets that either
-/// text contains are masked from now on, also where the diff is shown.
+/// Returns the change of `path` as a unified diff, which is empty if there is none. Secrets in both
+/// texts are masked from now on, also in the diff.
 pub fn diff(path: &Utf8Path, old: Option<&str>, new: &str) -> String {
     for text in old.into_iter().chain([new]) {
         mask_secrets_of(path, text);

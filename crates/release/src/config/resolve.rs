@@ -1,9 +1,8 @@
-//! The configuration with the values of its references, in a file that lives as long as mkectl
-//! needs it.
+//! The configuration with its references replaced by values, in a temporary file for mkectl.
 //!
-//! What is committed holds references. Only mkectl gets the values: in a file that its owner alone
-//! may read, in the folder of the logs, which is not committed. It is removed after; one that a
-//! killed run has left is removed by the next.
+//! The committed file has references. Only mkectl gets the values, in a file that its owner alone
+//! may read, in the folder of the logs, which is not committed. The file is removed afterwards. The
+//! next run removes that of a killed run.
 
 use std::io::Write as _;
 
@@ -15,10 +14,10 @@ use tempfile::NamedTempFile;
 use crate::config::render;
 use crate::{Context, Error};
 
-/// What the names of such files begin with.
+/// Prefix of the names of such files.
 const PREFIX: &str = ".mke4-";
 
-/// A configuration for mkectl alone. Its file is gone when this is dropped.
+/// A configuration file for mkectl. If it is temporary, dropping this value removes it.
 pub(crate) struct Resolved {
     file: Option<NamedTempFile>,
     path: Utf8PathBuf,
@@ -30,11 +29,10 @@ impl Resolved {
         &self.path
     }
 
-    /// Removes the file, and returns what came of its use.
+    /// Removes the file, and returns the result of its use.
     ///
     /// # Errors
-    /// That of its use, which matters more; or else it cannot be removed, and so holds secrets
-    /// still.
+    /// The error of `outcome`, or else that of the removal: the file still has secrets.
     pub(crate) fn remove_after<T>(self, outcome: Result<T, Error>) -> Result<T, Error> {
         let removed = self.file.map_or(Ok(()), tempfile::NamedTempFile::close);
         let used = outcome?;
@@ -43,8 +41,8 @@ impl Resolved {
     }
 }
 
-/// Returns whether an environment's configuration has values that only mkectl may see. A
-/// rehearsal's stand-in does not need them.
+/// Returns whether an environment's configuration has references to resolve. A rehearsal's stand-in
+/// does not need their values.
 fn is_needed(environment: &Environment) -> bool {
     !environment.rehearsal && !environment::references(&environment.config).is_empty()
 }
@@ -52,7 +50,7 @@ fn is_needed(environment: &Environment) -> bool {
 /// Checks that every reference has a value.
 ///
 /// # Errors
-/// One has none.
+/// A reference has no value.
 pub(crate) fn check(
     context: &Context<'_>,
     environment: &Environment,
@@ -64,7 +62,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Returns the configuration with its values, where it has references.
+/// Returns the configuration with its values, or `None` if it has no references.
 ///
 /// # Errors
 /// A reference has no value.
@@ -79,7 +77,7 @@ pub(crate) fn text(
     }
 }
 
-/// Returns the file that mkectl is to apply: `written` itself where it holds everything.
+/// Returns the file for mkectl: a temporary one, or `written` if it has no references.
 ///
 /// # Errors
 /// A reference has no value, or the file cannot be written.
@@ -99,11 +97,11 @@ pub(crate) fn file(
     temporary(context, environment, release, directory)
 }
 
-/// Returns a file of its own with the environment's configuration, whether it has references or
-/// not: for commands that are to find it and not to change what is committed.
+/// Returns a temporary file with the environment's configuration, even without references, for
+/// commands that must not change the committed file.
 ///
 /// # Errors
-/// It cannot be rendered, a reference has no value, or the file cannot be written.
+/// The configuration cannot be rendered, a reference has no value, or the file cannot be written.
 pub(crate) fn temporary(
     context: &Context<'_>,
     environment: &Environment,
@@ -114,13 +112,13 @@ pub(crate) fn temporary(
     scratch(directory, resolved.text.expose_secret())
 }
 
-/// Returns a file with a text for mkectl alone.
+/// Returns a temporary file with a text for mkectl.
 ///
 /// # Errors
 /// It cannot be written.
 pub(crate) fn scratch(directory: &Utf8Path, text: &str) -> Result<Resolved, Error> {
     std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
-    remove_leftovers(directory)?;
+    remove_abandoned(directory)?;
     let failed = |source| Error::io("write", directory, source);
     let mut file = tempfile::Builder::new()
         .prefix(PREFIX)
@@ -128,7 +126,7 @@ pub(crate) fn scratch(directory: &Utf8Path, text: &str) -> Result<Resolved, Erro
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .tempfile_in(directory)
         .map_err(failed)?;
-    // For as long as it is needed: the lock ends with this program, however that ends.
+    // The lock ends with this process, so a later run recognises an abandoned file.
     file.as_file().lock().map_err(failed)?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.flush())
@@ -171,23 +169,23 @@ fn resolve(
     Ok(resolved)
 }
 
-/// Returns whether no process holds a file. It is opened for reading and writing, because NFS
-/// grants an exclusive lock on no other.
-fn is_left(path: &Utf8Path) -> bool {
+/// Returns whether no process has locked a file. It is opened for reading and writing, because NFS
+/// requires both for an exclusive lock.
+fn is_abandoned(path: &Utf8Path) -> bool {
     let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
     let file = std::fs::File::options().read(true).write(true).open(path);
     is_file && file.is_ok_and(|file| file.try_lock().is_ok())
 }
 
-/// Removes what runs that were killed have left. What another run still holds stays.
-fn remove_leftovers(directory: &Utf8Path) -> Result<(), Error> {
+/// Removes the files of killed runs, but not those that a run has locked.
+fn remove_abandoned(directory: &Utf8Path) -> Result<(), Error> {
     let failed = |source| Error::io("list", directory, source);
     for entry in directory.read_dir_utf8().map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if !entry.file_name().starts_with(PREFIX) {
             continue;
         }
-        if is_left(entry.path()) {
+        if is_abandoned(entry.path()) {
             std::fs::remove_file(entry.path())
                 .map_err(|source| Error::io("remove", entry.path(), source))?;
         }

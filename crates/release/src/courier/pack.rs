@@ -1,12 +1,12 @@
-//! Packs what the other side lacks onto a medium: the repository, mkectl, the program, and the
-//! blobs of the locks.
+//! Packs the artifacts that the other side lacks onto a medium: the repository, mkectl, the
+//! program, and the blobs of the locks.
 //!
 //! ```text
 //! environments ─▶ locks ─┬─ receipts, --since, --have ─▶ missing blobs ─▶ store ─┐
 //! git ─▶ bundle, mkectl, program ────────────────────────────────────────────────┴─▶ manifest ─▶ signature ─▶ pieces
 //! ```
 //!
-//! The manifest is complete and signed before the first piece is written, so an operator types a
+//! The manifest is complete and signed before the first piece is written, so the operator types the
 //! passphrase at the beginning.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ mod seal;
 mod signature;
 mod summary;
 
-// The way back.
+// The medium that a site returns.
 pub mod returned;
 
 mod scratch;
@@ -43,37 +43,38 @@ pub use summary::{Amount, Summary};
 use scratch::Scratch;
 use seal::Draft;
 
-/// The platform that is meant when nothing else is said.
+/// Default platform of mkectl.
 const PLATFORM: &str = "linux-x86_64";
 
-/// What names the history among pieces that are replaced: its pieces change with every commit.
+/// Name of the history in [`Options::only`]. Its pieces have no stable names: they change with
+/// every commit.
 pub const HISTORY: &str = "history";
 
-/// What is packed, and how.
+/// The options of a pack.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The largest volume in bytes; one volume without it.
+    /// Maximum size of a volume in bytes; without it there is one volume.
     pub volume: Option<u64>,
-    /// The release whose blobs the other side has.
+    /// Release whose blobs the other side has.
     pub since: Option<Version>,
     /// Files that list what the other side has: registry snapshots and manifests of media.
     pub have: Vec<Utf8PathBuf>,
-    /// Whether everything is packed, whatever the other side has.
+    /// Whether everything is packed, even if the other side has it.
     pub everything: bool,
-    /// The platforms of mkectl.
+    /// Platforms of mkectl; `linux-x86_64` if empty.
     pub platforms: Vec<String>,
-    /// The program for the medium, instead of the running one.
+    /// Program for the medium, instead of the running one.
     pub program: Option<Utf8PathBuf>,
-    /// Whether the program is built for old systems, instead of the running one.
+    /// Whether the program is built for old systems, instead of packing the running one.
     pub portable: bool,
-    /// Whether the sources of all dependencies are packed too.
+    /// Whether the sources of all dependencies are packed, too.
     pub sources: bool,
-    /// The beginnings of the names of pieces that a replacement is made of, or [`HISTORY`];
-    /// everything if there are none.
+    /// Pieces of a replacement, by the beginnings of their names or [`HISTORY`]; everything if
+    /// empty.
     pub only: Vec<String>,
-    /// The key that signs the manifest.
+    /// Private key that signs the manifest.
     pub sign: Option<Utf8PathBuf>,
-    /// Whether only sizes are asked for. Nothing is downloaded, and what is not here is left out.
+    /// Whether only sizes are computed. Nothing is downloaded, and missing downloads are left out.
     pub dry_run: bool,
 }
 
@@ -84,21 +85,21 @@ pub struct Pack {
     bytes: Vec<u8>,
     signature: Option<String>,
     start: String,
-    /// None if the medium is to have no program.
+    /// `None` for a medium without a program.
     program: Option<Utf8PathBuf>,
     sources: Vec<Source>,
-    /// Temporary files among the sources.
+    /// Owns the temporary files among the sources.
     _scratch: Scratch,
-    /// What it amounts to.
+    /// Sizes and contents, for the operator.
     pub summary: Summary,
 }
 
-/// Collects everything that a medium for these environments has, signs its manifest, and writes
-/// nothing to the medium yet.
+/// Collects the contents of a medium for these environments and signs its manifest. Writes nothing
+/// to the medium yet.
 ///
 /// # Errors
-/// The workspace has changes that are not committed, a bundle or mkectl is not available, or the
-/// manifest cannot be signed.
+/// The workspace has uncommitted changes, a bundle or mkectl is not available, or the manifest
+/// cannot be signed.
 pub async fn prepare(
     context: &Context<'_>,
     environments: &[Environment],
@@ -122,17 +123,17 @@ async fn collect(
     let mut assumed = BTreeMap::new();
     for environment in environments {
         let locked = locked::of(workspace, environment)?;
-        let is_there = |sha256: &String| have.has(&environment.name, sha256);
+        let is_at_site = |sha256: &String| have.has(&environment.name, sha256);
         for (digest, size) in locked.lock.blobs() {
             let sha256 = digest.trim_start_matches("sha256:").to_owned();
-            match is_there(&sha256) {
+            match is_at_site(&sha256) {
                 true => assumed.insert(sha256, size),
                 false => needed.insert(sha256, size),
             };
         }
-        // Registries never get the matrix, so they cannot have it.
+        // Registries never contain the release matrix.
         if let Some(matrix) = &locked.lock.release_matrix
-            && !is_there(&matrix.sha256)
+            && !is_at_site(&matrix.sha256)
         {
             needed.insert(matrix.sha256.clone(), matrix.size);
         }
@@ -204,7 +205,7 @@ async fn collect(
         );
     }
     if !options.only.is_empty() {
-        only(&mut sources, &options.only)?;
+        retain_pieces(&mut sources, &options.only)?;
     }
 
     let has_program =
@@ -242,11 +243,10 @@ async fn collect(
 }
 
 impl Pack {
-    /// Writes the medium to a folder, which is made if it does not exist. A run that was
-    /// interrupted is resumed.
+    /// Writes the medium to a folder, which is created if necessary. An interrupted run is resumed.
     ///
     /// # Errors
-    /// The folder has a different medium or too little space, or something cannot be written.
+    /// The folder has a different medium or too little space, or writing fails.
     pub fn write(&self, context: &Context<'_>, folder: &Utf8Path) -> Result<(), crate::Error> {
         check_folder(context.workspace, folder)?;
         std::fs::create_dir_all(folder)
@@ -276,7 +276,7 @@ impl Pack {
     /// Writes the medium to a stream.
     ///
     /// # Errors
-    /// Something cannot be read or written.
+    /// Reading or writing fails.
     pub fn stream(&self, context: &Context<'_>, out: &mut dyn Write) -> Result<(), crate::Error> {
         self.reporting(context, "the stream", |progress| {
             medium::write_stream(out, &self.manifest, &self.files(), &self.sources, progress)
@@ -318,7 +318,7 @@ impl Pack {
     }
 }
 
-/// Refuses a key that does not exist, and a program that cannot be one.
+/// Checks the key and the program that the operator named.
 fn check_named(options: &Options) -> Result<(), crate::Error> {
     let named = |path: &Utf8Path, expected| Error::Named {
         path: path.to_owned(),
@@ -344,8 +344,8 @@ fn check_named(options: &Options) -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// Adds the history of the workspace, unless the other side has all of it. Returns the commits that
-/// it builds on.
+/// Adds the history of the workspace to `sources`, unless the other side has all of it. Returns the
+/// commits that it builds on.
 fn repository(
     context: &Context<'_>,
     scratch: &Scratch,
@@ -366,20 +366,20 @@ fn repository(
         .into());
     }
     let state = git.state(&[]).map_err(wrong)?;
-    let is_carried = |file: &String| {
+    let is_packed = |file: &String| {
         file.contains("environments/")
             || file.ends_with(bundle::Lock::SUFFIX)
             || file.ends_with(bundle::set::Set::SUFFIX)
             || file.ends_with(".init.yaml")
     };
-    let files: Vec<String> = state.changed.into_iter().filter(is_carried).collect();
+    let files: Vec<String> = state.changed.into_iter().filter(is_packed).collect();
     if !files.is_empty() {
         return Err(Error::Uncommitted { files }.into());
     }
     let Some(commit) = state.revision else {
         return Err(Error::NoCommit.into());
     };
-    if git.is_cut().map_err(wrong)? {
+    if git.is_shallow().map_err(wrong)? {
         return Err(Error::Cut.into());
     }
     let known = have.commits(&git, environments);
@@ -402,7 +402,7 @@ fn repository(
     Ok(known)
 }
 
-/// Returns the locks that a medium is for, those of sets included, each once.
+/// Returns the locks in a medium's manifest, including those of sets, each once.
 fn served<'a>(
     workspace: &crate::Workspace,
     locks: impl Iterator<Item = &'a locked::Locked>,
@@ -421,13 +421,13 @@ fn served<'a>(
     locks.collect()
 }
 
-/// Describes a file by reading it.
+/// Hashes a file in pieces.
 fn read(what: What, path: &Utf8Path, largest: u64) -> Result<Source, Error> {
     Source::read(what, path, largest, &|_| true).map_err(|source| Error::Medium { source })
 }
 
-/// Keeps the contents that have these pieces.
-fn only(sources: &mut Vec<Source>, pieces: &[String]) -> Result<(), Error> {
+/// Retains the contents that have one of these pieces.
+fn retain_pieces(sources: &mut Vec<Source>, pieces: &[String]) -> Result<(), Error> {
     let has = |source: &Source, start: &String| {
         if start == HISTORY {
             return matches!(source.content.what, What::Repository { .. });
@@ -453,12 +453,13 @@ fn platforms(options: &Options) -> Vec<String> {
     }
 }
 
-/// Checks the folder that a medium is to be written to, before a command works for it.
+/// Checks the output folder of a medium, before a command starts its work.
 ///
 /// # Errors
-/// The path is a symbolic link that leads to no folder, or the folder belongs to the workspace.
+/// [`Error::Folder`] if the folder belongs to the workspace, or an error for a symbolic link that
+/// leads to no folder.
 pub fn check_folder(workspace: &crate::Workspace, folder: &Utf8Path) -> Result<(), crate::Error> {
-    // A named link may lead to the folder of a disk.
+    // A link may lead to the folder of a disk.
     if !folder.is_dir() {
         crate::links::check(folder, folder)?;
     }
@@ -471,14 +472,14 @@ pub fn check_folder(workspace: &crate::Workspace, folder: &Utf8Path) -> Result<(
     }
 }
 
-/// Returns whether a folder, which need not exist, is the workspace itself or in one of its own
+/// Returns whether a folder, which need not exist, is the workspace itself or in one of its
 /// folders.
 fn belongs_to(workspace: &crate::Workspace, folder: &Utf8Path) -> bool {
     let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
     let Some(root) = real(workspace.root()) else {
         return false;
     };
-    // What does not exist yet is below the nearest folder that does.
+    // The real path of a missing folder is that of its nearest existing parent.
     let Some(place) = folder.ancestors().find_map(|one| match one.as_str() {
         "" => real(Utf8Path::new(".")),
         _ => real(one),

@@ -1,11 +1,11 @@
 //! Imports a medium into a workspace: history, program, mkectl and blobs.
 //!
-//! - Nothing is used before the signature and its own hash are verified. Each content is hashed
-//!   while it is copied, and gets its final name afterwards. Therefore a run that was killed is
-//!   repeated, and does only what is left.
-//! - The history comes first: it has the locks, which the store is cleaned by. A workspace without
-//!   history is made of it.
-//! - What cannot be read is named in the end. The rest is used.
+//! - Nothing is used before the signature and its hash are verified. Each content is hashed while
+//!   it is copied, and gets its final name afterwards. A killed run can be repeated, and then does
+//!   only the rest.
+//! - The history is imported first, because it has the locks. If no workspace exists, it is created
+//!   from the history.
+//! - Unreadable contents are reported at the end. All others are imported.
 
 use std::io::Read;
 
@@ -34,67 +34,66 @@ pub use error::Error;
 pub use repository::HistoryUpdate;
 pub use trust::Trust;
 
-/// What a medium is read from.
+/// The source of a medium.
 pub enum From<'a> {
-    /// Folders: media, or volumes of one that travelled alone.
+    /// Folders: media, or single volumes.
     Folders(&'a [Utf8PathBuf]),
     /// A tar stream.
     Stream(&'a mut dyn Read),
 }
 
-/// What was brought to the workspace.
+/// The result of importing a medium.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Unpacked {
-    /// The workspace.
+    /// Path of the workspace.
     pub workspace: Utf8PathBuf,
-    /// The name of the pack: the SHA-256 of its manifest.
+    /// Name of the pack: the SHA-256 of its manifest.
     pub pack: String,
-    /// The fingerprint of the key that signed it.
+    /// Fingerprint of the key that signed the manifest.
     pub signer: Option<String>,
-    /// The line that permits this key, if the workspace does not list any key yet.
+    /// Line that permits this key, if the workspace has no list of keys yet.
     pub signer_line: Option<String>,
-    /// What became of the history.
+    /// Update of the history.
     pub repository: Option<HistoryUpdate>,
-    /// The program, relative to the workspace.
+    /// Path of the program, relative to the workspace.
     pub program: Option<Utf8PathBuf>,
-    /// Each mkectl, relative to the workspace.
+    /// Paths of each mkectl, relative to the workspace.
     pub mkectl: Vec<Utf8PathBuf>,
-    /// The folder of the sources, relative to the workspace.
+    /// Folder of the sources, relative to the workspace.
     pub sources: Option<Utf8PathBuf>,
-    /// How many blobs came into the store.
+    /// Number of blobs added to the store.
     pub blobs: usize,
-    /// Their size in bytes.
+    /// Bytes of the added blobs.
     pub bytes: u64,
-    /// How many blobs were in the store before.
+    /// Number of blobs that the store already had.
     pub kept: usize,
-    /// How many blobs of the locks are assumed to be in the registry or the store, and are not in
-    /// the store.
+    /// Number of blobs that are assumed to be at the site and are not in the store.
     pub assumed: usize,
-    /// What the workspace still lacks, if the medium replaces a part of an earlier one.
+    /// What the workspace still lacks after a replacement, one phrase each.
     pub lacking: Vec<String>,
-    /// Whether it is what a site returned.
+    /// Whether a site returned this medium.
     pub is_return: bool,
-    /// The files that came back from a site, relative to the workspace.
+    /// Paths of files that a site returned, relative to the workspace.
     pub returned: Vec<Utf8PathBuf>,
-    /// The environments that it was made for.
+    /// Environments that the medium was packed for.
     pub environments: Vec<String>,
 }
 
-/// Brings what a medium has to the workspace, which is made if it does not exist.
+/// Imports a medium into the workspace, which is created if it does not exist.
 ///
 /// # Errors
-/// The medium is not trusted, its history does not fit, or something of it is damaged: then the
-/// rest was used.
+/// The medium is not trusted, or its history does not continue that of the workspace.
+/// [`Error::Damaged`] if contents are damaged; all others are imported then.
 pub fn unpack(
     context: &Context<'_>,
     from: From<'_>,
     trust: &Trust<'_>,
 ) -> Result<Unpacked, crate::Error> {
-    take(context, from, trust).map_err(|error| super::shown(context.workspace, error))
+    import(context, from, trust).map_err(|error| super::shown(context.workspace, error))
 }
 
-fn take(
+fn import(
     context: &Context<'_>,
     from: From<'_>,
     trust: &Trust<'_>,
@@ -108,7 +107,7 @@ fn take(
             let (medium, line) = replacement::together(workspace, folders, trust)?;
             blobs::check_room(workspace, &medium)?;
             report_start(context, &medium);
-            // What was kept of volumes that came before.
+            // Pieces of volumes that were unpacked before.
             (medium.with_folder(&temporary(workspace)), line)
         }
         From::Stream(read) => stream::receive(context, read, trust, &mut unpacked)?,
@@ -128,7 +127,7 @@ fn take(
             context.reporter.report(Event::Warning(warning));
         }
     }
-    bring(context, &medium, &mut unpacked)?;
+    import_contents(context, &medium, &mut unpacked)?;
     if workspace.root().join(super::SIGNERS).exists() {
         unpacked.signer_line = None;
     }
@@ -136,7 +135,7 @@ fn take(
     Ok(unpacked)
 }
 
-fn bring(
+fn import_contents(
     context: &Context<'_>,
     medium: &Medium,
     unpacked: &mut Unpacked,
@@ -157,7 +156,7 @@ fn bring(
         unpacked.repository = damaged.unless_piece(context, medium, content, moved)?;
     }
     if unpacked.repository.is_none() && !workspace.root().join("environments").is_dir() {
-        // Everything that is to be replaced is named in one go.
+        // All pieces to replace are reported at once.
         if damaged.is_empty() {
             return Err(Error::NoRepository {
                 folder: workspace.root().to_owned(),
@@ -167,7 +166,7 @@ fn bring(
         damaged.examine(medium);
         return Err(damaged.error(workspace, medium, true));
     }
-    // What came may contain links that lead elsewhere.
+    // The imported history may contain links.
     links::refuse(workspace, &[])?;
     for content in contents {
         match &content.what {
@@ -189,18 +188,10 @@ fn bring(
                 let placed = place::sources(context, medium, content);
                 unpacked.sources = damaged.unless_piece(context, medium, content, placed)?;
             }
-            What::Receipt { environment } => {
-                let written = returned::receipt(context, medium, content, environment);
-                let written = damaged.unless_piece(context, medium, content, written)?;
-                unpacked.returned.extend(written.flatten());
-            }
-            What::Snapshot { environment } => {
-                let written = returned::snapshot(context, medium, content, environment);
-                let written = damaged.unless_piece(context, medium, content, written)?;
-                unpacked.returned.extend(written.flatten());
-            }
-            What::Log { environment, file } => {
-                let written = returned::log(context, medium, content, environment, file);
+            What::Receipt { environment }
+            | What::Snapshot { environment }
+            | What::Log { environment, .. } => {
+                let written = returned::file(context, medium, content, environment);
                 let written = damaged.unless_piece(context, medium, content, written)?;
                 unpacked.returned.extend(written.flatten());
             }
@@ -227,7 +218,7 @@ fn bring(
     Ok(())
 }
 
-/// Returns whether a medium is what a site returned.
+/// Returns whether a site returned a medium.
 fn is_return(manifest: &medium::Manifest) -> bool {
     let mut contents = manifest.contents.iter();
     contents.any(|content| match content.what {
@@ -251,12 +242,12 @@ fn report_start(context: &Context<'_>, medium: &Medium) {
     });
 }
 
-/// Returns where files are kept that are not complete yet, relative to the workspace.
+/// Returns the folder of incomplete files.
 fn temporary(workspace: &Workspace) -> Utf8PathBuf {
     workspace.bundles().join("unpack")
 }
 
-/// Reports bytes that were read.
+/// Reports bytes that were read. Never stops the run.
 fn advanced(context: &Context<'_>, bytes: u64) -> bool {
     context.reporter.report(Event::Advanced {
         step: Step::Unpack,
@@ -265,7 +256,7 @@ fn advanced(context: &Context<'_>, bytes: u64) -> bool {
     true
 }
 
-/// Copies a content to a file of its own, which is removed when the answer is dropped.
+/// Copies a content to a temporary file, which is removed when the result is dropped.
 fn copied(
     context: &Context<'_>,
     medium: &Medium,

@@ -1,14 +1,14 @@
-//! Credential files as tools and people write them.
+//! Tests with credential files as tools and operators write them.
 
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-/// User and password, nothing, or the text of the error.
+/// User and password, `None`, or the text of the error.
 type Found = Result<Option<(String, String)>, String>;
 
-/// Looks up what a file with this text has for `registry.example.com:5000`, project `platform/mke`.
-/// `helpers` are shell scripts on `PATH`.
+/// Returns the credentials in a file with this text for `registry.example.com:5000`, project
+/// `platform/mke`. `helpers` are shell scripts on `PATH`.
 fn found_with(text: &str, helpers: &[(&str, &str)]) -> (Found, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("auth.json");
@@ -82,8 +82,7 @@ fn the_longest_key_wins() {
             Some("url"),
         ),
         (&[("registry.example.com:5000/", "slash")], Some("slash")),
-        // Not a beginning of the project by whole names, a repository below it, and other
-        // registries.
+        // Not a prefix by whole names, a repository below the project, and other registries.
         (&[("registry.example.com:5000/plat", "x")], None),
         (
             &[("registry.example.com:5000/platform/mke/calico", "x")],
@@ -144,7 +143,7 @@ fn the_longest_key_wins_for_helpers_too() {
 
 // case 3.2
 #[test]
-fn odd_entries_are_read_for_what_they_hold() {
+fn unusual_entries_are_accepted() {
     let entry = |entry: &str| {
         found(&format!(
             r#"{{"auths":{{"registry.example.com:5000":{entry}}}}}"#
@@ -218,7 +217,7 @@ fn empty_files_are_skipped_and_broken_ones_are_named() {
 }
 
 #[test]
-fn a_malformed_entry_of_another_host_is_of_no_consequence() {
+fn a_malformed_entry_of_a_different_host_is_ignored() {
     let own = r#""registry.example.com:5000":{"auth":"dTpw"}"#;
     for other in [
         r#"7"#,
@@ -240,7 +239,7 @@ fn a_malformed_entry_of_another_host_is_of_no_consequence() {
 
 // case 3.3
 #[test]
-fn a_helper_that_does_not_help_costs_a_warning() {
+fn a_failing_helper_causes_a_warning() {
     let file = r#"{"credsStore":"x"}"#;
     let ask = |script: Option<&str>| {
         let helpers: Vec<_> = script.map(|script| ("x", script)).into_iter().collect();

@@ -31,9 +31,9 @@ use judge::Wanted;
 /// How many nodes are checked concurrently. A node responds within seconds; its own requests have
 /// limits of their own.
 const BOUNDS: Bounds = Bounds {
-    at_once: 32,
+    concurrent: 32,
     each: Duration::from_secs(20),
-    whole: Duration::from_secs(90),
+    total: Duration::from_secs(90),
 };
 
 /// What the nodes answered.
@@ -488,7 +488,7 @@ fn refused(refusal: &NotAnswered, door: &str) -> NodeCheck {
         Why::KeyUnusable => NodeFault::KeyUnusable,
         Why::Cut | Why::Hangs => NodeFault::NoShell,
         Why::NoTurn => {
-            let text = format!("not checked within {} s", BOUNDS.whole.as_secs());
+            let text = format!("not checked within {} s", BOUNDS.total.as_secs());
             return NodeCheck::cannot_tell(Aspect::Ssh, text);
         }
     };

@@ -463,7 +463,7 @@ impl Archive {
     fn open(context: &Context<'_>) -> Self {
         let mut notes = Vec::new();
         let git = programs::Git::of(context.workspace.root(), &context.tool.variables)
-            .and_then(|git| Ok((git.is_cut()?, git)));
+            .and_then(|git| Ok((git.is_shallow()?, git)));
         let git = match git {
             Ok((is_cut, git)) => {
                 if is_cut {

@@ -208,7 +208,7 @@ fn timeline(context: &Context<'_>, path: &Utf8Path) -> (Vec<Deploy>, Option<Stri
     let git = programs::Git::of(context.workspace.root(), &context.tool.variables);
     let history = git.and_then(|git| {
         let past = git.history(context.workspace.shown(path))?;
-        Ok((past, git.is_cut()?))
+        Ok((past, git.is_shallow()?))
     });
     let note = match history {
         Ok((past, is_cut)) => {

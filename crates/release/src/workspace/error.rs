@@ -1,100 +1,100 @@
-//! What is wrong with the files of a workspace.
+//! Errors of a workspace's files.
 
 use camino::Utf8PathBuf;
 
 use super::FileKind;
 use crate::Kind;
 
-/// What is wrong with the files of a workspace.
+/// A file of the workspace is missing or not valid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration cannot be rendered.
     #[error("{0}")]
     Configuration(environment::Problems),
-    /// The environment would change what its cluster keeps permanently.
+    /// The environment changes values that its cluster keeps permanently.
     #[error("{0}")]
     WriteOnce(environment::Problems),
-    /// What was observed of a release cannot be used.
+    /// The observed facts of a release are not valid.
     #[error("`{path}` cannot be used")]
     Observations {
-        /// The file, relative to the workspace.
+        /// Path of the file, relative to the workspace.
         path: Utf8PathBuf,
-        /// Why not.
+        /// What is not valid.
         source: mke::ObservationsError,
     },
-    /// No lock is committed for a release.
+    /// A release has no lock.
     #[error("release {release} is not locked: `{path}` does not exist")]
     NotLocked {
-        /// The release.
+        /// Release without a lock, such as `v4.1.5`.
         release: String,
-        /// Where its lock would be, relative to the workspace.
+        /// Expected path of the lock, relative to the workspace.
         path: Utf8PathBuf,
-        /// The release that was probably meant, if this one is only a slip away from it.
+        /// A similar release, if the operator probably mistyped this one.
         nearest: Option<String>,
     },
-    /// What a release's mkectl would configure is not what was locked.
+    /// The stored defaults of a release differ from the locked ones.
     #[error("`{path}` differs from the lock of {release}")]
     Defaults {
-        /// The file.
+        /// Path of the defaults.
         path: Utf8PathBuf,
-        /// The release.
+        /// The release, such as `v4.1.5`.
         release: String,
     },
-    /// The file with what a release's mkectl would configure does not exist, and the lock names it.
+    /// The lock names defaults of a release, but their file is missing.
     #[error("`{path}` is missing: the lock of {release} names it, but it was not committed")]
     NoDefaults {
-        /// The file.
+        /// Expected path of the defaults.
         path: Utf8PathBuf,
-        /// The release.
+        /// The release, such as `v4.1.5`.
         release: String,
     },
-    /// The machines in a configuration cannot be read, or not be written in another form.
+    /// The hosts of a configuration are not valid.
     #[error("cannot read the hosts of the configuration")]
     Hosts {
-        /// Why not.
+        /// Error of the YAML parser or serialiser.
         source: serde_yaml::Error,
     },
-    /// The command line names something that is not a regular file for a result.
+    /// The output path on the command line is not a regular file.
     #[error("`{path}` is {found}, not a regular file")]
     NotRegular {
-        /// What is named.
+        /// Path as typed.
         path: Utf8PathBuf,
-        /// What it is.
+        /// Kind of the existing file, with an article: "a device".
         found: &'static str,
-        /// What would be written.
+        /// Kind of the file to write.
         kind: FileKind,
     },
-    /// The command line names an existing file of a different kind for a result.
+    /// The output path on the command line is a file of a different kind.
     #[error("`{path}` exists and is not {kind}")]
     DifferentKind {
-        /// The file.
+        /// Path as typed.
         path: Utf8PathBuf,
-        /// What would be written.
+        /// Kind of the file to write.
         kind: FileKind,
     },
-    /// The command line names a file in a folder that does not exist, for a result.
+    /// The folder of the output path on the command line does not exist.
     #[error("the folder `{folder}` does not exist")]
     NoFolder {
-        /// The folder.
+        /// Path of the folder.
         folder: Utf8PathBuf,
     },
-    /// The command line names a file that git may commit, for a secret.
+    /// The output path on the command line is for a secret, but git may commit it.
     #[error("`{path}` is in the repository, and {why}: the {what} would be committed")]
     Committed {
-        /// The file.
+        /// Path as typed.
         path: Utf8PathBuf,
-        /// Why git may commit it.
+        /// Why git may commit the file.
         why: String,
-        /// What the file gives away.
+        /// The secret in the file, for messages.
         what: &'static str,
-        /// A place that the shipped .gitignore lists, relative to the workspace.
+        /// A path that the shipped .gitignore lists, relative to the workspace.
         instead: String,
     },
-    /// The command line names a file that other commands read, for a result.
+    /// The output path on the command line is that of a file which other commands read.
     #[error("`{path}` is reserved for a file of the workspace")]
     Reserved {
-        /// The file.
+        /// Path as typed.
         path: Utf8PathBuf,
     },
 }

@@ -1,5 +1,5 @@
-//! Writes results to files that the command line names. A typed path may be wrong: it replaces only
-//! a file of the same kind.
+//! Writes results to paths from the command line. The operator may mistype a path, so only a file
+//! of the same kind is replaced.
 
 use std::io::ErrorKind;
 
@@ -7,27 +7,27 @@ use camino::Utf8Path;
 
 use super::{Error, Output, Workspace, write_file};
 
-/// What a file that the command line names contains.
+/// The kind of a result file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// A plan of a deploy.
+    /// A saved plan of a deploy.
     Plan,
     /// A registry snapshot.
     Snapshot,
-    /// A plan of a removal.
+    /// A plan of `prune`.
     PrunePlan,
     /// Metrics for a textfile collector.
     Metrics,
     /// A kubeconfig.
     Kubeconfig,
-    /// A log for diagnosis.
+    /// A trace log.
     Trace,
     /// A report on environments.
     Report,
 }
 
 impl FileKind {
-    /// Returns the option without which the result goes to standard output, if there is one.
+    /// Returns the option that names the file, if the result otherwise goes to standard output.
     pub fn option(self) -> Option<&'static str> {
         match self {
             Self::Plan | Self::Snapshot | Self::PrunePlan | Self::Report => Some("--out"),
@@ -36,10 +36,10 @@ impl FileKind {
         }
     }
 
-    /// Returns whether a text is of this kind, according to its first line. An empty file may
-    /// become anything.
+    /// Returns whether a text is of this kind according to its first line. Empty text is of any
+    /// kind.
     fn is_kind_of(self, text: &str) -> bool {
-        // Earlier versions wrote the name of the program before that of the command.
+        // Earlier versions wrote the program's name, too.
         let first = text.lines().next().unwrap_or_default();
         let first = first.replace("`cargo xtask ", "`");
         if self == Self::Trace {
@@ -53,7 +53,7 @@ impl FileKind {
             Self::Snapshot => "`snapshot ",
             Self::PrunePlan => "`prune ",
             Self::Metrics => "HELP airlock_",
-            // It is replaced only with `--replace`.
+            // These are replaced only with `--replace`.
             Self::Kubeconfig | Self::Trace | Self::Report => return true,
         };
         text.is_empty() || first.starts_with("# ") && first.contains(mark)
@@ -74,11 +74,11 @@ impl std::fmt::Display for FileKind {
     }
 }
 
-/// Writes `text` to a path that the operator typed, as a whole. A missing folder is a mistake, and
-/// is not made.
+/// Writes `text` to a typed path atomically. A missing folder is an error, since the path is
+/// probably mistyped.
 ///
 /// # Errors
-/// What [`refuse`] returns, the path is a symbolic link, or the file cannot be written.
+/// The errors of [`refuse`], the path is a symbolic link, or the file cannot be written.
 pub(crate) fn write_named(
     workspace: &Workspace,
     path: &Utf8Path,
@@ -89,11 +89,11 @@ pub(crate) fn write_named(
     write_file(path, text)
 }
 
-/// Checks that a file of this kind can be written to a path that the operator typed, before a
-/// command works for it.
+/// Checks that a file of this kind can be written to a typed path, before a command starts its
+/// work.
 ///
 /// # Errors
-/// Those of `write_named`.
+/// The errors of `write_named`.
 pub fn check_named(
     workspace: &Workspace,
     path: &Utf8Path,
@@ -103,7 +103,7 @@ pub fn check_named(
     check_writable(path)
 }
 
-/// Checks that a file can be written to a path that the operator typed.
+/// Checks that a file can be written to a typed path.
 ///
 /// # Errors
 /// The path is a symbolic link, or its folder is missing or cannot be written to.
@@ -115,10 +115,10 @@ pub fn check_writable(path: &Utf8Path) -> Result<(), crate::Error> {
         .map_err(|error| crate::Error::io("write", path, error.kind().into()))
 }
 
-/// Checks that the folder of a file that is to be written exists.
+/// Checks that the folder of a file exists.
 ///
 /// # Errors
-/// It does not.
+/// [`Error::NoFolder`].
 pub(super) fn check_folder(path: &Utf8Path) -> Result<(), Error> {
     let folder = files::folder_of(path);
     match folder.exists() {
@@ -129,11 +129,10 @@ pub(super) fn check_folder(path: &Utf8Path) -> Result<(), Error> {
     }
 }
 
-/// Empties a trace at a path that the operator typed, or makes a new one, and opens it for its
-/// owner alone.
+/// Creates or truncates a trace at a typed path, readable by its owner alone.
 ///
 /// # Errors
-/// The path holds something else or is a symbolic link, or the file cannot be written.
+/// The path is a file of a different kind or a symbolic link, or the file cannot be written.
 pub fn create_trace(workspace: &Workspace, path: &Utf8Path) -> Result<std::fs::File, crate::Error> {
     use std::os::unix::fs::OpenOptionsExt as _;
     refuse(workspace, path, FileKind::Trace)?;
@@ -148,7 +147,7 @@ pub fn create_trace(workspace: &Workspace, path: &Utf8Path) -> Result<std::fs::F
         .map_err(|source| crate::Error::io("write", path, source))
 }
 
-/// Refuses to write a file of this kind to a path that the operator typed.
+/// Refuses a typed path that must not be replaced by a file of this kind.
 ///
 /// # Errors
 /// The path is that of a file of the workspace, or leads to a device, a pipe, or a file of a

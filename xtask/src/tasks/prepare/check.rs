@@ -17,9 +17,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Failure> {
     let names = super::one_or_all(app, name)?;
     let now = (app.tool.now)();
-    let checked = release::parallel::map(&names, |name| {
-        release::config::check::one(&app.workspace, name, now, &app.tool.variables)
-    });
+    let checked = release::config::check::all(&app.workspace, &names, now, &app.tool.variables);
     let mut checked = super::all_done(&names, checked)?;
     for one in &mut checked {
         one.warnings.extend(one.not_locked.as_ref().map(|name| {

@@ -139,11 +139,11 @@ fn results_can_be_kept_apart_and_out_of_the_log() {
         assert_eq!(finished.exit, Exit::Code(1));
         assert_eq!(bench.recorder.lines(), ["one", "two"]);
         let others = bench.recorder.others();
-        let told: Vec<&String> = (others.iter())
+        let reported: Vec<&String> = (others.iter())
             .filter(|event| event.starts_with("Result"))
             .collect();
         assert_eq!(
-            told,
+            reported,
             expected
                 .map(|text| format!("Result {{ text: {text:?} }}"))
                 .each_ref()
@@ -172,7 +172,7 @@ fn a_secret_argument_reaches_the_program_and_no_output() {
 }
 
 #[test]
-fn the_administrators_password_is_handed_over_and_in_no_line() {
+fn the_administrator_password_is_reported_and_in_no_line() {
     let bench = Bench::new();
     // It comes in two writes, and the program crashes after it.
     let (finished, recorder, log) = bench.run(

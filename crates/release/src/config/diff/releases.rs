@@ -1,5 +1,5 @@
-//! Compares releases and sets by their locks: what was added, removed and changed, and how much
-//! must be sent.
+//! Compares releases and sets by their locks: artifacts added, removed and changed, and the bytes
+//! to push.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,35 +12,35 @@ use serde::Serialize;
 use crate::locked::{self, Locked};
 use crate::{Context, Error, Workspace, set};
 
-/// What differs between the locks of two releases or sets, or between two states of one lock.
+/// The differences between two locks: of releases, of sets, or two versions of one lock.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Releases {
-    /// The one, `v4.1.3`, `platform` or `platform of HEAD`.
+    /// Name of the first lock, such as `v4.1.3`, `platform` or `platform of HEAD`.
     pub old: String,
-    /// The other, `v4.1.5` or `platform`.
+    /// Name of the second lock, such as `v4.1.5` or `platform`.
     pub new: String,
-    /// The artifacts that only the other has.
+    /// Artifacts that only the second lock has.
     pub added: Vec<Entry>,
-    /// The artifacts that only the one has.
+    /// Artifacts that only the first lock has.
     pub removed: Vec<Entry>,
-    /// The artifacts that the other has with another tag or different content.
+    /// Artifacts that the second lock has with a different tag or content.
     pub changed: Vec<Changed>,
-    /// How many artifacts are the same.
+    /// Number of equal artifacts.
     pub unchanged: usize,
-    /// Bytes of the blobs that a registry which holds the one lacks of the other, each counted
-    /// once: what a push sends.
+    /// Bytes that a push of the second sends to a registry that has the first: each blob counted
+    /// once, without manifests.
     pub blob_bytes: u64,
-    /// How many blobs that are.
+    /// Number of these blobs.
     pub blobs: usize,
-    /// Bytes of the manifests that it lacks, each counted once.
+    /// Bytes of the manifests to push, each counted once.
     pub manifest_bytes: u64,
-    /// Bytes of the other release in all, manifests included, each blob counted once.
+    /// Total bytes of the second lock, with manifests, each blob counted once.
     pub unique_bytes: u64,
-    /// What is known of the releases themselves, where that differs.
+    /// Facts of the releases that differ.
     pub facts: Vec<Fact>,
-    /// What the two mkectl would configure differently, where both were asked when they were
-    /// locked. The version is left out.
+    /// Differences between the defaults of the releases, if both are stored. The version is left
+    /// out.
     pub defaults: Vec<Change>,
 }
 
@@ -48,63 +48,63 @@ pub struct Releases {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Entry {
-    /// Its repository.
+    /// Repository, without the registry.
     pub repository: String,
-    /// Its tag.
+    /// Tag of the artifact.
     pub tag: String,
     /// `image`, `chart` or `artifact`.
     pub kind: String,
-    /// Its digest.
+    /// Digest of its manifest, `sha256:<hex>`.
     pub digest: String,
-    /// Its bytes, manifests included, each blob counted once.
+    /// Size in bytes, with manifests, each blob counted once.
     pub size: u64,
-    /// Its bytes that the other release has not, manifests included, each blob counted once.
+    /// Size in bytes of the blobs that the other release lacks, with manifests, each counted once.
     pub bytes: u64,
 }
 
-/// An artifact of both releases that is not the same in both.
+/// An artifact that differs between the releases.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Changed {
-    /// Its repository.
+    /// Repository, without the registry.
     pub repository: String,
     /// `image`, `chart` or `artifact`.
     pub kind: String,
-    /// Its tag in the one release.
+    /// Tag in the first release.
     pub old: String,
-    /// Its tag in the other. Where it is the same, the content differs.
+    /// Tag in the second release. If it equals `old`, the content differs.
     pub new: String,
-    /// Its digest in the one.
+    /// Digest in the first release, `sha256:<hex>`.
     pub old_digest: String,
-    /// Its digest in the other.
+    /// Digest in the second release, `sha256:<hex>`.
     pub new_digest: String,
-    /// Its bytes in the other, manifests included, each blob counted once.
+    /// Size in bytes in the second release, with manifests, each blob counted once.
     pub size: u64,
-    /// Its bytes that the one release has not, manifests included, each blob counted once.
+    /// Size in bytes of the blobs that the first release lacks, with manifests, each counted once.
     pub bytes: u64,
 }
 
-/// What is known of releases, where that differs.
+/// A fact that differs between the releases.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fact {
-    /// What it is about.
+    /// Subject of the fact.
     pub subject: &'static str,
-    /// What is known of the one; none if nothing is.
+    /// Value of the first release, if known.
     pub old: Option<String>,
-    /// What is known of the other.
+    /// Value of the second release, if known.
     pub new: Option<String>,
 }
 
-/// A value that is not what it was.
+/// A changed value.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Update {
-    /// What it is.
+    /// Name of the value.
     pub subject: &'static str,
-    /// What it was.
+    /// Value before.
     pub old: String,
-    /// What it is now.
+    /// Value now.
     pub new: String,
 }
 
@@ -145,8 +145,7 @@ pub fn sets(workspace: &Workspace, old: &str, new: &str) -> Result<Releases, Err
     Ok(locks(&one, one.name().to_owned(), &other))
 }
 
-/// Compares a lock with what its file was at a revision. One that was missing there had no
-/// artifacts.
+/// Compares a lock with its file at a revision. A file that is missing there counts as empty.
 ///
 /// # Errors
 /// The revision is unknown, or the lock that it has cannot be read.
@@ -159,7 +158,7 @@ pub fn since(context: &Context<'_>, now: &Locked, revision: &str) -> Result<Rele
             revision: revision.to_owned(),
             source,
         })?;
-    let is_there = text.is_some();
+    let existed = text.is_some();
     let before = match text {
         Some(text) => Lock::parse(&text, path)?,
         None => Lock {
@@ -167,7 +166,7 @@ pub fn since(context: &Context<'_>, now: &Locked, revision: &str) -> Result<Rele
             ..Lock::clone(&now.lock)
         },
     };
-    let name = match (is_there, now.lock.name()) {
+    let name = match (existed, now.lock.name()) {
         (true, name) => format!("{name} of {revision}"),
         (false, name) if revision == "HEAD" => format!("nothing ({name} is not yet committed)"),
         (false, name) => format!("nothing ({revision} has no {name})"),
@@ -175,7 +174,7 @@ pub fn since(context: &Context<'_>, now: &Locked, revision: &str) -> Result<Rele
     Ok(locks(&before, name, &now.lock))
 }
 
-/// Compares two locks, the first of which is called `old`.
+/// Compares two locks. `old` is the name of the first one.
 fn locks(one: &Lock, old: String, other: &Lock) -> Releases {
     let (before, after) = (one.blobs(), other.blobs());
     let manifests: BTreeSet<&str> = other
@@ -220,7 +219,7 @@ fn locks(one: &Lock, old: String, other: &Lock) -> Releases {
     releases
 }
 
-/// Compares what two releases have in one repository.
+/// Compares the artifacts of two releases in one repository.
 fn compare(
     one: &[&Artifact],
     other: &[&Artifact],
@@ -228,31 +227,28 @@ fn compare(
     after: &BTreeMap<String, u64>,
     releases: &mut Releases,
 ) {
-    let mut gone: Vec<&Artifact> = Vec::new();
+    let mut removed: Vec<&Artifact> = Vec::new();
     for old in one {
         match other.iter().find(|new| new.tag == old.tag) {
             Some(new) if new.digest == old.digest => releases.unchanged += 1,
             Some(new) => releases.changed.push(changed(old, new, before)),
-            None => gone.push(old),
+            None => removed.push(old),
         }
     }
-    let mut come: Vec<&Artifact> = other
+    let added: Vec<&Artifact> = other
         .iter()
         .copied()
         .filter(|new| !one.iter().any(|old| old.tag == new.tag))
         .collect();
-    // One for one is a new version. With several it is unknown which one replaces which.
-    if let ([old], [new]) = (&gone[..], &come[..]) {
+    // A single pair is a new version. Among several, the replaced one is unknown.
+    if let ([old], [new]) = (&removed[..], &added[..]) {
         releases.changed.push(changed(old, new, before));
-        gone.clear();
-        come.clear();
+        return;
     }
-    releases
-        .removed
-        .extend(gone.into_iter().map(|old| entry(old, after)));
-    releases
-        .added
-        .extend(come.into_iter().map(|new| entry(new, before)));
+    let removed = removed.into_iter().map(|old| entry(old, after));
+    releases.removed.extend(removed);
+    let added = added.into_iter().map(|new| entry(new, before));
+    releases.added.extend(added);
 }
 
 fn by_repository(lock: &Lock) -> BTreeMap<&str, Vec<&Artifact>> {
@@ -290,7 +286,7 @@ fn entry(artifact: &Artifact, known: &BTreeMap<String, u64>) -> Entry {
     }
 }
 
-/// Compares what is kept of the two mkectl; none if one was not asked.
+/// Compares the stored defaults of two releases. Returns no changes if one has none.
 fn defaults(workspace: &Workspace, old: &Version, new: &Version) -> Result<Vec<Change>, Error> {
     let spec = |keys| Node::mapping([("spec", keys)]);
     let one = crate::config::defaults::kept(workspace, old)?;
@@ -301,7 +297,7 @@ fn defaults(workspace: &Workspace, old: &Version, new: &Version) -> Result<Vec<C
     })
 }
 
-/// Returns the bytes of an artifact that are not known yet.
+/// Returns the bytes of an artifact's blobs that are not in `known`.
 fn bytes(artifact: &Artifact, known: &BTreeMap<String, u64>) -> u64 {
     let own: BTreeMap<&str, u64> = artifact
         .blobs()
@@ -311,13 +307,13 @@ fn bytes(artifact: &Artifact, known: &BTreeMap<String, u64>) -> u64 {
     own.values().sum()
 }
 
-/// Returns what the table says differently of two releases.
+/// Returns the facts of the table that differ between two releases.
 fn facts(old: &Version, new: &Version) -> Result<Vec<Fact>, Error> {
     let of = |version: &Version| -> Result<BTreeMap<&'static str, String>, Error> {
         let release = mke::Release::of(version)?;
         let mut facts: BTreeMap<&'static str, String> = BTreeMap::new();
         for fact in release.facts() {
-            // Names and addresses are patterns here: the version alone makes no difference.
+            // Names and addresses are patterns, so a different version alone is not a difference.
             facts
                 .entry(fact.subject)
                 .and_modify(|known| *known = format!("{known}; {}", fact.value))

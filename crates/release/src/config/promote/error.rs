@@ -1,19 +1,19 @@
-//! Why a release is not promoted.
+//! Errors of promoting a release.
 
 use crate::Kind;
 
-/// Why a release is not promoted.
+/// A release cannot be promoted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A promotion that makes no sense.
+    /// The promotion is refused.
     #[error("cannot promote {from} to {to}")]
     Refused {
-        /// The environment with the release.
+        /// Environment with the release.
         from: String,
-        /// The environment that was to get it.
+        /// Environment that the release would be written to.
         to: String,
-        /// Why not.
+        /// The reason.
         source: Box<super::Refusal>,
     },
 }

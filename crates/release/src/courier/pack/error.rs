@@ -1,43 +1,43 @@
-//! Why a medium is not packed.
+//! Errors of packing a medium.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 use crate::courier::kind_of;
 
-/// Why a medium is not packed.
+/// A medium cannot be packed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Git has no answer, or the workspace is not a repository.
     #[error("the history of the workspace cannot be packed")]
     Git {
-        /// Why not.
+        /// Error of git.
         source: programs::Absent,
     },
-    /// The workspace is in a repository that has more than the workspace.
+    /// The workspace is not the root of its repository.
     #[error(
         "the workspace `{workspace}` is not the root of its repository, which is `{repository}`"
     )]
     Subfolder {
-        /// The workspace.
+        /// Path of the workspace.
         workspace: Utf8PathBuf,
-        /// The root of the repository.
+        /// Root of the repository.
         repository: Utf8PathBuf,
     },
     /// Files that the other side needs are not committed.
     #[error("a medium carries committed files only, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
     Uncommitted {
-        /// The files.
+        /// Paths relative to the repository's root.
         files: Vec<String>,
     },
-    /// Nothing was committed yet.
+    /// The repository has no commit.
     #[error("the repository of the workspace has no commit")]
     NoCommit,
-    /// A different command packs.
+    /// A different process packs a medium.
     #[error("a different command uses `{folder}`")]
     InUse {
-        /// The folder of temporary files.
+        /// Folder of the temporary files.
         folder: Utf8PathBuf,
     },
     /// The repository is a shallow clone.
@@ -45,99 +45,99 @@ pub enum Error {
         "the repository of the workspace is a shallow clone, which the other side cannot clone"
     )]
     Cut,
-    /// A file that lists what the other side has cannot be understood.
+    /// A file for `--have` is neither a registry snapshot nor a manifest.
     #[error("`{path}` is not a registry snapshot and not the manifest of a medium")]
     Have {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// What the manifest's reader says.
+        /// Error of parsing it as a manifest.
         source: medium::Error,
     },
-    /// A file lists what an environment has that is not packed.
+    /// A file for `--have` describes only environments that are not packed.
     #[error("`{path}` is of {}, which {} not packed", of.join(", "), if of.len() == 1 { "is" } else { "are" })]
     OtherEnvironment {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// The environments that it is of.
+        /// Environments in the file.
         of: Vec<String>,
     },
-    /// A piece is not in this pack.
+    /// A piece for `--only` is not in this pack.
     #[error("this pack has no piece `{piece}`")]
     UnknownPiece {
-        /// The beginning of its name.
+        /// Beginning of the piece's name.
         piece: String,
     },
-    /// The key that was named does not exist.
+    /// The named key does not exist.
     #[error("cannot read the key `{key}`: it does not exist")]
     NoKey {
-        /// The key.
+        /// Path of the key.
         key: Utf8PathBuf,
     },
-    /// A file that was named is not what its option expects.
+    /// A named file is not valid for its option.
     #[error("`{path}` is not {expected}")]
     Named {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// What the option expects.
+        /// What the option expects, with an article.
         expected: &'static str,
     },
     /// The manifest cannot be signed.
     #[error("the manifest cannot be signed with `{key}`")]
     Sign {
-        /// The key.
+        /// Path of the key.
         key: Utf8PathBuf,
-        /// Why not.
+        /// Error of `ssh-keygen`.
         source: programs::Error,
     },
-    /// The signature that was made is not accepted.
+    /// The new signature is not valid, or the list of keys is not valid.
     #[error("the signature by `{key}` cannot be verified")]
     Signature {
-        /// The key.
+        /// Path of the key.
         key: Utf8PathBuf,
-        /// Why not.
+        /// Error of the verification.
         source: medium::SignatureError,
     },
     /// The program cannot be built for old systems.
     #[error("the portable program cannot be built")]
     Portable {
-        /// Why not.
+        /// Error of the build.
         source: programs::Error,
     },
     /// The sources of the dependencies cannot be collected.
     #[error("the sources of the dependencies cannot be collected")]
     Vendor {
-        /// Why not.
+        /// Error of `cargo vendor`.
         source: programs::Error,
     },
     /// The site has nothing to return.
     #[error("nothing to return: no receipt, log or commit is new, and no registry was read")]
     NothingToReturn,
-    /// Something that would be on the medium has a secret.
+    /// A content of the medium has a secret.
     #[error("a secret would be in {part} on the medium; nothing was written")]
     Secret {
-        /// What has it.
+        /// Name of the content.
         part: String,
     },
-    /// The folder has files of the workspace.
+    /// The output folder belongs to the workspace.
     #[error("`{folder}` belongs to the workspace, and a medium is a folder of its own")]
     Folder {
-        /// The folder.
+        /// Path of the folder.
         folder: Utf8PathBuf,
     },
-    /// The medium has too little space.
+    /// The output folder has too little space.
     #[error("{} are free in `{folder}`, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
     NoRoom {
-        /// The folder.
+        /// Path of the folder.
         folder: Utf8PathBuf,
-        /// How many bytes are free.
+        /// Free bytes.
         free: u64,
-        /// How many are needed.
+        /// Required bytes.
         needed: u64,
     },
     /// The medium cannot be written.
     #[error("cannot write the medium")]
     Medium {
-        /// Why not.
+        /// Error of the medium.
         source: medium::Error,
     },
 }

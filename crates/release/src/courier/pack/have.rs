@@ -1,5 +1,5 @@
-//! What the other side has already, according to receipts, a release, registry snapshots or
-//! manifests of media.
+//! Collects what the other side has, from receipts, a release, registry snapshots or manifests of
+//! media.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,26 +14,26 @@ use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{Context, locked};
 
-/// What the other side has.
+/// The contents and commits that the other side has.
 #[derive(Debug, Default)]
 pub(super) struct Have {
-    /// By environment, since each may be at a site of its own.
+    /// By environment, since each may be at a different site.
     sites: BTreeMap<String, Site>,
-    /// Where that is known from.
+    /// Sources of this information, one sentence each.
     pub(super) because: Vec<String>,
 }
 
-/// What the site of an environment has.
+/// The contents and commits that an environment's site has.
 #[derive(Debug, Default)]
 struct Site {
-    /// The SHA-256 of blobs that its store or registry has, or gets without this medium, and of
-    /// other contents.
+    /// SHA-256 of blobs in its store or registry, of blobs that it gets from an earlier medium, and
+    /// of other contents.
     contents: BTreeSet<String>,
-    /// The commits of its repository.
+    /// Commits in its repository.
     commits: Vec<String>,
 }
 
-/// Finds out what the other side has. Options replace receipts.
+/// Returns what the other side has. `--since` and `--have` replace receipts.
 ///
 /// # Errors
 /// A file cannot be read, or the release is not locked.
@@ -43,7 +43,7 @@ pub(super) fn have(
     options: &Options,
 ) -> Result<Have, crate::Error> {
     let mut have = Have::default();
-    // A replacement is for what the other side was to get already.
+    // A replacement has pieces that receipts assume to be at the site.
     if options.everything || !options.only.is_empty() {
         return Ok(have);
     }
@@ -56,10 +56,10 @@ pub(super) fn have(
         }
     }
     for path in &options.have {
-        have.listed(context, environments, path)?;
+        have.add_file(context, environments, path)?;
     }
     if options.since.is_none() && options.have.is_empty() {
-        have.received(context, environments)?;
+        have.add_returned(context, environments)?;
     }
     Ok(have)
 }
@@ -71,7 +71,7 @@ impl Have {
         site.is_some_and(|site| site.contents.contains(sha256))
     }
 
-    /// Returns the commits that the site of every environment has.
+    /// Returns the commits that the sites of all environments have.
     pub(super) fn commits(&self, git: &programs::Git, environments: &[Environment]) -> Vec<String> {
         let all = self.sites.values().flat_map(|site| &site.commits);
         let known: BTreeSet<&String> = all.filter(|one| git.is_ancestor(one, "HEAD")).collect();
@@ -95,8 +95,8 @@ impl Have {
         self.sites.entry(environment.to_owned()).or_default()
     }
 
-    /// Adds what a file lists.
-    fn listed(
+    /// Adds the contents of a file for `--have`.
+    fn add_file(
         &mut self,
         context: &Context<'_>,
         environments: &[Environment],
@@ -106,7 +106,7 @@ impl Have {
         let of = match Manifest::parse(&bytes) {
             Ok(manifest) => {
                 let of = manifest.serves.environments.clone();
-                self.carried(&manifest);
+                self.add_medium(&manifest);
                 of
             }
             Err(source) => {
@@ -121,7 +121,7 @@ impl Have {
                 if let Some(environment) = environments.iter().find(|one| one.name == name) {
                     read.snapshot.check_registry(environment)?;
                 }
-                self.recorded(context, &name, &read.snapshot)?;
+                self.add_snapshot(context, &name, &read.snapshot)?;
                 vec![name]
             }
         };
@@ -139,36 +139,36 @@ impl Have {
         Ok(())
     }
 
-    /// Adds what an earlier medium carried to the sites that it was made for, and what was assumed
-    /// of them.
-    fn carried(&mut self, manifest: &Manifest) {
+    /// Adds the contents of an earlier medium to the sites that it was packed for, and its
+    /// assumptions.
+    fn add_medium(&mut self, manifest: &Manifest) {
         let contents = manifest.contents.iter().map(|content| &content.sha256);
         let assumed = manifest.assumes.blobs.iter().map(|blob| &blob.sha256);
-        let there: Vec<String> = contents.chain(assumed).cloned().collect();
+        let present: Vec<String> = contents.chain(assumed).cloned().collect();
         let commits = manifest.contents.iter();
         let commits = commits.filter_map(|content| match &content.what {
             What::Repository { commit, .. } => Some(commit),
             _ => None,
         });
-        // A medium without history was made for a site that had all of it.
+        // A medium without history was packed for a site that had all of it.
         let commits: Vec<String> = commits.chain(&manifest.assumes.commits).cloned().collect();
         for environment in &manifest.serves.environments {
-            self.add(environment, there.iter().cloned());
+            self.add(environment, present.iter().cloned());
             self.site(environment).commits.extend(commits.clone());
         }
     }
 
-    /// Adds what a snapshot records: blobs of tags that are what a lock names, and what a site says
-    /// of itself.
-    fn recorded(
+    /// Adds the contents of a snapshot: blobs of tags that match a lock, and the blobs and the
+    /// commit that the site reported.
+    fn add_snapshot(
         &mut self,
         context: &Context<'_>,
         environment: &str,
         snapshot: &Snapshot,
     ) -> Result<(), crate::Error> {
-        let mut there = snapshot.tagged_blobs(context.workspace)?;
-        there.retain(|blob| !snapshot.lost.contains(blob));
-        self.add(environment, there);
+        let mut present = snapshot.tagged_blobs(context.workspace)?;
+        present.retain(|blob| !snapshot.lost.contains(blob));
+        self.add(environment, present);
         self.add(environment, snapshot.blobs.iter().cloned());
         self.site(environment)
             .commits
@@ -176,9 +176,9 @@ impl Have {
         Ok(())
     }
 
-    /// Adds what sites have returned, and what receipts record since: of an environment, and of
+    /// Adds what sites have returned, and what later receipts record, for each environment and for
     /// others with the same registry.
-    fn received(
+    fn add_returned(
         &mut self,
         context: &Context<'_>,
         environments: &[Environment],
@@ -186,7 +186,7 @@ impl Have {
         let workspace = context.workspace;
         let names = environment::names(workspace.root()).map_err(crate::Error::Environment)?;
         let output = |name: &str| Output::below(&workspace.environment(name));
-        // The last of each registry.
+        // The latest snapshot of each registry.
         let mut returned: BTreeMap<String, Snapshot> = BTreeMap::new();
         for name in &names {
             let path = output(name).snapshot;
@@ -203,7 +203,7 @@ impl Have {
             let Some(snapshot) = returned.get(&environment.registry.image_url()) else {
                 continue;
             };
-            self.recorded(context, &environment.name, snapshot)?;
+            self.add_snapshot(context, &environment.name, snapshot)?;
             if !output(&environment.name).snapshot.exists() {
                 context.reporter.report(Event::Warning(format!(
                     "{0} has not returned anything, but {1} with the same registry has, so what the site of {1} has is left out; if {0} \
@@ -226,14 +226,14 @@ impl Have {
         for name in &names {
             let applied = Receipt::read(&output(name).receipt)?.and_then(|receipt| receipt.applied);
             let Some(applied) = applied else { continue };
-            // What a site returned is later and more exact.
+            // A later snapshot is more exact than the receipt.
             let is_outdated = (returned.get(&applied.registry))
                 .is_some_and(|one| one.taken.as_deref() >= Some(applied.ended.as_str()));
             let pulls: Vec<&Environment> = environments
                 .iter()
                 .filter(|one| one.registry.image_url() == applied.registry && !is_outdated)
                 .collect();
-            // A lock that was replaced since lists different blobs.
+            // If the lock was replaced since, its blobs are unknown.
             let Some((path, text)) = locks.get(&applied.lock).filter(|_| !pulls.is_empty()) else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! The program of a medium, and what it needs of the machine that it runs on.
+//! Chooses and inspects the program for a medium.
 
 use std::io::{ErrorKind, Read as _};
 
@@ -11,17 +11,16 @@ use crate::Context;
 use crate::courier::SIGNERS;
 use crate::event::{Event, Step};
 
-/// Returns the program that is packed: the one that is named, one that is built for old systems, or
-/// the running one.
+/// Returns the program to pack: the named one, one built for old systems, or the running one.
 ///
 /// # Errors
-/// The build fails, or cannot begin.
+/// [`Error::Portable`] if the build fails or `cargo-zigbuild` is missing.
 pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8PathBuf, Error> {
     if let Some(program) = &options.program {
         return Ok(program.clone());
     }
     if options.portable && options.dry_run {
-        // Nothing is built, but what would build it must be there.
+        // A dry run does not build, but reports a missing `cargo-zigbuild`.
         let found = Executable::find(ZIGBUILD, context.tool.cargo_variables.clone());
         found.map_err(|source| Error::Portable { source })?;
     }
@@ -48,7 +47,7 @@ pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8Pat
     Ok(built)
 }
 
-/// Returns whether a file is a program of Linux or a script.
+/// Returns whether a file is an ELF program or a script.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -60,8 +59,8 @@ pub(super) fn is_executable(program: &Utf8Path) -> Result<bool, crate::Error> {
     Ok(magic == b"\x7fELF" || magic.starts_with(b"#!"))
 }
 
-/// Returns whether a file is Airlock, of whatever platform: it contains a path that no other
-/// program names.
+/// Returns whether a file is Airlock, for any platform: it contains a path that no other program
+/// has.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -79,12 +78,12 @@ pub(super) fn is_airlock(program: &Utf8Path) -> Result<bool, crate::Error> {
         if is_end {
             return Ok(false);
         }
-        // It may be cut by the end of this part.
+        // The end of this part may cut the path.
         part.drain(..part.len().saturating_sub(mark.len()));
     }
 }
 
-/// Returns the platform that a program is for, `linux-x86_64`, according to its ELF header.
+/// Returns the platform of a program according to its ELF header, such as `linux-x86_64`.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -92,7 +91,7 @@ pub(super) fn platform(program: &Utf8Path) -> Result<String, crate::Error> {
     let mut header = [0; 20];
     let read = |source| crate::Error::read(program, source);
     let mut file = files::open(program).map_err(read)?;
-    // Whatever is shorter is a script.
+    // A shorter file is a script.
     let _ = file.read_exact(&mut header);
     let machine = u16::from_le_bytes([header[18], header[19]]);
     Ok(match (&header[..4], machine) {
@@ -102,8 +101,8 @@ pub(super) fn platform(program: &Utf8Path) -> Result<String, crate::Error> {
     })
 }
 
-/// Returns the oldest C library that has every symbol of a program, `2.34`; none if it names no
-/// version, like a static one or a script.
+/// Returns the oldest glibc that has all symbols of a program, such as `2.34`, or `None` for a
+/// static program or a script.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -1,8 +1,6 @@
-//! The way back: what a site returns to the other side, so the next medium for it has only what it
-//! lacks.
-//!
-//! Commits, receipts, a snapshot of registry and store, and the last logs. All of it is text, and
-//! is searched for secrets.
+//! Collects what a site returns to the other side, so the next medium for the site has only the
+//! missing artifacts: commits, receipts, snapshots of registry and store, and the last logs. All of
+//! it is text and is searched for secrets.
 
 use std::collections::BTreeSet;
 
@@ -21,11 +19,11 @@ use crate::transfer::program::StoredProgram;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, chain, receipt};
 
-/// Collects what the site of these environments returns, and signs its manifest. Without
-/// environments it is of all that were deployed here.
+/// Collects the return of these environments' site, and signs its manifest. If `environments` is
+/// empty, it covers all environments that were deployed here.
 ///
 /// # Errors
-/// There is nothing to return, a secret would be in it, or the manifest cannot be signed.
+/// Nothing is new, a content has a secret, or the manifest cannot be signed.
 pub async fn prepare(
     context: &Context<'_>,
     environments: &[Environment],
@@ -102,14 +100,14 @@ pub async fn prepare(
     draft.seal(context, options)
 }
 
-/// The texts that are returned.
+/// The contents that are returned.
 struct Parts<'a> {
     folder: &'a Utf8Path,
     sources: Vec<Source>,
 }
 
 impl Parts<'_> {
-    /// Adds a text without secrets.
+    /// Adds a text, unless it has a secret.
     fn add(&mut self, what: What, text: &str) -> Result<(), crate::Error> {
         let part = match &what {
             What::Receipt { environment } => format!("the receipt of {environment}"),
@@ -135,10 +133,10 @@ fn refuse_secrets(text: &str, part: impl FnOnce() -> String) -> Result<(), Error
     }
 }
 
-/// Masks the secrets of environments from now on, and finds them in what is packed.
+/// Adds the secrets of environments to the masker, so they are found in the contents.
 ///
 /// # Errors
-/// A file exists and cannot be read.
+/// A file exists but cannot be read.
 pub(super) fn remember_secrets(
     context: &Context<'_>,
     environments: &[Environment],
@@ -150,10 +148,10 @@ pub(super) fn remember_secrets(
     Ok(())
 }
 
-/// Refuses commits that add a secret, other than those that the other side has.
+/// Checks that no commit adds a secret, except for the commits in `known`.
 ///
 /// # Errors
-/// There is one, or git has no answer.
+/// [`Error::Secret`], or git has no answer.
 pub(super) fn refuse_in_commits(context: &Context<'_>, known: &[String]) -> Result<(), Error> {
     let changes = Receiver::of(context.workspace.root(), &context.tool.variables)
         .and_then(|receiver| receiver.changes(known));
@@ -167,16 +165,16 @@ pub(super) fn refuse_in_commits(context: &Context<'_>, known: &[String]) -> Resu
 /// The repository of the site.
 struct Repository {
     git: Git,
-    /// The commit that is checked out.
+    /// Full id of the commit of `HEAD`.
     head: Option<String>,
-    /// The last commit that a medium has brought.
+    /// Last commit received on a medium.
     outside: Option<String>,
-    /// The files that are not committed.
+    /// Uncommitted files.
     changed: Vec<String>,
 }
 
 impl Repository {
-    /// Returns it, unless the workspace is in none.
+    /// Returns `None` if the workspace is not in a repository.
     fn of(context: &Context<'_>) -> Result<Option<Self>, Error> {
         let root = context.workspace.root();
         let variables = &context.tool.variables;
@@ -197,9 +195,9 @@ impl Repository {
         }
     }
 
-    /// Names the files that stay here because they are not committed.
+    /// Warns about uncommitted files, which are not returned.
     fn warn(&self, context: &Context<'_>) {
-        // These travel without a commit, or are made again.
+        // These are returned without a commit, or can be created again.
         let ours = ["receipt.yaml", "registry.snapshot.yaml", "mke4.yaml"];
         let stays = |file: &&String| {
             let name = Utf8Path::new(file).file_name().unwrap_or_default();
@@ -220,7 +218,7 @@ impl Repository {
         }
     }
 
-    /// Adds the commits that no medium has brought.
+    /// Adds the commits that no medium brought.
     fn add_commits(
         &self,
         context: &Context<'_>,
@@ -252,15 +250,15 @@ impl Repository {
     }
 }
 
-/// Returns what each commit of a log adds: its message and its new lines.
+/// Returns the id of each commit in a log, with its message and its added lines.
 fn added(log: &str) -> Vec<(&str, String)> {
     let mut commits: Vec<(&str, String)> = Vec::new();
     for line in log.lines() {
-        // Messages are indented.
+        // Only commit lines begin in the first column with this word: messages are indented.
         if let Some(name) = line.strip_prefix("commit ").and_then(|rest| rest.get(..40)) {
             commits.push((name, String::new()));
         }
-        // What is removed is in an earlier commit. In merges, a column stands for each parent.
+        // Removed lines are in an earlier commit. In merges, each parent has a column.
         let is_removed = line.starts_with('-') || line.starts_with(" -");
         if let Some((_, text)) = commits.last_mut().filter(|_| !is_removed) {
             text.push_str(line);
@@ -270,8 +268,8 @@ fn added(log: &str) -> Vec<(&str, String)> {
     commits
 }
 
-/// Returns the environments that were deployed in this workspace: they have logs, which git
-/// ignores, or a receipt that no medium has brought.
+/// Returns the environments that were deployed in this workspace. They have logs, which git
+/// ignores, or a receipt that no medium brought.
 fn deployed(
     context: &Context<'_>,
     repository: Option<&Repository>,
@@ -296,7 +294,7 @@ fn deployed(
     deployed.map(|name| workspace.load(&name)).collect()
 }
 
-/// Returns what the registry of an environment and the store have.
+/// Returns the state of an environment's registry and of the store.
 async fn snapshot_of(
     context: &Context<'_>,
     environment: &Environment,
@@ -312,25 +310,25 @@ async fn snapshot_of(
     let locks: Vec<bundle::Lock> = locks.collect::<Result<_, _>>()?;
     let nowhere = present::nowhere(context, environment, &locks).await?;
     let store = open_store(workspace)?;
-    let mut there = BTreeSet::new();
+    let mut contents = BTreeSet::new();
     for lock in &locks {
         let blobs = lock.blobs().into_keys();
-        there.extend(blobs.map(|digest| digest.trim_start_matches("sha256:").to_owned()));
+        contents.extend(blobs.map(|digest| digest.trim_start_matches("sha256:").to_owned()));
         if let Some(matrix) = &lock.release_matrix
             && present::missing_matrix(lock, &store).is_none()
         {
-            there.insert(matrix.sha256.clone());
+            contents.insert(matrix.sha256.clone());
         }
         for locked in &lock.mkectl {
             let kept = StoredProgram::of(workspace, lock, locked);
             if bundle::check_program(&kept.archive, &locked.sha256, &kept.program).is_ok() {
-                there.insert(locked.sha256.clone());
+                contents.insert(locked.sha256.clone());
             }
         }
     }
-    there.retain(|sha256| !nowhere.contains(sha256));
+    contents.retain(|sha256| !nowhere.contains(sha256));
     let tagged = snapshot.tagged_blobs(workspace)?;
-    snapshot.blobs = there.difference(&tagged).cloned().collect();
+    snapshot.blobs = contents.difference(&tagged).cloned().collect();
     snapshot.lost = tagged.intersection(&nowhere).cloned().collect();
     Ok(snapshot)
 }

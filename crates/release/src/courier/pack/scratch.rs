@@ -1,23 +1,23 @@
-//! Temporary files of a pack.
+//! The temporary files of a pack.
 
 use camino::Utf8PathBuf;
 
 use super::Error;
 use crate::disk;
 
-/// Temporary files, in a folder of `bundles/` that git ignores.
+/// A folder of temporary files in `bundles/`, which git ignores. Dropping it removes the folder.
 #[derive(Debug)]
 pub(super) struct Scratch {
     pub(super) folder: Utf8PathBuf,
-    /// Held as long as the folder is used; none in a read-only checkout.
+    /// Locked while the folder is in use; `None` in a read-only checkout.
     _lock: Option<std::fs::File>,
 }
 
 impl Scratch {
-    /// The file that is locked.
+    /// Name of the locked file.
     const LOCK: &str = "lock";
 
-    /// Makes the folder. In a read-only checkout a dry run uses the system's temporary folder.
+    /// Creates the folder. A dry run in a read-only checkout uses the system's temporary folder.
     pub(super) fn new(workspace: &crate::Workspace, dry_run: bool) -> Result<Self, crate::Error> {
         match Self::within(workspace) {
             Err(error @ crate::Error::Disk(disk::Error::Io { .. })) if dry_run => {
@@ -47,7 +47,7 @@ impl Scratch {
         if matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
             return Err(Error::InUse { folder: shown }.into());
         }
-        // A run that was killed has left its own.
+        // Removes the files of a killed run.
         for entry in folder.read_dir_utf8().map_err(make)?.flatten() {
             let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 true => std::fs::remove_dir_all(entry.path()),
@@ -64,7 +64,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // The next run tries again.
+        // After an error, the next run tries again.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

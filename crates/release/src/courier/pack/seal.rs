@@ -1,4 +1,4 @@
-//! Makes the manifest of what was collected, and signs it.
+//! Creates and signs the manifest of the collected contents.
 
 use camino::Utf8PathBuf;
 use medium::{Assumed, Manifest, RootFile, Served, Source, What};
@@ -7,22 +7,22 @@ use super::{Amount, Error, Options, Pack, Scratch, Summary, signature, summary};
 use crate::Context;
 use crate::event::Event;
 
-/// What was collected for a medium.
+/// The collected contents of a medium.
 pub(super) struct Draft {
     pub(super) scratch: Scratch,
     pub(super) serves: Served,
     pub(super) assumes: Assumed,
-    /// The text of `START.txt`.
+    /// Text of `START.txt`.
     pub(super) start: String,
-    /// The program beside it, if it is among the sources.
+    /// Path of the program. It is placed beside `START.txt` if it is among the sources.
     pub(super) program: Utf8PathBuf,
-    /// The oldest C library that it runs on.
+    /// Oldest glibc that the program runs on.
     pub(super) glibc: Option<String>,
     pub(super) sources: Vec<Source>,
 }
 
 impl Draft {
-    /// Distributes everything over volumes, and writes and signs the manifest.
+    /// Distributes the pieces over volumes, and creates and signs the manifest.
     ///
     /// # Errors
     /// A piece is larger than a volume, or the manifest cannot be signed.
@@ -97,7 +97,7 @@ impl Draft {
     }
 }
 
-/// Returns the entry of the program that is placed beside the manifest.
+/// Returns the manifest entry of the program beside `START.txt`.
 fn program_file(sources: &[Source]) -> Option<RootFile> {
     let mut programs = sources
         .iter()

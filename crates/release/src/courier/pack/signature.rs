@@ -1,4 +1,4 @@
-//! Signs the manifest by `ssh-keygen`, and checks what came of it.
+//! Signs the manifest with `ssh-keygen` and verifies the signature.
 
 use camino::Utf8Path;
 use medium::{Signer, Signers};
@@ -9,10 +9,10 @@ use crate::courier::SIGNERS;
 use crate::event::Event;
 use crate::workspace::read_if_there;
 
-/// Returns the signature of a manifest. Warns if the other side would not accept the key.
+/// Returns the signature of a manifest. Warns if the other side may not accept the key.
 ///
 /// # Errors
-/// The key does not sign, or its signature cannot be verified.
+/// `ssh-keygen` fails, or its signature is not valid.
 pub(super) fn sign(
     context: &Context<'_>,
     key: &Utf8Path,

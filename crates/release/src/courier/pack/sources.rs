@@ -1,4 +1,4 @@
-//! The sources of all dependencies, so the program can be built inside.
+//! Packs the sources of all dependencies, so the program can be built without internet.
 
 use camino::Utf8Path;
 use medium::{Source, What};
@@ -6,7 +6,7 @@ use medium::{Source, What};
 use super::{Error, read};
 use crate::Context;
 
-/// Collects them in a tar of the folder `vendor`.
+/// Collects the sources in a tar archive of the folder `vendor`.
 ///
 /// # Errors
 /// Cargo fails, or a file cannot be read or written.

@@ -1,4 +1,4 @@
-//! `START.txt`: the commands to type on the other side.
+//! `START.txt`: instructions for the operator on the other side.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use semver::Version;
 
 use super::Options;
 
-/// Returns the text. The same medium has the same text, so it contains no time.
+/// Returns the text for a medium. It contains no time, so the same medium has the same text.
 pub(super) fn text(
     environments: &[String],
     releases: &BTreeSet<Version>,
@@ -18,10 +18,7 @@ pub(super) fn text(
         .map(|release| format!("v{release}"))
         .collect();
     let names = environments.join(" ");
-    let unsigned = match options.sign {
-        Some(_) => "",
-        None => " --allow-unsigned",
-    };
+    let unsigned = unsigned(options);
     let mut text = format!(
         "\
 This is an Airlock medium with {} for: {names}.
@@ -92,10 +89,7 @@ This is an Airlock medium with {} for: {names}.
 /// Returns the text for a medium that replaces pieces of an earlier one and has no program.
 pub(super) fn of_replacement(environments: &[String], options: &Options) -> String {
     let names = environments.join(" ");
-    let unsigned = match options.sign {
-        Some(_) => "",
-        None => " --allow-unsigned",
-    };
+    let unsigned = unsigned(options);
     for_every_editor(&format!(
         "\
 This replaces damaged pieces of an Airlock medium for: {names}.
@@ -114,13 +108,10 @@ It has no program. DIR is the folder with this file.
     ))
 }
 
-/// Returns the text for what a site returns.
+/// Returns the text for a medium that a site returns.
 pub(super) fn of_return(environments: &[String], options: &Options) -> String {
     let names = environments.join(" ");
-    let unsigned = match options.sign {
-        Some(_) => "",
-        None => " --allow-unsigned",
-    };
+    let unsigned = unsigned(options);
     for_every_editor(&format!(
         "\
 This is what a site returns for: {names}.
@@ -141,7 +132,14 @@ It has receipts, logs, and what the registry has. Secrets are masked.
     ))
 }
 
-/// Ends lines so that editors of other systems do not show a file as one line.
+fn unsigned(options: &Options) -> &'static str {
+    match options.sign {
+        Some(_) => "",
+        None => " --allow-unsigned",
+    }
+}
+
+/// Converts line ends to CRLF, which all editors support.
 fn for_every_editor(text: &str) -> String {
     text.replace('\n', "\r\n")
 }

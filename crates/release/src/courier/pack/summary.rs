@@ -1,46 +1,46 @@
-//! What a medium amounts to, for people and machines.
+//! The summary of a medium, for operators and as JSON.
 
 use std::collections::BTreeSet;
 
 use medium::{Content, What};
 
-/// What a medium amounts to.
+/// The summary of a medium.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Summary {
-    /// The name of the pack: the SHA-256 of its manifest.
+    /// Name of the pack: the SHA-256 of its manifest.
     pub pack: String,
-    /// The environments that it is for, or of.
+    /// Environments that the medium was packed for, or that a site returned.
     pub environments: Vec<String>,
-    /// The fingerprint of the key that signed it.
+    /// Fingerprint of the key that signed the manifest.
     pub signed_by: Option<String>,
-    /// The oldest C library that the program runs on, such as `2.34`; none if it needs none.
+    /// Oldest glibc that the program runs on, such as `2.34`; `None` for a static program.
     pub glibc: Option<String>,
-    /// The contents by what they are.
+    /// Number and size of the contents by kind.
     pub contents: Vec<Amount>,
-    /// The bytes of all contents.
+    /// Total bytes of all contents.
     pub bytes: u64,
-    /// The sizes of the volumes.
+    /// Sizes of the volumes in bytes.
     pub volumes: Vec<u64>,
-    /// The blobs of the locks that the other side has.
+    /// Blobs of the locks that the other side is assumed to have.
     pub assumed: Amount,
-    /// Why it is assumed to have them.
+    /// Reasons for this assumption, one sentence each.
     pub because: Vec<String>,
 }
 
-/// So many files of a kind.
+/// Number and size of files of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Amount {
-    /// What they are.
+    /// Kind of the files.
     pub what: &'static str,
-    /// How many.
+    /// Number of files.
     pub files: usize,
-    /// Their bytes.
+    /// Total bytes of the files.
     pub bytes: u64,
 }
 
-/// Counts contents by what they are.
+/// Sums up contents by kind.
 pub(super) fn amounts(contents: &[Content]) -> Vec<Amount> {
     let kind = |content: &Content| match content.what {
         What::Repository { .. } => "repository",

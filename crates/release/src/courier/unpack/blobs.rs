@@ -1,4 +1,4 @@
-//! The blobs: into the store, several concurrently, each in one pass.
+//! Imports blobs into the store, several concurrently, each in one pass.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -14,22 +14,22 @@ use crate::transfer::fetch::open_store;
 use crate::transfer::local;
 use crate::{Context, Workspace};
 
-/// Writes into the store. The blob gets its name by [`Into::commit`].
-pub(super) struct Into(Box<BlobWriter>);
+/// Writes a blob into the store. [`StoreWriter::commit`] gives it its name.
+pub(super) struct StoreWriter(Box<BlobWriter>);
 
-impl Into {
+impl StoreWriter {
     pub(super) fn new(store: &Store, content: &Content) -> Result<Self, StoreError> {
         let digest = digest(&content.sha256)?;
         Ok(Self(Box::new(store.writer(&digest, content.size)?)))
     }
 
-    /// Keeps the blob, whose content was compared with its hash.
+    /// Keeps the blob after its hash was checked.
     pub(super) fn commit(self) -> Result<(), StoreError> {
         self.0.commit()
     }
 }
 
-impl Write for Into {
+impl Write for StoreWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes).map_err(io::Error::other)?;
         Ok(bytes.len())
@@ -40,7 +40,7 @@ impl Write for Into {
     }
 }
 
-/// Returns the error of a write that may have been one of the store.
+/// Returns the error of a write to a [`StoreWriter`].
 pub(super) fn of_write(workspace: &Workspace, source: io::Error) -> crate::Error {
     match source.downcast::<StoreError>() {
         Ok(source) => crate::Error::store(workspace, source),
@@ -61,10 +61,10 @@ pub(super) fn has(store: &Store, content: &Content) -> bool {
     digest(&content.sha256).is_ok_and(|digest| store.has(&digest, content.size))
 }
 
-/// Checks that there is room for everything that is not in the store.
+/// Checks that the disk has room for all contents that are not in the store.
 ///
 /// # Errors
-/// There is less.
+/// [`super::Error::NoRoom`] or [`NotReady::NoRoom`].
 pub(super) fn check_room(workspace: &Workspace, medium: &Medium) -> Result<(), crate::Error> {
     let store = open_store(workspace)?;
     let contents = medium.manifest().contents.iter();
@@ -72,7 +72,7 @@ pub(super) fn check_room(workspace: &Workspace, medium: &Medium) -> Result<(), c
     let needed = missing.map(|content| content.size).sum();
     let folder = workspace.bundles();
     match before_push::free(&folder) {
-        // Without a workspace, no store has anything to remove.
+        // Before the workspace exists, `store gc` cannot free space.
         Ok(free) if free < needed && !workspace.root().join("environments").is_dir() => {
             Err(super::Error::NoRoom {
                 folder: workspace.root().to_owned(),
@@ -91,7 +91,7 @@ pub(super) fn check_room(workspace: &Workspace, medium: &Medium) -> Result<(), c
     }
 }
 
-/// Brings every blob to the store that it lacks, and names the artifacts that are complete.
+/// Imports the blobs that the store lacks, and adds complete artifacts to its index.
 ///
 /// # Errors
 /// The store cannot be written, or a lock cannot be read.
@@ -117,8 +117,8 @@ pub(super) fn fill(
     let done = Mutex::new((0_usize, 0_u64));
     let failed = Mutex::new(Vec::new());
     medium::parallel(&missing, &|content| {
-        let mut into =
-            Into::new(&store, content).map_err(|source| crate::Error::store(workspace, source))?;
+        let mut into = StoreWriter::new(&store, content)
+            .map_err(|source| crate::Error::store(workspace, source))?;
         match medium.copy(content, &mut into, &|bytes| advanced(context, bytes)) {
             Ok(()) => {
                 let committed = into.commit();
@@ -140,7 +140,7 @@ pub(super) fn fill(
         damaged.note(context, medium, content)?;
     }
     let (blobs, bytes) = done.into_inner().unwrap_or_else(|held| held.into_inner());
-    // Those that a stream brought are in the store by now.
+    // Blobs of a stream are in the store already.
     unpacked.kept += here.len().saturating_sub(unpacked.blobs);
     unpacked.blobs += blobs;
     unpacked.bytes += bytes;
@@ -150,12 +150,13 @@ pub(super) fn fill(
         .count();
     match unpacked.blobs + unpacked.kept {
         0 => Ok(()),
-        _ => settle(workspace, &store),
+        _ => index_artifacts(workspace, &store),
     }
 }
 
-/// Makes all blobs durable, and names the artifacts of all locks that are complete in the store.
-fn settle(workspace: &Workspace, store: &Store) -> Result<(), crate::Error> {
+/// Syncs all blobs, and adds the artifacts of all locks that are complete in the store to its
+/// index.
+fn index_artifacts(workspace: &Workspace, store: &Store) -> Result<(), crate::Error> {
     for path in workspace.locks()? {
         let lock = bundle::Lock::read(&path)?;
         local::settle(store, &lock).map_err(|source| crate::Error::store(workspace, source))?;

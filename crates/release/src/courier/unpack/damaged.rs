@@ -1,4 +1,4 @@
-//! The pieces of a medium that cannot be used, and what makes a replacement of them.
+//! Collects the damaged pieces of a medium, and the command that packs a replacement.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use super::{Error, kept};
 use crate::courier::pack::HISTORY;
 use crate::{Context, Workspace};
 
-/// The pieces that could not be used so far.
+/// The damaged pieces found so far.
 #[derive(Debug, Default)]
 pub struct Damaged {
-    /// By name.
+    /// By name of the piece.
     pieces: BTreeMap<String, (Piece, Fault)>,
-    /// The names of all pieces of contents that lack one.
+    /// Names of all pieces of contents with a damaged piece.
     needed: BTreeSet<String>,
 }
 
@@ -22,8 +22,8 @@ impl Damaged {
         self.pieces.is_empty()
     }
 
-    /// Returns what was made of a content. If one of its pieces is damaged, nothing was made: all
-    /// that are damaged are noted, and the others kept.
+    /// Returns the result of importing a content, or `None` if a piece of it is damaged. Then all
+    /// its damaged pieces are recorded, and the others are kept.
     pub(super) fn unless_piece<T>(
         &mut self,
         context: &Context<'_>,
@@ -41,7 +41,7 @@ impl Damaged {
         }
     }
 
-    /// Notes all pieces of a content that are damaged, and keeps the others.
+    /// Records the damaged pieces of a content, and keeps the others.
     pub(super) fn note(
         &mut self,
         context: &Context<'_>,
@@ -63,7 +63,7 @@ impl Damaged {
         Ok(())
     }
 
-    /// Notes all pieces of the medium that are damaged.
+    /// Records all damaged pieces of the medium.
     pub(super) fn examine(&mut self, medium: &Medium) {
         for piece in medium.manifest().pieces() {
             let read = medium.copy_piece(piece, &mut std::io::sink(), &|_| true);
@@ -74,14 +74,14 @@ impl Damaged {
         }
     }
 
-    /// Returns the error that names them, and what makes a replacement.
+    /// Returns the error that lists the damaged pieces and the command for a replacement.
     pub(super) fn error(
         self,
         workspace: &Workspace,
         medium: &Medium,
         is_first: bool,
     ) -> crate::Error {
-        /// How much of a name tells pieces apart.
+        /// Number of digits that distinguish names of pieces.
         const DIGITS: usize = 12;
         kept::forget_others(workspace, medium, &self.needed);
         let is_history = |name: &String| {
@@ -101,7 +101,7 @@ impl Damaged {
             .chain(names)
             .collect();
         let environments = medium.manifest().serves.environments.join(" ");
-        // Nothing of other volumes is lacking.
+        // Missing volumes matter only if a damaged piece is on them.
         let is_lacking = |volume: &u32| {
             let mut pieces = self.pieces.values();
             pieces.any(|(piece, _)| piece.volume == *volume)

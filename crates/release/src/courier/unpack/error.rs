@@ -1,4 +1,4 @@
-//! Why a medium is not unpacked, or only in part.
+//! Errors of unpacking a medium, completely or in part.
 
 use camino::Utf8PathBuf;
 use medium::{Fault, Piece};
@@ -8,15 +8,15 @@ use crate::Kind;
 use crate::cluster::consent::Refused;
 use crate::courier::kind_of;
 
-/// Why a medium is not unpacked, or only in part.
+/// A medium is not unpacked, or only in part.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The medium cannot be used.
+    /// The medium is not valid, not trusted or not readable.
     #[error(transparent)]
     Medium(#[from] medium::Error),
-    /// Some pieces cannot be used. Everything else was, unless the history that makes a workspace
-    /// is among them.
+    /// Some pieces are damaged. All other contents were imported, unless the history of a new
+    /// workspace is damaged.
     #[error(
         "{} of pack {} cannot be used; {}",
         environment::count(pieces.len(), "piece"),
@@ -24,137 +24,137 @@ pub enum Error {
         if *is_first { "nothing was unpacked" } else { "the other pieces are unpacked or kept" }
     )]
     Damaged {
-        /// The pack.
+        /// Name of the pack.
         pack: String,
-        /// The pieces, the ones of missing volumes included.
+        /// The damaged pieces, including those of missing volumes.
         pieces: Vec<(Piece, Fault)>,
-        /// The volumes of which nothing was found.
+        /// Numbers of the volumes that were not found.
         missing_volumes: Vec<u32>,
-        /// The volumes whose folder this user must not read.
+        /// Numbers of the volumes whose folder this user may not read.
         unreadable_volumes: Vec<u32>,
-        /// What makes a replacement, on the other side.
+        /// Command that packs a replacement on the other side.
         replacement: String,
-        /// Whether no workspace existed and none was made, because its history is damaged.
+        /// Whether no workspace exists and none was created, because the history is damaged.
         is_first: bool,
     },
-    /// The key is not the one that the operator named.
+    /// The key has a different fingerprint than the operator named.
     #[error("the medium is signed by {found}, not by {given}")]
     Fingerprint {
-        /// The fingerprint that was named.
+        /// Fingerprint that the operator named.
         given: String,
-        /// The one of the key.
+        /// Fingerprint of the key.
         found: String,
     },
     /// The operator did not confirm the key.
     #[error("the key {fingerprint} was not confirmed: {why}")]
     Declined {
-        /// Its fingerprint.
+        /// Fingerprint of the key.
         fingerprint: String,
-        /// Why not.
+        /// Reason of the refusal.
         why: Refused,
     },
-    /// The list of keys is not valid.
+    /// The list of permitted keys is not valid.
     #[error("{} is not valid", crate::courier::SIGNERS)]
     Signers {
-        /// Why not.
+        /// What is not valid.
         source: medium::SignatureError,
     },
-    /// The folder for the workspace has something else.
+    /// The folder for the new workspace has other files.
     #[error("`{folder}` is neither a workspace nor empty")]
     NotEmpty {
-        /// The folder.
+        /// Path of the folder.
         folder: Utf8PathBuf,
     },
     /// The folder for the workspace is on the medium.
     #[error("`{folder}` is on the medium itself")]
     Inside {
-        /// The folder.
+        /// Path of the folder.
         folder: Utf8PathBuf,
     },
     /// The disk of the new workspace is too small.
     #[error("{} are free in `{folder}`, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
     NoRoom {
-        /// The folder.
+        /// Path of the folder.
         folder: Utf8PathBuf,
-        /// How many bytes are free.
+        /// Free bytes.
         free: u64,
-        /// How many bytes are needed.
+        /// Required bytes.
         needed: u64,
     },
-    /// No workspace exists, and the medium does not bring one.
+    /// No workspace exists, and the medium has no history to create one.
     #[error("no workspace exists at `{folder}`, and the medium does not bring the repository")]
     NoRepository {
-        /// Where it would be.
+        /// Path of the folder.
         folder: Utf8PathBuf,
     },
-    /// Git is missing, or refuses.
+    /// Git is missing or failed.
     #[error("the workspace's repository cannot be brought up to date")]
     Git {
-        /// Why not.
+        /// Error of git.
         source: Absent,
     },
-    /// A different branch is checked out.
+    /// The workspace is on a different branch than the medium.
     #[error("the medium brings branch `{branch}`, but {found} is checked out in the workspace")]
     Branch {
-        /// The branch that it brings.
+        /// Branch on the medium.
         branch: String,
-        /// What is checked out.
+        /// What is checked out, for the message.
         found: String,
     },
     /// The medium builds on a commit that the workspace lacks.
     #[error("the medium builds on commit {commit}, which the workspace lacks")]
     Lacks {
-        /// The commit.
+        /// Abbreviated commit id.
         commit: String,
     },
     /// The git bundle does not have the commit that the manifest names.
     #[error("the git bundle on the medium has commit {found}, but the manifest names {commit}")]
     OtherCommit {
-        /// The commit of the manifest.
+        /// Abbreviated commit id in the manifest.
         commit: String,
-        /// The commit of the bundle.
+        /// Abbreviated commit id in the bundle.
         found: String,
     },
-    /// The history on the medium is not a continuation of what a medium brought before.
+    /// The history on the medium does not contain the commit that an earlier medium brought.
     #[error(
         "the medium rewrites history: its commit {commit} does not build on {earlier}, which an earlier medium brought"
     )]
     Rewritten {
-        /// The commit.
+        /// Abbreviated id of the medium's commit.
         commit: String,
-        /// The one before.
+        /// Abbreviated id of the earlier commit.
         earlier: String,
     },
-    /// The workspace has commits that the medium does not know.
+    /// The history on the medium does not contain the workspace's commit.
     #[error(
         "the workspace is at commit {head}, on which the medium's commit {commit} does not build"
     )]
     Diverged {
-        /// The commit of the medium.
+        /// Abbreviated id of the medium's commit.
         commit: String,
-        /// The commit of the workspace.
+        /// Abbreviated id of the workspace's commit.
         head: String,
     },
     /// Files with local changes would be overwritten.
     #[error("local changes would be overwritten: {}", files.join(", "))]
     LocalChanges {
-        /// The files, relative to the repository.
+        /// Paths relative to the repository's root.
         files: Vec<String>,
     },
     /// A file was changed on both sides.
     #[error("commit {commit} of the other side cannot be merged: {} changed here too", files.join(", "))]
     Conflict {
-        /// The commit.
+        /// Abbreviated commit id.
         commit: String,
-        /// The files, relative to the repository.
+        /// Paths relative to the repository's root.
         files: Vec<String>,
     },
-    /// A locked download of mkectl cannot be used.
+    /// A locked download of mkectl is not valid.
     #[error("mkectl {release} on the medium cannot be used")]
     Mkectl {
-        /// The release.
+        /// The release, such as `v4.1.5`.
         release: String,
-        /// Why not.
+        /// What is not valid.
         source: bundle::ProgramError,
     },
 }

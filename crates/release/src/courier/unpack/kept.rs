@@ -1,5 +1,5 @@
-//! Pieces that are kept until the others of their content come: volumes may be unpacked one after
-//! the other.
+//! Keeps pieces until the others of their content arrive: volumes may be unpacked one after the
+//! other.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use medium::{Content, Medium, Piece, PieceSink};
 use super::temporary;
 use crate::{Context, Workspace};
 
-/// Returns where a piece is kept.
+/// Returns the path of a kept piece.
 pub(super) fn path(workspace: &Workspace, piece: &Piece) -> Utf8PathBuf {
     let pieces = temporary(workspace).join("pieces");
     pieces.join(&piece.sha256[..2]).join(&piece.sha256)
 }
 
-/// Compares a piece of a content with its hash, and keeps it if the content has others.
+/// Verifies a piece of a content, and keeps it if the content has further pieces.
 ///
 /// # Errors
-/// It is missing or damaged, or cannot be written.
+/// The piece is missing or damaged, or cannot be written.
 pub(super) fn keep(
     context: &Context<'_>,
     medium: &Medium,
@@ -31,9 +31,9 @@ pub(super) fn keep(
         return Ok(medium.copy_piece(piece, &mut io::sink(), &|_| true)?);
     }
     let wrong = |source| crate::Error::io("write", &path, source);
-    let mut file = File::new(path.clone())?;
+    let mut file = Box::new(File::new(path.clone())?);
     medium
-        .copy_piece(piece, &mut file, &|_| true)
+        .copy_piece(piece, &mut *file, &|_| true)
         .map_err(|error| match error {
             medium::Error::Stream { source, .. } => wrong(source),
             error => error.into(),
@@ -41,19 +41,19 @@ pub(super) fn keep(
     file.done().map_err(wrong)
 }
 
-/// Removes the pieces of a medium whose contents are complete by now.
+/// Removes the kept pieces of a medium that no incomplete content needs.
 pub(super) fn forget_others(workspace: &Workspace, medium: &Medium, needed: &BTreeSet<String>) {
     for piece in medium.manifest().pieces() {
         if !needed.contains(&piece.sha256) {
-            // A file that stays is removed in the end.
+            // `clean_up` removes a file that remains here.
             let _ = std::fs::remove_file(path(workspace, piece));
         }
     }
 }
 
-/// Receives a piece into a file.
+/// Receives a piece into a file, which gets its path when the piece is complete.
 pub(super) struct File {
-    file: Option<tempfile::NamedTempFile>,
+    file: tempfile::NamedTempFile,
     path: Utf8PathBuf,
 }
 
@@ -63,19 +63,13 @@ impl File {
         let file = std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(folder))
             .map_err(|source| crate::Error::io("write", folder, source))?;
-        Ok(Self {
-            file: Some(file),
-            path,
-        })
+        Ok(Self { file, path })
     }
 }
 
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.file {
-            Some(file) => file.write(bytes),
-            None => Ok(bytes.len()),
-        }
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,13 +78,8 @@ impl Write for File {
 }
 
 impl PieceSink for File {
-    fn done(&mut self) -> io::Result<()> {
-        match self.file.take() {
-            Some(file) => file
-                .persist(&self.path)
-                .map(drop)
-                .map_err(|error| error.error),
-            None => Ok(()),
-        }
+    fn done(self: Box<Self>) -> io::Result<()> {
+        let persisted = self.file.persist(&self.path);
+        persisted.map(drop).map_err(|error| error.error)
     }
 }

@@ -1,5 +1,4 @@
-//! What a workspace lacks although a medium is complete: a replacement has some pieces of a medium,
-//! and not the rest.
+//! Finds what a workspace still lacks after a replacement, which has only some pieces of a medium.
 
 use medium::{Medium, What};
 
@@ -8,8 +7,8 @@ use crate::transfer::fetch::open_store;
 use crate::transfer::program::{StoredProgram, platform};
 use crate::{Context, Workspace};
 
-/// Returns what the locks that a medium was made for need, and neither it nor the workspace has.
-/// Warns if that is anything.
+/// Returns what the medium's locks require, and neither the medium nor the workspace has. Warns
+/// about it.
 ///
 /// # Errors
 /// A lock or the store cannot be read.
@@ -32,7 +31,7 @@ pub(super) fn lacking(context: &Context<'_>, medium: &Medium) -> Result<Vec<Stri
     Ok(lacking)
 }
 
-/// Returns the locks that a medium was made for, as far as they are in the workspace.
+/// Returns the locks that a medium was packed for, if the workspace has them unchanged.
 fn served(workspace: &Workspace, medium: &Medium) -> Result<Vec<bundle::Lock>, crate::Error> {
     let mut locks = Vec::new();
     for path in workspace.locks()? {
@@ -40,7 +39,7 @@ fn served(workspace: &Workspace, medium: &Medium) -> Result<Vec<bundle::Lock>, c
         if let Some(one) = served.iter().find(|one| workspace.shown(&path) == one.path) {
             let text =
                 files::read_text(&path).map_err(|source| crate::Error::read(&path, source))?;
-            // A lock that was replaced since lists different blobs.
+            // A replaced lock lists different blobs.
             if bundle::Lock::digest(&text) == one.sha256 {
                 locks.push(bundle::Lock::parse(&text, workspace.shown(&path))?);
             }
@@ -49,7 +48,8 @@ fn served(workspace: &Workspace, medium: &Medium) -> Result<Vec<bundle::Lock>, c
     Ok(locks)
 }
 
-/// Returns the blobs that are neither in the store nor said to be at the site, and their size.
+/// Returns the number and the bytes of the blobs that are neither in the store nor assumed to be at
+/// the site.
 fn blobs(workspace: &Workspace, medium: &Medium) -> Result<(usize, u64), crate::Error> {
     let store = open_store(workspace)?;
     let assumed = &medium.manifest().assumes.blobs;
@@ -65,8 +65,8 @@ fn blobs(workspace: &Workspace, medium: &Medium) -> Result<(usize, u64), crate::
     Ok((missing.len(), missing.values().sum()))
 }
 
-/// Returns the program and each mkectl that is missing. A medium with a program leaves out only
-/// what the site has.
+/// Returns the missing program and mkectl. A medium with a program leaves out only what the site
+/// has.
 fn files(workspace: &Workspace, medium: &Medium) -> Result<Vec<String>, crate::Error> {
     let mut contents = medium.manifest().contents.iter();
     if contents.any(|content| matches!(content.what, What::Program { .. })) {

@@ -1,4 +1,4 @@
-//! Where things go: the folder of the workspace, the program, mkectl, the sources.
+//! Places contents in the workspace: the program, mkectl, the sources.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -10,17 +10,17 @@ use crate::event::Event;
 use crate::transfer::program::StoredProgram;
 use crate::{Context, Workspace, links};
 
-/// The program, relative to the workspace.
+/// Path of the program, relative to the workspace.
 pub(super) const PROGRAM: &str = "airlock";
 
-/// The folder of the sources, relative to the workspace.
+/// Folder of the sources, relative to the workspace.
 const SOURCES: &str = "bundles/sources";
 
-/// Checks that the folder is a workspace, or may become one: it is empty, or has only what an
-/// interrupted run has left.
+/// Checks that the folder is a workspace, or can become one: it is empty, or has only files of an
+/// interrupted run.
 ///
 /// # Errors
-/// It has something else.
+/// [`Error::NotEmpty`].
 pub(super) fn check(workspace: &Workspace) -> Result<(), crate::Error> {
     let root = workspace.root();
     if root.join("environments").is_dir() || root.join(".git").exists() {
@@ -31,7 +31,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), crate::Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(crate::Error::read(root, source)),
     };
-    // A file system of its own has a folder for files that its check finds.
+    // `lost+found` is at the root of a file system.
     let ours = ["bundles", "lost+found"];
     let mut entries = entries.flatten();
     match entries.all(|entry| ours.contains(&entry.file_name())) {
@@ -47,7 +47,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), crate::Error> {
 /// modes.
 ///
 /// # Errors
-/// It is.
+/// [`Error::Inside`].
 pub(super) fn outside_of(
     workspace: &Workspace,
     folders: &[Utf8PathBuf],
@@ -68,7 +68,7 @@ pub(super) fn outside_of(
     }
 }
 
-/// Puts the program into the workspace.
+/// Places the program in the workspace, unless the medium is older than the program.
 ///
 /// # Errors
 /// A piece is damaged, or the file cannot be written.
@@ -81,7 +81,7 @@ pub(super) fn program(
     let path = workspace.root().join(PROGRAM);
     links::refuse_one(workspace, &path)?;
     let shown = workspace.shown(&path).to_owned();
-    if is_there(&path, content) {
+    if has_content(&path, content) {
         return Ok(shown);
     }
     if path.exists() && super::repository::is_older(context, medium)? {
@@ -96,8 +96,8 @@ pub(super) fn program(
     Ok(shown)
 }
 
-/// Returns whether an executable file has a content already.
-fn is_there(path: &Utf8Path, content: &Content) -> bool {
+/// Returns whether a file is executable and has a content already.
+fn has_content(path: &Utf8Path, content: &Content) -> bool {
     let is_executable = |found: std::fs::Metadata| {
         found.len() == content.size && found.permissions().mode() & 0o111 == 0o111
     };
@@ -105,7 +105,8 @@ fn is_there(path: &Utf8Path, content: &Content) -> bool {
         && medium::hash_of(path).is_ok_and(|found| found == content.sha256)
 }
 
-/// Puts a download of mkectl where `fetch` puts it, if a lock names its hash.
+/// Places a download of mkectl in the folder of `fetch`, if a lock has its hash. Returns the path
+/// of the program.
 ///
 /// # Errors
 /// A piece is damaged, or a file cannot be written.
@@ -120,10 +121,10 @@ pub(super) fn mkectl(
     for path in workspace.locks()? {
         let lock = bundle::Lock::read(&path)?;
         let mut programs = lock.mkectl.iter();
-        let is_wanted = |locked: &&bundle::LockedMkectl| {
+        let is_locked = |locked: &&bundle::LockedMkectl| {
             locked.platform == platform && locked.sha256 == content.sha256
         };
-        let Some(locked) = programs.find(is_wanted).filter(|_| lock.release == release) else {
+        let Some(locked) = programs.find(is_locked).filter(|_| lock.release == release) else {
             continue;
         };
         let kept = StoredProgram::of(workspace, &lock, locked);
@@ -152,7 +153,7 @@ pub(super) fn mkectl(
     Ok(None)
 }
 
-/// Unpacks the sources of all dependencies.
+/// Unpacks the sources of all dependencies. Returns their folder.
 ///
 /// # Errors
 /// A piece is damaged, or a file cannot be written.
@@ -173,7 +174,7 @@ pub(super) fn sources(
     remove(&new)?;
     std::io::Seek::rewind(&mut file).map_err(failed)?;
     std::fs::create_dir_all(&new).map_err(failed)?;
-    // Paths that lead out of the folder are left out.
+    // `unpack` skips paths that lead out of the folder.
     tar::Archive::new(file).unpack(&new).map_err(failed)?;
     std::fs::write(new.join(".unpacked"), &content.sha256).map_err(failed)?;
     remove(&folder)?;

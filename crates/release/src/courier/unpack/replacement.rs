@@ -1,5 +1,5 @@
-//! A medium together with replacements of its pieces, in one command: without its history, a medium
-//! makes no workspace.
+//! Reads a medium together with replacements of its pieces. Without its history, a medium alone
+//! cannot create a workspace.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,12 @@ use medium::{Error, Medium};
 use super::Trust;
 use crate::Workspace;
 
-/// Recognises a medium in folders. Folders of a different pack are used too if all that it has is
-/// also on the first medium.
+/// Recognises a medium in folders. Folders of a different pack are accepted if the first medium
+/// lists all their contents.
 ///
 /// # Errors
-/// No folder is a medium, one is not trusted, or one has content that the first medium lacks.
+/// No folder is a medium, one is not trusted, or one has a content that the first medium does not
+/// list.
 pub(super) fn together(
     workspace: &Workspace,
     folders: &[Utf8PathBuf],
@@ -29,7 +30,7 @@ pub(super) fn together(
     let mut confirmed: Option<String> = None;
     for group in medium::packs(folders)? {
         let found = medium::find(&group)?;
-        // A key is confirmed once.
+        // The operator confirms a key once.
         let trust = Trust {
             fingerprint: confirmed.as_deref().or(trust.fingerprint),
             ..*trust
@@ -41,7 +42,7 @@ pub(super) fn together(
         line = line.or(of_signer);
         media.push(medium);
     }
-    // The one with the most contents is the one that the others replace pieces of.
+    // The medium with the most contents is the one that the others replace pieces of.
     media.sort_by_key(|medium| medium.manifest().contents.len());
     let Some(mut main) = media.pop() else {
         return Err(other.into());

@@ -8,17 +8,17 @@ use serde::Serialize;
 use super::{Error, copied, temporary};
 use crate::Context;
 
-/// What became of the history.
+/// The update of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct HistoryUpdate {
-    /// The branch.
+    /// Name of the branch.
     pub branch: String,
-    /// The commit before; none if the workspace was made.
+    /// Commit before; `None` if the workspace was created.
     pub from: Option<String>,
-    /// The commit that the workspace is at.
+    /// Commit of the workspace now.
     pub to: String,
-    /// How many commits came.
+    /// Number of received commits.
     pub commits: usize,
 }
 
@@ -28,11 +28,11 @@ impl From<programs::Absent> for crate::Error {
     }
 }
 
-/// Takes a history. The working tree and the branch move on only if no local change and no commit
-/// is lost.
+/// Imports a history. The branch and the working tree move only if no commit and no local change is
+/// lost.
 ///
 /// # Errors
-/// Git is missing, a piece is damaged, or the history does not continue the one of the workspace.
+/// Git is missing, a piece is damaged, or the history does not continue that of the workspace.
 pub(super) fn receive(
     context: &Context<'_>,
     medium: &Medium,
@@ -42,18 +42,18 @@ pub(super) fn receive(
 ) -> Result<HistoryUpdate, crate::Error> {
     let root = context.workspace.root();
     let variables = &context.tool.variables;
-    // Git is asked for before anything is written.
+    // Fails before anything is written if git is missing.
     let mut git = Receiver::of(root, variables)?;
     let is_new = !root.join("environments").is_dir();
     if !is_new {
         git = Receiver::of(&git.top_level()?, variables)?;
-        // A piece that is not needed any more may be missing.
-        if let Some(moved) = already(&git, branch, commit)? {
+        // If the history is not needed, its pieces may be missing.
+        if let Some(moved) = present_update(&git, branch, commit)? {
             return Ok(moved);
         }
     }
     let copied = copied(context, medium, content, &temporary(context.workspace))?;
-    // A run that was killed may have made half a repository. Making it again keeps what it has.
+    // A killed run may have created a part of a repository. `init` keeps what it has.
     if is_new || git.head()?.commit.is_none() {
         git.init(if branch == DETACHED { "main" } else { branch })?;
     }
@@ -68,7 +68,7 @@ pub(super) fn receive(
         }
         .into());
     }
-    // Files of an interrupted run are those of the commit, or the first part of one.
+    // Files of an interrupted run are those of the commit, or incomplete.
     let has_begun = head.commit.is_none() && git.has_begun()?;
     take(&git, medium, &copied, branch, commit)?;
     if let Some(earlier) = git.outside()?
@@ -106,8 +106,8 @@ pub(super) fn receive(
     })
 }
 
-/// Returns what becomes of a history that the branch has already: nothing.
-fn already(
+/// Returns the empty update for a history that the branch has already.
+fn present_update(
     git: &Receiver,
     branch: &str,
     commit: &str,
@@ -121,7 +121,7 @@ fn already(
         return Ok(None);
     }
     if git.outside()?.is_none() {
-        git.brought(commit)?;
+        git.set_outside(commit)?;
     }
     Ok(Some(HistoryUpdate {
         branch: branch.to_owned(),
@@ -131,8 +131,8 @@ fn already(
     }))
 }
 
-/// Returns whether an earlier medium brought a later commit than this one, which may bring an older
-/// program, too.
+/// Returns whether an earlier medium brought a later commit than this one. This one may then have
+/// an older program, too.
 ///
 /// # Errors
 /// Git has no answer.
@@ -142,7 +142,7 @@ pub(super) fn is_older(context: &Context<'_>, medium: &Medium) -> Result<bool, c
         What::Repository { commit, .. } => Some(commit),
         _ => None,
     });
-    // Without history, the site has the commit already.
+    // A medium without history was packed for a site that has the commit.
     let commits: Vec<&String> = match brought {
         Some(commit) => vec![commit],
         None => manifest.assumes.commits.iter().collect(),
@@ -162,10 +162,10 @@ pub(super) fn is_older(context: &Context<'_>, medium: &Medium) -> Result<bool, c
     Ok(true)
 }
 
-/// Fetches a commit from a git bundle.
+/// Fetches a commit from a git bundle and checks its id.
 ///
 /// # Errors
-/// It builds on a commit that the repository lacks, or is not the one that the manifest names.
+/// [`Error::Lacks`] or [`Error::OtherCommit`], or git fails.
 pub(super) fn take(
     git: &Receiver,
     medium: &Medium,
@@ -197,10 +197,10 @@ pub(super) fn take(
     }
 }
 
-/// What a manifest names instead of a branch where none was checked out.
+/// Branch in the manifest of a medium that was packed from a detached `HEAD`.
 const DETACHED: &str = "HEAD";
 
-/// Returns as much of a commit's name as people read.
+/// Returns an abbreviated commit id.
 pub(super) fn short(commit: &str) -> String {
     commit.chars().take(12).collect()
 }

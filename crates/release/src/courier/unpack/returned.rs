@@ -1,7 +1,7 @@
-//! What comes back from a site: its commits, receipts, registry snapshots and logs.
+//! Imports what a site returned: its commits, receipts, registry snapshots and logs.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use medium::{Content, Medium};
+use medium::{Content, Medium, What};
 use programs::Receiver;
 
 use super::repository::{HistoryUpdate, short, take};
@@ -12,10 +12,10 @@ use crate::receipt::Receipt;
 use crate::workspace::{Output, write_whole};
 use crate::{Context, links};
 
-/// Merges the commits of a site into the branch that is checked out.
+/// Merges the commits of a site into the checked-out branch.
 ///
 /// # Errors
-/// A piece is damaged, git refuses, or a file was changed on both sides.
+/// A piece is damaged, git fails, or a file was changed on both sides.
 pub(super) fn commits(
     context: &Context<'_>,
     medium: &Medium,
@@ -59,12 +59,12 @@ pub(super) fn commits(
     Ok(moved(git.head()?.commit, commits))
 }
 
-/// Writes a receipt that was not committed, unless the workspace has a later one. Returns its path
-/// if it is new.
+/// Writes the receipt, registry snapshot or log of an environment, unless the workspace has it or a
+/// later one. Returns its path if it is new.
 ///
 /// # Errors
-/// A piece is damaged, it is not a receipt, or it cannot be written.
-pub(super) fn receipt(
+/// A piece is damaged, the content is not of its kind, or it cannot be written.
+pub(super) fn file(
     context: &Context<'_>,
     medium: &Medium,
     content: &Content,
@@ -73,72 +73,53 @@ pub(super) fn receipt(
     let Some(output) = output(context, environment)? else {
         return Ok(None);
     };
-    let file = copied(context, medium, content, &temporary(context.workspace))?;
-    let (path, text) = text(&file)?;
-    let last = |receipt: Option<Receipt>| {
-        let ended = receipt.into_iter().flat_map(|one| {
-            let applied = one.applied.map(|one| one.ended);
-            applied.into_iter().chain(one.failed.map(|one| one.ended))
-        });
-        ended.max()
-    };
-    if last(Receipt::read(&path)?) <= last(Receipt::read(&output.receipt)?) {
-        return Ok(None);
-    }
-    write(context, &output.receipt, &text).map(Some)
-}
-
-/// Writes a registry snapshot, unless the workspace has a later one. Returns its path if it is new.
-///
-/// # Errors
-/// A piece is damaged, it is not a snapshot, or it cannot be written.
-pub(super) fn snapshot(
-    context: &Context<'_>,
-    medium: &Medium,
-    content: &Content,
-    environment: &str,
-) -> Result<Option<Utf8PathBuf>, crate::Error> {
-    let Some(output) = output(context, environment)? else {
-        return Ok(None);
-    };
-    let file = copied(context, medium, content, &temporary(context.workspace))?;
-    let (path, text) = text(&file)?;
-    let new = Snapshot::read(&path)?.snapshot;
-    if output.snapshot.exists() {
-        let known = Snapshot::read(&output.snapshot)?.snapshot;
-        // Times are in seconds: of two returns in one second, the one that is unpacked last counts.
-        if new.taken < known.taken || new == known {
-            return Ok(None);
+    let to = match &content.what {
+        What::Receipt { .. } => output.receipt,
+        What::Snapshot { .. } => output.snapshot,
+        What::Log { file, .. } if is_log(file) && !output.logs.join(file).exists() => {
+            output.logs.join(file)
         }
-    }
-    write(context, &output.snapshot, &text).map(Some)
-}
-
-/// Writes a log beside those of this side. Returns its path if it is new.
-///
-/// # Errors
-/// A piece is damaged, or it cannot be written.
-pub(super) fn log(
-    context: &Context<'_>,
-    medium: &Medium,
-    content: &Content,
-    environment: &str,
-    name: &str,
-) -> Result<Option<Utf8PathBuf>, crate::Error> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    let is_name = !name.starts_with('.') && name.ends_with(".log") && name.bytes().all(is_plain);
-    let Some(output) = output(context, environment)?.filter(|_| is_name) else {
-        return Ok(None);
+        _ => return Ok(None),
     };
-    let path = output.logs.join(name);
-    if path.exists() {
+    let file = copied(context, medium, content, &temporary(context.workspace))?;
+    let path = Utf8Path::from_path(file.path()).unwrap_or(Utf8Path::new("."));
+    let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
+    let is_new = match content.what {
+        What::Receipt { .. } => last(Receipt::read(path)?) > last(Receipt::read(&to)?),
+        What::Snapshot { .. } => is_new_snapshot(&Snapshot::read(path)?.snapshot, &to)?,
+        _ => true,
+    };
+    if !is_new {
         return Ok(None);
     }
-    let file = copied(context, medium, content, &temporary(context.workspace))?;
-    write(context, &path, &text(&file)?.1).map(Some)
+    write_whole(&to, &text)?;
+    Ok(Some(context.workspace.shown(&to).to_owned()))
 }
 
-/// Returns where the files of an environment are; nothing if the workspace does not have it.
+/// Returns whether a name is that of a log. Other names could leave the folder.
+fn is_log(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    !name.starts_with('.') && name.ends_with(".log") && name.bytes().all(is_plain)
+}
+
+/// Returns the time of the last deploy in a receipt.
+fn last(receipt: Option<Receipt>) -> Option<String> {
+    let receipt = receipt?;
+    let applied = receipt.applied.map(|one| one.ended);
+    applied.max(receipt.failed.map(|one| one.ended))
+}
+
+fn is_new_snapshot(new: &Snapshot, path: &Utf8Path) -> Result<bool, crate::Error> {
+    if !path.exists() {
+        return Ok(true);
+    }
+    let known = Snapshot::read(path)?.snapshot;
+    // Times are in seconds. Of two returns in one second, the one unpacked last counts.
+    Ok(new.taken >= known.taken && *new != known)
+}
+
+/// Returns the paths of an environment's results, or `None` with a warning if the workspace lacks
+/// it.
 fn output(context: &Context<'_>, environment: &str) -> Result<Option<Output>, crate::Error> {
     let workspace = context.workspace;
     let known = environment::names(workspace.root()).map_err(crate::Error::Environment)?;
@@ -151,15 +132,4 @@ fn output(context: &Context<'_>, environment: &str) -> Result<Option<Output>, cr
         format!("environment {environment} is not in this workspace; its files are not used");
     context.reporter.report(Event::Warning(warning));
     Ok(None)
-}
-
-fn text(file: &tempfile::NamedTempFile) -> Result<(Utf8PathBuf, String), crate::Error> {
-    let path = Utf8Path::from_path(file.path()).unwrap_or(Utf8Path::new("."));
-    let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
-    Ok((path.to_owned(), text))
-}
-
-fn write(context: &Context<'_>, path: &Utf8Path, text: &str) -> Result<Utf8PathBuf, crate::Error> {
-    write_whole(path, text)?;
-    Ok(context.workspace.shown(path).to_owned())
 }

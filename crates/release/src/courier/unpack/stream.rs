@@ -1,5 +1,5 @@
-//! A medium that comes as a stream. What is one piece goes to the store as it arrives; the rest is
-//! kept in a folder until the end.
+//! Receives a medium as a stream. A blob of one piece goes to the store as it arrives. Other pieces
+//! are kept in a folder until the end.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -7,16 +7,16 @@ use std::rc::Rc;
 
 use medium::{Content, Medium, Piece, PieceSink, What};
 
-use super::blobs::{self, Into};
+use super::blobs::{self, StoreWriter};
 use super::{Error, Trust, Unpacked, advanced, kept, place, temporary};
 use crate::transfer::fetch::open_store;
 use crate::{Context, Workspace};
 
-/// Reads a stream to its end. Everything that is not in the store afterwards is in a folder of the
+/// Reads a stream to its end. Pieces that do not go to the store are kept in a folder of the
 /// workspace.
 ///
 /// # Errors
-/// It is not trusted, or ends early. What was received stays, and is not written again.
+/// The medium is not trusted, or the stream ends early. Received pieces are kept for the next run.
 pub(super) fn receive(
     context: &Context<'_>,
     from: &mut dyn Read,
@@ -39,13 +39,11 @@ pub(super) fn receive(
         },
         |medium, piece| {
             let path = kept::path(workspace, piece);
-            match alone(medium, piece) {
+            match sole_blob(medium, piece) {
                 Some(content) if blobs::has(&store, content) => Ok(Box::new(Discard)),
                 Some(content) => Ok(Box::new(Blob {
-                    into: Some(
-                        Into::new(&store, content)
-                            .map_err(|source| crate::Error::store(workspace, source))?,
-                    ),
+                    into: StoreWriter::new(&store, content)
+                        .map_err(|source| crate::Error::store(workspace, source))?,
                     size: content.size,
                     received: Rc::clone(&received),
                 })),
@@ -68,8 +66,8 @@ pub(super) fn receive(
     Ok((medium.with_folder(&folder), line))
 }
 
-/// Returns the blob that a piece is all of, unless another content has the piece, too.
-fn alone<'m>(medium: &'m Medium, piece: &Piece) -> Option<&'m Content> {
+/// Returns the blob that consists of a piece, unless a different content has the piece, too.
+fn sole_blob<'m>(medium: &'m Medium, piece: &Piece) -> Option<&'m Content> {
     let contents = medium.manifest().contents.iter();
     let mut with = contents.filter(|content| content.pieces.contains(piece));
     let first = with.next()?;
@@ -78,15 +76,15 @@ fn alone<'m>(medium: &'m Medium, piece: &Piece) -> Option<&'m Content> {
         .then_some(first)
 }
 
-/// Removes what was kept of streams, and what killed runs have left.
+/// Removes the kept pieces and the temporary files of killed runs.
 ///
 /// # Errors
-/// It cannot be removed.
+/// The folder cannot be removed.
 pub(super) fn clean_up(workspace: &Workspace) -> Result<(), crate::Error> {
     place::remove(&temporary(workspace))
 }
 
-/// Receives a piece that is not needed: it is compared with its hash, and nothing else.
+/// Discards a piece that is not needed, after its hash was checked.
 struct Discard;
 
 impl Write for Discard {
@@ -100,25 +98,22 @@ impl Write for Discard {
 }
 
 impl PieceSink for Discard {
-    fn done(&mut self) -> io::Result<()> {
+    fn done(self: Box<Self>) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Receives a blob.
+/// Receives a blob into the store.
 struct Blob {
-    into: Option<Into>,
+    into: StoreWriter,
     size: u64,
-    /// How many blobs came into the store, and their bytes.
+    /// Number and bytes of the blobs added to the store.
     received: Rc<Cell<(usize, u64)>>,
 }
 
 impl Write for Blob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.into {
-            Some(into) => into.write(bytes),
-            None => Ok(bytes.len()),
-        }
+        self.into.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -127,12 +122,10 @@ impl Write for Blob {
 }
 
 impl PieceSink for Blob {
-    fn done(&mut self) -> io::Result<()> {
-        if let Some(into) = self.into.take() {
-            into.commit().map_err(io::Error::other)?;
-            let (blobs, bytes) = self.received.get();
-            self.received.set((blobs + 1, bytes + self.size));
-        }
+    fn done(self: Box<Self>) -> io::Result<()> {
+        self.into.commit().map_err(io::Error::other)?;
+        let (blobs, bytes) = self.received.get();
+        self.received.set((blobs + 1, bytes + self.size));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Decides whether a medium may be used, by the key that signed it.
+//! Decides by its key whether a medium is trusted.
 
 use medium::{Found, Medium, Signers};
 
@@ -8,23 +8,24 @@ use crate::cluster::consent::Refused;
 use crate::courier::SIGNERS;
 use crate::workspace::read_if_there;
 
-/// What the operator says about the key of a medium.
+/// The operator's decisions about the key of a medium.
 pub struct Trust<'a> {
     /// The fingerprint that the key must have, as `ssh-keygen -l` prints it.
+    /// Required fingerprint of the key, as `ssh-keygen -l` prints it.
     pub fingerprint: Option<&'a str>,
-    /// Whether a medium without a signature may be used.
+    /// Whether an unsigned medium is accepted.
     pub allow_unsigned: bool,
-    /// Asks the operator whether a key is right, by its algorithm and fingerprint. Returns why it
-    /// is not.
+    /// Asks the operator to confirm a key by its algorithm and fingerprint. Returns the reason of a
+    /// refusal.
     pub confirm: &'a dyn Fn(&str, &str) -> Result<(), Refused>,
 }
 
 impl Trust<'_> {
-    /// Returns the medium if it may be used, and the line that would permit its key where no key is
-    /// listed yet.
+    /// Returns the medium if it is trusted. If the workspace has no list of keys yet, also returns
+    /// the line that permits this key.
     ///
     /// # Errors
-    /// It may not.
+    /// The medium is not signed, its signature is not valid, or its key is not accepted.
     pub(super) fn check(
         &self,
         workspace: &Workspace,

@@ -1,8 +1,8 @@
-//! Writes files as a whole: a temporary file in the same folder gets the content, and a rename
+//! Writes files atomically: a temporary file in the same folder gets the content, and a rename
 //! gives it the name.
 //!
-//! Readers see the old content or the new one, also after a power failure. An interrupted program
-//! leaves a hidden file that ends with `.part`.
+//! Readers see either the old or the new content, even after a power failure. An interrupted
+//! program leaves a hidden file that ends with `.part`.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
@@ -11,19 +11,19 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use camino::Utf8Path;
 use tempfile::NamedTempFile;
 
-/// Who may use a file that is written, whatever the process's umask is.
+/// The permissions of a written file, independent of the umask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// The owner reads and writes it.
+    /// Mode 600: the owner reads and writes.
     Owner,
-    /// All read it, and the owner writes it.
+    /// Mode 644: everyone reads, the owner writes.
     All,
-    /// All read and start it, and the owner writes it.
+    /// Mode 755: everyone reads and executes, the owner writes.
     Program,
 }
 
-/// Makes a temporary file in the folder of `path`. Only its owner may read it, and it is removed
-/// when it is dropped.
+/// Creates a temporary file in the folder of `path`. Only its owner may read it. Dropping it
+/// removes the file.
 ///
 /// # Errors
 /// The folder is missing or cannot be written to.
@@ -31,15 +31,15 @@ pub fn temporary_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
     temporary_in(folder_of(path))
 }
 
-/// Makes such a file in `folder`. As long as it is open, it is held, where the file system has
-/// locks: it is not abandoned.
+/// Creates such a file in `folder`. It is locked while it is open, if the file system supports
+/// locks, so [`remove_abandoned`] leaves it alone.
 ///
 /// # Errors
 /// The folder is missing or cannot be written to.
 pub fn temporary_in(folder: &Utf8Path) -> io::Result<NamedTempFile> {
     let mut options = File::options();
     options.read(true).write(true).create_new(true).mode(0o600);
-    // The library's own `tempfile_in` names the temporary file in its errors.
+    // `tempfile_in` of the library would name the temporary file in its errors.
     let mut names = tempfile::Builder::new();
     names.prefix(".").suffix(".part");
     let file = names.make_in(folder, |path| options.open(path))?;
@@ -47,41 +47,40 @@ pub fn temporary_in(folder: &Utf8Path) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Removes the temporary files that killed programs have left in a folder, of which none is held.
-/// Earlier versions began their names with `.tmp`.
+/// Removes the unlocked temporary files of killed programs in a folder. Earlier versions named them
+/// `.tmp...`.
 pub fn remove_abandoned(folder: &Utf8Path) {
     for entry in folder.read_dir_utf8().into_iter().flatten().flatten() {
         let name = entry.file_name();
         let is_temporary =
             name.starts_with(".tmp") || (name.starts_with('.') && name.ends_with(".part"));
         if is_temporary && crate::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            // The next run tries again.
+            // After an error, the next run tries again.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// Gives a temporary file its name, in place of a file that has it. Its content is on the disk
-/// before.
+/// Syncs a temporary file to disk and renames it to `path`, replacing an existing file.
 ///
 /// # Errors
-/// The disk fails, or the name belongs to a folder.
+/// The disk fails, or `path` is a folder.
 pub fn persist(file: NamedTempFile, path: &Utf8Path, access: Access) -> io::Result<()> {
     finish(file.as_file(), access)?;
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Gives a temporary file a name that is free.
+/// Syncs a temporary file to disk and renames it to `path`, which must not exist.
 ///
 /// # Errors
-/// A file has the name, and those of [`persist`].
+/// `path` exists, and the errors of [`persist`].
 pub fn persist_new(file: NamedTempFile, path: &Utf8Path, access: Access) -> io::Result<()> {
     finish(file.as_file(), access)?;
     let persisted = file.persist_noclobber(path);
     persisted.map(drop).map_err(|error| error.error)
 }
 
-/// Replaces the content of a file, or makes it.
+/// Writes a file, replacing an existing one.
 ///
 /// # Errors
 /// The folder is missing or cannot be written to, or the disk fails.
@@ -92,12 +91,12 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>, access: Access) -> io::Re
 /// Writes a file that must not exist yet.
 ///
 /// # Errors
-/// It exists, and those of [`write()`].
+/// The file exists, and the errors of [`write()`].
 pub fn write_new(path: &Utf8Path, bytes: impl AsRef<[u8]>, access: Access) -> io::Result<()> {
     persist_new(with(path, bytes.as_ref())?, path, access)
 }
 
-/// Returns the folder of a file.
+/// Returns the folder of a file, `.` for a bare name.
 pub fn folder_of(path: &Utf8Path) -> &Utf8Path {
     match path.parent() {
         Some(folder) if folder != "" => folder,
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_replaced_as_a_whole_and_nothing_else_is_left() {
+    fn files_are_replaced_atomically_and_no_temporary_file_remains() {
         let directory = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(directory.path()).unwrap();
         let path = &folder.join("file");
