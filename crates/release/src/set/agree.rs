@@ -1,23 +1,22 @@
-//! Compares the lock of a set with the manifests that it names: a lock is a file, and files are
-//! edited.
+//! Compares the lock of a set with its manifests, because the lock may have been edited by hand.
 
 use std::collections::{HashMap, HashSet};
 
 use bundle::{Artifact, Blob, Content, Kind, LARGEST_MANIFEST, Lock, Manifest, Store};
 use oci_spec::image::Digest;
 
-/// What a manifest of the store says of its artifact in the lock.
+/// Result of comparing a manifest in the store with the lock.
 enum Judged {
-    /// The store lacks it.
+    /// The store lacks the manifest.
     Unknown,
-    /// The lock lists something else.
+    /// The lock differs from the manifest.
     Wrong,
-    /// The lock lists the same, and this is in it.
+    /// The lock agrees with the manifest, whose content this is.
     Agrees(Content),
 }
 
-/// Returns the first artifact whose manifests list something else than the lock, with the digest of
-/// that manifest. A manifest that the store lacks is not compared.
+/// Returns the first artifact that the lock describes differently than its manifests do, with the
+/// digest of that manifest. Manifests that the store lacks are skipped.
 pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Artifact, String)> {
     let mut of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
     of_sets.find_map(|artifact| {
@@ -34,8 +33,8 @@ pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Ar
     })
 }
 
-/// Returns whether an artifact has the kind and the platforms that its manifests have, and no
-/// manifest that no index names: it would be pushed with the others.
+/// Returns whether the artifact has the kind and platforms of its manifests. Also returns false if
+/// it has a manifest that no index lists: that manifest would be pushed, too.
 fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool {
     let mut named: HashSet<(&Digest, Option<&str>)> = HashSet::new();
     let (mut kinds, mut is_artifact) = (Vec::new(), false);
@@ -55,11 +54,11 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
     let are_named = contents.iter().all(|(one, content)| {
         one.digest == artifact.digest
             || match content {
-                // The lock has no platform of an index.
+                // The lock records no platforms of indexes.
                 Content::Index { .. } => named.iter().any(|(digest, _)| **digest == one.digest),
                 Content::Manifest { .. } => {
-                    // The platform of an archive's image is that of its config, if the index has
-                    // none.
+                    // For an image of an archive, the platform comes from its config if the index
+                    // has none.
                     let of_config = !artifact.archive.is_empty();
                     named.contains(&(&one.digest, one.platform.as_deref()))
                         || of_config && named.contains(&(&one.digest, None))
@@ -109,7 +108,7 @@ fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
     }
 }
 
-/// Returns digests and sizes in one order, whether they are carried or not.
+/// Returns digests and sizes of all blobs, sorted, including those that no bundle contains.
 fn list<'a>(blobs: &'a [Blob], external: &'a [Blob]) -> Vec<(&'a str, u64)> {
     let all = blobs.iter().chain(external);
     let mut all: Vec<_> = all.map(|blob| (blob.digest.as_ref(), blob.size)).collect();

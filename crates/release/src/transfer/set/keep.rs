@@ -1,4 +1,5 @@
-//! Keeps in the store what comes from upstream: bytes, and blobs on their way.
+//! Writes upstream content to the store: small blobs from memory, and large ones in resumable
+//! pieces.
 
 use std::io;
 
@@ -10,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 use crate::Context;
 use crate::event::{Event, Reporter, Step};
 
-/// Keeps bytes that are this digest in the store.
+/// Writes bytes with this digest to the store, unless it has them.
 ///
 /// # Errors
-/// They cannot be written.
+/// The store cannot be written.
 pub(super) fn keep(
     context: &Context<'_>,
     store: &Store,
@@ -30,7 +31,7 @@ pub(super) fn keep(
     writer.commit().map_err(stored)
 }
 
-/// A small blob on its way into the store.
+/// A small blob, which is received in memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory(pub(super) Vec<u8>);
 
@@ -61,7 +62,8 @@ fn digest_of(hash: &[u8]) -> Digest {
     }
 }
 
-/// A large blob on its way into the store. It reports how far it is, never backwards.
+/// A large blob, which is received in the store. Progress is reported once for each byte, even
+/// after a restart.
 pub(super) struct Pieces<'a> {
     pub(super) partial: PartialBlob,
     reporter: &'a dyn Reporter,
@@ -107,7 +109,7 @@ impl BlobTarget for Pieces<'_> {
     }
 }
 
-/// Reports that so many bytes came.
+/// Reports that this number of bytes was received.
 pub(super) fn advanced(reporter: &dyn Reporter, bytes: u64) {
     reporter.report(Event::Advanced {
         step: Step::Fetch,

@@ -1,5 +1,5 @@
-//! Finds out what a reference is: its manifests, their blobs and their sizes. Manifests are kept in
-//! the store as they come, since registries count how often they are asked for.
+//! Resolves references: reads their manifests, with the digests and sizes of their blobs. Manifests
+//! are stored at once, because some registries count requests for them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,17 +15,16 @@ use super::upstream::Repository;
 use crate::Context;
 use crate::set::{Error, SIGNATURE_TAGS};
 
-/// How many references are resolved at a time.
+/// Maximum number of references that are resolved concurrently.
 pub(super) const ENTRIES_AT_ONCE: usize = 8;
 
-/// How deep indexes may list indexes.
+/// Maximum depth of indexes in indexes.
 const DEEPEST: usize = 4;
 
-/// Resolves an entry of a set that is in a registry. `asked` is the tag or digest that is asked
-/// for.
+/// Resolves an entry of a set that is in a registry. `asked` is the tag or digest to request.
 ///
 /// # Errors
-/// The registry does not serve it, or it cannot be carried.
+/// The registry does not serve it, or its content is not supported.
 pub(super) async fn resolve(
     context: &Context<'_>,
     repository: &Repository<'_>,
@@ -81,11 +80,11 @@ pub(super) async fn resolve(
     })
 }
 
-/// Resolves the signatures and attestations of an artifact: what refers to one of its manifests,
-/// and what cosign keeps under tags that are named after their digests.
+/// Resolves the signatures and attestations of an artifact: the referrers of its manifests, and the
+/// tags that cosign names after their digests.
 ///
 /// # Errors
-/// The registry cannot be asked, or something cannot be carried.
+/// The registry cannot be used, or a signature is not supported.
 pub(super) async fn resolve_signatures(
     context: &Context<'_>,
     repository: &Repository<'_>,
@@ -157,16 +156,16 @@ pub(super) async fn resolve_signatures(
     Ok(found)
 }
 
-/// What a referrers API says.
+/// Response of a referrers API.
 pub(super) enum Referrers {
-    /// Nothing refers to the manifest.
+    /// The manifest has no referrers.
     None,
-    /// An index of what refers to it.
+    /// An index of the referrers.
     Listed(Vec<u8>),
 }
 
-/// Returns what refers to a manifest, as far as it is kept; nothing if the registry has no
-/// referrers API. Then a tag is named after the digest.
+/// Returns those referrers of a manifest that `keep` accepts by digest. Returns `None` if the
+/// registry has no referrers API. Then a tag named after the digest may list them.
 pub(super) async fn referrers(
     repository: &Repository<'_>,
     subject: &Digest,
@@ -186,10 +185,10 @@ pub(super) async fn referrers(
     Ok(Some(index.map_or(Referrers::None, Referrers::Listed)))
 }
 
-/// Checks that artifacts list each blob with one size.
+/// Checks that all artifacts list a blob with the same size.
 ///
 /// # Errors
-/// Two disagree.
+/// [`Error::Shape`] if two sizes differ.
 pub(super) fn one_size(artifacts: &[Artifact]) -> Result<(), crate::Error> {
     let mut sizes: HashMap<&Digest, (u64, &Artifact)> = HashMap::new();
     for artifact in artifacts {
@@ -211,7 +210,8 @@ pub(super) fn one_size(artifacts: &[Artifact]) -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// The walk from the root of an artifact over its manifests, children first.
+/// A walk over the manifests of an artifact, from its root. Children are added before their
+/// parents.
 struct Walk<'a> {
     context: &'a Context<'a>,
     repository: &'a Repository<'a>,
@@ -220,9 +220,9 @@ struct Walk<'a> {
     manifests: Vec<Manifest>,
     done: HashSet<String>,
     kinds: Vec<Kind>,
-    /// The sizes of its blobs, by digest.
+    /// Sizes of the blobs, by digest.
     sizes: HashMap<String, u64>,
-    /// Their sum, as often as they are listed.
+    /// Sum of all listed sizes. A blob counts each time that it is listed.
     total: u64,
 }
 
@@ -248,7 +248,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Reads a manifest by tag or digest, from the store if it has it.
+    /// Reads a manifest by tag or digest, from the store if it has it, otherwise from the registry.
     async fn read(
         &self,
         asked: &str,
@@ -280,7 +280,7 @@ impl<'a> Walk<'a> {
         Ok((described, bytes, digest))
     }
 
-    /// Reads a manifest that an index lists, and compares both.
+    /// Reads a manifest that an index lists, and compares it with its descriptor.
     async fn read_child(&self, child: &Child) -> Result<Described, crate::Error> {
         if child.size > LARGEST_MANIFEST {
             return Err(self.shape("a manifest of it is larger than 4 MiB"));
@@ -296,7 +296,7 @@ impl<'a> Walk<'a> {
         Ok(described)
     }
 
-    /// Returns what an index is that was made here, and keeps it in the store.
+    /// Stores an index that was made here.
     fn made(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
         let described = bundle::describe(&bytes, None).map_err(|source| self.content(source))?;
         let Ok(digest) = bundle::sha256_digest(&format!("sha256:{}", crate::sha256(&bytes))) else {
@@ -306,9 +306,8 @@ impl<'a> Walk<'a> {
         Ok((described, bytes, digest))
     }
 
-    /// Returns the root that carries only some platforms: the manifest of the one image, or an
-    /// index of several, which is kept in the store. Also returns whether that is the root that was
-    /// there.
+    /// Reduces an artifact to some platforms. The new root is the manifest of the only image, or a
+    /// reduced index, which is stored. The flag is true if the root did not change.
     async fn choose(
         &self,
         root: Child,
@@ -387,7 +386,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the platform of an image that no index lists, which its config names.
+    /// Returns the platform of an image without an index, from its config.
     async fn platform(&self, described: &Described) -> Result<Option<String>, crate::Error> {
         let Content::Manifest {
             kind: Kind::Image,
@@ -422,7 +421,7 @@ impl<'a> Walk<'a> {
         Ok(bundle::platform_of_config(&bytes))
     }
 
-    /// Adds a manifest after everything that it lists.
+    /// Adds a manifest, after its children.
     async fn add(
         &mut self,
         child: Child,
@@ -483,7 +482,7 @@ impl<'a> Walk<'a> {
             if first != blob.size {
                 return Err(self.shape("its manifests list one blob with different sizes"));
             }
-            // No more than the limit each, and no more than the limit before.
+            // Cannot overflow: each size and the earlier sum are at most the limit.
             self.total += blob.size;
             if self.total > LARGEST_BLOB {
                 return Err(self.shape("its blobs have more than 1 PiB"));
