@@ -1,13 +1,13 @@
 //! A packed chart with its values and the charts in it, as Helm composes them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
 use super::files::{Kind, each_file};
-use super::{ChartImages, template};
+use super::template;
 
 /// Under how many aliases a chart may be in a chart.
 const MOST_ALIASES: usize = 8;
@@ -25,7 +25,7 @@ pub(super) struct Chart {
     /// The charts in it, by the key of their values in this one's: an alias, or the name.
     pub(super) charts: Vec<(String, Rc<Self>)>,
     /// The images that its own templates name in plain text.
-    pub(super) fixed: ChartImages,
+    pub(super) fixed: BTreeSet<String>,
 }
 
 /// What the files of one chart say.
@@ -34,7 +34,7 @@ struct Files {
     metadata: Value,
     dependencies: Vec<Value>,
     values: Mapping,
-    fixed: ChartImages,
+    fixed: BTreeSet<String>,
 }
 
 /// Reads a packed chart, and returns whether something was left out. It has no chart if its

@@ -128,10 +128,7 @@ impl Walk<'_> {
         }
         merge(&mut set, &own);
         merge(&mut self.globals, &of_all);
-        for image in &chart.fixed.references {
-            self.found.fixed.insert(image.clone());
-        }
-        self.found.is_cut |= chart.fixed.is_cut;
+        self.found.fixed.extend(chart.fixed.iter().cloned());
         set
     }
 

@@ -150,15 +150,16 @@ pub(super) fn fill(
         .count();
     match unpacked.blobs + unpacked.kept {
         0 => Ok(()),
-        _ => settle(workspace, &store),
+        _ => sync_and_list(workspace, &store),
     }
 }
 
 /// Makes all blobs durable, and names the artifacts of all locks that are complete in the store.
-fn settle(workspace: &Workspace, store: &Store) -> Result<(), crate::Error> {
+fn sync_and_list(workspace: &Workspace, store: &Store) -> Result<(), crate::Error> {
     for path in workspace.locks()? {
         let lock = bundle::Lock::read(&path)?;
-        local::settle(store, &lock).map_err(|source| crate::Error::store(workspace, source))?;
+        local::sync_and_list(store, &lock)
+            .map_err(|source| crate::Error::store(workspace, source))?;
     }
     Ok(())
 }
