@@ -140,7 +140,7 @@ pub(crate) fn by_place(lock: &Lock) -> HashMap<String, &Artifact> {
 
 /// Returns the message for an entry whose locked origin differs from its origin in the set's file,
 /// which happens when a lock is edited.
-pub(crate) fn misplaced(entry: &Entry) -> String {
+pub(crate) fn changed_origin(entry: &Entry) -> String {
     format!("{} is locked from a different origin", entry.origin)
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn is_signature(
 
 /// Describes each difference between a lock and the file of its set.
 pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
-    let mut differences = differences_of_entries(loaded, lock);
+    let mut differences = entry_differences(loaded, lock);
     let is_of = |item: &BundleItem, locked: &SetBundle| {
         locked.is_of(item)
             && locked.key.is_some() == item.key.is_some()
@@ -204,7 +204,7 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let mut listed = listed.iter();
         !listed.any(|item| is_of(item, locked))
     });
-    differences.extend(named(
+    differences.extend(describe(
         unlocked.map(|item| item.url.to_string()).collect(),
         unlisted.map(|locked| locked.url.clone()).collect(),
         &listed.iter().map(|item| item.url.to_string()).collect(),
@@ -213,7 +213,7 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
 }
 
 /// Describes each entry that is not locked, was changed, or was removed. All names are origins.
-fn named(
+fn describe(
     unlocked: BTreeSet<String>,
     unlisted: BTreeSet<String>,
     listed: &BTreeSet<String>,
@@ -228,7 +228,7 @@ fn named(
 }
 
 /// Describes the differences of all entries that are not bundles.
-fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
+fn entry_differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let artifacts = by_place(lock);
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
@@ -252,7 +252,7 @@ fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let artifact = locked(entry)?;
         let own = entry.alias_of.as_ref().and_then(|own| artifacts.get(own));
         let is_same = own.is_none_or(|own| own.manifests == artifact.manifests);
-        (!artifact.is_of(entry) || !is_same).then(|| misplaced(entry))
+        (!artifact.is_of(entry) || !is_same).then(|| changed_origin(entry))
     });
     let own = lock.artifacts.iter().filter(|one| one.archive.is_empty());
     let unlisted = own.filter(is_unlisted);
@@ -262,7 +262,7 @@ fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let source = signed.unwrap_or(artifact).source.as_ref();
         source.map_or_else(|| artifact.reference(), |one| one.reference.clone())
     });
-    let mut differences = named(
+    let mut differences = describe(
         unlocked.map(|entry| entry.origin.to_string()).collect(),
         unlisted.collect(),
         &(loaded.entries.iter())

@@ -6,7 +6,7 @@ use bundle::{Artifact, Blob, Content, Kind, LARGEST_MANIFEST, Lock, Manifest, St
 use oci_spec::image::Digest;
 
 /// Result of comparing a manifest in the store with the lock.
-enum Judged {
+enum Comparison {
     /// The store lacks the manifest.
     Unknown,
     /// The lock differs from the manifest.
@@ -22,10 +22,10 @@ pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Ar
     of_sets.find_map(|artifact| {
         let (mut contents, mut is_whole) = (Vec::new(), true);
         for manifest in &artifact.manifests {
-            match judge(artifact, manifest, store) {
-                Judged::Unknown => is_whole = false,
-                Judged::Wrong => return Some((artifact, manifest.digest.to_string())),
-                Judged::Agrees(content) => contents.push((manifest, content)),
+            match compare(artifact, manifest, store) {
+                Comparison::Unknown => is_whole = false,
+                Comparison::Wrong => return Some((artifact, manifest.digest.to_string())),
+                Comparison::Agrees(content) => contents.push((manifest, content)),
             }
         }
         let is_wrong = is_whole && !is_described(artifact, &contents);
@@ -42,9 +42,9 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
         match content {
             Content::Index {
                 children,
-                is_artifact: says_so,
+                is_artifact: is_of_artifact,
             } => {
-                is_artifact |= *says_so && manifest.digest == artifact.digest;
+                is_artifact |= *is_of_artifact && manifest.digest == artifact.digest;
                 let children = children.iter();
                 named.extend(children.map(|one| (&one.digest, one.platform.as_deref())));
             }
@@ -74,17 +74,17 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
     are_named && kind == artifact.kind
 }
 
-fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
+fn compare(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Comparison {
     let is_root = manifest.digest == artifact.digest;
     if is_root && (manifest.size, &manifest.media_type) != (artifact.size, &artifact.media_type) {
-        return Judged::Wrong;
+        return Comparison::Wrong;
     }
     let Ok(bytes) = store.read(&manifest.digest, LARGEST_MANIFEST) else {
-        return Judged::Unknown;
+        return Comparison::Unknown;
     };
     let media_type = manifest.media_type.to_string();
     let Ok(described) = bundle::describe(&bytes, Some(&media_type)) else {
-        return Judged::Wrong;
+        return Comparison::Wrong;
     };
     let is_same =
         bytes.len() as u64 == manifest.size && described.media_type == manifest.media_type;
@@ -93,23 +93,23 @@ fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
             let known: HashMap<_, _> = (artifact.manifests.iter())
                 .map(|one| (&one.digest, (one.size, &one.media_type)))
                 .collect();
-            let are_known = children
+            let are_listed = children
                 .iter()
                 .all(|child| known.get(&child.digest) == Some(&(child.size, &child.media_type)));
-            manifest.blobs.is_empty() && are_known
+            manifest.blobs.is_empty() && are_listed
         }
         Content::Manifest {
             blobs, external, ..
-        } => list(blobs, external) == list(&manifest.blobs, &manifest.external),
+        } => all_blobs(blobs, external) == all_blobs(&manifest.blobs, &manifest.external),
     };
     match is_same && is_listed {
-        true => Judged::Agrees(described.content),
-        false => Judged::Wrong,
+        true => Comparison::Agrees(described.content),
+        false => Comparison::Wrong,
     }
 }
 
 /// Returns digests and sizes of all blobs, sorted, including those that no bundle contains.
-fn list<'a>(blobs: &'a [Blob], external: &'a [Blob]) -> Vec<(&'a str, u64)> {
+fn all_blobs<'a>(blobs: &'a [Blob], external: &'a [Blob]) -> Vec<(&'a str, u64)> {
     let all = blobs.iter().chain(external);
     let mut all: Vec<_> = all.map(|blob| (blob.digest.as_ref(), blob.size)).collect();
     all.sort_unstable();

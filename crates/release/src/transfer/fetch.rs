@@ -164,36 +164,23 @@ pub(crate) async fn download_locked(
         .map(drop)
 }
 
-/// Downloads a file to `path`, and reports progress.
+/// Downloads a file to `path`, and reports progress. If it is known, the file must have this
+/// SHA-256.
 pub(crate) async fn download(
     context: &Context<'_>,
     from: impl Into<Place>,
     path: &Utf8Path,
+    sha256: Option<&str>,
+    retry: bundle::Retry,
 ) -> Result<bundle::Downloaded, crate::Error> {
     let from = from.into();
     refuse_offline(context, &from.url, context.workspace.shown(path))?;
     report_start(context, &from.url, None);
-    download_feeding(context, &from, path, None, None, bundle::Retry::default()).await
-}
-
-/// Downloads a file with this SHA-256 to `path`, and reports progress.
-pub(crate) async fn download_file(
-    context: &Context<'_>,
-    from: impl Into<Place>,
-    path: &Utf8Path,
-    sha256: &str,
-    retry: bundle::Retry,
-) -> Result<(), crate::Error> {
-    let from = from.into();
-    refuse_offline(context, &from.url, context.workspace.shown(path))?;
-    report_start(context, &from.url, None);
-    let expected = bundle::Expected {
+    let expected = sha256.map(|sha256| bundle::Expected {
         size: None,
         sha256: sha256.to_owned(),
-    };
-    download_feeding(context, &from, path, Some(expected), None, retry)
-        .await
-        .map(drop)
+    });
+    download_feeding(context, &from, path, expected, None, retry).await
 }
 
 /// Returns the error for a locked bundle that an offline run lacks.

@@ -18,6 +18,7 @@ use crate::config::render;
 use crate::event::{Event, Remediable, Step};
 use crate::observe::BundleObserver;
 use crate::transfer::program;
+use crate::transfer::read::report_start;
 use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
 use crate::{Context, workspace};
 
@@ -252,11 +253,7 @@ fn require_release(
 
 fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error> {
     let file = files::open(path).map_err(|source| crate::Error::read(path, source))?;
-    context.reporter.report(Event::Started {
-        step: Step::Verify,
-        what: context.workspace.shown(path).to_string(),
-        bytes: file.metadata().ok().map(|metadata| metadata.len()),
-    });
+    report_start(context, path);
     let observer = BundleObserver::new(context, Step::Verify);
     let survey = tokio::task::block_in_place(|| bundle::survey(file, &observer))
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))?;

@@ -104,13 +104,18 @@ pub async fn check(
     })
 }
 
+/// Returns each blob once, by its digest.
+fn unique<'a>(
+    blobs: impl Iterator<Item = (&'a Digest, u64)>,
+) -> BTreeMap<&'a str, (&'a Digest, u64)> {
+    let by_digest = |(digest, size): (&'a Digest, u64)| (digest.as_ref(), (digest, size));
+    blobs.map(by_digest).collect()
+}
+
 /// Compares the content of sets with its digests. It is in no bundle, so it must be in the store.
 fn check_sets(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
     let of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
-    let all: BTreeMap<&str, _> = of_sets
-        .flat_map(bundle::Artifact::blobs)
-        .map(|(digest, size)| (digest.as_ref(), (digest, size)))
-        .collect();
+    let all = unique(of_sets.flat_map(bundle::Artifact::blobs));
     let store = open_store(context.workspace)?;
     let (here, missing): (Vec<_>, Vec<_>) = all
         .into_values()
@@ -128,10 +133,7 @@ fn check_sets(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
 /// Compares the blobs in the store with their digests. Returns `None` if it has none of the lock.
 fn check_store(context: &Context<'_>, lock: &bundle::Lock) -> Result<Option<Read>, Error> {
     let store = open_store(context.workspace)?;
-    let all: BTreeMap<&str, _> = (lock.artifacts.iter())
-        .flat_map(bundle::Artifact::blobs)
-        .map(|(digest, size)| (digest.as_ref(), (digest, size)))
-        .collect();
+    let all = unique(lock.artifacts.iter().flat_map(bundle::Artifact::blobs));
     let total = all.len();
     let here: Vec<_> = (all.into_values())
         .filter(|(digest, _)| store.path(digest).exists())
@@ -336,11 +338,8 @@ fn discard_damaged_of<'a>(
     blobs: impl Iterator<Item = (&'a Digest, u64)>,
     store: &bundle::Store,
 ) -> Result<BTreeSet<String>, bundle::StoreError> {
-    let blobs: BTreeMap<String, _> = blobs
-        .map(|(digest, size)| (digest.to_string(), (digest, size)))
-        .collect();
     let mut discarded = BTreeSet::new();
-    for (name, (digest, size)) in blobs {
+    for (name, (digest, size)) in unique(blobs) {
         match store.verify_blob(digest, size) {
             Ok(()) => continue,
             Err(
@@ -352,7 +351,7 @@ fn discard_damaged_of<'a>(
             Err(error) => return Err(error),
         }
         store.discard(digest)?;
-        discarded.insert(name);
+        discarded.insert(name.to_owned());
     }
     Ok(discarded)
 }
@@ -426,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn discards_every_damaged_blob_of_an_artifact_and_no_whole_one() {
+    fn discards_only_the_damaged_blobs_of_an_artifact() {
         let folder = tempfile::tempdir().unwrap();
         let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
         let one = lock.artifacts.iter().find(|one| one.repository == "one");
@@ -450,14 +449,14 @@ mod tests {
     }
 
     #[test]
-    fn a_release_whose_blobs_are_there_is_listed_and_only_then_is_anything_written() {
+    fn the_index_is_written_only_if_a_complete_artifact_is_missing_from_it() {
         let folder = tempfile::tempdir().unwrap();
         let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
         let index = store.directory().join("index.json");
-        let whole = fs::read(&index).unwrap();
+        let complete = fs::read(&index).unwrap();
         fs::remove_file(&index).unwrap();
         list(&store, &lock).unwrap();
-        assert_eq!(fs::read(&index).unwrap(), whole);
+        assert_eq!(fs::read(&index).unwrap(), complete);
         let written = fs::metadata(&index).unwrap().modified().unwrap();
         list(&store, &lock).unwrap();
         assert_eq!(fs::metadata(&index).unwrap().modified().unwrap(), written);

@@ -7,7 +7,7 @@ use semver::Version;
 use crate::config::render;
 use crate::event::{Event, Remediable, Step};
 use crate::transfer::fetch;
-use crate::transfer::read::{read, warn_of_unused};
+use crate::transfer::read::{read, report_start, warn_of_unused};
 use crate::workspace::{DEFAULT_ARCH, write_whole};
 use crate::{Context, demo, disk, sha256};
 
@@ -104,10 +104,15 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     };
     let Locking {
         mut lock,
+        contradictions,
         checksum,
         bundle,
         asks_vendor,
     } = read;
+    lock.forced_release = contradictions
+        .iter()
+        .map(|text| redaction::yaml::free_text(text))
+        .collect();
     let lock_path = context.workspace.lock(&release, arch);
     let shown = context.workspace.shown(&lock_path).to_owned();
     let committed = crate::workspace::read_if_there(&lock_path)?;
@@ -183,6 +188,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
 /// Content of a release from its bundle or registry.
 struct Locking {
     lock: bundle::Lock,
+    /// Contradictions to the release or architecture, which the operator accepted.
+    contradictions: Vec<String>,
     checksum: Checksum,
     /// Path of the bundle, if there is one.
     bundle: Option<Utf8PathBuf>,
@@ -201,14 +208,11 @@ async fn from_registry(
     let artifacts = crate::transfer::set::listed::artifacts(context, listed).await?;
     let contradictions = contradictions_in(&request.release, arch, &artifacts, None);
     refuse_contradictions(context, request, arch, &contradictions)?;
-    let mut lock = bundle::Lock::of_registry(&release, arch, &listed.from, artifacts);
-    lock.forced_release = contradictions
-        .iter()
-        .map(|text| redaction::yaml::free_text(text))
-        .collect();
+    let lock = bundle::Lock::of_registry(&release, arch, &listed.from, artifacts);
     warn_of_matrix(context, &release, "a registry", None);
     Ok(Locking {
         lock,
+        contradictions,
         checksum: Checksum::NotAsked,
         bundle: None,
         asks_vendor: mke::is_vendors(&listed.from),
@@ -248,11 +252,7 @@ async fn from_bundle(
     let path = local_bundle(context, request, given, &url, &file).await?;
 
     let store = fetch::open_store(context.workspace)?;
-    context.reporter.report(Event::Started {
-        step: Step::Verify,
-        what: context.workspace.shown(&path).to_string(),
-        bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
-    });
+    report_start(context, &path);
     let rules = crate::transfer::learn::rules(context, facts, arch)?;
     let contents = read(context, &path, &store, &rules).map_err(|mut error| {
         if let crate::Error::Disk(disk::Error::Bundle { release: known, .. }) = &mut error {
@@ -294,14 +294,11 @@ async fn from_bundle(
     } else {
         Checksum::NotAsked
     };
-    let mut lock =
+    let lock =
         bundle::Lock::from_contents(&request.release, arch, &file, &url, Vec::new(), contents);
-    lock.forced_release = contradictions
-        .iter()
-        .map(|text| redaction::yaml::free_text(text))
-        .collect();
     Ok(Locking {
         lock,
+        contradictions,
         checksum,
         asks_vendor: from_vendor && url != demo::URL,
         bundle: Some(path),
@@ -495,7 +492,10 @@ async fn mkectl(
             }),
             (None, Some(known)) => all.push(known.clone()),
             (None, None) if asks_vendor || request.mkectl_url.is_some() => {
-                match crate::transfer::program::first_use(context, &release, platform, &asked).await
+                match crate::transfer::program::trust_on_first_use(
+                    context, &release, platform, &asked,
+                )
+                .await
                 {
                     Ok(sha256) => {
                         warn(format!(
@@ -537,7 +537,7 @@ async fn local_bundle(
     if url == demo::URL && !is_given {
         demo::make(&path, &request.release)?;
     } else if !path.exists() && !is_given {
-        fetch::download(context, url, &path).await?;
+        fetch::download(context, url, &path, None, bundle::Retry::default()).await?;
     } else if request.url.as_deref() == Some(url) {
         context.reporter.report(Event::Warning(format!(
             "the bundle is read from {}; the lock records {}, which was not contacted",

@@ -138,7 +138,9 @@ pub(crate) async fn look(
     environment: &Environment,
     tags: &[Tag<'_>],
 ) -> Result<Looked, Error> {
-    let Looked { seen, mut shut } = as_node(context, environment, tags).await?;
+    let nodes = Registries::as_node(context, environment)?;
+    require_reachable(context, &nodes.images, environment).await?;
+    let Looked { seen, mut shut } = tags_as_node(&nodes, environment, tags).await?;
     if seen.iter().all(|seen| seen.is_open) {
         return Ok(Looked { seen, shut });
     }
@@ -220,16 +222,6 @@ pub(crate) async fn look_as_node(
         Some(error) if error.refuses_login() => Err(unusable(environment, error)),
         _ => Ok(looked.seen),
     }
-}
-
-async fn as_node(
-    context: &Context<'_>,
-    environment: &Environment,
-    tags: &[Tag<'_>],
-) -> Result<Looked, Error> {
-    let nodes = Registries::as_node(context, environment)?;
-    require_reachable(context, &nodes.images, environment).await?;
-    tags_as_node(&nodes, environment, tags).await
 }
 
 async fn tags_as_node(

@@ -262,11 +262,7 @@ impl Search<'_> {
             // The bundle was never copied to this machine.
             return Err(fetch::offline(context.workspace, lock));
         }
-        Err(Error::Fetch(fetch::Error::Nowhere {
-            environment: site.environment.name.clone(),
-            registry: site.environment.registry.image_url(),
-            lacking,
-        }))
+        Err(site.nowhere(lacking))
     }
 }
 
@@ -297,11 +293,7 @@ pub(crate) async fn read_back(
     }
     match lacking.is_empty() {
         true => Ok(()),
-        false => Err(Error::Fetch(fetch::Error::Nowhere {
-            environment: site.environment.name.clone(),
-            registry: site.environment.registry.image_url(),
-            lacking,
-        })),
+        false => Err(site.nowhere(lacking)),
     }
 }
 

@@ -17,7 +17,7 @@ mod find;
 mod error;
 
 pub(crate) use download::{
-    archives, can_be_provided, contradictions, first_use, neutral_variables, provide,
+    archives, can_be_provided, contradictions, neutral_variables, provide, trust_on_first_use,
 };
 pub use download::{fetch, fetch_earlier, fetch_for};
 pub use error::Error;

@@ -10,8 +10,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
-use crate::transfer::connect::{self, StoreSource, connect_to_push, target, unique_bytes};
-use crate::transfer::look::{PullRefusal, ping, report_silence};
+use crate::transfer::connect::{StoreSource, connect_to_push, target, unique_bytes};
+use crate::transfer::look::{PullRefusal, ping, report_silence, unusable};
 use crate::transfer::mount_candidates;
 use crate::transfer::present::RegistryContent;
 use crate::{Context, receipt};
@@ -186,11 +186,8 @@ async fn push_one(
     let to_be_pushed = &delivery.artifacts;
     let address = &environment.registry.address;
     let registry = connect_to_push(context, environment)?;
-    let answer = ping(context, &registry, address).await;
-    answer.map_err(|source| connect::Error::Registry {
-        address: address.clone(),
-        source,
-    })?;
+    let pong = ping(context, &registry, address).await;
+    pong.map_err(|source| unusable(environment, source))?;
     for (repository, digest) in mount_candidates::of(context, environment, to_be_pushed) {
         registry.add_mount_candidate(&repository, &digest);
     }
@@ -217,11 +214,7 @@ async fn push_one(
         () = report_silence(context, &registry, address) => unreachable!("it watches without end"),
     };
     if let Some(source) = registry.refuses_writes() {
-        return Err(connect::Error::Registry {
-            address: address.clone(),
-            source,
-        }
-        .into());
+        return Err(unusable(environment, source));
     }
     if registry.profile_is_wrong() {
         context.workspace.profiles(address).forget();

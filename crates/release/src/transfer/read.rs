@@ -6,6 +6,15 @@ use crate::Context;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 
+/// Reports the start of reading a bundle.
+pub(crate) fn report_start(context: &Context<'_>, path: &Utf8Path) {
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(path).to_string(),
+        bytes: std::fs::metadata(path).ok().map(|found| found.len()),
+    });
+}
+
 /// Reads a bundle into the store.
 ///
 /// # Errors

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_each_release_would_free() {
+    fn reports_what_each_release_would_free() {
         let place = Place::new();
         let old = place.lock("4.1.4", "pause", &["base", "old"]);
         let new = place.lock("4.1.5", "pause", &["base", "new"]);
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing_and_what_nobody_names() {
+    fn reports_missing_and_unnamed_blobs() {
         let place = Place::new();
         let lock = place.lock("4.1.4", "pause", &["layer"]);
         place.lock("4.1.5", "dex", &["other"]);
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_what_no_lock_names_and_nothing_else() {
+    fn removes_only_blobs_that_no_lock_names() {
         let place = Place::new();
         place.lock("4.1.4", "pause", &["base", "old"]);
         let new = place.lock("4.1.5", "dex", &["base", "new"]);
@@ -410,7 +410,7 @@ mod tests {
                 .is_sorted_by_key(|blob| std::cmp::Reverse(blob.bytes))
         );
         let before = place.store().blobs().unwrap();
-        assert_eq!(before.len(), 9, "saying removes nothing");
+        assert_eq!(before.len(), 9, "a report removes nothing");
         assert_eq!(place.collect().unwrap(), frees);
         let store = place.store();
         let after = store.blobs().unwrap();

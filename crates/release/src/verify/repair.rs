@@ -16,8 +16,8 @@ use super::served::nodes_of;
 use super::{Depth, Finding, FindingKind};
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
-use crate::transfer::connect::{self, StoreSource, connect_to_push, target};
-use crate::transfer::look::ping;
+use crate::transfer::connect::{StoreSource, connect_to_push, target};
+use crate::transfer::look::{ping, unusable};
 use crate::transfer::push::{self, Delivery, Sent};
 use crate::transfer::{fetch, present, set, stream};
 use crate::{Context, Error, RegistryError, verify};
@@ -84,11 +84,8 @@ pub async fn repair(
     let source = StoreSource(store);
     let registry = connect_to_push(context, environment)?;
     let address = &environment.registry.address;
-    let answer = ping(context, &registry, address).await;
-    answer.map_err(|source| connect::Error::Registry {
-        address: address.clone(),
-        source,
-    })?;
+    let pong = ping(context, &registry, address).await;
+    pong.map_err(|source| unusable(environment, source))?;
     context.reporter.report(Event::Started {
         step: Step::Push,
         what: format!("what is missing in {}", environment.registry.image_url()),
@@ -119,24 +116,14 @@ pub async fn repair(
         for (gap, outcome) in outcomes {
             match outcome {
                 Ok(restored) => repaired.count(gap, restored),
-                Err(source @ RegistryError::Stopped) => {
-                    return Err(connect::Error::Registry {
-                        address: address.clone(),
-                        source,
-                    }
-                    .into());
-                }
+                Err(source @ RegistryError::Stopped) => return Err(unusable(environment, source)),
                 Err(error) => {
                     failed.insert(gap.finding.artifact.clone(), Arc::new(error));
                 }
             }
         }
         if let Some(source) = site.registry.refuses_writes() {
-            return Err(connect::Error::Registry {
-                address: address.clone(),
-                source,
-            }
-            .into());
+            return Err(unusable(environment, source));
         }
         // Later places refer to the content that failed.
         if !failed.is_empty() {

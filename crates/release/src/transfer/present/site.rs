@@ -10,7 +10,7 @@ use registry::Registry;
 use super::Reads;
 use crate::event::Event;
 use crate::transfer::connect::connect;
-use crate::transfer::fetch::MissingDigest;
+use crate::transfer::fetch::{self, MissingDigest};
 use crate::transfer::look::{is_refusal, unusable};
 use crate::transfer::mount_candidates;
 use crate::transfer::push::Delivery;
@@ -110,6 +110,15 @@ impl<'a> Site<'a> {
             environment,
             registry,
             holders,
+        })
+    }
+
+    /// Returns the error for digests that are not available.
+    pub(super) fn nowhere(&self, lacking: Vec<MissingDigest>) -> Error {
+        Error::Fetch(fetch::Error::Nowhere {
+            environment: self.environment.name.clone(),
+            registry: self.environment.registry.image_url(),
+            lacking,
         })
     }
 

@@ -74,11 +74,11 @@ pub(crate) async fn provide(
         return Ok(false);
     };
     // The operator is waiting, and behind an air gap no attempt succeeds.
-    let patience = bundle::Retry {
+    let retry = bundle::Retry {
         failures: 2,
         ..bundle::Retry::default()
     };
-    match fetch_with(context, &lock, &platform(), patience).await {
+    match fetch_with(context, &lock, &platform(), retry).await {
         Ok(()) => Ok(kept(context.workspace, &lock).is_some()),
         Err(error) if fetch::is_unreachable(&error) => {
             context.reporter.report(Event::Warning(format!(
@@ -169,6 +169,16 @@ pub(crate) struct LocalArchive {
     pub(crate) path: Utf8PathBuf,
 }
 
+/// Returns the release that an environment's cluster runs, according to its receipt.
+fn applied_release(
+    context: &Context<'_>,
+    environment: &str,
+) -> Result<Option<semver::Version>, crate::Error> {
+    let output = Output::below(&context.workspace.environment(environment));
+    let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
+    Ok(applied.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok()))
+}
+
 /// Returns the archives of mkectl that environments need on these platforms: for their releases,
 /// and for the releases that their clusters run. Missing ones are downloaded. With `only_local`,
 /// nothing is downloaded, and the files of missing ones do not exist.
@@ -183,10 +193,7 @@ pub(crate) async fn archives(
 ) -> Result<Vec<LocalArchive>, crate::Error> {
     let mut releases = std::collections::BTreeSet::new();
     for environment in environments {
-        let output = Output::below(&context.workspace.environment(&environment.name));
-        let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
-        let runs = applied.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok());
-        releases.extend(runs);
+        releases.extend(applied_release(context, &environment.name)?);
         releases.insert(environment.release.clone());
     }
     let mut archives = Vec::new();
@@ -234,12 +241,8 @@ pub async fn fetch_earlier(
     environment: &str,
     release: &semver::Version,
 ) -> Result<(), crate::Error> {
-    let output = Output::below(&context.workspace.environment(environment));
-    let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
-    let earlier: Option<semver::Version> = applied
-        .and_then(|applied| applied.release.strip_prefix('v')?.parse().ok())
-        .filter(|earlier| earlier != release);
-    let Some(earlier) = earlier else {
+    let applied = applied_release(context, environment)?;
+    let Some(earlier) = applied.filter(|earlier| earlier != release) else {
         return Ok(());
     };
     match locked::read(context.workspace, &earlier) {
@@ -255,18 +258,19 @@ pub async fn fetch_earlier(
 ///
 /// # Errors
 /// The download failed, or the archive contains no mkectl.
-pub(crate) async fn first_use(
+pub(crate) async fn trust_on_first_use(
     context: &Context<'_>,
     release: &str,
-    platform_of_it: &str,
+    for_platform: &str,
     url: &str,
 ) -> Result<String, crate::Error> {
-    let kept = StoredProgram::at(context.workspace, release, platform_of_it);
+    let kept = StoredProgram::at(context.workspace, release, for_platform);
     std::fs::create_dir_all(&kept.folder)
         .map_err(|source| crate::Error::io("make", &kept.folder, source))?;
-    let downloaded = fetch::download(context, url, &kept.archive).await?;
+    let retry = bundle::Retry::default();
+    let downloaded = fetch::download(context, url, &kept.archive, None, retry).await?;
     let unpacked = bundle::unpack_program(&kept.archive, &downloaded.sha256, &kept.program);
-    if unpacked.is_err() || platform_of_it != platform() {
+    if unpacked.is_err() || for_platform != platform() {
         // Removes only the files from above. The folder stays if it has others.
         for file in [&kept.archive, &kept.program] {
             match std::fs::remove_file(file) {
@@ -286,7 +290,7 @@ async fn fetch_with(
     context: &Context<'_>,
     lock: &bundle::Lock,
     platform: &str,
-    patience: bundle::Retry,
+    retry: bundle::Retry,
 ) -> Result<(), crate::Error> {
     if lock.bundle.url == demo::URL {
         return Ok(());
@@ -311,14 +315,8 @@ async fn fetch_with(
     std::fs::create_dir_all(&kept.folder)
         .map_err(|source| crate::Error::io("make", &kept.folder, source))?;
     if !kept.archive.exists() {
-        fetch::download_file(
-            context,
-            locked.url.as_str(),
-            &kept.archive,
-            &locked.sha256,
-            patience,
-        )
-        .await?;
+        let (url, sha256) = (locked.url.as_str(), Some(locked.sha256.as_str()));
+        fetch::download(context, url, &kept.archive, sha256, retry).await?;
     }
     bundle::unpack_program(&kept.archive, &locked.sha256, &kept.program).map_err(refused)?;
     context.reporter.report(Event::Finished {

@@ -66,12 +66,8 @@ pub(super) fn checked(
     (kept, locked): &(StoredProgram, &LockedMkectl),
     variables: programs::Variables,
 ) -> Result<programs::Mkectl, crate::Error> {
-    bundle::check_program(&kept.archive, &locked.sha256, &kept.program).map_err(|source| {
-        Error::Refused {
-            folder: context.workspace.shown(&kept.folder).to_owned(),
-            source,
-        }
-    })?;
+    bundle::check_program(&kept.archive, &locked.sha256, &kept.program)
+        .map_err(|source| kept.refused(context.workspace, source))?;
     programs::Mkectl::at(&kept.program, variables).map_err(crate::Error::Mkectl)
 }
 
@@ -159,14 +155,8 @@ pub(crate) fn check(
             true => bundle::check_program(&kept.archive, &locked.sha256, &kept.program),
             false => bundle::check_archive(&kept.archive, &locked.sha256),
         };
-        match checked {
-            Ok(()) => Ok((locked.platform.clone(), fetch::Found::Verified)),
-            Err(source) => Err(Error::Refused {
-                folder: context.workspace.shown(&kept.folder).to_owned(),
-                source,
-            }
-            .into()),
-        }
+        checked.map_err(|source| kept.refused(context.workspace, source))?;
+        Ok((locked.platform.clone(), fetch::Found::Verified))
     };
     lock.mkectl.iter().map(found).collect()
 }

@@ -13,7 +13,7 @@ use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::set::{self, Error, Loaded, Moved, SetError};
 use crate::transfer::fetch;
-use crate::transfer::read::{self as read_bundle, warn_of_unused};
+use crate::transfer::read::{self as read_bundle, report_start, warn_of_unused};
 use crate::{Context, Workspace, disk};
 
 /// Maximum number of skipped members that are reported one by one. The lock names all.
@@ -234,7 +234,7 @@ async fn read(
         ..Rules::default()
     };
     report_start(context, &path);
-    let contents = read_bundle::read(context, &path, store, &rules).map_err(of_set)?;
+    let contents = read_bundle::read(context, &path, store, &rules).map_err(without_learn_hint)?;
     if contents.sha256 != sha256 {
         return Err(Error::BundleSha256 {
             path: workspace.shown(&path).to_owned(),
@@ -311,22 +311,13 @@ fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> 
 
 /// Converts the error for an invalid bundle. The original one suggests `learn`, which is only for
 /// bundles of releases.
-fn of_set(error: crate::Error) -> crate::Error {
+fn without_learn_hint(error: crate::Error) -> crate::Error {
     match error {
         crate::Error::Disk(disk::Error::Bundle { path, source, .. }) => {
             Error::Bundle { path, source }.into()
         }
         error => error,
     }
-}
-
-/// Reports the start of reading a bundle.
-fn report_start(context: &Context<'_>, path: &Utf8Path) {
-    context.reporter.report(Event::Started {
-        step: Step::Verify,
-        what: context.workspace.shown(path).to_string(),
-        bytes: std::fs::metadata(path).ok().map(|found| found.len()),
-    });
 }
 
 /// Downloads a bundle. Returns its SHA-256.
@@ -339,15 +330,10 @@ async fn download(
     let shown = context.workspace.shown(path);
     fetch::refuse_offline(context, item.url.as_str(), shown)?;
     let from = upstreams.file(&item.url)?.place()?;
-    match &item.sha256 {
-        Some(digest) => {
-            let sha256 = digest.digest();
-            let retry = bundle::Retry::default();
-            fetch::download_file(context, from, path, sha256, retry).await?;
-            Ok(sha256.to_owned())
-        }
-        None => Ok(fetch::download(context, from, path).await?.sha256),
-    }
+    let sha256 = item.sha256.as_ref().map(|digest| digest.digest());
+    let retry = bundle::Retry::default();
+    let downloaded = fetch::download(context, from, path, sha256, retry).await?;
+    Ok(downloaded.sha256)
 }
 
 /// Returns the signature of a bundle, from the file beside it or from its server. With `again`,

@@ -64,7 +64,7 @@ pub fn warn_of_unlocked<'s>(
 /// Returns the images that the charts of a new lock name and no lock has. With `asks`, charts that
 /// the store lacks are fetched first. The lock is complete without them, so a failure is only a
 /// warning.
-pub(super) async fn search(
+pub(super) async fn fetch_and_search(
     context: &Context<'_>,
     lock: &Lock,
     store: &Store,

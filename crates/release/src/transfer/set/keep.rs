@@ -6,7 +6,6 @@ use std::io;
 use bundle::{BlobSink as _, PartialBlob, Store};
 use oci_spec::image::Digest;
 use registry::BlobTarget;
-use sha2::{Digest as _, Sha256};
 
 use crate::Context;
 use crate::event::{Event, Reporter, Step};
@@ -51,12 +50,13 @@ impl BlobTarget for Memory {
     }
 
     fn found(&self) -> Digest {
-        digest_of(&Sha256::digest(&self.0))
+        digest_of(&self.0)
     }
 }
 
-fn digest_of(hash: &[u8]) -> Digest {
-    match bundle::sha256_digest(&format!("sha256:{}", hex::encode(hash))) {
+/// Returns the SHA-256 of bytes as a digest.
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    match bundle::sha256_digest(&format!("sha256:{}", crate::sha256(bytes))) {
         Ok(digest) => digest,
         Err(_) => unreachable!("a SHA-256 is a digest"),
     }

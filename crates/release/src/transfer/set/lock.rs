@@ -12,13 +12,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 
 use super::bundles;
-use super::charts::{Unlocked, search};
+use super::charts::{Unlocked, fetch_and_search};
 use super::resolve::{ENTRIES_AT_ONCE, one_size, resolve, resolve_signatures};
 use super::upstream::Upstreams;
 use super::web;
 use crate::Context;
 use crate::event::{Event, Step};
-use crate::set::{self, Error, Loaded, Moved, is_signature, load, misplaced};
+use crate::set::{self, Error, Loaded, Moved, changed_origin, is_signature, load};
 use crate::transfer::fetch::open_store;
 use crate::workspace::{read_if_there, write_whole};
 
@@ -125,11 +125,14 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             let known = locked.get(&entry.place()).copied();
             let edited = known.filter(|one| is_edited(one, entry));
             if edited.is_some() {
-                let wrong = format!("{path} was edited: {}; locking it again", misplaced(entry));
+                let wrong = format!(
+                    "{path} was edited: {}; locking it again",
+                    changed_origin(entry)
+                );
                 context.reporter.report(Event::Warning(wrong));
             }
-            let known = known_as(entry, earlier).filter(|_| edited.is_none());
-            let may_move = request.replace || update.contains(&Named::Entry(entry));
+            let known = locked_as(entry, earlier).filter(|_| edited.is_none());
+            let may_move = request.replace || update.contains(&Item::Entry(entry));
             let moved = match known {
                 Some(known) if may_move => moved(upstreams, entry, known).await?,
                 Some(known) if request.update.is_empty() => {
@@ -142,7 +145,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             // An image may get new signatures without moving.
             let is_kept = !may_move || moved.is_none() && !entry.signatures;
             if let Some(known) = known.filter(|_| is_kept)
-                && let Some(kept) = kept(entry, known, &signatures_of(known))
+                && let Some(kept) = unchanged(entry, known, &signatures_of(known))
             {
                 return Ok((kept, moved, false));
             }
@@ -169,7 +172,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     artifacts.extend(aliases);
     let mut bundles = Vec::new();
     for item in &loaded.set.bundles {
-        let may_move = request.replace || update.contains(&Named::Bundle(item));
+        let may_move = request.replace || update.contains(&Item::Bundle(item));
         let (of, asks) = ((&loaded, item), may_move || request.update.is_empty());
         let found = bundles::lock(context, of, upstreams, earlier, (may_move, asks), store).await?;
         match found.updated {
@@ -200,7 +203,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         ),
     });
     // Charts are not fetched if a registry was not reached, to avoid another wait.
-    let unlocked = search(context, &lock, store, uncompared.is_empty()).await;
+    let unlocked = fetch_and_search(context, &lock, store, uncompared.is_empty()).await;
     Ok(Outcome {
         path: path.clone(),
         lock,
@@ -239,7 +242,7 @@ fn add(artifacts: &mut Vec<Artifact>, of_bundle: Vec<Artifact>) -> Result<(), cr
 
 /// Returns the locked artifact of an entry, in its present place or, if its place changed, in the
 /// earlier one.
-fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
+fn locked_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
     let origin = entry.origin.to_string();
     let is_own = |one: &&Artifact| {
         let source = one.source.as_ref().filter(|_| one.archive.is_empty());
@@ -250,7 +253,7 @@ fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
 }
 
 /// Returns the locked artifact of an entry and its signatures, if they still match the entry.
-fn kept(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<Artifact>> {
+fn unchanged(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<Artifact>> {
     let has_signatures = known.source.as_ref().is_some_and(|one| one.signatures);
     let artifact = placed(known, entry);
     if !artifact.is_of(entry) || entry.signatures && !has_signatures {
@@ -401,7 +404,7 @@ async fn moved(
         (Origin::File { .. }, _) => return Ok(None),
         (Origin::HelmRepository { .. }, None) => return Ok(None),
         (origin @ Origin::HelmRepository { .. }, Some((url, layer))) => {
-            let Some((now, at)) = web::found(upstreams, origin).await? else {
+            let Some((now, at)) = web::current(upstreams, origin).await? else {
                 return Ok(moved(layer.digest.to_string(), None));
             };
             // The same bytes may have a new URL, or the lock was edited.
@@ -447,12 +450,12 @@ fn aliases<'a>(
 
 /// An entry or bundle of a set.
 #[derive(Clone, Copy, PartialEq)]
-enum Named<'a> {
+enum Item<'a> {
     Entry(&'a Entry),
     Bundle(&'a BundleItem),
 }
 
-impl Named<'_> {
+impl Item<'_> {
     fn origin(&self) -> String {
         match self {
             Self::Entry(entry) => entry.origin.to_string(),
@@ -484,11 +487,11 @@ impl Named<'_> {
 }
 
 /// Returns the entry or bundle for each name of `--update`.
-fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<Named<'a>>, crate::Error> {
+fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<Item<'a>>, crate::Error> {
     let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
-    let bundles = loaded.set.bundles.iter().map(Named::Bundle);
-    let all: Vec<Named<'_>> = own.map(Named::Entry).chain(bundles).collect();
-    let matching = |is: &dyn Fn(&Named<'_>) -> bool| -> Vec<Named<'a>> {
+    let bundles = loaded.set.bundles.iter().map(Item::Bundle);
+    let all: Vec<Item<'_>> = own.map(Item::Entry).chain(bundles).collect();
+    let matching = |is: &dyn Fn(&Item<'_>) -> bool| -> Vec<Item<'a>> {
         all.iter().copied().filter(|one| is(one)).collect()
     };
     let mut found = Vec::new();
@@ -503,8 +506,8 @@ fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<Named<'a>>, cra
                 return Err(Error::Entry {
                     set: loaded.name.clone(),
                     name: name.clone(),
-                    matching: fits.iter().map(Named::origin).collect(),
-                    known: all.iter().map(Named::origin).collect(),
+                    matching: fits.iter().map(Item::origin).collect(),
+                    known: all.iter().map(Item::origin).collect(),
                 }
                 .into());
             }

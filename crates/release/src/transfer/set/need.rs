@@ -15,7 +15,7 @@ pub(super) struct Need<'a> {
 
 impl Need<'_> {
     /// Returns whether it is created from its artifact's layer, which must be in the store first.
-    pub(super) fn is_made(&self) -> bool {
+    pub(super) fn is_derived(&self) -> bool {
         let layer = self.artifact.download();
         layer.is_some_and(|(_, layer)| layer.digest != *self.digest)
     }

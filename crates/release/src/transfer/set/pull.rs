@@ -115,9 +115,10 @@ impl<'a> Origins<'a> {
             let lock = context.workspace.set_lock(&name);
             sets.push((lock, Upstreams::new(context, &loaded)));
         }
-        let own = || Upstreams::of_release(context);
-        let path = context.workspace.lock(&lock.release, &lock.arch);
-        let release = lock.from.as_ref().map(|_| (path, own()));
+        let release = lock.from.as_ref().map(|_| {
+            let path = context.workspace.lock(&lock.release, &lock.arch);
+            (path, Upstreams::of_release(context))
+        });
         Ok(Self {
             sets,
             entries,
@@ -212,8 +213,8 @@ pub(crate) async fn pull(
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
     let origins = &origins;
-    let (made, read_first): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_made);
-    for needs in [read_first, made] {
+    let (derived, downloaded): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_derived);
+    for needs in [downloaded, derived] {
         let reading = needs.into_iter().map(|need| async move {
             read(context, origins, store, &need).await?;
             Ok::<_, crate::Error>(need)
@@ -234,7 +235,7 @@ pub(crate) async fn pull(
             manifest,
         ));
     }
-    list(context, lock, store)?;
+    local::list(store, lock).map_err(|source| crate::Error::store(context.workspace, source))?;
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
         what: format!("{total} fetched and verified"),
@@ -299,11 +300,6 @@ pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetch
     amount
 }
 
-/// Adds the artifacts to the store's index, after syncing their blobs to disk.
-fn list(context: &Context<'_>, lock: &Lock, store: &Store) -> Result<(), crate::Error> {
-    local::list(store, lock).map_err(|source| crate::Error::store(context.workspace, source))
-}
-
 async fn read(
     context: &Context<'_>,
     origins: &Origins<'_>,
@@ -313,25 +309,39 @@ async fn read(
     let Some(source) = &need.artifact.source else {
         unreachable!("only artifacts of registries are needed here");
     };
-    if need.is_made() {
-        let bytes = web::made(context, need.artifact, need.digest, store)?;
-        keep(context, store, need.digest, &bytes)?;
-        advanced(context.reporter, need.size);
-        return Ok(());
-    }
-    let from = origins.remote(need.artifact, source)?;
-    if let (true, Remote::Registry(repository)) = (need.is_manifest, &from) {
-        let bytes = read_manifest(repository, need).await?;
-        keep(context, store, need.digest, &bytes)?;
-        advanced(context.reporter, need.size);
-        return Ok(());
-    }
+    let bytes = if need.is_derived() {
+        web::derived(context, need.artifact, need.digest, store)?
+    } else {
+        match origins.remote(need.artifact, source)? {
+            Remote::Registry(repository) if need.is_manifest => {
+                read_manifest(&repository, need).await?
+            }
+            from if need.size < IN_PIECES => {
+                let mut target = Memory::default();
+                read_blob(context, &from, need, &mut target).await?;
+                target.0
+            }
+            from => return read_in_pieces(context, &from, store, need).await,
+        }
+    };
+    keep(context, store, need.digest, &bytes)?;
+    advanced(context.reporter, need.size);
+    Ok(())
+}
+
+async fn read_blob(
+    context: &Context<'_>,
+    from: &Remote<'_>,
+    need: &Need<'_>,
+    target: &mut dyn BlobTarget,
+) -> Result<(), crate::Error> {
     let blob = registry::Blob {
         digest: need.digest.clone(),
         size: need.size,
     };
     let observer = FetchObserver(context.reporter);
-    let failed = |source| match source {
+    let pulled = from.pull(&blob, target, &observer).await;
+    pulled.map_err(|source| match source {
         registry::Error::Target { source, .. }
             if source
                 .get_ref()
@@ -343,15 +353,16 @@ async fn read(
             }
         }
         source => from.failed(need.digest, source),
-    };
-    if need.size < IN_PIECES {
-        let mut target = Memory::default();
-        let pulled = from.pull(&blob, &mut target, &observer);
-        pulled.await.map_err(failed)?;
-        keep(context, store, need.digest, &target.0)?;
-        advanced(context.reporter, need.size);
-        return Ok(());
-    }
+    })
+}
+
+/// Reads a blob into the store, and resumes what an earlier run has of it.
+async fn read_in_pieces(
+    context: &Context<'_>,
+    from: &Remote<'_>,
+    store: &Store,
+    need: &Need<'_>,
+) -> Result<(), crate::Error> {
     let stored = |source| crate::Error::store(context.workspace, source);
     loop {
         if store.has(need.digest, need.size) {
@@ -359,21 +370,20 @@ async fn read(
             return Ok(());
         }
         let (kept, digest, size) = (store.clone(), need.digest.clone(), need.size);
-        let partial = on_a_thread(move || kept.partial(&digest, size)).await;
+        let partial = run_blocking(move || kept.partial(&digest, size)).await;
         let Some(partial) = partial.map_err(stored)? else {
             tokio::time::sleep(WAIT).await;
             continue;
         };
         let mut target = Pieces::new(partial, context.reporter);
-        let pulled = from.pull(&blob, &mut target, &observer);
-        pulled.await.map_err(failed)?;
+        read_blob(context, from, need, &mut target).await?;
         let partial = target.partial;
-        return on_a_thread(move || partial.commit()).await.map_err(stored);
+        return run_blocking(move || partial.commit()).await.map_err(stored);
     }
 }
 
 /// Runs blocking work on a thread, so other blobs are read meanwhile.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -390,8 +400,8 @@ async fn read_manifest(
         .source
         .as_ref()
         .and_then(|source| source.whole.as_ref());
-    let is_made = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
-    let asked = whole.filter(|_| is_made).unwrap_or(need.digest);
+    let is_derived = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
+    let asked = whole.filter(|_| is_derived).unwrap_or(need.digest);
     let fetched = (repository.registry).get_manifest(&repository.path, asked.as_ref());
     let fetched = repository.awaited(fetched).await;
     let subject = (artifact.source.as_ref()).and_then(|source| source.subject.as_ref());
@@ -401,9 +411,9 @@ async fn read_manifest(
     let is_locked = |digest: &str| locked.contains(&digest);
     let fetched = match (fetched, subject) {
         // The locked index was made from the response of the referrers API.
-        (Err(registry::Error::NotFound { .. }), Some(subject)) if is_made => {
+        (Err(registry::Error::NotFound { .. }), Some(subject)) if is_derived => {
             return match referrers(repository, subject, &is_locked).await? {
-                Some(Referrers::Listed(bytes)) => as_locked(artifact, need, bytes),
+                Some(Referrers::Listed(bytes)) => require_locked(artifact, need, bytes),
                 _ => Err(Error::Shape {
                     reference: artifact.reference(),
                     rule: "its registry does not list it any more",
@@ -422,11 +432,11 @@ async fn read_manifest(
         reference: need.digest.to_string(),
         source,
     })?;
-    as_locked(artifact, need, reduced)
+    require_locked(artifact, need, reduced)
 }
 
 /// Checks that an index that was created again has the locked digest.
-fn as_locked(
+fn require_locked(
     artifact: &Artifact,
     need: &Need<'_>,
     bytes: Vec<u8>,

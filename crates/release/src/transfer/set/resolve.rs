@@ -1,5 +1,5 @@
 //! Resolves references: reads their manifests, with the digests and sizes of their blobs. Manifests
-//! are stored at once, because some registries count requests for them.
+//! are stored immediately, because some registries count requests for them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use bundle::{
 };
 use oci_spec::image::{Digest, MediaType};
 
-use super::keep::{Memory, keep};
+use super::keep::{Memory, digest_of, keep};
 use super::upstream::Repository;
 use crate::Context;
 use crate::set::{Error, SIGNATURE_TAGS};
@@ -19,7 +19,7 @@ use crate::set::{Error, SIGNATURE_TAGS};
 pub(super) const ENTRIES_AT_ONCE: usize = 8;
 
 /// Maximum depth of indexes in indexes.
-const DEEPEST: usize = 4;
+const MAX_DEPTH: usize = 4;
 
 /// Resolves an entry of a set that is in a registry. `asked` is the tag or digest to request.
 ///
@@ -35,17 +35,11 @@ pub(super) async fn resolve(
 ) -> Result<Artifact, crate::Error> {
     let mut walk = Walk::new(context, repository, reference, store);
     let (described, bytes, digest) = walk.read(asked, None).await?;
-    let root = Child {
-        digest: digest.clone(),
-        media_type: described.media_type.clone(),
-        size: bytes.len() as u64,
-        platform: None,
-        attests: None,
-    };
+    let root = root_of(&described, &bytes, &digest);
     let (root, described, is_whole) = match entry.platforms.is_empty() {
         true => (root, described, true),
         false => {
-            walk.choose(root, described, &bytes, &entry.platforms)
+            walk.reduce(root, described, &bytes, &entry.platforms)
                 .await?
         }
     };
@@ -108,7 +102,7 @@ pub(super) async fn resolve_signatures(
                 _ => None,
             };
             let read = match listed {
-                Some(Referrers::Listed(bytes)) => walk.made(bytes)?,
+                Some(Referrers::Listed(bytes)) => walk.store_index(bytes)?,
                 Some(Referrers::None) => continue,
                 None => match walk.read(&tag, None).await {
                     Err(crate::Error::Set(Error::Registry {
@@ -124,13 +118,7 @@ pub(super) async fn resolve_signatures(
                     walk.shape("its tag is that of its signatures: give it another with `as:`")
                 );
             }
-            let root = Child {
-                digest,
-                media_type: described.media_type.clone(),
-                size: bytes.len() as u64,
-                platform: None,
-                attests: None,
-            };
+            let root = root_of(&described, &bytes, &digest);
             walk.add(root.clone(), described, 0).await?;
             found.push(Artifact {
                 repository: artifact.repository.clone(),
@@ -154,6 +142,17 @@ pub(super) async fn resolve_signatures(
         }
     }
     Ok(found)
+}
+
+/// Returns a manifest as an index would list it.
+fn root_of(described: &Described, bytes: &[u8], digest: &Digest) -> Child {
+    Child {
+        digest: digest.clone(),
+        media_type: described.media_type.clone(),
+        size: bytes.len() as u64,
+        platform: None,
+        attests: None,
+    }
 }
 
 /// Response of a referrers API.
@@ -297,18 +296,16 @@ impl<'a> Walk<'a> {
     }
 
     /// Stores an index that was made here.
-    fn made(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
+    fn store_index(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
         let described = bundle::describe(&bytes, None).map_err(|source| self.content(source))?;
-        let Ok(digest) = bundle::sha256_digest(&format!("sha256:{}", crate::sha256(&bytes))) else {
-            unreachable!("a SHA-256 is a digest");
-        };
+        let digest = digest_of(&bytes);
         keep(self.context, self.store, &digest, &bytes)?;
         Ok((described, bytes, digest))
     }
 
     /// Reduces an artifact to some platforms. The new root is the manifest of the only image, or a
     /// reduced index, which is stored. The flag is true if the root did not change.
-    async fn choose(
+    async fn reduce(
         &self,
         root: Child,
         described: Described,
@@ -318,7 +315,7 @@ impl<'a> Walk<'a> {
         let children = match &described.content {
             Content::Index { children, .. } => children.clone(),
             Content::Manifest { .. } => {
-                let platform = self.platform(&described).await?;
+                let platform = self.platform(&described.content).await?;
                 self.require(platforms, platform.iter().map(String::as_str))?;
                 return Ok((root, described, true));
             }
@@ -351,10 +348,7 @@ impl<'a> Walk<'a> {
         let reduced = bundle::reduce(bytes, &|digest| kept.contains(digest));
         let content = |source| self.content(source);
         let reduced = reduced.map_err(content)?;
-        let digest = format!("sha256:{}", crate::sha256(&reduced));
-        let Ok(digest) = bundle::sha256_digest(&digest) else {
-            unreachable!("a SHA-256 is a digest");
-        };
+        let digest = digest_of(&reduced);
         keep(self.context, self.store, &digest, &reduced)?;
         let media_type = root.media_type.to_string();
         let described = bundle::describe(&reduced, Some(&media_type)).map_err(content)?;
@@ -387,12 +381,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the platform of an image without an index, from its config.
-    async fn platform(&self, described: &Described) -> Result<Option<String>, crate::Error> {
+    async fn platform(&self, content: &Content) -> Result<Option<String>, crate::Error> {
         let Content::Manifest {
             kind: Kind::Image,
             blobs,
             ..
-        } = &described.content
+        } = content
         else {
             return Ok(None);
         };
@@ -439,9 +433,13 @@ impl<'a> Walk<'a> {
             blobs,
             external,
         };
+        let platform = match (&child.platform, depth) {
+            (None, 0) => self.platform(&described.content).await?,
+            (platform, _) => platform.clone(),
+        };
         let added = match described.content {
             Content::Index { children, .. } => {
-                if depth >= DEEPEST {
+                if depth >= MAX_DEPTH {
                     return Err(self.shape("its indexes are nested too deeply"));
                 }
                 for child in children {
@@ -455,21 +453,6 @@ impl<'a> Walk<'a> {
                 blobs,
                 external,
             } => {
-                let platform = match (&child.platform, depth) {
-                    (None, 0) => {
-                        let content = Content::Manifest {
-                            kind,
-                            blobs: blobs.clone(),
-                            external: Vec::new(),
-                        };
-                        self.platform(&Described {
-                            media_type: child.media_type.clone(),
-                            content,
-                        })
-                        .await?
-                    }
-                    (platform, _) => platform.clone(),
-                };
                 self.kinds.push(kind);
                 manifest(platform, blobs, external)
             }

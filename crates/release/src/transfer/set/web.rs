@@ -11,7 +11,7 @@ use bytes::Bytes;
 use oci_spec::image::Digest;
 use url::Url;
 
-use super::keep::keep;
+use super::keep::{digest_of, keep};
 use super::upstream::Upstreams;
 use crate::Context;
 use crate::set::Error;
@@ -104,10 +104,10 @@ pub(super) async fn resolve_chart(
 /// Returns the artifact with this single manifest.
 fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
     let Ok(described) = bundle::describe(manifest, Some(MANIFEST)) else {
-        unreachable!("what is made here can be read");
+        unreachable!("created manifests are valid");
     };
     let Content::Manifest { blobs, .. } = described.content else {
-        unreachable!("what is made here is a manifest");
+        unreachable!("created manifests are manifests");
     };
     let manifest = Manifest {
         digest: digest_of(manifest),
@@ -142,7 +142,7 @@ fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
 ///
 /// # Errors
 /// The repository cannot be used.
-pub(super) async fn found(
+pub(super) async fn current(
     upstreams: &Upstreams<'_>,
     origin: &Origin,
 ) -> Result<Option<(String, Url)>, crate::Error> {
@@ -164,14 +164,14 @@ pub(super) async fn found(
 ///
 /// # Errors
 /// The layer cannot be read, or the result has a different digest than the locked one.
-pub(super) fn made(
+pub(super) fn derived(
     context: &Context<'_>,
     artifact: &Artifact,
     digest: &Digest,
     store: &Store,
 ) -> Result<Vec<u8>, crate::Error> {
     let (Some(source), Some((url, layer))) = (&artifact.source, artifact.download()) else {
-        unreachable!("only what is downloaded is made of its layer");
+        unreachable!("only downloads have a layer to derive from");
     };
     let Wrapped { config, manifest } = match (artifact.kind, Url::parse(url)) {
         (Kind::Artifact, Ok(url)) => wrap_file(file_name(&url), layer),
@@ -182,9 +182,9 @@ pub(super) fn made(
             chart.wrapped
         }
     };
-    let made = [config, manifest].into_iter();
-    let mut made = made.filter(|bytes| digest_of(bytes) == *digest);
-    made.next().ok_or_else(|| {
+    let derived = [config, manifest].into_iter();
+    let mut derived = derived.filter(|bytes| digest_of(bytes) == *digest);
+    derived.next().ok_or_else(|| {
         shape(
             &source.reference,
             "it does not give the manifest that was locked",
@@ -262,11 +262,4 @@ fn shape(reference: &str, rule: &'static str) -> crate::Error {
         rule,
     }
     .into()
-}
-
-fn digest_of(bytes: &[u8]) -> Digest {
-    match bundle::sha256_digest(&format!("sha256:{}", crate::sha256(bytes))) {
-        Ok(digest) => digest,
-        Err(_) => unreachable!("a SHA-256 is a digest"),
-    }
 }
