@@ -70,7 +70,7 @@ pub mod make;
 mod testing;
 
 pub use archive::ArchiveError;
-pub use chart::{ChartImages, ChartValues, ImagePlace, chart_images, chart_values};
+pub use chart::{ChartValues, ImagePlace, chart_values};
 pub use checksum::{Checksum, ChecksumError, checksum, checksum_in_file};
 pub use contents::Contents;
 pub use describe::{

@@ -50,7 +50,7 @@ fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error
         return Ok(());
     }
     let store = fetch::open_store(context.workspace)?;
-    for warning in verify::by_charts(&store, &plan.lock) {
+    for warning in verify::unlocked_by_charts(&store, &plan.lock) {
         context.reporter.report(Event::Warning(warning));
     }
     Ok(())
@@ -173,7 +173,7 @@ fn subject(plan: &Plan) -> Subject<'_> {
 /// The bundle is not available or is not what its lock says, or the registry did not take all of
 /// it.
 async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
-    let mut outcomes = stream::carry(context, &plan.lock, &[plan.delivery()]).await?;
+    let mut outcomes = stream::transfer(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
         .pop()
         .unwrap_or_else(|| unreachable!("one plan has one outcome"))
@@ -199,8 +199,8 @@ pub async fn push(
             .iter()
             .map(|place| plans[*place].delivery())
             .collect();
-        let carried = stream::carry(context, &plans[places[0]].lock, &deliveries).await?;
-        for (place, outcome) in places.into_iter().zip(carried) {
+        let transferred = stream::transfer(context, &plans[places[0]].lock, &deliveries).await?;
+        for (place, outcome) in places.into_iter().zip(transferred) {
             let outcome = match outcome {
                 Ok(sent) => verify::pushed_tags(context, &plans[place].expected(), &sent)
                     .await

@@ -1,6 +1,6 @@
-//! The errors of all steps.
+//! The error of each step, in one enum.
 //!
-//! A message does not repeat its cause: the whole chain of sources is shown.
+//! A message does not repeat its cause, because the whole chain of sources is printed.
 
 use camino::Utf8Path;
 
@@ -13,26 +13,26 @@ pub enum Error {
     /// The environment's files are wrong.
     #[error(transparent)]
     Environment(#[from] environment::Error),
-    /// A different deploy of the environment has begun or ended, and this checkout does not know
-    /// how.
+    /// Another checkout deployed or is deploying the environment, and this checkout lacks its
+    /// receipt.
     #[error(transparent)]
     SharedState(#[from] crate::shared_state::Conflict),
-    /// What comes after a push would fail.
+    /// A file that a deploy writes after its push cannot be written, or the disk is too small.
     #[error(transparent)]
     NotReady(#[from] crate::transfer::before_push::NotReady),
-    /// The note of a running mkectl is not valid.
+    /// The file that records a running mkectl is not valid.
     #[error(transparent)]
     UnderWay(#[from] crate::cluster::in_progress::InvalidNote),
-    /// Another command changes the environment.
+    /// Another command is changing the environment.
     #[error(transparent)]
     EnvironmentInUse(#[from] crate::environment_lock::InUse),
-    /// The release has no offline procedure, or its name is none.
+    /// The release has no offline procedure, or its name is not valid.
     #[error(transparent)]
     Release(#[from] mke::ReleaseError),
-    /// A lock that cannot be read.
+    /// A lock cannot be read.
     #[error(transparent)]
     InvalidLock(#[from] bundle::LockError),
-    /// A symbolic link is where something is to be written.
+    /// The path of a file to be written leads through a symbolic link.
     #[error(transparent)]
     Link(#[from] crate::links::Link),
     /// mkectl cannot be used.
@@ -41,13 +41,13 @@ pub enum Error {
     /// mkectl refuses the rendered configuration.
     #[error(transparent)]
     ConfigRefused(#[from] crate::cluster::validate::ConfigRefused),
-    /// A proof is used for something that it does not prove.
+    /// A proof is used for a lock or environment that it does not cover.
     #[error(transparent)]
     Proof(#[from] crate::proof::Mismatch),
     /// A removal cannot be planned or done.
     #[error(transparent)]
     Prune(#[from] crate::prune::Error),
-    /// A lock is not written.
+    /// A release cannot be locked.
     #[error(transparent)]
     Lock(#[from] crate::transfer::lock::Error),
     /// A set cannot be locked or fetched.
@@ -59,10 +59,10 @@ pub enum Error {
     /// A registry snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] crate::plan::snapshot::Error),
-    /// An archive for a colleague is not written.
+    /// The support archive cannot be written.
     #[error(transparent)]
     Support(#[from] crate::report::support::Error),
-    /// Values for a chart cannot be made.
+    /// Helm values for a chart cannot be computed.
     #[error(transparent)]
     Helm(#[from] crate::report::images::HelmError),
     /// A promotion is refused.
@@ -74,16 +74,16 @@ pub enum Error {
     /// The demo's bundle cannot be made.
     #[error(transparent)]
     Demo(#[from] crate::demo::Error),
-    /// What an environment requires of another one has not happened.
+    /// A deploy of a different environment, which this one requires, has not happened.
     #[error(transparent)]
     Requires(#[from] crate::requires::Error),
-    /// A secret would be visible.
+    /// The operator did not consent to a secret becoming visible.
     #[error(transparent)]
     Consent(#[from] crate::cluster::consent::Error),
     /// A push failed or was stopped.
     #[error(transparent)]
     Push(#[from] crate::transfer::push::Error),
-    /// Nodes do not get what the lock names.
+    /// The registry does not serve the locked content to nodes.
     #[error(transparent)]
     Verify(#[from] crate::verify::Error),
     /// A file of the workspace is wrong or missing.
@@ -95,31 +95,31 @@ pub enum Error {
     /// A file of this machine, a bundle or the store cannot be used.
     #[error(transparent)]
     Disk(#[from] crate::disk::Error),
-    /// Nothing is removed from the store.
+    /// The store's garbage collection is refused.
     #[error(transparent)]
     StoreGarbage(#[from] crate::transfer::store::Error),
     /// A registry or its credentials cannot be used.
     #[error(transparent)]
     Connect(#[from] crate::transfer::connect::Error),
-    /// Something that a lock names is not on this machine.
+    /// Locked content is not on this machine and cannot be downloaded.
     #[error(transparent)]
     Fetch(#[from] crate::transfer::fetch::Error),
-    /// A medium is not packed.
+    /// A medium cannot be packed.
     #[error(transparent)]
     Pack(#[from] crate::courier::pack::Error),
-    /// A release cannot be learned.
+    /// Facts of a release cannot be learned.
     #[error(transparent)]
     Learn(#[from] crate::transfer::learn::Error),
     /// The kubeconfig is not that of the environment's cluster.
     #[error(transparent)]
     Kubeconfig(#[from] Box<crate::kubeconfig::Error>),
-    /// A suitable mkectl is missing, or no cluster that it could ask.
+    /// A suitable mkectl is missing, or the environment has no cluster that it could query.
     #[error(transparent)]
     Program(#[from] crate::transfer::program::Error),
     /// mkectl failed, was interrupted, or is still running.
     #[error(transparent)]
     Run(#[from] crate::cluster::run::Error),
-    /// The cluster does not answer, or is not what the receipt records.
+    /// The cluster does not respond, or differs from its receipt.
     #[error(transparent)]
     Existing(#[from] crate::cluster::existing::Error),
     /// An upgrade cannot be planned.
@@ -183,7 +183,7 @@ impl Error {
         }
     }
 
-    /// Returns the places in files where it was found, if it was found in any.
+    /// Returns the problems with their places in files, if the error has any.
     pub fn problems(&self) -> Option<&environment::Problems> {
         match self {
             Self::Environment(environment::Error::Wrong(problems))

@@ -1,22 +1,23 @@
-//! The kinds of failures. The kind alone decides the exit code.
+//! Kinds of failures. The kind alone decides the exit code.
 
-/// The kind of a failure: what the operator has to look at.
+/// Kind of a failure: where the operator has to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A download, or a file, folder or program of this machine failed.
     Machine,
-    /// Something changed since a plan was computed.
+    /// The environment, a lock or the registry changed since the plan was computed, or upstream
+    /// content changed since it was locked.
     Outdated,
-    /// A file of the operator is wrong or missing: environment, lock, receipt, credentials.
+    /// A file of the operator is wrong or missing: an environment, lock, receipt or credentials
+    /// file.
     Workspace,
-    /// The bundle, or what was downloaded, differs from what its lock or the vendor's checksum
-    /// records.
+    /// The bundle or a download differs from its lock or from the vendor's checksum.
     Content,
-    /// The registry is not reachable, refuses, or does not serve what it should.
+    /// The registry is not reachable, refuses a request, or does not serve the locked content.
     Registry,
-    /// A fitting mkectl is missing, or the cluster does not answer it.
+    /// A suitable mkectl is missing, or the cluster does not respond to it.
     Mkectl,
-    /// mkectl ran and failed.
+    /// mkectl was started and failed.
     MkectlFailed,
     /// The command is not allowed to change the environment, or to show a secret.
     NotAllowed,

@@ -10,29 +10,29 @@
 //!
 //! | step | takes | makes |
 //! |---|---|---|
-//! | [`plan::plan`] | an environment, its lock and receipt, a look at the registry | [`Plan`] |
-//! | [`plan::permit`] | a plan | [`plan::Permit`], which owns the plan and which [`deploy::deploy`] takes |
-//! | [`transfer::stream::carry`] | a lock and deliveries | [`transfer::push::Sent`] for each delivery |
-//! | [`verify::registry`] | what nodes are to get, and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
+//! | [`plan::plan`] | an environment, its lock and receipt, the tags of the registry | [`Plan`] |
+//! | [`plan::permit`] | a plan | [`plan::Permit`], which owns the plan; [`deploy::deploy`] takes it |
+//! | [`transfer::stream::transfer`] | a lock and deliveries | [`transfer::push::Sent`] for each delivery |
+//! | [`verify::registry`] | the lock, the rendered configuration, and `Sent` | [`verify::Confirmed`]: nodes can pull every digest of the lock |
 //! | [`config::render::write`] | the plan | [`config::render::Written`] |
 //! | [`cluster::executor`] | the steps of the plan, `Confirmed` and `Written` | [`cluster::executor::ClusterChange`] |
 //!
-//! [`transfer::stream::carry`] is fetch, verify and push at the same time: a blob is pushed as soon
-//! as its own digest is right. What must wait takes a proof there, too: the word that lets tags be
-//! set takes a [`transfer::present::AllPresent`], which says that each digest of the lock is in the
-//! store, or was confirmed in the registry by this run.
-//!
-//! [`deploy::deploy`] is these lines one after the other. [`config::render`], [`config::check`] and
+//! [`deploy::deploy`] runs these steps in order. [`config::render`], [`config::check`] and
 //! [`config::diff`] need neither bundle nor network.
 //!
-//! A proof has private fields and keeps what it is of, so one for a different lock or environment
-//! is refused: see [`proof`]. `Sent` is not a proof, but counts: [`verify::registry`] shows what
-//! the registry serves.
+//! [`transfer::stream::transfer`] fetches, verifies and pushes concurrently. A blob is pushed as
+//! soon as it matches its own digest. Tags are set only after
+//! [`AllPresent`](transfer::present::AllPresent): the proof that each digest of the lock is in the
+//! store, or was confirmed in the registry during this run.
 //!
-//! This crate must not know: clap, colours, standard input, how a process exits. It reports through
-//! [`event::Reporter`] and returns errors; `xtask` decides how they look.
+//! A proof has private fields and records its lock and environment. A step refuses a proof of a
+//! different lock or environment: see [`proof`]. `Sent` is not a proof; it only counts what was
+//! sent. [`verify::registry`] proves what the registry serves.
+//!
+//! This crate knows nothing of clap, colours, standard input, or how a process exits. It reports
+//! through [`event::Reporter`] and returns errors; `xtask` decides how they look.
 
-// The road of a release, in its order.
+// The steps of a deploy, in their order.
 pub mod plan;
 
 pub mod transfer;
@@ -45,14 +45,14 @@ pub mod cluster;
 
 pub mod deploy;
 
-// Beside the road.
+// Commands beside a deploy.
 pub mod courier;
 pub mod preflight;
 pub mod prune;
 pub mod rehearse;
 pub mod report;
 
-// What steps share.
+// Shared by the steps.
 pub mod credential_files;
 pub mod demo;
 pub mod disk;
@@ -91,70 +91,65 @@ pub use requests::chain;
 pub use transfer::before_push::NotReady;
 pub use workspace::Workspace;
 
-/// What a step is given of the world outside: where files lie, whom to report to, and what only
-/// the program itself may ask for (its own path, its environment, the clock).
+/// Access of a step to the outside world. Steps read the environment variables, the clock and the
+/// path of the program only from here.
 pub struct Context<'a> {
-    /// Where everything is kept.
+    /// Paths of all files.
     pub workspace: &'a Workspace,
-    /// Who hears of progress.
+    /// Receives progress and warnings.
     pub reporter: &'a dyn event::Reporter,
-    /// The program that runs.
+    /// Facts about the running program.
     pub tool: &'a Tool,
-    /// Who knows the credentials for an environment's registry.
+    /// Supplies credentials for registries and clusters.
     pub credential_provider: &'a dyn CredentialProvider,
-    /// Who says whether a secret may be seen.
+    /// Asks the operator before a secret becomes visible to other users of this machine.
     pub consent: &'a dyn cluster::consent::Consent,
-    /// How much registries are asked for.
+    /// Limits for uploads, set by the operator.
     pub limits: transfer::connect::Limits,
-    /// The operator's reason for an upgrade without a backup that could be restored; none if such
-    /// an upgrade is refused.
+    /// The operator's reason for an upgrade without a restorable backup. Without a reason, such an
+    /// upgrade is refused.
     pub without_backup: Option<&'a str>,
-    /// What registries said of accounts so far in this run.
+    /// State of registry accounts during this run, shared by all clients.
     pub accounts: registry::Accounts,
-    /// Whether only registries, nodes and clusters may be asked for anything.
+    /// Whether the run is offline: only registries, nodes and clusters are contacted.
     pub offline: bool,
 }
 
 impl Context<'_> {
-    /// Returns the proxies that the environment of this process names.
+    /// Returns the proxies that the variables of this process name.
     pub fn proxies(&self) -> std::sync::Arc<network::Proxies> {
         let variables = &self.tool.variables;
         let get = |name: &str| Some(variables.get(name)?.to_string_lossy().into_owned());
         std::sync::Arc::new(network::Proxies::from_variables(get))
     }
 
-    /// Returns the settings of a client for HTTP servers that are not registries: the proxies and
+    /// Returns a builder for clients of HTTP servers other than registries, with the proxies and
     /// certificates of every command.
     pub fn http_client(&self) -> network::ClientBuilder {
         network::client(Vec::new(), &self.proxies())
     }
 
-    /// Returns what may be used to push to an environment's registry.
+    /// Returns the credentials for pushes to an environment's registry.
     ///
     /// # Errors
-    /// The credentials that the environment names are not available.
+    /// [`transfer::connect::Error::Credentials`] if the credentials that the environment names are
+    /// not available.
     pub fn credentials(
         &self,
         environment: &environment::Environment,
     ) -> Result<Credentials, Error> {
-        let credentials =
-            (self.credential_provider.credentials(environment)).map_err(|source| {
-                transfer::connect::Error::Credentials {
-                    address: environment.registry.address.clone(),
-                    source,
-                }
-            })?;
+        let credentials = self.credential_provider.credentials(environment);
+        let credentials = credentials.map_err(|source| unavailable(environment, source))?;
         credentials.remember();
         Ok(credentials)
     }
-}
 
-impl Context<'_> {
-    /// Returns what nodes pull with from an environment's registry. Where the environment does not
-    /// say what that is, the push credentials replace it.
+    /// Returns the credentials that nodes pull with: those that the environment names, otherwise
+    /// the push credentials.
     ///
     /// # Errors
-    /// The credentials that the environment names are not available.
+    /// [`transfer::connect::Error::Credentials`] if the credentials that the environment names are
+    /// not available.
     pub fn pull_credentials(
         &self,
         environment: &environment::Environment,
@@ -182,49 +177,54 @@ impl Context<'_> {
         Ok(credentials)
     }
 
-    /// Returns what nodes pull with, where the environment says where that is.
+    /// Returns the pull credentials that the environment names, if it names any.
     pub(crate) fn known_pull_credentials(
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Error> {
-        let credentials =
-            (self.credential_provider.pull_credentials(environment)).map_err(|source| {
-                transfer::connect::Error::Credentials {
-                    address: environment.registry.address.clone(),
-                    source,
-                }
-            })?;
+        let credentials = self.credential_provider.pull_credentials(environment);
+        let credentials = credentials.map_err(|source| unavailable(environment, source))?;
         credentials.iter().for_each(Credentials::remember);
         Ok(credentials)
     }
 }
 
-/// Supplies credentials. Environments hold the names of secrets; the program resolves them.
+fn unavailable(
+    environment: &environment::Environment,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> transfer::connect::Error {
+    transfer::connect::Error::Credentials {
+        address: environment.registry.address.clone(),
+        source,
+    }
+}
+
+/// Supplies credentials. Environments contain only the names of secrets; the program resolves them.
 pub trait CredentialProvider: Send + Sync {
-    /// Returns what may be used to push to an environment's registry; [`Credentials::Anonymous`]
-    /// where nothing is kept.
+    /// Returns the credentials for pushes to an environment's registry; [`Credentials::Anonymous`]
+    /// if none are configured.
     ///
     /// # Errors
-    /// Something that the environment names is missing.
+    /// A variable or file that the environment names is missing.
     fn credentials(
         &self,
         environment: &environment::Environment,
     ) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Returns what nodes pull with from an environment's registry, if the environment names it.
+    /// Returns the credentials that nodes pull with, if the environment names any.
     ///
     /// # Errors
-    /// Something that the environment names is missing.
+    /// A variable or file that the environment names is missing.
     fn pull_credentials(
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Returns the credentials for a repository in a registry that sets come from;
-    /// [`Credentials::Anonymous`] where nothing is kept.
+    /// Returns the credentials for a repository in an upstream registry of sets;
+    /// [`Credentials::Anonymous`] if none are configured.
     ///
     /// # Errors
-    /// A file of credentials cannot be read.
+    /// A credentials file cannot be read.
     fn upstream_credentials(
         &self,
         host: &str,
@@ -235,29 +235,28 @@ pub trait CredentialProvider: Send + Sync {
     /// environment names one.
     ///
     /// # Errors
-    /// Something that the environment names is missing.
+    /// A variable or file that the environment names is missing.
     fn mke3_credentials(
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// The running program, as steps need to know it.
+/// Facts about the running program.
 pub struct Tool {
-    /// Its version, as receipts record it.
+    /// Version, as recorded in receipts.
     pub version: String,
-    /// Its own executable: a rehearsal runs it in mkectl's place.
+    /// Path of the executable. A rehearsal runs it as a stand-in for mkectl.
     pub executable: camino::Utf8PathBuf,
-    /// The environment variables that programs started by it shall have; `PATH` among them is where
-    /// they are looked for.
+    /// Environment variables for started programs. Their `PATH` is searched for programs.
     pub variables: Variables,
-    /// The environment variables that cargo shall have, which builds the program for a medium.
+    /// Environment variables for cargo, which builds the program for a medium.
     pub cargo_variables: Variables,
-    /// The package that this program is built from: `xtask`, or that of a team.
+    /// Cargo package of this program: `xtask`, or a team's own.
     pub package: String,
-    /// The present time.
+    /// Clock: returns the current time.
     pub now: fn() -> jiff::Timestamp,
-    /// Signals for what is under way.
+    /// Stop requests (Ctrl-C, SIGTERM), and what they would interrupt.
     pub signals: std::sync::Arc<signals::Signals>,
 }
 

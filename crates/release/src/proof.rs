@@ -1,13 +1,13 @@
-//! The subject of a proof: a lock and an environment, in private fields. The step that uses a proof
-//! compares them; a proof for a different lock or environment is refused.
+//! Binds a proof to its subject: a lock and an environment, in private fields. The step that takes
+//! a proof compares them, and refuses a proof of a different lock or environment.
 
 use crate::{Error, Kind, sha256};
 
-/// The lock that a proof is of, and the environment, if it is of one.
+/// Subject of a proof. A proof without an environment holds for every environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proven {
-    /// SHA-256 of what the lock names: its artifacts with their root digests, which name everything
-    /// below them.
+    /// SHA-256 of the release and of each artifact's reference and root digest. The root digests
+    /// cover all content below them.
     lock: String,
     environment: Option<String>,
 }
@@ -18,9 +18,9 @@ pub(crate) struct Proven {
 pub struct Mismatch {
     /// The type of the proof.
     pub proof: &'static str,
-    /// What it proves.
+    /// Subject of the proof.
     pub proven: String,
-    /// What it was used for.
+    /// Subject that the step required.
     pub wanted: String,
 }
 
@@ -42,10 +42,10 @@ impl Proven {
         }
     }
 
-    /// Returns whether the proof, which may be of every environment, holds for what it is used for.
+    /// Returns whether the proof covers the environment of `wanted`.
     ///
     /// # Errors
-    /// The lock is a different one.
+    /// [`Mismatch`] if the lock differs.
     pub(crate) fn covers(&self, proof: &'static str, wanted: &Self) -> Result<bool, Error> {
         let environment = wanted.environment.clone();
         let of_lock = Self {
@@ -56,10 +56,10 @@ impl Proven {
         Ok(self.environment.is_none() || self.environment == environment)
     }
 
-    /// Compares it with what the proof is used for.
+    /// Checks that both lock and environment are equal.
     ///
     /// # Errors
-    /// The lock or the environment is a different one.
+    /// [`Mismatch`] if the lock or the environment differs.
     pub(crate) fn require(&self, proof: &'static str, wanted: &Self) -> Result<(), Error> {
         match self == wanted {
             true => Ok(()),

@@ -1,8 +1,8 @@
-//! Sets: images, charts, files and bundles that a cluster needs beside its release. What their
-//! locks name is fetched, pushed and verified as what the lock of a release names.
+//! Sets: images, charts, files and bundles that a cluster needs beside its release. Their locked
+//! content is fetched, pushed and verified like that of a release.
 //!
-//! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`]
-//! joins their locks with a release's.
+//! This module reads the files of sets. [`crate::transfer::set`] locks and fetches sets, and
+//! [`crate::locked`] joins their locks with that of a release.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -23,27 +23,28 @@ pub use bundle::HelmError;
 pub use bundle::set::SetError;
 pub use error::{Error, Moved};
 
-/// What the tags of signatures have after the digest of what they sign: nothing for the referrers
-/// API, or what cosign writes.
+/// Suffixes of signature tags, after the digest of the signed manifest: none for the tag that
+/// replaces the referrers API, or those of cosign.
 pub(crate) const SIGNATURE_TAGS: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 
-/// A set's file, read and checked.
+/// The checked file of a set.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The set's name.
+    /// Name of the set.
     pub name: String,
-    /// Its file, relative to the workspace.
+    /// Path of the file, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// What it says.
+    /// Content of the file.
     pub set: bundle::set::Set,
-    /// What it lists.
+    /// Images, charts and files that it lists. Bundles are only in `set`.
     pub entries: Vec<bundle::set::Entry>,
 }
 
 /// Reads the file of a set.
 ///
 /// # Errors
-/// It does not exist or is not a set, or an environment has the same name.
+/// [`Error::Name`], [`Error::Missing`], [`Error::NameOfEnvironment`], or [`Error::Invalid`] if the
+/// file does not parse.
 pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
     let file = workspace.set(name);
     let path = workspace.shown(&file).to_owned();
@@ -79,16 +80,17 @@ pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
     })
 }
 
-/// Returns whether the workspace has a set of this name.
+/// Returns whether the workspace has a set of this name, or at least its lock.
 pub fn exists(workspace: &Workspace, name: &str) -> bool {
     bundle::set::is_name(name)
         && (workspace.set(name).is_file() || workspace.set_lock(name).is_file())
 }
 
-/// Checks that the sets that an environment names exist.
+/// Checks that each set that an environment names exists.
 ///
 /// # Errors
-/// Each name without a file, at its place in `environment.yaml`.
+/// [`crate::workspace::Error::Configuration`], with each missing set at its place in
+/// `environment.yaml`.
 pub(crate) fn check_names(
     workspace: &Workspace,
     environment: &Environment,
@@ -130,20 +132,21 @@ pub fn names(workspace: &Workspace) -> Result<Vec<String>, AnyError> {
     Ok(names.collect())
 }
 
-/// Returns the artifacts of a set's lock by their place, which an entry of the set's file has too.
+/// Returns the artifacts of a set's lock by `repository:tag`, the same key as [`Entry::place`].
 pub(crate) fn by_place(lock: &Lock) -> HashMap<String, &Artifact> {
     let artifacts = lock.artifacts.iter();
     artifacts.map(|one| (one.reference(), one)).collect()
 }
 
-/// Returns what a lock says of an entry that is locked from elsewhere than the entry names, as an
-/// edited lock does.
-pub(crate) fn misplaced(entry: &Entry) -> String {
+/// Returns the message for an entry whose locked origin differs from its origin in the set's file,
+/// which happens when a lock is edited.
+pub(crate) fn changed_origin(entry: &Entry) -> String {
     format!("{} is locked from a different origin", entry.origin)
 }
 
-/// Returns whether an artifact of a lock signs one of these that an entry carries the signatures
-/// of, with the origin and the tag that signatures of that entry have.
+/// Returns whether an artifact is the signature of another artifact whose entry has `signatures:
+/// true`. Its origin and its tag must be those of that entry's signatures. `artifacts` are those of
+/// the lock, by place.
 pub(crate) fn is_signature(
     artifact: &Artifact,
     loaded: &Loaded,
@@ -184,9 +187,9 @@ pub(crate) fn is_signature(
         })
 }
 
-/// Returns how a lock differs from the file of its set.
+/// Describes each difference between a lock and the file of its set.
 pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
-    let mut differences = differences_of_entries(loaded, lock);
+    let mut differences = entry_differences(loaded, lock);
     let is_of = |item: &BundleItem, locked: &SetBundle| {
         locked.is_of(item)
             && locked.key.is_some() == item.key.is_some()
@@ -201,7 +204,7 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let mut listed = listed.iter();
         !listed.any(|item| is_of(item, locked))
     });
-    differences.extend(named(
+    differences.extend(describe(
         unlocked.map(|item| item.url.to_string()).collect(),
         unlisted.map(|locked| locked.url.clone()).collect(),
         &listed.iter().map(|item| item.url.to_string()).collect(),
@@ -209,9 +212,8 @@ pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     differences
 }
 
-/// Returns a line for each entry that is not locked, for each that was changed, and for each that
-/// was removed.
-fn named(
+/// Describes each entry that is not locked, was changed, or was removed. All names are origins.
+fn describe(
     unlocked: BTreeSet<String>,
     unlisted: BTreeSet<String>,
     listed: &BTreeSet<String>,
@@ -225,8 +227,8 @@ fn named(
     new.chain(old).collect()
 }
 
-/// Returns how the artifacts that no bundle has differ from the entries.
-fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
+/// Describes the differences of all entries that are not bundles.
+fn entry_differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let artifacts = by_place(lock);
     let entries = loaded.entries.iter();
     let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
@@ -250,17 +252,17 @@ fn differences_of_entries(loaded: &Loaded, lock: &Lock) -> Vec<String> {
         let artifact = locked(entry)?;
         let own = entry.alias_of.as_ref().and_then(|own| artifacts.get(own));
         let is_same = own.is_none_or(|own| own.manifests == artifact.manifests);
-        (!artifact.is_of(entry) || !is_same).then(|| misplaced(entry))
+        (!artifact.is_of(entry) || !is_same).then(|| changed_origin(entry))
     });
     let own = lock.artifacts.iter().filter(|one| one.archive.is_empty());
     let unlisted = own.filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {
-        // A signature is of the entry that it signs.
+        // A signature is reported as the entry that it signs.
         let signed = lock.artifacts.iter().find(|one| artifact.is_about(one));
         let source = signed.unwrap_or(artifact).source.as_ref();
         source.map_or_else(|| artifact.reference(), |one| one.reference.clone())
     });
-    let mut differences = named(
+    let mut differences = describe(
         unlocked.map(|entry| entry.origin.to_string()).collect(),
         unlisted.collect(),
         &(loaded.entries.iter())

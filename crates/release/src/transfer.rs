@@ -1,27 +1,27 @@
-//! Carries a release to a registry: its lock, the bundle, the store of blobs, and the push.
+//! Transfers a release to a registry: locks it, fetches and verifies its content, and pushes it.
 
-// The lock of a release or a set, which is made first.
+// Making the lock of a release or a set.
 pub mod lock;
 pub(crate) mod read;
 pub mod learn;
 pub mod set;
 
-// The registry.
+// Requests to the registry before a push.
 pub mod connect;
 pub mod look;
 
-// What a lock names, on this machine.
+// Locked content on this machine.
 pub mod program;
 pub mod fetch;
 pub mod local;
 pub mod present;
 
-// The push, as blobs arrive.
+// The push, which runs while blobs arrive in the store.
 pub mod stream;
 pub(crate) mod before_push;
-pub(crate) mod announce;
+pub(crate) mod notify;
 pub mod push;
 pub(crate) mod mount_candidates;
 
-// What is left.
+// Removing content that no lock names.
 pub mod store;

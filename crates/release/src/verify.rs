@@ -1,8 +1,8 @@
-//! Verifies the registry as a node sees it.
+//! Verifies that the registry serves the locked content to nodes.
 //!
 //! A plan looks up each tag, with one request per artifact. [`registry()`] confirms a push.
-//! [`served()`] reads everything through the URLs in `mke4.yaml`, and [`repair()`] restores what is
-//! missing.
+//! [`served()`] reads everything through the URLs in `mke4.yaml`. [`repair()`] restores content
+//! that the registry lost.
 
 use camino::Utf8Path;
 use environment::Environment;
@@ -13,7 +13,7 @@ use crate::proof::Proven;
 use crate::transfer::look::Planned;
 use crate::transfer::push::Sent;
 
-// A verification, then what repeats it or repairs by it.
+// A verification, then the commands that repeat it or repair by it.
 mod complete;
 mod nodes;
 mod examine;
@@ -22,12 +22,12 @@ mod repair;
 mod watch;
 mod textfile;
 
-// What they share.
+// Shared by both.
 mod finding;
 mod error;
 
 pub use complete::warn_of_incomplete_lock;
-pub(crate) use complete::{by_charts, listed, unlocked, unserved};
+pub(crate) use complete::{listed, unlocked, unlocked_by_charts, unserved};
 pub use error::Error;
 pub use finding::{Finding, FindingKind, affected, is_below_right_tags};
 pub use repair::{Repaired, repair};
@@ -35,8 +35,8 @@ pub use served::{Served, served};
 pub use textfile::write_textfile;
 pub use watch::{Round, State, verify_once, watch};
 
-/// Every digest of the lock was confirmed in the registry during this run, through the eyes of a
-/// node. Only [`registry()`] and a look at all tags make one:
+/// The registry confirmed every digest of the lock during this run, requested as a node does. Only
+/// [`registry()`] and `tags` create one:
 ///
 /// ```compile_fail,E0451
 /// let confirmed = release::verify::Confirmed { proven: todo!(), artifacts: 1 };
@@ -55,15 +55,15 @@ impl Confirmed {
         }
     }
 
-    /// Returns how many artifacts there are.
+    /// Returns the number of confirmed artifacts.
     pub fn artifacts(&self) -> usize {
         self.artifacts
     }
 
-    /// Compares the proof with what it is used for.
+    /// Checks that the proof covers this lock and environment.
     ///
     /// # Errors
-    /// It is of a different lock or environment.
+    /// [`crate::proof::Mismatch`] if it does not.
     pub(crate) fn require(
         &self,
         lock: &bundle::Lock,
@@ -74,39 +74,38 @@ impl Confirmed {
     }
 }
 
-/// How much of an artifact is looked at.
+/// How much of an artifact is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Its tag: the registry took no manifest without what it refers to, so its digest vouches for
-    /// the rest.
+    /// Only its tag. Registries refuse manifests without their blobs, so the digest vouches for the
+    /// rest.
     Tag,
-    /// Its tag, each of its manifests and each of their blobs.
+    /// Its tag, each of its manifests, and each of their blobs.
     Full,
-    /// The same, and every byte is read and hashed.
+    /// Like `Full`, and every byte is read and hashed.
     Bytes,
 }
 
-/// What nodes are to get, and how much of it a plan has confirmed.
+/// The content that nodes must get, and how much of it the plan has confirmed.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpectedContent<'a> {
-    /// The environment.
     pub(crate) environment: &'a Environment,
-    /// What its registry has to serve.
+    /// Locked content that the registry must serve.
     pub(crate) lock: &'a bundle::Lock,
-    /// What each artifact of the lock needed.
+    /// State of each artifact of the lock, as the plan found it.
     pub(crate) planned: &'a [Planned],
-    /// The text of `mke4.yaml` that mkectl is about to be given: it names where nodes will pull
-    /// from.
+    /// Content of `mke4.yaml` as mkectl will get it. It names the registries that nodes pull from.
     pub(crate) config: &'a str,
-    /// Its file.
+    /// Path of `mke4.yaml`.
     pub(crate) file: &'a Utf8Path,
 }
 
-/// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags
-/// that the plan has not confirmed already.
+/// Verifies the registry as a node does, after a push: pushed artifacts in full, and the tags that
+/// the plan has not confirmed.
 ///
 /// # Errors
-/// Something that the lock names is not served, or not to nodes.
+/// [`Error::NotConfirmed`] if locked content is not served, or [`crate::transfer::connect::Error`]
+/// if nodes are refused.
 pub async fn registry(
     context: &Context<'_>,
     expected: &ExpectedContent<'_>,
@@ -116,14 +115,14 @@ pub async fn registry(
     Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
-/// Checks the tags that the plan has not confirmed yet as a node does, after a push without a
-/// cluster.
+/// Verifies the tags that the plan has not confirmed, after a push without a cluster.
 ///
 /// The registry confirmed each blob and manifest during the push, and a tag shows whether nodes may
-/// pull. So it makes no [`Confirmed`].
+/// pull. Blobs are not requested again, so this creates no [`Confirmed`].
 ///
 /// # Errors
-/// A tag is not served, or not to nodes.
+/// [`Error::NotConfirmed`] if a tag is not served, or [`crate::transfer::connect::Error`] if nodes
+/// are refused.
 pub async fn pushed_tags(
     context: &Context<'_>,
     expected: &ExpectedContent<'_>,
@@ -132,7 +131,7 @@ pub async fn pushed_tags(
     after_push(context, expected, sent, Depth::Tag).await
 }
 
-/// Looks at what was sent as far as `depth` says.
+/// Verifies pushed artifacts to `depth`, and unconfirmed ones by their tags.
 async fn after_push(
     context: &Context<'_>,
     expected: &ExpectedContent<'_>,
@@ -154,25 +153,22 @@ async fn after_push(
     confirm(context, expected, &unconfirmed).await
 }
 
-/// Looks at every tag of a lock as a node does, whatever was confirmed before.
+/// Verifies every tag of a lock as a node does, including those that the plan confirmed.
 ///
 /// # Errors
-/// Something that the lock names is not served, or not to nodes.
+/// [`Error::NotConfirmed`] if locked content is not served, or [`crate::transfer::connect::Error`]
+/// if nodes are refused.
 pub(crate) async fn tags(
     context: &Context<'_>,
     expected: &ExpectedContent<'_>,
 ) -> Result<Confirmed, crate::Error> {
-    let all: Vec<_> = expected
-        .lock
-        .artifacts
-        .iter()
-        .map(|artifact| (artifact, Depth::Tag))
-        .collect();
+    let artifacts = expected.lock.artifacts.iter();
+    let all: Vec<_> = artifacts.map(|artifact| (artifact, Depth::Tag)).collect();
     confirm(context, expected, &all).await?;
     Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
-/// Looks at artifacts through the URLs in the expected configuration.
+/// Verifies artifacts through the URLs in the expected configuration.
 async fn confirm(
     context: &Context<'_>,
     &ExpectedContent {
@@ -186,26 +182,10 @@ async fn confirm(
     if artifacts.is_empty() {
         return Ok(());
     }
-    context.reporter.report(Event::Started {
-        step: Step::Confirm,
-        what: format!(
-            "{} as a node pulls them",
-            environment::count(artifacts.len(), "artifact")
-        ),
-        bytes: None,
-    });
+    report_start(context, artifacts.len(), None);
     let nodes = nodes::NodeRegistries::of(context, environment, config, file)?;
-    nodes.knock(context).await?;
-    let examined = nodes
-        .watched(
-            context,
-            examine::examine(&nodes, artifacts, context.reporter),
-        )
-        .await?;
-    let findings = &examined.findings;
-    nodes
-        .require_visible(context, environment, artifacts, findings)
-        .await?;
+    nodes.ping(context).await?;
+    let examined = nodes.examine(context, environment, artifacts).await?;
     if !examined.findings.is_empty() {
         return Err(Error::NotConfirmed {
             environment: environment.name.clone(),
@@ -214,14 +194,34 @@ async fn confirm(
         }
         .into());
     }
+    report_end(context, artifacts.len(), &examined.findings);
+    Ok(())
+}
+
+fn report_start(context: &Context<'_>, artifacts: usize, bytes: Option<u64>) {
+    let count = environment::count(artifacts, "artifact");
+    context.reporter.report(Event::Started {
+        step: Step::Confirm,
+        what: format!("{count} as a node pulls them"),
+        bytes,
+    });
+}
+
+fn report_end(context: &Context<'_>, artifacts: usize, findings: &[Finding]) {
+    let what = match findings {
+        [] => format!(
+            "{} served to nodes",
+            environment::count_are(artifacts, "artifact")
+        ),
+        _ => format!(
+            "findings in {}",
+            environment::count(affected(findings), "artifact")
+        ),
+    };
     context.reporter.report(Event::Finished {
         step: Step::Confirm,
-        what: format!(
-            "{} served to nodes",
-            environment::count_are(artifacts.len(), "artifact")
-        ),
+        what,
     });
-    Ok(())
 }
 
 #[cfg(test)]

@@ -742,6 +742,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
         [
             "warning: the lock does not have calico/node:v3.29.0, which mirrored-chart-dex:v0.23.0 names",
             "warning: the lock does not have registry.mirantis.com/mke/dex-helper:v1, which mirrored-chart-dex:v0.23.0 names",
+            "warning: the lock does not have registry.mirantis.com/mke/late, which mirrored-chart-dex:v0.23.0 names",
         ],
         "{}",
         run.whole()
@@ -752,7 +753,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     let plan = lab.run("plan lab").exits_with(8);
     assert_eq!(
         plan.stdout.matches("the lock does not have").count(),
-        2,
+        3,
         "{}",
         plan.whole()
     );

@@ -1,13 +1,13 @@
 //! Composes a packed chart, its values and its subcharts like Helm.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
 use super::files::{Kind, each_file};
-use super::{ChartImages, template};
+use super::template;
 
 /// Maximum number of aliases of a subchart.
 const MOST_ALIASES: usize = 8;
@@ -24,8 +24,8 @@ pub(super) struct Chart {
     pub(super) values: Mapping,
     /// Subcharts by the key of their values in this chart: an alias, or the name.
     pub(super) charts: Vec<(String, Rc<Self>)>,
-    /// Images that its own templates name in plain text.
-    pub(super) fixed: ChartImages,
+    /// The images that its own templates name in plain text.
+    pub(super) fixed: BTreeSet<String>,
 }
 
 /// Content of one chart's files.
@@ -34,7 +34,7 @@ struct Files {
     metadata: Value,
     dependencies: Vec<Value>,
     values: Mapping,
-    fixed: ChartImages,
+    fixed: BTreeSet<String>,
 }
 
 /// Reads a packed chart. Returns the chart, and whether a part was skipped.

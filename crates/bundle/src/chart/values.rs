@@ -130,10 +130,7 @@ impl Walk<'_> {
         }
         merge(&mut set, &own);
         merge(&mut self.globals, &global_set);
-        for image in &chart.fixed.references {
-            self.found.fixed.insert(image.clone());
-        }
-        self.found.is_cut |= chart.fixed.is_cut;
+        self.found.fixed.extend(chart.fixed.iter().cloned());
         set
     }
 

@@ -190,7 +190,7 @@ async fn collect(
             let is_needed = |blob: &bundle::MissingBlob| needed.contains_key(blob.digest.digest());
             if missing.iter().any(is_needed) {
                 before_push::room(workspace, &locked.lock)?;
-                let _ = stream::bring(context, &locked.lock).await?;
+                let _ = stream::fetch(context, &locked.lock).await?;
             }
         }
     }

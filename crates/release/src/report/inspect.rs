@@ -137,7 +137,7 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
     let contents =
         tokio::task::block_in_place(|| bundle::read(file, &mut nothing_kept, None, &observer))
             .map_err(|source| Error::bundle(context.workspace, path, source))?;
-    crate::transfer::read::tell_of_odd(context, &contents);
+    crate::transfer::read::warn_of_unused(context, &contents);
     let name = path.file_name().unwrap_or(path.as_str());
     // Only what the bundle itself says is shown, so it does not matter which release this is.
     let unknown = semver::Version::new(0, 0, 0);

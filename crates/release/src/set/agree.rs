@@ -1,32 +1,31 @@
-//! Compares the lock of a set with the manifests that it names: a lock is a file, and files are
-//! edited.
+//! Compares the lock of a set with its manifests, because the lock may have been edited by hand.
 
 use std::collections::{HashMap, HashSet};
 
 use bundle::{Artifact, Blob, Content, Kind, LARGEST_MANIFEST, Lock, Manifest, Store};
 use oci_spec::image::Digest;
 
-/// What a manifest of the store says of its artifact in the lock.
-enum Judged {
-    /// The store lacks it.
+/// Result of comparing a manifest in the store with the lock.
+enum Comparison {
+    /// The store lacks the manifest.
     Unknown,
-    /// The lock lists something else.
+    /// The lock differs from the manifest.
     Wrong,
-    /// The lock lists the same, and this is in it.
+    /// The lock agrees with the manifest, whose content this is.
     Agrees(Content),
 }
 
-/// Returns the first artifact whose manifests list something else than the lock, with the digest of
-/// that manifest. A manifest that the store lacks is not compared.
+/// Returns the first artifact that the lock describes differently than its manifests do, with the
+/// digest of that manifest. Manifests that the store lacks are skipped.
 pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Artifact, String)> {
     let mut of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
     of_sets.find_map(|artifact| {
         let (mut contents, mut is_whole) = (Vec::new(), true);
         for manifest in &artifact.manifests {
-            match judge(artifact, manifest, store) {
-                Judged::Unknown => is_whole = false,
-                Judged::Wrong => return Some((artifact, manifest.digest.to_string())),
-                Judged::Agrees(content) => contents.push((manifest, content)),
+            match compare(artifact, manifest, store) {
+                Comparison::Unknown => is_whole = false,
+                Comparison::Wrong => return Some((artifact, manifest.digest.to_string())),
+                Comparison::Agrees(content) => contents.push((manifest, content)),
             }
         }
         let is_wrong = is_whole && !is_described(artifact, &contents);
@@ -34,8 +33,8 @@ pub(crate) fn contradiction<'a>(lock: &'a Lock, store: &Store) -> Option<(&'a Ar
     })
 }
 
-/// Returns whether an artifact has the kind and the platforms that its manifests have, and no
-/// manifest that no index names: it would be pushed with the others.
+/// Returns whether the artifact has the kind and platforms of its manifests. Also returns false if
+/// it has a manifest that no index lists: that manifest would be pushed, too.
 fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool {
     let mut named: HashSet<(&Digest, Option<&str>)> = HashSet::new();
     let (mut kinds, mut is_artifact) = (Vec::new(), false);
@@ -43,9 +42,9 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
         match content {
             Content::Index {
                 children,
-                is_artifact: says_so,
+                is_artifact: is_of_artifact,
             } => {
-                is_artifact |= *says_so && manifest.digest == artifact.digest;
+                is_artifact |= *is_of_artifact && manifest.digest == artifact.digest;
                 let children = children.iter();
                 named.extend(children.map(|one| (&one.digest, one.platform.as_deref())));
             }
@@ -55,11 +54,11 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
     let are_named = contents.iter().all(|(one, content)| {
         one.digest == artifact.digest
             || match content {
-                // The lock has no platform of an index.
+                // The lock records no platforms of indexes.
                 Content::Index { .. } => named.iter().any(|(digest, _)| **digest == one.digest),
                 Content::Manifest { .. } => {
-                    // The platform of an archive's image is that of its config, if the index has
-                    // none.
+                    // For an image of an archive, the platform comes from its config if the index
+                    // has none.
                     let of_config = !artifact.archive.is_empty();
                     named.contains(&(&one.digest, one.platform.as_deref()))
                         || of_config && named.contains(&(&one.digest, None))
@@ -75,17 +74,17 @@ fn is_described(artifact: &Artifact, contents: &[(&Manifest, Content)]) -> bool 
     are_named && kind == artifact.kind
 }
 
-fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
+fn compare(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Comparison {
     let is_root = manifest.digest == artifact.digest;
     if is_root && (manifest.size, &manifest.media_type) != (artifact.size, &artifact.media_type) {
-        return Judged::Wrong;
+        return Comparison::Wrong;
     }
     let Ok(bytes) = store.read(&manifest.digest, LARGEST_MANIFEST) else {
-        return Judged::Unknown;
+        return Comparison::Unknown;
     };
     let media_type = manifest.media_type.to_string();
     let Ok(described) = bundle::describe(&bytes, Some(&media_type)) else {
-        return Judged::Wrong;
+        return Comparison::Wrong;
     };
     let is_same =
         bytes.len() as u64 == manifest.size && described.media_type == manifest.media_type;
@@ -94,23 +93,23 @@ fn judge(artifact: &Artifact, manifest: &Manifest, store: &Store) -> Judged {
             let known: HashMap<_, _> = (artifact.manifests.iter())
                 .map(|one| (&one.digest, (one.size, &one.media_type)))
                 .collect();
-            let are_known = children
+            let are_listed = children
                 .iter()
                 .all(|child| known.get(&child.digest) == Some(&(child.size, &child.media_type)));
-            manifest.blobs.is_empty() && are_known
+            manifest.blobs.is_empty() && are_listed
         }
         Content::Manifest {
             blobs, external, ..
-        } => list(blobs, external) == list(&manifest.blobs, &manifest.external),
+        } => all_blobs(blobs, external) == all_blobs(&manifest.blobs, &manifest.external),
     };
     match is_same && is_listed {
-        true => Judged::Agrees(described.content),
-        false => Judged::Wrong,
+        true => Comparison::Agrees(described.content),
+        false => Comparison::Wrong,
     }
 }
 
-/// Returns digests and sizes in one order, whether they are carried or not.
-fn list<'a>(blobs: &'a [Blob], external: &'a [Blob]) -> Vec<(&'a str, u64)> {
+/// Returns digests and sizes of all blobs, sorted, including those that no bundle contains.
+fn all_blobs<'a>(blobs: &'a [Blob], external: &'a [Blob]) -> Vec<(&'a str, u64)> {
     let all = blobs.iter().chain(external);
     let mut all: Vec<_> = all.map(|blob| (blob.digest.as_ref(), blob.size)).collect();
     all.sort_unstable();

@@ -7,11 +7,11 @@ use crate::Kind;
 /// A reference whose target changed after it was locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// The reference, with its host.
+    /// Upstream reference, with its host.
     pub reference: String,
-    /// The digest that is locked.
+    /// Locked digest. A file of a bundle may have its URL or size instead.
     pub locked: String,
-    /// What the registry has now; nothing if the tag is gone.
+    /// Current digest, URL or size upstream; `None` if the tag or file is gone.
     pub now: Option<String>,
 }
 
@@ -34,293 +34,293 @@ impl std::fmt::Display for Moved {
 /// Why a set cannot be locked or fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The set's file is wrong.
+    /// The set's file does not parse.
     #[error(transparent)]
     Invalid(bundle::set::SetError),
-    /// A name cannot be that of a set.
+    /// The name is not valid.
     #[error(
         "`{name}` is not a valid name of a set: only lower-case letters, digits and hyphens are allowed"
     )]
     Name {
-        /// The name.
+        /// Name as given by the operator.
         name: String,
     },
     /// No set has this name.
     #[error("`{name}` is not a set: `{path}` does not exist")]
     Missing {
-        /// The name.
+        /// Name as given by the operator.
         name: String,
-        /// Where its file would be, relative to the workspace.
+        /// Expected path of the set's file, relative to the workspace.
         path: Utf8PathBuf,
-        /// The sets that exist.
+        /// Names of the existing sets.
         known: Vec<String>,
     },
     /// An environment has the same name, and commands take both.
     #[error("{path}: `{name}` is the name of an environment, too")]
     NameOfEnvironment {
-        /// The name.
+        /// Name as given by the operator.
         name: String,
-        /// The set's file, relative to the workspace.
+        /// Path of the set's file, relative to the workspace.
         path: Utf8PathBuf,
     },
     /// The set has no lock.
     #[error("the set {set} is not locked: `{path}` does not exist")]
     NotLocked {
-        /// The set.
+        /// Name of the set.
         set: String,
-        /// Where its lock would be, relative to the workspace.
+        /// Expected path of the lock, relative to the workspace.
         path: Utf8PathBuf,
     },
-    /// The lock is not of what the set's file lists.
+    /// The lock does not match the set's file.
     #[error("`{path}` does not fit its set: {}", differences.join("; "))]
     Outdated {
-        /// The set.
+        /// Name of the set.
         set: String,
-        /// The lock, relative to the workspace.
+        /// Path of the lock, relative to the workspace.
         path: Utf8PathBuf,
-        /// What differs.
+        /// Each difference, as a sentence.
         differences: Vec<String>,
     },
-    /// `--update` names no entry of the set, or several.
+    /// `--update` matches no entry of the set, or several.
     #[error("`{name}` names {} of the set {set}", if matching.is_empty() { "no entry" } else { "several entries" })]
     Entry {
-        /// The set.
+        /// Name of the set.
         set: String,
-        /// What was named.
+        /// Argument of `--update`.
         name: String,
-        /// The entries that it fits.
+        /// Origins of the matching entries.
         matching: Vec<String>,
-        /// All entries.
+        /// Origins of all entries.
         known: Vec<String>,
     },
-    /// The private CA of a registry cannot be used.
+    /// The private CA of an upstream registry cannot be used.
     #[error("{set}: `ca` of {host} in `registries`: {rule}")]
     Ca {
-        /// The set's file, relative to the workspace.
+        /// Path of the set's file, relative to the workspace.
         set: Utf8PathBuf,
-        /// The registry.
+        /// Host of the registry.
         host: String,
-        /// What is wrong with the file that it names.
+        /// Problem with the CA's file.
         rule: String,
     },
-    /// A registry does not serve what is asked of it.
+    /// An upstream registry does not serve a manifest or blob.
     #[error("cannot read {reference} from {host}")]
     Registry {
-        /// What is asked for.
+        /// Requested reference, or a digest of it.
         reference: String,
-        /// The registry that was asked.
+        /// Address of the registry, or of its mirror.
         host: String,
-        /// Why not.
+        /// Cause.
         source: registry::Error,
     },
-    /// A server does not serve a file that a set names by its URL.
+    /// A web server does not serve a file that a set names by URL.
     #[error("cannot read {url} from {host}")]
     Download {
-        /// The URL, without its query.
+        /// URL of the file, without its query.
         url: String,
-        /// The server that was asked.
+        /// Address of the server, or of its mirror.
         host: String,
-        /// Why not.
+        /// Cause.
         source: registry::Error,
     },
-    /// A registry serves something that cannot be carried.
+    /// The content of a reference is not a valid manifest.
     #[error("{reference} cannot be carried")]
     Content {
-        /// What was asked for.
+        /// Requested reference.
         reference: String,
-        /// Why not.
+        /// Cause.
         source: bundle::DescribeError,
     },
-    /// A classic Helm repository does not have a chart, or has something that is not one.
+    /// A classic Helm repository lacks a chart, or serves an invalid one.
     #[error("{reference} cannot be carried")]
     Chart {
-        /// What was asked for.
+        /// Requested reference.
         reference: String,
-        /// Why not.
+        /// Cause.
         source: bundle::HelmError,
     },
-    /// The lock of a set was changed by hand, or it was not written for these manifests.
+    /// The lock of a set was edited, or written for different manifests.
     #[error("`{path}` does not list what manifest {manifest} of {reference} contains")]
     Contradiction {
-        /// The lock's file, relative to the workspace.
+        /// Path of the lock, relative to the workspace.
         path: Utf8PathBuf,
-        /// What is locked.
+        /// Locked reference.
         reference: String,
-        /// The digest of its manifest.
+        /// Digest of the manifest that differs.
         manifest: String,
     },
-    /// The set's file was changed while the command ran.
+    /// A locked reference is missing from the sets: a set's file changed while the command ran.
     #[error("no set lists {reference} any more")]
     Unlisted {
-        /// What is locked.
+        /// Locked reference.
         reference: String,
     },
-    /// A check found that the store lacks blobs of sets.
+    /// `fetch --check` found that the store lacks blobs of sets.
     #[error("bundles/store lacks {} that sets name", environment::count(*blobs, "blob"))]
     Unfetched {
-        /// How many.
+        /// Number of missing blobs.
         blobs: usize,
     },
-    /// A document of an image is too large, or its parts are nested too deeply.
+    /// An image or chart is inconsistent, too large, or nested too deeply.
     #[error("{reference} cannot be carried: {rule}")]
     Shape {
-        /// What was asked for.
+        /// Requested reference.
         reference: String,
-        /// What is wrong with it.
+        /// The violated rule.
         rule: &'static str,
     },
-    /// An image does not have a platform.
+    /// An image lacks a requested platform.
     #[error("{reference} has no {platform}, only: {}", known.join(", "))]
     Platform {
-        /// The image.
+        /// Reference of the image.
         reference: String,
-        /// The platform.
+        /// Requested platform, such as `linux/arm64`.
         platform: String,
-        /// What it has.
+        /// Platforms of the image.
         known: Vec<String>,
     },
-    /// A chart is listed as an image, or something else as a chart.
+    /// A chart is listed under `images`, or something else under `charts`.
     #[error("{reference} is listed under `{listed}`, but is {article} {kind}", article = if *kind == bundle::Kind::Chart { "a" } else { "an" })]
     ListedAs {
-        /// The reference.
+        /// Upstream reference.
         reference: String,
-        /// The list that has it.
+        /// Key in the set's file: `images` or `charts`.
         listed: &'static str,
-        /// What it is.
+        /// Actual kind of the artifact.
         kind: bundle::Kind,
     },
-    /// What was locked is fetched, but references point to something else by now.
+    /// The locked content was fetched, but references point to different content now.
     #[error("the set {set} is fetched as it was locked; {}", moved.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Moved {
-        /// The set.
+        /// Name of the set.
         set: String,
-        /// Which references, and how.
+        /// Each reference that moved.
         moved: Vec<Moved>,
     },
-    /// Two locks of an environment give one name to different things.
+    /// Two locks of an environment have different content for the same `repository:tag`.
     #[error("{one} and {other} both have {reference}, with different content")]
     Collision {
         /// `repository:tag`.
         reference: String,
-        /// The first lock, by its release or set.
+        /// Release or set of the first lock.
         one: String,
-        /// The second one.
+        /// Release or set of the second lock.
         other: String,
-        /// The upstream reference, if it is that of two sets.
+        /// Upstream reference, if two sets lock the same one.
         origin: Option<String>,
     },
-    /// Two sets of an environment have different content of one bundle.
+    /// Two sets of an environment lock different content of the same bundle.
     #[error("the sets {one} and {other} have different content of {url}")]
     BundleCollision {
-        /// The bundle's URL.
+        /// URL of the bundle.
         url: String,
-        /// The first set.
+        /// Name of the first set.
         one: String,
-        /// The second set.
+        /// Name of the second set.
         other: String,
     },
-    /// What a release is to be locked from is not a registry.
+    /// The argument of `--from` is not a registry.
     #[error("`{from}` is not a registry, such as `registry.mirantis.com/mke`")]
     From {
-        /// What was named.
+        /// The argument, without credentials.
         from: String,
     },
-    /// The lists of a release name nothing of it.
+    /// The lists of a release contain no reference of the vendor.
     #[error("no line of {} begins with {}, as mkectl prints them", paths.join(", "), mke::vendor_prefixes())]
     NoReferences {
-        /// The lists.
+        /// Paths of the lists.
         paths: Vec<String>,
     },
-    /// A list of references has something else.
+    /// A line of a list is not a reference.
     #[error("{path}:{number}: `{text}` is not a reference")]
     Line {
-        /// The list.
+        /// Path of the list.
         path: Utf8PathBuf,
-        /// The line, from 1.
+        /// Line number, from 1.
         number: usize,
-        /// What it has.
+        /// Content of the line.
         text: String,
-        /// What is wrong with it.
+        /// Cause.
         source: bundle::set::ReferenceError,
     },
-    /// The committed lock of a release or a set cannot be read.
+    /// The committed version of a lock cannot be read.
     #[error("cannot compare `{path}` with {revision}")]
     History {
-        /// The lock, relative to the workspace.
+        /// Path of the lock, relative to the workspace.
         path: Utf8PathBuf,
-        /// The revision that has the committed one.
+        /// Git revision of the committed version.
         revision: String,
-        /// Why not.
+        /// Cause.
         source: programs::Absent,
     },
-    /// The key of a bundle cannot be read.
+    /// The public key of a bundle cannot be read.
     #[error("cannot read the key `{path}`")]
     Key {
-        /// The file, relative to the workspace.
+        /// Path of the key, relative to the workspace.
         path: Utf8PathBuf,
-        /// Why not.
+        /// Cause.
         source: std::io::Error,
     },
-    /// The key of a bundle is not one.
+    /// The file is not a public key.
     #[error("`{path}` is not a key that signatures are verified with")]
     KeyForm {
-        /// The file, relative to the workspace.
+        /// Path of the key, relative to the workspace.
         path: Utf8PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: bundle::SignatureError,
     },
-    /// The signature of a bundle is not one.
+    /// The file is not a signature.
     #[error("`{what}` is not a signature")]
     SignatureForm {
-        /// Its URL, or its file relative to the workspace.
+        /// URL of the signature, or its path relative to the workspace.
         what: String,
-        /// What is wrong with it.
+        /// Cause.
         source: bundle::SignatureError,
     },
-    /// A bundle was not signed with the key that the set names.
+    /// A bundle's signature does not match the key that the set names.
     #[error("`{path}` was not signed with `{key}`")]
     Signature {
-        /// The bundle, relative to the workspace.
+        /// Path of the bundle, relative to the workspace.
         path: Utf8PathBuf,
-        /// The key, relative to the workspace.
+        /// Path of the key, relative to the workspace.
         key: Utf8PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: bundle::SignatureError,
     },
-    /// A bundle is not the one that the set lists.
+    /// A bundle has a different SHA-256 than the set lists.
     #[error("`{path}` has SHA-256 {found}, expected {expected}")]
     BundleSha256 {
-        /// The bundle, relative to the workspace.
+        /// Path of the bundle, relative to the workspace.
         path: Utf8PathBuf,
-        /// What is expected, 64 hexadecimal digits.
+        /// Expected SHA-256, 64 hexadecimal digits.
         expected: String,
-        /// What it has.
+        /// Actual SHA-256.
         found: String,
     },
-    /// A bundle is the expected one, but cannot be read.
+    /// A bundle has the expected SHA-256 but is not valid.
     #[error("`{path}` cannot be carried")]
     Bundle {
-        /// The bundle, relative to the workspace.
+        /// Path of the bundle, relative to the workspace.
         path: Utf8PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: bundle::ReadError,
     },
-    /// A bundle has an artifact under the name of a different entry.
+    /// A bundle and another entry have the same `repository:tag`.
     #[error("{one} and {other} both have {reference}")]
     Overlap {
         /// `repository:tag`.
         reference: String,
-        /// The first entry.
+        /// Origin of the first entry.
         one: String,
-        /// The bundle's URL.
+        /// URL of the bundle.
         other: String,
     },
     /// Credentials for a registry are not available.
     #[error("no credentials for {host}")]
     Credentials {
-        /// The registry.
+        /// Host of the registry, as in the set's file.
         host: String,
-        /// Why.
+        /// Cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

@@ -1,4 +1,5 @@
-//! Checks before a push that the files after it can be written: a push may take hours.
+//! Checks before a push that the files after it can be written. A push may take hours, so a full
+//! disk or a read-only file should be found first.
 
 use std::io;
 
@@ -8,25 +9,25 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::transfer::fetch::{self, Source};
 use crate::{Context, Error, Kind, Workspace};
 
-/// Why a deploy would fail after its push.
+/// Reasons for which a deploy would fail after its push.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
     /// A file cannot be written.
     #[error("cannot write `{path}`, which the deploy needs after the push")]
     Unwritable {
-        /// The file, relative to the workspace.
+        /// Path of the file, relative to the workspace.
         path: Utf8PathBuf,
-        /// Why not.
+        /// Cause.
         source: io::Error,
     },
     /// The disk is too small.
     #[error("{} are free in `{folder}`, but {} must still be written", ByteSize(*free).display().si(), ByteSize(*needed).display().si())]
     NoRoom {
-        /// The folder, relative to the workspace.
+        /// Path of the folder, relative to the workspace.
         folder: Utf8PathBuf,
-        /// How many bytes are free.
+        /// Number of free bytes.
         free: u64,
-        /// How many bytes are needed.
+        /// Number of bytes to write.
         needed: u64,
     },
 }
@@ -43,7 +44,7 @@ impl NotReady {
 /// Checks that files and their folders can be written.
 ///
 /// # Errors
-/// One of them cannot.
+/// [`NotReady::Unwritable`] if one of them cannot.
 pub(crate) fn files(context: &Context<'_>, files: &[Utf8PathBuf]) -> Result<(), Error> {
     for path in files {
         try_to_write(path).map_err(|source| {
@@ -56,7 +57,7 @@ pub(crate) fn files(context: &Context<'_>, files: &[Utf8PathBuf]) -> Result<(), 
     Ok(())
 }
 
-/// Makes a file beside the one that is to be written, as writing it does, and removes it.
+/// Creates a temporary file beside `path`, as an atomic write does, and removes it.
 fn try_to_write(path: &Utf8Path) -> io::Result<()> {
     if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -65,8 +66,8 @@ fn try_to_write(path: &Utf8Path) -> io::Result<()> {
     files::temporary_beside(path).map(drop)
 }
 
-/// Returns how many bytes are still to be written to `bundles/` until everything that a lock names
-/// is in the store.
+/// Returns the number of bytes that will be written to `bundles/` until the store has everything
+/// that the lock names.
 pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
     let of_bundle = |lock: &bundle::Lock| match fetch::source(workspace, lock) {
         Ok(Source::Made(path) | Source::Download(path)) => {
@@ -84,25 +85,25 @@ pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
     of_bundle(lock) + of_sets + missing
 }
 
-/// Returns how many bytes are free in a folder, or in the nearest one above that exists.
+/// Returns the number of free bytes in a folder, or in its nearest existing ancestor.
 ///
 /// # Errors
-/// The file system does not say.
+/// The file system does not report it.
 pub(crate) fn free(folder: &Utf8Path) -> io::Result<u64> {
     let there = folder.ancestors().find(|folder| folder.is_dir());
     let room = rustix::fs::statvfs(there.unwrap_or(folder).as_std_path())?;
-    // Some of FUSE have no answer, and no size either.
+    // Some FUSE file systems report neither size nor free space.
     if room.f_blocks == 0 {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
-/// Checks that the store has room for what a lock names. A file system that does not say how much
-/// is free is believed to have it.
+/// Checks that the disk has room for everything that the lock names. The check passes if the file
+/// system does not report free space.
 ///
 /// # Errors
-/// It has less.
+/// [`NotReady::NoRoom`] if it does not.
 pub(crate) fn room(workspace: &Workspace, lock: &bundle::Lock) -> Result<(), Error> {
     let folder = workspace.bundles();
     let Ok(free) = free(&folder) else {

@@ -1,4 +1,5 @@
-//! Connects to an environment's registry, and describes what it gets of a lock.
+//! Creates clients for an environment's registry, and converts locked artifacts to the types of the
+//! `registry` crate.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +12,12 @@ mod error;
 
 pub use error::Error;
 
-/// The limits for requests to a registry, if the operator set them.
+/// Limits for uploads to a registry, set by the operator.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
-    /// The most uploads at once. Without it, as many as the registry gets faster by, up to a bound.
+    /// Maximum number of concurrent uploads. `None` is adaptive.
     pub jobs: Option<usize>,
-    /// The most bytes a second, over all uploads to one registry.
+    /// Maximum rate in bytes per second, over all uploads to one registry.
     pub max_rate: Option<u64>,
 }
 
@@ -31,7 +32,7 @@ impl Limits {
     }
 }
 
-/// Makes a client for an environment's registry.
+/// Creates a client that only reads.
 pub(crate) fn connect(
     context: &Context<'_>,
     environment: &Environment,
@@ -44,8 +45,8 @@ pub(crate) fn connect(
     connect_with(context, environment, credentials, settings)
 }
 
-/// Makes a client that may push: with credentials for that, at the pace that was asked for,
-/// resuming cut uploads, until it is asked to stop.
+/// Creates a client for pushes: with push credentials and the operator's limits. It resumes upload
+/// sessions, and stops on request.
 pub(crate) fn connect_to_push(
     context: &Context<'_>,
     environment: &Environment,
@@ -84,8 +85,7 @@ fn connect_with(
     })
 }
 
-/// Returns where an environment's registry is, whose certificate it may have, and the proxies on
-/// the way.
+/// Returns the address of an environment's registry, with its CA and the proxies to use.
 pub(crate) fn endpoint(
     context: &Context<'_>,
     environment: &Environment,
@@ -100,7 +100,7 @@ pub(crate) fn endpoint(
     Ok(endpoint.through(context.proxies()))
 }
 
-/// Returns what the registry is to hold for an artifact of the lock.
+/// Returns an artifact of the lock as the registry must have it.
 pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> registry::Artifact {
     registry::Artifact {
         repository: environment.registry.repository(&artifact.repository),
@@ -109,7 +109,7 @@ pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> 
     }
 }
 
-/// Returns what an artifact of a bundle consists of, as registries see it.
+/// Converts the manifests of an artifact.
 pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> {
     let blob = |blob: &bundle::Blob| registry::Blob {
         digest: blob.digest.clone(),
@@ -124,7 +124,7 @@ pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> 
     artifact.manifests.iter().map(manifest).collect()
 }
 
-/// Returns the bytes of some artifacts, each manifest and blob counted once.
+/// Returns the size of artifacts in bytes, each manifest and blob counted once.
 pub(crate) fn unique_bytes<'a>(artifacts: impl Iterator<Item = &'a bundle::Artifact>) -> u64 {
     let sizes: BTreeMap<&str, u64> = artifacts
         .flat_map(bundle::Artifact::blobs)
@@ -133,7 +133,7 @@ pub(crate) fn unique_bytes<'a>(artifacts: impl Iterator<Item = &'a bundle::Artif
     sizes.values().sum()
 }
 
-/// The store, as registries read from it.
+/// Lets the registry client read blobs from the store.
 pub(crate) struct StoreSource(pub(crate) bundle::Store);
 
 impl registry::BlobSource for StoreSource {

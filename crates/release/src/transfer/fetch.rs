@@ -1,4 +1,4 @@
-//! Downloads what a lock names, unless this machine already has it.
+//! Finds the files that a lock names on this machine, and downloads the others.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -14,17 +14,17 @@ mod error;
 
 pub use error::{Error, MissingDigest};
 
-/// Whether a file of the lock is on this machine.
+/// State of a locked file on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// It is, with the lock's hash.
+    /// It exists and has the locked hash.
     Verified,
     /// It does not exist.
     Missing,
 }
 
-/// Returns whether something could not be downloaded because its server was not reached, or because
-/// the run is offline.
+/// Returns whether a download failed because its server was not reached, or because the run is
+/// offline.
 pub(crate) fn is_unreachable(error: &crate::Error) -> bool {
     let crate::Error::Fetch(error) = error else {
         return false;
@@ -39,21 +39,21 @@ pub(crate) fn is_unreachable(error: &crate::Error) -> bool {
     )
 }
 
-/// Where the bytes of a bundle come from.
+/// Where a bundle is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The store has every blob.
     Store,
-    /// The bundle's file is here.
+    /// The bundle's file exists.
     File(Utf8PathBuf),
-    /// It is the demo's, which is made in code.
+    /// It is the bundle of the demo, which is generated in this file.
     Made(Utf8PathBuf),
-    /// It has to be downloaded to this file.
+    /// It must be downloaded to this file.
     Download(Utf8PathBuf),
 }
 
 impl Source {
-    /// Returns what has to be done, in a word.
+    /// Returns the required action, as JSON has it.
     pub fn action(&self) -> &'static str {
         match self {
             Self::Store => "nothing",
@@ -64,12 +64,12 @@ impl Source {
     }
 }
 
-/// Finds out where the bytes of a locked bundle would come from. What a lock has from registries is
-/// not asked about.
+/// Returns where a locked bundle is read from. Content that the lock has from registries is not
+/// considered.
 ///
 /// # Errors
-/// The store cannot be looked at, or the bundle's file is there with a different size than the
-/// lock's.
+/// The store cannot be read, or [`disk::Error::BundleSize`] if the bundle's file has a different
+/// size than in the lock.
 pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crate::Error> {
     let store = open_store(workspace)?;
     if store.missing(&lock.of_bundle()).is_empty() {
@@ -95,17 +95,16 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crat
     }
 }
 
-/// Returns each bundle that a lock names, as a lock of its own: those of sets, then that of the
-/// release.
+/// Returns a lock of its own for each bundle of a lock: those of sets, then that of the release.
 pub(crate) fn parts(lock: &bundle::Lock) -> impl Iterator<Item = Cow<'_, bundle::Lock>> {
     let of_sets = lock.set_bundles().map(Cow::Owned);
     of_sets.chain([lock.of_bundle()])
 }
 
-/// Returns the digests of what a lock names, the store lacks, and bundles in `bundles/` have.
+/// Returns the digests that the store lacks and that local bundles have.
 ///
 /// # Errors
-/// As for [`source`], of any of the lock's bundles.
+/// As for [`source`].
 pub(crate) fn on_disk(
     workspace: &Workspace,
     lock: &bundle::Lock,
@@ -121,11 +120,11 @@ pub(crate) fn on_disk(
     Ok(digests)
 }
 
-/// Where a file is downloaded from.
+/// Source of a download.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) url: String,
-    /// What its server needs.
+    /// CA and credentials of the server.
     pub(crate) server: bundle::Server,
 }
 
@@ -138,7 +137,7 @@ impl From<&str> for Place {
     }
 }
 
-/// Reports that a download is about to begin.
+/// Reports the start of a download.
 pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) {
     context.reporter.report(Event::Started {
         step: Step::Fetch,
@@ -147,7 +146,7 @@ pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) 
     });
 }
 
-/// Downloads a locked bundle, and lets a reader follow it.
+/// Downloads a locked bundle. The reader of `feed` follows the unfinished file.
 pub(crate) async fn download_locked(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -165,39 +164,26 @@ pub(crate) async fn download_locked(
         .map(drop)
 }
 
-/// Downloads a file to `path`, and reports how it goes.
+/// Downloads a file to `path`, and reports progress. If it is known, the file must have this
+/// SHA-256.
 pub(crate) async fn download(
     context: &Context<'_>,
     from: impl Into<Place>,
     path: &Utf8Path,
+    sha256: Option<&str>,
+    retry: bundle::Retry,
 ) -> Result<bundle::Downloaded, crate::Error> {
     let from = from.into();
     refuse_offline(context, &from.url, context.workspace.shown(path))?;
     report_start(context, &from.url, None);
-    download_feeding(context, &from, path, None, None, bundle::Retry::default()).await
-}
-
-/// Downloads a file, which is to have this SHA-256, to `path`, and reports how it goes.
-pub(crate) async fn download_file(
-    context: &Context<'_>,
-    from: impl Into<Place>,
-    path: &Utf8Path,
-    sha256: &str,
-    retry: bundle::Retry,
-) -> Result<(), crate::Error> {
-    let from = from.into();
-    refuse_offline(context, &from.url, context.workspace.shown(path))?;
-    report_start(context, &from.url, None);
-    let expected = bundle::Expected {
+    let expected = sha256.map(|sha256| bundle::Expected {
         size: None,
         sha256: sha256.to_owned(),
-    };
-    download_feeding(context, &from, path, Some(expected), None, retry)
-        .await
-        .map(drop)
+    });
+    download_feeding(context, &from, path, expected, None, retry).await
 }
 
-/// Returns why an offline run does not have a locked bundle.
+/// Returns the error for a locked bundle that an offline run lacks.
 pub(crate) fn offline(workspace: &Workspace, lock: &bundle::Lock) -> crate::Error {
     let path = workspace.bundle(&lock.bundle.file);
     crate::Error::Fetch(Error::Offline {
@@ -206,11 +192,11 @@ pub(crate) fn offline(workspace: &Workspace, lock: &bundle::Lock) -> crate::Erro
     })
 }
 
-/// Returns the client for downloads, the only one of this crate: an offline run gets none. `what`
-/// is what would be downloaded.
+/// Creates a client for downloads. Every download of this crate uses it, so an offline run
+/// downloads nothing. `what` names the file for the error.
 ///
 /// # Errors
-/// The run is offline. The inner error: the client cannot be made.
+/// [`Error::Offline`] in an offline run. The inner error: the client cannot be created.
 pub(crate) fn client(
     context: &Context<'_>,
     from: &Place,
@@ -223,7 +209,7 @@ pub(crate) fn client(
 /// Refuses a download in an offline run.
 ///
 /// # Errors
-/// The run is offline.
+/// [`Error::Offline`] in an offline run.
 pub(crate) fn refuse_offline(
     context: &Context<'_>,
     url: &str,

@@ -1,6 +1,6 @@
-//! Reads a real bundle and a real mkectl, and records their facts in
-//! `environments/facts/<release>.yaml`, which overlays the table of releases. Nothing of the
-//! machine is recorded: no path, host or user.
+//! Surveys a real bundle and a real mkectl, and records their facts in
+//! `environments/facts/<release>.yaml`, which overlays the table of releases. The file has no
+//! paths, hosts or users of this machine.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,7 @@ use crate::config::render;
 use crate::event::{Event, Remediable, Step};
 use crate::observe::BundleObserver;
 use crate::transfer::program;
+use crate::transfer::read::report_start;
 use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
 use crate::{Context, workspace};
 
@@ -25,44 +26,45 @@ mod error;
 
 pub use error::Error;
 
-/// What to look at.
+/// Bundle and mkectl to survey.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The release.
+    /// Release to learn.
     pub release: Version,
-    /// The bundle's architecture; [`DEFAULT_ARCH`] if nothing is said.
+    /// Architecture of the bundle [default: [`DEFAULT_ARCH`]].
     pub arch: Option<String>,
-    /// The bundle; the one in `bundles/` if nothing is said.
+    /// Path of the bundle [default: the one in `bundles/`].
     pub bundle: Option<Utf8PathBuf>,
-    /// The vendor's checksum file of the bundle.
+    /// Checksum file of the bundle, as the vendor publishes it.
     pub checksum: Option<Utf8PathBuf>,
-    /// Whether a bundle that contradicts the release is looked at as this release anyway.
+    /// Whether to accept a bundle that contradicts the release.
     pub force_release: bool,
-    /// The release's mkectl; the one that was fetched, or the one on PATH, if nothing is said.
+    /// Path of mkectl [default: the fetched one, or the one on PATH].
     pub mkectl: Option<Utf8PathBuf>,
 }
 
-/// What was learnt.
+/// Result of learning a release.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The file, relative to the workspace.
+    /// Path of the facts file, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// What it records.
+    /// Content of the facts file.
     pub observations: Observations,
-    /// Whether the file was written; false if it had the same text already.
+    /// Whether the file was written. It is not if it already had this content.
     pub written: bool,
-    /// What was observed and the table has differently.
+    /// Observations that contradict the table of releases.
     pub contradictions: Vec<Contradiction>,
-    /// The archives that need a decision in the file before the bundle can be locked.
+    /// Archives that need a decision in the file before the bundle can be locked.
     pub undecided: Vec<ObservationsError>,
-    /// The contradictions as a diff, fit for a report to the project; empty if there are none.
+    /// Contradictions as a diff, for a report to the project; empty if there are none.
     pub report: String,
 }
 
-/// Learns what a bundle and a mkectl show.
+/// Learns the facts of a release from its bundle and its mkectl.
 ///
 /// # Errors
-/// There is nothing to read, or it cannot be read.
+/// [`Error::Nothing`] if there is neither, [`Error::OtherBundle`] or [`Error::OtherMkectl`] if one
+/// is of a different release; also if one of them cannot be read.
 pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let workspace = context.workspace;
     let known = workspace.release(&request.release)?;
@@ -96,7 +98,7 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate:
         let name = path.file_name().unwrap_or_default();
         require_release(context, request, arch, name, &survey)?;
         let mut seen = observed(&survey, name, before);
-        // A file that does not name the release was renamed here.
+        // A file whose name lacks the release was renamed on this machine.
         if !seen.file.contains(&request.release.to_string()) {
             seen.file = known.bundle_file(arch);
         }
@@ -112,7 +114,7 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate:
     }
 
     let text = observations.to_yaml();
-    // What this writes, every later step must be able to read.
+    // Later steps must be able to read this file.
     Observations::parse(&text, &request.release).map_err(|source| {
         workspace::Error::Observations {
             path: workspace
@@ -139,7 +141,7 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate:
     })
 }
 
-/// Returns the contradictions as a diff between what the table has and what was observed.
+/// Returns the contradictions as a diff between the table and the observations.
 fn report(release: &str, contradictions: &[Contradiction]) -> String {
     if contradictions.is_empty() {
         return String::new();
@@ -154,11 +156,11 @@ fn report(release: &str, contradictions: &[Contradiction]) -> String {
     render::diff(Utf8Path::new(release), Some(&known), &observed)
 }
 
-/// Returns how to read the archives of a bundle that do not follow the table's rules, as they were
-/// observed.
+/// Returns rules for those archives of a bundle that do not follow the table, according to the
+/// observations.
 ///
 /// # Errors
-/// It is undecided how to read one of them.
+/// [`workspace::Error::Observations`] if an archive has no decision.
 pub(crate) fn rules(
     context: &Context<'_>,
     known: &mke::Release,
@@ -208,7 +210,7 @@ pub(crate) fn rules(
     })
 }
 
-/// Refuses a bundle of a different release: what it shows would be recorded of the wrong one.
+/// Refuses a bundle of a different release, because its facts would be recorded for the wrong one.
 fn require_release(
     context: &Context<'_>,
     request: &Request,
@@ -249,14 +251,9 @@ fn require_release(
     Ok(())
 }
 
-/// Looks at a bundle.
 fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error> {
     let file = files::open(path).map_err(|source| crate::Error::read(path, source))?;
-    context.reporter.report(Event::Started {
-        step: Step::Verify,
-        what: context.workspace.shown(path).to_string(),
-        bytes: file.metadata().ok().map(|metadata| metadata.len()),
-    });
+    report_start(context, path);
     let observer = BundleObserver::new(context, Step::Verify);
     let survey = tokio::task::block_in_place(|| bundle::survey(file, &observer))
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))?;
@@ -270,7 +267,7 @@ fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error
     Ok(survey)
 }
 
-/// Returns what a bundle shows. The decisions about exceptions in `before` are kept.
+/// Returns the facts of a bundle, with the decisions about exceptions in `before`.
 fn observed(survey: &Survey, file: &str, before: Option<&ObservedBundle>) -> ObservedBundle {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     let mut media_types: BTreeMap<String, usize> = BTreeMap::new();
@@ -306,7 +303,8 @@ fn observed(survey: &Survey, file: &str, before: Option<&ObservedBundle>) -> Obs
     }
 }
 
-/// Returns the exception that an archive is, with what it shows itself of how to read it.
+/// Returns the exception for an archive that does not follow the rules. It has defaults where the
+/// archive itself suggests how to read it.
 fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
     let several = archive.roots.len() > 1;
     let problem = match (&archive.fault, &archive.name) {
@@ -328,7 +326,7 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
         let called = root.called.as_deref().unwrap_or_default();
         tag.is_some_and(|tag| called == tag || called.ends_with(&format!(":{tag}")))
     });
-    // What is called an artifact of the release and is damaged needs a decision.
+    // A damaged archive with the name of an artifact needs a decision.
     let is_other = matches!(
         archive.fault,
         Some(
@@ -357,10 +355,12 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
     })
 }
 
-/// Returns the `repository:tag` that an archive most probably has: a whole reference among its
-/// annotations, without the registry's host; else its file name with the suffix as the vendor
-/// writes it; else its path below the top folder, split at the last `_` as the vendor's k0rdent
-/// Enterprise bundle does (K0RDENTD).
+/// Returns the most probable `repository:tag` of an archive, from the first of these that has one:
+///
+/// - a complete reference in its annotations, without the registry's host
+/// - its file name, as the vendor writes names
+/// - its path below the top folder, split at the last `_`, as in the vendor's k0rdent Enterprise
+///   bundle (K0RDENTD)
 fn reference(archive: &SurveyedArchive, top_folder: &str) -> Option<String> {
     let named = |repository: &str, tag: &str| {
         let name = Name::new(repository, tag).ok()?;
@@ -393,7 +393,7 @@ fn reference(archive: &SurveyedArchive, top_folder: &str) -> Option<String> {
     annotated.or_else(spelled).or_else(split)
 }
 
-/// Returns an exception with the decisions that an earlier file has for the same archive.
+/// Adds the decisions that an earlier file has for the same archive.
 fn kept(mut found: Exception, before: Option<&ObservedBundle>) -> Exception {
     let mut earlier = before.into_iter().flat_map(|before| &before.exceptions);
     let same = earlier.find(|it| it.archive == found.archive && it.problem == found.problem);
@@ -405,8 +405,7 @@ fn kept(mut found: Exception, before: Option<&ObservedBundle>) -> Exception {
     found
 }
 
-/// Returns the longest folder that holds all archives, leaving out the last folder of the vendor's
-/// two, `images` and `charts`.
+/// Returns the longest common folder of all archives, without a last folder `images` or `charts`.
 fn top_folder<'a>(paths: impl Iterator<Item = &'a str>) -> String {
     let folders = paths.map(|path| {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -426,8 +425,8 @@ fn top_folder<'a>(paths: impl Iterator<Item = &'a str>) -> String {
     common.unwrap_or_default().join("/")
 }
 
-/// Finds the release's mkectl: the one that was named, the one that was fetched, or the one on PATH
-/// if it is of this release.
+/// Finds the release's mkectl: the named one, the fetched one, or the one on PATH if it is of this
+/// release.
 fn mkectl(
     context: &Context<'_>,
     request: &Request,
@@ -457,7 +456,7 @@ fn mkectl(
     Ok(found.ok().filter(is_of_release))
 }
 
-/// Asks a mkectl for everything that it says of itself.
+/// Runs mkectl for its version and all pages of its help.
 fn ask(
     context: &Context<'_>,
     known: &mke::Release,
@@ -474,7 +473,7 @@ fn ask(
     })
 }
 
-/// Returns a text without escape sequences and other control characters.
+/// Removes control characters, and replaces tabs by spaces.
 fn printable(text: &str) -> String {
     let is_kept = |character: &char| !character.is_control() || *character == '\n';
     let text = text.replace('\t', "    ");
@@ -482,7 +481,8 @@ fn printable(text: &str) -> String {
     lines.join("\n").chars().filter(is_kept).collect()
 }
 
-/// Returns each thing that a bundle which was read shows and that is known differently.
+/// Returns each observation of a bundle that contradicts the table. Returns none if the bundle was
+/// learned before.
 pub(crate) fn unexpected(
     known: &mke::Release,
     arch: &str,

@@ -1,7 +1,9 @@
-//! Compares a bundle's file and the store with the lock.
+//! Compares the file of a bundle, and the store, with the lock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bundle::ImagePlace;
+use bundle::set::Reference;
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::Digest;
 
@@ -12,35 +14,37 @@ use crate::transfer::present::AllPresent;
 use crate::transfer::{program, push};
 use crate::{Context, Error, disk};
 
-/// What of a lock is on this machine, compared byte by byte.
+/// Locked content on this machine, compared byte by byte.
 #[derive(Debug)]
 pub struct Checked {
-    /// What was read.
+    /// What was compared.
     pub read: Read,
-    /// What was found of the lock's downloads of mkectl.
+    /// State of each mkectl download of the lock, by platform.
     pub mkectl: Vec<(String, Found)>,
 }
 
-/// What a check read.
+/// What a check compared.
 #[derive(Debug)]
 pub enum Read {
-    /// The bundle in this file, which matches its lock.
+    /// The bundle in this file. It matches its lock.
     Bundle(Utf8PathBuf),
-    /// What the store has of the lock, without a bundle. Each blob matches its digest.
+    /// The blobs in the store, because there is no bundle. Each matches its digest.
     Store {
-        /// How many blobs are in it.
+        /// Number of blobs in the store.
         blobs: usize,
-        /// How many blobs of the lock are not.
+        /// Number of blobs that the store lacks.
         missing: usize,
     },
 }
 
-/// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this
-/// machine with their hashes. Writes nothing and needs no network. `file` is the bundle if it is
-/// not in `bundles/`. Without a bundle the store is read, if it has something.
+/// Compares every byte of a bundle with its lock, and the downloads of mkectl with their hashes.
+/// Writes nothing and needs no network.
+///
+/// `file` is the bundle if it is not in `bundles/`. Without a bundle, the store is compared.
 ///
 /// # Errors
-/// The bundle does not exist, or something differs from the lock.
+/// [`fetch::Error::NoBundle`] if there is neither a bundle nor a blob in the store, or the error of
+/// the first difference.
 pub async fn check(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -100,13 +104,18 @@ pub async fn check(
     })
 }
 
-/// Compares what sets carry with its digests. No bundle has that, so it must be in the store.
+/// Returns each blob once, by its digest.
+fn unique<'a>(
+    blobs: impl Iterator<Item = (&'a Digest, u64)>,
+) -> BTreeMap<&'a str, (&'a Digest, u64)> {
+    let by_digest = |(digest, size): (&'a Digest, u64)| (digest.as_ref(), (digest, size));
+    blobs.map(by_digest).collect()
+}
+
+/// Compares the content of sets with its digests. It is in no bundle, so it must be in the store.
 fn check_sets(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
     let of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
-    let all: BTreeMap<&str, _> = of_sets
-        .flat_map(bundle::Artifact::blobs)
-        .map(|(digest, size)| (digest.as_ref(), (digest, size)))
-        .collect();
+    let all = unique(of_sets.flat_map(bundle::Artifact::blobs));
     let store = open_store(context.workspace)?;
     let (here, missing): (Vec<_>, Vec<_>) = all
         .into_values()
@@ -121,13 +130,10 @@ fn check_sets(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
     }
 }
 
-/// Compares what the store has of a lock with its digests; returns nothing if it has nothing.
+/// Compares the blobs in the store with their digests. Returns `None` if it has none of the lock.
 fn check_store(context: &Context<'_>, lock: &bundle::Lock) -> Result<Option<Read>, Error> {
     let store = open_store(context.workspace)?;
-    let all: BTreeMap<&str, _> = (lock.artifacts.iter())
-        .flat_map(bundle::Artifact::blobs)
-        .map(|(digest, size)| (digest.as_ref(), (digest, size)))
-        .collect();
+    let all = unique(lock.artifacts.iter().flat_map(bundle::Artifact::blobs));
     let total = all.len();
     let here: Vec<_> = (all.into_values())
         .filter(|(digest, _)| store.path(digest).exists())
@@ -158,7 +164,7 @@ fn check_store(context: &Context<'_>, lock: &bundle::Lock) -> Result<Option<Read
     }))
 }
 
-/// Reports that a bundle is about to be read.
+/// Reports the start of reading a bundle.
 pub(crate) fn report_start(context: &Context<'_>, lock: &bundle::Lock, path: &Utf8Path) {
     context.reporter.report(Event::Started {
         step: Step::Verify,
@@ -170,7 +176,7 @@ pub(crate) fn report_start(context: &Context<'_>, lock: &bundle::Lock, path: &Ut
 /// Reads a bundle into the store and compares it with its lock.
 ///
 /// # Errors
-/// The bundle differs from its lock in anything, or cannot be read.
+/// The bundle differs from its lock, or cannot be read.
 pub(crate) fn read(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -185,7 +191,7 @@ pub(crate) fn read(
     }
 }
 
-/// Reports that a bundle was read to its end and matches the lock.
+/// Reports that a bundle was read and matches the lock.
 pub(crate) fn report_end(context: &Context<'_>, lock: &bundle::Lock) {
     context.reporter.report(Event::Finished {
         step: Step::Verify,
@@ -196,10 +202,11 @@ pub(crate) fn report_end(context: &Context<'_>, lock: &bundle::Lock) {
     });
 }
 
-/// Finds everything that the lock names in the store. Its content was checked when it was written.
+/// Proves that the store has everything that the lock names. Blobs were hashed when they were
+/// written.
 ///
 /// # Errors
-/// Something is missing, or the store's index cannot be written.
+/// A blob is missing, or the store's index cannot be written.
 pub(crate) fn stored(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -210,9 +217,8 @@ pub(crate) fn stored(
     Ok(proof)
 }
 
-/// Names the lock's artifacts in the store's index, so other tools find them by name, where another
-/// release has taken their names or the bundle was read for another lock. Nothing is written where
-/// they are named already.
+/// Adds the lock's artifacts to the store's index, so other tools find them by name. Writes nothing
+/// if the index already has them.
 pub(crate) fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
     match unlisted(store, lock)? {
         none if none.is_empty() => Ok(()),
@@ -220,16 +226,16 @@ pub(crate) fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bun
     }
 }
 
-/// Makes what was written to the store durable, and names in its index the lock's artifacts that
-/// are complete there. `unpack` ends so: it may have written only a part of them.
+/// Syncs the store to disk, and adds to its index those artifacts of the lock that are complete.
+/// `unpack` ends with this, since it may have written only some blobs.
 ///
 /// # Errors
-/// Something cannot be written.
-pub fn settle(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
+/// The store cannot be written.
+pub fn sync_and_list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
     store.list(unlisted(store, lock)?)
 }
 
-/// Returns the lock's artifacts that are complete in the store, and that its index does not name.
+/// Returns the artifacts that are complete in the store and missing from its index.
 fn unlisted<'a>(
     store: &bundle::Store,
     lock: &'a bundle::Lock,
@@ -250,15 +256,15 @@ fn unlisted<'a>(
         .collect())
 }
 
-/// Discards the blobs by whose damage a push failed, and every other damaged one of the same
-/// artifacts, so they are read again from the bundle. Returns their digests; none if the push
-/// failed by something else.
+/// Discards the damaged blobs by which a push failed, and the other damaged ones of the same
+/// artifacts. They are then read again from the bundle. Returns their digests; none if the push
+/// failed for a different reason.
 ///
-/// Blobs are compared with their digests when they come into the store and when they are sent, and
-/// a damaged one is never sent whole. Between the two, only their sizes are looked at.
+/// Blobs are hashed when they are written and when they are sent, so a damaged one is never sent
+/// completely. In between, only sizes are compared.
 ///
 /// # Errors
-/// The store cannot be read, or a blob not be removed.
+/// The store cannot be read, or a blob cannot be removed.
 pub(crate) fn discard_damaged(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -278,8 +284,7 @@ pub(crate) fn discard_damaged(
         .map_err(|source| Error::store(context.workspace, source))
 }
 
-/// Discards the damaged manifests of what is to be delivered, so they are read again. Returns their
-/// digests.
+/// Discards the damaged manifests of deliveries, so they are read again. Returns their digests.
 ///
 /// # Errors
 /// As for [`discard_damaged`].
@@ -297,13 +302,13 @@ pub(crate) fn discard_damaged_manifests(
         .map_err(|source| Error::store(context.workspace, source))
 }
 
-/// Returns whether a push failed by what is in the store.
+/// Returns whether a push failed because of a damaged blob in the store.
 pub(crate) fn is_by_damage(error: &Error) -> bool {
     !damaged(error).is_empty()
 }
 
-/// Returns whether a push failed because the store lacks what a registry was found to have: it did
-/// not mount it, or removed it.
+/// Returns whether a push failed because a registry did not mount, or removed, a blob that the
+/// store lacks.
 pub(crate) fn is_by_lack(error: &Error) -> bool {
     let Error::Push(push::Error::Failed { failed, .. }) = error else {
         return false;
@@ -317,7 +322,7 @@ pub(crate) fn is_by_lack(error: &Error) -> bool {
     })
 }
 
-/// Returns the artifacts that a push could not send because of what is in the store.
+/// Returns the artifacts whose push failed because of a damaged blob.
 fn damaged(error: &Error) -> BTreeSet<&str> {
     let Error::Push(push::Error::Failed { failed, .. }) = error else {
         return BTreeSet::new();
@@ -333,11 +338,8 @@ fn discard_damaged_of<'a>(
     blobs: impl Iterator<Item = (&'a Digest, u64)>,
     store: &bundle::Store,
 ) -> Result<BTreeSet<String>, bundle::StoreError> {
-    let blobs: BTreeMap<String, _> = blobs
-        .map(|(digest, size)| (digest.to_string(), (digest, size)))
-        .collect();
     let mut discarded = BTreeSet::new();
-    for (name, (digest, size)) in blobs {
+    for (name, (digest, size)) in unique(blobs) {
         match store.verify_blob(digest, size) {
             Ok(()) => continue,
             Err(
@@ -349,25 +351,45 @@ fn discard_damaged_of<'a>(
             Err(error) => return Err(error),
         }
         store.discard(digest)?;
-        discarded.insert(name);
+        discarded.insert(name.to_owned());
     }
     Ok(discarded)
 }
 
-/// Returns the images that a chart names, if its content is in the store.
-pub(crate) fn chart_images(store: &bundle::Store, chart: &bundle::Artifact) -> BTreeSet<String> {
-    let blobs = chart
-        .manifests
-        .iter()
-        .flat_map(|one| one.blobs.iter().skip(1));
-    let mut images = BTreeSet::new();
+/// Returns the images that a chart names and that `is_locked` does not accept; none if the store
+/// lacks the chart.
+///
+/// `is_locked` gets references without digest. A reference has no tag if the chart sets none. Its
+/// tag is the chart's `appVersion` then, at least by habit, so it is returned with that.
+pub(crate) fn unlocked_images(
+    store: &bundle::Store,
+    chart: &bundle::Artifact,
+    is_locked: &dyn Fn(&Reference) -> bool,
+) -> BTreeSet<String> {
+    let has = |image: &Reference| {
+        is_locked(&Reference {
+            digest: None,
+            ..image.clone()
+        })
+    };
+    let place = |image: &Reference, _: &str| has(image).then(ImagePlace::default);
     // The config comes first; the chart is a layer.
-    for layer in blobs.filter(|layer| store.has(&layer.digest, layer.size)) {
-        if let Ok(file) = store.open_blob(&layer.digest) {
-            images.extend(bundle::chart_images(file).references);
-        }
+    let layers = (chart.manifests.iter()).flat_map(|one| one.blobs.iter().skip(1));
+    let mut unlocked = BTreeSet::new();
+    for layer in layers.filter(|layer| store.has(&layer.digest, layer.size)) {
+        let file = store.open_blob(&layer.digest).ok();
+        let Some(found) = file.and_then(|file| bundle::chart_values(file, &place)) else {
+            continue;
+        };
+        // An image that a template puts together is not a reference.
+        let fixed = found
+            .fixed
+            .iter()
+            .filter_map(|one| Reference::parse(one).ok());
+        unlocked.extend(fixed.filter(|one| !has(one)).map(|one| one.to_string()));
+        unlocked.extend(found.missing.into_iter().map(|(_, image)| image));
     }
-    images
+    unlocked
 }
 
 #[cfg(test)]
@@ -403,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn discards_every_damaged_blob_of_an_artifact_and_no_whole_one() {
+    fn discards_only_the_damaged_blobs_of_an_artifact() {
         let folder = tempfile::tempdir().unwrap();
         let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
         let one = lock.artifacts.iter().find(|one| one.repository == "one");
@@ -427,14 +449,14 @@ mod tests {
     }
 
     #[test]
-    fn a_release_whose_blobs_are_there_is_listed_and_only_then_is_anything_written() {
+    fn the_index_is_written_only_if_a_complete_artifact_is_missing_from_it() {
         let folder = tempfile::tempdir().unwrap();
         let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
         let index = store.directory().join("index.json");
-        let whole = fs::read(&index).unwrap();
+        let complete = fs::read(&index).unwrap();
         fs::remove_file(&index).unwrap();
         list(&store, &lock).unwrap();
-        assert_eq!(fs::read(&index).unwrap(), whole);
+        assert_eq!(fs::read(&index).unwrap(), complete);
         let written = fs::metadata(&index).unwrap().modified().unwrap();
         list(&store, &lock).unwrap();
         assert_eq!(fs::metadata(&index).unwrap().modified().unwrap(), written);

@@ -1,4 +1,5 @@
-//! Makes the lock of a release from its bundle: the only time that the bundle is trusted.
+//! Locks a release: records every digest of its bundle. This is the only time that the bundle is
+//! trusted.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
@@ -6,7 +7,7 @@ use semver::Version;
 use crate::config::render;
 use crate::event::{Event, Remediable, Step};
 use crate::transfer::fetch;
-use crate::transfer::read::{read, tell_of_odd};
+use crate::transfer::read::{read, report_start, warn_of_unused};
 use crate::workspace::{DEFAULT_ARCH, write_whole};
 use crate::{Context, demo, disk, sha256};
 
@@ -19,78 +20,75 @@ pub use changes::Changes;
 pub use error::{Difference, Error};
 pub use keep::Placed;
 
-/// What to lock, and where its bundle comes from.
+/// Release to lock, and the source of its bundle.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The release.
+    /// Release to lock.
     pub release: Version,
-    /// The bundle's architecture, as it is in its file name; [`DEFAULT_ARCH`] where nothing is
-    /// said.
+    /// Architecture of the bundle, as in its file name [default: [`DEFAULT_ARCH`]].
     pub arch: Option<String>,
-    /// A bundle that is here already, instead of a download.
+    /// Path of a local bundle, instead of a download.
     pub bundle: Option<Utf8PathBuf>,
-    /// Where to download it, instead of the vendor's URL for this release. A `file:` URL is a
-    /// bundle on this machine.
+    /// URL of the bundle, instead of the vendor's. A `file:` URL is a local bundle.
     pub url: Option<String>,
-    /// The bundle's checksum: 64 hexadecimal digits, or a checksum file.
+    /// Checksum of the bundle: 64 hexadecimal digits, or the path of a checksum file.
     pub checksum: Option<String>,
-    /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The
-    /// vendor's is asked only for a bundle that comes from the vendor; this one always. A `file:`
-    /// URL is a file on this machine.
+    /// URL of the checksum, instead of the vendor's. A `file:` URL is a local file. The vendor's
+    /// checksum is only requested for a bundle from the vendor; the one at this URL always.
     pub checksum_url: Option<String>,
-    /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and
-    /// `{machine}` represent `linux` and `x86_64`.
+    /// URL of mkectl, instead of the vendor's. `{system}` and `{machine}` are replaced, for example
+    /// by `linux` and `x86_64`.
     pub mkectl_url: Option<String>,
-    /// Whether a committed lock that differs may be replaced.
+    /// Whether to replace a committed lock that differs.
     pub replace: bool,
-    /// Whether a refusal because of a committed lock has all lines that differ.
+    /// Whether the error for a committed lock that differs includes a full diff.
     pub diff: bool,
-    /// Whether a bundle is locked that contradicts the release or architecture.
+    /// Whether to lock a bundle that contradicts the release or architecture.
     pub force_release: bool,
-    /// A registry to read the release from, instead of a bundle.
+    /// Registry to lock the release from, instead of a bundle.
     pub listed: Option<Listed>,
 }
 
-/// What locking came to.
+/// Result of locking a release.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The lock's file, relative to the workspace.
+    /// Path of the lock, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// What it says.
+    /// Content of the lock.
     pub lock: bundle::Lock,
-    /// Whether the file was written; false where it held the same already.
+    /// Whether the file was written. It is not if it already had this content.
     pub written: bool,
-    /// Whether the vendor's checksum was compared.
+    /// Whether the bundle was compared with a checksum.
     pub checksum: Checksum,
-    /// What differs from the lock that was replaced.
+    /// Differences from the replaced lock.
     pub changes: Option<Changes>,
-    /// How the bundle came into `bundles/`, if it was not there.
+    /// How the bundle was placed in `bundles/`, if it was not there.
     pub kept: Option<Placed>,
-    /// The file with the output of `mkectl init` that belongs to the lock, relative to the
+    /// Path of the file with the output of `mkectl init` that belongs to the lock, relative to the
     /// workspace.
     pub init: Option<Utf8PathBuf>,
 }
 
-/// Whether the bundle was compared with the vendor's checksum.
+/// Whether the bundle was compared with a checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checksum {
-    /// It has the checksum at this URL, in this file, or on the command line.
+    /// It has the checksum from this source: a URL, a file, or the command line.
     Confirmed(String),
-    /// The vendor publishes none for this release, as far as is known.
+    /// The vendor is not known to publish one for this release.
     NotPublished,
-    /// There is none at this URL, although there should be.
+    /// The vendor should publish one at this URL, but does not.
     NotFound(String),
-    /// The bundle was given as a file or from another URL, so the vendor was not asked.
+    /// The bundle is not from the vendor, so the vendor's checksum was not requested.
     NotAsked,
-    /// The run is offline.
+    /// The run is offline, so none was requested.
     Offline,
 }
 
 /// Locks a release.
 ///
 /// # Errors
-/// The bundle is not available or read, it does not have the vendor's checksum, or the committed
-/// lock differs.
+/// The bundle is not available or not valid, it differs from its checksum
+/// ([`Error::VendorChecksum`]), or the committed lock differs ([`Error::Differs`]).
 pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let facts = context.workspace.release(&request.release)?;
     if !facts.is_known() {
@@ -106,10 +104,15 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     };
     let Locking {
         mut lock,
+        contradictions,
         checksum,
         bundle,
         asks_vendor,
     } = read;
+    lock.forced_release = contradictions
+        .iter()
+        .map(|text| redaction::yaml::free_text(text))
+        .collect();
     let lock_path = context.workspace.lock(&release, arch);
     let shown = context.workspace.shown(&lock_path).to_owned();
     let committed = crate::workspace::read_if_there(&lock_path)?;
@@ -117,7 +120,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         .as_deref()
         .map(|text| bundle::Lock::parse(text, &shown))
     {
-        // One that is not valid is in the way, too.
+        // An invalid lock is not replaced without request, either.
         Some(Err(error)) if !request.replace => return Err(crate::Error::InvalidLock(error)),
         parsed => parsed.and_then(Result::ok),
     };
@@ -133,13 +136,13 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     }
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
-    // What this writes, every later step must be able to read.
+    // Later steps must be able to read this lock.
     bundle::Lock::parse(&text, &shown)?;
     let written = !(committed.as_deref()).is_some_and(|one| bundle::Lock::is_same(one, &text));
     let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
     if written {
         if committed.is_some() && !request.replace {
-            // Parsed and written again, a lock of an earlier version shows no query of a URL.
+            // The earlier lock is written again in the current format, which has no query in URLs.
             let old = earlier.as_ref().map(bundle::Lock::to_yaml);
             return Err(Error::Differs {
                 difference: match &earlier {
@@ -182,17 +185,19 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     })
 }
 
-/// What was read of a release, before anything that is not in its bundle or registry.
+/// Content of a release from its bundle or registry.
 struct Locking {
     lock: bundle::Lock,
+    /// Contradictions to the release or architecture, which the operator accepted.
+    contradictions: Vec<String>,
     checksum: Checksum,
-    /// The bundle's file, if there is one.
+    /// Path of the bundle, if there is one.
     bundle: Option<Utf8PathBuf>,
     /// Whether mkectl may be downloaded from the vendor.
     asks_vendor: bool,
 }
 
-/// Reads what a registry has of a release.
+/// Locks the artifacts of a release in a registry.
 async fn from_registry(
     context: &Context<'_>,
     request: &Request,
@@ -203,21 +208,18 @@ async fn from_registry(
     let artifacts = crate::transfer::set::listed::artifacts(context, listed).await?;
     let contradictions = contradictions_in(&request.release, arch, &artifacts, None);
     refuse_contradictions(context, request, arch, &contradictions)?;
-    let mut lock = bundle::Lock::of_registry(&release, arch, &listed.from, artifacts);
-    lock.forced_release = contradictions
-        .iter()
-        .map(|text| redaction::yaml::free_text(text))
-        .collect();
-    tell_of_matrix(context, &release, "a registry", None);
+    let lock = bundle::Lock::of_registry(&release, arch, &listed.from, artifacts);
+    warn_of_matrix(context, &release, "a registry", None);
     Ok(Locking {
         lock,
+        contradictions,
         checksum: Checksum::NotAsked,
         bundle: None,
         asks_vendor: mke::is_vendors(&listed.from),
     })
 }
 
-/// Reads the bundle of a release into the store.
+/// Reads the bundle of a release into the store, and locks its artifacts.
 async fn from_bundle(
     context: &Context<'_>,
     request: &Request,
@@ -245,16 +247,12 @@ async fn from_bundle(
             name,
         ));
     }
-    // Before gigabytes are read.
+    // Checked before gigabytes are read.
     refuse_contradictions(context, request, arch, &contradictions)?;
     let path = local_bundle(context, request, given, &url, &file).await?;
 
     let store = fetch::open_store(context.workspace)?;
-    context.reporter.report(Event::Started {
-        step: Step::Verify,
-        what: context.workspace.shown(&path).to_string(),
-        bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
-    });
+    report_start(context, &path);
     let rules = crate::transfer::learn::rules(context, facts, arch)?;
     let contents = read(context, &path, &store, &rules).map_err(|mut error| {
         if let crate::Error::Disk(disk::Error::Bundle { release: known, .. }) = &mut error {
@@ -271,9 +269,9 @@ async fn from_bundle(
     );
     refuse_contradictions(context, request, arch, &inside)?;
     contradictions.extend(inside);
-    tell_of_odd(context, &contents);
+    warn_of_unused(context, &contents);
     if url != demo::URL {
-        tell_of_matrix(context, &release, "the bundle", matrix.as_deref());
+        warn_of_matrix(context, &release, "the bundle", matrix.as_deref());
     }
     for skipped in &contents.skipped {
         context.reporter.report(Event::Warning(format!(
@@ -296,26 +294,23 @@ async fn from_bundle(
     } else {
         Checksum::NotAsked
     };
-    let mut lock =
+    let lock =
         bundle::Lock::from_contents(&request.release, arch, &file, &url, Vec::new(), contents);
-    lock.forced_release = contradictions
-        .iter()
-        .map(|text| redaction::yaml::free_text(text))
-        .collect();
     Ok(Locking {
         lock,
+        contradictions,
         checksum,
         asks_vendor: from_vendor && url != demo::URL,
         bundle: Some(path),
     })
 }
 
-/// Checks what else the request names, before gigabytes are read. Returns the bundle's checksum and
-/// where it comes from, if that is known.
+/// Checks the other arguments of the request, before gigabytes are read. Returns the bundle's
+/// checksum and its source, if both are known without a request.
 ///
 /// # Errors
-/// A URL is not valid, has credentials, or is not contacted offline; or the checksum file cannot be
-/// read.
+/// A URL is not valid, has credentials, or cannot be requested offline; or the checksum file cannot
+/// be read.
 fn before_it_is_read(
     context: &Context<'_>,
     request: &Request,
@@ -348,7 +343,7 @@ fn before_it_is_read(
     }
 }
 
-/// Returns the URL that is locked, and the bundle's file if it is on this machine.
+/// Returns the URL to lock, and the path of a local bundle if the request names one.
 fn source(
     context: &Context<'_>,
     request: &Request,
@@ -358,7 +353,7 @@ fn source(
         return Ok((vendor_url, request.bundle.clone()));
     };
     let failed = |source| crate::Error::Lock(Error::Url(source));
-    // A path on this machine means nothing on another one, so the vendor's URL is locked.
+    // A local path has no meaning on other machines, so the vendor's URL is locked.
     if let Some(path) = bundle::local_path(url).map_err(failed)? {
         return Ok((vendor_url, Some(request.bundle.clone().unwrap_or(path))));
     }
@@ -384,7 +379,7 @@ fn refuse_credentials(url: &str) -> Result<(), crate::Error> {
     }
 }
 
-/// Refuses a bundle that is not of the release, or warns if the operator insists.
+/// Refuses a bundle that contradicts the release. With `force_release`, it only warns.
 fn refuse_contradictions(
     context: &Context<'_>,
     request: &Request,
@@ -411,8 +406,7 @@ fn refuse_contradictions(
     Ok(())
 }
 
-/// Returns the text of a bundle's release matrix; none if it has none, and an empty text if that is
-/// not text.
+/// Returns the release matrix of a bundle, if it has one; an empty text if it is not UTF-8.
 fn matrix(contents: &bundle::Contents, store: &bundle::Store) -> Option<String> {
     let file = contents.release_matrix.as_ref()?;
     let digest = bundle::sha256_digest(&format!("sha256:{}", file.sha256)).ok()?;
@@ -420,8 +414,8 @@ fn matrix(contents: &bundle::Contents, store: &bundle::Store) -> Option<String> 
     Some(String::from_utf8(bytes).unwrap_or_default())
 }
 
-/// Warns of a release matrix that an upgrade cannot use.
-fn tell_of_matrix(context: &Context<'_>, release: &str, origin: &str, matrix: Option<&str>) {
+/// Warns of a missing or invalid release matrix. An upgrade may require one.
+fn warn_of_matrix(context: &Context<'_>, release: &str, origin: &str, matrix: Option<&str>) {
     let what = match matrix {
         None => format!("{origin} has no release matrix"),
         Some(text) if !mke::identity::is_matrix(text) => {
@@ -434,7 +428,7 @@ fn tell_of_matrix(context: &Context<'_>, release: &str, origin: &str, matrix: Op
     )));
 }
 
-/// Returns what in a bundle contradicts the release and architecture.
+/// Describes each contradiction between artifacts and the release or architecture.
 fn contradictions_in(
     release: &Version,
     arch: &str,
@@ -458,9 +452,12 @@ fn contradictions_in(
     mke::identity::contradictions(release, arch, signs)
 }
 
-/// Returns the downloads of mkectl that belong to a release. Hashes that the table of releases has
-/// are taken from there, and so are those that an earlier lock has for the same URL. For the others
-/// the download itself is hashed: then it was trusted once.
+/// Returns the downloads of mkectl of a release. Each hash comes from the first of these that has
+/// it:
+///
+/// - the table of releases
+/// - the earlier lock, for the same URL
+/// - the download itself, which is trusted on first use
 async fn mkectl(
     context: &Context<'_>,
     request: &Request,
@@ -495,7 +492,10 @@ async fn mkectl(
             }),
             (None, Some(known)) => all.push(known.clone()),
             (None, None) if asks_vendor || request.mkectl_url.is_some() => {
-                match crate::transfer::program::first_use(context, &release, platform, &asked).await
+                match crate::transfer::program::trust_on_first_use(
+                    context, &release, platform, &asked,
+                )
+                .await
                 {
                     Ok(sha256) => {
                         warn(format!(
@@ -523,7 +523,8 @@ async fn mkectl(
     Ok(all)
 }
 
-/// Provides the bundle: the given file, the existing one, the demo's, or a download.
+/// Returns the path of the bundle: the given file, the existing one, the generated one of the demo,
+/// or a download.
 async fn local_bundle(
     context: &Context<'_>,
     request: &Request,
@@ -536,7 +537,7 @@ async fn local_bundle(
     if url == demo::URL && !is_given {
         demo::make(&path, &request.release)?;
     } else if !path.exists() && !is_given {
-        fetch::download(context, url, &path).await?;
+        fetch::download(context, url, &path, None, bundle::Retry::default()).await?;
     } else if request.url.as_deref() == Some(url) {
         context.reporter.report(Event::Warning(format!(
             "the bundle is read from {}; the lock records {}, which was not contacted",
@@ -569,7 +570,7 @@ async fn compare_with_vendor(
     }
 }
 
-/// Compares the bundle with the checksum at `url`, and returns the URL as it is shown.
+/// Compares the bundle with the checksum at `url`. Returns the URL for display.
 async fn compare(
     context: &Context<'_>,
     url: &str,
@@ -586,11 +587,11 @@ async fn compare(
     Ok(shown)
 }
 
-/// How many hexadecimal digits are a mistyped checksum, and not the name of a file: those of an
-/// MD5.
+/// From this number of hexadecimal digits on, an argument is a mistyped checksum and not a file
+/// name. An MD5 has as many.
 const FEWEST_DIGITS: usize = 32;
 
-/// Returns a checksum, which may be in a checksum file, and which of the two it was.
+/// Returns the checksum of an argument, which may be the path of a checksum file, with its source.
 fn given_checksum(given: &str, names: &[&str]) -> Result<(String, String), crate::Error> {
     let lower = given.to_ascii_lowercase();
     let digits = lower.strip_prefix("sha256:").unwrap_or(&lower);

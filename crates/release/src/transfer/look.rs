@@ -1,4 +1,4 @@
-//! Looks up tags with one request per artifact, as a node does first.
+//! Looks up tags as a node does, with one request per artifact.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,31 +13,30 @@ use crate::event::Event;
 use crate::transfer::connect::{self, connect, connect_to_push};
 use crate::{Context, Credentials, Error};
 
-/// How long a registry may take to answer before the operator sees what is waited for.
+/// How long to wait for a response before the operator is told about the wait.
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
-/// How long after that the operator sees it again.
+/// Interval of further reports of the same wait.
 const WAIT_AGAIN: Duration = Duration::from_secs(60);
 
-/// For how long a registry may take nothing and answer nothing before that is reported: it may be
-/// hashing a large blob.
+/// How long a registry may neither accept nor send bytes before that is reported. It may be hashing
+/// a large blob.
 const LONG_SILENCE: Duration = Duration::from_secs(10);
 
-/// How many requests are in flight while the registry is only asked. The limiter allows fewer to a
-/// registry that refuses some.
+/// Maximum number of concurrent lookups. The limiter allows fewer for a registry that refuses some.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 32;
 
-/// What one artifact needs.
+/// State of an artifact in the registry, and so what a push has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Planned {
-    /// The registry serves it, with the right digest, without credentials.
+    /// The registry serves the correct digest to nodes.
     Confirmed,
-    /// The registry has it and does not serve it without credentials.
+    /// The registry has the correct digest, but refuses nodes.
     Unconfirmed,
-    /// The registry does not have the tag.
+    /// The registry lacks the tag.
     Missing,
-    /// The registry has something else under the tag.
+    /// The tag refers to different content.
     Different,
 }
 
@@ -48,42 +47,42 @@ impl Planned {
     }
 }
 
-/// What a registry has under a tag.
+/// What a registry has under a tag, and whether nodes see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// What is under it.
+    /// Content of the tag.
     pub held: TagContent,
-    /// Whether nodes are let see it.
+    /// Whether the registry lets nodes look the tag up.
     pub is_open: bool,
 }
 
-/// A tag to be looked at.
+/// A tag to look up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tag<'a> {
-    /// Its repository, without the project.
+    /// Repository, without the project.
     pub(crate) repository: &'a str,
     pub(crate) name: &'a str,
-    /// What it is expected to be, which says who pulls it.
+    /// Expected kind. Images and charts may be pulled with different credentials.
     pub(crate) kind: Kind,
 }
 
-/// What is under a tag.
+/// Content of a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagContent {
-    /// Nothing, or nothing that the account may see.
+    /// None, or none that the account may see.
     Nothing,
-    /// Something whose digest the registry does not report.
+    /// Content whose digest the registry does not report.
     Untold,
-    /// The manifest with this digest.
+    /// A manifest with this digest.
     Manifest(Digest),
 }
 
-/// What a look found.
+/// Result of looking up tags.
 #[derive(Debug)]
 pub(crate) struct Looked {
-    /// What is under each tag, in the order in which they were named.
+    /// State of each tag, in the order of the request.
     pub(crate) seen: Vec<Seen>,
-    /// Why nodes may not be able to pull.
+    /// A refusal that may mean that nodes cannot pull.
     pub(crate) shut: Option<PullRefusal>,
 }
 
@@ -92,8 +91,8 @@ pub(crate) struct Looked {
 pub struct PullRefusal {
     repository: String,
     refusal: registry::Refusal,
-    /// Whether it is about nodes. Some registries refuse every request for content that they do not
-    /// have.
+    /// Whether the refusal concerns nodes for certain. Some registries refuse every request for
+    /// content that they lack.
     is_certain: bool,
 }
 
@@ -109,7 +108,7 @@ impl Seen {
         is_open: false,
     };
 
-    /// Returns what is there, in a word.
+    /// Returns the content in a word, as saved plans record it.
     pub(crate) fn found(&self) -> String {
         match &self.held {
             TagContent::Nothing => "nothing".to_owned(),
@@ -118,7 +117,7 @@ impl Seen {
         }
     }
 
-    /// Returns what that means for what is to be there.
+    /// Returns the state of the tag, if it should refer to `wanted`.
     pub fn planned(&self, wanted: &Digest) -> Planned {
         match &self.held {
             TagContent::Nothing => Planned::Missing,
@@ -129,26 +128,26 @@ impl Seen {
     }
 }
 
-/// Looks at a tag of each of these in the registry as a node would, one request each. What a node
-/// is refused is looked at once more with push credentials, so the plan can tell a private artifact
-/// from a missing one.
+/// Looks tags up as a node does, with one request each. Tags that nodes are refused are looked up
+/// again with push credentials, so the plan can distinguish private from missing artifacts.
 ///
 /// # Errors
-/// The registry cannot be reached, does not accept the push credentials, or answers nonsense.
+/// The registry cannot be reached, rejects the push credentials, or sends invalid responses.
 pub(crate) async fn look(
     context: &Context<'_>,
     environment: &Environment,
     tags: &[Tag<'_>],
 ) -> Result<Looked, Error> {
-    let Looked { seen, mut shut } = as_node(context, environment, tags).await?;
+    let nodes = Registries::as_node(context, environment)?;
+    require_reachable(context, &nodes.images, environment).await?;
+    let Looked { seen, mut shut } = tags_as_node(&nodes, environment, tags).await?;
     if seen.iter().all(|seen| seen.is_open) {
         return Ok(Looked { seen, shut });
     }
     let credentials = context.credentials(environment)?;
     let pusher = Registries::one(connect(context, environment, credentials)?);
-    // Some registries forbid looking at what is missing yet; if it is meant, the push gets it
-    // again. Credentials that are not accepted, or are wanted and not there, are the user's affair
-    // now and not after the bundle was read.
+    // Some registries forbid looking up missing content. If it means more, the push gets the same
+    // error. Missing or rejected credentials are an error now, before the bundle is read.
     let seen_by_pusher = look_at_tags(&pusher, environment, tags, |_, error| match error {
         registry::Error::Forbidden { .. } => Ok(Seen::REFUSED),
         error => Err(error),
@@ -173,11 +172,12 @@ pub(crate) async fn look(
     Ok(Looked { seen, shut })
 }
 
-/// Refuses to push what nodes could not pull. If their refusal may only mean that nothing exists
-/// yet, something is pushed first: an empty blob.
+/// Refuses a push if nodes could not pull its content. If their refusal may only mean that the
+/// repository is empty, an empty blob is pushed first and looked up as a node.
 ///
 /// # Errors
-/// Nodes are refused, or the account may not write.
+/// [`connect::Error::PullRefused`] if nodes are refused, or [`connect::Error::Registry`] if the
+/// account may not write.
 pub(crate) async fn require_open(
     context: &Context<'_>,
     environment: &Environment,
@@ -202,16 +202,15 @@ pub(crate) async fn require_open(
     let nodes = Registries::as_node(context, environment)?;
     match nodes.images.find_blob(&shut.repository, &digest).await {
         Err(error) if is_refusal(&error) => Err(refused(error)),
-        // A registry may serve no blob that nothing refers to.
+        // A registry may not serve an unreferenced blob.
         _ => Ok(()),
     }
 }
 
-/// Looks at a tag of each of these as a node does, and no further, in a registry that has answered
-/// before.
+/// Looks tags up as a node does, without push credentials and without a ping.
 ///
 /// # Errors
-/// The registry cannot be reached, refuses the login of nodes, or answers nonsense.
+/// The registry cannot be reached, refuses the login of nodes, or sends invalid responses.
 pub(crate) async fn look_as_node(
     context: &Context<'_>,
     environment: &Environment,
@@ -223,16 +222,6 @@ pub(crate) async fn look_as_node(
         Some(error) if error.refuses_login() => Err(unusable(environment, error)),
         _ => Ok(looked.seen),
     }
-}
-
-async fn as_node(
-    context: &Context<'_>,
-    environment: &Environment,
-    tags: &[Tag<'_>],
-) -> Result<Looked, Error> {
-    let nodes = Registries::as_node(context, environment)?;
-    knock(context, &nodes.images, environment).await?;
-    tags_as_node(&nodes, environment, tags).await
 }
 
 async fn tags_as_node(
@@ -247,7 +236,7 @@ async fn tags_as_node(
         }
         let is_certain = matches!(error, registry::Error::Unauthorized { is_login: true, .. });
         let mut shut = shut.lock().unwrap_or_else(PoisonError::into_inner);
-        // The same one is named whichever answer comes first.
+        // The choice does not depend on the order of responses.
         let counts_more = |kept: &PullRefusal| match is_certain == kept.is_certain {
             true => *repository < *kept.repository,
             false => is_certain,
@@ -266,8 +255,7 @@ async fn tags_as_node(
     Ok(Looked { seen, shut })
 }
 
-/// Asks for each tag; `refused` says what an error means for the artifact, if it is not one of the
-/// registry as a whole.
+/// Requests each tag. `refused` decides what an error of one tag means.
 async fn look_at_tags(
     registries: &Registries,
     environment: &Environment,
@@ -298,7 +286,7 @@ async fn look_at_tags(
         .await
 }
 
-/// Returns the tags that a lock names, as they are asked for.
+/// Returns the tags of a lock.
 pub(crate) fn tags_of(lock: &bundle::Lock) -> Vec<Tag<'_>> {
     let artifacts = lock.artifacts.iter();
     artifacts
@@ -310,14 +298,14 @@ pub(crate) fn tags_of(lock: &bundle::Lock) -> Vec<Tag<'_>> {
         .collect()
 }
 
-/// The environment's registry, as those see it who pull images, and those who pull charts.
+/// Clients for the environment's registry: one for images, one for charts.
 struct Registries {
     images: registry::Registry,
     charts: registry::Registry,
 }
 
 impl Registries {
-    /// Returns it as a client sees it that pulls both.
+    /// Uses one client for both.
     fn one(registry: registry::Registry) -> Self {
         Self {
             images: registry.clone(),
@@ -325,8 +313,8 @@ impl Registries {
         }
     }
 
-    /// Returns it as the cluster sees it: without credentials, unless the configuration names a
-    /// secret to pull with, for each by itself.
+    /// Creates clients as nodes have them: without credentials, unless the configuration names a
+    /// pull secret. Images and charts may have different ones.
     fn as_node(context: &Context<'_>, environment: &Environment) -> Result<Self, Error> {
         let secrets = mke::PullSecrets::of(environment);
         let client = |with_secret| {
@@ -354,7 +342,8 @@ impl Registries {
     }
 }
 
-/// Waits for an answer. `report` gets the seconds after a few of them, and then every minute.
+/// Waits for a future. Calls `report` with the seconds waited after [`LONG_WAIT`], and then every
+/// [`WAIT_AGAIN`].
 pub(crate) async fn awaited<T>(answer: impl Future<Output = T>, report: impl Fn(u64)) -> T {
     let mut answer = std::pin::pin!(answer);
     let (mut waited, mut next) = (Duration::ZERO, LONG_WAIT);
@@ -370,7 +359,7 @@ pub(crate) async fn awaited<T>(answer: impl Future<Output = T>, report: impl Fn(
     }
 }
 
-/// Reports that a registry is slow to answer, or why it was not reached meanwhile.
+/// Reports that a registry is slow to respond, or why connections to it fail.
 pub(crate) fn report_wait(
     context: &Context<'_>,
     registry: &registry::Registry,
@@ -385,7 +374,7 @@ pub(crate) fn report_wait(
     context.reporter.report(Event::Warning(text));
 }
 
-/// Reports a registry that is silent while it is used, the first time after [`LONG_SILENCE`].
+/// Reports a registry that is silent while it is used, first after [`LONG_SILENCE`]. Never returns.
 pub(crate) async fn report_silence(
     context: &Context<'_>,
     registry: &registry::Registry,
@@ -405,10 +394,10 @@ pub(crate) async fn report_silence(
     }
 }
 
-/// Asks a registry whether it is one, and reports a wait for its answer.
+/// Pings a registry, and reports a long wait.
 ///
 /// # Errors
-/// It does not answer, or not as a registry.
+/// It does not respond, or not as a registry.
 pub(crate) async fn ping(
     context: &Context<'_>,
     registry: &registry::Registry,
@@ -418,10 +407,9 @@ pub(crate) async fn ping(
     awaited(registry.ping(), report).await
 }
 
-/// Checks that the registry responds before anything else is requested: while a request for an
-/// artifact is tried again and again over a minute, a wrong address or certificate should be
-/// reported immediately.
-pub(crate) async fn knock(
+/// Pings the environment's registry before other requests. Those are repeated for up to a minute,
+/// while a ping reports a wrong address or certificate immediately.
+pub(crate) async fn require_reachable(
     context: &Context<'_>,
     node: &registry::Registry,
     environment: &Environment,
@@ -432,8 +420,7 @@ pub(crate) async fn knock(
     }
 }
 
-/// Returns the credentials that nodes have: none, or those of their secret. What is in that secret
-/// the environment may say; else the push credentials replace it.
+/// Returns the credentials of nodes: none, or those of the pull secret.
 pub(crate) fn credentials(
     context: &Context<'_>,
     environment: &Environment,

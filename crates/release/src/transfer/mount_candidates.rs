@@ -1,9 +1,8 @@
-//! Finds mount candidates: blobs that other environments have in the same registry. Also finds
-//! blobs that other releases may have left in this registry. They are asked for, or mounted, before
-//! they are sent.
+//! Finds blobs that need not be sent: mount candidates, which other environments have in the same
+//! registry, and blobs that earlier releases may have left in the target repository.
 //!
-//! Staging and prod often are two projects of one registry. Candidates come from the files of the
-//! other environment, which record its last deploy. The registry decides whether it mounts them.
+//! Staging and prod often are two projects of one registry. Candidates come from the receipt and
+//! the lock of the other environment. The registry decides whether it mounts them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,10 +13,10 @@ use crate::receipt::Receipt;
 use crate::workspace::{DEFAULT_ARCH, Output};
 use crate::{Context, locked};
 
-/// Returns, for each blob of the artifacts, a repository of another environment in the same
+/// Returns, for each blob of the artifacts, a repository of a different environment in the same
 /// registry that should hold it.
 ///
-/// An environment that cannot be read has nothing to offer, and is not what this run is about.
+/// Environments that cannot be read are skipped, because this run does not depend on them.
 pub(crate) fn of(
     context: &Context<'_>,
     environment: &Environment,
@@ -45,10 +44,10 @@ pub(crate) fn of(
         .collect()
 }
 
-/// Returns the blobs of the artifacts that another committed lock has as well, each with the
-/// repositories where an earlier push may have left it.
+/// Returns the blobs of the artifacts that a different committed lock has as well, with the
+/// repositories where an earlier push may have left them.
 ///
-/// A lock that cannot be read has nothing to say, and is not what this run is about.
+/// Locks that cannot be read are skipped, because this run does not depend on them.
 pub(crate) fn expected(
     context: &Context<'_>,
     environment: &Environment,
@@ -75,7 +74,7 @@ pub(crate) fn expected(
     expected
 }
 
-/// Returns what the artifacts consist of.
+/// Returns the digests of the artifacts.
 fn wanted<'a>(artifacts: &[&'a bundle::Artifact]) -> HashSet<&'a Digest> {
     artifacts
         .iter()
@@ -84,8 +83,8 @@ fn wanted<'a>(artifacts: &[&'a bundle::Artifact]) -> HashSet<&'a Digest> {
         .collect()
 }
 
-/// Returns another environment and the lock of what it has, if that is in the same registry and in
-/// another project of it.
+/// Returns a different environment with the lock of its deployed release, if it uses a different
+/// project of the same registry.
 fn applied(
     context: &Context<'_>,
     environment: &Environment,

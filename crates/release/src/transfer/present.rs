@@ -1,8 +1,10 @@
-//! The proof that lets tags be set, and the search for what a partial store lacks.
+//! The proof that lets tags be set, and the search in registries for blobs that the store lacks.
 //!
-//! Inside the gap the store may have only what the registry lacks. Each digest of the lock must
-//! then be in one of two places: in the store, where it was compared with its content as it came,
-//! or in the registry, which confirms it in this run.
+//! Inside the air gap, the store may have only the blobs that the registry lacked when the medium
+//! was packed. Each digest of the lock must then be in one of two places:
+//!
+//! - in the store, where it was hashed when it was written,
+//! - or in the registry, which confirms it during this run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,34 +23,34 @@ mod site;
 
 use site::{Found, Site, needs};
 
-/// Each digest of the lock was read and hashed in this run, or was verified before and is in the
-/// store, or was confirmed by a registry in this run. Only `prove` makes one:
+/// Each digest of the lock is in the store, or was confirmed by a registry during this run. Only
+/// `prove` creates one:
 ///
 /// ```compile_fail,E0451
 /// let proof = release::transfer::present::AllPresent { proven: todo!(), is_compared: true };
 /// ```
 #[derive(Debug)]
 pub struct AllPresent {
-    /// Of no environment if the store has everything: then it holds for each registry.
+    /// Has no environment if the store has everything: then the proof holds for each registry.
     proven: Proven,
-    /// Whether everything in the store was compared with its digest in this run.
+    /// Whether everything in the store was hashed during this run.
     is_compared: bool,
 }
 
-/// What one registry was found to hold in this run of what the store lacks. Only a search makes
-/// one.
+/// Blobs that the store lacks and that one registry confirmed during this run. Only a search
+/// creates one.
 #[derive(Debug)]
 pub(crate) struct RegistryContent {
-    /// The environment of the registry.
+    /// Name of the registry's environment.
     environment: String,
-    /// The repositories that hold a blob.
+    /// Repositories that hold a blob, by digest.
     blobs: BTreeMap<String, BTreeSet<String>>,
-    /// What the artifacts consist of whose tags are right.
+    /// Digests of the artifacts whose tags are correct.
     tagged: BTreeSet<String>,
 }
 
 impl RegistryContent {
-    /// Returns each blob with a repository that holds it.
+    /// Returns each blob with each repository that holds it.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = (&str, Digest)> {
         self.blobs.iter().flat_map(|(digest, repositories)| {
             let digest = bundle::sha256_digest(digest).ok();
@@ -59,10 +61,10 @@ impl RegistryContent {
 }
 
 impl AllPresent {
-    /// Finds each digest that the lock names in the store, or else among what a registry holds.
+    /// Proves that each digest of the lock is in the store, or in what a registry holds.
     ///
     /// # Errors
-    /// Something is in neither.
+    /// [`disk::Error::StoreLost`] if a digest is in neither.
     pub(crate) fn prove(
         context: &Context<'_>,
         lock: &Lock,
@@ -87,8 +89,8 @@ impl AllPresent {
         })
     }
 
-    /// Returns whether everything in the store was compared with its digest in this run. Otherwise,
-    /// only its size is known to be right.
+    /// Returns whether everything in the store was hashed during this run. Otherwise only sizes
+    /// were compared.
     pub(crate) fn is_compared(&self) -> bool {
         self.is_compared
     }
@@ -96,29 +98,30 @@ impl AllPresent {
     /// Returns whether the proof holds for the registry of an environment.
     ///
     /// # Errors
-    /// It is of a different lock.
+    /// [`crate::proof::Mismatch`] if the proof is of a different lock.
     pub(crate) fn holds_for(&self, wanted: &Proven) -> Result<bool, Error> {
         self.proven.covers("AllPresent", wanted)
     }
 }
 
-/// What a search may read from a registry into the store. Whatever is read is compared with its
-/// digest.
+/// What a search may read from registries into the store. Content is hashed as it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reads {
-    /// Nothing: a plan changes nothing.
+    /// Nothing, for a plan.
     Nothing,
-    /// Manifests, and what only a different registry has.
+    /// Manifests, and blobs that only a different registry has.
     Needed,
-    /// Also what only different repositories of the registry have, because it does not mount.
+    /// Also blobs that only other repositories of the same registry have, because it does not mount
+    /// them.
     Unmountable,
 }
 
-/// Returns how many blobs the registry has of what the store lacks, if a push would need neither
-/// bundle nor download because of them. Only asks.
+/// Returns the number of missing blobs that the registry has, if a push needs no download because
+/// of them. Only makes lookups.
 ///
 /// # Errors
-/// The registry cannot be asked. In an offline run: a digest is nowhere.
+/// The registry cannot be used, or in an offline run: [`fetch::Error::Nowhere`] if a digest is not
+/// available.
 pub(crate) async fn survey(
     context: &Context<'_>,
     lock: &Lock,
@@ -149,8 +152,8 @@ pub(crate) async fn survey(
     }
 }
 
-/// Returns whether it makes sense to ask registries for what the store lacks, before a bundle is
-/// downloaded.
+/// Returns whether to search registries before a download. That is so if the store has some blobs
+/// of the delivery, as after `unpack`, or if the run is offline.
 pub(crate) fn may_be_partial(
     context: &Context<'_>,
     store: &bundle::Store,
@@ -159,13 +162,13 @@ pub(crate) fn may_be_partial(
     context.offline || holds_any(store, delivery)
 }
 
-/// Asks the registry of each delivery for what the store lacks, and reads into the store what
-/// `reads` allows. `sources` are more registries that may be read from. An online run stops at the
-/// first digest that is nowhere, since it can download the bundle.
+/// Searches the registry of each delivery for blobs that the store lacks, and reads into the store
+/// what `reads` allows. `sources` are more registries that may be read from. An online run stops at
+/// the first digest that is not available, since it can download the bundle.
 ///
 /// # Errors
-/// The store cannot be used. The inner errors: the registry cannot be asked, or a digest is
-/// nowhere.
+/// The store cannot be used. The inner errors: the registry cannot be used, or
+/// [`fetch::Error::Nowhere`] if a digest is not available.
 pub(crate) async fn search(
     context: &Context<'_>,
     lock: &Lock,
@@ -191,13 +194,13 @@ pub(crate) async fn search(
     Ok(outcomes)
 }
 
-/// What a search looks for, and where.
+/// Subject and places of a search.
 struct Search<'a> {
     lock: &'a Lock,
     store: &'a bundle::Store,
-    /// The digests in bundles that are here but were not read yet.
+    /// Digests in local bundles that were not read yet.
     on_disk: &'a BTreeSet<String>,
-    /// More registries that may be read from.
+    /// Other registries that may be read from.
     others: Vec<Site<'a>>,
     reads: Reads,
 }
@@ -256,21 +259,18 @@ impl Search<'_> {
         }
         let is_empty = self.on_disk.is_empty() && !holds_any(store, delivery);
         if lacking.len() >= count && is_empty && of_release {
-            // Nothing was carried here yet.
+            // The bundle was never copied to this machine.
             return Err(fetch::offline(context.workspace, lock));
         }
-        Err(Error::Fetch(fetch::Error::Nowhere {
-            environment: site.environment.name.clone(),
-            registry: site.environment.registry.image_url(),
-            lacking,
-        }))
+        Err(site.nowhere(lacking))
     }
 }
 
-/// Reads what a repair needs, and the store lacks, from other repositories of the same registry.
+/// Reads the blobs that a repair needs, and that the store lacks, from other repositories of the
+/// same registry.
 ///
 /// # Errors
-/// The registry cannot be asked, or a digest is nowhere.
+/// The registry cannot be used, or [`fetch::Error::Nowhere`] if a digest is not available.
 pub(crate) async fn read_back(
     context: &Context<'_>,
     lock: &Lock,
@@ -284,7 +284,7 @@ pub(crate) async fn read_back(
         if !wanted.contains(need.digest.as_ref()) {
             continue;
         }
-        // What is to be repaired is missing.
+        // These repositories lack the digest: it is to be repaired.
         need.repositories.clear();
         let found = site.find(&need, &[], &store, context, Reads::Unmountable);
         if matches!(found.await?, Found::Nowhere) {
@@ -293,19 +293,15 @@ pub(crate) async fn read_back(
     }
     match lacking.is_empty() {
         true => Ok(()),
-        false => Err(Error::Fetch(fetch::Error::Nowhere {
-            environment: site.environment.name.clone(),
-            registry: site.environment.registry.image_url(),
-            lacking,
-        })),
+        false => Err(site.nowhere(lacking)),
     }
 }
 
-/// Returns the digests that the locks name and that neither the store nor the registry of an
-/// environment has. Only asks.
+/// Returns the digests of locks that neither the store nor an environment's registry has. Only
+/// makes lookups.
 ///
 /// # Errors
-/// The store cannot be used, or the registry cannot be asked.
+/// The store or the registry cannot be used.
 pub(crate) async fn nowhere(
     context: &Context<'_>,
     environment: &environment::Environment,
@@ -343,7 +339,7 @@ fn holds_any(store: &bundle::Store, delivery: &Delivery<'_>) -> bool {
     blobs.any(|(digest, size)| store.has(digest, size))
 }
 
-/// Returns the release matrix as lacking, if the store does not have it: no registry does.
+/// Returns the release matrix if the store lacks it. No registry has it.
 pub(crate) fn missing_matrix(lock: &Lock, store: &bundle::Store) -> Option<MissingDigest> {
     let matrix = lock.release_matrix.as_ref()?;
     let digest = bundle::sha256_digest(&format!("sha256:{}", matrix.sha256)).ok()?;
@@ -354,7 +350,7 @@ pub(crate) fn missing_matrix(lock: &Lock, store: &bundle::Store) -> Option<Missi
     })
 }
 
-/// Returns the digests of the artifacts that the registry was found to have under their tags.
+/// Returns the digests of the artifacts whose tags are correct in the registry.
 fn tagged(lock: &Lock, delivery: &Delivery<'_>) -> BTreeSet<String> {
     let is_pushed =
         |one: &&Artifact| (delivery.artifacts.iter()).any(|pushed| std::ptr::eq(*pushed, *one));

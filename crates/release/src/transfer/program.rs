@@ -1,9 +1,9 @@
-//! Finds mkectl: the one that the environment names, the downloaded one whose hash is in the lock,
-//! or the one on PATH.
+//! Finds mkectl: the one that the environment names, the downloaded one with the locked hash, or
+//! the one on PATH.
 //!
-//! What was fetched is kept in `bundles/mkectl/<release>/<platform>/`, also when another release is
-//! deployed since: a backup is restored only by the build that wrote it. The download stays beside
-//! the program, to compare the program with the lock each time.
+//! Downloads are stored in `bundles/mkectl/<release>/<platform>/`, and stay after an upgrade: a
+//! backup is restored only by the build that wrote it. The archive is kept beside the program, to
+//! verify the program with the locked hash before each use.
 
 use camino::Utf8Path;
 use environment::{CredentialSource, Environment, Reference};
@@ -17,7 +17,7 @@ mod find;
 mod error;
 
 pub(crate) use download::{
-    archives, can_be_provided, contradictions, first_use, neutral_variables, provide,
+    archives, can_be_provided, contradictions, neutral_variables, provide, trust_on_first_use,
 };
 pub use download::{fetch, fetch_earlier, fetch_for};
 pub use error::Error;
@@ -25,11 +25,11 @@ pub(crate) use find::{by_hash, find, of_release};
 pub(crate) use kept::{StoredProgram, archive_hashes, check, fetched, keep};
 pub use kept::{folder, platform};
 
-/// Returns the mkectl that an environment is to use, after asking it for its version.
+/// Returns the mkectl of an environment, after checking its version.
 ///
 /// # Errors
-/// There is none, it cannot be run, or it is not the release's own: each mkectl serves one release
-/// only (CLI-INST).
+/// There is none, it cannot be run, or it is of a different release: each mkectl serves only its
+/// own release (CLI-INST).
 pub(crate) fn for_apply(
     context: &Context<'_>,
     environment: &Environment,
@@ -41,10 +41,10 @@ pub(crate) fn for_apply(
     Ok(program)
 }
 
-/// Returns the same, with what its help lists for a command.
+/// Returns the mkectl of an environment, with the help page of a command.
 ///
 /// # Errors
-/// The same as of [`for_apply`].
+/// As for [`for_apply`].
 pub(crate) fn for_command(
     context: &Context<'_>,
     environment: &Environment,
@@ -62,42 +62,41 @@ pub(crate) fn for_command(
     Program::of(mkectl, &environment.release, command)
 }
 
-/// Returns the environment variables that an environment's mkectl gets: all but the secrets that it
-/// has no use for.
+/// Returns the environment variables for an environment's mkectl: all but the secrets that it does
+/// not need.
 pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> programs::Variables {
     let mut variables = context.tool.variables.clone();
-    // The cluster that it leads to may be a different one: where a cluster exists, the flag is
-    // passed.
+    // KUBECONFIG may lead to a different cluster. mkectl gets the environment's as a flag.
     variables.remove(kubeconfig::VARIABLE);
     let registry = &environment.registry;
     let named = [&registry.push_credentials, &registry.pull_credentials];
     for CredentialSource::Environment(prefix) in named.into_iter().flatten() {
-        // mkectl has no use for what may push, and gets what pulls by names of its own.
+        // mkectl does not push, and gets pull credentials in its own variables.
         variables.remove(&format!("{prefix}_USERNAME"));
         variables.remove(&format!("{prefix}_PASSWORD"));
     }
     for reference in environment::references(&environment.config) {
         if let Reference::Variable(name) = reference {
-            // It gets the value in its file.
+            // mkectl gets the value in `mke4.yaml`.
             variables.remove(&name);
         }
     }
     variables
 }
 
-/// A mkectl of the right version, and what it says that it can do.
+/// A mkectl of the right release, with the flags that it supports.
 #[derive(Debug, Clone)]
 pub struct Program {
     pub(crate) mkectl: programs::Mkectl,
-    /// The release that it serves.
+    /// Release of the program.
     pub(crate) release: semver::Version,
-    /// What it lists for the command that it was asked about.
+    /// Help page of the command.
     pub(crate) help: programs::Help,
-    /// What it is to give to nodes that pull with credentials.
+    /// Pull credentials that mkectl gives to nodes.
     pull: Option<Pull>,
 }
 
-/// What a cluster pulls with credentials, and with which.
+/// Pull credentials of a cluster, and whether images, charts or both require them.
 #[derive(Debug, Clone)]
 pub(crate) struct Pull {
     username: String,
@@ -106,11 +105,11 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    /// Returns what an environment says of it; none if everything is pulled without, since there is
-    /// no secret then that they could go into (APPLY-421).
+    /// Returns the pull credentials of an environment. Returns none if everything is pulled without
+    /// credentials: the cluster has no pull secret then (APPLY-421).
     ///
     /// # Errors
-    /// The credentials that it names are not available.
+    /// The credentials are not available.
     pub(crate) fn of(
         context: &Context<'_>,
         environment: &Environment,
@@ -135,7 +134,7 @@ impl Pull {
         })
     }
 
-    /// Returns a command that gives them to mkectl, where its help lists the flags for that.
+    /// Returns the command with the credentials, if the help lists flags for them.
     pub(crate) fn given_to(
         &self,
         command: programs::Command,
@@ -144,10 +143,11 @@ impl Pull {
         command.with_pull_credentials(&self.username, &self.password, &self.pulled, help)
     }
 
-    /// Requires the flags in a command's help by which mkectl gets them.
+    /// Checks that the help lists the flags for the credentials. `warnings` gets a missing flag
+    /// that the environment accepts.
     ///
     /// # Errors
-    /// The help lists not all of them, and the environment does not accept that.
+    /// [`Error::NoPullFlags`] if a flag is missing and the environment does not accept that.
     pub(crate) fn require_flags(
         &self,
         program: &Program,
@@ -173,10 +173,10 @@ impl Pull {
 }
 
 impl Program {
-    /// Takes a mkectl that says that it is of this release, with what its help lists for a command.
+    /// Checks the version of a mkectl, and reads the help page of a command.
     ///
     /// # Errors
-    /// It says that it is of another one, or does not answer.
+    /// [`Error::Version`] if it is of a different release, or it cannot be run.
     pub(crate) fn of(
         mkectl: programs::Mkectl,
         release: &semver::Version,
@@ -200,12 +200,12 @@ impl Program {
         })
     }
 
-    /// Returns the program itself, for commands other than `apply`.
+    /// Returns the program, for commands other than `apply`.
     pub(crate) fn mkectl(&self) -> &programs::Mkectl {
         &self.mkectl
     }
 
-    /// Returns what it is, for a note or a receipt.
+    /// Returns version and hash, as receipts record them.
     pub(crate) fn record(&self) -> receipt::RecordedProgram {
         receipt::RecordedProgram {
             version: format!("v{}", self.release),
@@ -213,12 +213,12 @@ impl Program {
         }
     }
 
-    /// Returns the configuration that the cluster has, as YAML.
+    /// Returns the live configuration of the cluster, as YAML.
     pub(crate) fn config_get(&self) -> Result<String, crate::Error> {
         self.mkectl.config_get().map_err(crate::Error::Mkectl)
     }
 
-    /// Returns the command that applies a configuration.
+    /// Returns the command that applies the configuration in this file.
     pub(crate) fn apply(&self, config: &Utf8Path) -> programs::Command {
         let command = self.mkectl.apply(config, &self.help);
         match &self.pull {
@@ -227,17 +227,16 @@ impl Program {
         }
     }
 
-    /// Returns whether this mkectl has a command that sets a new administrator's password
-    /// (RESETPW).
+    /// Returns whether this mkectl can set a new administrator password (RESETPW).
     pub(crate) fn can_reset_password(&self) -> bool {
         (self.mkectl.help(&[])).is_ok_and(|root| root.has_command("reset-password"))
     }
 
-    /// Requires that this mkectl takes the credentials that nodes are to pull with. `warnings` gets
-    /// what the environment accepts instead.
+    /// Checks that this mkectl accepts the pull credentials of nodes. `warnings` gets a missing
+    /// flag that the environment accepts.
     ///
     /// # Errors
-    /// It lists no flags for them, and the environment does not supply them by other means.
+    /// [`Error::NoPullFlags`] if it does not, and the environment does not accept that.
     pub(crate) fn require_pull_flags(
         &self,
         environment: &Environment,
@@ -250,7 +249,7 @@ impl Program {
     }
 }
 
-/// Returns the stand-in as a program that the `programs` crate can run.
+/// Returns the stand-in for mkectl that a rehearsal runs: this program.
 fn stand_in(
     tool: &Tool,
     variables: programs::Variables,

@@ -10,8 +10,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
-use crate::transfer::connect::{self, StoreSource, connect_to_push, target, unique_bytes};
-use crate::transfer::look::{PullRefusal, ping, report_silence};
+use crate::transfer::connect::{StoreSource, connect_to_push, target, unique_bytes};
+use crate::transfer::look::{PullRefusal, ping, report_silence, unusable};
 use crate::transfer::mount_candidates;
 use crate::transfer::present::RegistryContent;
 use crate::{Context, receipt};
@@ -20,48 +20,47 @@ mod error;
 
 pub use error::Error;
 
-/// What one registry is to get of a lock.
+/// What one registry lacks of a lock.
 #[derive(Debug, Clone)]
 pub struct Delivery<'a> {
-    /// The environment whose registry it is.
+    /// Environment of the registry.
     pub environment: &'a Environment,
-    /// What it lacks.
+    /// Artifacts to push.
     pub artifacts: Vec<&'a bundle::Artifact>,
-    /// What it was found to have under the right tags. Its blobs are mounted from there.
+    /// Artifacts that the registry has under the correct tags. Their blobs can be mounted.
     pub present: Vec<&'a bundle::Artifact>,
-    /// Why nodes may not be able to pull, if they were refused something.
+    /// A refusal by the registry that may mean that nodes cannot pull.
     pub shut: Option<&'a PullRefusal>,
 }
 
 impl Delivery<'_> {
-    /// Returns the bytes that are to be sent at most.
+    /// Returns the maximum number of bytes to send.
     fn bytes(&self) -> u64 {
         unique_bytes(self.artifacts.iter().copied())
     }
 }
 
-/// What was sent. It says nothing yet about what the registry serves: see
-/// [`crate::verify::registry`].
+/// Counts of a push. They do not prove what the registry serves: see [`crate::verify::registry`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Artifacts that were pushed.
+    /// Number of pushed artifacts.
     pub artifacts: usize,
-    /// Bytes that went to the registry.
+    /// Number of uploaded bytes.
     pub uploaded_bytes: u64,
-    /// Blobs that went to the registry.
+    /// Number of uploaded blobs.
     pub uploaded_blobs: u64,
-    /// Blobs that the registry took over from another of its repositories.
+    /// Number of blobs that the registry mounted from a different repository.
     pub mounted_blobs: u64,
-    /// Their bytes.
+    /// Bytes of the mounted blobs.
     pub mounted_bytes: u64,
-    /// Blobs that their repositories turned out to have.
+    /// Number of blobs that their repositories already had.
     pub present_blobs: u64,
-    /// Their bytes.
+    /// Bytes of those blobs.
     pub present_bytes: u64,
 }
 
 impl Sent {
-    /// Adds what an attempt before this one sent, which this one found in the registry.
+    /// Adds the counts of an earlier attempt. The later attempt counted its blobs as present.
     pub(crate) fn add(&mut self, before: &Self) {
         let (blobs, bytes) = (
             before.uploaded_blobs + before.mounted_blobs,
@@ -88,7 +87,7 @@ impl From<&Sent> for receipt::Pushed {
     }
 }
 
-/// Reports that a push is about to begin.
+/// Reports the start of a push.
 pub(crate) fn report_start(context: &Context<'_>, deliveries: &[Delivery<'_>]) {
     if deliveries.is_empty() {
         return;
@@ -109,12 +108,12 @@ pub(crate) fn report_start(context: &Context<'_>, deliveries: &[Delivery<'_>]) {
     });
 }
 
-/// Pushes each delivery, each as one transfer, as the blobs come into the store. One that fails
-/// stops no other.
+/// Pushes each delivery while blobs arrive in the store. A delivery that fails does not stop the
+/// others.
 ///
-/// Registries are pushed to at the same time, but for deliveries to the same one, which go one
-/// after the other. `held` is what each registry was found to have of what the store lacks; nothing
-/// if the store has everything.
+/// Registries are pushed to concurrently, but several deliveries to the same registry go one after
+/// the other. `held` is what each registry has of the blobs that the store lacks; it is empty if
+/// the store has everything.
 pub(crate) async fn push(
     context: &Context<'_>,
     deliveries: &[Delivery<'_>],
@@ -164,7 +163,7 @@ pub(crate) async fn push(
     outcomes
 }
 
-/// A delivery that waits until its registry has been pushed to for those before it.
+/// A delivery in the queue of its registry.
 struct Turn<'a> {
     place: usize,
     delivery: &'a Delivery<'a>,
@@ -187,11 +186,8 @@ async fn push_one(
     let to_be_pushed = &delivery.artifacts;
     let address = &environment.registry.address;
     let registry = connect_to_push(context, environment)?;
-    let answer = ping(context, &registry, address).await;
-    answer.map_err(|source| connect::Error::Registry {
-        address: address.clone(),
-        source,
-    })?;
+    let pong = ping(context, &registry, address).await;
+    pong.map_err(|source| unusable(environment, source))?;
     for (repository, digest) in mount_candidates::of(context, environment, to_be_pushed) {
         registry.add_mount_candidate(&repository, &digest);
     }
@@ -218,11 +214,7 @@ async fn push_one(
         () = report_silence(context, &registry, address) => unreachable!("it watches without end"),
     };
     if let Some(source) = registry.refuses_writes() {
-        return Err(connect::Error::Registry {
-            address: address.clone(),
-            source,
-        }
-        .into());
+        return Err(unusable(environment, source));
     }
     if registry.profile_is_wrong() {
         context.workspace.profiles(address).forget();
@@ -243,7 +235,7 @@ async fn push_one(
             Err(error) => failed.push((artifact.reference(), error)),
         }
     }
-    tell_of_external(context, to_be_pushed, &failed);
+    warn_of_external_layers(context, to_be_pushed, &failed);
     if report.stopped {
         let left = failed.len();
         failed.retain(|(_, error)| !matches!(**error, registry::Error::Stopped));
@@ -268,8 +260,8 @@ async fn push_one(
     Ok(sent)
 }
 
-/// Explains why a registry may refuse a manifest with external layers.
-fn tell_of_external(
+/// Warns why a registry refused manifests with external layers.
+fn warn_of_external_layers(
     context: &Context<'_>,
     pushed: &[&bundle::Artifact],
     failed: &[(String, Arc<registry::Error>)],

@@ -1,4 +1,4 @@
-//! Reads a bundle that no lock describes yet into the store, and warns of what is odd in it.
+//! Reads a bundle without a lock into the store, and warns of files in it that are not used.
 
 use camino::Utf8Path;
 
@@ -6,10 +6,19 @@ use crate::Context;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 
+/// Reports the start of reading a bundle.
+pub(crate) fn report_start(context: &Context<'_>, path: &Utf8Path) {
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(path).to_string(),
+        bytes: std::fs::metadata(path).ok().map(|found| found.len()),
+    });
+}
+
 /// Reads a bundle into the store.
 ///
 /// # Errors
-/// It cannot be read, or the store not be written.
+/// The bundle cannot be read, or the store cannot be written.
 pub(crate) fn read(
     context: &Context<'_>,
     path: &Utf8Path,
@@ -19,14 +28,14 @@ pub(crate) fn read(
     let mut store = store.clone();
     let file = files::open(path).map_err(|source| crate::Error::read(path, source))?;
     let observer = BundleObserver::new(context, Step::Verify);
-    // Reading is work for a processor and a disk, not for the runtime.
+    // Reading and hashing block.
     tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))
 }
 
-/// Warns of files in a bundle that may be meant as archives, and of layers that it does not
-/// contain.
-pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
+/// Warns of files that may be meant as archives, of unused release matrices, and of layers that the
+/// bundle does not contain.
+pub(crate) fn warn_of_unused(context: &Context<'_>, contents: &bundle::Contents) {
     for file in &contents.suspicious_files {
         let reason = match file.ends_with('/') {
             true => "it is a folder, not an archive",

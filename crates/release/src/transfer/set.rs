@@ -1,7 +1,7 @@
-//! What registries and web servers have for sets: it is locked by digest, compared with its lock,
-//! and fetched into the store.
+//! Locks sets by digest, compares their locks with registries and web servers, and fetches their
+//! content into the store.
 
-// A lock is made: of a set, or of what mkectl lists of a release.
+// Making a lock: of a set, or of the references that mkectl lists for a release.
 pub mod lock;
 pub mod listed;
 mod upstream;
@@ -9,7 +9,7 @@ mod resolve;
 mod web;
 mod bundles;
 
-// What a lock names is fetched.
+// Fetching the locked content.
 pub mod fetch;
 pub(crate) mod need;
 pub mod pull;

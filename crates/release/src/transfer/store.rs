@@ -1,5 +1,4 @@
-//! Reports what the store contains and for which release, and removes what no lock in `bundles/`
-//! names.
+//! Reports the content of the store by release, and removes blobs that no lock in `bundles/` names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,49 +13,49 @@ mod error;
 
 pub use error::Error;
 
-/// What the store holds.
+/// Content of the store.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
-    /// Its folder, relative to the workspace.
+    /// Path of the store, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// How many blobs are in it.
+    /// Number of blobs.
     pub blobs: usize,
-    /// Their bytes.
+    /// Bytes of all blobs.
     pub bytes: u64,
-    /// The bytes of those that several releases name.
+    /// Bytes of the blobs that several releases name.
     pub shared_bytes: u64,
-    /// The locked releases, by file name of their locks.
+    /// Locked releases and sets, sorted by the file names of their locks.
     pub releases: Vec<Row>,
-    /// What no lock names.
+    /// Blobs that no lock names.
     pub unnamed: Amount,
 }
 
-/// What the store holds of one release.
+/// Content of the store for one release.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Row {
-    /// The release, `v4.1.5`, or the set.
+    /// Release, such as `v4.1.5`, or name of the set.
     pub release: String,
-    /// The bundle's architecture; empty for a set.
+    /// Architecture of the bundle; empty for a set.
     pub arch: String,
-    /// What is in the store of it.
+    /// Blobs in the store.
     pub held: Amount,
-    /// What is not in the store of it.
+    /// Blobs that the store lacks.
     pub missing: Amount,
-    /// What of it other releases name, too.
+    /// Blobs that other releases name, too.
     pub shared: Amount,
-    /// What would be freed if its lock were not there.
+    /// Blobs that would become garbage without this lock.
     pub frees: Amount,
 }
 
-/// Some blobs.
+/// Number and size of blobs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Amount {
-    /// How many.
+    /// Number of blobs.
     pub blobs: usize,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
 }
 
@@ -67,7 +66,7 @@ impl Amount {
     }
 }
 
-/// What a collection removes.
+/// Content that a garbage collection removes.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Garbage {
@@ -75,17 +74,17 @@ pub struct Garbage {
     pub artifacts: Vec<String>,
     /// Blobs that no lock names, largest first.
     pub blobs: Vec<Blob>,
-    /// The bytes of these blobs.
+    /// Total size of the blobs in bytes.
     pub bytes: u64,
 }
 
-/// One blob.
+/// A blob in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Blob {
-    /// Its digest.
+    /// Digest, `sha256:<hex>`.
     pub digest: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
@@ -96,7 +95,7 @@ impl Garbage {
     }
 }
 
-/// Returns what the store holds, by release.
+/// Returns the content of the store, by release.
 ///
 /// # Errors
 /// The store or a lock cannot be read.
@@ -132,8 +131,7 @@ pub fn report(workspace: &Workspace) -> Result<Report, crate::Error> {
         };
         for (digest, size) in blobs(lock) {
             match held.get(&digest) {
-                // A file of a different size is no more than its name: it takes room, and is read
-                // again.
+                // A file of a different size is damaged. It takes room, and is read again.
                 Some(&found) if found == size => row.held.add(size),
                 _ => row.missing.add(size),
             }
@@ -151,7 +149,7 @@ pub fn report(workspace: &Workspace) -> Result<Report, crate::Error> {
     Ok(report)
 }
 
-/// Returns what [`collect`] would remove at this moment.
+/// Returns what [`collect`] would remove now.
 ///
 /// # Errors
 /// The store or a lock cannot be read.
@@ -159,15 +157,15 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, crate::Error> {
     find_garbage(workspace, &open_store(workspace)?)
 }
 
-/// Removes what no lock in `bundles/` names, after it has been shown by `show`.
+/// Removes everything that no lock in `bundles/` names, after passing it to `show`.
 ///
-/// No process can write to the store meanwhile, and a process that reads a bundle into it blocks
-/// this one from the first blob until its lock is written. So no blob goes that a lock is about to
-/// name.
+/// An exclusive lock keeps other processes from writing to the store meanwhile. A process that
+/// reads a bundle holds a shared lock from its first blob until its lock file is written. So no
+/// blob is removed that a lock is about to name.
 ///
 /// # Errors
-/// A committed lock is missing from the working tree, the store or a lock cannot be read, another
-/// process is writing to the store, or something cannot be removed.
+/// [`Error::LocksMissing`] if a committed lock is missing from the working tree; also if the store
+/// or a lock cannot be read, another process is writing to the store, or a file cannot be removed.
 pub fn collect(context: &Context<'_>, show: &dyn Fn(&Garbage)) -> Result<Garbage, crate::Error> {
     let root = context.workspace.root();
     let has_repository = || (root.ancestors()).any(|folder| folder.join(".git").exists());
@@ -186,15 +184,15 @@ fn collect_in(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage,
     let fail = |source| crate::Error::store(workspace, source);
     let store = open_store(workspace)?;
     let exclusive = store.exclusive().map_err(fail)?;
-    // The locks are read only now, when no other one can come.
+    // Locks are read only now, when no other process can add one.
     let garbage = find_garbage(workspace, &store)?;
     show(&garbage);
     let Some(exclusive) = exclusive else {
         return Ok(garbage);
     };
     exclusive.sweep().map_err(fail)?;
-    // First the names and then what they represent: whatever stops this, the index names nothing
-    // that is gone.
+    // Names are removed before blobs, so the index never names a missing blob, even after an
+    // interruption.
     if !garbage.artifacts.is_empty() {
         let unnamed: BTreeSet<&str> = garbage.artifacts.iter().map(String::as_str).collect();
         exclusive
@@ -202,7 +200,7 @@ fn collect_in(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage,
             .map_err(fail)?;
     }
     for blob in &garbage.blobs {
-        // Every name in the list was a digest.
+        // All names from the store are digests.
         if let Ok(digest) = bundle::sha256_digest(&blob.digest) {
             exclusive.remove(&digest).map_err(fail)?;
         }
@@ -210,8 +208,8 @@ fn collect_in(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage,
     Ok(garbage)
 }
 
-/// Returns the locks that git knows and that are missing from the working tree, relative to the
-/// workspace. Without git there are none.
+/// Returns the committed locks that are missing from the working tree, relative to the workspace.
+/// Without git there are none.
 pub fn missing_locks(context: &Context<'_>) -> Vec<String> {
     ask_git(context).unwrap_or_default()
 }
@@ -246,15 +244,15 @@ fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage,
     })
 }
 
-/// What the locks in `bundles/` name.
+/// Blobs and artifacts that the locks in `bundles/` name.
 struct Named {
     locks: Vec<bundle::Lock>,
-    /// How many locks name a blob, by its digest.
+    /// Number of locks that name each digest.
     by: BTreeMap<String, usize>,
 }
 
 impl Named {
-    /// Reads all of them: one that cannot be read might name anything.
+    /// Reads all locks. An unreadable one is an error, because it might name any blob.
     fn read(workspace: &Workspace) -> Result<Self, crate::Error> {
         let mut locks = Vec::new();
         let mut by = BTreeMap::new();
@@ -276,7 +274,7 @@ impl Named {
     }
 }
 
-/// Returns every blob that a lock names with its size in bytes, the release matrix included.
+/// Returns the size of each blob that a lock names, including the release matrix.
 fn blobs(lock: &bundle::Lock) -> BTreeMap<String, u64> {
     let mut blobs = lock.blobs();
     if let Some(matrix) = &lock.release_matrix {
@@ -359,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_each_release_would_free() {
+    fn reports_what_each_release_would_free() {
         let place = Place::new();
         let old = place.lock("4.1.4", "pause", &["base", "old"]);
         let new = place.lock("4.1.5", "pause", &["base", "new"]);
@@ -384,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing_and_what_nobody_names() {
+    fn reports_missing_and_unnamed_blobs() {
         let place = Place::new();
         let lock = place.lock("4.1.4", "pause", &["layer"]);
         place.lock("4.1.5", "dex", &["other"]);
@@ -397,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_what_no_lock_names_and_nothing_else() {
+    fn removes_only_blobs_that_no_lock_names() {
         let place = Place::new();
         place.lock("4.1.4", "pause", &["base", "old"]);
         let new = place.lock("4.1.5", "dex", &["base", "new"]);
@@ -412,7 +410,7 @@ mod tests {
                 .is_sorted_by_key(|blob| std::cmp::Reverse(blob.bytes))
         );
         let before = place.store().blobs().unwrap();
-        assert_eq!(before.len(), 9, "saying removes nothing");
+        assert_eq!(before.len(), 9, "a report removes nothing");
         assert_eq!(place.collect().unwrap(), frees);
         let store = place.store();
         let after = store.blobs().unwrap();

@@ -1,12 +1,13 @@
-//! Compares the lock with what a cluster needs: the lists of the release's mkectl, and the images
-//! that the charts name.
+//! Compares the lock with the needs of a cluster: the lists of the release's mkectl, and the images
+//! that charts name.
 //!
-//! mkectl knows what it installs: an artifact that it lists and the lock lacks stops a deploy
-//! before anything is sent. Values of charts may be overridden: an image that only they name causes
-//! a warning.
+//! mkectl knows what it installs. An artifact that it lists and the lock lacks stops a deploy
+//! before anything is sent. Values of charts may be overridden, so an image that only charts name
+//! causes a warning.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use bundle::set::{DOCKER_HUB, Reference};
 use bundle::{Artifact, Kind, Lock};
 use environment::Environment;
 
@@ -16,14 +17,14 @@ use crate::transfer::{fetch, local, program};
 use crate::warnings::Warnings;
 use crate::{Context, Error, chain, locked};
 
-/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's
-/// charts name. A deploy that does not run mkectl compares nothing.
+/// Compares the lock with the lists of mkectl and with the images that charts name. Does nothing if
+/// the deploy does not run mkectl.
 ///
-/// Returns what mkectl lists, the lock lacks and the environment does not accept; everything else
-/// becomes a warning.
+/// Returns the references that mkectl lists, the lock lacks, and the environment does not accept.
+/// Other differences become warnings.
 ///
 /// # Errors
-/// The store cannot be looked at.
+/// The store cannot be read.
 pub(crate) fn unlocked(
     context: &Context<'_>,
     environment: &Environment,
@@ -34,14 +35,14 @@ pub(crate) fn unlocked(
     let Some(program) = program.filter(|_| !environment.rehearsal) else {
         return Ok(Vec::new());
     };
-    // What is not here yet is looked at when it is.
+    // Charts that are not fetched yet are read by the deploy, after the fetch.
     if fetch::source(context.workspace, lock)? == fetch::Source::Store {
         let store = fetch::open_store(context.workspace)?;
-        warnings.of_here.extend(by_charts(&store, lock));
+        warnings.of_here.extend(unlocked_by_charts(&store, lock));
     }
-    let found = by_mkectl(program.mkectl(), lock);
+    let found = compare_with_mkectl(program.mkectl(), lock);
     warnings.of_plan.extend(found.warnings);
-    warnings.of_here.extend(found.silence);
+    warnings.of_here.extend(found.unread);
     if !mke::accepts_incomplete_lock(environment) {
         return Ok(found.lacking);
     }
@@ -54,12 +55,12 @@ pub(crate) fn unlocked(
     Ok(Vec::new())
 }
 
-/// Returns what the registry lacks too of what mkectl lists and the lock lacks. `warnings` gets
-/// what it has: mkectl may list images for which the vendor's bundle has no archive (LAB), and the
-/// operator may have pushed those by other means.
+/// Returns those of the `lacking` references that the registry lacks, too. The others become
+/// warnings: mkectl may list images that the vendor's bundle does not contain (LAB), and the
+/// operator may have pushed them by other means.
 ///
 /// # Errors
-/// The registry cannot be asked.
+/// The registry cannot be used.
 pub(crate) async fn unserved(
     context: &Context<'_>,
     environment: &Environment,
@@ -84,7 +85,7 @@ pub(crate) async fn unserved(
             },
         })
         .collect();
-    // A digest in a tag's place names no tag that could be asked for.
+    // A reference by digest has no tag to look up.
     if tags
         .iter()
         .any(|tag| tag.repository.is_empty() || tag.repository.contains('@'))
@@ -105,27 +106,28 @@ pub(crate) async fn unserved(
         .collect())
 }
 
-/// What a mkectl lists and a lock lacks.
+/// Differences between the lists of mkectl and a lock.
 #[derive(Debug, Default)]
-struct ByMkectl {
-    /// References below the vendor's registry, as they are listed.
+struct MkectlComparison {
+    /// References below the vendor's registry that the lock lacks, as mkectl lists them.
     lacking: Vec<String>,
-    /// What people should know besides.
+    /// Other references that the lock lacks.
     warnings: Vec<String>,
-    /// Why there is no answer, if there is none.
-    silence: Option<String>,
+    /// Why the lists could not be read, if they could not.
+    unread: Option<String>,
 }
 
-/// Compares a lock with what `mkectl airgap` lists; none if that mkectl has no such command.
+/// Compares a lock with the lists of `mkectl airgap`. Returns no differences if that mkectl lacks
+/// the command.
 ///
-/// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of
-/// other registries is reported and stops nothing.
-fn by_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> ByMkectl {
-    let mut found = ByMkectl::default();
+/// No page of the vendor documents the command; it is known only from a lab (LAB). So references to
+/// other registries only cause warnings.
+fn compare_with_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> MkectlComparison {
+    let mut found = MkectlComparison::default();
     let listed = match listed(mkectl) {
         Ok(listed) => listed,
         Err(error) => {
-            found.silence = Some(format!(
+            found.unread = Some(format!(
                 "the lock is not compared with what mkectl lists: {}",
                 chain(&error)
             ));
@@ -134,7 +136,7 @@ fn by_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> ByMkectl {
     };
     let held: BTreeSet<String> = lock.artifacts.iter().map(Artifact::reference).collect();
     for reference in listed {
-        // A chart's version may hold what a tag cannot (Helm's rule).
+        // A chart's version may contain `+`, which a tag cannot. Helm writes `_`.
         let tag = |name: &str| name.replace('+', "_");
         match mke::vendor_name(&reference) {
             Some(name) if held.contains(&tag(name)) => {}
@@ -152,7 +154,7 @@ fn by_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> ByMkectl {
     found
 }
 
-/// Returns what a mkectl lists; nothing if it has no such command.
+/// Returns the references that mkectl lists; none if it has no such command.
 pub(crate) fn listed(mkectl: &programs::Mkectl) -> Result<Vec<String>, programs::Error> {
     let mut listed = Vec::new();
     if !mkectl.help(&[])?.has_command("airgap") {
@@ -170,58 +172,59 @@ pub(crate) fn listed(mkectl: &programs::Mkectl) -> Result<Vec<String>, programs:
     Ok(listed)
 }
 
-/// Compares a lock with the images that its charts name, as far as their content is in the store,
-/// and says what it lacks.
+/// Returns a warning for each image that the charts of a lock name and the lock lacks. Charts that
+/// the store lacks are skipped.
 ///
-/// Only what the lock should have is reported: what is in the vendor's registry, and other tags of
-/// names that the lock has. Whatever else a chart names comes from elsewhere, and its values say so
-/// for a cluster without internet.
-pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
-    let held: BTreeSet<String> = lock.artifacts.iter().map(Artifact::reference).collect();
-    let names: BTreeSet<&str> = (lock.artifacts.iter())
-        .map(|artifact| artifact.repository.as_str())
+/// Only two kinds of images should be in the lock: those in the vendor's registry, and other tags
+/// of names that the lock has. A chart's other images come from elsewhere. For a cluster without
+/// internet, its values set where.
+pub(crate) fn unlocked_by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
+    let names: HashSet<String> = (lock.artifacts.iter())
+        .flat_map(|artifact| [artifact.repository.clone(), artifact.reference()])
         .collect();
-    let mut lacking: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let is_locked = |image: &Reference| {
+        let reference = image.to_string();
+        if let Some(name) = mke::vendor_name(&reference) {
+            return names.contains(name);
+        }
+        let repository = Reference {
+            tag: None,
+            ..image.clone()
+        };
+        !names.contains(without_default_host(&repository.to_string()))
+            || names.contains(without_default_host(&reference))
+    };
     let charts = (lock.artifacts.iter()).filter(|artifact| artifact.kind == Kind::Chart);
+    let mut unlocked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for chart in charts {
-        for reference in local::chart_images(store, chart) {
-            let wanted = match mke::vendor_name(&reference) {
-                Some(name) => name.to_owned(),
-                None if is_of_this_lock(&reference, &names) => reference.clone(),
-                None => continue,
-            };
-            if !held.contains(&wanted) {
-                lacking
-                    .entry(reference)
-                    .or_default()
-                    .insert(chart.reference());
-            }
+        for image in local::unlocked_images(store, chart, &is_locked) {
+            let image = without_default_host(&image).to_owned();
+            unlocked.entry(image).or_default().insert(chart.reference());
         }
     }
-    lacking
-        .into_iter()
-        .map(|(image, charts)| {
-            let charts: Vec<String> = charts.into_iter().collect();
-            format!(
-                "the lock does not have {image}, which {} names",
-                charts.join(" and ")
-            )
-        })
-        .collect()
+    let warning = |(image, charts): (String, BTreeSet<String>)| {
+        let charts: Vec<String> = charts.into_iter().collect();
+        let charts = charts.join(" and ");
+        format!("the lock does not have {image}, which {charts} names")
+    };
+    unlocked.into_iter().map(warning).collect()
 }
 
-/// Returns whether a reference without registry is a different tag of something that the lock has.
-fn is_of_this_lock(reference: &str, names: &BTreeSet<&str>) -> bool {
-    let repository = reference
-        .rsplit_once(':')
-        .map_or(reference, |(name, _)| name);
-    names.contains(repository)
+/// Returns a reference as charts write it: without the host that is assumed if they name none.
+/// Charts of a release write its images so, and get the registry from a value.
+fn without_default_host(reference: &str) -> &str {
+    let name = reference
+        .strip_prefix(DOCKER_HUB)
+        .and_then(|rest| rest.strip_prefix('/'));
+    name.map_or(reference, |name| {
+        name.strip_prefix("library/").unwrap_or(name)
+    })
 }
 
-/// Reports what a lock may lack, according to its charts and an installed mkectl. Nothing of it is
-/// an error: what is locked is served.
+/// Warns of everything that a lock may lack, according to its charts and to mkectl. Nothing of it
+/// is an error here.
 ///
-/// Returns what mkectl lists and the lock lacks.
+/// Returns the references that mkectl lists and the lock lacks.
 pub fn warn_of_incomplete_lock(
     context: &Context<'_>,
     environment: &Environment,
@@ -229,20 +232,22 @@ pub fn warn_of_incomplete_lock(
 ) -> Vec<String> {
     let warn = |text: String| context.reporter.report(Event::Warning(text));
     if let Ok(store) = fetch::open_store(context.workspace) {
-        by_charts(&store, &locked.lock).into_iter().for_each(warn);
+        unlocked_by_charts(&store, &locked.lock)
+            .into_iter()
+            .for_each(warn);
     }
     if environment.rehearsal {
         return Vec::new();
     }
-    // Without a suitable mkectl nothing can be compared; `deploy` reports that.
+    // Without a suitable mkectl, nothing can be compared. `deploy` reports that.
     let Ok(program) = program::for_apply(context, environment, &locked.lock, &locked.path) else {
         return Vec::new();
     };
-    let found = by_mkectl(program.mkectl(), &locked.lock);
+    let found = compare_with_mkectl(program.mkectl(), &locked.lock);
     found
         .warnings
         .into_iter()
-        .chain(found.silence)
+        .chain(found.unread)
         .for_each(warn);
     for reference in &found.lacking {
         context.reporter.report(Event::Warning(format!(

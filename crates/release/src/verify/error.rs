@@ -1,53 +1,53 @@
-//! Why nodes would not get what a lock names.
+//! Errors of verifications and repairs.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why nodes would not get what a lock names.
+/// Errors of verifications and repairs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The registry does not serve what the lock names.
+    /// The registry does not serve locked content.
     #[error("registry {address} does not serve what the lock names")]
     NotConfirmed {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// The registry.
+        /// Registry and project.
         address: String,
-        /// What is wrong, each thing once.
+        /// Each difference once.
         findings: Vec<super::Finding>,
     },
-    /// Everything that was missing was put back, and the registry still serves something else.
+    /// Everything was restored, but the registry still serves different content.
     #[error("registry {address} does not serve what the lock names, even after the repair")]
     NotRepaired {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// The registry.
+        /// Registry and project.
         address: String,
-        /// What is wrong still, each thing once.
+        /// Each remaining difference once.
         findings: Vec<super::Finding>,
     },
-    /// An `mke4.yaml` does not say where nodes pull from.
+    /// An `mke4.yaml` does not specify the registries that nodes pull from.
     #[error("`{path}` does not specify where nodes pull from: {}", wrong.join("; "))]
     NoPulls {
-        /// The file.
+        /// Path of `mke4.yaml`, relative to the workspace.
         path: Utf8PathBuf,
-        /// What is wrong with it.
+        /// Problems of the file.
         wrong: Vec<String>,
     },
-    /// Nodes pull from a registry that is not the environment's, so nothing can be sent there.
+    /// Nodes pull from a different registry than the environment's, so a push would not reach them.
     #[error(
         "`{path}` makes nodes pull from {url}, but the registry of {environment} is {registry}"
     )]
     PullsElsewhere {
-        /// The file.
+        /// Path of `mke4.yaml`, relative to the workspace.
         path: Utf8PathBuf,
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// What the file has.
+        /// Registry and project in the file.
         url: String,
-        /// What the environment has.
+        /// Registry and project of the environment.
         registry: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Requests every tag, manifest and blob of a lock from a registry, each once, and reports the
+//! Requests every tag, manifest and blob of a lock from a registry, each once, and returns the
 //! differences.
 
 use std::collections::BTreeSet;
@@ -14,101 +14,101 @@ use crate::Error;
 use crate::event::{Event, Reporter, Step};
 use crate::transfer::look::QUESTIONS_AT_ONCE;
 
-/// How many blobs are read at a time. Each holds one piece of a blob in memory.
+/// Maximum number of blobs that are read concurrently. Each holds one chunk in memory.
 const READS_AT_ONCE: usize = 6;
 
-/// The largest blob that is read where a large one is only looked up, in bytes. Configurations are
-/// smaller: what they are served by, serves the layers, too.
+/// Largest blob in bytes that is read even if larger ones are only looked up. Configs are smaller,
+/// and the storage that serves them also serves the layers.
 const SMALL_BLOB: u64 = 64 << 10;
 
-/// How often a read that broke off is begun.
+/// Maximum number of attempts to read a blob.
 const READ_ATTEMPTS: u32 = 3;
 
-/// What was asked, and what came of it.
+/// Result of an examination.
 #[derive(Debug, Default)]
 pub(crate) struct Examined {
-    /// What is wrong, in the order of the lock, each once.
+    /// Differences, in the order of the lock, without duplicates.
     pub(crate) findings: Vec<Finding>,
-    /// Manifests that were asked for.
+    /// Number of requested manifests.
     pub(crate) manifests: usize,
-    /// Blobs that were asked for, each repository's counted by itself.
+    /// Number of requested blobs. A blob counts once for each repository.
     pub(crate) blobs: usize,
-    /// Bytes that were read and hashed.
+    /// Number of bytes that were read and hashed.
     pub(crate) read_bytes: u64,
 }
 
-/// One thing that is asked.
+/// One piece of content to request.
 #[derive(Clone, Copy)]
-struct Question<'a> {
+struct Request<'a> {
     artifact: &'a Artifact,
     reader: &'a Reader,
-    of: Of<'a>,
-    /// Whether the content is read and hashed, where it would otherwise only be asked for.
+    content: Content<'a>,
+    /// Whether the content is read and hashed, and not only looked up.
     reads: bool,
 }
 
 #[derive(Clone, Copy)]
-enum Of<'a> {
+enum Content<'a> {
     Tag,
     Manifest(&'a Manifest),
     Blob(&'a Blob),
 }
 
-/// Looks at artifacts, each to its depth.
+/// Examines artifacts, each to its depth.
 ///
-/// A blob that several repositories share is asked for in each, and read in the first: registries
-/// keep the bytes once.
+/// A blob that several repositories share is looked up in each, but read only in the first one:
+/// registries store the bytes once.
 ///
 /// # Errors
-/// A registry cannot be used, or refuses what nodes do.
+/// A registry cannot be used or refuses nodes.
 pub(crate) async fn examine(
     nodes: &NodeRegistries,
     artifacts: &[(&Artifact, Depth)],
     reporter: &dyn Reporter,
 ) -> Result<Examined, Error> {
-    let questions = questions(nodes, artifacts);
+    let requests = requests(nodes, artifacts);
     let mut examined = Examined::default();
-    for question in &questions {
-        match question.of {
-            Of::Tag => {}
-            Of::Manifest(_) => examined.manifests += 1,
-            Of::Blob(_) => examined.blobs += 1,
+    for request in &requests {
+        match request.content {
+            Content::Tag => {}
+            Content::Manifest(_) => examined.manifests += 1,
+            Content::Blob(_) => examined.blobs += 1,
         }
-        if question.reads {
-            examined.read_bytes += question.size();
+        if request.reads {
+            examined.read_bytes += request.size();
         }
     }
-    let answers: Vec<Option<Finding>> = futures_util::stream::iter(&questions)
-        .map(|question| question.ask())
+    let findings: Vec<Option<Finding>> = futures_util::stream::iter(&requests)
+        .map(|request| request.check())
         .buffered(QUESTIONS_AT_ONCE)
         .try_collect()
         .await?;
-    let mut answers: Vec<(usize, Finding)> = answers
+    let mut findings: Vec<(usize, Finding)> = findings
         .into_iter()
         .enumerate()
-        .filter_map(|(place, answer)| answer.map(|finding| (place, finding)))
+        .filter_map(|(index, finding)| finding.map(|finding| (index, finding)))
         .collect();
-    let wrong: BTreeSet<usize> = answers.iter().map(|(place, _)| *place).collect();
-    let to_read = questions
+    let wrong: BTreeSet<usize> = findings.iter().map(|(index, _)| *index).collect();
+    let to_read = requests
         .iter()
         .enumerate()
-        .filter(|(place, question)| question.reads && !wrong.contains(place));
-    // Made before any of them runs: a closure inside of the stream would keep callers from spawning
-    // the look.
+        .filter(|(index, request)| request.reads && !wrong.contains(index));
+    // The futures are collected first. With a closure in the stream, the future of this function
+    // would not be `Send`.
     let reads: Vec<_> = to_read
-        .map(|(place, question)| async move {
-            let finding = question.read(Some(reporter)).await?;
-            Ok::<_, Error>(finding.map(|finding| (place, finding)))
+        .map(|(index, request)| async move {
+            let finding = request.read(Some(reporter)).await?;
+            Ok::<_, Error>(finding.map(|finding| (index, finding)))
         })
         .collect();
     let mut reads = futures_util::stream::iter(reads).buffer_unordered(READS_AT_ONCE);
-    while let Some(answer) = reads.try_next().await? {
-        answers.extend(answer);
+    while let Some(finding) = reads.try_next().await? {
+        findings.extend(finding);
     }
-    answers.sort_by_key(|(place, _)| *place);
-    let mut found: Vec<Finding> = answers.iter().map(|(_, one)| one.clone()).collect();
-    for (place, finding) in &answers {
-        for shared in questions[*place].shared(finding, artifacts) {
+    findings.sort_by_key(|(index, _)| *index);
+    let mut found: Vec<Finding> = findings.iter().map(|(_, one)| one.clone()).collect();
+    for (index, finding) in &findings {
+        for shared in requests[*index].shared(finding, artifacts) {
             if !found.contains(&shared) {
                 found.push(shared);
             }
@@ -118,84 +118,84 @@ pub(crate) async fn examine(
     Ok(examined)
 }
 
-/// Leaves out that a manifest is missing where its tag is wrong, too: restoring the tag restores
-/// the manifest.
+/// Drops a missing manifest if its tag is missing or moved, too: restoring the tag restores the
+/// manifest.
 fn without_repetition(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
-        let is_told = finding.kind == FindingKind::MissingManifest
+        let is_known = finding.kind == FindingKind::MissingManifest
             && kept.iter().any(|tag| {
                 tag.kind.is_of_tag()
                     && tag.artifact == finding.artifact
                     && tag.digest == finding.digest
             });
-        if !is_told {
+        if !is_known {
             kept.push(finding);
         }
     }
     kept
 }
 
-/// Returns the bytes that a look at these artifacts reads.
+/// Returns the number of bytes that an examination of these artifacts reads.
 pub(crate) fn bytes_to_read(nodes: &NodeRegistries, artifacts: &[(&Artifact, Depth)]) -> u64 {
-    let questions = questions(nodes, artifacts);
-    let reads = questions.iter().filter(|question| question.reads);
-    reads.map(Question::size).sum()
+    let requests = requests(nodes, artifacts);
+    let reads = requests.iter().filter(|request| request.reads);
+    reads.map(Request::size).sum()
 }
 
-fn questions<'a>(
+fn requests<'a>(
     nodes: &'a NodeRegistries,
     artifacts: &[(&'a Artifact, Depth)],
-) -> Vec<Question<'a>> {
-    let mut questions = Vec::new();
-    let mut asked = BTreeSet::new();
+) -> Vec<Request<'a>> {
+    let mut requests = Vec::new();
+    let mut requested = BTreeSet::new();
     let mut read = BTreeSet::new();
     for &(artifact, depth) in artifacts {
         let reader = nodes.of_kind(artifact.kind);
-        let mut ask = |of: Of<'a>, reads| {
-            questions.push(Question {
+        let mut add = |content: Content<'a>, reads| {
+            requests.push(Request {
                 artifact,
                 reader,
-                of,
+                content,
                 reads,
             });
         };
-        ask(Of::Tag, false);
+        add(Content::Tag, false);
         if depth == Depth::Tag {
             continue;
         }
         let address = reader.pulls.address();
         let mut is_new = |digest: &'a Digest| {
-            asked.insert((&reader.pulls.url, &artifact.repository, digest.as_ref()))
+            requested.insert((&reader.pulls.url, &artifact.repository, digest.as_ref()))
         };
         let mut is_to_be_read =
             |digest: &'a Digest| depth == Depth::Bytes && read.insert((address, digest.as_ref()));
         for manifest in &artifact.manifests {
             if is_new(&manifest.digest) {
                 let reads = is_to_be_read(&manifest.digest);
-                ask(Of::Manifest(manifest), reads);
+                add(Content::Manifest(manifest), reads);
             }
             for blob in &manifest.blobs {
                 if is_new(&blob.digest) {
                     let reads = is_to_be_read(&blob.digest);
-                    ask(Of::Blob(blob), reads);
+                    add(Content::Blob(blob), reads);
                 }
             }
         }
     }
-    questions
+    requests
 }
 
-impl Question<'_> {
+impl Request<'_> {
     fn repository(&self) -> String {
         self.reader.pulls.repository(&self.artifact.repository)
     }
 
     fn expected(&self) -> (&Digest, u64) {
-        match self.of {
-            Of::Tag => (&self.artifact.digest, self.artifact.size),
-            Of::Manifest(manifest) => (&manifest.digest, manifest.size),
-            Of::Blob(blob) => (&blob.digest, blob.size),
+        match self.content {
+            Content::Tag => (&self.artifact.digest, self.artifact.size),
+            Content::Manifest(manifest) => (&manifest.digest, manifest.size),
+            Content::Blob(blob) => (&blob.digest, blob.size),
         }
     }
 
@@ -215,8 +215,8 @@ impl Question<'_> {
         }
     }
 
-    /// Returns the finding for the other artifacts that share damaged content: a registry keeps it
-    /// once, and the first of them was read.
+    /// Returns a finding for each other artifact that shares damaged content. Registries store the
+    /// content once, and only the first artifact's was read.
     fn shared(&self, finding: &Finding, artifacts: &[(&Artifact, Depth)]) -> Vec<Finding> {
         let has = |artifact: &Artifact| {
             artifact.manifests.iter().any(|manifest| {
@@ -240,26 +240,26 @@ impl Question<'_> {
     }
 
     fn missing(&self) -> Finding {
-        let kind = match self.of {
-            Of::Tag => FindingKind::MissingTag,
-            Of::Manifest(manifest) if manifest.digest == self.artifact.digest => {
+        let kind = match self.content {
+            Content::Tag => FindingKind::MissingTag,
+            Content::Manifest(manifest) if manifest.digest == self.artifact.digest => {
                 FindingKind::MissingManifest
             }
-            Of::Manifest(_) => FindingKind::MissingChild,
-            Of::Blob(_) => FindingKind::MissingBlob,
+            Content::Manifest(_) => FindingKind::MissingChild,
+            Content::Blob(_) => FindingKind::MissingBlob,
         };
         self.finding(kind, None)
     }
 
-    /// Asks for it, and compares what the answer says. Manifests and small blobs are read, as nodes
-    /// read them: some registries answer `HEAD` from a database and `GET` from a storage that lacks
-    /// it.
-    async fn ask(&self) -> Result<Option<Finding>, Error> {
+    /// Requests the content and compares digest and size. Manifests and small blobs are read, as
+    /// nodes read them: some registries answer `HEAD` from a database, and `GET` from a storage
+    /// that lacks the content.
+    async fn check(&self) -> Result<Option<Finding>, Error> {
         let repository = self.repository();
         let registry = &self.reader.registry;
         let failed = |source| self.reader.failed(&repository, source);
-        let (digest, size) = match self.of {
-            Of::Tag => {
+        let (digest, size) = match self.content {
+            Content::Tag => {
                 let found = registry.get_manifest(&repository, &self.artifact.tag).await;
                 return match found {
                     Ok(found) if found.digest == self.artifact.digest => Ok(None),
@@ -270,19 +270,19 @@ impl Question<'_> {
                     Err(error) => self.judge(error).map(Some),
                 };
             }
-            // It is read with the blobs.
-            Of::Manifest(_) if self.reads => return Ok(None),
-            Of::Manifest(manifest) => {
+            // It is read later, with the blobs.
+            Content::Manifest(_) if self.reads => return Ok(None),
+            Content::Manifest(manifest) => {
                 let read = registry.get_manifest(&repository, manifest.digest.as_ref());
                 return match read.await {
                     Ok(_) => Ok(None),
                     Err(error) => self.judge(error).map(Some),
                 };
             }
-            Of::Blob(blob) if blob.size <= SMALL_BLOB && !self.reads => {
+            Content::Blob(blob) if blob.size <= SMALL_BLOB && !self.reads => {
                 return self.read(None).await;
             }
-            Of::Blob(blob) => {
+            Content::Blob(blob) => {
                 let found = registry.find_blob(&repository, &blob.digest);
                 match found.await.map_err(failed)? {
                     Some(found) => (found.digest, found.size),
@@ -304,7 +304,7 @@ impl Question<'_> {
         Ok(None)
     }
 
-    /// Returns what is wrong if reading it failed so.
+    /// Returns the finding that a failed read means.
     fn judge(&self, error: registry::Error) -> Result<Finding, Error> {
         match error {
             registry::Error::DigestMismatch { found, .. } => {
@@ -315,14 +315,14 @@ impl Question<'_> {
         }
     }
 
-    /// Reads and hashes all of it, and reports progress. A read that breaks off is started again.
+    /// Reads and hashes the content, and reports progress. An interrupted read is started again.
     async fn read(&self, reporter: Option<&dyn Reporter>) -> Result<Option<Finding>, Error> {
-        let mut told = 0;
+        let mut reported = 0;
         let mut attempt = 1;
         loop {
-            match self.read_once(reporter, &mut told).await {
+            match self.read_once(reporter, &mut reported).await {
                 Ok(()) => return Ok(None),
-                Err(error) if attempt < READ_ATTEMPTS && may_pass(&error) => {
+                Err(error) if attempt < READ_ATTEMPTS && is_temporary(&error) => {
                     attempt += 1;
                     if let Some(reporter) = reporter {
                         reporter.report(Event::Retried {
@@ -339,35 +339,35 @@ impl Question<'_> {
     async fn read_once(
         &self,
         reporter: Option<&dyn Reporter>,
-        told: &mut u64,
+        reported: &mut u64,
     ) -> Result<(), registry::Error> {
         let repository = self.repository();
         let registry = &self.reader.registry;
-        let mut went_to = |place: u64| {
-            let bytes = place.saturating_sub(*told);
+        let mut advance_to = |place: u64| {
+            let bytes = place.saturating_sub(*reported);
             if bytes > 0
                 && let Some(reporter) = reporter
             {
-                *told = place;
+                *reported = place;
                 reporter.report(Event::Advanced {
                     step: Step::Confirm,
                     bytes,
                 });
             }
         };
-        match self.of {
-            Of::Tag => {}
-            Of::Manifest(manifest) => {
+        match self.content {
+            Content::Tag => {}
+            Content::Manifest(manifest) => {
                 let fetched = registry.get_manifest(&repository, manifest.digest.as_ref());
-                went_to(fetched.await?.bytes.len() as u64);
+                advance_to(fetched.await?.bytes.len() as u64);
             }
-            Of::Blob(blob) => {
+            Content::Blob(blob) => {
                 let reading = registry.get_blob(&repository, &blob.digest, blob.size);
                 let mut content = reading.await?;
                 let mut place = 0;
                 while let Some(bytes) = content.next().await? {
                     place += bytes.len() as u64;
-                    went_to(place);
+                    advance_to(place);
                 }
             }
         }
@@ -375,8 +375,8 @@ impl Question<'_> {
     }
 }
 
-/// Returns whether a read that ended so may go better the next time.
-fn may_pass(error: &registry::Error) -> bool {
+/// Returns whether a read that failed with this error may succeed when repeated.
+fn is_temporary(error: &registry::Error) -> bool {
     matches!(
         error,
         registry::Error::ConnectionLost { .. }

@@ -1,46 +1,45 @@
-//! The differences between a registry and a lock, each once and with its kind.
+//! Differences between a registry and a lock.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
-/// One thing that a registry does not serve as the lock says.
+/// One difference between a registry and the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finding {
-    /// What is wrong.
+    /// Kind of the difference.
     pub kind: FindingKind,
-    /// The artifact, `repository:tag` as in the lock. Of several that lack the same, the first in
-    /// each repository.
+    /// Artifact, `repository:tag` as in the lock. If several artifacts of a repository lack the
+    /// same content, the first one.
     pub artifact: String,
-    /// The repository in the registry, project included.
+    /// Repository in the registry, including the project.
     pub repository: String,
-    /// The digest that should be there.
+    /// Expected digest, `sha256:<hex>`.
     pub digest: String,
-    /// The size in bytes of what should be there.
+    /// Expected size in bytes.
     pub size: u64,
-    /// What is there instead, if that is known: a digest, or for [`FindingKind::WrongSize`] a
-    /// number of bytes.
+    /// Actual digest, if known. For [`FindingKind::WrongSize`], the actual number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
 }
 
-/// Returns how many artifacts findings name.
+/// Returns the number of distinct artifacts among findings.
 pub fn affected(findings: &[Finding]) -> usize {
     let named = findings.iter().map(|finding| finding.artifact.as_str());
     named.collect::<BTreeSet<_>>().len()
 }
 
-/// The kinds of findings.
+/// Kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
-    /// There is no such tag.
+    /// The tag is missing.
     MissingTag,
-    /// The tag points at something else.
+    /// The tag refers to a different manifest.
     MovedTag,
-    /// The manifest that the tag is to point at is not available by its digest.
+    /// The manifest that the tag should refer to is missing under its digest.
     MissingManifest,
     /// A manifest that an index lists is missing.
     MissingChild,
@@ -53,7 +52,7 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    /// All of them, in the order of the way down from a tag.
+    /// All kinds, in the order from tags down to blobs.
     pub const ALL: [Self; 7] = [
         Self::MissingTag,
         Self::MovedTag,
@@ -64,7 +63,7 @@ impl FindingKind {
         Self::WrongDigest,
     ];
 
-    /// Returns the name for machines, such as `missing-tag`.
+    /// Returns the name in JSON and metrics, such as `missing-tag`.
     pub fn name(self) -> &'static str {
         match self {
             Self::MissingTag => "missing-tag",
@@ -77,19 +76,19 @@ impl FindingKind {
         }
     }
 
-    /// Returns whether the registry serves something else under a digest, which nothing that is
-    /// sent replaces.
+    /// Returns whether the registry has damaged content under a digest. A push does not replace
+    /// that.
     pub fn is_damage(self) -> bool {
         matches!(self, Self::WrongSize | Self::WrongDigest)
     }
 
-    /// Returns whether it is about a tag, which a push looks at, and not about what a tag leads to.
+    /// Returns whether the finding concerns a tag. A push checks only tags.
     pub fn is_of_tag(self) -> bool {
         matches!(self, Self::MissingTag | Self::MovedTag)
     }
 }
 
-/// Returns whether something is wrong below a tag that is right, where no push looks.
+/// Returns whether content below a correct tag is missing or damaged. A push does not find that.
 pub fn is_below_right_tags(findings: &[Finding]) -> bool {
     let has_wrong_tag = |artifact: &str| {
         let mut of_tags = findings.iter().filter(|finding| finding.kind.is_of_tag());

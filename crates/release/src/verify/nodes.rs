@@ -1,29 +1,31 @@
-//! The registries as nodes see them: by the URLs in `mke4.yaml`, and with the credentials that
-//! nodes have.
+//! The registries that nodes pull from: through the URLs in `mke4.yaml`, with the pull credentials
+//! of nodes.
 //!
-//! Images and charts may come from different registries, and both from another one than the
-//! environment names, where the file was written for that. What nodes do is in the file.
+//! Images and charts may come from different registries. Either may differ from the environment's
+//! registry, if `mke4.yaml` was written for a different one. The file decides, because mkectl gets
+//! it.
 
 use bundle::Kind;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use futures_util::future::join_all;
 
+use super::examine::{Examined, examine};
 use crate::transfer::connect;
 use crate::transfer::look::{credentials, is_refusal, ping, report_silence};
 use crate::verify::{Depth, Finding, FindingKind};
 use crate::{Context, Error, verify};
 
-/// What nodes pull from.
+/// The registries that nodes pull from.
 #[derive(Debug)]
 pub(crate) struct NodeRegistries {
     images: Reader,
     charts: Reader,
-    /// The file that says so, as people are shown it.
+    /// Path of `mke4.yaml`, relative to the workspace.
     file: Utf8PathBuf,
 }
 
-/// One registry, and where in it the project is.
+/// A registry, and the project in it.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) registry: registry::Registry,
@@ -31,10 +33,11 @@ pub(crate) struct Reader {
 }
 
 impl NodeRegistries {
-    /// Reads where nodes pull from out of `text`, which is that of `file`. No request is made.
+    /// Reads the registries from `text`, the content of `file`. Makes no request.
     ///
     /// # Errors
-    /// The text names no registries, or the credentials of nodes are not available.
+    /// [`verify::Error::NoPulls`] if the text names no registries, or [`connect::Error`] if the
+    /// credentials of nodes are not available.
     pub(crate) fn of(
         context: &Context<'_>,
         environment: &Environment,
@@ -65,7 +68,7 @@ impl NodeRegistries {
         })
     }
 
-    /// Returns where nodes get artifacts of a kind from.
+    /// Returns the registry that nodes pull artifacts of this kind from.
     pub(crate) fn of_kind(&self, kind: Kind) -> &Reader {
         match kind {
             Kind::Chart => &self.charts,
@@ -73,16 +76,15 @@ impl NodeRegistries {
         }
     }
 
-    /// Returns where nodes get images from, and where charts from.
+    /// Returns the URLs for images and for charts, without scheme.
     pub(crate) fn urls(&self) -> (&str, &str) {
         (&self.images.pulls.url, &self.charts.pulls.url)
     }
 
-    /// Returns how the file differs from the environment's own registry, the only one that is
-    /// pushed to.
+    /// Checks that the file names the environment's registry, the only one that is pushed to.
     ///
     /// # Errors
-    /// It names another one.
+    /// [`verify::Error::PullsElsewhere`] if it names a different one.
     pub(crate) fn require_own(&self, environment: &Environment) -> Result<(), Error> {
         let own = environment.registry.image_url();
         let (images, charts) = self.urls();
@@ -98,11 +100,11 @@ impl NodeRegistries {
         }
     }
 
-    /// Checks that what is missing for nodes is missing for pushes, too: some registries answer 404
-    /// where credentials are required.
+    /// Checks that a tag that is missing for nodes is also missing with push credentials. Some
+    /// registries respond 404 instead of requesting credentials.
     ///
     /// # Errors
-    /// The registry serves a missing tag with the credentials of pushes.
+    /// [`connect::Error::PullRefused`] if the registry serves the tag with push credentials.
     pub(crate) async fn require_visible(
         &self,
         context: &Context<'_>,
@@ -130,7 +132,7 @@ impl NodeRegistries {
         }
         let repository = reader.pulls.repository(&hidden.repository);
         let pusher = connect::connect(context, environment, credentials)?;
-        // Without its challenge, no credentials would be sent.
+        // Without a challenge, the client would send no credentials.
         let _ = pusher.ping().await;
         if pusher.get_manifest(&repository, &hidden.tag).await.is_err() {
             return Ok(());
@@ -145,7 +147,7 @@ impl NodeRegistries {
         }
     }
 
-    /// Returns the registries, each once.
+    /// Returns each registry once.
     fn readers(&self) -> Vec<&Reader> {
         let mut readers = vec![&self.images];
         if self.charts.pulls.address() != self.images.pulls.address() {
@@ -154,25 +156,40 @@ impl NodeRegistries {
         readers
     }
 
-    /// Waits for what is looked at, and reports a registry that is silent meanwhile.
-    pub(crate) async fn watched<T>(
+    /// Examines artifacts, and checks that missing tags are not only hidden from nodes.
+    ///
+    /// # Errors
+    /// A registry cannot be used or refuses nodes.
+    pub(crate) async fn examine(
         &self,
         context: &Context<'_>,
-        looking: impl Future<Output = T>,
-    ) -> T {
+        environment: &Environment,
+        artifacts: &[(&bundle::Artifact, Depth)],
+    ) -> Result<Examined, Error> {
+        let examined = self.examine_once(context, artifacts).await?;
+        self.require_visible(context, environment, artifacts, &examined.findings)
+            .await?;
+        Ok(examined)
+    }
+
+    /// Examines artifacts, and reports a registry that is silent meanwhile.
+    pub(crate) async fn examine_once(
+        &self,
+        context: &Context<'_>,
+        artifacts: &[(&bundle::Artifact, Depth)],
+    ) -> Result<Examined, Error> {
         let readers = self.readers().into_iter();
         let silences =
             readers.map(|reader| report_silence(context, &reader.registry, reader.pulls.address()));
         tokio::select! {
-            looked = looking => looked,
-            _ = join_all(silences) => unreachable!("they are watched without end"),
+            examined = examine(self, artifacts, context.reporter) => examined,
+            _ = join_all(silences) => unreachable!("silence is watched without end"),
         }
     }
 
-    /// Asks whether the registries are there before anything is asked of them: while a request for
-    /// an artifact is tried again and again over a minute, a wrong address or certificate should be
-    /// reported immediately.
-    pub(crate) async fn knock(&self, context: &Context<'_>) -> Result<(), Error> {
+    /// Pings the registries. Later requests are repeated for up to a minute, while a ping reports a
+    /// wrong address or certificate immediately.
+    pub(crate) async fn ping(&self, context: &Context<'_>) -> Result<(), Error> {
         for reader in self.readers() {
             match ping(context, &reader.registry, reader.pulls.address()).await {
                 Err(error) if !is_refusal(&error) => return Err(reader.unusable(error)),
@@ -191,7 +208,7 @@ impl Reader {
         })
     }
 
-    /// Returns what a failed look means: nodes are refused, or the registry cannot be used.
+    /// Returns the error for a failed request: nodes are refused, or the registry cannot be used.
     pub(crate) fn failed(&self, repository: &str, source: registry::Error) -> Error {
         if is_refusal(&source) {
             return Error::Connect(connect::Error::PullRefused {

@@ -1,8 +1,8 @@
 //! Restores what a registry lost, from the store or the bundle.
 //!
-//! The findings come from a verification. Blobs come first, then the manifests that refer to them,
-//! then the tags, so the registry never serves anything incomplete. At the end, what was repaired
-//! is read again as a node does.
+//! The findings come from a verification. Blobs are restored first, then the manifests that refer
+//! to them, then the tags, so the registry never serves incomplete artifacts. At the end, the
+//! repaired artifacts are verified again as a node does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,59 +12,59 @@ use environment::Environment;
 use futures_util::StreamExt as _;
 use registry::BlobOutcome;
 
-use super::examine::examine;
 use super::served::nodes_of;
 use super::{Depth, Finding, FindingKind};
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
-use crate::transfer::connect::{self, StoreSource, connect_to_push, target};
-use crate::transfer::look::ping;
+use crate::transfer::connect::{StoreSource, connect_to_push, target};
+use crate::transfer::look::{ping, unusable};
 use crate::transfer::push::{self, Delivery, Sent};
 use crate::transfer::{fetch, present, set, stream};
 use crate::{Context, Error, RegistryError, verify};
 
-/// How many blobs are sent, or manifests put, at a time.
+/// Maximum number of concurrent repairs.
 const REPAIRS_AT_ONCE: usize = 6;
 
-/// What was put back.
+/// Counts of restored content.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Repaired {
-    /// Tags that were set.
+    /// Number of tags set.
     pub tags: usize,
-    /// Manifests that were put under their digests.
+    /// Number of manifests put by their digests.
     pub manifests: usize,
-    /// Blobs that were sent.
+    /// Number of blobs sent.
     pub sent_blobs: usize,
-    /// Bytes of those.
+    /// Bytes of the blobs sent.
     pub sent_bytes: u64,
-    /// Blobs that the registry took over from another of its repositories.
+    /// Number of blobs that the registry mounted from a different repository.
     pub mounted_blobs: usize,
 }
 
-/// One thing to be put back: the finding, and what the lock says of it.
+/// A finding, with its artifact in the lock.
 struct Gap<'a> {
     finding: &'a Finding,
     artifact: &'a Artifact,
     place: Place,
 }
 
-/// What is put where, in the order in which it is done.
+/// What is restored, in the order in which it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Blob,
     /// A manifest that an index lists.
     Child,
-    /// The manifest that a tag is to point at, under its digest.
+    /// The manifest that a tag refers to, by its digest.
     Root,
     Tag,
 }
 
-/// Puts back what was found missing, moved or wrong. What the store lacks is read from the bundle,
-/// or from other repositories of the registry.
+/// Restores content that was found missing, moved or different. Blobs that the store lacks are read
+/// from the bundle, or from other repositories of the registry.
 ///
 /// # Errors
 /// Nodes pull from a different registry than the environment's, the bundle is not available, the
-/// registry does not take something, or it still serves something else than the lock says.
+/// registry refuses a request, or [`verify::Error::NotRepaired`] if it still serves different
+/// content.
 pub async fn repair(
     context: &Context<'_>,
     environment: &Environment,
@@ -84,11 +84,8 @@ pub async fn repair(
     let source = StoreSource(store);
     let registry = connect_to_push(context, environment)?;
     let address = &environment.registry.address;
-    let answer = ping(context, &registry, address).await;
-    answer.map_err(|source| connect::Error::Registry {
-        address: address.clone(),
-        source,
-    })?;
+    let pong = ping(context, &registry, address).await;
+    pong.map_err(|source| unusable(environment, source))?;
     context.reporter.report(Event::Started {
         step: Step::Push,
         what: format!("what is missing in {}", environment.registry.image_url()),
@@ -119,26 +116,16 @@ pub async fn repair(
         for (gap, outcome) in outcomes {
             match outcome {
                 Ok(restored) => repaired.count(gap, restored),
-                Err(source @ RegistryError::Stopped) => {
-                    return Err(connect::Error::Registry {
-                        address: address.clone(),
-                        source,
-                    }
-                    .into());
-                }
+                Err(source @ RegistryError::Stopped) => return Err(unusable(environment, source)),
                 Err(error) => {
                     failed.insert(gap.finding.artifact.clone(), Arc::new(error));
                 }
             }
         }
         if let Some(source) = site.registry.refuses_writes() {
-            return Err(connect::Error::Registry {
-                address: address.clone(),
-                source,
-            }
-            .into());
+            return Err(unusable(environment, source));
         }
-        // What comes after refers to what failed.
+        // Later places refer to the content that failed.
         if !failed.is_empty() {
             return Err(push::Error::Failed {
                 address: address.clone(),
@@ -172,9 +159,7 @@ pub async fn repair(
         .filter(|artifact| names.contains(artifact.reference().as_str()))
         .map(|artifact| (artifact, depth))
         .collect();
-    let examined = nodes
-        .watched(context, examine(&nodes, &again, context.reporter))
-        .await?;
+    let examined = nodes.examine_once(context, &again).await?;
     if !examined.findings.is_empty() {
         return Err(verify::Error::NotRepaired {
             environment: environment.name.clone(),
@@ -214,7 +199,8 @@ impl std::fmt::Display for Repaired {
     }
 }
 
-/// Returns what the lock says of a finding, which was made of the same lock.
+/// Returns the artifact of a finding, and what has to be restored. The lock must be the one that
+/// the findings were made from.
 fn gap<'a>(lock: &'a Lock, finding: &'a Finding) -> Option<Gap<'a>> {
     let artifact = lock
         .artifacts
@@ -237,7 +223,7 @@ fn gap<'a>(lock: &'a Lock, finding: &'a Finding) -> Option<Gap<'a>> {
     })
 }
 
-/// Where things are put back, and from what.
+/// Target and source of a repair.
 struct Site<'a> {
     registry: registry::Registry,
     environment: &'a Environment,
@@ -283,8 +269,7 @@ impl Site<'_> {
             .map(|()| BlobOutcome::Uploaded)
     }
 
-    /// Returns the repositories that hold a blob: those that the lock gives it to and that were not
-    /// found to lack it.
+    /// Returns the repositories that should hold a blob and were not found to lack it.
     fn holders(&self, digest: &str) -> BTreeSet<String> {
         let lacking: BTreeSet<&str> = self
             .findings
@@ -305,8 +290,8 @@ impl Site<'_> {
     }
 }
 
-/// Returns the store when it has everything that is to be put back, whole. What is damaged or
-/// missing is read from the bundle, or from other repositories of the registry.
+/// Fills the store with everything that is to be restored, and returns it. Damaged and missing
+/// blobs are read from the bundle, or from other repositories of the registry.
 async fn stocked(
     context: &Context<'_>,
     environment: &Environment,
@@ -350,7 +335,7 @@ async fn stocked(
             read => return read.map(|()| store),
         }
     }
-    stream::bring(context, lock).await?;
+    stream::fetch(context, lock).await?;
     Ok(store)
 }
 
@@ -361,7 +346,7 @@ fn named(findings: &[Finding]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Returns the bytes of what is to be put back, each digest counted once.
+/// Returns the bytes to restore, each digest counted once.
 fn unique_bytes(findings: &[Finding]) -> u64 {
     let sizes: BTreeMap<&str, u64> = findings
         .iter()

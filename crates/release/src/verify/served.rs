@@ -1,40 +1,40 @@
-//! Reads everything in a lock from the registry as a node does, for `verify`.
+//! Reads all locked content from the registry as a node does, for the command `verify`.
 
 use camino::Utf8PathBuf;
 use environment::Environment;
 
-use super::examine::{bytes_to_read, examine};
+use super::examine::bytes_to_read;
 use super::nodes::NodeRegistries;
-use super::{Depth, Finding, affected};
+use super::{Depth, Finding, report_end, report_start};
 use crate::config::render;
-use crate::event::{Event, Step};
+use crate::event::Event;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, chain, verify};
 
-/// What was looked at, and what is wrong with it.
+/// Result of a verification.
 #[derive(Debug)]
 pub struct Served {
-    /// Where images come from, without scheme.
+    /// Registry and project that images are pulled from, without scheme.
     pub images: String,
-    /// Where charts come from, without scheme.
+    /// Registry and project that charts are pulled from, without scheme.
     pub charts: String,
-    /// How many artifacts were looked at.
+    /// Number of verified artifacts.
     pub artifacts: usize,
-    /// How many manifests were asked for.
+    /// Number of requested manifests.
     pub manifests: usize,
-    /// How many blobs were asked for, each repository's counted by itself.
+    /// Number of requested blobs. A blob counts once for each repository that should have it.
     pub blobs: usize,
-    /// How many bytes were read and hashed.
+    /// Number of bytes that were read and hashed.
     pub read_bytes: u64,
-    /// What is not as the lock says, in its order, each thing once.
+    /// Differences from the lock, in its order, without duplicates.
     pub findings: Vec<Finding>,
 }
 
 impl Served {
-    /// Returns if nodes get everything.
+    /// Checks that there are no findings.
     ///
     /// # Errors
-    /// Something is not as the lock says.
+    /// [`verify::Error::NotConfirmed`] if there are findings.
     pub fn require_all(self, environment: &Environment) -> Result<(), Error> {
         match self.findings.is_empty() {
             true => Ok(()),
@@ -48,13 +48,12 @@ impl Served {
     }
 }
 
-/// Looks at everything that a lock names as nodes do, through the URLs in the environment's
-/// `mke4.yaml`: the existing file, since that is what the cluster was given, or where there is none
-/// what would be rendered.
+/// Verifies all content of a lock as nodes do, through the URLs in the environment's `mke4.yaml`.
+/// That file is what the cluster was given. If it does not exist, the rendered one is used.
 ///
 /// # Errors
-/// A registry cannot be used, or refuses what nodes do. What is missing or wrong in it is not an
-/// error here.
+/// A registry cannot be used or refuses nodes. Missing or different content is a finding and not an
+/// error.
 pub async fn served(
     context: &Context<'_>,
     environment: &Environment,
@@ -66,10 +65,13 @@ pub async fn served(
     if let Err(elsewhere) = &own {
         context.reporter.report(Event::Warning(chain(elsewhere)));
     }
-    match (look(context, environment, &nodes, lock, depth).await, own) {
-        // The registry that does not answer is not the environment's: the file is to be corrected.
+    match (
+        verify_at(context, environment, &nodes, lock, depth).await,
+        own,
+    ) {
+        // A registry other than the environment's is not reachable: the file has to be corrected.
         (Err(Error::Connect(_)), Err(elsewhere)) => Err(elsewhere),
-        (looked, _) => looked,
+        (served, _) => served,
     }
 }
 
@@ -82,48 +84,22 @@ pub(super) fn nodes_of(
     NodeRegistries::of(context, environment, &text, &path)
 }
 
-/// Looks at everything that a lock names.
-pub(super) async fn look(
+/// Verifies all content of a lock.
+async fn verify_at(
     context: &Context<'_>,
     environment: &Environment,
     nodes: &NodeRegistries,
     lock: &bundle::Lock,
     depth: Depth,
 ) -> Result<Served, Error> {
-    nodes.knock(context).await?;
-    let all: Vec<_> = lock
-        .artifacts
-        .iter()
+    nodes.ping(context).await?;
+    let all: Vec<_> = (lock.artifacts.iter())
         .map(|artifact| (artifact, depth))
         .collect();
-    context.reporter.report(Event::Started {
-        step: Step::Confirm,
-        what: format!(
-            "{} as a node pulls them",
-            environment::count(all.len(), "artifact")
-        ),
-        bytes: (depth == Depth::Bytes).then(|| bytes_to_read(nodes, &all)),
-    });
-    let examined = nodes
-        .watched(context, examine(nodes, &all, context.reporter))
-        .await?;
-    nodes
-        .require_visible(context, environment, &all, &examined.findings)
-        .await?;
-    let what = match examined.findings.len() {
-        0 => format!(
-            "{} served to nodes",
-            environment::count_are(all.len(), "artifact")
-        ),
-        _ => format!(
-            "findings in {}",
-            environment::count(affected(&examined.findings), "artifact")
-        ),
-    };
-    context.reporter.report(Event::Finished {
-        step: Step::Confirm,
-        what,
-    });
+    let bytes = (depth == Depth::Bytes).then(|| bytes_to_read(nodes, &all));
+    report_start(context, all.len(), bytes);
+    let examined = nodes.examine(context, environment, &all).await?;
+    report_end(context, all.len(), &examined.findings);
     let (images, charts) = nodes.urls();
     Ok(Served {
         images: images.to_owned(),
@@ -136,7 +112,7 @@ pub(super) async fn look(
     })
 }
 
-/// Returns the text of an environment's `mke4.yaml`, and where it is or would be.
+/// Returns the path and the content of an environment's `mke4.yaml`, rendered if it does not exist.
 fn configuration(
     context: &Context<'_>,
     environment: &Environment,

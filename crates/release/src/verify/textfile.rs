@@ -1,7 +1,7 @@
 //! Writes the result of a verification as metrics for node_exporter's textfile collector.
 //!
-//! Names and labels are an interface: alerts depend on them. They contain no secret and have few
-//! values.
+//! Metric names and labels are a stable interface, because alerts depend on them. They contain no
+//! secrets and few distinct values.
 
 use std::fmt::Write as _;
 
@@ -13,15 +13,15 @@ use super::watch::Round;
 use crate::workspace::{FileKind, write_named};
 use crate::{Error, Workspace};
 
-/// Writes the metrics of a verification in one step: readers never see half of the file.
+/// Writes the metrics of a verification atomically: readers never see a partial file.
 ///
 /// # Errors
-/// The path leads to a different kind of file, or the file cannot be written.
+/// The path is a file of a different kind, or cannot be written.
 pub fn write_textfile(workspace: &Workspace, path: &Utf8Path, round: &Round) -> Result<(), Error> {
     write_named(workspace, path, FileKind::Metrics, &free_text(&text(round)))
 }
 
-/// A metric with its help, and its samples: more labels, and the value.
+/// A metric with its samples: additional labels and the value.
 struct Metric {
     name: &'static str,
     help: &'static str,
@@ -107,7 +107,7 @@ fn metrics(round: &Round) -> Vec<Metric> {
     ]
 }
 
-/// Escapes the value of a label.
+/// Escapes a label value as the text format of Prometheus requires.
 fn escaped(value: &str) -> String {
     value
         .replace('\\', r"\\")

@@ -8,39 +8,39 @@ use jiff::Timestamp;
 use super::{Depth, Finding, Served, served};
 use crate::{Context, Error, chain, locked};
 
-/// One look, and what came of it.
+/// One verification and its result.
 #[derive(Debug)]
 pub struct Round {
-    /// The environment.
+    /// Name of the environment.
     pub environment: String,
-    /// Its release, `v4.1.5`; none if its files could not be read.
+    /// Release of the environment, such as `v4.1.5`; `None` if its files could not be read.
     pub release: Option<String>,
-    /// When the look ended.
+    /// When the verification ended.
     pub at: Timestamp,
-    /// How long it took.
+    /// Duration of the verification.
     pub took: Duration,
-    /// What came of it.
+    /// Result, or why the verification could not be completed.
     pub outcome: Result<Served, Error>,
 }
 
-/// The state that is reported when it changes.
+/// State of the registry. It is reported when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Nodes get everything of a release.
+    /// Nodes can pull all locked content.
     Served {
-        /// The release.
+        /// Release of the environment, such as `v4.1.5`.
         release: Option<String>,
-        /// How many artifacts it has.
+        /// Number of verified artifacts.
         artifacts: usize,
     },
-    /// Something is not as the lock says.
+    /// The registry differs from the lock.
     Wrong(Vec<Finding>),
-    /// Unknown: the registry cannot be reached, or the files cannot be read.
+    /// Unknown, because the registry is not reachable or files cannot be read. Has the reason.
     Unknown(String),
 }
 
 impl Round {
-    /// Returns the state that the look found.
+    /// Returns the state that the verification found.
     pub fn state(&self) -> State {
         match &self.outcome {
             Ok(served) if served.findings.is_empty() => State::Served {
@@ -53,7 +53,7 @@ impl Round {
     }
 }
 
-/// Verifies once, with the files as they are now.
+/// Verifies once. The environment's files are read again each time.
 pub async fn verify_once(context: &Context<'_>, name: &str, depth: Depth) -> Round {
     let began = (context.tool.now)();
     let loaded = context.workspace.load(name);
@@ -84,12 +84,11 @@ async fn look(
     served(context, environment, &locked.lock, depth).await
 }
 
-/// Checks, passes the result to `each`, and waits for `interval`, until the program is asked to
-/// stop. A check that fails is reported like every other: what cannot be read or reached now may be
-/// there the next time.
+/// Verifies, passes the result to `each`, and waits for `interval`, until a stop is requested. A
+/// failed verification does not end the watch, because the failure may be temporary.
 ///
 /// # Errors
-/// What `each` returns.
+/// An error that `each` returns.
 pub async fn watch<E>(
     context: &Context<'_>,
     name: &str,

@@ -43,7 +43,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
     }
     until_interrupted(app, async {
         let context = app.context();
-        release::transfer::stream::bring(&context, &locked.lock).await?;
+        release::transfer::stream::fetch(&context, &locked.lock).await?;
         if arguments.platform.is_empty() {
             let named = environment.as_ref().and_then(|one| one.mkectl.as_deref());
             release::transfer::program::fetch(&context, &locked.lock, named).await?;

@@ -40,7 +40,7 @@ pub(super) async fn put_matrix(
                 matrix,
             }));
         }
-        let _ = stream::bring(context, lock).await?;
+        let _ = stream::fetch(context, lock).await?;
     }
     let bytes = store
         .read(&digest, LARGEST_MATRIX)

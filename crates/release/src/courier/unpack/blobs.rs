@@ -159,7 +159,8 @@ pub(super) fn fill(
 fn index_artifacts(workspace: &Workspace, store: &Store) -> Result<(), crate::Error> {
     for path in workspace.locks()? {
         let lock = bundle::Lock::read(&path)?;
-        local::settle(store, &lock).map_err(|source| crate::Error::store(workspace, source))?;
+        local::sync_and_list(store, &lock)
+            .map_err(|source| crate::Error::store(workspace, source))?;
     }
     Ok(())
 }

@@ -190,7 +190,7 @@ async fn reached(
     let resolved = in_turn(lookups, endpoint.look_up()).await;
     resolved.map_err(|source| look::unusable(environment, source))?;
     let registry = connect(context, environment, Credentials::Anonymous)?;
-    look::knock(context, &registry, environment).await?;
+    look::require_reachable(context, &registry, environment).await?;
     Ok(served)
 }
 

@@ -1,43 +1,43 @@
-//! Why a registry cannot be used.
+//! Reasons for which a registry cannot be used.
 
 use crate::Kind;
 
-/// Why a registry, or the credentials for it or for a cluster, cannot be used.
+/// Reasons for which a registry, or credentials for it or a cluster, cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The registry cannot be used.
+    /// A request to the registry failed.
     #[error("registry {address} cannot be used")]
     Registry {
-        /// Its address.
+        /// Address of the registry.
         address: String,
-        /// Why.
+        /// Cause.
         source: registry::Error,
     },
-    /// Nodes would not get what push credentials can read.
+    /// The registry refuses nodes.
     #[error("registry {address} {}", refused(repository, source))]
     PullRefused {
-        /// The registry.
+        /// Address of the registry.
         address: String,
-        /// The first repository that was refused.
+        /// A repository that was refused.
         repository: String,
-        /// What the registry answered.
+        /// Response of the registry.
         source: registry::Error,
     },
     /// Credentials for the registry are not available.
     #[error("no credentials for registry {address}")]
     Credentials {
-        /// The registry.
+        /// Address of the registry.
         address: String,
-        /// Why.
+        /// Cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The credentials of MKE 3's administrator are not available.
     #[error("no credentials for the MKE 3 cluster of {environment}")]
     Mke3Credentials {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// Why.
+        /// Cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -52,7 +52,7 @@ impl Error {
     }
 }
 
-/// Returns what a registry refuses to nodes: their login, or a repository.
+/// Returns the predicate of the message: the registry refuses the login of nodes, or a repository.
 fn refused(repository: &str, source: &registry::Error) -> String {
     match source.place().is_some_and(|place| place.user.is_some()) {
         true if source.refuses_login() => "refuses the login of nodes".to_owned(),

@@ -1,73 +1,73 @@
-//! Why what a lock names is not on this machine.
+//! Reasons for which locked content is not on this machine.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// A digest that is nowhere within reach.
+/// A digest that neither the store nor a registry has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingDigest {
-    /// An artifact that needs it, `repository:tag`.
+    /// An artifact that needs the digest, `repository:tag`.
     pub artifact: String,
-    /// The digest.
+    /// Digest, `sha256:<hex>`.
     pub digest: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Why what a lock names is not on this machine.
+/// Reasons for which locked content is not on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It would have to be downloaded, and the run is offline.
+    /// The file must be downloaded, but the run is offline.
     #[error("{what} is not fetched, and an offline run does not ask {url}")]
     Offline {
-        /// What is missing: a path relative to the workspace, or a description.
+        /// Path of the file, relative to the workspace, or a description.
         what: Utf8PathBuf,
-        /// Where it would come from.
+        /// URL of the download.
         url: String,
     },
-    /// Neither the store nor the registry has something that the lock names.
+    /// Neither the store nor the registry has some locked digests.
     #[error("{} {} neither in bundles/store nor in {registry}: {}", environment::count(lacking.len(), "blob"), if lacking.len() == 1 { "is" } else { "are" }, names(lacking))]
     Nowhere {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// The registry and project.
+        /// Registry and project.
         registry: String,
-        /// What is nowhere.
+        /// The missing digests.
         lacking: Vec<MissingDigest>,
     },
-    /// The store lacks the release matrix, which no registry has.
+    /// The store lacks the release matrix. No registry has it.
     #[error("{} ({}) is not in bundles/store, and an upgrade needs it", matrix.artifact, matrix.digest)]
     NoMatrix {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// The matrix.
+        /// Path, digest and size of the matrix.
         matrix: MissingDigest,
     },
-    /// The bundle that is to be checked does not exist.
+    /// The bundle to check does not exist.
     #[error("`{path}` does not exist")]
     NoBundle {
-        /// The bundle.
+        /// Path of the bundle, relative to the workspace.
         path: Utf8PathBuf,
     },
-    /// The lock has no mkectl for a platform.
+    /// The lock has no mkectl for the requested platform.
     #[error("the lock of {release} has no mkectl{}", if known.is_empty() { String::new() } else { format!(" for {platform}, only for {}", known.join(", ")) })]
     NoPlatform {
-        /// The release.
+        /// Release, such as `v4.1.5`.
         release: String,
-        /// The platform that was asked for.
+        /// Requested platform.
         platform: String,
-        /// The platforms that the lock has.
+        /// Platforms in the lock.
         known: Vec<String>,
     },
     /// The download failed.
     #[error("cannot download {url}")]
     Download {
-        /// What was to be downloaded.
+        /// URL of the download.
         url: String,
-        /// The file that it was to become, relative to the workspace.
+        /// Destination, relative to the workspace.
         path: Utf8PathBuf,
-        /// Why.
+        /// Cause.
         source: bundle::DownloadError,
     },
 }

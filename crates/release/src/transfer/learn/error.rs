@@ -1,45 +1,45 @@
-//! Why a release cannot be learned.
+//! Errors of learning a release.
 
 use camino::Utf8PathBuf;
 use semver::Version;
 
 use crate::Kind;
 
-/// Why nothing was learnt.
+/// Errors of learning a release.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is neither a bundle nor a mkectl.
+    /// Neither a bundle nor a mkectl was found.
     #[error("no bundle and no mkectl of {release} found: looked for {bundle} and for mkectl")]
     Nothing {
-        /// The release.
+        /// Release, such as `v4.1.5`.
         release: String,
-        /// Where the bundle would be, relative to the workspace.
+        /// Expected path of the bundle, relative to the workspace.
         bundle: Utf8PathBuf,
     },
-    /// The file holds no archive.
+    /// The file contains no archive.
     #[error("{bundle} contains no archive, so it is not a bundle")]
     NoArchives {
-        /// The file, relative to the workspace.
+        /// Path of the file, relative to the workspace.
         bundle: Utf8PathBuf,
     },
     /// The bundle is of a different release.
     #[error("this bundle is not {release} for {arch}: {}", contradictions.join("; "))]
     OtherBundle {
-        /// The release that is learnt.
+        /// Release to learn, such as `v4.1.5`.
         release: String,
-        /// The architecture.
+        /// Architecture to learn.
         arch: String,
-        /// What in the bundle says otherwise.
+        /// Each contradiction in the bundle.
         contradictions: Vec<String>,
     },
-    /// The mkectl that was named is of a different release.
+    /// The named mkectl is of a different release.
     #[error("{program} is mkectl {found}, not {expected}")]
     OtherMkectl {
-        /// The program.
+        /// Path of the program.
         program: Utf8PathBuf,
-        /// Its version.
+        /// Version of the program.
         found: Version,
-        /// The release that is learnt.
+        /// Release to learn.
         expected: Version,
     },
 }

@@ -1,24 +1,23 @@
-//! Summarizes the differences of two locks: two releases differ in thousands of digests.
+//! Summarizes the differences between two locks. Two releases may differ in thousands of digests.
 
 use std::collections::BTreeMap;
 
 use bundle::{Artifact, Lock};
 
-/// What differs between a committed lock and a new one.
+/// Differences between a committed lock and a new one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Artifacts of the new lock alone.
+    /// Artifacts that only the new lock has, as `repository:tag`.
     pub added: Vec<String>,
-    /// Artifacts of the committed lock alone.
+    /// Artifacts that only the committed lock has.
     pub removed: Vec<String>,
-    /// Artifacts of both, with different content.
+    /// Artifacts with different content.
     pub changed: Vec<String>,
-    /// What differs beside the artifacts: its key in the lock, its old and its new value.
+    /// Other differences: key in the lock, old value, new value.
     pub keys: Vec<(&'static str, String, String)>,
 }
 
 impl Changes {
-    /// Compares two locks.
     pub(super) fn between(old: &Lock, new: &Lock) -> Self {
         let (before, after) = (by_reference(old), by_reference(new));
         let only = |one: &BTreeMap<String, &Artifact>, other: &BTreeMap<String, &Artifact>| {

@@ -1,18 +1,18 @@
-//! Why a bundle is not locked as a release.
+//! Errors of locking a release.
 
 use camino::Utf8PathBuf;
 
 use super::Changes;
 use crate::Kind;
 
-/// In what a committed lock differs from a new one.
+/// How a committed lock differs from a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
-    /// Something beside the bundle, such as what mkectl prints.
+    /// Only keys other than the bundle differ, such as the output of `mkectl init`.
     BesideBundle,
-    /// The bundle.
+    /// The bundle differs.
     Bundle,
-    /// What the registry has that the release is locked from, or something beside it.
+    /// The lock was made from a registry, and its content or other keys differ.
     Registry,
 }
 
@@ -26,7 +26,7 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// Why a lock is not written.
+/// Errors of locking a release.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bundle's URL is not valid.
@@ -35,63 +35,63 @@ pub enum Error {
     /// The bundle is of a different release or architecture.
     #[error("this {what} is not {release} for {arch}: {}", contradictions.join("; "))]
     WrongRelease {
-        /// What contradicts it: `bundle` or `list`.
+        /// Source with the contradictions: `bundle` or `list`.
         what: &'static str,
-        /// The release that was to be locked.
+        /// Release to lock, such as `v4.1.5`.
         release: String,
-        /// The architecture.
+        /// Architecture to lock.
         arch: String,
-        /// What contradicts.
+        /// Each contradiction.
         contradictions: Vec<String>,
     },
     /// A different lock is committed.
     #[error("`{path}` {difference}")]
     Differs {
-        /// The committed lock.
+        /// Path of the lock, relative to the workspace.
         path: Utf8PathBuf,
-        /// In what it differs.
+        /// Kind of the difference.
         difference: Difference,
-        /// What differs, if the committed lock is valid.
+        /// Summary of the differences; empty if the committed lock is not valid.
         changes: Changes,
-        /// All lines that differ, as a unified diff, if it was requested.
+        /// Unified diff, if the operator requested it.
         diff: Option<String>,
     },
-    /// The bundle does not have the checksum that the vendor publishes for it.
+    /// The bundle differs from its checksum.
     #[error("`{path}` has SHA-256 {found}, and {url} says {expected}")]
     VendorChecksum {
-        /// The bundle.
+        /// Path of the bundle, relative to the workspace.
         path: Utf8PathBuf,
-        /// Where the vendor publishes the checksum.
+        /// Source of the checksum: a URL, a file, or the command line.
         url: String,
-        /// What it says.
+        /// Expected SHA-256.
         expected: String,
-        /// What the bundle has.
+        /// SHA-256 of the bundle.
         found: String,
     },
-    /// The vendor's checksum is not available.
+    /// The checksum cannot be read or downloaded.
     #[error("cannot compare the bundle with its checksum")]
     Checksum {
-        /// Why not.
+        /// Cause.
         source: bundle::ChecksumError,
     },
     /// The checksum on the command line is not a SHA-256.
     #[error("`{given}` is not a SHA-256, which has 64 hexadecimal digits")]
     NotSha256 {
-        /// What was given.
+        /// The argument.
         given: String,
     },
-    /// A URL to be locked carries a user or a password, and locks are committed.
+    /// A URL to be locked has a user or password. Locks are committed.
     #[error("the URL {url} carries credentials, which must not be in a lock: it is committed")]
     UrlWithCredentials {
-        /// The URL, without the credentials.
+        /// URL without the credentials.
         url: String,
     },
-    /// The release's own mkectl lists what the lock lacks.
+    /// The lock lacks artifacts that the release's mkectl lists.
     #[error("the lock of {release} lacks {} that its mkectl lists: {}", if lacking.len() == 1 { "something" } else { "things" }, lacking.join(", "))]
     Incomplete {
-        /// The release.
+        /// Release, such as `v4.1.5`.
         release: String,
-        /// The references, as they are listed.
+        /// The missing references, as mkectl lists them.
         lacking: Vec<String>,
     },
 }

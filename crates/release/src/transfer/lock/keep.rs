@@ -1,21 +1,21 @@
-//! Links or copies a locked bundle to `bundles/`, where every later step looks for it.
+//! Places a locked bundle in `bundles/`, where every later step looks for it.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::Context;
 use crate::event::Event;
 
-/// How a bundle came into `bundles/`.
+/// How a bundle was placed in `bundles/`. Has its path, relative to the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
-    /// By a hard link.
+    /// As a hard link.
     Linked(Utf8PathBuf),
-    /// By a copy.
+    /// As a copy.
     Copied(Utf8PathBuf),
 }
 
-/// Links or copies `bundle` to its place in `bundles/`, unless it exists. The lock is written by
-/// then, so what fails is a warning.
+/// Links or copies `bundle` to its place in `bundles/`, unless that file exists. The lock is
+/// already written, so a failure is only a warning.
 pub(super) fn keep(
     context: &Context<'_>,
     bundle: &Utf8Path,
@@ -52,9 +52,9 @@ fn is_the_same(place: &Utf8Path, lock: &bundle::Lock) -> bool {
         && tokio::task::block_in_place(hash).is_ok_and(|(_, found)| found == lock.bundle.sha256)
 }
 
-/// Returns whether a link was possible.
+/// Returns true if the bundle was linked, false if it was copied.
 fn link_or_copy(bundle: &Utf8Path, place: &Utf8Path) -> std::io::Result<bool> {
-    // A link to a symbolic link would be one, too.
+    // A hard link to a symbolic link would be a symbolic link.
     let bundle = bundle.canonicalize_utf8()?;
     if std::fs::hard_link(&bundle, place).is_ok() {
         return Ok(true);
@@ -79,10 +79,10 @@ mod tests {
         std::fs::write(&bundle, "bundle").unwrap();
         assert!(link_or_copy(&bundle, &place).unwrap());
         assert_eq!(std::fs::read_to_string(&place).unwrap(), "bundle");
-        // /dev/shm is another file system where there is one.
+        // `/dev/shm`, if it exists, is a different file system.
         if let Ok(other) = tempfile::tempdir_in("/dev/shm") {
             let place = Utf8Path::from_path(other.path()).unwrap().join("place");
-            // What a copy left that was interrupted.
+            // The remains of an interrupted copy.
             let left = place.with_file_name(".AbCdEf.part");
             std::fs::write(&left, "bun").unwrap();
             if !link_or_copy(&bundle, &place).unwrap() {

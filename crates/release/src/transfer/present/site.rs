@@ -1,4 +1,4 @@
-//! A registry that may have what the store lacks.
+//! A registry that may have blobs that the store lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,13 @@ use registry::Registry;
 use super::Reads;
 use crate::event::Event;
 use crate::transfer::connect::connect;
-use crate::transfer::fetch::MissingDigest;
+use crate::transfer::fetch::{self, MissingDigest};
 use crate::transfer::look::{is_refusal, unusable};
 use crate::transfer::mount_candidates;
 use crate::transfer::push::Delivery;
 use crate::{Context, Error, chain};
 
-/// A digest that the store lacks, and the repositories of one registry that are to have it.
+/// A digest that the store lacks, and the repositories of one registry that should get it.
 pub(super) struct Need<'a> {
     pub(super) digest: &'a Digest,
     pub(super) size: u64,
@@ -25,11 +25,11 @@ pub(super) struct Need<'a> {
     pub(super) repositories: BTreeSet<String>,
 }
 
-/// A registry that is asked.
+/// A registry to search.
 pub(super) struct Site<'a> {
     pub(super) environment: &'a Environment,
     registry: Registry,
-    /// The repositories that may hold a digest, the most likely first.
+    /// Repositories that may hold a digest, the most likely one first.
     holders: BTreeMap<String, Vec<String>>,
 }
 
@@ -37,12 +37,12 @@ pub(super) struct Site<'a> {
 pub(super) enum Found {
     /// In these repositories of its registry.
     Held(BTreeSet<String>),
-    /// In the store, where it came in this run.
+    /// In the store: it was read during this search.
     Stored,
     Nowhere,
 }
 
-/// Returns what a delivery needs and the store lacks, each digest once.
+/// Returns each digest once that a delivery needs and the store lacks.
 pub(super) fn needs<'a>(delivery: &Delivery<'a>, store: &bundle::Store) -> Vec<Need<'a>> {
     let mut needs: BTreeMap<&str, Need<'a>> = BTreeMap::new();
     for &artifact in &delivery.artifacts {
@@ -92,7 +92,7 @@ impl<'a> Site<'a> {
             }
         };
         let earlier = context.workspace.locks().unwrap_or_default();
-        // A lock that cannot be read names no repositories, and is not what this run is about.
+        // An unreadable lock of a different release does not matter here.
         let earlier: Vec<Lock> = (earlier.iter())
             .filter_map(|path| Lock::read(path).ok())
             .collect();
@@ -113,12 +113,21 @@ impl<'a> Site<'a> {
         })
     }
 
+    /// Returns the error for digests that are not available.
+    pub(super) fn nowhere(&self, lacking: Vec<MissingDigest>) -> Error {
+        Error::Fetch(fetch::Error::Nowhere {
+            environment: self.environment.name.clone(),
+            registry: self.environment.registry.image_url(),
+            lacking,
+        })
+    }
+
     fn holders(&self, need: &Need<'_>) -> &[String] {
         let holders = self.holders.get(need.digest.as_ref());
         holders.map_or(&[], Vec::as_slice)
     }
 
-    /// Finds a digest in this registry, or in one of the others.
+    /// Searches for a digest in this registry, then in the others.
     pub(super) async fn find(
         &self,
         need: &Need<'_>,
@@ -157,7 +166,7 @@ impl<'a> Site<'a> {
         }
         for other in others {
             for repository in other.holders(need) {
-                // What is wrong with a registry that is only read from is not this push's affair.
+                // Errors of a registry that is only read from do not stop this push.
                 let is_there = match reads {
                     Reads::Nothing => other.has(repository, need, reads).await,
                     _ => other.read(repository, need, store, context).await,
@@ -170,7 +179,7 @@ impl<'a> Site<'a> {
         Ok(Found::Nowhere)
     }
 
-    /// Returns whether a repository holds a digest, with its size.
+    /// Returns whether a repository holds the digest with the expected size.
     async fn has(&self, repository: &str, need: &Need<'_>, reads: Reads) -> Result<bool, Error> {
         let digest = need.digest;
         let fits = |size: Option<u64>| size.is_none_or(|size| size == need.size);
@@ -179,8 +188,8 @@ impl<'a> Site<'a> {
             let found = registry.head_manifest(repository, digest.as_ref()).await;
             found.map(|found| found.is_some_and(|found| fits(found.size)))
         } else if reads == Reads::Unmountable {
-            // It denied what it had confirmed, perhaps from what it remembers, and is asked for a
-            // byte.
+            // The registry confirmed the blob before and then did not mount it, perhaps because of
+            // a cache. So one byte of it is read.
             let blob = registry::Blob {
                 digest: digest.clone(),
                 size: need.size,
@@ -191,14 +200,14 @@ impl<'a> Site<'a> {
             found.map(|found| found.is_some_and(|found| fits(found.size)))
         };
         match found {
-            // Some registries refuse so what they do not have.
+            // Some registries refuse requests for content that they lack.
             Err(error) if is_refusal(&error) => Ok(false),
             found => found.map_err(|source| unusable(self.environment, source)),
         }
     }
 
-    /// Reads a digest into the store, and returns whether the repository served it. Nothing is kept
-    /// that is not the digest.
+    /// Reads a digest into the store. Returns whether the repository served it. Content with a
+    /// different digest is discarded.
     async fn read(
         &self,
         repository: &str,
@@ -238,7 +247,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Reads a blob, and returns why it is not read, if it is not.
+    /// Reads a blob. Returns the registry's error if it was not served.
     async fn read_blob(
         &self,
         repository: &str,

@@ -1,4 +1,4 @@
-//! Downloads mkectl as the lock records it, for this machine and for others.
+//! Downloads the locked mkectl, for this machine and for others.
 
 use std::sync::Arc;
 
@@ -16,11 +16,12 @@ use crate::transfer::fetch;
 use crate::workspace::{self, Output};
 use crate::{Context, Workspace, demo, locked};
 
-/// The home folder that mkectl is asked with: its help shows paths below it.
+/// `HOME` when mkectl is run for its help, which shows paths below it.
 const HOME: &str = "/home/operator";
 
-/// Returns the lock of the mkectl whose absence is the `problem` of a plan, if it records one that
-/// was not fetched yet: the release's own, or the one that writes the backup before an upgrade.
+/// Returns the lock that records the mkectl whose absence is the `problem` of a plan, if that
+/// mkectl was not fetched. It is the release's own, or the one that writes the backup before an
+/// upgrade.
 fn lock_of_missing(
     workspace: &Workspace,
     environment: &Environment,
@@ -42,8 +43,8 @@ fn lock_of_missing(
     (of_this_machine(&lock).is_some() && kept(workspace, &lock).is_none()).then_some(lock)
 }
 
-/// Returns whether [`provide`] can bring the mkectl whose absence is the `problem` of a plan,
-/// unless its server does not answer.
+/// Returns whether [`provide`] can fetch the mkectl whose absence is the `problem` of a plan,
+/// unless its server does not respond.
 pub(crate) fn can_be_provided(
     context: &Context<'_>,
     environment: &Environment,
@@ -58,10 +59,11 @@ pub(crate) fn can_be_provided(
 }
 
 /// Downloads the mkectl whose absence is the `problem` of a plan, if a lock records it. Returns
-/// whether one came, so the plan has to be made again. Without a network the plan stays as it is.
+/// whether it was fetched; the plan has to be computed again then. If the server is not reachable,
+/// that is a warning.
 ///
 /// # Errors
-/// What came is not what was locked.
+/// The download differs from the lock.
 pub(crate) async fn provide(
     context: &Context<'_>,
     environment: &Environment,
@@ -71,12 +73,12 @@ pub(crate) async fn provide(
     let Some(lock) = lock_of_missing(context.workspace, environment, lock, problem) else {
         return Ok(false);
     };
-    // The operator waits, and behind an air gap in vain.
-    let patience = bundle::Retry {
+    // The operator is waiting, and behind an air gap no attempt succeeds.
+    let retry = bundle::Retry {
         failures: 2,
         ..bundle::Retry::default()
     };
-    match fetch_with(context, &lock, &platform(), patience).await {
+    match fetch_with(context, &lock, &platform(), retry).await {
         Ok(()) => Ok(kept(context.workspace, &lock).is_some()),
         Err(error) if fetch::is_unreachable(&error) => {
             context.reporter.report(Event::Warning(format!(
@@ -90,12 +92,12 @@ pub(crate) async fn provide(
     }
 }
 
-/// Downloads the locked mkectl for this machine, unless it was fetched before. If it cannot be
-/// reached, a mkectl of this release is enough, wherever it is: at `named`, which the environment
-/// names, or on `PATH`.
+/// Downloads the locked mkectl for this machine, unless it was fetched before. If its server is not
+/// reachable, any mkectl of this release is enough: at `named`, which the environment names, or on
+/// `PATH`.
 ///
 /// # Errors
-/// The download failed, or is not the one that was locked.
+/// The download failed or differs from the lock.
 pub async fn fetch(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -123,10 +125,11 @@ pub async fn fetch(
     Ok(())
 }
 
-/// Downloads the locked mkectl for other machines, unless it was fetched before.
+/// Downloads the locked mkectl for other platforms, unless it was fetched before.
 ///
 /// # Errors
-/// The lock has none for a platform, the download failed, or is not the one that was locked.
+/// [`fetch::Error::NoPlatform`] if the lock has none for a platform; also if the download failed or
+/// differs from the lock.
 pub async fn fetch_for(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -138,8 +141,8 @@ pub async fn fetch_for(
     Ok(())
 }
 
-/// Returns platforms as mkectl's downloads name them. They may be named as container images do,
-/// too.
+/// Converts platforms to the names of mkectl's downloads, such as `linux-x86_64`. Names of
+/// container platforms, such as `linux/amd64`, are accepted, too.
 fn locked_platforms(
     lock: &bundle::Lock,
     platforms: &[String],
@@ -158,7 +161,7 @@ fn locked_platforms(
     platforms.iter().map(known).collect()
 }
 
-/// A download of mkectl that is on this machine.
+/// A downloaded archive of mkectl.
 pub(crate) struct LocalArchive {
     pub(crate) release: String,
     pub(crate) platform: String,
@@ -166,12 +169,22 @@ pub(crate) struct LocalArchive {
     pub(crate) path: Utf8PathBuf,
 }
 
-/// Returns the downloads of mkectl that these environments need on these platforms: of their
-/// releases, and of the releases that their clusters run. What is not here is downloaded, unless
-/// `only_local`: then its file does not exist.
+/// Returns the release that an environment's cluster runs, according to its receipt.
+fn applied_release(
+    context: &Context<'_>,
+    environment: &str,
+) -> Result<Option<semver::Version>, crate::Error> {
+    let output = Output::below(&context.workspace.environment(environment));
+    let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
+    Ok(applied.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok()))
+}
+
+/// Returns the archives of mkectl that environments need on these platforms: for their releases,
+/// and for the releases that their clusters run. Missing ones are downloaded. With `only_local`,
+/// nothing is downloaded, and the files of missing ones do not exist.
 ///
 /// # Errors
-/// A receipt or a lock cannot be read, a download failed, or is not the one that was locked.
+/// A receipt or a lock cannot be read, or a download failed or differs from the lock.
 pub(crate) async fn archives(
     context: &Context<'_>,
     environments: &[Environment],
@@ -180,17 +193,14 @@ pub(crate) async fn archives(
 ) -> Result<Vec<LocalArchive>, crate::Error> {
     let mut releases = std::collections::BTreeSet::new();
     for environment in environments {
-        let output = Output::below(&context.workspace.environment(&environment.name));
-        let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
-        let runs = applied.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok());
-        releases.extend(runs);
+        releases.extend(applied_release(context, &environment.name)?);
         releases.insert(environment.release.clone());
     }
     let mut archives = Vec::new();
     for release in releases {
         let lock = match locked::read(context.workspace, &release) {
             Ok(locked) => locked.lock,
-            // A cluster may run what was never locked here.
+            // A cluster may run a release that was never locked in this workspace.
             Err(crate::Error::Workspace(workspace::Error::NotLocked { .. })) => continue,
             Err(error) => return Err(error),
         };
@@ -220,23 +230,19 @@ pub(crate) async fn archives(
     Ok(archives)
 }
 
-/// Brings the mkectl of the release that an environment's cluster runs, according to its receipt,
-/// where that is another one than `release` and a lock knows it: the backup before an upgrade may
-/// need it.
+/// Downloads the mkectl of the release that an environment's cluster runs, according to its
+/// receipt, if that release is not `release` and has a lock. The backup before an upgrade may need
+/// it.
 ///
 /// # Errors
-/// The receipt cannot be read, the download failed, or it is not the one that was locked.
+/// The receipt cannot be read, or the download failed or differs from the lock.
 pub async fn fetch_earlier(
     context: &Context<'_>,
     environment: &str,
     release: &semver::Version,
 ) -> Result<(), crate::Error> {
-    let output = Output::below(&context.workspace.environment(environment));
-    let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
-    let earlier: Option<semver::Version> = applied
-        .and_then(|applied| applied.release.strip_prefix('v')?.parse().ok())
-        .filter(|earlier| earlier != release);
-    let Some(earlier) = earlier else {
+    let applied = applied_release(context, environment)?;
+    let Some(earlier) = applied.filter(|earlier| earlier != release) else {
         return Ok(());
     };
     match locked::read(context.workspace, &earlier) {
@@ -247,24 +253,25 @@ pub async fn fetch_earlier(
     }
 }
 
-/// Downloads the mkectl of a release for a platform without a published hash, and returns the hash
-/// of the download. What is for this machine stays.
+/// Downloads the mkectl of a release for a platform without a published hash. Returns the SHA-256
+/// of the archive. Only the archive for this machine is kept.
 ///
 /// # Errors
-/// It is not available, or holds no mkectl.
-pub(crate) async fn first_use(
+/// The download failed, or the archive contains no mkectl.
+pub(crate) async fn trust_on_first_use(
     context: &Context<'_>,
     release: &str,
-    platform_of_it: &str,
+    for_platform: &str,
     url: &str,
 ) -> Result<String, crate::Error> {
-    let kept = StoredProgram::at(context.workspace, release, platform_of_it);
+    let kept = StoredProgram::at(context.workspace, release, for_platform);
     std::fs::create_dir_all(&kept.folder)
         .map_err(|source| crate::Error::io("make", &kept.folder, source))?;
-    let downloaded = fetch::download(context, url, &kept.archive).await?;
+    let retry = bundle::Retry::default();
+    let downloaded = fetch::download(context, url, &kept.archive, None, retry).await?;
     let unpacked = bundle::unpack_program(&kept.archive, &downloaded.sha256, &kept.program);
-    if unpacked.is_err() || platform_of_it != platform() {
-        // Only what this made. A folder that has more in it stays.
+    if unpacked.is_err() || for_platform != platform() {
+        // Removes only the files from above. The folder stays if it has others.
         for file in [&kept.archive, &kept.program] {
             match std::fs::remove_file(file) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -283,7 +290,7 @@ async fn fetch_with(
     context: &Context<'_>,
     lock: &bundle::Lock,
     platform: &str,
-    patience: bundle::Retry,
+    retry: bundle::Retry,
 ) -> Result<(), crate::Error> {
     if lock.bundle.url == demo::URL {
         return Ok(());
@@ -308,14 +315,8 @@ async fn fetch_with(
     std::fs::create_dir_all(&kept.folder)
         .map_err(|source| crate::Error::io("make", &kept.folder, source))?;
     if !kept.archive.exists() {
-        fetch::download_file(
-            context,
-            locked.url.as_str(),
-            &kept.archive,
-            &locked.sha256,
-            patience,
-        )
-        .await?;
+        let (url, sha256) = (locked.url.as_str(), Some(locked.sha256.as_str()));
+        fetch::download(context, url, &kept.archive, sha256, retry).await?;
     }
     bundle::unpack_program(&kept.archive, &locked.sha256, &kept.program).map_err(refused)?;
     context.reporter.report(Event::Finished {
@@ -330,8 +331,8 @@ async fn fetch_with(
     Ok(())
 }
 
-/// Returns the variables that mkectl is asked with: nothing of this machine that its help would
-/// show.
+/// Returns environment variables for reading help pages, without details of this machine that the
+/// pages would show.
 pub(crate) fn neutral_variables(context: &Context<'_>) -> programs::Variables {
     let mut variables = context.tool.variables.clone();
     variables.set("HOME", HOME);
@@ -349,15 +350,15 @@ pub(crate) fn neutral_variables(context: &Context<'_>) -> programs::Variables {
     variables
 }
 
-/// Warns if the help of a mkectl that was just fetched contradicts what is known of its release.
-/// One that cannot be asked is left to the step that runs it.
+/// Warns if the help of a fetched mkectl contradicts the table of releases. A mkectl that cannot be
+/// run is reported by the step that uses it.
 fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf8Path) {
     let version = release.strip_prefix('v').and_then(|it| it.parse().ok());
     let known = version.map(|version| context.workspace.observations(&version));
     if !matches!(known, Some(Ok(None))) {
         return;
     }
-    // The page is remembered, so the next plan does not ask for it again.
+    // The page is cached, so the next plan need not run mkectl for it.
     let mkectl = programs::Mkectl::at(program, neutral_variables(context));
     let help = mkectl.and_then(|it| remembering(context, it).help(&["apply"]));
     let Ok(help) = help else { return };
@@ -379,7 +380,7 @@ fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf8Path) {
     }
 }
 
-/// Returns each contradiction between observations and the table.
+/// Returns each contradiction between observations and the table of releases.
 pub(crate) fn contradictions(observations: &Observations) -> Vec<Remediable> {
     (observations.contradictions().into_iter())
         .map(|one| Remediable::Contradiction {

@@ -1,70 +1,70 @@
-//! Why no mkectl fits.
+//! Errors of finding a suitable mkectl.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why there is no fitting mkectl, or no cluster that it could ask.
+/// Errors of finding a suitable mkectl, or a cluster that it could query.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// mkectl is not the release's own.
+    /// mkectl is of a different release.
     #[error("{program} is mkectl {found}, but release {wanted} requires its own")]
     Version {
-        /// The program.
+        /// Path of the program.
         program: Utf8PathBuf,
-        /// What it says it is.
+        /// Release that it reports.
         found: String,
-        /// What is needed.
+        /// Required release.
         wanted: String,
     },
-    /// Neither the workspace nor PATH has one.
+    /// Neither the workspace nor PATH has a mkectl.
     #[error("no `mkectl` in any folder of PATH ({searched} searched), and {}", match is_locked {
         true => format!("`{}/mkectl` does not exist", super::folder(release)),
         false => format!("the lock of {release} lists none for {}", super::platform()),
     })]
     Missing {
-        /// How many folders were searched.
+        /// Number of searched folders.
         searched: usize,
-        /// The release, `v4.1.5`.
+        /// Required release, such as `v4.1.5`.
         release: String,
-        /// Whether the lock lists one for this machine. Otherwise the workspace is not searched.
+        /// Whether the lock has one for this machine. Otherwise the workspace is not searched.
         is_locked: bool,
     },
-    /// The mkectl that was fetched is not the one that was locked.
+    /// The fetched mkectl differs from the locked one.
     #[error("the mkectl in `{folder}` is refused")]
     Refused {
-        /// The folder of the program and its download.
+        /// Folder of the program and its archive, relative to the workspace.
         folder: Utf8PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: bundle::ProgramError,
     },
-    /// The mkectl of the installed release is needed, for the backup before an upgrade.
+    /// The backup before an upgrade requires the mkectl of the installed release.
     #[error("the backup before the upgrade requires mkectl {release}, which was not found")]
     NoOldMkectl {
-        /// The installed release.
+        /// Installed release.
         release: String,
     },
-    /// This mkectl cannot do what it is wanted for.
+    /// This mkectl lacks a required flag or command.
     #[error("{program} does not list {what}, which is required")]
     Lacks {
-        /// The program.
+        /// Path of the program.
         program: Utf8PathBuf,
-        /// The flag.
+        /// The flag or command.
         what: String,
     },
-    /// This mkectl takes no credentials that nodes are to pull with.
+    /// This mkectl has no flags for the pull credentials of nodes.
     #[error("{program} lists no {flags}: nodes get no pull credentials from it")]
     NoPullFlags {
-        /// The program.
+        /// Path of the program.
         program: Utf8PathBuf,
-        /// The flags, joined for a sentence.
+        /// Missing flags, joined for a sentence.
         flags: String,
     },
-    /// A rehearsal was asked for what only a cluster knows.
+    /// The command requires a cluster, and a rehearsal has none.
     #[error("{environment} is a rehearsal and has no cluster")]
     NoCluster {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
     },
 }

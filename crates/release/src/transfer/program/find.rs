@@ -1,4 +1,4 @@
-//! Decides which of the programs on this machine an environment is to use.
+//! Decides which mkectl on this machine an environment uses.
 
 use camino::Utf8PathBuf;
 use environment::Environment;
@@ -9,10 +9,10 @@ use crate::receipt::{self, Receipt};
 use crate::workspace::{self, Output};
 use crate::{Context, kubeconfig, locked};
 
-/// Returns the mkectl that an environment is to use, without asking it anything.
+/// Returns the mkectl of an environment, without checking its version.
 ///
 /// # Errors
-/// There is none, it cannot be run on this machine, or the one that was fetched was changed since.
+/// There is none, it cannot be run on this machine, or the fetched one was changed.
 pub(crate) fn find(
     context: &Context<'_>,
     environment: &Environment,
@@ -44,15 +44,15 @@ pub(crate) fn find(
         })
 }
 
-/// Returns whether a mkectl says that it is of this release, `v4.1.5`.
+/// Returns whether a mkectl reports this release, such as `v4.1.5`.
 pub(super) fn is_of(mkectl: &programs::Mkectl, release: &str) -> bool {
     mkectl
         .version()
         .is_ok_and(|version| format!("v{version}") == release)
 }
 
-/// Returns the mkectl that the receipt of an environment records for this release, if it was kept.
-/// Without a receipt, or if it does not name the build, it is the only one that was kept.
+/// Returns the kept mkectl that the environment's receipt records for this release. If there is no
+/// receipt, or it has no hash, returns the only kept one of the release.
 fn recorded(
     context: &Context<'_>,
     environment: &Environment,
@@ -69,8 +69,8 @@ fn recorded(
     }
 }
 
-/// Returns the mkectl of a release, `v4.1.5`, that is kept for this machine, if all that are kept
-/// are the same build.
+/// Returns the kept mkectl of a release such as `v4.1.5` for this machine, if all kept ones are the
+/// same build.
 fn only_kept(context: &Context<'_>, release: &str) -> Option<Utf8PathBuf> {
     let folders = context.workspace.mkectl().read_dir_utf8().ok()?.flatten();
     let mut programs = folders.filter_map(|folder| {
@@ -78,7 +78,7 @@ fn only_kept(context: &Context<'_>, release: &str) -> Option<Utf8PathBuf> {
         let path = folder.path().join(platform()).join("mkectl");
         let program = programs::Mkectl::at(&path, context.tool.variables.clone()).ok()?;
         let sha256 = program.sha256()?;
-        // What was changed since is a different build than its folder names.
+        // A folder name has the start of the hash. A program that was changed does not match it.
         let is_right = build.is_empty() || build == format!("-{}", &sha256[..12]);
         is_right.then_some((sha256, path))
     });
@@ -90,12 +90,17 @@ pub(crate) fn remembering(context: &Context<'_>, mkectl: programs::Mkectl) -> pr
     mkectl.remembering(context.workspace.mkectl().join("help"))
 }
 
-/// Returns the mkectl of a release that the environment does not name any more, with what its help
-/// lists: the one that was fetched, the one that the receipt knows by its SHA-256, the one on PATH,
-/// if it is of this release, or the only one that was kept. A rehearsal has a stand-in.
+/// Returns the mkectl of an earlier release of the environment. It is the first of these that
+/// exists:
+///
+/// - in a rehearsal, the stand-in
+/// - the fetched one
+/// - the one with the SHA-256 of the receipt
+/// - the one on PATH, if it is of this release
+/// - the only kept one, if the receipt has no SHA-256
 ///
 /// # Errors
-/// The one that was kept was changed since, or cannot be asked.
+/// The fetched one was changed, or cannot be run.
 pub(crate) fn of_release(
     context: &Context<'_>,
     environment: &Environment,
@@ -141,8 +146,8 @@ pub(crate) fn of_release(
     Program::of(remembering(context, mkectl), release, &[]).map(Some)
 }
 
-/// Returns the program whose file has this SHA-256, of those that are here: the one that the
-/// environment names, those that were fetched for any release, and the one on PATH.
+/// Returns the program with this SHA-256: the one that the environment names, one that was fetched
+/// for any release, or the one on PATH.
 pub(crate) fn by_hash(
     context: &Context<'_>,
     environment: &Environment,

@@ -1,5 +1,4 @@
-//! The programs that are on this machine, by release and platform, each beside the download that it
-//! came in.
+//! The copies of mkectl in `bundles/mkectl/`, by release and platform, each beside its archive.
 
 use bundle::LockedMkectl;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,7 +9,7 @@ use crate::event::Event;
 use crate::transfer::fetch;
 use crate::{Context, Workspace, disk};
 
-/// A program and the download that it came in.
+/// A program and its archive.
 pub(crate) struct StoredProgram {
     pub(crate) folder: Utf8PathBuf,
     pub(crate) program: Utf8PathBuf,
@@ -22,7 +21,7 @@ impl StoredProgram {
         Self::at(workspace, &lock.release, &locked.platform)
     }
 
-    /// Returns the error of a program that is not used. A full disk is not blamed on it.
+    /// Returns the error for a program that is refused. A full disk gets an error of its own.
     pub(super) fn refused(
         &self,
         workspace: &Workspace,
@@ -38,7 +37,7 @@ impl StoredProgram {
         }
     }
 
-    /// Returns the error of a full disk below the folder.
+    /// Returns the error for a full disk below the folder.
     pub(crate) fn full(&self, workspace: &Workspace, source: std::io::Error) -> crate::Error {
         let shown = workspace.shown(&self.folder);
         disk::Error::Full(DiskFull::new(&self.folder, shown, source)).into()
@@ -54,40 +53,34 @@ impl StoredProgram {
     }
 }
 
-/// Returns the folder, relative to the workspace, where this machine's mkectl of a release is
-/// looked for.
+/// Returns the folder of this machine's mkectl of a release, relative to the workspace.
 pub fn folder(release: &str) -> Utf8PathBuf {
     Utf8Path::new("bundles/mkectl")
         .join(release)
         .join(platform())
 }
 
-/// Returns what was fetched, if it is, byte by byte, in the download whose hash is in the lock.
+/// Returns the fetched program, if it equals the one in the archive with the locked hash.
 pub(super) fn checked(
     context: &Context<'_>,
     (kept, locked): &(StoredProgram, &LockedMkectl),
     variables: programs::Variables,
 ) -> Result<programs::Mkectl, crate::Error> {
-    bundle::check_program(&kept.archive, &locked.sha256, &kept.program).map_err(|source| {
-        Error::Refused {
-            folder: context.workspace.shown(&kept.folder).to_owned(),
-            source,
-        }
-    })?;
+    bundle::check_program(&kept.archive, &locked.sha256, &kept.program)
+        .map_err(|source| kept.refused(context.workspace, source))?;
     programs::Mkectl::at(&kept.program, variables).map_err(crate::Error::Mkectl)
 }
 
-/// Returns the mkectl of a release that was fetched for this machine.
+/// Returns the path of the mkectl that was fetched for this machine.
 pub(crate) fn fetched(workspace: &Workspace, release: &str) -> Option<Utf8PathBuf> {
     let program = StoredProgram::at(workspace, release, &platform()).program;
     program.exists().then_some(program)
 }
 
-/// Returns the SHA-256 of each download of a release's mkectl that is in the workspace, by
-/// platform.
+/// Returns the SHA-256 of each archive of a release's mkectl in the workspace, by platform.
 ///
 /// # Errors
-/// A download cannot be read.
+/// An archive cannot be read.
 pub(crate) fn archive_hashes(
     workspace: &Workspace,
     release: &mke::Release,
@@ -107,9 +100,9 @@ pub(crate) fn archive_hashes(
     Ok(hashes)
 }
 
-/// Keeps a copy of the program that changes a cluster, unless it is kept already: replacing the one
-/// on PATH would lose the only build that restores its backups. If it cannot be kept, that is
-/// reported and stops nothing.
+/// Keeps a copy of the program that changes a cluster, unless it is kept already. If the operator
+/// replaces the one on PATH, the only build that restores its backups would be lost. A failure is
+/// only a warning.
 pub(crate) fn keep(context: &Context<'_>, program: &Program) {
     let Program {
         mkectl, release, ..
@@ -131,7 +124,7 @@ pub(crate) fn keep(context: &Context<'_>, program: &Program) {
     let copy = || -> std::io::Result<()> {
         std::fs::create_dir_all(&folder)?;
         let part = tempfile::NamedTempFile::new_in(&folder)?;
-        // Its permissions come with it.
+        // Also copies the permissions.
         std::fs::copy(&mkectl.program.path, part.path())?;
         part.persist(&program)?;
         Ok(())
@@ -145,11 +138,10 @@ pub(crate) fn keep(context: &Context<'_>, program: &Program) {
     }
 }
 
-/// Compares the downloads of mkectl on this machine with their hashes in the lock, for every
-/// platform.
+/// Compares the archives of mkectl with the locked hashes, for every platform.
 ///
 /// # Errors
-/// One differs, or cannot be read.
+/// [`Error::Refused`] if one differs or cannot be read.
 pub(crate) fn check(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -163,19 +155,13 @@ pub(crate) fn check(
             true => bundle::check_program(&kept.archive, &locked.sha256, &kept.program),
             false => bundle::check_archive(&kept.archive, &locked.sha256),
         };
-        match checked {
-            Ok(()) => Ok((locked.platform.clone(), fetch::Found::Verified)),
-            Err(source) => Err(Error::Refused {
-                folder: context.workspace.shown(&kept.folder).to_owned(),
-                source,
-            }
-            .into()),
-        }
+        checked.map_err(|source| kept.refused(context.workspace, source))?;
+        Ok((locked.platform.clone(), fetch::Found::Verified))
     };
     lock.mkectl.iter().map(found).collect()
 }
 
-/// Returns what was fetched, if it was.
+/// Returns the mkectl that was fetched for this machine, with its entry in the lock.
 pub(super) fn kept<'l>(
     workspace: &Workspace,
     lock: &'l bundle::Lock,
@@ -192,7 +178,7 @@ pub(super) fn of_this_machine(lock: &bundle::Lock) -> Option<&LockedMkectl> {
         .find(|locked| locked.platform == platform)
 }
 
-/// Returns this machine as downloads of mkectl name it.
+/// Returns the platform of this machine, as downloads of mkectl name it: `linux-x86_64`.
 pub fn platform() -> String {
     let system = match std::env::consts::OS {
         "macos" => "darwin",

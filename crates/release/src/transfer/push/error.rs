@@ -1,35 +1,35 @@
-//! Why a push is not complete.
+//! Errors of a push.
 
 use crate::Kind;
 
-/// Why a push is not complete.
+/// Errors of a push.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Some artifacts could not be pushed. The others were.
+    /// Some artifacts could not be pushed, or none. The others were pushed.
     #[error("{} of {} could not be pushed to {address}", failed.len(), environment::count(*total, "artifact"))]
     Failed {
-        /// The registry.
+        /// Address of the registry.
         address: String,
-        /// How many were to be pushed.
+        /// Number of artifacts to push.
         total: usize,
-        /// What was sent nevertheless.
+        /// Counts of the content that was sent.
         sent: super::Sent,
-        /// Which ones failed, and why. One reason may have stopped several of them.
+        /// Failed artifacts with their causes. Several may share one cause.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
-    /// A push was asked to stop, and did. Nothing of what was begun is lost.
+    /// The push stopped on request. The next run resumes uploads.
     #[error("stopped with {left} of {} still to be pushed to {address}", environment::count(*total, "artifact"))]
     Stopped {
-        /// The registry.
+        /// Address of the registry.
         address: String,
-        /// How many artifacts were to be pushed.
+        /// Number of artifacts to push.
         total: usize,
-        /// How many of them were not.
+        /// Number of artifacts that were not pushed.
         left: usize,
-        /// What was sent and is complete. The next run does not send it again.
+        /// Counts of complete content. The next run does not send it again.
         sent: super::Sent,
-        /// Those among them that had failed before, and why.
+        /// Artifacts that had failed before the stop, with their causes.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
 }

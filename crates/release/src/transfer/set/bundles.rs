@@ -1,5 +1,5 @@
-//! Bundles of sets: downloaded, verified and read when they are locked, compared with what is
-//! upstream, and fetched by their lock.
+//! Locks the bundles of sets: downloads, verifies and reads them, and compares their locks with
+//! upstream.
 
 use bundle::set::{BundleItem, check_folder, file_name};
 use bundle::{
@@ -13,27 +13,27 @@ use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::set::{self, Error, Loaded, Moved, SetError};
 use crate::transfer::fetch;
-use crate::transfer::read::{self as read_bundle, tell_of_odd};
+use crate::transfer::read::{self as read_bundle, report_start, warn_of_unused};
 use crate::{Context, Workspace, disk};
 
-/// How many members that are left out are named one by one. The lock names all.
+/// Maximum number of skipped members that are reported one by one. The lock names all.
 const MOST_NAMED: usize = 50;
 
-/// What locking a bundle came to.
+/// Result of locking a bundle.
 pub(super) struct Locked {
     pub(super) bundle: SetBundle,
     pub(super) artifacts: Vec<Artifact>,
-    /// How it has moved since it was locked before, if it has.
+    /// How the bundle moved since it was locked, if it did.
     pub(super) moved: Option<Moved>,
-    /// Whether that move is in `bundle`.
+    /// Whether `bundle` is the moved one.
     pub(super) updated: bool,
 }
 
-/// Locks a bundle: keeps what `before` has of it, or reads it. `asks` compares what is kept with
-/// upstream. Only a bundle that was found to be the expected one reaches the store.
+/// Locks a bundle: keeps its entry in `before`, or reads it again. With `asks`, a kept entry is
+/// compared with upstream. Only a verified bundle reaches the store.
 ///
 /// # Errors
-/// It is not available, is not what its checksum or signature says, or cannot be read.
+/// The bundle is not available, differs from its checksum or signature, or is not valid.
 pub(super) async fn lock(
     context: &Context<'_>,
     (loaded, item): (&Loaded, &BundleItem),
@@ -47,7 +47,7 @@ pub(super) async fn lock(
     let known = before.bundles.iter().find(|one| one.is_of(item));
     let listed = known.filter(|known| item.accepts(&known.sha256));
     let moved = match listed {
-        // An offline run asks no upstream server.
+        // An offline run contacts no upstream server.
         Some(known) if asks && !context.offline => {
             let moved = moved(upstreams, item, key.as_ref(), known).await;
             match may_move {
@@ -57,8 +57,8 @@ pub(super) async fn lock(
         }
         _ => None,
     };
-    // Without a checksum or a key, only a download shows what it is now. One that is here is read
-    // again, since a lock may be edited.
+    // Without a checksum or a key, only a download shows whether the bundle changed. A local bundle
+    // is read again, since a lock may have been edited.
     let here = std::fs::metadata(context.workspace.bundle(file_name(&item.url)));
     let is_certain = |known: &SetBundle| {
         let is_here = here.as_ref().is_ok_and(|found| found.len() == known.size);
@@ -81,7 +81,8 @@ pub(super) async fn lock(
             updated: false,
         });
     }
-    // The file of before may be here. Offline, it is what the operator copied.
+    // The local file may be the earlier version, so it is downloaded again. In an offline run, it
+    // is the file that the operator copied.
     let is_expected = item.sha256.is_some() || key.is_some();
     let is_other = moved.is_some() || known.is_some() && (listed.is_none() || !is_expected);
     let again = is_other && !context.offline;
@@ -101,10 +102,10 @@ pub(super) async fn lock(
     })
 }
 
-/// Returns how the lock of a bundle differs from what the set's file and its key say.
+/// Returns a difference between the lock of a bundle and its key, if there is one.
 ///
 /// # Errors
-/// The key cannot be read.
+/// [`Error::Key`] or [`Error::KeyForm`] if the key cannot be read.
 pub(super) fn difference(
     workspace: &Workspace,
     item: &BundleItem,
@@ -116,12 +117,11 @@ pub(super) fn difference(
     Ok(differs.then(|| format!("the key of {} was changed after it was locked", item.url)))
 }
 
-/// Returns how a locked bundle has moved upstream, as far as that is known without a download: its
-/// signature is of a different file, or its size differs. One whose checksum the set lists does not
-/// move.
+/// Returns how a locked bundle moved upstream, if that shows without a download: its size differs,
+/// or its signature is of a different file. A bundle whose checksum the set lists does not move.
 ///
 /// # Errors
-/// Its server cannot be asked.
+/// The server cannot be used.
 pub(super) async fn moved(
     upstreams: &Upstreams<'_>,
     item: &BundleItem,
@@ -161,10 +161,10 @@ pub(super) async fn moved(
     })
 }
 
-/// Reads the key of a bundle.
+/// Reads the public key of a bundle, if the set names one.
 ///
 /// # Errors
-/// It cannot be read, or is not one.
+/// [`Error::Key`] or [`Error::KeyForm`] if it cannot be read.
 pub(super) fn key(
     workspace: &Workspace,
     item: &BundleItem,
@@ -185,8 +185,8 @@ pub(super) fn key(
     Ok(Some(key))
 }
 
-/// Downloads a bundle unless it is in `bundles/`, verifies it, and reads it into the store. `again`
-/// downloads it in any case.
+/// Downloads a bundle unless it is in `bundles/`, verifies it, and reads it into the store. With
+/// `again`, it is always downloaded.
 async fn read(
     context: &Context<'_>,
     (loaded, item): (&Loaded, &BundleItem),
@@ -196,15 +196,15 @@ async fn read(
     store: &Store,
 ) -> Result<(SetBundle, Vec<Artifact>), crate::Error> {
     let workspace = context.workspace;
-    // Before gigabytes are downloaded.
+    // Checked before gigabytes are downloaded.
     refuse_same_file(workspace, loaded, item)?;
     let signature = match key {
         Some(_) => Some(signature(context, upstreams, item, again).await?),
         None => None,
     };
     let place = workspace.bundle(file_name(&item.url));
-    // The file that is here stays until the new one is verified. One that must have a checksum is
-    // replaced only by that.
+    // The local file stays until the new one is verified. A bundle with a checksum needs no second
+    // file.
     let path = match again && item.sha256.is_none() && place.exists() {
         true => workspace.bundle(&format!("unverified-{}", file_name(&item.url))),
         false => place.clone(),
@@ -234,7 +234,7 @@ async fn read(
         ..Rules::default()
     };
     report_start(context, &path);
-    let contents = read_bundle::read(context, &path, store, &rules).map_err(of_set)?;
+    let contents = read_bundle::read(context, &path, store, &rules).map_err(without_learn_hint)?;
     if contents.sha256 != sha256 {
         return Err(Error::BundleSha256 {
             path: workspace.shown(&path).to_owned(),
@@ -273,7 +273,7 @@ async fn read(
     Ok((bundle, artifacts))
 }
 
-/// Refuses a bundle whose file would be taken for that of another set.
+/// Refuses a bundle with the same file name as the bundle of a different URL.
 fn refuse_same_file(
     workspace: &Workspace,
     loaded: &Loaded,
@@ -281,7 +281,7 @@ fn refuse_same_file(
 ) -> Result<(), crate::Error> {
     let file = file_name(&item.url);
     for name in set::names(workspace)? {
-        // A set that is not valid is named when it is locked itself.
+        // An invalid set is reported when it is locked itself.
         let Ok(other) = set::load(workspace, &name) else {
             continue;
         };
@@ -300,7 +300,7 @@ fn refuse_same_file(
     Ok(())
 }
 
-/// Returns the SHA-256 of a bundle that is in `bundles/`.
+/// Returns the SHA-256 of a local bundle.
 fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> {
     let observer = BundleObserver::new(context, Step::Verify);
     report_start(context, path);
@@ -309,9 +309,9 @@ fn hash(context: &Context<'_>, path: &Utf8Path) -> Result<String, crate::Error> 
     Ok(sha256)
 }
 
-/// Returns the error for a bundle that cannot be read. The vendor's bundle of a release would be
-/// learned.
-fn of_set(error: crate::Error) -> crate::Error {
+/// Converts the error for an invalid bundle. The original one suggests `learn`, which is only for
+/// bundles of releases.
+fn without_learn_hint(error: crate::Error) -> crate::Error {
     match error {
         crate::Error::Disk(disk::Error::Bundle { path, source, .. }) => {
             Error::Bundle { path, source }.into()
@@ -320,16 +320,7 @@ fn of_set(error: crate::Error) -> crate::Error {
     }
 }
 
-/// Reports that a bundle is about to be read.
-fn report_start(context: &Context<'_>, path: &Utf8Path) {
-    context.reporter.report(Event::Started {
-        step: Step::Verify,
-        what: context.workspace.shown(path).to_string(),
-        bytes: std::fs::metadata(path).ok().map(|found| found.len()),
-    });
-}
-
-/// Downloads a bundle, and returns its SHA-256.
+/// Downloads a bundle. Returns its SHA-256.
 async fn download(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
@@ -339,19 +330,14 @@ async fn download(
     let shown = context.workspace.shown(path);
     fetch::refuse_offline(context, item.url.as_str(), shown)?;
     let from = upstreams.file(&item.url)?.place()?;
-    match &item.sha256 {
-        Some(digest) => {
-            let sha256 = digest.digest();
-            let retry = bundle::Retry::default();
-            fetch::download_file(context, from, path, sha256, retry).await?;
-            Ok(sha256.to_owned())
-        }
-        None => Ok(fetch::download(context, from, path).await?.sha256),
-    }
+    let sha256 = item.sha256.as_ref().map(|digest| digest.digest());
+    let retry = bundle::Retry::default();
+    let downloaded = fetch::download(context, from, path, sha256, retry).await?;
+    Ok(downloaded.sha256)
 }
 
-/// Returns the signature of a bundle: the file beside it, or what its server has. `again` asks the
-/// server in any case.
+/// Returns the signature of a bundle, from the file beside it or from its server. With `again`,
+/// always from its server.
 async fn signature(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
@@ -373,7 +359,7 @@ async fn signature(
     Ok(signature)
 }
 
-/// Returns the signature of a bundle that its server has.
+/// Downloads the signature of a bundle.
 async fn upstream_signature(
     upstreams: &Upstreams<'_>,
     item: &BundleItem,
@@ -387,7 +373,7 @@ async fn upstream_signature(
     Ok(signature)
 }
 
-/// Verifies the signature of a bundle, and reports that it is right.
+/// Verifies the signature of a bundle, and reports success.
 fn verify(
     context: &Context<'_>,
     item: &BundleItem,
@@ -418,7 +404,7 @@ fn verify(
     Ok(())
 }
 
-/// Names what is in a bundle and is not carried.
+/// Warns of the members of a bundle that are not used.
 fn report(context: &Context<'_>, path: &Utf8Path, contents: &Contents) {
     let file = path.file_name().unwrap_or(path.as_str());
     let warn = |text: String| context.reporter.report(Event::Warning(text));
@@ -432,5 +418,5 @@ fn report(context: &Context<'_>, path: &Utf8Path, contents: &Contents) {
     if more > 0 {
         warn(format!("{more} more files in {file} are not carried"));
     }
-    tell_of_odd(context, contents);
+    warn_of_unused(context, contents);
 }

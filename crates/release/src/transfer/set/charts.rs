@@ -1,26 +1,28 @@
-//! Lists the images that the charts of a set name and that no lock of the workspace has. A cluster
-//! without internet lacks them.
+//! Finds the images that the charts of a set name and that no lock of the workspace has. A cluster
+//! without internet cannot pull them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use bundle::set::{Origin, Reference};
-use bundle::{Artifact, ImagePlace, Kind, Lock, Store, chart_values};
+use bundle::{Artifact, Kind, Lock, Store};
 
-use super::pull::bring;
+use super::pull::pull;
 use crate::event::Event;
 use crate::transfer::fetch::open_store;
+use crate::transfer::local;
 use crate::{Context, Error, Workspace, chain, locked, set};
 
-/// The largest chart that is read when its set is locked, in bytes. Most have less than one MiB.
+/// Maximum size in bytes of a chart that is fetched when its set is locked. Most charts have less
+/// than 1 MiB.
 const LARGEST_READ: u64 = 16 << 20;
 
 /// An image that charts name and no lock has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unlocked {
-    /// The reference, with its host.
+    /// Upstream reference, with its host.
     pub image: String,
-    /// The charts that name it, `repository:tag`.
+    /// Charts that name it, as `repository:tag`.
     pub charts: Vec<String>,
 }
 
@@ -41,7 +43,8 @@ impl fmt::Display for Unlocked {
     }
 }
 
-/// Warns of what the charts of sets name and no lock has, as far as the charts are in the store.
+/// Warns of images that the charts of sets name and no lock has. Charts that the store lacks are
+/// skipped.
 ///
 /// # Errors
 /// A set is not locked, or a lock or the store cannot be read.
@@ -58,10 +61,10 @@ pub fn warn_of_unlocked<'s>(
     Ok(())
 }
 
-/// Returns what the charts of a lock that was just written name and no lock has. Charts that the
-/// store lacks are read into it if `asks`. The lock is complete without them, so a failure is a
+/// Returns the images that the charts of a new lock name and no lock has. With `asks`, charts that
+/// the store lacks are fetched first. The lock is complete without them, so a failure is only a
 /// warning.
-pub(super) async fn search(
+pub(super) async fn fetch_and_search(
     context: &Context<'_>,
     lock: &Lock,
     store: &Store,
@@ -73,7 +76,7 @@ pub(super) async fn search(
     let read = async {
         if asks && !context.offline {
             let small = Lock::of_set(lock.name(), Vec::new(), small.cloned().collect());
-            bring(context, &small, store, &|_| {}).await?;
+            pull(context, &small, store, &|_| {}).await?;
         }
         Ok(())
     };
@@ -99,8 +102,8 @@ pub(super) async fn search(
     })
 }
 
-/// Returns what the charts of a lock name and neither a lock nor the file of a set has, as far as
-/// the charts are in the store.
+/// Returns the images that the charts of a lock name, and that neither a lock nor the file of a set
+/// has. Charts that the store lacks are skipped.
 ///
 /// # Errors
 /// A lock or the store cannot be read.
@@ -113,7 +116,7 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
     let (store, known) = (open_store(workspace)?, Known::of(workspace)?);
     let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for chart in charts {
-        for image in known.lacks(chart, &store) {
+        for image in local::unlocked_images(&store, chart, &|image| known.has(image)) {
             named.entry(image).or_default().insert(chart.reference());
         }
     }
@@ -124,14 +127,14 @@ pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocke
     Ok(unlocked.collect())
 }
 
-/// The images that the locks and the sets of a workspace have, each with and without its tag.
+/// Images in the locks and sets of a workspace, each with and without its tag.
 #[derive(Default)]
 struct Known {
-    /// Those that are known by their upstream names.
+    /// Upstream references.
     names: HashSet<String>,
-    /// Those of releases, as the vendor names them.
+    /// Images of releases, below the vendor's registry.
     of_releases: HashSet<String>,
-    /// Those of bundles, with the folders that they were put below.
+    /// Images of bundles, with the folder of the mirror that they were put in.
     of_bundles: Vec<(Option<String>, String)>,
 }
 
@@ -139,7 +142,7 @@ impl Known {
     fn of(workspace: &Workspace) -> Result<Self, Error> {
         let mut known = Self::default();
         for name in set::names(workspace)? {
-            // A set that is not valid is named when it is locked itself.
+            // An invalid set is reported when it is locked itself.
             let loaded = set::load(workspace, &name);
             for entry in loaded.map_or_else(|_| Vec::new(), |one| one.entries) {
                 if let Origin::Registry(reference) = entry.origin {
@@ -152,7 +155,7 @@ impl Known {
             for artifact in &lock.artifacts {
                 let own = [artifact.repository.clone(), artifact.reference()];
                 match artifact.source.as_ref().filter(|_| lock.from.is_none()) {
-                    // Its bundle does not record where it was.
+                    // Bundles do not record upstream references.
                     Some(_) if !artifact.archive.is_empty() => {
                         let bundle = lock.bundles.iter().find(|one| one.has(artifact));
                         let place = bundle.and_then(|bundle| bundle.place.clone());
@@ -182,48 +185,19 @@ impl Known {
             .insert(Reference { tag: None, ..whole }.to_string());
     }
 
-    /// Returns whether this image is among them. If a chart sets no tag, any tag of it is enough.
-    fn has(&self, asked: &Reference) -> bool {
-        let digest = None;
-        let asked = Reference {
-            digest,
-            ..asked.clone()
-        };
-        let name = asked.to_string();
+    /// Returns whether a lock or a set has an image, whose reference has no digest. Without a tag,
+    /// any tag of it is enough.
+    fn has(&self, image: &Reference) -> bool {
+        let name = image.to_string();
         let mut of_bundles = self.of_bundles.iter();
         self.names.contains(&name)
             || mke::vendor_name(&name).is_some_and(|name| self.of_releases.contains(name))
             || of_bundles.any(|(place, one)| is_in(place.as_deref(), one, &name))
     }
-
-    /// Returns the images that a chart names and that are not among them, if the store has the
-    /// chart.
-    fn lacks(&self, chart: &Artifact, store: &Store) -> BTreeSet<String> {
-        let place = |asked: &Reference, _: &str| self.has(asked).then(ImagePlace::default);
-        let manifests = chart.manifests.iter();
-        // The config comes first; the chart is a layer.
-        let layers = manifests.flat_map(|one| one.blobs.iter().skip(1));
-        let mut lacking = BTreeSet::new();
-        for layer in layers.filter(|layer| store.has(&layer.digest, layer.size)) {
-            let file = store.open_blob(&layer.digest).ok();
-            let Some(found) = file.and_then(|file| chart_values(file, &place)) else {
-                continue;
-            };
-            // What is put together when the chart is used is not a reference.
-            let fixed = found
-                .fixed
-                .iter()
-                .filter_map(|image| Reference::parse(image).ok());
-            let fixed = fixed.filter(|image| !self.has(image));
-            lacking.extend(fixed.map(|image| image.to_string()));
-            lacking.extend(found.missing.into_iter().map(|(_, image)| image));
-        }
-        lacking
-    }
 }
 
-/// Returns whether an image may be what a bundle has under `reference`, which was put below
-/// `place`: its path ends as the reference does.
+/// Returns whether an image may be `reference` of a bundle that was put below `place`: its path
+/// ends like the reference.
 fn is_in(place: Option<&str>, reference: &str, image: &str) -> bool {
     let own = place.and_then(|place| reference.strip_prefix(place)?.strip_prefix('/'));
     let before = image.strip_suffix(own.unwrap_or(reference));

@@ -1,4 +1,4 @@
-//! Fetches what the lock of a set names, and compares it with what is upstream.
+//! Fetches the locked content of a set, and compares its references with upstream.
 
 use super::charts::{Unlocked, unlocked};
 use super::lock::all_moved;
@@ -9,12 +9,13 @@ use crate::transfer::fetch::open_store;
 use crate::transfer::stream;
 use crate::{Context, locked};
 
-/// Fetches what the lock of a set names, and looks whether its references still point there. Also
-/// returns the images that its charts name and no lock has.
+/// Fetches the locked content of a set, and checks that its references have not moved. Also returns
+/// the images that its charts name and no lock has.
 ///
 /// # Errors
-/// The set is not locked, the lock does not fit the set's file, a registry does not serve a digest,
-/// or a reference has moved. In the last case, everything that is locked was fetched.
+/// The set is not locked, the lock does not match the set's file, a registry does not serve a
+/// digest, or a reference moved ([`Error::Moved`]). In the last case, all locked content was
+/// fetched.
 pub async fn fetch(
     context: &Context<'_>,
     set: &str,
@@ -26,16 +27,16 @@ pub async fn fetch(
         blobs: missing.len(),
         bytes: missing.iter().map(|blob| blob.size).sum(),
     };
-    let _ = stream::bring_into(context, &locked.lock, &store).await?;
+    let _ = stream::fetch_into(context, &locked.lock, &store).await?;
     compare(context, [set]).await?;
     Ok((fetched, unlocked(context.workspace, &locked.lock)?))
 }
 
-/// Looks whether the references of sets still point to what is locked. An offline run asks no
-/// upstream registry.
+/// Checks that the references of sets have not moved. An offline run contacts no upstream registry
+/// and checks nothing.
 ///
 /// # Errors
-/// A reference has moved. The sets before the last one with such a reference are warned of.
+/// [`Error::Moved`] for the last set with a moved reference. Earlier ones are warnings.
 pub async fn compare<'s>(
     context: &Context<'_>,
     sets: impl IntoIterator<Item = &'s str>,

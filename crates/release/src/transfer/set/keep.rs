@@ -1,19 +1,19 @@
-//! Keeps in the store what comes from upstream: bytes, and blobs on their way.
+//! Writes upstream content to the store: small blobs from memory, and large ones in resumable
+//! pieces.
 
 use std::io;
 
 use bundle::{BlobSink as _, PartialBlob, Store};
 use oci_spec::image::Digest;
 use registry::BlobTarget;
-use sha2::{Digest as _, Sha256};
 
 use crate::Context;
 use crate::event::{Event, Reporter, Step};
 
-/// Keeps bytes that are this digest in the store.
+/// Writes bytes with this digest to the store, unless it has them.
 ///
 /// # Errors
-/// They cannot be written.
+/// The store cannot be written.
 pub(super) fn keep(
     context: &Context<'_>,
     store: &Store,
@@ -30,7 +30,7 @@ pub(super) fn keep(
     writer.commit().map_err(stored)
 }
 
-/// A small blob on its way into the store.
+/// A small blob, which is received in memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory(pub(super) Vec<u8>);
 
@@ -50,18 +50,20 @@ impl BlobTarget for Memory {
     }
 
     fn found(&self) -> Digest {
-        digest_of(&Sha256::digest(&self.0))
+        digest_of(&self.0)
     }
 }
 
-fn digest_of(hash: &[u8]) -> Digest {
-    match bundle::sha256_digest(&format!("sha256:{}", hex::encode(hash))) {
+/// Returns the SHA-256 of bytes as a digest.
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    match bundle::sha256_digest(&format!("sha256:{}", crate::sha256(bytes))) {
         Ok(digest) => digest,
         Err(_) => unreachable!("a SHA-256 is a digest"),
     }
 }
 
-/// A large blob on its way into the store. It reports how far it is, never backwards.
+/// A large blob, which is received in the store. Progress is reported once for each byte, even
+/// after a restart.
 pub(super) struct Pieces<'a> {
     pub(super) partial: PartialBlob,
     reporter: &'a dyn Reporter,
@@ -107,7 +109,7 @@ impl BlobTarget for Pieces<'_> {
     }
 }
 
-/// Reports that so many bytes came.
+/// Reports that this number of bytes was received.
 pub(super) fn advanced(reporter: &dyn Reporter, bytes: u64) {
     reporter.report(Event::Advanced {
         step: Step::Fetch,

@@ -1,4 +1,5 @@
-//! Resolves what mkectl lists of a release in a registry: a release without its bundle.
+//! Resolves the references that mkectl lists for a release, to lock it from a registry instead of a
+//! bundle.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +15,20 @@ use crate::event::{Event, Step};
 use crate::set::Error;
 use crate::transfer::fetch::open_store;
 
-/// Where to read a release from, instead of its bundle.
+/// Registry to lock a release from.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// The registry and path, `registry.mirantis.com/mke`.
+    /// Registry and path, such as `registry.mirantis.com/mke`.
     pub from: String,
-    /// Files with what `mkectl airgap list-images` and `list-charts` print.
+    /// Files with the output of `mkectl airgap list-images` and `list-charts`.
     pub files: Vec<Utf8PathBuf>,
 }
 
-/// Returns the artifacts of a release, as its registry has them now.
+/// Returns the artifacts of a release, as the registry has them now.
 ///
 /// # Errors
-/// A file cannot be read or lists something else than references, or the registry does not serve
-/// one of them.
+/// A file cannot be read or has a line that is not a reference, or the registry does not serve a
+/// reference.
 pub(crate) async fn artifacts(
     context: &Context<'_>,
     listed: &Listed,
@@ -79,7 +80,8 @@ pub(crate) async fn artifacts(
     Ok(artifacts)
 }
 
-/// Reads a line of a list; nothing if it is empty or names another registry than the vendor's.
+/// Parses a line of a list. Returns `None` if it is empty or does not begin with a prefix of the
+/// vendor.
 fn entry(
     context: &Context<'_>,
     from: &str,
@@ -96,7 +98,7 @@ fn entry(
         text: redaction::line(&redaction::without_login(line), 100),
         source,
     };
-    // A chart's version may hold what a tag cannot (Helm's rule).
+    // A chart's version may contain `+`, which a tag cannot. Helm writes `_`.
     let line = line.trim_start_matches("oci://").replace('+', "_");
     let own = Reference::parse(&line).map_err(invalid)?;
     let Some(name) = mke::vendor_name(&line) else {
@@ -114,7 +116,7 @@ fn entry(
     let repository = name.split([':', '@']).next().unwrap_or(name).to_owned();
     let entry = Entry {
         origin: Origin::Registry(reference.clone()),
-        // The list need not say which are charts; their manifests do.
+        // Lists do not mark charts. The manifests decide.
         is_chart: false,
         platforms: Vec::new(),
         signatures: false,

@@ -1,7 +1,7 @@
-//! Makes the lock of a set, and compares it with what registries have now.
+//! Locks a set, and compares its lock with registries.
 //!
-//! What is locked stays locked: a tag that has moved since is reported, and moves in the lock only
-//! on request. What the set's file adds or drops is added to or dropped from the lock.
+//! Locked entries stay locked: a tag that moved upstream is reported, and moves in the lock only on
+//! request. Entries that the set's file adds or drops are added to or dropped from the lock.
 
 use std::collections::BTreeMap;
 
@@ -12,66 +12,67 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 
 use super::bundles;
-use super::charts::{Unlocked, search};
+use super::charts::{Unlocked, fetch_and_search};
 use super::resolve::{ENTRIES_AT_ONCE, one_size, resolve, resolve_signatures};
 use super::upstream::Upstreams;
 use super::web;
 use crate::Context;
 use crate::event::{Event, Step};
-use crate::set::{self, Error, Loaded, Moved, is_signature, load, misplaced};
+use crate::set::{self, Error, Loaded, Moved, changed_origin, is_signature, load};
 use crate::transfer::fetch::open_store;
 use crate::workspace::{read_if_there, write_whole};
 
-/// What to lock.
+/// Set to lock, and the entries that may move.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// The set.
+    /// Name of the set.
     pub set: String,
-    /// The entries that may move, by reference, place or name.
+    /// Entries that may move, by reference, place or name.
     pub update: Vec<String>,
-    /// Whether all entries may move.
+    /// Whether all entries may move. Also replaces an invalid lock.
     pub replace: bool,
 }
 
-/// What locking came to.
+/// Result of locking a set.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The lock's file, relative to the workspace.
+    /// Path of the lock, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// What it says.
+    /// Content of the lock.
     pub lock: Lock,
-    /// Whether the file was written; false where it held the same already.
+    /// Whether the file was written. It is not if it already had this content.
     pub written: bool,
-    /// What has moved upstream and stays as it was locked.
+    /// References that moved upstream and were not updated.
     pub moved: Vec<Moved>,
-    /// What has moved in the lock.
+    /// References that were updated in the lock.
     pub updated: Vec<Moved>,
-    /// What its charts name and no lock has.
+    /// Images that its charts name and no lock has.
     pub unlocked: Vec<Unlocked>,
 }
 
-/// What a comparison of a lock with its set and with registries found.
+/// Result of comparing a lock with its set and with registries.
 #[derive(Debug)]
 pub struct Comparison {
-    /// The lock's file, relative to the workspace.
+    /// Path of the lock, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// How many artifacts it has.
+    /// Number of locked artifacts.
     pub artifacts: usize,
-    /// What has moved upstream.
+    /// References that moved upstream.
     pub moved: Vec<Moved>,
-    /// How the lock differs from the set's file.
+    /// Differences between the lock and the set's file.
     pub differences: Vec<String>,
-    /// The bundles of which at most the size was compared: the set lists neither checksum nor key
-    /// of them.
+    /// URLs of the bundles whose size alone was compared: the set has neither a checksum nor a key
+    /// for them.
     pub by_size: Vec<String>,
-    /// What was not compared, since its registry was not reached.
+    /// References that were not compared, because their registries were not reached.
     pub unreached: Vec<String>,
 }
 
-/// Locks a set.
+/// Locks a set: resolves its new and changed entries, and keeps the others.
 ///
 /// # Errors
-/// The set is wrong, a registry does not serve what it names, or the lock cannot be written.
+/// The set or its lock is not valid, a registry does not serve an entry, or the lock cannot be
+/// written.
 pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let loaded = load(context.workspace, &request.set)?;
     let update = named(&loaded, &request.update)?;
@@ -80,7 +81,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let before = read_if_there(&file)?;
     let parsed = before.as_deref().map(|text| Lock::parse(text, &path));
     let earlier = match parsed {
-        // One that is not valid has nothing to keep.
+        // An invalid lock is replaced only on request.
         Some(Err(error)) if !request.replace => return Err(error.into()),
         Some(Ok(lock)) => {
             crate::locked::agrees(context.workspace, &file, &lock)?;
@@ -124,24 +125,27 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             let known = locked.get(&entry.place()).copied();
             let edited = known.filter(|one| is_edited(one, entry));
             if edited.is_some() {
-                let wrong = format!("{path} was edited: {}; locking it again", misplaced(entry));
+                let wrong = format!(
+                    "{path} was edited: {}; locking it again",
+                    changed_origin(entry)
+                );
                 context.reporter.report(Event::Warning(wrong));
             }
-            let known = known_as(entry, earlier).filter(|_| edited.is_none());
-            let may_move = request.replace || update.contains(&Named::Entry(entry));
+            let known = locked_as(entry, earlier).filter(|_| edited.is_none());
+            let may_move = request.replace || update.contains(&Item::Entry(entry));
             let moved = match known {
                 Some(known) if may_move => moved(upstreams, entry, known).await?,
                 Some(known) if request.update.is_empty() => {
                     let moved = moved(upstreams, entry, known).await;
                     upstreams.if_reached(entry.origin.to_string(), moved)?
                 }
-                // Only what is to move is asked for.
+                // With `--update`, other entries are not compared with upstream.
                 _ => None,
             };
-            // New signatures do not move what they sign.
+            // An image may get new signatures without moving.
             let is_kept = !may_move || moved.is_none() && !entry.signatures;
             if let Some(known) = known.filter(|_| is_kept)
-                && let Some(kept) = kept(entry, known, &signatures_of(known))
+                && let Some(kept) = unchanged(entry, known, &signatures_of(known))
             {
                 return Ok((kept, moved, false));
             }
@@ -160,7 +164,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
                 false => kept.push(moved),
             }
         }
-        // Two tags of one image have the same signatures.
+        // Two tags of one image share signatures.
         artifacts.extend(all.into_iter().map(|one| (one.reference(), one)));
     }
     let mut artifacts: Vec<Artifact> = artifacts.into_values().collect();
@@ -168,7 +172,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     artifacts.extend(aliases);
     let mut bundles = Vec::new();
     for item in &loaded.set.bundles {
-        let may_move = request.replace || update.contains(&Named::Bundle(item));
+        let may_move = request.replace || update.contains(&Item::Bundle(item));
         let (of, asks) = ((&loaded, item), may_move || request.update.is_empty());
         let found = bundles::lock(context, of, upstreams, earlier, (may_move, asks), store).await?;
         match found.updated {
@@ -185,7 +189,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         context.reporter.report(Event::Warning(warning));
     }
     let text = lock.to_yaml();
-    // What is written must be readable.
+    // Later steps must be able to read this lock.
     Lock::parse(&text, path)?;
     let written = !(before.as_deref()).is_some_and(|one| Lock::is_same(one, &text));
     if written {
@@ -198,8 +202,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             environment::count(lock.artifacts.len(), "artifact")
         ),
     });
-    // A registry that was not reached is not waited for again.
-    let unlocked = search(context, &lock, store, uncompared.is_empty()).await;
+    // Charts are not fetched if a registry was not reached, to avoid another wait.
+    let unlocked = fetch_and_search(context, &lock, store, uncompared.is_empty()).await;
     Ok(Outcome {
         path: path.clone(),
         lock,
@@ -210,10 +214,10 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     })
 }
 
-/// Adds the artifacts of a bundle to those of other entries.
+/// Adds the artifacts of a bundle.
 ///
 /// # Errors
-/// Both have one of the same name.
+/// [`Error::Overlap`] if a different entry has an artifact with the same `repository:tag`.
 fn add(artifacts: &mut Vec<Artifact>, of_bundle: Vec<Artifact>) -> Result<(), crate::Error> {
     let places = artifacts.iter().map(|one| (one.reference(), one));
     let places: BTreeMap<String, &Artifact> = places.collect();
@@ -236,9 +240,9 @@ fn add(artifacts: &mut Vec<Artifact>, of_bundle: Vec<Artifact>) -> Result<(), cr
     Ok(())
 }
 
-/// Returns what an entry was locked as, in its place or in the one that it had before it was
-/// changed.
-fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
+/// Returns the locked artifact of an entry, in its present place or, if its place changed, in the
+/// earlier one.
+fn locked_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
     let origin = entry.origin.to_string();
     let is_own = |one: &&Artifact| {
         let source = one.source.as_ref().filter(|_| one.archive.is_empty());
@@ -248,9 +252,8 @@ fn known_as<'a>(entry: &Entry, lock: &'a Lock) -> Option<&'a Artifact> {
     known.min_by_key(|one| one.reference() != entry.place())
 }
 
-/// Returns what an entry was locked as, and its signatures, as far as that is what the entry lists
-/// now.
-fn kept(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<Artifact>> {
+/// Returns the locked artifact of an entry and its signatures, if they still match the entry.
+fn unchanged(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<Artifact>> {
     let has_signatures = known.source.as_ref().is_some_and(|one| one.signatures);
     let artifact = placed(known, entry);
     if !artifact.is_of(entry) || entry.signatures && !has_signatures {
@@ -264,8 +267,8 @@ fn kept(entry: &Entry, known: &Artifact, signatures: &[Artifact]) -> Option<Vec<
     Some(std::iter::once(artifact).chain(signatures).collect())
 }
 
-/// Resolves an entry, and what signs it if that is asked for. `pinned` is what it is locked as, if
-/// it is not to move.
+/// Resolves an entry, and its signatures if the entry has `signatures: true`. `pinned` is the
+/// locked artifact of an entry that may not move.
 async fn resolved(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
@@ -308,11 +311,11 @@ async fn resolved(
     })
 }
 
-/// Compares the lock of a set with its file and with registries: one request for each reference.
-/// Writes nothing.
+/// Compares the lock of a set with its file and with registries, with one request for each
+/// reference. Writes nothing.
 ///
 /// # Errors
-/// The set or its lock is wrong or missing, or a registry cannot be asked.
+/// The set or its lock is missing or not valid, or a registry cannot be used.
 pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, crate::Error> {
     let loaded = load(context.workspace, set)?;
     let locked = crate::locked::read_set(context.workspace, set)?;
@@ -334,11 +337,11 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
     })
 }
 
-/// Returns which references of a lock point to something else by now, in the order of the set's
-/// file, and what was not compared, since its registry was not reached.
+/// Returns the references of a lock that moved upstream, in the order of the set's file, and those
+/// that were not compared because their registries were not reached.
 ///
 /// # Errors
-/// A registry refuses, or none was reached. If it `is_optional`, both are warnings.
+/// A registry refuses a request, or none was reached. With `is_optional`, both are warnings.
 pub(super) async fn all_moved(
     context: &Context<'_>,
     loaded: &Loaded,
@@ -376,7 +379,7 @@ pub(super) async fn all_moved(
     Ok((all, uncompared))
 }
 
-/// Returns how a locked reference has moved, if it has. A digest does not move.
+/// Returns how a locked reference moved, if it did. A digest does not move.
 async fn moved(
     upstreams: &Upstreams<'_>,
     entry: &Entry,
@@ -401,10 +404,10 @@ async fn moved(
         (Origin::File { .. }, _) => return Ok(None),
         (Origin::HelmRepository { .. }, None) => return Ok(None),
         (origin @ Origin::HelmRepository { .. }, Some((url, layer))) => {
-            let Some((now, at)) = web::found(upstreams, origin).await? else {
+            let Some((now, at)) = web::current(upstreams, origin).await? else {
                 return Ok(moved(layer.digest.to_string(), None));
             };
-            // The same bytes may be elsewhere by now, or the lock was edited.
+            // The same bytes may have a new URL, or the lock was edited.
             let digest = moved(layer.digest.to_string(), Some(now));
             return Ok(digest.or_else(|| moved(url.to_owned(), Some(at.into()))));
         }
@@ -412,13 +415,13 @@ async fn moved(
     Ok(moved(locked.to_string(), now))
 }
 
-/// Returns what the reference of an artifact pointed to when it was locked.
+/// Returns the digest that the upstream reference had when it was locked.
 fn upstream_digest(artifact: &Artifact) -> &Digest {
     let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
     whole.unwrap_or(&artifact.digest)
 }
 
-/// Returns an artifact as an entry places it.
+/// Returns an artifact with the repository, tag and flags of an entry.
 fn placed(artifact: &Artifact, entry: &Entry) -> Artifact {
     let source = artifact.source.clone();
     Artifact {
@@ -433,7 +436,7 @@ fn placed(artifact: &Artifact, entry: &Entry) -> Artifact {
     }
 }
 
-/// Returns the artifacts of more places: what the entry's own place has.
+/// Returns the artifacts for aliases: copies of the artifact at the entry's own place.
 fn aliases<'a>(
     loaded: &'a Loaded,
     artifacts: &'a [Artifact],
@@ -445,14 +448,14 @@ fn aliases<'a>(
     })
 }
 
-/// Something that a set lists.
+/// An entry or bundle of a set.
 #[derive(Clone, Copy, PartialEq)]
-enum Named<'a> {
+enum Item<'a> {
     Entry(&'a Entry),
     Bundle(&'a BundleItem),
 }
 
-impl Named<'_> {
+impl Item<'_> {
     fn origin(&self) -> String {
         match self {
             Self::Entry(entry) => entry.origin.to_string(),
@@ -460,7 +463,7 @@ impl Named<'_> {
         }
     }
 
-    /// Returns whether a name is the whole of it, at its origin or in the mirror.
+    /// Returns whether a name is its full origin or its full place in the mirror.
     fn is(&self, name: &str) -> bool {
         let place = match self {
             Self::Entry(entry) => Some(entry.place()),
@@ -469,7 +472,7 @@ impl Named<'_> {
         self.origin() == name || place.as_deref() == Some(name)
     }
 
-    /// Returns whether a name is the last part of it at its origin, with or without its tag.
+    /// Returns whether a name is the last part of its origin, with or without tag.
     fn ends_with(&self, name: &str) -> bool {
         let known = match self {
             Self::Entry(entry) => entry.origin.name(),
@@ -483,12 +486,12 @@ impl Named<'_> {
     }
 }
 
-/// Returns the entries and bundles that these names mean, one each.
-fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<Named<'a>>, crate::Error> {
+/// Returns the entry or bundle for each name of `--update`.
+fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<Item<'a>>, crate::Error> {
     let own = loaded.entries.iter().filter(|one| one.alias_of.is_none());
-    let bundles = loaded.set.bundles.iter().map(Named::Bundle);
-    let all: Vec<Named<'_>> = own.map(Named::Entry).chain(bundles).collect();
-    let matching = |is: &dyn Fn(&Named<'_>) -> bool| -> Vec<Named<'a>> {
+    let bundles = loaded.set.bundles.iter().map(Item::Bundle);
+    let all: Vec<Item<'_>> = own.map(Item::Entry).chain(bundles).collect();
+    let matching = |is: &dyn Fn(&Item<'_>) -> bool| -> Vec<Item<'a>> {
         all.iter().copied().filter(|one| is(one)).collect()
     };
     let mut found = Vec::new();
@@ -503,8 +506,8 @@ fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<Named<'a>>, cra
                 return Err(Error::Entry {
                     set: loaded.name.clone(),
                     name: name.clone(),
-                    matching: fits.iter().map(Named::origin).collect(),
-                    known: all.iter().map(Named::origin).collect(),
+                    matching: fits.iter().map(Item::origin).collect(),
+                    known: all.iter().map(Item::origin).collect(),
                 }
                 .into());
             }

@@ -1,11 +1,11 @@
-//! Finds what the store lacks of what sets carry.
+//! Finds the content of sets that the store lacks.
 
 use std::collections::BTreeMap;
 
 use bundle::{Artifact, Lock, Store};
 use oci_spec::image::Digest;
 
-/// One digest that the store lacks.
+/// A digest that the store lacks.
 pub(super) struct Need<'a> {
     pub(super) digest: &'a Digest,
     pub(super) size: u64,
@@ -14,26 +14,26 @@ pub(super) struct Need<'a> {
 }
 
 impl Need<'_> {
-    /// Returns whether it is made of the layer of its artifact, which must be in the store then.
-    pub(super) fn is_made(&self) -> bool {
+    /// Returns whether it is created from its artifact's layer, which must be in the store first.
+    pub(super) fn is_derived(&self) -> bool {
         let layer = self.artifact.download();
         layer.is_some_and(|(_, layer)| layer.digest != *self.digest)
     }
 }
 
-/// Returns whether the store lacks something that sets carry.
+/// Returns whether the store lacks content of sets.
 pub(crate) fn lacks(lock: &Lock, store: &Store) -> bool {
     let mut bundles = lock.set_bundles();
     is_needed(lock, store) || bundles.any(|part| !store.missing(&part).is_empty())
 }
 
-/// Returns whether the store lacks something that registries and web servers have.
+/// Returns whether the store lacks content from registries and web servers.
 pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
     !needs(lock, store).is_empty()
 }
 
-/// Returns what the store lacks of what is in no bundle, each digest once, the largest first: they
-/// take longest.
+/// Returns each missing digest that no bundle has, once. The largest come first, because they take
+/// longest.
 pub(super) fn needs<'a>(lock: &'a Lock, store: &Store) -> Vec<Need<'a>> {
     let mut needs: BTreeMap<&str, Need<'a>> = BTreeMap::new();
     let is_single = |one: &&Artifact| one.source.is_some() && one.archive.is_empty();

@@ -1,5 +1,5 @@
-//! Brings the blobs that the locks of sets name into the store, each once, by digest. What is in
-//! the store was compared with its digest.
+//! Downloads the blobs of sets from registries and web servers into the store, each once, by
+//! digest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -24,26 +24,26 @@ use crate::transfer::fetch::{self, Place, Source};
 use crate::transfer::local;
 use crate::{Context, Workspace, locked};
 
-/// How many blobs are read at a time.
+/// Maximum number of blobs that are read concurrently.
 const BLOBS_AT_ONCE: usize = 8;
 
-/// From this size in bytes, a blob is kept in pieces, which a later run resumes. Smaller ones are
-/// read into memory.
+/// Minimum size in bytes of blobs that are received in the store, where a later run resumes them.
+/// Smaller ones are received in memory.
 const IN_PIECES: u64 = 1 << 20;
 
-/// How long to wait for another process that reads the same blob.
+/// Interval for checking whether a different process has finished reading the same blob.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// What a fetch came to.
+/// Counts of a fetch.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fetched {
-    /// How many blobs were read, manifests included.
+    /// Number of blobs, including manifests.
     pub blobs: usize,
-    /// Their bytes.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 
-/// Where a blob is read from.
+/// Source of a blob.
 enum Remote<'u> {
     Registry(Repository<'u>),
     Web(WebFile<'u>),
@@ -73,20 +73,23 @@ impl Remote<'_> {
     }
 }
 
-/// Where each artifact of sets comes from: the lock of its set, and the registries that the set's
-/// file describes.
+/// Sources of artifacts: for each, the lock of its set, and the registries that the set's file
+/// describes.
 struct Origins<'a> {
     sets: Vec<(Utf8PathBuf, Upstreams<'a>)>,
-    /// The set of each entry, by place and reference; that of its signatures, by the repositories
-    /// of both; that of a bundle, by its URL.
+    /// Index in `sets`:
+    ///
+    /// - for an entry, by place and reference
+    /// - for signatures, by the repositories of both registries
+    /// - for a bundle, by an empty place and its URL
     entries: HashMap<(String, String), usize>,
-    /// The release with its registry, if it was not locked from a bundle.
+    /// Lock and registry of the release, if it was not locked from a bundle.
     release: Option<(Utf8PathBuf, Upstreams<'a>)>,
 }
 
 impl<'a> Origins<'a> {
-    /// Reads the files of the sets that a lock has artifacts of. A file that is wrong is not of the
-    /// lock, which was compared with them.
+    /// Reads the files of the sets in a lock. Invalid files are skipped: the lock was compared with
+    /// the files of its sets before, so they do not belong to it.
     fn of(context: &'a Context<'a>, lock: &Lock) -> Result<Self, crate::Error> {
         let names = match &lock.set {
             Some(set) => vec![set.clone()],
@@ -112,9 +115,10 @@ impl<'a> Origins<'a> {
             let lock = context.workspace.set_lock(&name);
             sets.push((lock, Upstreams::new(context, &loaded)));
         }
-        let own = || Upstreams::of_release(context);
-        let path = context.workspace.lock(&lock.release, &lock.arch);
-        let release = lock.from.as_ref().map(|_| (path, own()));
+        let release = lock.from.as_ref().map(|_| {
+            let path = context.workspace.lock(&lock.release, &lock.arch);
+            (path, Upstreams::of_release(context))
+        });
         Ok(Self {
             sets,
             entries,
@@ -122,10 +126,10 @@ impl<'a> Origins<'a> {
         })
     }
 
-    /// Returns the lock and the registries of an artifact.
+    /// Returns the lock and the registries for an artifact.
     ///
     /// # Errors
-    /// The set's file changed since the lock was read.
+    /// [`Error::Unlisted`] if the set's file changed since the lock was read.
     fn set(&self, artifact: &Artifact) -> Result<&(Utf8PathBuf, Upstreams<'a>), crate::Error> {
         let source = artifact.source.as_ref();
         let reference = source.map(|source| source.reference.clone());
@@ -139,11 +143,11 @@ impl<'a> Origins<'a> {
         self.find(&key)
     }
 
-    /// Returns where an artifact is read from.
+    /// Returns the source of an artifact.
     ///
     /// # Errors
-    /// The set's file changed since the lock was read, or the CA or the credentials of the server
-    /// cannot be used.
+    /// [`Error::Unlisted`] if the set's file changed since the lock was read; also if the CA or
+    /// credentials of the server cannot be used.
     fn remote(
         &self,
         artifact: &Artifact,
@@ -166,7 +170,7 @@ impl<'a> Origins<'a> {
         })
     }
 
-    /// Returns the lock and the registries of what has this key.
+    /// Returns the lock and the registries for a key of `entries`.
     fn find(&self, key: &(String, String)) -> Result<&(Utf8PathBuf, Upstreams<'a>), crate::Error> {
         let set = self.entries.get(key);
         match (set, &self.release) {
@@ -180,18 +184,18 @@ impl<'a> Origins<'a> {
     }
 }
 
-/// Returns a repository with its host.
+/// Returns the repository of a reference, with its host.
 fn repository_of(reference: &Reference) -> String {
     format!("{}/{}", reference.host, reference.repository)
 }
 
-/// Brings everything into the store that a lock names and that registries and web servers have.
-/// `each` hears of every blob that came: what reads it from this `store` need not hash it again.
+/// Downloads everything that a lock has from registries and web servers into the store. Calls
+/// `each` for every blob that was stored. This `store` remembers that it hashed them.
 ///
 /// # Errors
-/// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be
-/// written.
-pub(crate) async fn bring(
+/// A registry does not serve a digest, a manifest contradicts the lock ([`Error::Contradiction`]),
+/// or the store cannot be written.
+pub(crate) async fn pull(
     context: &Context<'_>,
     lock: &Lock,
     store: &Store,
@@ -209,8 +213,8 @@ pub(crate) async fn bring(
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
     let origins = &origins;
-    let (made, read_first): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_made);
-    for needs in [read_first, made] {
+    let (derived, downloaded): (Vec<_>, Vec<_>) = needs.into_iter().partition(Need::is_derived);
+    for needs in [downloaded, derived] {
         let reading = needs.into_iter().map(|need| async move {
             read(context, origins, store, &need).await?;
             Ok::<_, crate::Error>(need)
@@ -221,7 +225,7 @@ pub(crate) async fn bring(
             each(need.digest);
         }
     }
-    // With every manifest now, the lock can be compared with all of them.
+    // All manifests are in the store now, so the lock can be compared with them.
     if let Some((artifact, manifest)) = set::contradiction(lock, store) {
         let (path, _) = origins.set(artifact)?;
         return Err(locked::contradicts(
@@ -231,7 +235,7 @@ pub(crate) async fn bring(
             manifest,
         ));
     }
-    list(context, lock, store)?;
+    local::list(store, lock).map_err(|source| crate::Error::store(context.workspace, source))?;
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
         what: format!("{total} fetched and verified"),
@@ -239,12 +243,11 @@ pub(crate) async fn bring(
     Ok(())
 }
 
-/// Returns where a bundle of a set is downloaded from: from the mirror that the set names, if it
-/// names one.
+/// Returns the source of a set's bundle. If the set names a mirror, that is the source.
 ///
 /// # Errors
-/// The set's file changed since the lock was read, or the CA or the credentials of the server
-/// cannot be used.
+/// [`Error::Unlisted`] if the set's file changed since the lock was read; also if the CA or
+/// credentials of the server cannot be used.
 pub(crate) fn place(context: &Context<'_>, lock: &Lock, url: &str) -> Result<Place, crate::Error> {
     let origins = Origins::of(context, lock)?;
     let (_, upstreams) = origins.find(&(String::new(), url.to_owned()))?;
@@ -254,8 +257,8 @@ pub(crate) fn place(context: &Context<'_>, lock: &Lock, url: &str) -> Result<Pla
     upstreams.file(&url)?.place()
 }
 
-/// Checks that everything can be asked for that the store lacks of what sets carry. No request is
-/// made.
+/// Checks that CA and credentials are available for all content of sets that the store lacks. Makes
+/// no request.
 ///
 /// # Errors
 /// As for [`place`].
@@ -281,8 +284,7 @@ pub(crate) fn require_access(
     Ok(())
 }
 
-/// Returns how much the store lacks of what sets carry and registries have. Of a bundle, all bytes
-/// are downloaded, unless it is here.
+/// Returns the amount to download for sets. A bundle that is not local is downloaded completely.
 pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetched {
     let needs = needs(lock, store);
     let mut amount = Fetched {
@@ -298,11 +300,6 @@ pub(crate) fn amount(workspace: &Workspace, lock: &Lock, store: &Store) -> Fetch
     amount
 }
 
-/// Names the artifacts in the store's index, after making them durable.
-fn list(context: &Context<'_>, lock: &Lock, store: &Store) -> Result<(), crate::Error> {
-    local::list(store, lock).map_err(|source| crate::Error::store(context.workspace, source))
-}
-
 async fn read(
     context: &Context<'_>,
     origins: &Origins<'_>,
@@ -312,25 +309,39 @@ async fn read(
     let Some(source) = &need.artifact.source else {
         unreachable!("only artifacts of registries are needed here");
     };
-    if need.is_made() {
-        let bytes = web::made(context, need.artifact, need.digest, store)?;
-        keep(context, store, need.digest, &bytes)?;
-        advanced(context.reporter, need.size);
-        return Ok(());
-    }
-    let from = origins.remote(need.artifact, source)?;
-    if let (true, Remote::Registry(repository)) = (need.is_manifest, &from) {
-        let bytes = read_manifest(repository, need).await?;
-        keep(context, store, need.digest, &bytes)?;
-        advanced(context.reporter, need.size);
-        return Ok(());
-    }
+    let bytes = if need.is_derived() {
+        web::derived(context, need.artifact, need.digest, store)?
+    } else {
+        match origins.remote(need.artifact, source)? {
+            Remote::Registry(repository) if need.is_manifest => {
+                read_manifest(&repository, need).await?
+            }
+            from if need.size < IN_PIECES => {
+                let mut target = Memory::default();
+                read_blob(context, &from, need, &mut target).await?;
+                target.0
+            }
+            from => return read_in_pieces(context, &from, store, need).await,
+        }
+    };
+    keep(context, store, need.digest, &bytes)?;
+    advanced(context.reporter, need.size);
+    Ok(())
+}
+
+async fn read_blob(
+    context: &Context<'_>,
+    from: &Remote<'_>,
+    need: &Need<'_>,
+    target: &mut dyn BlobTarget,
+) -> Result<(), crate::Error> {
     let blob = registry::Blob {
         digest: need.digest.clone(),
         size: need.size,
     };
     let observer = FetchObserver(context.reporter);
-    let failed = |source| match source {
+    let pulled = from.pull(&blob, target, &observer).await;
+    pulled.map_err(|source| match source {
         registry::Error::Target { source, .. }
             if source
                 .get_ref()
@@ -342,15 +353,16 @@ async fn read(
             }
         }
         source => from.failed(need.digest, source),
-    };
-    if need.size < IN_PIECES {
-        let mut target = Memory::default();
-        let pulled = from.pull(&blob, &mut target, &observer);
-        pulled.await.map_err(failed)?;
-        keep(context, store, need.digest, &target.0)?;
-        advanced(context.reporter, need.size);
-        return Ok(());
-    }
+    })
+}
+
+/// Reads a blob into the store, and resumes what an earlier run has of it.
+async fn read_in_pieces(
+    context: &Context<'_>,
+    from: &Remote<'_>,
+    store: &Store,
+    need: &Need<'_>,
+) -> Result<(), crate::Error> {
     let stored = |source| crate::Error::store(context.workspace, source);
     loop {
         if store.has(need.digest, need.size) {
@@ -358,28 +370,27 @@ async fn read(
             return Ok(());
         }
         let (kept, digest, size) = (store.clone(), need.digest.clone(), need.size);
-        let partial = on_a_thread(move || kept.partial(&digest, size)).await;
+        let partial = run_blocking(move || kept.partial(&digest, size)).await;
         let Some(partial) = partial.map_err(stored)? else {
             tokio::time::sleep(WAIT).await;
             continue;
         };
         let mut target = Pieces::new(partial, context.reporter);
-        let pulled = from.pull(&blob, &mut target, &observer);
-        pulled.await.map_err(failed)?;
+        read_blob(context, from, need, &mut target).await?;
         let partial = target.partial;
-        return on_a_thread(move || partial.commit()).await.map_err(stored);
+        return run_blocking(move || partial.commit()).await.map_err(stored);
     }
 }
 
-/// Waits for the disk while other blobs are read.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs blocking work on a thread, so other blobs are read meanwhile.
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-/// Reads a manifest, or makes the reduced index that was locked.
+/// Reads a manifest, or creates the locked index again from what the registry has.
 async fn read_manifest(
     repository: &Repository<'_>,
     need: &Need<'_>,
@@ -389,8 +400,8 @@ async fn read_manifest(
         .source
         .as_ref()
         .and_then(|source| source.whole.as_ref());
-    let is_made = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
-    let asked = whole.filter(|_| is_made).unwrap_or(need.digest);
+    let is_derived = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
+    let asked = whole.filter(|_| is_derived).unwrap_or(need.digest);
     let fetched = (repository.registry).get_manifest(&repository.path, asked.as_ref());
     let fetched = repository.awaited(fetched).await;
     let subject = (artifact.source.as_ref()).and_then(|source| source.subject.as_ref());
@@ -399,10 +410,10 @@ async fn read_manifest(
         .collect();
     let is_locked = |digest: &str| locked.contains(&digest);
     let fetched = match (fetched, subject) {
-        // An index that was made of what the referrers API listed.
-        (Err(registry::Error::NotFound { .. }), Some(subject)) if is_made => {
+        // The locked index was made from the response of the referrers API.
+        (Err(registry::Error::NotFound { .. }), Some(subject)) if is_derived => {
             return match referrers(repository, subject, &is_locked).await? {
-                Some(Referrers::Listed(bytes)) => as_locked(artifact, need, bytes),
+                Some(Referrers::Listed(bytes)) => require_locked(artifact, need, bytes),
                 _ => Err(Error::Shape {
                     reference: artifact.reference(),
                     rule: "its registry does not list it any more",
@@ -421,11 +432,11 @@ async fn read_manifest(
         reference: need.digest.to_string(),
         source,
     })?;
-    as_locked(artifact, need, reduced)
+    require_locked(artifact, need, reduced)
 }
 
-/// Returns bytes that were made again, if they are what was locked.
-fn as_locked(
+/// Checks that an index that was created again has the locked digest.
+fn require_locked(
     artifact: &Artifact,
     need: &Need<'_>,
     bytes: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Finds out what a reference is: its manifests, their blobs and their sizes. Manifests are kept in
-//! the store as they come, since registries count how often they are asked for.
+//! Resolves references: reads their manifests, with the digests and sizes of their blobs. Manifests
+//! are stored immediately, because some registries count requests for them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,22 +10,21 @@ use bundle::{
 };
 use oci_spec::image::{Digest, MediaType};
 
-use super::keep::{Memory, keep};
+use super::keep::{Memory, digest_of, keep};
 use super::upstream::Repository;
 use crate::Context;
 use crate::set::{Error, SIGNATURE_TAGS};
 
-/// How many references are resolved at a time.
+/// Maximum number of references that are resolved concurrently.
 pub(super) const ENTRIES_AT_ONCE: usize = 8;
 
-/// How deep indexes may list indexes.
-const DEEPEST: usize = 4;
+/// Maximum depth of indexes in indexes.
+const MAX_DEPTH: usize = 4;
 
-/// Resolves an entry of a set that is in a registry. `asked` is the tag or digest that is asked
-/// for.
+/// Resolves an entry of a set that is in a registry. `asked` is the tag or digest to request.
 ///
 /// # Errors
-/// The registry does not serve it, or it cannot be carried.
+/// The registry does not serve it, or its content is not supported.
 pub(super) async fn resolve(
     context: &Context<'_>,
     repository: &Repository<'_>,
@@ -36,17 +35,11 @@ pub(super) async fn resolve(
 ) -> Result<Artifact, crate::Error> {
     let mut walk = Walk::new(context, repository, reference, store);
     let (described, bytes, digest) = walk.read(asked, None).await?;
-    let root = Child {
-        digest: digest.clone(),
-        media_type: described.media_type.clone(),
-        size: bytes.len() as u64,
-        platform: None,
-        attests: None,
-    };
+    let root = root_of(&described, &bytes, &digest);
     let (root, described, is_whole) = match entry.platforms.is_empty() {
         true => (root, described, true),
         false => {
-            walk.choose(root, described, &bytes, &entry.platforms)
+            walk.reduce(root, described, &bytes, &entry.platforms)
                 .await?
         }
     };
@@ -81,11 +74,11 @@ pub(super) async fn resolve(
     })
 }
 
-/// Resolves the signatures and attestations of an artifact: what refers to one of its manifests,
-/// and what cosign keeps under tags that are named after their digests.
+/// Resolves the signatures and attestations of an artifact: the referrers of its manifests, and the
+/// tags that cosign names after their digests.
 ///
 /// # Errors
-/// The registry cannot be asked, or something cannot be carried.
+/// The registry cannot be used, or a signature is not supported.
 pub(super) async fn resolve_signatures(
     context: &Context<'_>,
     repository: &Repository<'_>,
@@ -109,7 +102,7 @@ pub(super) async fn resolve_signatures(
                 _ => None,
             };
             let read = match listed {
-                Some(Referrers::Listed(bytes)) => walk.made(bytes)?,
+                Some(Referrers::Listed(bytes)) => walk.store_index(bytes)?,
                 Some(Referrers::None) => continue,
                 None => match walk.read(&tag, None).await {
                     Err(crate::Error::Set(Error::Registry {
@@ -125,13 +118,7 @@ pub(super) async fn resolve_signatures(
                     walk.shape("its tag is that of its signatures: give it another with `as:`")
                 );
             }
-            let root = Child {
-                digest,
-                media_type: described.media_type.clone(),
-                size: bytes.len() as u64,
-                platform: None,
-                attests: None,
-            };
+            let root = root_of(&described, &bytes, &digest);
             walk.add(root.clone(), described, 0).await?;
             found.push(Artifact {
                 repository: artifact.repository.clone(),
@@ -157,16 +144,27 @@ pub(super) async fn resolve_signatures(
     Ok(found)
 }
 
-/// What a referrers API says.
+/// Returns a manifest as an index would list it.
+fn root_of(described: &Described, bytes: &[u8], digest: &Digest) -> Child {
+    Child {
+        digest: digest.clone(),
+        media_type: described.media_type.clone(),
+        size: bytes.len() as u64,
+        platform: None,
+        attests: None,
+    }
+}
+
+/// Response of a referrers API.
 pub(super) enum Referrers {
-    /// Nothing refers to the manifest.
+    /// The manifest has no referrers.
     None,
-    /// An index of what refers to it.
+    /// An index of the referrers.
     Listed(Vec<u8>),
 }
 
-/// Returns what refers to a manifest, as far as it is kept; nothing if the registry has no
-/// referrers API. Then a tag is named after the digest.
+/// Returns those referrers of a manifest that `keep` accepts by digest. Returns `None` if the
+/// registry has no referrers API. Then a tag named after the digest may list them.
 pub(super) async fn referrers(
     repository: &Repository<'_>,
     subject: &Digest,
@@ -186,10 +184,10 @@ pub(super) async fn referrers(
     Ok(Some(index.map_or(Referrers::None, Referrers::Listed)))
 }
 
-/// Checks that artifacts list each blob with one size.
+/// Checks that all artifacts list a blob with the same size.
 ///
 /// # Errors
-/// Two disagree.
+/// [`Error::Shape`] if two sizes differ.
 pub(super) fn one_size(artifacts: &[Artifact]) -> Result<(), crate::Error> {
     let mut sizes: HashMap<&Digest, (u64, &Artifact)> = HashMap::new();
     for artifact in artifacts {
@@ -211,7 +209,8 @@ pub(super) fn one_size(artifacts: &[Artifact]) -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// The walk from the root of an artifact over its manifests, children first.
+/// A walk over the manifests of an artifact, from its root. Children are added before their
+/// parents.
 struct Walk<'a> {
     context: &'a Context<'a>,
     repository: &'a Repository<'a>,
@@ -220,9 +219,9 @@ struct Walk<'a> {
     manifests: Vec<Manifest>,
     done: HashSet<String>,
     kinds: Vec<Kind>,
-    /// The sizes of its blobs, by digest.
+    /// Sizes of the blobs, by digest.
     sizes: HashMap<String, u64>,
-    /// Their sum, as often as they are listed.
+    /// Sum of all listed sizes. A blob counts each time that it is listed.
     total: u64,
 }
 
@@ -248,7 +247,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Reads a manifest by tag or digest, from the store if it has it.
+    /// Reads a manifest by tag or digest, from the store if it has it, otherwise from the registry.
     async fn read(
         &self,
         asked: &str,
@@ -280,7 +279,7 @@ impl<'a> Walk<'a> {
         Ok((described, bytes, digest))
     }
 
-    /// Reads a manifest that an index lists, and compares both.
+    /// Reads a manifest that an index lists, and compares it with its descriptor.
     async fn read_child(&self, child: &Child) -> Result<Described, crate::Error> {
         if child.size > LARGEST_MANIFEST {
             return Err(self.shape("a manifest of it is larger than 4 MiB"));
@@ -296,20 +295,17 @@ impl<'a> Walk<'a> {
         Ok(described)
     }
 
-    /// Returns what an index is that was made here, and keeps it in the store.
-    fn made(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
+    /// Stores an index that was made here.
+    fn store_index(&self, bytes: Vec<u8>) -> Result<Read, crate::Error> {
         let described = bundle::describe(&bytes, None).map_err(|source| self.content(source))?;
-        let Ok(digest) = bundle::sha256_digest(&format!("sha256:{}", crate::sha256(&bytes))) else {
-            unreachable!("a SHA-256 is a digest");
-        };
+        let digest = digest_of(&bytes);
         keep(self.context, self.store, &digest, &bytes)?;
         Ok((described, bytes, digest))
     }
 
-    /// Returns the root that carries only some platforms: the manifest of the one image, or an
-    /// index of several, which is kept in the store. Also returns whether that is the root that was
-    /// there.
-    async fn choose(
+    /// Reduces an artifact to some platforms. The new root is the manifest of the only image, or a
+    /// reduced index, which is stored. The flag is true if the root did not change.
+    async fn reduce(
         &self,
         root: Child,
         described: Described,
@@ -319,7 +315,7 @@ impl<'a> Walk<'a> {
         let children = match &described.content {
             Content::Index { children, .. } => children.clone(),
             Content::Manifest { .. } => {
-                let platform = self.platform(&described).await?;
+                let platform = self.platform(&described.content).await?;
                 self.require(platforms, platform.iter().map(String::as_str))?;
                 return Ok((root, described, true));
             }
@@ -352,10 +348,7 @@ impl<'a> Walk<'a> {
         let reduced = bundle::reduce(bytes, &|digest| kept.contains(digest));
         let content = |source| self.content(source);
         let reduced = reduced.map_err(content)?;
-        let digest = format!("sha256:{}", crate::sha256(&reduced));
-        let Ok(digest) = bundle::sha256_digest(&digest) else {
-            unreachable!("a SHA-256 is a digest");
-        };
+        let digest = digest_of(&reduced);
         keep(self.context, self.store, &digest, &reduced)?;
         let media_type = root.media_type.to_string();
         let described = bundle::describe(&reduced, Some(&media_type)).map_err(content)?;
@@ -387,13 +380,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the platform of an image that no index lists, which its config names.
-    async fn platform(&self, described: &Described) -> Result<Option<String>, crate::Error> {
+    /// Returns the platform of an image without an index, from its config.
+    async fn platform(&self, content: &Content) -> Result<Option<String>, crate::Error> {
         let Content::Manifest {
             kind: Kind::Image,
             blobs,
             ..
-        } = &described.content
+        } = content
         else {
             return Ok(None);
         };
@@ -422,7 +415,7 @@ impl<'a> Walk<'a> {
         Ok(bundle::platform_of_config(&bytes))
     }
 
-    /// Adds a manifest after everything that it lists.
+    /// Adds a manifest, after its children.
     async fn add(
         &mut self,
         child: Child,
@@ -440,9 +433,13 @@ impl<'a> Walk<'a> {
             blobs,
             external,
         };
+        let platform = match (&child.platform, depth) {
+            (None, 0) => self.platform(&described.content).await?,
+            (platform, _) => platform.clone(),
+        };
         let added = match described.content {
             Content::Index { children, .. } => {
-                if depth >= DEEPEST {
+                if depth >= MAX_DEPTH {
                     return Err(self.shape("its indexes are nested too deeply"));
                 }
                 for child in children {
@@ -456,21 +453,6 @@ impl<'a> Walk<'a> {
                 blobs,
                 external,
             } => {
-                let platform = match (&child.platform, depth) {
-                    (None, 0) => {
-                        let content = Content::Manifest {
-                            kind,
-                            blobs: blobs.clone(),
-                            external: Vec::new(),
-                        };
-                        self.platform(&Described {
-                            media_type: child.media_type.clone(),
-                            content,
-                        })
-                        .await?
-                    }
-                    (platform, _) => platform.clone(),
-                };
                 self.kinds.push(kind);
                 manifest(platform, blobs, external)
             }
@@ -483,7 +465,7 @@ impl<'a> Walk<'a> {
             if first != blob.size {
                 return Err(self.shape("its manifests list one blob with different sizes"));
             }
-            // No more than the limit each, and no more than the limit before.
+            // Cannot overflow: each size and the earlier sum are at most the limit.
             self.total += blob.size;
             if self.total > LARGEST_BLOB {
                 return Err(self.shape("its blobs have more than 1 PiB"));

@@ -1,4 +1,4 @@
-//! The registries and web servers that sets come from: their addresses, mirrors, certificates and
+//! Upstream registries and web servers of sets: their addresses, mirrors, certificates and
 //! credentials.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,24 +19,24 @@ use crate::set::{Error, Loaded};
 use crate::transfer::fetch::{self, Place};
 use crate::transfer::look;
 
-/// Where Docker Hub has its registry.
+/// Address of Docker Hub's registry.
 const DOCKER_HUB_ADDRESS: &str = "registry-1.docker.io";
 
-/// The clients of a run, one for each registry and account.
+/// Clients for upstream registries, one for each host and account.
 pub(super) struct Upstreams<'a> {
     context: &'a Context<'a>,
-    /// The set's file, relative to the workspace.
+    /// Path of the set's file, relative to the workspace.
     path: Utf8PathBuf,
     known: BTreeMap<String, Upstream>,
     clients: Mutex<BTreeMap<(String, Option<String>), Registry>>,
-    /// The indexes of classic Helm repositories, by URL. Each is read once.
+    /// Indexes of classic Helm repositories, by URL. Each is downloaded once.
     indexes: Mutex<BTreeMap<Url, Arc<OnceCell<Arc<HelmIndex>>>>>,
-    /// The registries that were reported to be slow, with the seconds.
+    /// Slow registries that were reported, with the seconds waited.
     reported: Mutex<BTreeSet<(String, u64)>>,
-    /// Whether nothing depends on an answer: a registry is asked twice at most, and may also
-    /// refuse.
+    /// Whether the command can do without responses. Each request is made at most twice then, and a
+    /// refusal is only a warning.
     pub(super) is_optional: bool,
-    /// What was not compared.
+    /// Locked references that were not compared.
     unreached: Mutex<Vec<Unreached>>,
 }
 
@@ -47,28 +47,29 @@ struct Unreached {
     error: crate::Error,
 }
 
-/// A repository in a registry, as it is asked for.
+/// A repository in a registry or its mirror.
 pub(super) struct Repository<'u> {
     upstreams: &'u Upstreams<'u>,
     pub(super) registry: Registry,
-    /// Its path, with that of a mirror.
+    /// Path of the repository in the registry or its mirror.
     pub(super) path: String,
-    /// The reference that it is asked for.
+    /// Upstream reference, for messages.
     reference: String,
 }
 
-/// A file of a web server, as it is asked for.
+/// A file of a web server or its mirror.
 pub(super) struct WebFile<'u> {
     upstreams: &'u Upstreams<'u>,
     registry: Registry,
-    /// Where it is, with the path of a mirror.
+    /// URL on the server or its mirror.
     url: Url,
-    /// Where it would be without a mirror.
+    /// Upstream URL, for messages.
     shown: String,
 }
 
 impl<'a> Upstreams<'a> {
-    /// Prepares requests to the registries of a set, which may describe them. No request is made.
+    /// Prepares requests to the upstream registries of a set, with the settings in the set's file.
+    /// Makes no request.
     pub(super) fn new(context: &'a Context<'a>, loaded: &Loaded) -> Self {
         Self {
             path: loaded.path.clone(),
@@ -77,7 +78,7 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// Prepares requests to registries that no set describes.
+    /// Prepares requests to registries without settings.
     pub(super) fn of_release(context: &'a Context<'a>) -> Self {
         Self {
             context,
@@ -91,7 +92,8 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// Returns nothing for a locked reference whose registry was not reached, and records that.
+    /// Returns `None` for a locked reference whose registry was not reached, and records that
+    /// reference.
     pub(super) fn if_reached<T>(
         &self,
         reference: String,
@@ -113,7 +115,8 @@ impl<'a> Upstreams<'a> {
         Ok(None)
     }
 
-    /// Returns the registry that could not be asked, whatever it has.
+    /// Returns the host of an error that means that the registry was not reached. With
+    /// `is_optional`, other failed requests count, too.
     fn unreached_by(&self, error: &crate::Error) -> Option<String> {
         let crate::Error::Set(
             Error::Registry { host, source, .. } | Error::Download { host, source, .. },
@@ -133,11 +136,11 @@ impl<'a> Upstreams<'a> {
         is_unreached.then(|| host.clone())
     }
 
-    /// Warns of the registries that were not reached. Returns what was not compared because of
-    /// that.
+    /// Warns of the registries that were not reached. Returns the references that were not
+    /// compared.
     ///
     /// # Errors
-    /// That is all of the `asked` references.
+    /// The last error, if none of the `asked` references was compared.
     pub(super) fn uncompared(&self, asked: usize) -> Result<Vec<String>, crate::Error> {
         let mut all = (self.unreached.lock()).unwrap_or_else(PoisonError::into_inner);
         let mut all = std::mem::take(&mut *all);
@@ -160,7 +163,7 @@ impl<'a> Upstreams<'a> {
         Ok(all.into_iter().map(|one| one.reference).collect())
     }
 
-    /// Waits for what a registry answers. A long wait is reported, once for all requests to it.
+    /// Waits for a response. Reports a long wait, once for all requests to the registry.
     async fn awaited<T>(&self, registry: &Registry, answer: impl Future<Output = T>) -> T {
         look::awaited(answer, |seconds| {
             let address = registry.endpoint().address().to_owned();
@@ -172,10 +175,10 @@ impl<'a> Upstreams<'a> {
         .await
     }
 
-    /// Returns where a file is asked for.
+    /// Returns a file, on its server or the mirror.
     ///
     /// # Errors
-    /// As for a repository.
+    /// As for [`Self::repository`].
     pub(super) fn file(&self, url: &Url) -> Result<WebFile<'_>, crate::Error> {
         let shown = bundle::shown_url(url.as_str());
         fetch::refuse_offline(self.context, url.as_str(), Utf8Path::new(&shown))?;
@@ -199,10 +202,10 @@ impl<'a> Upstreams<'a> {
         })
     }
 
-    /// Returns the index of a classic Helm repository, whose URL ends with a slash.
+    /// Returns the index of a classic Helm repository. The URL must end with a slash.
     ///
     /// # Errors
-    /// The repository cannot be asked, or has no valid index.
+    /// The repository cannot be used, or has no valid index.
     pub(super) async fn index(&self, repository: &Url) -> Result<Arc<HelmIndex>, crate::Error> {
         let cell = {
             let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,10 +226,11 @@ impl<'a> Upstreams<'a> {
         cell.get_or_try_init(|| reading).await.cloned()
     }
 
-    /// Returns where a reference is asked for.
+    /// Returns the repository of a reference, in its registry or the mirror.
     ///
     /// # Errors
-    /// The run is offline, or the registry's address, CA or credentials cannot be used.
+    /// [`fetch::Error::Offline`] in an offline run; also if the address, CA or credentials of the
+    /// registry cannot be used.
     pub(super) fn repository(&self, reference: &Reference) -> Result<Repository<'_>, crate::Error> {
         let shown = reference.to_string();
         if self.context.offline {
@@ -245,7 +249,7 @@ impl<'a> Upstreams<'a> {
         })
     }
 
-    /// Returns the host that is asked instead of `host`, and the path there.
+    /// Returns the host and path to request: those of the mirror, if the set names one.
     fn mirrored<'h>(&'h self, host: &'h str, path: &str) -> (&'h str, String) {
         let mirror = self.known.get(host);
         let mirror = mirror.and_then(|upstream| upstream.mirror.as_deref());
@@ -258,7 +262,7 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// Returns the credentials for a host. `path` is what they may be for.
+    /// Returns the credentials for a path on a host.
     fn credentials(&self, host: &str, path: &str) -> Result<Credentials, crate::Error> {
         let provider = self.context.credential_provider;
         let credentials = provider.upstream_credentials(host, path);
@@ -270,8 +274,7 @@ impl<'a> Upstreams<'a> {
         Ok(credentials)
     }
 
-    /// Returns the client for a host. `path` is what credentials may be for, `shown` what is asked
-    /// for.
+    /// Returns the client for a path on a host. `shown` is the reference for errors.
     fn client(&self, host: &str, path: &str, shown: &str) -> Result<Registry, crate::Error> {
         let credentials = self.credentials(host, path)?;
         let account = match &credentials {
@@ -290,7 +293,7 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// Reads the private CA of a host, if the set names one. It must be a valid authority now.
+    /// Reads the private CA of a host, if the set names one. It must be valid now.
     fn authority(&self, host: &str) -> Result<Option<String>, crate::Error> {
         let Some(ca) = self.known.get(host).and_then(|known| known.ca.as_ref()) else {
             return Ok(None);
@@ -339,7 +342,7 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// Returns a reference, with the host that serves it if that is a different one.
+/// Returns a reference for messages, with the mirror that serves it, if there is one.
 fn served(reference: &str, registry: &Registry) -> String {
     let address = registry.endpoint().address();
     let path = reference
@@ -352,18 +355,18 @@ fn served(reference: &str, registry: &Registry) -> String {
 }
 
 impl Repository<'_> {
-    /// Waits for what the registry answers, and reports a long wait.
+    /// Waits for a response, and reports a long wait.
     pub(super) async fn awaited<T>(&self, answer: impl Future<Output = T>) -> T {
         self.upstreams.awaited(&self.registry, answer).await
     }
 
-    /// Returns the reference, with the registry that serves it if that is a different one.
+    /// Returns the reference for messages, with the mirror that serves it, if there is one.
     pub(super) fn served(&self) -> String {
         served(&self.reference, &self.registry)
     }
 
-    /// Returns the error for a request that failed. `what` is a digest below the reference, or
-    /// nothing for itself.
+    /// Returns the error for a failed request. `what` is a digest below the reference, or `None`
+    /// for the reference itself.
     pub(super) fn failed(&self, what: Option<&str>, source: registry::Error) -> crate::Error {
         let reference = match what {
             Some(digest) => format!("{digest} of {}", self.reference),
@@ -377,10 +380,10 @@ impl Repository<'_> {
         .into()
     }
 
-    /// Returns what the reference points to now; nothing if it is gone.
+    /// Returns the current digest of a tag; `None` if it is gone.
     ///
     /// # Errors
-    /// The registry cannot be asked.
+    /// The registry cannot be used.
     pub(super) async fn digest(&self, asked: &str) -> Result<Option<String>, crate::Error> {
         let found = self.registry.head_manifest(&self.path, asked);
         match (self.awaited(found).await).map_err(|source| self.failed(None, source))? {
@@ -399,7 +402,7 @@ impl Repository<'_> {
 }
 
 impl WebFile<'_> {
-    /// Returns the error for a request that failed.
+    /// Returns the error for a failed request.
     pub(super) fn failed(&self, source: registry::Error) -> crate::Error {
         Error::Download {
             url: self.shown.clone(),
@@ -409,15 +412,15 @@ impl WebFile<'_> {
         .into()
     }
 
-    /// Returns its URL, with the host that serves it if that is a different one.
+    /// Returns the URL for messages, with the mirror that serves it, if there is one.
     pub(super) fn served(&self) -> String {
         served(&self.shown, &self.registry)
     }
 
-    /// Returns where it is downloaded from.
+    /// Returns the source for a download, with CA and credentials.
     ///
     /// # Errors
-    /// The server's CA or credentials cannot be used.
+    /// The CA or credentials of the server cannot be used.
     pub(super) fn place(&self) -> Result<Place, crate::Error> {
         let host = self.registry.endpoint().address();
         let path = self.url.path().trim_start_matches('/');
@@ -434,10 +437,10 @@ impl WebFile<'_> {
         })
     }
 
-    /// Returns its content, of `limit` bytes at most.
+    /// Downloads the file into memory, at most `limit` bytes.
     ///
     /// # Errors
-    /// It is larger, or the server does not serve it.
+    /// The file is larger, or the server does not serve it.
     pub(super) async fn read(&self, limit: u64) -> Result<Bytes, crate::Error> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let read = self.registry.get_file(&self.url, limit);
@@ -445,20 +448,20 @@ impl WebFile<'_> {
         read.map_err(|source| self.failed(source))
     }
 
-    /// Returns its size in bytes, if the server says it.
+    /// Returns the size in bytes, if the server reports it.
     ///
     /// # Errors
-    /// The server does not have it.
+    /// The server does not serve the file.
     pub(super) async fn size(&self) -> Result<Option<u64>, crate::Error> {
         let size = self.registry.file_size(&self.url);
         let size = self.upstreams.awaited(&self.registry, size).await;
         size.map_err(|source| self.failed(source))
     }
 
-    /// Reads it as a blob, into `target`.
+    /// Downloads the file as a blob into `target`.
     ///
     /// # Errors
-    /// The server does not serve what the digest names.
+    /// The server does not serve content with this digest.
     pub(super) async fn pull(
         &self,
         blob: &registry::Blob,

@@ -1,6 +1,6 @@
-//! What is in no registry: charts of classic Helm repositories, and files by URL. Each becomes the
-//! OCI artifact that `helm push` or `oras push` makes of it, so one store, one push and one proof
-//! serve it, too.
+//! Content that is in no registry: charts of classic Helm repositories, and files by URL. Each
+//! becomes the OCI artifact that `helm push` or `oras push` makes of it. So the store, the push and
+//! the proofs need no special case.
 
 use bundle::set::{Entry, Origin, file_name, url_fault};
 use bundle::{
@@ -11,15 +11,15 @@ use bytes::Bytes;
 use oci_spec::image::Digest;
 use url::Url;
 
-use super::keep::keep;
+use super::keep::{digest_of, keep};
 use super::upstream::Upstreams;
 use crate::Context;
 use crate::set::Error;
 
-/// The media type of the manifests that are made here. Helm does not write it into them.
+/// Media type of the created manifests. Helm does not write it into them.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// A version of a chart, as the index of its repository lists it.
+/// A version of a chart, from the index of its repository.
 struct Chart<'a> {
     upstreams: &'a Upstreams<'a>,
     reference: String,
@@ -29,10 +29,10 @@ struct Chart<'a> {
     digest: Option<String>,
 }
 
-/// Resolves a file, whose digest the set lists: only its size is asked for.
+/// Resolves a file. The set lists its digest, so only its size is requested.
 ///
 /// # Errors
-/// The server does not have it, or has something else.
+/// The server does not serve the file, or it has a different digest.
 pub(super) async fn resolve_file(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
@@ -72,10 +72,10 @@ pub(super) async fn resolve_file(
     Ok(artifact(entry, Kind::Artifact, url.clone(), &manifest))
 }
 
-/// Resolves a chart of a classic Helm repository. The store has all of it then.
+/// Resolves a chart of a classic Helm repository, and writes it to the store.
 ///
 /// # Errors
-/// The repository does not have it, or serves something else than its index lists.
+/// The repository does not have the chart, or serves a different one than its index lists.
 pub(super) async fn resolve_chart(
     context: &Context<'_>,
     upstreams: &Upstreams<'_>,
@@ -101,13 +101,13 @@ pub(super) async fn resolve_chart(
     Ok(artifact(entry, Kind::Chart, chart.url, &manifest))
 }
 
-/// Returns the artifact with this one manifest.
+/// Returns the artifact with this single manifest.
 fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
     let Ok(described) = bundle::describe(manifest, Some(MANIFEST)) else {
-        unreachable!("what is made here can be read");
+        unreachable!("created manifests are valid");
     };
     let Content::Manifest { blobs, .. } = described.content else {
-        unreachable!("what is made here is a manifest");
+        unreachable!("created manifests are manifests");
     };
     let manifest = Manifest {
         digest: digest_of(manifest),
@@ -138,12 +138,11 @@ fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
     }
 }
 
-/// Returns the digest of a chart as its repository has it now, and where; nothing if that version
-/// is gone.
+/// Returns the current digest and URL of a chart in its repository; `None` if that version is gone.
 ///
 /// # Errors
-/// The repository cannot be asked.
-pub(super) async fn found(
+/// The repository cannot be used.
+pub(super) async fn current(
     upstreams: &Upstreams<'_>,
     origin: &Origin,
 ) -> Result<Option<(String, Url)>, crate::Error> {
@@ -161,18 +160,18 @@ pub(super) async fn found(
     Ok(Some((digest, chart.url)))
 }
 
-/// Makes the config or the manifest of an artifact again, of its layer, which the store has.
+/// Creates the config or the manifest of an artifact again, from its layer in the store.
 ///
 /// # Errors
-/// The layer cannot be read, or does not give what was locked.
-pub(super) fn made(
+/// The layer cannot be read, or the result has a different digest than the locked one.
+pub(super) fn derived(
     context: &Context<'_>,
     artifact: &Artifact,
     digest: &Digest,
     store: &Store,
 ) -> Result<Vec<u8>, crate::Error> {
     let (Some(source), Some((url, layer))) = (&artifact.source, artifact.download()) else {
-        unreachable!("only what is downloaded is made of its layer");
+        unreachable!("only downloads have a layer to derive from");
     };
     let Wrapped { config, manifest } = match (artifact.kind, Url::parse(url)) {
         (Kind::Artifact, Ok(url)) => wrap_file(file_name(&url), layer),
@@ -183,9 +182,9 @@ pub(super) fn made(
             chart.wrapped
         }
     };
-    let made = [config, manifest].into_iter();
-    let mut made = made.filter(|bytes| digest_of(bytes) == *digest);
-    made.next().ok_or_else(|| {
+    let derived = [config, manifest].into_iter();
+    let mut derived = derived.filter(|bytes| digest_of(bytes) == *digest);
+    derived.next().ok_or_else(|| {
         shape(
             &source.reference,
             "it does not give the manifest that was locked",
@@ -194,7 +193,7 @@ pub(super) fn made(
 }
 
 impl<'a> Chart<'a> {
-    /// Looks a chart up in the index of its repository.
+    /// Finds a chart in the index of its repository.
     async fn find(upstreams: &'a Upstreams<'a>, origin: &'a Origin) -> Result<Self, crate::Error> {
         let Origin::HelmRepository {
             repository,
@@ -234,7 +233,7 @@ impl<'a> Chart<'a> {
         })
     }
 
-    /// Downloads the packed chart, and compares it with the index.
+    /// Downloads the packed chart, and compares its digest with the index.
     async fn read(&self) -> Result<Bytes, crate::Error> {
         let file = self.upstreams.file(&self.url)?;
         let bytes = file.read(LARGEST_CHART_FILE).await?;
@@ -263,11 +262,4 @@ fn shape(reference: &str, rule: &'static str) -> crate::Error {
         rule,
     }
     .into()
-}
-
-fn digest_of(bytes: &[u8]) -> Digest {
-    match bundle::sha256_digest(&format!("sha256:{}", crate::sha256(bytes))) {
-        Ok(digest) => digest,
-        Err(_) => unreachable!("a SHA-256 is a digest"),
-    }
 }

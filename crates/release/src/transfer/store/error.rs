@@ -1,12 +1,13 @@
-//! Why nothing is removed from the store.
+//! Reasons for which a garbage collection is refused.
 
 use crate::Kind;
 
-/// Why nothing is removed from the store.
+/// Reasons for which a garbage collection is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Locks are missing by mistake, so what they name is needed.
+    /// Committed locks are missing from the working tree, probably by mistake. Their blobs would be
+    /// removed.
     #[error(
         "{} committed, but missing from the working tree",
         match locks.as_slice() {
@@ -15,13 +16,13 @@ pub enum Error {
         }
     )]
     LocksMissing {
-        /// The locks, relative to the workspace.
+        /// Paths of the locks, relative to the workspace.
         locks: Vec<String>,
     },
-    /// A repository is here, and git does not say whether a lock is missing.
+    /// The workspace is in a git repository, but git cannot list missing locks.
     #[error("cannot see whether committed locks are missing from the working tree")]
     GitRefused {
-        /// Why.
+        /// Cause.
         source: programs::Absent,
     },
 }

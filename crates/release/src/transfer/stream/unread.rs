@@ -1,5 +1,6 @@
-//! The bundles of which the store lacks something: that of the release, and those of sets. Each is
-//! read in a thread of its own, while it is downloaded, and each blob is announced to the pushes.
+//! The bundles that must be read because the store lacks some of their blobs: that of the release,
+//! and those of sets. A bundle is read in a thread of its own while it is downloaded, and the
+//! pushes are notified of each blob.
 
 use std::borrow::Cow;
 use std::future::{Future, ready};
@@ -15,29 +16,29 @@ use tokio::sync::oneshot;
 
 use crate::event::Step;
 use crate::observe::BundleObserver;
-use crate::transfer::announce::{Abandonable, Announcer, AnnouncingStore};
 use crate::transfer::fetch::{self, Place, Source};
+use crate::transfer::notify::{CancellableReader, Notifier, NotifyingStore};
 use crate::transfer::{local, set};
 use crate::{Context, Error, demo, disk};
 
-/// A bundle of which the store lacks something.
+/// A bundle that must be read.
 pub(super) struct Unread<'a> {
     lock: Cow<'a, bundle::Lock>,
     source: Source,
 }
 
-/// The same, with what it takes to read it.
+/// A bundle whose file, or download, is ready to be read.
 pub(super) struct Readable<'a> {
     lock: Cow<'a, bundle::Lock>,
     path: Utf8PathBuf,
-    /// Where it is downloaded from, if it is not here.
+    /// Source of the download; `None` if the file is complete.
     from: Option<Place>,
 }
 
-/// Returns the bundles that a lock names and that must be read, in the order in which they are.
+/// Returns the bundles of a lock that must be read, those of sets first.
 ///
 /// # Errors
-/// The store cannot be looked at, or a bundle's file has a different size than in the lock.
+/// The store cannot be read, or a bundle's file has a different size than in the lock.
 pub(super) fn all<'a>(
     context: &Context<'_>,
     lock: &'a bundle::Lock,
@@ -59,15 +60,15 @@ impl<'a> Unread<'a> {
         matches!(self.source, Source::Download(_))
     }
 
-    /// Prepares to read it. `whole` is the lock that names it.
+    /// Prepares reading. `parent` is the lock that lists this bundle.
     ///
     /// # Errors
-    /// It must be downloaded, and the run is offline or the server's CA or credentials cannot be
-    /// used.
+    /// The bundle must be downloaded, but the run is offline, or the CA or credentials of the
+    /// server cannot be used.
     pub(super) fn prepare(
         self,
         context: &Context<'_>,
-        whole: &bundle::Lock,
+        parent: &bundle::Lock,
     ) -> Result<Readable<'a>, Error> {
         let (path, from) = match self.source {
             Source::Store => unreachable!("what the store has is not read"),
@@ -81,7 +82,7 @@ impl<'a> Unread<'a> {
                 fetch::refuse_offline(context, url, context.workspace.shown(&path))?;
                 let from = match self.lock {
                     Cow::Borrowed(_) => url.into(),
-                    Cow::Owned(_) => set::pull::place(context, whole, url)?,
+                    Cow::Owned(_) => set::pull::place(context, parent, url)?,
                 };
                 (path, Some(from))
             }
@@ -92,7 +93,7 @@ impl<'a> Unread<'a> {
 }
 
 impl Readable<'_> {
-    /// Reports that it is about to be read.
+    /// Reports the start of the download and of the verification.
     pub(super) fn report_start(&self, context: &Context<'_>) {
         if let Some(from) = &self.from {
             fetch::report_start(context, &from.url, Some(self.lock.bundle.size));
@@ -100,29 +101,30 @@ impl Readable<'_> {
         local::report_start(context, &self.lock, &self.path);
     }
 
-    /// Reads it into the store, and compares it with its lock. It ends early once it is not wanted.
+    /// Reads the bundle into the store and compares it with its lock. Ends early once `stop`
+    /// resolves.
     ///
     /// # Errors
-    /// It is not available, or is not what its lock says.
+    /// The bundle cannot be downloaded, or differs from its lock.
     pub(super) fn read(
         &self,
         context: &Context<'_>,
         store: &bundle::Store,
-        announcer: &Announcer,
-        unwanted: impl Future<Output = ()> + Clone,
+        notifier: &Notifier,
+        stop: impl Future<Output = ()> + Clone,
     ) -> Result<(), Error> {
-        let sink = || AnnouncingStore {
+        let sink = || NotifyingStore {
             store: store.clone(),
-            announcer: announcer.clone(),
+            notifier: notifier.clone(),
         };
         let observer = BundleObserver::new(context, Step::Verify);
         if let Some(from) = &self.from {
             let (feed, following) = bundle::following();
             let download = fetch::download_locked(context, &self.lock, from, &self.path, feed);
             let input = (following, sink());
-            match self.read_beside(context, input, &observer, download, unwanted.clone()) {
-                // The server has another file than the one that was begun with. This one is whole,
-                // and is here.
+            match self.read_beside(context, input, &observer, download, stop.clone()) {
+                // The server's file changed after part of it was read. The complete file is here
+                // now, so it is read from its start.
                 Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
                     if source.followed() == Some(bundle::FollowError::StartedOver) => {}
                 read => return read,
@@ -131,44 +133,44 @@ impl Readable<'_> {
         let path = &self.path;
         let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
         let input = (file, sink());
-        self.read_beside(context, input, &observer, ready(Ok(())), unwanted)
+        self.read_beside(context, input, &observer, ready(Ok(())), stop)
     }
 
-    /// Reads it in a thread of its own, while `beside` runs here.
+    /// Reads `input` in a thread of its own, while `beside` runs here.
     fn read_beside(
         &self,
         context: &Context<'_>,
-        (input, sink): (impl Read + Send, AnnouncingStore),
+        (input, sink): (impl Read + Send, NotifyingStore),
         observer: &BundleObserver<'_>,
         beside: impl Future<Output = Result<(), Error>>,
-        unwanted: impl Future<Output = ()>,
+        stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let (lock, path) = (&self.lock, &self.path);
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let input = Abandonable {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let input = CancellableReader {
             input,
-            abandoned: Arc::clone(&abandoned),
+            cancelled: Arc::clone(&cancelled),
         };
-        let (told, telling) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     // The receiver may be gone.
-                    let _ = told.send(local::read(context, lock, path, input, sink, observer));
+                    let _ = sender.send(local::read(context, lock, path, input, sink, observer));
                 });
                 let both = async {
-                    let (besides, read) = future::join(beside, telling).await;
-                    // Where the download failed, that is why nothing could be read.
-                    besides?;
-                    read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))
+                    let (beside, read) = future::join(beside, receiver).await;
+                    // A failed download is the cause of a failed read.
+                    beside?;
+                    read.unwrap_or_else(|_| unreachable!("the scope passes on a panic"))
                 };
-                let (both, unwanted) = (pin!(both), pin!(unwanted));
-                let done = Handle::current().block_on(future::select(both, unwanted));
-                abandoned.store(true, Ordering::Relaxed);
+                let (both, stop) = (pin!(both), pin!(stop));
+                let done = Handle::current().block_on(future::select(both, stop));
+                cancelled.store(true, Ordering::Relaxed);
                 match done {
                     Either::Left((read, _)) => read,
-                    // It is not reported.
-                    Either::Right(_) => Err(Error::read(path, io::Error::other("unwanted"))),
+                    // The caller discards this error.
+                    Either::Right(_) => Err(Error::read(path, io::Error::other("stopped"))),
                 }
             })
         })?;

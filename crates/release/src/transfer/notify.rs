@@ -1,9 +1,8 @@
-//! Announces each blob to the pushes as soon as the store has it, while the bundle is still being
-//! read.
+//! Notifies the pushes of each blob in the store, while the bundle is still being read.
 //!
-//! A blob can be pushed when it matches its own digest. A tag stands for the whole bundle: only
-//! [`Announcer::all_present`] lets tags be set, and it takes the proof that everything in the lock
-//! is present.
+//! A blob can be pushed once it matches its own digest. A tag stands for the whole lock: only
+//! [`Notifier::all_present`] lets tags be set, and it requires the proof that everything in the
+//! lock is present.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -20,16 +19,16 @@ use crate::proof::Proven;
 use crate::transfer::present::AllPresent;
 use crate::transfer::push::Delivery;
 
-/// Speaks to all pushes at once. If it is dropped before it reported that everything arrived, they
-/// end without a tag.
+/// Sends events to all pushes. If all clones are dropped before [`Notifier::all_present`], the
+/// pushes end without setting a tag.
 #[derive(Debug, Clone)]
-pub(crate) struct Announcer {
-    /// Each push, with what its tags will speak for.
+pub(crate) struct Notifier {
+    /// For each push, the proof that its tags require.
     pushes: Vec<(Proven, UnboundedSender<Arrival>)>,
 }
 
-impl Announcer {
-    /// Makes one, and what the push of each delivery listens to.
+impl Notifier {
+    /// Creates a notifier, and the receiver for the push of each delivery.
     pub(crate) fn new(
         lock: &bundle::Lock,
         deliveries: &[Delivery<'_>],
@@ -43,65 +42,65 @@ impl Announcer {
         (Self { pushes }, receivers)
     }
 
-    /// Reports everything in the store that the lock names.
-    pub(crate) fn stored(&self, lock: &bundle::Lock, store: &bundle::Store) {
-        let mut told = BTreeSet::new();
+    /// Reports each blob of the lock that the store already has.
+    pub(crate) fn stored_blobs_ready(&self, lock: &bundle::Lock, store: &bundle::Store) {
+        let mut reported = BTreeSet::new();
         for (digest, size) in lock.artifacts.iter().flat_map(bundle::Artifact::blobs) {
-            if told.insert(digest.as_ref()) && store.has(digest, size) {
-                self.blob(digest);
+            if reported.insert(digest.as_ref()) && store.has(digest, size) {
+                self.blob_ready(digest);
             }
         }
     }
 
     /// Reports that the store has a blob.
-    pub(crate) fn blob(&self, digest: &Digest) {
+    pub(crate) fn blob_ready(&self, digest: &Digest) {
         for (_, sender) in &self.pushes {
-            // A push that has failed listens no more.
+            // A failed push has dropped its receiver.
             let _ = sender.send(Arrival::BlobReady(digest.clone()));
         }
     }
 
-    /// Announces that everything is present to the pushes that the proof holds for.
+    /// Lets those pushes set tags that the proof covers.
     ///
     /// # Errors
-    /// The proof is of a different lock. Then no tag is set.
+    /// [`crate::proof::Mismatch`] if the proof is of a different lock. No tag is set then.
     pub(crate) fn all_present(&self, proof: &AllPresent) -> Result<(), Error> {
-        let arrival = match proof.is_compared() {
+        let event = match proof.is_compared() {
             true => Arrival::BundleVerified,
             false => Arrival::BundlePresent,
         };
         for (wanted, sender) in &self.pushes {
             if proof.holds_for(wanted)? {
-                // A push that has failed listens no more.
-                let _ = sender.send(arrival.clone());
+                // A failed push has dropped its receiver.
+                let _ = sender.send(event.clone());
             }
         }
         Ok(())
     }
 }
 
-/// A store that announces what it keeps.
+/// A store that reports each blob that it receives.
 #[derive(Debug)]
-pub(crate) struct AnnouncingStore {
+pub(crate) struct NotifyingStore {
     pub(crate) store: bundle::Store,
-    pub(crate) announcer: Announcer,
+    pub(crate) notifier: Notifier,
 }
 
-impl Sink for AnnouncingStore {
+impl Sink for NotifyingStore {
     fn blob(
         &mut self,
         digest: &Digest,
         size: u64,
     ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
         let Some(writer) = self.store.blob(digest, size)? else {
-            // It exists, perhaps written just now by another process.
-            self.announcer.blob(digest);
+            // Another process may have written it just now.
+            self.notifier.blob_ready(digest);
             return Ok(None);
         };
-        Ok(Some(Box::new(AnnouncingBlob {
+        Ok(Some(Box::new(NotifyingBlob {
             writer,
             digest: digest.clone(),
-            announcer: self.announcer.clone(),
+            notifier: self.notifier.clone(),
         })))
     }
 
@@ -114,34 +113,34 @@ impl Sink for AnnouncingStore {
     }
 }
 
-struct AnnouncingBlob {
+struct NotifyingBlob {
     writer: Box<dyn BlobSink>,
     digest: Digest,
-    announcer: Announcer,
+    notifier: Notifier,
 }
 
-impl BlobSink for AnnouncingBlob {
+impl BlobSink for NotifyingBlob {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.writer.write(bytes)
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.writer.commit()?;
-        self.announcer.blob(&self.digest);
+        self.notifier.blob_ready(&self.digest);
         Ok(())
     }
 }
 
-/// A reader that ends with an error once its bytes are not needed any more.
+/// A reader that fails once `cancelled` is set.
 #[derive(Debug)]
-pub(crate) struct Abandonable<R> {
+pub(crate) struct CancellableReader<R> {
     pub(crate) input: R,
-    pub(crate) abandoned: Arc<AtomicBool>,
+    pub(crate) cancelled: Arc<AtomicBool>,
 }
 
-impl<R: Read> Read for Abandonable<R> {
+impl<R: Read> Read for CancellableReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.abandoned.load(Ordering::Relaxed) {
+        if self.cancelled.load(Ordering::Relaxed) {
             return Err(io::Error::other("the rest of the bundle is not wanted"));
         }
         self.input.read(buffer)
