@@ -1,28 +1,28 @@
-//! Why a plan cannot be computed, read or executed.
+//! Errors of computing, reading and executing a plan.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a plan cannot be computed, read or executed.
+/// A failure to compute, read or execute a plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The files changed while a plan was carried out.
+    /// The files changed while a plan was executed.
     #[error(transparent)]
     Outdated(super::Outdated),
-    /// The environment names another release than its cluster runs.
+    /// The environment names a different release than its cluster runs, and cannot upgrade to it.
     #[error(
         "the cluster of {environment} runs {applied}, but its environment now requires {wanted}"
     )]
     ReleaseChanged {
         /// The environment.
         environment: String,
-        /// What the receipt says.
+        /// The release that the cluster runs, `v4.1.2`.
         applied: String,
-        /// What the files say.
+        /// The release that the environment names.
         wanted: String,
-        /// Why the vendor supports no upgrade from the one to the other, where it does not.
+        /// Why the vendor does not support the upgrade; `None` if the command never upgrades.
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
@@ -31,17 +31,17 @@ pub enum Error {
     File {
         /// The file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// A plan is of a format that this version does not know.
+    /// A plan has a format version that this version of Airlock does not support.
     #[error(
         "`{path}` is a plan of version {version}, which this version of Airlock does not support"
     )]
     Version {
         /// The file.
         path: Utf8PathBuf,
-        /// Its format's version.
+        /// The format version in the file.
         version: u32,
     },
     /// The plan is of a different environment.
@@ -71,7 +71,7 @@ pub enum Error {
         environment: String,
         /// The file.
         path: Utf8PathBuf,
-        /// When, in UTC.
+        /// End of that deploy, in UTC.
         ended: String,
     },
     /// Something changed since the plan was made.
@@ -81,16 +81,15 @@ pub enum Error {
         environment: String,
         /// The plan.
         path: Utf8PathBuf,
-        /// Everything that has moved.
+        /// Everything that changed.
         moved: Vec<super::PlanChange>,
     },
-    /// A plan cannot be saved or executed as saved, because it is unknown what mkectl would run
-    /// for.
+    /// A plan cannot be saved or executed as saved, because its steps for the cluster are unknown.
     #[error("cannot plan for {environment}")]
     Incomplete {
         /// The environment.
         environment: String,
-        /// What is missing for the cluster's part.
+        /// The problem of these steps, such as a missing mkectl.
         source: Box<crate::Error>,
     },
     /// Another environment of the workspace deployed this cluster.
@@ -108,7 +107,7 @@ pub enum Error {
     AlreadyMigrated {
         /// The environment.
         environment: String,
-        /// What it runs.
+        /// The release in the receipt.
         applied: String,
     },
     /// An installation would overwrite an MKE 3 cluster.

@@ -61,7 +61,7 @@ pub(super) fn keep_config(
 ) -> Result<(), Error> {
     let text = match target.environment.rehearsal {
         true => target.config.text.clone(),
-        false => existing::answer(target.environment, program)?.0,
+        false => existing::require_live_config(target.environment, program)?.0,
     };
     make_folder_of(path)?;
     files::write_new(path, text, files::Access::Owner)

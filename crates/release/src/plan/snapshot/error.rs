@@ -1,10 +1,10 @@
-//! Why a registry snapshot cannot be used.
+//! Errors of reading a registry snapshot.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a registry snapshot cannot be used.
+/// A failure to use a registry snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,17 +13,17 @@ pub enum Error {
     File {
         /// The file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// A registry snapshot is of a format that this version does not know.
+    /// A registry snapshot has a format version that this version of Airlock does not support.
     #[error(
         "`{path}` is a registry snapshot of version {version}, which this version of Airlock does not support"
     )]
     Version {
         /// The file.
         path: Utf8PathBuf,
-        /// Its format's version.
+        /// The format version in the file.
         version: u32,
     },
     /// A registry snapshot is of a different registry.
@@ -31,9 +31,9 @@ pub enum Error {
     OtherRegistry {
         /// The environment.
         environment: String,
-        /// The registry of the snapshot.
+        /// Registry and project of the snapshot.
         found: String,
-        /// The environment's.
+        /// Registry and project of the environment.
         wanted: String,
     },
 }
