@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
-use crate::cluster::run::{Ran, Run, refuse_a_second_one};
+use crate::cluster::run::{Completed, Run, require_no_running_mkectl};
 use crate::config::diff::Pair;
 use crate::config::{render, resolve};
 use crate::event::{Event, Step};
@@ -50,7 +50,7 @@ mod note;
 mod error;
 
 pub use backup::{Backup, BackupError, BackupFailure, backup};
-pub(crate) use backup::{check_archive, describe, set_aside};
+pub(crate) use backup::{check_archive, set_aside, write_note};
 pub use check::{Checked, Outcome, check};
 pub use error::Error;
 pub use kubeconfig::{check_output, keep, kubeconfig};
@@ -71,7 +71,7 @@ pub(crate) struct Cluster {
 }
 
 /// A command that is about to touch the cluster.
-struct Begun<'a> {
+struct StartedCommand<'a> {
     /// The run, as the receipt has to name it.
     run: Option<String>,
     /// The run before it.
@@ -80,13 +80,13 @@ struct Begun<'a> {
     mark: Mark,
 }
 
-impl Begun<'_> {
+impl StartedCommand<'_> {
     /// Records in the registry that it ended. If mkectl was not started, the receipt still names
     /// the run before.
     async fn end(
         mut self,
         context: &Context<'_>,
-        concluded: &Result<Ran, crate::Error>,
+        concluded: &Result<Completed, crate::Error>,
     ) -> Result<(), crate::Error> {
         if let (Err(error), Some(before)) = (concluded, self.before)
             && !matches!(error, crate::Error::Run(failure) if failure.log().is_some())
@@ -98,7 +98,7 @@ impl Begun<'_> {
 }
 
 /// How a command is run.
-struct Manner<'a> {
+struct RunOptions<'a> {
     /// As the log's name and the note say it.
     name: &'a str,
     /// Whether it changes the cluster.
@@ -118,19 +118,22 @@ impl Cluster {
     ) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
-        as_it_runs(context, &mut environment, receipt.as_ref());
-        Self::made(context, environment, output, receipt)
+        use_running_release(context, &mut environment, receipt.as_ref());
+        Self::new(context, environment, output, receipt)
     }
 
     /// Takes the environment as it is, whatever the receipt says.
-    fn with(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
+    fn of_named_release(
+        context: &Context<'_>,
+        environment: Environment,
+    ) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
         require_kubeconfig(context, &environment, receipt.as_ref())?;
-        Self::made(context, environment, output, receipt)
+        Self::new(context, environment, output, receipt)
     }
 
-    fn made(
+    fn new(
         context: &Context<'_>,
         mut environment: Environment,
         output: Output,
@@ -220,25 +223,25 @@ impl Cluster {
         name: &str,
         changes: bool,
         command: impl FnOnce(&Utf8Path) -> programs::Command,
-    ) -> Result<Ran, crate::Error> {
-        let manner = Manner {
+    ) -> Result<Completed, crate::Error> {
+        let options = RunOptions {
             name,
             changes,
             results: None,
         };
-        self.run_in(context, &manner, command)
+        self.run_with(context, &options, command)
     }
 
-    fn run_in(
+    fn run_with(
         &self,
         context: &Context<'_>,
-        manner: &Manner<'_>,
+        options: &RunOptions<'_>,
         command: impl FnOnce(&Utf8Path) -> programs::Command,
-    ) -> Result<Ran, crate::Error> {
-        refuse_a_second_one(context, &self.output)?;
+    ) -> Result<Completed, crate::Error> {
+        require_no_running_mkectl(context, &self.output)?;
         let config = self.config(context)?;
         // A backup of a different cluster would be taken for one of this.
-        if manner.changes || manner.name == "backup" {
+        if options.changes || options.name == "backup" {
             let text = files::read_text(config.path())
                 .map_err(|source| crate::Error::read(config.path(), source))?;
             existing::refuse_other(context, &self.environment, &self.program, &text)?;
@@ -248,10 +251,10 @@ impl Cluster {
             environment: &self.environment,
             output: &self.output,
             release: self.release(),
-            name: manner.name,
+            name: options.name,
             step: Step::Cluster,
-            results: manner.results,
-            changes: manner.changes,
+            results: options.results,
+            changes: options.changes,
             can_reset_password: false,
         };
         let ran = run.run(context, &command);
@@ -268,7 +271,7 @@ impl Cluster {
         &'a self,
         context: &Context<'_>,
         take_over: bool,
-    ) -> Result<Begun<'a>, crate::Error> {
+    ) -> Result<StartedCommand<'a>, crate::Error> {
         let receipt = self.receipt.as_ref();
         let standing = shared_state::read(context, &self.environment, &self.output, receipt).await;
         if let Some(warning) = &standing.warning {
@@ -284,7 +287,7 @@ impl Cluster {
         let mark = shared_state::begin(context, &subject, &standing).await?;
         let before = standing.run().map(str::to_owned);
         let before = before.or_else(|| self.receipt.as_ref()?.run.clone());
-        Ok(Begun {
+        Ok(StartedCommand {
             run: mark.run().or_else(|| before.clone()),
             before,
             subject,
@@ -299,10 +302,10 @@ impl Cluster {
         context: &Context<'_>,
         run: Option<String>,
         applied: Option<receipt::Applied>,
-        outcome: Result<Ran, crate::Error>,
-    ) -> Result<Ran, crate::Error> {
+        outcome: Result<Completed, crate::Error>,
+    ) -> Result<Completed, crate::Error> {
         let (log, applied, failed) = match &outcome {
-            Ok(Ran { log }) => (log, applied, None),
+            Ok(Completed { log }) => (log, applied, None),
             Err(error @ crate::Error::Run(failure)) => {
                 let Some(log) = failure.log() else {
                     return outcome;
@@ -328,7 +331,7 @@ impl Cluster {
                 let applied = before.and_then(|before| before.applied.clone());
                 (log, applied, Some(failed))
             }
-            // It was not begun.
+            // It was not started.
             Err(_) => return outcome,
         };
         let receipt = Receipt {
@@ -344,7 +347,11 @@ impl Cluster {
 }
 
 /// Makes an environment one for the release that its cluster runs, according to the receipt.
-fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Option<&Receipt>) {
+fn use_running_release(
+    context: &Context<'_>,
+    environment: &mut Environment,
+    receipt: Option<&Receipt>,
+) {
     if let Some(running) = running(receipt)
         && running != environment.release
     {
@@ -425,7 +432,7 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
     let output = Output::below(&context.workspace.environment(&environment.name));
     let receipt = Receipt::read(&output.receipt)?;
     let mut environment = environment.clone();
-    as_it_runs(context, &mut environment, receipt.as_ref());
+    use_running_release(context, &mut environment, receipt.as_ref());
     require_kubeconfig(context, &environment, receipt.as_ref())?;
     program(context, &environment, receipt.as_ref())?.config_get()
 }

@@ -42,7 +42,7 @@ pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deploy
 
 /// Reports what the charts of a bundle or of sets that were just downloaded name but no lock has.
 /// If the bundle was here before, the plan reports it.
-fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+fn warn_of_unlocked_charts(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if plan.to_fetch.blobs > 0 {
         set::warn_of_unlocked(context, plan.sets.keys().map(String::as_str))?;
     }
@@ -102,7 +102,7 @@ async fn steps(
 ) -> Result<Deployed, Error> {
     let sent = send(context, plan).await.inspect_err(|error| {
         progress.step = step_of(error);
-        progress.sent = sent_nevertheless(error);
+        progress.sent = sent_before_failure(error);
     })?;
     progress.sent = Some(sent);
     // Nothing was left to stop, but the operator who stopped it does not want the cluster to
@@ -118,7 +118,7 @@ async fn steps(
         }
         .into());
     }
-    tell_what_charts_want(context, plan)?;
+    warn_of_unlocked_charts(context, plan)?;
     progress.step = Step::Confirm;
     let confirmed = verify::registry(context, &plan.expected(), &sent).await?;
     let applied = change_cluster(context, plan, progress, &confirmed).await?;
@@ -353,7 +353,7 @@ fn step_of(error: &Error) -> Step {
 }
 
 /// Returns what a push that failed has sent anyway.
-fn sent_nevertheless(error: &Error) -> Option<Sent> {
+fn sent_before_failure(error: &Error) -> Option<Sent> {
     match error {
         Error::Push(push::Error::Failed { sent, .. })
         | Error::Push(push::Error::Stopped { sent, .. }) => Some(*sent),
@@ -377,8 +377,8 @@ fn receipt_of_success(
     };
     // An upgrade takes no configuration. What it did not apply is applied by the next deploy.
     let config = match (&deployed.applied, before) {
-        (Some(applied), Some(before)) if !applied.config_is_there => before.config.clone(),
-        (Some(applied), None) if !applied.config_is_there => String::new(),
+        (Some(applied), Some(before)) if !applied.is_fully_applied => before.config.clone(),
+        (Some(applied), None) if !applied.is_fully_applied => String::new(),
         _ => plan.config.digest.clone(),
     };
     let mut kept = mke::kept_values(&plan.environment);
@@ -386,7 +386,7 @@ fn receipt_of_success(
         && let Some(mut live) = applied.kept.clone()
     {
         // Where all is as rendered, references stay as the environment writes them.
-        live.extend(kept.into_iter().filter(|_| applied.config_is_there));
+        live.extend(kept.into_iter().filter(|_| applied.is_fully_applied));
         kept = live;
     }
     Receipt {

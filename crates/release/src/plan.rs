@@ -454,7 +454,7 @@ pub(crate) async fn of_locked(
         decided => decided?,
     };
     if cluster.is_needed() {
-        let free = run::refuse_a_second_one(context, &output);
+        let free = run::require_no_running_mkectl(context, &output);
         cluster.steps = free.and(cluster.steps);
     }
     let program = cluster.program();

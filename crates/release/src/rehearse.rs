@@ -22,7 +22,7 @@ use crate::locked::{self, Locked};
 use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
 use crate::transfer::{fetch, set};
-use crate::workspace::Output;
+use crate::workspace::{Output, remove_if_there};
 use crate::{Context, Workspace, demo, workspace};
 
 mod error;
@@ -137,16 +137,10 @@ pub async fn prepare(
     environment.registry.pull_credentials = None;
 
     let output = Output::below(&directory);
-    // Each rehearsal begins anew: it has a port of its own, and an earlier receipt would forbid the
-    // change.
-    match std::fs::remove_file(&output.receipt) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(crate::Error::io("remove", &output.receipt, error));
-        }
-        _ => {}
-    }
-    // What the environment's own cluster runs decides what is rehearsed: an upgrade, where it runs
-    // an earlier release.
+    // The receipt of an earlier rehearsal records a registry at a different port, and a cluster's
+    // registry cannot change.
+    remove_if_there(&output.receipt)?;
+    // If the environment's own cluster runs an earlier release, an upgrade is rehearsed.
     let real = Output::below(&context.workspace.environment(&environment.name));
     let applied = Receipt::read(&real.receipt)?.and_then(|receipt| receipt.applied);
     if applied.is_some() {

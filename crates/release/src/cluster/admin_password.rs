@@ -1,7 +1,7 @@
 //! The administrator password, which mkectl prints once.
 //!
 //! It is written to a file immediately, and survives if this program is killed. The file is made
-//! before mkectl starts, so a disk that fills up meanwhile has room for it. After mkectl has ended,
+//! before mkectl starts, so a disk that fills up meanwhile has reserved for it. After mkectl has ended,
 //! the command that the environment names gets it; if the command succeeds, the file is deleted.
 
 use std::io::{self, Seek as _, Write as _};
@@ -18,18 +18,18 @@ use crate::signals::Signal;
 use crate::{Context, chain};
 
 /// What a file has until the password comes.
-const ROOM: [u8; 4096] = [b'\n'; 4096];
+const PLACEHOLDER: [u8; 4096] = [b'\n'; 4096];
 
 /// Takes care of the password during one run of mkectl.
 pub(crate) struct Handover<'a> {
-    wanted: Option<&'a AdminPassword>,
+    destination: Option<&'a AdminPassword>,
     /// Where it is kept unless the environment names another file.
     file: &'a Utf8Path,
     /// What other name a file gets where there is one already: it may be the password of the
     /// cluster before.
     stamp: &'a str,
     /// A file without a name of its own yet, and the name that it gets.
-    room: Mutex<Option<(Utf8PathBuf, NamedTempFile)>>,
+    reserved: Mutex<Option<(Utf8PathBuf, NamedTempFile)>>,
     caught: Mutex<Vec<Caught>>,
 }
 
@@ -40,15 +40,15 @@ struct Caught {
 
 impl<'a> Handover<'a> {
     pub(crate) fn new(
-        wanted: Option<&'a AdminPassword>,
+        destination: Option<&'a AdminPassword>,
         file: &'a Utf8Path,
         stamp: &'a str,
     ) -> Self {
         Self {
-            wanted,
+            destination,
             file,
             stamp,
-            room: Mutex::default(),
+            reserved: Mutex::default(),
             caught: Mutex::default(),
         }
     }
@@ -57,23 +57,23 @@ impl<'a> Handover<'a> {
     ///
     /// # Errors
     /// Neither the file that the environment names nor the usual one can be written.
-    pub(crate) fn make_room(&self) -> Result<(), crate::Error> {
+    pub(crate) fn reserve_file(&self) -> Result<(), crate::Error> {
         files::remove_abandoned(files::folder_of(self.file));
         let made = self.reserve();
         let made = made.map_err(|source| crate::Error::io("write", self.file, source))?;
-        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+        *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
         Ok(())
     }
 
     fn reserve(&self) -> io::Result<(Utf8PathBuf, NamedTempFile)> {
         let reserve = |file: &Utf8Path| {
             std::fs::create_dir_all(files::folder_of(file))?;
-            let mut room = files::temporary_beside(file)?;
-            room.write_all(&ROOM)?;
-            room.as_file().sync_all()?;
-            Ok((file.to_owned(), room))
+            let mut reserved = files::temporary_beside(file)?;
+            reserved.write_all(&PLACEHOLDER)?;
+            reserved.as_file().sync_all()?;
+            Ok((file.to_owned(), reserved))
         };
-        match self.wanted {
+        match self.destination {
             Some(AdminPassword::File(named)) => reserve(named).or_else(|_| reserve(self.file)),
             _ => reserve(self.file),
         }
@@ -100,13 +100,13 @@ impl<'a> Handover<'a> {
             let user = &credentials.username;
             let shown = |file: &Utf8Path| context.workspace.shown(file).to_owned();
             let warn = |text: String| context.reporter.report(Event::Warning(text));
-            let told = |what: String| {
+            let report = |what: String| {
                 context.reporter.report(Event::Finished {
                     step: Step::Apply,
                     what,
                 });
             };
-            let command = match self.wanted {
+            let command = match self.destination {
                 Some(AdminPassword::Command(words)) => words.split_first(),
                 _ => None,
             };
@@ -121,7 +121,7 @@ impl<'a> Handover<'a> {
                         {
                             warn(format!("delete {}: {error}", shown(file)));
                         }
-                        told(format!(
+                        report(format!(
                             "the password of user {user} was passed to `{program}`"
                         ));
                         continue;
@@ -129,13 +129,13 @@ impl<'a> Handover<'a> {
                     (Err(error), _) => warn(chain(&error)),
                 }
             }
-            if let (Some(AdminPassword::Ask), Ok(file)) = (self.wanted, &file) {
+            if let (Some(AdminPassword::Ask), Ok(file)) = (self.destination, &file) {
                 let is_over = || signals.try_recv().is_ok();
                 let consent = context.consent;
                 match consent.show_password(user, &credentials.password, &is_over) {
                     Ok(()) => {
                         match std::fs::remove_file(file) {
-                            Ok(()) => told(format!(
+                            Ok(()) => report(format!(
                                 "the password of user {user} was shown; no other copy exists"
                             )),
                             Err(error) => warn(format!("delete {}: {error}", shown(file))),
@@ -148,7 +148,7 @@ impl<'a> Handover<'a> {
                 }
             }
             match file {
-                Ok(file) => told(format!(
+                Ok(file) => report(format!(
                     "the password of user {user} is in {}, which only you can read; no other copy exists",
                     shown(&file)
                 )),
@@ -162,13 +162,13 @@ impl<'a> Handover<'a> {
 
     /// Writes the password to a new file that only its owner may read.
     fn write(&self, credentials: &programs::AdminPassword) -> io::Result<Utf8PathBuf> {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, mut room) = room.take().map_or_else(|| self.reserve(), Ok)?;
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, mut reserved) = reserved.take().map_or_else(|| self.reserve(), Ok)?;
         let line = format!("{}\n", credentials.password.expose_secret());
-        room.rewind()?;
-        room.write_all(line.as_bytes())?;
-        room.as_file().set_len(line.len() as u64)?;
-        room.as_file().sync_all()?;
+        reserved.rewind()?;
+        reserved.write_all(line.as_bytes())?;
+        reserved.as_file().set_len(line.len() as u64)?;
+        reserved.as_file().sync_all()?;
         let stamp = self.stamp;
         // Several passwords may come within a second.
         let names = (0..).map(|number: u32| match number {
@@ -177,10 +177,10 @@ impl<'a> Handover<'a> {
             number => format!("{file}-{stamp}-{number}"),
         });
         for name in names {
-            match room.persist_noclobber(&name) {
+            match reserved.persist_noclobber(&name) {
                 Ok(_) => return Ok(name.into()),
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    room = error.file;
+                    reserved = error.file;
                 }
                 // It stays under the name that it has.
                 Err(error) => {
@@ -213,14 +213,14 @@ mod tests {
         };
         // A killed run has left its file.
         let left = folder.join(".AbCdEf.part");
-        std::fs::write(&left, ROOM).unwrap();
-        handover.make_room().unwrap();
+        std::fs::write(&left, PLACEHOLDER).unwrap();
+        handover.reserve_file().unwrap();
         assert!(!left.exists());
         assert_eq!(sizes(), [4096]);
         drop(handover);
         assert_eq!(sizes(), [0; 0]);
         let handover = Handover::new(Some(&wanted), &file, "2026-11-30T14-16-02Z");
-        handover.make_room().unwrap();
+        handover.reserve_file().unwrap();
         handover.keep(&programs::AdminPassword {
             username: "admin".to_owned(),
             password: "planted".to_owned().into(),

@@ -174,7 +174,7 @@ pub async fn backup(
     let ran = ran.inspect_err(|_| set_aside(context, &archive))?;
     let applied = (cluster.receipt.as_ref()).and_then(|receipt| receipt.applied.clone());
     check_archive(context, &archive).map_err(|problem| cluster.without_backup(problem))?;
-    let note = describe(context, &cluster.environment, &archive, mkectl, applied)?;
+    let note = write_note(context, &cluster.environment, &archive, mkectl, applied)?;
     Ok(Backup {
         environment: note.environment,
         archive: shown,
@@ -189,7 +189,7 @@ pub async fn backup(
 ///
 /// # Errors
 /// The archive cannot be read, or the note cannot be written.
-pub(crate) fn describe(
+pub(crate) fn write_note(
     context: &Context<'_>,
     environment: &Environment,
     archive: &Utf8Path,

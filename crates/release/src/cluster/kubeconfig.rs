@@ -7,7 +7,7 @@ use environment::Environment;
 use programs::Results;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Cluster, Manner};
+use super::{Cluster, RunOptions};
 use crate::config::check::{KUBECONFIG, refuse_committed};
 use crate::workspace::{FileKind, check_named, refuse};
 use crate::{Context, Error, Workspace, cluster};
@@ -26,12 +26,12 @@ pub fn kubeconfig(
     let cluster = Cluster::of(context, environment)?;
     let help = cluster.help(&["kubeconfig"])?;
     let printed = Mutex::new(String::new());
-    let manner = Manner {
+    let options = RunOptions {
         name: "kubeconfig",
         changes: false,
         results: Some(&printed),
     };
-    let ran = cluster.run_in(context, &manner, |config| {
+    let ran = cluster.run_with(context, &options, |config| {
         let command = cluster.mkectl().kubeconfig(config, &help);
         command.results(Results::Unlogged).typed(typed)
     })?;

@@ -58,7 +58,7 @@ pub(crate) fn prepare(
         ports,
         address,
     } = mke3::by_files(environment, described, facts)?;
-    refuse_a_leftover(context)?;
+    require_no_stale_kubeconfig(context)?;
     let mut program = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
     // For mkectl it is a new cluster, whose kubeconfig it writes itself.
     program.mkectl.kubeconfig = None;
@@ -139,7 +139,7 @@ pub(crate) fn prepare(
             private_addresses: way.private_addresses,
         },
         // What an earlier try has left there mkectl might ask about, or not overwrite.
-        Task::MakeRoom(config_out.clone()),
+        Task::ClearOutput(config_out.clone()),
     ];
     let steps = (tasks.into_iter())
         .chain(check)
@@ -168,8 +168,8 @@ fn check(
     warnings: &mut Vec<String>,
 ) -> Result<Option<programs::Command>, crate::Error> {
     let help = |words: &[&str]| program.mkectl.help(words).map_err(crate::Error::Mkectl);
-    let is_there = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
-    match (&mke3.config, is_there) {
+    let has_check = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
+    match (&mke3.config, has_check) {
         (Some(config), true) => Ok(Some(
             program
                 .mkectl
@@ -192,7 +192,7 @@ fn check(
 
 /// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the
 /// upgrade would fail half-way (DOCS-SRC).
-fn refuse_a_leftover(context: &Context<'_>) -> Result<(), crate::Error> {
+fn require_no_stale_kubeconfig(context: &Context<'_>) -> Result<(), crate::Error> {
     // mkectl gets the same variable, so it looks at the same place.
     let Some(home) = context.tool.variables.get("HOME") else {
         return Ok(());

@@ -5,12 +5,12 @@ use environment::Environment;
 use programs::Results;
 
 use crate::cluster::in_progress;
-use crate::cluster::run::Ran;
+use crate::cluster::run::Completed;
 use crate::cluster::{Cluster, Logged, require_kubeconfig};
 use crate::{Context, Error};
 
 /// Commands that print secrets as their result, so it is not logged.
-const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
+const PRINT_SECRETS: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
 
 /// Commands that need no kubeconfig, or write one.
 const WITHOUT_CLUSTER: &[&str] = &[
@@ -25,7 +25,7 @@ const WITHOUT_CLUSTER: &[&str] = &[
 ];
 
 /// Commands that leave the cluster as it is, whatever becomes of them.
-const HARMLESS: &[&str] = &[
+const WITHOUT_CHANGES: &[&str] = &[
     "airgap",
     "backup",
     "check",
@@ -62,7 +62,7 @@ impl Typed {
         let first = words.next().unwrap_or("help");
         let is_help = |word: &String| ["-h", "--help"].contains(&word.as_str());
         let is_restore = words.next() == Some("restore");
-        !self.arguments.iter().any(is_help) && (!HARMLESS.contains(&first) || is_restore)
+        !self.arguments.iter().any(is_help) && (!WITHOUT_CHANGES.contains(&first) || is_restore)
     }
 }
 
@@ -83,7 +83,7 @@ pub fn run(
     if !WITHOUT_CLUSTER.contains(&first) {
         require_kubeconfig(context, &cluster.environment, cluster.receipt.as_ref())?;
     }
-    let results = match SECRETIVE.contains(&first) {
+    let results = match PRINT_SECRETS.contains(&first) {
         true => Results::Unlogged,
         false => Results::Apart,
     };
@@ -95,7 +95,7 @@ pub fn run(
     });
     // It has ended, and only mkectl's own output shows how.
     let log = match &ran {
-        Ok(Ran { log }) => Some(log),
+        Ok(Completed { log }) => Some(log),
         Err(Error::Run(error)) => error.log(),
         Err(_) => None,
     };

@@ -49,7 +49,7 @@ pub async fn rebuild(
     {
         standing.allow(take_over)?;
     }
-    let mut cluster = Cluster::made(context, environment, output, None)?;
+    let mut cluster = Cluster::new(context, environment, output, None)?;
     let (live, seen) = tokio::task::block_in_place(|| existing::live_config(&cluster.program))?;
     let rendered =
         render::render(context.workspace, &mut cluster.environment, &cluster.facts)?.text;

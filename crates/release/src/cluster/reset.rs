@@ -23,16 +23,16 @@ pub async fn reset(
     super::unapplied::refuse(context, &environment)?;
     let cluster = Cluster::real(context, environment)?;
     let help = cluster.help(&["reset"])?;
-    let begun = cluster.begin(context, take_over).await?;
+    let started = cluster.begin(context, take_over).await?;
     let outcome = cluster.run(context, "reset", true, |config| {
         cluster.mkectl().reset(config, &help).typed(typed)
     });
-    let concluded = cluster.conclude(context, begun.run.clone(), None, outcome);
+    let concluded = cluster.conclude(context, started.run.clone(), None, outcome);
     let receipt = &cluster.output.receipt;
     if concluded.is_ok() {
         std::fs::remove_file(receipt).map_err(|source| Error::io("remove", receipt, source))?;
     }
-    begun.end(context, &concluded).await?;
+    started.end(context, &concluded).await?;
     let ran = concluded?;
     if cluster.receipt.is_some() {
         context.reporter.report(Event::Warning(format!(

@@ -120,7 +120,7 @@ impl Restorable {
             note,
         } = self;
         let shown = context.workspace.shown(&archive).to_owned();
-        let cluster = Cluster::with(context, environment)?;
+        let cluster = Cluster::of_named_release(context, environment)?;
         let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
             return Err(cluster::Error::BackupNotAFile { archive: shown }.into());
         };
@@ -133,17 +133,17 @@ impl Restorable {
         let hosts = (hosts.as_deref())
             .or(made.as_ref().map(resolve::Resolved::path))
             .unwrap_or(Utf8Path::new(""));
-        let begun = cluster.begin(context, take_over).await?;
+        let started = cluster.begin(context, take_over).await?;
         let outcome = cluster.run(context, "restore", true, |config| {
             let command = (cluster.mkectl()).restore(config, hosts, name, archives, &root);
             command.in_directory(folder).typed(typed)
         });
-        let concluded = cluster.conclude(context, begun.run.clone(), note.applied, outcome);
+        let concluded = cluster.conclude(context, started.run.clone(), note.applied, outcome);
         let concluded = match made {
             Some(made) => made.remove_after(concluded),
             None => concluded,
         };
-        begun.end(context, &concluded).await?;
+        started.end(context, &concluded).await?;
         let ran = concluded?;
         Ok(Restored {
             environment: cluster.environment.name.clone(),

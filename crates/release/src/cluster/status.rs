@@ -69,7 +69,7 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     let asked = cluster
         .program
         .config_get()
-        .and_then(|live| reached(context, &cluster.environment, &live, &rendered.text));
+        .and_then(|live| reported(context, &cluster.environment, &live, &rendered.text));
     Ok(Status {
         environment: cluster.environment.name.clone(),
         release: applied.map(|applied| applied.release.clone()),
@@ -87,15 +87,15 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     })
 }
 
-fn reached(
+fn reported(
     context: &Context<'_>,
     environment: &Environment,
     live: &str,
     rendered: &str,
 ) -> Result<ReportedCluster, Error> {
     let live = parse("mkectl config get", live)?;
-    let seen = mke::ClusterConfig::of(&live);
-    existing::refuse_foreign(context, environment, &seen, rendered)?;
+    let live_config = mke::ClusterConfig::of(&live);
+    existing::refuse_foreign(context, environment, &live_config, rendered)?;
     let spec = live.get("spec");
     Ok(ReportedCluster {
         release: spec

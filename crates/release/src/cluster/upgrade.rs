@@ -78,7 +78,7 @@ pub(crate) fn prepare(
                 context.workspace.release_matrix(&lock.release),
                 file.clone(),
             );
-            let task = Task::PutMatrix {
+            let task = Task::WriteMatrix {
                 path: path.clone(),
                 file,
             };
