@@ -1,10 +1,8 @@
-//! The commands for a cluster: the steps of a deploy, which [`executor`] runs, and backup, restore
-//! and others.
+//! The commands for a cluster: the steps of a deploy, which [`executor`] runs, and others such as
+//! backup and restore.
 //!
-//! Each command runs with the mkectl, the configuration and the masking of its environment. The
-//! mkectl is that of the release which the cluster runs, by the receipt. An environment that names
-//! a later release already is about to be upgraded, and a backup before that is checked with the
-//! present program.
+//! A command uses the mkectl of the release that the cluster runs according to the receipt. The
+//! environment may already name a later one, to which the next deploy upgrades.
 
 use std::sync::Mutex;
 
@@ -22,7 +20,7 @@ use crate::transfer::program::{self, Program};
 use crate::workspace::Output;
 use crate::{Context, chain, locked, workspace};
 
-// A deploy: the state that it finds, its steps as they are planned, and their execution.
+// Deploy: the comparison with the existing cluster, the planned steps, and their execution.
 pub mod existing;
 pub mod apply;
 pub mod upgrade;
@@ -44,7 +42,7 @@ mod check;
 mod reset;
 pub mod mkectl;
 
-// What they share.
+// Shared by these commands.
 mod unapplied;
 mod note;
 mod error;
@@ -60,9 +58,9 @@ pub use reset::reset;
 pub use restore::{Restorable, Restored};
 pub use status::{ReportedCluster, Status, status};
 
-/// The cluster of an environment, and the program that it is spoken to with.
+/// The cluster of an environment, and the mkectl for it.
 pub(crate) struct Cluster {
-    /// The environment, as it is for the release that the cluster runs.
+    /// The environment, with the release that the cluster runs.
     pub(crate) environment: Environment,
     pub(crate) output: Output,
     receipt: Option<Receipt>,
@@ -70,48 +68,45 @@ pub(crate) struct Cluster {
     program: Program,
 }
 
-/// A command that is about to touch the cluster.
+/// A command that changes the cluster, and that the shared state in the registry records as begun.
 struct StartedCommand<'a> {
-    /// The run, as the receipt has to name it.
+    /// The name of this run, for the receipt.
     run: Option<String>,
-    /// The run before it.
-    before: Option<String>,
+    previous_run: Option<String>,
     subject: Subject<'a>,
     mark: Mark,
 }
 
 impl StartedCommand<'_> {
-    /// Records in the registry that it ended. If mkectl was not started, the receipt still names
-    /// the run before.
+    /// Records in the registry that the command ended. If mkectl did not run, the receipt still names
+    /// the previous run, so the registry gets that name too.
     async fn end(
         mut self,
         context: &Context<'_>,
         concluded: &Result<Completed, crate::Error>,
     ) -> Result<(), crate::Error> {
-        if let (Err(error), Some(before)) = (concluded, self.before)
+        if let (Err(error), Some(previous)) = (concluded, self.previous_run)
             && !matches!(error, crate::Error::Run(failure) if failure.log().is_some())
         {
-            self.mark.rename(before);
+            self.mark.rename(previous);
         }
         shared_state::end(context, &self.subject, self.mark).await
     }
 }
 
-/// How a command is run.
+/// Options of a command of mkectl, as in [`Run`].
 struct RunOptions<'a> {
-    /// As the log's name and the note say it.
     name: &'a str,
-    /// Whether it changes the cluster.
     changes: bool,
-    /// Who gets what it prints as a result.
     results: Option<&'a Mutex<String>>,
 }
 
 impl Cluster {
-    /// Finds out which release the cluster of an environment runs, and the mkectl for it.
+    /// Returns the cluster of an environment, with the mkectl of the release that it runs according
+    /// to the receipt.
     ///
     /// # Errors
-    /// The environment is wrong, its receipt cannot be read, or there is no fitting mkectl.
+    /// The environment or its receipt is not valid, or a suitable mkectl is missing.
     pub(crate) fn of(
         context: &Context<'_>,
         mut environment: Environment,
@@ -122,7 +117,8 @@ impl Cluster {
         Self::new(context, environment, output, receipt)
     }
 
-    /// Takes the environment as it is, whatever the receipt says.
+    /// Returns the cluster with the release and mkectl that the environment names, not those in the
+    /// receipt.
     fn of_named_release(
         context: &Context<'_>,
         environment: Environment,
@@ -151,7 +147,7 @@ impl Cluster {
         })
     }
 
-    /// Does the same, and refuses a rehearsal, which has no cluster.
+    /// Returns the cluster as [`Cluster::of`] does, and refuses a rehearsal, which has no cluster.
     fn real(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         refuse_a_rehearsal(&environment)?;
         let cluster = Self::of(context, environment)?;
@@ -163,17 +159,17 @@ impl Cluster {
         self.program.mkectl()
     }
 
-    /// Returns the release that its mkectl serves, `v4.1.5`.
+    /// Returns the release of its mkectl, `v4.1.5`.
     fn release(&self) -> String {
         format!("v{}", self.environment.release)
     }
 
-    /// Returns what its mkectl says that a command can do.
+    /// Returns mkectl's help of a command.
     fn help(&self, command: &[&str]) -> Result<programs::Help, crate::Error> {
         self.mkectl().help(command).map_err(crate::Error::Mkectl)
     }
 
-    /// Returns how its mkectl writes and restores archives.
+    /// Returns the kind of archives that its mkectl writes and restores.
     fn archives(&self) -> Result<programs::Archives, crate::Error> {
         let archives = self.mkectl().archives()?;
         archives.ok_or_else(|| {
@@ -183,7 +179,7 @@ impl Cluster {
         })
     }
 
-    /// Returns the failure of a backup that the operator asked for.
+    /// Returns the error of a backup that the operator requested.
     fn without_backup(&self, problem: BackupError) -> crate::Error {
         crate::Error::Cluster(Error::Backup(BackupFailure {
             environment: self.environment.name.clone(),
@@ -192,12 +188,13 @@ impl Cluster {
         }))
     }
 
-    /// Returns a file with the configuration, for mkectl alone.
+    /// Writes a temporary file with the rendered configuration, in which references are replaced by
+    /// their values.
     fn config(&self, context: &Context<'_>) -> Result<resolve::Resolved, crate::Error> {
         resolve::temporary(context, &self.environment, &self.facts, &self.output.logs)
     }
 
-    /// Returns its machines, by the configuration as it is rendered.
+    /// Returns its machines according to the rendered configuration.
     pub(crate) fn machines(
         &self,
         context: &Context<'_>,
@@ -216,7 +213,8 @@ impl Cluster {
         named.unwrap_or(&self.output.backups)
     }
 
-    /// Runs a command that is made of the configuration's file, which is gone after.
+    /// Runs a command of mkectl that reads the configuration's file. The file is removed afterwards.
+    /// See [`Run`] for `name` and `changes`.
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
@@ -240,7 +238,7 @@ impl Cluster {
     ) -> Result<Completed, crate::Error> {
         require_no_running_mkectl(context, &self.output)?;
         let config = self.config(context)?;
-        // A backup of a different cluster would be taken for one of this.
+        // A backup of a different cluster would be recorded as one of this cluster.
         if options.changes || options.name == "backup" {
             let text = files::read_text(config.path())
                 .map_err(|source| crate::Error::read(config.path(), source))?;
@@ -261,12 +259,12 @@ impl Cluster {
         config.remove_after(ran)
     }
 
-    /// Compares what operators share of the environment with the receipt, and records in the
-    /// registry that the cluster is about to be touched.
+    /// Compares the shared state in the registry with the receipt, and records there that a command
+    /// begins to change the cluster.
     ///
     /// # Errors
-    /// A different command touches the cluster, or did and this checkout does not know how, unless
-    /// `take_over`.
+    /// Unless `take_over`: a command from elsewhere is changing the cluster, or has changed it and
+    /// this checkout lacks its receipt.
     async fn begin<'a>(
         &'a self,
         context: &Context<'_>,
@@ -285,18 +283,19 @@ impl Cluster {
             lock: locked::read(context.workspace, &self.environment.release)?.digest,
         };
         let mark = shared_state::begin(context, &subject, &standing).await?;
-        let before = standing.run().map(str::to_owned);
-        let before = before.or_else(|| self.receipt.as_ref()?.run.clone());
+        let previous_run = standing.run().map(str::to_owned);
+        let previous_run = previous_run.or_else(|| self.receipt.as_ref()?.run.clone());
         Ok(StartedCommand {
-            run: mark.run().or_else(|| before.clone()),
-            before,
+            run: mark.run().or_else(|| previous_run.clone()),
+            previous_run,
             subject,
             mark,
         })
     }
 
-    /// Writes down what a command that changes the cluster came to: `applied` is what the cluster
-    /// runs if it succeeded. The note that it is at work goes with that.
+    /// Writes the receipt of a command that changes the cluster, and removes the note that mkectl is
+    /// running. After a success, the receipt records `applied`. Nothing is written if mkectl did not
+    /// run.
     fn conclude(
         &self,
         context: &Context<'_>,
@@ -346,7 +345,8 @@ impl Cluster {
     }
 }
 
-/// Makes an environment one for the release that its cluster runs, according to the receipt.
+/// Sets the release of an environment to the one that its cluster runs according to the receipt, and
+/// warns if they differ.
 fn use_running_release(
     context: &Context<'_>,
     environment: &mut Environment,
@@ -360,13 +360,13 @@ fn use_running_release(
             environment.name, environment.release
         )));
         environment.release = running;
-        // What it names is for the release that it names.
+        // That mkectl is of the release that the environment names.
         environment.mkectl = None;
     }
 }
 
-/// Checks that the kubeconfig of a cluster that was deployed exists where one is named: without it
-/// mkectl would use its own, which may lead to a different cluster.
+/// Checks that the kubeconfig of a deployed cluster exists, if one is named. Without it, mkectl would
+/// use its default kubeconfig, which may lead to a different cluster.
 fn require_kubeconfig(
     context: &Context<'_>,
     environment: &Environment,
@@ -379,8 +379,8 @@ fn require_kubeconfig(
     }
 }
 
-/// Returns the mkectl of the release that an environment names: that which `deploy` uses for a
-/// cluster that runs it, as the receipt records.
+/// Returns the mkectl of the release that an environment names. If the cluster runs this release, the
+/// same binary is used as in its deploy, according to the receipt.
 fn program(
     context: &Context<'_>,
     environment: &Environment,
@@ -402,11 +402,12 @@ fn program(
     crate::transfer::program::for_apply(context, environment, &locked.lock, &locked.path)
 }
 
-/// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
+/// Compares the live configuration of a cluster, from `mkectl config get`, with the rendered one.
 ///
 /// # Errors
-/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster
-/// cannot be asked or is a different one.
+/// - The environment is not valid, or is a rehearsal.
+/// - A suitable mkectl is missing.
+/// - The cluster does not answer, or is a different one.
 pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Error> {
     let workspace = context.workspace;
     let mut environment = workspace.load(name)?;
@@ -424,7 +425,7 @@ pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Err
     })
 }
 
-/// Returns the configuration of a cluster, by the mkectl of the release that it runs.
+/// Returns the live configuration of a cluster, from the mkectl of the release that it runs.
 ///
 /// # Errors
 /// A suitable mkectl is missing, or the cluster does not answer.
@@ -437,10 +438,10 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
     program(context, &environment, receipt.as_ref())?.config_get()
 }
 
-/// Refuses an environment whose cluster must not be removed.
+/// Refuses a protected environment, before its cluster is removed.
 ///
 /// # Errors
-/// It is protected.
+/// [`Error::Protected`] if the environment is protected.
 pub fn refuse_protected(environment: &Environment) -> Result<(), crate::Error> {
     match environment.protected {
         true => Err(Error::Protected {
@@ -451,10 +452,10 @@ pub fn refuse_protected(environment: &Environment) -> Result<(), crate::Error> {
     }
 }
 
-/// Refuses an environment that has no cluster.
+/// Refuses a rehearsal, which has no cluster.
 ///
 /// # Errors
-/// It is a rehearsal.
+/// [`program::Error::NoCluster`] if the environment is a rehearsal.
 pub fn refuse_a_rehearsal(environment: &Environment) -> Result<(), crate::Error> {
     match environment.rehearsal {
         true => Err(program::Error::NoCluster {
@@ -465,18 +466,18 @@ pub fn refuse_a_rehearsal(environment: &Environment) -> Result<(), crate::Error>
     }
 }
 
-/// Returns the release that the receipt says is running.
+/// Returns the release that the cluster runs according to the receipt.
 fn running(receipt: Option<&Receipt>) -> Option<Version> {
     let applied = receipt?.applied.as_ref()?;
     Version::parse(applied.release.strip_prefix('v')?).ok()
 }
 
-/// Where everything that a command printed is kept.
+/// The result of a command that only has a log.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Logged {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
-    /// The log, relative to the workspace.
+    /// The log of mkectl's output, relative to the workspace.
     pub log: Utf8PathBuf,
 }

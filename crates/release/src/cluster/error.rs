@@ -1,10 +1,10 @@
-//! Why a command for a running cluster failed or is refused.
+//! Errors of the commands for a running cluster.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a command for a running cluster failed or is refused.
+/// A failure or refusal of a command for a running cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,7 +14,7 @@ pub enum Error {
         /// The file.
         path: Utf8PathBuf,
     },
-    /// There is no backup that could be restored.
+    /// The backup that was written cannot be restored, or none could be written.
     #[error(transparent)]
     Backup(super::BackupFailure),
     /// A backup to be restored is missing.
@@ -24,15 +24,15 @@ pub enum Error {
         archive: Utf8PathBuf,
         /// The environment.
         environment: String,
-        /// Where its backups are written.
+        /// The folder of its backups.
         folder: Utf8PathBuf,
     },
-    /// A backup has no note, so no program is known that restores it.
+    /// A backup has no note, so the mkectl that restores it is unknown.
     #[error(
         "`{path}` does not exist; a backup is restored only with the note that was written beside it"
     )]
     NoNote {
-        /// Where the note would be.
+        /// The expected path of the note.
         path: Utf8PathBuf,
     },
     /// A backup's note cannot be read or written.
@@ -40,15 +40,15 @@ pub enum Error {
     Note {
         /// The note.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// A backup's note has a format that this version does not know.
+    /// A backup's note has a format version that this version of Airlock does not support.
     #[error("`{path}` is of version {version}, which this version of Airlock does not support")]
     NoteVersion {
         /// The note.
         path: Utf8PathBuf,
-        /// Its format's version.
+        /// The format version in the note.
         version: u32,
     },
     /// A backup's note names a program without a valid version.
@@ -56,7 +56,7 @@ pub enum Error {
     NoteProgram {
         /// The archive.
         archive: Utf8PathBuf,
-        /// What the note records.
+        /// The version in the note.
         version: String,
     },
     /// A backup is of a different environment.
@@ -66,7 +66,7 @@ pub enum Error {
         archive: Utf8PathBuf,
         /// The environment that its note names.
         found: String,
-        /// The environment that was to be restored.
+        /// The environment that was named on the command line.
         environment: String,
     },
     /// A backup has a different size or digest than its note.
@@ -75,13 +75,13 @@ pub enum Error {
         /// The archive.
         archive: Utf8PathBuf,
     },
-    /// A backup to be restored is not a file.
+    /// The path of a backup to be restored has no file name.
     #[error("`{archive}` is not a file")]
     BackupNotAFile {
         /// The archive.
         archive: Utf8PathBuf,
     },
-    /// The mkectl that wrote a backup is not here.
+    /// The mkectl that wrote a backup was not found.
     #[error(
         "`{archive}` was written by mkectl {version} with SHA-256 {sha256}, which was not found"
     )]
@@ -93,19 +93,19 @@ pub enum Error {
         /// The SHA-256 of its file.
         sha256: String,
     },
-    /// There is no first host.
+    /// The configuration has no controller, with which a restore begins.
     #[error("{environment} has no controller")]
     NoController {
         /// The environment.
         environment: String,
     },
-    /// mkectl printed no kubeconfig.
+    /// mkectl succeeded but printed no kubeconfig.
     #[error("mkectl prints no kubeconfig; what it printed beside it is in {log}")]
     NoKubeconfig {
         /// The log.
         log: Utf8PathBuf,
     },
-    /// mkectl has none of the checks.
+    /// mkectl has no check that Airlock runs.
     #[error("mkectl {mkectl} has no `check` command; nothing was checked")]
     NoChecks {
         /// The environment.
@@ -113,7 +113,7 @@ pub enum Error {
         /// The version of mkectl.
         mkectl: String,
     },
-    /// The files say something else than what was applied last.
+    /// The rendered configuration differs from the one that was applied last.
     #[error(
         "the files of {environment} were changed since mkectl ran{}",
         listed(paths)
@@ -121,10 +121,10 @@ pub enum Error {
     Unapplied {
         /// The environment.
         environment: String,
-        /// What differs; empty if what was applied was not found.
+        /// Paths of the values that differ; empty if the applied configuration was not found.
         paths: Vec<String>,
     },
-    /// A protected cluster is not taken down.
+    /// A protected cluster cannot be reset.
     #[error("{environment} is protected, and cannot be reset")]
     Protected {
         /// The environment.
@@ -154,7 +154,7 @@ impl Error {
     }
 }
 
-/// Returns the first few paths, to be appended to a message.
+/// Returns the first paths as the end of a message: `: a, b and 3 more`.
 fn listed(paths: &[String]) -> String {
     const NAMED: usize = 6;
     match paths.len() {
