@@ -323,14 +323,14 @@ impl Cluster {
                     pushed: None,
                     began: None,
                     ended: receipt::now(context),
-                    by: receipt::By::of(context, &self.environment),
+                    by: receipt::Provenance::of(context, &self.environment),
                     overridden: None,
                     without_backup: None,
                 };
                 let applied = before.and_then(|before| before.applied.clone());
                 (log, applied, Some(failed))
             }
-            // It was not started.
+            // mkectl did not run.
             Err(_) => return outcome,
         };
         let receipt = Receipt {

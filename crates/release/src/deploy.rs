@@ -7,7 +7,7 @@ use crate::cluster::in_progress;
 use crate::config::render;
 use crate::event::{Event, Step};
 use crate::plan::{Permit, Plan};
-use crate::receipt::{self, By, Overridden, Receipt};
+use crate::receipt::{self, Overridden, Provenance, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::transfer::push::{self, Sent};
 use crate::transfer::{before_push, fetch, set, stream};
@@ -60,7 +60,7 @@ fn warn_of_unlocked_charts(context: &Context<'_>, plan: &Plan) -> Result<(), Err
 struct Progress {
     began: String,
     /// `None` if a success writes no receipt.
-    by: Option<By>,
+    by: Option<Provenance>,
     overridden: Option<Overridden>,
     /// SHA-256 of the plan's file.
     plan: Option<String>,
@@ -75,7 +75,7 @@ impl Progress {
     fn begin(context: &Context<'_>, permit: &Permit<'_>, step: Step) -> Self {
         let plan = permit.plan();
         // Recorded before the deploy writes files: they would count as uncommitted changes.
-        let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
+        let by = writes_receipt(plan).then(|| Provenance::of(context, &plan.environment));
         Self {
             plan: plan::digest(plan, context.workspace).ok(),
             began: receipt::now(context),
@@ -87,9 +87,9 @@ impl Progress {
         }
     }
 
-    fn by(&self, context: &Context<'_>, plan: &Plan) -> By {
+    fn by(&self, context: &Context<'_>, plan: &Plan) -> Provenance {
         let by = self.by.clone();
-        by.unwrap_or_else(|| By::of(context, &plan.environment))
+        by.unwrap_or_else(|| Provenance::of(context, &plan.environment))
     }
 }
 

@@ -56,11 +56,11 @@ pub async fn plan(
     environment: &Environment,
     scope: Scope,
 ) -> Result<PrunePlan, crate::Error> {
-    let mut known = history::gather(context, environment, scope).await?;
-    let proposal = look(context, environment, &known).await?;
-    let unclaimed = unclaimed(context, environment, &known, &proposal).await?;
-    known.notes.extend(unclaimed);
-    written(context, environment, scope, &known, proposal)
+    let mut history = history::gather(context, environment, scope).await?;
+    let proposal = look(context, environment, &history).await?;
+    let unclaimed = unclaimed(context, environment, &history, &proposal).await?;
+    history.notes.extend(unclaimed);
+    build_plan(context, environment, scope, &history, proposal)
 }
 
 /// Returns a note for each lock of the workspace that no receipt names although the registry holds
@@ -69,16 +69,16 @@ pub async fn plan(
 async fn unclaimed(
     context: &Context<'_>,
     environment: &Environment,
-    known: &History,
+    history: &History,
     proposal: &Proposal,
 ) -> Result<Vec<String>, crate::Error> {
     let mut notes = Vec::new();
-    if known.unclaimed.is_empty() {
+    if history.unclaimed.is_empty() {
         return Ok(notes);
     }
     let registry = connect(context, environment, context.credentials(environment)?)?;
     let registry = &registry;
-    for (path, lock) in &known.unclaimed {
+    for (path, lock) in &history.unclaimed {
         let candidates = lock.artifacts.iter().filter(|artifact| {
             let repository = environment.registry.repository(&artifact.repository);
             let tag = (repository, artifact.tag.clone());
@@ -86,7 +86,7 @@ async fn unclaimed(
                 removal.repository == tag.0 && removal.tags.contains(&tag.1)
             };
             let stays = |stay: &propose::Stay| stay.repository == tag.0 && stay.tag == tag.1;
-            !known.kept.tags.contains(&tag)
+            !history.kept.tags.contains(&tag)
                 && !proposal.remove.iter().any(goes)
                 && !proposal.stay.iter().any(stays)
         });
@@ -154,23 +154,23 @@ pub fn read(path: &Utf8Path) -> Result<PrunePlan, crate::Error> {
     PrunePlan::parse(&text, path)
 }
 
-async fn of_known(
+async fn recompute(
     context: &Context<'_>,
     environment: &Environment,
     scope: Scope,
-    known: &History,
+    history: &History,
 ) -> Result<PrunePlan, crate::Error> {
-    let proposal = look(context, environment, known).await?;
-    written(context, environment, scope, known, proposal)
+    let proposal = look(context, environment, history).await?;
+    build_plan(context, environment, scope, history, proposal)
 }
 
 /// Asks the registry what it holds of what might go, and proposes what may.
 async fn look(
     context: &Context<'_>,
     environment: &Environment,
-    known: &History,
+    history: &History,
 ) -> Result<Proposal, crate::Error> {
-    let candidates = candidates(&known.kept, &known.past, &environment.registry);
+    let candidates = candidates(&history.kept, &history.past, &environment.registry);
     let registry = connect(context, environment, context.credentials(environment)?)?;
     let failed = |source| {
         crate::Error::Connect(connect::Error::Registry {
@@ -186,17 +186,17 @@ async fn look(
     let holdings: BTreeMap<String, Result<Holding, String>> =
         futures_util::stream::iter(candidates.keys().cloned())
             .map(|repository| async move {
-                let holding = known_holding(registry, &repository).await;
+                let holding = holding_or_reason(registry, &repository).await;
                 Ok::<_, crate::Error>((repository, holding.map_err(failed)?))
             })
             .buffer_unordered(REPOSITORIES_AT_ONCE)
             .try_collect()
             .await?;
-    Ok(propose(&known.kept, &candidates, &holdings))
+    Ok(propose(&history.kept, &candidates, &holdings))
 }
 
 /// Returns what every tag of a repository points to, or why that is unknown; then all of it stays.
-async fn known_holding(
+async fn holding_or_reason(
     registry: &registry::Registry,
     repository: &str,
 ) -> Result<Result<Holding, String>, RegistryError> {
@@ -210,7 +210,7 @@ async fn known_holding(
     }
 }
 
-/// Why it is not known what a repository holds.
+/// Why it is not history what a repository holds.
 enum Unknown {
     Registry(RegistryError),
     /// The tag points at something that cannot be read.
@@ -279,15 +279,15 @@ fn is_about_repository(error: &RegistryError) -> bool {
     )
 }
 
-fn written(
+fn build_plan(
     context: &Context<'_>,
     environment: &Environment,
     scope: Scope,
-    known: &History,
+    history: &History,
     proposal: Proposal,
 ) -> Result<PrunePlan, crate::Error> {
     let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
-    for past in &known.past {
+    for past in &history.past {
         for artifact in &past.lock.artifacts {
             let repository = environment.registry.repository(&artifact.repository);
             let goes = proposal.remove.iter().any(|removal| {
@@ -297,7 +297,7 @@ fn written(
             sizes.extend(
                 blobs
                     .map(|(digest, size)| (digest.to_string(), size))
-                    .filter(|(digest, _)| !known.kept.digests.contains(digest)),
+                    .filter(|(digest, _)| !history.kept.digests.contains(digest)),
             );
         }
     }
@@ -313,10 +313,10 @@ fn written(
             .to_string(),
         also_found: scope == Scope::Found,
         computed_from: ComputedFrom {
-            revision: known.revision.clone(),
+            revision: history.revision.clone(),
             receipt,
-            receipts: known.receipts,
-            kept: known.locks.clone(),
+            receipts: history.receipts,
+            kept: history.locks.clone(),
         },
         frees_at_most: sizes.values().sum(),
         remove: proposal
@@ -339,6 +339,6 @@ fn written(
                 why: stay.why,
             })
             .collect(),
-        notes: known.notes.clone(),
+        notes: history.notes.clone(),
     })
 }

@@ -159,7 +159,7 @@ pub async fn prepare(
         };
         receipt.write(&output.receipt)?;
     }
-    let (locked, stand_in) = at_hand(context, &environment)?;
+    let (locked, stand_in) = local_lock(context, &environment)?;
     let plan = plan::of_locked(
         context,
         environment,
@@ -211,11 +211,11 @@ pub async fn run<'a>(
 
 /// Returns what can be rehearsed without a download: the release, or the demo's in its place, and
 /// sets that are in the store.
-fn at_hand(
+fn local_lock(
     context: &Context<'_>,
     environment: &Environment,
 ) -> Result<(Locked, Option<String>), crate::Error> {
-    let (locked, stand_in) = bundle_at_hand(context.workspace, &environment.release)?;
+    let (locked, stand_in) = local_release_lock(context.workspace, &environment.release)?;
     if environment.sets.is_empty() || stand_in.is_some() {
         return Ok((locked, stand_in));
     }
@@ -234,7 +234,7 @@ fn at_hand(
 
 /// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal
 /// downloads nothing.
-fn bundle_at_hand(
+fn local_release_lock(
     workspace: &Workspace,
     release: &Version,
 ) -> Result<(Locked, Option<String>), crate::Error> {
@@ -276,7 +276,7 @@ pub async fn apply(
     file: &Utf8Path,
     out: &mut (dyn Write + Send),
 ) -> std::io::Result<u8> {
-    let Some(validated) = look(release, lock, file, out).await? else {
+    let Some(validated) = check_and_pull(release, lock, file, out).await? else {
         return Ok(1);
     };
     for host in &validated.hosts {
@@ -299,7 +299,7 @@ pub async fn apply(
 
 /// Checks the configuration as MKE would, and pulls everything as nodes would; none if something is
 /// wrong, which is printed.
-async fn look(
+async fn check_and_pull(
     release: &str,
     lock: &Utf8Path,
     file: &Utf8Path,
@@ -430,7 +430,7 @@ pub async fn upgrade(
     }
     writeln!(out, "INF Rehearsal of the upgrade to {release}")?;
     // The new release has to be where the old one was, whatever else an upgrade does.
-    let Some(validated) = look(release, lock, upgrading.file, out).await? else {
+    let Some(validated) = check_and_pull(release, lock, upgrading.file, out).await? else {
         return Ok(1);
     };
     for host in &validated.hosts {

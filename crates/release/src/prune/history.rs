@@ -9,20 +9,20 @@ use environment::Environment;
 
 use super::Scope;
 use super::file::KeptLock;
-use super::propose::{Past, Retained};
+use super::propose::{PastLock, Retained};
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Phase, State, StateFault};
 use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
 use crate::{Context, Error, Workspace, chain, prune, verify};
 
-/// What is known.
+/// What is history.
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) kept: Retained,
     /// The locks that are kept.
     pub(super) locks: Vec<KeptLock>,
     /// Locks that receipts of the environment name for its registry, and that are not kept.
-    pub(super) past: Vec<Past>,
+    pub(super) past: Vec<PastLock>,
     /// Locks of the workspace that no receipt names and no environment needs, with their files
     /// relative to the workspace.
     pub(super) unclaimed: Vec<(Utf8PathBuf, Lock)>,
@@ -40,7 +40,7 @@ pub(super) struct History {
 /// Gathers what environments need and what this one's receipts name.
 ///
 /// # Errors
-/// An environment or a lock cannot be read, no lock is known of a release that an environment
+/// An environment or a lock cannot be read, no lock is history of a release that an environment
 /// needs, or this checkout lacks a deploy that the registry records: whatever that needs might be
 /// removed.
 pub(super) async fn gather(
@@ -48,55 +48,69 @@ pub(super) async fn gather(
     environment: &Environment,
     scope: Scope,
 ) -> Result<History, Error> {
-    let mut past = Archive::open(context);
+    let mut archive = Archive::open(context);
     let workspace = context.workspace;
-    let mut known = History {
+    let mut history = History {
         kept: Retained::default(),
         locks: Vec::new(),
         past: Vec::new(),
         unclaimed: Vec::new(),
         states: BTreeMap::new(),
         receipts: 0,
-        revision: past.revision(),
+        revision: archive.revision(),
         notes: Vec::new(),
     };
     let mut unlisted = Vec::new();
     for name in environment::names(workspace.root())? {
         let other = workspace.load(&name)?;
         if other.registry.address == environment.registry.address {
-            keep(context, &other, &mut past, &mut known, &mut unlisted)?;
+            keep(context, &other, &mut archive, &mut history, &mut unlisted)?;
         }
     }
-    let receipts = past.receipts(workspace, &environment.name)?;
-    known.receipts = receipts.len();
-    let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
+    let receipts = archive.receipts(workspace, &environment.name)?;
+    history.receipts = receipts.len();
+    let kept: BTreeSet<&str> = history
+        .locks
+        .iter()
+        .map(|kept| kept.lock.as_str())
+        .collect();
     for (digest, recorded) in recorded(environment, &receipts) {
         if kept.contains(digest.as_str()) {
             continue;
         }
         let locks = match recorded.is_set {
-            true => past.set_locks(workspace, &recorded.release)?,
-            false => past.locks(workspace, &recorded.release)?,
+            true => archive.set_locks(workspace, &recorded.release)?,
+            false => archive.locks(workspace, &recorded.release)?,
         };
-        match locks.into_iter().find(|(known, _)| *known == digest) {
-            Some((_, lock)) => known.past.push(Past {
+        match locks.into_iter().find(|(history, _)| *history == digest) {
+            Some((_, lock)) => history.past.push(PastLock {
                 lock,
-                was_put: recorded.was_put || scope == Scope::Found,
+                was_pushed: recorded.was_pushed || scope == Scope::Found,
             }),
-            None => known.notes.push(format!(
+            None => history.notes.push(format!(
                 "a receipt names the lock {digest} of {}, which is neither here nor in git's history: its tags stay",
                 recorded.release
             )),
         }
     }
-    if !known.past.is_empty() {
-        known.states = shared_state::all(context, environment).await?;
-        keep_recorded(context, environment, &mut past, &mut known, &mut unlisted)?;
-        known.notes.extend(unlisted);
+    if !history.past.is_empty() {
+        history.states = shared_state::all(context, environment).await?;
+        keep_recorded(
+            context,
+            environment,
+            &mut archive,
+            &mut history,
+            &mut unlisted,
+        )?;
+        history.notes.extend(unlisted);
     }
-    known.locks.sort();
-    known.locks.dedup();
-    let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
+    history.locks.sort();
+    history.locks.dedup();
+    let kept: BTreeSet<&str> = history
+        .locks
+        .iter()
+        .map(|kept| kept.lock.as_str())
+        .collect();
     let named: BTreeSet<String> = recorded(environment, &receipts).into_keys().collect();
     for path in workspace.locks()? {
         let Some(text) = read_if_there(&path)? else {
@@ -106,11 +120,11 @@ pub(super) async fn gather(
         let shown = workspace.shown(&path).to_owned();
         if !kept.contains(digest.as_str()) && !named.contains(&digest) {
             let lock = Lock::parse(&text, &shown)?;
-            known.unclaimed.push((shown, lock));
+            history.unclaimed.push((shown, lock));
         }
     }
-    known.notes.extend(past.notes);
-    Ok(known)
+    history.notes.extend(archive.notes);
+    Ok(history)
 }
 
 /// Keeps what an environment needs. `unlisted` gets what is unknown of it, and can only be that its
@@ -118,19 +132,19 @@ pub(super) async fn gather(
 fn keep(
     context: &Context<'_>,
     other: &Environment,
-    past: &mut Archive,
-    known: &mut History,
+    archive: &mut Archive,
+    history: &mut History,
     unlisted: &mut Vec<String>,
 ) -> Result<(), Error> {
     let workspace = context.workspace;
     let name = &other.name;
-    let receipts = past.receipts(workspace, name)?;
+    let receipts = archive.receipts(workspace, name)?;
     let is_certain = |why: &[&str]| {
         let certain = ["wanted", "running", "previous"];
         why.iter().any(|why| certain.contains(why))
     };
     for (release, why) in needed(other, &receipts) {
-        let locks = past.locks(workspace, &release)?;
+        let locks = archive.locks(workspace, &release)?;
         if locks.is_empty() && is_certain(&why) {
             return Err(prune::Error::LockUnknown {
                 environment: name.clone(),
@@ -142,19 +156,19 @@ fn keep(
             .into());
         }
         for (digest, lock) in locks {
-            known.keep(other, name, &why, digest, &lock);
+            history.keep(other, name, &why, digest, &lock);
         }
-        known.keep_listed(context, other, &receipts, &release, unlisted);
+        history.keep_listed(context, other, &receipts, &release, unlisted);
     }
     for ((set, digest), why) in needed_sets(other, &receipts) {
-        let locks = past.set_locks(workspace, &set)?;
+        let locks = archive.set_locks(workspace, &set)?;
         let found = match &digest {
-            Some(digest) => locks.into_iter().find(|(known, _)| known == digest),
+            Some(digest) => locks.into_iter().find(|(history, _)| history == digest),
             // The present one comes first.
             None => locks.into_iter().next(),
         };
         match found {
-            Some((digest, lock)) => known.keep(other, name, &why, digest, &lock),
+            Some((digest, lock)) => history.keep(other, name, &why, digest, &lock),
             None if is_certain(&why) => {
                 return Err(prune::Error::LockUnknown {
                     environment: name.clone(),
@@ -178,13 +192,13 @@ fn keep(
 fn keep_recorded(
     context: &Context<'_>,
     environment: &Environment,
-    past: &mut Archive,
-    known: &mut History,
+    archive: &mut Archive,
+    history: &mut History,
     unlisted: &mut Vec<String>,
 ) -> Result<(), Error> {
     let workspace = context.workspace;
     let names = environment::names(workspace.root())?;
-    for (name, state) in known.states.clone() {
+    for (name, state) in history.states.clone() {
         let other = match names.contains(&name) {
             true => Some(workspace.load(&name)?),
             false => None,
@@ -204,7 +218,7 @@ fn keep_recorded(
                 }
             }
             // The same registry by a different address.
-            Some(other) => keep(context, other, past, known, unlisted)?,
+            Some(other) => keep(context, other, archive, history, unlisted)?,
             None => {}
         }
         let state = match state {
@@ -224,7 +238,7 @@ fn keep_recorded(
             continue;
         }
         let release = &state.release;
-        let mut locks = past.locks(workspace, release)?.into_iter();
+        let mut locks = archive.locks(workspace, release)?.into_iter();
         let Some((digest, lock)) = locks.find(|(digest, _)| *digest == state.lock) else {
             let path = workspace.lock(release, DEFAULT_ARCH);
             return Err(prune::Error::RecordedLockUnknown {
@@ -235,20 +249,20 @@ fn keep_recorded(
             }
             .into());
         };
-        known.keep(environment, &name, &["recorded"], digest, &lock);
-        known.keep_listed(context, environment, &[], release, unlisted);
+        history.keep(environment, &name, &["recorded"], digest, &lock);
+        history.keep_listed(context, environment, &[], release, unlisted);
         if is_here {
             continue;
         }
-        let receipts = past.receipts(workspace, &name)?;
+        let receipts = archive.receipts(workspace, &name)?;
         let receipt = receipts
             .iter()
             .find(|one| one.run.as_ref() == Some(&state.run));
         let Some(receipt) = receipt else {
             // The state names no sets.
-            if known.past.iter().any(|past| past.lock.set.is_some()) {
-                known.past.retain(|past| past.lock.set.is_none());
-                known.notes.push(format!(
+            if history.past.iter().any(|past| past.lock.set.is_some()) {
+                history.past.retain(|past| past.lock.set.is_none());
+                history.notes.push(format!(
                     "the sets that {name} needs are unknown, since its receipt is neither here nor in git's history: the tags of sets stay"
                 ));
             }
@@ -257,7 +271,7 @@ fn keep_recorded(
         let applied = receipt.applied.iter().flat_map(|one| &one.sets);
         let failed = receipt.failed.iter().flat_map(|one| &one.sets);
         for (set, digest) in applied.chain(failed) {
-            let mut locks = past.set_locks(workspace, set)?.into_iter();
+            let mut locks = archive.set_locks(workspace, set)?.into_iter();
             let Some((digest, lock)) = locks.find(|(found, _)| found == digest) else {
                 return Err(prune::Error::LockUnknown {
                     environment: name,
@@ -266,7 +280,7 @@ fn keep_recorded(
                 }
                 .into());
             };
-            known.keep(environment, &name, &["recorded"], digest, &lock);
+            history.keep(environment, &name, &["recorded"], digest, &lock);
         }
     }
     Ok(())
@@ -349,7 +363,7 @@ struct Recorded {
     /// The release, or the set.
     release: String,
     is_set: bool,
-    was_put: bool,
+    was_pushed: bool,
 }
 
 /// Returns the locks that receipts name for the environment's registry, by digest.
@@ -363,9 +377,9 @@ fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String,
         let recorded = all.entry(lock.to_owned()).or_insert_with(|| Recorded {
             release: name.0.to_owned(),
             is_set: name.1,
-            was_put: false,
+            was_pushed: false,
         });
-        recorded.was_put |= pushed > 0;
+        recorded.was_pushed |= pushed > 0;
     };
     for receipt in receipts {
         if let Some(applied) = &receipt.applied {
@@ -522,7 +536,7 @@ impl Archive {
     }
 
     /// Returns every version of a file. One that cannot be read is noted, unless it is the present
-    /// one: that has to be known.
+    /// one: that has to be history.
     fn versions<T>(
         &mut self,
         workspace: &Workspace,
@@ -545,7 +559,7 @@ impl Archive {
         Ok(versions)
     }
 
-    /// Returns every lock that is known of a release, by the SHA-256 of its file.
+    /// Returns every lock that is history of a release, by the SHA-256 of its file.
     fn locks(
         &mut self,
         workspace: &Workspace,
@@ -554,7 +568,7 @@ impl Archive {
         self.locks_at(workspace, workspace.lock(release, DEFAULT_ARCH))
     }
 
-    /// Returns every lock that is known of a set, by the SHA-256 of its file, the present one
+    /// Returns every lock that is history of a set, by the SHA-256 of its file, the present one
     /// first.
     fn set_locks(
         &mut self,

@@ -22,11 +22,11 @@ pub(crate) struct Retained {
 
 /// A lock that a receipt of this environment names, and that is not kept.
 #[derive(Debug, Clone)]
-pub(crate) struct Past {
+pub(crate) struct PastLock {
     pub(crate) lock: Lock,
     /// Whether a receipt records that something of it was pushed to the registry, and not only
     /// found there.
-    pub(crate) was_put: bool,
+    pub(crate) was_pushed: bool,
 }
 
 /// What a repository holds, by tag.
@@ -74,7 +74,7 @@ pub(crate) struct Proposal {
 pub(crate) struct Candidate<'a> {
     artifact: &'a Artifact,
     releases: BTreeSet<String>,
-    was_put: bool,
+    was_pushed: bool,
 }
 
 /// The artifacts that might be removed, by repository and by tag; a tag may have had several
@@ -111,11 +111,11 @@ impl Retained {
 /// Finds what past locks name and kept ones do not.
 pub(crate) fn candidates<'a>(
     kept: &Retained,
-    past: &'a [Past],
+    past: &'a [PastLock],
     registry: &environment::Registry,
 ) -> Candidates<'a> {
     let mut candidates: Candidates<'a> = BTreeMap::new();
-    for Past { lock, was_put } in past {
+    for PastLock { lock, was_pushed } in past {
         for artifact in &lock.artifacts {
             let repository = registry.repository(&artifact.repository);
             if kept
@@ -132,12 +132,12 @@ pub(crate) fn candidates<'a>(
             {
                 Some(known) => {
                     known.releases.insert(lock.name().to_owned());
-                    known.was_put |= was_put;
+                    known.was_pushed |= was_pushed;
                 }
                 None => of_tag.push(Candidate {
                     artifact,
                     releases: BTreeSet::from([lock.name().to_owned()]),
-                    was_put: *was_put,
+                    was_pushed: *was_pushed,
                 }),
             }
         }
@@ -172,10 +172,10 @@ pub(crate) fn propose(
 /// Returns those children of a manifest that is gone already which may follow it: what a run left
 /// that was interrupted between the two.
 ///
-/// Past locks must name them below that manifest, and nothing that stays may need them.
-pub(crate) fn left_behind(
+/// PastLock locks must name them below that manifest, and nothing that stays may need them.
+pub(crate) fn orphaned_children(
     kept: &Retained,
-    past: &[Past],
+    past: &[PastLock],
     registry: &environment::Registry,
     gone: &Remove,
     holding: &Holding,
@@ -186,7 +186,7 @@ pub(crate) fn left_behind(
             && (artifact.manifests.iter()).any(|manifest| manifest.digest.as_ref() == child)
     };
     let may_follow = |child: &&String| {
-        let mut put = past.iter().filter(|past| past.was_put);
+        let mut put = past.iter().filter(|past| past.was_pushed);
         let is_named = put.any(|past| {
             let mut artifacts = past.lock.artifacts.iter();
             artifacts.any(|artifact| names(artifact, child))
@@ -221,7 +221,7 @@ fn of_repository(
             Some(_) if kept.digests.contains(&held.digest) => {
                 "a lock that is kept names the same manifest"
             }
-            Some(candidate) if !candidate.was_put => {
+            Some(candidate) if !candidate.was_pushed => {
                 "receipts record that it was there, not that it was pushed"
             }
             Some(candidate) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::error::{Left, Moved};
 use super::file::{PrunePlan, Remove};
 use super::history::{self, History};
-use super::{Scope, known_holding, of_known, propose};
+use super::{Scope, holding_or_reason, propose, recompute};
 use crate::transfer::connect::{self, connect};
 use crate::{Context, Error, RegistryError, prune, shared_state};
 use environment::Environment;
@@ -25,7 +25,7 @@ pub struct Pruned {
 /// Removes what a plan names. Everything is computed once more before: each tag must still hold the
 /// digest that the plan names, and no lock that is kept may name it.
 ///
-/// `confirm` is asked when that is known, and before anything is removed.
+/// `confirm` is asked when that is history, and before anything is removed.
 ///
 /// # Errors
 /// The plan is of another environment or registry, something has moved since, or the registry does
@@ -69,11 +69,11 @@ pub async fn prune<E: From<Error>>(
     if plan.remove.is_empty() {
         return Ok(Pruned::default());
     }
-    let known = history::gather(context, environment, scope).await?;
-    let now = of_known(context, environment, scope, &known).await?;
+    let history = history::gather(context, environment, scope).await?;
+    let now = recompute(context, environment, scope, &history).await?;
     let mut pruned = Pruned::default();
     let mut moved = Vec::new();
-    let mut work = Work::default();
+    let mut removals = Removals::default();
     for removal in &plan.remove {
         let proposed = now
             .remove
@@ -81,34 +81,34 @@ pub async fn prune<E: From<Error>>(
             .find(|one| one.repository == removal.repository && one.digest == removal.digest);
         match proposed {
             Some(proposed) => match unreviewed(removal, proposed) {
-                None => work.roots.push(removal),
+                None => removals.roots.push(removal),
                 Some(why) => moved.push(why),
             },
             None if is_gone(&registry, removal).await.map_err(failed)? => {
                 pruned.gone_before += 1;
-                let left = left_behind(&registry, environment, &known, removal).await;
-                work.children.extend(left.map_err(failed)?);
+                let left = orphaned_children(&registry, environment, &history, removal).await;
+                removals.children.extend(left.map_err(failed)?);
             }
-            None => moved.push(why_not(removal, &now)),
+            None => moved.push(change_of(removal, &now)),
         }
     }
     if !moved.is_empty() {
         return refuse(moved);
     }
-    if work.roots.is_empty() && work.children.is_empty() {
+    if removals.roots.is_empty() && removals.children.is_empty() {
         return Ok(pruned);
     }
     confirm()?;
-    if shared_state::all(context, environment).await? != known.states {
+    if shared_state::all(context, environment).await? != history.states {
         return refuse(vec![Moved::Deploy]);
     }
-    remove_all(&registry, environment, work, &mut pruned).await?;
+    remove_all(&registry, environment, removals, &mut pruned).await?;
     Ok(pruned)
 }
 
 /// What is to be removed.
 #[derive(Default)]
-struct Work<'a> {
+struct Removals<'a> {
     /// Manifests that tags point at.
     roots: Vec<&'a Remove>,
     /// Manifests by repository and digest that were listed by such a one, which is gone.
@@ -131,7 +131,7 @@ fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<Moved> {
 }
 
 /// Returns why a manifest of the plan is no longer proposed.
-fn why_not(removal: &Remove, now: &PrunePlan) -> Moved {
+fn change_of(removal: &Remove, now: &PrunePlan) -> Moved {
     let stays = now
         .stays
         .iter()
@@ -154,19 +154,19 @@ async fn is_gone(registry: &registry::Registry, removal: &Remove) -> Result<bool
 }
 
 /// Returns what is still there of the children of a manifest that is gone, and may go.
-async fn left_behind<'a>(
+async fn orphaned_children<'a>(
     registry: &registry::Registry,
     environment: &Environment,
-    known: &History,
+    history: &History,
     gone: &'a Remove,
 ) -> Result<Vec<(&'a str, String)>, RegistryError> {
     let repository = gone.repository.as_str();
-    let Ok(holding) = known_holding(registry, repository).await? else {
+    let Ok(holding) = holding_or_reason(registry, repository).await? else {
         return Ok(Vec::new());
     };
-    let (kept, past) = (&known.kept, &known.past);
+    let (kept, past) = (&history.kept, &history.past);
     let mut left = Vec::new();
-    for child in propose::left_behind(kept, past, &environment.registry, gone, &holding) {
+    for child in propose::orphaned_children(kept, past, &environment.registry, gone, &holding) {
         if registry.head_manifest(repository, &child).await?.is_some() {
             left.push((repository, child));
         }
@@ -177,18 +177,18 @@ async fn left_behind<'a>(
 /// Removes one after the other, so a registry which removes nothing is noticed at the first one. An
 /// index goes before its children, and all of them before any child, which several may list: so
 /// nothing is ever served without its children. After an interruption, the same plan finishes the
-/// work.
+/// removals.
 async fn remove_all(
     registry: &registry::Registry,
     environment: &Environment,
-    work: Work<'_>,
+    removals: Removals<'_>,
     pruned: &mut Pruned,
 ) -> Result<(), Error> {
     let address = &environment.registry.address;
-    let Work {
+    let Removals {
         roots,
         mut children,
-    } = work;
+    } = removals;
     let mut needed = BTreeSet::new();
     let mut failed = Vec::new();
     for removal in &roots {

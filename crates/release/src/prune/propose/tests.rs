@@ -141,9 +141,9 @@ proptest! {
         for (lock, _) in kept_locks {
             kept.keep(&registry(), lock);
         }
-        let past: Vec<Past> = past
+        let past: Vec<PastLock> = past
             .iter()
-            .map(|(lock, was_put)| Past { lock: lock.clone(), was_put: *was_put })
+            .map(|(lock, was_pushed)| PastLock { lock: lock.clone(), was_pushed: *was_pushed })
             .collect();
         // Everything was pushed in its time, the newest last; then others came.
         let mut all: Vec<Image> = history.iter().rev().flat_map(|(images, _)| images.clone()).collect();
@@ -163,7 +163,7 @@ proptest! {
             prop_assert!(gone().all(|digest| !needed.contains(digest)), "{removal:?}");
             // No tag that a kept lock names, and none that no lock put there.
             let holding = holdings[&removal.repository].as_ref().unwrap();
-            let named = |tag: &str| past.iter().filter(|past| past.was_put).any(|past| {
+            let named = |tag: &str| past.iter().filter(|past| past.was_pushed).any(|past| {
                 past.lock.artifacts.iter().any(|artifact| {
                     registry().repository(&artifact.repository) == removal.repository
                         && artifact.tag == tag
@@ -207,9 +207,9 @@ fn what_only_a_past_lock_names_is_proposed_whole() {
     );
     let mut kept = Retained::default();
     kept.keep(&registry(), &new);
-    let past = [Past {
+    let past = [PastLock {
         lock: old,
-        was_put: true,
+        was_pushed: true,
     }];
     let candidates = candidates(&kept, &past, &registry());
     let holdings = holdings(&[
