@@ -1,9 +1,9 @@
-//! Finds the tags in an environment's registry that no release needs, and removes them by a
-//! reviewed plan.
+//! Finds tags in an environment's registry that no release needs, and removes them by a reviewed
+//! plan.
 //!
-//! Candidates are the tags in the locks that the receipts of this environment name, now and in
-//! git's history. Everything stays that an environment on the same registry requires, runs, ran
-//! before or failed to deploy. The bytes are freed by the registry's own garbage collection.
+//! Candidates are the tags of locks that receipts of this environment name, now or in git's history.
+//! A tag stays if any environment on the same registry requires its lock, runs it, ran it before or
+//! failed to deploy it. The registry's own garbage collection frees the bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{ImageIndex, MediaType};
 
-use crate::transfer::connect::{self, connect};
-use crate::transfer::look::ping;
+use crate::transfer::connect::connect;
+use crate::transfer::look::{ping, unusable};
 use crate::workspace::{FileKind, read_if_there, write_named};
 use crate::{Context, RegistryError, Workspace, sha256};
 
@@ -31,26 +31,26 @@ pub use remove::{Pruned, prune};
 use history::History;
 use propose::{Holding, Proposal, TagTarget, candidates, propose};
 
-/// How many repositories are looked into at a time.
+/// Maximum number of concurrent requests.
 const REPOSITORIES_AT_ONCE: usize = 8;
 
-/// How many tags a note names.
+/// Maximum number of tags that a note names.
 const NAMES: usize = 10;
 
 /// Which tags are candidates for removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// What receipts record as pushed.
+    /// Tags of locks from which a recorded deploy pushed something.
     Pushed,
-    /// Also what they record as already present, as after `push`.
+    /// Also tags of locks whose artifacts a recorded deploy found present, as after `push`.
     Found,
 }
 
-/// Computes what may be removed. Nothing is.
+/// Computes a plan of what may be removed. Removes nothing.
 ///
 /// # Errors
-/// A lock or an environment cannot be read, so what is needed is unknown, or the registry cannot be
-/// reached.
+/// - A lock or an environment cannot be read, so it is unknown what is needed.
+/// - The registry cannot be read.
 pub async fn plan(
     context: &Context<'_>,
     environment: &Environment,
@@ -63,9 +63,8 @@ pub async fn plan(
     build_plan(context, environment, scope, &history, proposal)
 }
 
-/// Returns a note for each lock of the workspace that no receipt names although the registry holds
-/// tags of it: the receipt of that deploy was never committed, so this tool cannot know that the
-/// tags are its own.
+/// Returns a note for each lock of the workspace that no receipt names, if the registry has tags of
+/// it. The receipt of that deploy was not committed, so it is unknown whether Airlock pushed the tags.
 async fn unclaimed(
     context: &Context<'_>,
     environment: &Environment,
@@ -78,6 +77,7 @@ async fn unclaimed(
     }
     let registry = connect(context, environment, context.credentials(environment)?)?;
     let registry = &registry;
+    let failed = |source| unusable(environment, source);
     for (path, lock) in &history.unclaimed {
         let candidates = lock.artifacts.iter().filter(|artifact| {
             let repository = environment.registry.repository(&artifact.repository);
@@ -105,10 +105,7 @@ async fn unclaimed(
             .try_filter_map(|held| async move { Ok(held) })
             .try_collect()
             .await
-            .map_err(|source| connect::Error::Registry {
-                address: environment.registry.address.clone(),
-                source,
-            })?;
+            .map_err(failed)?;
         if held.is_empty() {
             continue;
         }
@@ -137,10 +134,10 @@ async fn unclaimed(
     Ok(notes)
 }
 
-/// Writes a plan to a file, whole.
+/// Writes a plan to a new file, or over an earlier plan.
 ///
 /// # Errors
-/// The path leads to a different kind of file, or the file cannot be written.
+/// `path` has a different kind of file, or cannot be written.
 pub fn write(plan: &PrunePlan, workspace: &Workspace, path: &Utf8Path) -> Result<(), crate::Error> {
     write_named(workspace, path, FileKind::PrunePlan, &plan.to_yaml(path)?)
 }
@@ -148,7 +145,8 @@ pub fn write(plan: &PrunePlan, workspace: &Workspace, path: &Utf8Path) -> Result
 /// Reads a plan.
 ///
 /// # Errors
-/// The file cannot be read, or is none.
+/// The file cannot be read, or [`Error::File`] or [`Error::Refused`] if it is not a plan of this
+/// format.
 pub fn read(path: &Utf8Path) -> Result<PrunePlan, crate::Error> {
     let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
     PrunePlan::parse(&text, path)
@@ -164,7 +162,7 @@ async fn recompute(
     build_plan(context, environment, scope, history, proposal)
 }
 
-/// Asks the registry what it holds of what might go, and proposes what may.
+/// Reads the candidates' repositories in the registry, and proposes what may be removed.
 async fn look(
     context: &Context<'_>,
     environment: &Environment,
@@ -172,12 +170,7 @@ async fn look(
 ) -> Result<Proposal, crate::Error> {
     let candidates = candidates(&history.kept, &history.past, &environment.registry);
     let registry = connect(context, environment, context.credentials(environment)?)?;
-    let failed = |source| {
-        crate::Error::Connect(connect::Error::Registry {
-            address: environment.registry.address.clone(),
-            source,
-        })
-    };
+    let failed = |source| unusable(environment, source);
     if !candidates.is_empty() {
         let address = &environment.registry.address;
         ping(context, &registry, address).await.map_err(failed)?;
@@ -195,7 +188,8 @@ async fn look(
     Ok(propose(&history.kept, &candidates, &holdings))
 }
 
-/// Returns what every tag of a repository points to, or why that is unknown; then all of it stays.
+/// Returns the content of every tag of a repository, or why it is unknown. If it is unknown, all tags
+/// of the repository stay.
 async fn holding_or_reason(
     registry: &registry::Registry,
     repository: &str,
@@ -210,10 +204,10 @@ async fn holding_or_reason(
     }
 }
 
-/// Why it is not history what a repository holds.
+/// Why the content of a repository is unknown.
 enum Unknown {
     Registry(RegistryError),
-    /// The tag points at something that cannot be read.
+    /// The manifest of this tag cannot be parsed.
     Index(String),
 }
 
@@ -223,12 +217,12 @@ impl From<RegistryError> for Unknown {
     }
 }
 
-/// Returns what every tag of a repository points to, Airlock's or not.
+/// Returns the content of every tag of a repository, including tags that Airlock did not push.
 async fn holding(registry: &registry::Registry, repository: &str) -> Result<Holding, Unknown> {
     let mut holding = Holding::new();
     for tag in registry.tags(repository).await? {
         let Some(found) = registry.head_manifest(repository, &tag).await? else {
-            // Its manifest was removed; some registries still list it.
+            // Some registries list a tag whose manifest was removed.
             continue;
         };
         let is_plain = matches!(found.media_type, Some(MediaType::ImageManifest))
@@ -256,7 +250,8 @@ async fn holding(registry: &registry::Registry, repository: &str) -> Result<Hold
     Ok(holding)
 }
 
-/// Returns what a manifest lists; nothing if it is not an index. `None` if it cannot be read.
+/// Returns the digests that an index lists, none for an image manifest, and `None` if the manifest
+/// cannot be parsed.
 fn children(fetched: &registry::Fetched) -> Option<BTreeSet<String>> {
     if let Ok(index) = ImageIndex::from_reader(fetched.bytes.as_ref()) {
         let children = index.manifests().iter();
@@ -267,7 +262,7 @@ fn children(fetched: &registry::Fetched) -> Option<BTreeSet<String>> {
         .map(|_| BTreeSet::new())
 }
 
-/// Returns whether only one repository is concerned, which then stays as it is.
+/// Returns whether an error concerns one repository only. If so, that repository is left unchanged.
 fn is_about_repository(error: &RegistryError) -> bool {
     matches!(
         error,

@@ -1,5 +1,4 @@
-//! Gathers from receipts and locks, now and in git's history, what is needed and what Airlock
-//! pushed.
+//! Gathers what is needed and what Airlock pushed, from receipts and locks, now and in git's history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,34 +14,35 @@ use crate::shared_state::{self, Conflict, Phase, State, StateFault};
 use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
 use crate::{Context, Error, Workspace, chain, prune, verify};
 
-/// What is history.
+/// The result of [`gather`].
 #[derive(Debug)]
 pub(super) struct History {
+    /// Content of kept locks.
     pub(super) kept: Retained,
-    /// The locks that are kept.
+    /// Locks that an environment needs.
     pub(super) locks: Vec<KeptLock>,
-    /// Locks that receipts of the environment name for its registry, and that are not kept.
+    /// Locks that are not kept, and that receipts of the environment name for its registry.
     pub(super) past: Vec<PastLock>,
-    /// Locks of the workspace that no receipt names and no environment needs, with their files
+    /// Locks of the workspace that no receipt names and no environment needs, with their paths
     /// relative to the workspace.
     pub(super) unclaimed: Vec<(Utf8PathBuf, Lock)>,
-    /// What the registry records of deploys, by environment. It is not asked if nothing can be
-    /// removed.
+    /// Shared states in the registry, by environment. Empty if there is no past lock.
     pub(super) states: BTreeMap<String, Result<State, StateFault>>,
-    /// How many different receipts of the environment there are.
+    /// Number of different receipts of the environment.
     pub(super) receipts: usize,
     /// The commit that is checked out.
     pub(super) revision: Option<String>,
-    /// What could not be found out.
+    /// Facts that are unknown, because of which more tags stay.
     pub(super) notes: Vec<String>,
 }
 
-/// Gathers what environments need and what this one's receipts name.
+/// Gathers the needs of all environments on the registry, and the locks in this one's receipts.
 ///
 /// # Errors
-/// An environment or a lock cannot be read, no lock is history of a release that an environment
-/// needs, or this checkout lacks a deploy that the registry records: whatever that needs might be
-/// removed.
+/// - An environment or a lock cannot be read.
+/// - [`prune::Error::LockUnknown`] or [`prune::Error::RecordedLockUnknown`] if the lock of a needed
+///   release was not found.
+/// - [`prune::Error::SharedState`] if this checkout lacks the receipt of a deploy.
 pub(super) async fn gather(
     context: &Context<'_>,
     environment: &Environment,
@@ -127,8 +127,8 @@ pub(super) async fn gather(
     Ok(history)
 }
 
-/// Keeps what an environment needs. `unlisted` gets what is unknown of it, and can only be that its
-/// locks are incomplete.
+/// Keeps the locks that an environment needs, and the artifacts that their mkectl lists. A note for
+/// each release whose list is unknown is added to `unlisted`.
 fn keep(
     context: &Context<'_>,
     other: &Environment,
@@ -164,7 +164,7 @@ fn keep(
         let locks = archive.set_locks(workspace, &set)?;
         let found = match &digest {
             Some(digest) => locks.into_iter().find(|(history, _)| history == digest),
-            // The present one comes first.
+            // The present version comes first.
             None => locks.into_iter().next(),
         };
         match found {
@@ -183,12 +183,12 @@ fn keep(
     Ok(())
 }
 
-/// Keeps the releases that the registry records for environments that this workspace does not have,
-/// or has under a different address.
+/// Keeps the releases in the registry's shared states, for environments of other workspaces and those
+/// that name the registry by a different address.
 ///
 /// # Errors
-/// This checkout lacks the last deploy of an environment, or the lock of a release that is
-/// recorded.
+/// - [`prune::Error::SharedState`] if this checkout lacks the receipt of an environment's last deploy.
+/// - [`prune::Error::RecordedLockUnknown`] if the lock of a recorded release was not found.
 fn keep_recorded(
     context: &Context<'_>,
     environment: &Environment,
@@ -217,7 +217,7 @@ fn keep_recorded(
                     return Err(prune::Error::SharedState(conflict).into());
                 }
             }
-            // The same registry by a different address.
+            // The environment names the same registry by a different address.
             Some(other) => keep(context, other, archive, history, unlisted)?,
             None => {}
         }
@@ -232,7 +232,8 @@ fn keep_recorded(
                 .into());
             }
         };
-        // After a reset, no cluster needs anything. What ended here, its receipt names.
+        // A state without a receipt is of a reset: there is no cluster. An ended deploy of this
+        // workspace is already known from its receipt.
         let has_ended = state.phase == Phase::Ended;
         if has_ended && (is_here || state.receipt.is_none()) {
             continue;
@@ -259,7 +260,7 @@ fn keep_recorded(
             .iter()
             .find(|one| one.run.as_ref() == Some(&state.run));
         let Some(receipt) = receipt else {
-            // The state names no sets.
+            // The shared state does not name sets.
             if history.past.iter().any(|past| past.lock.set.is_some()) {
                 history.past.retain(|past| past.lock.set.is_none());
                 history.notes.push(format!(
@@ -287,7 +288,7 @@ fn keep_recorded(
 }
 
 impl History {
-    /// Keeps a lock that the environment `name` needs, where `environment` has it.
+    /// Keeps a lock that the environment `name` needs, at its place in the registry of `environment`.
     fn keep(
         &mut self,
         environment: &Environment,
@@ -305,7 +306,8 @@ impl History {
         });
     }
 
-    /// Keeps what the mkectl of a kept release lists; `unlisted` gets why that is unknown.
+    /// Keeps the artifacts that the mkectl of a kept release lists. If the list is unknown, a note is
+    /// added to `unlisted`.
     fn keep_listed(
         &mut self,
         context: &Context<'_>,
@@ -324,10 +326,10 @@ impl History {
     }
 }
 
+/// Reasons by set and digest of its lock. Without a digest, the present lock is meant.
 type NeededSets = BTreeMap<(String, Option<String>), Vec<&'static str>>;
 
-/// Returns the locks of sets that an environment needs, with the reasons; without a digest, the
-/// present lock is meant.
+/// Returns the sets that an environment needs.
 fn needed_sets(environment: &Environment, receipts: &[Receipt]) -> NeededSets {
     let mut needed = NeededSets::new();
     for set in environment.set_names() {
@@ -358,15 +360,15 @@ fn needed_sets(environment: &Environment, receipts: &[Receipt]) -> NeededSets {
     needed
 }
 
-/// What receipts record about a lock.
+/// The facts about a lock in receipts.
 struct Recorded {
-    /// The release, or the set.
+    /// The release, or the name of the set.
     release: String,
     is_set: bool,
     was_pushed: bool,
 }
 
-/// Returns the locks that receipts name for the environment's registry, by digest.
+/// Returns the locks that receipts name for the environment's registry, by SHA-256.
 fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Recorded> {
     let url = environment.registry.image_url();
     let mut all: BTreeMap<String, Recorded> = BTreeMap::new();
@@ -407,9 +409,12 @@ fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String,
     all
 }
 
-/// Returns the releases that an environment needs: the one that it requires, the one that it runs,
-/// the one before, and the one that it last failed at. Each comes with its reasons: `wanted`,
-/// `running`, `previous`, `failed`.
+/// Returns the releases that an environment needs, each with its reasons:
+///
+/// - `wanted`: the environment names it.
+/// - `running`: it was deployed last.
+/// - `previous`: it was deployed before that.
+/// - `failed`: its deploy failed last.
 fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Vec<&'static str>> {
     let mut needed = BTreeMap::from([(format!("v{}", environment.release), vec!["wanted"])]);
     let mut need = |release: &str, why| {
@@ -439,11 +444,11 @@ fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, V
     needed
 }
 
-/// Returns what the mkectl of a release lists, below the vendor's registry: its lock may lack some
-/// of that.
+/// Returns the references to the vendor's registry that the mkectl of a release lists. The lock may
+/// lack some of them.
 ///
 /// # Errors
-/// That mkectl is not on this machine, or does not answer.
+/// The reason, if that mkectl is not on this machine or fails.
 fn listed(
     context: &Context<'_>,
     environment: &Environment,
@@ -466,7 +471,7 @@ fn listed(
     verify::listed(program.mkectl()).map_err(|error| chain(&error))
 }
 
-/// The files of the workspace as they are and as they were.
+/// The files of the workspace, with their versions in git's history.
 struct Archive {
     git: Option<programs::Git>,
     locks: BTreeMap<Utf8PathBuf, Vec<(String, Lock)>>,
@@ -507,7 +512,7 @@ impl Archive {
         self.git.as_ref()?.state(&[]).ok()?.revision
     }
 
-    /// Returns the different texts of a file, the present one first.
+    /// Returns the different versions of a file as text, the present one first.
     fn texts(&mut self, workspace: &Workspace, path: &Utf8Path) -> Result<Vec<String>, Error> {
         let mut texts: Vec<String> = read_if_there(path)?.into_iter().collect();
         if let Some(git) = &self.git {
@@ -535,20 +540,23 @@ impl Archive {
         self.versions(workspace, &path, |text| Receipt::parse(text, &path))
     }
 
-    /// Returns every version of a file. One that cannot be read is noted, unless it is the present
-    /// one: that has to be history.
+    /// Returns the different versions of a file, the present one first. An earlier version that
+    /// cannot be parsed is skipped with a note.
+    ///
+    /// # Errors
+    /// The present version cannot be parsed.
     fn versions<T>(
         &mut self,
         workspace: &Workspace,
         path: &Utf8Path,
         parse: impl Fn(&str) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let is_there = path.exists();
+        let has_present = path.exists();
         let mut versions = Vec::new();
         for (number, text) in self.texts(workspace, path)?.into_iter().enumerate() {
             match parse(&text) {
                 Ok(version) => versions.push(version),
-                Err(error) if is_there && number == 0 => return Err(error),
+                Err(error) if has_present && number == 0 => return Err(error),
                 Err(error) => self.notes.push(format!(
                     "an earlier {} cannot be read: {}",
                     workspace.shown(path),
@@ -559,7 +567,7 @@ impl Archive {
         Ok(versions)
     }
 
-    /// Returns every lock that is history of a release, by the SHA-256 of its file.
+    /// Returns the versions of a release's lock, each after the SHA-256 of its file.
     fn locks(
         &mut self,
         workspace: &Workspace,
@@ -568,7 +576,7 @@ impl Archive {
         self.locks_at(workspace, workspace.lock(release, DEFAULT_ARCH))
     }
 
-    /// Returns every lock that is history of a set, by the SHA-256 of its file, the present one
+    /// Returns the versions of a set's lock, each after the SHA-256 of its file, the present one
     /// first.
     fn set_locks(
         &mut self,
