@@ -15,7 +15,7 @@ use oci_spec::image::{ImageIndex, MediaType};
 use crate::transfer::connect::connect;
 use crate::transfer::look::{ping, unusable};
 use crate::workspace::{FileKind, read_if_there, write_named};
-use crate::{Context, RegistryError, Workspace, sha256};
+use crate::{Context, RegistryError, Workspace, receipt, sha256};
 
 mod history;
 mod propose;
@@ -82,13 +82,13 @@ async fn unclaimed(
         let candidates = lock.artifacts.iter().filter(|artifact| {
             let repository = environment.registry.repository(&artifact.repository);
             let tag = (repository, artifact.tag.clone());
-            let goes = |removal: &propose::Removal| {
+            let is_removed = |removal: &propose::Removal| {
                 removal.repository == tag.0 && removal.tags.contains(&tag.1)
             };
-            let stays = |stay: &propose::Stay| stay.repository == tag.0 && stay.tag == tag.1;
+            let is_listed = |stay: &Stays| stay.repository == tag.0 && stay.tag == tag.1;
             !history.kept.tags.contains(&tag)
-                && !proposal.remove.iter().any(goes)
-                && !proposal.stay.iter().any(stays)
+                && !proposal.remove.iter().any(is_removed)
+                && !proposal.stay.iter().any(is_listed)
         });
         let held: Vec<String> = futures_util::stream::iter(candidates)
             .map(|artifact| async move {
@@ -109,12 +109,7 @@ async fn unclaimed(
         if held.is_empty() {
             continue;
         }
-        let mut names = held
-            .iter()
-            .take(NAMES)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ");
+        let mut names = held[..held.len().min(NAMES)].join(", ");
         if held.len() > NAMES {
             names.push_str(&format!(" and {} more", held.len() - NAMES));
         }
@@ -285,10 +280,10 @@ fn build_plan(
     for past in &history.past {
         for artifact in &past.lock.artifacts {
             let repository = environment.registry.repository(&artifact.repository);
-            let goes = proposal.remove.iter().any(|removal| {
+            let is_removed = proposal.remove.iter().any(|removal| {
                 removal.repository == repository && removal.digest == artifact.digest.as_ref()
             });
-            let blobs = artifact.blobs().filter(|_| goes);
+            let blobs = artifact.blobs().filter(|_| is_removed);
             sizes.extend(
                 blobs
                     .map(|(digest, size)| (digest.to_string(), size))
@@ -303,9 +298,7 @@ fn build_plan(
         version: PrunePlan::VERSION,
         environment: environment.name.clone(),
         registry: environment.registry.image_url(),
-        made: (context.tool.now)()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
+        made: receipt::now(context),
         also_found: scope == Scope::Found,
         computed_from: ComputedFrom {
             revision: history.revision.clone(),
@@ -325,15 +318,7 @@ fn build_plan(
                 releases: removal.releases.into_iter().collect(),
             })
             .collect(),
-        stays: proposal
-            .stay
-            .into_iter()
-            .map(|stay| Stays {
-                repository: stay.repository,
-                tag: stay.tag,
-                why: stay.why,
-            })
-            .collect(),
+        stays: proposal.stay,
         notes: history.notes.clone(),
     })
 }

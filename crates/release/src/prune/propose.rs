@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::{Artifact, Lock};
 
-use super::file::Remove;
+use super::file::{Remove, Stays};
 
 /// Content that must stay, for all environments that share the registry.
 #[derive(Debug, Default)]
@@ -53,19 +53,11 @@ pub(crate) struct Removal {
     pub(crate) releases: BTreeSet<String>,
 }
 
-/// A tag that stays although no kept lock names it, and the reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stay {
-    pub(crate) repository: String,
-    pub(crate) tag: String,
-    pub(crate) why: String,
-}
-
 /// The manifests that may be removed, and the candidates that stay.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Proposal {
     pub(crate) remove: Vec<Removal>,
-    pub(crate) stay: Vec<Stay>,
+    pub(crate) stay: Vec<Stays>,
 }
 
 /// An artifact of a past lock that no kept lock names.
@@ -153,7 +145,7 @@ pub(crate) fn propose(
         match holdings.get(repository) {
             Some(Ok(holding)) => of_repository(kept, repository, tags, holding, &mut proposal),
             Some(Err(why)) => {
-                proposal.stay.extend(tags.keys().map(|tag| Stay {
+                proposal.stay.extend(tags.keys().map(|tag| Stays {
                     repository: repository.clone(),
                     tag: (*tag).to_owned(),
                     why: why.clone(),
@@ -287,7 +279,7 @@ fn of_repository(
     }
     proposal
         .stay
-        .extend(staying.into_iter().map(|(tag, why)| Stay {
+        .extend(staying.into_iter().map(|(tag, why)| Stays {
             repository: repository.to_owned(),
             tag,
             why,
