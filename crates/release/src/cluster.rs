@@ -373,8 +373,7 @@ fn require_kubeconfig(
     receipt: Option<&Receipt>,
 ) -> Result<(), crate::Error> {
     match running(receipt) {
-        Some(_) => crate::kubeconfig::require(context, environment)
-            .map_err(|error| crate::Error::Kubeconfig(Box::new(error))),
+        Some(_) => crate::kubeconfig::require(context, environment),
         None => Ok(()),
     }
 }

@@ -144,8 +144,8 @@ pub(crate) fn default(context: &Context<'_>) -> Option<Kubeconfig> {
     })
 }
 
-/// Returns what mkectl is given to reach the cluster of an environment; none in a rehearsal and
-/// where the file does not exist.
+/// Returns the value of `--kubeconfig` for the cluster of an environment; `None` in a rehearsal, and
+/// if the file does not exist.
 pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<Utf8PathBuf> {
     if environment.rehearsal {
         return None;
@@ -158,15 +158,18 @@ pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<U
 ///
 /// # Errors
 /// [`Error::Missing`] if it does not exist.
-pub(crate) fn require(context: &Context<'_>, environment: &Environment) -> Result<(), Error> {
+pub(crate) fn require(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<(), crate::Error> {
     match of(context, environment) {
         Some(kubeconfig)
             if !environment.rehearsal && kubeconfig.flag().is_some() && !kubeconfig.exists() =>
         {
-            Err(Error::Missing {
+            Err(crate::Error::Kubeconfig(Box::new(Error::Missing {
                 environment: environment.name.clone(),
                 kubeconfig,
-            })
+            })))
         }
         _ => Ok(()),
     }

@@ -283,13 +283,7 @@ pub async fn apply(
     let Some(validated) = check_and_pull(release, lock, file, out).await? else {
         return Ok(1);
     };
-    for host in &validated.hosts {
-        writeln!(
-            out,
-            "INF Would install {} on {}",
-            host.role, host.ssh.address
-        )?;
-    }
+    write_hosts("install", &validated, out)?;
     writeln!(
         out,
         "INF A real first apply prints the admin password here, once"
@@ -299,6 +293,21 @@ pub async fn apply(
         "INF Rehearsal complete: mkectl would be run with this file"
     )?;
     Ok(0)
+}
+
+fn write_hosts(
+    verb: &str,
+    validated: &mke::Validated,
+    out: &mut (dyn Write + Send),
+) -> std::io::Result<()> {
+    for host in &validated.hosts {
+        writeln!(
+            out,
+            "INF Would {verb} {} on {}",
+            host.role, host.ssh.address
+        )?;
+    }
+    Ok(())
 }
 
 /// Checks the configuration as MKE does, and pulls every artifact as nodes do. Returns `None`, after
@@ -437,13 +446,7 @@ pub async fn upgrade(
     let Some(validated) = check_and_pull(release, lock, upgrading.file, out).await? else {
         return Ok(1);
     };
-    for host in &validated.hosts {
-        writeln!(
-            out,
-            "INF Would upgrade {} on {}",
-            host.role, host.ssh.address
-        )?;
-    }
+    write_hosts("upgrade", &validated, out)?;
     writeln!(
         out,
         "INF Rehearsal complete: mkectl would upgrade to {release}"

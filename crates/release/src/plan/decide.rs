@@ -140,8 +140,7 @@ pub(super) fn decide(
         .into());
     }
     if inputs.applied().is_some() {
-        kubeconfig::require(context, environment)
-            .map_err(|error| Error::Kubeconfig(Box::new(error)))?;
+        kubeconfig::require(context, environment)?;
     }
     let mut expected = ExpectedCluster {
         environment,

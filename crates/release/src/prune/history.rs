@@ -372,37 +372,32 @@ struct Recorded {
 fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Recorded> {
     let url = environment.registry.image_url();
     let mut all: BTreeMap<String, Recorded> = BTreeMap::new();
-    let mut take = |registry: &str, name: (&str, bool), lock: &str, pushed: usize| {
-        if registry != url {
-            return;
-        }
-        let recorded = all.entry(lock.to_owned()).or_insert_with(|| Recorded {
-            release: name.0.to_owned(),
-            is_set: name.1,
-            was_pushed: false,
-        });
-        recorded.was_pushed |= pushed > 0;
-    };
     for receipt in receipts {
-        if let Some(applied) = &receipt.applied {
-            let pushed = applied.pushed.artifacts;
-            take(
-                &applied.registry,
-                (&applied.release, false),
-                &applied.lock,
-                pushed,
-            );
-            for (set, lock) in &applied.sets {
-                take(&applied.registry, (set, true), lock, pushed);
+        let applied = receipt.applied.iter().map(|applied| {
+            let (registry, lock) = (Some(&applied.registry), Some(&applied.lock));
+            let pushed = Some(&applied.pushed);
+            (registry, &applied.release, lock, &applied.sets, pushed)
+        });
+        let failed = receipt.failed.iter().map(|failed| {
+            let (registry, lock) = (failed.registry.as_ref(), failed.lock.as_ref());
+            let pushed = failed.pushed.as_ref();
+            (registry, &failed.release, lock, &failed.sets, pushed)
+        });
+        for (registry, release, lock, sets, pushed) in applied.chain(failed) {
+            let (Some(lock), Some(pushed)) = (lock, pushed) else {
+                continue;
+            };
+            if registry != Some(&url) {
+                continue;
             }
-        }
-        if let Some(failed) = &receipt.failed
-            && let (Some(registry), Some(lock), Some(pushed)) =
-                (&failed.registry, &failed.lock, &failed.pushed)
-        {
-            take(registry, (&failed.release, false), lock, pushed.artifacts);
-            for (set, lock) in &failed.sets {
-                take(registry, (set, true), lock, pushed.artifacts);
+            let sets = sets.iter().map(|(set, lock)| (set, true, lock));
+            for (name, is_set, lock) in std::iter::once((release, false, lock)).chain(sets) {
+                let recorded = all.entry(lock.clone()).or_insert_with(|| Recorded {
+                    release: name.clone(),
+                    is_set,
+                    was_pushed: false,
+                });
+                recorded.was_pushed |= pushed.artifacts > 0;
             }
         }
     }
@@ -417,29 +412,23 @@ fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String,
 /// - `failed`: its deploy failed last.
 fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Vec<&'static str>> {
     let mut needed = BTreeMap::from([(format!("v{}", environment.release), vec!["wanted"])]);
-    let mut need = |release: &str, why| {
-        needed
-            .entry(release.to_owned())
-            .or_insert_with(Vec::new)
-            .push(why);
-    };
     let applied: Vec<&str> = receipts
         .iter()
         .filter_map(|receipt| receipt.applied.as_ref())
         .map(|applied| applied.release.as_str())
         .collect();
-    let present = applied.first().copied();
-    let previous = applied.iter().find(|release| Some(**release) != present);
-    for (release, why) in present
-        .map(|release| (release, "running"))
-        .into_iter()
-        .chain(previous.map(|release| (*release, "previous")))
-    {
-        need(release, why);
-    }
+    let running = applied.first().copied();
+    let previous = (applied.iter().copied()).find(|release| Some(*release) != running);
     let failed = receipts.first().and_then(|receipt| receipt.failed.as_ref());
-    if let Some(failed) = failed {
-        need(&failed.release, "failed");
+    let failed = failed.map(|failed| failed.release.as_str());
+    for (release, why) in [
+        (running, "running"),
+        (previous, "previous"),
+        (failed, "failed"),
+    ] {
+        if let Some(release) = release {
+            needed.entry(release.to_owned()).or_default().push(why);
+        }
     }
     needed
 }
