@@ -78,8 +78,8 @@ struct StartedCommand<'a> {
 }
 
 impl StartedCommand<'_> {
-    /// Records in the registry that the command ended. If mkectl did not run, the receipt still names
-    /// the previous run, so the registry gets that name too.
+    /// Records in the registry that the command ended. If mkectl did not run, the receipt still
+    /// names the previous run, so the registry gets that name too.
     async fn end(
         mut self,
         context: &Context<'_>,
@@ -213,8 +213,8 @@ impl Cluster {
         named.unwrap_or(&self.output.backups)
     }
 
-    /// Runs a command of mkectl that reads the configuration's file. The file is removed afterwards.
-    /// See [`Run`] for `name` and `changes`.
+    /// Runs a command of mkectl that reads the configuration's file. The file is removed
+    /// afterwards. See [`Run`] for `name` and `changes`.
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
@@ -293,9 +293,9 @@ impl Cluster {
         })
     }
 
-    /// Writes the receipt of a command that changes the cluster, and removes the note that mkectl is
-    /// running. After a success, the receipt records `applied`. Nothing is written if mkectl did not
-    /// run.
+    /// Writes the receipt of a command that changes the cluster, and removes the note that mkectl
+    /// is running. After a success, the receipt records `applied`. Nothing is written if mkectl did
+    /// not run.
     fn conclude(
         &self,
         context: &Context<'_>,
@@ -345,8 +345,8 @@ impl Cluster {
     }
 }
 
-/// Sets the release of an environment to the one that its cluster runs according to the receipt, and
-/// warns if they differ.
+/// Sets the release of an environment to the one that its cluster runs according to the receipt,
+/// and warns if they differ.
 fn use_running_release(
     context: &Context<'_>,
     environment: &mut Environment,
@@ -365,8 +365,8 @@ fn use_running_release(
     }
 }
 
-/// Checks that the kubeconfig of a deployed cluster exists, if one is named. Without it, mkectl would
-/// use its default kubeconfig, which may lead to a different cluster.
+/// Checks that the kubeconfig of a deployed cluster exists, if one is named. Without it, mkectl
+/// would use its default kubeconfig, which may lead to a different cluster.
 fn require_kubeconfig(
     context: &Context<'_>,
     environment: &Environment,
@@ -378,8 +378,8 @@ fn require_kubeconfig(
     }
 }
 
-/// Returns the mkectl of the release that an environment names. If the cluster runs this release, the
-/// same binary is used as in its deploy, according to the receipt.
+/// Returns the mkectl of the release that an environment names. If the cluster runs this release,
+/// the same binary is used as in its deploy, according to the receipt.
 fn program(
     context: &Context<'_>,
     environment: &Environment,
@@ -392,13 +392,11 @@ fn program(
     {
         let sha256 = applied.mkectl.sha256.as_deref();
         let release = &environment.release;
-        if let Some(program) =
-            crate::transfer::program::of_release(context, environment, release, sha256)?
-        {
+        if let Some(program) = program::of_release(context, environment, release, sha256)? {
             return Ok(program);
         }
     }
-    crate::transfer::program::for_apply(context, environment, &locked.lock, &locked.path)
+    program::for_apply(context, environment, &locked.lock, &locked.path)
 }
 
 /// Compares the live configuration of a cluster, from `mkectl config get`, with the rendered one.

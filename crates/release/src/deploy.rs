@@ -280,8 +280,8 @@ async fn conclude(
             (written, _) => written?,
         }
     }
-    // The receipt now records the result of mkectl. If mkectl did not run, the note of an earlier run
-    // stays.
+    // The receipt now records the result of mkectl. If mkectl did not run, the note of an earlier
+    // run stays.
     if let Some(log) = log {
         in_progress::remove(&plan.output, log)?;
     }
@@ -385,7 +385,8 @@ fn receipt_of_success(
     if let Some(applied) = &deployed.applied
         && let Some(mut live) = applied.kept.clone()
     {
-        // Rendered values take precedence if all are applied: they have references instead of secrets.
+        // Rendered values take precedence if all are applied: they have references instead of
+        // secrets.
         live.extend(kept.into_iter().filter(|_| applied.is_fully_applied));
         kept = live;
     }

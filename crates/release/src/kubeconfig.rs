@@ -2,8 +2,8 @@
 //!
 //! mkectl uses `--kubeconfig`, or else the variable `KUBECONFIG`, or else `~/.mke/mke.kubeconf`
 //! (KUBECTL). Airlock never passes the variable on: the vendor unsets it for a backup, and a new
-//! cluster must be installed without any kubeconfig (BACKUP-CLI). If a cluster exists, Airlock passes
-//! the flag.
+//! cluster must be installed without any kubeconfig (BACKUP-CLI). If a cluster exists, Airlock
+//! passes the flag.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -65,8 +65,8 @@ impl Kubeconfig {
     }
 }
 
-/// Returns the kubeconfig of an environment. The file need not exist. Returns `None` if none is named
-/// and `HOME` is not set. Also masks its secrets in all output from here on.
+/// Returns the kubeconfig of an environment. The file need not exist. Returns `None` if none is
+/// named and `HOME` is not set. Also masks its secrets in all output from here on.
 pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> {
     let found = find(context, environment)?;
     hide_secrets(&found.path);
@@ -144,8 +144,8 @@ pub(crate) fn default(context: &Context<'_>) -> Option<Kubeconfig> {
     })
 }
 
-/// Returns the value of `--kubeconfig` for the cluster of an environment; `None` in a rehearsal, and
-/// if the file does not exist.
+/// Returns the value of `--kubeconfig` for the cluster of an environment; `None` in a rehearsal,
+/// and if the file does not exist.
 pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<Utf8PathBuf> {
     if environment.rehearsal {
         return None;
@@ -153,8 +153,8 @@ pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<U
     of(context, environment).filter(Kubeconfig::exists)?.flag()
 }
 
-/// Checks that the kubeconfig of an environment exists, if the environment or the variable names one.
-/// It is called only if the cluster exists.
+/// Checks that the kubeconfig of an environment exists, if the environment or the variable names
+/// one. It is called only if the cluster exists.
 ///
 /// # Errors
 /// [`Error::Missing`] if it does not exist.
@@ -175,8 +175,8 @@ pub(crate) fn require(
     }
 }
 
-/// Returns the value of a variable; `None` if it is empty. A path that is not UTF-8 becomes one that
-/// does not exist.
+/// Returns the value of a variable; `None` if it is empty. A path that is not UTF-8 becomes one
+/// that does not exist.
 fn variable<'a>(context: &'a Context<'_>, name: &str) -> Option<Cow<'a, str>> {
     let value = context.tool.variables.get(name)?.to_string_lossy();
     (!value.is_empty()).then_some(value)

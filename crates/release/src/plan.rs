@@ -1,8 +1,8 @@
 //! The plan: everything that `deploy` will do, computed before anything changes. The steps execute
 //! the plan and decide nothing.
 //!
-//! Tags are read as a node reads them, without credentials. Content under a correct tag is not read,
-//! so a deploy that changes nothing costs one request per artifact.
+//! Tags are read as a node reads them, without credentials. Content under a correct tag is not
+//! read, so a deploy that changes nothing costs one request per artifact.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ pub struct Plan {
     pub(crate) to_fetch_of_sets: set::pull::Fetched,
     /// Content under the tag of each artifact, in the order of the lock.
     pub(crate) seen: Vec<look::Seen>,
-    /// The refusal of a pull without the credentials of a push, if there was one.
+    /// The refusal of a pull with the credentials of nodes, if there was one.
     pub(crate) pull_refusal: Option<look::PullRefusal>,
     /// State of each artifact, in the order of the lock.
     pub(crate) artifacts: Vec<Planned>,
@@ -87,8 +87,8 @@ pub struct Plan {
     pub(crate) shared: Standing,
     /// The requirement on another environment that is not met.
     pub(crate) unmet: Option<Unmet>,
-    /// Artifacts that mkectl lists and the lock lacks, unless the environment accepts that. `deploy`
-    /// refuses a plan with any.
+    /// Artifacts that mkectl lists and the lock lacks, unless the environment accepts that.
+    /// `deploy` refuses a plan with any.
     pub(crate) unlocked: Vec<String>,
     pub(crate) warnings: Warnings,
 }
@@ -184,8 +184,8 @@ impl Plan {
         files
     }
 
-    /// Returns whether the receipt records different locks. If so, a deploy confirms the artifacts of
-    /// the current locks and records these.
+    /// Returns whether the receipt records different locks. If so, a deploy confirms the artifacts
+    /// of the current locks and records these.
     fn is_receipt_stale(&self) -> bool {
         self.applied()
             .is_some_and(|applied| applied.lock != self.lock_digest || applied.sets != self.sets)
@@ -392,9 +392,7 @@ pub(crate) async fn of_locked(
         .as_deref()
         .map(|text| Receipt::parse(text, &output.receipt))
         .transpose()?;
-    let applied = receipt
-        .as_ref()
-        .and_then(|receipt| receipt.applied.as_ref());
+    let applied = (receipt.as_ref()).and_then(|receipt| receipt.applied.as_ref());
     if let Some(applied) = applied {
         crate::config::check::write_once(&environment, applied)?;
     }
@@ -596,8 +594,8 @@ fn seen_in_snapshot(
     Ok(seen)
 }
 
-/// Refuses `apply` if the registry lacks artifacts: it pushes nothing, so the installation would fail
-/// half-way.
+/// Refuses `apply` if the registry lacks artifacts: it pushes nothing, so the installation would
+/// fail half-way.
 fn require_artifacts(
     environment: &Environment,
     lock: &bundle::Lock,

@@ -1,9 +1,9 @@
 //! Finds tags in an environment's registry that no release needs, and removes them by a reviewed
 //! plan.
 //!
-//! Candidates are the tags of locks that receipts of this environment name, now or in git's history.
-//! A tag stays if any environment on the same registry requires its lock, runs it, ran it before or
-//! failed to deploy it. The registry's own garbage collection frees the bytes.
+//! Candidates are the tags of locks that receipts of this environment name, now or in git's
+//! history. A tag stays if any environment on the same registry requires its lock, runs it, ran it
+//! before or failed to deploy it. The registry's own garbage collection frees the bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,8 @@ pub async fn plan(
 }
 
 /// Returns a note for each lock of the workspace that no receipt names, if the registry has tags of
-/// it. The receipt of that deploy was not committed, so it is unknown whether Airlock pushed the tags.
+/// it. The receipt of that deploy was not committed, so it is unknown whether Airlock pushed the
+/// tags.
 async fn unclaimed(
     context: &Context<'_>,
     environment: &Environment,
@@ -183,8 +184,8 @@ async fn look(
     Ok(propose(&history.kept, &candidates, &holdings))
 }
 
-/// Returns the content of every tag of a repository, or why it is unknown. If it is unknown, all tags
-/// of the repository stay.
+/// Returns the content of every tag of a repository, or why it is unknown. If it is unknown, all
+/// tags of the repository stay.
 async fn holding_or_reason(
     registry: &registry::Registry,
     repository: &str,

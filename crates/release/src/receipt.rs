@@ -61,9 +61,11 @@ pub struct Applied {
     /// SHA-256 of each set's lock, by the set's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sets: BTreeMap<String, String>,
-    /// SHA-256 of the rendered `mke4.yaml` that was applied; empty if that is unknown.
+    /// SHA-256 of the rendered `mke4.yaml` that was applied; empty if that is unknown, or if the
+    /// cluster has only a part of it.
     pub config: String,
-    /// SHA-256 of the plan that was executed, as `plan --out` writes it. `None` in a rebuilt receipt.
+    /// SHA-256 of the plan that was executed, as `plan --out` writes it. `None` in a rebuilt
+    /// receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// The mkectl that changed the cluster last.

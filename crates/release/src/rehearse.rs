@@ -1,8 +1,8 @@
 //! Rehearsals: a deploy to an embedded registry on loopback, with a stand-in for mkectl. The
 //! environment's own registry and cluster are not used.
 //!
-//! The stand-in is Airlock's own executable. The `programs` crate runs it with [`COMMAND`] in front of
-//! mkectl's arguments. It checks the configuration as MKE does, and pulls every artifact without
+//! The stand-in is Airlock's own executable. The `programs` crate runs it with [`COMMAND`] in front
+//! of mkectl's arguments. It checks the configuration as MKE does, and pulls every artifact without
 //! credentials from the URLs in the configuration.
 
 use std::io::Write;
@@ -54,8 +54,8 @@ pub async fn serve(
     start(workspace, &environment.name, socket).await.map(Some)
 }
 
-/// Starts the embedded registry as [`serve`] does, for a command that only reads. A registry without
-/// content is started in memory, so nothing is written to the workspace.
+/// Starts the embedded registry as [`serve`] does, for a command that only reads. A registry
+/// without content is started in memory, so nothing is written to the workspace.
 ///
 /// # Errors
 /// The errors of [`serve`].
@@ -108,8 +108,8 @@ pub struct Rehearsal {
     _registry: Embedded,
 }
 
-/// Prepares the rehearsal of an environment. It has the environment's files, but a different registry
-/// and mkectl. All results are written below `bundles/rehearsal/`.
+/// Prepares the rehearsal of an environment. It has the environment's files, but a different
+/// registry and mkectl. All results are written below `bundles/rehearsal/`.
 ///
 /// # Errors
 /// The errors of [`plan::plan`], or [`Error::Registry`].
@@ -210,8 +210,8 @@ pub async fn run<'a>(
     Ok((permit, deployed))
 }
 
-/// Returns the lock of all that can be rehearsed without a download, and the release of the demo if it
-/// replaces the environment's. Sets that are not in the store are left out, with a warning.
+/// Returns the lock of all that can be rehearsed without a download, and the release of the demo if
+/// it replaces the environment's. Sets that are not in the store are left out, with a warning.
 fn local_lock(
     context: &Context<'_>,
     environment: &Environment,
@@ -233,8 +233,8 @@ fn local_lock(
     }
 }
 
-/// Returns the lock of the release if its bundle is on this machine, or else the demo's lock with its
-/// release.
+/// Returns the lock of the release if its bundle is on this machine, or else the demo's lock with
+/// its release.
 fn local_release_lock(
     workspace: &Workspace,
     release: &Version,
@@ -310,8 +310,8 @@ fn write_hosts(
     Ok(())
 }
 
-/// Checks the configuration as MKE does, and pulls every artifact as nodes do. Returns `None`, after
-/// printing the reason, if either fails.
+/// Checks the configuration as MKE does, and pulls every artifact as nodes do. Returns `None`,
+/// after printing the reason, if either fails.
 async fn check_and_pull(
     release: &str,
     lock: &Utf8Path,

@@ -98,8 +98,8 @@ impl Unmet {
     }
 }
 
-/// Returns why an environment's requirement is not met for these locks. Returns `None` if it is met, or
-/// there is none.
+/// Returns why an environment's requirement is not met for these locks. Returns `None` if it is
+/// met, or there is none.
 ///
 /// # Errors
 /// The required environment does not exist, or its receipt cannot be read.
@@ -207,7 +207,8 @@ fn set_missing(
     })
 }
 
-/// Returns [`Missing::Age`] if a deploy is too recent, or [`Missing::Time`] if `ended` is not valid.
+/// Returns [`Missing::Age`] if a deploy is too recent, or [`Missing::Time`] if `ended` is not
+/// valid.
 fn too_young(ended: &str, minimum: std::time::Duration, now: jiff::Timestamp) -> Option<Missing> {
     let Ok(since) = ended.parse::<jiff::Timestamp>() else {
         return Some(Missing::Time);

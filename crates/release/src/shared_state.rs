@@ -1,14 +1,14 @@
 //! The shared state of an environment: a small artifact in its registry that records which deploy
 //! changed the cluster last, and whether it ended.
 //!
-//! A receipt reaches other checkouts only when it is committed and pulled. The shared state detects a
-//! deploy from a checkout that lacks the last receipt, before mkectl runs. Nodes may read the
-//! artifact, so it names neither operator nor host. If the registry refuses it, the deploy warns and
-//! continues.
+//! A receipt reaches other checkouts only when it is committed and pulled. The shared state detects
+//! a deploy from a checkout that lacks the last receipt, before mkectl runs. Nodes may read the
+//! artifact, so it names neither operator nor host. If the registry refuses it, the deploy warns
+//! and continues.
 //!
-//! A registry has no transactions. Therefore a deploy reads the tag immediately before it writes its
-//! mark, waits, and reads it again. Of two deploys that begin at the same time, the one that finds
-//! the other's mark stops.
+//! A registry has no transactions. Therefore a deploy reads the tag immediately before it writes
+//! its mark, waits, and reads it again. Of two deploys that begin at the same time, the one that
+//! finds the other's mark stops.
 
 use std::time::Duration;
 
@@ -122,19 +122,18 @@ pub(crate) async fn read(
         Err(error) => {
             return Standing {
                 recorded: Recorded::Refused,
-                conflict: None,
                 warning: Some(format!(
                     "cannot read the shared state of {name}, so deploys from different checkouts are not noticed: {}",
                     chain(&error)
                 )),
+                ..Standing::unasked()
             };
         }
     };
     let Some((digest, state)) = found else {
         return Standing {
             recorded: Recorded::Nothing,
-            conflict: None,
-            warning: None,
+            ..Standing::unasked()
         };
     };
     let own = own_run::read(output);
@@ -219,34 +218,30 @@ pub(crate) async fn begin(
         time: receipt::now(context),
     };
     own_run::write(output, &state.run)?;
-    let client = context.credentials(environment);
-    let written = match client.and_then(|credentials| Client::of(context, environment, credentials))
-    {
-        Ok(client) => client
-            .put(&state, expected)
-            .await
-            .map(|(digest, took)| (client, digest, took)),
-        Err(error) => Err(PutError::Refused(chain(&error))),
-    };
-    match written {
-        Ok((client, digest, took)) => {
-            if !environment.rehearsal {
-                tokio::time::sleep(MINIMUM_WAIT.max(took * WAIT_FACTOR)).await;
-            }
-            match client.digest().await {
-                Ok(Some(now)) if now != digest => {
-                    own_run::remove(output)?;
-                    Err(overtaken(environment))
-                }
-                // Also if the registry does not answer now: it has just accepted the mark.
-                _ => Ok(Mark {
-                    recorded: Some((client, digest, state)),
-                }),
-            }
+    let marking = async {
+        let client = context
+            .credentials(environment)
+            .and_then(|credentials| Client::of(context, environment, credentials))
+            .map_err(|error| PutError::Refused(chain(&error)))?;
+        let (digest, took) = client.put(&state, expected).await?;
+        if !environment.rehearsal {
+            tokio::time::sleep(MINIMUM_WAIT.max(took * WAIT_FACTOR)).await;
         }
+        match client.digest().await {
+            Ok(Some(now)) if now != digest => Err(PutError::Overtaken),
+            // Also if the registry does not answer now: it has just accepted the mark.
+            _ => Ok((client, digest)),
+        }
+    };
+    match marking.await {
+        Ok((client, digest)) => Ok(Mark {
+            recorded: Some((client, digest, state)),
+        }),
         Err(PutError::Overtaken) => {
             own_run::remove(output)?;
-            Err(overtaken(environment))
+            Err(Error::SharedState(Conflict::Overtaken {
+                environment: environment.name.clone(),
+            }))
         }
         Err(PutError::Refused(why)) => {
             context.reporter.report(Event::Warning(format!(
@@ -259,8 +254,8 @@ pub(crate) async fn begin(
     }
 }
 
-/// Records in the registry that a deploy ended, with the digest of the receipt's file. After a reset
-/// there is no such file. Warns if the registry refuses the state.
+/// Records in the registry that a deploy ended, with the digest of the receipt's file. After a
+/// reset there is no such file. Warns if the registry refuses the state.
 pub(crate) async fn end(
     context: &Context<'_>,
     subject: &Subject<'_>,
@@ -297,10 +292,4 @@ pub(crate) async fn end(
         context.reporter.report(Event::Warning(warning));
     }
     own_run::remove(output)
-}
-
-fn overtaken(environment: &Environment) -> Error {
-    Error::SharedState(Conflict::Overtaken {
-        environment: environment.name.clone(),
-    })
 }

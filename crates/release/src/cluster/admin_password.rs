@@ -1,6 +1,7 @@
 //! The administrator password, which mkectl prints once.
 //!
-//! 1. Before mkectl starts, a file for the password is reserved, in case the disk fills up meanwhile.
+//! 1. Before mkectl starts, a file for the password is reserved, in case the disk fills up
+//!    meanwhile.
 //! 2. When mkectl prints the password, it is written to that file immediately, in case this program
 //!    is killed.
 //! 3. After mkectl has ended, the password goes to the command that the environment names, or is
@@ -91,8 +92,8 @@ impl<'a> Handover<'a> {
         all.push(caught);
     }
 
-    /// Hands over the passwords, and reports where they are. A signal ends the environment's command,
-    /// or the question at the terminal.
+    /// Hands over the passwords, and reports where they are. A signal ends the environment's
+    /// command, or the question at the terminal.
     pub(crate) fn hand_over(self, context: &Context<'_>, signals: &Receiver<Signal>) {
         let all = self
             .caught

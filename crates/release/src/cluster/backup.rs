@@ -27,25 +27,25 @@ pub enum BackupError {
     /// mkectl reported success, but the archive does not exist.
     #[error("mkectl reported success, but the backup `{path}` does not exist")]
     Missing {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
     },
     /// The archive is not a regular file, such as a folder or a link.
     #[error("the backup `{path}` is not a regular file")]
     NotAFile {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
     },
     /// The archive has no content.
     #[error("the backup `{path}` is empty")]
     Empty {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
     },
     /// The archive cannot be read to its end as a tar.
     #[error("the backup `{path}` is not a complete tar archive")]
     Damaged {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
         /// The failure to read it.
         source: std::io::Error,
@@ -114,8 +114,8 @@ pub struct Backup {
 /// - The archive exists, or git would commit it.
 /// - A suitable mkectl is missing, or it failed.
 /// - [`BackupError`] if the archive cannot be restored.
-/// - Unless `take_over`: a command from elsewhere is changing the cluster, or has changed it and this
-///   checkout lacks its receipt.
+/// - Unless `take_over`: a command from elsewhere is changing the cluster, or has changed it and
+///   this checkout lacks its receipt.
 pub async fn backup(
     context: &Context<'_>,
     environment: Environment,
@@ -186,8 +186,8 @@ pub async fn backup(
     })
 }
 
-/// Writes the note of a checked archive. Also restricts the archive to its owner, because it contains
-/// the cluster's secrets.
+/// Writes the note of a checked archive. Also restricts the archive to its owner, because it
+/// contains the cluster's secrets.
 ///
 /// # Errors
 /// The archive cannot be read or protected, or the note cannot be written.

@@ -38,8 +38,9 @@ pub struct Outcome {
     pub log: Option<Utf8PathBuf>,
 }
 
-/// Runs `mkectl check hosts` and `mkectl check ports`, if mkectl's help lists them. Runs both even if
-/// the first fails. `typed` are additional arguments for each. A failed check is part of the result.
+/// Runs `mkectl check hosts` and `mkectl check ports`, if mkectl's help lists them. Runs both even
+/// if the first fails. `typed` are additional arguments for each. A failed check is part of the
+/// result.
 ///
 /// # Errors
 /// - A suitable mkectl is missing, or cannot be run.

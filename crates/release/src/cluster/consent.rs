@@ -1,8 +1,8 @@
-//! Consent to pass a secret as an argument. mkectl accepts some secrets only this way, and every user
-//! of the machine can read arguments.
+//! Consent to pass a secret as an argument. mkectl accepts some secrets only this way, and every
+//! user of the machine can read arguments.
 //!
-//! xtask decides how the operator consents: by a flag, or at the terminal. Every run of mkectl calls
-//! `ask` first.
+//! xtask decides how the operator consents: by a flag, or at the terminal. Every run of mkectl
+//! calls `ask` first.
 
 use secrecy::SecretString;
 

@@ -11,7 +11,7 @@ pub enum Error {
     /// A backup would overwrite a file.
     #[error("`{path}` already exists; backups are never overwritten")]
     BackupExists {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
     },
     /// The backup that was written cannot be restored, or none could be written.
@@ -20,9 +20,9 @@ pub enum Error {
     /// A backup to be restored is missing.
     #[error("`{archive}` does not exist")]
     NoArchive {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The folder of its backups.
         folder: Utf8PathBuf,
@@ -38,7 +38,7 @@ pub enum Error {
     /// A backup's note cannot be read or written.
     #[error("`{path}` is not a valid note of a backup")]
     Note {
-        /// The note.
+        /// Path of the note.
         path: Utf8PathBuf,
         /// The failure to parse or write it.
         source: serde_yaml::Error,
@@ -46,7 +46,7 @@ pub enum Error {
     /// A backup's note has a format version that this version of Airlock does not support.
     #[error("`{path}` is of version {version}, which this version of Airlock does not support")]
     NoteVersion {
-        /// The note.
+        /// Path of the note.
         path: Utf8PathBuf,
         /// The format version in the note.
         version: u32,
@@ -54,7 +54,7 @@ pub enum Error {
     /// A backup's note names a program without a valid version.
     #[error("`{archive}` was written by mkectl {version}, which is not a valid version")]
     NoteProgram {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
         /// The version in the note.
         version: String,
@@ -62,7 +62,7 @@ pub enum Error {
     /// A backup is of a different environment.
     #[error("`{archive}` is a backup of {found}, not of {environment}")]
     BackupOfAnother {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
         /// The environment that its note names.
         found: String,
@@ -72,13 +72,13 @@ pub enum Error {
     /// A backup has a different size or digest than its note.
     #[error("`{archive}` does not match its note: it was changed")]
     BackupChanged {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
     },
     /// The path of a backup to be restored has no file name.
     #[error("`{archive}` is not a file")]
     BackupNotAFile {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
     },
     /// The mkectl that wrote a backup was not found.
@@ -96,19 +96,19 @@ pub enum Error {
     /// The configuration has no controller, with which a restore begins.
     #[error("{environment} has no controller")]
     NoController {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
     /// mkectl succeeded but printed no kubeconfig.
     #[error("mkectl prints no kubeconfig; what it printed beside it is in {log}")]
     NoKubeconfig {
-        /// The log.
+        /// The log of mkectl's output, relative to the workspace.
         log: Utf8PathBuf,
     },
     /// mkectl has no check that Airlock runs.
     #[error("mkectl {mkectl} has no `check` command; nothing was checked")]
     NoChecks {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The version of mkectl.
         mkectl: String,
@@ -119,7 +119,7 @@ pub enum Error {
         listed(paths)
     )]
     Unapplied {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// Paths of the values that differ; empty if the applied configuration was not found.
         paths: Vec<String>,
@@ -127,7 +127,7 @@ pub enum Error {
     /// A protected cluster cannot be reset.
     #[error("{environment} is protected, and cannot be reset")]
     Protected {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
 }

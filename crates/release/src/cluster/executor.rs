@@ -81,8 +81,8 @@ pub(crate) enum Task {
         path: Utf8PathBuf,
         private_addresses: bool,
     },
-    /// Removes a file that an earlier run left, and protects its folder: mkectl will write secrets to
-    /// the same path.
+    /// Removes a file that an earlier run left, and protects its folder: mkectl will write secrets
+    /// to the same path.
     ClearOutput(Utf8PathBuf),
     /// Runs mkectl.
     Run(Box<Command>),

@@ -5,7 +5,8 @@
 //! - Another deploy asks it if a receipt records it, or if a kubeconfig exists that mkectl would
 //!   use. A missing answer does not stop this deploy: before the first installation there is no
 //!   cluster.
-//! - An answer from a different cluster stops every deploy, because mkectl might change that cluster.
+//! - An answer from a different cluster stops every deploy, because mkectl might change that
+//!   cluster.
 
 use camino::Utf8Path;
 use environment::yaml::{self, Node, Source};
@@ -77,8 +78,8 @@ pub(crate) fn ask(
     let mut candidates: Vec<Kubeconfig> =
         kubeconfig::of(context, environment).into_iter().collect();
     candidates.extend(of_new.filter(|default| candidates.first() != Some(default)));
-    // If a receipt records the cluster, mkectl is asked even without the kubeconfig's file: its error
-    // says that it found no cluster.
+    // If a receipt records the cluster, mkectl is asked even without the kubeconfig's file: its
+    // error says that it found no cluster.
     candidates.retain(|kubeconfig| !is_new || kubeconfig.exists());
     for kubeconfig in candidates {
         let mut program = program.clone();
@@ -107,7 +108,8 @@ pub(crate) fn ask(
 /// # Errors
 /// - [`Error::Contradiction`] if the receipt and the cluster contradict each other.
 /// - [`kubeconfig::Error::OtherCluster`] if a different cluster answered.
-/// - [`workspace::Error::WriteOnce`] if the environment changes values that a cluster keeps for life.
+/// - [`workspace::Error::WriteOnce`] if the environment changes values that a cluster keeps for
+///   life.
 pub(crate) fn release(
     expected: &ExpectedCluster<'_>,
     response: &Response,
@@ -143,8 +145,8 @@ pub(crate) fn release(
             let kubeconfig = expected.kubeconfig.clone()?;
             Some(other_cluster(environment, live, &wanted, kubeconfig))
         };
-        // Without a receipt, machines that differ entirely mean a different cluster and not one whose
-        // machines were replaced.
+        // Without a receipt, machines that differ entirely mean a different cluster and not one
+        // whose machines were replaced.
         let is_meant = is_meant
             && may_be_at(live, wanted.external_address.as_deref())
             && !live.is_on_other_machines(&wanted);
@@ -196,7 +198,8 @@ pub(crate) fn release(
     match &live.version {
         None => Ok(Some(version)),
         Some(live) if *live == version => Ok(Some(version)),
-        // mkectl reported that the upgrade failed. It may have rolled back a part, so it runs again.
+        // mkectl reported that the upgrade failed. It may have rolled back a part, so it runs
+        // again.
         Some(live) if *live == environment.release && expected.upgrade_failed => Ok(Some(version)),
         Some(live) if *live == environment.release && was_killed_upgrading(expected) => {
             warnings.of_plan.push(format!(
@@ -281,8 +284,8 @@ pub(crate) fn refuse_foreign(
     }
 }
 
-/// Checks that the registry and the address of a live configuration are the rendered ones, and those
-/// in the receipt.
+/// Checks that the registry and the address of a live configuration are the rendered ones, and
+/// those in the receipt.
 ///
 /// # Errors
 /// [`kubeconfig::Error::OtherCluster`] if they differ, or [`Error::Contradiction`] without a
@@ -300,8 +303,8 @@ pub(crate) fn refuse_different(
     let is_rendered = live.may_be_of_one_cluster(wanted)
         && !differs(&live.registry, wanted.registry.as_deref())
         && !differs(&live.external_address, wanted.external_address.as_deref());
-    // A receipt without an address was written before the address was set, so it does not contradict
-    // a cluster with one. A cluster cannot lose its address.
+    // A receipt without an address was written before the address was set, so it does not
+    // contradict a cluster with one. A cluster cannot lose its address.
     let recorded = recorded.filter(|applied| {
         differs(&live.registry, Some(&applied.registry))
             || applied.external_address.is_some()
@@ -328,7 +331,8 @@ pub(crate) fn refuse_different(
     })
 }
 
-/// Returns whether a cluster may be the one at this address: also true if either address is unknown.
+/// Returns whether a cluster may be the one at this address: also true if either address is
+/// unknown.
 fn may_be_at(live: &mke::ClusterConfig, address: Option<&str>) -> bool {
     match (live.external_address.as_deref(), address) {
         (Some(live), Some(address)) => live == address,

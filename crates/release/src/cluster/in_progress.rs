@@ -1,5 +1,5 @@
-//! The note that mkectl is running. It is written before mkectl starts, and removed when the receipt
-//! records the result.
+//! The note that mkectl is running. It is written before mkectl starts, and removed when the
+//! receipt records the result.
 //!
 //! A note that a later run finds means that mkectl is still running, or that its result is unknown:
 //! Airlock was killed, or could not write the receipt. The cluster may have only a part of the
@@ -34,7 +34,7 @@ pub struct UnderWay {
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is not a valid note, so it is unknown how the last run of mkectl ended")]
 pub struct InvalidNote {
-    /// The note.
+    /// Path of the note.
     pub path: Utf8PathBuf,
     source: serde_yaml::Error,
 }

@@ -1,8 +1,8 @@
 //! Upgrades an MKE 3 cluster to a release, without internet (DOCS-SRC, MKE3-421).
 //!
-//! This is a deploy with a different last step: before it, everything is in the registry and verified
-//! as a node sees it. MKE 3 loads its images from a file. MKE 4 pulls them from the registry, also
-//! later.
+//! This is a deploy with a different last step: before it, everything is in the registry and
+//! verified as a node sees it. MKE 3 loads its images from a file. MKE 4 pulls them from the
+//! registry, also later.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{Environment, Mke3};

@@ -67,8 +67,8 @@ impl Typed {
 }
 
 /// Runs mkectl with arguments that the operator typed. If the command has the flag `--file` and it
-/// was not typed, the flag is added with the rendered configuration, in which references are replaced
-/// by their values.
+/// was not typed, the flag is added with the rendered configuration, in which references are
+/// replaced by their values.
 ///
 /// # Errors
 /// A suitable mkectl is missing, or it failed.

@@ -30,8 +30,8 @@ pub struct Rebuilt {
     pub warnings: Vec<String>,
 }
 
-/// Computes the receipt of an environment again. Writes nothing. It is unknown when the deploy began,
-/// and what it pushed.
+/// Computes the receipt of an environment again. Writes nothing. It is unknown when the deploy
+/// began, and what it pushed.
 ///
 /// # Errors
 /// - The environment is a rehearsal.
@@ -171,8 +171,8 @@ pub async fn rebuild(
     })
 }
 
-/// Returns whether the live configuration has every rendered value, with references replaced by their
-/// values.
+/// Returns whether the live configuration has every rendered value, with references replaced by
+/// their values.
 fn has_all_of(cluster: &Cluster, context: &Context<'_>, live: &Node) -> Result<bool, Error> {
     let config = cluster.config(context)?;
     let text = files::read_text(config.path()).map_err(|source| Error::read(config.path(), source));
@@ -198,8 +198,8 @@ impl Rebuilt {
         Ok(render::diff(shown, self.before.as_deref(), &text))
     }
 
-    /// Writes the receipt, and records it in the registry. Returns the path of its file, relative to
-    /// the workspace.
+    /// Writes the receipt, and records it in the registry. Returns the path of its file, relative
+    /// to the workspace.
     ///
     /// # Errors
     /// A deploy began after the receipt was computed, or the file cannot be written.

@@ -34,8 +34,8 @@ pub struct Restorable {
 }
 
 impl Restorable {
-    /// Checks the backup `archive` and the file of `hosts`, and changes nothing. This is done before
-    /// the operator is asked to confirm.
+    /// Checks the backup `archive` and the file of `hosts`, and changes nothing. This is done
+    /// before the operator is asked to confirm.
     ///
     /// # Errors
     /// - The archive has no note, or does not match it.

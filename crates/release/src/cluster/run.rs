@@ -27,8 +27,8 @@ pub(crate) struct Run<'a> {
     pub(crate) step: Step,
     /// Receives the result that mkectl prints, instead of the progress reporter.
     pub(crate) results: Option<&'a Mutex<String>>,
-    /// Whether the command changes the cluster. If so, a note is kept for the case that this program
-    /// is killed.
+    /// Whether the command changes the cluster. If so, a note is kept for the case that this
+    /// program is killed.
     pub(crate) changes: bool,
     /// Whether this mkectl can set a new administrator password, if the printed one is missed.
     pub(crate) can_reset_password: bool,
@@ -41,8 +41,8 @@ pub(crate) struct Completed {
     pub(crate) log: Utf8PathBuf,
 }
 
-/// Returns the path of a log that does not exist. It is numbered if two commands of one name begin in
-/// the same second.
+/// Returns the path of a log that does not exist. It is numbered if two commands of one name begin
+/// in the same second.
 fn unused(folder: &Utf8Path, stamp: &str, name: &str) -> Utf8PathBuf {
     let names = (1..).map(|number: u32| match number {
         1 => format!("{stamp}-{name}.log"),
@@ -56,8 +56,8 @@ fn unused(folder: &Utf8Path, stamp: &str, name: &str) -> Utf8PathBuf {
 impl Run<'_> {
     /// Runs the command and waits for its end.
     ///
-    /// The note of a command that changes the cluster stays: the caller removes it when the result is
-    /// recorded.
+    /// The note of a command that changes the cluster stays: the caller removes it when the result
+    /// is recorded.
     ///
     /// # Errors
     /// - [`consent::Error::VisibleSecrets`] if a secret must not be visible in the process list.

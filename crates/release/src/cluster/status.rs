@@ -52,8 +52,8 @@ pub struct ReportedCluster {
     pub differences: usize,
 }
 
-/// Returns the status of a cluster. A cluster that does not answer is part of the status, and not an
-/// error.
+/// Returns the status of a cluster. A cluster that does not answer is part of the status, and not
+/// an error.
 ///
 /// # Errors
 /// - The environment or its receipt is not valid.

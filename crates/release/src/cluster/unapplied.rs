@@ -9,8 +9,8 @@ use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, cluster, sha256};
 
-/// Checks that the rendered configuration is the one that was applied last, or the one that the last
-/// deploy failed to apply. Without a receipt, nothing is checked.
+/// Checks that the rendered configuration is the one that was applied last, or the one that the
+/// last deploy failed to apply. Without a receipt, nothing is checked.
 ///
 /// # Errors
 /// [`cluster::Error::Unapplied`] if it is a different one, or the files cannot be rendered.

@@ -221,8 +221,8 @@ fn backup<'p>(
     }
 }
 
-/// Names of the files that an upgrade writes to the folder of backups. No file there starts with the
-/// same stem: an earlier attempt's files are kept, and the stem gets a number.
+/// Names of the files that an upgrade writes to the folder of backups. No file there starts with
+/// the same stem: an earlier attempt's files are kept, and the stem gets a number.
 struct Names {
     stem: String,
     from: Version,

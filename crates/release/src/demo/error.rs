@@ -11,7 +11,7 @@ pub enum Error {
     /// The bundle cannot be made.
     #[error("cannot make `{path}`")]
     Make {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
         /// The failure to make it.
         source: bundle::make::MakeError,

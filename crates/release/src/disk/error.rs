@@ -12,7 +12,7 @@ pub enum Error {
     /// A file that the operator wrote, committed or named cannot be read.
     #[error("cannot read `{path}`")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The error of the system.
         source: std::io::Error,
@@ -33,7 +33,7 @@ pub enum Error {
     /// The bundle's file does not have the size in the lock.
     #[error("`{path}` has {found} bytes, but its lock records {expected}")]
     BundleSize {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
         /// Bytes of the file.
         found: u64,
@@ -43,18 +43,18 @@ pub enum Error {
     /// The bundle is damaged, or does not match its lock.
     #[error("`{path}` is refused")]
     Bundle {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
         /// The fault.
         source: bundle::ReadError,
         /// The release that the bundle was to be locked as; `None` except in `lock`.
         release: Option<String>,
     },
-    /// The bundle could not be read to its end or put into the store, because of this machine and not
-    /// because of the bundle.
+    /// The bundle could not be read to its end or put into the store, because of this machine and
+    /// not because of the bundle.
     #[error("cannot read all of `{path}`")]
     BundleUnread {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
         /// The failure.
         source: bundle::ReadError,
@@ -62,7 +62,7 @@ pub enum Error {
     /// The store of blobs failed.
     #[error("the store at `{path}` failed")]
     Store {
-        /// The store.
+        /// Folder of the store.
         path: Utf8PathBuf,
         /// The failure.
         source: bundle::StoreError,
@@ -70,7 +70,7 @@ pub enum Error {
     /// A blob that the store had before is missing.
     #[error("the store at `{path}` lost blob {digest} while it was used")]
     StoreLost {
-        /// The store.
+        /// Folder of the store.
         path: Utf8PathBuf,
         /// Digest of the blob, `sha256:<hex>`.
         digest: String,

@@ -13,7 +13,7 @@ pub enum Error {
         kubeconfig.path
     )]
     OtherCluster {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The address for clients of the cluster that answered.
         address: String,
@@ -27,7 +27,7 @@ pub enum Error {
     /// The environment's cluster exists, but the named file does not, or is a folder.
     #[error("{} {}, but {} names it as the kubeconfig of {environment}", kubeconfig.path, fault(kubeconfig), kubeconfig.named_by)]
     Missing {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The file.
         kubeconfig: Kubeconfig,

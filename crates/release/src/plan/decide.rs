@@ -100,8 +100,8 @@ impl Inputs<'_> {
 ///
 /// # Errors
 /// - [`plan::Error::ReleaseChanged`] if the vendor supports no upgrade between the two releases.
-/// - [`plan::Error::StillMke3`], [`plan::Error::AlreadyMigrated`] and [`plan::Error::OneCluster`] if
-///   the command does not fit the cluster.
+/// - [`plan::Error::StillMke3`], [`plan::Error::AlreadyMigrated`] and [`plan::Error::OneCluster`]
+///   if the command does not fit the cluster.
 /// - [`existing::Error`] if the receipt and the cluster contradict each other.
 pub(super) fn decide(
     context: &Context<'_>,

@@ -16,7 +16,7 @@ pub enum Error {
         "the cluster of {environment} runs {applied}, but its environment now requires {wanted}"
     )]
     ReleaseChanged {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The release that the cluster runs, `v4.1.2`.
         applied: String,
@@ -29,7 +29,7 @@ pub enum Error {
     /// A file is not a plan.
     #[error("`{path}` is not a plan")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The failure to parse or write it.
         source: serde_yaml::Error,
@@ -39,7 +39,7 @@ pub enum Error {
         "`{path}` is a plan of version {version}, which this version of Airlock does not support"
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The format version in the file.
         version: u32,
@@ -47,7 +47,7 @@ pub enum Error {
     /// The plan is of a different environment.
     #[error("`{path}` is a plan for {planned}, not for {environment}")]
     OtherEnvironment {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The environment that it is for.
         planned: String,
@@ -67,9 +67,9 @@ pub enum Error {
     /// The plan was executed before.
     #[error("`{path}` was already applied, at {ended}")]
     Applied {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// End of that deploy, in UTC.
         ended: String,
@@ -77,9 +77,9 @@ pub enum Error {
     /// Something changed since the plan was made.
     #[error("`{path}` is outdated: a deploy would now do something different")]
     Moved {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// The plan.
+        /// Path of the plan's file.
         path: Utf8PathBuf,
         /// Everything that changed.
         moved: Vec<super::PlanChange>,
@@ -87,7 +87,7 @@ pub enum Error {
     /// A plan cannot be saved or executed as saved, because its steps for the cluster are unknown.
     #[error("cannot plan for {environment}")]
     Incomplete {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The problem of these steps, such as a missing mkectl.
         source: Box<crate::Error>,
@@ -105,7 +105,7 @@ pub enum Error {
     /// The cluster already runs MKE 4.
     #[error("the cluster of {environment} already runs {applied}, according to its receipt")]
     AlreadyMigrated {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The release in the receipt.
         applied: String,
@@ -115,7 +115,7 @@ pub enum Error {
         "the machines of {environment} are an MKE {version} cluster, which `mkectl apply` is not for"
     )]
     StillMke3 {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The version of MKE 3.
         version: String,

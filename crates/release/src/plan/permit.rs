@@ -1,5 +1,5 @@
-//! The permission to execute a plan. A deploy takes a [`Permit`], so it cannot begin without the lock
-//! on the environment, or with an unmet requirement.
+//! The permission to execute a plan. A deploy takes a [`Permit`], so it cannot begin without the
+//! lock on the environment, or with an unmet requirement.
 
 use super::Plan;
 use crate::Error;
@@ -43,8 +43,8 @@ impl Permit<'_> {
 /// - The lock is on a different environment.
 /// - A deploy from elsewhere is in progress, or is not recorded in this checkout.
 /// - A requirement is not met.
-/// - [`Incomplete`](crate::transfer::lock::Error::Incomplete) if the lock lacks artifacts that mkectl
-///   lists.
+/// - [`Incomplete`](crate::transfer::lock::Error::Incomplete) if the lock lacks artifacts that
+///   mkectl lists.
 /// - The steps for the cluster have a problem, such as a missing mkectl.
 pub fn permit<'a>(
     mut plan: Plan,
@@ -81,8 +81,8 @@ pub fn permit<'a>(
     })
 }
 
-/// Refuses a push that moves tags of a running cluster if a deploy would be refused. A push that only
-/// adds tags is always allowed: its plan has neither a requirement nor shared state.
+/// Refuses a push that moves tags of a running cluster if a deploy would be refused. A push that
+/// only adds tags is always allowed: its plan has neither a requirement nor shared state.
 ///
 /// # Errors
 /// - A deploy from elsewhere is in progress, or is not recorded in this checkout.

@@ -17,8 +17,8 @@ pub struct Outdated {
     pub moved: Vec<PlanChange>,
 }
 
-/// Compares the inputs of the plan with the files. The plan of a rehearsal is made from copies and is
-/// not compared.
+/// Compares the inputs of the plan with the files. The plan of a rehearsal is made from copies and
+/// is not compared.
 ///
 /// # Errors
 /// [`plan::Error::Outdated`] if a file changed, or a file cannot be read.
@@ -66,8 +66,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
         ),
     ]
     .into_iter()
-    .filter(|(_, old, new)| old != new)
-    .map(|(subject, old, new)| PlanChange::new(subject, &old, &new))
+    .filter_map(|(subject, old, new)| PlanChange::between(subject, &old, &new))
     .collect();
     match moved.is_empty() {
         true => Ok(()),

@@ -1,11 +1,11 @@
 //! A plan as a file, which is reviewed, signed and taken across the air gap. A deploy executes
 //! exactly this plan, or refuses it.
 //!
-//! The file has the digest of each input, and everything that a deploy will do. The same inputs make
-//! the same bytes. The file contains no secrets.
+//! The file has the digest of each input, and everything that a deploy will do. The same inputs
+//! make the same bytes. The file contains no secrets.
 //!
-//! An interrupted deploy may be repeated with the same file. Its own effects do not count as changes:
-//! pushed artifacts, the written configuration, and a receipt that records its failure.
+//! An interrupted deploy may be repeated with the same file. Its own effects do not count as
+//! changes: pushed artifacts, the written configuration, and a receipt that records its failure.
 
 use std::collections::BTreeMap;
 
@@ -322,9 +322,8 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
 
 /// Returns the differences that a deploy of the same file, with this digest, did not make itself.
 fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChange> {
-    let mut moved = Vec::new();
     let (old_sets, new_sets) = (listed(&saved.sets), listed(&now.sets));
-    for (subject, old, new) in [
+    let mut moved: Vec<PlanChange> = [
         ("sets", &old_sets, &new_sets),
         ("release", &saved.release, &now.release),
         ("lock", &saved.lock, &now.lock),
@@ -332,11 +331,10 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChang
         ("config", &saved.config.sha256, &now.config.sha256),
         ("registry", &saved.registry.url, &now.registry.url),
         ("mkectl", &saved.mkectl.action, &now.mkectl.action),
-    ] {
-        if old != new {
-            moved.push(PlanChange::new(subject, old, new));
-        }
-    }
+    ]
+    .into_iter()
+    .filter_map(|(subject, old, new)| PlanChange::between(subject, old, new))
+    .collect();
     if saved.config.sha256 == now.config.sha256
         && saved.config.change != now.config.change
         && plan.config.is_stale()
@@ -348,15 +346,15 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChang
         });
     }
     if saved.receipt != now.receipt && !is_own_failure(saved, plan, digest) {
-        let side = |receipt: &Option<SavedReceipt>| {
-            let receipt = receipt.as_ref();
-            receipt.map_or_else(|| "none".to_owned(), |receipt| receipt.sha256.clone())
+        let digest = |receipt: &Option<SavedReceipt>| match receipt {
+            Some(receipt) => receipt.sha256.clone(),
+            None => "none".to_owned(),
         };
-        moved.push(PlanChange::new(
-            "receipt",
-            &side(&saved.receipt),
-            &side(&now.receipt),
-        ));
+        let (old, new) = (digest(&saved.receipt), digest(&now.receipt));
+        moved.push(PlanChange {
+            subject: "receipt",
+            what: format!("was {old} and is {new}"),
+        });
     }
     if saved.mkectl.action == now.mkectl.action {
         let programs = |mkectl: &SavedMkectl| {
@@ -377,9 +375,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChang
             (programs(&saved.mkectl), programs(&now.mkectl)),
             (commands(&saved.mkectl), commands(&now.mkectl)),
         ] {
-            if old != new {
-                moved.push(PlanChange::new("mkectl", &old, &new));
-            }
+            moved.extend(PlanChange::between("mkectl", &old, &new));
         }
     }
     // Artifacts of different locks cannot be compared.
@@ -399,27 +395,23 @@ pub(super) fn listed(sets: &BTreeMap<String, String>) -> String {
 }
 
 impl PlanChange {
-    pub(super) fn new(subject: &'static str, old: &str, new: &str) -> Self {
-        Self {
+    /// Returns the change from `old` to `new`; `None` if they are equal.
+    pub(super) fn between(subject: &'static str, old: &str, new: &str) -> Option<Self> {
+        (old != new).then(|| Self {
             subject,
             what: format!("was {old} and is {new}"),
-        }
+        })
     }
 }
 
-/// Returns whether the receipt differs from the saved one only by the failure of a deploy of the same
-/// file, with this digest.
+/// Returns whether the receipt differs from the saved one only by the failure of a deploy of the
+/// same file, with this digest.
 fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
-    let failed = plan
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.failed.as_ref());
-    let applied = saved
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.applied.as_ref());
+    let receipt = plan.receipt.as_ref();
+    let failed = receipt.and_then(|receipt| receipt.failed.as_ref());
+    let applied = saved.receipt.as_ref();
     failed.is_some_and(|failed| failed.plan.as_deref() == Some(digest))
-        && applied_digest(plan).as_ref() == applied
+        && applied_digest(plan) == applied.and_then(|receipt| receipt.applied.clone())
 }
 
 /// Returns a command of an upgrade to `release` without the numbers in file names: the `-2` of

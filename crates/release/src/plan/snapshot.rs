@@ -38,8 +38,8 @@ pub struct Snapshot {
     /// The commit that the site has checked out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// SHA-256 of other content that the site has: blobs in its store or registry that no locked tag
-    /// needs, and downloads of mkectl.
+    /// SHA-256 of other content that the site has: blobs in its store or registry that no locked
+    /// tag needs, and downloads of mkectl.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<String>,
     /// SHA-256 of blobs of locked tags that neither the registry nor the store has any more.
@@ -102,7 +102,8 @@ impl Snapshot {
         })
     }
 
-    /// Checks that the snapshot is of the environment's registry: its address may have changed since.
+    /// Checks that the snapshot is of the environment's registry: its address may have changed
+    /// since.
     ///
     /// # Errors
     /// [`Error::OtherRegistry`] if it is of a different registry.

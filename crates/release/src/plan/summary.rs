@@ -217,9 +217,10 @@ impl Plan {
             unconfirmed: names(Planned::Unconfirmed),
             bytes_to_send: self.bytes_to_send(),
             applied_diff: match &self.config.applied {
-                applied if *applied == self.config.committed => String::new(),
-                None => String::new(),
-                Some(applied) => render::diff(&config, Some(applied), &self.config.text),
+                Some(applied) if self.config.applied != self.config.committed => {
+                    render::diff(&config, Some(applied), &self.config.text)
+                }
+                _ => String::new(),
             },
             removed_hosts: self.config.removed_hosts(),
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),

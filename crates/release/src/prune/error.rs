@@ -15,7 +15,7 @@ pub enum Error {
         "{environment} needs {release}, and its lock was not found: `{path}` is not in the workspace or in git's history"
     )]
     LockUnknown {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The release, `v4.1.5`, or the name of the set.
         release: String,
@@ -30,7 +30,7 @@ pub enum Error {
     RecordedLockUnknown {
         /// The repository and tag of the shared state.
         reference: String,
-        /// The release.
+        /// The release, `v4.1.5`.
         release: String,
         /// The expected path of its lock.
         path: Utf8PathBuf,
@@ -44,7 +44,7 @@ pub enum Error {
     /// The file is not a prune plan.
     #[error("`{path}` is not a prune plan")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The failure to parse or write it.
         source: serde_yaml::Error,
@@ -52,7 +52,7 @@ pub enum Error {
     /// The prune plan is for a different environment.
     #[error("`{path}` is a prune plan for {planned}, not for {environment}")]
     OtherEnvironment {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The environment that it is for.
         planned: String,
@@ -64,7 +64,7 @@ pub enum Error {
     Refused {
         /// The environment that it is for.
         environment: String,
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The changes since the plan was computed.
         moved: Vec<Moved>,
@@ -72,7 +72,7 @@ pub enum Error {
     /// The registry does not support the removal of manifests, or it is disabled.
     #[error("registry {address} does not remove manifests: {} removed", environment::count(*removed, "tag"))]
     RemovesNothing {
-        /// The registry.
+        /// Address of the registry, with its port if it has one.
         address: String,
         /// Number of tags that were removed before.
         removed: usize,
@@ -80,7 +80,7 @@ pub enum Error {
     /// Some manifests were not removed.
     #[error("{removed} of {} removed from {address}", environment::count(*total, "tag"))]
     NotRemoved {
-        /// The registry.
+        /// Address of the registry, with its port if it has one.
         address: String,
         /// Number of tags that were removed.
         removed: usize,

@@ -1,4 +1,5 @@
-//! Gathers what is needed and what Airlock pushed, from receipts and locks, now and in git's history.
+//! Gathers what is needed and what Airlock pushed, from receipts and locks, now and in git's
+//! history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +68,7 @@ pub(super) async fn gather(
             keep(context, &other, &mut archive, &mut history, &mut unlisted)?;
         }
     }
-    let receipts = archive.receipts(workspace, &environment.name)?;
+    let receipts = archive.receipts(&environment.name)?;
     history.receipts = receipts.len();
     let kept: BTreeSet<&str> = history
         .locks
@@ -79,10 +80,10 @@ pub(super) async fn gather(
             continue;
         }
         let locks = match recorded.is_set {
-            true => archive.set_locks(workspace, &recorded.release)?,
-            false => archive.locks(workspace, &recorded.release)?,
+            true => archive.set_locks(&recorded.release)?,
+            false => archive.locks(&recorded.release)?,
         };
-        match locks.into_iter().find(|(history, _)| *history == digest) {
+        match locks.into_iter().find(|(found, _)| *found == digest) {
             Some((_, lock)) => history.past.push(PastLock {
                 lock,
                 was_pushed: recorded.was_pushed || scope == Scope::Found,
@@ -132,28 +133,22 @@ pub(super) async fn gather(
 fn keep(
     context: &Context<'_>,
     other: &Environment,
-    archive: &mut Archive,
+    archive: &mut Archive<'_>,
     history: &mut History,
     unlisted: &mut Vec<String>,
 ) -> Result<(), Error> {
     let workspace = context.workspace;
     let name = &other.name;
-    let receipts = archive.receipts(workspace, name)?;
+    let receipts = archive.receipts(name)?;
     let is_certain = |why: &[&str]| {
         let certain = ["wanted", "running", "previous"];
         why.iter().any(|why| certain.contains(why))
     };
     for (release, why) in needed(other, &receipts) {
-        let locks = archive.locks(workspace, &release)?;
+        let locks = archive.locks(&release)?;
         if locks.is_empty() && is_certain(&why) {
-            return Err(prune::Error::LockUnknown {
-                environment: name.clone(),
-                path: workspace
-                    .shown(&workspace.lock(&release, DEFAULT_ARCH))
-                    .to_owned(),
-                release,
-            }
-            .into());
+            let path = workspace.lock(&release, DEFAULT_ARCH);
+            return Err(lock_unknown(workspace, name, &release, &path));
         }
         for (digest, lock) in locks {
             history.keep(other, name, &why, digest, &lock);
@@ -161,21 +156,17 @@ fn keep(
         history.keep_listed(context, other, &receipts, &release, unlisted);
     }
     for ((set, digest), why) in needed_sets(other, &receipts) {
-        let locks = archive.set_locks(workspace, &set)?;
+        let locks = archive.set_locks(&set)?;
         let found = match &digest {
-            Some(digest) => locks.into_iter().find(|(history, _)| history == digest),
+            Some(digest) => locks.into_iter().find(|(found, _)| found == digest),
             // The present version comes first.
             None => locks.into_iter().next(),
         };
         match found {
             Some((digest, lock)) => history.keep(other, name, &why, digest, &lock),
             None if is_certain(&why) => {
-                return Err(prune::Error::LockUnknown {
-                    environment: name.clone(),
-                    path: workspace.shown(&workspace.set_lock(&set)).to_owned(),
-                    release: set,
-                }
-                .into());
+                let path = workspace.set_lock(&set);
+                return Err(lock_unknown(workspace, name, &set, &path));
             }
             None => {}
         }
@@ -183,16 +174,25 @@ fn keep(
     Ok(())
 }
 
-/// Keeps the releases in the registry's shared states, for environments of other workspaces and those
-/// that name the registry by a different address.
+fn lock_unknown(workspace: &Workspace, environment: &str, release: &str, path: &Utf8Path) -> Error {
+    Error::Prune(prune::Error::LockUnknown {
+        environment: environment.to_owned(),
+        release: release.to_owned(),
+        path: workspace.shown(path).to_owned(),
+    })
+}
+
+/// Keeps the releases in the registry's shared states, for environments of other workspaces and
+/// those that name the registry by a different address.
 ///
 /// # Errors
-/// - [`prune::Error::SharedState`] if this checkout lacks the receipt of an environment's last deploy.
+/// - [`prune::Error::SharedState`] if this checkout lacks the receipt of an environment's last
+///   deploy.
 /// - [`prune::Error::RecordedLockUnknown`] if the lock of a recorded release was not found.
 fn keep_recorded(
     context: &Context<'_>,
     environment: &Environment,
-    archive: &mut Archive,
+    archive: &mut Archive<'_>,
     history: &mut History,
     unlisted: &mut Vec<String>,
 ) -> Result<(), Error> {
@@ -239,7 +239,7 @@ fn keep_recorded(
             continue;
         }
         let release = &state.release;
-        let mut locks = archive.locks(workspace, release)?.into_iter();
+        let mut locks = archive.locks(release)?.into_iter();
         let Some((digest, lock)) = locks.find(|(digest, _)| *digest == state.lock) else {
             let path = workspace.lock(release, DEFAULT_ARCH);
             return Err(prune::Error::RecordedLockUnknown {
@@ -255,7 +255,7 @@ fn keep_recorded(
         if is_here {
             continue;
         }
-        let receipts = archive.receipts(workspace, &name)?;
+        let receipts = archive.receipts(&name)?;
         let receipt = receipts
             .iter()
             .find(|one| one.run.as_ref() == Some(&state.run));
@@ -272,14 +272,10 @@ fn keep_recorded(
         let applied = receipt.applied.iter().flat_map(|one| &one.sets);
         let failed = receipt.failed.iter().flat_map(|one| &one.sets);
         for (set, digest) in applied.chain(failed) {
-            let mut locks = archive.set_locks(workspace, set)?.into_iter();
+            let mut locks = archive.set_locks(set)?.into_iter();
             let Some((digest, lock)) = locks.find(|(found, _)| found == digest) else {
-                return Err(prune::Error::LockUnknown {
-                    environment: name,
-                    path: workspace.shown(&workspace.set_lock(set)).to_owned(),
-                    release: set.clone(),
-                }
-                .into());
+                let path = workspace.set_lock(set);
+                return Err(lock_unknown(workspace, &name, set, &path));
             };
             history.keep(environment, &name, &["recorded"], digest, &lock);
         }
@@ -288,7 +284,8 @@ fn keep_recorded(
 }
 
 impl History {
-    /// Keeps a lock that the environment `name` needs, at its place in the registry of `environment`.
+    /// Keeps a lock that the environment `name` needs, at its place in the registry of
+    /// `environment`.
     fn keep(
         &mut self,
         environment: &Environment,
@@ -306,8 +303,8 @@ impl History {
         });
     }
 
-    /// Keeps the artifacts that the mkectl of a kept release lists. If the list is unknown, a note is
-    /// added to `unlisted`.
+    /// Keeps the artifacts that the mkectl of a kept release lists. If the list is unknown, a note
+    /// is added to `unlisted`.
     fn keep_listed(
         &mut self,
         context: &Context<'_>,
@@ -461,14 +458,15 @@ fn listed(
 }
 
 /// The files of the workspace, with their versions in git's history.
-struct Archive {
+struct Archive<'a> {
+    workspace: &'a Workspace,
     git: Option<programs::Git>,
     locks: BTreeMap<Utf8PathBuf, Vec<(String, Lock)>>,
     notes: Vec<String>,
 }
 
-impl Archive {
-    fn open(context: &Context<'_>) -> Self {
+impl<'a> Archive<'a> {
+    fn open(context: &Context<'a>) -> Self {
         let mut notes = Vec::new();
         let git = programs::Git::of(context.workspace.root(), &context.tool.variables)
             .and_then(|git| Ok((git.is_cut()?, git)));
@@ -491,6 +489,7 @@ impl Archive {
             }
         };
         Self {
+            workspace: context.workspace,
             git,
             locks: BTreeMap::new(),
             notes,
@@ -502,10 +501,10 @@ impl Archive {
     }
 
     /// Returns the different versions of a file as text, the present one first.
-    fn texts(&mut self, workspace: &Workspace, path: &Utf8Path) -> Result<Vec<String>, Error> {
+    fn texts(&mut self, path: &Utf8Path) -> Result<Vec<String>, Error> {
         let mut texts: Vec<String> = read_if_there(path)?.into_iter().collect();
         if let Some(git) = &self.git {
-            match git.history(workspace.shown(path)) {
+            match git.history(self.workspace.shown(path)) {
                 Ok(history) => {
                     for past in history {
                         if !texts.contains(&past.text) {
@@ -515,7 +514,7 @@ impl Archive {
                 }
                 Err(absent) => self.notes.push(format!(
                     "cannot read the history of {}: {}",
-                    workspace.shown(path),
+                    self.workspace.shown(path),
                     chain(&absent)
                 )),
             }
@@ -524,9 +523,9 @@ impl Archive {
     }
 
     /// Returns the receipts of an environment, the present one first.
-    fn receipts(&mut self, workspace: &Workspace, name: &str) -> Result<Vec<Receipt>, Error> {
-        let path = Output::below(&workspace.environment(name)).receipt;
-        self.versions(workspace, &path, |text| Receipt::parse(text, &path))
+    fn receipts(&mut self, name: &str) -> Result<Vec<Receipt>, Error> {
+        let path = Output::below(&self.workspace.environment(name)).receipt;
+        self.versions(&path, |text| Receipt::parse(text, &path))
     }
 
     /// Returns the different versions of a file, the present one first. An earlier version that
@@ -536,19 +535,18 @@ impl Archive {
     /// The present version cannot be parsed.
     fn versions<T>(
         &mut self,
-        workspace: &Workspace,
         path: &Utf8Path,
         parse: impl Fn(&str) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let has_present = path.exists();
         let mut versions = Vec::new();
-        for (number, text) in self.texts(workspace, path)?.into_iter().enumerate() {
+        for (number, text) in self.texts(path)?.into_iter().enumerate() {
             match parse(&text) {
                 Ok(version) => versions.push(version),
                 Err(error) if has_present && number == 0 => return Err(error),
                 Err(error) => self.notes.push(format!(
                     "an earlier {} cannot be read: {}",
-                    workspace.shown(path),
+                    self.workspace.shown(path),
                     chain(&error)
                 )),
             }
@@ -557,34 +555,23 @@ impl Archive {
     }
 
     /// Returns the versions of a release's lock, each after the SHA-256 of its file.
-    fn locks(
-        &mut self,
-        workspace: &Workspace,
-        release: &str,
-    ) -> Result<Vec<(String, Lock)>, Error> {
-        self.locks_at(workspace, workspace.lock(release, DEFAULT_ARCH))
+    fn locks(&mut self, release: &str) -> Result<Vec<(String, Lock)>, Error> {
+        self.locks_at(self.workspace.lock(release, DEFAULT_ARCH))
     }
 
     /// Returns the versions of a set's lock, each after the SHA-256 of its file, the present one
     /// first.
-    fn set_locks(
-        &mut self,
-        workspace: &Workspace,
-        set: &str,
-    ) -> Result<Vec<(String, Lock)>, Error> {
-        self.locks_at(workspace, workspace.set_lock(set))
+    fn set_locks(&mut self, set: &str) -> Result<Vec<(String, Lock)>, Error> {
+        self.locks_at(self.workspace.set_lock(set))
     }
 
-    fn locks_at(
-        &mut self,
-        workspace: &Workspace,
-        path: Utf8PathBuf,
-    ) -> Result<Vec<(String, Lock)>, Error> {
+    fn locks_at(&mut self, path: Utf8PathBuf) -> Result<Vec<(String, Lock)>, Error> {
         if let Some(locks) = self.locks.get(&path) {
             return Ok(locks.clone());
         }
-        let locks = self.versions(workspace, &path, |text| {
-            let lock = Lock::parse(text, workspace.shown(&path)).map_err(Error::InvalidLock)?;
+        let locks = self.versions(&path, |text| {
+            let lock =
+                Lock::parse(text, self.workspace.shown(&path)).map_err(Error::InvalidLock)?;
             Ok((Lock::digest(text), lock))
         })?;
         self.locks.insert(path, locks.clone());

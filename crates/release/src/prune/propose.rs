@@ -1,9 +1,9 @@
 //! Decides what may be removed, as a pure function of files, history and registry. In doubt, a tag
 //! stays.
 //!
-//! Manifests are removed by digest, because most registries support nothing else. That removes every
-//! tag that points at the manifest. Therefore a digest is proposed only if no kept lock names it, and
-//! no remaining tag leads to it. That includes tags that Airlock did not push.
+//! Manifests are removed by digest, because most registries support nothing else. That removes
+//! every tag that points at the manifest. Therefore a digest is proposed only if no kept lock names
+//! it, and no remaining tag leads to it. That includes tags that Airlock did not push.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,7 +134,8 @@ pub(crate) fn candidates<'a>(
     candidates
 }
 
-/// Returns what may be removed. `holdings` has the content of each repository, or why it is unknown.
+/// Returns what may be removed. `holdings` has the content of each repository, or why it is
+/// unknown.
 pub(crate) fn propose(
     kept: &Retained,
     candidates: &Candidates<'_>,
@@ -187,6 +188,19 @@ pub(crate) fn orphaned_children(
     gone.children.iter().filter(may_follow).cloned().collect()
 }
 
+/// Returns a tag that leads to this digest, and that is not removed.
+fn remaining_tag<'h>(
+    holding: &'h Holding,
+    removed_tags: &BTreeSet<String>,
+    digest: &str,
+) -> Option<&'h str> {
+    holding
+        .iter()
+        .filter(|(tag, _)| !removed_tags.contains(*tag))
+        .find(|(_, held)| held.digest == digest || held.children.contains(digest))
+        .map(|(tag, _)| tag.as_str())
+}
+
 fn of_repository(
     kept: &Retained,
     repository: &str,
@@ -232,49 +246,30 @@ fn of_repository(
         };
         staying.insert((*tag).to_owned(), why.to_owned());
     }
-    // A tag that stays keeps its manifest and children, and so other tags that point at them. Repeat
-    // until nothing changes.
-    loop {
-        let gone: BTreeSet<&String> = going.values().flat_map(|removal| &removal.tags).collect();
-        let led_to = |digest: &str| {
-            holding
-                .iter()
-                .filter(|(tag, _)| !gone.contains(tag))
-                .find(|(_, held)| held.digest == digest || held.children.contains(digest))
-                .map(|(tag, _)| tag.clone())
+    // A tag that stays keeps its manifest and children, and so other tags that point at them.
+    // Repeat until nothing changes.
+    let removed_tags = going
+        .values()
+        .flat_map(|removal| removal.tags.iter().cloned());
+    let mut removed_tags: BTreeSet<String> = removed_tags.collect();
+    while let Some((digest, by)) = going
+        .keys()
+        .find_map(|digest| Some((*digest, remaining_tag(holding, &removed_tags, digest)?)))
+    {
+        let Some(removal) = going.remove(digest) else {
+            break;
         };
-        let kept_by = going
-            .keys()
-            .find_map(|digest| led_to(digest).map(|tag| ((*digest).to_owned(), tag)));
-        match kept_by {
-            Some((digest, by)) => {
-                if let Some(removal) = going.remove(digest.as_str()) {
-                    let why = format!("the tag {by} points to the same manifest");
-                    staying.extend(removal.tags.into_iter().map(|tag| (tag, why.clone())));
-                }
-            }
-            None => {
-                let needless: Vec<BTreeSet<String>> = going
-                    .values()
-                    .map(|removal| {
-                        let children = removal.children.iter();
-                        children
-                            .filter(|child| led_to(child).is_none())
-                            .cloned()
-                            .collect()
-                    })
-                    .collect();
-                for (removal, children) in going.values_mut().zip(needless) {
-                    removal.children = children;
-                }
-                break;
-            }
-        }
+        removed_tags.retain(|tag| !removal.tags.contains(tag));
+        let why = format!("the tag {by} points to the same manifest");
+        staying.extend(removal.tags.into_iter().map(|tag| (tag, why.clone())));
     }
     // A manifest that is removed by its own tags is not also listed as a child.
-    let roots: BTreeSet<String> = going.keys().map(|digest| (*digest).to_owned()).collect();
+    let roots: BTreeSet<&str> = going.keys().copied().collect();
     for mut removal in going.into_values() {
-        removal.children.retain(|child| !roots.contains(child));
+        removal.children.retain(|child| {
+            !roots.contains(child.as_str())
+                && remaining_tag(holding, &removed_tags, child).is_none()
+        });
         proposal.remove.push(removal);
     }
     proposal

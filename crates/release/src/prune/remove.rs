@@ -24,14 +24,14 @@ pub struct Pruned {
 }
 
 /// Removes the manifests of a plan. The plan is computed again first: each tag must still point at
-/// the digest in the plan, and no kept lock may name it. Then `confirm` is called, before anything is
-/// removed.
+/// the digest in the plan, and no kept lock may name it. Then `confirm` is called, before anything
+/// is removed.
 ///
 /// # Errors
 /// - [`prune::Error::OtherEnvironment`] if the plan is for a different environment.
 /// - [`prune::Error::Refused`] if the plan is outdated.
-/// - [`prune::Error::RemovesNothing`] or [`prune::Error::NotRemoved`] if the registry did not remove
-///   everything.
+/// - [`prune::Error::RemovesNothing`] or [`prune::Error::NotRemoved`] if the registry did not
+///   remove everything.
 /// - The error of `confirm`.
 pub async fn prune<E: From<Error>>(
     context: &Context<'_>,
@@ -170,8 +170,8 @@ async fn orphaned_children<'a>(
     Ok(left)
 }
 
-/// Removes manifests one after the other, so a registry that does not support that is noticed at the
-/// first one.
+/// Removes manifests one after the other, so a registry that does not support that is noticed at
+/// the first one.
 ///
 /// All indexes are removed before any child, because several indexes may list the same child. So no
 /// index is ever served without its children. After an interruption, the same plan can be repeated.

@@ -11,7 +11,7 @@ pub enum Error {
     /// The receipt cannot be read or written.
     #[error("`{path}` is not a receipt")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The failure to parse or write it.
         source: serde_yaml::Error,
@@ -21,7 +21,7 @@ pub enum Error {
         "`{path}` is a receipt of version {version}, which this version of Airlock does not support"
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The format version in the file.
         version: u32,

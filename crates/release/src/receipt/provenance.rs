@@ -39,8 +39,8 @@ pub struct Operator {
 }
 
 impl Provenance {
-    /// Returns the provenance of a deploy that begins now. Facts that git does not report are `None`:
-    /// it may be missing, slow, or refuse the folder.
+    /// Returns the provenance of a deploy that begins now. Facts that git does not report are
+    /// `None`: it may be missing, slow, or refuse the folder.
     pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Self {
         let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok();
         let state = git.as_ref().and_then(|git| git.state(RECEIPTS).ok());

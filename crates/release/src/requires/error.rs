@@ -10,7 +10,7 @@ pub enum Error {
     /// The requirement on a different environment is not met.
     #[error("{environment} requires {}: {unmet}", unmet.environment)]
     Unmet {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The requirement.
         unmet: Unmet,

@@ -20,8 +20,8 @@ pub(crate) fn reference(environment: &Environment, name: &str) -> String {
     format!("{}/{REPOSITORY}:{name}", environment.registry.image_url())
 }
 
-/// Reads the state of an environment, without credentials if the registry allows that. Returns `None`
-/// if the registry has no state.
+/// Reads the state of an environment, without credentials if the registry allows that. Returns
+/// `None` if the registry has no state.
 pub(super) async fn look(
     context: &Context<'_>,
     environment: &Environment,
@@ -37,8 +37,8 @@ pub(super) async fn look(
     }
 }
 
-/// Returns every state in the registry and project of an environment, by the name of its environment.
-/// These environments may be in different workspaces.
+/// Returns every state in the registry and project of an environment, by the name of its
+/// environment. These environments may be in different workspaces.
 ///
 /// # Errors
 /// The registry fails, or does not list tags.
@@ -85,6 +85,14 @@ impl From<RegistryError> for PutError {
     }
 }
 
+/// Returns `None` for content that the registry does not have.
+fn found<T>(response: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
+    match response {
+        Err(RegistryError::NotFound { .. }) => Ok(None),
+        response => response.map(Some),
+    }
+}
+
 impl Client {
     pub(super) fn of(
         context: &Context<'_>,
@@ -106,25 +114,17 @@ impl Client {
     }
 
     async fn get(&self) -> Result<Option<(Digest, Result<State, StateFault>)>, RegistryError> {
-        let fetched = match self
-            .registry
-            .get_manifest(&self.repository, &self.tag)
-            .await
-        {
-            Ok(fetched) => fetched,
-            Err(RegistryError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
+        let manifest = self.registry.get_manifest(&self.repository, &self.tag);
+        let Some(fetched) = found(manifest.await)? else {
+            return Ok(None);
         };
         let (blob, size) = match state_blob(&fetched.bytes) {
             Ok(blob) => blob,
             Err(fault) => return Ok(Some((fetched.digest, Err(fault)))),
         };
-        let mut reader = match self.registry.get_blob(&self.repository, &blob, size).await {
-            Ok(reader) => reader,
-            Err(RegistryError::NotFound { .. }) => {
-                return Ok(Some((fetched.digest, Err(StateFault::BlobMissing))));
-            }
-            Err(error) => return Err(error),
+        let reader = self.registry.get_blob(&self.repository, &blob, size);
+        let Some(mut reader) = found(reader.await)? else {
+            return Ok(Some((fetched.digest, Err(StateFault::BlobMissing))));
         };
         let mut bytes = Vec::new();
         while let Some(chunk) = reader.next().await? {
@@ -134,12 +134,8 @@ impl Client {
     }
 
     pub(super) async fn digest(&self) -> Result<Option<Digest>, RegistryError> {
-        let found = self.registry.get_manifest(&self.repository, &self.tag);
-        match found.await {
-            Ok(fetched) => Ok(Some(fetched.digest)),
-            Err(RegistryError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let manifest = self.registry.get_manifest(&self.repository, &self.tag);
+        Ok(found(manifest.await)?.map(|fetched| fetched.digest))
     }
 
     /// Replaces the state with digest `expected` by a new one. Returns the digest of the new state,

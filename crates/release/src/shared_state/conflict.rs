@@ -17,7 +17,7 @@ pub enum Conflict {
         "a deploy of {release} to {environment} began at {time} from a different checkout and has not ended"
     )]
     Unfinished {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The release that it deploys.
         release: String,
@@ -27,7 +27,7 @@ pub enum Conflict {
     /// Another command uses the environment in this checkout.
     #[error("{environment} is in use by {holder}")]
     InUse {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The command, its process and its time.
         holder: String,
@@ -35,7 +35,7 @@ pub enum Conflict {
     /// This checkout lacks the receipt of the last deploy.
     #[error("the registry records that {deployed} at {time}, but {here}")]
     Differs {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The recorded event: `a deploy of v4.1.5 to lab ended`.
         deployed: String,
@@ -47,7 +47,7 @@ pub enum Conflict {
     /// The shared state is not valid.
     #[error("the shared state of {environment} in {reference} is not valid: {fault}")]
     Invalid {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The repository and tag.
         reference: String,
@@ -57,7 +57,7 @@ pub enum Conflict {
     /// Another deploy began between the plan and mkectl.
     #[error("a different deploy of {environment} began while this one was running")]
     Overtaken {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
 }
@@ -80,8 +80,8 @@ impl Conflict {
     }
 }
 
-/// Returns why a checkout with this receipt must not change the environment's cluster or its tags, if
-/// so.
+/// Returns why a checkout with this receipt must not change the environment's cluster or its tags,
+/// if so.
 pub(crate) fn conflict(
     environment: &Environment,
     output: &Output,

@@ -19,7 +19,8 @@ use crate::{Context, Error, chain};
 pub struct After {
     /// The differences in values, from the live to the rendered configuration.
     pub changes: Vec<mke::Change>,
-    /// The file with the live configuration, relative to the workspace; `None` if it was not written.
+    /// The file with the live configuration, relative to the workspace; `None` if it was not
+    /// written.
     pub file: Option<Utf8PathBuf>,
 }
 

@@ -11,7 +11,7 @@ pub enum Error {
         "the receipt of {environment} records {receipt}, but the cluster that mkectl reaches {cluster}"
     )]
     Contradiction {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// Release and registry in the receipt: `v4.1.5 from registry.example/mke`.
         receipt: String,
@@ -26,7 +26,7 @@ pub enum Error {
         "the cluster of {environment} does not return its configuration, which an upgrade saves first"
     )]
     Silent {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The failure of mkectl.
         source: programs::Error,
@@ -36,7 +36,7 @@ pub enum Error {
         "the registry records a deploy of {recorded} to {environment}, and the cluster does not return its configuration"
     )]
     Unconfirmed {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The release that the registry records, `v4.2.0`.
         recorded: String,

@@ -11,7 +11,7 @@ pub enum Error {
     /// The environment has no `mke3` section.
     #[error("{environment} has no `mke3` section in environment.yaml")]
     NoMke3 {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
     /// The kubeconfig of an earlier attempt exists, so the upgrade would fail.

@@ -24,7 +24,7 @@ pub enum Error {
     /// mkectl failed, or was stopped at its time limit.
     #[error("`{name}` {}{exit}", over(*limit))]
     Failed {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The step of the command.
         step: Step,

@@ -11,7 +11,7 @@ pub enum Error {
     /// A file that was given as a registry snapshot is not one.
     #[error("`{path}` is not a registry snapshot")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The failure to parse or write it.
         source: serde_yaml::Error,
@@ -21,7 +21,7 @@ pub enum Error {
         "`{path}` is a registry snapshot of version {version}, which this version of Airlock does not support"
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The format version in the file.
         version: u32,
@@ -29,7 +29,7 @@ pub enum Error {
     /// A registry snapshot is of a different registry.
     #[error("the snapshot is of {found}, but the environment's registry is {wanted}")]
     OtherRegistry {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// Registry and project of the snapshot.
         found: String,

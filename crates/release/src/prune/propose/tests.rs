@@ -79,7 +79,8 @@ fn lock(number: usize, images: &[Image]) -> Lock {
 }
 
 fn images() -> impl Strategy<Value = Vec<Image>> {
-    // Roots and children come from the same digests, so a child of one image is the root of another.
+    // Roots and children come from the same digests, so a child of one image is the root of
+    // another.
     let image = (
         0..3u8,
         0..4u8,
