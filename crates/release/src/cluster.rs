@@ -1,10 +1,8 @@
-//! The commands for a cluster: the steps of a deploy, which [`executor`] runs, and backup, restore
-//! and others.
+//! The commands for a cluster: the steps of a deploy, which [`executor`] runs, and others such as
+//! backup and restore.
 //!
-//! Each command runs with the mkectl, the configuration and the masking of its environment. The
-//! mkectl is that of the release which the cluster runs, by the receipt. An environment that names
-//! a later release already is about to be upgraded, and a backup before that is checked with the
-//! present program.
+//! A command uses the mkectl of the release that the cluster runs according to the receipt. The
+//! environment may already name a later one, to which the next deploy upgrades.
 
 use std::sync::Mutex;
 
@@ -12,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
-use crate::cluster::run::{Ran, Run, refuse_a_second_one};
+use crate::cluster::run::{Completed, Run, require_no_running_mkectl};
 use crate::config::diff::Pair;
 use crate::config::{render, resolve};
 use crate::event::{Event, Step};
@@ -22,7 +20,7 @@ use crate::transfer::program::{self, Program};
 use crate::workspace::Output;
 use crate::{Context, chain, locked, workspace};
 
-// A deploy: the state that it finds, its steps as they are planned, and their execution.
+// Deploy: the comparison with the existing cluster, the planned steps, and their execution.
 pub mod existing;
 pub mod apply;
 pub mod upgrade;
@@ -44,13 +42,13 @@ mod check;
 mod reset;
 pub mod mkectl;
 
-// What they share.
+// Shared by these commands.
 mod unapplied;
 mod note;
 mod error;
 
 pub use backup::{Backup, BackupError, BackupFailure, backup};
-pub(crate) use backup::{check_archive, describe, set_aside};
+pub(crate) use backup::{check_archive, set_aside, write_note};
 pub use check::{Checked, Outcome, check};
 pub use error::Error;
 pub use kubeconfig::{check_output, keep, kubeconfig};
@@ -60,9 +58,9 @@ pub use reset::reset;
 pub use restore::{Restorable, Restored};
 pub use status::{ReportedCluster, Status, status};
 
-/// The cluster of an environment, and the program that it is spoken to with.
+/// The cluster of an environment, and the mkectl for it.
 pub(crate) struct Cluster {
-    /// The environment, as it is for the release that the cluster runs.
+    /// The environment, with the release that the cluster runs.
     pub(crate) environment: Environment,
     pub(crate) output: Output,
     receipt: Option<Receipt>,
@@ -70,67 +68,68 @@ pub(crate) struct Cluster {
     program: Program,
 }
 
-/// A command that is about to touch the cluster.
-struct Begun<'a> {
-    /// The run, as the receipt has to name it.
+/// A command that changes the cluster, and that the shared state in the registry records as begun.
+struct StartedCommand<'a> {
+    /// The name of this run, for the receipt.
     run: Option<String>,
-    /// The run before it.
-    before: Option<String>,
+    previous_run: Option<String>,
     subject: Subject<'a>,
     mark: Mark,
 }
 
-impl Begun<'_> {
-    /// Records in the registry that it ended. If mkectl was not started, the receipt still names
-    /// the run before.
+impl StartedCommand<'_> {
+    /// Records in the registry that the command ended. If mkectl did not run, the receipt still
+    /// names the previous run, so the registry gets that name too.
     async fn end(
         mut self,
         context: &Context<'_>,
-        concluded: &Result<Ran, crate::Error>,
+        concluded: &Result<Completed, crate::Error>,
     ) -> Result<(), crate::Error> {
-        if let (Err(error), Some(before)) = (concluded, self.before)
+        if let (Err(error), Some(previous)) = (concluded, self.previous_run)
             && !matches!(error, crate::Error::Run(failure) if failure.log().is_some())
         {
-            self.mark.rename(before);
+            self.mark.rename(previous);
         }
         shared_state::end(context, &self.subject, self.mark).await
     }
 }
 
-/// How a command is run.
-struct Manner<'a> {
-    /// As the log's name and the note say it.
+/// Options of a command of mkectl, as in [`Run`].
+struct RunOptions<'a> {
     name: &'a str,
-    /// Whether it changes the cluster.
     changes: bool,
-    /// Who gets what it prints as a result.
     results: Option<&'a Mutex<String>>,
 }
 
 impl Cluster {
-    /// Finds out which release the cluster of an environment runs, and the mkectl for it.
+    /// Returns the cluster of an environment, with the mkectl of the release that it runs according
+    /// to the receipt.
     ///
     /// # Errors
-    /// The environment is wrong, its receipt cannot be read, or there is no fitting mkectl.
+    /// The environment or its receipt is not valid, or a suitable mkectl is missing.
     pub(crate) fn of(
         context: &Context<'_>,
         mut environment: Environment,
     ) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
-        as_it_runs(context, &mut environment, receipt.as_ref());
-        Self::made(context, environment, output, receipt)
+        use_running_release(context, &mut environment, receipt.as_ref());
+        Self::new(context, environment, output, receipt)
     }
 
-    /// Takes the environment as it is, whatever the receipt says.
-    fn with(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
+    /// Returns the cluster with the release and mkectl that the environment names, not those in the
+    /// receipt.
+    fn of_named_release(
+        context: &Context<'_>,
+        environment: Environment,
+    ) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
         require_kubeconfig(context, &environment, receipt.as_ref())?;
-        Self::made(context, environment, output, receipt)
+        Self::new(context, environment, output, receipt)
     }
 
-    fn made(
+    fn new(
         context: &Context<'_>,
         mut environment: Environment,
         output: Output,
@@ -148,7 +147,7 @@ impl Cluster {
         })
     }
 
-    /// Does the same, and refuses a rehearsal, which has no cluster.
+    /// Returns the cluster as [`Cluster::of`] does, and refuses a rehearsal, which has no cluster.
     fn real(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         refuse_a_rehearsal(&environment)?;
         let cluster = Self::of(context, environment)?;
@@ -160,17 +159,17 @@ impl Cluster {
         self.program.mkectl()
     }
 
-    /// Returns the release that its mkectl serves, `v4.1.5`.
+    /// Returns the release of its mkectl, `v4.1.5`.
     fn release(&self) -> String {
         format!("v{}", self.environment.release)
     }
 
-    /// Returns what its mkectl says that a command can do.
+    /// Returns mkectl's help of a command.
     fn help(&self, command: &[&str]) -> Result<programs::Help, crate::Error> {
         self.mkectl().help(command).map_err(crate::Error::Mkectl)
     }
 
-    /// Returns how its mkectl writes and restores archives.
+    /// Returns the kind of archives that its mkectl writes and restores.
     fn archives(&self) -> Result<programs::Archives, crate::Error> {
         let archives = self.mkectl().archives()?;
         archives.ok_or_else(|| {
@@ -180,7 +179,7 @@ impl Cluster {
         })
     }
 
-    /// Returns the failure of a backup that the operator asked for.
+    /// Returns the error of a backup that the operator requested.
     fn without_backup(&self, problem: BackupError) -> crate::Error {
         crate::Error::Cluster(Error::Backup(BackupFailure {
             environment: self.environment.name.clone(),
@@ -189,12 +188,13 @@ impl Cluster {
         }))
     }
 
-    /// Returns a file with the configuration, for mkectl alone.
+    /// Writes a temporary file with the rendered configuration, in which references are replaced by
+    /// their values.
     fn config(&self, context: &Context<'_>) -> Result<resolve::Resolved, crate::Error> {
         resolve::temporary(context, &self.environment, &self.facts, &self.output.logs)
     }
 
-    /// Returns its machines, by the configuration as it is rendered.
+    /// Returns its machines according to the rendered configuration.
     pub(crate) fn machines(
         &self,
         context: &Context<'_>,
@@ -213,32 +213,33 @@ impl Cluster {
         named.unwrap_or(&self.output.backups)
     }
 
-    /// Runs a command that is made of the configuration's file, which is gone after.
+    /// Runs a command of mkectl that reads the configuration's file. The file is removed
+    /// afterwards. See [`Run`] for `name` and `changes`.
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
         name: &str,
         changes: bool,
         command: impl FnOnce(&Utf8Path) -> programs::Command,
-    ) -> Result<Ran, crate::Error> {
-        let manner = Manner {
+    ) -> Result<Completed, crate::Error> {
+        let options = RunOptions {
             name,
             changes,
             results: None,
         };
-        self.run_in(context, &manner, command)
+        self.run_with(context, &options, command)
     }
 
-    fn run_in(
+    fn run_with(
         &self,
         context: &Context<'_>,
-        manner: &Manner<'_>,
+        options: &RunOptions<'_>,
         command: impl FnOnce(&Utf8Path) -> programs::Command,
-    ) -> Result<Ran, crate::Error> {
-        refuse_a_second_one(context, &self.output)?;
+    ) -> Result<Completed, crate::Error> {
+        require_no_running_mkectl(context, &self.output)?;
         let config = self.config(context)?;
-        // A backup of a different cluster would be taken for one of this.
-        if manner.changes || manner.name == "backup" {
+        // A backup of a different cluster would be recorded as one of this cluster.
+        if options.changes || options.name == "backup" {
             let text = files::read_text(config.path())
                 .map_err(|source| crate::Error::read(config.path(), source))?;
             existing::refuse_other(context, &self.environment, &self.program, &text)?;
@@ -248,27 +249,27 @@ impl Cluster {
             environment: &self.environment,
             output: &self.output,
             release: self.release(),
-            name: manner.name,
+            name: options.name,
             step: Step::Cluster,
-            results: manner.results,
-            changes: manner.changes,
+            results: options.results,
+            changes: options.changes,
             can_reset_password: false,
         };
         let ran = run.run(context, &command);
         config.remove_after(ran)
     }
 
-    /// Compares what operators share of the environment with the receipt, and records in the
-    /// registry that the cluster is about to be touched.
+    /// Compares the shared state in the registry with the receipt, and records there that a command
+    /// begins to change the cluster.
     ///
     /// # Errors
-    /// A different command touches the cluster, or did and this checkout does not know how, unless
-    /// `take_over`.
+    /// Unless `take_over`: a command from elsewhere is changing the cluster, or has changed it and
+    /// this checkout lacks its receipt.
     async fn begin<'a>(
         &'a self,
         context: &Context<'_>,
         take_over: bool,
-    ) -> Result<Begun<'a>, crate::Error> {
+    ) -> Result<StartedCommand<'a>, crate::Error> {
         let receipt = self.receipt.as_ref();
         let standing = shared_state::read(context, &self.environment, &self.output, receipt).await;
         if let Some(warning) = &standing.warning {
@@ -282,27 +283,28 @@ impl Cluster {
             lock: locked::read(context.workspace, &self.environment.release)?.digest,
         };
         let mark = shared_state::begin(context, &subject, &standing).await?;
-        let before = standing.run().map(str::to_owned);
-        let before = before.or_else(|| self.receipt.as_ref()?.run.clone());
-        Ok(Begun {
-            run: mark.run().or_else(|| before.clone()),
-            before,
+        let previous_run = standing.run().map(str::to_owned);
+        let previous_run = previous_run.or_else(|| self.receipt.as_ref()?.run.clone());
+        Ok(StartedCommand {
+            run: mark.run().or_else(|| previous_run.clone()),
+            previous_run,
             subject,
             mark,
         })
     }
 
-    /// Writes down what a command that changes the cluster came to: `applied` is what the cluster
-    /// runs if it succeeded. The note that it is at work goes with that.
+    /// Writes the receipt of a command that changes the cluster, and removes the note that mkectl
+    /// is running. After a success, the receipt records `applied`. Nothing is written if mkectl did
+    /// not run.
     fn conclude(
         &self,
         context: &Context<'_>,
         run: Option<String>,
         applied: Option<receipt::Applied>,
-        outcome: Result<Ran, crate::Error>,
-    ) -> Result<Ran, crate::Error> {
+        outcome: Result<Completed, crate::Error>,
+    ) -> Result<Completed, crate::Error> {
         let (log, applied, failed) = match &outcome {
-            Ok(Ran { log }) => (log, applied, None),
+            Ok(Completed { log }) => (log, applied, None),
             Err(error @ crate::Error::Run(failure)) => {
                 let Some(log) = failure.log() else {
                     return outcome;
@@ -321,14 +323,14 @@ impl Cluster {
                     pushed: None,
                     began: None,
                     ended: receipt::now(context),
-                    by: receipt::By::of(context, &self.environment),
+                    by: receipt::Provenance::of(context, &self.environment),
                     overridden: None,
                     without_backup: None,
                 };
                 let applied = before.and_then(|before| before.applied.clone());
                 (log, applied, Some(failed))
             }
-            // It was not begun.
+            // mkectl did not run.
             Err(_) => return outcome,
         };
         let receipt = Receipt {
@@ -343,8 +345,13 @@ impl Cluster {
     }
 }
 
-/// Makes an environment one for the release that its cluster runs, according to the receipt.
-fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Option<&Receipt>) {
+/// Sets the release of an environment to the one that its cluster runs according to the receipt,
+/// and warns if they differ.
+fn use_running_release(
+    context: &Context<'_>,
+    environment: &mut Environment,
+    receipt: Option<&Receipt>,
+) {
     if let Some(running) = running(receipt)
         && running != environment.release
     {
@@ -353,27 +360,26 @@ fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Opt
             environment.name, environment.release
         )));
         environment.release = running;
-        // What it names is for the release that it names.
+        // That mkectl is of the release that the environment names.
         environment.mkectl = None;
     }
 }
 
-/// Checks that the kubeconfig of a cluster that was deployed exists where one is named: without it
-/// mkectl would use its own, which may lead to a different cluster.
+/// Checks that the kubeconfig of a deployed cluster exists, if one is named. Without it, mkectl
+/// would use its default kubeconfig, which may lead to a different cluster.
 fn require_kubeconfig(
     context: &Context<'_>,
     environment: &Environment,
     receipt: Option<&Receipt>,
 ) -> Result<(), crate::Error> {
     match running(receipt) {
-        Some(_) => crate::kubeconfig::require(context, environment)
-            .map_err(|error| crate::Error::Kubeconfig(Box::new(error))),
+        Some(_) => crate::kubeconfig::require(context, environment),
         None => Ok(()),
     }
 }
 
-/// Returns the mkectl of the release that an environment names: that which `deploy` uses for a
-/// cluster that runs it, as the receipt records.
+/// Returns the mkectl of the release that an environment names. If the cluster runs this release,
+/// the same binary is used as in its deploy, according to the receipt.
 fn program(
     context: &Context<'_>,
     environment: &Environment,
@@ -386,20 +392,19 @@ fn program(
     {
         let sha256 = applied.mkectl.sha256.as_deref();
         let release = &environment.release;
-        if let Some(program) =
-            crate::transfer::program::of_release(context, environment, release, sha256)?
-        {
+        if let Some(program) = program::of_release(context, environment, release, sha256)? {
             return Ok(program);
         }
     }
-    crate::transfer::program::for_apply(context, environment, &locked.lock, &locked.path)
+    program::for_apply(context, environment, &locked.lock, &locked.path)
 }
 
-/// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
+/// Compares the live configuration of a cluster, from `mkectl config get`, with the rendered one.
 ///
 /// # Errors
-/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster
-/// cannot be asked or is a different one.
+/// - The environment is not valid, or is a rehearsal.
+/// - A suitable mkectl is missing.
+/// - The cluster does not answer, or is a different one.
 pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Error> {
     let workspace = context.workspace;
     let mut environment = workspace.load(name)?;
@@ -417,7 +422,7 @@ pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Err
     })
 }
 
-/// Returns the configuration of a cluster, by the mkectl of the release that it runs.
+/// Returns the live configuration of a cluster, from the mkectl of the release that it runs.
 ///
 /// # Errors
 /// A suitable mkectl is missing, or the cluster does not answer.
@@ -425,15 +430,15 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
     let output = Output::below(&context.workspace.environment(&environment.name));
     let receipt = Receipt::read(&output.receipt)?;
     let mut environment = environment.clone();
-    as_it_runs(context, &mut environment, receipt.as_ref());
+    use_running_release(context, &mut environment, receipt.as_ref());
     require_kubeconfig(context, &environment, receipt.as_ref())?;
     program(context, &environment, receipt.as_ref())?.config_get()
 }
 
-/// Refuses an environment whose cluster must not be removed.
+/// Refuses a protected environment, before its cluster is removed.
 ///
 /// # Errors
-/// It is protected.
+/// [`Error::Protected`] if the environment is protected.
 pub fn refuse_protected(environment: &Environment) -> Result<(), crate::Error> {
     match environment.protected {
         true => Err(Error::Protected {
@@ -444,10 +449,10 @@ pub fn refuse_protected(environment: &Environment) -> Result<(), crate::Error> {
     }
 }
 
-/// Refuses an environment that has no cluster.
+/// Refuses a rehearsal, which has no cluster.
 ///
 /// # Errors
-/// It is a rehearsal.
+/// [`program::Error::NoCluster`] if the environment is a rehearsal.
 pub fn refuse_a_rehearsal(environment: &Environment) -> Result<(), crate::Error> {
     match environment.rehearsal {
         true => Err(program::Error::NoCluster {
@@ -458,18 +463,18 @@ pub fn refuse_a_rehearsal(environment: &Environment) -> Result<(), crate::Error>
     }
 }
 
-/// Returns the release that the receipt says is running.
+/// Returns the release that the cluster runs according to the receipt.
 fn running(receipt: Option<&Receipt>) -> Option<Version> {
     let applied = receipt?.applied.as_ref()?;
     Version::parse(applied.release.strip_prefix('v')?).ok()
 }
 
-/// Where everything that a command printed is kept.
+/// The result of a command that only has a log.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Logged {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
-    /// The log, relative to the workspace.
+    /// The log of mkectl's output, relative to the workspace.
     pub log: Utf8PathBuf,
 }

@@ -1,4 +1,5 @@
-//! The demo's bundle: made in code, the same bytes everywhere, because its lock is committed.
+//! The demo's bundle. It is made in code, with the same bytes everywhere, because its lock is
+//! committed.
 
 use camino::Utf8Path;
 use semver::Version;
@@ -7,10 +8,10 @@ mod error;
 
 pub use error::Error;
 
-/// What the demo's lock has instead of the vendor's URL.
+/// The URL in the demo's lock, in place of one of the vendor.
 pub const URL: &str = "airlock:demo";
 
-/// Returns the release whose committed lock is the demo's.
+/// Returns the release of the demo, 4.1.5-demo, whose lock is committed.
 pub fn release() -> Version {
     Version {
         pre: semver::Prerelease::new("demo").unwrap_or_default(),
@@ -18,7 +19,7 @@ pub fn release() -> Version {
     }
 }
 
-/// Returns whether a release is the demo's: a pre-release named `demo` of a real one.
+/// Returns whether a release is one of the demo: a pre-release `demo` of any version.
 pub fn is_demo(release: &Version) -> bool {
     release.pre.as_str() == "demo"
 }
@@ -26,7 +27,7 @@ pub fn is_demo(release: &Version) -> bool {
 /// Writes the demo's bundle to `path`.
 ///
 /// # Errors
-/// The file cannot be written.
+/// [`Error::Make`] if the bundle cannot be made, or the file cannot be written.
 pub(crate) fn make(path: &Utf8Path, release: &Version) -> Result<(), crate::Error> {
     let failed = |source| crate::Error::io("write", path, source);
     std::fs::create_dir_all(files::folder_of(path)).map_err(failed)?;

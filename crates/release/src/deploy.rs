@@ -7,7 +7,7 @@ use crate::cluster::in_progress;
 use crate::config::render;
 use crate::event::{Event, Step};
 use crate::plan::{Permit, Plan};
-use crate::receipt::{self, By, Overridden, Receipt};
+use crate::receipt::{self, Overridden, Provenance, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::transfer::push::{self, Sent};
 use crate::transfer::{before_push, fetch, set, stream};
@@ -15,24 +15,24 @@ use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
 use crate::{Context, Error, chain, disk, plan, sha256, verify};
 
-/// What a deploy came to.
+/// The result of a successful deploy.
 #[derive(Debug)]
 pub struct Deployed {
-    /// What was sent.
+    /// The artifacts and blobs that were sent.
     pub sent: Sent,
-    /// The proof that nodes get every artifact.
+    /// The proof that nodes can pull every artifact.
     pub confirmed: Confirmed,
-    /// What mkectl did, if it ran.
+    /// The change of the cluster; `None` if mkectl did not run.
     pub applied: Option<ClusterChange>,
 }
 
-/// Does what the plan says, and writes the receipt, also where a step failed.
+/// Executes a plan, and writes the receipt of its success or failure.
 ///
 /// # Errors
-/// The first step that failed. Everything before it is done and need not be done again.
+/// The error of the first step that failed. The next deploy does not repeat what is done.
 pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deployed, Error> {
     let plan = permit.plan();
-    // A missing or wrong mkectl is found before the registry is touched.
+    // Before the push, so a problem of mkectl is found before the registry changes.
     executor::check(context, &plan.target(), &plan.cluster)?;
     before_push::files(context, &plan.files_to_write())?;
     let mut progress = Progress::begin(context, permit, Step::Fetch);
@@ -40,9 +40,9 @@ pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deploy
     conclude(context, plan, progress, outcome).await
 }
 
-/// Reports what the charts of a bundle or of sets that were just downloaded name but no lock has.
-/// If the bundle was here before, the plan reports it.
-fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+/// Warns about images that the charts of a downloaded bundle or set name, and that no lock has. If
+/// nothing was downloaded, the plan has these warnings.
+fn warn_of_unlocked_charts(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if plan.to_fetch.blobs > 0 {
         set::warn_of_unlocked(context, plan.sets.keys().map(String::as_str))?;
     }
@@ -56,30 +56,28 @@ fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error
     Ok(())
 }
 
-/// How far a deploy has come, for the receipt that is written whatever becomes of it.
+/// The state of a deploy, for the receipt of its success or failure.
 struct Progress {
     began: String,
-    /// None if the deploy changes nothing and writes no receipt.
-    by: Option<By>,
+    /// `None` if a success writes no receipt.
+    by: Option<Provenance>,
     overridden: Option<Overridden>,
-    /// SHA-256 of the plan.
+    /// SHA-256 of the plan's file.
     plan: Option<String>,
     step: Step,
-    /// What was pushed, once that is known.
+    /// `None` until the push ended.
     sent: Option<Sent>,
-    /// What the registry records of this run, once that was written.
+    /// `None` until the registry records that this run began.
     mark: Option<Mark>,
 }
 
 impl Progress {
     fn begin(context: &Context<'_>, permit: &Permit<'_>, step: Step) -> Self {
         let plan = permit.plan();
-        // Before anything is written: what the deploy itself leaves is not what it found.
-        let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
-        // A mkectl that would not do was refused before.
-        let digest = crate::plan::digest(plan, context.workspace).ok();
+        // Recorded before the deploy writes files: they would count as uncommitted changes.
+        let by = writes_receipt(plan).then(|| Provenance::of(context, &plan.environment));
         Self {
-            plan: digest,
+            plan: plan::digest(plan, context.workspace).ok(),
             began: receipt::now(context),
             by,
             overridden: permit.overridden().cloned(),
@@ -89,9 +87,9 @@ impl Progress {
         }
     }
 
-    fn by(&self, context: &Context<'_>, plan: &Plan) -> By {
+    fn by(&self, context: &Context<'_>, plan: &Plan) -> Provenance {
         let by = self.by.clone();
-        by.unwrap_or_else(|| By::of(context, &plan.environment))
+        by.unwrap_or_else(|| Provenance::of(context, &plan.environment))
     }
 }
 
@@ -102,11 +100,11 @@ async fn steps(
 ) -> Result<Deployed, Error> {
     let sent = send(context, plan).await.inspect_err(|error| {
         progress.step = step_of(error);
-        progress.sent = sent_nevertheless(error);
+        progress.sent = sent_before_failure(error);
     })?;
     progress.sent = Some(sent);
-    // Nothing was left to stop, but the operator who stopped it does not want the cluster to
-    // change.
+    // The push completed before the stop, but an operator who stops a deploy does not want the
+    // cluster to change.
     if context.tool.signals.stop().is_requested() {
         progress.step = Step::Push;
         return Err(push::Error::Stopped {
@@ -118,7 +116,7 @@ async fn steps(
         }
         .into());
     }
-    tell_what_charts_want(context, plan)?;
+    warn_of_unlocked_charts(context, plan)?;
     progress.step = Step::Confirm;
     let confirmed = verify::registry(context, &plan.expected(), &sent).await?;
     let applied = change_cluster(context, plan, progress, &confirmed).await?;
@@ -129,9 +127,11 @@ async fn steps(
     })
 }
 
-/// Renders the configuration and executes the steps of the plan. If there are any, the plan must
-/// still hold. The registry records first what is about to be deployed, also where only tags moved:
-/// from a checkout that lacks the receipt they would be moved back.
+/// Writes the rendered configuration and executes the steps for the cluster, after two checks:
+///
+/// - If there are steps, the files must still match the plan.
+/// - The shared state in the registry records that a deploy begins. This is done even if only tags
+///   moved, because a deploy from a checkout without the receipt would move them back.
 async fn change_cluster(
     context: &Context<'_>,
     plan: &Plan,
@@ -139,7 +139,7 @@ async fn change_cluster(
     confirmed: &verify::Confirmed,
 ) -> Result<Option<ClusterChange>, Error> {
     if plan.cluster.is_needed() {
-        crate::plan::recheck(context, plan)?;
+        plan::recheck(context, plan)?;
     }
     if writes_receipt(plan) {
         progress.mark = Some(shared_state::begin(context, &subject(plan), &plan.shared).await?);
@@ -167,11 +167,10 @@ fn subject(plan: &Plan) -> Subject<'_> {
     }
 }
 
-/// Brings the bundle here and pushes what the registry lacks; neither where it lacks nothing.
+/// Fetches the bundle and pushes the missing artifacts. Does neither if none is missing.
 ///
 /// # Errors
-/// The bundle is not available or is not what its lock says, or the registry did not take all of
-/// it.
+/// The bundle is not available or does not match its lock, or the push failed.
 async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
     let mut outcomes = stream::transfer(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
@@ -179,45 +178,45 @@ async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
         .unwrap_or_else(|| unreachable!("one plan has one outcome"))
 }
 
-/// Pushes to the registries of several plans what they lack, and confirms it. Each lock is read
-/// once. Returns the outcome of each plan.
+/// Pushes the missing artifacts of several plans to their registries, and confirms the tags. Plans
+/// with the same locks share one pass over the bundle. Returns one result per plan, in their order.
 ///
 /// # Errors
-/// A bundle is not available, or is not what its lock says.
+/// A bundle is not available or does not match its lock.
 pub async fn push(
     context: &Context<'_>,
     plans: &[Plan],
 ) -> Result<Vec<Result<Sent, Error>>, Error> {
     let mut by_lock: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (place, plan) in plans.iter().enumerate() {
+    for (index, plan) in plans.iter().enumerate() {
         let lock = (&plan.lock_digest, &plan.sets);
-        by_lock.entry(lock).or_default().push(place);
+        by_lock.entry(lock).or_default().push(index);
     }
     let mut outcomes: BTreeMap<usize, Result<Sent, Error>> = BTreeMap::new();
-    for places in by_lock.into_values() {
-        let deliveries: Vec<_> = places
+    for indices in by_lock.into_values() {
+        let deliveries: Vec<_> = indices
             .iter()
-            .map(|place| plans[*place].delivery())
+            .map(|index| plans[*index].delivery())
             .collect();
-        let transferred = stream::transfer(context, &plans[places[0]].lock, &deliveries).await?;
-        for (place, outcome) in places.into_iter().zip(transferred) {
+        let pushed = stream::transfer(context, &plans[indices[0]].lock, &deliveries).await?;
+        for (index, outcome) in indices.into_iter().zip(pushed) {
             let outcome = match outcome {
-                Ok(sent) => verify::pushed_tags(context, &plans[place].expected(), &sent)
+                Ok(sent) => verify::pushed_tags(context, &plans[index].expected(), &sent)
                     .await
                     .map(|()| sent),
                 Err(error) => Err(error),
             };
-            outcomes.insert(place, outcome);
+            outcomes.insert(index, outcome);
         }
     }
     Ok(outcomes.into_values().collect())
 }
 
-/// Applies the configuration alone: looks at the registry first, renders, runs mkectl, writes the
-/// receipt.
+/// Executes the cluster's part of a plan without a push, and writes the receipt. The registry must
+/// already serve every artifact.
 ///
 /// # Errors
-/// The registry does not serve everything, or mkectl is missing or failed.
+/// The registry lacks an artifact or refuses it to nodes, or a step for the cluster failed.
 pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deployed, Error> {
     let plan = permit.plan();
     executor::check(context, &plan.target(), &plan.cluster)?;
@@ -237,8 +236,7 @@ pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<D
     conclude(context, plan, progress, outcome).await
 }
 
-/// Writes the receipt of what was done, or of what failed, and records in the registry that the run
-/// ended.
+/// Writes the receipt of a success or failure, and records in the registry that the run ended.
 async fn conclude(
     context: &Context<'_>,
     plan: &Plan,
@@ -246,13 +244,13 @@ async fn conclude(
     outcome: Result<Deployed, Error>,
 ) -> Result<Deployed, Error> {
     if let Err(error @ (Error::SharedState(_) | Error::Plan(plan::Error::Outdated(_)))) = outcome {
-        // The receipt is another deploy's, and mkectl did not run.
+        // mkectl did not run, and the receipt may be that of a different deploy.
         return Err(error);
     }
     let mark = progress.mark.take();
-    let before = plan.shared.run().map(str::to_owned);
-    let before = before.or_else(|| plan.receipt.as_ref()?.run.clone());
-    let run = mark.as_ref().and_then(Mark::run).or(before);
+    let previous_run = plan.shared.run().map(str::to_owned);
+    let previous_run = previous_run.or_else(|| plan.receipt.as_ref()?.run.clone());
+    let run = mark.as_ref().and_then(Mark::run).or(previous_run);
     let log = match &outcome {
         Ok(deployed) => deployed.applied.as_ref().map(|applied| &applied.log),
         Err(Error::Run(error)) => error.log(),
@@ -264,7 +262,7 @@ async fn conclude(
         Err(error) => Some(receipt_of_failure(context, plan, &progress, run, error)),
     };
     if let Some(receipt) = receipt {
-        let written = match keeps_receipt(plan, &progress, log.is_some(), &receipt) {
+        let written = match kept_receipt(plan, &progress, log.is_some(), &receipt) {
             Ok(None) => receipt.write(&plan.output.receipt),
             Ok(Some((why, kept))) => {
                 context.reporter.report(Event::Warning(why));
@@ -274,7 +272,7 @@ async fn conclude(
         };
         match (written, &outcome) {
             (Err(unwritten), Err(_)) => {
-                // Why the deploy failed matters more, and is often the same.
+                // The failure of the deploy matters more, and often has the same cause.
                 let warning = format!("no receipt records this failure: {}", chain(&unwritten));
                 context.reporter.report(Event::Warning(warning));
                 return outcome;
@@ -282,8 +280,8 @@ async fn conclude(
             (written, _) => written?,
         }
     }
-    // The receipt records how mkectl ended. If it could not be written, or mkectl did not run, an
-    // earlier note stays.
+    // The receipt now records the result of mkectl. If mkectl did not run, the note of an earlier
+    // run stays.
     if let Some(log) = log {
         in_progress::remove(&plan.output, log)?;
     }
@@ -293,9 +291,9 @@ async fn conclude(
     outcome
 }
 
-/// Returns why the existing receipt must stay instead of `receipt`, if it must, and what is written
-/// then: it stays with the run that the registry names now.
-fn keeps_receipt(
+/// Returns a reason to keep the existing receipt instead of writing `receipt`, if there is one, and
+/// the existing receipt with the name of the new run. Without the latter, the file stays unchanged.
+fn kept_receipt(
     plan: &Plan,
     progress: &Progress,
     mkectl_ran: bool,
@@ -310,15 +308,16 @@ fn keeps_receipt(
         let why = format!("{name} changed while this deploy ran, so it is left as it is");
         return Ok(Some((why, None)));
     }
-    // mkectl has to run again, whatever failed since.
-    let touches_cluster = |step: &str| {
+    // A recorded failure of mkectl makes the next deploy run it again. A later failure of another
+    // step must not hide that.
+    let changes_cluster = |step: &str| {
         [Step::Apply, Step::Upgrade, Step::Migrate, Step::Cluster]
             .iter()
             .any(|one| one.name() == step)
     };
     let kept = plan.receipt.as_ref().and_then(|earlier| {
         let step = &earlier.failed.as_ref()?.step;
-        let stays = touches_cluster(step) && !touches_cluster(progress.step.name());
+        let stays = changes_cluster(step) && !changes_cluster(progress.step.name());
         let run = receipt.run.clone();
         stays.then(|| {
             let why = format!("{name} keeps the earlier failure at {step}");
@@ -334,13 +333,13 @@ fn keeps_receipt(
     Ok(kept)
 }
 
-/// Returns whether a success is worth a receipt. A deploy that changed nothing leaves the tree as
-/// clean as it was, unless the receipt records a failure that is resolved.
+/// Returns whether a success writes a receipt. A deploy that changes nothing writes none, so the
+/// working tree stays clean, unless the receipt records a failure that is now resolved.
 fn writes_receipt(plan: &Plan) -> bool {
     !plan.is_empty() || plan.records_failure() || plan.shared.conflict().is_some()
 }
 
-/// Returns which of the concurrent steps an error belongs to.
+/// Returns the step that an error belongs to: fetch, verify and push run concurrently.
 fn step_of(error: &Error) -> Step {
     match error {
         Error::Fetch(_)
@@ -352,8 +351,8 @@ fn step_of(error: &Error) -> Step {
     }
 }
 
-/// Returns what a push that failed has sent anyway.
-fn sent_nevertheless(error: &Error) -> Option<Sent> {
+/// Returns what a push sent before it failed.
+fn sent_before_failure(error: &Error) -> Option<Sent> {
     match error {
         Error::Push(push::Error::Failed { sent, .. })
         | Error::Push(push::Error::Stopped { sent, .. }) => Some(*sent),
@@ -371,22 +370,24 @@ fn receipt_of_success(
     let before = plan.applied();
     let mkectl = match (&deployed.applied, before) {
         (Some(applied), _) => applied.mkectl.clone(),
-        // mkectl was not needed, so the one that applied this configuration stays recorded.
+        // mkectl did not run, so the one that applied this configuration stays recorded.
         (None, Some(before)) => before.mkectl.clone(),
         (None, None) => receipt::RecordedProgram::default(),
     };
-    // An upgrade takes no configuration. What it did not apply is applied by the next deploy.
+    // An upgrade does not apply the rendered configuration. With the old digest in the receipt, the
+    // next deploy applies it.
     let config = match (&deployed.applied, before) {
-        (Some(applied), Some(before)) if !applied.config_is_there => before.config.clone(),
-        (Some(applied), None) if !applied.config_is_there => String::new(),
+        (Some(applied), Some(before)) if !applied.is_fully_applied => before.config.clone(),
+        (Some(applied), None) if !applied.is_fully_applied => String::new(),
         _ => plan.config.digest.clone(),
     };
     let mut kept = mke::kept_values(&plan.environment);
     if let Some(applied) = &deployed.applied
         && let Some(mut live) = applied.kept.clone()
     {
-        // Where all is as rendered, references stay as the environment writes them.
-        live.extend(kept.into_iter().filter(|_| applied.config_is_there));
+        // Rendered values take precedence if all are applied: they have references instead of
+        // secrets.
+        live.extend(kept.into_iter().filter(|_| applied.is_fully_applied));
         kept = live;
     }
     Receipt {

@@ -1,4 +1,5 @@
-//! Reports a full disk by its file system: that is where an operator frees space.
+//! Reports a full disk with the mount point of its file system: that is where the operator frees
+//! space.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,15 +10,15 @@ mod error;
 
 pub use error::Error;
 
-/// A file system has no space left, or a quota is used up.
+/// A file system without space left, or with a used-up quota.
 #[derive(Debug, thiserror::Error)]
 #[error("no space left on the file system `{mount}`, which contains `{path}`")]
 pub struct DiskFull {
-    /// What was to be written.
+    /// The file or folder that could not be written.
     pub path: Utf8PathBuf,
-    /// Where the file system is mounted.
+    /// Mount point of the file system.
     pub mount: Utf8PathBuf,
-    /// The system's error.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -30,7 +31,7 @@ impl DiskFull {
         )
     }
 
-    /// Returns the error for `path`. `shown` is what messages call it.
+    /// Returns the error for `path`. Messages name it by `shown`, such as its relative path.
     pub(crate) fn new(path: &Utf8Path, shown: &Utf8Path, source: io::Error) -> Self {
         Self {
             path: shown.to_owned(),
@@ -40,16 +41,13 @@ impl DiskFull {
     }
 }
 
-/// Returns where the file system of `path` is mounted. The path itself may not exist.
+/// Returns the mount point of the file system of `path`. The path itself need not exist.
 fn mount_of(path: &Utf8Path) -> Utf8PathBuf {
     let absolute = path
         .ancestors()
-        .map(|folder| {
-            if folder == "" {
-                Utf8Path::new(".")
-            } else {
-                folder
-            }
+        .map(|folder| match folder.as_str() {
+            "" => Utf8Path::new("."),
+            _ => folder,
         })
         .find_map(|folder| folder.canonicalize_utf8().ok());
     let Some(mut mount) = absolute else {

@@ -1,9 +1,9 @@
 //! Finds the kubeconfig of an environment, and refuses one that leads to a different cluster.
 //!
-//! mkectl takes `--kubeconfig`, then the variable `KUBECONFIG`, then `~/.mke/mke.kubeconf`
-//! (KUBECTL). The variable is never handed down: the vendor has it unset for a backup, and a new
-//! cluster must be made without any kubeconfig (BACKUP-CLI). Where a cluster exists, the flag is
-//! passed instead.
+//! mkectl uses `--kubeconfig`, or else the variable `KUBECONFIG`, or else `~/.mke/mke.kubeconf`
+//! (KUBECTL). Airlock never passes the variable on: the vendor unsets it for a backup, and a new
+//! cluster must be installed without any kubeconfig (BACKUP-CLI). If a cluster exists, Airlock
+//! passes the flag.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,26 +20,26 @@ mod error;
 
 pub use error::Error;
 
-/// The variable that names kubeconfigs.
+/// The variable with the paths of kubeconfigs.
 pub(crate) const VARIABLE: &str = "KUBECONFIG";
 
-/// A file that leads to a cluster.
+/// The kubeconfig of an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubeconfig {
-    /// The file.
+    /// The file, which need not exist.
     pub path: Utf8PathBuf,
-    /// What names it.
+    /// The source of the path.
     pub named_by: NamedBy,
 }
 
-/// What names a kubeconfig.
+/// The source of a kubeconfig's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamedBy {
     /// `kubeconfig:` in environment.yaml.
     Environment,
     /// The variable `KUBECONFIG`.
     Variable,
-    /// Nothing: it is where mkectl looks by default.
+    /// The default of mkectl: `~/.mke/mke.kubeconf`.
     Default,
 }
 
@@ -59,22 +59,21 @@ impl Kubeconfig {
         self.path.is_file()
     }
 
-    /// Returns what is passed to mkectl to reach the cluster; none if it finds the file itself.
+    /// Returns the value of `--kubeconfig`; `None` if mkectl uses this file by default.
     pub(crate) fn flag(&self) -> Option<Utf8PathBuf> {
         (self.named_by != NamedBy::Default).then(|| self.path.clone())
     }
 }
 
-/// Returns the kubeconfig of an environment, whether the file exists or not; none without a home.
-/// Its secrets are masked from now on.
+/// Returns the kubeconfig of an environment. The file need not exist. Returns `None` if none is
+/// named and `HOME` is not set. Also masks its secrets in all output from here on.
 pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> {
     let found = find(context, environment)?;
     hide_secrets(&found.path);
     Some(found)
 }
 
-/// Has the tokens, passwords and private keys in a kubeconfig masked in everything that is printed
-/// or logged.
+/// Masks the tokens, passwords and private keys of a kubeconfig in all output.
 fn hide_secrets(path: &Utf8Path) {
     const KEYS: [&str; 6] = [
         "token",
@@ -106,7 +105,7 @@ fn hide_secrets(path: &Utf8Path) {
             _ => {}
         }
     }
-    // mkectl reports a file that it cannot read.
+    // Ignored here: mkectl reports a file that it cannot read.
     let text = files::read_text(path).unwrap_or_default();
     if let Ok(kubeconfig) = serde_yaml::from_str(&text) {
         walk(&kubeconfig);
@@ -123,7 +122,7 @@ fn find(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> 
     let Some(paths) = variable(context, VARIABLE) else {
         return default(context);
     };
-    // mkectl may run in a different folder.
+    // Absolute, because mkectl may run in a different folder.
     let paths = paths.split(':').filter(|path| !path.is_empty());
     let mut paths = paths.map(|path| camino::absolute_utf8(path).unwrap_or_else(|_| path.into()));
     let first = paths.next()?;
@@ -137,7 +136,7 @@ fn find(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> 
     })
 }
 
-/// Returns the kubeconfig where mkectl looks by default, and where it puts that of a new cluster.
+/// Returns mkectl's default kubeconfig, to which it also writes that of a new cluster.
 pub(crate) fn default(context: &Context<'_>) -> Option<Kubeconfig> {
     Some(Kubeconfig {
         path: Utf8PathBuf::from(variable(context, "HOME")?.into_owned()).join(".mke/mke.kubeconf"),
@@ -145,8 +144,8 @@ pub(crate) fn default(context: &Context<'_>) -> Option<Kubeconfig> {
     })
 }
 
-/// Returns what mkectl is given to reach the cluster of an environment; none in a rehearsal and
-/// where the file does not exist.
+/// Returns the value of `--kubeconfig` for the cluster of an environment; `None` in a rehearsal,
+/// and if the file does not exist.
 pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<Utf8PathBuf> {
     if environment.rehearsal {
         return None;
@@ -154,25 +153,30 @@ pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<U
     of(context, environment).filter(Kubeconfig::exists)?.flag()
 }
 
-/// Checks that the kubeconfig of an environment whose cluster exists is where it is said to be.
+/// Checks that the kubeconfig of an environment exists, if the environment or the variable names
+/// one. It is called only if the cluster exists.
 ///
 /// # Errors
-/// It is not.
-pub(crate) fn require(context: &Context<'_>, environment: &Environment) -> Result<(), Error> {
+/// [`Error::Missing`] if it does not exist.
+pub(crate) fn require(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<(), crate::Error> {
     match of(context, environment) {
         Some(kubeconfig)
             if !environment.rehearsal && kubeconfig.flag().is_some() && !kubeconfig.exists() =>
         {
-            Err(Error::Missing {
+            Err(crate::Error::Kubeconfig(Box::new(Error::Missing {
                 environment: environment.name.clone(),
                 kubeconfig,
-            })
+            })))
         }
         _ => Ok(()),
     }
 }
 
-/// Returns the value of a variable. One that is not UTF-8 names a file that does not exist.
+/// Returns the value of a variable; `None` if it is empty. A path that is not UTF-8 becomes one
+/// that does not exist.
 fn variable<'a>(context: &'a Context<'_>, name: &str) -> Option<Cow<'a, str>> {
     let value = context.tool.variables.get(name)?.to_string_lossy();
     (!value.is_empty()).then_some(value)

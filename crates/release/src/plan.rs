@@ -1,8 +1,8 @@
-//! The plan: everything that `deploy` would do, computed first. The steps execute it and decide
-//! nothing.
+//! The plan: everything that `deploy` will do, computed before anything changes. The steps execute
+//! the plan and decide nothing.
 //!
-//! The registry is read as a node reads it, without credentials. What is right is not read again: a
-//! deploy that changes nothing costs one request per artifact.
+//! Tags are read as a node reads them, without credentials. Content under a correct tag is not
+//! read, so a deploy that changes nothing costs one request per artifact.
 
 use std::collections::BTreeMap;
 
@@ -41,8 +41,8 @@ pub(crate) use saved::digest;
 pub use saved::{PlanChange, Saved, SavedFile, save};
 pub use summary::{BundleSummary, CommandSummary, MkectlSummary, Summary};
 
-/// What `deploy` will do. It is not changed after it was made, since a [`Permit`] and proofs come
-/// from it:
+/// Everything that `deploy` will do. Its fields are private, because a [`Permit`] and the proofs of
+/// later steps are derived from it:
 ///
 /// ```compile_fail,E0616
 /// # fn forge(mut plan: release::Plan) {
@@ -51,78 +51,70 @@ pub use summary::{BundleSummary, CommandSummary, MkectlSummary, Summary};
 /// ```
 #[derive(Debug)]
 pub struct Plan {
-    /// Where to.
     pub(crate) environment: Environment,
-    /// What is known of the release.
     pub(crate) release: mke::Release,
-    /// What is carried.
+    /// The artifacts of the release and of its sets.
     pub(crate) lock: std::sync::Arc<bundle::Lock>,
     /// SHA-256 of the lock's file.
     pub(crate) lock_digest: String,
-    /// The sets that are carried with the release, with the SHA-256 of their locks.
-    pub(crate) sets: std::collections::BTreeMap<String, String>,
-    /// Where the bundle's bytes come from.
+    /// SHA-256 of each set's lock, by the set's name.
+    pub(crate) sets: BTreeMap<String, String>,
     pub(crate) bundle: fetch::Source,
-    /// How many blobs the registry has of what the store lacks, if the bundle is not needed because
-    /// of them.
-    pub(crate) held: Option<usize>,
-    /// What has to be fetched from upstream, because neither the store nor the registry has it.
+    /// Number of blobs that the store lacks and the registry has. `None` if the bundle is needed
+    /// anyway.
+    pub(crate) blobs_in_registry: Option<usize>,
+    /// Blobs to be fetched from upstream: neither the store nor the registry has them.
     pub(crate) to_fetch: set::pull::Fetched,
-    /// What of that is of sets.
+    /// The part of `to_fetch` that belongs to sets.
     pub(crate) to_fetch_of_sets: set::pull::Fetched,
-    /// What the registry has under the tag of each artifact of the lock, in its order.
+    /// Content under the tag of each artifact, in the order of the lock.
     pub(crate) seen: Vec<look::Seen>,
-    /// Why nodes may not be able to pull, if they were refused something.
-    pub(crate) shut: Option<look::PullRefusal>,
-    /// What each of them needs.
+    /// The refusal of a pull with the credentials of nodes, if there was one.
+    pub(crate) pull_refusal: Option<look::PullRefusal>,
+    /// State of each artifact, in the order of the lock.
     pub(crate) artifacts: Vec<Planned>,
-    /// The configuration, as it is to be.
     pub(crate) config: Config,
-    /// How mkectl is to be run.
     pub(crate) cluster: ClusterPlan,
-    /// Where results are written.
     pub(crate) output: Output,
-    /// SHA-256 of the registry snapshot that the plan was made from.
+    /// SHA-256 of the registry snapshot that was read instead of the registry.
     pub(crate) snapshot: Option<String>,
-    /// SHA-256 of the saved plan that this one was compared with.
+    /// SHA-256 of the saved plan that this plan was found equal to.
     pub(crate) saved_as: Option<String>,
-    /// What the last deploy did.
     pub(crate) receipt: Option<Receipt>,
     /// SHA-256 of the receipt's file.
     pub(crate) receipt_sha256: Option<String>,
-    /// What operators share of the environment, compared with the receipt.
+    /// The state in the registry that operators share, compared with the receipt.
     pub(crate) shared: Standing,
-    /// What the environment requires of another one and is missing there.
+    /// The requirement on another environment that is not met.
     pub(crate) unmet: Option<Unmet>,
-    /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts
-    /// that. Deploy would refuse.
+    /// Artifacts that mkectl lists and the lock lacks, unless the environment accepts that.
+    /// `deploy` refuses a plan with any.
     pub(crate) unlocked: Vec<String>,
-    /// What the operator should know before continuing.
     pub(crate) warnings: Warnings,
 }
 
 impl Plan {
-    /// Returns where to.
+    /// Returns the environment that is deployed.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Returns how many artifacts the lock names.
+    /// Returns the number of artifacts in the lock.
     pub fn artifacts(&self) -> usize {
         self.artifacts.len()
     }
 
-    /// Returns how mkectl is to be run.
+    /// Returns the steps for the cluster.
     pub fn cluster(&self) -> &ClusterPlan {
         &self.cluster
     }
 
-    /// Returns what operators share of the environment, compared with the receipt.
+    /// Returns the state in the registry that operators share, compared with the receipt.
     pub fn shared(&self) -> &Standing {
         &self.shared
     }
 
-    /// Returns what nodes are to get.
+    /// Returns the content that nodes must be able to pull after the push.
     pub fn expected(&self) -> verify::ExpectedContent<'_> {
         verify::ExpectedContent {
             environment: &self.environment,
@@ -138,7 +130,7 @@ impl Plan {
         self.receipt.as_ref()?.applied.as_ref()
     }
 
-    /// Returns the cluster, and what it is to become.
+    /// Returns the cluster, and the configuration that it gets.
     pub(crate) fn target(&self) -> Target<'_> {
         Target {
             environment: &self.environment,
@@ -150,16 +142,15 @@ impl Plan {
         }
     }
 
-    /// Returns what the registry is to get.
+    /// Returns the input of a push to the environment's registry.
     pub fn delivery(&self) -> Delivery<'_> {
         Delivery {
             environment: &self.environment,
             artifacts: self.to_be_pushed().collect(),
-            present: (self.lock.artifacts.iter().zip(&self.artifacts))
-                .filter(|(_, planned)| !planned.is_to_be_pushed())
-                .map(|(artifact, _)| artifact)
+            present: self
+                .artifacts_where(|planned| !planned.is_to_be_pushed())
                 .collect(),
-            shut: self.shut.as_ref(),
+            shut: self.pull_refusal.as_ref(),
         }
     }
 
@@ -173,7 +164,7 @@ impl Plan {
             && !self.cluster.is_needed()
     }
 
-    /// Returns the files that a deploy writes.
+    /// Returns the paths that a deploy writes, to be checked before it starts.
     pub(crate) fn files_to_write(&self) -> Vec<camino::Utf8PathBuf> {
         if self.is_empty() {
             return Vec::new();
@@ -193,9 +184,9 @@ impl Plan {
         files
     }
 
-    /// Returns whether the receipt records a different lock than the current one: then a deploy
-    /// confirms the current one and records it.
-    pub fn is_receipt_stale(&self) -> bool {
+    /// Returns whether the receipt records different locks. If so, a deploy confirms the artifacts
+    /// of the current locks and records these.
+    fn is_receipt_stale(&self) -> bool {
         self.applied()
             .is_some_and(|applied| applied.lock != self.lock_digest || applied.sets != self.sets)
     }
@@ -205,36 +196,38 @@ impl Plan {
         (self.receipt.as_ref()).is_some_and(|receipt| receipt.failed.is_some())
     }
 
-    /// Returns the warning for the tags of the registry that a push moves.
+    /// Returns the warning about tags of the registry that a push moves.
     pub fn moved_tags(&self) -> Option<String> {
         moved_tags(&self.lock, &self.artifacts)
     }
 
-    /// Returns whether anything is to be pushed.
+    /// Returns whether any artifact is to be pushed.
     pub fn pushes(&self) -> bool {
-        self.artifacts
-            .iter()
-            .any(|planned| planned.is_to_be_pushed())
+        self.to_be_pushed().next().is_some()
     }
 
     /// Returns the artifacts that are to be pushed.
     pub fn to_be_pushed(&self) -> impl Iterator<Item = &bundle::Artifact> {
-        self.lock
-            .artifacts
-            .iter()
-            .zip(&self.artifacts)
-            .filter(|(_, planned)| planned.is_to_be_pushed())
+        self.artifacts_where(Planned::is_to_be_pushed)
+    }
+
+    fn artifacts_where(
+        &self,
+        matches: impl Fn(Planned) -> bool,
+    ) -> impl Iterator<Item = &bundle::Artifact> {
+        let all = self.lock.artifacts.iter().zip(&self.artifacts);
+        all.filter(move |(_, planned)| matches(**planned))
             .map(|(artifact, _)| artifact)
     }
 
-    /// Returns the bytes that are to be sent at most: what the missing artifacts consist of, each
-    /// blob counted once. What the registry turns out to have of them is not sent.
+    /// Returns the maximum number of bytes to be sent: the size of all blobs of the artifacts to be
+    /// pushed, each blob counted once. Blobs that the registry already has are not sent.
     pub fn bytes_to_send(&self) -> u64 {
         connect::unique_bytes(self.to_be_pushed())
     }
 }
 
-/// Returns the part of a lock that is not of its release.
+/// Returns the artifacts of a lock that belong to its sets and not to its release.
 fn of_sets(lock: &bundle::Lock) -> bundle::Lock {
     let is_of_release = |one: &&bundle::Artifact| {
         let from = lock.from.iter();
@@ -248,7 +241,7 @@ fn of_sets(lock: &bundle::Lock) -> bundle::Lock {
     bundle::Lock::of_set("", lock.bundles.clone(), artifacts.cloned().collect())
 }
 
-/// Returns the warning for the tags that the registry has, and that a push moves.
+/// Returns the warning about tags that have different content in the registry.
 fn moved_tags(lock: &bundle::Lock, planned: &[Planned]) -> Option<String> {
     let all = lock.artifacts.iter().zip(planned);
     let moves = all.filter(|(_, planned)| **planned == Planned::Different);
@@ -262,10 +255,11 @@ fn moved_tags(lock: &bundle::Lock, planned: &[Planned]) -> Option<String> {
     })
 }
 
-/// Checks that plans for the same registry agree on what is under each tag.
+/// Checks that plans for the same registry agree on the content of each tag. Otherwise one push
+/// would undo the other.
 ///
 /// # Errors
-/// They do not: one of two pushes would undo what the other did.
+/// [`Error::Contradicting`] if they do not agree.
 pub fn require_agreement(plans: &[Plan]) -> Result<(), crate::Error> {
     let mut named: BTreeMap<String, (&Plan, &Digest)> = BTreeMap::new();
     for plan in plans {
@@ -288,25 +282,28 @@ pub fn require_agreement(plans: &[Plan]) -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// What a plan is made for.
+/// The command that a plan is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The whole way.
+    /// `deploy`: the registry and the cluster.
     Deploy,
-    /// The registry alone. It may get a release that the cluster is to be upgraded to.
+    /// `push`: the registry alone, possibly with a release that the cluster is upgraded to later.
     Push,
-    /// mkectl alone, also where the configuration was applied before.
+    /// `apply`: mkectl alone, even if the configuration is unchanged.
     Apply,
-    /// The whole way, to a cluster that is of MKE 3 still.
+    /// `migrate`: the registry, and a cluster that still runs MKE 3.
     Migrate,
 }
 
 /// Computes the plan of a loaded environment.
 ///
+/// A missing mkectl is not an error: the plan contains it as a problem of its steps.
+///
 /// # Errors
-/// The release is unknown or not locked, the configuration cannot be rendered, the registry cannot
-/// be asked, or the receipt forbids what the files require. A missing mkectl is part of the plan,
-/// not an error.
+/// - The release is unknown or not locked.
+/// - The configuration cannot be rendered.
+/// - The registry cannot be read.
+/// - The receipt contradicts the files or the cluster, as [`Error::ReleaseChanged`] does.
 pub async fn plan(
     context: &Context<'_>,
     environment: Environment,
@@ -316,19 +313,19 @@ pub async fn plan(
     with_state(context, environment, output, purpose, RegistryState::Live).await
 }
 
-/// Where a plan reads the state of the registry.
+/// The source of the registry's state.
 #[derive(Debug, Clone, Copy)]
 pub enum RegistryState<'a> {
-    /// The registry is asked.
+    /// The registry itself.
     Live,
-    /// A snapshot that was taken earlier is read instead.
+    /// A snapshot of the registry that was taken earlier.
     Snapshot(&'a snapshot::Read),
 }
 
-/// Computes the plan of a loaded environment, whose registry need not be asked.
+/// Computes the plan of a loaded environment, optionally from a snapshot of its registry.
 ///
 /// # Errors
-/// What [`plan`] returns, or the snapshot is of a different registry.
+/// The errors of [`plan`], and [`snapshot::Error::OtherRegistry`].
 pub async fn with_state(
     context: &Context<'_>,
     environment: Environment,
@@ -340,33 +337,32 @@ pub async fn with_state(
     of_locked(context, environment, locked, output, purpose, state).await
 }
 
-/// Computes the plan that is about to be executed. A missing mkectl that a lock lists is downloaded
-/// first, so every command is in it. Nothing else is downloaded, and nothing if mkectl is not
-/// needed.
+/// Computes a plan for immediate execution. If the plan needs a mkectl that is missing and that a
+/// lock lists, that mkectl is downloaded first, because the plan's commands depend on its help.
 ///
 /// # Errors
-/// What [`plan`] returns, or the mkectl that came is not the one that was locked.
+/// The errors of [`plan`], or the downloaded mkectl is not the locked one.
 pub async fn prepare(
     context: &Context<'_>,
     environment: Environment,
     output: Output,
     purpose: Purpose,
 ) -> Result<Plan, crate::Error> {
-    let mut made = plan(context, environment.clone(), output.clone(), purpose).await?;
-    // The one of the release, and the one before it.
+    let mut computed = plan(context, environment.clone(), output.clone(), purpose).await?;
+    // An upgrade needs two: the new release's mkectl, and that of the release before it.
     for _ in 0..2 {
-        let Some(problem) = made.cluster.problem() else {
+        let Some(problem) = computed.cluster.problem() else {
             break;
         };
-        if !program::provide(context, &made.environment, &made.lock, problem).await? {
+        if !program::provide(context, &computed.environment, &computed.lock, problem).await? {
             break;
         }
-        made = plan(context, environment.clone(), output.clone(), purpose).await?;
+        computed = plan(context, environment.clone(), output.clone(), purpose).await?;
     }
-    Ok(made)
+    Ok(computed)
 }
 
-/// Computes the plan of an environment with a lock that need not be its release's own.
+/// Computes the plan of an environment from the given lock, such as the small one of a rehearsal.
 pub(crate) async fn of_locked(
     context: &Context<'_>,
     mut environment: Environment,
@@ -396,9 +392,7 @@ pub(crate) async fn of_locked(
         .as_deref()
         .map(|text| Receipt::parse(text, &output.receipt))
         .transpose()?;
-    let applied = receipt
-        .as_ref()
-        .and_then(|receipt| receipt.applied.as_ref());
+    let applied = (receipt.as_ref()).and_then(|receipt| receipt.applied.as_ref());
     if let Some(applied) = applied {
         crate::config::check::write_once(&environment, applied)?;
     }
@@ -419,14 +413,16 @@ pub(crate) async fn of_locked(
             look::look(context, &environment, &look::tags_of(&locked.lock)).await?
         }
         RegistryState::Snapshot(read) => {
-            taken_from(read, &environment, &locked.lock, &mut warnings.of_plan)?.into()
+            seen_in_snapshot(read, &environment, &locked.lock, &mut warnings.of_plan)?.into()
         }
     };
     let seen = looked.seen;
     let is_shared =
         output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let artifacts = planned(&locked.lock, &seen);
-    // What only adds to a registry touches no cluster.
+    let artifacts: Vec<Planned> = (locked.lock.artifacts.iter().zip(&seen))
+        .map(|(artifact, seen)| seen.planned(&artifact.digest))
+        .collect();
+    // Adding tags to a registry does not affect a cluster. Moving tags does.
     let touches_cluster = purpose != Purpose::Push || artifacts.contains(&Planned::Different);
     let shared = match state {
         RegistryState::Live if is_shared && touches_cluster => {
@@ -434,7 +430,7 @@ pub(crate) async fn of_locked(
         }
         _ => Standing::unasked(),
     };
-    let question = decide::Question {
+    let inputs = decide::Inputs {
         environment: &environment,
         release: &release,
         locked: &locked,
@@ -445,8 +441,9 @@ pub(crate) async fn of_locked(
         shared: &shared,
         purpose,
     };
-    let mut cluster = match decide::decide(context, &question, &mut warnings) {
-        // Unless the operator takes over, the other deploy is what matters.
+    let mut cluster = match decide::decide(context, &inputs, &mut warnings) {
+        // The registry records a deploy that the receipt does not. Unless the operator takes over,
+        // that conflict is reported instead.
         Err(error @ crate::Error::Existing(_)) if shared.is_ahead_of_receipt() => ClusterPlan {
             action: Action::Apply,
             steps: Err(error),
@@ -455,7 +452,7 @@ pub(crate) async fn of_locked(
         decided => decided?,
     };
     if cluster.is_needed() {
-        let free = run::refuse_a_second_one(context, &output);
+        let free = run::require_no_running_mkectl(context, &output);
         cluster.steps = free.and(cluster.steps);
     }
     let program = cluster.program();
@@ -489,23 +486,22 @@ pub(crate) async fn of_locked(
         false => None,
     };
     if purpose == Purpose::Apply {
-        refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
+        require_artifacts(&environment, &locked.lock, &artifacts)?;
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
-    // A set's bundle in `bundles/` that is not the locked one is reported now, too.
+    // Called only for its errors: it refuses a bundle in `bundles/` that is not the locked one.
     for of_set in locked.lock.set_bundles() {
         fetch::source(context.workspace, &of_set)?;
     }
-    let to_be_pushed = |planned: &Planned| planned.is_to_be_pushed();
     let pushed = (locked.lock.artifacts.iter().zip(&artifacts))
-        .filter_map(|(artifact, planned)| to_be_pushed(planned).then_some(artifact));
+        .filter_map(|(artifact, planned)| planned.is_to_be_pushed().then_some(artifact));
     let delivery = Delivery {
         environment: &environment,
         artifacts: pushed.collect(),
         present: Vec::new(),
         shut: None,
     };
-    let held = match state {
+    let blobs_in_registry = match state {
         RegistryState::Live => match present::survey(context, &locked.lock, &delivery).await {
             Ok(held) => held,
             Err(error @ crate::Error::Fetch(_)) => {
@@ -518,9 +514,9 @@ pub(crate) async fn of_locked(
         },
         RegistryState::Snapshot(_) => None,
     };
-    let pushes = artifacts.iter().any(|planned| planned.is_to_be_pushed());
-    let (to_fetch, to_fetch_of_sets) = match held {
-        // An offline run fetches nothing of sets.
+    let pushes = !delivery.artifacts.is_empty();
+    let (to_fetch, to_fetch_of_sets) = match blobs_in_registry {
+        // An offline run does not fetch sets.
         None if pushes && (!context.offline || locked.lock.from.is_some()) => {
             let store = fetch::open_store(context.workspace)?;
             if !context.offline {
@@ -558,11 +554,11 @@ pub(crate) async fn of_locked(
         lock_digest: locked.digest,
         sets: locked.sets,
         bundle,
-        held,
+        blobs_in_registry,
         to_fetch,
         to_fetch_of_sets,
         seen,
-        shut: looked.shut,
+        pull_refusal: looked.shut,
         artifacts,
         config,
         output,
@@ -580,8 +576,8 @@ pub(crate) async fn of_locked(
     })
 }
 
-/// Takes what a registry has from its snapshot.
-fn taken_from(
+/// Returns the state of a registry according to its snapshot.
+fn seen_in_snapshot(
     read: &snapshot::Read,
     environment: &Environment,
     lock: &bundle::Lock,
@@ -598,17 +594,9 @@ fn taken_from(
     Ok(seen)
 }
 
-/// Returns what each artifact of a lock needs, by what the registry has.
-fn planned(lock: &bundle::Lock, seen: &[look::Seen]) -> Vec<Planned> {
-    let artifacts = lock.artifacts.iter().zip(seen);
-    artifacts
-        .map(|(artifact, seen)| seen.planned(&artifact.digest))
-        .collect()
-}
-
-/// mkectl alone sends nothing, so whatever the registry lacks now it would lack half-way through an
-/// installation.
-fn refuse_what_the_registry_lacks(
+/// Refuses `apply` if the registry lacks artifacts: it pushes nothing, so the installation would
+/// fail half-way.
+fn require_artifacts(
     environment: &Environment,
     lock: &bundle::Lock,
     artifacts: &[Planned],

@@ -1,9 +1,9 @@
-//! Finds the tags in an environment's registry that no release needs, and removes them by a
-//! reviewed plan.
+//! Finds tags in an environment's registry that no release needs, and removes them by a reviewed
+//! plan.
 //!
-//! Candidates are the tags in the locks that the receipts of this environment name, now and in
-//! git's history. Everything stays that an environment on the same registry requires, runs, ran
-//! before or failed to deploy. The bytes are freed by the registry's own garbage collection.
+//! Candidates are the tags of locks that receipts of this environment name, now or in git's
+//! history. A tag stays if any environment on the same registry requires its lock, runs it, ran it
+//! before or failed to deploy it. The registry's own garbage collection frees the bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{ImageIndex, MediaType};
 
-use crate::transfer::connect::{self, connect};
-use crate::transfer::look::ping;
+use crate::transfer::connect::connect;
+use crate::transfer::look::{ping, unusable};
 use crate::workspace::{FileKind, read_if_there, write_named};
-use crate::{Context, RegistryError, Workspace, sha256};
+use crate::{Context, RegistryError, Workspace, receipt, sha256};
 
 mod history;
 mod propose;
@@ -31,64 +31,65 @@ pub use remove::{Pruned, prune};
 use history::History;
 use propose::{Holding, Proposal, TagTarget, candidates, propose};
 
-/// How many repositories are looked into at a time.
+/// Maximum number of concurrent requests.
 const REPOSITORIES_AT_ONCE: usize = 8;
 
-/// How many tags a note names.
+/// Maximum number of tags that a note names.
 const NAMES: usize = 10;
 
 /// Which tags are candidates for removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// What receipts record as pushed.
+    /// Tags of locks from which a recorded deploy pushed something.
     Pushed,
-    /// Also what they record as already present, as after `push`.
+    /// Also tags of locks whose artifacts a recorded deploy found present, as after `push`.
     Found,
 }
 
-/// Computes what may be removed. Nothing is.
+/// Computes a plan of what may be removed. Removes nothing.
 ///
 /// # Errors
-/// A lock or an environment cannot be read, so what is needed is unknown, or the registry cannot be
-/// reached.
+/// - A lock or an environment cannot be read, so it is unknown what is needed.
+/// - The registry cannot be read.
 pub async fn plan(
     context: &Context<'_>,
     environment: &Environment,
     scope: Scope,
 ) -> Result<PrunePlan, crate::Error> {
-    let mut known = history::gather(context, environment, scope).await?;
-    let proposal = look(context, environment, &known).await?;
-    let unclaimed = unclaimed(context, environment, &known, &proposal).await?;
-    known.notes.extend(unclaimed);
-    written(context, environment, scope, &known, proposal)
+    let mut history = history::gather(context, environment, scope).await?;
+    let proposal = look(context, environment, &history).await?;
+    let unclaimed = unclaimed(context, environment, &history, &proposal).await?;
+    history.notes.extend(unclaimed);
+    build_plan(context, environment, scope, &history, proposal)
 }
 
-/// Returns a note for each lock of the workspace that no receipt names although the registry holds
-/// tags of it: the receipt of that deploy was never committed, so this tool cannot know that the
-/// tags are its own.
+/// Returns a note for each lock of the workspace that no receipt names, if the registry has tags of
+/// it. The receipt of that deploy was not committed, so it is unknown whether Airlock pushed the
+/// tags.
 async fn unclaimed(
     context: &Context<'_>,
     environment: &Environment,
-    known: &History,
+    history: &History,
     proposal: &Proposal,
 ) -> Result<Vec<String>, crate::Error> {
     let mut notes = Vec::new();
-    if known.unclaimed.is_empty() {
+    if history.unclaimed.is_empty() {
         return Ok(notes);
     }
     let registry = connect(context, environment, context.credentials(environment)?)?;
     let registry = &registry;
-    for (path, lock) in &known.unclaimed {
+    let failed = |source| unusable(environment, source);
+    for (path, lock) in &history.unclaimed {
         let candidates = lock.artifacts.iter().filter(|artifact| {
             let repository = environment.registry.repository(&artifact.repository);
             let tag = (repository, artifact.tag.clone());
-            let goes = |removal: &propose::Removal| {
+            let is_removed = |removal: &propose::Removal| {
                 removal.repository == tag.0 && removal.tags.contains(&tag.1)
             };
-            let stays = |stay: &propose::Stay| stay.repository == tag.0 && stay.tag == tag.1;
-            !known.kept.tags.contains(&tag)
-                && !proposal.remove.iter().any(goes)
-                && !proposal.stay.iter().any(stays)
+            let is_listed = |stay: &Stays| stay.repository == tag.0 && stay.tag == tag.1;
+            !history.kept.tags.contains(&tag)
+                && !proposal.remove.iter().any(is_removed)
+                && !proposal.stay.iter().any(is_listed)
         });
         let held: Vec<String> = futures_util::stream::iter(candidates)
             .map(|artifact| async move {
@@ -105,19 +106,11 @@ async fn unclaimed(
             .try_filter_map(|held| async move { Ok(held) })
             .try_collect()
             .await
-            .map_err(|source| connect::Error::Registry {
-                address: environment.registry.address.clone(),
-                source,
-            })?;
+            .map_err(failed)?;
         if held.is_empty() {
             continue;
         }
-        let mut names = held
-            .iter()
-            .take(NAMES)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ");
+        let mut names = held[..held.len().min(NAMES)].join(", ");
         if held.len() > NAMES {
             names.push_str(&format!(" and {} more", held.len() - NAMES));
         }
@@ -137,10 +130,10 @@ async fn unclaimed(
     Ok(notes)
 }
 
-/// Writes a plan to a file, whole.
+/// Writes a plan to a new file, or over an earlier plan.
 ///
 /// # Errors
-/// The path leads to a different kind of file, or the file cannot be written.
+/// `path` has a different kind of file, or cannot be written.
 pub fn write(plan: &PrunePlan, workspace: &Workspace, path: &Utf8Path) -> Result<(), crate::Error> {
     write_named(workspace, path, FileKind::PrunePlan, &plan.to_yaml(path)?)
 }
@@ -148,36 +141,32 @@ pub fn write(plan: &PrunePlan, workspace: &Workspace, path: &Utf8Path) -> Result
 /// Reads a plan.
 ///
 /// # Errors
-/// The file cannot be read, or is none.
+/// The file cannot be read, or [`Error::File`] or [`Error::Refused`] if it is not a plan of this
+/// format.
 pub fn read(path: &Utf8Path) -> Result<PrunePlan, crate::Error> {
     let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
     PrunePlan::parse(&text, path)
 }
 
-async fn of_known(
+async fn recompute(
     context: &Context<'_>,
     environment: &Environment,
     scope: Scope,
-    known: &History,
+    history: &History,
 ) -> Result<PrunePlan, crate::Error> {
-    let proposal = look(context, environment, known).await?;
-    written(context, environment, scope, known, proposal)
+    let proposal = look(context, environment, history).await?;
+    build_plan(context, environment, scope, history, proposal)
 }
 
-/// Asks the registry what it holds of what might go, and proposes what may.
+/// Reads the candidates' repositories in the registry, and proposes what may be removed.
 async fn look(
     context: &Context<'_>,
     environment: &Environment,
-    known: &History,
+    history: &History,
 ) -> Result<Proposal, crate::Error> {
-    let candidates = candidates(&known.kept, &known.past, &environment.registry);
+    let candidates = candidates(&history.kept, &history.past, &environment.registry);
     let registry = connect(context, environment, context.credentials(environment)?)?;
-    let failed = |source| {
-        crate::Error::Connect(connect::Error::Registry {
-            address: environment.registry.address.clone(),
-            source,
-        })
-    };
+    let failed = |source| unusable(environment, source);
     if !candidates.is_empty() {
         let address = &environment.registry.address;
         ping(context, &registry, address).await.map_err(failed)?;
@@ -186,17 +175,18 @@ async fn look(
     let holdings: BTreeMap<String, Result<Holding, String>> =
         futures_util::stream::iter(candidates.keys().cloned())
             .map(|repository| async move {
-                let holding = known_holding(registry, &repository).await;
+                let holding = holding_or_reason(registry, &repository).await;
                 Ok::<_, crate::Error>((repository, holding.map_err(failed)?))
             })
             .buffer_unordered(REPOSITORIES_AT_ONCE)
             .try_collect()
             .await?;
-    Ok(propose(&known.kept, &candidates, &holdings))
+    Ok(propose(&history.kept, &candidates, &holdings))
 }
 
-/// Returns what every tag of a repository points to, or why that is unknown; then all of it stays.
-async fn known_holding(
+/// Returns the content of every tag of a repository, or why it is unknown. If it is unknown, all
+/// tags of the repository stay.
+async fn holding_or_reason(
     registry: &registry::Registry,
     repository: &str,
 ) -> Result<Result<Holding, String>, RegistryError> {
@@ -210,10 +200,10 @@ async fn known_holding(
     }
 }
 
-/// Why it is not known what a repository holds.
+/// Why the content of a repository is unknown.
 enum Unknown {
     Registry(RegistryError),
-    /// The tag points at something that cannot be read.
+    /// The manifest of this tag cannot be parsed.
     Index(String),
 }
 
@@ -223,12 +213,12 @@ impl From<RegistryError> for Unknown {
     }
 }
 
-/// Returns what every tag of a repository points to, Airlock's or not.
+/// Returns the content of every tag of a repository, including tags that Airlock did not push.
 async fn holding(registry: &registry::Registry, repository: &str) -> Result<Holding, Unknown> {
     let mut holding = Holding::new();
     for tag in registry.tags(repository).await? {
         let Some(found) = registry.head_manifest(repository, &tag).await? else {
-            // Its manifest was removed; some registries still list it.
+            // Some registries list a tag whose manifest was removed.
             continue;
         };
         let is_plain = matches!(found.media_type, Some(MediaType::ImageManifest))
@@ -256,7 +246,8 @@ async fn holding(registry: &registry::Registry, repository: &str) -> Result<Hold
     Ok(holding)
 }
 
-/// Returns what a manifest lists; nothing if it is not an index. `None` if it cannot be read.
+/// Returns the digests that an index lists, none for an image manifest, and `None` if the manifest
+/// cannot be parsed.
 fn children(fetched: &registry::Fetched) -> Option<BTreeSet<String>> {
     if let Ok(index) = ImageIndex::from_reader(fetched.bytes.as_ref()) {
         let children = index.manifests().iter();
@@ -267,7 +258,7 @@ fn children(fetched: &registry::Fetched) -> Option<BTreeSet<String>> {
         .map(|_| BTreeSet::new())
 }
 
-/// Returns whether only one repository is concerned, which then stays as it is.
+/// Returns whether an error concerns one repository only. If so, that repository is left unchanged.
 fn is_about_repository(error: &RegistryError) -> bool {
     matches!(
         error,
@@ -279,25 +270,25 @@ fn is_about_repository(error: &RegistryError) -> bool {
     )
 }
 
-fn written(
+fn build_plan(
     context: &Context<'_>,
     environment: &Environment,
     scope: Scope,
-    known: &History,
+    history: &History,
     proposal: Proposal,
 ) -> Result<PrunePlan, crate::Error> {
     let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
-    for past in &known.past {
+    for past in &history.past {
         for artifact in &past.lock.artifacts {
             let repository = environment.registry.repository(&artifact.repository);
-            let goes = proposal.remove.iter().any(|removal| {
+            let is_removed = proposal.remove.iter().any(|removal| {
                 removal.repository == repository && removal.digest == artifact.digest.as_ref()
             });
-            let blobs = artifact.blobs().filter(|_| goes);
+            let blobs = artifact.blobs().filter(|_| is_removed);
             sizes.extend(
                 blobs
                     .map(|(digest, size)| (digest.to_string(), size))
-                    .filter(|(digest, _)| !known.kept.digests.contains(digest)),
+                    .filter(|(digest, _)| !history.kept.digests.contains(digest)),
             );
         }
     }
@@ -308,15 +299,13 @@ fn written(
         version: PrunePlan::VERSION,
         environment: environment.name.clone(),
         registry: environment.registry.image_url(),
-        made: (context.tool.now)()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
+        made: receipt::now(context),
         also_found: scope == Scope::Found,
         computed_from: ComputedFrom {
-            revision: known.revision.clone(),
+            revision: history.revision.clone(),
             receipt,
-            receipts: known.receipts,
-            kept: known.locks.clone(),
+            receipts: history.receipts,
+            kept: history.locks.clone(),
         },
         frees_at_most: sizes.values().sum(),
         remove: proposal
@@ -330,15 +319,7 @@ fn written(
                 releases: removal.releases.into_iter().collect(),
             })
             .collect(),
-        stays: proposal
-            .stay
-            .into_iter()
-            .map(|stay| Stays {
-                repository: stay.repository,
-                tag: stay.tag,
-                why: stay.why,
-            })
-            .collect(),
-        notes: known.notes.clone(),
+        stays: proposal.stay,
+        notes: history.notes.clone(),
     })
 }

@@ -1,7 +1,8 @@
-//! The receipt: what the last deploy did to an environment, committed beside it.
+//! The receipt of the last deploy, which is committed beside the environment's files.
 //!
-//! The next plan reads it: an applied configuration is not applied again, the registry of a running
-//! cluster cannot be changed, and a different release is an upgrade. Git has its history.
+//! The next plan reads it, to decide what changed since: an applied configuration is not applied
+//! again, a different release is an upgrade, and a different registry is refused. Earlier receipts
+//! are in git's history.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +12,25 @@ use serde::{Deserialize, Serialize};
 use crate::Context;
 use crate::workspace::{read_if_there, write_whole};
 
-mod by;
+mod provenance;
 mod error;
 
-pub use by::{By, Operator};
 pub use error::Error;
+pub use provenance::{Operator, Provenance};
 
-/// The keys whose text others wrote: programs, registries, operators.
-const FREE: &[&str] = &["error", "missing", "operator", "reason", "without-backup"];
+/// Keys with free text of programs, registries and operators, in which secrets are masked.
+const FREE_TEXT_KEYS: &[&str] = &["error", "missing", "operator", "reason", "without-backup"];
 
-/// What `receipt.yaml` says.
+/// The contents of `receipt.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Receipt {
-    /// The version of this file's format.
+    /// Version of the file format.
     pub version: u32,
-    /// The name of the last run that touched the cluster, as the registry knows it.
+    /// Name of the run that changed the cluster last, as in the shared state in the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// The last deploy that succeeded. It stays when a later one fails: this is what the cluster
+    /// The last successful deploy, which a later failure does not replace: this is what the cluster
     /// runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
@@ -38,7 +39,7 @@ pub struct Receipt {
     pub failed: Option<Failed>,
 }
 
-/// A deploy that succeeded.
+/// A successful deploy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Applied {
@@ -47,64 +48,66 @@ pub struct Applied {
     pub release: String,
     /// The registry and project that the cluster pulls from.
     pub registry: String,
-    /// Where clients find the cluster, if that was configured; it cannot be cleared any more.
+    /// The address for the cluster's clients; `None` if it was not configured. It cannot be removed
+    /// later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_address: Option<String>,
-    /// The values of the other keys that a cluster keeps permanently, by path. Earlier receipts do
-    /// not have them.
+    /// The other values that a cluster keeps for its life, by path, such as
+    /// `network.serviceCIDR`. `None` in receipts of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<BTreeMap<String, String>>,
     /// SHA-256 of the lock file.
     pub lock: String,
-    /// The sets that were carried with the release, with the SHA-256 of their locks.
+    /// SHA-256 of each set's lock, by the set's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sets: BTreeMap<String, String>,
-    /// SHA-256 of the rendered `mke4.yaml`.
+    /// SHA-256 of the rendered `mke4.yaml` that was applied; empty if that is unknown, or if the
+    /// cluster has only a part of it.
     pub config: String,
-    /// SHA-256 of the plan that was executed, as `plan --out` writes it. A rebuilt receipt has
-    /// none.
+    /// SHA-256 of the plan that was executed, as `plan --out` writes it. `None` in a rebuilt
+    /// receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// The mkectl that applied it.
+    /// The mkectl that changed the cluster last.
     pub mkectl: RecordedProgram,
-    /// How many artifacts of the lock were confirmed in the registry: all of them.
+    /// Number of artifacts in the lock. All were confirmed in the registry.
     pub artifacts: usize,
-    /// What was done for that.
+    /// The push of this deploy.
     pub pushed: Pushed,
-    /// When it began, in UTC. A rebuilt receipt has none.
+    /// Start of the deploy, in UTC. `None` in a rebuilt receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<String>,
-    /// When it ended, in UTC.
+    /// End of the deploy, in UTC.
     pub ended: String,
-    /// By what it was done, and by whom.
-    pub by: By,
-    /// The condition that was set aside for it.
+    /// Program, revision and operator.
+    pub by: Provenance,
+    /// The unmet requirement that the operator overrode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
-    /// Why the cluster was upgraded without a backup that could be restored, in the operator's
-    /// words.
+    /// The operator's reason for an upgrade without a backup that could be restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_backup: Option<String>,
-    /// Whether the receipt was rebuilt from the cluster and the registry. Then what was pushed, and
-    /// when, is not known.
+    /// Whether the receipt was rebuilt from the cluster and the registry. If so, `pushed` is empty,
+    /// and `ended` is the time of the rebuild.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rebuilt: bool,
 }
 
-/// A deploy that failed, or a command on the cluster, of which less is recorded.
+/// A deploy that failed, or a different command that changes the cluster. Fields that are `None` or
+/// empty are unknown for the latter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Failed {
     /// The release that was to be deployed.
     #[serde(deserialize_with = "release")]
     pub release: String,
-    /// The registry and project that it was to go to.
+    /// The registry and project of the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
     /// SHA-256 of the lock file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
-    /// The sets that were to be carried, with the SHA-256 of their locks.
+    /// SHA-256 of each set's lock, by the set's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sets: BTreeMap<String, String>,
     /// SHA-256 of the rendered `mke4.yaml`.
@@ -113,28 +116,27 @@ pub struct Failed {
     /// SHA-256 of the plan that was executed, as `plan --out` writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// The step that failed, by the name of its command.
+    /// The step that failed, such as `push` or `upgrade`.
     pub step: String,
-    /// What went wrong, with its causes.
+    /// The error and its causes.
     pub error: String,
-    /// mkectl's own exit code, where mkectl failed.
+    /// mkectl's exit code; `None` if mkectl did not run, or a signal ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mkectl_exit_code: Option<i32>,
-    /// What had been pushed until then. None if that is unknown.
+    /// The push until the failure; `None` if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<Pushed>,
-    /// When it began, in UTC.
+    /// Start of the deploy, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<String>,
-    /// When it ended, in UTC.
+    /// End of the deploy, in UTC.
     pub ended: String,
-    /// By what it was done, and by whom.
-    pub by: By,
-    /// The condition that was set aside for it.
+    /// Program, revision and operator.
+    pub by: Provenance,
+    /// The unmet requirement that the operator overrode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
-    /// Why the cluster was upgraded without a backup that could be restored, in the operator's
-    /// words.
+    /// The operator's reason for an upgrade without a backup that could be restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_backup: Option<String>,
 }
@@ -143,44 +145,44 @@ pub struct Failed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RecordedProgram {
-    /// The version that it gave of itself.
+    /// The version that it reports, `v4.1.5`.
     pub version: String,
-    /// SHA-256 of its file. A rehearsal's stand-in is this tool, and has none.
+    /// SHA-256 of its file; `None` for the stand-in of a rehearsal, which is Airlock itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// What was done so that a registry holds everything.
+/// The amounts of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pushed {
-    /// How many artifacts the registry did not have under their tags, and has since.
+    /// Number of artifacts that were pushed.
     pub artifacts: usize,
-    /// The blobs that were sent.
+    /// Blobs that were sent.
     pub sent: Amount,
-    /// The blobs that the registry took over from another of its repositories.
+    /// Blobs that the registry mounted from another of its repositories.
     pub mounted: Amount,
-    /// The blobs of these artifacts that it turned out to have.
+    /// Blobs of these artifacts that the registry already had.
     pub present: Amount,
 }
 
-/// So many blobs.
+/// A number of blobs, and their total size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Amount {
-    /// How many.
+    /// Number of blobs.
     pub blobs: u64,
-    /// Their bytes.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 
-/// A condition that was set aside.
+/// A requirement that was overridden.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Overridden {
-    /// What was missing, in words.
+    /// The unmet requirement as a sentence fragment: `staging has no receipt of a deploy`.
     pub missing: String,
-    /// Why that was accepted, in the words of the operator.
+    /// The operator's reason.
     pub reason: String,
 }
 
@@ -188,20 +190,20 @@ impl Receipt {
     /// The format that this version reads and writes.
     pub const VERSION: u32 = 2;
 
-    /// Reads a receipt, or answers `None` if nothing was deployed yet.
+    /// Reads a receipt. Returns `None` if the file does not exist: nothing was deployed yet.
     ///
     /// # Errors
-    /// The file cannot be read, is not a receipt, or is of a later format.
+    /// The file cannot be read, and the errors of [`Receipt::parse`].
     pub fn read(path: &Utf8Path) -> Result<Option<Self>, crate::Error> {
         read_if_there(path)?
             .map(|text| Self::parse(&text, path))
             .transpose()
     }
 
-    /// Reads the text of a receipt, which may be of another time; `path` is where it is, or was.
+    /// Parses the text of a receipt, which may be from git's history. Errors name `path`.
     ///
     /// # Errors
-    /// It is not a receipt, or is of a later format.
+    /// [`Error::File`] or [`Error::Version`] if it is not a receipt of this format.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, crate::Error> {
         let wrong = |source| {
             crate::Error::Receipt(Error::File {
@@ -209,7 +211,7 @@ impl Receipt {
                 source,
             })
         };
-        /// All that receipts of every version have.
+        /// The field that receipts of every version have.
         #[derive(Deserialize)]
         #[serde(expecting = "keys and values, `version` among them")]
         struct Versioned {
@@ -234,12 +236,12 @@ impl Receipt {
         write_whole(path, &self.text(path)?)
     }
 
-    /// Returns the text of the file.
+    /// Returns the text of the file, as YAML below a comment. Errors name `path`.
     ///
     /// # Errors
-    /// It cannot be written as YAML.
+    /// [`Error::File`] if YAML cannot express the receipt.
     pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, crate::Error> {
-        let yaml = redaction::yaml::write(self, FREE).map_err(|source| Error::File {
+        let yaml = redaction::yaml::write(self, FREE_TEXT_KEYS).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
         })?;
@@ -253,8 +255,8 @@ impl Receipt {
     }
 }
 
-/// Reads the name of a release. What is none would be taken for a release that differs, and so for
-/// an upgrade.
+/// Deserializes the name of a release. An invalid one is refused here: it would differ from the
+/// environment's release, and so look like an upgrade.
 fn release<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     let version = name.strip_prefix('v').map(semver::Version::parse);
@@ -266,7 +268,7 @@ fn release<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, 
     }
 }
 
-/// Returns the present time as receipts write it.
+/// Returns the present time in the form of receipts, `2026-01-02T03:04:05Z`.
 pub(crate) fn now(context: &Context<'_>) -> String {
     (context.tool.now)()
         .strftime("%Y-%m-%dT%H:%M:%SZ")

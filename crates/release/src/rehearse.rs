@@ -1,9 +1,9 @@
-//! Rehearsals: a deploy against an embedded registry on loopback and a stand-in for mkectl. The
-//! environment's own registry and cluster are not touched.
+//! Rehearsals: a deploy to an embedded registry on loopback, with a stand-in for mkectl. The
+//! environment's own registry and cluster are not used.
 //!
-//! The stand-in is Airlock's own executable, run by the `programs` crate with [`COMMAND`] in front
-//! of mkectl's arguments. It checks the file as MKE would, pulls every artifact without credentials
-//! through the URLs in that file, and reports that it is a rehearsal.
+//! The stand-in is Airlock's own executable. The `programs` crate runs it with [`COMMAND`] in front
+//! of mkectl's arguments. It checks the configuration as MKE does, and pulls every artifact without
+//! credentials from the URLs in the configuration.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::locked::{self, Locked};
 use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
 use crate::transfer::{fetch, set};
-use crate::workspace::Output;
+use crate::workspace::{Output, remove_if_there};
 use crate::{Context, Workspace, demo, workspace};
 
 mod error;
@@ -31,14 +31,15 @@ pub use error::Error;
 
 pub use programs::STAND_IN as COMMAND;
 
-/// How many artifacts the stand-in pulls concurrently.
+/// Maximum number of artifacts that the stand-in pulls concurrently.
 const PULLS_AT_ONCE: usize = 16;
 
-/// Starts the embedded registry of an environment that is a rehearsal; does nothing for others.
-/// The registry serves until the answer is dropped, and keeps its content for the next time.
+/// Starts the embedded registry of a rehearsal. Returns `None` for other environments. The registry
+/// stops when the value is dropped. Its content is kept for the next start.
 ///
 /// # Errors
-/// Its address is not an IP address on loopback, or is in use.
+/// - [`Error::Address`] if `registry.address` is not an IP address with a port.
+/// - [`Error::Registry`] if it is not on loopback, or is in use.
 pub async fn serve(
     workspace: &Workspace,
     environment: &Environment,
@@ -53,11 +54,11 @@ pub async fn serve(
     start(workspace, &environment.name, socket).await.map(Some)
 }
 
-/// Starts the embedded registry of an environment like [`serve`], for a command that reads: nothing
-/// is written to the workspace. A registry that was never filled is an empty one in memory.
+/// Starts the embedded registry as [`serve`] does, for a command that only reads. A registry
+/// without content is started in memory, so nothing is written to the workspace.
 ///
 /// # Errors
-/// Those of [`serve`].
+/// The errors of [`serve`].
 pub async fn serve_for_reading(
     workspace: &Workspace,
     environment: &Environment,
@@ -65,19 +66,13 @@ pub async fn serve_for_reading(
     let address = &environment.registry.address;
     match address.parse() {
         Ok(socket) if environment.rehearsal && !content(workspace, &environment.name).exists() => {
-            let started = Embedded::start(socket, None).await;
-            started.map(Some).map_err(|source| {
-                crate::Error::Rehearse(Error::Registry {
-                    address: address.clone(),
-                    source,
-                })
-            })
+            start_in(None, socket).await.map(Some)
         }
         _ => serve(workspace, environment).await,
     }
 }
 
-/// Returns the folder that keeps what a rehearsal's registry has.
+/// Returns the folder with the content of a rehearsal's registry.
 fn content(workspace: &Workspace, name: &str) -> camino::Utf8PathBuf {
     workspace.rehearsal(name).join("registry")
 }
@@ -87,32 +82,37 @@ async fn start(
     name: &str,
     address: SocketAddr,
 ) -> Result<Embedded, crate::Error> {
-    let directory = content(workspace, name);
-    Embedded::start(address, Some(&directory))
-        .await
-        .map_err(|source| {
-            crate::Error::Rehearse(Error::Registry {
-                address: address.to_string(),
-                source,
-            })
-        })
+    start_in(Some(&content(workspace, name)), address).await
 }
 
-/// A rehearsal that is ready to run: its plan, and the registry that serves as long as this lives.
+/// Starts an embedded registry with its content in a folder, or in memory.
+async fn start_in(
+    folder: Option<&Utf8Path>,
+    address: SocketAddr,
+) -> Result<Embedded, crate::Error> {
+    Embedded::start(address, folder).await.map_err(|source| {
+        crate::Error::Rehearse(Error::Registry {
+            address: address.to_string(),
+            source,
+        })
+    })
+}
+
+/// A rehearsal that is ready to run. Its registry stops when the value is dropped.
 #[derive(Debug)]
 pub struct Rehearsal {
-    /// What it will do.
+    /// The plan of the rehearsal.
     pub plan: Plan,
-    /// The release of the demo's bundle, if it replaces the environment's own, which is missing.
+    /// The demo's release, `v4.1.5-demo`, if it replaces a release whose bundle is missing.
     pub stand_in: Option<String>,
     _registry: Embedded,
 }
 
-/// Prepares the rehearsal of an environment: the same files, with the registry's address and mkectl
-/// exchanged, and with all results below `bundles/rehearsal/`.
+/// Prepares the rehearsal of an environment. It has the environment's files, but a different
+/// registry and mkectl. All results are written below `bundles/rehearsal/`.
 ///
 /// # Errors
-/// What [`plan::plan`] returns, or the embedded registry cannot be started.
+/// The errors of [`plan::plan`], or [`Error::Registry`].
 pub async fn prepare(
     context: &Context<'_>,
     mut environment: Environment,
@@ -137,20 +137,14 @@ pub async fn prepare(
     environment.registry.pull_credentials = None;
 
     let output = Output::below(&directory);
-    // Each rehearsal begins anew: it has a port of its own, and an earlier receipt would forbid the
-    // change.
-    match std::fs::remove_file(&output.receipt) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(crate::Error::io("remove", &output.receipt, error));
-        }
-        _ => {}
-    }
-    // What the environment's own cluster runs decides what is rehearsed: an upgrade, where it runs
-    // an earlier release.
+    // The receipt of an earlier rehearsal records a registry at a different port, and a cluster's
+    // registry cannot change.
+    remove_if_there(&output.receipt)?;
+    // If the environment's own cluster runs an earlier release, an upgrade is rehearsed.
     let real = Output::below(&context.workspace.environment(&environment.name));
     let applied = Receipt::read(&real.receipt)?.and_then(|receipt| receipt.applied);
     if applied.is_some() {
-        // It was migrated.
+        // The migration from MKE 3 is done.
         environment.mke3 = None;
     }
     if let Some(mut applied) = applied
@@ -165,7 +159,7 @@ pub async fn prepare(
         };
         receipt.write(&output.receipt)?;
     }
-    let (locked, stand_in) = at_hand(context, &environment)?;
+    let (locked, stand_in) = local_lock(context, &environment)?;
     let plan = plan::of_locked(
         context,
         environment,
@@ -182,7 +176,8 @@ pub async fn prepare(
     })
 }
 
-/// Has the environment's own mkectl check what is rendered for it, where it is at hand.
+/// Lets the environment's own mkectl check the rendered configuration, if that mkectl is on this
+/// machine.
 fn check_config(
     context: &Context<'_>,
     environment: Environment,
@@ -193,15 +188,15 @@ fn check_config(
     }
     match validate::with_mkectl(context, environment, output) {
         Err(error @ crate::Error::ConfigRefused(_)) => Err(error),
-        // A rehearsal needs neither that mkectl nor a lock nor secrets.
+        // Other errors are ignored: a rehearsal needs neither this mkectl nor a lock nor secrets.
         _ => Ok(()),
     }
 }
 
-/// Runs a rehearsal, and returns what it came to with the plan that it executed.
+/// Runs a rehearsal. Returns its result, and the permit with the executed plan.
 ///
 /// # Errors
-/// What [`deploy::deploy`] returns.
+/// The errors of [`plan::permit`] and [`deploy::deploy`].
 pub async fn run<'a>(
     context: &Context<'_>,
     rehearsal: Rehearsal,
@@ -215,13 +210,13 @@ pub async fn run<'a>(
     Ok((permit, deployed))
 }
 
-/// Returns what can be rehearsed without a download: the release, or the demo's in its place, and
-/// sets that are in the store.
-fn at_hand(
+/// Returns the lock of all that can be rehearsed without a download, and the release of the demo if
+/// it replaces the environment's. Sets that are not in the store are left out, with a warning.
+fn local_lock(
     context: &Context<'_>,
     environment: &Environment,
 ) -> Result<(Locked, Option<String>), crate::Error> {
-    let (locked, stand_in) = bundle_at_hand(context.workspace, &environment.release)?;
+    let (locked, stand_in) = local_release_lock(context.workspace, &environment.release)?;
     if environment.sets.is_empty() || stand_in.is_some() {
         return Ok((locked, stand_in));
     }
@@ -238,9 +233,9 @@ fn at_hand(
     }
 }
 
-/// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal
-/// downloads nothing.
-fn bundle_at_hand(
+/// Returns the lock of the release if its bundle is on this machine, or else the demo's lock with
+/// its release.
+fn local_release_lock(
     workspace: &Workspace,
     release: &Version,
 ) -> Result<(Locked, Option<String>), crate::Error> {
@@ -263,7 +258,10 @@ fn bundle_at_hand(
     Ok((locked, Some(stand_in)))
 }
 
-/// What the stand-in answers to `mkectl version`.
+/// Prints the stand-in's answer to `mkectl version`.
+///
+/// # Errors
+/// `out` cannot be written.
 pub fn version(release: &str, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "Version: {release}")?;
     writeln!(
@@ -272,26 +270,20 @@ pub fn version(release: &str, out: &mut dyn Write) -> std::io::Result<()> {
     )
 }
 
-/// What the stand-in does on `mkectl apply -f FILE`: returns the exit code.
+/// Executes the stand-in's `mkectl apply -f FILE`, and returns the exit code.
 ///
 /// # Errors
-/// Its output cannot be written.
+/// `out` cannot be written.
 pub async fn apply(
     release: &str,
     lock: &Utf8Path,
     file: &Utf8Path,
     out: &mut (dyn Write + Send),
 ) -> std::io::Result<u8> {
-    let Some(validated) = look(release, lock, file, out).await? else {
+    let Some(validated) = check_and_pull(release, lock, file, out).await? else {
         return Ok(1);
     };
-    for host in &validated.hosts {
-        writeln!(
-            out,
-            "INF Would install {} on {}",
-            host.role, host.ssh.address
-        )?;
-    }
+    write_hosts("install", &validated, out)?;
     writeln!(
         out,
         "INF A real first apply prints the admin password here, once"
@@ -303,9 +295,24 @@ pub async fn apply(
     Ok(0)
 }
 
-/// Checks the configuration as MKE would, and pulls everything as nodes would; none if something is
-/// wrong, which is printed.
-async fn look(
+fn write_hosts(
+    verb: &str,
+    validated: &mke::Validated,
+    out: &mut (dyn Write + Send),
+) -> std::io::Result<()> {
+    for host in &validated.hosts {
+        writeln!(
+            out,
+            "INF Would {verb} {} on {}",
+            host.role, host.ssh.address
+        )?;
+    }
+    Ok(())
+}
+
+/// Checks the configuration as MKE does, and pulls every artifact as nodes do. Returns `None`,
+/// after printing the reason, if either fails.
+async fn check_and_pull(
     release: &str,
     lock: &Utf8Path,
     file: &Utf8Path,
@@ -359,11 +366,11 @@ async fn look(
     Ok(Some(validated))
 }
 
-/// What the stand-in answers to `mkectl upgrade --help`: the flags that the table of releases knows
-/// of this one.
+/// Prints the stand-in's answer to `mkectl upgrade --help`: the flags of the release according to
+/// `releases.yaml`.
 ///
 /// # Errors
-/// Its output cannot be written.
+/// `out` cannot be written.
 pub fn upgrade_help(release: &str, out: &mut dyn Write) -> std::io::Result<()> {
     let facts = release
         .strip_prefix('v')
@@ -385,10 +392,10 @@ pub fn upgrade_help(release: &str, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the stand-in does on `mkectl backup -f FILE --name NAME`: returns the exit code.
+/// Executes the stand-in's `mkectl backup -f FILE --name NAME`, and returns the exit code.
 ///
 /// # Errors
-/// Its output cannot be written.
+/// `out` cannot be written.
 pub fn backup(release: &str, name: &str, out: &mut dyn Write) -> std::io::Result<u8> {
     writeln!(
         out,
@@ -397,21 +404,21 @@ pub fn backup(release: &str, name: &str, out: &mut dyn Write) -> std::io::Result
     Ok(0)
 }
 
-/// What `mkectl upgrade` was given.
+/// The arguments of the stand-in's `mkectl upgrade`.
 #[derive(Debug)]
 pub struct Upgrading<'a> {
-    /// The release to come to.
+    /// The release that is upgraded to, `v4.1.5`.
     pub to: &'a str,
     /// The configuration's file.
     pub file: &'a Utf8Path,
-    /// The release matrix.
+    /// The release matrix's file.
     pub release_matrix: Option<&'a Utf8Path>,
 }
 
-/// What the stand-in does on `mkectl upgrade`: returns the exit code.
+/// Executes the stand-in's `mkectl upgrade`, and returns the exit code.
 ///
 /// # Errors
-/// Its output cannot be written.
+/// `out` cannot be written.
 pub async fn upgrade(
     release: &str,
     lock: &Utf8Path,
@@ -435,17 +442,11 @@ pub async fn upgrade(
         return Ok(1);
     }
     writeln!(out, "INF Rehearsal of the upgrade to {release}")?;
-    // The new release has to be where the old one was, whatever else an upgrade does.
-    let Some(validated) = look(release, lock, upgrading.file, out).await? else {
+    // The registry must have the new release, as it had the old one.
+    let Some(validated) = check_and_pull(release, lock, upgrading.file, out).await? else {
         return Ok(1);
     };
-    for host in &validated.hosts {
-        writeln!(
-            out,
-            "INF Would upgrade {} on {}",
-            host.role, host.ssh.address
-        )?;
-    }
+    write_hosts("upgrade", &validated, out)?;
     writeln!(
         out,
         "INF Rehearsal complete: mkectl would upgrade to {release}"
@@ -454,7 +455,7 @@ pub async fn upgrade(
 }
 
 /// Pulls every artifact of the lock as nodes do: images from the image registry, charts from the
-/// chart registry. Returns false if something could not be pulled.
+/// chart registry. Prints each failure, and returns false if there is one.
 async fn pull_all(
     lock: &bundle::Lock,
     validated: &mke::Validated,
@@ -472,8 +473,7 @@ async fn pull_all(
         let url = url.strip_prefix("oci://").unwrap_or(url);
         (artifact, pull(url, ca_pem.as_deref(), artifact).await)
     });
-    // A registry that does not answer is retried for seconds: one artifact after the other, that
-    // takes minutes.
+    // Concurrently: a registry that does not answer is retried for seconds per artifact.
     let mut pulls = std::pin::pin!(pulls.buffered(PULLS_AT_ONCE));
     while let Some((artifact, pulled)) = pulls.next().await {
         match pulled {
@@ -499,7 +499,7 @@ async fn pull_all(
     Ok(complete)
 }
 
-/// Pulls one artifact from a registry of the configuration and returns its bytes.
+/// Pulls one artifact from a registry of the configuration. Returns the bytes of its blobs.
 async fn pull(
     url: &str,
     ca_pem: Option<&str>,
@@ -511,7 +511,7 @@ async fn pull(
         project => format!("{project}/{}", artifact.repository),
     };
     let endpoint = registry::Endpoint::new(address, ca_pem)?;
-    // Not oci-client, which cannot be set up on a machine without CA certificates.
+    // Not oci-client: its client cannot be made on a machine without CA certificates.
     let nodes = registry::Registry::new(endpoint, registry::Credentials::Anonymous)?;
     let root = nodes.get_manifest(&repository, &artifact.tag).await?;
     if root.digest != artifact.digest {

@@ -1,5 +1,5 @@
-//! Checks `requires`: the same lock must have been deployed successfully to another environment,
-//! for a minimum time.
+//! Checks the requirement of `requires`: the same locks must have been deployed successfully to a
+//! different environment, a minimum time ago.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,39 +18,39 @@ pub use error::Error;
 /// A requirement that is not met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmet {
-    /// The environment that is required.
+    /// The required environment.
     pub environment: String,
-    /// What is missing there.
+    /// Why its deploy does not meet the requirement.
     pub missing: Missing,
 }
 
-/// What a required environment lacks.
+/// Why the deploy of a required environment does not meet the requirement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// Nothing was deployed to it.
     Deploy,
     /// Its last deploy failed.
     Success {
-        /// The release that was deployed.
+        /// The release of that deploy, `v4.1.5`.
         release: String,
-        /// Where it failed.
+        /// The step that failed.
         step: String,
     },
-    /// It has this release from a different lock.
+    /// It runs this same release, but from a different lock.
     Lock(String),
-    /// It has this release instead.
+    /// It runs this different release.
     Release(String),
-    /// It has this set from a different lock.
+    /// It has this set, but from a different lock.
     SetLock(String),
     /// It lacks this set.
     Set(String),
-    /// Its receipt has no time.
+    /// Its receipt has no valid time.
     Time,
     /// It has not run the release for long enough.
     Age {
-        /// When the deploy ended.
+        /// End of its deploy, in UTC.
         since: String,
-        /// When it has run for long enough; none if that is beyond the calendar.
+        /// Time when the minimum is reached; `None` if the calendar does not have it.
         until: Option<jiff::Timestamp>,
     },
 }
@@ -88,7 +88,7 @@ impl fmt::Display for Unmet {
 }
 
 impl Unmet {
-    /// Returns the error of what `environment` may not do because of it.
+    /// Returns the error of a deploy to `environment`.
     pub(crate) fn error(&self, environment: &Environment) -> crate::Error {
         Error::Unmet {
             environment: environment.name.clone(),
@@ -98,10 +98,11 @@ impl Unmet {
     }
 }
 
-/// Returns what an environment's requirement lacks for these locks; none if it requires nothing.
+/// Returns why an environment's requirement is not met for these locks. Returns `None` if it is
+/// met, or there is none.
 ///
 /// # Errors
-/// There is no such environment, or its receipt cannot be read.
+/// The required environment does not exist, or its receipt cannot be read.
 pub(crate) fn unmet(
     workspace: &Workspace,
     environment: &Environment,
@@ -152,10 +153,10 @@ pub(crate) fn unmet(
     }))
 }
 
-/// Checks that the environment which another one requires exists.
+/// Checks that the environment which `environment` requires exists.
 ///
 /// # Errors
-/// It is not, at the place in the file that names it.
+/// [`workspace::Error::Configuration`], with the place in the file, if it does not exist.
 pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<(), crate::Error> {
     let Some(requirement) = &environment.requires else {
         return Ok(());
@@ -180,8 +181,8 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
     .into())
 }
 
-/// Returns a warning if the required environment is a rehearsal. One whose files are wrong gets no
-/// warning here, but its own check.
+/// Returns a warning if the required environment is a rehearsal. One whose files are not valid is
+/// reported by its own check.
 pub(crate) fn rehearsal(workspace: &Workspace, environment: &Environment) -> Option<String> {
     let name = &environment.requires.as_ref()?.environment;
     let required = workspace.load(name).ok()?;
@@ -192,27 +193,28 @@ pub(crate) fn rehearsal(workspace: &Workspace, environment: &Environment) -> Opt
     })
 }
 
-/// Returns which set was not carried as it is locked here, if one was not.
+/// Returns the first set that was not deployed from the lock in `locked`.
 fn set_missing(
-    carried: &BTreeMap<String, String>,
-    wanted: &BTreeMap<String, String>,
+    deployed: &BTreeMap<String, String>,
+    locked: &BTreeMap<String, String>,
 ) -> Option<Missing> {
-    let (set, _) = wanted
+    let (set, _) = locked
         .iter()
-        .find(|(set, digest)| carried.get(*set) != Some(*digest))?;
-    Some(match carried.contains_key(set) {
+        .find(|(set, digest)| deployed.get(*set) != Some(*digest))?;
+    Some(match deployed.contains_key(set) {
         true => Missing::SetLock(set.clone()),
         false => Missing::Set(set.clone()),
     })
 }
 
-/// Returns that a deploy is too recent, if it is.
-fn too_young(ended: &str, wanted: std::time::Duration, now: jiff::Timestamp) -> Option<Missing> {
+/// Returns [`Missing::Age`] if a deploy is too recent, or [`Missing::Time`] if `ended` is not
+/// valid.
+fn too_young(ended: &str, minimum: std::time::Duration, now: jiff::Timestamp) -> Option<Missing> {
     let Ok(since) = ended.parse::<jiff::Timestamp>() else {
         return Some(Missing::Time);
     };
-    let wanted = i64::try_from(wanted.as_secs()).unwrap_or(i64::MAX);
-    let ready = since.as_second().saturating_add(wanted);
+    let minimum = i64::try_from(minimum.as_secs()).unwrap_or(i64::MAX);
+    let ready = since.as_second().saturating_add(minimum);
     if now.as_second() >= ready {
         return None;
     }

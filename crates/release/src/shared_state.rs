@@ -1,13 +1,14 @@
-//! The shared state of an environment: a small artifact in its registry that records the deploy
-//! that changed the cluster last, and whether it ended.
+//! The shared state of an environment: a small artifact in its registry that records which deploy
+//! changed the cluster last, and whether it ended.
 //!
-//! A receipt reaches other checkouts only when it is committed and pulled. A deploy from a checkout
-//! that lacks it is found out here, before mkectl runs. The artifact names no operator and no host,
-//! since nodes may read it. A registry that refuses it costs a warning.
+//! A receipt reaches other checkouts only when it is committed and pulled. The shared state detects
+//! a deploy from a checkout that lacks the last receipt, before mkectl runs. Nodes may read the
+//! artifact, so it names neither operator nor host. If the registry refuses it, the deploy warns
+//! and continues.
 //!
-//! A plain registry has no transactions. So a deploy looks at the tag immediately before it writes,
-//! waits, and looks again: of two that began at the same time, the one that finds the other's mark
-//! stops.
+//! A registry has no transactions. Therefore a deploy reads the tag immediately before it writes
+//! its mark, waits, and reads it again. Of two deploys that begin at the same time, the one that
+//! finds the other's mark stops.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ mod client;
 mod conflict;
 mod own_run;
 
-use client::{Client, Put, look};
+use client::{Client, PutError, look};
 use conflict::is_own_and_unfinished;
 
 pub(crate) use client::{all, reference};
@@ -32,29 +33,27 @@ pub use conflict::Conflict;
 pub(crate) use conflict::conflict;
 pub use state::{Phase, State, StateFault};
 
-/// How long a deploy that has written its mark waits for the mark of a deploy that began at the
-/// same time, at least.
-const SETTLE: Duration = Duration::from_millis(300);
+/// Minimum wait after writing the mark, for the mark of a deploy that began at the same time.
+const MINIMUM_WAIT: Duration = Duration::from_millis(300);
 
-/// How many times as long as its own mark took a deploy waits for that of another, which may take
-/// longer.
-const PATIENCE: u32 = 5;
+/// Factor from the time that writing the mark took to the time to wait: the other deploy may be
+/// slower.
+const WAIT_FACTOR: u32 = 5;
 
-/// What was found in the registry when a plan was computed, and what it means for this checkout.
+/// The shared state when a plan was computed, compared with the receipt of this checkout.
 #[derive(Debug)]
 pub struct Standing {
     recorded: Recorded,
     conflict: Option<Conflict>,
-    /// What the operator should know.
     pub(crate) warning: Option<String>,
 }
 
-/// What the registry has.
+/// The response of the registry.
 #[derive(Debug)]
 enum Recorded {
     /// The registry was not asked.
     Unasked,
-    /// The registry does not serve it to this operator.
+    /// The registry refused the request, or failed.
     Refused,
     Nothing,
     Found {
@@ -64,7 +63,7 @@ enum Recorded {
 }
 
 impl Standing {
-    /// Returns the standing of a plan that touches no cluster which operators share.
+    /// Returns the standing of a plan that does not change a cluster, or not a shared one.
     pub(crate) fn unasked() -> Self {
         Self {
             recorded: Recorded::Unasked,
@@ -73,23 +72,23 @@ impl Standing {
         }
     }
 
-    /// Returns why a deploy must not begin, if there is a reason.
+    /// Returns why a deploy from this checkout must not begin, if so.
     pub fn conflict(&self) -> Option<&Conflict> {
         self.conflict.as_ref()
     }
 
-    /// Returns whether the receipt of this checkout may not be that of the last deploy.
+    /// Returns whether this checkout may lack the receipt of the last deploy.
     pub(crate) fn is_ahead_of_receipt(&self) -> bool {
         let conflict = self.conflict.as_ref();
         conflict.is_some_and(|conflict| !matches!(conflict, Conflict::InUse { .. }))
     }
 
-    /// Returns the run that the registry names.
+    /// Returns the name of the run in the shared state.
     pub(crate) fn run(&self) -> Option<&str> {
         Some(self.state()?.run.as_str())
     }
 
-    /// Returns what the registry holds, if it is valid.
+    /// Returns the shared state, if the registry has a valid one.
     pub(crate) fn state(&self) -> Option<&State> {
         match &self.recorded {
             Recorded::Found { state, .. } => state.as_ref().ok(),
@@ -97,10 +96,10 @@ impl Standing {
         }
     }
 
-    /// Refuses a deploy that would not see what another one did.
+    /// Refuses a deploy if there is a conflict.
     ///
     /// # Errors
-    /// There is a conflict, and the operator has not said to take over.
+    /// The [`Conflict`], unless `take_over`.
     pub fn allow(&self, take_over: bool) -> Result<(), Error> {
         match &self.conflict {
             Some(conflict) if !take_over => Err(Error::SharedState(conflict.clone())),
@@ -109,8 +108,8 @@ impl Standing {
     }
 }
 
-/// Reads the state of an environment and compares it with the receipt of this checkout. A registry
-/// that cannot be asked is a warning.
+/// Reads the shared state of an environment, and compares it with the receipt of this checkout. A
+/// failure to read it becomes a warning.
 pub(crate) async fn read(
     context: &Context<'_>,
     environment: &Environment,
@@ -123,19 +122,18 @@ pub(crate) async fn read(
         Err(error) => {
             return Standing {
                 recorded: Recorded::Refused,
-                conflict: None,
                 warning: Some(format!(
                     "cannot read the shared state of {name}, so deploys from different checkouts are not noticed: {}",
                     chain(&error)
                 )),
+                ..Standing::unasked()
             };
         }
     };
     let Some((digest, state)) = found else {
         return Standing {
             recorded: Recorded::Nothing,
-            conflict: None,
-            warning: None,
+            ..Standing::unasked()
         };
     };
     let own = own_run::read(output);
@@ -157,21 +155,21 @@ pub(crate) async fn read(
     }
 }
 
-/// A deploy that has begun: its mark in the registry, if the registry took it.
+/// The mark of a deploy that has begun. `None` if the registry was not asked or refused it.
 #[derive(Debug)]
 pub(crate) struct Mark {
     recorded: Option<(Client, Digest, State)>,
 }
 
 impl Mark {
-    /// Returns the run, if the registry knows it.
+    /// Returns the name of the run, if the registry has the mark.
     pub(crate) fn run(&self) -> Option<String> {
         self.recorded
             .as_ref()
             .map(|(_, _, state)| state.run.clone())
     }
 
-    /// Has the end of the deploy name a different run.
+    /// Changes the name of the run that is recorded at the end.
     pub(crate) fn rename(&mut self, run: String) {
         if let Some((_, _, state)) = &mut self.recorded {
             state.run = run;
@@ -179,22 +177,22 @@ impl Mark {
     }
 }
 
-/// What a deploy is about.
+/// The facts of a deploy that its mark records.
 pub(crate) struct Subject<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) output: &'a Output,
-    /// The release that the cluster is to run, `v4.1.5`.
+    /// The release that is deployed, `v4.1.5`.
     pub(crate) release: String,
     /// SHA-256 of the lock's file.
     pub(crate) lock: String,
 }
 
-/// Writes into the registry that a deploy begins. To be called immediately before the cluster is
-/// touched.
+/// Records in the registry that a deploy begins. It is called immediately before mkectl changes the
+/// cluster. If the registry refuses the mark, the deploy continues after a warning.
 ///
 /// # Errors
-/// Another deploy has begun since the plan was computed, or the run cannot be noted in this
-/// checkout.
+/// [`Conflict::Overtaken`] if another deploy began after the plan was computed, or the name of the
+/// run cannot be written to this checkout.
 pub(crate) async fn begin(
     context: &Context<'_>,
     subject: &Subject<'_>,
@@ -220,36 +218,32 @@ pub(crate) async fn begin(
         time: receipt::now(context),
     };
     own_run::write(output, &state.run)?;
-    let client = context.credentials(environment);
-    let written = match client.and_then(|credentials| Client::of(context, environment, credentials))
-    {
-        Ok(client) => client
-            .put(&state, expected)
-            .await
-            .map(|(digest, took)| (client, digest, took)),
-        Err(error) => Err(Put::Refused(chain(&error))),
+    let marking = async {
+        let client = context
+            .credentials(environment)
+            .and_then(|credentials| Client::of(context, environment, credentials))
+            .map_err(|error| PutError::Refused(chain(&error)))?;
+        let (digest, took) = client.put(&state, expected).await?;
+        if !environment.rehearsal {
+            tokio::time::sleep(MINIMUM_WAIT.max(took * WAIT_FACTOR)).await;
+        }
+        match client.digest().await {
+            Ok(Some(now)) if now != digest => Err(PutError::Overtaken),
+            // Also if the registry does not answer now: it has just accepted the mark.
+            _ => Ok((client, digest)),
+        }
     };
-    match written {
-        Ok((client, digest, took)) => {
-            if !environment.rehearsal {
-                tokio::time::sleep(SETTLE.max(took * PATIENCE)).await;
-            }
-            match client.digest().await {
-                Ok(Some(now)) if now != digest => {
-                    own_run::remove(output)?;
-                    Err(overtaken(environment))
-                }
-                // A registry that does not answer now has answered a moment ago.
-                _ => Ok(Mark {
-                    recorded: Some((client, digest, state)),
-                }),
-            }
-        }
-        Err(Put::Overtaken) => {
+    match marking.await {
+        Ok((client, digest)) => Ok(Mark {
+            recorded: Some((client, digest, state)),
+        }),
+        Err(PutError::Overtaken) => {
             own_run::remove(output)?;
-            Err(overtaken(environment))
+            Err(Error::SharedState(Conflict::Overtaken {
+                environment: environment.name.clone(),
+            }))
         }
-        Err(Put::Refused(why)) => {
+        Err(PutError::Refused(why)) => {
             context.reporter.report(Event::Warning(format!(
                 "cannot write {}, so deploys from different checkouts are not noticed: {why}",
                 reference(environment, &environment.name)
@@ -260,8 +254,8 @@ pub(crate) async fn begin(
     }
 }
 
-/// Writes into the registry that a deploy ended: its receipt, or none after a reset, is on the
-/// disk. Returns a warning if the registry does not take it.
+/// Records in the registry that a deploy ended, with the digest of the receipt's file. After a
+/// reset there is no such file. Warns if the registry refuses the state.
 pub(crate) async fn end(
     context: &Context<'_>,
     subject: &Subject<'_>,
@@ -284,11 +278,11 @@ pub(crate) async fn end(
     };
     let warning = match client.put(&state, Some(&expected)).await {
         Ok(_) => None,
-        Err(Put::Overtaken) => Some(format!(
+        Err(PutError::Overtaken) => Some(format!(
             "a different deploy took over {} while this one was running; compare the receipts",
             environment.name
         )),
-        Err(Put::Refused(why)) => Some(format!(
+        Err(PutError::Refused(why)) => Some(format!(
             "cannot write to {} that the deploy ended; commit the receipt before {} is deployed from a different checkout: {why}",
             reference(environment, &environment.name),
             environment.name
@@ -298,10 +292,4 @@ pub(crate) async fn end(
         context.reporter.report(Event::Warning(warning));
     }
     own_run::remove(output)
-}
-
-fn overtaken(environment: &Environment) -> Error {
-    Error::SharedState(Conflict::Overtaken {
-        environment: environment.name.clone(),
-    })
 }

@@ -328,3 +328,13 @@ pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, crate::Er
         Err(source) => Err(crate::Error::read(path, source)),
     }
 }
+
+/// Removes a file, if it exists.
+pub(crate) fn remove_if_there(path: &Utf8Path) -> Result<(), crate::Error> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(crate::Error::io("remove", path, source))
+        }
+        _ => Ok(()),
+    }
+}

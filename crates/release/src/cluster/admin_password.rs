@@ -1,8 +1,11 @@
 //! The administrator password, which mkectl prints once.
 //!
-//! It is written to a file immediately, and survives if this program is killed. The file is made
-//! before mkectl starts, so a disk that fills up meanwhile has room for it. After mkectl has ended,
-//! the command that the environment names gets it; if the command succeeds, the file is deleted.
+//! 1. Before mkectl starts, a file for the password is reserved, in case the disk fills up
+//!    meanwhile.
+//! 2. When mkectl prints the password, it is written to that file immediately, in case this program
+//!    is killed.
+//! 3. After mkectl has ended, the password goes to the command that the environment names, or is
+//!    shown at the terminal. If that succeeds, the file is deleted.
 
 use std::io::{self, Seek as _, Write as _};
 use std::sync::mpsc::Receiver;
@@ -17,19 +20,19 @@ use crate::event::{Event, Step};
 use crate::signals::Signal;
 use crate::{Context, chain};
 
-/// What a file has until the password comes.
-const ROOM: [u8; 4096] = [b'\n'; 4096];
+/// Content of the reserved file until the password is known.
+const PLACEHOLDER: [u8; 4096] = [b'\n'; 4096];
 
-/// Takes care of the password during one run of mkectl.
+/// Keeps and hands over the passwords of one run of mkectl.
 pub(crate) struct Handover<'a> {
-    wanted: Option<&'a AdminPassword>,
-    /// Where it is kept unless the environment names another file.
+    destination: Option<&'a AdminPassword>,
+    /// The file for the password, unless the environment names a different one.
     file: &'a Utf8Path,
-    /// What other name a file gets where there is one already: it may be the password of the
-    /// cluster before.
+    /// Time that is appended to the file's name if the file exists: it may have the password of an
+    /// earlier cluster.
     stamp: &'a str,
-    /// A file without a name of its own yet, and the name that it gets.
-    room: Mutex<Option<(Utf8PathBuf, NamedTempFile)>>,
+    /// The reserved temporary file, and the name that it gets.
+    reserved: Mutex<Option<(Utf8PathBuf, NamedTempFile)>>,
     caught: Mutex<Vec<Caught>>,
 }
 
@@ -40,46 +43,46 @@ struct Caught {
 
 impl<'a> Handover<'a> {
     pub(crate) fn new(
-        wanted: Option<&'a AdminPassword>,
+        destination: Option<&'a AdminPassword>,
         file: &'a Utf8Path,
         stamp: &'a str,
     ) -> Self {
         Self {
-            wanted,
+            destination,
             file,
             stamp,
-            room: Mutex::default(),
+            reserved: Mutex::default(),
             caught: Mutex::default(),
         }
     }
 
-    /// Makes the file for a password that may come. It is removed if none comes.
+    /// Reserves the file for a password. It is removed if mkectl prints none.
     ///
     /// # Errors
-    /// Neither the file that the environment names nor the usual one can be written.
-    pub(crate) fn make_room(&self) -> Result<(), crate::Error> {
+    /// Neither the file that the environment names nor the default one can be written.
+    pub(crate) fn reserve_file(&self) -> Result<(), crate::Error> {
         files::remove_abandoned(files::folder_of(self.file));
         let made = self.reserve();
         let made = made.map_err(|source| crate::Error::io("write", self.file, source))?;
-        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+        *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
         Ok(())
     }
 
     fn reserve(&self) -> io::Result<(Utf8PathBuf, NamedTempFile)> {
         let reserve = |file: &Utf8Path| {
             std::fs::create_dir_all(files::folder_of(file))?;
-            let mut room = files::temporary_beside(file)?;
-            room.write_all(&ROOM)?;
-            room.as_file().sync_all()?;
-            Ok((file.to_owned(), room))
+            let mut reserved = files::temporary_beside(file)?;
+            reserved.write_all(&PLACEHOLDER)?;
+            reserved.as_file().sync_all()?;
+            Ok((file.to_owned(), reserved))
         };
-        match self.wanted {
+        match self.destination {
             Some(AdminPassword::File(named)) => reserve(named).or_else(|_| reserve(self.file)),
             _ => reserve(self.file),
         }
     }
 
-    /// Keeps what was caught, now.
+    /// Writes a password that mkectl printed to its file.
     pub(crate) fn keep(&self, credentials: &programs::AdminPassword) {
         let caught = Caught {
             file: self.write(credentials),
@@ -89,8 +92,8 @@ impl<'a> Handover<'a> {
         all.push(caught);
     }
 
-    /// Hands over what was caught, and says where it is. One of `signals` ends the command that
-    /// gets it, or the question.
+    /// Hands over the passwords, and reports where they are. A signal ends the environment's
+    /// command, or the question at the terminal.
     pub(crate) fn hand_over(self, context: &Context<'_>, signals: &Receiver<Signal>) {
         let all = self
             .caught
@@ -100,13 +103,13 @@ impl<'a> Handover<'a> {
             let user = &credentials.username;
             let shown = |file: &Utf8Path| context.workspace.shown(file).to_owned();
             let warn = |text: String| context.reporter.report(Event::Warning(text));
-            let told = |what: String| {
+            let report = |what: String| {
                 context.reporter.report(Event::Finished {
                     step: Step::Apply,
                     what,
                 });
             };
-            let command = match self.wanted {
+            let command = match self.destination {
                 Some(AdminPassword::Command(words)) => words.split_first(),
                 _ => None,
             };
@@ -114,28 +117,28 @@ impl<'a> Handover<'a> {
                 let variables = &context.tool.variables;
                 let password = &credentials.password;
                 let delivered = programs::deliver(program, arguments, variables, password, signals);
-                match (delivered, &file) {
-                    (Ok(()), file) => {
-                        if let Ok(file) = file
+                match delivered {
+                    Ok(()) => {
+                        if let Ok(file) = &file
                             && let Err(error) = std::fs::remove_file(file)
                         {
                             warn(format!("delete {}: {error}", shown(file)));
                         }
-                        told(format!(
+                        report(format!(
                             "the password of user {user} was passed to `{program}`"
                         ));
                         continue;
                     }
-                    (Err(error), _) => warn(chain(&error)),
+                    Err(error) => warn(chain(&error)),
                 }
             }
-            if let (Some(AdminPassword::Ask), Ok(file)) = (self.wanted, &file) {
+            if let (Some(AdminPassword::Ask), Ok(file)) = (self.destination, &file) {
                 let is_over = || signals.try_recv().is_ok();
                 let consent = context.consent;
                 match consent.show_password(user, &credentials.password, &is_over) {
                     Ok(()) => {
                         match std::fs::remove_file(file) {
-                            Ok(()) => told(format!(
+                            Ok(()) => report(format!(
                                 "the password of user {user} was shown; no other copy exists"
                             )),
                             Err(error) => warn(format!("delete {}: {error}", shown(file))),
@@ -148,7 +151,7 @@ impl<'a> Handover<'a> {
                 }
             }
             match file {
-                Ok(file) => told(format!(
+                Ok(file) => report(format!(
                     "the password of user {user} is in {}, which only you can read; no other copy exists",
                     shown(&file)
                 )),
@@ -160,29 +163,29 @@ impl<'a> Handover<'a> {
         }
     }
 
-    /// Writes the password to a new file that only its owner may read.
+    /// Writes the password to a new file that only its owner can read.
     fn write(&self, credentials: &programs::AdminPassword) -> io::Result<Utf8PathBuf> {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, mut room) = room.take().map_or_else(|| self.reserve(), Ok)?;
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, mut reserved) = reserved.take().map_or_else(|| self.reserve(), Ok)?;
         let line = format!("{}\n", credentials.password.expose_secret());
-        room.rewind()?;
-        room.write_all(line.as_bytes())?;
-        room.as_file().set_len(line.len() as u64)?;
-        room.as_file().sync_all()?;
+        reserved.rewind()?;
+        reserved.write_all(line.as_bytes())?;
+        reserved.as_file().set_len(line.len() as u64)?;
+        reserved.as_file().sync_all()?;
         let stamp = self.stamp;
-        // Several passwords may come within a second.
+        // mkectl may print several passwords, also within a second.
         let names = (0..).map(|number: u32| match number {
             0 => file.to_string(),
             1 => format!("{file}-{stamp}"),
             number => format!("{file}-{stamp}-{number}"),
         });
         for name in names {
-            match room.persist_noclobber(&name) {
+            match reserved.persist_noclobber(&name) {
                 Ok(_) => return Ok(name.into()),
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    room = error.file;
+                    reserved = error.file;
                 }
-                // It stays under the name that it has.
+                // The temporary file keeps its name.
                 Err(error) => {
                     let (_, path) = error.file.keep()?;
                     return Utf8PathBuf::try_from(path).map_err(io::Error::other);
@@ -198,11 +201,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_made_before_the_password_comes_and_does_not_stay_without_it() {
+    fn the_file_is_reserved_before_the_password_and_removed_without_one() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let file = folder.join("admin-password");
-        // A file is where the folder of the one that the environment names would be.
+        // The folder that the environment names is a file, so the default file is used.
         std::fs::write(folder.join("safe"), "").unwrap();
         let wanted = AdminPassword::File(folder.join("safe/admin"));
         let handover = Handover::new(Some(&wanted), &file, "2026-11-30T14-16-02Z");
@@ -211,16 +214,16 @@ mod tests {
             let sizes = entries.map(|entry| entry.metadata().unwrap().len());
             sizes.filter(|size| *size > 0).collect()
         };
-        // A killed run has left its file.
-        let left = folder.join(".AbCdEf.part");
-        std::fs::write(&left, ROOM).unwrap();
-        handover.make_room().unwrap();
-        assert!(!left.exists());
+        // The file of a killed run.
+        let abandoned = folder.join(".AbCdEf.part");
+        std::fs::write(&abandoned, PLACEHOLDER).unwrap();
+        handover.reserve_file().unwrap();
+        assert!(!abandoned.exists());
         assert_eq!(sizes(), [4096]);
         drop(handover);
         assert_eq!(sizes(), [0; 0]);
         let handover = Handover::new(Some(&wanted), &file, "2026-11-30T14-16-02Z");
-        handover.make_room().unwrap();
+        handover.reserve_file().unwrap();
         handover.keep(&programs::AdminPassword {
             username: "admin".to_owned(),
             password: "planted".to_owned().into(),

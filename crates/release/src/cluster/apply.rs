@@ -1,4 +1,4 @@
-//! The steps that apply the rendered configuration, by the release's own mkectl.
+//! Plans the steps that apply the rendered configuration, with the mkectl of its release.
 
 use environment::Environment;
 
@@ -9,7 +9,7 @@ use crate::workspace::Output;
 
 const DRY_RUN: &str = "--dry-run";
 
-/// Plans the steps: mkectl simulates the command first, if its help lists a way.
+/// Returns `mkectl apply`, preceded by a dry run if mkectl's help lists that flag.
 pub(crate) fn steps(
     environment: &Environment,
     output: &Output,

@@ -1,5 +1,5 @@
-//! A backup of the cluster, by the mkectl of the release that it runs, and the note that identifies
-//! that mkectl.
+//! Writes a backup of the cluster with the mkectl of the release that it runs, and a note that
+//! identifies this mkectl.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,40 +14,40 @@ use crate::config::check::{BACKUPS, committed_secret, refuse_committed};
 use crate::event::Event;
 use crate::{Context, Error, Kind, cluster, receipt, shared_state};
 
-/// Why there is no backup that could be restored.
+/// Why there is no backup that can be restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// The program has no command that writes an archive to a local file.
+    /// This mkectl has no command that writes an archive to a local file.
     #[error("mkectl {release} cannot write a backup archive to a local file")]
     Unsupported {
-        /// The release that it serves, `v4.1.0`.
+        /// The release of this mkectl, `v4.1.0`.
         release: String,
     },
     /// mkectl reported success, but the archive does not exist.
     #[error("mkectl reported success, but the backup `{path}` does not exist")]
     Missing {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
     },
-    /// The archive is a folder or a link.
+    /// The archive is not a regular file, such as a folder or a link.
     #[error("the backup `{path}` is not a regular file")]
     NotAFile {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
     },
     /// The archive has no content.
     #[error("the backup `{path}` is empty")]
     Empty {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
     },
     /// The archive cannot be read to its end as a tar.
     #[error("the backup `{path}` is not a complete tar archive")]
     Damaged {
-        /// The archive.
+        /// Path of the archive.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to read it.
         source: std::io::Error,
     },
 }
@@ -65,14 +65,14 @@ impl BackupError {
     }
 }
 
-/// A backup that failed, and what it was for.
+/// A backup that failed, and its purpose.
 #[derive(Debug)]
 pub struct BackupFailure {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
-    /// Whether an upgrade requires it.
+    /// Whether the backup is a step of an upgrade.
     pub is_before_upgrade: bool,
-    /// Why there is none.
+    /// Why it failed.
     pub problem: BackupError,
 }
 
@@ -92,28 +92,30 @@ impl std::error::Error for BackupFailure {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Backup {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
     /// The archive, relative to the workspace.
     pub archive: Utf8PathBuf,
-    /// Its size in bytes.
+    /// Size of the archive in bytes.
     pub size: u64,
     /// The version of the mkectl that wrote it, `v4.1.5`.
     pub mkectl: String,
-    /// The log, relative to the workspace.
+    /// The log of mkectl's output, relative to the workspace.
     pub log: Utf8PathBuf,
 }
 
-/// Writes a backup to `archive`, or to a file in the environment's folder of backups with time and
-/// release in its name.
+/// Writes a backup to `archive`, or to a file in the environment's folder of backups. That file has
+/// time and release in its name.
 ///
-/// mkectl is run in the folder of the archive and given its name alone: that is all its pages show.
-/// `typed` is given to it too.
+/// mkectl runs in the folder of the archive and gets a bare file name, because the vendor's pages
+/// show nothing else. `typed` are additional arguments for mkectl.
 ///
 /// # Errors
-/// The archive exists, git may commit it, a fitting mkectl is missing, or it failed. Or a different
-/// checkout changes the cluster, or has changed it and this one lacks its receipt, unless
-/// `take_over`.
+/// - The archive exists, or git would commit it.
+/// - A suitable mkectl is missing, or it failed.
+/// - [`BackupError`] if the archive cannot be restored.
+/// - Unless `take_over`: a command from elsewhere is changing the cluster, or has changed it and
+///   this checkout lacks its receipt.
 pub async fn backup(
     context: &Context<'_>,
     environment: Environment,
@@ -148,24 +150,24 @@ pub async fn backup(
     let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
         return Err(cluster.without_backup(BackupError::NotAFile { path: shown }));
     };
-    // Any other folder belongs to the operator: one that is missing may be a share that is not
+    // A different folder belongs to the operator and is not made: it may be a share that is not
     // mounted.
-    let there = if folder == cluster.backups() {
+    let exists = if folder == cluster.backups() {
         std::fs::create_dir_all(folder)
     } else {
         std::fs::metadata(folder).map(drop)
     };
-    there.map_err(|source| Error::io("write to", folder, source))?;
+    exists.map_err(|source| Error::io("write to", folder, source))?;
     let (receipt, output) = (cluster.receipt.as_ref(), &cluster.output);
     let standing = shared_state::read(context, &cluster.environment, output, receipt).await;
-    // A backup takes nothing over from an interrupted deploy of this checkout.
+    // The warning with a state says that an interrupted deploy is taken over. A backup does not.
     if let (Some(warning), None) = (&standing.warning, standing.state()) {
         context.reporter.report(Event::Warning(warning.clone()));
     }
     standing.allow(take_over)?;
     let root = cluster.help(&[])?;
     let archives = cluster.archives()?;
-    // Before it runs: an update of the program meanwhile would be another one.
+    // Recorded before the run: the file may be replaced meanwhile.
     let mkectl = cluster.program.record();
     let ran = cluster.run(context, "backup", false, |config| {
         let command = cluster.mkectl().backup(config, name, archives, &root);
@@ -174,7 +176,7 @@ pub async fn backup(
     let ran = ran.inspect_err(|_| set_aside(context, &archive))?;
     let applied = (cluster.receipt.as_ref()).and_then(|receipt| receipt.applied.clone());
     check_archive(context, &archive).map_err(|problem| cluster.without_backup(problem))?;
-    let note = describe(context, &cluster.environment, &archive, mkectl, applied)?;
+    let note = write_note(context, &cluster.environment, &archive, mkectl, applied)?;
     Ok(Backup {
         environment: note.environment,
         archive: shown,
@@ -184,12 +186,12 @@ pub async fn backup(
     })
 }
 
-/// Makes an archive that was checked readable by its owner alone, since it holds the cluster's
-/// secrets, and writes its note.
+/// Writes the note of a checked archive. Also restricts the archive to its owner, because it
+/// contains the cluster's secrets.
 ///
 /// # Errors
-/// The archive cannot be read, or the note cannot be written.
-pub(crate) fn describe(
+/// The archive cannot be read or protected, or the note cannot be written.
+pub(crate) fn write_note(
     context: &Context<'_>,
     environment: &Environment,
     archive: &Utf8Path,
@@ -213,15 +215,15 @@ pub(crate) fn describe(
     Ok(note)
 }
 
-/// Renames what a backup that failed has left, or removes a link, so it is not mistaken for one
-/// that can be restored.
+/// Renames the archive of a failed backup to `*.failed`, so it is not taken for one that can be
+/// restored. Removes it if it is a link. Warns in both cases.
 pub(crate) fn set_aside(context: &Context<'_>, archive: &Utf8Path) {
     if !archive.is_file() && !archive.is_symlink() {
         return;
     }
     let failed = Utf8PathBuf::from(format!("{archive}.failed"));
     let shown = context.workspace.shown(archive);
-    // A link would have every later command refused.
+    // Not renamed: a link in the folder of backups would make later commands fail.
     let outcome = match archive.is_symlink() {
         true => std::fs::remove_file(archive).map(|()| "the link was removed".to_owned()),
         false => std::fs::rename(archive, &failed)
@@ -233,11 +235,10 @@ pub(crate) fn set_aside(context: &Context<'_>, archive: &Utf8Path) {
     )));
 }
 
-/// Reads the archive that mkectl has just written to its end. One that cannot be restored is set
-/// aside.
+/// Reads a new archive to its end, and sets it aside if it cannot be restored.
 ///
 /// # Errors
-/// It is missing, empty or not a complete tar.
+/// [`BackupError`] if it is missing, empty or not a complete tar archive.
 pub(crate) fn check_archive(context: &Context<'_>, archive: &Utf8Path) -> Result<(), BackupError> {
     examine(context, archive).inspect_err(|_| set_aside(context, archive))
 }
@@ -269,7 +270,7 @@ fn examine(context: &Context<'_>, archive: &Utf8Path) -> Result<(), BackupError>
     }
 }
 
-/// Returns the size and the SHA-256 of a file.
+/// Returns the size in bytes and the SHA-256 of a file.
 pub(super) fn measure(path: &Utf8Path) -> std::io::Result<(u64, String)> {
     let mut file = files::open(path)?;
     let mut hasher = Sha256::new();

@@ -9,41 +9,42 @@ use super::Cluster;
 use crate::cluster::run;
 use crate::{Context, Error};
 
-/// What the checks came to.
+/// The results of mkectl's checks.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Checked {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
-    /// The version of mkectl, `v4.2.0`.
+    /// The release of mkectl, `v4.2.0`.
     pub mkectl: String,
-    /// Each check, in the order in which they ran.
+    /// The checks, in the order in which they ran.
     pub checks: Vec<Outcome>,
-    /// The failure of the first check that failed.
+    /// The error of the first check that failed.
     #[serde(skip)]
     pub failure: Option<Error>,
 }
 
-/// What one check came to.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outcome {
-    /// What it is called: `check hosts`.
+    /// The command without the program, `check hosts`.
     pub command: String,
     /// Whether this mkectl has it.
     pub is_known: bool,
     /// mkectl's exit code; `None` if it did not run, or a signal ended it.
     pub exit_code: Option<i32>,
-    /// The log, relative to the workspace.
+    /// The log of mkectl's output, relative to the workspace; `None` if it did not run.
     pub log: Option<Utf8PathBuf>,
 }
 
-/// Runs `mkectl check hosts` and `check ports`, each where mkectl's help lists it, the second also
-/// where the first finds something wrong. `typed` is given to both.
+/// Runs `mkectl check hosts` and `mkectl check ports`, if mkectl's help lists them. Runs both even
+/// if the first fails. `typed` are additional arguments for each. A failed check is part of the
+/// result.
 ///
 /// # Errors
-/// A suitable mkectl is missing, has no checks, or cannot be run. That a check fails is part of the
-/// answer.
+/// - A suitable mkectl is missing, or cannot be run.
+/// - [`NoChecks`](super::Error::NoChecks) if it has neither check.
 pub fn check(
     context: &Context<'_>,
     environment: Environment,

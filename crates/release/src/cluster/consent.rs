@@ -1,8 +1,8 @@
-//! Consent to pass a secret as an argument: mkectl accepts some secrets only so, and every user of
-//! the machine can read arguments.
+//! Consent to pass a secret as an argument. mkectl accepts some secrets only this way, and every
+//! user of the machine can read arguments.
 //!
-//! The program decides how consent is given: by a flag, or at the terminal. Every run of mkectl
-//! calls `ask`, so none starts without it.
+//! xtask decides how the operator consents: by a flag, or at the terminal. Every run of mkectl
+//! calls `ask` first.
 
 use secrecy::SecretString;
 
@@ -13,20 +13,20 @@ mod error;
 
 pub use error::Error;
 
-/// Returns whether a secret may be seen.
+/// Questions to the operator before a secret becomes visible.
 pub trait Consent: Send + Sync {
-    /// Returns when the values of these flags may be in the process list. `tell` explains what that
-    /// means; it is called once.
+    /// Asks whether the values of these flags may be in the process list. Calls `tell` once, which
+    /// explains the risk.
     ///
     /// # Errors
-    /// They may not, or a terminal is missing.
+    /// [`Refused`] if the operator declines, or cannot be asked.
     fn visible_secrets(&self, flags: &[String], tell: &dyn Fn()) -> Result<(), Refused>;
 
-    /// Shows the administrator's password at the terminal if the operator agrees. Returns when the
-    /// operator has stored it, so that it need not be kept elsewhere.
+    /// Shows the administrator password at the terminal, if the operator agrees. Returns when the
+    /// operator has stored it, so no other copy is needed.
     ///
     /// # Errors
-    /// A terminal is missing, the operator declined, or `is_over` before the operator has answered.
+    /// [`Refused`] if the operator declines or cannot be asked, or `is_over` returns true first.
     fn show_password(
         &self,
         username: &str,
@@ -35,7 +35,7 @@ pub trait Consent: Send + Sync {
     ) -> Result<(), Refused>;
 }
 
-/// Why a question at the terminal was not answered as it should be.
+/// Why the operator did not consent.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The operator cannot be asked.
@@ -50,23 +50,23 @@ pub enum Refused {
     /// The operator typed nothing.
     #[error("nothing was typed; expected `{expected}`")]
     Nothing {
-        /// What agrees.
+        /// The word that means consent.
         expected: String,
     },
     /// The operator typed something else.
     #[error("`{answer}` was typed; expected `{expected}`")]
     Different {
-        /// What was typed.
+        /// The typed text.
         answer: String,
-        /// What agrees.
+        /// The word that means consent.
         expected: String,
     },
 }
 
-/// Names the secrets that a command would show, and asks whether it may. Most commands show none.
+/// Asks for consent if a command has secrets as arguments. Most commands have none.
 ///
 /// # Errors
-/// It may not.
+/// [`Error::VisibleSecrets`] if the operator does not consent.
 pub(crate) fn ask(context: &Context<'_>, command: &programs::Command) -> Result<(), crate::Error> {
     let flags = command.secret_arguments.iter();
     let flags: Vec<String> = flags.map(|(flag, _)| flag.clone()).collect();

@@ -1,87 +1,87 @@
-//! Why a command for a running cluster failed or is refused.
+//! Errors of the commands for a running cluster.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a command for a running cluster failed or is refused.
+/// A failure or refusal of a command for a running cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A backup would overwrite a file.
     #[error("`{path}` already exists; backups are never overwritten")]
     BackupExists {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
     },
-    /// There is no backup that could be restored.
+    /// The backup that was written cannot be restored, or none could be written.
     #[error(transparent)]
     Backup(super::BackupFailure),
     /// A backup to be restored is missing.
     #[error("`{archive}` does not exist")]
     NoArchive {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// Where its backups are written.
+        /// The folder of its backups.
         folder: Utf8PathBuf,
     },
-    /// A backup has no note, so no program is known that restores it.
+    /// A backup has no note, so the mkectl that restores it is unknown.
     #[error(
         "`{path}` does not exist; a backup is restored only with the note that was written beside it"
     )]
     NoNote {
-        /// Where the note would be.
+        /// The expected path of the note.
         path: Utf8PathBuf,
     },
     /// A backup's note cannot be read or written.
     #[error("`{path}` is not a valid note of a backup")]
     Note {
-        /// The note.
+        /// Path of the note.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// A backup's note has a format that this version does not know.
+    /// A backup's note has a format version that this version of Airlock does not support.
     #[error("`{path}` is of version {version}, which this version of Airlock does not support")]
     NoteVersion {
-        /// The note.
+        /// Path of the note.
         path: Utf8PathBuf,
-        /// Its format's version.
+        /// The format version in the note.
         version: u32,
     },
     /// A backup's note names a program without a valid version.
     #[error("`{archive}` was written by mkectl {version}, which is not a valid version")]
     NoteProgram {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
-        /// What the note records.
+        /// The version in the note.
         version: String,
     },
     /// A backup is of a different environment.
     #[error("`{archive}` is a backup of {found}, not of {environment}")]
     BackupOfAnother {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
         /// The environment that its note names.
         found: String,
-        /// The environment that was to be restored.
+        /// The environment that was named on the command line.
         environment: String,
     },
     /// A backup has a different size or digest than its note.
     #[error("`{archive}` does not match its note: it was changed")]
     BackupChanged {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
     },
-    /// A backup to be restored is not a file.
+    /// The path of a backup to be restored has no file name.
     #[error("`{archive}` is not a file")]
     BackupNotAFile {
-        /// The archive.
+        /// Path of the archive.
         archive: Utf8PathBuf,
     },
-    /// The mkectl that wrote a backup is not here.
+    /// The mkectl that wrote a backup was not found.
     #[error(
         "`{archive}` was written by mkectl {version} with SHA-256 {sha256}, which was not found"
     )]
@@ -93,41 +93,41 @@ pub enum Error {
         /// The SHA-256 of its file.
         sha256: String,
     },
-    /// There is no first host.
+    /// The configuration has no controller, with which a restore begins.
     #[error("{environment} has no controller")]
     NoController {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
-    /// mkectl printed no kubeconfig.
+    /// mkectl succeeded but printed no kubeconfig.
     #[error("mkectl prints no kubeconfig; what it printed beside it is in {log}")]
     NoKubeconfig {
-        /// The log.
+        /// The log of mkectl's output, relative to the workspace.
         log: Utf8PathBuf,
     },
-    /// mkectl has none of the checks.
+    /// mkectl has no check that Airlock runs.
     #[error("mkectl {mkectl} has no `check` command; nothing was checked")]
     NoChecks {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The version of mkectl.
         mkectl: String,
     },
-    /// The files say something else than what was applied last.
+    /// The rendered configuration differs from the one that was applied last.
     #[error(
         "the files of {environment} were changed since mkectl ran{}",
         listed(paths)
     )]
     Unapplied {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// What differs; empty if what was applied was not found.
+        /// Paths of the values that differ; empty if the applied configuration was not found.
         paths: Vec<String>,
     },
-    /// A protected cluster is not taken down.
+    /// A protected cluster cannot be reset.
     #[error("{environment} is protected, and cannot be reset")]
     Protected {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
 }
@@ -154,7 +154,7 @@ impl Error {
     }
 }
 
-/// Returns the first few paths, to be appended to a message.
+/// Returns the first paths as the end of a message: `: a, b and 3 more`.
 fn listed(paths: &[String]) -> String {
     const NAMED: usize = 6;
     match paths.len() {

@@ -1,8 +1,8 @@
-//! Executes the steps that a deploy has planned for a cluster.
+//! Executes the steps for a cluster.
 //!
 //! Apply, upgrade and migrate differ only in the steps that they plan: see
 //! [`crate::cluster::apply`], [`crate::cluster::upgrade`] and [`crate::cluster::migrate`]. `plan`
-//! prints these steps and `deploy` runs them; nothing is computed in between.
+//! prints these steps and `deploy` runs them unchanged.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
-use crate::cluster::run::{self, Ran, Run};
+use crate::cluster::run::{self, Completed, Run};
 use crate::cluster::{consent, validate};
 use crate::config::render::{Config, Written};
 use crate::config::resolve;
 use crate::event::{Event, Step};
 use crate::transfer::program::{self, Program};
 use crate::verify::Confirmed;
-use crate::workspace::Output;
+use crate::workspace::{Output, remove_if_there};
 use crate::{Context, Error, cluster, receipt};
 
 mod after;
@@ -25,76 +25,74 @@ mod files;
 
 pub use after::After;
 
-/// What mkectl is run for, and how.
+/// The part of a plan that concerns the cluster.
 ///
-/// A plan can be made without a fitting mkectl, or without what an upgrade needs besides. Then
-/// there are no steps, and `deploy` is refused.
+/// A plan can be computed although something is missing, such as mkectl. Then `steps` is an error,
+/// and `deploy` refuses the plan with it.
 #[derive(Debug)]
 pub struct ClusterPlan {
-    /// What it comes to.
+    /// The change of the cluster.
     pub action: Action,
-    /// The release that the cluster runs, if it is upgraded.
+    /// The release that the cluster runs; `None` unless it is upgraded.
     pub from: Option<Version>,
-    /// Why mkectl is run.
+    /// Why mkectl is run; `None` if it is not.
     pub reason: Option<&'static str>,
     /// The operator's reason for an upgrade without a backup that could be restored.
     pub without_backup: Option<String>,
-    /// What is done, in order, or what is missing for it.
+    /// The steps in order, or why they cannot be executed.
     pub(crate) steps: Result<Vec<ClusterStep>, Error>,
 }
 
-/// What a deploy comes to for a cluster.
+/// The change that a deploy makes to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The cluster has this configuration already.
+    /// None: the cluster already has this configuration.
     None,
-    /// The configuration is applied: to a new cluster, or to one of the same release.
+    /// The configuration is applied to a new cluster, or to one of the same release.
     Apply,
-    /// The cluster is upgraded.
+    /// A cluster of MKE 4 is upgraded.
     Upgrade,
-    /// An MKE 3 cluster is upgraded.
+    /// A cluster of MKE 3 is upgraded.
     Migrate,
 }
 
-/// One thing that is done to a cluster, or for that.
+/// A task, and the step of the deploy that it belongs to.
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterStep {
-    /// What the receipt calls it if it fails.
+    /// The step that the receipt records if the task fails.
     pub(crate) step: Step,
     pub(crate) task: Task,
 }
 
-/// What is done.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
-    /// Puts the release matrix of the bundle at the path that mkectl is given.
-    PutMatrix {
+    /// Writes the release matrix of the bundle to the path that mkectl is given.
+    WriteMatrix {
         path: Utf8PathBuf,
         file: bundle::LockedFile,
     },
-    /// Keeps the configuration that the cluster has: the commands are given it, and a restore needs
-    /// it.
+    /// Saves the live configuration: later commands read the file, and a restore needs it.
     KeepConfig {
         program: Box<Program>,
         path: Utf8PathBuf,
     },
-    /// Writes the file of hosts for an upgrade from MKE 3.
+    /// Writes the hosts file of an upgrade from MKE 3.
     WriteHosts {
         path: Utf8PathBuf,
         private_addresses: bool,
     },
-    /// Removes a file that an earlier run may have left, and makes its folder one that only its
-    /// owner can read: mkectl writes secrets there.
-    MakeRoom(Utf8PathBuf),
+    /// Removes a file that an earlier run left, and protects its folder: mkectl will write secrets
+    /// to the same path.
+    ClearOutput(Utf8PathBuf),
     /// Runs mkectl.
     Run(Box<Command>),
-    /// Checks the archive that a backup left, and writes its note.
+    /// Checks the archive of a backup, and writes its note.
     DescribeBackup {
         archive: Utf8PathBuf,
         by: Box<Program>,
     },
-    /// Compares the configuration that the cluster has now with what is rendered. It is in
-    /// `written`, if mkectl wrote it there.
+    /// Compares the live configuration with the rendered one. It is read from `written`, if mkectl
+    /// has written that file, or else from the cluster.
     Compare {
         program: Box<Program>,
         written: Option<Utf8PathBuf>,
@@ -105,50 +103,50 @@ pub(crate) enum Task {
 #[derive(Debug, Clone)]
 pub(crate) struct Command {
     pub(crate) program: Program,
-    /// What it is, as the log's name and the note say it.
+    /// Name in the log's file name and in the note.
     pub(crate) name: &'static str,
     pub(crate) command: programs::Command,
-    /// Whether it reads the rendered configuration. Then it gets a file in which references have
-    /// their values.
+    /// Whether it reads the rendered configuration. If so, it gets a copy in which references are
+    /// replaced by their values.
     pub(crate) reads_config: bool,
-    /// Whether it is printed with the plan.
+    /// Whether plans show it.
     pub(crate) is_printed: bool,
-    /// What it makes of the cluster, for the report; none if it leaves the cluster as it is.
+    /// The change of the cluster in words, as in `v4.1.2 became v4.1.5`; `None` if it changes
+    /// nothing.
     pub(crate) effect: Option<String>,
 }
 
-/// What mkectl did to the cluster.
+/// The change that mkectl made to the cluster.
 #[derive(Debug)]
 pub struct ClusterChange {
-    /// mkectl, as it was before it ran.
+    /// The mkectl that ran. Its digest was taken before the run.
     pub mkectl: receipt::RecordedProgram,
-    /// Where everything that it printed is kept.
+    /// The log of mkectl's output, relative to the workspace.
     pub log: Utf8PathBuf,
-    /// Whether the cluster has everything now that the rendered configuration says. An upgrade
-    /// takes no configuration.
-    pub config_is_there: bool,
+    /// Whether the cluster has everything in the rendered configuration. After an upgrade it may
+    /// not, since `mkectl upgrade` applies no configuration.
+    pub is_fully_applied: bool,
     /// The values that the cluster keeps for its life, if mkectl chose them in a migration.
     pub kept: Option<BTreeMap<String, String>>,
-    /// What the upgrade changed in the cluster's configuration, against what is rendered; none if
-    /// nothing was upgraded.
+    /// The comparison of the live configuration with the rendered one; `None` if nothing was
+    /// upgraded, or the cluster could not be asked.
     pub after_upgrade: Option<After>,
 }
 
-/// The cluster, and what it is to become.
+/// The cluster that is changed, and the release and configuration that it gets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) release: &'a mke::Release,
     pub(crate) lock: &'a bundle::Lock,
-    /// The configuration as it is rendered.
     pub(crate) config: &'a Config,
     pub(crate) output: &'a Output,
-    /// What the receipt records of the cluster.
+    /// The last successful deploy in the receipt.
     pub(crate) applied: Option<&'a receipt::Applied>,
 }
 
 impl Action {
-    /// Returns its name, as plans print it.
+    /// Returns its name in plans: `none`, `apply`, `upgrade` or `migrate`.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -160,7 +158,7 @@ impl Action {
 }
 
 impl ClusterPlan {
-    /// Returns the plan that runs nothing.
+    /// Returns the plan that does not change the cluster.
     pub(crate) fn nothing() -> Self {
         Self {
             action: Action::None,
@@ -176,17 +174,17 @@ impl ClusterPlan {
         self.action != Action::None
     }
 
-    /// Returns whether a cluster is upgraded, from MKE 3 or a release of MKE 4.
+    /// Returns whether a cluster is upgraded, from MKE 3 or from MKE 4.
     pub fn is_upgrade(&self) -> bool {
         matches!(self.action, Action::Upgrade | Action::Migrate)
     }
 
-    /// Returns what is missing, so deploy would refuse.
+    /// Returns why the steps cannot be executed, if so.
     pub(crate) fn problem(&self) -> Option<&Error> {
         self.steps.as_ref().err()
     }
 
-    /// Returns what is done, in order; nothing if something is missing for it.
+    /// Returns the steps in order; none if they cannot be executed.
     fn planned(&self) -> &[ClusterStep] {
         self.steps.as_deref().unwrap_or_default()
     }
@@ -198,11 +196,11 @@ impl ClusterPlan {
         })
     }
 
-    /// Returns each command that is printed, in order, with the step that it is.
+    /// Returns the commands that plans show, in order, each with its step.
     pub(crate) fn printed(&self) -> impl Iterator<Item = (Step, programs::Command)> {
         self.planned().iter().filter_map(|step| match &step.task {
             Task::Run(command) if command.is_printed => Some((step.step, command.command.clone())),
-            // Where mkectl writes the configuration, the cluster may not be asked.
+            // With `written`, the cluster is asked only if mkectl did not write the file.
             Task::Compare {
                 program,
                 written: None,
@@ -211,7 +209,7 @@ impl ClusterPlan {
         })
     }
 
-    /// Returns the programs that are run, each once, in order.
+    /// Returns the mkectl of each release that is run, in order.
     pub(crate) fn programs(&self) -> Vec<&Program> {
         let mut programs: Vec<&Program> = Vec::new();
         for step in self.planned() {
@@ -227,7 +225,7 @@ impl ClusterPlan {
         programs
     }
 
-    /// Returns the mkectl of the release that is wanted, if it is run on a cluster of MKE 4.
+    /// Returns the mkectl that changes the cluster; `None` if there is none, or in a migration.
     pub(crate) fn program(&self) -> Option<&Program> {
         let changing = self.commands().find(|command| command.effect.is_some());
         changing
@@ -236,11 +234,13 @@ impl ClusterPlan {
     }
 }
 
-/// Checks that the steps can be done: asked before anything is pushed, and not an hour later.
+/// Checks that the steps can be executed, before anything is pushed.
 ///
 /// # Errors
-/// A different mkectl is at work, a reference in the configuration has no value, mkectl refuses the
-/// configuration, or a secret may not be visible.
+/// - [`run::Error::Running`] if an earlier mkectl is still running.
+/// - A reference in the configuration has no value.
+/// - mkectl refuses the configuration.
+/// - [`consent::Error::VisibleSecrets`] if a secret must not be visible in the process list.
 pub(crate) fn check(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -255,8 +255,8 @@ pub(crate) fn check(
     if !plan.is_needed() {
         return Ok(());
     }
-    run::refuse_a_second_one(context, output)?;
-    // The values that the references have are secrets from now on.
+    run::require_no_running_mkectl(context, output)?;
+    // This also masks the values of references in all output from here on.
     resolve::check(context, environment, release)?;
     if let Some(command) = plan.commands().find(|command| command.reads_config) {
         validate::check(context, environment, release, &command.program, output)?;
@@ -267,14 +267,16 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Does what is planned for the cluster.
+/// Executes the steps for the cluster, and returns the change that they made.
 ///
-/// `confirmed` is the proof that nodes get every artifact: without it mkectl would fail half-way.
-/// `step` is what a receipt calls the step that fails.
+/// - `confirmed` proves that nodes can pull every artifact. Without that, mkectl would fail
+///   half-way.
+/// - `written` proves that the rendered configuration is in its file.
+/// - `step` is set to the step that is being executed, for the receipt of a failure.
 ///
 /// # Errors
-/// A proof is of a different lock, environment or configuration. Or the first step that failed:
-/// then the cluster is, as far as mkectl could restore it, what it was.
+/// A proof is of a different lock, environment or configuration, or a step failed. The remaining
+/// steps are not executed.
 pub(crate) async fn execute(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -289,25 +291,25 @@ pub(crate) async fn execute(
         program::keep(context, program);
     }
     let mut applied = None;
-    // Reported when what the cluster says was compared with it.
+    // Reported only after the cluster has confirmed the release: see `after::require_success`.
     let mut success = None;
     for ClusterStep { step: at, task } in plan.planned() {
         *step = *at;
         match task {
-            Task::PutMatrix { path, file } => {
-                files::put_matrix(context, target, path, file).await?;
+            Task::WriteMatrix { path, file } => {
+                files::write_matrix(context, target, path, file).await?;
             }
             Task::KeepConfig { program, path } => files::keep_config(target, program, path)?,
             Task::WriteHosts {
                 path,
                 private_addresses,
             } => files::write_hosts(context, target, path, *private_addresses)?,
-            Task::MakeRoom(path) => files::make_room(path)?,
+            Task::ClearOutput(path) => files::clear_output(path)?,
             Task::Run(command) => {
-                // As it is before it runs.
+                // Recorded before the run: the file may be replaced meanwhile.
                 let mkectl = command.effect.as_ref().map(|_| command.program.record());
                 let ran = run_one(context, target, *at, command, config);
-                let Ran { log } = ran.inspect_err(|_| {
+                let Completed { log } = ran.inspect_err(|_| {
                     let archives = plan.planned().iter().filter_map(|step| match &step.task {
                         Task::DescribeBackup { archive, .. } => Some(archive),
                         _ => None,
@@ -324,7 +326,7 @@ pub(crate) async fn execute(
                     applied = Some(ClusterChange {
                         mkectl,
                         log,
-                        config_is_there: true,
+                        is_fully_applied: true,
                         kept: None,
                         after_upgrade: None,
                     });
@@ -348,10 +350,10 @@ pub(crate) async fn execute(
                     .for_each(|event| context.reporter.report(event));
                 let after = after::after(context, target, text);
                 if let Some(applied) = &mut applied {
-                    applied.config_is_there = after.as_ref().is_some_and(After::has_all);
+                    applied.is_fully_applied = after.as_ref().is_some_and(After::has_all);
                     applied.after_upgrade = after;
                 }
-                file.as_deref().map_or(Ok(()), files::remove)?;
+                file.as_deref().map_or(Ok(()), remove_if_there)?;
             }
         }
     }
@@ -367,7 +369,7 @@ fn run_one(
     step: Step,
     command: &Command,
     config: &Utf8Path,
-) -> Result<Ran, Error> {
+) -> Result<Completed, Error> {
     let run = Run {
         environment: target.environment,
         output: target.output,
@@ -393,7 +395,8 @@ fn run_one(
     resolved.remove_after(ran)
 }
 
-/// Checks the archive that the mkectl of the release before has written, and writes its note.
+/// Checks the archive that the mkectl of the old release wrote before an upgrade, and writes its
+/// note.
 fn describe(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -408,7 +411,7 @@ fn describe(
             problem,
         })
     })?;
-    let note = cluster::describe(context, target.environment, archive, by.record(), applied)?;
+    let note = cluster::write_note(context, target.environment, archive, by.record(), applied)?;
     context.reporter.report(Event::Finished {
         step: Step::Backup,
         what: format!(

@@ -1,10 +1,12 @@
 //! Compares the cluster with the receipt before mkectl runs.
 //!
-//! A deploy with nothing to do asks no cluster. Before an upgrade the cluster must answer.
-//! Otherwise it is asked if a receipt records it, or if a kubeconfig exists by which mkectl would
-//! find it. Then a cluster that does not answer within a short time stops nothing: before the first
-//! installation it does not exist. An answer from a different cluster stops the deploy, because
-//! mkectl might change that one.
+//! - A deploy with nothing to do does not ask the cluster.
+//! - An upgrade asks it, and fails without an answer.
+//! - Another deploy asks it if a receipt records it, or if a kubeconfig exists that mkectl would
+//!   use. A missing answer does not stop this deploy: before the first installation there is no
+//!   cluster.
+//! - An answer from a different cluster stops every deploy, because mkectl might change that
+//!   cluster.
 
 use camino::Utf8Path;
 use environment::yaml::{self, Node, Source};
@@ -23,45 +25,45 @@ mod error;
 
 pub use error::Error;
 
-/// What a cluster answered.
+/// The response of a cluster to `mkectl config get`.
 #[derive(Debug, Default)]
-pub(crate) enum Word {
-    /// It was not asked, since mkectl would not find any.
+pub(crate) enum Response {
+    /// It was not asked, because there is no kubeconfig by which mkectl would find it.
     #[default]
     NotAsked,
-    /// There was no answer.
+    /// It did not answer.
     Silent(crate::Error),
     /// It returned its configuration.
-    Told(mke::ClusterConfig),
+    Config(mke::ClusterConfig),
 }
 
-/// What asking for a cluster came to.
+/// The result of [`ask`].
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    pub(crate) word: Word,
-    /// What led to the cluster, or was to lead there.
+    pub(crate) response: Response,
+    /// The kubeconfig that was tried last: the one of the cluster, if it answered.
     pub(crate) kubeconfig: Option<Kubeconfig>,
-    /// The cluster's configuration, if it answered.
+    /// The live configuration as YAML, if the cluster answered.
     pub(crate) text: Option<String>,
 }
 
-/// What the answer has to fit.
+/// What is known of the environment's cluster, to be compared with the response.
 pub(crate) struct ExpectedCluster<'a> {
     pub(crate) environment: &'a Environment,
-    /// The configuration as it is to be.
+    /// The rendered configuration as YAML.
     pub(crate) rendered: &'a str,
     pub(crate) applied: Option<&'a Applied>,
     pub(crate) under_way: Option<&'a UnderWay>,
-    /// Whether the last deploy failed at an upgrade.
+    /// Whether the receipt records that an upgrade failed.
     pub(crate) upgrade_failed: bool,
-    /// What led to the cluster that answered.
+    /// The kubeconfig by which the cluster answered.
     pub(crate) kubeconfig: Option<Kubeconfig>,
 }
 
-/// Asks the cluster by each kubeconfig by which mkectl may find one, until one answers.
+/// Asks the cluster for its configuration by the environment's kubeconfig.
 ///
-/// If `is_new`, that is the environment's kubeconfig, and the one where mkectl looks when it makes
-/// a cluster, of which only files that exist are tried.
+/// If `is_new`, also tries the kubeconfig that mkectl uses for a new cluster, until a cluster
+/// answers. Then kubeconfigs without a file are skipped.
 pub(crate) fn ask(
     context: &Context<'_>,
     environment: &Environment,
@@ -76,23 +78,23 @@ pub(crate) fn ask(
     let mut candidates: Vec<Kubeconfig> =
         kubeconfig::of(context, environment).into_iter().collect();
     candidates.extend(of_new.filter(|default| candidates.first() != Some(default)));
-    // A receipt is compared with the cluster in any case: without a kubeconfig, mkectl says that it
-    // found no cluster.
+    // If a receipt records the cluster, mkectl is asked even without the kubeconfig's file: its
+    // error says that it found no cluster.
     candidates.retain(|kubeconfig| !is_new || kubeconfig.exists());
     for kubeconfig in candidates {
         let mut program = program.clone();
         program.mkectl.kubeconfig = kubeconfig.flag();
         match tokio::task::block_in_place(|| live_config(&program)) {
             Ok((text, config)) => {
-                let word = Word::Told(config);
+                let response = Response::Config(config);
                 return Asked {
-                    word,
+                    response,
                     kubeconfig: Some(kubeconfig),
                     text: Some(text),
                 };
             }
             Err(error) => {
-                asked.word = Word::Silent(error);
+                asked.response = Response::Silent(error);
                 asked.kubeconfig = Some(kubeconfig);
             }
         }
@@ -100,15 +102,17 @@ pub(crate) fn ask(
     asked
 }
 
-/// Returns the release that the cluster runs; none if there is none yet. `warnings` gets what
-/// people should know.
+/// Returns the release that the cluster runs; `None` if there is no cluster yet. Adds to `warnings`
+/// if the cluster does not answer, or runs something that the receipt does not record.
 ///
 /// # Errors
-/// The receipt and the cluster contradict each other, or the cluster keeps what the environment
-/// would change.
+/// - [`Error::Contradiction`] if the receipt and the cluster contradict each other.
+/// - [`kubeconfig::Error::OtherCluster`] if a different cluster answered.
+/// - [`workspace::Error::WriteOnce`] if the environment changes values that a cluster keeps for
+///   life.
 pub(crate) fn release(
     expected: &ExpectedCluster<'_>,
-    word: &Word,
+    response: &Response,
     warnings: &mut Warnings,
 ) -> Result<Option<Version>, crate::Error> {
     let environment = expected.environment;
@@ -117,9 +121,9 @@ pub(crate) fn release(
         let version = applied.release.strip_prefix('v')?.parse().ok()?;
         Some((applied, version))
     });
-    let seen = match word {
-        Word::NotAsked => return Ok(applied.map(|(_, version)| version)),
-        Word::Silent(error) => {
+    let live = match response {
+        Response::NotAsked => return Ok(applied.map(|(_, version)| version)),
+        Response::Silent(error) => {
             warnings.of_here.push(match &applied {
                 Some(_) => format!(
                     "the cluster of {name} does not respond, so only the receipt is used: {}",
@@ -132,27 +136,28 @@ pub(crate) fn release(
             });
             return Ok(applied.map(|(_, version)| version));
         }
-        Word::Told(seen) => seen,
+        Response::Config(live) => live,
     };
     let wanted = cluster_config(expected.rendered)?;
-    let is_meant = seen.may_be_of_one_cluster(&wanted);
+    let is_meant = live.may_be_of_one_cluster(&wanted);
     let Some((applied, version)) = applied else {
         let other = || {
             let kubeconfig = expected.kubeconfig.clone()?;
-            Some(other_cluster(environment, seen, &wanted, kubeconfig))
+            Some(other_cluster(environment, live, &wanted, kubeconfig))
         };
-        // Without a receipt, nothing says that a cluster is to leave all of its machines.
+        // Without a receipt, machines that differ entirely mean a different cluster and not one
+        // whose machines were replaced.
         let is_meant = is_meant
-            && may_be_at(seen, wanted.external_address.as_deref())
-            && !seen.is_on_other_machines(&wanted);
+            && may_be_at(live, wanted.external_address.as_deref())
+            && !live.is_on_other_machines(&wanted);
         if let Some(error) = (!is_meant).then(other).flatten() {
             return Err(error);
         }
         let problems = mke::refuse_changes(
             environment,
             mke::Installed {
-                registry: (seen.registry.as_deref()).unwrap_or(&environment.registry.image_url()),
-                external_address: seen.external_address.as_deref(),
+                registry: (live.registry.as_deref()).unwrap_or(&environment.registry.image_url()),
+                external_address: live.external_address.as_deref(),
                 kept: None,
             },
         );
@@ -165,41 +170,42 @@ pub(crate) fn release(
         }
         warnings.of_plan.push(format!(
             "no receipt records the cluster of {name}, but it responds: it {}",
-            seen.summary()
+            live.summary()
         ));
-        return Ok(seen.version.clone());
+        return Ok(live.version.clone());
     };
     let contradiction = || {
         crate::Error::Existing(Error::Contradiction {
             environment: name.clone(),
             receipt: match &applied.external_address {
-                Some(address) if !may_be_at(seen, Some(address)) => {
+                Some(address) if !may_be_at(live, Some(address)) => {
                     format!("{} at {address} from {}", applied.release, applied.registry)
                 }
                 _ => format!("{} from {}", applied.release, applied.registry),
             },
-            cluster: seen.summary(),
+            cluster: live.summary(),
             is_meant,
         })
     };
-    let other_registry = seen
+    let other_registry = live
         .registry
         .as_ref()
         .is_some_and(|one| *one != applied.registry);
-    let other_address = !may_be_at(seen, applied.external_address.as_deref());
+    let other_address = !may_be_at(live, applied.external_address.as_deref());
     if !is_meant || other_registry || other_address {
         return Err(contradiction());
     }
-    match &seen.version {
+    match &live.version {
         None => Ok(Some(version)),
-        Some(seen) if *seen == version => Ok(Some(version)),
-        // mkectl said that it failed, and what it took back is its affair: it is run once more.
-        Some(seen) if *seen == environment.release && expected.upgrade_failed => Ok(Some(version)),
-        Some(seen) if *seen == environment.release && was_killed_upgrading(expected) => {
+        Some(live) if *live == version => Ok(Some(version)),
+        // mkectl reported that the upgrade failed. It may have rolled back a part, so it runs
+        // again.
+        Some(live) if *live == environment.release && expected.upgrade_failed => Ok(Some(version)),
+        Some(live) if *live == environment.release && was_killed_upgrading(expected) => {
             warnings.of_plan.push(format!(
-                "the upgrade to v{seen} was interrupted, but the cluster of {name} runs it: applying the rendered configuration"
+                "the upgrade to v{live} was interrupted, but the cluster of {name} runs it: applying the rendered configuration"
             ));
-            Ok(Some(seen.clone()))
+            Ok(Some(live.clone()))
         }
         Some(_) => Err(contradiction()),
     }
@@ -211,10 +217,8 @@ fn was_killed_upgrading(expected: &ExpectedCluster<'_>) -> bool {
         .is_some_and(|under_way| under_way.command == "upgrade")
 }
 
-/// Returns the environment that deployed the cluster at this address, if it is a different one of
-/// this workspace.
-///
-/// An environment that cannot be read says nothing, and is not what this run is about.
+/// Returns the name of a different environment of this workspace whose receipt records a cluster at
+/// this address. Environments and receipts that cannot be read are skipped.
 pub(crate) fn deployed_by_other(
     workspace: &Workspace,
     name: &str,
@@ -232,11 +236,11 @@ pub(crate) fn deployed_by_other(
     })
 }
 
-/// Checks that the cluster which answers, if one does, may be the environment's: by its machines or
-/// its address in `rendered`.
+/// Asks the cluster that the environment's kubeconfig leads to, and refuses it as
+/// [`refuse_foreign`] does. Without an answer, nothing is refused.
 ///
 /// # Errors
-/// It is a different one.
+/// [`kubeconfig::Error::OtherCluster`] if it is a different cluster.
 pub(crate) fn refuse_other(
     context: &Context<'_>,
     environment: &Environment,
@@ -247,21 +251,21 @@ pub(crate) fn refuse_other(
         return Ok(());
     }
     let asked = ask(context, environment, program, false);
-    match asked.word {
-        Word::Told(seen) => refuse_foreign(context, environment, &seen, rendered),
-        Word::NotAsked | Word::Silent(_) => Ok(()),
+    match asked.response {
+        Response::Config(live) => refuse_foreign(context, environment, &live, rendered),
+        Response::NotAsked | Response::Silent(_) => Ok(()),
     }
 }
 
-/// Checks that a cluster that answered may be the environment's: by its machines or its address in
-/// `rendered`.
+/// Refuses a live configuration that cannot be of the environment's cluster. The machines and the
+/// address are compared with `rendered`; an address in the receipt takes precedence.
 ///
 /// # Errors
-/// It is a different one.
+/// [`kubeconfig::Error::OtherCluster`] if it is a different cluster.
 pub(crate) fn refuse_foreign(
     context: &Context<'_>,
     environment: &Environment,
-    seen: &mke::ClusterConfig,
+    live: &mke::ClusterConfig,
     rendered: &str,
 ) -> Result<(), crate::Error> {
     let Some(kubeconfig) = kubeconfig::of(context, environment) else {
@@ -274,36 +278,37 @@ pub(crate) fn refuse_foreign(
         Some(applied) => applied.external_address.as_deref(),
         None => wanted.external_address.as_deref(),
     };
-    match seen.may_be_of_one_cluster(&wanted) && may_be_at(seen, address) {
+    match live.may_be_of_one_cluster(&wanted) && may_be_at(live, address) {
         true => Ok(()),
-        false => Err(other_cluster(environment, seen, &wanted, kubeconfig)),
+        false => Err(other_cluster(environment, live, &wanted, kubeconfig)),
     }
 }
 
-/// Checks that the registry and the address of a live configuration are those that are rendered,
-/// and those that a receipt records.
+/// Checks that the registry and the address of a live configuration are the rendered ones, and
+/// those in the receipt.
 ///
 /// # Errors
-/// The cluster is a different one.
+/// [`kubeconfig::Error::OtherCluster`] if they differ, or [`Error::Contradiction`] without a
+/// kubeconfig.
 pub(crate) fn refuse_different(
     context: &Context<'_>,
     environment: &Environment,
-    seen: &mke::ClusterConfig,
+    live: &mke::ClusterConfig,
     wanted: &mke::ClusterConfig,
     recorded: Option<&Applied>,
 ) -> Result<(), crate::Error> {
-    let differs = |seen: &Option<String>, other: Option<&str>| {
-        seen.as_deref().is_some_and(|seen| Some(seen) != other)
+    let differs = |live: &Option<String>, other: Option<&str>| {
+        live.as_deref().is_some_and(|live| Some(live) != other)
     };
-    let is_rendered = seen.may_be_of_one_cluster(wanted)
-        && !differs(&seen.registry, wanted.registry.as_deref())
-        && !differs(&seen.external_address, wanted.external_address.as_deref());
-    // A receipt from before the address was set says nothing against the cluster. A cluster cannot
-    // clear its address.
+    let is_rendered = live.may_be_of_one_cluster(wanted)
+        && !differs(&live.registry, wanted.registry.as_deref())
+        && !differs(&live.external_address, wanted.external_address.as_deref());
+    // A receipt without an address was written before the address was set, so it does not
+    // contradict a cluster with one. A cluster cannot lose its address.
     let recorded = recorded.filter(|applied| {
-        differs(&seen.registry, Some(&applied.registry))
+        differs(&live.registry, Some(&applied.registry))
             || applied.external_address.is_some()
-                && applied.external_address != seen.external_address
+                && applied.external_address != live.external_address
     });
     let wanted = match recorded {
         None if is_rendered => return Ok(()),
@@ -316,21 +321,21 @@ pub(crate) fn refuse_different(
         _ => wanted.clone(),
     };
     Err(match kubeconfig::of(context, environment) {
-        Some(kubeconfig) => other_cluster(environment, seen, &wanted, kubeconfig),
+        Some(kubeconfig) => other_cluster(environment, live, &wanted, kubeconfig),
         None => crate::Error::Existing(Error::Contradiction {
             environment: environment.name.clone(),
             receipt: wanted.summary(),
-            cluster: seen.summary(),
+            cluster: live.summary(),
             is_meant: false,
         }),
     })
 }
 
-/// Returns whether a cluster may be the one whose clients use this address: nothing speaks against
-/// it if one of the two is unknown.
-fn may_be_at(seen: &mke::ClusterConfig, address: Option<&str>) -> bool {
-    match (seen.external_address.as_deref(), address) {
-        (Some(seen), Some(address)) => seen == address,
+/// Returns whether a cluster may be the one at this address: also true if either address is
+/// unknown.
+fn may_be_at(live: &mke::ClusterConfig, address: Option<&str>) -> bool {
+    match (live.external_address.as_deref(), address) {
+        (Some(live), Some(address)) => live == address,
         _ => true,
     }
 }
@@ -338,15 +343,15 @@ fn may_be_at(seen: &mke::ClusterConfig, address: Option<&str>) -> bool {
 /// Returns the error for a cluster that is not the environment's.
 fn other_cluster(
     environment: &Environment,
-    seen: &mke::ClusterConfig,
+    live: &mke::ClusterConfig,
     wanted: &mke::ClusterConfig,
     kubeconfig: Kubeconfig,
 ) -> crate::Error {
-    let mut seen = seen.clone();
-    // An address that both have does not tell them apart.
+    let mut live = live.clone();
+    // Do not describe the clusters by an address that both have.
     let by_address =
-        !seen.is_on_other_machines(wanted) || seen.external_address != wanted.external_address;
-    seen.external_address.take_if(|_| !by_address);
+        !live.is_on_other_machines(wanted) || live.external_address != wanted.external_address;
+    live.external_address.take_if(|_| !by_address);
     let place = |one: &mke::ClusterConfig| {
         let address = one.external_address.as_ref().filter(|_| by_address);
         let place = address.or(one.hosts.first());
@@ -356,9 +361,9 @@ fn other_cluster(
     };
     crate::Error::Kubeconfig(Box::new(kubeconfig::Error::OtherCluster {
         environment: environment.name.clone(),
-        address: place(&seen),
+        address: place(&live),
         kubeconfig,
-        cluster: seen.summary(),
+        cluster: live.summary(),
         expected: format!(
             "at {} and pulls from {}",
             place(wanted),
@@ -367,11 +372,11 @@ fn other_cluster(
     }))
 }
 
-/// Returns a warning of what was changed on the cluster, by `live`, since `last` was applied; none
-/// if it has the same values. It may have more values, such as defaults.
+/// Returns a warning if values of `last`, the configuration that was applied last, have changed on
+/// the cluster. Additional values, such as defaults, are ignored.
 ///
 /// # Errors
-/// One of the two is not YAML.
+/// One of the two is not valid YAML.
 pub(crate) fn overwrite_notice(
     environment: &str,
     live: &str,
@@ -392,11 +397,11 @@ pub(crate) fn overwrite_notice(
     }))
 }
 
-/// Returns what to do after a change of kubelet settings, which k0s reads when it starts; none if
-/// `rendered` changes none of those that the cluster has now, by `live`.
+/// Returns a warning if `rendered` changes kubelet settings of `live`: k0s reads them only when it
+/// starts, so the operator has to restart it.
 ///
 /// # Errors
-/// One of the two is not YAML.
+/// One of the two is not valid YAML.
 pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String>, crate::Error> {
     let live = parse("the configuration before".into(), live)?;
     let rendered = parse("the rendered configuration".into(), rendered)?;
@@ -411,21 +416,21 @@ pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String
     }))
 }
 
-/// Asks the cluster for its configuration, and returns what it says of the cluster.
+/// Asks the cluster for its configuration, and returns it as text and parsed.
 ///
 /// # Errors
-/// It does not answer, or with no configuration.
+/// mkectl fails, or its output is not valid YAML.
 pub(crate) fn live_config(program: &Program) -> Result<(String, mke::ClusterConfig), crate::Error> {
     let text = program.config_get()?;
     let config = cluster_config(&text)?;
     Ok((text, config))
 }
 
-/// Does the same for a cluster that has to answer.
+/// Returns the live configuration of a cluster that an upgrade must save, as [`live_config`] does.
 ///
 /// # Errors
-/// It does not.
-pub(crate) fn answer(
+/// [`Error::Silent`] if the cluster does not answer.
+pub(crate) fn require_live_config(
     environment: &Environment,
     program: &Program,
 ) -> Result<(String, mke::ClusterConfig), crate::Error> {
@@ -438,16 +443,16 @@ pub(crate) fn answer(
     })
 }
 
-/// Returns what a configuration says of its cluster.
+/// Parses the facts of a cluster from its configuration.
 ///
 /// # Errors
-/// It is no YAML.
+/// The text is not valid YAML.
 pub(crate) fn cluster_config(text: &str) -> Result<mke::ClusterConfig, crate::Error> {
     let node = parse(Utf8Path::new("mkectl config get"), text)?;
     Ok(mke::ClusterConfig::of(&node))
 }
 
-/// Reads a configuration; `path` is what errors call it.
+/// Parses a configuration. Errors name it by `path`, which need not be a file.
 pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, crate::Error> {
     let source = std::sync::Arc::new(Source {
         path: path.to_owned(),

@@ -1,41 +1,41 @@
-//! The note that mkectl is running: written before it starts, removed when the receipt records how
-//! it ended.
+//! The note that mkectl is running. It is written before mkectl starts, and removed when the
+//! receipt records the result.
 //!
-//! A note that is found means that the program was killed while mkectl ran, or could not write the
-//! receipt: the cluster may be anywhere between two states.
+//! A note that a later run finds means that mkectl is still running, or that its result is unknown:
+//! Airlock was killed, or could not write the receipt. The cluster may have only a part of the
+//! change.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{Output, read_if_there, write_whole};
+use crate::workspace::{Output, read_if_there, remove_if_there, write_whole};
 use crate::{Error, Kind, receipt};
 
-/// What the note says.
+/// The contents of the note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct UnderWay {
-    /// The command of mkectl, `apply`.
+    /// The command of mkectl, such as `apply`.
     #[serde(default = "apply")]
     pub command: String,
-    /// The release whose mkectl it is, `v4.1.5`.
+    /// The release of that mkectl, `v4.1.5`.
     pub release: String,
     /// The log of that run, relative to the workspace.
     pub log: Utf8PathBuf,
-    /// When it began, in UTC.
+    /// Start of the run, in UTC.
     pub began: String,
-    /// The process id of mkectl, once it had started.
+    /// Process id of mkectl; `None` until it has started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<u32>,
 }
 
-/// A note that is not valid: whether mkectl is running, or how it ended, is unknown. Airlock
-/// replaces the file by a rename, so it did not write it so.
+/// A note that is not valid, so it is unknown whether mkectl is running, or how it ended. Airlock
+/// writes notes atomically, so something else damaged the file.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is not a valid note, so it is unknown how the last run of mkectl ended")]
 pub struct InvalidNote {
-    /// The note.
+    /// Path of the note.
     pub path: Utf8PathBuf,
-    /// Why not.
     source: serde_yaml::Error,
 }
 
@@ -50,7 +50,7 @@ impl UnderWay {
     /// Reads the note, if one exists.
     ///
     /// # Errors
-    /// The file cannot be read, or is not a note.
+    /// The file cannot be read, or [`InvalidNote`] if it is not a note.
     pub fn read(output: &Output) -> Result<Option<Self>, Error> {
         let path = path(output);
         let text = read_if_there(&path)?;
@@ -58,12 +58,12 @@ impl UnderWay {
         note.map_err(|source| Error::UnderWay(InvalidNote { path, source }))
     }
 
-    /// Returns whether that mkectl is still at work.
+    /// Returns whether that mkectl is still running.
     pub fn is_running(&self) -> bool {
         self.process.is_some_and(programs::is_running)
     }
 
-    /// Returns the message about it.
+    /// Returns a sentence for the operator about the running or interrupted mkectl.
     pub fn message(&self) -> String {
         let Self {
             command,
@@ -93,27 +93,21 @@ impl UnderWay {
     }
 }
 
-/// Removes the note of the run with this log, because the receipt records the rest. The note of an
-/// earlier run with an unknown end stays.
+/// Removes the note of the run with this log. The note of an earlier run, whose result is unknown,
+/// stays.
 pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
     if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
         return Ok(());
     }
-    let path = path(output);
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &path, source))
-        }
-        _ => Ok(()),
-    }
+    remove_if_there(&path(output))
 }
 
-/// Returns where the note is: beside the logs, which are not committed either.
+/// Returns the path of the note: beside the logs, which are not committed either.
 pub(crate) fn path(output: &Output) -> Utf8PathBuf {
     Utf8Path::join(&output.logs, "under-way.yaml")
 }
 
-/// The command of notes that do not name it.
+/// The command of notes by earlier versions, which do not name it.
 fn apply() -> String {
     "apply".to_owned()
 }

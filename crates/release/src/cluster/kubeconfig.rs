@@ -1,4 +1,5 @@
-//! The kubeconfig of the cluster. All of it is a secret: it is in no log and written to one place.
+//! Gets the kubeconfig of the cluster. All of it is a secret: it is not logged, and written to one
+//! file.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,31 +8,32 @@ use environment::Environment;
 use programs::Results;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Cluster, Manner};
+use super::{Cluster, RunOptions};
 use crate::config::check::{KUBECONFIG, refuse_committed};
 use crate::workspace::{FileKind, check_named, refuse};
 use crate::{Context, Error, Workspace, cluster};
 
-/// Returns the kubeconfig that mkectl prints. `typed` is given to it too.
+/// Returns the kubeconfig that mkectl prints. `typed` are additional arguments for mkectl.
 ///
 /// # Errors
-/// A suitable mkectl is missing, it failed, or it printed none.
+/// - A suitable mkectl is missing, or it failed.
+/// - [`cluster::Error::NoKubeconfig`] if it printed none.
 pub fn kubeconfig(
     context: &Context<'_>,
     environment: Environment,
     typed: &[String],
 ) -> Result<SecretString, Error> {
     super::refuse_a_rehearsal(&environment)?;
-    // The file that is named may be the one that this writes.
+    // Not `Cluster::real`: the kubeconfig that the environment names may not exist yet.
     let cluster = Cluster::of(context, environment)?;
     let help = cluster.help(&["kubeconfig"])?;
     let printed = Mutex::new(String::new());
-    let manner = Manner {
+    let options = RunOptions {
         name: "kubeconfig",
         changes: false,
         results: Some(&printed),
     };
-    let ran = cluster.run_in(context, &manner, |config| {
+    let ran = cluster.run_with(context, &options, |config| {
         let command = cluster.mkectl().kubeconfig(config, &help);
         command.results(Results::Unlogged).typed(typed)
     })?;
@@ -42,11 +44,11 @@ pub fn kubeconfig(
     }
 }
 
-/// Checks that a kubeconfig can be written to a path that the operator typed, before a command
-/// works for it.
+/// Checks that a kubeconfig may be written to a path that the operator typed, before mkectl is run
+/// for it.
 ///
 /// # Errors
-/// Those of [`keep`], or git would commit the file.
+/// The path is one that [`keep`] refuses, or git would commit the file.
 pub fn check_output(
     context: &Context<'_>,
     environment: &Environment,
@@ -56,12 +58,12 @@ pub fn check_output(
     refuse_committed(context, environment, path, (KUBECONFIG, "kubeconfig"))
 }
 
-/// Writes a kubeconfig to a file that its owner alone may read. An existing file is replaced only
-/// on request.
+/// Writes a kubeconfig to a file that only its owner can read. An existing file is replaced only if
+/// `replace`.
 ///
 /// # Errors
-/// The file exists, the path is that of a device, a pipe or a file of the workspace, or the file
-/// cannot be written.
+/// - The file exists, or cannot be written.
+/// - The path is that of a device, a pipe or a file of the workspace.
 pub fn keep(
     workspace: &Workspace,
     kubeconfig: &SecretString,

@@ -1,8 +1,8 @@
 //! Upgrades an MKE 3 cluster to a release, without internet (DOCS-SRC, MKE3-421).
 //!
-//! It is a deploy with a different last step: everything is in the registry, and verified as a node
-//! sees it, before the cluster is touched. MKE 3 loads its images from a file; MKE 4 pulls them
-//! from the registry, for as long as the cluster lives.
+//! This is a deploy with a different last step: before it, everything is in the registry and
+//! verified as a node sees it. MKE 3 loads its images from a file. MKE 4 pulls them from the
+//! registry, also later.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{Environment, Mke3};
@@ -18,18 +18,17 @@ mod error;
 
 pub use error::Error;
 
-/// An upgrade from MKE 3 that is ready to be run.
+/// The result of [`prepare`].
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) steps: Vec<ClusterStep>,
-    /// What people should know of these steps.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Returns the MKE 3 cluster that an environment names.
+/// Returns the `mke3` section of an environment.
 ///
 /// # Errors
-/// It names none, or is a rehearsal.
+/// [`Error::NoMke3`] if it has none, or it is a rehearsal.
 pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
     super::refuse_a_rehearsal(environment)?;
     environment.mke3.as_ref().ok_or_else(|| {
@@ -39,12 +38,14 @@ pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
     })
 }
 
-/// Plans the steps of a migration. Nothing is written.
+/// Plans the steps of a migration. Writes nothing.
 ///
 /// # Errors
-/// The vendor supports no way from there, the environment lacks what it asks for, the right mkectl
-/// is missing or cannot do it, the administrator's credentials are not available, or an earlier try
-/// has left its kubeconfig.
+/// - The vendor does not support the upgrade from this version of MKE 3.
+/// - The environment lacks values that the upgrade requires.
+/// - A suitable mkectl is missing, or lacks a required flag.
+/// - The credentials of the MKE 3 administrator are not available.
+/// - [`Error::StaleKubeconfig`] if an earlier attempt left its kubeconfig.
 pub(crate) fn prepare(
     context: &Context<'_>,
     environment: &Environment,
@@ -58,9 +59,9 @@ pub(crate) fn prepare(
         ports,
         address,
     } = mke3::by_files(environment, described, facts)?;
-    refuse_a_leftover(context)?;
+    require_no_stale_kubeconfig(context)?;
     let mut program = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
-    // For mkectl it is a new cluster, whose kubeconfig it writes itself.
+    // To mkectl this is a new cluster, whose kubeconfig it writes itself.
     program.mkectl.kubeconfig = None;
     let help = &program.help;
     let lacking = programs::Migration::NEEDED
@@ -138,14 +139,14 @@ pub(crate) fn prepare(
             path: hosts,
             private_addresses: way.private_addresses,
         },
-        // What an earlier try has left there mkectl might ask about, or not overwrite.
-        Task::MakeRoom(config_out.clone()),
+        // mkectl might ask before it overwrites a file of an earlier attempt, or refuse to.
+        Task::ClearOutput(config_out.clone()),
     ];
     let steps = (tasks.into_iter())
         .chain(check)
         .chain([
             run("migrate", upgrade, Some(effect)),
-            // Where mkectl does not write its configuration, the cluster is asked.
+            // If mkectl does not write its configuration to the file, the cluster is asked.
             Task::Compare {
                 program: Box::new(program.clone()),
                 written: Some(config_out),
@@ -159,8 +160,8 @@ pub(crate) fn prepare(
     Ok(Prepared { steps, warnings })
 }
 
-/// Returns the check of MKE 3's configuration, where this mkectl has one and the configuration is
-/// at hand.
+/// Returns the command that checks the configuration of MKE 3. Returns `None`, after a warning, if
+/// this mkectl has no such command or the environment does not name the configuration.
 fn check(
     program: &Program,
     mke3: &Mke3,
@@ -168,8 +169,8 @@ fn check(
     warnings: &mut Vec<String>,
 ) -> Result<Option<programs::Command>, crate::Error> {
     let help = |words: &[&str]| program.mkectl.help(words).map_err(crate::Error::Mkectl);
-    let is_there = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
-    match (&mke3.config, is_there) {
+    let has_check = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
+    match (&mke3.config, has_check) {
         (Some(config), true) => Ok(Some(
             program
                 .mkectl
@@ -190,10 +191,10 @@ fn check(
     }
 }
 
-/// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the
-/// upgrade would fail half-way (DOCS-SRC).
-fn refuse_a_leftover(context: &Context<'_>) -> Result<(), crate::Error> {
-    // mkectl gets the same variable, so it looks at the same place.
+/// Checks that mkectl's default kubeconfig does not exist. With one of an earlier attempt, even an
+/// empty file, the upgrade would fail half-way (DOCS-SRC).
+fn require_no_stale_kubeconfig(context: &Context<'_>) -> Result<(), crate::Error> {
+    // mkectl gets the same variable, so it looks in the same folder.
     let Some(home) = context.tool.variables.get("HOME") else {
         return Ok(());
     };

@@ -5,12 +5,12 @@ use environment::Environment;
 use programs::Results;
 
 use crate::cluster::in_progress;
-use crate::cluster::run::Ran;
+use crate::cluster::run::Completed;
 use crate::cluster::{Cluster, Logged, require_kubeconfig};
 use crate::{Context, Error};
 
-/// Commands that print secrets as their result, so it is not logged.
-const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
+/// Commands that print secrets, so their result is not logged.
+const PRINT_SECRETS: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
 
 /// Commands that need no kubeconfig, or write one.
 const WITHOUT_CLUSTER: &[&str] = &[
@@ -24,8 +24,8 @@ const WITHOUT_CLUSTER: &[&str] = &[
     "version",
 ];
 
-/// Commands that leave the cluster as it is, whatever becomes of them.
-const HARMLESS: &[&str] = &[
+/// Commands that do not change the cluster, even if they fail.
+const WITHOUT_CHANGES: &[&str] = &[
     "airgap",
     "backup",
     "check",
@@ -39,36 +39,36 @@ const HARMLESS: &[&str] = &[
     "version",
 ];
 
-/// What is to be run, as it was typed.
+/// Arguments for mkectl that the operator typed.
 #[derive(Debug)]
 pub struct Typed {
     arguments: Vec<String>,
 }
 
 impl Typed {
-    /// Takes arguments for mkectl.
+    /// Wraps the arguments, without the program's name.
     pub fn new(arguments: Vec<String>) -> Self {
         Self { arguments }
     }
 
-    /// Returns whether it removes the cluster.
+    /// Returns whether the command uninstalls the cluster.
     pub fn resets(&self) -> bool {
         self.changes() && self.arguments.first().is_some_and(|word| word == "reset")
     }
 
-    /// Returns whether it may change the cluster. Unknown commands may.
+    /// Returns whether the command may change the cluster. Unknown commands may.
     pub fn changes(&self) -> bool {
         let mut words = self.arguments.iter().map(String::as_str);
         let first = words.next().unwrap_or("help");
         let is_help = |word: &String| ["-h", "--help"].contains(&word.as_str());
         let is_restore = words.next() == Some("restore");
-        !self.arguments.iter().any(is_help) && (!HARMLESS.contains(&first) || is_restore)
+        !self.arguments.iter().any(is_help) && (!WITHOUT_CHANGES.contains(&first) || is_restore)
     }
 }
 
-/// Runs mkectl with arguments that the operator typed. The configuration as it is rendered now,
-/// with the values of its references, is put in by `--file` where the command has that flag and it
-/// was not typed.
+/// Runs mkectl with arguments that the operator typed. If the command has the flag `--file` and it
+/// was not typed, the flag is added with the rendered configuration, in which references are
+/// replaced by their values.
 ///
 /// # Errors
 /// A suitable mkectl is missing, or it failed.
@@ -83,7 +83,7 @@ pub fn run(
     if !WITHOUT_CLUSTER.contains(&first) {
         require_kubeconfig(context, &cluster.environment, cluster.receipt.as_ref())?;
     }
-    let results = match SECRETIVE.contains(&first) {
+    let results = match PRINT_SECRETS.contains(&first) {
         true => Results::Unlogged,
         false => Results::Apart,
     };
@@ -93,9 +93,9 @@ pub fn run(
             .other(&typed.arguments, Some(config), &help);
         command.results(results)
     });
-    // It has ended, and only mkectl's own output shows how.
+    // No receipt records such a command: its result is in the log only.
     let log = match &ran {
-        Ok(Ran { log }) => Some(log),
+        Ok(Completed { log }) => Some(log),
         Err(Error::Run(error)) => error.log(),
         Err(_) => None,
     };

@@ -1,5 +1,5 @@
-//! The note beside a backup: which mkectl wrote it, since only that build restores it, and what the
-//! cluster ran then.
+//! The note beside a backup. It records the mkectl that wrote the backup, since only that build can
+//! restore it, and the release that the cluster ran.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use crate::workspace::{read_if_there, write_whole};
 use crate::{Error, cluster, receipt};
 
-/// What the note says.
+/// The contents of the note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Note {
-    /// The version of this file's format.
+    /// Version of the file format.
     pub version: u32,
-    /// The environment whose cluster it is of.
+    /// The environment of the cluster.
     pub environment: String,
-    /// The size of the archive in bytes.
+    /// Size of the archive in bytes.
     pub size: u64,
-    /// The SHA-256 of the archive.
+    /// SHA-256 of the archive.
     pub sha256: String,
-    /// The mkectl that wrote it.
+    /// The mkectl that wrote the archive.
     pub mkectl: receipt::RecordedProgram,
-    /// When, in UTC.
+    /// Time of the backup, in UTC.
     pub when: String,
     /// The version of Airlock.
     pub airlock: String,
-    /// What the cluster ran then, by the receipt.
+    /// The last successful deploy in the receipt at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<receipt::Applied>,
 }
@@ -34,7 +34,7 @@ impl Note {
     /// The format that this version writes and reads.
     pub const VERSION: u32 = 1;
 
-    /// Returns where the note of an archive is.
+    /// Returns the path of an archive's note: the archive's path with `.yaml` appended.
     pub fn path(archive: &Utf8Path) -> Utf8PathBuf {
         Utf8PathBuf::from(format!("{archive}.yaml"))
     }
@@ -42,7 +42,8 @@ impl Note {
     /// Reads the note of an archive.
     ///
     /// # Errors
-    /// There is none, or it is not one that this version knows.
+    /// [`cluster::Error::NoNote`] if it does not exist, and [`cluster::Error::Note`] or
+    /// [`cluster::Error::NoteVersion`] if it is not a note of this format.
     pub fn read(archive: &Utf8Path) -> Result<Self, Error> {
         let path = Self::path(archive);
         let Some(text) = read_if_there(&path)? else {
@@ -59,9 +60,6 @@ impl Note {
     }
 
     /// Writes the note of an archive.
-    ///
-    /// # Errors
-    /// It cannot be written.
     pub(crate) fn write(&self, archive: &Utf8Path) -> Result<(), Error> {
         let path = Self::path(archive);
         let yaml = redaction::yaml::write(self, &[]).map_err(|source| cluster::Error::Note {

@@ -1,39 +1,45 @@
-//! A receipt that was lost or overwritten, rebuilt from what the cluster and the registry report.
+//! Rebuilds a lost or overwritten receipt from the live configuration and the registry.
 
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
+use environment::yaml::Node;
 
 use super::{Cluster, refuse_a_rehearsal};
 use crate::cluster::existing;
 use crate::config::render;
-use crate::receipt::{self, Applied, By, Pushed, Receipt};
+use crate::receipt::{self, Applied, Provenance, Pushed, Receipt};
 use crate::shared_state::{self, Standing, Subject};
 use crate::transfer::look;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, locked, sha256};
 
-/// A receipt that can be written.
+/// A rebuilt receipt that is not written yet.
 pub struct Rebuilt {
     cluster: Cluster,
     standing: Standing,
     receipt: Receipt,
-    /// The release that the cluster runs, and SHA-256 of its lock.
+    /// The release that the cluster runs, `v4.1.5`.
     release: String,
+    /// SHA-256 of that release's lock.
     lock: String,
+    /// The present text of the receipt's file.
     before: Option<String>,
-    /// What the operator should know.
+    /// Warnings for the operator, a sentence fragment each.
     pub warnings: Vec<String>,
 }
 
-/// Computes the receipt of an environment anew. Nothing is written. Whether its deploy pushed
-/// something, and when it began, is not known.
+/// Computes the receipt of an environment again. Writes nothing. It is unknown when the deploy
+/// began, and what it pushed.
 ///
 /// # Errors
-/// The environment is a rehearsal, its mkectl is missing, the cluster does not answer or is a
-/// different one, its release is not locked, or the registry cannot be asked. Or a deploy from a
-/// different checkout may be running, unless `take_over`.
+/// - The environment is a rehearsal.
+/// - A suitable mkectl is missing.
+/// - The cluster does not answer, or is a different one.
+/// - The cluster's release is not locked.
+/// - The registry cannot be read.
+/// - Unless `take_over`: a deploy from a different checkout may be running.
 pub async fn rebuild(
     context: &Context<'_>,
     environment: Environment,
@@ -49,20 +55,21 @@ pub async fn rebuild(
     {
         standing.allow(take_over)?;
     }
-    let mut cluster = Cluster::made(context, environment, output, None)?;
-    let (live, seen) = tokio::task::block_in_place(|| existing::live_config(&cluster.program))?;
+    let mut cluster = Cluster::new(context, environment, output, None)?;
+    let (live, live_config) =
+        tokio::task::block_in_place(|| existing::live_config(&cluster.program))?;
     let rendered =
         render::render(context.workspace, &mut cluster.environment, &cluster.facts)?.text;
     let before = Receipt::read(&cluster.output.receipt).ok().flatten();
     existing::refuse_different(
         context,
         &cluster.environment,
-        &seen,
+        &live_config,
         &existing::cluster_config(&rendered)?,
         before.and_then(|receipt| receipt.applied).as_ref(),
     )?;
     let mut warnings: Vec<String> = standing.warning.iter().cloned().collect();
-    let release = seen.version.clone().unwrap_or_else(|| {
+    let release = live_config.version.clone().unwrap_or_else(|| {
         warnings.push(format!(
             "the cluster does not report its release; {} is taken from the environment",
             cluster.release()
@@ -84,8 +91,7 @@ pub async fn rebuild(
             locked.lock.release
         ));
     }
-    // The cluster says nothing of sets, so only what the registry holds shows that one was
-    // deployed.
+    // The cluster does not report its sets. A set counts as deployed if the registry has all of it.
     for name in locked.sets.keys().cloned().collect::<Vec<_>>() {
         let (_, set) = locked::of_set(context.workspace, &name)?;
         let mut artifacts = set.lock.artifacts.iter();
@@ -106,15 +112,13 @@ pub async fn rebuild(
         ));
     }
     let is_current = release == cluster.environment.release;
-    // What an earlier release was given is not known, and a configuration that is only in part
-    // there is applied again.
-    let mut kept = super::status::parse("mkectl config get", &live)?
-        .get("spec")
-        .map(mke::kept_values_of);
+    let live = existing::parse("mkectl config get".into(), &live)?;
+    let mut kept = live.get("spec").map(mke::kept_values_of);
+    // Without a digest, the next deploy applies the configuration: the one of an earlier release is
+    // unknown, and one that the cluster has only in part must be applied again.
     let config = match is_current && has_all_of(&cluster, context, &live)? {
         true => {
-            // The live values are the rendered ones; references stay as the environment writes
-            // them.
+            // Rendered values take precedence: they have references instead of secrets.
             if let Some(kept) = &mut kept {
                 kept.extend(mke::kept_values(&cluster.environment));
             }
@@ -130,9 +134,9 @@ pub async fn rebuild(
     };
     let applied = Applied {
         release: locked.lock.release.clone(),
-        registry: (seen.registry.clone())
+        registry: (live_config.registry.clone())
             .unwrap_or_else(|| cluster.environment.registry.image_url()),
-        external_address: seen.external_address.clone(),
+        external_address: live_config.external_address.clone(),
         kept,
         lock: locked.digest,
         sets: locked.sets,
@@ -146,7 +150,7 @@ pub async fn rebuild(
         pushed: Pushed::from(&crate::transfer::push::Sent::default()),
         began: None,
         ended: receipt::now(context),
-        by: By::of(context, &cluster.environment),
+        by: Provenance::of(context, &cluster.environment),
         overridden: None,
         without_backup: None,
         rebuilt: true,
@@ -167,26 +171,26 @@ pub async fn rebuild(
     })
 }
 
-/// Returns whether the cluster has everything that is rendered, the values of references among it.
-fn has_all_of(cluster: &Cluster, context: &Context<'_>, live: &str) -> Result<bool, Error> {
+/// Returns whether the live configuration has every rendered value, with references replaced by
+/// their values.
+fn has_all_of(cluster: &Cluster, context: &Context<'_>, live: &Node) -> Result<bool, Error> {
     let config = cluster.config(context)?;
     let text = files::read_text(config.path()).map_err(|source| Error::read(config.path(), source));
     let text = config.remove_after(text)?;
-    let live = super::status::parse("mkectl config get", live)?;
-    let changes = mke::compare(&live, &super::status::parse("mke4.yaml", &text)?);
+    let changes = mke::compare(live, &existing::parse("mke4.yaml".into(), &text)?);
     Ok(changes.iter().all(|change| change.new.is_none()))
 }
 
 impl Rebuilt {
-    /// Returns the environment.
+    /// Returns the environment, with the release that its files name.
     pub fn environment(&self) -> &Environment {
         &self.cluster.environment
     }
 
-    /// Returns how the receipt's file changes, as a unified diff.
+    /// Returns the change of the receipt's file as a unified diff.
     ///
     /// # Errors
-    /// The receipt cannot be written as YAML.
+    /// YAML cannot express the receipt.
     pub fn diff(&self, context: &Context<'_>) -> Result<String, Error> {
         let path = &self.cluster.output.receipt;
         let text = self.receipt.text(path)?;
@@ -194,11 +198,11 @@ impl Rebuilt {
         Ok(render::diff(shown, self.before.as_deref(), &text))
     }
 
-    /// Writes the receipt, and records it in the registry. Returns its file, relative to the
-    /// workspace.
+    /// Writes the receipt, and records it in the registry. Returns the path of its file, relative
+    /// to the workspace.
     ///
     /// # Errors
-    /// A deploy began since the receipt was computed, or the file cannot be written.
+    /// A deploy began after the receipt was computed, or the file cannot be written.
     pub async fn write(mut self, context: &Context<'_>) -> Result<Utf8PathBuf, Error> {
         let subject = Subject {
             environment: &self.cluster.environment,

@@ -7,12 +7,14 @@ use super::{Cluster, Logged};
 use crate::event::Event;
 use crate::{Context, Error};
 
-/// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is
-/// given to mkectl too.
+/// Uninstalls MKE from every machine, and removes the receipt. `typed` are additional arguments for
+/// mkectl.
 ///
 /// # Errors
-/// The environment is protected or a rehearsal, its files differ from what was applied, a fitting
-/// mkectl is missing, or it failed. Or a different command touches the cluster, unless `take_over`.
+/// - The environment is protected, or is a rehearsal.
+/// - [`Unapplied`](super::Error::Unapplied) if its files differ from the applied configuration.
+/// - A suitable mkectl is missing, or it failed.
+/// - Unless `take_over`: a command from elsewhere is changing the cluster, or has changed it.
 pub async fn reset(
     context: &Context<'_>,
     environment: Environment,
@@ -23,16 +25,16 @@ pub async fn reset(
     super::unapplied::refuse(context, &environment)?;
     let cluster = Cluster::real(context, environment)?;
     let help = cluster.help(&["reset"])?;
-    let begun = cluster.begin(context, take_over).await?;
+    let started = cluster.begin(context, take_over).await?;
     let outcome = cluster.run(context, "reset", true, |config| {
         cluster.mkectl().reset(config, &help).typed(typed)
     });
-    let concluded = cluster.conclude(context, begun.run.clone(), None, outcome);
+    let concluded = cluster.conclude(context, started.run.clone(), None, outcome);
     let receipt = &cluster.output.receipt;
     if concluded.is_ok() {
         std::fs::remove_file(receipt).map_err(|source| Error::io("remove", receipt, source))?;
     }
-    begun.end(context, &concluded).await?;
+    started.end(context, &concluded).await?;
     let ran = concluded?;
     if cluster.receipt.is_some() {
         context.reporter.report(Event::Warning(format!(
@@ -40,7 +42,7 @@ pub async fn reset(
             context.workspace.shown(receipt)
         )));
     }
-    // What the next cluster generates must not be taken for what this one had.
+    // The password of the next cluster must not be confused with this one.
     for file in passwords(&cluster.output.admin_password) {
         context.reporter.report(Event::Warning(format!(
             "{} belongs to the cluster that was reset: delete it",
@@ -53,8 +55,8 @@ pub async fn reset(
     })
 }
 
-/// Returns the files of passwords, sorted: the first one, and those that have a time in their
-/// names.
+/// Returns the files of administrator passwords, sorted: `first`, and those with a time appended to
+/// its name.
 fn passwords(first: &Utf8Path) -> Vec<Utf8PathBuf> {
     let (Some(folder), Some(name)) = (first.parent(), first.file_name()) else {
         return Vec::new();

@@ -11,21 +11,21 @@ use crate::transfer::program;
 use crate::workspace::Output;
 use crate::{Context, Error, cluster, workspace};
 
-/// A backup that was put back.
+/// A backup that was restored.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Restored {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
     /// The archive, relative to the workspace.
     pub archive: Utf8PathBuf,
     /// The version of the mkectl that wrote and restored it, `v4.1.5`.
     pub mkectl: String,
-    /// The log, relative to the workspace.
+    /// The log of mkectl's output, relative to the workspace.
     pub log: Utf8PathBuf,
 }
 
-/// A backup that can be put back: it is what its note says, and the mkectl that wrote it is here.
+/// A backup that can be restored: it matches its note, and the mkectl that wrote it was found.
 pub struct Restorable {
     environment: Environment,
     archive: Utf8PathBuf,
@@ -34,12 +34,15 @@ pub struct Restorable {
 }
 
 impl Restorable {
-    /// Looks at the backup `archive` and the file of `hosts`, and changes nothing, so the operator
-    /// only confirms what can be done.
+    /// Checks the backup `archive` and the file of `hosts`, and changes nothing. This is done
+    /// before the operator is asked to confirm.
     ///
     /// # Errors
-    /// The archive has no note or is not what its note says, its mkectl is not here, the file of
-    /// hosts does not exist, or the environment's files say something else than what was applied.
+    /// - The archive has no note, or does not match it.
+    /// - [`cluster::Error::NoMatchingMkectl`] if the mkectl that wrote it was not found.
+    /// - The file of hosts cannot be read.
+    /// - [`cluster::Error::Unapplied`] if the environment's files differ from the applied
+    ///   configuration.
     pub fn examine(
         context: &Context<'_>,
         mut environment: Environment,
@@ -84,7 +87,7 @@ impl Restorable {
             .into());
         };
         super::unapplied::refuse(context, &environment)?;
-        // Whatever the environment and its cluster are now, this is the program.
+        // Only the mkectl that wrote the backup restores it, whatever the cluster runs now.
         environment.mkectl = Some(matching);
         environment.release = version_of(&note, shown)?;
         Ok(Self {
@@ -101,12 +104,12 @@ impl Restorable {
         &self.environment
     }
 
-    /// Puts the backup back. The one host that mkectl begins with is the first controller of the
-    /// environment, unless a file of hosts was given. `typed` is given to mkectl too.
+    /// Restores the backup. mkectl begins with one host: the first controller of the environment,
+    /// unless a file of hosts was given. `typed` are additional arguments for mkectl.
     ///
     /// # Errors
-    /// mkectl failed, or cannot be run. Or a different command touches the cluster, unless
-    /// `take_over`.
+    /// - mkectl cannot be run, or failed.
+    /// - Unless `take_over`: a command from elsewhere is changing the cluster, or has changed it.
     pub async fn restore(
         self,
         context: &Context<'_>,
@@ -120,30 +123,30 @@ impl Restorable {
             note,
         } = self;
         let shown = context.workspace.shown(&archive).to_owned();
-        let cluster = Cluster::with(context, environment)?;
+        let cluster = Cluster::of_named_release(context, environment)?;
         let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
             return Err(cluster::Error::BackupNotAFile { archive: shown }.into());
         };
         let root = cluster.help(&[])?;
         let archives = cluster.archives()?;
-        let made = match &hosts {
+        let temporary_hosts = match &hosts {
             Some(_) => None,
             None => Some(first_host(context, &cluster)?),
         };
         let hosts = (hosts.as_deref())
-            .or(made.as_ref().map(resolve::Resolved::path))
+            .or(temporary_hosts.as_ref().map(resolve::Resolved::path))
             .unwrap_or(Utf8Path::new(""));
-        let begun = cluster.begin(context, take_over).await?;
+        let started = cluster.begin(context, take_over).await?;
         let outcome = cluster.run(context, "restore", true, |config| {
             let command = (cluster.mkectl()).restore(config, hosts, name, archives, &root);
             command.in_directory(folder).typed(typed)
         });
-        let concluded = cluster.conclude(context, begun.run.clone(), note.applied, outcome);
-        let concluded = match made {
-            Some(made) => made.remove_after(concluded),
+        let concluded = cluster.conclude(context, started.run.clone(), note.applied, outcome);
+        let concluded = match temporary_hosts {
+            Some(hosts) => hosts.remove_after(concluded),
             None => concluded,
         };
-        begun.end(context, &concluded).await?;
+        started.end(context, &concluded).await?;
         let ran = concluded?;
         Ok(Restored {
             environment: cluster.environment.name.clone(),
@@ -164,7 +167,7 @@ fn version_of(note: &Note, archive: Utf8PathBuf) -> Result<semver::Version, clus
         })
 }
 
-/// Writes the file of the host that a restore begins with.
+/// Writes a temporary file with the host that a restore begins with.
 fn first_host(context: &Context<'_>, cluster: &Cluster) -> Result<resolve::Resolved, Error> {
     let machines = cluster.machines(context)?;
     let Some(first) = machines.iter().find(|machine| machine.is_controller()) else {

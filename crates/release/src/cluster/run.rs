@@ -1,4 +1,4 @@
-//! Runs one command of mkectl: writes a note that it is running, its log, and its result.
+//! Runs one command of mkectl, with its log, and a note while it runs.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,34 +16,33 @@ mod error;
 
 pub use error::Error;
 
-/// What is run, and for whom.
+/// A run of mkectl.
 pub(crate) struct Run<'a> {
-    /// The environment whose cluster it is about.
     pub(crate) environment: &'a Environment,
-    /// Where its results go.
     pub(crate) output: &'a Output,
-    /// The release whose mkectl it is, `v4.1.5`.
+    /// The release of this mkectl, `v4.1.5`.
     pub(crate) release: String,
-    /// What it is, as the log's name and the note say it: `apply`.
+    /// Name in the log's file name and in the note, such as `apply`.
     pub(crate) name: &'a str,
-    /// The step that it belongs to.
     pub(crate) step: Step,
-    /// What receives the result that it prints, instead of the progress reporter.
+    /// Receives the result that mkectl prints, instead of the progress reporter.
     pub(crate) results: Option<&'a Mutex<String>>,
-    /// Whether it changes the cluster, so a later run must know if it was killed.
+    /// Whether the command changes the cluster. If so, a note is kept for the case that this
+    /// program is killed.
     pub(crate) changes: bool,
-    /// Whether this mkectl can set a new administrator's password, where it was missed.
+    /// Whether this mkectl can set a new administrator password, if the printed one is missed.
     pub(crate) can_reset_password: bool,
 }
 
 /// A run that succeeded.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    /// Everything that it printed, relative to the workspace.
+pub(crate) struct Completed {
+    /// The log of mkectl's output, relative to the workspace.
     pub(crate) log: Utf8PathBuf,
 }
 
-/// Returns the path of a log that does not exist: two commands of one name may begin in one second.
+/// Returns the path of a log that does not exist. It is numbered if two commands of one name begin
+/// in the same second.
 fn unused(folder: &Utf8Path, stamp: &str, name: &str) -> Utf8PathBuf {
     let names = (1..).map(|number: u32| match number {
         1 => format!("{stamp}-{name}.log"),
@@ -55,18 +54,20 @@ fn unused(folder: &Utf8Path, stamp: &str, name: &str) -> Utf8PathBuf {
 }
 
 impl Run<'_> {
-    /// Runs the command to its end.
+    /// Runs the command and waits for its end.
     ///
-    /// A command that changes the cluster leaves its note there; the code that records how it ended
-    /// removes it.
+    /// The note of a command that changes the cluster stays: the caller removes it when the result
+    /// is recorded.
     ///
     /// # Errors
-    /// It shows secrets and may not, cannot be started, failed, or was interrupted.
+    /// - [`consent::Error::VisibleSecrets`] if a secret must not be visible in the process list.
+    /// - mkectl cannot be started.
+    /// - [`Error::Failed`] or [`Error::Interrupted`] if it did not succeed.
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
         command: &programs::Command,
-    ) -> Result<Ran, crate::Error> {
+    ) -> Result<Completed, crate::Error> {
         consent::ask(context, command)?;
         let now = (context.tool.now)();
         let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
@@ -85,7 +86,7 @@ impl Run<'_> {
             &stamp,
         );
         if self.changes {
-            handover.make_room()?;
+            handover.reserve_file()?;
         }
         let signals = context.tool.signals.for_mkectl();
         let note = self.changes.then(|| UnderWay {
@@ -99,21 +100,19 @@ impl Run<'_> {
             note.write(self.output)?;
         }
         let finished = {
-            let observer = Lines {
+            let observer = LineObserver {
                 can_reset_password: self.can_reset_password,
                 context,
                 handover: &handover,
                 note: note.as_ref(),
                 output: self.output,
                 results: self.results,
-                reveals: command.results == programs::Results::Unlogged,
+                result_is_secret: command.results == programs::Results::Unlogged,
             };
-            // mkectl is waited for in a blocking call: its output is read as it comes, by this one
-            // thread.
+            // This blocks: the thread reads mkectl's output until mkectl ends.
             tokio::task::block_in_place(|| programs::run(command, &log, &observer, &signals))
         };
-        // Until the password is in its place and the receipt can be written, a signal does not end
-        // this program.
+        // Signals do not end this program before the password is handed over.
         tokio::task::block_in_place(|| handover.hand_over(context, &signals));
         context.tool.signals.mkectl_ended();
         let finished = finished?;
@@ -132,7 +131,7 @@ impl Run<'_> {
             }
             .into());
         }
-        // Where its time was up, it had to leave something undone, whatever it says.
+        // mkectl that hit its time limit was stopped early, even if it exits with code 0.
         if !finished.exit.is_success() || finished.timed_out {
             return Err(Error::Failed {
                 environment: self.environment.name.clone(),
@@ -146,15 +145,15 @@ impl Run<'_> {
             }
             .into());
         }
-        Ok(Ran { log })
+        Ok(Completed { log })
     }
 }
 
-/// Refuses to begin while a mkectl that an earlier run started is at work.
+/// Checks that no mkectl of an earlier run is still running.
 ///
 /// # Errors
-/// One is.
-pub(crate) fn refuse_a_second_one(
+/// [`Error::Running`] if one is.
+pub(crate) fn require_no_running_mkectl(
     context: &Context<'_>,
     output: &Output,
 ) -> Result<(), crate::Error> {
@@ -176,24 +175,23 @@ pub(crate) fn refuse_a_second_one(
     }
 }
 
-struct Lines<'a> {
+struct LineObserver<'a> {
     can_reset_password: bool,
     context: &'a Context<'a>,
     handover: &'a Handover<'a>,
     note: Option<&'a UnderWay>,
     output: &'a Output,
     results: Option<&'a Mutex<String>>,
-    /// Whether the result is a secret as a whole.
-    reveals: bool,
+    result_is_secret: bool,
 }
 
-impl Lines<'_> {
+impl LineObserver<'_> {
     fn warn(&self, text: impl Into<String>) {
         self.context.reporter.report(Event::Warning(text.into()));
     }
 }
 
-impl programs::Observer for Lines<'_> {
+impl programs::Observer for LineObserver<'_> {
     fn event(&self, event: programs::Event<'_>) {
         match event {
             programs::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
@@ -203,7 +201,9 @@ impl programs::Observer for Lines<'_> {
                     results.push_str(text);
                     results.push('\n');
                 }
-                None if self.reveals => self.context.reporter.report(Event::Revealed(text)),
+                None if self.result_is_secret => {
+                    self.context.reporter.report(Event::Revealed(text))
+                }
                 None => self.context.reporter.report(Event::MkectlResult(text)),
             },
             programs::Event::AdminPassword(caught) => self.handover.keep(caught),

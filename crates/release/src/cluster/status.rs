@@ -1,10 +1,8 @@
-//! Reports on one cluster, from its receipt and its answers.
-
-use std::sync::Arc;
+//! Reports the status of one cluster, from its receipt and its live configuration.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
-use environment::yaml::{self, Node, Source};
+use environment::yaml::Node;
 use serde::Serialize;
 
 use super::{Cluster, Note};
@@ -13,50 +11,54 @@ use crate::cluster::in_progress::UnderWay;
 use crate::config::render;
 use crate::{Context, Error, chain, sha256};
 
-/// What is known about one cluster.
+/// The status of one cluster.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
-    /// What the cluster runs, by the receipt; none if nothing was deployed.
+    /// The release in the receipt, `v4.1.5`; `None` if nothing was deployed.
     pub release: Option<String>,
-    /// When that was deployed, in UTC; none if that is unknown, because the receipt was rebuilt.
+    /// End of the last successful deploy, in UTC; `None` if there was none, or the receipt was
+    /// rebuilt.
     pub since: Option<String>,
-    /// When the receipt was rebuilt, in UTC, if it was.
+    /// Time when the receipt was rebuilt, in UTC; `None` if it was not.
     pub rebuilt: Option<String>,
-    /// Whether the configuration that was applied is the one that is rendered now.
+    /// Whether the applied configuration is the rendered one; `None` if nothing was deployed.
     pub is_rendered: Option<bool>,
-    /// What the last deploy failed at, if it failed.
+    /// Step and error of the last deploy, if it failed.
     pub failed: Option<String>,
-    /// What was under way when Airlock was killed, or still is.
+    /// A sentence about a mkectl that is running, or whose result is unknown.
     pub under_way: Option<String>,
-    /// The mkectl that is taken, by its version.
+    /// The release of the mkectl that is used, `v4.1.5`.
     pub mkectl: String,
-    /// What the cluster itself says; none if it cannot be asked.
+    /// The answer of the cluster; `None` if it does not answer.
     pub cluster: Option<ReportedCluster>,
-    /// Why it cannot be asked.
+    /// Why the cluster does not answer.
     pub unreached: Option<String>,
-    /// Its backups that are here, the oldest first, relative to the workspace.
+    /// Backups in the environment's folder, relative to the workspace, the oldest first.
     pub backups: Vec<Utf8PathBuf>,
 }
 
-/// What a cluster says of itself, by `mkectl config get`.
+/// A cluster according to `mkectl config get`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ReportedCluster {
     /// The release in its configuration, `v4.1.5`.
     pub release: Option<String>,
-    /// How many machines are in its configuration.
+    /// Number of machines in its configuration.
     pub hosts: usize,
-    /// In how many values it differs from what is rendered; `diff --live` shows them.
+    /// Number of values that differ from the rendered configuration; `diff --live` lists them.
     pub differences: usize,
 }
 
-/// Returns what is known about a cluster. A cluster that cannot be read is not an error.
+/// Returns the status of a cluster. A cluster that does not answer is part of the status, and not
+/// an error.
 ///
 /// # Errors
-/// The environment or its receipt is wrong, it is a rehearsal, or there is no fitting mkectl.
+/// - The environment or its receipt is not valid.
+/// - The environment is a rehearsal.
+/// - A suitable mkectl is missing.
 pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status, Error> {
     let mut cluster = Cluster::real(context, environment)?;
     let rendered = render::render(context.workspace, &mut cluster.environment, &cluster.facts)?;
@@ -69,7 +71,7 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     let asked = cluster
         .program
         .config_get()
-        .and_then(|live| reached(context, &cluster.environment, &live, &rendered.text));
+        .and_then(|live| reported(context, &cluster.environment, &live, &rendered.text));
     Ok(Status {
         environment: cluster.environment.name.clone(),
         release: applied.map(|applied| applied.release.clone()),
@@ -87,15 +89,15 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     })
 }
 
-fn reached(
+fn reported(
     context: &Context<'_>,
     environment: &Environment,
     live: &str,
     rendered: &str,
 ) -> Result<ReportedCluster, Error> {
-    let live = parse("mkectl config get", live)?;
-    let seen = mke::ClusterConfig::of(&live);
-    existing::refuse_foreign(context, environment, &seen, rendered)?;
+    let live = existing::parse("mkectl config get".into(), live)?;
+    let live_config = mke::ClusterConfig::of(&live);
+    existing::refuse_foreign(context, environment, &live_config, rendered)?;
     let spec = live.get("spec");
     Ok(ReportedCluster {
         release: spec
@@ -106,19 +108,11 @@ fn reached(
             .and_then(|spec| spec.get("hosts"))
             .and_then(Node::as_sequence)
             .map_or(0, <[Node]>::len),
-        differences: mke::compare(&live, &parse("mke4.yaml", rendered)?).len(),
+        differences: mke::compare(&live, &existing::parse("mke4.yaml".into(), rendered)?).len(),
     })
 }
 
-pub(super) fn parse(name: &str, text: &str) -> Result<Node, Error> {
-    yaml::parse(Arc::new(Source {
-        path: name.into(),
-        text: text.to_owned(),
-    }))
-    .map_err(Error::from)
-}
-
-/// Returns the archives that have a note.
+/// Returns the archives in a folder that have a note, the oldest first, relative to the workspace.
 fn backups(context: &Context<'_>, folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
     let failed = |source| Error::io("list", folder, source);
     let listing = match folder.read_dir_utf8() {

@@ -1,5 +1,5 @@
-//! Refuses a command that cannot be undone while the files of an environment describe another
-//! cluster than the one that was deployed.
+//! Refuses commands that cannot be undone if the files of an environment changed after the last
+//! deploy: they may name other machines than those of the cluster.
 
 use environment::Environment;
 
@@ -9,11 +9,11 @@ use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, cluster, sha256};
 
-/// Checks that the files of an environment say what was applied last, or what the last deploy tried
-/// to apply: mkectl would act on other machines than those of the cluster.
+/// Checks that the rendered configuration is the one that was applied last, or the one that the
+/// last deploy failed to apply. Without a receipt, nothing is checked.
 ///
 /// # Errors
-/// They say something else, or cannot be rendered.
+/// [`cluster::Error::Unapplied`] if it is a different one, or the files cannot be rendered.
 pub(super) fn refuse(context: &Context<'_>, environment: &Environment) -> Result<(), Error> {
     let output = Output::below(&context.workspace.environment(&environment.name));
     let Some(receipt) = Receipt::read(&output.receipt)? else {

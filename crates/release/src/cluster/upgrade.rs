@@ -1,12 +1,15 @@
-//! Plans an upgrade: its requirements, and the order of its commands.
+//! Plans an upgrade: its requirements, and the order of its steps.
 //!
-//! The order (DOCS-SRC, UPG-421): the release is in the same registry, the release matrix is at
-//! hand unmodified, the mkectl of the old release writes a backup, the mkectl of the new one
-//! upgrades. Then the cluster is asked for its configuration, which an upgrade changes (UPG-420).
+//! The vendor's order (DOCS-SRC, UPG-421), after the new release is in the registry:
 //!
-//! The new mkectl makes a backup of its own, which serves its automatic rollback and cannot be
-//! restored by hand (ROLLBACK). So the old one writes an archive first, and without a complete
-//! archive `mkectl upgrade` does not run, unless the operator gives a reason.
+//! 1. The unmodified release matrix is put in place.
+//! 2. The mkectl of the old release writes a backup.
+//! 3. The mkectl of the new release upgrades.
+//! 4. The cluster is asked for its configuration, which an upgrade changes (UPG-420).
+//!
+//! The new mkectl makes a backup of its own for its automatic rollback, which cannot be restored by
+//! hand (ROLLBACK). Therefore step 2 must write a complete archive, or the operator must give a
+//! reason to upgrade without one.
 
 use std::time::Duration;
 
@@ -32,31 +35,32 @@ pub(crate) use notices::notices;
 /// The time limit of a backup in an environment without `apply-timeout`.
 const BACKUP_LIMIT: Duration = Duration::from_secs(3600);
 
-/// An upgrade that is ready to be run.
+/// The result of [`prepare`].
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) steps: Vec<ClusterStep>,
-    /// What the cluster said of itself; nothing in a rehearsal.
-    pub(crate) seen: Option<mke::ClusterConfig>,
-    /// What people should know of these steps.
+    /// The live configuration; `None` in a rehearsal.
+    pub(crate) live: Option<mke::ClusterConfig>,
     pub(crate) warnings: Vec<String>,
 }
 
-/// Plans the steps of an upgrade, and asks the cluster what it is. Nothing is written.
+/// Plans the steps of an upgrade, and asks the cluster for its configuration. Writes nothing.
 ///
 /// # Errors
-/// The right mkectl is missing, the one that writes the backup is, the lock has no release matrix,
-/// the environment does not say what this way asks for, or the cluster does not answer.
+/// - The mkectl of the new or the old release is missing.
+/// - [`Error::NoReleaseMatrix`] if neither the lock nor the environment names a release matrix.
+/// - The environment lacks the gateway ports that this upgrade requires.
+/// - [`existing::Error::Silent`] if the cluster does not answer.
 pub(crate) fn prepare(
     context: &Context<'_>,
     environment: &Environment,
     (lock, lock_path): (&bundle::Lock, &Utf8Path),
     from: &Version,
-    way: &mke::Upgrade,
+    path: &mke::Upgrade,
     output: &Output,
     applied: Option<&receipt::Applied>,
 ) -> Result<Prepared, crate::Error> {
-    let ports = way.gateway_node_ports(environment)?;
+    let ports = path.gateway_node_ports(environment)?;
     let new = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
     let old = program::of_release(
         context,
@@ -65,7 +69,7 @@ pub(crate) fn prepare(
         applied.and_then(|applied| applied.mkectl.sha256.as_deref()),
     )?;
     let mut steps = Vec::new();
-    // The steps up to the backup are the backup's: the cluster is as it was.
+    // Until the backup is written, the cluster is unchanged: these tasks belong to `Step::Backup`.
     let mut add = |step, task| steps.push(ClusterStep { step, task });
     let matrix = match (&lock.release_matrix, &environment.operation.release_matrix) {
         _ if !new.help.lists("--release-matrix") => None,
@@ -74,7 +78,7 @@ pub(crate) fn prepare(
                 context.workspace.release_matrix(&lock.release),
                 file.clone(),
             );
-            let task = Task::PutMatrix {
+            let task = Task::WriteMatrix {
                 path: path.clone(),
                 file,
             };
@@ -95,11 +99,11 @@ pub(crate) fn prepare(
     let mut warnings = Vec::new();
     let archive = folder.join(names.archive());
     let backup = backup(context, environment, from, old.as_ref(), &mut warnings)?;
-    // The one that knows the cluster as it is before.
+    // The old mkectl knows the old configuration best.
     let of_before = Box::new(old.as_ref().unwrap_or(&new).clone());
-    let seen = match environment.rehearsal {
+    let live = match environment.rehearsal {
         true => None,
-        false => Some(existing::answer(environment, &of_before)?.1),
+        false => Some(existing::require_live_config(environment, &of_before)?.1),
     };
     let keep = Task::KeepConfig {
         program: of_before,
@@ -108,7 +112,8 @@ pub(crate) fn prepare(
     add(Step::Backup, keep);
     let limit = environment.operation.apply_timeout;
     if let Some((old, archives)) = backup {
-        // Archives are written where mkectl runs: a path in the name might mean a different place.
+        // mkectl runs in the folder of backups and gets a bare file name: it might resolve a path
+        // relative to a different place.
         let command = (old.mkectl)
             .backup(&before, &names.archive(), archives, &old.help)
             .in_directory(folder.clone())
@@ -122,7 +127,7 @@ pub(crate) fn prepare(
             effect: None,
         };
         add(Step::Backup, Task::Run(Box::new(run)));
-        // A rehearsal's stand-in writes none.
+        // The stand-in of a rehearsal writes no archive.
         if !environment.rehearsal {
             let by = Box::new(old.clone());
             add(Step::Backup, Task::DescribeBackup { archive, by });
@@ -157,20 +162,20 @@ pub(crate) fn prepare(
         effect: Some(format!("v{from} became v{}", environment.release)),
     };
     add(Step::Upgrade, Task::Run(Box::new(run)));
-    // A rehearsal has no cluster that could be asked.
-    if seen.is_some() {
+    // A rehearsal has no cluster to compare with.
+    if live.is_some() {
         let written = None;
         add(Step::Upgrade, Task::Compare { program, written });
     }
     Ok(Prepared {
         steps,
-        seen,
+        live,
         warnings,
     })
 }
 
-/// Returns the mkectl that writes the archive before an upgrade, and how it does that; none if the
-/// upgrade goes without. `warnings` gets what the operator should know.
+/// Returns the mkectl that writes the archive before an upgrade, and its kind of archives; `None`,
+/// with a warning, for an upgrade without an archive.
 ///
 /// # Errors
 /// That mkectl is missing or cannot write an archive, and the operator gave no reason to upgrade
@@ -193,7 +198,7 @@ fn backup<'p>(
         return Err(program::Error::NoOldMkectl { release }.into());
     };
     let archives = match environment.rehearsal {
-        // The stand-in has no help of the release that it plays.
+        // The stand-in does not print the help of the release that it plays.
         true => mke::Release::of(from)
             .is_ok_and(|facts| facts.writes_archive())
             .then_some(programs::Archives::Cluster),
@@ -216,7 +221,8 @@ fn backup<'p>(
     }
 }
 
-/// The names of what an upgrade leaves in the folder of backups. None of them exists yet.
+/// Names of the files that an upgrade writes to the folder of backups. No file there starts with
+/// the same stem: an earlier attempt's files are kept, and the stem gets a number.
 struct Names {
     stem: String,
     from: Version,
@@ -225,11 +231,11 @@ struct Names {
 impl Names {
     fn new(folder: &Utf8Path, from: &Version, to: &Version) -> Result<Self, crate::Error> {
         let failed = |source| crate::Error::io("list", folder, source);
-        let mut there = Vec::new();
+        let mut existing = Vec::new();
         match folder.read_dir_utf8() {
             Ok(entries) => {
                 for entry in entries {
-                    there.push(entry.map_err(failed)?.file_name().to_owned());
+                    existing.push(entry.map_err(failed)?.file_name().to_owned());
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -238,7 +244,7 @@ impl Names {
         let first = format!("v{from}-to-v{to}");
         let mut stem = first.clone();
         let mut number = 1;
-        while there
+        while existing
             .iter()
             .any(|name| name.starts_with(&format!("{stem}_")))
         {
@@ -251,7 +257,7 @@ impl Names {
         })
     }
 
-    /// The configuration before.
+    /// The configuration before the upgrade.
     fn before(&self) -> String {
         format!("{}_mke4.yaml", self.stem)
     }

@@ -1,5 +1,4 @@
-//! The rendered configuration, checked by the release's own mkectl before anything is sent or
-//! changed.
+//! Lets the mkectl of the release check the rendered configuration, before anything is pushed.
 
 use environment::Environment;
 
@@ -8,16 +7,16 @@ use crate::transfer::program::{self, Program};
 use crate::workspace::Output;
 use crate::{Context, Error, Kind, locked};
 
-/// How many lines of the refusal an error repeats.
+/// Number of mkectl's last lines that the error repeats.
 const LINES: usize = 5;
 
-/// mkectl refuses a configuration.
+/// A configuration that mkectl refuses.
 #[derive(Debug, thiserror::Error)]
 #[error("mkectl v{release} refuses the rendered configuration: {reason}")]
 pub struct ConfigRefused {
     /// The release of that mkectl.
     pub release: semver::Version,
-    /// The end of what it printed, with secrets masked.
+    /// The last lines of its output, joined by `; `, with secrets masked.
     pub reason: String,
 }
 
@@ -28,12 +27,12 @@ impl ConfigRefused {
     }
 }
 
-/// Has the mkectl of an environment check what is rendered for it, in a file in the folder of logs
-/// of `output`. Returns false where that mkectl cannot check a configuration.
+/// Renders the configuration of an environment and lets its mkectl check it, in a temporary file in
+/// the log folder of `output`. Returns false if that mkectl cannot check a configuration.
 ///
 /// # Errors
-/// mkectl refuses the configuration, a fitting one is missing, or a reference in the configuration
-/// has no value.
+/// - [`ConfigRefused`] if mkectl refuses the configuration.
+/// - A suitable mkectl is missing, or a reference in the configuration has no value.
 pub fn with_mkectl(
     context: &Context<'_>,
     mut environment: Environment,
@@ -46,11 +45,11 @@ pub fn with_mkectl(
     check(context, &environment, &facts, &program, output)
 }
 
-/// Has a mkectl check what is rendered for an environment. Returns false where it cannot check a
-/// configuration.
+/// Lets a mkectl check the rendered configuration of an environment. Returns false if it cannot
+/// check a configuration.
 ///
 /// # Errors
-/// It refuses the configuration, or a reference in the configuration has no value.
+/// [`ConfigRefused`] if it refuses the configuration, or a reference has no value.
 pub(crate) fn check(
     context: &Context<'_>,
     environment: &Environment,
@@ -58,7 +57,7 @@ pub(crate) fn check(
     program: &Program,
     output: &Output,
 ) -> Result<bool, Error> {
-    // A rehearsal's stand-in checks it when it is applied.
+    // The stand-in of a rehearsal checks the configuration when it is applied.
     if environment.rehearsal {
         return Ok(false);
     }
@@ -75,7 +74,7 @@ pub(crate) fn check(
     config.remove_after(checked)
 }
 
-/// Returns the end of what mkectl printed, without secrets and in one line.
+/// Returns the last lines of mkectl's output in one line, with secrets masked.
 fn masked(output: &str) -> String {
     let text = redaction::run().mask(output);
     let lines: Vec<&str> = text

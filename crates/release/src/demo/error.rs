@@ -1,19 +1,19 @@
-//! Why the demo's bundle cannot be made.
+//! Errors of making the demo's bundle.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why the demo's bundle cannot be made.
+/// A failure to make the demo's bundle.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The demo's bundle cannot be made.
+    /// The bundle cannot be made.
     #[error("cannot make `{path}`")]
     Make {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to make it.
         source: bundle::make::MakeError,
     },
 }

@@ -1,77 +1,78 @@
-//! Why a file of this machine, a bundle or the store cannot be used.
+//! Errors of files on this machine, bundles and the store.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::DiskFull;
 use crate::{Kind, Workspace};
 
-/// Why a file of this machine, a bundle or the store cannot be used.
+/// A failure of a file on this machine, a bundle or the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file that the operator wrote, committed or named cannot be read.
     #[error("cannot read `{path}`")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A file or folder failed.
+    /// An operation on a file or folder failed.
     #[error("cannot {doing} `{path}`")]
     Io {
-        /// What was to be done.
+        /// The operation as a verb, such as `write`.
         doing: &'static str,
-        /// With which file or folder.
+        /// The file or folder.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A disk is full.
+    /// A file system is full.
     #[error(transparent)]
     Full(DiskFull),
     /// The bundle's file does not have the size in the lock.
     #[error("`{path}` has {found} bytes, but its lock records {expected}")]
     BundleSize {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
-        /// Its size.
+        /// Bytes of the file.
         found: u64,
-        /// The lock's.
+        /// Bytes in the lock.
         expected: u64,
     },
-    /// The bundle cannot be read, or is not what its lock says.
+    /// The bundle is damaged, or does not match its lock.
     #[error("`{path}` is refused")]
     Bundle {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
-        /// Why.
+        /// The fault.
         source: bundle::ReadError,
-        /// The release that it was to be locked as.
+        /// The release that the bundle was to be locked as; `None` except in `lock`.
         release: Option<String>,
     },
-    /// The bundle could not be read to its end, or not be kept. It need not be to blame.
+    /// The bundle could not be read to its end or put into the store, because of this machine and
+    /// not because of the bundle.
     #[error("cannot read all of `{path}`")]
     BundleUnread {
-        /// The bundle.
+        /// Path of the bundle's file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure.
         source: bundle::ReadError,
     },
     /// The store of blobs failed.
     #[error("the store at `{path}` failed")]
     Store {
-        /// The store.
+        /// Folder of the store.
         path: Utf8PathBuf,
-        /// Why.
+        /// The failure.
         source: bundle::StoreError,
     },
-    /// The store lacks something that was checked to be there.
+    /// A blob that the store had before is missing.
     #[error("the store at `{path}` lost blob {digest} while it was used")]
     StoreLost {
-        /// The store.
+        /// Folder of the store.
         path: Utf8PathBuf,
-        /// What no longer exists.
+        /// Digest of the blob, `sha256:<hex>`.
         digest: String,
     },
 }
@@ -96,8 +97,8 @@ impl Error {
         }
     }
 
-    /// Distinguishes faults of a bundle from faults of the machine that reads it: no bundle should
-    /// be deleted because the disk is full.
+    /// Returns the error of reading a bundle. A fault of this machine, such as a full disk, is not
+    /// blamed on the bundle: the operator might delete it.
     pub(crate) fn bundle(
         workspace: &Workspace,
         path: &Utf8Path,
@@ -119,11 +120,11 @@ impl Error {
     pub(crate) fn store(workspace: &Workspace, source: bundle::StoreError) -> Self {
         let path = workspace.store();
         let shown = workspace.shown(&path).to_owned();
+        let is_full = source.is_full();
         match source {
-            bundle::StoreError::Full { source, .. } => {
-                Self::Full(DiskFull::new(&path, &shown, source))
-            }
-            bundle::StoreError::Io { source, .. } if DiskFull::is_meant_by(&source) => {
+            bundle::StoreError::Full { source, .. } | bundle::StoreError::Io { source, .. }
+                if is_full =>
+            {
                 Self::Full(DiskFull::new(&path, &shown, source))
             }
             source => Self::Store {

@@ -1,9 +1,9 @@
-//! Why a kubeconfig is not used.
+//! Errors of using a kubeconfig.
 
 use super::Kubeconfig;
 use crate::Kind;
 
-/// Why a kubeconfig is not used.
+/// A kubeconfig that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,22 +13,21 @@ pub enum Error {
         kubeconfig.path
     )]
     OtherCluster {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// Where clients reach the cluster.
+        /// The address for clients of the cluster that answered.
         address: String,
-        /// What led there.
+        /// The kubeconfig that was used.
         kubeconfig: Kubeconfig,
-        /// What the cluster reports, beginning with a verb.
+        /// The release and the registry of that cluster, beginning with a verb: `runs ...`.
         cluster: String,
-        /// Where the environment's own cluster is to be.
+        /// Address and registry of the environment's own cluster.
         expected: String,
     },
-    /// The cluster of the environment exists, but the file that was named does not, or it is a
-    /// folder.
+    /// The environment's cluster exists, but the named file does not, or is a folder.
     #[error("{} {}, but {} names it as the kubeconfig of {environment}", kubeconfig.path, fault(kubeconfig), kubeconfig.named_by)]
     Missing {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The file.
         kubeconfig: Kubeconfig,

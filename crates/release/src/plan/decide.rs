@@ -5,7 +5,7 @@ use semver::Version;
 
 use super::Purpose;
 use crate::cluster::executor::{Action, ClusterPlan};
-use crate::cluster::existing::{self, ExpectedCluster, Word};
+use crate::cluster::existing::{self, ExpectedCluster, Response};
 use crate::cluster::in_progress::UnderWay;
 use crate::cluster::{migrate, upgrade};
 use crate::config::render::Config;
@@ -24,12 +24,12 @@ const MIGRATES: &str = "`migrate` always runs mkectl";
 /// Why mkectl runs again after a run that was killed.
 const UNKNOWN_END: &str = "the result of the last deploy is unknown";
 
-/// What it depends on.
-pub(super) struct Question<'a> {
+/// The inputs of the decision.
+pub(super) struct Inputs<'a> {
     pub(super) environment: &'a Environment,
     pub(super) release: &'a mke::Release,
     pub(super) locked: &'a Locked,
-    /// The configuration as it is to be.
+    /// The rendered configuration.
     pub(super) config: &'a Config,
     pub(super) output: &'a Output,
     pub(super) receipt: Option<&'a Receipt>,
@@ -38,16 +38,16 @@ pub(super) struct Question<'a> {
     pub(super) purpose: Purpose,
 }
 
-impl Question<'_> {
+impl Inputs<'_> {
     fn applied(&self) -> Option<&Applied> {
         self.receipt.and_then(|receipt| receipt.applied.as_ref())
     }
 
-    fn wanted(&self) -> String {
+    fn wanted_release(&self) -> String {
         format!("v{}", self.environment.release)
     }
 
-    /// Why mkectl has to be run, if it has to.
+    /// Returns why mkectl has to be run; `None` if it does not.
     fn reason(&self) -> Option<&'static str> {
         match (self.purpose, self.applied()) {
             (Purpose::Push, _) => None,
@@ -57,14 +57,15 @@ impl Question<'_> {
             (Purpose::Deploy, Some(_)) if self.failed_at(Step::Upgrade) => {
                 Some("the last upgrade failed")
             }
-            (Purpose::Deploy, Some(applied)) if applied.release != self.wanted() => {
+            (Purpose::Deploy, Some(applied)) if applied.release != self.wanted_release() => {
                 Some("the environment names a later release")
             }
             (Purpose::Deploy, Some(applied)) if !self.config.is(&applied.config) => {
                 Some("the configuration changed")
             }
             (Purpose::Deploy, Some(_)) if self.under_way.is_some() => Some(UNKNOWN_END),
-            // The cluster may be half-way to what the files said then, whatever they say now.
+            // The cluster may have a part of the configuration whose deploy failed, so it is not
+            // enough that the files are as they were applied before.
             (Purpose::Deploy, Some(_)) if self.failed_at(Step::Apply) => {
                 Some("the last deploy failed")
             }
@@ -78,15 +79,15 @@ impl Question<'_> {
         }
     }
 
-    /// Returns the release that the cluster may run according to the registry, although the receipt
-    /// does not record it.
+    /// Returns the release that the registry records for the cluster, if the receipt lacks that
+    /// deploy and the environment names a different release.
     fn other_release(&self) -> Option<String> {
         let state = self.shared.state()?;
-        let is_other = self.shared.is_ahead_of_receipt() && state.release != self.wanted();
+        let is_other = self.shared.is_ahead_of_receipt() && state.release != self.wanted_release();
         is_other.then(|| state.release.clone())
     }
 
-    /// Returns whether this was what failed in the last deploy.
+    /// Returns whether the last deploy failed in this step.
     fn failed_at(&self, step: Step) -> bool {
         self.receipt
             .and_then(|receipt| receipt.failed.as_ref())
@@ -94,28 +95,31 @@ impl Question<'_> {
     }
 }
 
-/// Decides what mkectl is to be run for. `warnings` gets what people should know of it.
+/// Returns the steps for the cluster, and adds warnings about them to `warnings`. A problem of a
+/// step, such as a missing mkectl, is part of the result.
 ///
 /// # Errors
-/// The vendor supports no way from the release that the cluster runs to the one that is wanted, or
-/// the receipt and the cluster contradict each other.
+/// - [`plan::Error::ReleaseChanged`] if the vendor supports no upgrade between the two releases.
+/// - [`plan::Error::StillMke3`], [`plan::Error::AlreadyMigrated`] and [`plan::Error::OneCluster`]
+///   if the command does not fit the cluster.
+/// - [`existing::Error`] if the receipt and the cluster contradict each other.
 pub(super) fn decide(
     context: &Context<'_>,
-    question: &Question<'_>,
+    inputs: &Inputs<'_>,
     warnings: &mut Warnings,
 ) -> Result<ClusterPlan, Error> {
-    let Some(reason) = question.reason() else {
+    let Some(reason) = inputs.reason() else {
         return Ok(ClusterPlan::nothing());
     };
-    let Question {
+    let Inputs {
         environment,
         locked,
         ..
-    } = question;
-    if question.purpose == Purpose::Migrate {
-        return migration(context, question, warnings);
+    } = inputs;
+    if inputs.purpose == Purpose::Migrate {
+        return migration(context, inputs, warnings);
     }
-    if let (None, Some(mke3)) = (question.applied(), &environment.mke3) {
+    if let (None, Some(mke3)) = (inputs.applied(), &environment.mke3) {
         return Err(plan::Error::StillMke3 {
             environment: environment.name.clone(),
             version: mke3.version.to_string(),
@@ -123,7 +127,7 @@ pub(super) fn decide(
         .into());
     }
     let address = mke::external_address(environment);
-    if question.applied().is_none()
+    if inputs.applied().is_none()
         && !environment.rehearsal
         && let Some(other) =
             existing::deployed_by_other(context.workspace, &environment.name, address.as_deref())
@@ -135,37 +139,36 @@ pub(super) fn decide(
         }
         .into());
     }
-    if question.applied().is_some() {
-        kubeconfig::require(context, environment)
-            .map_err(|error| Error::Kubeconfig(Box::new(error)))?;
+    if inputs.applied().is_some() {
+        kubeconfig::require(context, environment)?;
     }
-    let mut known = ExpectedCluster {
+    let mut expected = ExpectedCluster {
         environment,
-        rendered: &question.config.text,
-        applied: question.applied(),
-        under_way: question.under_way,
-        upgrade_failed: question.failed_at(Step::Upgrade),
+        rendered: &inputs.config.text,
+        applied: inputs.applied(),
+        under_way: inputs.under_way,
+        upgrade_failed: inputs.failed_at(Step::Upgrade),
         kubeconfig: None,
     };
-    let told = question.applied().map(|applied| applied.release.clone());
-    if let Some(told) = told.filter(|told| *told != question.wanted()) {
-        let (from, way) = way(question, &told)?;
-        // A cluster that did not answer is a problem of the steps already.
-        let (plan, seen) = upgrade(context, question, reason, from.clone(), &way, warnings);
-        let word = seen.map_or(Word::NotAsked, Word::Told);
-        let current = existing::release(&known, &word, warnings)?;
+    let recorded = inputs.applied().map(|applied| applied.release.clone());
+    if let Some(recorded) = recorded.filter(|recorded| *recorded != inputs.wanted_release()) {
+        let (from, path) = upgrade_path(inputs, &recorded)?;
+        // If the cluster did not answer, the steps contain that as their problem.
+        let (plan, live) = upgrade(context, inputs, reason, from.clone(), &path, warnings);
+        let response = live.map_or(Response::NotAsked, Response::Config);
+        let current = existing::release(&expected, &response, warnings)?;
         if current.is_none_or(|current| current == from) {
             return Ok(plan);
         }
     } else {
         let mut program = program::for_apply(context, environment, &locked.lock, &locked.path);
-        let is_new = question.applied().is_none();
+        let is_new = inputs.applied().is_none();
         let asked = match &program {
             Ok(program) => existing::ask(context, environment, program, is_new),
             Err(_) => existing::Asked::default(),
         };
-        if let (false, Some(recorded)) = (is_new, question.other_release())
-            && let Word::Silent(source) = asked.word
+        if let (false, Some(recorded)) = (is_new, inputs.other_release())
+            && let Response::Silent(source) = asked.response
         {
             return Err(Error::Existing(existing::Error::Unconfirmed {
                 environment: environment.name.clone(),
@@ -173,23 +176,23 @@ pub(super) fn decide(
                 source: Box::new(source),
             }));
         }
-        known.kubeconfig = asked.kubeconfig;
-        let current = existing::release(&known, &asked.word, warnings)?;
+        expected.kubeconfig = asked.kubeconfig;
+        let current = existing::release(&expected, &asked.response, warnings)?;
         let exists = current.is_some();
         if let (true, Ok(program)) = (is_new, &mut program) {
-            // A cluster is made without a kubeconfig.
-            let kubeconfig = known.kubeconfig.filter(|_| exists);
+            // mkectl installs a new cluster without a kubeconfig.
+            let kubeconfig = expected.kubeconfig.filter(|_| exists);
             program.mkectl.kubeconfig = kubeconfig.and_then(|kubeconfig| kubeconfig.flag());
         }
         if let Some(current) = current.filter(|current| *current != environment.release) {
-            let (from, way) = way(question, &format!("v{current}"))?;
+            let (from, path) = upgrade_path(inputs, &format!("v{current}"))?;
             let reason = "the cluster runs an earlier release";
-            return Ok(upgrade(context, question, reason, from, &way, warnings).0);
+            return Ok(upgrade(context, inputs, reason, from, &path, warnings).0);
         }
         if exists {
-            // A cluster that was not asked has what was rendered last.
-            let file = read_if_there(&question.output.config)?;
-            let applied = question.applied().map(|applied| applied.config.as_str());
+            // A cluster that was not asked is assumed to have the configuration rendered last.
+            let file = read_if_there(&inputs.output.config)?;
+            let applied = inputs.applied().map(|applied| applied.config.as_str());
             let last =
                 (file.as_deref()).filter(|text| applied == Some(sha256(text.as_bytes()).as_str()));
             if let (Some(live), Some(last)) = (&asked.text, last) {
@@ -198,28 +201,28 @@ pub(super) fn decide(
             }
             let before = asked.text.or(file);
             let notice =
-                before.map(|before| existing::kubelet_notice(&before, &question.config.text));
+                before.map(|before| existing::kubelet_notice(&before, &inputs.config.text));
             warnings.of_plan.extend(notice.transpose()?.flatten());
         }
-        return Ok(apply(question, reason, program, warnings));
+        return Ok(apply(inputs, reason, program, warnings));
     }
     let program = program::for_apply(context, environment, &locked.lock, &locked.path);
-    Ok(apply(question, UNKNOWN_END, program, warnings))
+    Ok(apply(inputs, UNKNOWN_END, program, warnings))
 }
 
-/// Returns how the configuration is applied.
+/// Returns the steps that apply the configuration.
 fn apply(
-    question: &Question<'_>,
+    inputs: &Inputs<'_>,
     reason: &'static str,
     program: Result<Program, Error>,
     warnings: &mut Warnings,
 ) -> ClusterPlan {
-    let environment = question.environment;
+    let environment = inputs.environment;
     let steps = program.and_then(|program| {
         program.require_pull_flags(environment, &mut warnings.of_plan)?;
         Ok(crate::cluster::apply::steps(
             environment,
-            question.output,
+            inputs.output,
             program,
         ))
     });
@@ -232,18 +235,18 @@ fn apply(
     }
 }
 
-/// Returns how an MKE 3 cluster is upgraded.
+/// Returns the steps that upgrade an MKE 3 cluster.
 fn migration(
     context: &Context<'_>,
-    question: &Question<'_>,
+    inputs: &Inputs<'_>,
     warnings: &mut Warnings,
 ) -> Result<ClusterPlan, Error> {
-    let Question {
+    let Inputs {
         environment,
         locked,
         ..
-    } = question;
-    if let Some(applied) = question.applied() {
+    } = inputs;
+    if let Some(applied) = inputs.applied() {
         return Err(plan::Error::AlreadyMigrated {
             environment: environment.name.clone(),
             applied: applied.release.clone(),
@@ -252,13 +255,7 @@ fn migration(
     }
     let from = migrate::of(environment)?.version.clone();
     let lock = (&*locked.lock, locked.path.as_path());
-    let prepared = migrate::prepare(
-        context,
-        environment,
-        question.release,
-        lock,
-        question.output,
-    );
+    let prepared = migrate::prepare(context, environment, inputs.release, lock, inputs.output);
     let steps = prepared.map(|prepared| {
         warnings.of_plan.extend(prepared.warnings);
         prepared.steps
@@ -272,31 +269,31 @@ fn migration(
     })
 }
 
-/// Returns how the cluster is upgraded, and what it said of itself, if it was asked.
+/// Returns the steps that upgrade the cluster, and its live configuration if it was asked.
 fn upgrade(
     context: &Context<'_>,
-    question: &Question<'_>,
+    inputs: &Inputs<'_>,
     reason: &'static str,
     from: Version,
-    way: &mke::Upgrade,
+    path: &mke::Upgrade,
     warnings: &mut Warnings,
 ) -> (ClusterPlan, Option<mke::ClusterConfig>) {
-    let lock = (&*question.locked.lock, question.locked.path.as_path());
+    let lock = (&*inputs.locked.lock, inputs.locked.path.as_path());
     let prepared = upgrade::prepare(
         context,
-        question.environment,
+        inputs.environment,
         lock,
         &from,
-        way,
-        question.output,
-        question.applied(),
+        path,
+        inputs.output,
+        inputs.applied(),
     );
-    warnings.of_plan.extend(way.warnings.iter().cloned());
-    let notices = upgrade::notices(question.environment, lock.0, &from, way);
+    warnings.of_plan.extend(path.warnings.iter().cloned());
+    let notices = upgrade::notices(inputs.environment, lock.0, &from, path);
     warnings.of_plan.extend(notices);
-    let mut seen = None;
+    let mut live = None;
     let steps = prepared.map(|prepared| {
-        seen = prepared.seen;
+        live = prepared.live;
         warnings.of_plan.extend(prepared.warnings);
         prepared.steps
     });
@@ -307,27 +304,27 @@ fn upgrade(
         without_backup: context.without_backup.map(str::to_owned),
         steps,
     };
-    (plan, seen)
+    (plan, live)
 }
 
-/// Returns what is known of the way from the release that a cluster runs, which is another command
-/// of mkectl than apply.
-fn way(question: &Question<'_>, runs: &str) -> Result<(Version, mke::Upgrade), Error> {
+/// Returns the release that a cluster runs, `v4.1.2`, as a version, with the facts of the upgrade
+/// from it.
+fn upgrade_path(inputs: &Inputs<'_>, runs: &str) -> Result<(Version, mke::Upgrade), Error> {
     let changed = |refusal| {
         Error::Plan(plan::Error::ReleaseChanged {
-            environment: question.environment.name.clone(),
+            environment: inputs.environment.name.clone(),
             applied: runs.to_owned(),
-            wanted: question.wanted(),
+            wanted: inputs.wanted_release(),
             refusal,
         })
     };
     let from: Option<Version> = (runs.strip_prefix('v')).and_then(|version| version.parse().ok());
-    // `apply` is mkectl's command of this name alone.
-    let (Some(from), Purpose::Deploy) = (from, question.purpose) else {
+    // Only `deploy` upgrades. `apply` runs `mkectl apply` and nothing else.
+    let (Some(from), Purpose::Deploy) = (from, inputs.purpose) else {
         return Err(changed(None));
     };
-    match question.release.upgrade_from(&from) {
-        Ok(way) => Ok((from, way)),
+    match inputs.release.upgrade_from(&from) {
+        Ok(path) => Ok((from, path)),
         Err(refusal) => Err(changed(Some(Box::new(refusal)))),
     }
 }

@@ -1,53 +1,53 @@
-//! Why a plan cannot be computed, read or executed.
+//! Errors of computing, reading and executing a plan.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a plan cannot be computed, read or executed.
+/// A failure to compute, read or execute a plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The files changed while a plan was carried out.
+    /// The files changed while a plan was executed.
     #[error(transparent)]
     Outdated(super::Outdated),
-    /// The environment names another release than its cluster runs.
+    /// The environment names a different release than its cluster runs, and cannot upgrade to it.
     #[error(
         "the cluster of {environment} runs {applied}, but its environment now requires {wanted}"
     )]
     ReleaseChanged {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// What the receipt says.
+        /// The release that the cluster runs, `v4.1.2`.
         applied: String,
-        /// What the files say.
+        /// The release that the environment names.
         wanted: String,
-        /// Why the vendor supports no upgrade from the one to the other, where it does not.
+        /// Why the vendor does not support the upgrade; `None` if the command never upgrades.
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
     /// A file is not a plan.
     #[error("`{path}` is not a plan")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// A plan is of a format that this version does not know.
+    /// A plan has a format version that this version of Airlock does not support.
     #[error(
         "`{path}` is a plan of version {version}, which this version of Airlock does not support"
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Its format's version.
+        /// The format version in the file.
         version: u32,
     },
     /// The plan is of a different environment.
     #[error("`{path}` is a plan for {planned}, not for {environment}")]
     OtherEnvironment {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The environment that it is for.
         planned: String,
@@ -67,30 +67,29 @@ pub enum Error {
     /// The plan was executed before.
     #[error("`{path}` was already applied, at {ended}")]
     Applied {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// When, in UTC.
+        /// End of that deploy, in UTC.
         ended: String,
     },
     /// Something changed since the plan was made.
     #[error("`{path}` is outdated: a deploy would now do something different")]
     Moved {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// The plan.
+        /// Path of the plan's file.
         path: Utf8PathBuf,
-        /// Everything that has moved.
+        /// Everything that changed.
         moved: Vec<super::PlanChange>,
     },
-    /// A plan cannot be saved or executed as saved, because it is unknown what mkectl would run
-    /// for.
+    /// A plan cannot be saved or executed as saved, because its steps for the cluster are unknown.
     #[error("cannot plan for {environment}")]
     Incomplete {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// What is missing for the cluster's part.
+        /// The problem of these steps, such as a missing mkectl.
         source: Box<crate::Error>,
     },
     /// Another environment of the workspace deployed this cluster.
@@ -106,9 +105,9 @@ pub enum Error {
     /// The cluster already runs MKE 4.
     #[error("the cluster of {environment} already runs {applied}, according to its receipt")]
     AlreadyMigrated {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// What it runs.
+        /// The release in the receipt.
         applied: String,
     },
     /// An installation would overwrite an MKE 3 cluster.
@@ -116,7 +115,7 @@ pub enum Error {
         "the machines of {environment} are an MKE {version} cluster, which `mkectl apply` is not for"
     )]
     StillMke3 {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The version of MKE 3.
         version: String,

@@ -1,14 +1,13 @@
-//! The permission to execute a plan. A deploy takes one, so none begins without the environment's
-//! lock or what the environment requires.
+//! The permission to execute a plan. A deploy takes a [`Permit`], so it cannot begin without the
+//! lock on the environment, or with an unmet requirement.
 
 use super::Plan;
 use crate::Error;
 use crate::environment_lock::EnvironmentLock;
 use crate::receipt::Overridden;
 
-/// The permission to execute a plan: nothing is missing for it, and what its environment requires
-/// has happened, or the operator gave a reason to continue without. It owns the plan, so it is of
-/// no use for a different one. Only [`permit`] makes one:
+/// The permission to execute the plan that it owns: its commands are known, and the requirements of
+/// its environment are met or overridden with a reason. Only [`permit`] makes one:
 ///
 /// ```compile_fail,E0451
 /// # fn forge(plan: release::Plan, lock: &release::environment_lock::EnvironmentLock) {
@@ -18,9 +17,9 @@ use crate::receipt::Overridden;
 #[derive(Debug)]
 pub struct Permit<'a> {
     plan: Plan,
-    /// What was set aside, for the receipt.
+    /// The overridden requirement, for the receipt.
     overridden: Option<Overridden>,
-    /// The lock on the environment, which is held as long as the permit is used.
+    /// Borrowed, so the lock on the environment is held as long as the permit exists.
     _lock: &'a EnvironmentLock,
 }
 
@@ -37,14 +36,16 @@ impl Permit<'_> {
 
 /// Returns the permission to execute a plan.
 ///
-/// A plan that changes nothing needs none, and a `reason` where nothing is missing overrides
-/// nothing.
+/// `reason` overrides an unmet requirement. `take_over` overrides a conflict with a deploy from
+/// elsewhere. A plan that changes nothing has no requirement.
 ///
 /// # Errors
-/// Something that the environment requires is missing, and there is no reason to continue without
-/// it. Or a different deploy began or ended, this checkout does not know how, and `take_over` does
-/// not say to continue. Or the lock lacks what mkectl lists. Or something is missing for the
-/// cluster's part, such as mkectl. Or the lock is on a different environment.
+/// - The lock is on a different environment.
+/// - A deploy from elsewhere is in progress, or is not recorded in this checkout.
+/// - A requirement is not met.
+/// - [`Incomplete`](crate::transfer::lock::Error::Incomplete) if the lock lacks artifacts that
+///   mkectl lists.
+/// - The steps for the cluster have a problem, such as a missing mkectl.
 pub fn permit<'a>(
     mut plan: Plan,
     reason: Option<&str>,
@@ -64,7 +65,7 @@ pub fn permit<'a>(
             return Err(unmet.error(&plan.environment));
         }
     };
-    // It would fail half-way through an installation.
+    // An installation would fail half-way.
     if !plan.unlocked.is_empty() {
         return Err(crate::transfer::lock::Error::Incomplete {
             release: plan.lock.release.clone(),
@@ -80,12 +81,12 @@ pub fn permit<'a>(
     })
 }
 
-/// Refuses a push that moves tags which a cluster runs, where a deploy that does so would be
-/// refused. The plan of a push that only adds has no requirement and no shared state.
+/// Refuses a push that moves tags of a running cluster if a deploy would be refused. A push that
+/// only adds tags is always allowed: its plan has neither a requirement nor shared state.
 ///
 /// # Errors
-/// What the environment requires of another one has not happened, or this checkout does not know
-/// what was deployed last.
+/// - A deploy from elsewhere is in progress, or is not recorded in this checkout.
+/// - A requirement is not met, and the receipt records a deploy.
 pub fn allow_push(plan: &Plan) -> Result<(), Error> {
     plan.shared.allow(false)?;
     match &plan.unmet {

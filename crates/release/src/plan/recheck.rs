@@ -1,5 +1,5 @@
-//! Compares a plan with the files once more, immediately before the cluster is touched: a push may
-//! take hours, and files change meanwhile.
+//! Compares a plan with the files again, immediately before mkectl changes the cluster. A push may
+//! take hours, and files may have changed meanwhile.
 
 use super::saved::listed;
 use super::{Plan, PlanChange};
@@ -7,21 +7,21 @@ use crate::config::render;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, locked, plan, sha256};
 
-/// A plan no longer matches the files.
+/// A plan that no longer matches the files.
 #[derive(Debug, thiserror::Error)]
 #[error("{environment} changed after its plan was computed: {}", moved.iter().map(|moved| format!("{}: {}", moved.subject, moved.what)).collect::<Vec<_>>().join("; "))]
 pub struct Outdated {
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
     /// Everything that changed.
     pub moved: Vec<PlanChange>,
 }
 
-/// Compares what the plan was computed from with what the files contain now. A rehearsal's plan is
-/// of no file, and is not compared.
+/// Compares the inputs of the plan with the files. The plan of a rehearsal is made from copies and
+/// is not compared.
 ///
 /// # Errors
-/// Something changed, or a file cannot be read.
+/// [`plan::Error::Outdated`] if a file changed, or a file cannot be read.
 pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     let workspace = context.workspace;
     let name = &plan.environment.name;
@@ -32,18 +32,15 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     let release = mke::Release::of(&environment.release)?;
     let locked = locked::of(workspace, &environment)?;
     let text = render::render(workspace, &mut environment, &release)?.text;
-    let digest = |text: &Option<String>| match text {
-        Some(text) => sha256(text.as_bytes()),
-        None => "none".to_owned(),
-    };
+    let none = || "none".to_owned();
+    let digest = |text: Option<&String>| text.map_or_else(none, |text| sha256(text.as_bytes()));
     let written = read_if_there(&plan.output.config)?;
-    // What the plan itself writes is not a change.
+    // The deploy itself has written the rendered configuration: that is not a change.
     let written = match written.as_deref() == Some(plan.config.text.as_str()) {
         true => plan.config.committed.clone(),
         false => written,
     };
     let receipt = read_if_there(&plan.output.receipt)?;
-    let receipt = receipt.map_or_else(|| "none".to_owned(), |text| sha256(text.as_bytes()));
     let moved: Vec<PlanChange> = [
         (
             "release",
@@ -59,20 +56,17 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
         ),
         (
             "mke4.yaml",
-            digest(&plan.config.committed),
-            digest(&written),
+            digest(plan.config.committed.as_ref()),
+            digest(written.as_ref()),
         ),
         (
             "receipt",
-            plan.receipt_sha256
-                .clone()
-                .unwrap_or_else(|| "none".to_owned()),
-            receipt,
+            plan.receipt_sha256.clone().unwrap_or_else(none),
+            digest(receipt.as_ref()),
         ),
     ]
     .into_iter()
-    .filter(|(_, old, new)| old != new)
-    .map(|(subject, old, new)| PlanChange::new(subject, &old, &new))
+    .filter_map(|(subject, old, new)| PlanChange::between(subject, &old, &new))
     .collect();
     match moved.is_empty() {
         true => Ok(()),

@@ -1,11 +1,11 @@
-//! A plan as a file: reviewed, signed, carried across the gap, and executed exactly or refused.
+//! A plan as a file, which is reviewed, signed and taken across the air gap. A deploy executes
+//! exactly this plan, or refuses it.
 //!
-//! It names everything that it was computed from by digest, and everything that a deploy will do.
-//! The same input makes the same bytes, and nothing in it is secret: the secrets that mkectl gets
-//! are in no plan.
+//! The file has the digest of each input, and everything that a deploy will do. The same inputs
+//! make the same bytes. The file contains no secrets.
 //!
-//! What a deploy of this plan has already done does not count as a change: pushed artifacts, the
-//! written configuration, and a receipt that records its failure.
+//! An interrupted deploy may be repeated with the same file. Its own effects do not count as
+//! changes: pushed artifacts, the written configuration, and a receipt that records its failure.
 
 use std::collections::BTreeMap;
 
@@ -17,37 +17,37 @@ use super::{Plan, Planned};
 use crate::config::render;
 use crate::receipt;
 use crate::transfer::program::Program;
-use crate::workspace::{FileKind, read_if_there, write_named};
+use crate::workspace::{FileKind, write_named};
 use crate::{Error, Workspace, chain, plan, sha256};
 
 /// The contents of a plan's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Saved {
-    /// The version of this file's format.
+    /// Version of the file format.
     pub version: u32,
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
     /// The release, `v4.1.5`.
     pub release: String,
     /// SHA-256 of the lock.
     pub lock: String,
-    /// The sets that are carried with the release, with the SHA-256 of their locks.
+    /// SHA-256 of each set's lock, by the set's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sets: BTreeMap<String, String>,
-    /// The receipt; none if there was none.
+    /// The receipt; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<SavedReceipt>,
     /// SHA-256 of the registry snapshot that the plan was made from; `inventory` in earlier plans.
     #[serde(default, alias = "inventory", skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
-    /// What the registry is to get.
+    /// The state of the registry, and the push.
     pub registry: SavedRegistry,
-    /// The configuration.
+    /// The configuration, and its change.
     pub config: SavedConfig,
-    /// What mkectl is run for.
+    /// The commands of mkectl.
     pub mkectl: SavedMkectl,
-    /// What people should know.
+    /// Warnings for reviewers. They are not compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -58,28 +58,28 @@ pub struct Saved {
 pub struct SavedReceipt {
     /// SHA-256 of its file.
     pub sha256: String,
-    /// SHA-256 of what it records of the last success; none if it records none.
+    /// SHA-256 of its `applied`, the last successful deploy; `None` if it records none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
 }
 
-/// What a registry is to get.
+/// The state of a registry, and the push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SavedRegistry {
     /// The registry and project.
     pub url: String,
-    /// SHA-256 of what it was seen to have under every tag of the lock.
+    /// SHA-256 of the digests found under all tags of the lock.
     pub state: String,
-    /// How many artifacts the lock names.
+    /// Number of artifacts in the lock.
     pub artifacts: usize,
-    /// The artifacts that are to be pushed. The others are there.
+    /// The artifacts that are to be pushed. The registry has all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub push: Vec<SavedArtifact>,
-    /// The artifacts that are there and that nodes are refused.
+    /// The artifacts that the registry has and refuses to nodes, `repository:tag`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_to_nodes: Vec<String>,
-    /// Bytes to be sent at most.
+    /// Maximum number of bytes to be sent.
     pub bytes_at_most: u64,
 }
 
@@ -87,28 +87,29 @@ pub struct SavedRegistry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SavedArtifact {
-    /// Its repository and tag.
+    /// Repository and tag, `calico/node:v3.30.2`.
     pub artifact: String,
-    /// Its digest.
+    /// Digest of its manifest, `sha256:<hex>`.
     pub digest: String,
-    /// What the registry has now: `nothing`, a digest, or `untold`.
+    /// Content of the tag before the push: `nothing`, a digest, or `untold` if the registry reports
+    /// no digest.
     pub found: String,
 }
 
-/// The configuration.
+/// The rendered configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SavedConfig {
-    /// Its file, relative to the workspace.
+    /// Path of its file, relative to the workspace.
     pub path: String,
-    /// Its SHA-256, as it is to be.
+    /// SHA-256 of the rendered text.
     pub sha256: String,
-    /// How the file changes, as a unified diff; none if it does not.
+    /// The change of the file as a unified diff; empty if it does not change.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub change: String,
 }
 
-/// What mkectl is run for.
+/// The commands of mkectl.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SavedMkectl {
@@ -117,24 +118,24 @@ pub struct SavedMkectl {
     /// The release that is upgraded from, `v4.1.2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Why.
+    /// Why mkectl is run, for readers. It is not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The programs that are run.
+    /// The mkectl binaries that are run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<receipt::RecordedProgram>,
-    /// The commands, in their order, whatever folder the program is in.
+    /// The commands in their order. Programs have no folder, since that differs between machines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
 }
 
-/// Something that is not any more as it was when a plan was made.
+/// A difference between a plan and the present state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlanChange {
-    /// What it is: `lock`, `config`, `mkectl`, `registry` and others.
+    /// What changed: `lock`, `config`, `mkectl`, `registry` and others.
     pub subject: &'static str,
-    /// What happened to it, in a sentence without its end.
+    /// The change, as in `was v4.1.2 and is v4.1.5`.
     pub what: String,
 }
 
@@ -142,21 +143,17 @@ impl Saved {
     /// The format that this version reads and writes.
     pub const VERSION: u32 = 1;
 
-    /// Returns a plan as its file says it.
-    ///
-    /// # Errors
-    /// The receipt cannot be read.
-    pub fn of(plan: &Plan, workspace: &Workspace) -> Result<Self, Error> {
+    /// Returns the contents of a plan's file.
+    pub fn of(plan: &Plan, workspace: &Workspace) -> Self {
         let path = workspace.shown(&plan.output.config);
-        let text = read_if_there(&plan.output.receipt)?;
-        Ok(Self {
+        Self {
             version: Self::VERSION,
             environment: plan.environment.name.clone(),
             release: format!("v{}", plan.environment.release),
             lock: plan.lock_digest.clone(),
             sets: plan.sets.clone(),
-            receipt: text.map(|text| SavedReceipt {
-                sha256: sha256(text.as_bytes()),
+            receipt: plan.receipt_sha256.clone().map(|sha256| SavedReceipt {
+                sha256,
                 applied: applied_digest(plan),
             }),
             snapshot: plan.snapshot.clone(),
@@ -177,13 +174,13 @@ impl Saved {
                 .iter()
                 .map(|text| free_text(text))
                 .collect(),
-        })
+        }
     }
 
-    /// Returns the text of the file.
+    /// Returns the text of the file, as YAML below a comment. Errors name `path`.
     ///
     /// # Errors
-    /// It cannot be written as YAML.
+    /// [`plan::Error::File`] if YAML cannot express the contents.
     pub fn text(&self, path: &Utf8Path) -> Result<String, Error> {
         let yaml = redaction::yaml::write(self, &[]).map_err(|source| plan::Error::File {
             path: path.to_owned(),
@@ -199,17 +196,17 @@ impl Saved {
 /// Writes a plan to a file, and returns the file's SHA-256.
 ///
 /// # Errors
-/// Something is missing for the cluster's part, the path leads to a different kind of file, or the
-/// file cannot be written.
+/// - [`plan::Error::Incomplete`] if the commands of mkectl are unknown.
+/// - The path leads to a different kind of file, or the file cannot be written.
 pub fn save(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
     require_steps(plan)?;
-    let text = Saved::of(plan, workspace)?.text(path)?;
+    let text = Saved::of(plan, workspace).text(path)?;
     write_named(workspace, path, FileKind::Plan, &text)?;
     Ok(sha256(text.as_bytes()))
 }
 
-/// Refuses a plan whose commands are unknown, since something is missing for them. It takes that
-/// problem.
+/// Refuses a plan whose steps for the cluster are unknown. The problem moves from the plan into the
+/// error.
 fn require_steps(plan: &mut Plan) -> Result<(), Error> {
     let steps = std::mem::replace(&mut plan.cluster.steps, Ok(Vec::new()));
     plan.cluster.steps = Ok(steps.map_err(|source| plan::Error::Incomplete {
@@ -219,20 +216,19 @@ fn require_steps(plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the digest that receipts record of a plan: that of its file, whether the file exists or
-/// would only have been written.
+/// Returns the digest that receipts record of a plan: that of its file. The file need not exist.
 ///
 /// # Errors
-/// What [`Saved::of`] returns.
+/// YAML cannot express the plan.
 pub(crate) fn digest(plan: &Plan, workspace: &Workspace) -> Result<String, Error> {
     if let Some(digest) = &plan.saved_as {
         return Ok(digest.clone());
     }
-    let text = Saved::of(plan, workspace)?.text("plan".into())?;
+    let text = Saved::of(plan, workspace).text("plan".into())?;
     Ok(sha256(text.as_bytes()))
 }
 
-/// A saved plan that was read from a file.
+/// A saved plan that [`SavedFile::read`] returns, with its path and digest.
 #[derive(Debug)]
 pub struct SavedFile {
     path: Utf8PathBuf,
@@ -244,7 +240,9 @@ impl SavedFile {
     /// Reads a saved plan of an environment.
     ///
     /// # Errors
-    /// The file cannot be read, is not a plan, or is that of a different environment.
+    /// - The file cannot be read.
+    /// - [`plan::Error::File`] or [`plan::Error::Version`] if it is not a plan of this format.
+    /// - [`plan::Error::OtherEnvironment`] if it is for a different environment.
     pub fn read(path: &Utf8Path, environment: &str) -> Result<Self, Error> {
         let text = files::read_text(path).map_err(|source| Error::read(path, source))?;
         let saved = parse(&text, path)?;
@@ -263,13 +261,15 @@ impl SavedFile {
         })
     }
 
-    /// Compares a plan that was computed now with this one, and binds it to this file.
+    /// Compares a plan that was just computed with this file. If they are equal, the plan's receipt
+    /// will name the file.
     ///
     /// # Errors
-    /// The plan was applied before, or something changed since the file was written: each change is
-    /// named.
+    /// - [`plan::Error::Applied`] if the receipt records that this file was applied.
+    /// - [`plan::Error::Incomplete`] if the commands of mkectl are unknown.
+    /// - [`plan::Error::Moved`] with every change since the file was written.
     pub fn bind(&self, plan: &mut Plan, workspace: &Workspace) -> Result<(), Error> {
-        // Everything that differs is what came of it, or came after it.
+        // Checked first: after a deploy of this file, most of its contents differ.
         if let Some(applied) = plan.applied()
             && applied.plan.as_deref() == Some(&self.digest)
         {
@@ -281,7 +281,7 @@ impl SavedFile {
             .into());
         }
         require_steps(plan)?;
-        let now = Saved::of(plan, workspace)?;
+        let now = Saved::of(plan, workspace);
         let moved = moved(&self.saved, &now, plan, &self.digest);
         if !moved.is_empty() {
             return Err(plan::Error::Moved {
@@ -303,7 +303,7 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
             source,
         })
     };
-    /// The fields that plans of every version have.
+    /// The field that plans of every version have.
     #[derive(Deserialize)]
     #[serde(expecting = "keys and values, `version` among them")]
     struct Versioned {
@@ -320,12 +320,10 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
     redaction::yaml::read(text).map_err(wrong)
 }
 
-/// Returns everything that is not as the file says, and that a deploy by this file did not do
-/// itself.
+/// Returns the differences that a deploy of the same file, with this digest, did not make itself.
 fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChange> {
-    let mut moved = Vec::new();
     let (old_sets, new_sets) = (listed(&saved.sets), listed(&now.sets));
-    for (subject, old, new) in [
+    let mut moved: Vec<PlanChange> = [
         ("sets", &old_sets, &new_sets),
         ("release", &saved.release, &now.release),
         ("lock", &saved.lock, &now.lock),
@@ -333,11 +331,10 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChang
         ("config", &saved.config.sha256, &now.config.sha256),
         ("registry", &saved.registry.url, &now.registry.url),
         ("mkectl", &saved.mkectl.action, &now.mkectl.action),
-    ] {
-        if old != new {
-            moved.push(PlanChange::new(subject, old, new));
-        }
-    }
+    ]
+    .into_iter()
+    .filter_map(|(subject, old, new)| PlanChange::between(subject, old, new))
+    .collect();
     if saved.config.sha256 == now.config.sha256
         && saved.config.change != now.config.change
         && plan.config.is_stale()
@@ -349,15 +346,15 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChang
         });
     }
     if saved.receipt != now.receipt && !is_own_failure(saved, plan, digest) {
-        let side = |receipt: &Option<SavedReceipt>| {
-            let receipt = receipt.as_ref();
-            receipt.map_or_else(|| "none".to_owned(), |receipt| receipt.sha256.clone())
+        let digest = |receipt: &Option<SavedReceipt>| match receipt {
+            Some(receipt) => receipt.sha256.clone(),
+            None => "none".to_owned(),
         };
-        moved.push(PlanChange::new(
-            "receipt",
-            &side(&saved.receipt),
-            &side(&now.receipt),
-        ));
+        let (old, new) = (digest(&saved.receipt), digest(&now.receipt));
+        moved.push(PlanChange {
+            subject: "receipt",
+            what: format!("was {old} and is {new}"),
+        });
     }
     if saved.mkectl.action == now.mkectl.action {
         let programs = |mkectl: &SavedMkectl| {
@@ -368,7 +365,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChang
             });
             programs.collect::<Vec<_>>().join(", ")
         };
-        // An attempt that failed or was killed left its files, so the next names are numbered.
+        // A failed or killed attempt leaves its backup files, so the next ones get other numbers.
         let commands = |mkectl: &SavedMkectl| {
             let commands = mkectl.commands.iter();
             let commands = commands.map(|command| unnumbered(command, &saved.release));
@@ -378,19 +375,17 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<PlanChang
             (programs(&saved.mkectl), programs(&now.mkectl)),
             (commands(&saved.mkectl), commands(&now.mkectl)),
         ] {
-            if old != new {
-                moved.push(PlanChange::new("mkectl", &old, &new));
-            }
+            moved.extend(PlanChange::between("mkectl", &old, &new));
         }
     }
-    // Another lock names other artifacts, so nothing could be compared.
+    // Artifacts of different locks cannot be compared.
     if saved.lock == now.lock && saved.sets == now.sets && saved.registry.url == now.registry.url {
         moved.extend(moved_in_registry(&saved.registry, plan));
     }
     moved
 }
 
-/// Returns sets with the digests of their locks, in one line.
+/// Returns sets with the digests of their locks in one line: `calico abc..., metallb def...`.
 pub(super) fn listed(sets: &BTreeMap<String, String>) -> String {
     let sets = sets.iter().map(|(name, digest)| format!("{name} {digest}"));
     match sets.collect::<Vec<_>>().join(", ") {
@@ -400,31 +395,27 @@ pub(super) fn listed(sets: &BTreeMap<String, String>) -> String {
 }
 
 impl PlanChange {
-    pub(super) fn new(subject: &'static str, old: &str, new: &str) -> Self {
-        Self {
+    /// Returns the change from `old` to `new`; `None` if they are equal.
+    pub(super) fn between(subject: &'static str, old: &str, new: &str) -> Option<Self> {
+        (old != new).then(|| Self {
             subject,
             what: format!("was {old} and is {new}"),
-        }
+        })
     }
 }
 
-/// Returns whether a receipt records the failure of a deploy by this very plan, and nothing else
-/// that is new.
+/// Returns whether the receipt differs from the saved one only by the failure of a deploy of the
+/// same file, with this digest.
 fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
-    let failed = plan
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.failed.as_ref());
-    let applied = saved
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt.applied.as_ref());
+    let receipt = plan.receipt.as_ref();
+    let failed = receipt.and_then(|receipt| receipt.failed.as_ref());
+    let applied = saved.receipt.as_ref();
     failed.is_some_and(|failed| failed.plan.as_deref() == Some(digest))
-        && applied_digest(plan).as_ref() == applied
+        && applied_digest(plan) == applied.and_then(|receipt| receipt.applied.clone())
 }
 
-/// Returns a command of an upgrade to `release` without the numbers in the names of its files, such
-/// as that in `v4.1.1-to-v4.1.2-2_mke4.yaml`.
+/// Returns a command of an upgrade to `release` without the numbers in file names: the `-2` of
+/// `v4.1.1-to-v4.1.2-2_mke4.yaml`.
 fn unnumbered(command: &str, release: &str) -> String {
     let stem = format!("-to-{release}");
     let mut parts = command.split(&stem);
@@ -438,10 +429,16 @@ fn unnumbered(command: &str, release: &str) -> String {
     text
 }
 
-/// Returns the artifacts that the registry has not as the plan found them, nor as the plan makes
-/// them.
+/// Returns the artifacts whose tags have neither the saved content nor the content that the plan
+/// pushes, and those that the registry serves to nodes differently.
 fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<PlanChange> {
     let mut moved = Vec::new();
+    let mut push = |what| {
+        moved.push(PlanChange {
+            subject: "registry",
+            what,
+        });
+    };
     for ((artifact, seen), planned) in plan
         .lock
         .artifacts
@@ -449,31 +446,25 @@ fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<PlanChange> {
         .zip(&plan.seen)
         .zip(&plan.artifacts)
     {
-        if !planned.is_to_be_pushed() {
-            let is_refused = *planned == Planned::Unconfirmed;
-            let was_refused = saved.refused_to_nodes.contains(&artifact.reference());
-            let was_to_be_pushed =
-                (saved.push.iter()).any(|push| push.artifact == artifact.reference());
-            if is_refused != was_refused && !was_to_be_pushed {
-                let what = match is_refused {
-                    true => format!("{} is not served to nodes any more", artifact.reference()),
-                    false => format!("{} is now served to nodes", artifact.reference()),
-                };
-                moved.push(PlanChange {
-                    subject: "registry",
-                    what,
-                });
+        let name = artifact.reference();
+        let to_be_pushed = saved.push.iter().find(|push| push.artifact == name);
+        if planned.is_to_be_pushed() {
+            let now = seen.found();
+            let before = match to_be_pushed {
+                Some(push) => push.found.clone(),
+                None => artifact.digest.to_string(),
+            };
+            if before != now {
+                push(format!("{name} was {before} and is {now}"));
             }
             continue;
         }
-        let name = artifact.reference();
-        let now = seen.found();
-        let before = saved.push.iter().find(|push| push.artifact == name);
-        let before = before.map_or_else(|| artifact.digest.to_string(), |push| push.found.clone());
-        if before != now {
-            moved.push(PlanChange {
-                subject: "registry",
-                what: format!("{name} was {before} and is {now}"),
+        let is_refused = *planned == Planned::Unconfirmed;
+        let was_refused = saved.refused_to_nodes.contains(&name);
+        if is_refused != was_refused && to_be_pushed.is_none() {
+            push(match is_refused {
+                true => format!("{name} is not served to nodes any more"),
+                false => format!("{name} is now served to nodes"),
             });
         }
     }
@@ -505,9 +496,9 @@ fn registry(plan: &Plan) -> SavedRegistry {
                 found: seen.found(),
             })
             .collect(),
-        refused_to_nodes: all()
-            .filter(|(_, planned)| **planned == Planned::Unconfirmed)
-            .map(|((artifact, _), _)| artifact.reference())
+        refused_to_nodes: plan
+            .artifacts_where(|planned| planned == Planned::Unconfirmed)
+            .map(bundle::Artifact::reference)
             .collect(),
         bytes_at_most: plan.bytes_to_send(),
     }
@@ -531,7 +522,7 @@ fn mkectl(plan: &Plan, workspace: &Workspace) -> SavedMkectl {
     }
 }
 
-/// Returns the SHA-256 of what a receipt says of the last success.
+/// Returns the SHA-256 of the receipt's `applied`, the last successful deploy.
 fn applied_digest(plan: &Plan) -> Option<String> {
     let text = serde_yaml::to_string(plan.applied()?).unwrap_or_else(|error| chain(&error));
     Some(sha256(text.as_bytes()))

@@ -1,8 +1,7 @@
-//! The snapshot of a registry: which artifacts of the locks it has, in a file that is carried over
-//! the air gap.
+//! The registry snapshot: a file that lists which artifacts of the locks a registry has.
 //!
-//! A plan is made from the file when the registry cannot be reached. The deploy that executes such
-//! a plan reads the registry itself.
+//! It is taken across the air gap, and a plan is computed from it where the registry cannot be
+//! reached. The deploy of such a plan reads the registry itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +18,7 @@ mod error;
 
 pub use error::Error;
 
-/// What a registry has, as the file lists it.
+/// The contents of a registry snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     expecting = "keys and values",
@@ -27,26 +26,26 @@ pub use error::Error;
     deny_unknown_fields
 )]
 pub struct Snapshot {
-    /// The version of this file's format.
+    /// Version of the file format.
     pub version: u32,
-    /// The environment.
+    /// The environment's name.
     pub environment: String,
-    /// Its registry and project.
+    /// The environment's registry and project.
     pub registry: String,
-    /// When it was taken, in UTC; only what a site returns says so.
+    /// When the site wrote it, in UTC. Only `pack --return` sets this and the next three fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<String>,
-    /// The commit that the site is at.
+    /// The commit that the site has checked out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The SHA-256 of what the site has beside the blobs of tags that are what a lock names: blobs
-    /// in its store or registry, and downloads of mkectl.
+    /// SHA-256 of other content that the site has: blobs in its store or registry that no locked
+    /// tag needs, and downloads of mkectl.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<String>,
-    /// The SHA-256 of blobs of such tags that the registry has lost, and the store lacks too.
+    /// SHA-256 of blobs of locked tags that neither the registry nor the store has any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<String>,
-    /// Every tag that a lock names, by repository and tag.
+    /// Every tag of the locks, in the order of repository and tag.
     pub tags: Vec<Tag>,
 }
 
@@ -56,9 +55,9 @@ pub struct Snapshot {
 pub struct Tag {
     /// Repository and tag, `calico/node:v3.30.2`.
     pub artifact: String,
-    /// What the registry has: `nothing`, a digest, or `untold` if the registry reports no digest.
+    /// Its content: `nothing`, a digest, or `untold` if the registry reports no digest.
     pub found: String,
-    /// Whether nodes are refused it.
+    /// Whether the registry refuses it to nodes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused_to_nodes: bool,
 }
@@ -66,7 +65,7 @@ pub struct Tag {
 /// A snapshot that was read, and the digest of its file.
 #[derive(Debug)]
 pub struct Read {
-    /// What it says.
+    /// The contents of the file.
     pub snapshot: Snapshot,
     /// SHA-256 of the file.
     pub digest: String,
@@ -79,7 +78,8 @@ impl Snapshot {
     /// Reads a snapshot.
     ///
     /// # Errors
-    /// The file cannot be read, or is not a snapshot of this format.
+    /// The file cannot be read, or [`Error::File`] or [`Error::Version`] if it is not a snapshot of
+    /// this format.
     pub fn read(path: &Utf8Path) -> Result<Read, crate::Error> {
         let text = files::read_text(path).map_err(|source| crate::Error::read(path, source))?;
         let wrong = |source| {
@@ -102,11 +102,11 @@ impl Snapshot {
         })
     }
 
-    /// Checks that the snapshot is of an environment's registry, whose address may have changed
+    /// Checks that the snapshot is of the environment's registry: its address may have changed
     /// since.
     ///
     /// # Errors
-    /// It is of a different one.
+    /// [`Error::OtherRegistry`] if it is of a different registry.
     pub(crate) fn check_registry(&self, environment: &Environment) -> Result<(), Error> {
         let wanted = environment.registry.image_url();
         match self.registry == wanted {
@@ -119,18 +119,18 @@ impl Snapshot {
         }
     }
 
-    /// Writes the snapshot.
+    /// Writes the snapshot to a new file, or over an earlier snapshot.
     ///
     /// # Errors
-    /// The path leads to a different kind of file, or the file cannot be written.
+    /// `path` has a different kind of file, or cannot be written.
     pub fn write(&self, workspace: &Workspace, path: &Utf8Path) -> Result<(), crate::Error> {
         write_named(workspace, path, FileKind::Snapshot, &self.text(path)?)
     }
 
-    /// Returns the text of the file.
+    /// Returns the text of the file, as YAML below a comment. Errors name `path`.
     ///
     /// # Errors
-    /// YAML cannot express it.
+    /// [`Error::File`] if YAML cannot express the contents.
     pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, crate::Error> {
         let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::File {
             path: path.to_owned(),
@@ -148,7 +148,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns the SHA-256 of the blobs of all tags that are what a lock names.
+    /// Returns the SHA-256 of all blobs of tags that have the content of a lock.
     ///
     /// # Errors
     /// A lock cannot be read.
@@ -173,9 +173,8 @@ impl Snapshot {
         Ok(blobs)
     }
 
-    /// Returns what the registry has under each tag of a lock, in its order, and how many of them
-    /// were not checked: the lock was not here when the snapshot was taken. Those are taken for
-    /// missing.
+    /// Returns the content of each tag of a lock, in its order, and the number of tags that the
+    /// snapshot does not list. It was taken without this lock; these tags count as missing.
     pub(crate) fn seen(&self, lock: &bundle::Lock) -> (Vec<Seen>, usize) {
         let tags: BTreeMap<&str, &Tag> = self
             .tags
@@ -201,10 +200,10 @@ impl Snapshot {
     }
 }
 
-/// Looks at every tag that a committed lock names in an environment's registry.
+/// Takes a snapshot of an environment's registry: looks up every tag of the workspace's locks.
 ///
 /// # Errors
-/// A lock cannot be read, or the registry cannot be asked.
+/// A lock or the registry cannot be read.
 pub async fn take(
     context: &Context<'_>,
     environment: &Environment,

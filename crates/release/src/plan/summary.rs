@@ -1,4 +1,4 @@
-//! The plan as it is printed: what it comes to, for people and for machines.
+//! The summary of a plan, which `plan` and `deploy` print as text or JSON.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::config::render;
 use crate::transfer::program;
 use crate::{Context, Error, Kind, Workspace, chain};
 
-/// The plan, as it is printed: for people by xtask, for machines as JSON.
+/// The summary of a plan. xtask prints it as text or JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Summary {
@@ -21,77 +21,77 @@ pub struct Summary {
     pub release: String,
     /// SHA-256 of the lock.
     pub lock: String,
-    /// What has to be done to have the bundle here.
+    /// How the release's artifacts get into the store.
     pub bundle: BundleSummary,
-    /// What has to be done for the sets; none if the environment has none.
+    /// Downloads for the sets; `None` if the environment has no sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sets: Option<SetsSummary>,
     /// The registry and project.
     pub registry: String,
-    /// How many artifacts the lock names.
+    /// Number of artifacts in the lock.
     pub artifacts: usize,
     /// The artifacts that the registry does not have, `repository:tag`.
     pub missing: Vec<String>,
-    /// The artifacts whose tag holds something else in the registry.
+    /// The artifacts whose tag has different content in the registry.
     pub different: Vec<String>,
     /// The artifacts that nodes cannot pull without credentials.
     pub unconfirmed: Vec<String>,
-    /// Bytes to be sent at most.
+    /// Maximum number of bytes to be sent.
     pub bytes_to_send: u64,
     /// The rendered configuration's file, relative to the workspace.
     pub config: Utf8PathBuf,
-    /// How that file changes, as a unified diff; empty when it does not.
+    /// The change of that file as a unified diff; empty if it does not change.
     pub config_diff: String,
-    /// How the configuration changes against what was applied, as a unified diff; empty if that is
-    /// what the file contains, or not known.
+    /// Unified diff from the configuration that was applied last to the rendered one. Empty if the
+    /// file contains the applied configuration, or if that is unknown.
     pub applied_diff: String,
-    /// The addresses of the hosts that the configuration no longer has.
+    /// The addresses of hosts that the configuration no longer has.
     pub removed_hosts: Vec<String>,
-    /// What mkectl is run for, and every command of it.
+    /// The commands of mkectl.
     pub mkectl: MkectlSummary,
-    /// Why the receipt is written although nothing else is to be done for it; `None` if it needs no
-    /// reason.
+    /// Why the receipt is rewritten although mkectl does not run; `None` if it is not, or if mkectl
+    /// runs.
     pub receipt_reason: Option<&'static str>,
-    /// What the environment requires and is missing, so deploy would refuse.
+    /// The unmet requirement because of which `deploy` would refuse.
     pub requirement_problem: Option<String>,
-    /// What a different deploy did that this checkout does not know, so deploy would refuse.
+    /// The deploy from elsewhere, unknown to this checkout, because of which `deploy` would refuse.
     pub shared_problem: Option<String>,
-    /// What would stop the deploy and was set aside on the command line.
+    /// Problems that options of the command line override.
     pub set_aside: Vec<String>,
-    /// What mkectl lists and the lock lacks, so deploy would refuse.
+    /// Artifacts that mkectl lists and the lock lacks, because of which `deploy` would refuse.
     pub unlocked: Vec<String>,
-    /// What people should know.
+    /// Warnings for the operator, a sentence fragment each.
     pub warnings: Vec<String>,
-    /// Whether nothing is to be done.
+    /// Whether `deploy` would change nothing.
     pub nothing_to_do: bool,
 }
 
-/// What has to be done to have the bundle here.
+/// How the release's artifacts get into the store.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BundleSummary {
     /// `nothing`, `confirm`, `read`, `make` or `download`; `fetch` if the release comes from a
     /// registry.
     pub action: &'static str,
-    /// The bundle's file, or that registry.
+    /// The bundle's file, or the registry that is fetched from.
     pub file: String,
-    /// Its size in bytes, or what is to be fetched.
+    /// Bytes of the bundle, or bytes to be fetched.
     pub size: u64,
 }
 
-/// What has to be done for the sets of an environment.
+/// Downloads for the sets of an environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SetsSummary {
-    /// Their names, with the SHA-256 of their locks.
+    /// SHA-256 of each set's lock, by the set's name.
     pub locks: BTreeMap<String, String>,
-    /// How many blobs have to be fetched from upstream.
+    /// Number of blobs to be fetched from upstream.
     pub blobs_to_fetch: usize,
-    /// Their bytes.
+    /// Total size of these blobs.
     pub bytes_to_fetch: u64,
 }
 
-/// What mkectl is to be run for, as it is printed.
+/// The commands of mkectl in a plan.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MkectlSummary {
@@ -99,21 +99,21 @@ pub struct MkectlSummary {
     pub action: &'static str,
     /// The release that is upgraded from, `v4.1.2`.
     pub from: Option<String>,
-    /// Why mkectl is run.
+    /// Why mkectl is run; `None` if it is not.
     pub reason: Option<&'static str>,
-    /// Every command in its order; none if there is a problem.
+    /// The commands in their order; empty if there is a problem.
     pub commands: Vec<CommandSummary>,
-    /// What is missing, so deploy would refuse.
+    /// Why the commands cannot be run, so `deploy` would refuse.
     pub problem: Option<String>,
 }
 
-/// One command of mkectl, as it is printed.
+/// One command of mkectl.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CommandSummary {
     /// `backup`, `upgrade`, `apply`, or `confirm` for the question that follows an upgrade.
     pub step: String,
-    /// The command as one would type it, with secrets masked.
+    /// The command line for a shell, with secrets masked.
     pub command: String,
 }
 
@@ -134,8 +134,8 @@ impl MkectlSummary {
 }
 
 impl Summary {
-    /// Returns the summary for a command that takes over from a different deploy, or has a reason
-    /// to do without what is required.
+    /// Moves the problems that the command line overrides to `set_aside`: the conflict with another
+    /// deploy if it `takes_over`, and the unmet requirement if it has a `reason`.
     pub fn with_overrides(mut self, takes_over: bool, reason: Option<&str>) -> Self {
         let shared = self.shared_problem.take_if(|_| takes_over);
         let required = self.requirement_problem.take_if(|_| reason.is_some());
@@ -145,9 +145,8 @@ impl Summary {
 }
 
 impl Plan {
-    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would. A
-    /// command line may set aside what a different deploy did, or have a `reason` to do without
-    /// what is required.
+    /// Returns the kind of the failure with which `deploy` would refuse this plan, if any.
+    /// `takes_over` and `reason` override problems as in [`Summary::with_overrides`].
     pub fn refusal(
         &self,
         context: &Context<'_>,
@@ -157,7 +156,7 @@ impl Plan {
         let lacks = !self.unlocked.is_empty();
         let unmet = self.unmet.is_some() && !self.is_empty() && reason.is_none();
         let conflict = self.shared.conflict().filter(|_| !takes_over);
-        // In the order in which `deploy` finds them.
+        // In the order in which `deploy` reports them.
         conflict
             .map(crate::shared_state::Conflict::kind)
             .or(unmet.then_some(Kind::NotAllowed))
@@ -165,28 +164,24 @@ impl Plan {
             .or(lacks.then_some(Kind::Workspace))
     }
 
-    /// Returns why mkectl cannot be run, if that is so. A missing mkectl that `deploy` downloads is
-    /// not a reason.
+    /// Returns why the commands of mkectl cannot be run, if so. A missing mkectl that `deploy`
+    /// downloads is not a problem.
     pub fn problem(&self, context: &Context<'_>) -> Option<&Error> {
         self.cluster.problem().filter(|problem| {
             !program::can_be_provided(context, &self.environment, &self.lock, problem)
         })
     }
 
-    /// Returns the plan as it is printed.
+    /// Returns the plan's summary. Paths are relative to the workspace.
     pub fn summary(&self, workspace: &Workspace) -> Summary {
         let names = |wanted: Planned| -> Vec<String> {
-            self.lock
-                .artifacts
-                .iter()
-                .zip(&self.artifacts)
-                .filter(|(_, planned)| **planned == wanted)
-                .map(|(artifact, _)| artifact.reference())
+            self.artifacts_where(|planned| planned == wanted)
+                .map(bundle::Artifact::reference)
                 .collect()
         };
         let missing = names(Planned::Missing);
         let different = names(Planned::Different);
-        // An upgrade requires the release matrix, too.
+        // An upgrade needs the bundle for its release matrix.
         let needs_bundle =
             !(missing.is_empty() && different.is_empty()) || self.cluster.action == Action::Upgrade;
         let config = workspace.shown(&self.output.config).to_owned();
@@ -201,7 +196,7 @@ impl Plan {
                     size: self.to_fetch.bytes - self.to_fetch_of_sets.bytes,
                 },
                 _ => BundleSummary {
-                    action: match (needs_bundle, self.held) {
+                    action: match (needs_bundle, self.blobs_in_registry) {
                         (false, _) => "nothing",
                         (true, Some(_)) => "confirm",
                         (true, None) => self.bundle.action(),
@@ -222,15 +217,16 @@ impl Plan {
             unconfirmed: names(Planned::Unconfirmed),
             bytes_to_send: self.bytes_to_send(),
             applied_diff: match &self.config.applied {
-                applied if *applied == self.config.committed => String::new(),
-                None => String::new(),
-                Some(applied) => render::diff(&config, Some(applied), &self.config.text),
+                Some(applied) if self.config.applied != self.config.committed => {
+                    render::diff(&config, Some(applied), &self.config.text)
+                }
+                _ => String::new(),
             },
             removed_hosts: self.config.removed_hosts(),
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
             config,
             mkectl: MkectlSummary::of(&self.cluster, workspace),
-            // Where mkectl runs, there is one anyway.
+            // A run of mkectl always writes a receipt.
             receipt_reason: match self.cluster.is_needed() {
                 true => None,
                 false if self.is_receipt_stale() => Some("the receipt records a different lock"),

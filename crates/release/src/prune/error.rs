@@ -1,117 +1,118 @@
-//! Why a removal cannot be planned or done.
+//! Errors of planning and executing a removal.
 
 use camino::Utf8PathBuf;
 
 use crate::shared_state::Conflict;
 use crate::{Kind, RegistryError};
 
-/// Why nothing is removed, or not all of it.
+/// A failure to plan or execute a removal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The lock of a release that a cluster runs was not found, so what it needs is unknown.
+    /// The lock of a release or set that an environment needs was not found, so its artifacts are
+    /// unknown.
     #[error(
         "{environment} needs {release}, and its lock was not found: `{path}` is not in the workspace or in git's history"
     )]
     LockUnknown {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// The release.
+        /// The release, `v4.1.5`, or the name of the set.
         release: String,
-        /// Where its lock would be.
+        /// The expected path of its lock.
         path: Utf8PathBuf,
     },
-    /// The lock of a release that the registry records for an environment was not found, so what it
-    /// needs is unknown.
+    /// The lock of a release in the registry's shared state was not found, so its artifacts are
+    /// unknown.
     #[error(
         "{reference} records {release}, and its lock was not found: `{path}` with SHA-256 {lock} is not in the workspace or in git's history"
     )]
     RecordedLockUnknown {
         /// The repository and tag of the shared state.
         reference: String,
-        /// The release.
+        /// The release, `v4.1.5`.
         release: String,
-        /// Where its lock would be.
+        /// The expected path of its lock.
         path: Utf8PathBuf,
         /// SHA-256 of its lock.
         lock: String,
     },
-    /// This checkout lacks a deploy that the registry records, so what its cluster needs is
-    /// unknown.
+    /// This checkout lacks the receipt of a deploy in the shared state, so it is unknown what that
+    /// cluster needs.
     #[error(transparent)]
     SharedState(#[from] Conflict),
-    /// The plan of a removal cannot be read or written.
+    /// The file is not a prune plan.
     #[error("`{path}` is not a prune plan")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// The plan of a removal is of a different environment.
+    /// The prune plan is for a different environment.
     #[error("`{path}` is a prune plan for {planned}, not for {environment}")]
     OtherEnvironment {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// The environment that it is for.
         planned: String,
         /// The environment that was named.
         environment: String,
     },
-    /// The plan of a removal does not hold any more. Nothing was removed.
+    /// The prune plan is outdated. Nothing was removed.
     #[error("the plan `{path}` is outdated: {}", moved.iter().map(Moved::to_string).collect::<Vec<_>>().join("; "))]
     Refused {
         /// The environment that it is for.
         environment: String,
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// What has moved since.
+        /// The changes since the plan was computed.
         moved: Vec<Moved>,
     },
-    /// The registry removes no manifests, or is set up so.
+    /// The registry does not support the removal of manifests, or it is disabled.
     #[error("registry {address} does not remove manifests: {} removed", environment::count(*removed, "tag"))]
     RemovesNothing {
-        /// The registry.
+        /// Address of the registry, with its port if it has one.
         address: String,
-        /// How many tags are gone.
+        /// Number of tags that were removed before.
         removed: usize,
     },
-    /// Some of what was to be removed is still there.
+    /// Some manifests were not removed.
     #[error("{removed} of {} removed from {address}", environment::count(*total, "tag"))]
     NotRemoved {
-        /// The registry.
+        /// Address of the registry, with its port if it has one.
         address: String,
-        /// How many tags are gone.
+        /// Number of tags that were removed.
         removed: usize,
-        /// How many were to be removed.
+        /// Number of tags in the plan.
         total: usize,
-        /// What is still there, and why.
+        /// The remaining manifests, each with the reason.
         failed: Vec<(String, Left)>,
     },
 }
 
-/// Why a plan of a removal does not hold any more.
+/// Why a prune plan is outdated.
 #[derive(Debug, thiserror::Error)]
 pub enum Moved {
-    /// A different version of Airlock wrote it.
+    /// The plan has a format version that this version of Airlock does not support.
     #[error("it is of version {0}, which this version of Airlock does not support")]
     Version(u32),
-    /// The first is the registry in the plan, the second that of the environment now.
+    /// The registry changed, from the first (in the plan) to the second (in the environment).
     #[error("it is for the registry {0}, and the environment has {1}")]
     Registry(String, String),
-    /// A tag that the plan does not list would go with its manifest, of this digest.
+    /// A tag that the plan does not list, and the digest of its manifest, which would be removed.
     #[error("{0} points at {1} now, too")]
     Tag(String, String),
-    /// A child of an index would be missed.
+    /// A child in the plan that is now needed: `repository@digest`.
     #[error("{0} is needed by something else")]
     Child(String),
-    /// An artifact stays, for a reason that a new plan would have.
+    /// An artifact that stays, and the reason.
     #[error("{0} stays: {1}")]
     Stays(String, String),
-    /// An artifact is not one that Airlock pushed, or is needed.
+    /// An artifact that Airlock did not push, or that is needed.
     #[error("no receipt records {0}, or a lock that is kept names it")]
     Needed(String),
-    /// What the registry records of deploys changed while the plan was confirmed.
+    /// The shared states in the registry changed while the plan was confirmed.
     #[error("a deploy to this registry began or ended meanwhile")]
     Deploy,
 }
@@ -119,10 +120,10 @@ pub enum Moved {
 /// Why a manifest was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Left {
-    /// A tag points at this digest now.
+    /// The tag, and the different digest that it now points at.
     #[error("{0} points at {1} now")]
     Moved(String, String),
-    /// The registry failed.
+    /// The request to the registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }

@@ -1,11 +1,11 @@
-//! The plan of a removal, as a file. Only a reviewed file is executed.
+//! The plan of a removal as a file, which is reviewed and then executed.
 
 use super::error::Moved;
 use crate::{Error, prune};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-/// What is to be removed from a registry.
+/// The contents of a prune plan's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     expecting = "keys and values",
@@ -13,78 +13,78 @@ use serde::{Deserialize, Serialize};
     deny_unknown_fields
 )]
 pub struct PrunePlan {
-    /// The version of this file's format.
+    /// Version of the file format.
     pub version: u32,
-    /// The environment whose registry it is.
+    /// The environment's name.
     pub environment: String,
     /// The registry and project.
     pub registry: String,
-    /// When it was computed, in UTC.
+    /// Time of the computation, in UTC.
     pub made: String,
-    /// Whether it also covers what receipts record as already present, not pushed.
+    /// Whether the plan has [`Scope::Found`](super::Scope::Found).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub also_found: bool,
-    /// What it was computed from.
+    /// The inputs of the plan.
     pub computed_from: ComputedFrom,
-    /// How many bytes the registry's garbage collection then frees at most. Others may use the same
-    /// blobs.
+    /// Maximum number of bytes that the registry's garbage collection frees. It is fewer if other
+    /// repositories have the same blobs.
     pub frees_at_most: u64,
-    /// What is to be removed, each manifest with all its tags.
+    /// The manifests to be removed, each with all its tags.
     pub remove: Vec<Remove>,
-    /// Tags of earlier releases that stay, and why.
+    /// Tags of earlier releases that stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<Stays>,
-    /// What could not be found out. It can only be that less is removed.
+    /// Facts that are unknown, because of which more tags stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// What a plan was computed from.
+/// The inputs of a prune plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ComputedFrom {
-    /// The commit that was checked out.
+    /// The commit that is checked out; `None` without git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// SHA-256 of the environment's receipt.
+    /// SHA-256 of the environment's receipt; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
-    /// How many different receipts of the environment are known, now and in git's history.
+    /// Number of different receipts of the environment, now and in git's history.
     pub receipts: usize,
-    /// The locks whose artifacts all stay.
+    /// Locks whose artifacts all stay.
     pub kept: Vec<KeptLock>,
 }
 
-/// A lock whose artifacts all stay.
+/// A lock whose artifacts all stay, and the environment that needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KeptLock {
-    /// Its release.
+    /// Its release, `v4.1.5`, or the name of its set.
     pub release: String,
     /// SHA-256 of its file.
     pub lock: String,
-    /// Who needs it.
+    /// The environment that needs it.
     pub needed_by: String,
-    /// Why it does: `wanted`, `running`, `previous`, `failed`, `recorded` in the registry. Earlier
-    /// plans do not have it.
+    /// Reasons: `wanted`, `running`, `previous`, `failed`, or `recorded` for one in the registry's
+    /// shared state. Empty in plans of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
 }
 
-/// A manifest to be removed, and with it all tags that point at it.
+/// A manifest to be removed, with all tags that point at it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Remove {
-    /// Its repository, project included.
+    /// Its repository, including the project.
     pub repository: String,
-    /// Its digest.
+    /// Its digest, `sha256:<hex>`.
     pub digest: String,
     /// All tags that point at it.
     pub tags: Vec<String>,
-    /// The manifests that it lists and that nothing else needs.
+    /// Digests of manifests that it lists, and that nothing else needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<String>,
-    /// The releases whose locks name it.
+    /// Releases and sets whose locks name it.
     pub releases: Vec<String>,
 }
 
@@ -92,11 +92,11 @@ pub struct Remove {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Stays {
-    /// Its repository, project included.
+    /// Its repository, including the project.
     pub repository: String,
-    /// The tag.
+    /// The tag, `v3.30.2`.
     pub tag: String,
-    /// Why it stays.
+    /// The reason, a sentence fragment.
     pub why: String,
 }
 
@@ -104,7 +104,7 @@ impl PrunePlan {
     /// The format that this version reads and writes.
     pub const VERSION: u32 = 1;
 
-    /// Returns how many tags are to be removed.
+    /// Returns the number of tags to be removed.
     pub fn tags(&self) -> usize {
         self.remove.iter().map(|removal| removal.tags.len()).sum()
     }

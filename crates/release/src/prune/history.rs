@@ -1,5 +1,5 @@
-//! Gathers from receipts and locks, now and in git's history, what is needed and what Airlock
-//! pushed.
+//! Gathers what is needed and what Airlock pushed, from receipts and locks, now and in git's
+//! history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,94 +9,109 @@ use environment::Environment;
 
 use super::Scope;
 use super::file::KeptLock;
-use super::propose::{Past, Retained};
+use super::propose::{PastLock, Retained};
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Phase, State, StateFault};
 use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
 use crate::{Context, Error, Workspace, chain, prune, verify};
 
-/// What is known.
+/// The result of [`gather`].
 #[derive(Debug)]
 pub(super) struct History {
+    /// Content of kept locks.
     pub(super) kept: Retained,
-    /// The locks that are kept.
+    /// Locks that an environment needs.
     pub(super) locks: Vec<KeptLock>,
-    /// Locks that receipts of the environment name for its registry, and that are not kept.
-    pub(super) past: Vec<Past>,
-    /// Locks of the workspace that no receipt names and no environment needs, with their files
+    /// Locks that are not kept, and that receipts of the environment name for its registry.
+    pub(super) past: Vec<PastLock>,
+    /// Locks of the workspace that no receipt names and no environment needs, with their paths
     /// relative to the workspace.
     pub(super) unclaimed: Vec<(Utf8PathBuf, Lock)>,
-    /// What the registry records of deploys, by environment. It is not asked if nothing can be
-    /// removed.
+    /// Shared states in the registry, by environment. Empty if there is no past lock.
     pub(super) states: BTreeMap<String, Result<State, StateFault>>,
-    /// How many different receipts of the environment there are.
+    /// Number of different receipts of the environment.
     pub(super) receipts: usize,
     /// The commit that is checked out.
     pub(super) revision: Option<String>,
-    /// What could not be found out.
+    /// Facts that are unknown, because of which more tags stay.
     pub(super) notes: Vec<String>,
 }
 
-/// Gathers what environments need and what this one's receipts name.
+/// Gathers the needs of all environments on the registry, and the locks in this one's receipts.
 ///
 /// # Errors
-/// An environment or a lock cannot be read, no lock is known of a release that an environment
-/// needs, or this checkout lacks a deploy that the registry records: whatever that needs might be
-/// removed.
+/// - An environment or a lock cannot be read.
+/// - [`prune::Error::LockUnknown`] or [`prune::Error::RecordedLockUnknown`] if the lock of a needed
+///   release was not found.
+/// - [`prune::Error::SharedState`] if this checkout lacks the receipt of a deploy.
 pub(super) async fn gather(
     context: &Context<'_>,
     environment: &Environment,
     scope: Scope,
 ) -> Result<History, Error> {
-    let mut past = Archive::open(context);
+    let mut archive = Archive::open(context);
     let workspace = context.workspace;
-    let mut known = History {
+    let mut history = History {
         kept: Retained::default(),
         locks: Vec::new(),
         past: Vec::new(),
         unclaimed: Vec::new(),
         states: BTreeMap::new(),
         receipts: 0,
-        revision: past.revision(),
+        revision: archive.revision(),
         notes: Vec::new(),
     };
     let mut unlisted = Vec::new();
     for name in environment::names(workspace.root())? {
         let other = workspace.load(&name)?;
         if other.registry.address == environment.registry.address {
-            keep(context, &other, &mut past, &mut known, &mut unlisted)?;
+            keep(context, &other, &mut archive, &mut history, &mut unlisted)?;
         }
     }
-    let receipts = past.receipts(workspace, &environment.name)?;
-    known.receipts = receipts.len();
-    let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
+    let receipts = archive.receipts(&environment.name)?;
+    history.receipts = receipts.len();
+    let kept: BTreeSet<&str> = history
+        .locks
+        .iter()
+        .map(|kept| kept.lock.as_str())
+        .collect();
     for (digest, recorded) in recorded(environment, &receipts) {
         if kept.contains(digest.as_str()) {
             continue;
         }
         let locks = match recorded.is_set {
-            true => past.set_locks(workspace, &recorded.release)?,
-            false => past.locks(workspace, &recorded.release)?,
+            true => archive.set_locks(&recorded.release)?,
+            false => archive.locks(&recorded.release)?,
         };
-        match locks.into_iter().find(|(known, _)| *known == digest) {
-            Some((_, lock)) => known.past.push(Past {
+        match locks.into_iter().find(|(found, _)| *found == digest) {
+            Some((_, lock)) => history.past.push(PastLock {
                 lock,
-                was_put: recorded.was_put || scope == Scope::Found,
+                was_pushed: recorded.was_pushed || scope == Scope::Found,
             }),
-            None => known.notes.push(format!(
+            None => history.notes.push(format!(
                 "a receipt names the lock {digest} of {}, which is neither here nor in git's history: its tags stay",
                 recorded.release
             )),
         }
     }
-    if !known.past.is_empty() {
-        known.states = shared_state::all(context, environment).await?;
-        keep_recorded(context, environment, &mut past, &mut known, &mut unlisted)?;
-        known.notes.extend(unlisted);
+    if !history.past.is_empty() {
+        history.states = shared_state::all(context, environment).await?;
+        keep_recorded(
+            context,
+            environment,
+            &mut archive,
+            &mut history,
+            &mut unlisted,
+        )?;
+        history.notes.extend(unlisted);
     }
-    known.locks.sort();
-    known.locks.dedup();
-    let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
+    history.locks.sort();
+    history.locks.dedup();
+    let kept: BTreeSet<&str> = history
+        .locks
+        .iter()
+        .map(|kept| kept.lock.as_str())
+        .collect();
     let named: BTreeSet<String> = recorded(environment, &receipts).into_keys().collect();
     for path in workspace.locks()? {
         let Some(text) = read_if_there(&path)? else {
@@ -106,62 +121,52 @@ pub(super) async fn gather(
         let shown = workspace.shown(&path).to_owned();
         if !kept.contains(digest.as_str()) && !named.contains(&digest) {
             let lock = Lock::parse(&text, &shown)?;
-            known.unclaimed.push((shown, lock));
+            history.unclaimed.push((shown, lock));
         }
     }
-    known.notes.extend(past.notes);
-    Ok(known)
+    history.notes.extend(archive.notes);
+    Ok(history)
 }
 
-/// Keeps what an environment needs. `unlisted` gets what is unknown of it, and can only be that its
-/// locks are incomplete.
+/// Keeps the locks that an environment needs, and the artifacts that their mkectl lists. A note for
+/// each release whose list is unknown is added to `unlisted`.
 fn keep(
     context: &Context<'_>,
     other: &Environment,
-    past: &mut Archive,
-    known: &mut History,
+    archive: &mut Archive<'_>,
+    history: &mut History,
     unlisted: &mut Vec<String>,
 ) -> Result<(), Error> {
     let workspace = context.workspace;
     let name = &other.name;
-    let receipts = past.receipts(workspace, name)?;
+    let receipts = archive.receipts(name)?;
     let is_certain = |why: &[&str]| {
         let certain = ["wanted", "running", "previous"];
         why.iter().any(|why| certain.contains(why))
     };
     for (release, why) in needed(other, &receipts) {
-        let locks = past.locks(workspace, &release)?;
+        let locks = archive.locks(&release)?;
         if locks.is_empty() && is_certain(&why) {
-            return Err(prune::Error::LockUnknown {
-                environment: name.clone(),
-                path: workspace
-                    .shown(&workspace.lock(&release, DEFAULT_ARCH))
-                    .to_owned(),
-                release,
-            }
-            .into());
+            let path = workspace.lock(&release, DEFAULT_ARCH);
+            return Err(lock_unknown(workspace, name, &release, &path));
         }
         for (digest, lock) in locks {
-            known.keep(other, name, &why, digest, &lock);
+            history.keep(other, name, &why, digest, &lock);
         }
-        known.keep_listed(context, other, &receipts, &release, unlisted);
+        history.keep_listed(context, other, &receipts, &release, unlisted);
     }
     for ((set, digest), why) in needed_sets(other, &receipts) {
-        let locks = past.set_locks(workspace, &set)?;
+        let locks = archive.set_locks(&set)?;
         let found = match &digest {
-            Some(digest) => locks.into_iter().find(|(known, _)| known == digest),
-            // The present one comes first.
+            Some(digest) => locks.into_iter().find(|(found, _)| found == digest),
+            // The present version comes first.
             None => locks.into_iter().next(),
         };
         match found {
-            Some((digest, lock)) => known.keep(other, name, &why, digest, &lock),
+            Some((digest, lock)) => history.keep(other, name, &why, digest, &lock),
             None if is_certain(&why) => {
-                return Err(prune::Error::LockUnknown {
-                    environment: name.clone(),
-                    path: workspace.shown(&workspace.set_lock(&set)).to_owned(),
-                    release: set,
-                }
-                .into());
+                let path = workspace.set_lock(&set);
+                return Err(lock_unknown(workspace, name, &set, &path));
             }
             None => {}
         }
@@ -169,22 +174,31 @@ fn keep(
     Ok(())
 }
 
-/// Keeps the releases that the registry records for environments that this workspace does not have,
-/// or has under a different address.
+fn lock_unknown(workspace: &Workspace, environment: &str, release: &str, path: &Utf8Path) -> Error {
+    Error::Prune(prune::Error::LockUnknown {
+        environment: environment.to_owned(),
+        release: release.to_owned(),
+        path: workspace.shown(path).to_owned(),
+    })
+}
+
+/// Keeps the releases in the registry's shared states, for environments of other workspaces and
+/// those that name the registry by a different address.
 ///
 /// # Errors
-/// This checkout lacks the last deploy of an environment, or the lock of a release that is
-/// recorded.
+/// - [`prune::Error::SharedState`] if this checkout lacks the receipt of an environment's last
+///   deploy.
+/// - [`prune::Error::RecordedLockUnknown`] if the lock of a recorded release was not found.
 fn keep_recorded(
     context: &Context<'_>,
     environment: &Environment,
-    past: &mut Archive,
-    known: &mut History,
+    archive: &mut Archive<'_>,
+    history: &mut History,
     unlisted: &mut Vec<String>,
 ) -> Result<(), Error> {
     let workspace = context.workspace;
     let names = environment::names(workspace.root())?;
-    for (name, state) in known.states.clone() {
+    for (name, state) in history.states.clone() {
         let other = match names.contains(&name) {
             true => Some(workspace.load(&name)?),
             false => None,
@@ -203,8 +217,8 @@ fn keep_recorded(
                     return Err(prune::Error::SharedState(conflict).into());
                 }
             }
-            // The same registry by a different address.
-            Some(other) => keep(context, other, past, known, unlisted)?,
+            // The environment names the same registry by a different address.
+            Some(other) => keep(context, other, archive, history, unlisted)?,
             None => {}
         }
         let state = match state {
@@ -218,13 +232,14 @@ fn keep_recorded(
                 .into());
             }
         };
-        // After a reset, no cluster needs anything. What ended here, its receipt names.
+        // A state without a receipt is of a reset: there is no cluster. An ended deploy of this
+        // workspace is already known from its receipt.
         let has_ended = state.phase == Phase::Ended;
         if has_ended && (is_here || state.receipt.is_none()) {
             continue;
         }
         let release = &state.release;
-        let mut locks = past.locks(workspace, release)?.into_iter();
+        let mut locks = archive.locks(release)?.into_iter();
         let Some((digest, lock)) = locks.find(|(digest, _)| *digest == state.lock) else {
             let path = workspace.lock(release, DEFAULT_ARCH);
             return Err(prune::Error::RecordedLockUnknown {
@@ -235,20 +250,20 @@ fn keep_recorded(
             }
             .into());
         };
-        known.keep(environment, &name, &["recorded"], digest, &lock);
-        known.keep_listed(context, environment, &[], release, unlisted);
+        history.keep(environment, &name, &["recorded"], digest, &lock);
+        history.keep_listed(context, environment, &[], release, unlisted);
         if is_here {
             continue;
         }
-        let receipts = past.receipts(workspace, &name)?;
+        let receipts = archive.receipts(&name)?;
         let receipt = receipts
             .iter()
             .find(|one| one.run.as_ref() == Some(&state.run));
         let Some(receipt) = receipt else {
-            // The state names no sets.
-            if known.past.iter().any(|past| past.lock.set.is_some()) {
-                known.past.retain(|past| past.lock.set.is_none());
-                known.notes.push(format!(
+            // The shared state does not name sets.
+            if history.past.iter().any(|past| past.lock.set.is_some()) {
+                history.past.retain(|past| past.lock.set.is_none());
+                history.notes.push(format!(
                     "the sets that {name} needs are unknown, since its receipt is neither here nor in git's history: the tags of sets stay"
                 ));
             }
@@ -257,23 +272,20 @@ fn keep_recorded(
         let applied = receipt.applied.iter().flat_map(|one| &one.sets);
         let failed = receipt.failed.iter().flat_map(|one| &one.sets);
         for (set, digest) in applied.chain(failed) {
-            let mut locks = past.set_locks(workspace, set)?.into_iter();
+            let mut locks = archive.set_locks(set)?.into_iter();
             let Some((digest, lock)) = locks.find(|(found, _)| found == digest) else {
-                return Err(prune::Error::LockUnknown {
-                    environment: name,
-                    path: workspace.shown(&workspace.set_lock(set)).to_owned(),
-                    release: set.clone(),
-                }
-                .into());
+                let path = workspace.set_lock(set);
+                return Err(lock_unknown(workspace, &name, set, &path));
             };
-            known.keep(environment, &name, &["recorded"], digest, &lock);
+            history.keep(environment, &name, &["recorded"], digest, &lock);
         }
     }
     Ok(())
 }
 
 impl History {
-    /// Keeps a lock that the environment `name` needs, where `environment` has it.
+    /// Keeps a lock that the environment `name` needs, at its place in the registry of
+    /// `environment`.
     fn keep(
         &mut self,
         environment: &Environment,
@@ -291,7 +303,8 @@ impl History {
         });
     }
 
-    /// Keeps what the mkectl of a kept release lists; `unlisted` gets why that is unknown.
+    /// Keeps the artifacts that the mkectl of a kept release lists. If the list is unknown, a note
+    /// is added to `unlisted`.
     fn keep_listed(
         &mut self,
         context: &Context<'_>,
@@ -310,10 +323,10 @@ impl History {
     }
 }
 
+/// Reasons by set and digest of its lock. Without a digest, the present lock is meant.
 type NeededSets = BTreeMap<(String, Option<String>), Vec<&'static str>>;
 
-/// Returns the locks of sets that an environment needs, with the reasons; without a digest, the
-/// present lock is meant.
+/// Returns the sets that an environment needs.
 fn needed_sets(environment: &Environment, receipts: &[Receipt]) -> NeededSets {
     let mut needed = NeededSets::new();
     for set in environment.set_names() {
@@ -344,92 +357,84 @@ fn needed_sets(environment: &Environment, receipts: &[Receipt]) -> NeededSets {
     needed
 }
 
-/// What receipts record about a lock.
+/// The facts about a lock in receipts.
 struct Recorded {
-    /// The release, or the set.
+    /// The release, or the name of the set.
     release: String,
     is_set: bool,
-    was_put: bool,
+    was_pushed: bool,
 }
 
-/// Returns the locks that receipts name for the environment's registry, by digest.
+/// Returns the locks that receipts name for the environment's registry, by SHA-256.
 fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Recorded> {
     let url = environment.registry.image_url();
     let mut all: BTreeMap<String, Recorded> = BTreeMap::new();
-    let mut take = |registry: &str, name: (&str, bool), lock: &str, pushed: usize| {
-        if registry != url {
-            return;
-        }
-        let recorded = all.entry(lock.to_owned()).or_insert_with(|| Recorded {
-            release: name.0.to_owned(),
-            is_set: name.1,
-            was_put: false,
-        });
-        recorded.was_put |= pushed > 0;
-    };
     for receipt in receipts {
-        if let Some(applied) = &receipt.applied {
-            let pushed = applied.pushed.artifacts;
-            take(
-                &applied.registry,
-                (&applied.release, false),
-                &applied.lock,
-                pushed,
-            );
-            for (set, lock) in &applied.sets {
-                take(&applied.registry, (set, true), lock, pushed);
+        let applied = receipt.applied.iter().map(|applied| {
+            let (registry, lock) = (Some(&applied.registry), Some(&applied.lock));
+            let pushed = Some(&applied.pushed);
+            (registry, &applied.release, lock, &applied.sets, pushed)
+        });
+        let failed = receipt.failed.iter().map(|failed| {
+            let (registry, lock) = (failed.registry.as_ref(), failed.lock.as_ref());
+            let pushed = failed.pushed.as_ref();
+            (registry, &failed.release, lock, &failed.sets, pushed)
+        });
+        for (registry, release, lock, sets, pushed) in applied.chain(failed) {
+            let (Some(lock), Some(pushed)) = (lock, pushed) else {
+                continue;
+            };
+            if registry != Some(&url) {
+                continue;
             }
-        }
-        if let Some(failed) = &receipt.failed
-            && let (Some(registry), Some(lock), Some(pushed)) =
-                (&failed.registry, &failed.lock, &failed.pushed)
-        {
-            take(registry, (&failed.release, false), lock, pushed.artifacts);
-            for (set, lock) in &failed.sets {
-                take(registry, (set, true), lock, pushed.artifacts);
+            let sets = sets.iter().map(|(set, lock)| (set, true, lock));
+            for (name, is_set, lock) in std::iter::once((release, false, lock)).chain(sets) {
+                let recorded = all.entry(lock.clone()).or_insert_with(|| Recorded {
+                    release: name.clone(),
+                    is_set,
+                    was_pushed: false,
+                });
+                recorded.was_pushed |= pushed.artifacts > 0;
             }
         }
     }
     all
 }
 
-/// Returns the releases that an environment needs: the one that it requires, the one that it runs,
-/// the one before, and the one that it last failed at. Each comes with its reasons: `wanted`,
-/// `running`, `previous`, `failed`.
+/// Returns the releases that an environment needs, each with its reasons:
+///
+/// - `wanted`: the environment names it.
+/// - `running`: it was deployed last.
+/// - `previous`: it was deployed before that.
+/// - `failed`: its deploy failed last.
 fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Vec<&'static str>> {
     let mut needed = BTreeMap::from([(format!("v{}", environment.release), vec!["wanted"])]);
-    let mut need = |release: &str, why| {
-        needed
-            .entry(release.to_owned())
-            .or_insert_with(Vec::new)
-            .push(why);
-    };
     let applied: Vec<&str> = receipts
         .iter()
         .filter_map(|receipt| receipt.applied.as_ref())
         .map(|applied| applied.release.as_str())
         .collect();
-    let present = applied.first().copied();
-    let previous = applied.iter().find(|release| Some(**release) != present);
-    for (release, why) in present
-        .map(|release| (release, "running"))
-        .into_iter()
-        .chain(previous.map(|release| (*release, "previous")))
-    {
-        need(release, why);
-    }
+    let running = applied.first().copied();
+    let previous = (applied.iter().copied()).find(|release| Some(*release) != running);
     let failed = receipts.first().and_then(|receipt| receipt.failed.as_ref());
-    if let Some(failed) = failed {
-        need(&failed.release, "failed");
+    let failed = failed.map(|failed| failed.release.as_str());
+    for (release, why) in [
+        (running, "running"),
+        (previous, "previous"),
+        (failed, "failed"),
+    ] {
+        if let Some(release) = release {
+            needed.entry(release.to_owned()).or_default().push(why);
+        }
     }
     needed
 }
 
-/// Returns what the mkectl of a release lists, below the vendor's registry: its lock may lack some
-/// of that.
+/// Returns the references to the vendor's registry that the mkectl of a release lists. The lock may
+/// lack some of them.
 ///
 /// # Errors
-/// That mkectl is not on this machine, or does not answer.
+/// The reason, if that mkectl is not on this machine or fails.
 fn listed(
     context: &Context<'_>,
     environment: &Environment,
@@ -452,15 +457,16 @@ fn listed(
     verify::listed(program.mkectl()).map_err(|error| chain(&error))
 }
 
-/// The files of the workspace as they are and as they were.
-struct Archive {
+/// The files of the workspace, with their versions in git's history.
+struct Archive<'a> {
+    workspace: &'a Workspace,
     git: Option<programs::Git>,
     locks: BTreeMap<Utf8PathBuf, Vec<(String, Lock)>>,
     notes: Vec<String>,
 }
 
-impl Archive {
-    fn open(context: &Context<'_>) -> Self {
+impl<'a> Archive<'a> {
+    fn open(context: &Context<'a>) -> Self {
         let mut notes = Vec::new();
         let git = programs::Git::of(context.workspace.root(), &context.tool.variables)
             .and_then(|git| Ok((git.is_shallow()?, git)));
@@ -483,6 +489,7 @@ impl Archive {
             }
         };
         Self {
+            workspace: context.workspace,
             git,
             locks: BTreeMap::new(),
             notes,
@@ -493,11 +500,11 @@ impl Archive {
         self.git.as_ref()?.state(&[]).ok()?.revision
     }
 
-    /// Returns the different texts of a file, the present one first.
-    fn texts(&mut self, workspace: &Workspace, path: &Utf8Path) -> Result<Vec<String>, Error> {
+    /// Returns the different versions of a file as text, the present one first.
+    fn texts(&mut self, path: &Utf8Path) -> Result<Vec<String>, Error> {
         let mut texts: Vec<String> = read_if_there(path)?.into_iter().collect();
         if let Some(git) = &self.git {
-            match git.history(workspace.shown(path)) {
+            match git.history(self.workspace.shown(path)) {
                 Ok(history) => {
                     for past in history {
                         if !texts.contains(&past.text) {
@@ -507,7 +514,7 @@ impl Archive {
                 }
                 Err(absent) => self.notes.push(format!(
                     "cannot read the history of {}: {}",
-                    workspace.shown(path),
+                    self.workspace.shown(path),
                     chain(&absent)
                 )),
             }
@@ -516,28 +523,30 @@ impl Archive {
     }
 
     /// Returns the receipts of an environment, the present one first.
-    fn receipts(&mut self, workspace: &Workspace, name: &str) -> Result<Vec<Receipt>, Error> {
-        let path = Output::below(&workspace.environment(name)).receipt;
-        self.versions(workspace, &path, |text| Receipt::parse(text, &path))
+    fn receipts(&mut self, name: &str) -> Result<Vec<Receipt>, Error> {
+        let path = Output::below(&self.workspace.environment(name)).receipt;
+        self.versions(&path, |text| Receipt::parse(text, &path))
     }
 
-    /// Returns every version of a file. One that cannot be read is noted, unless it is the present
-    /// one: that has to be known.
+    /// Returns the different versions of a file, the present one first. An earlier version that
+    /// cannot be parsed is skipped with a note.
+    ///
+    /// # Errors
+    /// The present version cannot be parsed.
     fn versions<T>(
         &mut self,
-        workspace: &Workspace,
         path: &Utf8Path,
         parse: impl Fn(&str) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let is_there = path.exists();
+        let has_present = path.exists();
         let mut versions = Vec::new();
-        for (number, text) in self.texts(workspace, path)?.into_iter().enumerate() {
+        for (number, text) in self.texts(path)?.into_iter().enumerate() {
             match parse(&text) {
                 Ok(version) => versions.push(version),
-                Err(error) if is_there && number == 0 => return Err(error),
+                Err(error) if has_present && number == 0 => return Err(error),
                 Err(error) => self.notes.push(format!(
                     "an earlier {} cannot be read: {}",
-                    workspace.shown(path),
+                    self.workspace.shown(path),
                     chain(&error)
                 )),
             }
@@ -545,35 +554,24 @@ impl Archive {
         Ok(versions)
     }
 
-    /// Returns every lock that is known of a release, by the SHA-256 of its file.
-    fn locks(
-        &mut self,
-        workspace: &Workspace,
-        release: &str,
-    ) -> Result<Vec<(String, Lock)>, Error> {
-        self.locks_at(workspace, workspace.lock(release, DEFAULT_ARCH))
+    /// Returns the versions of a release's lock, each after the SHA-256 of its file.
+    fn locks(&mut self, release: &str) -> Result<Vec<(String, Lock)>, Error> {
+        self.locks_at(self.workspace.lock(release, DEFAULT_ARCH))
     }
 
-    /// Returns every lock that is known of a set, by the SHA-256 of its file, the present one
+    /// Returns the versions of a set's lock, each after the SHA-256 of its file, the present one
     /// first.
-    fn set_locks(
-        &mut self,
-        workspace: &Workspace,
-        set: &str,
-    ) -> Result<Vec<(String, Lock)>, Error> {
-        self.locks_at(workspace, workspace.set_lock(set))
+    fn set_locks(&mut self, set: &str) -> Result<Vec<(String, Lock)>, Error> {
+        self.locks_at(self.workspace.set_lock(set))
     }
 
-    fn locks_at(
-        &mut self,
-        workspace: &Workspace,
-        path: Utf8PathBuf,
-    ) -> Result<Vec<(String, Lock)>, Error> {
+    fn locks_at(&mut self, path: Utf8PathBuf) -> Result<Vec<(String, Lock)>, Error> {
         if let Some(locks) = self.locks.get(&path) {
             return Ok(locks.clone());
         }
-        let locks = self.versions(workspace, &path, |text| {
-            let lock = Lock::parse(text, workspace.shown(&path)).map_err(Error::InvalidLock)?;
+        let locks = self.versions(&path, |text| {
+            let lock =
+                Lock::parse(text, self.workspace.shown(&path)).map_err(Error::InvalidLock)?;
             Ok((Lock::digest(text), lock))
         })?;
         self.locks.insert(path, locks.clone());

@@ -1,72 +1,63 @@
-//! Decides what may be removed. Pure: files, history and registry are its inputs. In doubt a tag
+//! Decides what may be removed, as a pure function of files, history and registry. In doubt, a tag
 //! stays.
 //!
-//! A manifest is removed by its digest, since most registries remove nothing else, and with it
-//! every tag that points at it. So a digest is proposed only if no kept lock names it and no tag
-//! that stays leads to it, also a tag that Airlock did not push.
+//! Manifests are removed by digest, because most registries support nothing else. That removes
+//! every tag that points at the manifest. Therefore a digest is proposed only if no kept lock names
+//! it, and no remaining tag leads to it. That includes tags that Airlock did not push.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::{Artifact, Lock};
 
-use super::file::Remove;
+use super::file::{Remove, Stays};
 
-/// What must stay, over all environments that share the registry.
+/// Content that must stay, for all environments that share the registry.
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
-    /// Tags, each with the whole path of its repository.
+    /// Tags, each after its repository, which includes the project.
     pub(crate) tags: BTreeSet<(String, String)>,
-    /// Every digest that a kept lock names, of manifests and of blobs.
+    /// Digests of all manifests and blobs of kept locks.
     pub(crate) digests: BTreeSet<String>,
 }
 
-/// A lock that a receipt of this environment names, and that is not kept.
+/// A lock that is not kept, and that a receipt of this environment names.
 #[derive(Debug, Clone)]
-pub(crate) struct Past {
+pub(crate) struct PastLock {
     pub(crate) lock: Lock,
-    /// Whether a receipt records that something of it was pushed to the registry, and not only
-    /// found there.
-    pub(crate) was_put: bool,
+    /// Whether a receipt records a push of this lock, and not only that its artifacts were present.
+    pub(crate) was_pushed: bool,
 }
 
-/// What a repository holds, by tag.
+/// The content of a repository, by tag.
 pub(crate) type Holding = BTreeMap<String, TagTarget>;
 
-/// What a tag points at.
+/// The manifest that a tag points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TagTarget {
     pub(crate) digest: String,
-    /// What that lists, if it is an index.
+    /// Digests that the manifest lists, if it is an index.
     pub(crate) children: BTreeSet<String>,
 }
 
 /// A manifest to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Removal {
-    /// The whole path of its repository.
+    /// Its repository, including the project.
     pub(crate) repository: String,
     pub(crate) digest: String,
     /// All tags that point at it.
     pub(crate) tags: BTreeSet<String>,
-    /// The manifests that it lists and that nothing else needs.
+    /// Manifests that it lists, and that nothing else needs.
     pub(crate) children: BTreeSet<String>,
-    /// The releases whose locks name it.
+    /// Releases and sets whose locks name it.
     pub(crate) releases: BTreeSet<String>,
 }
 
-/// A tag that stays though no kept lock names it, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stay {
-    pub(crate) repository: String,
-    pub(crate) tag: String,
-    pub(crate) why: String,
-}
-
-/// What may be removed, and what stays.
+/// The manifests that may be removed, and the candidates that stay.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Proposal {
     pub(crate) remove: Vec<Removal>,
-    pub(crate) stay: Vec<Stay>,
+    pub(crate) stay: Vec<Stays>,
 }
 
 /// An artifact of a past lock that no kept lock names.
@@ -74,15 +65,14 @@ pub(crate) struct Proposal {
 pub(crate) struct Candidate<'a> {
     artifact: &'a Artifact,
     releases: BTreeSet<String>,
-    was_put: bool,
+    was_pushed: bool,
 }
 
-/// The artifacts that might be removed, by repository and by tag; a tag may have had several
-/// digests.
+/// Candidates by repository and by tag. Several locks may name different digests under one tag.
 pub(crate) type Candidates<'a> = BTreeMap<String, BTreeMap<&'a str, Vec<Candidate<'a>>>>;
 
 impl Retained {
-    /// Keeps all that a lock names, where an environment has it.
+    /// Keeps the tags and digests of a lock in an environment's registry.
     pub(crate) fn keep(&mut self, registry: &environment::Registry, lock: &Lock) {
         for artifact in &lock.artifacts {
             let repository = registry.repository(&artifact.repository);
@@ -92,15 +82,14 @@ impl Retained {
             self.digests.insert(artifact.digest.to_string());
         }
     }
-}
 
-impl Retained {
-    /// Keeps the tags of references below the vendor's registry, where an environment has them.
+    /// Keeps the tags of references to the vendor's registry, at their place in an environment's
+    /// registry.
     pub(crate) fn keep_tags(&mut self, registry: &environment::Registry, references: &[String]) {
         for reference in references {
             let name = mke::vendor_name(reference).unwrap_or(reference);
             if let Some((repository, tag)) = name.rsplit_once(':') {
-                // A chart's version may hold what a tag cannot (Helm's rule).
+                // Helm replaces `+` in a chart's version, which a tag cannot contain.
                 let tag = tag.replace('+', "_");
                 self.tags.insert((registry.repository(repository), tag));
             }
@@ -108,14 +97,14 @@ impl Retained {
     }
 }
 
-/// Finds what past locks name and kept ones do not.
+/// Returns the artifacts of past locks whose tags no kept lock names.
 pub(crate) fn candidates<'a>(
     kept: &Retained,
-    past: &'a [Past],
+    past: &'a [PastLock],
     registry: &environment::Registry,
 ) -> Candidates<'a> {
     let mut candidates: Candidates<'a> = BTreeMap::new();
-    for Past { lock, was_put } in past {
+    for PastLock { lock, was_pushed } in past {
         for artifact in &lock.artifacts {
             let repository = registry.repository(&artifact.repository);
             if kept
@@ -132,12 +121,12 @@ pub(crate) fn candidates<'a>(
             {
                 Some(known) => {
                     known.releases.insert(lock.name().to_owned());
-                    known.was_put |= was_put;
+                    known.was_pushed |= was_pushed;
                 }
                 None => of_tag.push(Candidate {
                     artifact,
                     releases: BTreeSet::from([lock.name().to_owned()]),
-                    was_put: *was_put,
+                    was_pushed: *was_pushed,
                 }),
             }
         }
@@ -145,8 +134,8 @@ pub(crate) fn candidates<'a>(
     candidates
 }
 
-/// Returns what may be removed from a registry. A repository that could not be looked into has the
-/// reason in its place.
+/// Returns what may be removed. `holdings` has the content of each repository, or why it is
+/// unknown.
 pub(crate) fn propose(
     kept: &Retained,
     candidates: &Candidates<'_>,
@@ -157,7 +146,7 @@ pub(crate) fn propose(
         match holdings.get(repository) {
             Some(Ok(holding)) => of_repository(kept, repository, tags, holding, &mut proposal),
             Some(Err(why)) => {
-                proposal.stay.extend(tags.keys().map(|tag| Stay {
+                proposal.stay.extend(tags.keys().map(|tag| Stays {
                     repository: repository.clone(),
                     tag: (*tag).to_owned(),
                     why: why.clone(),
@@ -169,13 +158,13 @@ pub(crate) fn propose(
     proposal
 }
 
-/// Returns those children of a manifest that is gone already which may follow it: what a run left
-/// that was interrupted between the two.
+/// Returns the children of a removed manifest that may be removed too. They exist if a run was
+/// interrupted between the manifest and its children.
 ///
-/// Past locks must name them below that manifest, and nothing that stays may need them.
-pub(crate) fn left_behind(
+/// A past lock must name a child below that manifest, and no remaining tag may need it.
+pub(crate) fn orphaned_children(
     kept: &Retained,
-    past: &[Past],
+    past: &[PastLock],
     registry: &environment::Registry,
     gone: &Remove,
     holding: &Holding,
@@ -186,7 +175,7 @@ pub(crate) fn left_behind(
             && (artifact.manifests.iter()).any(|manifest| manifest.digest.as_ref() == child)
     };
     let may_follow = |child: &&String| {
-        let mut put = past.iter().filter(|past| past.was_put);
+        let mut put = past.iter().filter(|past| past.was_pushed);
         let is_named = put.any(|past| {
             let mut artifacts = past.lock.artifacts.iter();
             artifacts.any(|artifact| names(artifact, child))
@@ -199,6 +188,19 @@ pub(crate) fn left_behind(
     gone.children.iter().filter(may_follow).cloned().collect()
 }
 
+/// Returns a tag that leads to this digest, and that is not removed.
+fn remaining_tag<'h>(
+    holding: &'h Holding,
+    removed_tags: &BTreeSet<String>,
+    digest: &str,
+) -> Option<&'h str> {
+    holding
+        .iter()
+        .filter(|(tag, _)| !removed_tags.contains(*tag))
+        .find(|(_, held)| held.digest == digest || held.children.contains(digest))
+        .map(|(tag, _)| tag.as_str())
+}
+
 fn of_repository(
     kept: &Retained,
     repository: &str,
@@ -209,19 +211,19 @@ fn of_repository(
     let mut going: BTreeMap<&str, Removal> = BTreeMap::new();
     let mut staying: BTreeMap<String, String> = BTreeMap::new();
     for (tag, candidates) in tags {
-        // A tag that is gone needs no word.
+        // The registry no longer has the tag.
         let Some(held) = holding.get(*tag) else {
             continue;
         };
-        let known = candidates
+        let candidate = candidates
             .iter()
             .find(|candidate| candidate.artifact.digest.as_ref() == held.digest);
-        let why = match known {
+        let why = match candidate {
             None => "it points to different content than a receipt's lock records",
             Some(_) if kept.digests.contains(&held.digest) => {
                 "a lock that is kept names the same manifest"
             }
-            Some(candidate) if !candidate.was_put => {
+            Some(candidate) if !candidate.was_pushed => {
                 "receipts record that it was there, not that it was pushed"
             }
             Some(candidate) => {
@@ -244,54 +246,35 @@ fn of_repository(
         };
         staying.insert((*tag).to_owned(), why.to_owned());
     }
-    // A tag that stays keeps what it leads to, and so may keep another one, until nothing more is
-    // kept.
-    loop {
-        let gone: BTreeSet<&String> = going.values().flat_map(|removal| &removal.tags).collect();
-        let led_to = |digest: &str| {
-            holding
-                .iter()
-                .filter(|(tag, _)| !gone.contains(tag))
-                .find(|(_, held)| held.digest == digest || held.children.contains(digest))
-                .map(|(tag, _)| tag.clone())
+    // A tag that stays keeps its manifest and children, and so other tags that point at them.
+    // Repeat until nothing changes.
+    let removed_tags = going
+        .values()
+        .flat_map(|removal| removal.tags.iter().cloned());
+    let mut removed_tags: BTreeSet<String> = removed_tags.collect();
+    while let Some((digest, by)) = going
+        .keys()
+        .find_map(|digest| Some((*digest, remaining_tag(holding, &removed_tags, digest)?)))
+    {
+        let Some(removal) = going.remove(digest) else {
+            break;
         };
-        let kept_by = going
-            .keys()
-            .find_map(|digest| led_to(digest).map(|tag| ((*digest).to_owned(), tag)));
-        match kept_by {
-            Some((digest, by)) => {
-                if let Some(removal) = going.remove(digest.as_str()) {
-                    let why = format!("the tag {by} points to the same manifest");
-                    staying.extend(removal.tags.into_iter().map(|tag| (tag, why.clone())));
-                }
-            }
-            None => {
-                let needless: Vec<BTreeSet<String>> = going
-                    .values()
-                    .map(|removal| {
-                        let children = removal.children.iter();
-                        children
-                            .filter(|child| led_to(child).is_none())
-                            .cloned()
-                            .collect()
-                    })
-                    .collect();
-                for (removal, children) in going.values_mut().zip(needless) {
-                    removal.children = children;
-                }
-                break;
-            }
-        }
+        removed_tags.retain(|tag| !removal.tags.contains(tag));
+        let why = format!("the tag {by} points to the same manifest");
+        staying.extend(removal.tags.into_iter().map(|tag| (tag, why.clone())));
     }
-    // What is removed by itself has no parent any more.
-    let roots: BTreeSet<String> = going.keys().map(|digest| (*digest).to_owned()).collect();
+    // A manifest that is removed by its own tags is not also listed as a child.
+    let roots: BTreeSet<&str> = going.keys().copied().collect();
     for mut removal in going.into_values() {
-        removal.children.retain(|child| !roots.contains(child));
+        removal.children.retain(|child| {
+            !roots.contains(child.as_str())
+                && remaining_tag(holding, &removed_tags, child).is_none()
+        });
         proposal.remove.push(removal);
     }
     proposal
         .stay
-        .extend(staying.into_iter().map(|(tag, why)| Stay {
+        .extend(staying.into_iter().map(|(tag, why)| Stays {
             repository: repository.to_owned(),
             tag,
             why,

@@ -1,35 +1,38 @@
-//! Executes a reviewed plan: removes what it lists, except what has moved since or is needed again.
+//! Executes a reviewed plan. Refuses it if anything changed since, or is needed again.
 
 use std::collections::BTreeSet;
 
 use super::error::{Left, Moved};
 use super::file::{PrunePlan, Remove};
 use super::history::{self, History};
-use super::{Scope, known_holding, of_known, propose};
-use crate::transfer::connect::{self, connect};
+use super::{Scope, holding_or_reason, propose, recompute};
+use crate::transfer::connect::connect;
+use crate::transfer::look::unusable;
 use crate::{Context, Error, RegistryError, prune, shared_state};
 use environment::Environment;
 use registry::Removed;
 
-/// What came of a removal.
+/// The result of a removal.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Pruned {
-    /// Tags that are gone.
+    /// Number of removed tags.
     pub tags: usize,
-    /// Manifests that were removed, the children of indexes included.
+    /// Number of removed manifests, including children of indexes.
     pub manifests: usize,
-    /// Manifests of the plan that were gone already, as after a run that was interrupted.
+    /// Number of manifests in the plan that did not exist, as after an interrupted run.
     pub gone_before: usize,
 }
 
-/// Removes what a plan names. Everything is computed once more before: each tag must still hold the
-/// digest that the plan names, and no lock that is kept may name it.
-///
-/// `confirm` is asked when that is known, and before anything is removed.
+/// Removes the manifests of a plan. The plan is computed again first: each tag must still point at
+/// the digest in the plan, and no kept lock may name it. Then `confirm` is called, before anything
+/// is removed.
 ///
 /// # Errors
-/// The plan is of another environment or registry, something has moved since, or the registry does
-/// not remove what it should.
+/// - [`prune::Error::OtherEnvironment`] if the plan is for a different environment.
+/// - [`prune::Error::Refused`] if the plan is outdated.
+/// - [`prune::Error::RemovesNothing`] or [`prune::Error::NotRemoved`] if the registry did not
+///   remove everything.
+/// - The error of `confirm`.
 pub async fn prune<E: From<Error>>(
     context: &Context<'_>,
     environment: &Environment,
@@ -60,20 +63,15 @@ pub async fn prune<E: From<Error>>(
         true => Scope::Found,
         false => Scope::Pushed,
     };
-    let failed = |source| {
-        E::from(Error::Connect(connect::Error::Registry {
-            address: environment.registry.address.clone(),
-            source,
-        }))
-    };
+    let failed = |source| E::from(unusable(environment, source));
     if plan.remove.is_empty() {
         return Ok(Pruned::default());
     }
-    let known = history::gather(context, environment, scope).await?;
-    let now = of_known(context, environment, scope, &known).await?;
+    let history = history::gather(context, environment, scope).await?;
+    let now = recompute(context, environment, scope, &history).await?;
     let mut pruned = Pruned::default();
     let mut moved = Vec::new();
-    let mut work = Work::default();
+    let mut removals = Removals::default();
     for removal in &plan.remove {
         let proposed = now
             .remove
@@ -81,42 +79,40 @@ pub async fn prune<E: From<Error>>(
             .find(|one| one.repository == removal.repository && one.digest == removal.digest);
         match proposed {
             Some(proposed) => match unreviewed(removal, proposed) {
-                None => work.roots.push(removal),
+                None => removals.roots.push(removal),
                 Some(why) => moved.push(why),
             },
             None if is_gone(&registry, removal).await.map_err(failed)? => {
                 pruned.gone_before += 1;
-                let left = left_behind(&registry, environment, &known, removal).await;
-                work.children.extend(left.map_err(failed)?);
+                let left = orphaned_children(&registry, environment, &history, removal).await;
+                removals.children.extend(left.map_err(failed)?);
             }
-            None => moved.push(why_not(removal, &now)),
+            None => moved.push(change_of(removal, &now)),
         }
     }
     if !moved.is_empty() {
         return refuse(moved);
     }
-    if work.roots.is_empty() && work.children.is_empty() {
+    if removals.roots.is_empty() && removals.children.is_empty() {
         return Ok(pruned);
     }
     confirm()?;
-    if shared_state::all(context, environment).await? != known.states {
+    if shared_state::all(context, environment).await? != history.states {
         return refuse(vec![Moved::Deploy]);
     }
-    remove_all(&registry, environment, work, &mut pruned).await?;
+    remove_all(&registry, environment, removals, &mut pruned).await?;
     Ok(pruned)
 }
 
-/// What is to be removed.
 #[derive(Default)]
-struct Work<'a> {
+struct Removals<'a> {
     /// Manifests that tags point at.
     roots: Vec<&'a Remove>,
-    /// Manifests by repository and digest that were listed by such a one, which is gone.
+    /// Orphaned children by repository and digest: the manifest that listed them does not exist.
     children: BTreeSet<(&'a str, String)>,
 }
 
-/// Returns what would be removed with a manifest without review, or what the plan names but is
-/// needed again.
+/// Returns a tag that would be removed without review, or a child in the plan that is needed again.
 fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<Moved> {
     let repository = &reviewed.repository;
     if let Some(tag) = now.tags.iter().find(|tag| !reviewed.tags.contains(tag)) {
@@ -131,7 +127,7 @@ fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<Moved> {
 }
 
 /// Returns why a manifest of the plan is no longer proposed.
-fn why_not(removal: &Remove, now: &PrunePlan) -> Moved {
+fn change_of(removal: &Remove, now: &PrunePlan) -> Moved {
     let stays = now
         .stays
         .iter()
@@ -153,20 +149,20 @@ async fn is_gone(registry: &registry::Registry, removal: &Remove) -> Result<bool
     Ok(true)
 }
 
-/// Returns what is still there of the children of a manifest that is gone, and may go.
-async fn left_behind<'a>(
+/// Returns the existing children of a removed manifest that may be removed too.
+async fn orphaned_children<'a>(
     registry: &registry::Registry,
     environment: &Environment,
-    known: &History,
+    history: &History,
     gone: &'a Remove,
 ) -> Result<Vec<(&'a str, String)>, RegistryError> {
     let repository = gone.repository.as_str();
-    let Ok(holding) = known_holding(registry, repository).await? else {
+    let Ok(holding) = holding_or_reason(registry, repository).await? else {
         return Ok(Vec::new());
     };
-    let (kept, past) = (&known.kept, &known.past);
+    let (kept, past) = (&history.kept, &history.past);
     let mut left = Vec::new();
-    for child in propose::left_behind(kept, past, &environment.registry, gone, &holding) {
+    for child in propose::orphaned_children(kept, past, &environment.registry, gone, &holding) {
         if registry.head_manifest(repository, &child).await?.is_some() {
             left.push((repository, child));
         }
@@ -174,21 +170,22 @@ async fn left_behind<'a>(
     Ok(left)
 }
 
-/// Removes one after the other, so a registry which removes nothing is noticed at the first one. An
-/// index goes before its children, and all of them before any child, which several may list: so
-/// nothing is ever served without its children. After an interruption, the same plan finishes the
-/// work.
+/// Removes manifests one after the other, so a registry that does not support that is noticed at
+/// the first one.
+///
+/// All indexes are removed before any child, because several indexes may list the same child. So no
+/// index is ever served without its children. After an interruption, the same plan can be repeated.
 async fn remove_all(
     registry: &registry::Registry,
     environment: &Environment,
-    work: Work<'_>,
+    removals: Removals<'_>,
     pruned: &mut Pruned,
 ) -> Result<(), Error> {
     let address = &environment.registry.address;
-    let Work {
+    let Removals {
         roots,
         mut children,
-    } = work;
+    } = removals;
     let mut needed = BTreeSet::new();
     let mut failed = Vec::new();
     for removal in &roots {
@@ -244,12 +241,12 @@ async fn remove_all(
 }
 
 enum Outcome {
-    /// So many manifests.
+    /// Number of removed manifests.
     Removed(usize),
     Unsupported,
 }
 
-/// Removes a manifest with its tags, and leaves what it lists.
+/// Removes a manifest with its tags, but not its children.
 async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outcome, Left> {
     let Remove {
         repository,
@@ -257,7 +254,7 @@ async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outco
         tags,
         ..
     } = removal;
-    // It may have moved while others were removed.
+    // The tag may have moved while other manifests were removed.
     for tag in tags {
         let found = registry.head_manifest(repository, tag).await?;
         let found = found.and_then(|found| found.digest);
@@ -274,8 +271,7 @@ async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outco
         Removed::NotThere => 0,
     };
     for tag in tags {
-        // Most registries remove a manifest's tags with it. Where one stays, it is removed by
-        // itself.
+        // Most registries remove a manifest's tags with it. The others need a request for each tag.
         if registry.head_manifest(repository, tag).await?.is_some()
             && registry.remove_tag(repository, tag).await? == Removed::Unsupported
         {

@@ -1,29 +1,29 @@
-//! Why a receipt cannot be used.
+//! Errors of reading and writing a receipt.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a receipt cannot be used.
+/// A failure to read or write a receipt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The receipt cannot be read or written.
     #[error("`{path}` is not a receipt")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// The receipt is of a format that this version does not know.
+    /// The receipt has a format version that this version of Airlock does not support.
     #[error(
         "`{path}` is a receipt of version {version}, which this version of Airlock does not support"
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Its format's version.
+        /// The format version in the file.
         version: u32,
     },
 }

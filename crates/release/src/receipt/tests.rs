@@ -1,13 +1,13 @@
-//! Receipts: what is written is read back, and nothing else is read.
+//! Tests of reading and writing receipts.
 
 use super::*;
 
-fn whole() -> Receipt {
+fn full_receipt() -> Receipt {
     let amount = Amount {
         blobs: 40,
         bytes: 3_090_196,
     };
-    let by = By {
+    let by = Provenance {
         airlock: "0.2.0".to_owned(),
         revision: Some("528b56d3c0f1e8a7b6c5d4e3f2a1b0c9d8e7f6a5".to_owned()),
         clean: Some(false),
@@ -78,7 +78,7 @@ fn path(folder: &tempfile::TempDir) -> camino::Utf8PathBuf {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn a_written_receipt_is_read_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = path(&directory);
     assert_eq!(Receipt::read(&path).unwrap(), None);
@@ -86,9 +86,9 @@ fn what_is_written_is_read_back() {
         run: None,
         applied: None,
         failed: None,
-        ..whole()
+        ..full_receipt()
     };
-    for receipt in [whole(), empty] {
+    for receipt in [full_receipt(), empty] {
         receipt.write(&path).unwrap();
         assert_eq!(Receipt::read(&path).unwrap(), Some(receipt));
     }
@@ -113,14 +113,14 @@ fn another_format_and_unknown_keys_are_refused() {
 #[test]
 fn an_invalid_release_is_refused_with_its_place() {
     for release in ["banana", "4.1.5"] {
-        let text = serde_yaml::to_string(&whole()).unwrap();
+        let text = serde_yaml::to_string(&full_receipt()).unwrap();
         let text = text.replacen("release: v4.1.5", &format!("release: {release}"), 1);
         let error = Receipt::parse(&text, "receipt.yaml".into()).unwrap_err();
-        let told = crate::chain(&error);
+        let message = crate::chain(&error);
         assert!(
-            told.contains(&format!("`{release}` is not a release")),
-            "{told}"
+            message.contains(&format!("`{release}` is not a release")),
+            "{message}"
         );
-        assert!(told.contains("line "), "{told}");
+        assert!(message.contains("line "), "{message}");
     }
 }

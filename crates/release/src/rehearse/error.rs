@@ -1,23 +1,23 @@
-//! Why a rehearsal cannot begin.
+//! Errors of starting a rehearsal.
 
 use crate::Kind;
 
-/// Why a rehearsal cannot begin.
+/// A failure to start a rehearsal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The embedded registry cannot be started.
     #[error("the embedded registry cannot be started at {address}")]
     Registry {
-        /// Where it was to listen.
+        /// The address to listen on.
         address: String,
-        /// Why.
+        /// The failure to start it.
         source: registry::embedded::EmbeddedError,
     },
-    /// A rehearsal's registry requires an IP address to listen on.
+    /// The registry's address in a rehearsal is not an IP address with a port.
     #[error("a rehearsal's registry.address must be an IP address with a port, not {address}")]
     Address {
-        /// What was given.
+        /// The address in the environment.
         address: String,
     },
 }

@@ -230,7 +230,7 @@ fn timeline(context: &Context<'_>, path: &Utf8Path) -> (Vec<Deploy>, Option<Stri
 
 /// Returns the deploys that one receipt records.
 fn deploys(receipt: Receipt) -> impl Iterator<Item = Deploy> {
-    let operator = |by: &receipt::By| {
+    let operator = |by: &receipt::Provenance| {
         let operator = by.operator.as_ref()?;
         operator.git.clone().or_else(|| operator.login.clone())
     };

@@ -1,18 +1,18 @@
-//! Why an environment must not be deployed to yet.
+//! Errors of a requirement that is not met.
 
 use super::Unmet;
 use crate::Kind;
 
-/// Why an environment must not be deployed to yet.
+/// A deploy that is not allowed yet.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What the environment requires of another one has not happened.
+    /// The requirement on a different environment is not met.
     #[error("{environment} requires {}: {unmet}", unmet.environment)]
     Unmet {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// What it requires, and what is missing.
+        /// The requirement.
         unmet: Unmet,
     },
 }

@@ -1,4 +1,4 @@
-//! The client that reads states from a registry, and writes them.
+//! Reads and writes shared states in a registry.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use environment::Environment;
 use oci_spec::image::Digest;
 
-use super::state::{State, StateFault, Written, parse, state_blob};
+use super::state::{State, StateArtifact, StateFault, parse, state_blob};
 use crate::transfer::connect;
+use crate::transfer::look::unusable;
 use crate::{Context, Credentials, Error, RegistryError, chain};
 
-/// The repository, without the project. The tag is the environment's name.
+/// The repository without the project. The tag is the environment's name.
 const REPOSITORY: &str = "airlock/state";
 
 /// Returns the repository and tag of the state of the environment `name`, in the registry of
@@ -19,17 +20,13 @@ pub(crate) fn reference(environment: &Environment, name: &str) -> String {
     format!("{}/{REPOSITORY}:{name}", environment.registry.image_url())
 }
 
-/// Returns what the registry holds, with and without credentials; none if it holds nothing.
+/// Reads the state of an environment, without credentials if the registry allows that. Returns
+/// `None` if the registry has no state.
 pub(super) async fn look(
     context: &Context<'_>,
     environment: &Environment,
 ) -> Result<Option<(Digest, Result<State, StateFault>)>, Error> {
-    let failed = |source| {
-        Error::Connect(connect::Error::Registry {
-            address: environment.registry.address.clone(),
-            source,
-        })
-    };
+    let failed = |source| unusable(environment, source);
     let anonymous = Client::of(context, environment, Credentials::Anonymous)?;
     match anonymous.get().await {
         Err(RegistryError::Unauthorized { .. } | RegistryError::Forbidden { .. }) => {
@@ -40,26 +37,21 @@ pub(super) async fn look(
     }
 }
 
-/// Returns every state below the project of an environment's registry, by the name of its
-/// environment, which may be of a different workspace.
+/// Returns every state in the registry and project of an environment, by the name of its
+/// environment. These environments may be in different workspaces.
 ///
 /// # Errors
-/// The registry cannot be asked, or does not list the tags.
+/// The registry fails, or does not list tags.
 pub(crate) async fn all(
     context: &Context<'_>,
     environment: &Environment,
 ) -> Result<BTreeMap<String, Result<State, StateFault>>, Error> {
     let mut all = BTreeMap::new();
     if environment.rehearsal {
-        // Its registry has no other environments, and it has no cluster.
+        // A rehearsal has a registry of its own, and no cluster.
         return Ok(all);
     }
-    let failed = |source| {
-        Error::Connect(connect::Error::Registry {
-            address: environment.registry.address.clone(),
-            source,
-        })
-    };
+    let failed = |source| unusable(environment, source);
     let mut client = Client::of(context, environment, context.credentials(environment)?)?;
     let tags = client.registry.tags(&client.repository).await;
     for tag in tags.map_err(failed)? {
@@ -80,15 +72,24 @@ pub(super) struct Client {
 }
 
 /// Why a state was not written.
-pub(super) enum Put {
+pub(super) enum PutError {
+    /// The registry failed, or refused the state.
     Refused(String),
-    /// The tag does not point at what it pointed at before.
+    /// The tag points at an unexpected digest: another deploy wrote a state.
     Overtaken,
 }
 
-impl From<RegistryError> for Put {
+impl From<RegistryError> for PutError {
     fn from(error: RegistryError) -> Self {
         Self::Refused(chain(&error))
+    }
+}
+
+/// Returns `None` for content that the registry does not have.
+fn found<T>(response: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
+    match response {
+        Err(RegistryError::NotFound { .. }) => Ok(None),
+        response => response.map(Some),
     }
 }
 
@@ -106,35 +107,24 @@ impl Client {
         let endpoint = connect::endpoint(context, environment)?;
         let registry = registry::Registry::with_settings(endpoint, credentials, settings);
         Ok(Self {
-            registry: registry.map_err(|source| connect::Error::Registry {
-                address: environment.registry.address.clone(),
-                source,
-            })?,
+            registry: registry.map_err(|source| unusable(environment, source))?,
             repository: environment.registry.repository(REPOSITORY),
             tag: environment.name.clone(),
         })
     }
 
     async fn get(&self) -> Result<Option<(Digest, Result<State, StateFault>)>, RegistryError> {
-        let fetched = match self
-            .registry
-            .get_manifest(&self.repository, &self.tag)
-            .await
-        {
-            Ok(fetched) => fetched,
-            Err(RegistryError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
+        let manifest = self.registry.get_manifest(&self.repository, &self.tag);
+        let Some(fetched) = found(manifest.await)? else {
+            return Ok(None);
         };
         let (blob, size) = match state_blob(&fetched.bytes) {
             Ok(blob) => blob,
             Err(fault) => return Ok(Some((fetched.digest, Err(fault)))),
         };
-        let mut reader = match self.registry.get_blob(&self.repository, &blob, size).await {
-            Ok(reader) => reader,
-            Err(RegistryError::NotFound { .. }) => {
-                return Ok(Some((fetched.digest, Err(StateFault::BlobMissing))));
-            }
-            Err(error) => return Err(error),
+        let reader = self.registry.get_blob(&self.repository, &blob, size);
+        let Some(mut reader) = found(reader.await)? else {
+            return Ok(Some((fetched.digest, Err(StateFault::BlobMissing))));
         };
         let mut bytes = Vec::new();
         while let Some(chunk) = reader.next().await? {
@@ -144,28 +134,25 @@ impl Client {
     }
 
     pub(super) async fn digest(&self) -> Result<Option<Digest>, RegistryError> {
-        let found = self.registry.get_manifest(&self.repository, &self.tag);
-        match found.await {
-            Ok(fetched) => Ok(Some(fetched.digest)),
-            Err(RegistryError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let manifest = self.registry.get_manifest(&self.repository, &self.tag);
+        Ok(found(manifest.await)?.map(|fetched| fetched.digest))
     }
 
-    /// Writes a state in the place of the one with this digest. Returns the digest of the new one,
-    /// and the time from looking at the tag to its being written.
+    /// Replaces the state with digest `expected` by a new one. Returns the digest of the new state,
+    /// and the time between reading and writing the tag.
     pub(super) async fn put(
         &self,
         state: &State,
         expected: Option<&Digest>,
-    ) -> Result<(Digest, Duration), Put> {
-        let written = Written::of(state).map_err(|error| Put::Refused(error.to_string()))?;
+    ) -> Result<(Digest, Duration), PutError> {
+        let written =
+            StateArtifact::of(state).map_err(|error| PutError::Refused(error.to_string()))?;
         self.registry
             .restore_blob(&self.repository, &written.blob(), &[], &written, &())
             .await?;
-        let looked = Instant::now();
+        let started = Instant::now();
         if self.digest().await?.as_ref() != expected {
-            return Err(Put::Overtaken);
+            return Err(PutError::Overtaken);
         }
         self.registry
             .restore_manifest(
@@ -176,6 +163,6 @@ impl Client {
                 &(),
             )
             .await?;
-        Ok((written.manifest.digest, looked.elapsed()))
+        Ok((written.manifest.digest, started.elapsed()))
     }
 }

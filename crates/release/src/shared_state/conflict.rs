@@ -1,4 +1,4 @@
-//! What a state means for a checkout: why a deploy from it must not begin.
+//! Decides whether a deploy from this checkout conflicts with the shared state.
 
 use environment::Environment;
 
@@ -12,52 +12,52 @@ use crate::{Kind, environment_lock};
 /// Why a deploy from this checkout must not begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// Another deploy has begun.
+    /// A deploy from a different checkout has begun and not ended.
     #[error(
         "a deploy of {release} to {environment} began at {time} from a different checkout and has not ended"
     )]
     Unfinished {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The release that it deploys.
         release: String,
-        /// When it began.
+        /// Start of that deploy, in UTC.
         time: String,
     },
-    /// A command is at work in this checkout.
+    /// Another command uses the environment in this checkout.
     #[error("{environment} is in use by {holder}")]
     InUse {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The command, its process and its time.
         holder: String,
     },
-    /// This checkout lacks the last receipt.
+    /// This checkout lacks the receipt of the last deploy.
     #[error("the registry records that {deployed} at {time}, but {here}")]
     Differs {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// What was done.
+        /// The recorded event: `a deploy of v4.1.5 to lab ended`.
         deployed: String,
-        /// When it ended.
+        /// Its time, in UTC.
         time: String,
-        /// What this checkout has.
+        /// The state of this checkout: `this checkout has no receipt`.
         here: String,
     },
-    /// The artifact cannot be parsed.
+    /// The shared state is not valid.
     #[error("the shared state of {environment} in {reference} is not valid: {fault}")]
     Invalid {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The repository and tag.
         reference: String,
-        /// What is wrong with it.
+        /// The fault.
         fault: StateFault,
     },
     /// Another deploy began between the plan and mkectl.
     #[error("a different deploy of {environment} began while this one was running")]
     Overtaken {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
 }
@@ -74,14 +74,14 @@ impl Conflict {
         }
     }
 
-    /// Returns whether a deploy may still be running elsewhere, so the operator has to decide.
+    /// Returns whether a deploy may still be running elsewhere.
     pub fn may_be_running(&self) -> bool {
         matches!(self, Self::Unfinished { .. })
     }
 }
 
-/// Returns what a state means for a checkout with this receipt, if it forbids to change what the
-/// environment's cluster needs.
+/// Returns why a checkout with this receipt must not change the environment's cluster or its tags,
+/// if so.
 pub(crate) fn conflict(
     environment: &Environment,
     output: &Output,
@@ -113,8 +113,7 @@ pub(crate) fn conflict(
     }
 }
 
-/// Returns what a state means for a checkout with this receipt, whose own interrupted run has this
-/// name.
+/// Returns the conflict of a valid state with a checkout. `own` is the name of its unfinished run.
 fn judge(
     environment: &str,
     state: &State,
@@ -151,7 +150,7 @@ fn judge(
     })
 }
 
-/// Returns whether a state is that of a deploy from this checkout that was interrupted.
+/// Returns whether a state is the mark of an interrupted deploy from this checkout.
 pub(super) fn is_own_and_unfinished(
     state: &State,
     receipt: Option<&Receipt>,

@@ -1,14 +1,13 @@
-//! The run of this checkout that has written its mark and not yet its receipt.
-
-use std::io;
+//! A file with the name of this checkout's unfinished run: it has written its mark to the registry,
+//! and no receipt yet.
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{Output, read_if_there, write_whole};
+use crate::workspace::{Output, read_if_there, remove_if_there, write_whole};
 use crate::{Context, Error, sha256};
 
-/// Returns a name that no other run has.
+/// Returns a random name for a run: 64 hexadecimal digits.
 pub(super) fn new(context: &Context<'_>) -> String {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
     let random: Vec<u64> = (0..4)
@@ -28,7 +27,7 @@ fn path(output: &Output) -> Utf8PathBuf {
     output.logs.join("unfinished-run.yaml")
 }
 
-/// Returns the run. A file that cannot be parsed was cut by a crash, and names no run.
+/// Returns the run's name; `None` if the file is missing, or invalid because a crash cut it.
 pub(super) fn read(output: &Output) -> Option<String> {
     let text = read_if_there(&path(output)).ok()??;
     let own: OwnRun = serde_yaml::from_str(&text).ok()?;
@@ -40,11 +39,5 @@ pub(super) fn write(output: &Output, run: &str) -> Result<(), Error> {
 }
 
 pub(super) fn remove(output: &Output) -> Result<(), Error> {
-    let path = path(output);
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &path, source))
-        }
-        _ => Ok(()),
-    }
+    remove_if_there(&path(output))
 }

@@ -1,4 +1,4 @@
-//! The state itself, and the artifact that carries it: a manifest with one blob.
+//! The shared state as JSON, and its artifact: a manifest with one blob.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -8,37 +8,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::sha256;
 
-/// The media type of the state, and the type of the artifact that carries it.
+/// Media type of the blob, and artifact type of the manifest.
 const MEDIA_TYPE: &str = "application/vnd.airlock.state.v1+json";
 
-/// The largest state that is read, in bytes.
+/// Maximum size of a state in bytes. Larger ones are not read.
 const LARGEST: u64 = 64 << 10;
 
-/// What the artifact holds.
+/// The shared state of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct State {
     /// Whether the deploy ended.
     pub phase: Phase,
-    /// A random name of the deploy, which its receipt repeats.
+    /// Random name of the deploy, 64 hexadecimal digits. Its receipt has the same name.
     pub run: String,
-    /// The release that it deploys, `v4.1.5`.
+    /// The release of the deploy, `v4.1.5`.
     pub release: String,
     /// SHA-256 of the lock's file.
     pub lock: String,
-    /// SHA-256 of the last receipt; none before the first one and after a reset.
+    /// SHA-256 of the receipt's file; `None` before the first deploy and after a reset.
     pub receipt: Option<String>,
-    /// When this was written, in UTC.
+    /// Time when the state was written, in UTC.
     pub time: String,
 }
 
-/// How far a deploy has come.
+/// The phase of a deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// mkectl is about to run, or runs.
+    /// mkectl starts or runs.
     Began,
-    /// The receipt is written.
+    /// The receipt was written.
     Ended,
 }
 
@@ -51,19 +51,19 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// What is wrong with a shared state.
+/// A fault of a shared state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateFault {
-    /// Its manifest or its blob cannot be parsed, in the words of the parser.
+    /// The manifest or the blob cannot be parsed: message of the parser.
     #[error("{0}")]
     Unreadable(String),
-    /// It is an artifact of another kind.
+    /// The artifact has this media type instead.
     #[error("its media type is `{}`, not `{MEDIA_TYPE}`", .0.escape_debug())]
     MediaType(String),
-    /// It is larger than a state can be.
+    /// The blob is larger than 64 KiB.
     #[error("it is too large")]
     TooLarge,
-    /// The registry has its manifest alone.
+    /// The registry has the manifest, but not the blob.
     #[error("its blob is missing")]
     BlobMissing,
     /// The value of this key is wrong.
@@ -71,14 +71,14 @@ pub enum StateFault {
     Key(&'static str),
 }
 
-/// A state as it is sent: a manifest with one blob.
-pub(super) struct Written {
+/// The artifact of a state: a manifest with one blob.
+pub(super) struct StateArtifact {
     pub(super) manifest: registry::Manifest,
     manifest_bytes: Vec<u8>,
     blob_bytes: Vec<u8>,
 }
 
-impl Written {
+impl StateArtifact {
     pub(super) fn of(state: &State) -> io::Result<Self> {
         let blob_bytes = serde_json::to_vec(state)?;
         let blob = digest_of(&blob_bytes)?;
@@ -87,8 +87,8 @@ impl Written {
             "digest": blob.as_ref(),
             "size": blob_bytes.len(),
         });
-        // The configuration as well as the layer, since some registries refuse a manifest without
-        // one of them.
+        // The blob is both configuration and layer: some registries refuse a manifest without one
+        // of them.
         let manifest_bytes = serde_json::to_vec(&serde_json::json!({
             "schemaVersion": 2,
             "mediaType": MediaType::ImageManifest.as_ref(),
@@ -116,7 +116,7 @@ impl Written {
     }
 }
 
-impl registry::BlobSource for Written {
+impl registry::BlobSource for StateArtifact {
     fn open(&self, digest: &Digest) -> io::Result<File> {
         let bytes = match *digest == self.manifest.digest {
             true => &self.manifest_bytes,
@@ -134,7 +134,7 @@ fn digest_of(bytes: &[u8]) -> io::Result<Digest> {
     digest.parse().map_err(io::Error::other)
 }
 
-/// Returns the blob of a manifest that carries a state, and its size in bytes.
+/// Returns the digest and the size in bytes of the blob, from the manifest of a state.
 pub(super) fn state_blob(manifest: &[u8]) -> Result<(Digest, u64), StateFault> {
     let manifest = ImageManifest::from_reader(manifest)
         .map_err(|error| StateFault::Unreadable(error.to_string()))?;
@@ -185,9 +185,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_read_back_and_names_no_operator() {
+    fn a_sent_state_is_read_back_and_names_no_operator() {
         let sent = state(Phase::Ended, 'a');
-        let written = Written::of(&sent).unwrap();
+        let written = StateArtifact::of(&sent).unwrap();
         assert_eq!(
             state_blob(&written.manifest_bytes),
             Ok((written.blob().digest, written.blob().size))
@@ -199,7 +199,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_others_put_there_is_not_believed() {
+    fn an_invalid_state_is_refused() {
         let right = serde_json::to_value(state(Phase::Ended, 'a')).unwrap();
         for (key, value) in [
             ("release", "4.2.0"),

@@ -1,9 +1,9 @@
-//! Why a secret must not be seen.
+//! Errors of asking for consent.
 
 use super::Refused;
 use crate::Kind;
 
-/// Why a secret must not be seen.
+/// A refusal to make a secret visible.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,7 +12,7 @@ pub enum Error {
     VisibleSecrets {
         /// The flags that have secrets.
         flags: Vec<String>,
-        /// Why it is not allowed.
+        /// Why the operator did not allow it.
         why: Refused,
     },
 }

@@ -14,28 +14,30 @@ use crate::event::Event;
 use crate::workspace::make_folder_of;
 use crate::{Context, Error, chain};
 
-/// What an upgrade left the cluster's configuration as.
+/// The comparison of the live configuration after an upgrade with the rendered one.
 #[derive(Debug)]
 pub struct After {
-    /// What differs from the cluster's to the rendered configuration, by meaning.
+    /// The differences in values, from the live to the rendered configuration.
     pub changes: Vec<mke::Change>,
-    /// Where the cluster's is, relative to the workspace, if it differs.
+    /// The file with the live configuration, relative to the workspace; `None` if it was not
+    /// written.
     pub file: Option<Utf8PathBuf>,
 }
 
 impl After {
-    /// Returns whether the cluster has everything that the rendered configuration says.
+    /// Returns whether the live configuration has every rendered value. It may have more.
     pub(super) fn has_all(&self) -> bool {
         self.changes.iter().all(|change| change.new.is_none())
     }
 }
 
-/// Checks that the cluster runs the release and pulls from the registry that mkectl was to bring.
-/// `text` is its configuration, from `file` if mkectl wrote one: then it must have both. A cluster
-/// that does not answer contradicts nothing.
+/// Checks that the live configuration has the release and the registry of the upgrade.
+///
+/// `text` is the live configuration. If mkectl wrote it to `file`, both values must be present. If
+/// the cluster was asked, missing values and a missing answer are accepted.
 ///
 /// # Errors
-/// It does not, although mkectl reported success.
+/// [`run::Error::Contradicted`] if a value is different, although mkectl reported success.
 pub(super) fn require_success(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -49,14 +51,15 @@ pub(super) fn require_success(
     let release = &target.environment.release;
     let registry = target.environment.registry.image_url();
     let found = match existing::cluster_config(text) {
-        Ok(seen) => {
-            let has_release = (seen.version.as_ref()).map_or(file.is_none(), |one| one == release);
+        Ok(config) => {
+            let has_release =
+                (config.version.as_ref()).map_or(file.is_none(), |one| one == release);
             let has_registry =
-                (seen.registry.as_ref()).map_or(file.is_none(), |one| *one == registry);
+                (config.registry.as_ref()).map_or(file.is_none(), |one| *one == registry);
             if has_release && has_registry {
                 return Ok(());
             }
-            seen.summary()
+            config.summary()
         }
         Err(_) if file.is_none() => return Ok(()),
         Err(_) => "has a configuration that is not valid".to_owned(),
@@ -73,10 +76,10 @@ pub(super) fn require_success(
     .into())
 }
 
-/// Returns the values of a live configuration that a cluster keeps for its life.
+/// Returns the values of a live configuration that a cluster keeps for its life, by path.
 ///
 /// # Errors
-/// It cannot be parsed as YAML.
+/// The configuration is not valid YAML.
 pub(super) fn kept_values(live: &str) -> Result<BTreeMap<String, String>, Error> {
     let live = parse(Utf8Path::new("mkectl config get"), live)?;
     Ok(live
@@ -84,8 +87,8 @@ pub(super) fn kept_values(live: &str) -> Result<BTreeMap<String, String>, Error>
         .map_or_else(BTreeMap::new, mke::kept_values_of))
 }
 
-/// Compares the configuration that the cluster has now, or the failure to get it, with what was
-/// rendered, and keeps it where it differs.
+/// Compares the live configuration with the rendered one, writes it to a file if they differ, and
+/// warns. Returns `None`, after a warning, if `text` is the failure to ask the cluster.
 pub(super) fn after(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -109,7 +112,7 @@ pub(super) fn after(
         }
     };
     if changes.is_empty() {
-        // What an earlier upgrade left is adopted by now.
+        // The file of an earlier upgrade is obsolete: its differences no longer exist.
         let _ = std::fs::remove_file(file);
         return Some(After {
             changes,
@@ -142,8 +145,8 @@ pub(super) fn after(
     })
 }
 
-/// Returns what differs from the cluster's to the rendered configuration. What the environment
-/// refers to is compared by its value, and shown as it is written.
+/// Returns the differences from the live to the rendered configuration. References are compared by
+/// their values, and returned as the environment writes them.
 fn changes(
     context: &Context<'_>,
     target: &Target<'_>,

@@ -1,4 +1,4 @@
-//! The files that mkectl gets or writes: written before it runs, read and removed afterwards.
+//! Files that are written for mkectl, and files that mkectl writes.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -12,15 +12,15 @@ use crate::config::resolve;
 use crate::event::Event;
 use crate::transfer::program::Program;
 use crate::transfer::{fetch, present, stream};
-use crate::workspace::{make_folder_of, read_if_there, write_whole};
+use crate::workspace::{make_folder_of, read_if_there, remove_if_there, write_whole};
 use crate::{Context, Error, workspace};
 
-/// A release matrix has some kilobytes.
+/// Size limit of a release matrix, which has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
 
-/// Puts the release matrix at the path that mkectl is given, unmodified: the vendor supports no
-/// other one (DOCS-SRC).
-pub(super) async fn put_matrix(
+/// Writes the release matrix of the bundle to the path that mkectl is given, unmodified: the vendor
+/// supports no modified one (DOCS-SRC). Reads the bundle if the store lacks the matrix.
+pub(super) async fn write_matrix(
     context: &Context<'_>,
     target: &Target<'_>,
     path: &Utf8Path,
@@ -52,8 +52,8 @@ pub(super) async fn put_matrix(
     write_whole(path, &text)
 }
 
-/// Keeps the configuration that the cluster has now. A rehearsal has no cluster, and keeps what is
-/// rendered.
+/// Writes the live configuration to a new file. A rehearsal has no cluster: the rendered
+/// configuration is written instead.
 pub(super) fn keep_config(
     target: &Target<'_>,
     program: &Program,
@@ -61,18 +61,18 @@ pub(super) fn keep_config(
 ) -> Result<(), Error> {
     let text = match target.environment.rehearsal {
         true => target.config.text.clone(),
-        false => existing::answer(target.environment, program)?.0,
+        false => existing::require_live_config(target.environment, program)?.0,
     };
     make_folder_of(path)?;
     files::write_new(path, text, files::Access::Owner)
         .map_err(|source| Error::io("write", path, source))
 }
 
-/// Returns the configuration that the cluster has now: what mkectl wrote to a file, or else what
-/// the cluster answers, or why it does not.
+/// Returns the live configuration: the contents of the file that mkectl wrote, or the answer of the
+/// cluster if there is no such file. The inner error is the failure to ask the cluster.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file exists and cannot be read.
 pub(super) fn live_config(
     program: &Program,
     file: Option<&Utf8Path>,
@@ -84,7 +84,7 @@ pub(super) fn live_config(
     })
 }
 
-/// Writes the file of hosts, with the values of references.
+/// Writes the hosts file of an upgrade from MKE 3, with references replaced by their values.
 pub(super) fn write_hosts(
     context: &Context<'_>,
     target: &Target<'_>,
@@ -108,27 +108,14 @@ pub(super) fn write_hosts(
     write_whole(path, &text)
 }
 
-/// Removes a file, if it exists, and makes its folder one that only its owner can read.
+/// Removes a file that an earlier run left, and protects its folder: only its owner can read it.
 ///
 /// # Errors
-/// The file cannot be removed, or the folder not be made.
-pub(super) fn make_room(path: &Utf8Path) -> Result<(), Error> {
+/// The file cannot be removed, or the folder cannot be made or protected.
+pub(super) fn clear_output(path: &Utf8Path) -> Result<(), Error> {
     let folder = files::folder_of(path);
     make_folder_of(path)?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
         .map_err(|source| Error::io("protect", folder, source))?;
-    remove(path)
-}
-
-/// Removes a file, if it exists.
-///
-/// # Errors
-/// It cannot be removed.
-pub(super) fn remove(path: &Utf8Path) -> Result<(), Error> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path, source))
-        }
-        _ => Ok(()),
-    }
+    remove_if_there(path)
 }

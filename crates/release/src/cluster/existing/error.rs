@@ -1,8 +1,8 @@
-//! Why a cluster is not changed.
+//! Errors of the comparison with the existing cluster.
 
 use crate::Kind;
 
-/// Why a cluster is not changed as it was found.
+/// A failure of the comparison with the existing cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,36 +11,36 @@ pub enum Error {
         "the receipt of {environment} records {receipt}, but the cluster that mkectl reaches {cluster}"
     )]
     Contradiction {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// What the receipt says.
+        /// Release and registry in the receipt: `v4.1.5 from registry.example/mke`.
         receipt: String,
-        /// What `mkectl config get` says.
+        /// Release and registry according to `mkectl config get`, with a verb: `runs ...`.
         cluster: String,
-        /// Whether that may be the environment's cluster at all: it has a machine or the address in
+        /// Whether this may be the environment's cluster: both have a machine or the address in
         /// common.
         is_meant: bool,
     },
-    /// The cluster has to be asked before an upgrade, and does not answer.
+    /// The cluster does not return its configuration before an upgrade.
     #[error(
         "the cluster of {environment} does not return its configuration, which an upgrade saves first"
     )]
     Silent {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// Why not.
+        /// The failure of mkectl.
         source: programs::Error,
     },
-    /// The cluster may run a different release, and does not answer.
+    /// The registry records a release that the receipt does not, and the cluster does not answer.
     #[error(
         "the registry records a deploy of {recorded} to {environment}, and the cluster does not return its configuration"
     )]
     Unconfirmed {
-        /// The environment.
+        /// The environment's name.
         environment: String,
         /// The release that the registry records, `v4.2.0`.
         recorded: String,
-        /// Why not.
+        /// The failure to ask the cluster.
         source: Box<crate::Error>,
     },
 }

@@ -1,20 +1,20 @@
-//! Why an upgrade from MKE 3 is refused.
+//! Errors of planning an upgrade from MKE 3.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why an upgrade from MKE 3 is refused.
+/// A failure to plan an upgrade from MKE 3.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The environment describes no MKE 3 cluster.
+    /// The environment has no `mke3` section.
     #[error("{environment} has no `mke3` section in environment.yaml")]
     NoMke3 {
-        /// The environment.
+        /// The environment's name.
         environment: String,
     },
-    /// An earlier try has left its kubeconfig, which would make the next one fail.
+    /// The kubeconfig of an earlier attempt exists, so the upgrade would fail.
     #[error(
         "`{path}` is left from a different cluster or an earlier attempt; an upgrade from MKE 3 fails while it exists"
     )]

@@ -1,76 +1,76 @@
-//! Why a run of mkectl did not succeed.
+//! Errors of a run of mkectl.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 use crate::event::Step;
 
-/// Why a run of mkectl did not succeed.
+/// A run of mkectl that did not succeed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A mkectl that an earlier run started is still at work.
+    /// A mkectl that an earlier run started is still running.
     #[error("mkectl for {release} is still running as process {process}; its log is {log}")]
     Running {
-        /// The release.
+        /// The release of that mkectl, `v4.1.5`.
         release: String,
         /// Its process id.
         process: u32,
-        /// Its log.
+        /// Its log, relative to the workspace.
         log: Utf8PathBuf,
-        /// Its note.
+        /// The note that records it, relative to the workspace.
         note: Utf8PathBuf,
     },
-    /// mkectl ran and failed.
+    /// mkectl failed, or was stopped at its time limit.
     #[error("`{name}` {}{exit}", over(*limit))]
     Failed {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// The step that it belongs to.
+        /// The step of the command.
         step: Step,
-        /// The command by its words, `mkectl upgrade`.
+        /// The command without its arguments, `mkectl upgrade`.
         name: String,
-        /// All of it, as one would type it, with secrets masked.
+        /// The command line for a shell, with secrets masked.
         command: String,
-        /// How it ended: its own exit code, or the signal that ended it.
+        /// mkectl's exit code, or the signal that ended it.
         exit: programs::Exit,
-        /// The time limit, where it passed.
+        /// The time limit, if mkectl was stopped at it.
         limit: Option<std::time::Duration>,
-        /// Where everything that it printed is kept.
+        /// The log of mkectl's output, relative to the workspace.
         log: Utf8PathBuf,
-        /// The last lines that it printed.
+        /// The last lines of the output.
         last_lines: Vec<String>,
     },
-    /// mkectl ran, got a signal because the program got one, and ended.
+    /// mkectl ended after a signal to this program was passed on to it.
     #[error("`{name}` was interrupted and {exit}")]
     Interrupted {
-        /// The command by its words, `mkectl upgrade`.
+        /// The command without its arguments, `mkectl upgrade`.
         name: String,
-        /// All of it, as one would type it, with secrets masked.
+        /// The command line for a shell, with secrets masked.
         command: String,
-        /// How it ended.
+        /// mkectl's exit code, or the signal that ended it.
         exit: programs::Exit,
-        /// Where everything that it printed is kept.
+        /// The log of mkectl's output, relative to the workspace.
         log: Utf8PathBuf,
     },
-    /// An upgrade ended with exit code 0, and the cluster is not what it was to become.
+    /// An upgrade ended with exit code 0, but the cluster has a different release or registry.
     #[error(
         "`mkectl upgrade` exited with code 0, but according to {place} the cluster {found}, not {expected}"
     )]
     Contradicted {
-        /// What describes the cluster: a command or a file.
+        /// The source of the live configuration: a command or a file.
         place: String,
-        /// What is said there of the cluster, beginning with a verb.
+        /// The release and the registry there, beginning with a verb: `runs ...`.
         found: String,
-        /// The release and the registry that were expected.
+        /// The release and the registry of the upgrade.
         expected: String,
-        /// Where everything that it printed is kept.
+        /// The log of mkectl's output, relative to the workspace.
         log: Utf8PathBuf,
     },
 }
 
 impl Error {
-    /// Returns the log of a mkectl that has ended; none if it is still running.
+    /// Returns the log of a mkectl that has ended; `None` if it is still running.
     pub(crate) fn log(&self) -> Option<&Utf8PathBuf> {
         match self {
             Self::Running { .. } => None,
@@ -98,7 +98,7 @@ impl Error {
     }
 }
 
-/// Returns what goes before the exit of a mkectl whose time was up.
+/// Returns the prefix of the message for a mkectl that was stopped at its time limit.
 fn over(limit: Option<std::time::Duration>) -> String {
     limit.map_or_else(String::new, |limit| {
         format!("took longer than {} s and ", limit.as_secs())

@@ -1,16 +1,16 @@
-//! What the operator should know before an upgrade, besides its commands: what a failure does to
-//! the cluster, and what the vendor suggests to do by hand first.
+//! Warnings before an upgrade: the effect of a failure on the cluster, and manual steps that the
+//! vendor suggests.
 
 use bundle::{Artifact, Kind};
 use environment::Environment;
 use semver::Version;
 
-/// Returns the notices for an upgrade to the release of a lock, a fragment each.
+/// Returns the warnings before an upgrade to the release of a lock.
 pub(crate) fn notices(
     environment: &Environment,
     lock: &bundle::Lock,
     from: &Version,
-    way: &mke::Upgrade,
+    path: &mke::Upgrade,
 ) -> Vec<String> {
     let mut notices = vec![
         // ROLLBACK
@@ -18,13 +18,14 @@ pub(crate) fn notices(
          interrupts all workloads"
             .to_owned(),
     ];
-    if let Some(crds) = way.monitoring_crds {
+    if let Some(crds) = path.monitoring_crds {
         notices.push(monitoring_crds(environment, lock, from, crds));
     }
     notices
 }
 
-/// Returns what to do about the CRDs of the monitoring stack (MONCRD).
+/// Returns the commands that apply the CRDs of the monitoring stack (MONCRD), if the lock has their
+/// chart.
 fn monitoring_crds(
     environment: &Environment,
     lock: &bundle::Lock,

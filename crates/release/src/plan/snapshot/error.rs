@@ -1,39 +1,39 @@
-//! Why a registry snapshot cannot be used.
+//! Errors of reading a registry snapshot.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a registry snapshot cannot be used.
+/// A failure to use a registry snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file that was given as a registry snapshot is not one.
     #[error("`{path}` is not a registry snapshot")]
     File {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Why not.
+        /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
-    /// A registry snapshot is of a format that this version does not know.
+    /// A registry snapshot has a format version that this version of Airlock does not support.
     #[error(
         "`{path}` is a registry snapshot of version {version}, which this version of Airlock does not support"
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
-        /// Its format's version.
+        /// The format version in the file.
         version: u32,
     },
     /// A registry snapshot is of a different registry.
     #[error("the snapshot is of {found}, but the environment's registry is {wanted}")]
     OtherRegistry {
-        /// The environment.
+        /// The environment's name.
         environment: String,
-        /// The registry of the snapshot.
+        /// Registry and project of the snapshot.
         found: String,
-        /// The environment's.
+        /// Registry and project of the environment.
         wanted: String,
     },
 }

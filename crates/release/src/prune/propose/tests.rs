@@ -1,12 +1,11 @@
-//! Random histories: whatever was locked, deployed and put beside it, nothing that is needed is
-//! proposed.
+//! Tests with random histories: nothing that is needed is ever proposed.
 
 use bundle::{Blob, Kind, LockedBundle, Manifest};
 use proptest::prelude::*;
 
 use super::*;
 
-/// A digest of a small universe, so locks share much.
+/// One of a few digests, so locks have many in common.
 fn digest(number: u8) -> oci_spec::image::Digest {
     bundle::sha256_digest(&format!("sha256:{}", format!("{number:02x}").repeat(32))).unwrap()
 }
@@ -80,7 +79,8 @@ fn lock(number: usize, images: &[Image]) -> Lock {
 }
 
 fn images() -> impl Strategy<Value = Vec<Image>> {
-    // Roots and children come from the same few digests: a child here is a root there.
+    // Roots and children come from the same digests, so a child of one image is the root of
+    // another.
     let image = (
         0..3u8,
         0..4u8,
@@ -90,7 +90,7 @@ fn images() -> impl Strategy<Value = Vec<Image>> {
     prop::collection::vec(image, 0..6)
 }
 
-/// What the registry contains besides what locks list: tags of others, and tags that moved.
+/// Content of the registry that no lock lists: tags that others pushed, and tags that moved.
 fn others() -> impl Strategy<Value = Vec<Image>> {
     let image = (
         0..3u8,
@@ -141,11 +141,11 @@ proptest! {
         for (lock, _) in kept_locks {
             kept.keep(&registry(), lock);
         }
-        let past: Vec<Past> = past
+        let past: Vec<PastLock> = past
             .iter()
-            .map(|(lock, was_put)| Past { lock: lock.clone(), was_put: *was_put })
+            .map(|(lock, was_pushed)| PastLock { lock: lock.clone(), was_pushed: *was_pushed })
             .collect();
-        // Everything was pushed in its time, the newest last; then others came.
+        // All locks were pushed, the newest last. Then others pushed.
         let mut all: Vec<Image> = history.iter().rev().flat_map(|(images, _)| images.clone()).collect();
         all.extend(others.iter().cloned());
         let holdings = holdings(&all);
@@ -159,11 +159,11 @@ proptest! {
             .collect();
         for removal in &proposal.remove {
             let gone = || removal.children.iter().chain([&removal.digest]);
-            // No digest that a kept lock names, as root or as child.
+            // No kept lock names a removed digest, neither as root nor as child.
             prop_assert!(gone().all(|digest| !needed.contains(digest)), "{removal:?}");
-            // No tag that a kept lock names, and none that no lock put there.
+            // A removed tag is in no kept lock, and in a past lock that was pushed.
             let holding = holdings[&removal.repository].as_ref().unwrap();
-            let named = |tag: &str| past.iter().filter(|past| past.was_put).any(|past| {
+            let named = |tag: &str| past.iter().filter(|past| past.was_pushed).any(|past| {
                 past.lock.artifacts.iter().any(|artifact| {
                     registry().repository(&artifact.repository) == removal.repository
                         && artifact.tag == tag
@@ -175,7 +175,7 @@ proptest! {
                 prop_assert!(named(tag), "{tag} of {removal:?}");
                 prop_assert_eq!(&holding[tag].digest, &removal.digest);
             }
-            // What stays is whole afterwards: no tag that is not listed loses anything.
+            // No remaining tag loses its manifest or a child.
             let listed: BTreeSet<&String> = proposal
                 .remove
                 .iter()
@@ -194,7 +194,7 @@ proptest! {
     }
 }
 
-/// The property above would hold of a function that proposes nothing.
+/// The property above also holds for a function that proposes nothing.
 #[test]
 fn what_only_a_past_lock_names_is_proposed_whole() {
     let old = lock(
@@ -207,9 +207,9 @@ fn what_only_a_past_lock_names_is_proposed_whole() {
     );
     let mut kept = Retained::default();
     kept.keep(&registry(), &new);
-    let past = [Past {
+    let past = [PastLock {
         lock: old,
-        was_put: true,
+        was_pushed: true,
     }];
     let candidates = candidates(&kept, &past, &registry());
     let holdings = holdings(&[
@@ -226,9 +226,9 @@ fn what_only_a_past_lock_names_is_proposed_whole() {
     assert_eq!(removal.repository, "mke/r0");
     assert_eq!(removal.digest, digest(1).to_string());
     assert_eq!(removal.tags, BTreeSet::from(["t0".to_owned()]));
-    // The other child is the new release's, too.
+    // The new release has the other child, too.
     assert_eq!(removal.children, BTreeSet::from([digest(2).to_string()]));
-    // r1's tag is the new release's; r2's old tag is the same manifest as the new one.
+    // The new release has r1's tag. Both tags of r2 have the same manifest.
     let stays: Vec<_> = proposal
         .stay
         .iter()

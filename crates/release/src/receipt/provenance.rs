@@ -1,4 +1,4 @@
-//! The provenance of a deploy: the program and the operator, as far as known.
+//! The provenance of a deploy: program, revision and operator, as far as known.
 
 use environment::Environment;
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,19 @@ use serde::{Deserialize, Serialize};
 use crate::Context;
 use crate::event::Event;
 
-/// The files that every run may leave uncommitted without anything being different for the next.
-const OF_RUNS: &[&str] = &["environments/*/receipt.yaml"];
+/// Files that deploys change. Uncommitted ones do not make a workspace unclean.
+const RECEIPTS: &[&str] = &["environments/*/receipt.yaml"];
 
 /// The provenance of a deploy: program, revision and operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct By {
+pub struct Provenance {
     /// The version of Airlock.
     pub airlock: String,
-    /// The commit of the workspace that was checked out when it began; none if git does not report
-    /// one.
+    /// The commit that was checked out at the start; `None` if git does not report one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Whether nothing in the workspace differed from that commit, receipts aside; none if git does
-    /// not report it.
+    /// Whether all files but receipts were as in that commit; `None` if git does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean: Option<bool>,
     /// The operator, if the environment records that.
@@ -28,24 +26,24 @@ pub struct By {
     pub operator: Option<Operator>,
 }
 
-/// The operator, according to Git and to the login. Neither is a proof.
+/// The operator according to git and the login. Neither is a proof.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Operator {
-    /// The name and address that git would put on a commit.
+    /// Name and address in git's settings, `Jane Doe <jane@example.com>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<String>,
-    /// The login, by the variable `USER`.
+    /// The value of the variable `USER`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
 }
 
-impl By {
-    /// Finds out by what and by whom a deploy is about to be done. Git may be missing, slow or
-    /// refuse: then it is left out.
+impl Provenance {
+    /// Returns the provenance of a deploy that begins now. Facts that git does not report are
+    /// `None`: it may be missing, slow, or refuse the folder.
     pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Self {
         let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok();
-        let state = git.as_ref().and_then(|git| git.state(OF_RUNS).ok());
+        let state = git.as_ref().and_then(|git| git.state(RECEIPTS).ok());
         let (revision, clean) = match state {
             Some(state) => (state.revision, Some(state.changed.is_empty())),
             None => (None, None),
