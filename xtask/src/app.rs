@@ -40,7 +40,7 @@ impl<'a> App<'a> {
         };
         let app = Self::at(root, &cli.common, ui)?;
         let overlaid = app.workspace.overlay_releases();
-        if cli.relies_on_facts() {
+        if cli.needs_facts() {
             overlaid?;
         }
         if let Some(environments) = cli.writes() {

@@ -55,7 +55,7 @@ pub(crate) fn until_interrupted<T>(
 ///
 /// # Errors
 /// The operating system refuses a handler.
-pub(crate) fn told_to_machines(app: App<'_>) -> Result<App<'_>, Failure> {
+pub(crate) fn listen_for_json(app: App<'_>) -> Result<App<'_>, Failure> {
     if !app.ui.is_human() {
         listen(&app)?;
     }
