@@ -16,7 +16,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Offline { what, .. } => missing(what),
         Error::NoBundle { path } => missing(path),
         Error::Nowhere { environment, .. } | Error::NoMatrix { environment, .. } => {
-            return advice::to_be_carried(environment).into();
+            return advice::blobs_missing(environment).into();
         }
         Error::NoPlatform { known, .. } => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),

@@ -11,7 +11,7 @@ use release::courier::unpack::{From, HistoryUpdate, Trust, Unpacked};
 use crate::app::App;
 use crate::called;
 use crate::cli::UnpackArgs;
-use crate::consent::typed;
+use crate::consent::ask_for;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
@@ -47,7 +47,7 @@ fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), Refused> {
         "\nThe medium is signed by this key, which the workspace does not list:\n  {algorithm} {fingerprint}\n\
          Compare it with the fingerprint from the other side. Type `yes` to accept it: "
     );
-    typed(&question, "yes", &|| false)
+    ask_for(&question, "yes", &|| false)
 }
 
 fn text(unpacked: &Unpacked) -> String {

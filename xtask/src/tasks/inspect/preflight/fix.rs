@@ -57,7 +57,7 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
             format!("{}, or download it", advice::bundle_missing("")),
             format!("cargo xtask fetch {name}"),
         ),
-        WorkspaceFault::BlobsMissing => words(advice::to_be_carried(name).join("; ")),
+        WorkspaceFault::BlobsMissing => words(advice::blobs_missing(name).join("; ")),
         WorkspaceFault::BundleDiffers => words(advice::bundle_differs(None)),
         WorkspaceFault::NotInBundle => words(
             "copy it across the gap and prepare the nodes with it; then write `accept: [not-in-bundle]` in environment.yaml",
