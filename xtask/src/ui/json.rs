@@ -136,7 +136,7 @@ fn add_details(object: &mut Value, error: &release::Error) {
                 .collect();
         }
         release::Error::Set(error @ set::Error::Invalid(_)) => {
-            object["wrong"] = json!(crate::failure::set::entries(error));
+            object["wrong"] = json!(crate::failure::set::entry_errors(error));
         }
         release::Error::Plan(plan::Error::Moved { moved, .. }) => object["moved"] = json!(moved),
         release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {

@@ -121,7 +121,7 @@ fn chain(failure: &Failure) -> String {
             None => text.push_str(&lock_changes(changes)),
         },
         release::Error::Set(error) => {
-            for wrong in crate::failure::set::entries(error) {
+            for wrong in crate::failure::set::entry_errors(error) {
                 text.push_str(&format!("  {}\n", message(wrong)));
             }
         }
