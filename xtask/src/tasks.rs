@@ -119,6 +119,11 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
 pub(crate) use maintain::completion::complete;
 pub(crate) use prepare::rehearsal_mkectl::run as rehearsal_mkectl;
 
+/// Returns the beginning of a digest, for tables: `sha256:` and 12 digits.
+fn short_digest(digest: &str) -> String {
+    digest.chars().take("sha256:".len() + 12).collect()
+}
+
 /// Parses a release such as `v4.1.5`.
 fn release(text: &str) -> Result<Version, Failure> {
     text.strip_prefix('v')

@@ -75,9 +75,7 @@ pub(in crate::tasks) fn report(
     };
     if let Some(after) = after.filter(|after| !after.changes.is_empty()) {
         text.push_str("from the cluster, as the upgrade left it, to what is rendered:\n");
-        text.push_str(&crate::tasks::inspect::diff::text_of_changes(
-            &after.changes,
-        ));
+        crate::tasks::inspect::diff::changes(&mut text, &after.changes);
     }
     app.ui.result(
         &text,

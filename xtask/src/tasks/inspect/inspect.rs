@@ -50,7 +50,7 @@ pub(crate) fn run(app: &App<'_>, what: &str, format: Format) -> Result<ExitCode,
                     row.platforms.join(" "),
                     DecimalBytes(row.bytes).to_string(),
                     DecimalBytes(row.shared_bytes).to_string(),
-                    row.digest.chars().take("sha256:".len() + 12).collect(),
+                    crate::tasks::short_digest(&row.digest),
                 ]
             })
             .collect(),

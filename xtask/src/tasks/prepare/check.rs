@@ -49,9 +49,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &CheckArgs) -> Result<ExitCode, Fail
         warnings => format!("; {}", super::count(warnings, "warning")),
     };
     let text = match (&checked[..], name) {
-        ([], _) => {
-            "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned()
-        }
+        ([], _) => advice::NO_ENVIRONMENTS.to_owned(),
         ([one], Some(_)) => format!("no errors in {}{warned}\n", one.environment),
         (several, _) => format!(
             "no errors in {}{warned}\n",

@@ -1,4 +1,4 @@
-//! `unpack`: from a courier's medium into the workspace.
+//! `unpack`: verifies a medium and imports it into the workspace.
 
 use std::process::ExitCode;
 
@@ -36,12 +36,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &UnpackArgs) -> Result<ExitCode, Fai
             )?)
         })
     })?;
-    // It is not folded: a line of it is to be copied.
+    // A document is not wrapped: the operator copies lines of it.
     app.ui.document(&text(&unpacked), &unpacked)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks the operator whether the key is the one that the other side announced.
+/// Asks the operator whether the key's fingerprint is the sender's.
 fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), Refused> {
     let question = format!(
         "\nThe medium is signed by this key, which the workspace does not list:\n  {algorithm} {fingerprint}\n\
