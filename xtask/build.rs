@@ -1,5 +1,5 @@
-//! Sets `AIRLOCK_VERSION`: the version of the package, followed by the Git revision if the source is
-//! a Git checkout.
+//! Sets `AIRLOCK_VERSION`: the version of the package, followed by the Git revision if the source
+//! is a Git checkout.
 
 use std::path::Path;
 
@@ -18,8 +18,8 @@ fn main() {
     }
 }
 
-/// Returns the first 12 digits of the revision that is checked out in a folder. Calls `on_read` with
-/// each file that it depends on.
+/// Returns the first 12 digits of the revision that is checked out in a folder. Calls `on_read`
+/// with each file that it depends on.
 fn revision(root: &Path, on_read: &mut dyn FnMut(&Path)) -> Option<String> {
     let mut read = |path: &Path| {
         let text = files::read_text(path).ok()?;

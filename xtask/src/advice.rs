@@ -29,8 +29,8 @@ pub(crate) fn here<T>(outside: T, inside: T) -> T {
     }
 }
 
-/// Returns the advice for a missing mkectl of a release such as `v4.1.5`. `is_locked` is whether the
-/// lock lists that mkectl, if known.
+/// Returns the advice for a missing mkectl of a release such as `v4.1.5`. `is_locked` is whether
+/// the lock lists that mkectl, if known.
 pub(crate) fn mkectl(release: &str, is_locked: Option<bool>) -> String {
     let folder = release::transfer::program::folder(release);
     let locked = here(

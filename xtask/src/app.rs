@@ -165,7 +165,8 @@ fn root_or_new(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
 /// Folder that `unpack` creates in the current folder for a new workspace.
 const NEW_WORKSPACE: &str = "airlock-workspace";
 
-/// Converts a time of the system's clock. Libraries panic at dates outside of the years 1970 to 9999.
+/// Converts a time of the system's clock. Libraries panic at dates outside of the years 1970 to
+/// 9999.
 ///
 /// # Errors
 /// [`Failure::Clock`] for such a date.
@@ -198,8 +199,8 @@ fn check_threads() -> Result<(), Failure> {
 /// Adds secrets in the process's variables to the masked ones, even if this run does not use them.
 fn mask_variables() {
     const SUFFIXES: &[&str] = &["_password", "_token", "_secret"];
-    /// A shorter value may be a word such as `true`. Secrets that a run uses are added elsewhere, of
-    /// any length.
+    /// A shorter value may be a word such as `true`. Secrets that a run uses are added elsewhere,
+    /// of any length.
     const SHORTEST: usize = 8;
     for (name, value) in std::env::vars_os() {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {

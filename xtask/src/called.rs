@@ -25,8 +25,8 @@ pub(crate) fn is_inside() -> bool {
         || arguments.any(|argument| argument == "--offline")
 }
 
-/// Returns whether a value of AIRLOCK_OFFLINE requires an offline run. An unknown value does, because
-/// a request cannot be undone.
+/// Returns whether a value of AIRLOCK_OFFLINE requires an offline run. An unknown value does,
+/// because a request cannot be undone.
 pub(crate) fn is_offline(value: Option<&std::ffi::OsStr>) -> bool {
     let value = value.unwrap_or_default().to_ascii_lowercase();
     !["", "0", "false", "no"].iter().any(|off| value == **off)

@@ -20,8 +20,8 @@ use secrecy::SecretString;
 pub(crate) struct EnvironmentCredentials<'a> {
     reporter: &'a dyn Reporter,
     variables: Variables,
-    /// Credentials from files and helpers, by address and project. Cached, because a helper may take
-    /// seconds or ask the operator.
+    /// Credentials from files and helpers, by address and project. Cached, because a helper may
+    /// take seconds or ask the operator.
     found: Mutex<HashMap<(String, String), Credentials>>,
 }
 

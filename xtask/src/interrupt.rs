@@ -22,8 +22,8 @@ use crate::failure::{self, Failure};
 /// Whether a signal requested that pushes stop.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Signals within this time count as one: `timeout` sends its signal to the program and again to its
-/// process group.
+/// Signals within this time count as one: `timeout` sends its signal to the program and again to
+/// its process group.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
 /// Time limit for the last message, which blocks if the reader of a pipe does not read.
@@ -143,8 +143,8 @@ async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// Returns whether this process was started with SIGHUP ignored, as by `nohup`. Always false outside
-/// of Linux.
+/// Returns whether this process was started with SIGHUP ignored, as by `nohup`. Always false
+/// outside of Linux.
 fn ignores_hangup() -> bool {
     const HANGUP: u64 = 1;
     let status = files::read_text("/proc/self/status").unwrap_or_default();

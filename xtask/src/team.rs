@@ -18,8 +18,8 @@ pub trait Task: Sync {
     /// Runs the task.
     ///
     /// # Errors
-    /// Any error, which is shown with its causes. A [`release::Error`] keeps its exit code and hints;
-    /// any other error exits with code 1.
+    /// Any error, which is shown with its causes. A [`release::Error`] keeps its exit code and
+    /// hints; any other error exits with code 1.
     fn run(
         &self,
         context: &release::Context<'_>,

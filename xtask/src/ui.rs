@@ -67,7 +67,8 @@ impl Ui {
         self.write(edge::out, text, value)
     }
 
-    /// Writes a result whose text is a document, such as YAML or Markdown. Its lines are not wrapped.
+    /// Writes a result whose text is a document, such as YAML or Markdown. Its lines are not
+    /// wrapped.
     ///
     /// # Errors
     /// Standard output cannot be written to.
@@ -91,7 +92,8 @@ impl Ui {
         .map_err(Failure::Output)
     }
 
-    /// Writes a result that is itself a secret and that the operator requested, such as a kubeconfig.
+    /// Writes a result that is itself a secret and that the operator requested, such as a
+    /// kubeconfig.
     ///
     /// # Errors
     /// Standard output cannot be written to.

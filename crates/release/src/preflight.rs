@@ -23,8 +23,8 @@ use crate::{Context, Credentials, Error, chain};
 /// usual limits of proxies are lower.
 const LARGEST_REQUEST: usize = 64 << 20;
 
-/// Runs all checks; those of nodes only if `asks_nodes`. `tag` is the tag of the probe that is pushed
-/// to the registry, and must be different in each run.
+/// Runs all checks; those of nodes only if `asks_nodes`. `tag` is the tag of the probe that is
+/// pushed to the registry, and must be different in each run.
 ///
 /// Problems are in the report.
 ///

@@ -116,7 +116,8 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
     vec![hint.to_owned()]
 }
 
-/// Returns the pieces that cannot be used, one line each. A missing or unreadable volume is one line.
+/// Returns the pieces that cannot be used, one line each. A missing or unreadable volume is one
+/// line.
 pub(crate) fn pieces(error: &Error) -> String {
     let Error::Damaged {
         pieces,

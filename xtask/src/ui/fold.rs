@@ -64,8 +64,8 @@ impl Columns {
         Self(columns)
     }
 
-    /// Wraps each line that is too wide. Commands to copy (lines that begin with `$`) and lines of a
-    /// unified diff stay whole.
+    /// Wraps each line that is too wide. Commands to copy (lines that begin with `$`) and lines of
+    /// a unified diff stay whole.
     pub(crate) fn fold(self, text: &str) -> String {
         let mut is_diff = false;
         let lines = text.split('\n').map(|line| {
@@ -91,8 +91,8 @@ impl Columns {
         Self(room).wrap(&edge::masked(text), 0)
     }
 
-    /// Wraps a line if it is too wide. Further lines are indented by `hang` columns, or less if a long
-    /// word requires it.
+    /// Wraps a line if it is too wide. Further lines are indented by `hang` columns, or less if a
+    /// long word requires it.
     fn wrap(self, line: &str, hang: usize) -> String {
         let Some(columns) = self.0.filter(|columns| measure_text_width(line) > *columns) else {
             return line.to_owned();

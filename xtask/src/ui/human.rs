@@ -162,8 +162,8 @@ impl Human {
         });
     }
 
-    /// Writes a message after a signal, on a new line if the terminal's echo of `^C` stays visible: a
-    /// bar removes it.
+    /// Writes a message after a signal, on a new line if the terminal's echo of `^C` stays visible:
+    /// a bar removes it.
     pub(super) fn print_after_echo(&self, text: &str) {
         let has_bar = lock(&self.running).iter().any(|running| running.is_drawn);
         match self.is_terminal && !has_bar {
@@ -193,7 +193,8 @@ impl Human {
         }
     }
 
-    /// Removes the bar of a step. Returns its bytes, time and rate, unless it took less than a second.
+    /// Removes the bar of a step. Returns its bytes, time and rate, unless it took less than a
+    /// second.
     fn finish(&self, step: Step) -> Option<String> {
         let running = {
             let mut all = lock(&self.running);

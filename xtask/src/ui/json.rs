@@ -1,4 +1,5 @@
-//! The JSON format: one object per line on standard output. The last one is the result or the error.
+//! The JSON format: one object per line on standard output. The last one is the result or the
+//! error.
 
 use release::cluster::run;
 use release::event::Event;

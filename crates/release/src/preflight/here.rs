@@ -1,5 +1,5 @@
-//! Checks this machine: the configuration, the lock, the source of the bundle's bytes, mkectl, tools
-//! and the disk.
+//! Checks this machine: the configuration, the lock, the source of the bundle's bytes, mkectl,
+//! tools and the disk.
 
 use camino::Utf8Path;
 use environment::{Environment, Problems};
@@ -18,8 +18,8 @@ use crate::transfer::{before_push, look, present, program, set};
 use crate::workspace::Output;
 use crate::{Context, Error, chain, disk, requires, workspace};
 
-/// Checks that the configuration can be rendered, has no committed secret, and that its certificates
-/// are valid now.
+/// Checks that the configuration can be rendered, has no committed secret, and that its
+/// certificates are valid now.
 pub(super) fn configuration(
     context: &Context<'_>,
     environment: &Environment,

@@ -136,7 +136,8 @@ fn latest(page: &Page) -> Vec<Latest<'_>> {
     all
 }
 
-/// Shortens a time such as `2026-01-02T03:04:05Z` to `2026-01-02 03:04`. Other text stays unchanged.
+/// Shortens a time such as `2026-01-02T03:04:05Z` to `2026-01-02 03:04`. Other text stays
+/// unchanged.
 fn date(time: &str) -> String {
     match (time.get(..10), time.get(11..16)) {
         (Some(day), Some(minute)) => format!("{day} {minute}"),

@@ -119,8 +119,8 @@ fn row(status: &Status, has_shared: bool, live: bool) -> Vec<String> {
     row
 }
 
-/// Returns the cell for the shared state. It does not record how a deploy ended: only the receipt in
-/// the checkout of that deploy does.
+/// Returns the cell for the shared state. It does not record how a deploy ended: only the receipt
+/// in the checkout of that deploy does.
 fn shared_state(status: &Status, state: &State) -> String {
     let State { release, time, .. } = state;
     let is_own = state.receipt == status.receipt_sha256;

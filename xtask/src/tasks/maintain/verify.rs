@@ -123,8 +123,8 @@ fn restored(repaired: &Repaired) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// Adds the verified and the deployed release to `value`. Returns a clause about the deployed one if
-/// it is different. A receipt that cannot be read is ignored, because `status` reports it.
+/// Adds the verified and the deployed release to `value`. Returns a clause about the deployed one
+/// if it is different. A receipt that cannot be read is ignored, because `status` reports it.
 fn other_release(
     app: &App<'_>,
     name: &str,

@@ -16,7 +16,8 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// Counts a retried request. If it is to be reported, returns the number of unreported ones before.
+    /// Counts a retried request. If it is to be reported, returns the number of unreported ones
+    /// before.
     pub(super) fn add(&mut self) -> Option<usize> {
         if self.since.is_none_or(|since| since.elapsed() > LINE_EVERY) {
             self.since = Some(Instant::now());

@@ -1,4 +1,5 @@
-//! Collects the checks of all nodes: a fault that many nodes have is reported once, with their names.
+//! Collects the checks of all nodes: a fault that many nodes have is reported once, with their
+//! names.
 
 use super::{Aspect, Node, NodeCheck, NodeFault, NodeVerdict, Nodes};
 use crate::preflight::{Check, Fault, Group, Verdict};
@@ -14,7 +15,8 @@ const NAMED: usize = 8;
 pub struct Shared {
     /// Addresses of the nodes, in the order of the configuration.
     pub nodes: Vec<String>,
-    /// Addresses and ports of the SSH servers to which the nodes' host keys belong, without repeats.
+    /// Addresses and ports of the SSH servers to which the nodes' host keys belong, without
+    /// repeats.
     pub ssh_servers: Vec<(String, u16)>,
     /// The command that logs in to the first node; empty if it is not known.
     pub ssh: String,

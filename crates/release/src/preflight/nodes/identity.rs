@@ -11,8 +11,8 @@ pub(super) struct Identity {
     pub(super) hostname: String,
 }
 
-/// Replaces the identity checks of nodes that share a machine id or a host name. `identities` are in
-/// the order of `nodes`.
+/// Replaces the identity checks of nodes that share a machine id or a host name. `identities` are
+/// in the order of `nodes`.
 pub(super) fn compare(nodes: &mut [Node], identities: &[Option<Identity>]) {
     let addresses: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
     for (index, node) in nodes.iter_mut().enumerate() {

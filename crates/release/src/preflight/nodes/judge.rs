@@ -132,8 +132,8 @@ pub(super) fn identity(answer: &Answer) -> Option<Identity> {
     })
 }
 
-/// Returns whether a line has a machine id. systemd writes `uninitialized` into images whose machines
-/// generate one.
+/// Returns whether a line has a machine id. systemd writes `uninitialized` into images whose
+/// machines generate one.
 fn has_machine_id(line: &Line) -> bool {
     !matches!(line.keyword.as_str(), "" | "none" | "uninitialized")
 }
@@ -414,8 +414,8 @@ fn services<'a>(
     }
 }
 
-/// Checks proxy variables: those of a login, which mkectl uses on the node, and those of k0s's units,
-/// with which images are pulled (k0s#1099).
+/// Checks proxy variables: those of a login, which mkectl uses on the node, and those of k0s's
+/// units, with which images are pulled (k0s#1099).
 fn proxies(required: &Requirements, lines: &[Line]) -> NodeCheck {
     let of = |subject: &'static str| lines.iter().filter(move |line| line.subject == subject);
     let login = proxy::judge(required, of("proxy"));
@@ -513,8 +513,8 @@ fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -
     }
 }
 
-/// Compares the inotify limits. The values that the vendor requires were not seen, so a low limit is
-/// only a warning.
+/// Compares the inotify limits. The values that the vendor requires were not seen, so a low limit
+/// is only a warning.
 fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Limits;
     let Some(line) = line else {
@@ -538,8 +538,8 @@ fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Checks packages that are not in the bundle: MKE would install them from a repository (SELINUX), or
-/// never installs them (FIPS).
+/// Checks packages that are not in the bundle: MKE would install them from a repository (SELINUX),
+/// or never installs them (FIPS).
 fn packages<'a>(lines: impl Iterator<Item = &'a Line>) -> NodeCheck {
     let aspect = Aspect::Packages;
     let (mut missing, mut fips, mut ended) = (Vec::new(), None, false);

@@ -1,6 +1,7 @@
 //! The script that a node's shell runs: variables with the environment's values, then `look.sh`.
 //!
-//! It contains no secret. It is sent by standard input, so it is in no argument of a process either.
+//! It contains no secret. It is sent by standard input, so it is in no argument of a process
+//! either.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -43,8 +44,8 @@ pub(super) fn script(environment: &Environment, lock: Option<&bundle::Lock>) -> 
     script + LOOK
 }
 
-/// Returns the artifact whose manifest the nodes read. Preferred is one that is neither an image nor a
-/// chart: nodes pull k0s as such an artifact (AV), and not every registry serves those.
+/// Returns the artifact whose manifest the nodes read. Preferred is one that is neither an image
+/// nor a chart: nodes pull k0s as such an artifact (AV), and not every registry serves those.
 fn probed_artifact(artifacts: &[bundle::Artifact]) -> Option<&bundle::Artifact> {
     let mut others = artifacts.iter();
     let other = others.find(|artifact| artifact.kind == bundle::Kind::Artifact);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::ui::table;
 
-/// Returns a table with a row for each node. An aspect has a column if a node has a finding about it.
-/// A line below lists the aspects without findings.
+/// Returns a table with a row for each node. An aspect has a column if a node has a finding about
+/// it. A line below lists the aspects without findings.
 pub(super) fn table_of(nodes: &Nodes) -> String {
     if nodes.nodes.is_empty() {
         return String::new();
