@@ -14,7 +14,7 @@ use crate::ui::edge;
 /// Confirms changes of an environment. A protected one needs its name, in `given` or typed now.
 ///
 /// # Errors
-/// The name is a different one, or it is missing and there is no terminal.
+/// The name is a different one, or it is not given and a terminal is missing.
 pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<(), Failure> {
     let question = format!(
         "{} is protected. Type its name to continue: ",
@@ -49,11 +49,11 @@ pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Resu
             false => "",
         };
         let question = format!("{name} is protected. {yes}{danger}Type its name to {verb}: ");
-        let mut asked = ask(environment, &question, given.confirm.as_deref());
-        if let Err(Failure::Declined { has_yes, .. }) = &mut asked {
+        let mut answer = ask(environment, &question, given.confirm.as_deref());
+        if let Err(Failure::Declined { has_yes, .. }) = &mut answer {
             *has_yes = true;
         }
-        return asked;
+        return answer;
     }
     if given.yes || is_saved || environment.rehearsal {
         return Ok(());
@@ -91,7 +91,7 @@ pub(crate) fn take_over(plan: &Plan, given: bool) -> Result<bool, Failure> {
 /// Requires the environment's name, in `given` or typed now, even if it is not protected.
 ///
 /// # Errors
-/// The name is a different one, or it is missing and there is no terminal.
+/// The name is a different one, or it is not given and a terminal is missing.
 pub(crate) fn ask(
     environment: &Environment,
     question: &str,

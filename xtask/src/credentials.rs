@@ -51,7 +51,7 @@ impl<'a> EnvironmentCredentials<'a> {
         }
     }
 
-    fn from_files(&self, wanted: Wanted<'_>) -> Result<Credentials, CredentialFileError> {
+    fn file_credentials(&self, wanted: Wanted<'_>) -> Result<Credentials, CredentialFileError> {
         let key = (wanted.address.to_owned(), wanted.project.to_owned());
         // Held while a helper runs, so it runs once.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
         }
         match &environment.registry.push_credentials {
             Some(source) => Ok(from_variables(source)?),
-            None => Ok(self.from_files(Wanted {
+            None => Ok(self.file_credentials(Wanted {
                 address: &environment.registry.address,
                 project: &environment.registry.project,
             })?),
@@ -104,7 +104,7 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
         };
         for address in addresses {
             let project = repository;
-            match self.from_files(Wanted { address, project })? {
+            match self.file_credentials(Wanted { address, project })? {
                 Credentials::Anonymous => {}
                 found => return Ok(found),
             }

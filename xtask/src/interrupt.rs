@@ -37,10 +37,7 @@ pub(crate) fn until_interrupted<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     listen(app)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
+    let runtime = runtime()?;
     let done = runtime.block_on(work);
     // Blocking calls that the work no longer waits for, such as a name lookup, must not delay the
     // exit.
@@ -52,6 +49,11 @@ pub(crate) fn until_interrupted<T>(
         }
         done => done,
     }
+}
+
+/// Creates a runtime with a thread for each processor.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Runtime::new().map_err(Failure::Runtime)
 }
 
 /// Handles signals from the start of a command with `--format json`, which must end with an object.

@@ -119,7 +119,8 @@ pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
     })
 }
 
-/// Returns the folder that `-C` names, also if the rest of the command line is not valid.
+/// Returns the folder that `-C` names. If the command line is not valid, finds it only before the
+/// first invalid argument.
 pub(crate) fn directory(
     command: clap::Command,
     arguments: impl Iterator<Item = OsString>,

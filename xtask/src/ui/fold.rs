@@ -39,7 +39,7 @@ const LABELS: [&str; 11] = [
 /// First characters of the lines of a unified diff.
 const DIFF: [char; 5] = ['+', '-', ' ', '@', '\\'];
 
-/// Maximum columns of a line; `None` is no limit, as for files and pipes.
+/// Maximum columns of a line; `None` means unlimited, as for files and pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Columns(pub(super) Option<usize>);
 

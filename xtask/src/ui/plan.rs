@@ -30,12 +30,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         ));
     }
     if plan.nothing_to_do {
-        for problem in &plan.set_aside {
-            field(&mut text, "set aside", problem);
-        }
-        if let Some(problem) = &plan.shared_problem {
-            field(&mut text, "refused", problem);
-        }
+        overrides(&mut text, plan);
         text.push_str(&format!(
             "Nothing to do: {} are in the registry, mke4.yaml is applied.\n",
             artifacts(plan.artifacts)
@@ -104,12 +99,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
             &format!("the lock lacks what mkectl lists: {lacking}"),
         );
     }
-    for problem in &plan.set_aside {
-        field(&mut text, "set aside", problem);
-    }
-    if let Some(problem) = &plan.shared_problem {
-        field(&mut text, "refused", problem);
-    }
+    overrides(&mut text, plan);
     if let Some(problem) = &plan.requirement_problem {
         field(&mut text, "refused", problem);
     }
@@ -127,6 +117,16 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         text.push_str(&coloured(&plan.applied_diff));
     }
     text
+}
+
+/// Adds the problems that options override, and a conflict with a different checkout.
+fn overrides(text: &mut String, plan: &Summary) {
+    for problem in &plan.set_aside {
+        field(text, "set aside", problem);
+    }
+    if let Some(problem) = &plan.shared_problem {
+        field(text, "refused", problem);
+    }
 }
 
 /// Adds the commands of mkectl in their order, and the reason for them.

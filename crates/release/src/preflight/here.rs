@@ -254,8 +254,8 @@ async fn store_and_registry(
         return None;
     }
     // Other checks report an error of the registry.
-    let looked = look::look(context, environment, &look::tags_of(lock)).await;
-    let seen = looked.ok()?.seen;
+    let tags = look::tags_of(lock);
+    let seen = look::look(context, environment, &tags).await.ok()?.seen;
     let artifacts = lock.artifacts.iter().zip(seen);
     let delivery = Delivery {
         environment,

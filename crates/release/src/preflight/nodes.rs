@@ -438,8 +438,10 @@ fn offered(
     let Ok(help) = mkectl.help(&["check"]) else {
         return Vec::new();
     };
-    let known = ["hosts", "ports"].into_iter();
-    known.filter(|command| help.has_command(command)).collect()
+    let commands = ["hosts", "ports"].into_iter();
+    commands
+        .filter(|command| help.has_command(command))
+        .collect()
 }
 
 fn node(
@@ -497,11 +499,11 @@ fn refused(refusal: &NotAnswered, server: &str) -> NodeCheck {
         Why::Cut => "accepts the login, but its shell ended too early",
         _ => "",
     };
-    let said = redaction::line(&refusal.said, judge::LONGEST);
-    let text = match (what, said.as_str()) {
-        ("", said) => said.to_owned(),
+    let message = redaction::line(&refusal.said, judge::LONGEST);
+    let text = match (what, message.as_str()) {
+        ("", message) => message.to_owned(),
         (what, "") => what.to_owned(),
-        (what, said) => format!("{what} ({said})"),
+        (what, message) => format!("{what} ({message})"),
     };
     let text = match refusal.at_bastion {
         true => format!("the bastion {server}: {text}"),

@@ -92,8 +92,8 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         // A release that was locked from a mirror keeps the vendor's references, which charts use.
         let of_release =
             (lock.from.as_ref()).map(|from| format!("{from}/{}", artifact.reference()));
-        let source = artifact.source.as_ref();
-        let source = source.filter(|source| Some(&source.reference) != of_release.as_ref());
+        let origin = artifact.source.as_ref();
+        let source = origin.filter(|source| Some(&source.reference) != of_release.as_ref());
         let parsed = match source {
             Some(source) if source.url.is_none() && artifact.archive.is_empty() => {
                 Reference::parse(&source.reference).ok()
@@ -108,22 +108,21 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();
-                let Reference {
-                    host,
-                    repository,
-                    tag,
-                    ..
-                } = reference;
-                (host, repository, tag, upstream)
+                (
+                    reference.host,
+                    reference.repository,
+                    reference.tag,
+                    upstream,
+                )
             }
             None if download.is_some() => {
                 let reference = source.map(|source| source.reference.clone());
                 let upstream = of_bundle.and(download.clone()).or(reference);
-                let tag = Some(artifact.tag.clone());
+                let (repository, tag) = (artifact.repository.clone(), artifact.tag.clone());
                 (
                     String::new(),
-                    artifact.repository.clone(),
-                    tag,
+                    repository,
+                    Some(tag),
                     upstream.unwrap_or_default(),
                 )
             }
@@ -144,15 +143,14 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             digest: artifact.digest.to_string(),
             kind: artifact.kind.to_string(),
             download,
-            is_signature: (artifact.source.as_ref()).is_some_and(|one| one.subject.is_some()),
+            is_signature: origin.is_some_and(|origin| origin.subject.is_some()),
             from,
             to,
             tag,
             new_tag: is_renamed.then(|| artifact.tag.clone()),
-            upstream_digest: (artifact.source.as_ref())
-                .and_then(|source| source.whole.as_ref())
+            upstream_digest: (origin.and_then(|origin| origin.whole.as_ref()))
                 .map(ToString::to_string),
-            is_alias: (artifact.source.as_ref()).is_some_and(|source| source.alias),
+            is_alias: origin.is_some_and(|origin| origin.alias),
         });
     }
     artifacts.sort();
@@ -362,9 +360,10 @@ impl Images {
             let wrong = common.as_ref().and_then(|prefix| {
                 artifacts.iter().find_map(|one| {
                     let tag = one.tag.as_ref()?;
-                    let asked = format!("{prefix}/{}:{tag}", one.from.1);
-                    let is_other =
-                        |other: &&Mirrored| other.mirrored == asked && other.digest != one.digest;
+                    let mirrored = format!("{prefix}/{}:{tag}", one.from.1);
+                    let is_other = |other: &&Mirrored| {
+                        other.mirrored == mirrored && other.digest != one.digest
+                    };
                     Some((one, self.artifacts.iter().find(is_other)?))
                 })
             });

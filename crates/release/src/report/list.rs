@@ -74,6 +74,7 @@ pub struct SetRow {
 pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     let names = environment::names(workspace.root())?;
     let environments = parallel::map(&names, |name| environment_row(workspace, name.clone()));
+    let store = fetch::open_store(workspace)?;
     let mut releases = Vec::new();
     for path in workspace.locks()? {
         let lock = match bundle::Lock::read(&path) {
@@ -85,14 +86,13 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
                 continue;
             }
         };
-        let store = fetch::open_store(workspace)?;
         let lacks = crate::transfer::set::need::is_needed(&lock, &store);
         let state = match fetch::source(workspace, &lock) {
             Ok(fetch::Source::Store) if lacks => "not fetched",
             Ok(fetch::Source::Store) => "in the store",
             Ok(fetch::Source::File(_)) => "bundle is in bundles/",
             Ok(fetch::Source::Made(_)) => "made when needed",
-            Ok(fetch::Source::Download(_)) if is_partial(workspace, &lock) => "partly in the store",
+            Ok(fetch::Source::Download(_)) if is_partial(&store, &lock) => "partly in the store",
             Ok(fetch::Source::Download(_)) => "not fetched",
             Err(_) => "bundle has a different size",
         };
@@ -110,7 +110,9 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     Ok(Listing {
         environments,
         releases,
-        sets: sets(workspace)?,
+        sets: (set::names(workspace)?.iter())
+            .map(|name| set_row(workspace, &store, name))
+            .collect(),
     })
 }
 
@@ -119,15 +121,6 @@ fn is_of_set(path: &Utf8Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     let bare = name.strip_suffix(bundle::Lock::SUFFIX).unwrap_or(name);
     bundle::set::is_name(bare)
-}
-
-fn sets(workspace: &Workspace) -> Result<Vec<SetRow>, Error> {
-    let store = fetch::open_store(workspace)?;
-    let names = set::names(workspace)?;
-    Ok(names
-        .iter()
-        .map(|name| set_row(workspace, &store, name))
-        .collect())
 }
 
 /// Returns the row of a set.
@@ -140,17 +133,13 @@ pub(super) fn set_row(workspace: &Workspace, store: &bundle::Store, name: &str) 
     };
     match locked::of_set(workspace, name) {
         Ok((_, locked)) => {
-            let missing = store.missing(&locked.lock).len();
-            let state = match missing {
-                0 => "in the store",
-                missing if missing < locked.lock.blobs().len() => "partly in the store",
-                _ => "not fetched",
+            let lock = locked.lock;
+            let state = match store.missing(&lock).is_empty() {
+                true => "in the store",
+                false if is_partial(store, &lock) => "partly in the store",
+                false => "not fetched",
             };
-            row(
-                locked.lock.artifacts.len(),
-                locked.lock.unique_bytes(),
-                state,
-            )
+            row(lock.artifacts.len(), lock.unique_bytes(), state)
         }
         Err(Error::Set(set::Error::NotLocked { .. })) => row(0, 0, "not locked"),
         Err(Error::Set(set::Error::Outdated { .. })) => row(0, 0, "its lock does not fit"),
@@ -158,8 +147,9 @@ pub(super) fn set_row(workspace: &Workspace, store: &bundle::Store, name: &str) 
     }
 }
 
-fn is_partial(workspace: &Workspace, lock: &bundle::Lock) -> bool {
-    fetch::open_store(workspace).is_ok_and(|store| store.missing(lock).len() < lock.blobs().len())
+/// Returns whether the store has some of a lock's blobs.
+fn is_partial(store: &bundle::Store, lock: &bundle::Lock) -> bool {
+    store.missing(lock).len() < lock.blobs().len()
 }
 
 /// Returns the row of a lock that cannot be read. Release and architecture are from its file name.

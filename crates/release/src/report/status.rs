@@ -451,7 +451,7 @@ fn compare_clusters(context: &Context<'_>, all: &mut [Status]) {
     tokio::task::block_in_place(|| {
         parallel::map_in(CONCURRENT_CLUSTERS, &all, |status| {
             let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
-            // Invalid files cannot be compared. Before a deploy, there is no cluster.
+            // Invalid files cannot be compared. Before a deploy, a cluster is missing.
             let deployed = status.deployed.as_ref();
             let is_deployed = deployed.is_some_and(|deployed| deployed.release.is_some());
             if status.release.is_some() && is_deployed {

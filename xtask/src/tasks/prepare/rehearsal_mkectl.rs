@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::{RehearsalArgs, RehearsalCommand};
 use crate::failure::Failure;
+use crate::interrupt;
 
 pub(crate) fn run(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout();
@@ -44,10 +45,8 @@ pub(crate) fn run(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
 }
 
 fn block_on(run: impl Future<Output = std::io::Result<u8>>) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
-    let code = runtime.block_on(run).map_err(Failure::Output)?;
+    let code = interrupt::runtime()?
+        .block_on(run)
+        .map_err(Failure::Output)?;
     Ok(ExitCode::from(code))
 }

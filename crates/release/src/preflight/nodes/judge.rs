@@ -239,37 +239,37 @@ fn registry(
 
 fn connection(required: &Requirements, line: &Line) -> NodeCheck {
     let aspect = Aspect::Https;
-    let said = &line.text;
+    let message = &line.text;
     let of = match required.has_ca {
         true => "by registry.ca",
         false => "by its system's CAs",
     };
     match line.keyword.as_str() {
-        "verified" if matches!(said.as_str(), "200" | "401" | "403") => NodeCheck::fine(
+        "verified" if matches!(message.as_str(), "200" | "401" | "403") => NodeCheck::fine(
             aspect,
             format!("the registry's certificate is trusted {of}"),
         ),
         "verified" => {
-            let text = format!("the service at this address is not a registry: {said}");
+            let text = format!("the service at this address is not a registry: {message}");
             NodeCheck::wrong(aspect, NodeFault::NotARegistry, text)
         }
         "untrusted" => {
-            let said = match said.contains("asn1") || said.contains("signature") {
+            let message = match message.contains("asn1") || message.contains("signature") {
                 true => "it is signed by a different key than that of the CA with this name",
-                false => said,
+                false => message,
             };
-            let text = format!("the registry's certificate is not trusted {of}: {said}");
+            let text = format!("the registry's certificate is not trusted {of}: {message}");
             NodeCheck::wrong(aspect, NodeFault::NotTrusted, text)
         }
         "unreachable" | "late" => {
-            let text = format!("the registry cannot be reached: {said}");
+            let text = format!("the registry cannot be reached: {message}");
             NodeCheck::wrong(aspect, NodeFault::RegistryNotReached, text)
         }
         "failed" => {
-            let text = format!("no HTTPS connection to the registry: {said}");
+            let text = format!("no HTTPS connection to the registry: {message}");
             NodeCheck::wrong(aspect, NodeFault::NoHttps, text)
         }
-        _ => NodeCheck::cannot_tell(aspect, said),
+        _ => NodeCheck::cannot_tell(aspect, message),
     }
 }
 

@@ -131,19 +131,20 @@ fn read(
 impl Images {
     /// Returns the place of an image. An image without a tag is the one with `version` as its tag,
     /// else the only one in the locks.
-    fn place(&self, asked: &Reference, version: &str) -> Option<ImagePlace> {
-        let from =
-            |one: &&super::Mirrored| one.from == (asked.host.clone(), asked.repository.clone());
-        let known: Vec<&super::Mirrored> = self.pulled().filter(from).collect();
+    fn place(&self, requested: &Reference, version: &str) -> Option<ImagePlace> {
+        let from = |one: &&super::Mirrored| {
+            one.from == (requested.host.clone(), requested.repository.clone())
+        };
+        let candidates: Vec<&super::Mirrored> = self.pulled().filter(from).collect();
         let of_tag = |tag: &str| {
-            let mut known = known.iter().copied();
-            known.find(|one| one.tag.as_deref() == Some(tag))
+            let mut candidates = candidates.iter().copied();
+            candidates.find(|one| one.tag.as_deref() == Some(tag))
         };
         let own_version = || of_tag(version).or_else(|| of_tag(&format!("v{version}")));
-        let (found, has_tag) = match (&asked.tag, &asked.digest) {
+        let (found, has_tag) = match (&requested.tag, &requested.digest) {
             (tag, Some(digest)) => {
-                let mut known = known.iter().copied();
-                let found = known.find(|one| {
+                let mut candidates = candidates.iter().copied();
+                let found = candidates.find(|one| {
                     one.digest == *digest || one.upstream_digest.as_ref() == Some(digest)
                 });
                 (
@@ -152,7 +153,7 @@ impl Images {
                 )
             }
             (Some(tag), None) => (of_tag(tag), true),
-            (None, None) => match (own_version(), known.as_slice()) {
+            (None, None) => match (own_version(), candidates.as_slice()) {
                 (Some(found), _) => (Some(found), true),
                 (None, [only]) => (Some(*only), false),
                 (None, _) => (None, false),
@@ -166,10 +167,10 @@ impl Images {
             registry: self.address.clone(),
             repository: repository.trim_start_matches('/').to_owned(),
             tag: (!is_same).then(|| tag.to_owned()),
-            digest: (asked
+            digest: (requested
                 .digest
                 .as_ref()
-                .is_some_and(|asked| *asked != found.digest))
+                .is_some_and(|requested| *requested != found.digest))
             .then(|| found.digest.clone()),
         })
     }

@@ -208,9 +208,9 @@ fn keyscan(shared: &Shared) -> String {
 
 /// Returns the commands that remove known host keys.
 fn remove_host_keys(shared: &Shared) -> String {
-    let known = shared.ssh_servers.iter().map(|(address, port)| match port {
+    let commands = shared.ssh_servers.iter().map(|(address, port)| match port {
         22 => format!("ssh-keygen -R {address}"),
         port => format!("ssh-keygen -R '[{address}]:{port}'"),
     });
-    known.collect::<Vec<_>>().join("; ")
+    commands.collect::<Vec<_>>().join("; ")
 }
