@@ -1,5 +1,5 @@
-//! Tells the program its version: that of the package, with the Git revision that it is built from.
-//! A build without Git has none.
+//! Sets `AIRLOCK_VERSION`: the version of the package, followed by the Git revision if the source
+//! is a Git checkout.
 
 use std::path::Path;
 
@@ -18,17 +18,17 @@ fn main() {
     }
 }
 
-/// Returns the first 12 digits of the revision that is checked out in a folder, and reports each
-/// file that tells it.
-fn revision(root: &Path, reads: &mut dyn FnMut(&Path)) -> Option<String> {
+/// Returns the first 12 digits of the revision that is checked out in a folder. Calls `on_read`
+/// with each file that it depends on.
+fn revision(root: &Path, on_read: &mut dyn FnMut(&Path)) -> Option<String> {
     let mut read = |path: &Path| {
         let text = files::read_text(path).ok()?;
-        // Cargo builds each time if a file that was reported is missing.
-        reads(path);
+        // Only files that exist are reported: cargo always rebuilds if one is missing.
+        on_read(path);
         Some(text.trim().to_owned())
     };
     let git = root.join(".git");
-    // In a further worktree it is a file that names the folder.
+    // In a linked worktree, `.git` is a file that names the folder.
     let folder = match read(&git) {
         Some(text) => root.join(text.strip_prefix("gitdir: ")?),
         None => git,
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(found(".").unwrap(), "0123456789ab");
         write(".git/refs/heads/main", &format!("ffff{}\n", &REVISION[4..]));
         assert_eq!(found(".").unwrap(), "ffff456789ab");
-        // A further worktree, and a revision without a branch.
+        // A linked worktree, and a revision without a branch.
         write(
             "other/.git",
             &format!("gitdir: {}\n", root.join(".git/worktrees/other").display()),

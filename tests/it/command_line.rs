@@ -161,6 +161,10 @@ fn a_workspace_is_named_from_outside_of_it() {
         assert_eq!(code, Some(3), "{text}");
         text.has(&format!("`cargo xtask -C {workspace} list`"));
     }
+    let (code, text) = outside(&["push", "lab", "--dry-run"]);
+    assert_eq!(code, Some(64), "{text}");
+    text.has(&format!("tip: `cargo xtask -C {workspace} plan lab`"));
+    text.has(&format!("Usage: cargo xtask -C {workspace} push"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

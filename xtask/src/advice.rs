@@ -1,24 +1,27 @@
-//! What to do about each fault: one table and one wording, for the hints of errors, for `preflight`
-//! and for `status`.
+//! Advice for faults, in one wording for the hints of errors, `preflight` and `status`.
 
 use camino::Utf8Path;
 use release::RegistryError;
 use release::event::Remediable;
 use release::preflight::RegistryFault;
 
-/// What to do about a receipt of a newer version.
+/// Advice for a receipt in the format of a newer version.
 pub(crate) const NEWER_AIRLOCK: &str = "use the version of Airlock that wrote it, or a newer one";
 
-/// What to do without the push credentials that an environment names.
+/// Advice for push credentials that an environment names and that are missing.
 pub(crate) const CREDENTIALS: &str = "set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo";
 
-/// What to do about a disk without room for bundles.
+/// Message for a workspace without environments.
+pub(crate) const NO_ENVIRONMENTS: &str =
+    "No environment exists yet. Create one with `cargo xtask new NAME`.\n";
+
+/// Advice for a disk without room for bundles.
 pub(crate) const DISK_FULL: &str = "free space, or use a larger disk for bundles/; `cargo xtask store gc` removes blobs that no lock names";
 
-/// What to do about the address of a rehearsal's registry that is in use.
+/// Advice if the address of a rehearsal's registry is in use.
 pub(crate) const ADDRESS_IN_USE: &str = "wait for another command of this environment to end, or change registry.address to a free port";
 
-/// Returns the words for the side of the gap that this run is on: inside, nothing is downloaded.
+/// Returns `inside` if this run is inside the air gap, where nothing is downloaded, else `outside`.
 pub(crate) fn here<T>(outside: T, inside: T) -> T {
     match crate::called::is_inside() {
         true => inside,
@@ -26,8 +29,8 @@ pub(crate) fn here<T>(outside: T, inside: T) -> T {
     }
 }
 
-/// Returns what to do without the mkectl of a release, `v4.1.5`, if it is known whether the lock
-/// lists it.
+/// Returns the advice for a missing mkectl of a release such as `v4.1.5`. `is_locked` is whether
+/// the lock lists that mkectl, if known.
 pub(crate) fn mkectl(release: &str, is_locked: Option<bool>) -> String {
     let folder = release::transfer::program::folder(release);
     let locked = here(
@@ -44,15 +47,15 @@ pub(crate) fn mkectl(release: &str, is_locked: Option<bool>) -> String {
     )
 }
 
-/// Returns what to do about a file in bundles/ that is missing; `name` may be empty.
+/// Returns the advice for a file missing from bundles/. `name` is empty if it is unknown.
 pub(crate) fn bundle_missing(name: &str) -> String {
     format!("copy the file to bundles/{name}")
 }
 
-/// Returns what to do about a bundle that is not the one that was locked. The file may be the only
-/// copy that the operator has.
+/// Returns the advice for a bundle that differs from its lock. It does not say to delete the file,
+/// which may be the operator's only copy.
 pub(crate) fn bundle_differs(path: Option<&Utf8Path>) -> String {
-    // The vendor's file name has the release.
+    // The vendor's file names contain the release: `mke_bundle_v4.1.5_amd64.tar.gz`.
     let named = path
         .and_then(Utf8Path::file_name)
         .and_then(|name| name.strip_prefix("mke_bundle_"))
@@ -72,19 +75,19 @@ pub(crate) fn bundle_differs(path: Option<&Utf8Path>) -> String {
     )
 }
 
-/// Returns what to do about a release or a set without a lock.
+/// Returns the advice for a release or a set without a lock.
 pub(crate) fn not_locked(name: &str) -> String {
     format!(
         "with internet: `cargo xtask lock {name}`, and commit it; without: unpack a medium that has the lock"
     )
 }
 
-/// Returns what to do about a committed lock that is not valid.
+/// Returns the advice for a committed lock that is not valid.
 pub(crate) fn lock_broken(path: &str) -> String {
     format!("restore the committed lock: `git checkout -- {path}`")
 }
 
-/// Returns what to do about a requirement of an environment that is not met.
+/// Returns the advice for an unmet `requires` of an environment.
 pub(crate) fn requirement_unmet(environment: &str, required: &str) -> String {
     format!(
         "`cargo xtask status {required}` shows more; `cargo xtask deploy {environment} --override-requires REASON` ignores the requirement, \
@@ -92,7 +95,7 @@ pub(crate) fn requirement_unmet(environment: &str, required: &str) -> String {
     )
 }
 
-/// Returns the warning of what stops nothing and can be remedied.
+/// Returns the text of a warning, with the remedy.
 pub(crate) fn warning(fault: &Remediable) -> String {
     match fault {
         Remediable::NoDefaults(release) => format!(
@@ -116,7 +119,7 @@ pub(crate) fn warning(fault: &Remediable) -> String {
     }
 }
 
-/// Returns what to say of a workspace without locks.
+/// Returns the message for a workspace without locks.
 pub(crate) fn no_locks() -> &'static str {
     here(
         "No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n",
@@ -124,8 +127,8 @@ pub(crate) fn no_locks() -> &'static str {
     )
 }
 
-/// Returns what to do about blobs that neither the store nor the registry of an environment has.
-pub(crate) fn to_be_carried(environment: &str) -> [String; 2] {
+/// Returns the advice for blobs that neither the store nor the registry of an environment has.
+pub(crate) fn blobs_missing(environment: &str) -> [String; 2] {
     [
         format!(
             "write a snapshot of the registry, and carry it outside: `cargo xtask snapshot {environment} --out FILE`"
@@ -136,7 +139,7 @@ pub(crate) fn to_be_carried(environment: &str) -> [String; 2] {
     ]
 }
 
-/// Returns what to do about a fault of a registry.
+/// Returns the advice for a fault of a registry.
 pub(crate) fn registry(fault: RegistryFault) -> &'static str {
     match fault {
         RegistryFault::NameNotResolved => {
@@ -295,13 +298,13 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
     }
 }
 
-/// Returns the fault that a registry's error shows, if something other than a repetition helps.
+/// Returns the fault behind a registry's error, or `None` if the advice is to retry.
 pub(crate) fn fault(error: &RegistryError) -> Option<RegistryFault> {
     match error {
         RegistryError::Unauthorized { .. } => Some(RegistryFault::of_login(error)),
         error => match (RegistryFault::of(error), error) {
             (RegistryFault::Blocked, _) => Some(RegistryFault::Blocked),
-            // A proxy that forbids reading is not a registry in read-only mode.
+            // A refused read is not caused by a registry in read-only mode.
             (_, RegistryError::Rejected { at, .. })
                 if matches!(at.method.as_str(), "GET" | "HEAD") =>
             {

@@ -1,5 +1,4 @@
-//! What a command is run with: the workspace, the user interface, and what the process knows of
-//! itself.
+//! The state of a run: the workspace, the user interface, options, and facts about the process.
 
 #![expect(
     clippy::disallowed_methods,
@@ -31,7 +30,7 @@ pub(crate) struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// Prepares a command of Airlock.
+    /// Prepares the run of a command of Airlock.
     pub(crate) fn new(cli: &Cli, ui: &'a Ui) -> Result<Self, Failure> {
         let named = cli.common.directory.as_deref();
         let root = match &cli.command {
@@ -40,7 +39,7 @@ impl<'a> App<'a> {
         };
         let app = Self::at(root, &cli.common, ui)?;
         let overlaid = app.workspace.overlay_releases();
-        if cli.relies_on_facts() {
+        if cli.needs_facts() {
             overlaid?;
         }
         if let Some(environments) = cli.writes() {
@@ -53,7 +52,7 @@ impl<'a> App<'a> {
         })
     }
 
-    /// Prepares a task of a team, which has the options of every command alone.
+    /// Prepares the run of a team's task, which has only the options of every command.
     pub(crate) fn of_team(common: &CommonArgs, ui: &'a Ui) -> Result<Self, Failure> {
         let app = Self::at(root(common.directory.as_deref())?, common, ui)?;
         app.workspace.overlay_releases()?;
@@ -61,7 +60,7 @@ impl<'a> App<'a> {
     }
 
     fn at(root: Utf8PathBuf, common: &CommonArgs, ui: &'a Ui) -> Result<Self, Failure> {
-        remember_variables();
+        mask_variables();
         let tool = tool()?;
         let workspace = Workspace::new(root);
         release::links::refuse_dangling(&workspace)?;
@@ -93,7 +92,7 @@ impl<'a> App<'a> {
         }
     }
 
-    /// Loads an environment that a command is about to change, and locks it.
+    /// Locks an environment for a command that changes it, and loads it.
     pub(crate) fn lock_environment(
         &self,
         name: &str,
@@ -102,11 +101,14 @@ impl<'a> App<'a> {
         // Only a folder that is an environment gets a lock.
         self.environment(name)?;
         let lock = EnvironmentLock::acquire(&self.context(), name, command)?;
-        // The command that held the lock before may have changed it.
+        // Loaded again: a command that held the lock before may have changed it.
         Ok((self.environment(name)?, lock))
     }
 
-    /// Loads an environment by its name.
+    /// Loads an environment.
+    ///
+    /// # Errors
+    /// [`Failure::IsSet`] if `name` is a set instead.
     pub(crate) fn environment(&self, name: &str) -> Result<environment::Environment, Failure> {
         match self.workspace.load(name) {
             Err(release::Error::Environment(environment::Error::Unknown { .. }))
@@ -119,15 +121,13 @@ impl<'a> App<'a> {
     }
 }
 
-/// Finds the workspace: the folder that was named, else the nearest one upwards that holds
-/// `environments/`, else the one that this program was built in.
+/// Finds the workspace: `named`, else the nearest parent folder that contains `environments/`, else
+/// the workspace that cargo runs this program from.
 pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
     if let Some(named) = named {
         if is_workspace(named) {
-            return std::path::absolute(named)
-                .ok()
-                .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
-                .ok_or_else(|| Failure::NotAWorkspace(named.to_owned()));
+            return camino::absolute_utf8(named)
+                .map_err(|_| Failure::NotAWorkspace(named.to_owned()));
         }
         return Err(match named.exists() {
             true => Failure::NotAWorkspace(named.to_owned()),
@@ -147,30 +147,29 @@ pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
         .ok_or(Failure::NoWorkspace(here))
 }
 
-/// Returns whether a folder is a workspace. A link that leads to nothing is reported as one.
+/// Returns whether a folder is a workspace. A dangling link `environments` counts, because a later
+/// check reports it.
 fn is_workspace(folder: &Utf8Path) -> bool {
     let environments = folder.join("environments");
     environments.is_dir() || environments.is_symlink()
 }
 
-/// Finds the workspace, or the folder that becomes one.
+/// Finds the workspace, or the folder that `unpack` creates one in.
 fn root_or_new(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
-    let absolute = |path: &Utf8Path| {
-        let path = std::path::absolute(path).ok();
-        path.and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
-    };
-    match (named, root(named)) {
-        (_, Ok(root)) => Ok(root),
-        (Some(named), Err(error)) => absolute(named).ok_or(error),
-        (None, Err(error)) => absolute(Utf8Path::new(NEW)).ok_or(error),
-    }
+    root(named).or_else(|error| {
+        let folder = named.unwrap_or(Utf8Path::new(NEW_WORKSPACE));
+        camino::absolute_utf8(folder).map_err(|_| error)
+    })
 }
 
-/// The folder of a workspace that `unpack` makes in the current folder.
-const NEW: &str = "airlock-workspace";
+/// Folder that `unpack` creates in the current folder for a new workspace.
+const NEW_WORKSPACE: &str = "airlock-workspace";
 
-/// Returns the time of a clock that libraries can calculate with: they panic at dates that they
-/// cannot write.
+/// Converts a time of the system's clock. Libraries panic at dates outside of the years 1970 to
+/// 9999.
+///
+/// # Errors
+/// [`Failure::Clock`] for such a date.
 fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, Failure> {
     jiff::Timestamp::try_from(now)
         .ok()
@@ -178,10 +177,10 @@ fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, Failure> {
         .ok_or(Failure::Clock)
 }
 
-/// Checks that threads can be started: libraries panic where they cannot. `ulimit -u` limits them,
-/// and so does a container.
+/// Checks that threads can be started, because libraries panic if they cannot. `ulimit -u` and
+/// containers limit them.
 fn check_threads() -> Result<(), Failure> {
-    /// How many there may be beside those of the runtime, one a processor.
+    /// Threads besides those of the runtime, which has one for each processor.
     const SPARE: usize = 8;
     let count = std::thread::available_parallelism().map_or(1, usize::from) + SPARE;
     let gate = Mutex::new(());
@@ -189,7 +188,7 @@ fn check_threads() -> Result<(), Failure> {
         let closed = gate.lock();
         let started = (0..count).try_for_each(|_| {
             let thread = std::thread::Builder::new().stack_size(64 * 1024);
-            // Each waits, so all of them exist at the same time.
+            // Each waits for the gate, so all of them exist at the same time.
             thread.spawn_scoped(scope, || drop(gate.lock())).map(drop)
         });
         drop(closed);
@@ -197,11 +196,11 @@ fn check_threads() -> Result<(), Failure> {
     })
 }
 
-/// Adds the secrets of the process's environment to those that no output shows, whether this run
-/// uses them or not.
-fn remember_variables() {
-    const ENDS: &[&str] = &["_password", "_token", "_secret"];
-    /// What is shorter may be a word such as `true`. A secret that is used is added in any case.
+/// Adds secrets in the process's variables to the masked ones, even if this run does not use them.
+fn mask_variables() {
+    const SUFFIXES: &[&str] = &["_password", "_token", "_secret"];
+    /// A shorter value may be a word such as `true`. Secrets that a run uses are added elsewhere,
+    /// of any length.
     const SHORTEST: usize = 8;
     for (name, value) in std::env::vars_os() {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
@@ -210,7 +209,7 @@ fn remember_variables() {
         let lower = name.to_ascii_lowercase();
         if lower.ends_with("_proxy") {
             redaction::run().add_url(value);
-        } else if value.len() >= SHORTEST && ENDS.iter().any(|end| lower.ends_with(end)) {
+        } else if value.len() >= SHORTEST && SUFFIXES.iter().any(|suffix| lower.ends_with(suffix)) {
             let username = name.replace("_PASSWORD", "_USERNAME");
             redaction::run().add_password(&std::env::var(username).unwrap_or_default(), value);
         }
@@ -229,9 +228,9 @@ fn tool() -> Result<Tool, Failure> {
         executable,
         variables: release::Variables::inherited(std::env::vars_os()),
         cargo_variables: release::Variables::for_cargo(std::env::vars_os()),
-        // Cargo tells it. Only a program that cargo runs can be built again.
+        // Set by `cargo run`. Other programs are never rebuilt, so their value does not matter.
         package: std::env::var("CARGO_PKG_NAME").unwrap_or_else(|_| "xtask".to_owned()),
-        // The clock was checked when the program started.
+        // The clock was valid when the program started.
         now: || timestamp(SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
         signals: std::sync::Arc::default(),
     })
@@ -245,7 +244,7 @@ mod tests {
 
     // case 4.8
     #[test]
-    fn a_clock_far_off_is_an_error() {
+    fn a_clock_outside_of_1970_to_9999_is_an_error() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(timestamp(at(0)).unwrap().as_second(), 0);
         assert_eq!(

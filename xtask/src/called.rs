@@ -1,42 +1,41 @@
-//! How the program was called, for usage and hints.
+//! How the program was called, for commands in usage and hints.
 
 use std::sync::OnceLock;
 
 use camino::Utf8Path;
 
-/// What the program of a medium is called.
-const OF_MEDIUM: &str = "airlock";
+/// File name of the program on a medium.
+const ON_MEDIUM: &str = "airlock";
 
-/// How the program is called by its alias.
+/// The program's cargo alias.
 pub(crate) const BY_CARGO: &str = "cargo xtask";
 
-/// Returns whether this run is inside the gap, as far as hints go: it is offline, or this is the
-/// program of a medium.
+/// Returns whether hints assume that this run is inside the air gap: it is offline, or the program
+/// comes from a medium.
 #[expect(
     clippy::disallowed_methods,
-    reason = "where a run is, the process's variables and arguments tell"
+    reason = "it depends on the process's variables and arguments"
 )]
 pub(crate) fn is_inside() -> bool {
     let variable = std::env::var_os("AIRLOCK_OFFLINE");
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     is_offline(variable.as_deref())
-        || std::path::Path::new(&program).file_name() == Some(OF_MEDIUM.as_ref())
+        || std::path::Path::new(&program).file_name() == Some(ON_MEDIUM.as_ref())
         || arguments.any(|argument| argument == "--offline")
 }
 
-/// Returns whether AIRLOCK_OFFLINE asks for an offline run. An unknown value does: a request cannot
-/// be undone.
+/// Returns whether a value of AIRLOCK_OFFLINE requires an offline run. An unknown value does,
+/// because a request cannot be undone.
 pub(crate) fn is_offline(value: Option<&std::ffi::OsStr>) -> bool {
     let value = value.unwrap_or_default().to_ascii_lowercase();
     !["", "0", "false", "no"].iter().any(|off| value == **off)
 }
 
-/// Returns how the program was called: by its alias, which a variable of `cargo` shows, or by a
-/// path.
+/// Returns how the program was called: `cargo xtask` if the variable CARGO is set, else its path.
 #[expect(
     clippy::disallowed_methods,
-    reason = "how the program was called is what the process's variables and arguments tell"
+    reason = "it depends on the process's variables and arguments"
 )]
 pub(crate) fn program() -> String {
     let is_alias = std::env::var_os("CARGO").is_some();
@@ -47,15 +46,15 @@ pub(crate) fn program() -> String {
     }
 }
 
-/// The folder that was named by `-C`, as a shell reads it.
+/// The folder that `-C` names, quoted for a shell.
 static DIRECTORY: OnceLock<String> = OnceLock::new();
 
-/// Takes note of the folder that was named by `-C`: commands that are printed need it, too.
+/// Adds `-C DIRECTORY` to all commands that this run prints.
 pub(crate) fn remember_directory(directory: &Utf8Path) {
     let _ = DIRECTORY.set(quoted(&redaction::escape(directory.as_str())));
 }
 
-/// Returns a word as a shell reads it.
+/// Quotes a word for a shell, if necessary.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
@@ -64,7 +63,7 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// Returns what a command begins with that is printed to be typed.
+/// Returns the beginning of a command to be typed: the program, and `-C DIR` if this run has it.
 pub(crate) fn command() -> String {
     match DIRECTORY.get() {
         Some(directory) => format!("{} -C {directory}", program()),

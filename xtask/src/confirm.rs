@@ -1,5 +1,5 @@
-//! Approval: of a plan by `y`, and by its name before a protected environment is changed or any
-//! cluster is taken down.
+//! Prompts before changes: `y` approves a plan. The environment's name confirms changes of a
+//! protected environment, and the end of any cluster.
 
 use std::io::IsTerminal as _;
 
@@ -7,15 +7,14 @@ use environment::Environment;
 use release::Plan;
 
 use crate::cli::ApprovalArgs;
-use crate::consent::{line, typed};
+use crate::consent::{ask_for, read_line};
 use crate::failure::Failure;
 use crate::ui::edge;
 
-/// Returns when the environment may be changed: it is not protected, or its name was given or is
-/// typed now.
+/// Confirms changes of an environment. A protected one needs its name, in `given` or typed now.
 ///
 /// # Errors
-/// A different name was given, or a terminal is missing.
+/// The name is a different one, or it is not given and a terminal is missing.
 pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<(), Failure> {
     let question = format!(
         "{} is protected. Type its name to continue: ",
@@ -27,12 +26,13 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
     }
 }
 
-/// Returns when a plan may be executed: `--yes` or the answer approves it, or the protected
-/// environment's name confirms it. A saved plan was reviewed before, and a rehearsal reaches no
-/// cluster: neither asks.
+/// Approves a plan: by `--yes` or the operator's answer; for a protected environment, by its name.
+///
+/// A saved plan needs no approval, because it was reviewed before. A rehearsal needs none, because
+/// it reaches no cluster.
 ///
 /// # Errors
-/// The plan was declined, a different name was given, or a terminal is missing.
+/// The operator declined, the name is a different one, or approval needs a terminal.
 pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Result<(), Failure> {
     let environment = plan.environment();
     let name = &environment.name;
@@ -49,11 +49,11 @@ pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Resu
             false => "",
         };
         let question = format!("{name} is protected. {yes}{danger}Type its name to {verb}: ");
-        let mut asked = ask(environment, &question, given.confirm.as_deref());
-        if let Err(Failure::Declined { has_yes, .. }) = &mut asked {
+        let mut answer = ask(environment, &question, given.confirm.as_deref());
+        if let Err(Failure::Declined { has_yes, .. }) = &mut answer {
             *has_yes = true;
         }
-        return asked;
+        return answer;
     }
     if given.yes || is_saved || environment.rehearsal {
         return Ok(());
@@ -62,22 +62,21 @@ pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Resu
         return Err(Failure::NoApproval(name.clone()));
     }
     edge::err(&format!("\n{danger}Execute this plan on {name}? [y/N] "));
-    let answer = line().unwrap_or_default();
+    let answer = read_line().unwrap_or_default();
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::NotApproved(name.clone())),
     }
 }
 
-/// Returns whether a deploy continues after one that began elsewhere: `given` says so, or its
-/// environment's name is typed now. Without a terminal, nothing is asked.
+/// Returns whether a deploy takes over from an interrupted one in a different checkout: if `given`,
+/// or if the operator types the environment's name. Without a terminal, returns `given`.
 ///
 /// # Errors
-/// Another name was typed.
+/// The operator typed a different name.
 pub(crate) fn take_over(plan: &Plan, given: bool) -> Result<bool, Failure> {
     let conflict = plan.shared().conflict();
-    let asks = conflict.filter(|conflict| conflict.may_be_running());
-    match asks {
+    match conflict.filter(|conflict| conflict.may_be_running()) {
         Some(conflict) if !given && std::io::stdin().is_terminal() => {
             let name = &plan.environment().name;
             let question =
@@ -89,10 +88,10 @@ pub(crate) fn take_over(plan: &Plan, given: bool) -> Result<bool, Failure> {
     }
 }
 
-/// Returns when the environment's name was given or is typed now, whether it is protected or not.
+/// Requires the environment's name, in `given` or typed now, even if it is not protected.
 ///
 /// # Errors
-/// A different name was given, or a terminal is missing.
+/// The name is a different one, or it is not given and a terminal is missing.
 pub(crate) fn ask(
     environment: &Environment,
     question: &str,
@@ -105,10 +104,13 @@ pub(crate) fn ask(
             environment: name.clone(),
             given: given.to_owned(),
         }),
-        None => typed(&format!("\n{question}"), name, &|| false).map_err(|why| Failure::Declined {
-            environment: name.clone(),
-            why,
-            has_yes: false,
-        }),
+        None => {
+            let answer = ask_for(&format!("\n{question}"), name, &|| false);
+            answer.map_err(|why| Failure::Declined {
+                environment: name.clone(),
+                why,
+                has_yes: false,
+            })
+        }
     }
 }

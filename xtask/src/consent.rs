@@ -1,5 +1,5 @@
-//! Questions about secrets: whether one may be in the process list, where every user of the machine
-//! can read it, and whether to show the administrator's password.
+//! Prompts about secrets: whether a secret may be in the process list, where every user of the
+//! machine can read it, and whether to show the administrator's password.
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::ui::edge;
 
-/// Whether a signal ended a question, after which the work came to its end.
-pub(crate) static ENDED_QUESTION: AtomicBool = AtomicBool::new(false);
+/// Whether a signal ended a prompt. The work then still runs to its end.
+pub(crate) static PROMPT_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// How often it is looked whether a question is over.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval between checks whether a prompt is over.
+const POLL: Duration = Duration::from_millis(50);
 
-/// Asks at the terminal, unless a flag of ours has said it.
+/// Asks for consent at the terminal, or takes it from `--allow-visible-secrets`.
 pub(crate) struct TerminalConsent {
     is_given: bool,
-    /// The flags that were explained and may be visible.
+    /// The flags of mkectl for which the operator gave consent.
     allowed: Mutex<Vec<String>>,
 }
 
@@ -35,14 +35,14 @@ impl TerminalConsent {
 }
 
 impl Consent for TerminalConsent {
-    fn visible_secrets(&self, flags: &[String], tell: &dyn Fn()) -> Result<(), Refused> {
+    fn visible_secrets(&self, flags: &[String], explain: &dyn Fn()) -> Result<(), Refused> {
         let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         if flags.iter().all(|flag| allowed.contains(flag)) {
             return Ok(());
         }
-        tell();
+        explain();
         if !self.is_given {
-            typed("Continue anyway? Type `yes`: ", "yes", &|| false)?;
+            ask_for("Continue anyway? Type `yes`: ", "yes", &|| false)?;
         }
         allowed.extend(flags.iter().cloned());
         Ok(())
@@ -54,16 +54,16 @@ impl Consent for TerminalConsent {
         password: &SecretString,
         is_over: &dyn Fn() -> bool,
     ) -> Result<(), Refused> {
-        // If standard error goes to a file, it would stay in that file.
+        // In a file, the password would stay readable.
         if !std::io::stderr().is_terminal() {
             return Err(Refused::NoTerminal("show it"));
         }
         let question = format!(
             "mkectl has generated the password of user {username}. Show it here? Type `yes`: "
         );
-        typed(&question, "yes", is_over)?;
+        ask_for(&question, "yes", is_over)?;
         edge::reveal_on_terminal(password.expose_secret()).map_err(Refused::Terminal)?;
-        typed(
+        ask_for(
             "Store it in a safe place, then type `kept` to delete the file with it: ",
             "kept",
             is_over,
@@ -71,12 +71,14 @@ impl Consent for TerminalConsent {
     }
 }
 
-/// Asks the operator at the terminal to type a word, until `is_over`. It need not be asked again
-/// after a signal.
+/// Asks the operator at the terminal to type a word. The prompt ends when `is_over` returns true.
 ///
 /// # Errors
-/// Something else was typed, a terminal is missing, or it is over.
-pub(crate) fn typed(
+/// - [`Refused::NoTerminal`] without a terminal
+/// - [`Refused::Interrupted`] if `is_over` ended the prompt
+/// - [`Refused::Nothing`] or [`Refused::Different`] if the answer is not `expected`
+/// - [`Refused::Terminal`] if the terminal cannot be read
+pub(crate) fn ask_for(
     question: &str,
     expected: &str,
     is_over: &dyn Fn() -> bool,
@@ -85,14 +87,15 @@ pub(crate) fn typed(
         return Err(Refused::NoTerminal("confirm"));
     }
     edge::err(question);
-    // The thread that reads stays behind: nothing else ends what it waits for.
-    let (tell, answers) = std::sync::mpsc::channel();
-    (std::thread::Builder::new().spawn(move || tell.send(line()))).map_err(Refused::Terminal)?;
+    // A blocked read cannot be cancelled, so it has a thread of its own, which may be left behind.
+    let (sender, answers) = std::sync::mpsc::channel();
+    let reader = std::thread::Builder::new().spawn(move || sender.send(read_line()));
+    reader.map_err(Refused::Terminal)?;
     let answer = loop {
-        match answers.recv_timeout(LOOK) {
+        match answers.recv_timeout(POLL) {
             Err(RecvTimeoutError::Timeout) if is_over() => {
                 edge::err("\n");
-                ENDED_QUESTION.store(true, Ordering::Relaxed);
+                PROMPT_INTERRUPTED.store(true, Ordering::Relaxed);
                 return Err(Refused::Interrupted);
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -113,8 +116,8 @@ pub(crate) fn typed(
     }
 }
 
-/// Reads what is typed.
-pub(crate) fn line() -> std::io::Result<String> {
+/// Reads a line from standard input.
+pub(crate) fn read_line() -> std::io::Result<String> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(answer)

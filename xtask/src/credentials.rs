@@ -1,9 +1,9 @@
-//! Finds credentials for a registry: in the variables that the environment names, else where Docker
-//! and Podman keep them.
+//! Finds credentials for a registry: in the variables that the environment names, else in the files
+//! of Docker, Podman and Skopeo.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "secrets are in the environment, and files are found by it"
+    reason = "secrets and the paths of files are in variables"
 )]
 
 use std::collections::HashMap;
@@ -20,8 +20,8 @@ use secrecy::SecretString;
 pub(crate) struct EnvironmentCredentials<'a> {
     reporter: &'a dyn Reporter,
     variables: Variables,
-    /// What files and helpers had, by address and project. A helper may take seconds, or ask the
-    /// operator.
+    /// Credentials from files and helpers, by address and project. Cached, because a helper may
+    /// take seconds or ask the operator.
     found: Mutex<HashMap<(String, String), Credentials>>,
 }
 
@@ -42,7 +42,7 @@ enum Error {
 }
 
 impl<'a> EnvironmentCredentials<'a> {
-    /// Returns one that runs helpers with `variables` and warns of those that do not help.
+    /// Creates a provider that runs helpers with `variables` and reports their errors as warnings.
     pub(crate) fn new(reporter: &'a dyn Reporter, variables: Variables) -> Self {
         Self {
             reporter,
@@ -51,7 +51,7 @@ impl<'a> EnvironmentCredentials<'a> {
         }
     }
 
-    fn in_files(&self, wanted: Wanted<'_>) -> Result<Credentials, CredentialFileError> {
+    fn file_credentials(&self, wanted: Wanted<'_>) -> Result<Credentials, CredentialFileError> {
         let key = (wanted.address.to_owned(), wanted.project.to_owned());
         // Held while a helper runs, so it runs once.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,8 +74,8 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
             return Ok(Credentials::Anonymous);
         }
         match &environment.registry.push_credentials {
-            Some(source) => Ok(named(source)?),
-            None => Ok(self.in_files(Wanted {
+            Some(source) => Ok(from_variables(source)?),
+            None => Ok(self.file_credentials(Wanted {
                 address: &environment.registry.address,
                 project: &environment.registry.project,
             })?),
@@ -87,7 +87,7 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
         environment: &Environment,
     ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>> {
         match &environment.registry.pull_credentials {
-            Some(source) if !environment.rehearsal => Ok(Some(named(source)?)),
+            Some(source) if !environment.rehearsal => Ok(Some(from_variables(source)?)),
             _ => Ok(None),
         }
     }
@@ -98,13 +98,13 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
         repository: &str,
     ) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>> {
         let addresses = match host {
-            // Docker's older name for it is still what `docker login` writes.
+            // `docker login` still writes the older name.
             "docker.io" => &["docker.io", "index.docker.io"][..],
             host => &[host],
         };
         for address in addresses {
             let project = repository;
-            match self.in_files(Wanted { address, project })? {
+            match self.file_credentials(Wanted { address, project })? {
                 Credentials::Anonymous => {}
                 found => return Ok(found),
             }
@@ -117,13 +117,15 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
         environment: &Environment,
     ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>> {
         match &environment.mke3 {
-            Some(mke3) => Ok(Some(named(&mke3.credentials)?)),
+            Some(mke3) => Ok(Some(from_variables(&mke3.credentials)?)),
             None => Ok(None),
         }
     }
 }
 
-fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Credentials, Error> {
+fn from_variables(
+    CredentialSource::Environment(prefix): &CredentialSource,
+) -> Result<Credentials, Error> {
     let username = variable(&format!("{prefix}_USERNAME"));
     let password = variable(&format!("{prefix}_PASSWORD"));
     match (username, password) {
@@ -145,7 +147,7 @@ fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Cre
     }
 }
 
-/// Returns the value of a variable, without the line end that `echo` adds.
+/// Returns the value of a variable, without line ends at its end, as `echo` adds one.
 fn variable(name: &str) -> Result<String, Error> {
     let value = std::env::var_os(name).ok_or_else(|| Error::NotSet(name.to_owned()))?;
     let value = value
@@ -161,7 +163,7 @@ fn variable(name: &str) -> Result<String, Error> {
     }
 }
 
-/// Refuses a value of several lines, which no registry accepts.
+/// Checks that a value has one line: no registry accepts more.
 fn one_line(name: &str, value: String) -> Result<String, Error> {
     match value.contains(['\r', '\n']) {
         true => Err(Error::SeveralLines(name.to_owned())),
@@ -169,8 +171,8 @@ fn one_line(name: &str, value: String) -> Result<String, Error> {
     }
 }
 
-/// Returns where Podman, Skopeo and Docker keep credentials, in the order in which
-/// containers-auth.json(5) looks.
+/// Returns the credential files of Podman, Skopeo and Docker, in the order of
+/// containers-auth.json(5).
 fn files() -> Vec<PathBuf> {
     let folder = |name: &str| {
         let folder = std::env::var_os(name).filter(|folder| !folder.is_empty());

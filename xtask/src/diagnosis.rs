@@ -1,5 +1,5 @@
-//! The log for diagnosis: `-v`, `AIRLOCK_LOG` and `--trace`. Every line passes the masker and the
-//! sanitiser.
+//! The log for diagnosis: `-v`, `AIRLOCK_LOG` and `--trace`. Secrets are masked and control
+//! characters escaped in every line.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,23 +16,23 @@ use crate::cli::CommonArgs;
 use crate::failure::Failure;
 use crate::ui::{Ui, edge};
 
-/// The variable that selects what is logged.
+/// The variable with the level of the log, or a list of targets with levels.
 const VARIABLE: &str = "AIRLOCK_LOG";
 
 /// The crates of this workspace that log.
-const OURS: &[&str] = &[
+const CRATES: &[&str] = &[
     "bundle", "network", "programs", "registry", "release", "requests",
 ];
 
-/// Begins to log what the command line and the variable ask for.
+/// Starts the logs that the command line and the variable request.
 ///
 /// # Errors
 /// The variable is not valid, or the file cannot be written.
 pub(crate) fn start(common: &CommonArgs, workspace: &Workspace, ui: &Ui) -> Result<(), Failure> {
     let shown = match common.verbose {
-        0 => of_variable()?,
-        1 => Some(ours(LevelFilter::DEBUG)),
-        _ => Some(ours(LevelFilter::TRACE).with_default(LevelFilter::DEBUG)),
+        0 => from_variable()?,
+        1 => Some(own_crates(LevelFilter::DEBUG)),
+        _ => Some(own_crates(LevelFilter::TRACE).with_default(LevelFilter::DEBUG)),
     };
     let shown = shown.map(|filter| {
         let ui = ui.clone();
@@ -53,10 +53,10 @@ pub(crate) fn start(common: &CommonArgs, workspace: &Workspace, ui: &Ui) -> Resu
             .with_current_span(false)
             .with_writer(Mutex::new(Objects(file)))
             .log_internal_errors(false)
-            .with_filter(ours(LevelFilter::TRACE))
+            .with_filter(own_crates(LevelFilter::TRACE))
     });
     if shown.is_some() || written.is_some() {
-        // A test may have set one before.
+        // Fails if a test has set a subscriber before.
         _ = tracing_subscriber::registry()
             .with(shown)
             .with(written)
@@ -65,22 +65,19 @@ pub(crate) fn start(common: &CommonArgs, workspace: &Workspace, ui: &Ui) -> Resu
     Ok(())
 }
 
-fn ours(level: LevelFilter) -> Targets {
-    Targets::new().with_targets(OURS.iter().map(|name| (*name, level)))
+fn own_crates(level: LevelFilter) -> Targets {
+    Targets::new().with_targets(CRATES.iter().map(|name| (*name, level)))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is logged is chosen by a variable"
-)]
-fn of_variable() -> Result<Option<Targets>, Failure> {
+#[expect(clippy::disallowed_methods, reason = "a variable selects the log")]
+fn from_variable() -> Result<Option<Targets>, Failure> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
     }
-    // A level alone would include the libraries.
+    // For `Targets`, a level alone would include libraries.
     if let Ok(level) = LevelFilter::from_str(&text) {
-        return Ok(Some(ours(level)));
+        return Ok(Some(own_crates(level)));
     }
     match text.parse() {
         Ok(targets) => Ok(Some(targets)),
@@ -88,7 +85,7 @@ fn of_variable() -> Result<Option<Targets>, Failure> {
     }
 }
 
-/// Writes lines among the messages, above the bars.
+/// Writes log lines to standard error, above the progress bars.
 struct Lines(Ui);
 
 impl Write for Lines {
@@ -102,7 +99,7 @@ impl Write for Lines {
     }
 }
 
-/// Writes objects to a file, one a line.
+/// Writes JSON objects to a file, one per line.
 struct Objects(File);
 
 impl Write for Objects {

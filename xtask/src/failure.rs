@@ -1,4 +1,4 @@
-//! The message, the hints and the exit code of each failure. Libraries describe; this decides.
+//! Decides the message, the hints and the exit code of each failure.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
@@ -19,17 +19,18 @@ pub(crate) mod unpack;
 mod verify;
 mod workspace;
 
-/// Something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`, `render --check`.
+/// Exit code if something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`,
+/// `render --check`.
 pub(crate) const DIFFERS: u8 = 2;
-/// A file of the workspace is wrong.
+/// Exit code for an invalid file of the workspace.
 pub(crate) const WRONG: u8 = 3;
-/// The command line is wrong.
+/// Exit code for an invalid command line.
 pub(crate) const USAGE: u8 = 64;
-/// A signal ended it.
+/// Exit code after a signal.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Returns the exit code of a kind of failure. The numbers are promised in the README and in
-/// `--help`.
+/// Returns the exit code of a kind of failure. `--help` and docs/troubleshooting.md promise the
+/// numbers.
 pub(crate) fn code(kind: Kind) -> u8 {
     match kind {
         Kind::Machine => 1,
@@ -55,7 +56,7 @@ pub(crate) enum Failure {
     Declined {
         environment: String,
         why: Refused,
-        /// Whether the command has `--yes`.
+        /// Whether the command has the option `--yes`.
         has_yes: bool,
     },
     #[error(
@@ -109,7 +110,7 @@ pub(crate) enum Failure {
     OptionOfBundles {
         option: &'static str,
         set: String,
-        /// An environment with the set, which takes the option.
+        /// An environment that lists the set: the option can be used with it.
         environment: Option<String>,
     },
     #[error("`{0}` is neither an environment, a locked release nor a set")]
@@ -179,7 +180,11 @@ impl Failure {
         }
     }
 
-    /// Returns what came of several environments, of which these failed.
+    /// Returns `Ok` if no environment failed, and the failure itself if there was only one
+    /// environment.
+    ///
+    /// # Errors
+    /// [`Failure::Several`] if some of several environments failed.
     pub(crate) fn of_several(mut failed: Vec<(String, Self)>, total: usize) -> Result<(), Self> {
         match (failed.len(), total) {
             (0, _) => Ok(()),
@@ -188,7 +193,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether everything that failed did so because it was asked to stop.
+    /// Returns whether every failure is a push that was stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
             Self::Release(
@@ -203,12 +208,11 @@ impl Failure {
         }
     }
 
-    /// Returns the exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         code(self.kind())
     }
 
-    /// Returns what machines are told of it.
+    /// Returns the failure as JSON.
     pub(crate) fn value(&self) -> serde_json::Value {
         serde_json::json!({ "error": crate::ui::json::described(self, self.exit_code()) })
     }
@@ -265,122 +269,100 @@ impl Failure {
         }
     }
 
-    /// Returns what can be done about it, a line each.
+    /// Returns the hints, one line each.
     pub(crate) fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Release(error) => hints(error),
-            Self::Interrupted(failure) => failure.hints(),
-            Self::Signalled => vec!["run the command again to resume".to_owned()],
+        let hint = match self {
+            Self::Release(error) => return hints(error),
+            Self::Interrupted(failure) => return failure.hints(),
             Self::Wrong { wrong, .. } => {
-                let mut hints: Vec<String> = wrong.iter().flat_map(|(_, one)| hints(one)).collect();
-                hints.sort();
-                hints.dedup();
-                hints
+                return without_repeats(wrong.iter().flat_map(|(_, one)| hints(one)).collect());
             }
             Self::Several { failed, .. } => {
-                let mut hints: Vec<String> =
-                    failed.iter().flat_map(|(_, one)| one.hints()).collect();
-                hints.sort();
-                hints.dedup();
-                hints
+                return without_repeats(failed.iter().flat_map(|(_, one)| one.hints()).collect());
             }
-            Self::WrongName { environment, .. } => vec![format!("use `--confirm {environment}`")],
+            Self::Signalled => "run the command again to resume".to_owned(),
+            Self::WrongName { environment, .. } => format!("use `--confirm {environment}`"),
             Self::Declined { environment, .. } if std::io::stdin().is_terminal() => {
-                vec![format!("run it again and type `{environment}`")]
+                format!("run it again and type `{environment}`")
             }
             Self::Declined {
                 environment,
                 has_yes,
                 ..
-            } => {
-                let yes = match has_yes {
+            } => format!(
+                "add `--confirm {environment}` for runs without a terminal{}",
+                match has_yes {
                     true => "; `--yes` alone does not confirm",
                     false => "",
-                };
-                vec![format!(
-                    "add `--confirm {environment}` for runs without a terminal{yes}"
-                )]
-            }
+                }
+            ),
             Self::NoApproval(_) => {
-                vec![
-                    "review the plan and add `--yes`; or save it with `plan --out FILE`, and run `deploy --plan FILE`"
-                        .to_owned(),
-                ]
+                "review the plan and add `--yes`; or save it with `plan --out FILE`, and run `deploy --plan FILE`".to_owned()
             }
             Self::Log(_) => {
-                vec![
-                    "set it to `debug` or `trace`, or to a list such as `registry=trace,bundle=debug`"
-                        .to_owned(),
-                ]
+                "set it to `debug` or `trace`, or to a list such as `registry=trace,bundle=debug`".to_owned()
             }
             Self::NoWorkspace(_) => {
-                vec!["change to the workspace folder, or name it with `-C DIR`".to_owned()]
+                "change to the workspace folder, or name it with `-C DIR`".to_owned()
             }
             Self::NotUtf8(_) => {
-                vec!["rename the folder, or move the workspace to a path in UTF-8".to_owned()]
+                "rename the folder, or move the workspace to a path in UTF-8".to_owned()
             }
-            Self::NotAWorkspace(_) => {
-                vec!["name the workspace folder itself with `-C DIR`".to_owned()]
-            }
-            Self::UnknownRelease(release) => vec![format!(
+            Self::NotAWorkspace(_) => "name the workspace folder itself with `-C DIR`".to_owned(),
+            Self::UnknownRelease(release) => format!(
                 "`cargo xtask releases` lists the known releases; to use a different one, lock it first: `cargo xtask lock {release}`"
-            )],
-            Self::NameOfDemo | Self::NameOfSet(_) => {
-                vec!["choose a different name".to_owned()]
-            }
-            Self::NoFolder(_) => vec!["correct the path after `-C`".to_owned()],
+            ),
+            Self::NameOfDemo | Self::NameOfSet(_) => "choose a different name".to_owned(),
+            Self::NoFolder(_) => "correct the path after `-C`".to_owned(),
             Self::NeitherReleaseNorFile(_) => {
-                vec![
-                    "name a release such as v4.1.5; `cargo xtask list` shows environments with their releases, and what is locked"
-                        .to_owned(),
-                ]
+                "name a release such as v4.1.5; `cargo xtask list` shows environments with their releases, and what is locked".to_owned()
             }
             Self::NotARelease(text) => match workspace::meant(&format!("{text}/")) {
                 Some(meant) if meant.starts_with('v') && meant != *text => {
-                    vec![format!("did you mean `{meant}`?")]
+                    format!("did you mean `{meant}`?")
                 }
-                _ => vec!["`cargo xtask list` shows environments with their releases".to_owned()],
+                _ => "`cargo xtask list` shows environments with their releases".to_owned(),
             },
             Self::Exists(path) if path.ends_with("environment.yaml") => {
-                vec![format!("edit `{path}`, or choose a different name")]
+                format!("edit `{path}`, or choose a different name")
             }
-            Self::Exists(_) => vec!["name a different file, or move this one away".to_owned()],
-            Self::OneRelease(release) => {
-                vec![format!(
-                    "`cargo xtask diff {release} OTHER` compares two; with `--since REVISION` its lock is compared with a committed one; `cargo xtask releases {release}` shows the facts of one"
-                )]
-            }
+            Self::Exists(_) => "name a different file, or move this one away".to_owned(),
+            Self::OneRelease(release) => format!(
+                "`cargo xtask diff {release} OTHER` compares two; with `--since REVISION` its lock is compared with a committed one; `cargo xtask releases {release}` shows the facts of one"
+            ),
             Self::CiStep { step, .. } => {
-                vec![format!(
-                    "run `cargo xtask ci {step}` to repeat this step alone"
-                )]
+                format!("run `cargo xtask ci {step}` to repeat this step alone")
             }
             Self::NeitherEnvironmentNorRelease(_) => {
-                vec!["`cargo xtask list` shows all of them".to_owned()]
+                "`cargo xtask list` shows all of them".to_owned()
             }
             Self::OptionOfSets {
                 option: "--check",
                 release,
-            } => {
-                vec![format!(
-                    "compare its bundle: `cargo xtask fetch {release} --check`"
-                )]
-            }
+            } => format!("compare its bundle: `cargo xtask fetch {release} --check`"),
             Self::OptionOfBundles {
                 environment: Some(name),
                 ..
-            } => vec![format!(
+            } => format!(
                 "compare what the environment {name} has of it: `cargo xtask fetch {name} --check`"
-            )],
+            ),
             Self::StreamToTerminal => {
-                vec!["redirect standard output, or name a folder with `--out DIR`".to_owned()]
+                "redirect standard output, or name a folder with `--out DIR`".to_owned()
             }
-            _ => Vec::new(),
-        }
+            _ => return Vec::new(),
+        };
+        vec![hint]
     }
 }
 
-/// Returns what can be done about an error, a line each.
+/// Sorts hints and removes repeated ones.
+fn without_repeats(mut hints: Vec<String>) -> Vec<String> {
+    hints.sort();
+    hints.dedup();
+    hints
+}
+
+/// Returns the hints for an error, one line each.
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     match error {
         Error::Environment(error) => workspace::environment(error),
@@ -423,5 +405,5 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
     }
 }
 
-/// What to do while another command changes an environment.
+/// The hint if another command changes an environment.
 const WAIT: &str = "wait until that command ends, then run this one again";

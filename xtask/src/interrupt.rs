@@ -1,8 +1,11 @@
-//! Ctrl-C and SIGTERM: a running mkectl gets them and is waited for, a push finishes what is in
-//! flight; anything else is safe to leave at any instant.
+//! Handles Ctrl-C, SIGTERM and SIGHUP.
 //!
-//! SIGHUP, when a terminal or its connection is lost, is like SIGTERM. But a running mkectl does
-//! not get it: a cluster that is half upgraded is worse than a deploy that ends without a reader.
+//! - A running mkectl receives the signal, and this process waits for it.
+//! - A push finishes the uploads in progress.
+//! - Other work is safe to abort at any time.
+//!
+//! SIGHUP, sent when a terminal or its connection is lost, is handled like SIGTERM. But a running
+//! mkectl does not receive it: a half-upgraded cluster is worse than a deploy whose output is lost.
 
 use std::future::Future;
 use std::sync::Once;
@@ -13,37 +16,34 @@ use release::signals::{Delivered, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::consent::ENDED_QUESTION;
+use crate::consent::PROMPT_INTERRUPTED;
 use crate::failure::{self, Failure};
 
-/// Whether a signal asked pushes to stop.
+/// Whether a signal requested that pushes stop.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Signals so close to each other are one: `timeout` sends its signal to the program and to the
-/// group that it is in.
-const ONE: Duration = Duration::from_millis(100);
+/// Signals within this time count as one: `timeout` sends its signal to the program and again to
+/// its process group.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
-/// How long a reader that reads no more may keep the process.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time limit for the last message, which blocks if the reader of a pipe does not read.
+const LAST_MESSAGE: Duration = Duration::from_secs(1);
 
-/// Runs `work` to its end on a runtime of its own, or until the first signal that is not handled:
-/// then the process ends immediately. The store, the download and the registry can be left at any
-/// instant; the next run resumes.
+/// Runs `work` on a runtime of its own. A signal that neither mkectl nor a push handles ends the
+/// process immediately: the store, downloads and the registry can be left at any time, and the next
+/// run resumes.
 pub(crate) fn until_interrupted<T>(
     app: &App<'_>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     listen(app)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
+    let runtime = runtime()?;
     let done = runtime.block_on(work);
-    // What the work no longer waits for, such as a name that a resolver does not answer, does not
-    // keep the process.
+    // Blocking calls that the work no longer waits for, such as a name lookup, must not delay the
+    // exit.
     runtime.shutdown_background();
     match done {
-        Ok(_) if ENDED_QUESTION.load(Ordering::Relaxed) => Err(Failure::Signalled),
+        Ok(_) if PROMPT_INTERRUPTED.load(Ordering::Relaxed) => Err(Failure::Signalled),
         Err(failure) if STOPPED.load(Ordering::Relaxed) && failure.is_stopped() => {
             Err(Failure::Interrupted(Box::new(failure)))
         }
@@ -51,19 +51,24 @@ pub(crate) fn until_interrupted<T>(
     }
 }
 
-/// Prepares a command that a signal may end at any instant. Only machines read how it ended.
+/// Creates a runtime with a thread for each processor.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Runtime::new().map_err(Failure::Runtime)
+}
+
+/// Handles signals from the start of a command with `--format json`, which must end with an object.
 ///
 /// # Errors
 /// The operating system refuses a handler.
-pub(crate) fn told_to_machines(app: App<'_>) -> Result<App<'_>, Failure> {
+pub(crate) fn listen_for_json(app: App<'_>) -> Result<App<'_>, Failure> {
     if !app.ui.is_human() {
         listen(&app)?;
     }
     Ok(app)
 }
 
-/// Handles signals from now to the end of the process, also between two parts of its work. The
-/// thread is its own: reading a bundle, running mkectl and questions block the others.
+/// Handles signals from now to the end of the process, in a thread of its own: reading a bundle,
+/// running mkectl and prompts block the other threads.
 ///
 /// # Errors
 /// The operating system refuses a handler.
@@ -100,7 +105,7 @@ fn start(app: &App<'_>) -> std::io::Result<()> {
             };
             if last
                 .replace(Instant::now())
-                .is_some_and(|last| last.elapsed() < ONE)
+                .is_some_and(|last| last.elapsed() < SAME_SIGNAL)
             {
                 continue;
             }
@@ -111,16 +116,16 @@ fn start(app: &App<'_>) -> std::io::Result<()> {
                     ui.stopping();
                 }
                 Delivered::ToNobody => {
-                    let (said, heard) = std::sync::mpsc::channel();
+                    let (sender, receiver) = std::sync::mpsc::channel();
                     let ui = ui.clone();
                     let _ = std::thread::Builder::new().spawn(move || {
                         ui.interrupted();
-                        said.send(())
+                        sender.send(())
                     });
-                    let _ = heard.recv_timeout(LAST_WORDS);
+                    let _ = receiver.recv_timeout(LAST_MESSAGE);
                     #[expect(
                         clippy::exit,
-                        reason = "work that blocks a thread cannot be told to stop otherwise"
+                        reason = "work that blocks a thread cannot be stopped otherwise"
                     )]
                     std::process::exit(failure::INTERRUPTED.into());
                 }
@@ -140,7 +145,8 @@ async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// Returns whether this process was started to ignore SIGHUP, as `nohup` does. Known on Linux only.
+/// Returns whether this process was started with SIGHUP ignored, as by `nohup`. Always false
+/// outside of Linux.
 fn ignores_hangup() -> bool {
     const HANGUP: u64 = 1;
     let status = files::read_text("/proc/self/status").unwrap_or_default();

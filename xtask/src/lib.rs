@@ -1,9 +1,12 @@
-//! The command line of Airlock: parse, call, draw, exit.
+//! The command line of Airlock: it parses arguments, calls `release`, shows results and exits.
 //!
-//! What a command does is in `release`; here is only what it is asked by and how it is shown. This
-//! crate must not know: oci-client, tar, the fields of `mke4.yaml`. It alone reads the environment,
-//! the terminal and the clock, decides what is said to people (`ui`), which advice an error gets
-//! and with which code the program exits (`failure`). A team adds tasks of its own with
+//! This crate alone:
+//!
+//! - reads the process's environment, the terminal and the clock
+//! - words messages and hints for operators (`ui`, `failure`, `advice`)
+//! - decides exit codes (`failure`)
+//!
+//! It must not know oci-client, tar or the fields of `mke4.yaml`. A team adds tasks of its own with
 //! [`main_with`].
 
 mod cli;
@@ -19,7 +22,7 @@ mod confirm;
 mod interrupt;
 mod team;
 
-// What becomes of a failure.
+// Exit codes and hints.
 mod failure;
 mod advice;
 
@@ -29,15 +32,16 @@ use cli::Typed;
 pub use team::{Output, Task};
 pub use ui::table;
 
-/// Runs the command that the process was started with.
+/// Runs the command that the process's arguments name, and returns its exit code.
 pub fn main() -> ExitCode {
     main_with(&[])
 }
 
-/// Runs the command that the process was started with, which may be a task of the team's own.
+/// Runs the command or the task of a team that the process's arguments name, and returns its exit
+/// code.
 pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
-    withhold_writing();
-    if tasks::answer(|| cli::command(tasks)) {
+    restrict_umask();
+    if tasks::complete(|| cli::command(tasks)) {
         return ExitCode::SUCCESS;
     }
     let typed = match cli::parse(tasks) {
@@ -56,11 +60,11 @@ pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
         Typed::Ours(cli) => match &cli.command {
             cli::Command::RehearsalMkectl(arguments) => tasks::rehearsal_mkectl(arguments),
             _ => app::App::new(cli, &ui)
-                .and_then(interrupt::told_to_machines)
+                .and_then(interrupt::listen_for_json)
                 .and_then(|app| tasks::run(&app, cli)),
         },
         Typed::Team(common, task, arguments) => app::App::of_team(common, &ui)
-            .and_then(interrupt::told_to_machines)
+            .and_then(interrupt::listen_for_json)
             .and_then(|app| team::run(&app, tasks[*task], arguments)),
     };
     match outcome {
@@ -74,9 +78,9 @@ pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
 #[expect(dead_code, reason = "only its functions are tested here")]
 mod build_script;
 
-/// Withholds from others the permission to write what this process and its programs create,
-/// whatever umask it was started with.
-fn withhold_writing() {
+/// Makes files that this process and its programs create writable for their owner only, even if the
+/// inherited umask allows more.
+fn restrict_umask() {
     const OTHERS_WRITE: libc::mode_t = 0o022;
     // SAFETY: `umask` takes any mode and cannot fail. No other thread runs yet.
     unsafe {

@@ -1,9 +1,9 @@
-//! One file a command: flags in, one call of `release`, a result out. Groups and order are those of
-//! the help.
+//! Runs commands. Each has a file, which takes arguments, calls `release` once, and shows the
+//! result. Groups and their order are those of the help.
 
 /// Commands that read and report.
 mod inspect {
-    use super::{count, existing_or_all, release};
+    use super::{count, existing_or_all, refuse_environment, release};
 
     pub(super) mod list;
     pub(super) mod show;
@@ -20,7 +20,7 @@ mod inspect {
 
 /// Commands that write files of the workspace and media.
 mod prepare {
-    use super::{all_done, count, one_or_all, release, with_each};
+    use super::{collect, count, one_or_all, refuse_environment, release, with_each};
 
     pub(super) mod new;
     pub(super) mod check;
@@ -45,7 +45,7 @@ mod deploy {
     pub(super) mod migrate;
 }
 
-/// Commands for what is deployed, and for the program itself.
+/// Commands for deployed environments, and for the program itself.
 mod maintain {
     use super::{count, release};
 
@@ -67,117 +67,75 @@ use environment::count;
 use semver::Version;
 
 use crate::app::App;
-use crate::cli::{Cli, Command, RehearsalArgs, StoreCommand};
+use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
-/// Runs the command that was typed.
+/// Runs a command.
 pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::List => inspect::list::run(app),
         Command::Show { environment } => inspect::show::run(app, environment),
-        Command::Images(arguments) => inspect::images::run(app, arguments),
         Command::Inspect { what } => inspect::inspect::run(app, what, cli.common.format),
+        Command::Images(arguments) => inspect::images::run(app, arguments),
         Command::Plan(arguments) => inspect::plan::run(app, arguments),
-        Command::Snapshot { environment, out } => {
-            inspect::snapshot::run(app, environment, out.as_deref())
-        }
+        Command::Snapshot(arguments) => inspect::snapshot::run(app, arguments),
         Command::Diff(arguments) => inspect::diff::run(app, arguments),
-        Command::Releases { release, check } => {
-            inspect::releases::run(app, release.as_deref(), *check)
-        }
+        Command::Releases(arguments) => inspect::releases::run(app, arguments),
         Command::Status(arguments) => inspect::status::run(app, arguments),
         Command::Report(arguments) => inspect::report::run(app, arguments),
-        Command::Promote(arguments) => prepare::promote::run(app, arguments),
-        Command::Preflight { environment, nodes } => {
-            inspect::preflight::run(app, environment, *nodes)
-        }
-        Command::Support { environment, out } => {
-            maintain::support::run(app, environment, out.as_deref())
-        }
+        Command::Preflight(arguments) => inspect::preflight::run(app, arguments),
+
         Command::New(arguments) => prepare::new::run(app, arguments),
-        Command::Check {
-            environment,
-            all: _,
-            with_mkectl,
-            strict,
-        } => prepare::check::run(app, environment.as_deref(), *with_mkectl, *strict),
-        Command::Learn(arguments) => prepare::learn::run(app, arguments),
+        Command::Check(arguments) => prepare::check::run(app, arguments),
         Command::Lock(arguments) => prepare::lock::run(app, arguments),
+        Command::Learn(arguments) => prepare::learn::run(app, arguments),
         Command::Fetch(arguments) => prepare::fetch::run(app, arguments),
-        Command::Unpack(arguments) => prepare::unpack::run(app, arguments),
-        Command::Render {
-            environment,
-            all: _,
-            check,
-        } => prepare::render::run(app, environment.as_deref(), *check),
-        Command::Rehearse { environment } => prepare::rehearse::run(app, environment),
-        Command::Deploy {
-            environment,
-            approval,
-            limits: _,
-            consent: _,
-            overrides,
-            without_backup,
-            take_over,
-            plan,
-        } => deploy::deploy::run(
-            app,
-            environment,
-            plan.as_deref(),
-            approval,
-            overrides.override_requires.as_deref(),
-            without_backup.as_deref(),
-            take_over.take_over,
-        ),
         Command::Pack(arguments) => prepare::pack::run(app, arguments),
+        Command::Unpack(arguments) => prepare::unpack::run(app, arguments),
+        Command::Render(arguments) => prepare::render::run(app, arguments),
+        Command::Promote(arguments) => prepare::promote::run(app, arguments),
+        Command::Rehearse { environment } => prepare::rehearse::run(app, environment),
+
+        Command::Deploy(arguments) => deploy::deploy::run(app, arguments),
         Command::Push(arguments) => deploy::push::run(app, arguments),
-        Command::Apply {
-            environment,
-            approval,
-            consent: _,
-            overrides,
-            take_over,
-        } => deploy::apply::run(
-            app,
-            environment,
-            approval,
-            overrides.override_requires.as_deref(),
-            take_over.take_over,
-        ),
+        Command::Apply(arguments) => deploy::apply::run(app, arguments),
         Command::Migrate(arguments) => deploy::migrate::run(app, arguments),
+
+        Command::Verify(arguments) => maintain::verify::run(app, arguments),
+        Command::Store { command } => maintain::store::run(app, command.as_ref()),
         Command::Receipt { command } => maintain::receipt::run(app, command),
         Command::Cluster { command } => maintain::cluster::run(app, command),
-        Command::Verify(arguments) => maintain::verify::run(app, arguments),
         Command::Mkectl(arguments) => maintain::mkectl::run(app, arguments),
-        Command::Store { command: None } => maintain::store::run(app),
-        Command::Store {
-            command: Some(StoreCommand::Gc { dry_run }),
-        } => maintain::store::collect(app, *dry_run),
         Command::Prune(arguments) => maintain::prune::run(app, arguments),
+        Command::Support(arguments) => maintain::support::run(app, arguments),
         Command::Completion { shell } => maintain::completion::run(app, *shell),
         Command::Man { out } => maintain::man::run(app, out),
         Command::Ci { steps } => maintain::ci::run(app, steps),
+
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl(arguments),
     }
 }
 
-pub(crate) use maintain::completion::answer;
+pub(crate) use maintain::completion::complete;
+pub(crate) use prepare::rehearsal_mkectl::run as rehearsal_mkectl;
 
-/// Plays mkectl in a rehearsal. All its paths are absolute, so it needs no workspace: the folder
-/// that it is started in may be outside.
-pub(crate) fn rehearsal_mkectl(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
-    prepare::rehearsal_mkectl::run(arguments)
+/// Returns the beginning of a digest, for tables: `sha256:` and 12 digits.
+fn short_digest(digest: &str) -> String {
+    digest.chars().take("sha256:".len() + 12).collect()
 }
 
-/// Reads a release as people write it: `v4.1.5`.
+/// Parses a release such as `v4.1.5`.
 fn release(text: &str) -> Result<Version, Failure> {
     text.strip_prefix('v')
         .and_then(|version| Version::parse(version).ok())
         .ok_or_else(|| Failure::NotARelease(redaction::without_login(text)))
 }
 
-/// Returns the failure for the name of an environment where a release is expected, if it is one.
-pub(crate) fn environment_instead(app: &App<'_>, name: &str) -> Result<(), Failure> {
+/// Checks that `name`, which is not a release, is not an environment either.
+///
+/// # Errors
+/// [`Failure::IsEnvironment`] if it is one.
+fn refuse_environment(app: &App<'_>, name: &str) -> Result<(), Failure> {
     match environment::load(app.workspace.root(), name) {
         Ok(environment) => Err(Failure::IsEnvironment {
             name: name.to_owned(),
@@ -187,7 +145,7 @@ pub(crate) fn environment_instead(app: &App<'_>, name: &str) -> Result<(), Failu
     }
 }
 
-/// Returns the environment that was named, or the names of all.
+/// Returns `name`, or the names of all environments.
 fn one_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure> {
     match name {
         Some(name) => Ok(vec![name.to_owned()]),
@@ -196,7 +154,10 @@ fn one_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure>
     }
 }
 
-/// Returns the environment that was named, if it exists, or the names of all.
+/// Returns `name`, or the names of all environments.
+///
+/// # Errors
+/// The environment `name` does not exist.
 fn existing_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure> {
     let loaded = name.map(|name| environment::load(app.workspace.root(), name));
     if let Some(Err(error @ environment::Error::Unknown { .. })) = loaded {
@@ -205,22 +166,22 @@ fn existing_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Fai
     one_or_all(app, name)
 }
 
-/// Does something with each environment, and continues if one of them is wrong.
+/// Calls `work` with the name of each environment, also after an error.
 ///
 /// # Errors
-/// What is wrong with all of them.
+/// The error of a single environment, else [`Failure::Wrong`] with all errors.
 fn with_each<T>(
     names: &[String],
     mut work: impl FnMut(&str) -> Result<T, release::Error>,
 ) -> Result<Vec<T>, Failure> {
-    all_done(names, names.iter().map(|name| work(name)).collect())
+    collect(names, names.iter().map(|name| work(name)).collect())
 }
 
-/// Returns what was done with each environment.
+/// Returns the results of all environments.
 ///
 /// # Errors
-/// What is wrong with all of them.
-fn all_done<T>(
+/// The error of a single environment, else [`Failure::Wrong`] with all errors.
+fn collect<T>(
     names: &[String],
     results: Vec<Result<T, release::Error>>,
 ) -> Result<Vec<T>, Failure> {

@@ -1,5 +1,5 @@
-//! Tasks of a team's own: the same options, masking, output formats and exit codes as the commands
-//! of Airlock.
+//! A team's own tasks. They have the options, masking, output formats and exit codes of Airlock's
+//! commands.
 
 use std::process::ExitCode;
 
@@ -12,14 +12,14 @@ use crate::ui::Ui;
 
 /// A task that a team adds to the command line.
 pub trait Task: Sync {
-    /// Returns its name, its help and its arguments.
+    /// Returns the name, the help and the arguments.
     fn command(&self) -> clap::Command;
 
-    /// Runs it.
+    /// Runs the task.
     ///
     /// # Errors
-    /// Any error. It is shown with its causes. One of `release` has the exit code and the hints
-    /// that it has in a command; any other ends with 1.
+    /// Any error, which is shown with its causes. A [`release::Error`] keeps its exit code and
+    /// hints; any other error exits with code 1.
     fn run(
         &self,
         context: &release::Context<'_>,
@@ -28,12 +28,11 @@ pub trait Task: Sync {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// Where a task writes. Secrets that are known to the run are masked, control characters are
-/// escaped.
+/// The output of a task. Secrets that this run has read are masked, and control characters escaped.
 pub struct Output<'a>(&'a Ui);
 
 impl Output<'_> {
-    /// Writes a result to standard output: `text` for people, `value` with `--format json`.
+    /// Writes the result to standard output: `value` with `--format json`, else `text`.
     ///
     /// # Errors
     /// Standard output cannot be written to.
@@ -45,7 +44,7 @@ impl Output<'_> {
         Ok(self.0.result(text, value)?)
     }
 
-    /// Writes a message to standard error, for people.
+    /// Writes a message to standard error, except with `--format json`.
     pub fn note(&self, text: &str) {
         self.0.note(text);
     }

@@ -1,16 +1,16 @@
-//! Everything that is shown: progress and messages on standard error, results on standard output.
+//! The user interface: progress and messages on standard error, results on standard output.
 
-// The two forms of progress.
+// The two output formats.
 mod human;
 pub(crate) mod json;
 
-// What has a form of its own.
+// Texts of plans, problems, findings and tables.
 mod plan;
 mod problems;
 mod findings;
 mod table;
 
-// On the way to the edge.
+// Rates, widths, wrapping and writing.
 mod speed;
 mod narrow;
 mod fold;
@@ -31,18 +31,18 @@ pub(crate) use human::{first_names, lock_changes};
 pub(crate) use plan::{Detail, coloured};
 pub use table::table;
 
-/// How results and progress are written.
+/// Output format of results and progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    // No help of their own: the option says what they are, and the help stays within a screen.
+    // Without doc comments, because the help of `--format` lists them in its one line.
     Human,
     Json,
-    // Of `inspect` alone.
+    // For `inspect` only.
     #[value(hide = true)]
     Cyclonedx,
 }
 
-/// Shows what happens, in the form that was asked for. Cheap to clone; every clone is the same.
+/// Shows progress, messages and results in one format. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Ui(Arc<Form>);
 
@@ -59,7 +59,7 @@ impl Ui {
         }))
     }
 
-    /// Writes a result: `text` for people, wrapped to the terminal, and `value` for machines.
+    /// Writes a result: `value` with `--format json`, else `text`, wrapped to the terminal.
     ///
     /// # Errors
     /// Standard output cannot be written to.
@@ -67,8 +67,8 @@ impl Ui {
         self.write(edge::out, text, value)
     }
 
-    /// Writes a result whose text is a document, such as YAML or Markdown: its lines stay as they
-    /// are.
+    /// Writes a result whose text is a document, such as YAML or Markdown. Its lines are not
+    /// wrapped.
     ///
     /// # Errors
     /// Standard output cannot be written to.
@@ -85,15 +85,15 @@ impl Ui {
         match &*self.0 {
             Form::Human(human) => {
                 human.clear();
-                human.take_lost().and_then(|()| out(text))
+                human.take_write_error().and_then(|()| out(text))
             }
             Form::Json(_) => edge::json(json::object("result", value)),
         }
         .map_err(Failure::Output)
     }
 
-    /// Writes a result that is a secret as a whole, such as a kubeconfig, for which the operator
-    /// asked.
+    /// Writes a result that is itself a secret and that the operator requested, such as a
+    /// kubeconfig.
     ///
     /// # Errors
     /// Standard output cannot be written to.
@@ -108,17 +108,17 @@ impl Ui {
         .map_err(Failure::Output)
     }
 
-    /// Returns whether people read what is written.
+    /// Returns whether the format is human.
     pub(crate) fn is_human(&self) -> bool {
         matches!(&*self.0, Form::Human(_))
     }
 
-    /// Returns whether messages go to a terminal that obeys control sequences.
+    /// Returns whether messages go to a terminal that supports control sequences.
     pub(crate) fn draws(&self) -> bool {
         matches!(&*self.0, Form::Human(human) if human.draws())
     }
 
-    /// Shows people something beside the result; machines have it in the result.
+    /// Shows a message in the human format. In JSON, the result has the information.
     pub(crate) fn note(&self, text: &str) {
         if let Form::Human(human) = &*self.0 {
             human.print(text);
@@ -134,12 +134,12 @@ impl Ui {
         }
     }
 
-    /// Shows what a registry does not serve, before it is repaired; machines have it in the result.
+    /// Shows the findings of a verification before they are repaired. In JSON, the result has them.
     pub(crate) fn findings(&self, found: &[release::verify::Finding]) {
         self.note(findings::lines(found).trim_end());
     }
 
-    /// Shows a plan that is about to be executed.
+    /// Shows a plan before its execution.
     pub(crate) fn plan(&self, summary: &release::plan::Summary) {
         match &*self.0 {
             Form::Human(human) => human.print(plan::text(summary, Detail::Short).trim_end()),
@@ -147,7 +147,7 @@ impl Ui {
         }
     }
 
-    /// Returns a plan as the result of `plan` shows it.
+    /// Returns the text of a plan.
     pub(crate) fn plan_text(summary: &release::plan::Summary, detail: Detail) -> String {
         plan::text(summary, detail)
     }
@@ -162,7 +162,7 @@ impl Ui {
         ExitCode::from(code)
     }
 
-    /// Reports that a signal was received.
+    /// Reports that a signal was received and uploads are being finished.
     pub(crate) fn stopping(&self) {
         if let Form::Human(human) = &*self.0 {
             human.print_after_echo(
@@ -171,7 +171,7 @@ impl Ui {
         }
     }
 
-    /// Leaves the terminal in order before the process ends on a signal. Machines get the error.
+    /// Reports that a signal ends the process, and removes the progress bars.
     pub(crate) fn interrupted(&self) {
         match &*self.0 {
             Form::Human(human) => {
@@ -183,7 +183,7 @@ impl Ui {
     }
 }
 
-/// Reports an invalid command line to machines; people have seen the message already.
+/// Reports an invalid command line as JSON. The message is already on standard error.
 pub(crate) fn wrong_command_line(message: &str, code: u8) {
     json::Json.emit(
         "error",

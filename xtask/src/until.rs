@@ -1,23 +1,23 @@
-//! `--until`: the end of a maintenance window, as people write it.
+//! The values of `--until`, the end of a maintenance window: `06:30`, `2026-01-31T06:30` or `90m`.
 
 use std::time::Duration;
 
 use jiff::civil::{DateTime, Time};
 use jiff::{SignedDuration, Zoned};
 
-/// When to stop.
+/// When a push stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// When the clock next shows this time.
+    /// At the next occurrence of this time of day.
     Clock(Time),
-    /// At this time of this day.
+    /// At this date and time.
     Moment(DateTime),
-    /// After so long.
+    /// After this duration.
     After(SignedDuration),
 }
 
 impl Until {
-    /// Returns how long it is from `now`; none if it is over.
+    /// Returns the time left from `now`; zero if it is over.
     pub(crate) fn from(self, now: &Zoned) -> Duration {
         let at = |moment: DateTime| moment.to_zoned(now.time_zone().clone());
         let wait = match self {
@@ -34,17 +34,17 @@ impl Until {
                     .map(|then| now.duration_until(&then))
             }
         };
-        // A moment beyond the calendar's end never comes.
+        // A time beyond the end of the calendar is never reached.
         wait.map_or(Duration::MAX, |wait| {
             Duration::try_from(wait).unwrap_or_default()
         })
     }
 }
 
-/// Reads one of the three forms.
+/// Parses one of the three forms.
 pub(crate) fn parse(text: &str) -> Result<Until, String> {
     if let Ok(moment) = text.parse() {
-        // A date alone would be read as its midnight, which few mean.
+        // A date alone is refused: it would mean midnight, which few operators expect.
         if text.contains(['T', 't', ' ']) {
             return Ok(Until::Moment(moment));
         }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_people_mean_them() {
+    fn each_form_is_parsed() {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         for (text, expected) in [
             ("23:00", hours(1)),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_time_is_refused() {
+    fn invalid_times_are_refused() {
         for text in ["", "tomorrow", "25:00", "-5m", "0s", "2026-03-02", "6"] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -1,7 +1,8 @@
 //! Finds everything that would stop an installation, in one run.
 //!
-//! [`registry::probe`] tests the registry and leaves nothing there. This machine may see it
-//! differently than the nodes do; [`nodes`] asks them.
+//! - `here` checks files, disk and programs of this machine.
+//! - [`registry::probe`] tests the registry from this machine, and removes what it pushes.
+//! - [`nodes`] checks the nodes, which may reach the registry in a different way.
 
 mod here;
 mod sample;
@@ -18,15 +19,17 @@ use nodes::Shared;
 use crate::transfer::connect;
 use crate::{Context, Credentials, Error, chain};
 
-/// The most that one request to the registry carries to find out how much it may, in bytes.
-/// Proxies' usual limits are below.
-const MOST_IN_A_REQUEST: usize = 64 << 20;
+/// Maximum size of a request body that the probe sends to find the registry's limit, in bytes. The
+/// usual limits of proxies are lower.
+const LARGEST_REQUEST: usize = 64 << 20;
 
-/// Looks at everything, at the nodes only where `asks_nodes` says so. `tag` names the probe that
-/// goes to the registry; it must be another one for each run.
+/// Runs all checks; those of nodes only if `asks_nodes`. `tag` is the tag of the probe that is
+/// pushed to the registry, and must be different in each run.
+///
+/// Problems are in the report.
 ///
 /// # Errors
-/// No client can be made for the registry, or a signal ended it. What is wrong is in the report.
+/// No client can be made for the registry, or a signal ended the run.
 pub async fn preflight(
     context: &Context<'_>,
     environment: &Environment,
@@ -56,7 +59,7 @@ pub async fn preflight(
         Credentials::Anonymous
     });
     let secrets = mke::PullSecrets::of(environment);
-    let puller = match secrets.any() {
+    let pull_credentials = match secrets.any() {
         false => None,
         true => context
             .known_pull_credentials(environment)
@@ -67,11 +70,11 @@ pub async fn preflight(
             }),
     };
     let pull = match secrets.all() {
-        // What is pulled without a secret must be served without credentials.
+        // Images or charts that are pulled without a secret must be served without credentials.
         false => registry::probe::Pull::Anonymously,
-        true => registry::probe::Pull::WithSecret(puller),
+        true => registry::probe::Pull::WithSecret(pull_credentials),
     };
-    let _probing = context.tool.signals.push_begins();
+    let _push = context.tool.signals.push_begins();
     let lock = lock.as_deref();
     let asking = async {
         match asks_nodes {
@@ -80,10 +83,10 @@ pub async fn preflight(
         }
     };
     let with = (credentials, pull);
-    let trying = registry(context, environment, lock, with, tag, &mut checks);
-    let (tried, nodes) = futures_util::future::join(trying, asking).await;
-    tried?;
-    // The registry may have been done with before that was asked for.
+    let probing = probe_registry(context, environment, lock, with, tag, &mut checks);
+    let (probed, nodes) = futures_util::future::join(probing, asking).await;
+    probed?;
+    // The checks of the registry may have ended before the signal.
     if context.tool.signals.stop().is_requested() {
         return Err(connect::Error::Registry {
             address: environment.registry.address.clone(),
@@ -103,13 +106,10 @@ pub async fn preflight(
     })
 }
 
-/// Returns how much a release takes in the registry, which does not report its free space.
+/// Returns a check with the size of a release in the registry. It is always skipped, because
+/// registries do not report their free space.
 fn registry_room(lock: &bundle::Lock) -> Check {
-    let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
-    let blobs: std::collections::BTreeMap<String, u64> = blobs
-        .map(|(digest, size)| (digest.to_string(), size))
-        .collect();
-    let size = bytesize::ByteSize(blobs.values().sum()).display().si();
+    let size = bytesize::ByteSize(lock.unique_bytes()).display().si();
     let text = format!(
         "{} needs {size} in the registry; registries do not report their free space",
         lock.release
@@ -120,8 +120,8 @@ fn registry_room(lock: &bundle::Lock) -> Check {
     }
 }
 
-/// Tries the registry.
-async fn registry(
+/// Probes the registry.
+async fn probe_registry(
     context: &Context<'_>,
     environment: &Environment,
     lock: Option<&bundle::Lock>,
@@ -132,10 +132,7 @@ async fn registry(
     let target = &environment.registry;
     let endpoint = connect::endpoint(context, environment)?;
     let sample = sample::Sample::make(tag)?;
-    let largest_blob = lock.and_then(|lock| {
-        let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
-        blobs.map(|(_, size)| size).max()
-    });
+    let largest_blob = lock.and_then(|lock| lock.blobs().into_values().max());
     let now = context.tool.now;
     let probe = registry::probe::Probe {
         accounts: context.accounts.clone(),
@@ -148,7 +145,7 @@ async fn registry(
         artifact: &sample.artifact,
         bytes: &sample.bytes,
         largest_blob,
-        most_in_a_request: MOST_IN_A_REQUEST,
+        most_in_a_request: LARGEST_REQUEST,
         pull,
         has_ca_data: target.ca.is_some(),
         stop: context.tool.signals.stop(),
@@ -161,10 +158,10 @@ async fn registry(
                 address: target.address.clone(),
                 source,
             })?;
-    keep(context, &target.address, &probed.profile);
+    store_profile(context, &target.address, &probed.profile);
     checks.extend(lock.map(registry_room));
     checks.extend(probed.findings.into_iter().map(|finding| {
-        // The embedded registry knows blobs by their digests alone: each is in every repository.
+        // In the embedded registry, every repository has all blobs.
         let nothing_to_mount =
             environment.rehearsal && finding.fault == Some(RegistryFault::NoMount);
         let (verdict, fault) = match nothing_to_mount {
@@ -186,14 +183,13 @@ async fn registry(
     Ok(())
 }
 
-/// Stores what was measured, for the next push to begin with. A measurement without uploads
-/// replaces nothing.
-fn keep(context: &Context<'_>, address: &str, profile: &registry::Profile) {
+/// Stores the measured profile of the registry for the next push, unless nothing was uploaded.
+fn store_profile(context: &Context<'_>, address: &str, profile: &registry::Profile) {
     if profile.chunks.is_none() {
         return;
     }
-    let kept = context.workspace.profiles(address);
-    if let Err(error) = kept.store(profile, (context.tool.now)().as_second()) {
+    let profiles = context.workspace.profiles(address);
+    if let Err(error) = profiles.store(profile, (context.tool.now)().as_second()) {
         context
             .reporter
             .report(crate::event::Event::Warning(format!(

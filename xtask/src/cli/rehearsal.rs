@@ -1,4 +1,4 @@
-//! What the rehearsal's stand-in for mkectl understands. Only the program itself calls it.
+//! Arguments of the hidden command that plays mkectl in a rehearsal. Only Airlock itself runs it.
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
@@ -8,14 +8,14 @@ pub(crate) struct RehearsalArgs {
     /// The release whose mkectl is played
     #[arg(long)]
     pub(crate) release: String,
-    /// The lock that says what nodes pull
+    /// The lock that lists what nodes pull
     #[arg(long)]
     pub(crate) lock: Utf8PathBuf,
     #[command(subcommand)]
     pub(crate) command: RehearsalCommand,
 }
 
-/// The flags of an upgrade. Which of them its release has, its help says.
+/// The flags of `upgrade`. The help of each release lists those that it has.
 #[derive(Debug, Args)]
 pub(crate) struct RehearsalUpgradeArgs {
     /// Print the flags of the release
@@ -24,7 +24,7 @@ pub(crate) struct RehearsalUpgradeArgs {
     /// The configuration
     #[arg(short, long, default_value = "mke4.yaml")]
     pub(crate) file: Utf8PathBuf,
-    /// The release to come to
+    /// The release to upgrade to
     #[arg(long, default_value = "")]
     pub(crate) upgrade_version: String,
     /// The release matrix
@@ -44,7 +44,7 @@ pub(crate) struct RehearsalUpgradeArgs {
     pub(crate) gateway_https_node_port: Option<u16>,
 }
 
-/// What the stand-in understands of mkectl.
+/// The mkectl commands that a rehearsal supports.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RehearsalCommand {
     /// Print the version
@@ -64,7 +64,7 @@ pub(crate) enum RehearsalCommand {
     /// Check the release matrix, and pull everything of the new release as nodes would
     #[command(disable_help_flag = true)]
     Upgrade(RehearsalUpgradeArgs),
-    /// Say what a backup would be
+    /// Print what a backup would contain
     Backup {
         /// The configuration
         #[arg(short, long, default_value = "mke4.yaml")]

@@ -1,10 +1,10 @@
-//! How values of options are written: what people type, and the message if it is not valid.
+//! Parsers of option values, with the message for a value that is not valid.
 
 use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 use release::courier::pack::HISTORY;
 
-/// Reads a reason, which is not empty.
+/// Parses a reason, which must not be empty.
 pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("give a reason".to_owned()),
@@ -12,7 +12,7 @@ pub(super) fn reason(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads the name of a file to write. A text goes to standard output without the option.
+/// Parses the path of an output file. `-` is refused: results go to standard output by default.
 pub(super) fn file(text: &str) -> Result<Utf8PathBuf, String> {
     match text {
         "-" => Err("it names no file; write `./-` for a file of that name".to_owned()),
@@ -20,14 +20,14 @@ pub(super) fn file(text: &str) -> Result<Utf8PathBuf, String> {
     }
 }
 
-/// Reads an architecture, by any of its names.
+/// Parses an architecture, by any of its names.
 pub(super) fn arch(text: &str) -> Result<String, String> {
     release::architecture(text)
         .map(str::to_owned)
         .ok_or_else(|| "write amd64 or arm64".to_owned())
 }
 
-/// Reads a number of bytes a second as people write it.
+/// Parses a rate such as `20MB`, in bytes per second.
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     let text = text.strip_suffix("/s").unwrap_or(text);
     if text.parse::<f64>().is_ok_and(|number| number > 0.0) {
@@ -42,7 +42,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads the size of a volume.
+/// Parses the size of a volume, in bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(size) if size.as_u64() > 0 && !text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -52,7 +52,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads the fingerprint of a key, as `ssh-keygen -l` prints it.
+/// Parses the fingerprint of a key, as `ssh-keygen -l` prints it.
 pub(super) fn fingerprint(text: &str) -> Result<String, String> {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     match text.strip_prefix("SHA256:") {
@@ -61,7 +61,7 @@ pub(super) fn fingerprint(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads the beginning of a piece's name.
+/// Parses the name of a piece, of which 8 to 64 digits are given, or `history`.
 pub(super) fn piece(text: &str) -> Result<String, String> {
     if text == HISTORY {
         return Ok(text.to_owned());
@@ -73,7 +73,7 @@ pub(super) fn piece(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads how long to wait, in the form that environments use.
+/// Parses an interval such as `5m`, in the form that environments use.
 pub(super) fn interval(text: &str) -> Result<std::time::Duration, String> {
     environment::span(text).ok_or_else(|| {
         "write an interval such as 30s, 5m or 1h; the environment goes before `--watch`".to_owned()

@@ -1,4 +1,4 @@
-//! The hints for mkectl and the cluster.
+//! Hints for errors of mkectl and the cluster.
 
 use camino::Utf8Path;
 use release::cluster::in_progress::InvalidNote;
@@ -11,8 +11,8 @@ use release::{MkectlError, kubeconfig, rehearse};
 
 use crate::advice::{self, here};
 
-/// What to do about a cluster that does not answer.
-const CLUSTER_IS_UP: &str = "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise \
+/// The hint for a cluster that does not answer.
+const CHECK_CLUSTER: &str = "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise \
                              ~/.mke/mke.kubeconf leads to it";
 
 pub(super) fn mkectl(error: &MkectlError) -> Vec<String> {
@@ -34,7 +34,7 @@ pub(super) fn mkectl(error: &MkectlError) -> Vec<String> {
             "set `kubeconfig` in environment.yaml, or KUBECONFIG".to_owned()
         }
         MkectlError::Failed { command, .. } | MkectlError::TimedOut { command, .. } if command.contains(" config get") => {
-            CLUSTER_IS_UP.to_owned()
+            CHECK_CLUSTER.to_owned()
         }
         MkectlError::NoVersion { .. } | MkectlError::Failed { .. } | MkectlError::TimedOut { .. } => {
             "check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`"
@@ -129,7 +129,7 @@ pub(super) fn existing(error: &existing::Error) -> Vec<String> {
             "the cluster was changed without Airlock, or the receipt is outdated: find out which, and restore the correct receipt"
                 .to_owned()
         }
-        existing::Error::Silent { .. } | existing::Error::Unconfirmed { .. } => CLUSTER_IS_UP.to_owned(),
+        existing::Error::Silent { .. } | existing::Error::Unconfirmed { .. } => CHECK_CLUSTER.to_owned(),
         _ => return Vec::new(),
     };
     vec![hint]
@@ -233,7 +233,7 @@ pub(super) fn kubeconfig(error: &kubeconfig::Error) -> Vec<String> {
             "write it with `cargo xtask cluster kubeconfig {environment} --output {}`, or correct what names it",
             kubeconfig.path
         ),
-        _ => CLUSTER_IS_UP.to_owned(),
+        _ => CHECK_CLUSTER.to_owned(),
     };
     vec![hint]
 }

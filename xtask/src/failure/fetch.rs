@@ -1,4 +1,4 @@
-//! The hints for a download, and for what is not on this machine.
+//! Hints for downloads, and for files that are not on this machine.
 
 use camino::Utf8Path;
 use release::preflight::RegistryFault;
@@ -16,7 +16,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Offline { what, .. } => missing(what),
         Error::NoBundle { path } => missing(path),
         Error::Nowhere { environment, .. } | Error::NoMatrix { environment, .. } => {
-            return advice::to_be_carried(environment).into();
+            return advice::blobs_missing(environment).into();
         }
         Error::NoPlatform { known, .. } => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
@@ -27,8 +27,8 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
     vec![hint]
 }
 
-/// Returns whether the downloaded content is not the expected one.
-fn is_another_file(error: &release::DownloadError) -> bool {
+/// Returns whether the server sent different content than expected.
+fn has_different_content(error: &release::DownloadError) -> bool {
     use release::DownloadError::{Html, NotGzip, Sha256, Size};
     matches!(
         error,
@@ -36,7 +36,7 @@ fn is_another_file(error: &release::DownloadError) -> bool {
     )
 }
 
-/// Returns what to do about a file that is not on this machine and is not downloaded.
+/// Returns the hint for a file that is missing on this machine and not downloaded.
 fn missing(path: &Utf8Path) -> String {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     match path.file_name() {
@@ -55,7 +55,7 @@ fn missing(path: &Utf8Path) -> String {
 
 fn download(error: &release::DownloadError, path: &Utf8Path) -> Vec<String> {
     use release::RequestError::{Connect, Name, TimedOut};
-    // Of a release, the name of the bundle is known.
+    // Bundles of releases have known names; every other file in bundles/ belongs to a set.
     let name = path.file_name().unwrap_or_default();
     let is_of_set =
         path.starts_with("bundles") && !name.starts_with("mke_bundle_") && name != "mkectl.tar.gz";
@@ -91,10 +91,10 @@ fn download(error: &release::DownloadError, path: &Utf8Path) -> Vec<String> {
             "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates; a bundle that is copied to \
              bundles/ is not downloaded"
         }
-        error if is_another_file(error) && is_of_set => {
+        error if has_different_content(error) && is_of_set => {
             "the file at the URL is not the one of the set or its lock: ask the vendor whether it was replaced; nothing of the download was kept"
         }
-        error if is_another_file(error) => {
+        error if has_different_content(error) => {
             "trust the committed lock, and ask the vendor whether the file at the URL was replaced; nothing of the download was kept"
         }
         release::DownloadError::Request(

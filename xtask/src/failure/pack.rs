@@ -1,4 +1,4 @@
-//! What can be done when a medium is not packed.
+//! Hints for `pack`.
 
 use release::courier::pack::{Error, ZIGBUILD};
 use release::courier::{GitError, MediumError};
@@ -65,7 +65,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
     vec![hint.to_owned()]
 }
 
-/// Returns what to do about a repository that git does not trust.
+/// Returns the hint for a repository that git refuses because it has a different owner.
 pub(super) fn untrusted(error: &GitError) -> Option<String> {
     match error {
         GitError::Owner { repository } => Some(format!(

@@ -1,4 +1,4 @@
-//! The hints for a plan: what it is computed from, and what an environment must have before it.
+//! Hints for plans, promotions, snapshots, requirements and conflicting deploys.
 
 use release::config::promote;
 use release::plan::{Error, snapshot};
@@ -81,10 +81,10 @@ pub(super) fn requires(error: &requires::Error) -> Vec<String> {
     }
 }
 
-/// Returns what to do about a deploy from a different checkout; `take_over` is what to do if this
-/// checkout is right.
+/// Returns the hints for a conflict with a deploy from a different checkout. `take_over` tells what
+/// to do if this checkout is right.
 pub(super) fn conflict(conflict: &Conflict, take_over: &str) -> Vec<String> {
-    // The other operator may not have pushed the receipt yet: then `git pull` alone gets nothing.
+    // `git pull` alone does not help if the other operator has not pushed the receipt yet.
     let unpushed =
         "if `git pull` brings no receipt, wait until the other operator commits and pushes it";
     match conflict {
@@ -106,7 +106,7 @@ pub(super) fn conflict(conflict: &Conflict, take_over: &str) -> Vec<String> {
         Conflict::Invalid { .. } => vec![format!(
             "remove it from the registry if Airlock did not write it, or {take_over}"
         )],
-        // It has no receipt yet that could be pulled.
+        // That deploy has not written a receipt yet.
         Conflict::Overtaken { .. } => {
             vec![
                 "wait until that deploy ends, then run `git pull` and this command again"

@@ -1,11 +1,10 @@
-//! The hints for a registry that refuses: the advice of its fault, and what only the error knows.
+//! Hints for errors of a registry: the advice for its fault, and details that the error has.
 
 use release::RegistryError;
 use release::preflight::RegistryFault;
 
 use crate::advice;
 
-/// Returns the hints for a registry's error.
 pub(super) fn hints(error: &RegistryError) -> Vec<String> {
     let special = match error {
         RegistryError::CertificateAuthority { .. } => {
@@ -47,7 +46,7 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
     hints
 }
 
-/// Returns whether a registry refuses a request, and would refuse its repetition.
+/// Returns whether the registry refused a request and would refuse it again.
 pub(super) fn is_final(error: &RegistryError) -> bool {
     matches!(
         error,
@@ -59,7 +58,7 @@ pub(super) fn is_final(error: &RegistryError) -> bool {
     )
 }
 
-/// Returns the advice about a proxy, by its name if the error has it.
+/// Returns the advice for a proxy, with its name if the error has it.
 fn proxy(error: &RegistryError) -> String {
     match error.place().and_then(|place| place.proxy.as_deref()) {
         Some(proxy) => format!("check the proxy {proxy}, or add the registry to NO_PROXY"),
@@ -67,7 +66,7 @@ fn proxy(error: &RegistryError) -> String {
     }
 }
 
-/// Returns the commands for a registry whose certificate is its own CA.
+/// Returns the commands for a registry whose server certificate is also its CA.
 fn own_authority(error: &RegistryError) -> [String; 2] {
     let url = error.place().map_or("", |place| place.url.as_str());
     let server = url.split('/').nth(2).unwrap_or_default();

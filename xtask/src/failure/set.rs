@@ -1,4 +1,6 @@
-//! The hints for sets.
+//! Hints for sets.
+
+use std::collections::BTreeSet;
 
 use release::preflight::RegistryFault;
 use release::report::images::HelmError as ValuesError;
@@ -8,17 +10,13 @@ use release::{ReadError, RegistryError};
 use super::registry_error;
 use crate::advice;
 
-/// Returns what can be done about a set that is not locked or fetched.
+/// Returns the hints for a set that cannot be locked or fetched.
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
         Error::Invalid(SetError::Several { wrong, .. }) => {
-            let mut hints: Vec<String> = Vec::new();
-            for hint in wrong.iter().filter_map(of_entry) {
-                if !hints.iter().any(|known| known == hint) {
-                    hints.push(hint.to_owned());
-                }
-            }
-            return hints;
+            let mut known = BTreeSet::new();
+            let hints = wrong.iter().filter_map(of_entry);
+            return hints.filter(|one| known.insert(*one)).map(str::to_owned).collect();
         }
         Error::Invalid(error) => return of_entry(error).map(str::to_owned).into_iter().collect(),
         Error::Missing { name, known, .. } => match known.as_slice() {
@@ -128,28 +126,28 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
     vec![hint]
 }
 
-/// Returns what can be done about references that differ upstream: a hint for what moved, one for
-/// what was removed.
+/// Returns the hints for references that differ upstream: one for those that moved, one for those
+/// that were removed.
 pub(crate) fn moved_hints(set: &str, moved: &[Moved]) -> Vec<String> {
-    let (there, gone): (Vec<_>, Vec<_>) = moved.iter().partition(|one| one.now.is_some());
+    let (changed, removed): (Vec<_>, Vec<_>) = moved.iter().partition(|one| one.now.is_some());
     let names = |these: &[&Moved], between: &str| {
         let names = these.iter().map(|one| one.reference.as_str());
         (!these.is_empty()).then(|| names.collect::<Vec<_>>().join(between))
     };
-    let there = names(&there, " --update ").map(|names| {
+    let changed = names(&changed, " --update ").map(|names| {
         format!(
             "to take what upstream has now: `cargo xtask lock {set} --update {names}`; to keep what is locked, do nothing"
         )
     });
-    let gone = names(&gone, " and ").map(|names| {
+    let removed = names(&removed, " and ").map(|names| {
         format!(
             "keep the lock, or remove {names} from bundles/{set}.set.yaml and run `cargo xtask lock {set}`"
         )
     });
-    there.into_iter().chain(gone).collect()
+    changed.into_iter().chain(removed).collect()
 }
 
-/// Returns what can be done about an entry of a set's file.
+/// Returns the hint for an invalid entry of a set's file.
 fn of_entry(error: &SetError) -> Option<&'static str> {
     match error {
         SetError::Collision { .. } => Some("give one of them a different place with `as:`"),
@@ -164,8 +162,8 @@ fn of_entry(error: &SetError) -> Option<&'static str> {
     }
 }
 
-/// Returns the entries of a set's file that are wrong, a line each.
-pub(crate) fn entries(error: &Error) -> Vec<String> {
+/// Returns the errors of a set's entries, one line each.
+pub(crate) fn entry_errors(error: &Error) -> Vec<String> {
     match error {
         Error::Invalid(SetError::Several { wrong, .. }) => {
             wrong.iter().map(|error| release::chain(error)).collect()
@@ -174,7 +172,7 @@ pub(crate) fn entries(error: &Error) -> Vec<String> {
     }
 }
 
-/// Returns what can be done about a chart for which no values are made.
+/// Returns the hints for a chart without values for Helm.
 pub(super) fn hints_of_chart(error: &ValuesError) -> Vec<String> {
     match error {
         ValuesError::Name {

@@ -1,4 +1,4 @@
-//! The hints for locking, pushing and what comes before a push.
+//! Hints for `lock`, `learn`, `push`, `store gc` and connections to registries.
 
 use indicatif::DecimalBytes;
 use release::NotReady;
@@ -93,16 +93,10 @@ pub(super) fn connect(error: &connect::Error) -> Vec<String> {
 pub(super) fn push(error: &push::Error) -> Vec<String> {
     let hint = match error {
         push::Error::Failed { failed, .. } => {
-            let mut hints: Vec<String> = failed
-                .iter()
-                .flat_map(|(_, source)| registry_error::hints(source))
-                .collect();
-            hints.sort();
-            hints.dedup();
-            let again = match failed
-                .iter()
-                .all(|(_, source)| registry_error::is_final(source))
-            {
+            let mut sources = failed.iter().map(|(_, source)| source);
+            let hints = sources.clone().flat_map(|one| registry_error::hints(one));
+            let mut hints = super::without_repeats(hints.collect());
+            let again = match sources.all(|one| registry_error::is_final(one)) {
                 true => "then run it again",
                 false => "run it again",
             };

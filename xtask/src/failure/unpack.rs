@@ -1,12 +1,11 @@
-//! What people are told when a medium is not unpacked, or only in part.
+//! Hints for `unpack`, and the list of pieces that cannot be used.
 
 use release::courier::unpack::Error;
 use release::courier::{Fault, GitError, MediumError, SIGNERS, SignatureError};
 
-/// How many pieces are named one by one.
+/// Maximum number of pieces that are listed.
 const SHOWN: usize = 10;
 
-/// Returns what can be done about it.
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
         Error::Damaged {
@@ -117,7 +116,8 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
     vec![hint.to_owned()]
 }
 
-/// Returns the pieces that cannot be used, a line each. A missing volume is one line.
+/// Returns the pieces that cannot be used, one line each. A missing or unreadable volume is one
+/// line.
 pub(crate) fn pieces(error: &Error) -> String {
     let Error::Damaged {
         pieces,

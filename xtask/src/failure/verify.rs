@@ -1,4 +1,4 @@
-//! The hints for a registry that does not serve what a lock names, or that is to serve less.
+//! Hints for `verify` and `prune`.
 
 use camino::Utf8Path;
 use release::shared_state::Conflict;
@@ -76,7 +76,7 @@ pub(super) fn prune(error: &prune::Error) -> Vec<String> {
     vec![hint]
 }
 
-/// Returns what to do about a registry that serves different bytes under a digest than were pushed.
+/// Returns the hints for a registry that serves different bytes than were pushed under a digest.
 fn damage(environment: &str) -> Vec<String> {
     vec![
         "the registry's storage is damaged, and the registry keeps the damaged bytes when the right ones are sent again. Delete the named \

@@ -1,4 +1,4 @@
-//! The hints for the files of the workspace: environments, locks, bundles, the store, receipts.
+//! Hints for files of the workspace: environments, locks, bundles, the store and receipts.
 
 use release::links::Link;
 use release::{ArchiveError, LockError, ReadError, StoreError};
@@ -173,8 +173,11 @@ pub(super) fn receipt(error: &receipt::Error) -> Vec<String> {
     vec![hint]
 }
 
-/// Returns the name that was meant by a folder's path, by capitals, or by a release without its
-/// `v`.
+/// Returns the name that the operator probably meant, if `name` is:
+///
+/// - a path to the folder: `environments/lab/` for `lab`
+/// - a name with capitals: `Lab` for `lab`
+/// - a release without its `v`: `4.1.5` for `v4.1.5`
 pub(super) fn meant(name: &str) -> Option<String> {
     let last = name.trim_end_matches('/').rsplit('/').next()?;
     let meant = last.to_lowercase();

@@ -1,5 +1,5 @@
-//! The edge: nothing reaches the terminal, or whatever reads standard output, without passing the
-//! masker and the sanitiser here.
+//! Writes to standard output and standard error. All output passes through here, where secrets are
+//! masked and control characters escaped.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -12,8 +12,8 @@ use super::fold::Columns;
 use crate::called::{self, BY_CARGO};
 use crate::failure::Failure;
 
-/// Writes a text to standard output, wrapped to the terminal. A reader that has read enough
-/// (`| head`) is not an error.
+/// Writes a text to standard output, wrapped to the terminal. A closed pipe (`| head`) is not an
+/// error.
 ///
 /// # Errors
 /// Standard output cannot be written to.
@@ -22,7 +22,7 @@ pub(crate) fn out(text: &str) -> io::Result<()> {
     write_out(&Columns::of_results().fold(&shown))
 }
 
-/// Writes a document, such as YAML, to standard output. Its lines stay as they are.
+/// Writes a document, such as YAML, to standard output. Its lines are not wrapped.
 ///
 /// # Errors
 /// Standard output cannot be written to.
@@ -30,7 +30,7 @@ pub(super) fn document(text: &str) -> io::Result<()> {
     write_out(&shown(text, console::colors_enabled()))
 }
 
-/// Writes a result that is a secret as a whole, for which the operator asked, to standard output.
+/// Writes a result that is itself a secret and that the operator requested to standard output.
 ///
 /// # Errors
 /// Standard output cannot be written to.
@@ -38,7 +38,7 @@ pub(super) fn reveal(text: &str) -> io::Result<()> {
     write_out(&redaction::escape_lines(text))
 }
 
-/// Writes an object and a line end to standard output.
+/// Writes a JSON object to standard output, as one line.
 ///
 /// # Errors
 /// Standard output cannot be written to.
@@ -47,13 +47,13 @@ pub(super) fn json(mut value: Value) -> io::Result<()> {
     reveal_json(&value)
 }
 
-/// Returns an object as a line for a file.
+/// Returns a JSON object as a line for a file.
 pub(crate) fn object(mut value: Value) -> String {
     mask(&mut value);
     format!("{}\n", redaction::escape_json(&value.to_string()))
 }
 
-/// Writes an object with a secret for which the operator asked, and a line end, to standard output.
+/// Writes a JSON object with a secret that the operator requested to standard output, as one line.
 ///
 /// # Errors
 /// Standard output cannot be written to.
@@ -61,7 +61,7 @@ pub(super) fn reveal_json(value: &Value) -> io::Result<()> {
     write_out(&format!("{}\n", redaction::escape_json(&value.to_string())))
 }
 
-/// Returns standard output for the bytes of a medium, which are for a program and not for people.
+/// Returns standard output for the bytes of a medium, which are not text.
 ///
 /// # Errors
 /// It is a terminal.
@@ -72,11 +72,10 @@ pub(crate) fn stream() -> Result<impl io::Write, Failure> {
     }
 }
 
-/// Writes a text to standard error, wrapped to the terminal. A standard error that is closed is
-/// ignored.
+/// Writes a text to standard error, wrapped to the terminal. Errors are ignored.
 pub(crate) fn err(text: &str) {
     let mut err = io::stderr().lock();
-    // Masked first: a secret that is wrapped is not recognised.
+    // Masked before it is wrapped, because the masker does not recognise a wrapped secret.
     let shown = shown(text, console::colors_enabled_stderr());
     let shown = Columns::of_messages().fold(&shown);
     let _ = err.write_all(shown.as_bytes()).and_then(|()| err.flush());
@@ -90,21 +89,20 @@ pub(crate) fn reveal_on_terminal(password: &str) -> io::Result<()> {
     writeln!(io::stderr(), "{}", redaction::escape(password))
 }
 
-/// Returns a text that others wrote as a part of one of our lines: it has no colours and no line
-/// end of its own.
+/// Escapes foreign text for use within a line: it keeps no colours and no line ends.
 pub(crate) fn word(text: impl Display) -> String {
     redaction::escape(&text.to_string()).into_owned()
 }
 
-/// Returns an error's text. Its lines after the first one are indented, so they cannot pass as
-/// messages of ours.
+/// Escapes the text of an error. Lines after the first are indented, so they cannot look like
+/// messages of Airlock.
 pub(super) fn message(text: impl Display) -> String {
     redaction::escape_lines(&text.to_string()).replace('\n', "\n    ")
 }
 
-/// Returns a text that names the program as it was called: inside the gap cargo is missing. Its
-/// commands begin with `command`, which may name a folder. A text may pass twice.
-fn named<'a>(text: &'a str, program: &str, command: &str) -> Cow<'a, str> {
+/// Replaces `cargo xtask` in a text: by `command` where a subcommand follows, else by `program`.
+/// Inside the air gap, cargo is missing. Applied twice, it changes nothing more.
+fn with_program<'a>(text: &'a str, program: &str, command: &str) -> Cow<'a, str> {
     let mut parts = text.split(BY_CARGO);
     let first = parts.next().unwrap_or_default();
     if command == BY_CARGO || first.len() == text.len() {
@@ -120,12 +118,12 @@ fn named<'a>(text: &'a str, program: &str, command: &str) -> Cow<'a, str> {
     Cow::Owned(named)
 }
 
-/// Returns a text that names the program and its folder as this run was called.
+/// Replaces `cargo xtask` in a text by the way this run was called.
 fn as_called(text: &str) -> Cow<'_, str> {
-    named(text, &called::program(), &called::command())
+    with_program(text, &called::program(), &called::command())
 }
 
-/// Returns a text of which a part may be cut or wrapped: masked, and with the name of the program.
+/// Masks a text and replaces the name of the program, before the text is cut or wrapped.
 pub(super) fn masked(text: &str) -> String {
     let masked = redaction::run().mask(text);
     as_called(&masked).into_owned()
@@ -170,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_wrote_stays_in_its_line() {
+    fn foreign_text_stays_in_its_line() {
         assert_eq!(word("a\nerror: b\u{1b}[31m"), "a\\nerror: b\\u{1b}[31m");
         assert_eq!(message("a\nerror: b\r"), "a\n    error: b\\r");
     }
@@ -178,18 +176,21 @@ mod tests {
     #[test]
     fn the_program_is_named_as_it_was_called() {
         let hint = "run `cargo xtask plan lab`";
-        assert_eq!(named(hint, BY_CARGO, BY_CARGO), hint);
+        assert_eq!(with_program(hint, BY_CARGO, BY_CARGO), hint);
         let airlock = "./airlock";
-        assert_eq!(named(hint, airlock, airlock), "run `./airlock plan lab`");
+        assert_eq!(
+            with_program(hint, airlock, airlock),
+            "run `./airlock plan lab`"
+        );
         let command = "cargo xtask -C 'a b'";
-        let once = named(hint, BY_CARGO, command);
+        let once = with_program(hint, BY_CARGO, command);
         assert_eq!(once, "run `cargo xtask -C 'a b' plan lab`");
-        assert_eq!(named(&once, BY_CARGO, command), once);
-        assert_eq!(named("cargo xtask.", airlock, command), "./airlock.");
+        assert_eq!(with_program(&once, BY_CARGO, command), once);
+        assert_eq!(with_program("cargo xtask.", airlock, command), "./airlock.");
     }
 
     #[test]
-    fn text_loses_secrets_and_what_a_terminal_obeys() {
+    fn secrets_and_control_characters_are_removed() {
         redaction::run().add("edge-of-tomorrow");
         let text = "\u{1b}[1medge-of-tomorrow\u{1b}[0m\u{1b}]0;x\u{7}\n";
         assert_eq!(shown(text, false), "***\\u{1b}]0;x\\u{7}\n");

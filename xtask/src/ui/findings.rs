@@ -1,26 +1,27 @@
-//! What a registry does not serve, for people: an artifact whose tag is missing is one line,
-//! whatever lacks below it, and a blob that several repositories lack is named once.
+//! The text of a verification's findings.
+//!
+//! - An artifact whose tag is missing is one line, whatever is missing below the tag.
+//! - A blob that several repositories lack is one line.
 
 use release::verify::{Finding, FindingKind};
 
 use super::human::first_names;
 
-/// Returns a line for each finding.
+/// Returns the findings, one line each.
 pub(super) fn lines(findings: &[Finding]) -> String {
     let mut text = String::new();
-    let mut told: Vec<&Finding> = Vec::new();
+    let mut shown: Vec<&Finding> = Vec::new();
     for finding in findings {
-        let is_folded = !finding.kind.is_of_tag() && lacks_tag(findings, &finding.artifact);
-        if is_folded {
+        if !finding.kind.is_of_tag() && lacks_tag(findings, &finding.artifact) {
             continue;
         }
         let is_same = |other: &Finding| {
             other.kind == finding.kind && other.digest == finding.digest && !other.kind.is_of_tag()
         };
-        if told.iter().any(|other| is_same(other)) {
+        if shown.iter().any(|other| is_same(other)) {
             continue;
         }
-        told.push(finding);
+        shown.push(finding);
         text.push_str(&format!("  {finding}"));
         let others: Vec<&str> = findings
             .iter()
@@ -36,10 +37,8 @@ pub(super) fn lines(findings: &[Finding]) -> String {
                 .iter()
                 .filter(|below| !below.kind.is_of_tag() && below.artifact == finding.artifact)
                 .count();
-            match below {
-                0 => {}
-                1 => text.push_str(", and 1 of its manifests and blobs"),
-                below => text.push_str(&format!(", and {below} of its manifests and blobs")),
+            if below > 0 {
+                text.push_str(&format!(", and {below} of its manifests and blobs"));
             }
         }
         text.push('\n');
@@ -58,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_missing_tag_leads_to_is_counted_and_all_else_is_named() {
+    fn findings_below_a_missing_tag_are_counted_and_others_listed() {
         let finding = |kind, artifact: &str| Finding {
             kind,
             artifact: artifact.to_owned(),

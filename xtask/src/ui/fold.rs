@@ -8,19 +8,20 @@ use textwrap::wrap_algorithms::wrap_first_fit;
 
 use super::edge;
 
-/// Text is not wrapped into fewer columns than this: single words would not fit.
+/// Minimum width for wrapping. In fewer columns, single words do not fit.
 const NARROWEST: usize = 20;
 
-/// The widest label, such as `registry`, that text hangs behind.
+/// Maximum width of a label, such as `registry`, that further lines are indented behind.
 const WIDEST_LABEL: usize = 18;
 
-/// Units that stay with their number.
+/// Units that are kept on the line of their number.
 const UNITS: [&str; 8] = ["B", "kB", "MB", "GB", "TB", "MB/s", "s", "ms"];
 
-/// What replaces the middle of a name.
+/// Replaces the middle of a shortened name.
 const CUT: char = '…';
 
-/// Starts of lines that text hangs behind. All but the signs are followed by a space.
+/// Beginnings of lines that further lines are indented behind. Those of several characters count
+/// only before a space.
 const LABELS: [&str; 11] = [
     "error:",
     "warning:",
@@ -35,20 +36,20 @@ const LABELS: [&str; 11] = [
     "!",
 ];
 
-/// How the lines of a unified diff begin.
+/// First characters of the lines of a unified diff.
 const DIFF: [char; 5] = ['+', '-', ' ', '@', '\\'];
 
-/// How many columns a line may have. A file and a pipe have no limit.
+/// Maximum columns of a line; `None` means unlimited, as for files and pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Columns(pub(super) Option<usize>);
 
 impl Columns {
-    /// Returns the columns of the terminal that results are written to.
+    /// Returns the columns of standard output.
     pub(crate) fn of_results() -> Self {
         Self::of(&Term::stdout(), std::io::stdout().is_terminal())
     }
 
-    /// Returns the columns of the terminal that messages are written to.
+    /// Returns the columns of standard error.
     pub(crate) fn of_messages() -> Self {
         Self::of(&Term::stderr(), std::io::stderr().is_terminal())
     }
@@ -63,8 +64,8 @@ impl Columns {
         Self(columns)
     }
 
-    /// Returns `text` with each line wrapped that is too wide. A command to copy, a line that
-    /// begins with `$`, and the lines of a unified diff stay whole.
+    /// Wraps each line that is too wide. Commands to copy (lines that begin with `$`) and lines of
+    /// a unified diff stay whole.
     pub(crate) fn fold(self, text: &str) -> String {
         let mut is_diff = false;
         let lines = text.split('\n').map(|line| {
@@ -78,21 +79,20 @@ impl Columns {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Returns `lead` and `text`, wrapped if they are too wide. Further lines begin below `text`.
+    /// Returns `lead` and `text`, wrapped if too wide. Further lines are indented below `text`.
     pub(crate) fn hanging(self, lead: &str, text: &str) -> String {
         let text = edge::masked(text);
         self.wrap(&format!("{lead}{text}"), measure_text_width(lead))
     }
 
-    /// Returns `text`, wrapped to fit behind a label that is written, and further lines indented,
-    /// by a library.
+    /// Wraps `text` to fit behind `label`. A library writes the label and indents further lines.
     pub(super) fn behind(self, label: &str, text: &str) -> String {
         let room = self.0.map(|columns| columns.saturating_sub(label.len()));
         Self(room).wrap(&edge::masked(text), 0)
     }
 
-    /// Returns a line, wrapped if it is too wide. Further lines are indented by `hang`; less, where
-    /// a word requires it.
+    /// Wraps a line if it is too wide. Further lines are indented by `hang` columns, or less if a
+    /// long word requires it.
     fn wrap(self, line: &str, hang: usize) -> String {
         let Some(columns) = self.0.filter(|columns| measure_text_width(line) > *columns) else {
             return line.to_owned();
@@ -110,7 +110,7 @@ impl Columns {
             match number {
                 0 => wrapped.push_str(&format!("{:lead$}", "")),
                 _ => {
-                    // A word that fits into a line begins further left rather than being broken.
+                    // A long word begins further left instead of being broken.
                     let first = line_words.first().map_or(0, |word| word.width);
                     let most = columns.checked_sub(first).unwrap_or(hang);
                     let hang = hang.min(most);
@@ -129,7 +129,7 @@ impl Columns {
     }
 }
 
-/// Returns a name that has at most this many columns: what is in the middle of a longer one is cut.
+/// Shortens a name to at most this many columns by cutting its middle.
 pub(super) fn shorten(name: &str, columns: usize) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= columns {
@@ -142,7 +142,7 @@ pub(super) fn shorten(name: &str, columns: usize) -> String {
     start.chain([&CUT]).chain(end).collect()
 }
 
-/// Returns the column at which a line's text begins, after its indentation, its sign and its label.
+/// Returns the column at which a line's text begins, after indentation, sign and label.
 fn hang(line: &str) -> usize {
     let content = line.trim_start();
     let mut hang = line.len() - content.len();
@@ -166,8 +166,8 @@ fn hang(line: &str) -> usize {
     hang
 }
 
-/// Returns the words of a text. What is in backticks is one word, because it may be a command to
-/// copy, unless it does not fit into a line. A number and its unit are one word.
+/// Splits a text into words. A number and its unit are one word. So is text in backticks that fits
+/// into a line, because it may be a command to copy.
 fn words(text: &str, columns: usize) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut start = 0;
@@ -193,7 +193,7 @@ fn words(text: &str, columns: usize) -> Vec<Word<'_>> {
     words
 }
 
-/// Returns whether a word is a number, and what follows is its unit.
+/// Returns whether a word is a number and `next` begins with its unit.
 fn ends_with_number(word: &str, next: &str) -> bool {
     let unit = next.split(|letter: char| !letter.is_alphanumeric() && letter != '/');
     let is_number = |word: &str| word.parse::<f64>().is_ok() && word.ends_with(char::is_numeric);

@@ -1,6 +1,6 @@
-//! Output for people: a bar on a terminal, a line every ten seconds in a log.
+//! The human format: progress bars on a terminal, else a line every ten seconds.
 
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use console::{Term, style};
@@ -22,40 +22,41 @@ pub(crate) use failure::{first_names, lock_changes};
 use bars::{DRAW_AFTER, Running, label, lock, rate, tick};
 use retries::{Retries, more};
 
-/// How often a line is written without a terminal.
+/// Interval of progress lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Draws on standard error.
+/// Writes messages and progress to standard error.
 pub(super) struct Human {
-    terminal: bool,
+    /// Whether standard error is a terminal that supports control sequences.
+    is_terminal: bool,
     bars: MultiProgress,
-    /// What is under way: a bundle may be downloaded, checked and pushed at the same time.
+    /// Steps in progress: a bundle may be downloaded, checked and pushed concurrently.
     running: Arc<Mutex<Vec<Running>>>,
-    /// Writes lines without a terminal.
+    /// Starts the progress lines without a terminal.
     ticker: Once,
     retries: Mutex<Retries>,
-    /// Why a line of mkectl's result could not be written.
-    lost: Mutex<Option<std::io::Error>>,
+    /// The last error of writing a line of mkectl's result.
+    write_error: Mutex<Option<std::io::Error>>,
 }
 
-/// Returns whether the terminal prints control sequences as text.
+/// Returns whether the terminal does not support control sequences.
 #[expect(
     clippy::disallowed_methods,
-    reason = "what a terminal can do is in a variable"
+    reason = "a variable names the terminal's capabilities"
 )]
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 impl Human {
-    /// Returns whether there is a terminal that obeys control sequences.
+    /// Returns whether standard error is a terminal that supports control sequences.
     pub(super) fn draws(&self) -> bool {
-        self.terminal
+        self.is_terminal
     }
 
     pub(super) fn new() -> Self {
         Self {
-            terminal: Term::stderr().features().is_attended() && !is_dumb(),
+            is_terminal: Term::stderr().features().is_attended() && !is_dumb(),
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
                 Box::new(Narrow::stderr()),
                 10,
@@ -63,7 +64,7 @@ impl Human {
             running: Arc::default(),
             ticker: Once::new(),
             retries: Mutex::default(),
-            lost: Mutex::default(),
+            write_error: Mutex::default(),
         }
     }
 
@@ -72,8 +73,8 @@ impl Human {
             Event::Started { step, what, bytes } => {
                 self.finish(*step);
                 self.step(*step, &word(what));
-                self.lock().push(Running::new(*step, *bytes));
-                if !self.terminal {
+                lock(&self.running).push(Running::new(*step, *bytes));
+                if !self.is_terminal {
                     self.ticker
                         .call_once(|| tick(Arc::downgrade(&self.running)));
                 }
@@ -81,7 +82,8 @@ impl Human {
             Event::Advanced { step, bytes } => self.advance(*step, *bytes, *bytes),
             Event::Spared { step, bytes } => self.advance(*step, *bytes, 0),
             Event::At { step, item } => {
-                if let Some(running) = self.lock().iter().find(|running| running.step == *step) {
+                let running = lock(&self.running);
+                if let Some(running) = running.iter().find(|running| running.step == *step) {
                     *lock(&running.item) = word(redaction::run().mask(item));
                     running.bar.tick();
                 }
@@ -92,7 +94,7 @@ impl Human {
                 self.step(*step, &format!("done: {}{taken}", word(what)));
             }
             Event::Retried { step, why } => {
-                let unreported = self.retries().add();
+                let unreported = lock(&self.retries).add();
                 if let Some(unreported) = unreported {
                     self.step(*step, &format!("{}{}", word(why), more(unreported)));
                 }
@@ -118,12 +120,12 @@ impl Human {
 
     pub(super) fn failure(&self, failure: &Failure) {
         self.clear();
-        let unreported = self.retries().take_unreported();
+        let unreported = lock(&self.retries).take_unreported();
         if unreported > 0 {
             let requests = environment::count(unreported, "request");
             self.print(&format!("          retried {requests} more"));
         }
-        self.print(failure::text(failure, self.terminal).trim_end());
+        self.print(failure::text(failure, self.is_terminal).trim_end());
     }
 
     /// Writes a line about a step above the bars.
@@ -134,39 +136,37 @@ impl Human {
 
     /// Writes a message above the bars.
     pub(super) fn print(&self, text: &str) {
-        let write = || edge::err(&format!("{text}\n"));
-        if self.terminal {
-            self.bars.suspend(write);
-        } else {
-            write();
+        self.suspend_bars(|| edge::err(&format!("{text}\n")));
+    }
+
+    /// Hides the bars while `write` writes.
+    fn suspend_bars(&self, write: impl FnOnce()) {
+        match self.is_terminal {
+            true => self.bars.suspend(write),
+            false => write(),
         }
     }
 
-    /// Returns why a line of mkectl's result could not be written, if so.
-    pub(super) fn take_lost(&self) -> std::io::Result<()> {
-        lock(&self.lost).take().map_or(Ok(()), Err)
+    /// Returns the error if a line of mkectl's result could not be written.
+    pub(super) fn take_write_error(&self) -> std::io::Result<()> {
+        lock(&self.write_error).take().map_or(Ok(()), Err)
     }
 
-    /// Writes a line of a result to standard output, without the bars.
+    /// Removes the bars and writes a line of a result to standard output.
     fn write(&self, out: fn(&str) -> std::io::Result<()>, line: &str) {
         self.clear();
-        let write = || {
+        self.suspend_bars(|| {
             if let Err(error) = out(&format!("{line}\n")) {
-                *lock(&self.lost) = Some(error);
+                *lock(&self.write_error) = Some(error);
             }
-        };
-        if self.terminal {
-            self.bars.suspend(write);
-        } else {
-            write();
-        }
+        });
     }
 
-    /// Writes a message after a signal. A terminal has echoed `^C`, which disappears with the bar
-    /// before it, if there is one.
+    /// Writes a message after a signal, on a new line if the terminal's echo of `^C` stays visible:
+    /// a bar removes it.
     pub(super) fn print_after_echo(&self, text: &str) {
-        let is_bar_there = self.lock().iter().any(|running| running.is_drawn);
-        match self.terminal && !is_bar_there {
+        let has_bar = lock(&self.running).iter().any(|running| running.is_drawn);
+        match self.is_terminal && !has_bar {
             true => self.print(&format!("\n{text}")),
             false => self.print(text),
         }
@@ -174,25 +174,18 @@ impl Human {
 
     /// Removes the bars.
     pub(super) fn clear(&self) {
-        for running in self.lock().drain(..) {
+        for running in lock(&self.running).drain(..) {
             running.bar.finish_and_clear();
         }
     }
 
-    fn retries(&self) -> MutexGuard<'_, Retries> {
-        self.retries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
-        lock(&self.running)
-    }
-
     /// Records that a step advanced by `bytes`, of which `moved` were transferred.
     fn advance(&self, step: Step, bytes: u64, moved: u64) {
-        if let Some(running) = (self.lock().iter_mut()).find(|running| running.step == step) {
+        let mut all = lock(&self.running);
+        if let Some(running) = all.iter_mut().find(|running| running.step == step) {
             running.done += bytes;
             lock(&running.speed).add(moved, Instant::now());
-            if self.terminal && !running.is_drawn && running.began.elapsed() > DRAW_AFTER {
+            if self.is_terminal && !running.is_drawn && running.began.elapsed() > DRAW_AFTER {
                 running.is_drawn = true;
                 self.bars.add(running.bar.clone());
             }
@@ -200,11 +193,11 @@ impl Human {
         }
     }
 
-    /// Removes the bar of a step and returns what it went through and how fast, if it took any
-    /// time.
+    /// Removes the bar of a step. Returns its bytes, time and rate, unless it took less than a
+    /// second.
     fn finish(&self, step: Step) -> Option<String> {
         let running = {
-            let mut all = self.lock();
+            let mut all = lock(&self.running);
             let place = all.iter().position(|running| running.step == step)?;
             all.remove(place)
         };

@@ -1,4 +1,5 @@
-//! For machines: one object a line on standard output, the last of them the result or the error.
+//! The JSON format: one object per line on standard output. The last one is the result or the
+//! error.
 
 use release::cluster::run;
 use release::event::Event;
@@ -11,7 +12,7 @@ use crate::advice;
 use crate::failure::Failure;
 use crate::ui::edge;
 
-/// Writes objects.
+/// Writes JSON objects.
 pub(super) struct Json;
 
 /// Returns an object with one key.
@@ -25,7 +26,7 @@ impl Json {
             Event::Started { step, what, bytes } => {
                 json!({"kind": "started", "step": step.to_string(), "what": what, "bytes": bytes})
             }
-            // One line for each piece of a transfer would drown everything else.
+            // One line for each piece of a transfer would be too many.
             Event::Advanced { .. } | Event::Spared { .. } => return,
             Event::At { step, item } => {
                 json!({"kind": "at", "step": step.to_string(), "item": item})
@@ -56,12 +57,12 @@ impl Json {
     }
 
     pub(super) fn emit(&self, key: &str, value: &impl Serialize) {
-        // Nothing can be done about a closed standard output while working; the result will say so.
+        // If standard output is closed, the work continues; writing the result then fails.
         let _ = edge::json(object(key, value));
     }
 }
 
-/// Returns a failure with everything that is known of it.
+/// Returns a failure with its causes, hints, details and exit code.
 pub(crate) fn described(failure: &Failure, code: u8) -> Value {
     let mut error = describe(failure);
     error["exit-code"] = json!(code);
@@ -130,20 +131,14 @@ fn add_details(object: &mut Value, error: &release::Error) {
         release::Error::Run(run::Error::Contradicted { log, .. }) => object["log"] = json!(log),
         release::Error::Push(push::Error::Failed { failed, .. })
         | release::Error::Push(push::Error::Stopped { failed, .. }) => {
-            object["failed"] = failed
-                .iter()
-                .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
-                .collect();
+            object["failed"] = failed_artifacts(failed);
         }
         release::Error::Set(error @ set::Error::Invalid(_)) => {
-            object["wrong"] = json!(crate::failure::set::entries(error));
+            object["wrong"] = json!(crate::failure::set::entry_errors(error));
         }
         release::Error::Plan(plan::Error::Moved { moved, .. }) => object["moved"] = json!(moved),
         release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {
-            object["failed"] = failed
-                .iter()
-                .map(|(name, why)| json!({"artifact": name, "error": release::chain(why)}))
-                .collect();
+            object["failed"] = failed_artifacts(failed);
         }
         release::Error::Prune(prune::Error::Refused { moved, .. }) => {
             object["moved"] = moved.iter().map(ToString::to_string).collect();
@@ -156,6 +151,13 @@ fn add_details(object: &mut Value, error: &release::Error) {
         }
         _ => {}
     }
+}
+
+fn failed_artifacts<E: std::error::Error>(failed: &[(String, E)]) -> Value {
+    let failed = failed.iter();
+    failed
+        .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
+        .collect()
 }
 
 fn problem(problem: &environment::Problem) -> Value {

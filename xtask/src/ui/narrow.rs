@@ -1,6 +1,7 @@
-//! A terminal that leaves a few columns free. Bars are drawn to its right edge, and there a
-//! terminal that echoes `^C` begins a new line: what is cleared then is that line, and the bar
-//! stays behind.
+//! Standard error as a terminal that is three columns narrower.
+//!
+//! Bars would fill the line. A terminal that then echoes `^C` begins a new line, so only that line
+//! would be cleared, and the bar would stay.
 
 use std::io;
 
@@ -10,10 +11,10 @@ use indicatif::TermLike;
 /// The columns of `^C`, and one so that the line is not full.
 const FREE: u16 = 3;
 
-/// Narrower than this no terminal is believed to be.
+/// Minimum width: a smaller one that the terminal reports is not plausible.
 const NARROWEST: u16 = 20;
 
-/// Standard error, a few columns narrower than it is.
+/// Standard error, narrower by [`FREE`] columns.
 #[derive(Debug)]
 pub(super) struct Narrow(Term);
 
@@ -22,7 +23,7 @@ impl Narrow {
         Self(Term::buffered_stderr())
     }
 
-    /// Returns how many columns a line may have.
+    /// Returns the maximum columns of a line.
     pub(super) fn columns(&self) -> u16 {
         columns(self.0.size().1)
     }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_room_for_what_a_terminal_echoes() {
+    fn columns_leave_room_for_the_echo() {
         assert_eq!(columns(80), 77);
         assert_eq!(columns(0), NARROWEST);
     }

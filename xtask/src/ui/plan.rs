@@ -1,17 +1,17 @@
-//! A plan, for people to read before it is executed.
+//! The text of a plan.
 
 use console::style;
 use environment::count;
 use indicatif::DecimalBytes;
 use release::plan::{MkectlSummary, Summary};
 
-/// How many names are listed before a plan says "and N more".
+/// Maximum number of names in a short plan; the rest is counted.
 const NAMES: usize = 20;
 
-/// How much of a plan is shown.
+/// Length of a plan's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// What fits a screen.
+    /// The first names, and no diff of a new file.
     Short,
     /// Every name and the whole diff.
     Full,
@@ -30,12 +30,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         ));
     }
     if plan.nothing_to_do {
-        for problem in &plan.set_aside {
-            field(&mut text, "set aside", problem);
-        }
-        if let Some(problem) = &plan.shared_problem {
-            field(&mut text, "refused", problem);
-        }
+        overrides(&mut text, plan);
         text.push_str(&format!(
             "Nothing to do: {} are in the registry, mke4.yaml is applied.\n",
             artifacts(plan.artifacts)
@@ -104,16 +99,11 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
             &format!("the lock lacks what mkectl lists: {lacking}"),
         );
     }
-    for problem in &plan.set_aside {
-        field(&mut text, "set aside", problem);
-    }
-    if let Some(problem) = &plan.shared_problem {
-        field(&mut text, "refused", problem);
-    }
+    overrides(&mut text, plan);
     if let Some(problem) = &plan.requirement_problem {
         field(&mut text, "refused", problem);
     }
-    // A new file is all new: its content follows from the environment.
+    // The short text omits the diff of a new file, which has all of its lines.
     let is_new = plan.config_diff.starts_with("--- /dev/null");
     if !plan.config_diff.is_empty() && (detail == Detail::Full || !is_new) {
         text.push('\n');
@@ -129,7 +119,17 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     text
 }
 
-/// Adds what mkectl is run for: the command, or each command of an upgrade in its order.
+/// Adds the problems that options override, and a conflict with a different checkout.
+fn overrides(text: &mut String, plan: &Summary) {
+    for problem in &plan.set_aside {
+        field(text, "set aside", problem);
+    }
+    if let Some(problem) = &plan.shared_problem {
+        field(text, "refused", problem);
+    }
+}
+
+/// Adds the commands of mkectl in their order, and the reason for them.
 fn mkectl(text: &mut String, mkectl: &MkectlSummary) {
     let Some(reason) = mkectl.reason else {
         return field(text, "mkectl", "not needed");
@@ -156,8 +156,8 @@ fn mkectl(text: &mut String, mkectl: &MkectlSummary) {
     text.push_str(&format!("            because {reason}\n"));
 }
 
-/// Returns a unified diff with its lines coloured. The signs stay: colour never carries meaning
-/// alone.
+/// Colours the lines of a unified diff. The signs stay, because colour must not be the only carrier
+/// of meaning.
 pub(crate) fn coloured(diff: &str) -> String {
     let mut text = String::with_capacity(diff.len());
     for line in diff.lines() {

@@ -1,11 +1,11 @@
-//! Problems of a file, each with the lines that it is about.
+//! The text of problems in files, with excerpts of the files.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use environment::Problem;
 
 use super::fold::Columns;
 
-/// Returns all problems as rustc would show them.
+/// Returns problems in the style of rustc's errors.
 pub(super) fn render<'a>(
     problems: impl IntoIterator<Item = &'a Problem>,
     coloured: bool,
@@ -26,14 +26,9 @@ pub(super) fn render<'a>(
         let snippet = Snippet::source(problem.source.text.as_str())
             .path(problem.source.path.as_str())
             .annotation(AnnotationKind::Primary.span(problem.span.clone()));
-        let level = match problem.is_warning {
-            true => Level::WARNING,
-            false => Level::ERROR,
-        };
-        let label = if problem.is_warning {
-            "warning: "
-        } else {
-            "error: "
+        let (level, label) = match problem.is_warning {
+            true => (Level::WARNING, "warning: "),
+            false => (Level::ERROR, "error: "),
         };
         let title = columns.behind(label, &problem.rule);
         let help = problem.help.as_ref();

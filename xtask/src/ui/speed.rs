@@ -1,25 +1,25 @@
-//! How fast a step goes now, and how long it still takes.
+//! The present rate of a step, and the time that it still needs.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use indicatif::DecimalBytes;
 
-/// The time over which the rate is taken.
+/// Time over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(15);
 
-/// How far apart the samples are.
+/// Minimum time between samples.
 const SAMPLE: Duration = Duration::from_millis(250);
 
-/// How long a step runs before the rest is estimated: its first bytes say little.
-const SETTLE: Duration = Duration::from_secs(2);
+/// Time before the remaining time is estimated: the first bytes are not representative.
+const WARM_UP: Duration = Duration::from_secs(2);
 
-/// The bytes that were moved lately. What need not be moved is not among them.
+/// Measures the rate of transferred bytes. Bytes that need no transfer are not counted.
 #[derive(Debug)]
 pub(super) struct Speed {
     began: Instant,
     moved: u64,
-    /// The bytes that had been moved at a time, the oldest first.
+    /// Total of transferred bytes at certain times, oldest first.
     samples: VecDeque<(Instant, u64)>,
 }
 
@@ -32,7 +32,7 @@ impl Speed {
         }
     }
 
-    /// Returns all bytes that were moved.
+    /// Returns the total of transferred bytes.
     pub(super) fn moved(&self) -> u64 {
         self.moved
     }
@@ -46,19 +46,19 @@ impl Speed {
         }
     }
 
-    /// Returns the rate in words and the time that the rest takes: `1.20 MB/s, 40s left`.
+    /// Returns the rate and the time for the `remaining` bytes: `1.20 MB/s, 40s left`.
     ///
-    /// When nothing is left to be moved, the other side still has to confirm it.
-    pub(super) fn words(&mut self, left: Option<u64>, now: Instant) -> String {
+    /// Without remaining bytes it is `finishing`, because the registry still confirms the upload.
+    pub(super) fn words(&mut self, remaining: Option<u64>, now: Instant) -> String {
         self.forget_before(now);
         let rate = self.per_second(now);
         let words = format!("{}/s", DecimalBytes(rate));
-        match left {
+        match remaining {
             None => words,
             Some(0) => format!("{words}, finishing"),
             Some(_) if rate == 0 => format!("{words}, waiting"),
-            Some(_) if now.duration_since(self.began) < SETTLE => words,
-            Some(left) => format!("{words}, {} left", time(left.div_ceil(rate))),
+            Some(_) if now.duration_since(self.began) < WARM_UP => words,
+            Some(bytes) => format!("{words}, {} left", time(bytes.div_ceil(rate))),
         }
     }
 
@@ -71,7 +71,7 @@ impl Speed {
         u64::try_from(rate).unwrap_or(u64::MAX)
     }
 
-    /// Forgets samples that are older than the window, except the newest of them.
+    /// Removes samples from before the window, except the newest of them.
     fn forget_before(&mut self, now: Instant) {
         while let Some((second, _)) = self.samples.get(1)
             && now.duration_since(*second) >= WINDOW
@@ -81,7 +81,7 @@ impl Speed {
     }
 }
 
-/// Returns a time as short as it can be read.
+/// Returns a time in one unit: seconds, minutes or hours.
 fn time(seconds: u64) -> String {
     match seconds {
         0..100 => format!("{seconds}s"),

@@ -1,4 +1,4 @@
-//! Tables without lines, as people know them from kubectl, and their narrow form.
+//! Tables in the style of kubectl, and their form for narrow terminals.
 
 use comfy_table::{CellAlignment, Table, presets};
 use console::measure_text_width;
@@ -6,8 +6,8 @@ use console::measure_text_width;
 use super::edge;
 use super::fold::{Columns, shorten};
 
-/// Returns a table whose columns with a title in `right` are numbers. If it is wider than the
-/// terminal, each row becomes a paragraph.
+/// Returns a table. Columns with a title in `right` are aligned to the right. If the table is wider
+/// than the terminal, each row becomes a paragraph.
 pub fn table(titles: &[&str], right: &[&str], rows: Vec<Vec<String>>) -> String {
     fitting(titles, right, rows, Columns::of_results())
 }
@@ -44,8 +44,8 @@ fn wide(titles: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Returns a paragraph for each row: the first cell, and below it a line for each other cell with
-/// its title. A path that is too long loses its middle.
+/// Returns a paragraph for each row: the first cell, then a line with title and text for each other
+/// cell. The middle of a long path is cut.
 fn narrow(titles: &[&str], rows: &[Vec<String>], columns: usize) -> String {
     let longest = titles
         .iter()

@@ -1,5 +1,5 @@
-//! Checks what is on this machine: the configuration, the lock, where its bytes would come from,
-//! mkectl, tools and the disk.
+//! Checks this machine: the configuration, the lock, the source of the bundle's bytes, mkectl,
+//! tools and the disk.
 
 use camino::Utf8Path;
 use environment::{Environment, Problems};
@@ -10,7 +10,7 @@ use crate::config::{check, mke3, render};
 use crate::event::Step;
 use crate::locked;
 use crate::observe::BundleObserver;
-use crate::receipt::Receipt;
+use crate::receipt::{Applied, Receipt};
 use crate::set::Error as SetError;
 use crate::transfer::fetch::{self, Source};
 use crate::transfer::push::Delivery;
@@ -18,7 +18,8 @@ use crate::transfer::{before_push, look, present, program, set};
 use crate::workspace::Output;
 use crate::{Context, Error, chain, disk, requires, workspace};
 
-/// Renders the configuration, and looks at the dates in it.
+/// Checks that the configuration can be rendered, has no committed secret, and that its
+/// certificates are valid now.
 pub(super) fn configuration(
     context: &Context<'_>,
     environment: &Environment,
@@ -38,14 +39,8 @@ pub(super) fn configuration(
         }
         Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(&error)),
     });
-    let receipt =
-        Receipt::read(&Output::below(&context.workspace.environment(&environment.name)).receipt);
-    let runs_mke4 = receipt
-        .ok()
-        .flatten()
-        .is_some_and(|receipt| receipt.applied.is_some());
     if let Ok(facts) = context.workspace.release(&environment.release)
-        && !runs_mke4
+        && applied(context, environment).is_none()
     {
         let text = match mke3::problem(environment, &facts, true) {
             Ok(problem) => problem.map(|problem| problem.rule),
@@ -55,11 +50,8 @@ pub(super) fn configuration(
     }
     let variables = &context.tool.variables;
     if let Err(problem) = check::committed_secret(context.workspace, environment, variables) {
-        checks.push(Check::wrong(
-            name,
-            WorkspaceFault::Configuration,
-            problem.rule,
-        ));
+        let fault = WorkspaceFault::Configuration;
+        checks.push(Check::wrong(name, fault, problem.rule));
     }
     if let Err(problems) = environment.check_dates((context.tool.now)().as_second()) {
         let fault = WorkspaceFault::AuthorityOutOfDate;
@@ -67,7 +59,14 @@ pub(super) fn configuration(
     }
 }
 
-/// Returns what was broken, in one line.
+/// Returns the last successful deploy, if the receipt records one.
+fn applied(context: &Context<'_>, environment: &Environment) -> Option<Applied> {
+    let output = Output::below(&context.workspace.environment(&environment.name));
+    let receipt = Receipt::read(&output.receipt).ok().flatten();
+    receipt?.applied
+}
+
+/// Returns the broken rules, in one line.
 fn rules(problems: &Problems) -> String {
     let rules: Vec<&str> = (problems.0.iter())
         .map(|problem| problem.rule.as_str())
@@ -84,15 +83,12 @@ pub(super) fn lock(
     match locked::of(context.workspace, environment) {
         Ok(locked) => {
             let path = context.workspace.shown(&locked.path);
-            let artifacts = locked.lock.artifacts.len();
+            let artifacts = environment::count(locked.lock.artifacts.len(), "artifact");
             checks.push(Check::fine(
                 name,
                 match locked.sets.is_empty() {
-                    true => format!("{path} lists {}", environment::count(artifacts, "artifact")),
-                    false => format!(
-                        "{path} and the locks of sets list {}",
-                        environment::count(artifacts, "artifact")
-                    ),
+                    true => format!("{path} lists {artifacts}"),
+                    false => format!("{path} and the locks of sets list {artifacts}"),
                 },
             ));
             requirement(context, environment, &locked, checks);
@@ -114,7 +110,7 @@ pub(super) fn lock(
     }
 }
 
-/// Looks whether what the environment requires of another one has happened.
+/// Checks whether the environment's `requires` is met.
 fn requirement(
     context: &Context<'_>,
     environment: &Environment,
@@ -143,8 +139,7 @@ fn requirement(
     );
 }
 
-/// Looks where the bundle's bytes would come from, and whether there is room for what will be
-/// written of them.
+/// Checks where the bundle's bytes would come from, and whether the disk has room for them.
 pub(super) async fn bundle_and_disk(
     context: &Context<'_>,
     environment: &Environment,
@@ -184,7 +179,7 @@ pub(super) async fn bundle_and_disk(
             }
         }
         Ok(Source::Made(_)) => Check::fine(name, "the demo bundle is generated".to_owned()),
-        Ok(Source::Download(path)) => match parts(context, environment, lock).await {
+        Ok(Source::Download(path)) => match store_and_registry(context, environment, lock).await {
             Some(check) => {
                 checks.extend([check, disk(&workspace.bundles(), 0)]);
                 return;
@@ -202,14 +197,14 @@ pub(super) async fn bundle_and_disk(
             Check::wrong(name, fault, format!("{file}: {}", chain(&error)))
         }
     });
-    checks.extend(of_registries(context, environment, lock).await);
+    checks.extend(upstream(context, environment, lock).await);
     let to_write = before_push::to_write(workspace, lock);
     checks.push(disk(&workspace.bundles(), to_write));
 }
 
-/// Looks where the artifacts of sets and of a release without a bundle would come from; returns
-/// nothing if there are none.
-async fn of_registries(
+/// Checks where artifacts from upstream registries would come from: those of sets, and of a release
+/// without a bundle. Returns `None` if there are none.
+async fn upstream(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
@@ -229,7 +224,7 @@ async fn of_registries(
             format!("{artifacts}, nothing to fetch from upstream"),
         ));
     }
-    if let Some(check) = parts(context, environment, lock).await {
+    if let Some(check) = store_and_registry(context, environment, lock).await {
         return Some(Check { name, ..check });
     }
     let blobs = environment::count(missing.blobs, "blob");
@@ -246,9 +241,9 @@ async fn of_registries(
     })
 }
 
-/// Looks whether store and registry together have what the lock names; returns nothing if that
-/// cannot be told, or if neither has anything.
-async fn parts(
+/// Checks whether store and registry together have the blobs of the lock. Returns `None` if that is
+/// unknown, or if neither has any.
+async fn store_and_registry(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
@@ -258,9 +253,9 @@ async fn parts(
     if !context.offline && store.missing(lock).len() >= lock.blobs().len() {
         return None;
     }
-    // What is wrong with the registry other checks tell.
-    let looked = look::look(context, environment, &look::tags_of(lock)).await;
-    let seen = looked.ok()?.seen;
+    // Other checks report an error of the registry.
+    let tags = look::tags_of(lock);
+    let seen = look::look(context, environment, &tags).await.ok()?.seen;
     let artifacts = lock.artifacts.iter().zip(seen);
     let delivery = Delivery {
         environment,
@@ -287,8 +282,8 @@ async fn parts(
     }
 }
 
-/// Looks whether the release's own mkectl is here. A deploy would fetch it, and inside there is
-/// nowhere to fetch it from.
+/// Checks whether the release's mkectl is on this machine. Inside the air gap, a deploy cannot
+/// download it.
 pub(super) fn mkectl(
     context: &Context<'_>,
     environment: &Environment,
@@ -302,18 +297,15 @@ pub(super) fn mkectl(
     }
 }
 
-/// Names what is needed beside the bundle: what the configuration asks for, and what Red Hat's
-/// systems need.
+/// Checks for what the configuration needs besides the bundle, such as drivers and tools.
 pub(super) fn not_in_bundle(
     context: &Context<'_>,
     environment: &Environment,
     asks_nodes: bool,
     checks: &mut Vec<Check>,
 ) {
-    let path = Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let receipt = Receipt::read(&path);
-    let installed = receipt.ok().flatten().and_then(|receipt| receipt.applied);
-    let installed = installed.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok());
+    let installed = applied(context, environment)
+        .and_then(|applied| applied.release.strip_prefix('v')?.parse().ok());
     for needed in mke::not_in_bundle(environment, installed.as_ref()) {
         let text = needed.text().to_owned();
         checks.push(match needed {
@@ -339,28 +331,24 @@ pub(super) fn not_in_bundle(
     if !asks_nodes && !environment.rehearsal {
         let text = "not checked without --nodes: with SELinux, MKE installs container-selinux from a repository, and no \
                     bundle has it";
-        checks.push(Check::new(
-            "packages",
-            Verdict::Skipped,
-            None,
-            text.to_owned(),
-        ));
+        let text = text.to_owned();
+        checks.push(Check::new("packages", Verdict::Skipped, None, text));
     }
 }
 
-/// Returns which programs for the monitoring CRDs are in no folder of PATH.
+/// Returns the programs for the monitoring CRDs that are missing from PATH.
 fn missing_tools(context: &Context<'_>) -> Vec<&'static str> {
     let path = context.tool.variables.get("PATH");
     let path = path.and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-    let is_here = |program: &&str| {
+    let is_installed = |program: &&str| {
         let mut folders = path.split(':');
         folders.any(|folder| Utf8Path::new(folder).join(program).is_file())
     };
     let tools = ["kubectl", "helm"].into_iter();
-    tools.filter(|program| !is_here(program)).collect()
+    tools.filter(|program| !is_installed(program)).collect()
 }
 
-/// Compares the free space with the size of a whole release that is not locked yet.
+/// Compares the free space with the size of a release that is not locked yet.
 pub(super) fn disk_before_lock(context: &Context<'_>, environment: &Environment) -> Check {
     let name = "disk";
     let Ok(release) = mke::Release::of(&environment.release) else {
@@ -413,7 +401,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_full_when_less_is_free_than_is_written() {
+    fn a_disk_is_full_if_less_is_free_than_is_written() {
         for (to_write, free, verdict) in [
             (0, 0, Verdict::Ok),
             (10, 10, Verdict::Ok),

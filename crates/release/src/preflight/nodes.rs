@@ -1,10 +1,11 @@
 //! Checks the nodes: runs a read-only script on each by `ssh`, concurrently.
 //!
 //! ```text
-//! script   what is sent: look.sh, after variables with this environment's values
-//! judge    what came back, a check for each aspect
-//! identity what no two nodes may share
-//! gather   what many nodes share, reported once
+//! hosts    addresses and logins, from the environment's files
+//! script   the script: look.sh, after variables with the environment's values
+//! judge    a check for each aspect, from the script's output
+//! identity host names and machine ids, which must differ
+//! gather   one finding for all nodes with the same fault
 //! ```
 
 mod hosts;
@@ -26,161 +27,160 @@ pub use gather::Shared;
 pub(super) use gather::checks;
 use hosts::Host;
 use identity::Identity;
-use judge::Wanted;
+use judge::Requirements;
 
-/// How many nodes are checked concurrently. A node responds within seconds; its own requests have
-/// limits of their own.
+/// Limits for the logins. A node responds within seconds; the script limits its own requests.
 const BOUNDS: Bounds = Bounds {
     concurrent: 32,
     each: Duration::from_secs(20),
     total: Duration::from_secs(90),
 };
 
-/// What the nodes answered.
+/// The results of all nodes.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    /// Each of them, in the order of the configuration.
+    /// The nodes, in the order of the configuration.
     pub nodes: Vec<Node>,
-    /// Why none of them could be asked, if that is so.
+    /// Why no node could be checked, if none could.
     pub none: Option<(NodeFault, String)>,
-    /// What the environment's mkectl can look at on the nodes itself, as its help lists it:
-    /// `hosts`, `ports`.
+    /// Further checks of nodes that the environment's mkectl has, according to its help: `hosts`,
+    /// `ports`.
     pub offered: Vec<&'static str>,
 }
 
-/// What one node answered.
+/// The results of one node.
 #[derive(Debug)]
 pub struct Node {
-    /// Its address, or its place in the configuration where it has none.
+    /// Its address; without one, its place in the configuration: `config.hosts[0]`.
     pub address: String,
-    /// Its role, as the configuration has it.
+    /// Its role in the configuration: `controller+worker`, `worker` or `single`.
     pub role: String,
-    /// A check for each aspect, in their order.
+    /// A check for each aspect, in the order of [`Aspect::ALL`].
     pub checks: Vec<NodeCheck>,
-    /// How one logs in to it, to be typed; a remote command can follow.
+    /// The command that logs in; a remote command can follow. Empty if the login is not known.
     pub ssh: String,
-    /// The machine that a host key is of, and its port: the node's, or its bastion's where that is
-    /// the one that was not passed.
-    pub door: Option<(String, u16)>,
-    /// Whether it is reached through another machine.
+    /// Address and port of the SSH server to which host keys belong: the bastion's if the login
+    /// failed there, else the node's.
+    pub ssh_server: Option<(String, u16)>,
+    /// Whether it is reached through a bastion.
     pub has_bastion: bool,
 }
 
-/// What came of one aspect on one node.
+/// The result of one aspect on one node.
 #[derive(Debug, Clone)]
 pub struct NodeCheck {
-    /// What was looked at.
+    /// The aspect that was checked.
     pub aspect: Aspect,
-    /// What came of it.
+    /// The verdict.
     pub verdict: NodeVerdict,
-    /// What is wrong, if something is.
+    /// The fault; `None` if there is none, or if it is unknown.
     pub fault: Option<NodeFault>,
-    /// What was seen, in a sentence without its end.
+    /// The observation, a sentence without its full stop.
     pub text: String,
 }
 
-/// What is looked at, in this order.
+/// The aspects of a node that are checked, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aspect {
-    /// It lets the environment's account in.
+    /// The login with the environment's account.
     Ssh,
-    /// The registry's name has an address there.
+    /// The registry's name resolves on the node.
     Name,
-    /// The load balancer's name has an address there.
+    /// The load balancer's name resolves on the node.
     Balancer,
-    /// The registry's certificate is trusted there.
+    /// The node trusts the registry's certificate.
     Https,
-    /// A manifest can be asked for without credentials.
+    /// A manifest can be read without credentials.
     Pull,
-    /// Its clock.
+    /// The clock.
     Clock,
-    /// The room for images.
+    /// The free space for images.
     Disk,
     /// The version of cgroups.
     Cgroup,
-    /// The variables that send requests to a proxy.
+    /// The proxy variables of the login and of k0s's units.
     Proxy,
-    /// Services that are in the way.
+    /// Services that disturb MKE, and SELinux.
     Services,
-    /// What kind of machine it is.
+    /// The machine's architecture.
     Machine,
-    /// The rights of root for the account.
+    /// Whether the account can become root.
     Sudo,
-    /// What identifies it: its machine id and its host name.
+    /// The machine id and the host name, which must be unique.
     Identity,
-    /// Its operating system, processors and memory.
+    /// The operating system, processors and memory.
     System,
-    /// The limits of the kernel.
+    /// The kernel's inotify limits.
     Limits,
-    /// Packages that no bundle has.
+    /// Packages that are not in the bundle.
     Packages,
 }
 
-/// What came of an aspect on a node.
+/// The verdict on an aspect of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeVerdict {
-    /// As it should be.
+    /// As required.
     Ok,
-    /// An installation gets along with it, or it is not certain that it does not.
+    /// An installation works or may work.
     Warning,
-    /// An installation would fail by it.
+    /// An installation would fail.
     Problem,
-    /// The node has no means to say.
+    /// The node cannot report it.
     CannotTell,
-    /// Not looked at, because of what was found before.
+    /// Not checked, because of an earlier finding.
     Skipped,
 }
 
-/// What is wrong with a node, as far as other things would be done about it.
+/// A fault of a node. Each has its own fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeFault {
     /// This machine has no `ssh`.
     NoSsh,
-    /// There are no hosts in the configuration.
+    /// The configuration lists no hosts.
     NoHosts,
-    /// The description of the host is not enough to log in.
+    /// The configuration of the host lacks what a login needs.
     NotDescribed,
-    /// Its name has no address here.
+    /// The host's name does not resolve on this machine.
     HostNotResolved,
-    /// Nothing answers at its address, or nothing listens at the port.
+    /// Its address does not respond, or its SSH port is closed.
     HostNotReached,
-    /// It ends the connection before the login.
+    /// It closes the connection before the login.
     ConnectionClosed,
-    /// Its host key is not among the known ones.
+    /// Its host key is not in the known hosts.
     HostKeyUnknown,
-    /// Its host key is another one than the known one.
+    /// Its host key differs from the one in the known hosts.
     HostKeyChanged,
-    /// The account is not let in with the key.
+    /// It refuses the account's key.
     KeyRefused,
-    /// The private key cannot be read or used here.
+    /// The private key cannot be read or used on this machine.
     KeyUnusable,
-    /// The account has no shell that runs a script to its end.
+    /// The account's shell does not run a script to its end.
     NoShell,
-    /// The registry's or the load balancer's name has no address there.
+    /// The registry's or the load balancer's name does not resolve on the node.
     NameNotResolved,
     /// The name resolves to the node's own loopback address.
     NameOfLoopback,
-    /// The registry cannot be reached from there.
+    /// The node cannot reach the registry.
     RegistryNotReached,
-    /// The registry's certificate is not trusted there.
+    /// The node does not trust the registry's certificate.
     NotTrusted,
-    /// No HTTPS connection comes about for another reason.
+    /// The HTTPS connection fails for a different reason.
     NoHttps,
-    /// The service there is not a registry.
+    /// The service at the registry's address is not a registry.
     NotARegistry,
     /// The registry requires credentials, and nodes have none.
     NotAnonymous,
     /// The registry's token server issues no token without credentials.
     NoToken,
-    /// The registry fails.
+    /// The registry responds with a server error.
     NotServed,
-    /// The clock is far off.
+    /// The clock differs too much from this machine's.
     ClockOff,
-    /// There is not enough room for the release's images.
+    /// The disk lacks space for the release's images.
     DiskFull,
-    /// Cgroups are of version 1.
+    /// The node uses cgroup v1.
     CgroupVersion,
     /// A proxy is configured for the registry.
     ProxyForRegistry,
@@ -190,32 +190,32 @@ pub enum NodeFault {
     ServiceInTheWay,
     /// SELinux is enforcing, and the release may not run under it.
     Selinux,
-    /// The images are for another kind of machine.
+    /// The images are for a different architecture.
     OtherMachine,
-    /// A proxy is configured for the registry or the load balancer in the units of k0s.
+    /// The units of k0s configure a proxy for the registry or the load balancer.
     ProxyInUnits,
     /// The account is not root, and cannot become root without a password.
     SudoPassword,
     /// It has no machine id.
     NoMachineId,
-    /// Another node has the same machine id.
+    /// A different node has the same machine id.
     SameMachineId,
-    /// Another node has the same host name.
+    /// A different node has the same host name.
     SameHostname,
     /// The vendor does not list its operating system.
     SystemUnlisted,
-    /// It has fewer processors or less memory than the vendor asks for.
+    /// It has fewer processors or less memory than the vendor requires.
     SystemSmall,
-    /// The limits of inotify are low.
+    /// The inotify limits are low.
     InotifyLow,
-    /// Packages are missing that MKE would install from a repository.
+    /// Packages are missing, which MKE would install from a repository.
     PackagesMissing,
     /// The library for FIPS is missing.
     FipsMissing,
 }
 
 impl NodeFault {
-    /// Returns the kind of the failure: of nodes it is what comes before mkectl could begin.
+    /// Returns the kind of the failure.
     pub(super) fn kind(self) -> Kind {
         match self {
             Self::NotDescribed | Self::NoHosts => Kind::Workspace,
@@ -260,7 +260,7 @@ impl NodeFault {
 }
 
 impl Aspect {
-    /// All of them, in their order.
+    /// All aspects, in their order.
     pub const ALL: [Self; 16] = [
         Self::Ssh,
         Self::Name,
@@ -280,7 +280,7 @@ impl Aspect {
         Self::Packages,
     ];
 
-    /// Returns its name.
+    /// Returns the name in tables and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ssh => "ssh",
@@ -304,12 +304,12 @@ impl Aspect {
 }
 
 impl Node {
-    /// Returns what came of an aspect.
+    /// Returns the check of an aspect.
     pub fn check(&self, aspect: Aspect) -> Option<&NodeCheck> {
         self.checks.iter().find(|check| check.aspect == aspect)
     }
 
-    /// Returns whether an installation would fail by it.
+    /// Returns whether an installation would fail on the node.
     pub fn has_problem(&self) -> bool {
         let mut checks = self.checks.iter();
         checks.any(|check| check.verdict == NodeVerdict::Problem)
@@ -352,7 +352,7 @@ impl NodeCheck {
     }
 }
 
-/// Asks all nodes of a configuration.
+/// Checks all nodes of an environment.
 pub(super) async fn ask(
     context: &Context<'_>,
     environment: &Environment,
@@ -362,7 +362,7 @@ pub(super) async fn ask(
         none: Some((fault, text)),
         ..Nodes::default()
     };
-    // Its hosts are made up, and their addresses may belong to real machines.
+    // The hosts of a rehearsal are examples, and their addresses may belong to real machines.
     if environment.rehearsal {
         return Nodes::default();
     }
@@ -380,11 +380,11 @@ pub(super) async fn ask(
     let destinations: Vec<Destination> = (hosts.iter().flatten())
         .map(|host| host.destination.clone())
         .collect();
-    let wanted = Wanted::of(environment, lock);
+    let required = Requirements::of(environment, lock);
     let script = script::script(environment, lock);
     let clock = (Instant::now(), (context.tool.now)());
     let stop = context.tool.signals.stop();
-    let asking = tokio::task::spawn_blocking(move || {
+    let answers = tokio::task::spawn_blocking(move || {
         ssh.ask_all(
             &destinations,
             &script,
@@ -393,14 +393,12 @@ pub(super) async fn ask(
             &|| {},
         )
     });
-    let answers = asking.await.unwrap_or_default();
-    let mut answers = answers.into_iter();
+    let mut answers = answers.await.unwrap_or_default().into_iter();
     let nodes = hosts.into_iter().filter_map(|host| match host {
         Ok(host) => {
             let answer = answers.next()?;
             let identity = answer.as_ref().ok().and_then(judge::identity);
-            let node = node(host, answer, &wanted, clock);
-            Some((node, identity))
+            Some((node(host, answer, &required, clock), identity))
         }
         Err(undescribed) => Some((
             Node {
@@ -412,7 +410,7 @@ pub(super) async fn ask(
                     undescribed.why,
                 )),
                 ssh: String::new(),
-                door: None,
+                ssh_server: None,
                 has_bastion: false,
             },
             None,
@@ -427,8 +425,7 @@ pub(super) async fn ask(
     }
 }
 
-/// Returns what the environment's mkectl can look at on the nodes, if there is one and its help
-/// says so.
+/// Returns the checks of nodes that the environment's mkectl has; none without an mkectl.
 fn offered(
     context: &Context<'_>,
     environment: &Environment,
@@ -441,29 +438,31 @@ fn offered(
     let Ok(help) = mkectl.help(&["check"]) else {
         return Vec::new();
     };
-    let known = ["hosts", "ports"].into_iter();
-    known.filter(|command| help.has_command(command)).collect()
+    let commands = ["hosts", "ports"].into_iter();
+    commands
+        .filter(|command| help.has_command(command))
+        .collect()
 }
 
 fn node(
     host: Host,
     answer: Result<Answer, NotAnswered>,
-    wanted: &Wanted,
+    required: &Requirements,
     clock: (Instant, jiff::Timestamp),
 ) -> Node {
     let Destination { login, bastion } = &host.destination;
-    let mut door = (login.address.clone(), login.port);
+    let mut ssh_server = (login.address.clone(), login.port);
     let checks = match answer {
         Ok(answer) => {
             let mut checks = vec![NodeCheck::fine(Aspect::Ssh, "accepts the login")];
-            checks.extend(judge::judge(&answer, wanted, clock));
+            checks.extend(judge::judge(&answer, required, clock));
             checks
         }
         Err(refusal) => {
             if let (true, Some(bastion)) = (refusal.at_bastion, bastion) {
-                door = (bastion.address.clone(), bastion.port);
+                ssh_server = (bastion.address.clone(), bastion.port);
             }
-            only_ssh(refused(&refusal, &door.0))
+            only_ssh(refused(&refusal, &ssh_server.0))
         }
     };
     Node {
@@ -472,11 +471,12 @@ fn node(
         ssh: host.destination.shown(""),
         role: host.role,
         checks,
-        door: Some(door),
+        ssh_server: Some(ssh_server),
     }
 }
 
-fn refused(refusal: &NotAnswered, door: &str) -> NodeCheck {
+/// Returns the check of a failed login to `server`.
+fn refused(refusal: &NotAnswered, server: &str) -> NodeCheck {
     let fault = match refusal.why {
         Why::NotStarted => NodeFault::NoSsh,
         Why::NameNotResolved => NodeFault::HostNotResolved,
@@ -499,20 +499,20 @@ fn refused(refusal: &NotAnswered, door: &str) -> NodeCheck {
         Why::Cut => "accepts the login, but its shell ended too early",
         _ => "",
     };
-    let said = redaction::line(&refusal.said, judge::LONGEST);
-    let text = match (what, said.as_str()) {
-        ("", said) => said.to_owned(),
+    let message = redaction::line(&refusal.said, judge::LONGEST);
+    let text = match (what, message.as_str()) {
+        ("", message) => message.to_owned(),
         (what, "") => what.to_owned(),
-        (what, said) => format!("{what} ({said})"),
+        (what, message) => format!("{what} ({message})"),
     };
     let text = match refusal.at_bastion {
-        true => format!("the bastion {door}: {text}"),
+        true => format!("the bastion {server}: {text}"),
         false => text,
     };
     NodeCheck::wrong(Aspect::Ssh, fault, text)
 }
 
-/// Returns the checks of a node that nothing else is known of.
+/// Returns the checks of a node whose login failed: all others are skipped.
 fn only_ssh(ssh: NodeCheck) -> Vec<NodeCheck> {
     let others = Aspect::ALL.into_iter().skip(1);
     let others =

@@ -1,4 +1,4 @@
-//! What the checks of a preflight come to.
+//! The report of a preflight: checks, faults and their groups.
 
 use std::fmt;
 
@@ -17,31 +17,30 @@ pub struct Report {
     pub release: String,
     /// The registry and project.
     pub registry: String,
-    /// Everything that was looked at. Of nodes there is a check for each thing that is wrong with
-    /// some of them.
+    /// All checks. For nodes, there is one check for each fault, not for each node.
     pub checks: Vec<Check>,
-    /// What each node answered, if they were asked.
+    /// The results of each node, if nodes were checked.
     pub nodes: Option<Nodes>,
 }
 
 /// One check and its result.
 #[derive(Debug)]
 pub struct Check {
-    /// Where it belongs to.
+    /// The group of the check.
     pub group: Group,
     /// Its name, in words with hyphens between them.
     pub name: &'static str,
-    /// What came of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What is wrong, if something is.
+    /// The fault, if one was found.
     pub fault: Option<Fault>,
-    /// What was seen, in a sentence without its end.
+    /// The observation, a sentence without its full stop.
     pub text: String,
-    /// The nodes that it is about.
+    /// The nodes with the fault; empty for other groups.
     pub shared: Shared,
 }
 
-/// Where a check belongs to.
+/// The group of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Group {
@@ -53,10 +52,10 @@ pub enum Group {
     Nodes,
 }
 
-/// What is wrong, as far as other things would be done about it.
+/// A fault that a check found. Each has its own fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Here.
+    /// On this machine.
     Workspace(WorkspaceFault),
     /// In the registry, or on the way to it.
     Registry(RegistryFault),
@@ -64,42 +63,42 @@ pub enum Fault {
     Node(NodeFault),
 }
 
-/// What is wrong on this machine.
+/// A fault on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkspaceFault {
     /// The release is unknown, or the configuration cannot be rendered for it.
     Configuration,
-    /// The certificate in `registry.ca` is out of its time.
+    /// The certificate in `registry.ca` is expired or not valid yet.
     AuthorityOutOfDate,
     /// The credentials that the environment names are missing.
     CredentialsMissing,
     /// The release is not locked.
     NotLocked,
-    /// A set is not locked, or its lock is not of what it lists.
+    /// A set is not locked, or its lock is outdated.
     SetNotLocked,
     /// The lock cannot be read.
     LockBroken,
-    /// Neither bundle nor store has what the lock names.
+    /// The bundle's file is missing, and the store does not replace it.
     BundleMissing,
-    /// Neither the store nor the registry has some of what the lock names.
+    /// Neither the store nor the registry has some blobs of the lock.
     BlobsMissing,
     /// The bundle's file is not the one that was locked.
     BundleDiffers,
-    /// No mkectl of the release is here, or it cannot be run.
+    /// The release's mkectl is missing, or it cannot be run.
     MkectlMissing,
-    /// The disk has not enough room for what will be written.
+    /// The disk lacks space for the bytes that must be written.
     DiskFull,
-    /// What the environment requires of another one has not happened.
+    /// The environment's `requires` is not met.
     RequirementUnmet,
-    /// Something is needed that no bundle has.
+    /// The configuration needs something that is not in the bundle.
     NotInBundle,
-    /// A program is missing on this machine.
+    /// This machine lacks kubectl or helm.
     ToolMissing,
 }
 
 impl Fault {
-    /// Returns the kind of the failure, as the same problem has it in a deploy.
+    /// Returns the kind of the failure; the same problem has it in a deploy.
     pub fn kind(self) -> Kind {
         match self {
             Self::Workspace(fault) => fault.kind(),
@@ -151,13 +150,13 @@ impl fmt::Display for Group {
 }
 
 impl Report {
-    /// Returns the checks that an installation would fail by, in their order.
+    /// Returns the checks with a problem, in their order.
     pub fn problems(&self) -> impl Iterator<Item = &Check> {
         let checks = self.checks.iter();
         checks.filter(|check| check.verdict == Verdict::Problem)
     }
 
-    /// Counts the checks that came to `verdict`.
+    /// Returns the number of checks with a verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         let checks = self.checks.iter();
         checks.filter(|check| check.verdict == verdict).count()

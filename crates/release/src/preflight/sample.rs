@@ -1,5 +1,5 @@
-//! The probe for a registry: an image for two platforms and a Helm chart of a few kilobytes, made
-//! like bundles, and an artifact of another kind.
+//! Makes the probe that is pushed to a registry: an image for two platforms, a Helm chart and an
+//! artifact of a different kind, of a few kilobytes each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +11,14 @@ use oci_spec::image::{Digest, MediaType};
 
 use crate::{Error, disk};
 
-/// Manifests, and the bytes of everything.
+/// The manifests of the probe, and the bytes of its manifests and blobs.
 #[derive(Debug)]
 pub(super) struct Sample {
-    /// An index, its images before it.
+    /// The images of an index, then the index.
     pub(super) index: Vec<registry::Manifest>,
-    /// A chart.
+    /// The chart.
     pub(super) chart: Vec<registry::Manifest>,
-    /// An artifact that is neither, as nodes pull k0s.
+    /// An artifact that is neither image nor chart, like that of k0s.
     pub(super) artifact: Vec<registry::Manifest>,
     /// Manifests and blobs by digest.
     pub(super) bytes: HashMap<String, Bytes>,
@@ -26,10 +26,10 @@ pub(super) struct Sample {
 
 type Kept = Arc<Mutex<HashMap<String, Bytes>>>;
 
-/// Keeps a bundle in memory.
+/// A sink that stores a bundle in memory.
 struct Memory(Kept);
 
-/// Takes one blob.
+/// A sink for one blob.
 struct Blob {
     digest: String,
     bytes: Vec<u8>,
@@ -37,7 +37,7 @@ struct Blob {
 }
 
 impl Sample {
-    /// Makes a sample whose contents no other one has, so no registry holds any of it already.
+    /// Makes a sample whose content depends on `tag`, so no registry has any of its blobs before.
     pub(super) fn make(tag: &str) -> Result<Self, Error> {
         let path = Utf8Path::new("the probe");
         let mut tar = Vec::new();
@@ -68,8 +68,8 @@ impl Sample {
     }
 }
 
-/// Makes an artifact of one file, and puts its bytes to the others. Its config is its own, so
-/// removing it takes nothing from artifacts with the empty one.
+/// Makes an artifact of one file and adds its bytes to `bytes`. It does not use the empty config,
+/// because the removal of the probe would remove that from other artifacts.
 fn artifact(tag: &str, bytes: &mut HashMap<String, Bytes>) -> registry::Manifest {
     let mut keep = |content: String| {
         let digest = format!("sha256:{}", crate::sha256(content.as_bytes()));
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_is_whole_and_no_other_one_has_anything_of_it() {
+    fn a_sample_is_complete_and_shares_no_bytes_with_others() {
         let one = Sample::make("1a").unwrap();
         let other = Sample::make("2b").unwrap();
         assert_eq!(

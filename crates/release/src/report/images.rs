@@ -1,5 +1,5 @@
-//! Maps each reference of an environment, as charts and manifests write it, to the reference in the
-//! environment's registry.
+//! Maps upstream references, as charts and manifests write them, to references in an environment's
+//! registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,23 +14,23 @@ mod helm;
 
 pub use helm::{Error as HelmError, helm};
 
-/// Where the vendor's releases come from.
+/// The vendor's registry.
 const VENDOR: &str = "registry.mirantis.com";
 
-/// The vendor's path of what a release has.
+/// Path of the releases' artifacts in the vendor's registry.
 const VENDOR_PATH: &str = "mke";
 
-/// Where an environment's artifacts are.
+/// The artifacts of an environment, with their upstream and mirrored references.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Images {
-    /// The environment.
+    /// Name of the environment.
     pub environment: String,
     /// The release, `v4.1.5`.
     pub release: String,
-    /// The registry and project.
+    /// Registry and project, `HOST[:PORT]/PROJECT`.
     pub registry: String,
-    /// The artifacts, by upstream reference.
+    /// The artifacts, sorted by upstream reference.
     pub artifacts: Vec<Mirrored>,
     #[serde(skip)]
     address: String,
@@ -40,45 +40,47 @@ pub struct Images {
     is_loopback: bool,
 }
 
-/// An artifact in both registries.
+/// An artifact, upstream and in the environment's registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Mirrored {
-    /// The upstream reference, with its host.
+    /// The upstream reference, with its host; for files, the URL.
     pub upstream: String,
     /// The reference in the environment's registry, by tag.
     pub mirrored: String,
-    /// The digest.
+    /// Digest in the environment's registry, `sha256:<hex>`.
     pub digest: String,
     /// `image`, `chart` or `artifact`.
     pub kind: String,
-    /// The URL of what is in no registry.
+    /// URL of the download; `None` if the artifact comes from a registry.
     #[serde(skip)]
     download: Option<String>,
-    /// Whether it signs or attests another artifact.
+    /// Whether it is a signature or an attestation.
     #[serde(skip)]
     is_signature: bool,
+    /// Upstream host and repository.
     #[serde(skip)]
     from: (String, String),
+    /// Registry and repository of the environment, without the tag.
     #[serde(skip)]
     to: String,
-    /// The upstream tag. A reference by digest alone has none.
+    /// The upstream tag; `None` for a reference by digest alone.
     #[serde(skip)]
     tag: Option<String>,
-    /// The tag in the environment's registry, if it is a different one.
+    /// The tag in the environment's registry, if it differs from the upstream tag.
     #[serde(skip)]
     new_tag: Option<String>,
-    /// The upstream digest, if only some platforms are carried.
+    /// The upstream digest, if only some platforms are mirrored, so the digests differ.
     #[serde(skip)]
-    whole: Option<String>,
-    /// Whether it is one more place of an artifact, to which consumers are not led.
+    upstream_digest: Option<String>,
+    /// Whether it is a second reference to an artifact. Consumers use the first.
     #[serde(skip)]
     is_alias: bool,
     #[serde(skip)]
     purl: String,
 }
 
-/// Returns where the artifacts of an environment are, of its release and of its sets.
+/// Returns the artifacts of an environment's release and sets.
 ///
 /// # Errors
 /// A lock is missing or cannot be read.
@@ -87,18 +89,18 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
     let registry = &environment.registry;
     let mut artifacts: Vec<Mirrored> = Vec::with_capacity(lock.artifacts.len());
     for artifact in &lock.artifacts {
-        // A mirror of the vendor's registry has what charts name by the vendor's.
+        // A release that was locked from a mirror keeps the vendor's references, which charts use.
         let of_release =
             (lock.from.as_ref()).map(|from| format!("{from}/{}", artifact.reference()));
-        let source = artifact.source.as_ref();
-        let source = source.filter(|source| Some(&source.reference) != of_release.as_ref());
+        let origin = artifact.source.as_ref();
+        let source = origin.filter(|source| Some(&source.reference) != of_release.as_ref());
         let parsed = match source {
             Some(source) if source.url.is_none() && artifact.archive.is_empty() => {
                 Reference::parse(&source.reference).ok()
             }
             _ => None,
         };
-        // What is in a bundle has no upstream reference, as far as is known.
+        // The upstream references of artifacts in bundles of sets are unknown.
         let of_bundle = source.filter(|_| !artifact.archive.is_empty());
         let download = (artifact.download().map(|(url, _)| url.to_owned())).or_else(|| {
             of_bundle.map(|source| format!("{}#{}", source.reference, artifact.archive))
@@ -106,22 +108,21 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
         let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();
-                let Reference {
-                    host,
-                    repository,
-                    tag,
-                    ..
-                } = reference;
-                (host, repository, tag, upstream)
+                (
+                    reference.host,
+                    reference.repository,
+                    reference.tag,
+                    upstream,
+                )
             }
             None if download.is_some() => {
                 let reference = source.map(|source| source.reference.clone());
                 let upstream = of_bundle.and(download.clone()).or(reference);
-                let tag = Some(artifact.tag.clone());
+                let (repository, tag) = (artifact.repository.clone(), artifact.tag.clone());
                 (
                     String::new(),
-                    artifact.repository.clone(),
-                    tag,
+                    repository,
+                    Some(tag),
                     upstream.unwrap_or_default(),
                 )
             }
@@ -142,15 +143,14 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             digest: artifact.digest.to_string(),
             kind: artifact.kind.to_string(),
             download,
-            is_signature: (artifact.source.as_ref()).is_some_and(|one| one.subject.is_some()),
+            is_signature: origin.is_some_and(|origin| origin.subject.is_some()),
             from,
             to,
             tag,
             new_tag: is_renamed.then(|| artifact.tag.clone()),
-            whole: (artifact.source.as_ref())
-                .and_then(|source| source.whole.as_ref())
+            upstream_digest: (origin.and_then(|origin| origin.whole.as_ref()))
                 .map(ToString::to_string),
-            is_alias: (artifact.source.as_ref()).is_some_and(|source| source.alias),
+            is_alias: origin.is_some_and(|origin| origin.alias),
         });
     }
     artifacts.sort();
@@ -165,7 +165,7 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
     })
 }
 
-/// Returns the version that a tag is. Helm writes the `+` of a chart's as `_`.
+/// Returns the version of a tag. In tags of charts, Helm writes `+` as `_`.
 fn version(kind: &str, tag: &str) -> String {
     match kind {
         "chart" => tag.replace('_', "+"),
@@ -173,7 +173,7 @@ fn version(kind: &str, tag: &str) -> String {
     }
 }
 
-/// Returns the package URL of what an artifact is upstream.
+/// Returns the package URL (purl) of the upstream artifact.
 fn purl(
     artifact: &Artifact,
     download: Option<&str>,
@@ -194,7 +194,7 @@ fn purl(
             encoded(url)
         );
     }
-    // An index of some platforms was made here.
+    // If only some platforms are mirrored, Airlock made the index: the upstream digest is `whole`.
     let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
     let whole = whole.filter(|_| artifact.manifests.len() > 1);
     format!(
@@ -206,8 +206,7 @@ fn purl(
 }
 
 impl Images {
-    /// Returns the images alone, each in its own place: charts, files and signatures are not pulled
-    /// by nodes.
+    /// Returns the artifacts that nodes pull: no charts, files, signatures and second references.
     fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
         let chart = Kind::Chart.to_string();
         let is_pulled = move |one: &&Mirrored| {
@@ -225,9 +224,11 @@ impl Images {
         repositories
     }
 
-    /// Returns the `images:` of a kustomization. Short names of Docker Hub are listed as manifests
-    /// write them, too. An entry changes all tags of a name alike, so artifacts of one name that
-    /// land differently are listed in comments.
+    /// Returns the `images:` of a kustomization.
+    ///
+    /// - Images of Docker Hub are also listed by their short names.
+    /// - An entry applies to all tags of a name. Artifacts of a name that need different changes
+    ///   are listed in comments.
     pub fn kustomize(&self) -> String {
         let mut names: BTreeMap<_, Vec<&Mirrored>> = BTreeMap::new();
         for one in self.pulled() {
@@ -263,8 +264,8 @@ impl Images {
         text
     }
 
-    /// Returns a CycloneDX 1.6 document of every artifact. The same locks give the same document,
-    /// so it has neither a time nor a serial number.
+    /// Returns a CycloneDX 1.6 document of all artifacts. It has no time and no serial number, so
+    /// the same locks give the same document.
     pub fn cyclone_dx(&self) -> String {
         let components = self.artifacts.iter().map(|one| {
             let (host, repository) = &one.from;
@@ -299,7 +300,7 @@ impl Images {
         format!("{document:#}\n")
     }
 
-    /// Returns an `ImageDigestMirrorSet`, as OpenShift and others read it.
+    /// Returns an `ImageDigestMirrorSet` of OpenShift.
     pub fn digest_mirrors(&self) -> String {
         let mut text = format!(
             "apiVersion: config.openshift.io/v1\nkind: ImageDigestMirrorSet\nmetadata:\n  name: airlock-{}\nspec:\n  imageDigestMirrors:\n",
@@ -307,7 +308,7 @@ impl Images {
         );
         for (from, places) in self.repositories() {
             let (host, repository) = from;
-            let of_source = |one: &&Mirrored| one.whole.is_some() && one.from == *from;
+            let of_source = |one: &&Mirrored| one.upstream_digest.is_some() && one.from == *from;
             for one in self.pulled().filter(of_source) {
                 text.push_str(&format!(
                     "  # only some platforms of {} are carried, so its digest differs: {}@{}\n",
@@ -322,9 +323,9 @@ impl Images {
         text
     }
 
-    /// Returns a `hosts.toml` of containerd for each upstream host, with the path that each is to
-    /// have. What is in a different place than its upstream path, or has a different tag, is listed
-    /// in a comment, since containerd changes neither.
+    /// Returns a `hosts.toml` of containerd for each upstream host, each after a comment with its
+    /// path. containerd cannot change paths and tags, so artifacts with a different path or tag are
+    /// listed in comments.
     pub fn containerd(&self) -> String {
         let mut hosts: BTreeMap<&str, Vec<&Mirrored>> = BTreeMap::new();
         for one in self.pulled() {
@@ -340,7 +341,7 @@ impl Images {
                 DOCKER_HUB => "registry-1.docker.io",
                 host => host,
             };
-            // What stands before the upstream path of an artifact, if that and the tag are kept.
+            // The mirror's path before the upstream path, if path and tag are kept.
             let prefix = |one: &Mirrored| match one.new_tag {
                 None => {
                     let before = one.to.strip_suffix(&one.from.1)?;
@@ -354,14 +355,15 @@ impl Images {
             }
             let common = prefixes.into_iter().max_by_key(|(_, count)| *count);
             let common = common.map(|(prefix, _)| prefix);
-            // Under its upstream name, an image in a different place may be a different image of
-            // the registry.
+            // An image with a different path may collide: at its upstream path, the registry may
+            // have a different image.
             let wrong = common.as_ref().and_then(|prefix| {
                 artifacts.iter().find_map(|one| {
                     let tag = one.tag.as_ref()?;
-                    let asked = format!("{prefix}/{}:{tag}", one.from.1);
-                    let is_other =
-                        |other: &&Mirrored| other.mirrored == asked && other.digest != one.digest;
+                    let mirrored = format!("{prefix}/{}:{tag}", one.from.1);
+                    let is_other = |other: &&Mirrored| {
+                        other.mirrored == mirrored && other.digest != one.digest
+                    };
                     Some((one, self.artifacts.iter().find(is_other)?))
                 })
             });
@@ -406,7 +408,7 @@ impl Images {
     }
 }
 
-/// Returns a text as a part of a purl.
+/// Percent-encodes a part of a purl.
 fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

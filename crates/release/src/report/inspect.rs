@@ -12,32 +12,33 @@ use crate::{Context, Error};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
-    /// The set; none for a bundle.
+    /// Name of the set; `None` for a bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
-    /// The registry that the release was locked from, instead of its bundle.
+    /// Registry that the release was locked from, if not from its bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The bundle's file name; none for a set.
+    /// File name of the bundle; `None` for a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bundle: Option<String>,
-    /// The bundle's size in bytes; none for a set.
+    /// Size of the bundle in bytes; `None` for a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// The bundle's SHA-256; none for a set.
+    /// SHA-256 of the bundle, 64 hexadecimal digits; `None` for a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// The bundles of a set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bundles: Vec<bundle::SetBundle>,
-    /// What contradicts the lock's release, which was forced.
+    /// Contradictions to the lock's release that `lock --force-release` accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced_release: Vec<String>,
-    /// Its artifacts, sorted by name.
+    /// The artifacts, sorted by name.
     pub artifacts: Vec<Row>,
     /// Bytes of all artifacts, each blob counted once.
     pub unique_bytes: u64,
-    /// Bytes of all artifacts, each counted by itself: what the vendor's procedure handles.
+    /// Bytes of all artifacts, shared blobs counted for each: what the vendor's procedure
+    /// transfers.
     pub total_bytes: u64,
 }
 
@@ -49,26 +50,26 @@ pub struct Row {
     pub name: String,
     /// `image`, `chart` or `artifact`.
     pub kind: String,
-    /// The platforms of an image.
+    /// Platforms of an image, such as `linux/amd64`.
     pub platforms: Vec<String>,
-    /// Its bytes, each blob counted once.
+    /// Bytes of the artifact, each blob counted once.
     pub bytes: u64,
-    /// How many of these other artifacts have, too.
+    /// Bytes of its blobs that other artifacts have, too.
     pub shared_bytes: u64,
-    /// How many of its layers are in neither the bundle nor a registry.
+    /// Number of layers that are in neither the bundle nor a registry.
     pub external_layers: usize,
-    /// Its root digest.
+    /// Digest of the index or of the only manifest, `sha256:<hex>`.
     pub digest: String,
-    /// Its archive in the bundle, or in that of a set; empty for what comes from elsewhere.
+    /// Archive in the bundle of the release or set; empty if the artifact has a different source.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub archive: String,
-    /// The reference that it comes from, or the URL of a set's bundle; none for an artifact of the
-    /// release's bundle.
+    /// Upstream reference, or the URL of a set's bundle; `None` for an artifact of the release's
+    /// bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
-/// Inspects a lock.
+/// Returns the contents of a lock.
 pub fn of_lock(lock: &bundle::Lock) -> Inspection {
     let mut holders: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     for artifact in &lock.artifacts {
@@ -121,7 +122,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
     }
 }
 
-/// Inspects a bundle's file. Nothing is written.
+/// Reads a bundle's file and returns its contents. Nothing is written.
 ///
 /// # Errors
 /// The file cannot be read, or is not a bundle.
@@ -133,13 +134,12 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
         bytes: file.metadata().ok().map(|metadata| metadata.len()),
     });
     let observer = BundleObserver::new(context, Step::Verify);
-    let mut nothing_kept = bundle::Inspection;
-    let contents =
-        tokio::task::block_in_place(|| bundle::read(file, &mut nothing_kept, None, &observer))
-            .map_err(|source| Error::bundle(context.workspace, path, source))?;
+    let mut sink = bundle::Inspection;
+    let contents = tokio::task::block_in_place(|| bundle::read(file, &mut sink, None, &observer))
+        .map_err(|source| Error::bundle(context.workspace, path, source))?;
     crate::transfer::read::warn_of_unused(context, &contents);
     let name = path.file_name().unwrap_or(path.as_str());
-    // Only what the bundle itself says is shown, so it does not matter which release this is.
+    // The release is not part of the result.
     let unknown = semver::Version::new(0, 0, 0);
     let lock = bundle::Lock::from_contents(&unknown, "", name, "", Vec::new(), contents);
     context.reporter.report(Event::Finished {

@@ -1,4 +1,4 @@
-//! Shows what the workspace holds: its environments and its locked releases, and the state of each.
+//! Lists environments, locked releases and sets of the workspace, with their states.
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -8,15 +8,15 @@ use crate::transfer::fetch;
 use crate::workspace::Output;
 use crate::{Error, Workspace, chain, locked, parallel, set, workspace};
 
-/// The environments and locked releases of a workspace.
+/// The environments, locked releases and sets of a workspace.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Listing {
-    /// Its environments, by name.
+    /// The environments, sorted by name.
     pub environments: Vec<EnvironmentRow>,
-    /// Its locked releases, by file name.
+    /// The locked releases, sorted by the file names of their locks.
     pub releases: Vec<ReleaseRow>,
-    /// Its sets, by name.
+    /// The sets, sorted by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<SetRow>,
 }
@@ -25,15 +25,15 @@ pub struct Listing {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EnvironmentRow {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its release, `v4.1.5`; empty when its files are wrong.
+    /// The release, `v4.1.5`; empty if the files are invalid.
     pub release: String,
-    /// Its registry and project; empty when its files are wrong.
+    /// Registry and project; empty if the files are invalid.
     pub registry: String,
-    /// Whether deploy asks before it changes anything.
+    /// Whether changes must be confirmed by the environment's name.
     pub protected: bool,
-    /// Its state.
+    /// The last deploy, or the reason why there is none, in a few words.
     pub state: String,
 }
 
@@ -45,11 +45,11 @@ pub struct ReleaseRow {
     pub release: String,
     /// The bundle's architecture.
     pub arch: String,
-    /// How many artifacts it has.
+    /// Number of artifacts.
     pub artifacts: usize,
-    /// The bundle's size in bytes.
+    /// Size of the bundle in bytes; without a bundle, of all blobs.
     pub size: u64,
-    /// Whether its bytes are on this machine.
+    /// Where the bytes are, in a few words: `in the store`, `not fetched`.
     pub state: String,
 }
 
@@ -57,24 +57,24 @@ pub struct ReleaseRow {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SetRow {
-    /// Its name.
+    /// The name.
     pub set: String,
-    /// How many artifacts its lock has.
+    /// Number of artifacts in the lock.
     pub artifacts: usize,
-    /// Their bytes, each blob counted once.
+    /// Bytes of the artifacts, each blob counted once.
     pub size: u64,
-    /// Whether its bytes are on this machine.
+    /// Where the bytes are, in a few words: `in the store`, `not fetched`.
     pub state: String,
 }
 
-/// Lists environments, locked releases and sets. An environment whose files are wrong is listed as
-/// such, and so is such a lock.
+/// Lists environments, locked releases and sets, also invalid ones.
 ///
 /// # Errors
-/// Folders that cannot be listed.
+/// A folder cannot be listed.
 pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     let names = environment::names(workspace.root())?;
     let environments = parallel::map(&names, |name| environment_row(workspace, name.clone()));
+    let store = fetch::open_store(workspace)?;
     let mut releases = Vec::new();
     for path in workspace.locks()? {
         let lock = match bundle::Lock::read(&path) {
@@ -82,18 +82,17 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
             Ok(lock) => lock,
             Err(_) if is_of_set(&path) => continue,
             Err(_) => {
-                releases.push(wrong(&path));
+                releases.push(unreadable(&path));
                 continue;
             }
         };
-        let store = fetch::open_store(workspace)?;
         let lacks = crate::transfer::set::need::is_needed(&lock, &store);
         let state = match fetch::source(workspace, &lock) {
             Ok(fetch::Source::Store) if lacks => "not fetched",
             Ok(fetch::Source::Store) => "in the store",
             Ok(fetch::Source::File(_)) => "bundle is in bundles/",
             Ok(fetch::Source::Made(_)) => "made when needed",
-            Ok(fetch::Source::Download(_)) if is_partial(workspace, &lock) => "partly in the store",
+            Ok(fetch::Source::Download(_)) if is_partial(&store, &lock) => "partly in the store",
             Ok(fetch::Source::Download(_)) => "not fetched",
             Err(_) => "bundle has a different size",
         };
@@ -111,27 +110,20 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     Ok(Listing {
         environments,
         releases,
-        sets: sets(workspace)?,
+        sets: (set::names(workspace)?.iter())
+            .map(|name| set_row(workspace, &store, name))
+            .collect(),
     })
 }
 
-/// Returns whether the name of a lock's file is that of a set's.
+/// Returns whether the file name of a lock is that of a set's lock.
 fn is_of_set(path: &Utf8Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     let bare = name.strip_suffix(bundle::Lock::SUFFIX).unwrap_or(name);
     bundle::set::is_name(bare)
 }
 
-fn sets(workspace: &Workspace) -> Result<Vec<SetRow>, Error> {
-    let store = fetch::open_store(workspace)?;
-    let names = set::names(workspace)?;
-    Ok(names
-        .iter()
-        .map(|name| set_row(workspace, &store, name))
-        .collect())
-}
-
-/// Returns what is known of a set.
+/// Returns the row of a set.
 pub(super) fn set_row(workspace: &Workspace, store: &bundle::Store, name: &str) -> SetRow {
     let row = |artifacts, size, state: &str| SetRow {
         set: name.to_owned(),
@@ -141,17 +133,13 @@ pub(super) fn set_row(workspace: &Workspace, store: &bundle::Store, name: &str) 
     };
     match locked::of_set(workspace, name) {
         Ok((_, locked)) => {
-            let missing = store.missing(&locked.lock).len();
-            let state = match missing {
-                0 => "in the store",
-                missing if missing < locked.lock.blobs().len() => "partly in the store",
-                _ => "not fetched",
+            let lock = locked.lock;
+            let state = match store.missing(&lock).is_empty() {
+                true => "in the store",
+                false if is_partial(store, &lock) => "partly in the store",
+                false => "not fetched",
             };
-            row(
-                locked.lock.artifacts.len(),
-                locked.lock.unique_bytes(),
-                state,
-            )
+            row(lock.artifacts.len(), lock.unique_bytes(), state)
         }
         Err(Error::Set(set::Error::NotLocked { .. })) => row(0, 0, "not locked"),
         Err(Error::Set(set::Error::Outdated { .. })) => row(0, 0, "its lock does not fit"),
@@ -159,12 +147,13 @@ pub(super) fn set_row(workspace: &Workspace, store: &bundle::Store, name: &str) 
     }
 }
 
-fn is_partial(workspace: &Workspace, lock: &bundle::Lock) -> bool {
-    fetch::open_store(workspace).is_ok_and(|store| store.missing(lock).len() < lock.blobs().len())
+/// Returns whether the store has some of a lock's blobs.
+fn is_partial(store: &bundle::Store, lock: &bundle::Lock) -> bool {
+    store.missing(lock).len() < lock.blobs().len()
 }
 
-/// Returns the row of a lock that cannot be read; its file's name says whose it should be.
-fn wrong(path: &Utf8Path) -> ReleaseRow {
+/// Returns the row of a lock that cannot be read. Release and architecture are from its file name.
+fn unreadable(path: &Utf8Path) -> ReleaseRow {
     let name = path.file_name().unwrap_or_default();
     let bare = name.strip_suffix(bundle::Lock::SUFFIX).unwrap_or(name);
     let (release, arch) = bundle::Lock::named(name).unwrap_or((bare, ""));
@@ -205,8 +194,8 @@ fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
     }
 }
 
-/// Returns the state of an environment, in a few words. What cannot be read is reported, too: it is
-/// no reason not to list the others.
+/// Returns the state of an environment, in a few words. A receipt or lock that cannot be read is a
+/// state, too.
 fn state(workspace: &Workspace, environment: &environment::Environment) -> String {
     let output = Output::below(&workspace.environment(&environment.name));
     let Ok(receipt) = Receipt::read(&output.receipt) else {

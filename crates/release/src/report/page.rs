@@ -1,6 +1,7 @@
-//! Gathers what a report of environments shows, from what the other reports, the plan and the
-//! receipts contain. A registry that does not answer, a clone without history or a plan that cannot
-//! be made is part of the report.
+//! Gathers the data of a page about environments from the other reports, the plan and receipts.
+//!
+//! A registry that does not answer, a shallow clone or a plan that cannot be computed is not an
+//! error: the page shows it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,48 +24,48 @@ use crate::transfer::fetch;
 use crate::workspace::{FileKind, Output, write_named};
 use crate::{Context, Error, Workspace, chain, locked, receipt, rehearse};
 
-/// How long the plan of one environment may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit for the plan of one environment.
+const PLAN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many plans are computed concurrently.
-const PLANS_AT_ONCE: usize = 4;
+/// Maximum number of plans that are computed concurrently.
+const CONCURRENT_PLANS: usize = 4;
 
-/// How many deploys of an environment the timeline has.
+/// Maximum number of deploys in a timeline.
 const MOST_DEPLOYS: usize = 30;
 
-/// What a report shows.
+/// The data of a page.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Page {
-    /// When it was written, in UTC.
+    /// Time of the report, in UTC.
     pub written: String,
-    /// Each environment.
+    /// The environments.
     pub environments: Vec<Section>,
 }
 
-/// What a report shows of one environment.
+/// The data of one environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Section {
-    /// What is wanted, deployed and served, and what differs.
+    /// The required, deployed and served state, and the differences.
     pub status: Status,
-    /// Whether deploy asks before it changes anything.
+    /// Whether changes must be confirmed by the environment's name.
     pub protected: bool,
-    /// The last deploy that succeeded, with what it proved.
+    /// The last successful deploy, as the receipt records it.
     pub applied: Option<Applied>,
-    /// What was deployed, the newest first.
+    /// The recorded deploys, newest first.
     pub timeline: Vec<Deploy>,
-    /// Why the timeline may lack its beginning.
+    /// Why the timeline may be incomplete.
     pub timeline_note: Option<String>,
-    /// What deploy would do; none if that is unknown.
+    /// What deploy would do; `None` if no plan could be computed.
     pub plan: Option<Summary>,
-    /// Whether the plan was made without the registry, so everything counts as missing there.
+    /// Whether the plan assumes an empty registry, because it did not answer.
     pub is_assumed: bool,
     /// Why no plan could be computed.
     pub plan_problem: Option<String>,
-    /// How the wanted release differs from the one that runs, if both are locked.
+    /// Differences from the deployed release to the required one, if both are locked.
     pub change: Option<Releases>,
-    /// What the wanted release consists of, if it is locked.
+    /// Contents of the required release, if it is locked.
     pub contents: Option<Inspection>,
     /// The sets of the environment.
     pub sets: Vec<SetRow>,
@@ -74,30 +75,30 @@ pub struct Section {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Deploy {
-    /// When it ended, in UTC.
+    /// Time of its end, in UTC.
     pub ended: String,
-    /// When it began, in UTC.
+    /// Time of its beginning, in UTC.
     pub began: Option<String>,
     /// The release, `v4.1.5`.
     pub release: String,
-    /// The step at which it failed, if it did.
+    /// The step at which it failed; `None` if it succeeded.
     pub failed_at: Option<String>,
-    /// What went wrong, with its causes.
+    /// The error with its causes.
     pub error: Option<String>,
-    /// The bytes that were sent.
+    /// Bytes sent to the registry.
     pub bytes_sent: Option<u64>,
     /// The operator, if that is recorded.
     pub operator: Option<String>,
-    /// The commit of the workspace.
+    /// Git revision of the workspace.
     pub revision: Option<String>,
 }
 
-/// Gathers the report of these environments.
+/// Gathers the data of environments.
 pub async fn gather(context: &Context<'_>, names: &[String]) -> Page {
     let all = status::status(context, names, false).await;
     let sections = futures_util::stream::iter(all)
         .map(|status| section(context, status))
-        .buffered(PLANS_AT_ONCE)
+        .buffered(CONCURRENT_PLANS)
         .collect()
         .await;
     Page {
@@ -132,7 +133,7 @@ async fn section(context: &Context<'_>, status: Status) -> Section {
         sets: Vec::new(),
         status,
     };
-    // What is wrong with the files is in the status.
+    // Problems of the files are in the status.
     let Ok(environment) = workspace.load(&section.status.environment) else {
         return section;
     };
@@ -152,18 +153,18 @@ async fn section(context: &Context<'_>, status: Status) -> Section {
     let answers = section.status.registry.as_ref();
     section.is_assumed = answers.is_none_or(|registry| registry.served.is_none());
     let planned = planned(context, environment, output, section.is_assumed);
-    match timeout(PATIENCE, planned).await {
+    match timeout(PLAN_TIMEOUT, planned).await {
         Ok(Ok(summary)) => section.plan = Some(summary),
         Ok(Err(error)) => section.plan_problem = Some(chain(&error)),
         Err(_) => {
-            let seconds = PATIENCE.as_secs();
+            let seconds = PLAN_TIMEOUT.as_secs();
             section.plan_problem = Some(format!("no plan was made within {seconds} s"));
         }
     }
     section
 }
 
-/// Computes what deploy would do. Without the registry the plan is that of an empty one.
+/// Computes the plan of a deploy, with an empty registry if `is_assumed`.
 async fn planned(
     context: &Context<'_>,
     environment: Environment,
@@ -193,16 +194,15 @@ async fn planned(
     let plan = plan::with_state(context, environment, output, Purpose::Deploy, state).await?;
     let mut summary = plan.summary(context.workspace);
     if is_assumed {
-        // Of a snapshot that does not exist.
-        summary
-            .warnings
-            .retain(|it| !it.starts_with("the snapshot "));
+        // These warnings are about a snapshot file, which does not exist here.
+        let is_of_snapshot = |warning: &String| warning.starts_with("the snapshot ");
+        summary.warnings.retain(|warning| !is_of_snapshot(warning));
     }
     Ok(summary)
 }
 
-/// Returns the deploys that the receipt and its history record, the newest first, and why there may
-/// be more.
+/// Returns the deploys that the receipt and its git history record, newest first, and the reason
+/// why deploys may be missing.
 fn timeline(context: &Context<'_>, path: &Utf8Path) -> (Vec<Deploy>, Option<String>) {
     let mut texts: Vec<String> = files::read_text(path).into_iter().collect();
     let git = programs::Git::of(context.workspace.root(), &context.tool.variables);

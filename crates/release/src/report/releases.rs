@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::workspace::DEFAULT_ARCH;
 use crate::{Error, Workspace};
 
-/// One release of the table.
+/// A release in the overview.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Row {
@@ -19,22 +19,22 @@ pub struct Row {
     pub checksum: Answer,
     /// Whether nodes trust a registry with a private certificate authority.
     pub private_ca: Answer,
-    /// Whether nodes pull without credentials only.
+    /// Whether nodes can only pull without credentials.
     pub anonymous_pull: Answer,
     /// Whether `apiServer.externalAddress` must be set.
     pub external_address: Answer,
-    /// For how many platforms the hash of its mkectl is known.
+    /// Number of platforms with a published hash of mkectl.
     pub mkectl_hashes: usize,
-    /// Its known faults.
+    /// Known issues.
     pub faults: Vec<String>,
-    /// How many of the facts about it are known how well.
+    /// Number of facts by certainty.
     pub certainties: Certainties,
 }
 
-/// How many facts there are of each certainty, by name. Together they are all facts.
+/// Number of facts by the name of their certainty.
 pub type Certainties = BTreeMap<&'static str, usize>;
 
-/// A short answer and how well it is known.
+/// A short answer with its certainty.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Answer {
@@ -44,38 +44,38 @@ pub struct Answer {
     pub certainty: &'static str,
 }
 
-/// Everything that is known of one release.
+/// The recorded facts of a release.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ReleaseFacts {
     /// The release, `v4.1.5`.
     pub release: String,
-    /// Whether the table has it; otherwise the newest release before it is used.
+    /// Whether Airlock records facts of this release; otherwise they are those of the newest
+    /// release before it.
     pub is_known: bool,
-    /// How many of the facts are known how well.
+    /// Number of facts by certainty.
     pub certainties: Certainties,
-    /// What is known.
+    /// The facts.
     pub facts: Vec<Fact>,
-    /// Where its mkectl is, by platform.
+    /// Downloads of mkectl, by platform.
     pub mkectl: Vec<Mkectl>,
-    /// What an operator should know before installing it.
+    /// Warnings for operators before an installation.
     pub warnings: Vec<String>,
 }
 
-/// Something that is known.
+/// A recorded fact.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fact {
-    /// What it is about.
+    /// Subject, such as `private CA`.
     pub subject: &'static str,
-    /// What is known, names and addresses in full.
+    /// The fact, with complete names and URLs.
     pub value: String,
     /// `documented`, `inferred`, `unverified` or `observed`.
     pub certainty: &'static str,
-    /// The addresses of the documents that say so.
+    /// Sources, as URLs or short names.
     pub sources: Vec<String>,
-    /// What overrides it, where something does: an option of a command, or a key of
-    /// `environment.yaml`.
+    /// Option of a command or key of `environment.yaml` that overrides the fact, if any.
     #[serde(rename = "override")]
     pub overridden_by: Option<&'static str>,
 }
@@ -86,13 +86,13 @@ pub struct Fact {
 pub struct Mkectl {
     /// System and machine, as in `linux-x86_64`.
     pub platform: &'static str,
-    /// Its address.
+    /// URL of the download.
     pub url: String,
-    /// The SHA-256 of the download, where the vendor has published one.
+    /// SHA-256 that the vendor publishes for the download, if any.
     pub sha256: Option<&'static str>,
 }
 
-/// What a team's file adds to the table.
+/// The contents of a team's file of release facts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Overlaid {
@@ -100,16 +100,16 @@ pub struct Overlaid {
     pub file: camino::Utf8PathBuf,
     /// The releases that it adds, `v4.2.2`.
     pub added: Vec<String>,
-    /// The releases of the table of which it replaces facts.
+    /// Known releases of which it changes facts.
     pub changed: Vec<String>,
-    /// What it says differently from documented facts, with places.
+    /// Contradictions to documented facts, with their places in the file.
     pub warnings: Vec<String>,
 }
 
-/// Checks the file of a team, and returns what it adds; none if it does not exist.
+/// Validates a team's file of release facts and returns what it adds; `None` if it does not exist.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The file is not valid.
 pub fn check(workspace: &Workspace) -> Result<Option<Overlaid>, Error> {
     let overlay = workspace.overlay_releases()?;
     let names = |versions: &[Version]| versions.iter().map(|it| format!("v{it}")).collect();
@@ -121,7 +121,7 @@ pub fn check(workspace: &Workspace) -> Result<Option<Overlaid>, Error> {
     }))
 }
 
-/// Returns the table, oldest release first.
+/// Returns all known releases, oldest first.
 ///
 /// # Errors
 /// A file of observations cannot be used.
@@ -131,10 +131,10 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Row>, Error> {
     releases.map(|release| Ok(row(&release?))).collect()
 }
 
-/// Returns what is known of one release.
+/// Returns the facts of a release.
 ///
 /// # Errors
-/// It has no offline installation.
+/// The release has no offline installation.
 pub fn one(workspace: &Workspace, version: &Version) -> Result<ReleaseFacts, Error> {
     let release = workspace.release(version)?;
     let facts = release.facts();
@@ -229,7 +229,7 @@ fn row(release: &Release) -> Row {
     }
 }
 
-/// Returns whether a fact is shown as one. The downloads have the address of mkectl in full.
+/// Returns whether a fact is listed. The URL of mkectl is not, because it is in the downloads.
 fn is_shown(fact: &mke::Fact) -> bool {
     fact.subject != "mkectl address"
 }

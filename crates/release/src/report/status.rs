@@ -1,7 +1,8 @@
-//! Compares the state of environments: files, receipt, registry and, on request, cluster. Each
-//! difference has the command that resolves it.
+//! Compares files, receipt, registry and, on request, the cluster of environments. Each difference
+//! has a fix.
 //!
-//! Nothing is written. What does not answer is reported and delays nothing else.
+//! Nothing is written. A registry or cluster that does not answer is a difference, too, and does
+//! not delay the others.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -27,110 +28,110 @@ mod registries;
 
 use registries::Question;
 
-/// How many clusters are asked concurrently. A process of mkectl asks each.
-const CLUSTERS_AT_ONCE: usize = 16;
+/// Maximum number of clusters that are read concurrently, each by a process of mkectl.
+const CONCURRENT_CLUSTERS: usize = 16;
 
 /// The state of an environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
-    /// Its name.
+    /// Name of the environment.
     pub environment: String,
-    /// The release that its files require, `v4.1.5`; none if they are invalid.
+    /// The release that the files require, `v4.1.5`; `None` if they are invalid.
     pub release: Option<String>,
-    /// What its receipt records; none if nothing was deployed yet.
+    /// The last deploy in the receipt; `None` if there was none.
     pub deployed: Option<Deployed>,
-    /// SHA-256 of its receipt's file, which the shared state repeats if it records the same deploy.
+    /// SHA-256 of the receipt's file. The shared state has the same if it records the same deploy.
     #[serde(skip)]
     pub receipt_sha256: Option<String>,
-    /// What its registry has; none if what it should have is unknown.
+    /// The registry's contents; `None` without a valid lock.
     pub registry: Option<Registry>,
-    /// What its registry records of the last deploy from any checkout; none if it was not asked, or
+    /// The last deploy from any checkout that the registry records; `None` if it was not read or
     /// records none.
     pub shared: Option<State>,
-    /// How many values of its cluster are not what is rendered; none if it was not asked, or has no
-    /// answer.
+    /// Number of values in which the cluster differs from the rendered configuration; `None` if it
+    /// was not read.
     pub cluster_changes: Option<usize>,
-    /// The registry that the release was locked from, instead of its bundle.
+    /// Registry that the release was locked from, if not from its bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked_from: Option<String>,
-    /// Everything that differs, with what fixes it.
+    /// The differences, each with its fix.
     pub drift: Vec<Drift>,
 }
 
-/// What the receipt records.
+/// The last deploy in a receipt.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Deployed {
-    /// The release that was deployed successfully; none if none was.
+    /// The release of the last successful deploy; `None` if none succeeded.
     pub release: Option<String>,
-    /// When the last deploy ended, in UTC.
+    /// End of the last deploy, in UTC.
     pub ended: String,
-    /// The step at which it failed, if it did.
+    /// The step at which the last deploy failed; `None` if it succeeded.
     pub failed_at: Option<String>,
 }
 
-/// What a registry has of what the lock names, as a node sees it.
+/// The artifacts of a lock that a registry serves to nodes.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Registry {
-    /// Its address and project.
+    /// Registry and project, `HOST[:PORT]/PROJECT`.
     pub url: String,
-    /// How many artifacts the lock names.
+    /// Number of artifacts in the lock.
     pub artifacts: usize,
-    /// How many of them are served; none if it could not be asked.
+    /// Number of artifacts that are served; `None` if the registry did not answer.
     pub served: Option<usize>,
 }
 
-/// Something that is not as it should be.
+/// A difference.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Drift {
-    /// What differs, in a sentence without its end.
+    /// The difference, a sentence without its full stop.
     pub what: String,
-    /// What fixes it, or shows more where no command does. The program words it.
+    /// The fix. xtask words it.
     #[serde(skip)]
     pub fix: Fix,
 }
 
-/// What fixes a difference of an environment. Most are the command of that name.
+/// The fix of a difference, or how to find out more. Most are the command of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fix {
-    /// Show what is wrong with its files.
+    /// Show the problems of the files.
     Check,
-    /// Render its configuration.
+    /// Render the configuration.
     Render,
-    /// Push what its registry lacks.
+    /// Push missing artifacts.
     Push,
-    /// Deploy it.
+    /// Deploy the environment.
     Deploy,
-    /// Upgrade it from MKE 3.
+    /// Upgrade the cluster from MKE 3.
     Migrate,
-    /// Apply its configuration.
+    /// Apply the configuration.
     Apply,
     /// Lock this release or set.
     Lock(String),
-    /// Plan: it shows what the registry records.
+    /// Plan, which shows what the registry records.
     Plan,
-    /// Examine its registry.
+    /// Check the registry.
     Preflight,
-    /// Compare its cluster with its configuration.
+    /// Compare the cluster with the configuration.
     DiffLive,
     /// Show the facts of this release.
     Releases(String),
-    /// Show the environment that it requires.
+    /// Show the state of this required environment.
     Required(String),
-    /// Get the commits of a different checkout.
+    /// Pull the commits of a different checkout.
     Pull,
-    /// Wait for a command that uses it.
+    /// Wait for a command that uses the environment.
     Wait,
     /// Free the address of a rehearsal's registry.
     FreeAddress,
     /// Restore this committed file.
     Restore(Utf8PathBuf),
-    /// Use the version of Airlock that wrote its receipt, or a newer one.
+    /// Use the version of Airlock that wrote the receipt, or a newer one.
     NewerAirlock,
-    /// Look why this file cannot be read.
+    /// Find out why this file cannot be read.
     List(Utf8PathBuf),
     /// Follow this log of a running mkectl.
     Follow(Utf8PathBuf),
@@ -143,7 +144,7 @@ pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<
     let (mut all, questions): (Vec<Status>, Vec<Option<Question>>) = compared.into_iter().unzip();
     registries::ask(context, &mut all, questions).await;
     if live {
-        ask_clusters(context, &mut all);
+        compare_clusters(context, &mut all);
     }
     all.iter_mut().for_each(Status::order);
     all
@@ -157,8 +158,11 @@ impl Status {
         });
     }
 
-    /// Puts the deploy, which pushes too, behind what it needs. Leaves out what is refused as long
-    /// as the files are wrong, and everything that was compared with an outdated checkout.
+    /// Orders the differences by their fixes:
+    ///
+    /// - If the checkout is outdated, only that difference is kept.
+    /// - If files are invalid, fixes that are refused until then are removed.
+    /// - A deploy also pushes, so it replaces the fix `push`, and it comes last.
     fn order(&mut self) {
         let has = |fix: Fix| self.drift.iter().any(|drift| drift.fix == fix);
         let deploy = if has(Fix::Migrate) {
@@ -182,7 +186,8 @@ impl Status {
     }
 }
 
-/// Compares what is on this machine. Returns with it what is to be asked of the registry.
+/// Compares the files of an environment with its receipt. Also returns the question for its
+/// registry.
 fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     let mut status = Status {
         environment: name.to_owned(),
@@ -199,8 +204,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     let receipt = Receipt::read(&output.receipt);
     if let Err(error) = &receipt {
         let path = context.workspace.shown(&output.receipt);
-        // The file may be newer than the committed one: it is restored only where it was read and
-        // makes no sense.
+        // A file that cannot be opened is not restored: it may be newer than the committed one.
         let fix = match error {
             Error::Receipt(receipt::Error::Version { .. }) => Fix::NewerAirlock,
             Error::Receipt(_) => Fix::Restore(path.to_owned()),
@@ -210,8 +214,8 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     }
     let text = read_if_there(&output.receipt).ok().flatten();
     status.receipt_sha256 = text.map(|text| sha256(text.as_bytes()));
-    let known = receipt.as_ref().ok().and_then(Option::as_ref);
-    status.deployed = known.and_then(deployed);
+    let recorded = receipt.as_ref().ok().and_then(Option::as_ref);
+    status.deployed = recorded.and_then(deployed);
     let environment = match mke::load(context.workspace.root(), name) {
         Ok(environment) => environment,
         Err(error) => {
@@ -233,31 +237,22 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
             status.add(format!("{release} is not locked"), Fix::Lock(release));
             None
         }
-        Err(Error::Set(error @ (set::Error::NotLocked { .. } | set::Error::Outdated { .. }))) => {
-            let what = chain(&error);
-            let (set::Error::NotLocked { set, .. } | set::Error::Outdated { set, .. }) = error
-            else {
-                unreachable!("the pattern above has no other")
-            };
-            status.add(what, Fix::Lock(set));
-            None
-        }
-        Err(error @ Error::Set(_)) => {
-            status.add(chain(&error), Fix::Check);
-            None
-        }
         Err(error) => {
-            status.add(
-                chain(&error),
-                Fix::Restore(format!("bundles/{release}-amd64.lock.yaml").into()),
-            );
+            let fix = match &error {
+                Error::Set(
+                    set::Error::NotLocked { set, .. } | set::Error::Outdated { set, .. },
+                ) => Fix::Lock(set.clone()),
+                Error::Set(_) => Fix::Check,
+                _ => Fix::Restore(format!("bundles/{release}-amd64.lock.yaml").into()),
+            };
+            status.add(chain(&error), fix);
             None
         }
     };
     let config = configuration(context, &environment, &output, &mut status);
     let lock = locked.as_ref();
     status.locked_from = lock.and_then(|locked| locked.lock.from.clone());
-    let wants_deploy = compare(
+    let needs_deploy = compare(
         context.workspace,
         &environment,
         &output,
@@ -266,14 +261,14 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         config.as_deref(),
         &mut status,
     );
-    if let Some(lock) = lock.filter(|_| wants_deploy) {
+    if let Some(lock) = lock.filter(|_| needs_deploy) {
         requirement(context, &environment, lock, &mut status);
     }
     let question = locked.map(|locked| Question::new(environment, locked, output, receipt.ok()));
     (status, question)
 }
 
-/// Returns the first problem, and how many follow it.
+/// Returns the first problem and the number of the others.
 fn first(problems: &environment::Problems) -> String {
     let first = problems.0.first().map_or("", |problem| &problem.rule);
     match problems.0.len() {
@@ -295,7 +290,7 @@ fn deployed(receipt: &Receipt) -> Option<Deployed> {
     })
 }
 
-/// Renders the configuration, compares the committed one with it, and returns its digest.
+/// Renders the configuration, compares the committed file with it, and returns its SHA-256.
 fn configuration(
     context: &Context<'_>,
     environment: &Environment,
@@ -325,10 +320,10 @@ fn configuration(
     Some(sha256(rendered.as_bytes()))
 }
 
-/// A receipt that cannot be read: what the cluster runs is not known.
+/// A receipt that cannot be read, so the state of the cluster is unknown.
 struct Unknown;
 
-/// Compares the files with the receipt. Returns whether a deploy is required.
+/// Compares the files with the receipt. Returns whether a deploy is needed.
 fn compare(
     workspace: &Workspace,
     environment: &Environment,
@@ -338,13 +333,13 @@ fn compare(
     config: Option<&str>,
     status: &mut Status,
 ) -> bool {
-    // What replaces MKE 3 is not a deploy.
+    // MKE 3 is replaced by `migrate`, not by `deploy`.
     let is_mke3 = environment.mke3.is_some()
         && !matches!(&receipt, Ok(Some(receipt)) if receipt.applied.is_some());
     let deploy = if is_mke3 { Fix::Migrate } else { Fix::Deploy };
     let before = status.drift.len();
     match UnderWay::read(output) {
-        // As long as it is at work, a deploy would be refused, whatever it was for.
+        // While mkectl runs, every deploy is refused.
         Ok(Some(note)) if note.is_running() => {
             status.add(note.message(), Fix::Follow(note.log.clone()));
             return true;
@@ -360,7 +355,7 @@ fn compare(
         return false;
     };
     if let Some(failed) = receipt.and_then(|receipt| receipt.failed.as_ref()) {
-        // Commands for a cluster that was deployed have this step alone.
+        // Commands for a deployed cluster, such as `cluster backup`, have this step.
         let what = match failed.step == Step::Cluster.name() {
             true => format!("the last command for the cluster failed: {}", failed.error),
             false => format!(
@@ -371,8 +366,7 @@ fn compare(
         status.add(what, deploy.clone());
     }
     let Some(applied) = receipt.and_then(|receipt| receipt.applied.as_ref()) else {
-        // Without a lock, a deploy is refused, and so is one of a cluster that a different
-        // environment deployed.
+        // A deploy is refused without a lock, and if a different environment deployed the cluster.
         let address = mke::external_address(environment);
         let other = existing::deployed_by_other(workspace, &environment.name, address.as_deref());
         if lock.is_some()
@@ -430,7 +424,7 @@ fn compare(
     status.drift.len() > before
 }
 
-/// Returns why a deploy would be refused, if it would.
+/// Adds a difference if a deploy would be refused because of `requires`.
 fn requirement(
     context: &Context<'_>,
     environment: &Environment,
@@ -451,18 +445,17 @@ fn requirement(
     }
 }
 
-/// Asks the clusters.
-fn ask_clusters(context: &Context<'_>, all: &mut [Status]) {
+/// Compares the clusters with the rendered configurations.
+fn compare_clusters(context: &Context<'_>, all: &mut [Status]) {
     let all: Vec<Mutex<&mut Status>> = all.iter_mut().map(Mutex::new).collect();
     tokio::task::block_in_place(|| {
-        parallel::map_in(CLUSTERS_AT_ONCE, &all, |status| {
+        parallel::map_in(CONCURRENT_CLUSTERS, &all, |status| {
             let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
-            // Where the files are wrong, there is nothing to compare with. Before a deploy there is
-            // no cluster.
-            let is_there =
-                (status.deployed.as_ref()).is_some_and(|deployed| deployed.release.is_some());
-            if status.release.is_some() && is_there {
-                ask_cluster(context, &mut status);
+            // Invalid files cannot be compared. Before a deploy, a cluster is missing.
+            let deployed = status.deployed.as_ref();
+            let is_deployed = deployed.is_some_and(|deployed| deployed.release.is_some());
+            if status.release.is_some() && is_deployed {
+                compare_cluster(context, &mut status);
             }
         });
     });
@@ -472,7 +465,7 @@ fn version_of(release: &str) -> Option<Version> {
     release.strip_prefix('v')?.parse().ok()
 }
 
-fn ask_cluster(context: &Context<'_>, status: &mut Status) {
+fn compare_cluster(context: &Context<'_>, status: &mut Status) {
     let name = status.environment.clone();
     match cluster::differences(context, &name) {
         Ok(pair) => {
@@ -485,7 +478,7 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
             let version = versions.find(|change| change.path == "spec.version");
             let live = version.map_or(status.release.as_deref(), |change| change.old.as_deref());
             let output = Output::below(&context.workspace.environment(&name));
-            // An upgrade from this checkout that did not end well is in its own files.
+            // An interrupted or failed upgrade from this checkout is reported from its files.
             let ended = deployed.is_some_and(|deployed| deployed.failed_at.is_none())
                 && matches!(UnderWay::read(&output), Ok(None));
             if let (Some(live), Some(applied), true) = (live, applied, ended)
@@ -494,7 +487,7 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
                 let what = format!("its receipt records {applied}, but the cluster reports {live}");
                 return status.add(what, Fix::Pull);
             }
-            // What an upgrade will change is not drift of the cluster.
+            // Changes that an upgrade will make are not drift.
             if changes > 0 && !is_upgrade {
                 let what = format!(
                     "the cluster differs from what is rendered in {}, which `diff --live` lists",
@@ -503,7 +496,7 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
                 status.add(what, Fix::Apply);
             }
         }
-        // It stays as it is: there is nothing to be compared.
+        // Without a cluster, there is nothing to compare.
         Err(Error::Program(program::Error::NoCluster { .. })) => {}
         Err(error @ Error::Kubeconfig(_)) => {
             status.add(chain(&error), Fix::DiffLive);

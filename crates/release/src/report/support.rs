@@ -1,7 +1,7 @@
 //! The support archive: the state of an environment, without its secrets.
 //!
-//! Every text passes the masker. The whole archive is searched for secrets before it is written,
-//! names included.
+//! All texts are masked. Before the archive is written, its names and texts are searched for
+//! secrets.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
@@ -14,16 +14,16 @@ use crate::event::Event;
 use crate::workspace::Output;
 use crate::{Context, Kind, chain};
 
-/// How many logs are added.
+/// Maximum number of logs.
 const LOGS: usize = 3;
 
-/// The most bytes of a log, from its end.
-const MOST_OF_A_LOG: u64 = 256 << 10;
+/// Maximum bytes of a log, from its end.
+const LOG_BYTES: u64 = 256 << 10;
 
-/// Why no archive is written.
+/// An error of writing the archive.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A secret is left in spite of the masker.
+    /// The archive still contains a secret after it was masked.
     #[error("a secret would be in {entry} of the archive; nothing was written")]
     Secret {
         /// The entry's name, masked.
@@ -40,18 +40,19 @@ impl Error {
     }
 }
 
-/// What goes into an archive, by name.
+/// The entries of an archive, with their names.
 #[derive(Debug, Default)]
 pub struct Support {
     entries: Vec<(String, String)>,
 }
 
 impl Support {
-    /// Collects the files of an environment: rendered configuration, receipt, profile of its
-    /// registry, last logs. What cannot be read is named in the archive and by a warning.
+    /// Collects the files of an environment: committed configuration, receipt, the registry's
+    /// profile and the last logs. Files that cannot be read are listed in the archive and in
+    /// warnings.
     pub fn of_files(context: &Context<'_>, environment: &Environment) -> Self {
         let output = Output::below(&context.workspace.environment(&environment.name));
-        // Each file that cannot be read is met again below.
+        // Errors are ignored, because the same files are read again below.
         let _ = remember_secrets(context, environment, &output);
         let mut support = Self::default();
         let mut unread = Vec::new();
@@ -69,7 +70,7 @@ impl Support {
         {
             support.add("profile.json", text);
         }
-        // A log may have a secret that only the configuration has.
+        // A log may contain secrets that only the configuration lists.
         match crate::workspace::read_if_there(&output.config) {
             Ok(_) => {
                 for (name, text) in last_logs_without_password(context, &output.logs) {
@@ -87,16 +88,16 @@ impl Support {
         support
     }
 
-    /// Adds a text.
+    /// Adds an entry.
     pub fn add(&mut self, name: &str, text: impl Into<String>) {
         self.entries.push((name.to_owned(), text.into()));
     }
 
-    /// Masks everything, searches it for secrets, and writes it to a new file for its owner alone.
+    /// Masks all entries, searches them for secrets, and writes them to a new file with mode 600.
     /// Returns the names of the entries.
     ///
     /// # Errors
-    /// A secret is left, or the file exists or cannot be written.
+    /// [`Error::Secret`] if a secret is left. The file exists or cannot be written.
     pub fn write(mut self, path: &Utf8Path) -> Result<Vec<String>, crate::Error> {
         self.entries.sort();
         for (_, text) in &mut self.entries {
@@ -122,7 +123,7 @@ impl Support {
         Ok(self.entries.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Searches names and texts, each by itself and all of them in a row.
+    /// Searches names and texts for secrets, each alone and all concatenated.
     fn search(&self) -> Result<(), Error> {
         let secrets = redaction::run();
         let mut all = String::new();
@@ -145,7 +146,7 @@ impl Support {
     }
 }
 
-/// Masks, from now on, the secrets of an environment that its files have or name.
+/// Adds secrets in files of an environment, and those that its references name, to the masked ones.
 ///
 /// # Errors
 /// A file exists and cannot be read.
@@ -154,11 +155,11 @@ pub(crate) fn remember_secrets(
     environment: &Environment,
     output: &Output,
 ) -> Result<(), crate::Error> {
-    // It may be in a log of mkectl that was written without the masker.
+    // A log that mkectl wrote itself may contain the password.
     if let Ok(password) = files::read_text(&output.admin_password) {
         redaction::run().add(&password);
     }
-    // The values of references are in no file, but perhaps in a log.
+    // Values of references are in no file, but a log may contain them.
     if let Ok(release) = context.workspace.release(&environment.release) {
         _ = crate::config::resolve::check(context, environment, &release);
     }
@@ -170,21 +171,20 @@ pub(crate) fn remember_secrets(
     texts.into_iter().collect()
 }
 
-/// Returns the logs that were written last, the newest first. A folder that cannot be listed has
-/// none.
+/// Returns the paths of the last logs, newest first; none if the folder cannot be listed.
 pub(crate) fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
     let mut logs: Vec<Utf8PathBuf> = entries
         .map(camino::Utf8DirEntry::into_path)
         .filter(|path| path.extension() == Some("log"))
         .collect();
-    // Their names begin with the time.
+    // The names begin with the time.
     logs.sort();
     logs.into_iter().rev().take(LOGS).collect()
 }
 
-/// Returns the names and the last lines of those logs. One that cannot be read, or may have the
-/// administrator's password, is left out, with a warning.
+/// Returns the names and last lines of the last logs. A log that cannot be read, or that may
+/// contain the administrator's password, is left out with a warning.
 pub(crate) fn last_logs_without_password(
     context: &Context<'_>,
     folder: &Utf8Path,
@@ -213,14 +213,14 @@ pub(crate) fn last_logs_without_password(
 fn end_of(path: &Utf8Path) -> std::io::Result<String> {
     let mut file = files::open(path)?;
     let length = file.metadata()?.len();
-    let skipped = length.saturating_sub(MOST_OF_A_LOG);
+    let skipped = length.saturating_sub(LOG_BYTES);
     file.seek(SeekFrom::Start(skipped))?;
     let mut bytes = Vec::new();
-    file.take(MOST_OF_A_LOG).read_to_end(&mut bytes)?;
+    file.take(LOG_BYTES).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(match skipped {
         0 => text.into_owned(),
-        // A secret that is cut would not be known any more.
+        // Starts at a whole line: the masker does not recognise a part of a secret.
         _ => text.split_once('\n').map_or_else(String::new, |(_, rest)| {
             format!("[{skipped} bytes before this are left out]\n{rest}")
         }),

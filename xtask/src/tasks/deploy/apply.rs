@@ -1,4 +1,4 @@
-//! `apply`: mkectl on the rendered configuration.
+//! `apply`: runs mkectl on the rendered configuration.
 
 use std::process::ExitCode;
 
@@ -7,18 +7,15 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::cli::ApprovalArgs;
+use crate::cli::ApplyArgs;
 use crate::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(
-    app: &App<'_>,
-    name: &str,
-    approval: &ApprovalArgs,
-    reason: Option<&str>,
-    take_over: bool,
-) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, arguments: &ApplyArgs) -> Result<ExitCode, Failure> {
+    let name = &arguments.environment;
+    let take_over = arguments.take_over.take_over;
+    let reason = arguments.overrides.override_requires.as_deref();
     let (environment, lock) = app.lock_environment(name, "apply")?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
@@ -29,7 +26,7 @@ pub(crate) fn run(
         app.ui.plan(&summary.with_overrides(take_over, reason));
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
-        confirm::approve(permit.plan(), approval, false)?;
+        confirm::approve(permit.plan(), &arguments.approval, false)?;
         let deployed = release::deploy::apply_alone(&context, &permit).await?;
         let log = deployed.applied.map(|applied| applied.log);
         app.ui.result(

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use camino::Utf8Path;
 use indicatif::DecimalBytes;
 use release::Context;
 use release::deploy::Deployed;
@@ -11,26 +10,22 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::cli::ApprovalArgs;
+use crate::cli::DeployArgs;
 use crate::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(
-    app: &App<'_>,
-    name: &str,
-    file: Option<&Utf8Path>,
-    approval: &ApprovalArgs,
-    reason: Option<&str>,
-    without_backup: Option<&str>,
-    take_over: bool,
-) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, arguments: &DeployArgs) -> Result<ExitCode, Failure> {
+    let name = &arguments.environment;
+    let take_over = arguments.take_over.take_over;
+    let reason = arguments.overrides.override_requires.as_deref();
+    let file = arguments.plan.as_deref();
     let saved = file.map(|file| SavedFile::read(file, name)).transpose()?;
     let (environment, lock) = app.lock_environment(name, "deploy")?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = Context {
-            without_backup,
+            without_backup: arguments.without_backup.as_deref(),
             ..app.context()
         };
         let output = Output::below(&app.workspace.environment(name));
@@ -44,7 +39,7 @@ pub(crate) fn run(
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         if !permit.plan().is_empty() {
-            confirm::approve(permit.plan(), approval, file.is_some())?;
+            confirm::approve(permit.plan(), &arguments.approval, file.is_some())?;
         }
         let deployed = release::deploy::deploy(&context, &permit).await?;
         report(app, "deployed", permit.plan(), &deployed)
@@ -52,7 +47,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes what a deploy came to; `done` is the word for it.
+/// Shows the result of a deploy. `done` is the participle in it: `deployed`.
 pub(in crate::tasks) fn report(
     app: &App<'_>,
     done: &str,
@@ -80,9 +75,7 @@ pub(in crate::tasks) fn report(
     };
     if let Some(after) = after.filter(|after| !after.changes.is_empty()) {
         text.push_str("from the cluster, as the upgrade left it, to what is rendered:\n");
-        text.push_str(&crate::tasks::inspect::diff::text_of_changes(
-            &after.changes,
-        ));
+        crate::tasks::inspect::diff::changes(&mut text, &after.changes);
     }
     app.ui.result(
         &text,

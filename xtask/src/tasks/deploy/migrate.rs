@@ -1,4 +1,4 @@
-//! `migrate`: the whole way, for a cluster that is of MKE 3 still.
+//! `migrate`: deploys to a cluster of MKE 3, which mkectl upgrades to MKE 4.
 
 use std::process::ExitCode;
 

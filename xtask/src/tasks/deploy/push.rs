@@ -1,4 +1,4 @@
-//! `push`: registries get what they lack.
+//! `push`: pushes missing artifacts to the registries of environments.
 
 use std::process::ExitCode;
 
@@ -57,7 +57,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
             }
             release::plan::allow_push(plan)?;
             if plan.pushes() {
-                confirm(plan.environment(), answer(arguments, plan))?;
+                confirm(plan.environment(), confirmation(arguments, plan))?;
             }
         }
         let mut done = Vec::new();
@@ -75,14 +75,14 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the confirmation that was given for a plan's environment.
-fn answer<'a>(arguments: &'a PushArgs, plan: &Plan) -> Option<&'a str> {
+/// Returns the value of `--confirm` for the environment of a plan, else the first one.
+fn confirmation<'a>(arguments: &'a PushArgs, plan: &Plan) -> Option<&'a str> {
     let given = &arguments.confirm;
-    let fitting = given.iter().find(|name| **name == plan.environment().name);
-    fitting.or(given.first()).map(String::as_str)
+    let matching = given.iter().find(|name| **name == plan.environment().name);
+    matching.or(given.first()).map(String::as_str)
 }
 
-fn report(app: &App<'_>, asked: usize, done: &[(&Plan, Sent)]) -> Result<(), Failure> {
+fn report(app: &App<'_>, requested: usize, done: &[(&Plan, Sent)]) -> Result<(), Failure> {
     if done.is_empty() {
         return Ok(());
     }
@@ -111,7 +111,7 @@ fn report(app: &App<'_>, asked: usize, done: &[(&Plan, Sent)]) -> Result<(), Fai
         })
         .collect();
     // For one environment, the result is one object.
-    match (asked, values.pop()) {
+    match (requested, values.pop()) {
         (1, Some(value)) => app.ui.result(&text, &value),
         (_, last) => {
             values.extend(last);

@@ -1,4 +1,4 @@
-//! `diff`: what a reviewer needs to know, as text, as Markdown, or for machines.
+//! `diff`: compares environments, releases and sets, as text, Markdown or JSON.
 
 use std::process::ExitCode;
 
@@ -15,84 +15,76 @@ mod markdown;
 mod text;
 
 pub(in crate::tasks) use markdown::code;
+pub(in crate::tasks) use text::changes;
 
 pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failure> {
-    let (old, new) = (arguments.old.as_str(), arguments.new.as_deref());
     let workspace = &app.workspace;
+    let old = arguments.old.as_str();
+    let new = arguments.new.as_deref().map(|new| (new, side(app, new)));
     let since = arguments.since.as_deref();
-    let locks = match (side(app, old), new.map(|new| side(app, new))) {
-        (Side::Set, None) if arguments.live => {
-            return Err(Failure::DiffOption {
-                option: "--live",
-                of: "an environment",
-                name: old.to_owned(),
-            });
-        }
-        (Side::Release(one), None) => {
-            let Some(since) = since else {
-                return Err(Failure::OneRelease(old.to_owned()));
-            };
-            let locked = release::locked::read(workspace, &one)?;
-            Some(diff::since(&app.context(), &locked, since)?)
+    let option_of = |option, of| Failure::DiffOption {
+        option,
+        of,
+        name: old.to_owned(),
+    };
+    let differs = match (side(app, old), new) {
+        (Side::Set, None) if arguments.live => return Err(option_of("--live", "an environment")),
+        (Side::Release(release), None) => {
+            let since = since.ok_or_else(|| Failure::OneRelease(old.to_owned()))?;
+            let locked = release::locked::read(workspace, &release)?;
+            show(
+                app,
+                arguments,
+                &diff::since(&app.context(), &locked, since)?,
+            )
         }
         (Side::Set, None) => {
             let locked = release::locked::read_set(workspace, old)?;
             let since = since.unwrap_or("HEAD");
-            Some(diff::since(&app.context(), &locked, since)?)
+            show(
+                app,
+                arguments,
+                &diff::since(&app.context(), &locked, since)?,
+            )
         }
-        (Side::Release(one), Some(Side::Release(other))) => {
-            Some(diff::releases(workspace, &one, &other)?)
+        (Side::Release(one), Some((_, Side::Release(other)))) => {
+            show(app, arguments, &diff::releases(workspace, &one, &other)?)
         }
-        (Side::Set, Some(Side::Set)) => Some(diff::sets(workspace, old, new.unwrap_or(old))?),
+        (Side::Set, Some((new, Side::Set))) => {
+            show(app, arguments, &diff::sets(workspace, old, new)?)
+        }
         (Side::Environment, None) if since.is_some() => {
-            return Err(Failure::DiffOption {
-                option: "--since",
-                of: "a release or a set",
-                name: old.to_owned(),
-            });
+            return Err(option_of("--since", "a release or a set"));
         }
-        (Side::Environment, None | Some(Side::Environment)) => None,
-        (_, Some(_)) => {
-            let names = [Some(old), new].into_iter().flatten();
-            for name in names.filter(|name| matches!(side(app, name), Side::Environment)) {
-                if !workspace.environment(name).is_dir() {
+        (Side::Environment, None) if arguments.live => show(
+            app,
+            arguments,
+            &release::cluster::differences(&app.context(), old)?,
+        ),
+        (Side::Environment, None) => show(app, arguments, &diff::environment(workspace, old)?),
+        (Side::Environment, Some((new, Side::Environment))) => {
+            show(app, arguments, &diff::environments(workspace, old, new)?)
+        }
+        (_, Some((new, _))) => {
+            for name in [old, new] {
+                let is_environment = matches!(side(app, name), Side::Environment);
+                if is_environment && !workspace.environment(name).is_dir() {
                     return Err(Failure::NeitherEnvironmentNorRelease(name.to_owned()));
                 }
             }
             return Err(Failure::Kinds {
                 old: old.to_owned(),
-                new: new.unwrap_or_default().to_owned(),
+                new: new.to_owned(),
             });
         }
-    };
-    let differs = match (&locks, new) {
-        (Some(locks), _) => {
-            show(app, arguments, locks)?;
-            locks.differs()
-        }
-        (None, None) if arguments.live => {
-            let pair = release::cluster::differences(&app.context(), old)?;
-            show(app, arguments, &pair)?;
-            !pair.changes.is_empty()
-        }
-        (None, None) => {
-            let drift = diff::environment(workspace, old)?;
-            show(app, arguments, &drift)?;
-            drift.differs()
-        }
-        (None, Some(new)) => {
-            let pair = diff::environments(workspace, old, new)?;
-            show(app, arguments, &pair)?;
-            !pair.changes.is_empty()
-        }
-    };
-    if arguments.detailed_exitcode && differs {
-        return Ok(ExitCode::from(DIFFERS));
-    }
-    Ok(ExitCode::SUCCESS)
+    }?;
+    Ok(match arguments.detailed_exitcode && differs {
+        true => ExitCode::from(DIFFERS),
+        false => ExitCode::SUCCESS,
+    })
 }
 
-/// What a name on the command line names.
+/// What a name on the command line refers to.
 enum Side {
     Release(Version),
     Set,
@@ -107,32 +99,20 @@ fn side(app: &App<'_>, name: &str) -> Side {
     }
 }
 
-/// Returns differences for a terminal, a line each.
-pub(in crate::tasks) fn text_of_changes(changes: &[release::config::diff::Change]) -> String {
-    let mut text = String::new();
-    text::changes(&mut text, changes);
-    text
-}
-
-/// Returns a difference for a terminal, for a command that shows one beside other things.
-pub(in crate::tasks) fn text_of(result: &impl Shown) -> String {
-    result.text()
-}
-
-/// Returns a difference for a comment on a pull request.
-pub(in crate::tasks) fn markdown_of(result: &impl Shown) -> String {
-    result.markdown()
-}
-
-/// A result that can be written for a terminal and for a page.
-pub(in crate::tasks) trait Shown: Serialize {
-    /// Returns it for a terminal.
+/// A comparison that can be shown as text and as Markdown.
+pub(in crate::tasks) trait Comparison: Serialize {
+    /// Returns whether anything differs.
+    fn differs(&self) -> bool;
+    /// Returns the text for a terminal.
     fn text(&self) -> String;
-    /// Returns it for a comment on a pull request.
+    /// Returns Markdown for a comment on a pull request.
     fn markdown(&self) -> String;
 }
 
-impl Shown for Drift {
+impl Comparison for Drift {
+    fn differs(&self) -> bool {
+        Drift::differs(self)
+    }
     fn text(&self) -> String {
         text::drift(self)
     }
@@ -141,7 +121,10 @@ impl Shown for Drift {
     }
 }
 
-impl Shown for Pair {
+impl Comparison for Pair {
+    fn differs(&self) -> bool {
+        !self.changes.is_empty()
+    }
     fn text(&self) -> String {
         text::pair(self)
     }
@@ -150,7 +133,10 @@ impl Shown for Pair {
     }
 }
 
-impl Shown for Releases {
+impl Comparison for Releases {
+    fn differs(&self) -> bool {
+        Releases::differs(self)
+    }
     fn text(&self) -> String {
         text::releases(self)
     }
@@ -159,14 +145,20 @@ impl Shown for Releases {
     }
 }
 
-fn show(app: &App<'_>, arguments: &DiffArgs, result: &impl Shown) -> Result<(), Failure> {
+/// Shows a comparison, and returns whether anything differs.
+fn show(
+    app: &App<'_>,
+    arguments: &DiffArgs,
+    comparison: &impl Comparison,
+) -> Result<bool, Failure> {
     match arguments.markdown {
-        true => app.ui.document(&result.markdown(), result),
-        false => app.ui.result(&result.text(), result),
+        true => app.ui.document(&comparison.markdown(), comparison)?,
+        false => app.ui.result(&comparison.text(), comparison)?,
     }
+    Ok(comparison.differs())
 }
 
-/// Returns what became of the last apply, in sentences that both forms share.
+/// Returns sentences about the last apply.
 fn applied(drift: &Drift) -> Vec<String> {
     use release::config::diff::Which;
     let Some(last) = &drift.applied else {
@@ -198,7 +190,7 @@ fn applied(drift: &Drift) -> Vec<String> {
     lines
 }
 
-/// Returns how the committed file compares with what is rendered.
+/// Returns a sentence about the committed file, compared with the rendered configuration.
 fn committed(drift: &Drift) -> String {
     use release::config::diff::State;
     let path = &drift.path;
@@ -212,7 +204,7 @@ fn committed(drift: &Drift) -> String {
     }
 }
 
-/// Returns what a part of the configuration is called.
+/// Returns the title of a part of the configuration.
 fn area(area: Area) -> &'static str {
     match area {
         Area::Version => "release",
@@ -224,8 +216,8 @@ fn area(area: Area) -> &'static str {
     }
 }
 
-/// Returns how many artifacts came, went and stayed.
-fn shares(releases: &Releases) -> String {
+/// Returns the numbers of added, removed, changed and unchanged artifacts.
+fn artifact_counts(releases: &Releases) -> String {
     format!(
         "{} added, {} removed, {} changed, {} the same",
         super::count(releases.added.len(), "artifact"),
@@ -235,13 +227,8 @@ fn shares(releases: &Releases) -> String {
     )
 }
 
-/// Returns a digest as tables show it: its beginning.
-fn short(digest: &str) -> String {
-    digest.chars().take("sha256:".len() + 12).collect()
-}
-
-/// Returns what a registry that holds the one lock lacks of the other.
-fn lacks(releases: &Releases) -> String {
+/// Returns what must be sent to a registry that has the old lock's artifacts.
+fn to_send(releases: &Releases) -> String {
     format!(
         "to send to {}: {} of {} and manifests of {}; all of {} is {}",
         match releases.unchanged + releases.changed.len() + releases.removed.len() {

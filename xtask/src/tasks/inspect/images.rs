@@ -1,4 +1,4 @@
-//! `images`: where the artifacts of an environment are, in the words of those who pull them.
+//! `images`: maps upstream references to those of the registry, in the form of a consumer.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `inspect`: what a bundle or a set holds.
+//! `inspect`: lists the contents of a bundle or a set.
 
 use std::process::ExitCode;
 
@@ -26,9 +26,9 @@ pub(crate) fn run(app: &App<'_>, what: &str, format: Format) -> Result<ExitCode,
         Err(_) if release::set::exists(&app.workspace, what) => {
             of_lock(&release::locked::read_set(&app.workspace, what)?.lock)
         }
-        // The files of sets and locks are named without their ends.
+        // A YAML file is a set's or a lock's, not a bundle. Those are named without their suffix.
         Err(_) if what.ends_with(".yaml") || !Utf8Path::new(what).is_file() => {
-            crate::tasks::environment_instead(app, what)?;
+            super::refuse_environment(app, what)?;
             return Err(Failure::NeitherReleaseNorFile(redaction::without_login(
                 what,
             )));
@@ -50,7 +50,7 @@ pub(crate) fn run(app: &App<'_>, what: &str, format: Format) -> Result<ExitCode,
                     row.platforms.join(" "),
                     DecimalBytes(row.bytes).to_string(),
                     DecimalBytes(row.shared_bytes).to_string(),
-                    row.digest.chars().take("sha256:".len() + 12).collect(),
+                    crate::tasks::short_digest(&row.digest),
                 ]
             })
             .collect(),

@@ -1,10 +1,11 @@
-//! `list`: what the workspace holds.
+//! `list`: lists environments, locked releases and sets.
 
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
 use release::report::list::Listing;
 
+use crate::advice;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::table;
@@ -12,13 +13,13 @@ use crate::ui::table;
 pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     let listing = release::report::list::list(&app.workspace)?;
     let mut text = if listing.environments.is_empty() {
-        "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned()
+        advice::NO_ENVIRONMENTS.to_owned()
     } else {
         environments(&listing)
     };
     text.push('\n');
     if listing.releases.is_empty() {
-        text.push_str(crate::advice::no_locks());
+        text.push_str(advice::no_locks());
     } else {
         text.push_str(&releases(&listing));
     }

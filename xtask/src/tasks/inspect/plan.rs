@@ -1,4 +1,4 @@
-//! `plan`: what deploy would do.
+//! `plan`: shows what deploy would do.
 
 use std::process::ExitCode;
 
@@ -39,9 +39,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
             without_backup: arguments.without_backup.as_deref(),
             ..app.context()
         };
-        let plan = release::plan::with_state(&context, environment, output, Purpose::Deploy, state)
-            .await?;
-        Ok(plan)
+        let purpose = Purpose::Deploy;
+        Ok(release::plan::with_state(&context, environment, output, purpose, state).await?)
     })?;
     let summary = plan.summary(&app.workspace);
     let mut value = serde_json::to_value(&summary).unwrap_or_default();
@@ -66,7 +65,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the exit code of a deploy that would refuse this plan, and prints what to do about it.
+/// Returns the exit code if a deploy would refuse this plan, and prints hints.
 pub(in crate::tasks) fn refusal(
     app: &App<'_>,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! `preflight`: everything from here that would stop an installation, each with its fix.
+//! `preflight`: finds what would stop an installation, and shows a fix for each problem.
 
 mod fix;
 mod nodes;
@@ -12,16 +12,18 @@ use release::preflight::{Check, Fault, Group, Report, Verdict};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::cli::PreflightArgs;
 use crate::failure::{Failure, code};
 use crate::interrupt::until_interrupted;
 use crate::ui::Columns;
 use fix::{Fix, fix};
 
-/// How wide the columns are.
+/// Widths of the columns.
 const VERDICT: usize = 8;
 const NAME: usize = 17;
 
-pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, arguments: &PreflightArgs) -> Result<ExitCode, Failure> {
+    let (name, asks_nodes) = (&arguments.environment, arguments.nodes);
     let environment = app.environment(name)?;
     let tag = tag();
     app.ui.note(&format!(
@@ -43,8 +45,8 @@ pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCod
     Ok(ExitCode::from(exit_code(&report)))
 }
 
-/// Returns what is found without asking nodes, for `support`.
-pub(in crate::tasks) async fn checked(
+/// Returns the result of a preflight without nodes as JSON, for `support`.
+pub(in crate::tasks) async fn json_without_nodes(
     app: &App<'_>,
     environment: &Environment,
 ) -> Result<Value, Failure> {
@@ -59,13 +61,13 @@ fn fixes(report: &Report, environment: &Environment) -> Vec<Option<Fix>> {
         .collect()
 }
 
-/// Returns a tag that no other run has. The standard library's hashers begin with what is random
-/// for each process.
+/// Returns a tag that differs in each run: the hashers of the standard library have random seeds.
 fn tag() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
-/// Returns the exit code of the first problem. A check that names no fault is one of the registry.
+/// Returns the exit code of the first problem, else 0. A check without a fault is one of the
+/// registry.
 fn exit_code(report: &Report) -> u8 {
     let first = report.problems().next();
     first.map_or(0, |problem| {
@@ -95,7 +97,7 @@ fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
                 );
             }
         }
-        // What was skipped for the same reason is one line, so it does not hide the reason.
+        // Checks that were skipped for the same reason share a line, so the reason is easy to find.
         let mut names = vec![check.name];
         while check.verdict == Verdict::Skipped
             && let Some((next, _)) =
@@ -175,7 +177,7 @@ fn entry(check: &Check, fix: Option<&Fix>) -> Value {
         "text": check.text,
         "nodes": check.shared.nodes,
         "fix": fix.map(|fix| &fix.text),
-        // The name before it, which scripts may still read.
+        // The earlier name of `fix`, which scripts may still read.
         "cure": fix.map(|fix| &fix.text),
         "command": fix.and_then(|fix| fix.command.as_ref()),
     })

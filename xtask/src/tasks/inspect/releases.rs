@@ -1,4 +1,4 @@
-//! `releases`: what is known of them.
+//! `releases`: shows the recorded facts of releases.
 
 use std::process::ExitCode;
 
@@ -7,21 +7,18 @@ use release::report::releases::{Answer, Certainties, ReleaseFacts, Row, all, che
 use serde_json::json;
 
 use crate::app::App;
+use crate::cli::ReleasesArgs;
 use crate::failure::Failure;
 use crate::ui::table;
 
-pub(crate) fn run(
-    app: &App<'_>,
-    release: Option<&str>,
-    only_check: bool,
-) -> Result<ExitCode, Failure> {
-    if only_check {
-        return checked(app);
+pub(crate) fn run(app: &App<'_>, arguments: &ReleasesArgs) -> Result<ExitCode, Failure> {
+    if arguments.check {
+        return check_overlay(app);
     }
-    match release {
+    match &arguments.release {
         Some(release) => {
             if super::release(release).is_err() {
-                crate::tasks::environment_instead(app, release)?;
+                super::refuse_environment(app, release)?;
             }
             let facts = one(&app.workspace, &super::release(release)?)?;
             app.ui.result(&details(&facts), &facts)?;
@@ -34,8 +31,8 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what the file of the team adds. Every command has refused a file that is wrong.
-fn checked(app: &App<'_>) -> Result<ExitCode, Failure> {
+/// Shows what the team's file adds. An invalid file was refused before.
+fn check_overlay(app: &App<'_>) -> Result<ExitCode, Failure> {
     let Some(overlaid) = check(&app.workspace)? else {
         let path = app.workspace.releases();
         let path = app.workspace.shown(&path);
@@ -94,7 +91,7 @@ fn overview(rows: &[Row]) -> String {
     text
 }
 
-/// Returns how many facts there are, and how many of each certainty.
+/// Returns the number of facts, and the number of each certainty.
 fn counted(certainties: &Certainties) -> String {
     let of_each = certainties.iter().filter(|(_, count)| **count > 0);
     let of_each: Vec<String> = of_each
@@ -104,11 +101,11 @@ fn counted(certainties: &Certainties) -> String {
     format!("{}: {}", super::count(all, "fact"), of_each.join(", "))
 }
 
-/// Returns an answer with a sign where it is not documented.
+/// Returns an answer, with a sign unless it is documented.
 fn short(answer: &Answer) -> String {
     match answer.certainty {
         "documented" => answer.value.to_owned(),
-        // What is unverified may be so in its value already.
+        // `private_ca` has the value `unverified`.
         "unverified" if answer.value == "unverified" => "?".to_owned(),
         "unverified" => format!("{} ?", answer.value),
         _ => format!("{} ~", answer.value),

@@ -1,4 +1,4 @@
-//! `report`: one page about environments, for people who look and do not type.
+//! `report`: writes an HTML page about environments.
 
 use std::process::ExitCode;
 
@@ -14,10 +14,10 @@ use crate::cli::ReportArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-/// The name ends with `.html`, so everything that the template prints is escaped.
+/// Name of the template. minijinja escapes all values because it ends with `.html`.
 const TEMPLATE: &str = "page.html";
 
-/// How many deploys of all environments together are listed.
+/// Maximum number of deploys in the list for all environments.
 const LATEST: usize = 10;
 
 pub(crate) fn run(app: &App<'_>, arguments: &ReportArgs) -> Result<ExitCode, Failure> {
@@ -31,7 +31,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &ReportArgs) -> Result<ExitCode, Fai
         value["environments"][index]["status"] = super::status::value(&section.status);
     }
     let html = html(&page, &value, named).map_err(Failure::Report)?;
-    // Before it is wrapped or written: a page is a file like any other.
+    // Masked like the text of every file.
     let html = redaction::yaml::free_text(&html);
     let Some(path) = &arguments.out else {
         app.ui.document(&html, &value)?;
@@ -46,7 +46,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &ReportArgs) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many environments are in which state.
+/// Numbers of environments by state.
 #[derive(Debug, Default, Serialize)]
 struct Figures {
     good: usize,
@@ -104,7 +104,7 @@ fn html(
     })
 }
 
-/// A deploy of one of several environments.
+/// A deploy in the list for all environments.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Latest<'a> {
@@ -116,7 +116,7 @@ struct Latest<'a> {
     operator: Option<&'a str>,
 }
 
-/// Returns the last deploys of all environments, the newest first.
+/// Returns the latest deploys of all environments, newest first.
 fn latest(page: &Page) -> Vec<Latest<'_>> {
     let sections = page.environments.iter();
     let mut all: Vec<Latest<'_>> = sections
@@ -136,7 +136,8 @@ fn latest(page: &Page) -> Vec<Latest<'_>> {
     all
 }
 
-/// Returns a time such as `2026-01-02T03:04:05Z` to the minute. What is not a time stays as it is.
+/// Shortens a time such as `2026-01-02T03:04:05Z` to `2026-01-02 03:04`. Other text stays
+/// unchanged.
 fn date(time: &str) -> String {
     match (time.get(..10), time.get(11..16)) {
         (Some(day), Some(minute)) => format!("{day} {minute}"),
@@ -144,7 +145,7 @@ fn date(time: &str) -> String {
     }
 }
 
-/// Returns the largest `bytes` of rows; 0 if there is none.
+/// Returns the largest `bytes` of rows; 0 without rows.
 fn largest(rows: Vec<Value>) -> u64 {
     let bytes = rows.iter().filter_map(|row| row.get_attr("bytes").ok());
     let bytes = bytes.filter_map(|bytes| u64::try_from(bytes).ok());

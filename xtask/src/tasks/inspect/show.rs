@@ -1,4 +1,4 @@
-//! `show`: an environment with everything that it inherits.
+//! `show`: prints an environment with everything that it inherits.
 
 use std::process::ExitCode;
 

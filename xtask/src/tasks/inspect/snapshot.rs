@@ -1,17 +1,17 @@
-//! `snapshot`: what a registry has, for plans that are made elsewhere.
+//! `snapshot`: writes which tags a registry has, for plans that are computed elsewhere.
 
 use std::process::ExitCode;
 
-use camino::Utf8Path;
 use release::workspace::{FileKind, check_named};
 
 use crate::app::App;
+use crate::cli::SnapshotArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
-    let environment = app.environment(name)?;
-    if let Some(path) = out {
+pub(crate) fn run(app: &App<'_>, arguments: &SnapshotArgs) -> Result<ExitCode, Failure> {
+    let environment = app.environment(&arguments.environment)?;
+    if let Some(path) = &arguments.out {
         check_named(&app.workspace, path, FileKind::Snapshot)?;
     }
     let snapshot = until_interrupted(app, async {
@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
         snapshot.registry,
         super::count(snapshot.tags.len(), "tag")
     );
-    match out {
+    match &arguments.out {
         Some(path) => {
             snapshot.write(&app.workspace, path)?;
             app.ui.note(&format!("the snapshot is in {path}"));

@@ -1,4 +1,4 @@
-//! `status`: the state of environments, a line each, and what fixes a difference.
+//! `status`: shows the state of environments, one row each, and a fix for each difference.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Fai
         Ok(release::report::status::status(&app.context(), &names, arguments.live).await)
     })?;
     let text = match all.is_empty() {
-        true => "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned(),
+        true => advice::NO_ENVIRONMENTS.to_owned(),
         false => text(&all, arguments.live),
     };
     let values: Vec<Value> = all.iter().map(value).collect();
@@ -33,8 +33,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Fai
 
 fn text(all: &[Status], live: bool) -> String {
     let mut titles = vec!["environment", "wanted", "deployed", "registry"];
-    let shares = all.iter().any(|status| status.shared.is_some());
-    if shares {
+    let has_shared = all.iter().any(|status| status.shared.is_some());
+    if has_shared {
         titles.push("shared state");
     }
     if live {
@@ -42,7 +42,7 @@ fn text(all: &[Status], live: bool) -> String {
     }
     titles.push("differences");
     let rows = (all.iter())
-        .map(|status| row(status, shares, live))
+        .map(|status| row(status, has_shared, live))
         .collect();
     let mut text = table(&titles, &["differences"], rows);
     for status in all {
@@ -57,7 +57,7 @@ fn text(all: &[Status], live: bool) -> String {
         text.push('\n');
     }
     for status in all {
-        // One command may resolve several differences.
+        // Adjacent differences with the same fix share its line.
         for drifts in status.drift.chunk_by(|one, next| one.fix == next.fix) {
             for drift in drifts {
                 text.push_str(&format!("{}: {}\n", status.environment, drift.what));
@@ -72,7 +72,7 @@ fn text(all: &[Status], live: bool) -> String {
     text
 }
 
-fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
+fn row(status: &Status, has_shared: bool, live: bool) -> Vec<String> {
     let nothing = || "-".to_owned();
     let deployed = status.deployed.as_ref().map_or_else(nothing, |deployed| {
         let release = deployed.release.as_deref().unwrap_or("nothing");
@@ -101,9 +101,9 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
         deployed,
         registry,
     ];
-    if shares {
+    if has_shared {
         let shared = status.shared.as_ref();
-        row.push(shared.map_or_else(nothing, |state| recorded(status, state)));
+        row.push(shared.map_or_else(nothing, |state| shared_state(status, state)));
     }
     if live {
         row.push(match status.cluster_changes {
@@ -119,9 +119,9 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
     row
 }
 
-/// Returns what the shared state records. How a deploy from a different checkout ended is only in
-/// its receipt.
-fn recorded(status: &Status, state: &State) -> String {
+/// Returns the cell for the shared state. It does not record how a deploy ended: only the receipt
+/// in the checkout of that deploy does.
+fn shared_state(status: &Status, state: &State) -> String {
     let State { release, time, .. } = state;
     let is_own = state.receipt == status.receipt_sha256;
     let failed = (status.deployed.as_ref()).is_some_and(|deployed| deployed.failed_at.is_some());
@@ -136,7 +136,7 @@ fn recorded(status: &Status, state: &State) -> String {
     }
 }
 
-/// Returns the state of an environment for programs, with the words of each fix.
+/// Returns the state of an environment as JSON, with the text of each fix.
 pub(super) fn value(status: &Status) -> Value {
     let mut value = json!(status);
     for (index, drift) in status.drift.iter().enumerate() {
@@ -145,7 +145,7 @@ pub(super) fn value(status: &Status) -> Value {
     value
 }
 
-/// Returns what resolves a difference of an environment, mostly a command.
+/// Returns the fix for a difference of an environment: a command or advice.
 fn fix(fix: &Fix, name: &str) -> String {
     match fix {
         Fix::Check => format!("cargo xtask check {name}"),

@@ -1,8 +1,8 @@
-//! `ci`: the checks of this workspace, as its CI runs them.
+//! `ci`: runs the checks of this workspace's CI.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "cargo is started as a person would start it: in the foreground, with the terminal"
+    reason = "cargo runs in the foreground, with the terminal"
 )]
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `cluster`: what is done with a cluster after it was deployed.
+//! `cluster`: manages a cluster after its deploy.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             let environment = app.environment(environment)?;
             until_interrupted(app, async {
                 let status = cluster::status(&app.context(), environment)?;
-                app.ui.result(&text(&status), &status)
+                app.ui.result(&status_text(&status), &status)
             })?;
         }
         ClusterCommand::Backup {
@@ -87,13 +87,10 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
         } => {
             let environment = app.environment(environment)?;
             let name = environment.name.clone();
-            if let Some(output) = output
-                && output.exists()
-                && !replace
-            {
-                return Err(Failure::Exists(output.clone()));
-            }
             if let Some(output) = output {
+                if output.exists() && !replace {
+                    return Err(Failure::Exists(output.clone()));
+                }
                 cluster::check_output(&app.context(), &environment, output)?;
             }
             until_interrupted(app, async {
@@ -117,7 +114,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             let environment = app.environment(environment)?;
             until_interrupted(app, async {
                 let checked = cluster::check(&app.context(), environment, &more.flags)?;
-                app.ui.result(&found(&checked), &checked)?;
+                app.ui.result(&checks_text(&checked), &checked)?;
                 match checked.failure {
                     Some(failure) => Err(Failure::from(failure)),
                     None => Ok(()),
@@ -154,13 +151,13 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns a path that means the same in any folder: mkectl may be run in another one.
+/// Makes a path absolute, because mkectl may run in a different folder.
 fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     camino::absolute_utf8(path).map_err(|source| Failure::io("find", path, source))
 }
 
-/// Returns what is known of a cluster, a line each.
-fn text(status: &Status) -> String {
+/// Returns the state of a cluster, one fact per line.
+fn status_text(status: &Status) -> String {
     let mut lines = vec![match (&status.release, &status.since, &status.rebuilt) {
         (Some(release), Some(since), _) => {
             format!("runs {release}, deployed at {since}, according to its receipt")
@@ -214,8 +211,8 @@ fn text(status: &Status) -> String {
         .collect()
 }
 
-/// Returns what the checks came to, a line each.
-fn found(checked: &Checked) -> String {
+/// Returns the results of the checks, one line each.
+fn checks_text(checked: &Checked) -> String {
     let Checked {
         environment,
         mkectl,

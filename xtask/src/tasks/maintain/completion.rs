@@ -1,11 +1,12 @@
-//! `completion`: a script that lets a shell complete commands, options, environments and releases.
+//! `completion`: prints a script for shells that completes commands, options, environments and
+//! releases.
 //!
-//! The script asks the program for candidates at each Tab, by a variable. Then the program answers
-//! and does nothing else.
+//! At each Tab, the script runs the program with a variable set. The program then prints candidates
+//! and exits.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "shells ask by a variable, and paths are completed in the present folder"
+    reason = "shells ask by a variable, and paths are completed in the current folder"
 )]
 
 use std::path::Path;
@@ -25,13 +26,13 @@ use crate::called;
 use crate::cli::Shell;
 use crate::failure::Failure;
 
-/// The variable by which a script asks for candidates.
+/// Variable that a script sets to get candidates.
 const VARIABLE: &str = "AIRLOCK_COMPLETE";
 
-/// The command that scripts complete, beside `cargo xtask`.
+/// Command that scripts complete, besides `cargo xtask`.
 const NAME: &str = "airlock";
 
-/// The folder that the command line names by `-C`, of which names are completed.
+/// Workspace folder that `-C` names on the command line being completed.
 static DIRECTORY: OnceLock<Utf8PathBuf> = OnceLock::new();
 
 pub(crate) fn run(app: &App<'_>, shell: Shell) -> Result<ExitCode, Failure> {
@@ -48,14 +49,14 @@ pub(crate) fn run(app: &App<'_>, shell: Shell) -> Result<ExitCode, Failure> {
         .map_err(Failure::Output)?;
     let mut script = String::from_utf8_lossy(&script).into_owned();
     script.push_str(more);
-    // The one of bash has the program within quotes, where a quoted path would be another one.
+    // The script for bash already has quotes around the program.
     let script = script.replace("\"PROGRAM\"", "PROGRAM");
     let script = script.replace("PROGRAM", &quoted(program, shell));
     app.ui.document(&script, &json!({ "script": script }))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns a path as the script has it. fish reads it twice.
+/// Returns a path quoted for the script. fish parses it twice.
 fn quoted(path: &str, shell: Shell) -> String {
     let escapes = match shell {
         Shell::Bash | Shell::Zsh => return called::quoted(path),
@@ -70,33 +71,33 @@ fn quoted(path: &str, shell: Shell) -> String {
     format!("'{escaped}'")
 }
 
-/// Answers a shell that asks for candidates, and returns whether one did.
-pub(crate) fn answer(command: impl Fn() -> Command) -> bool {
+/// Prints candidates if a shell asks for them, and returns whether one did.
+pub(crate) fn complete(command: impl Fn() -> Command) -> bool {
     let Some(_) = std::env::var_os(VARIABLE) else {
         return false;
     };
     let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
-    let typed = (command().ignore_errors(true).try_get_matches_from(words)).ok();
-    if let Some(named) = typed.and_then(|typed| typed.get_one::<Utf8PathBuf>("directory").cloned())
-    {
-        // As it is typed: no shell has read it yet.
-        let mut named = named.as_str().replace(['\\', '\'', '"'], "");
+    if let Some(typed) = crate::cli::directory(command(), words) {
+        // It has quotes and `~` as typed, because no shell has expanded it yet.
+        let mut named = typed.as_str().replace(['\\', '\'', '"'], "");
         if let (Some(rest), Ok(home)) = (named.strip_prefix('~'), std::env::var("HOME")) {
             named = format!("{home}{rest}");
         }
         let _ = DIRECTORY.set(named.into());
     }
     let here = std::env::current_dir().ok();
-    let factory = || completed(command());
+    let factory = || with_all_candidates(command());
     let answering = CompleteEnv::with_factory(factory).var(VARIABLE).bin(NAME);
-    // A shell shows nothing of an error.
+    // A shell shows no errors of a completion.
     let answered = answering.try_complete(std::env::args_os(), here.as_deref());
     answered.unwrap_or(true)
 }
 
-/// Adds to each argument what its values may be.
-fn completed(command: Command) -> Command {
-    command.mut_args(with_candidates).mut_subcommands(completed)
+/// Adds candidates to the values of all arguments.
+fn with_all_candidates(command: Command) -> Command {
+    command
+        .mut_args(with_candidates)
+        .mut_subcommands(with_all_candidates)
 }
 
 fn with_candidates(arg: Arg) -> Arg {
@@ -134,7 +135,7 @@ fn environments(workspace: &Workspace) -> Vec<String> {
     environment::names(workspace.root()).unwrap_or_default()
 }
 
-/// Returns the releases that are locked, by the names of the files alone.
+/// Returns the locked releases, from the file names of their locks.
 fn locked(workspace: &Workspace) -> Vec<String> {
     let locks = workspace.locks().unwrap_or_default();
     let names = locks.iter().filter_map(|path| {
@@ -155,7 +156,7 @@ fn sets(workspace: &Workspace) -> Vec<String> {
     release::set::names(workspace).unwrap_or_default()
 }
 
-/// Returns the releases that are locked or known.
+/// Returns the releases that have recorded facts or a lock.
 fn releases(workspace: &Workspace) -> Vec<String> {
     let known = release::report::releases::all(workspace).unwrap_or_default();
     let known = known.into_iter().map(|row| row.release);

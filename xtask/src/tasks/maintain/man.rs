@@ -1,4 +1,4 @@
-//! `man`: a manual page for each command.
+//! `man`: writes a manual page for each command.
 
 use std::process::ExitCode;
 
@@ -11,10 +11,10 @@ use crate::app::App;
 use crate::called::BY_CARGO;
 use crate::failure::Failure;
 
-/// The program, by the name that its pages have.
+/// Name of the program in the pages.
 const PROGRAM: &str = "airlock";
 
-/// The name of the manual that the pages belong to.
+/// Name of the manual in the pages' headers.
 const MANUAL: &str = "Airlock";
 
 pub(crate) fn run(app: &App<'_>, folder: &Utf8Path) -> Result<ExitCode, Failure> {
@@ -24,7 +24,7 @@ pub(crate) fn run(app: &App<'_>, folder: &Utf8Path) -> Result<ExitCode, Failure>
         .help_template("{all-args}");
     command.build();
     let date = (app.tool.now)().strftime("%Y-%m-%d").to_string();
-    let count = pages(command, &date, folder)?;
+    let count = write_pages(command, &date, folder)?;
     app.ui.result(
         &format!("{count} pages in {folder}; read one with `man -l {folder}/airlock.1`\n"),
         &json!({ "folder": folder, "pages": count }),
@@ -32,12 +32,12 @@ pub(crate) fn run(app: &App<'_>, folder: &Utf8Path) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the page of a command, and those of its subcommands. Returns how many there are.
-fn pages(command: Command, date: &str, folder: &Utf8Path) -> Result<usize, Failure> {
+/// Writes the pages of a command and its subcommands. Returns their number.
+fn write_pages(command: Command, date: &str, folder: &Utf8Path) -> Result<usize, Failure> {
     let mut count = 1;
     let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
     for subcommand in shown.cloned().collect::<Vec<_>>() {
-        count += pages(subcommand, date, folder)?;
+        count += write_pages(subcommand, date, folder)?;
     }
     let page = Man::new(command).manual(MANUAL).date(date);
     let path = folder.join(page.get_filename());
@@ -51,14 +51,14 @@ fn pages(command: Command, date: &str, folder: &Utf8Path) -> Result<usize, Failu
     Ok(count)
 }
 
-/// Removes line breaks beside paragraphs, which formatters skip with a warning.
+/// Removes line breaks (`.br`) next to paragraphs: formatters warn about them and skip them.
 fn without_breaks(page: &[u8]) -> String {
     let page = String::from_utf8_lossy(page);
     let lines: Vec<&str> = page.lines().collect();
     let is_beside = |place: usize| {
         let before = place.checked_sub(1).map(|before| lines[before]);
         let after = lines.get(place + 1).copied();
-        // An empty line is a paragraph, too.
+        // An empty line also separates paragraphs.
         [before, after]
             .iter()
             .any(|line| matches!(line, Some(".sp" | "")))

@@ -1,4 +1,4 @@
-//! `mkectl`: whatever else mkectl can do, with the right program and the right file.
+//! `mkectl`: runs any command of the cluster's mkectl.
 
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Fai
     }
     until_interrupted(app, async {
         let logged = release::cluster::mkectl::run(&app.context(), environment, &typed)?;
-        // Standard output is mkectl's own.
+        // Standard output has only mkectl's output.
         app.ui.result("", &logged)?;
         app.ui
             .note(&format!("mkectl has finished; its log is {}", logged.log));

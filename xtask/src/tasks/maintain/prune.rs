@@ -17,10 +17,10 @@ use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 use crate::ui::table;
 
-/// How many tags that stay are named one by one; the rest is counted.
+/// Maximum number of kept tags that are listed; the rest is counted.
 const STAYS: usize = 10;
 
-/// What removing does not do.
+/// How to free the space after a removal.
 const SECOND_STEP: &str = "\
 The bytes are freed by the registry's own garbage collection, which is the second step:
   registry:2  registry garbage-collect /etc/docker/registry/config.yml   (stop pushes first)
@@ -95,7 +95,7 @@ fn remove(app: &App<'_>, arguments: &PruneArgs, path: &Utf8Path) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns why an environment needs a release.
+/// Returns the reason why an environment needs a release.
 fn reason(why: &str, name: &str) -> String {
     match why {
         "wanted" => format!("required by {name}"),
@@ -107,8 +107,8 @@ fn reason(why: &str, name: &str) -> String {
     }
 }
 
-/// Returns a line for each environment and what it needs, with all reasons: a release or a set may
-/// have been locked more than once.
+/// Returns a line for each release or set that an environment needs, with all reasons: there may be
+/// several locks of it.
 fn kept(kept: &[KeptLock]) -> String {
     let mut all: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for kept in kept {
@@ -149,7 +149,7 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
                 removal.repository.clone(),
                 removal.tags.join(", "),
                 removal.releases.join(", "),
-                removal.digest.chars().take(19).collect(),
+                crate::tasks::short_digest(&removal.digest),
             ]
         })
         .collect();

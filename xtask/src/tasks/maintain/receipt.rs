@@ -1,4 +1,4 @@
-//! `receipt rebuild`: a receipt that was lost, from what the cluster and the registry report.
+//! `receipt rebuild`: computes a lost receipt from the state of the cluster and the registry.
 
 use std::process::ExitCode;
 

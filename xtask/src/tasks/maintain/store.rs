@@ -1,4 +1,5 @@
-//! `store`: what the store contains, by release; and `store gc`, which removes what no lock names.
+//! `store`: reports the contents of the store by release; `store gc` removes blobs that no lock
+//! names.
 
 use std::process::ExitCode;
 
@@ -7,22 +8,26 @@ use release::transfer::store::{Amount, Garbage, Report};
 use serde_json::json;
 
 use crate::app::App;
+use crate::cli::StoreCommand;
 use crate::failure::Failure;
 use crate::ui::table;
 
-/// How many blobs are named one by one; the rest is counted.
+/// Number of blobs that are listed; the rest is counted.
 const SHOWN: usize = 10;
 
-pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, command: Option<&StoreCommand>) -> Result<ExitCode, Failure> {
+    if let Some(StoreCommand::Gc { dry_run }) = command {
+        return collect_garbage(app, *dry_run);
+    }
     let report = release::transfer::store::report(&app.workspace)?;
     for lock in release::transfer::store::missing_locks(&app.context()) {
-        app.ui.note(&restored(&lock));
+        app.ui.note(&missing_lock(&lock));
     }
     app.ui.result(&report_text(&report), &report)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure> {
+fn collect_garbage(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure> {
     let context = app.context();
     let missing = release::transfer::store::missing_locks(&context);
     let garbage = if dry_run {
@@ -123,7 +128,7 @@ fn report_text(report: &Report) -> String {
 fn garbage_text(garbage: &Garbage, missing: &[String]) -> String {
     let mut text = String::new();
     for lock in missing {
-        text.push_str(&restored(lock));
+        text.push_str(&missing_lock(lock));
         text.push('\n');
     }
     text.push_str("No lock in bundles/ names these:\n");
@@ -150,8 +155,8 @@ fn garbage_text(garbage: &Garbage, missing: &[String]) -> String {
     text
 }
 
-/// Returns what to do about a lock that git has and the working tree lacks.
-fn restored(lock: &str) -> String {
+/// Returns the advice for a committed lock that is missing from the working tree.
+fn missing_lock(lock: &str) -> String {
     format!(
         "{lock} is committed, but missing from the working tree: `git restore {lock}` restores it"
     )
@@ -168,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_in_the_store() {
+    fn report_lists_releases_and_totals() {
         let mut report = Report {
             path: "bundles/store".into(),
             blobs: 12,
@@ -208,7 +213,7 @@ bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
     }
 
     #[test]
-    fn names_what_is_removed_and_counts_the_rest() {
+    fn garbage_lists_ten_blobs_and_counts_the_rest() {
         let blobs: Vec<Blob> = (0..12)
             .map(|number| Blob {
                 digest: format!("sha256:{number:02}"),

@@ -1,4 +1,4 @@
-//! `support`: one archive with what a colleague asks for first.
+//! `support`: writes an archive about an environment for a colleague.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,14 +12,16 @@ use release::workspace::{Output, check_writable};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::cli::SupportArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 use crate::ui::{Detail, Ui};
 
-/// How long the plan may take. A registry that does not answer is known to the preflight.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time limit for the plan. The preflight reports a registry that does not answer.
+const PLAN_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, arguments: &SupportArgs) -> Result<ExitCode, Failure> {
+    let (name, out) = (&arguments.environment, arguments.out.as_deref());
     let folder = app.workspace.environment(name);
     if let Some(out) = out {
         if out.exists() {
@@ -29,8 +31,8 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
     }
     let facts = app.workspace.overlay_releases().map_err(Failure::from);
     let mut support = match facts.and_then(|_| app.environment(name)) {
-        Ok(environment) => of(app, &environment)?,
-        // Without its folder there is nothing to send.
+        Ok(environment) => collect(app, &environment)?,
+        // Without its folder, nothing can be collected.
         Err(failure) if !folder.is_dir() => return Err(failure),
         Err(failure) => {
             let warning = format!("{name} is not valid, see problems.json in the archive");
@@ -49,7 +51,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
         "written": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
     support.add("versions.json", pretty(&versions));
-    let path = out.map_or_else(|| default(&folder, now), Utf8Path::to_owned);
+    let path = out.map_or_else(|| default_path(&folder, now), Utf8Path::to_owned);
     let entries = support.write(&path)?;
     let shown = app.workspace.shown(&path);
     let text = format!(
@@ -61,8 +63,8 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// Collects everything of an environment. What fails is in the archive as the error that it is.
-fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
+/// Collects the entries of the archive. An entry that cannot be computed contains the error.
+fn collect(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
     let name = &environment.name;
     let (unserved, preflight, plan) = until_interrupted(app, async {
         let served = release::rehearse::serve_for_reading(&app.workspace, environment).await;
@@ -72,12 +74,13 @@ fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
         };
         let output = Output::below(&app.workspace.environment(name));
         let context = app.context();
-        let preflight = crate::tasks::inspect::preflight::checked(app, environment).await;
+        let preflight =
+            crate::tasks::inspect::preflight::json_without_nodes(app, environment).await;
         let plan = release::plan::plan(&context, environment.clone(), output, Purpose::Deploy);
-        let plan = tokio::time::timeout(PATIENCE, plan).await;
+        let plan = tokio::time::timeout(PLAN_TIMEOUT, plan).await;
         Ok((unserved, preflight, plan))
     })?;
-    // After both, which read the secrets that are to be masked.
+    // After preflight and plan: both read secrets, which the masker then knows.
     let mut support = Support::of_files(&app.context(), environment);
     if let Some(failure) = unserved {
         support.add("rehearsal.json", pretty(&failure.value()));
@@ -93,7 +96,7 @@ fn of(app: &App<'_>, environment: &Environment) -> Result<Support, Failure> {
         }
         Ok(Err(error)) => support.add("plan.json", pretty(&Failure::from(error).value())),
         Err(_) => {
-            let seconds = PATIENCE.as_secs();
+            let seconds = PLAN_TIMEOUT.as_secs();
             support.add("plan.txt", format!("no plan within {seconds} s\n"));
         }
     }
@@ -104,7 +107,7 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn default(folder: &Utf8Path, now: jiff::Timestamp) -> Utf8PathBuf {
+fn default_path(folder: &Utf8Path, now: jiff::Timestamp) -> Utf8PathBuf {
     let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ");
     folder.join(format!("logs/support-{stamp}.tar.gz"))
 }

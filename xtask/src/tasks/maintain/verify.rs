@@ -1,4 +1,4 @@
-//! `verify`: reads the registry as a node does; once, repeatedly, or with a repair.
+//! `verify`: reads the registry as a node does: once, repeatedly, or with a repair.
 
 use std::process::ExitCode;
 
@@ -52,7 +52,10 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
     ));
     let release = format!("v{}", environment.release);
     let elsewhere = other_release(app, name, &release, &mut value);
-    let text = format!("{name}: {}{elsewhere}\n", sentence(&served, &environment));
+    let text = format!(
+        "{name}: {}{elsewhere}\n",
+        served_text(&served, &environment)
+    );
     if !(served.findings.is_empty() || elsewhere.is_empty()) {
         app.ui
             .note(&format!("{name} requires {release}{elsewhere}"));
@@ -84,7 +87,7 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
         _ => format!(
             "{} repaired: {}",
             super::count(affected(&served.findings), "artifact"),
-            put_back(&repaired)
+            restored(&repaired)
         ),
     };
     let mut value = value(name, &served);
@@ -100,14 +103,14 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
     let elsewhere = other_release(app, name, &release, &mut value);
     let text = format!(
         "{name}: {done}; {}{elsewhere}\n",
-        sentence(&served, &environment)
+        served_text(&served, &environment)
     );
     app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what was put back, without what was not needed.
-fn put_back(repaired: &Repaired) -> String {
+/// Returns the numbers of restored tags, manifests and blobs, without zeros.
+fn restored(repaired: &Repaired) -> String {
     let sent = format!("sent ({})", DecimalBytes(repaired.sent_bytes));
     let parts = [
         (repaired.tags, "tag", "set"),
@@ -120,9 +123,8 @@ fn put_back(repaired: &Repaired) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the end of a sentence that names the release which the cluster runs, if that is not the
-/// one that is verified. `value` gets both. A receipt that cannot be read names none: `status`
-/// reports it.
+/// Adds the verified and the deployed release to `value`. Returns a clause about the deployed one
+/// if it is different. A receipt that cannot be read is ignored, because `status` reports it.
 fn other_release(
     app: &App<'_>,
     name: &str,
@@ -141,8 +143,8 @@ fn other_release(
     }
 }
 
-/// Returns the sentence that everything is served, and how that was checked.
-fn sentence(served: &Served, environment: &Environment) -> String {
+/// Returns the sentence for a registry that serves everything.
+fn served_text(served: &Served, environment: &Environment) -> String {
     let mut of = format!("v{}", environment.release);
     for set in environment.set_names() {
         of.push_str(&format!(" and {set}"));

@@ -1,4 +1,4 @@
-//! `check`: everything that is wrong with environments, from their files alone.
+//! `check`: validates environments from their files alone.
 
 use std::process::ExitCode;
 
@@ -7,18 +7,15 @@ use serde_json::json;
 
 use crate::advice;
 use crate::app::App;
+use crate::cli::CheckArgs;
 use crate::failure::{Failure, WRONG};
 
-pub(crate) fn run(
-    app: &App<'_>,
-    name: Option<&str>,
-    with_mkectl: bool,
-    strict: bool,
-) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, arguments: &CheckArgs) -> Result<ExitCode, Failure> {
+    let name = arguments.environment.as_deref();
     let names = super::one_or_all(app, name)?;
     let now = (app.tool.now)();
     let checked = release::config::check::all(&app.workspace, &names, now, &app.tool.variables);
-    let mut checked = super::all_done(&names, checked)?;
+    let mut checked = super::collect(&names, checked)?;
     for one in &mut checked {
         one.warnings.extend(one.not_locked.as_ref().map(|name| {
             let advice = advice::not_locked(name);
@@ -26,7 +23,7 @@ pub(crate) fn run(
         }));
     }
     release::config::check::warn_of_shared_machines(&app.workspace, &mut checked)?;
-    if with_mkectl {
+    if arguments.with_mkectl {
         super::with_each(&names, |name| {
             let environment = app.workspace.load(name)?;
             let output = Output::below(&app.workspace.environment(name));
@@ -50,9 +47,7 @@ pub(crate) fn run(
         warnings => format!("; {}", super::count(warnings, "warning")),
     };
     let text = match (&checked[..], name) {
-        ([], _) => {
-            "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned()
-        }
+        ([], _) => advice::NO_ENVIRONMENTS.to_owned(),
         ([one], Some(_)) => format!("no errors in {}{warned}\n", one.environment),
         (several, _) => format!(
             "no errors in {}{warned}\n",
@@ -64,7 +59,7 @@ pub(crate) fn run(
         &json!({ "environments": checked, "warnings": warnings }),
     )?;
     let accepted = checked.iter().map(|one| one.known_issues + one.notices);
-    if strict && warnings > accepted.sum() {
+    if arguments.strict && warnings > accepted.sum() {
         app.ui.note(
             "error: `--strict` treats warnings as errors, except known issues of the release and what `deploy` does or waits for",
         );

@@ -1,4 +1,4 @@
-//! `fetch`: a locked bundle or set, downloaded and verified, or only verified.
+//! `fetch`: downloads a locked bundle or set and verifies it; `--check` verifies only.
 
 use std::process::ExitCode;
 
@@ -41,6 +41,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
     if arguments.check {
         return check(app, &locked, arguments.bundle.as_deref());
     }
+    let sets = || locked.sets.keys().map(String::as_str);
     until_interrupted(app, async {
         let context = app.context();
         release::transfer::stream::fetch(&context, &locked.lock).await?;
@@ -56,7 +57,6 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
                 .await?;
         }
         release::config::defaults::restore(&context, &release)?;
-        let sets = || locked.sets.keys().map(String::as_str);
         release::transfer::set::warn_of_unlocked(&context, sets())?;
         release::transfer::set::fetch::compare(&context, sets()).await?;
         Ok(())
@@ -68,15 +68,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
             super::count(artifacts, "artifact"),
             match locked.sets.is_empty() {
                 true => String::new(),
-                false => format!(
-                    " with those of {}",
-                    locked
-                        .sets
-                        .keys()
-                        .map(String::as_str)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                ),
+                false => format!(" with those of {}", sets().collect::<Vec<_>>().join(", ")),
             }
         ),
         &json!({ "release": format!("v{release}"), "artifacts": artifacts }),
@@ -84,7 +76,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fetches what the lock of a set names.
+/// Downloads the artifacts in the lock of a set.
 fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> {
     let set = arguments.what.as_str();
     let option = match (arguments.check, arguments.platform.is_empty()) {
@@ -114,7 +106,7 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
         super::count(fetched.blobs, "new blob"),
         indicatif::DecimalBytes(fetched.bytes),
     );
-    let unlocked = list(&unlocked, &mut text);
+    let unlocked = warn_of_unlocked(&unlocked, &mut text);
     app.ui.result(
         &text,
         &json!({ "set": set, "blobs": fetched.blobs, "bytes": fetched.bytes, "unlocked": unlocked }),
@@ -122,8 +114,8 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Adds to `text` what charts name and no lock has. Returns the same as JSON.
-pub(super) fn list(unlocked: &[Unlocked], text: &mut String) -> Value {
+/// Adds warnings to `text` about images that charts name and no lock has. Returns these as JSON.
+pub(super) fn warn_of_unlocked(unlocked: &[Unlocked], text: &mut String) -> Value {
     for one in unlocked {
         text.push_str(&format!("warning: {one}\n"));
     }
@@ -131,8 +123,9 @@ pub(super) fn list(unlocked: &[Unlocked], text: &mut String) -> Value {
         text.push_str("hint: list an image in a set if the cluster needs it\n");
     }
     let unlocked = unlocked.iter();
-    let unlocked = unlocked.map(|one| json!({ "image": one.image, "charts": one.charts }));
-    unlocked.collect()
+    unlocked
+        .map(|one| json!({ "image": one.image, "charts": one.charts }))
+        .collect()
 }
 
 /// Compares a bundle with its lock.
@@ -149,13 +142,11 @@ fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<Exit
         Read::Bundle(bundle) => format!(
             "{bundle} matches the lock of {}: {}, SHA-256 {}\n",
             lock.release,
-            match locked.sets.is_empty() {
-                true => super::count(lock.artifacts.len(), "artifact"),
-                false => format!(
-                    "{} with sets",
-                    super::count(lock.artifacts.len(), "artifact")
-                ),
-            },
+            super::count(lock.artifacts.len(), "artifact")
+                + match locked.sets.is_empty() {
+                    true => "",
+                    false => " with sets",
+                },
             lock.bundle.sha256,
         ),
         Read::Store { blobs, missing: 0 } => format!(
@@ -181,7 +172,7 @@ fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<Exit
     if checked.mkectl.iter().any(is_missing) {
         text.push_str("mkectl for this machine is missing\n");
     }
-    let mkectl: serde_json::Map<String, serde_json::Value> = (checked.mkectl.iter())
+    let mkectl: serde_json::Map<String, Value> = (checked.mkectl.iter())
         .map(|(platform, found)| (platform.clone(), word(found).into()))
         .collect();
     let value = match &checked.read {

@@ -1,4 +1,4 @@
-//! `learn`: what a real bundle and a real mkectl show of a release.
+//! `learn`: records facts of a release from a real bundle and a real mkectl.
 
 use std::process::ExitCode;
 

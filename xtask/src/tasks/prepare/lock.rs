@@ -1,4 +1,4 @@
-//! `lock`: the record of a release's bundle, or of a set.
+//! `lock`: records the digests of a release's bundle, or of a set.
 
 use std::process::ExitCode;
 
@@ -15,13 +15,13 @@ mod set;
 
 pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failure> {
     let is_set = release::set::exists(&app.workspace, &arguments.release);
-    // `4.1.5` is a release without its `v`; what begins with a letter is meant as a set, also if
-    // that does not exist.
+    // `4.1.5` is a release without its `v`. A name that begins with a letter is a set, even if that
+    // set does not exist.
     let is_like_release = (arguments.release.trim_start_matches('v'))
         .starts_with(|first: char| first.is_ascii_digit());
     if super::release(&arguments.release).is_err() && (is_set || !is_like_release) {
         if !is_set {
-            crate::tasks::environment_instead(app, &arguments.release)?;
+            super::refuse_environment(app, &arguments.release)?;
         }
         return set::run(app, arguments);
     }

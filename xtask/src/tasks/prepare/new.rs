@@ -1,5 +1,5 @@
-//! `new`: a first environment.yaml, commented, that is valid as it is. On a terminal it asks for
-//! what an example would be wrong about.
+//! `new`: writes a commented, valid environment.yaml. On a terminal, asks for the values that each
+//! site must change.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::cli::NewArgs;
 use crate::failure::Failure;
 use crate::ui::Columns;
 
-/// What is asked, in this order.
+/// The questions, in this order.
 const QUESTIONS: [Question; 5] = [
     Question::Registry,
     Question::Project,
@@ -24,39 +24,40 @@ const QUESTIONS: [Question; 5] = [
     Question::User,
 ];
 
-/// The environment that comes with every workspace. A deploy to it reaches no cluster.
+/// Name of the demo environment in every workspace. A deploy to it reaches no cluster.
 const DEMO: &str = "demo";
 
 pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
-    let release = match &arguments.release {
-        Some(text) => Some(super::release(text)?),
-        None => None,
-    };
+    let release = arguments
+        .release
+        .as_deref()
+        .map(super::release)
+        .transpose()?;
     if name == DEMO {
         return Err(Failure::NameOfDemo);
     }
     if release::set::exists(&app.workspace, name) {
         return Err(Failure::NameOfSet(name.clone()));
     }
-    // A name that cannot be one, and one that exists, are found before anything is asked.
+    // Computed first, so an invalid name is refused before the questions.
     let text = release::new::scaffold(&app.workspace, name, release.as_ref(), |question| {
         arguments.answer(question)
     })?;
     if let Some(release) = &release {
-        known(app, release)?;
+        require_known(app, release)?;
     }
     let directory = app.workspace.environment(name);
     let path = directory.join("environment.yaml");
     let shown = app.workspace.shown(&path).to_owned();
     let failed = |source| {
-        // Only a folder without files is removed: the one that was made above all.
+        // This removes an empty folder only.
         let _ = std::fs::remove_dir(&directory);
         Failure::io("write", &shown, source)
     };
     let asks = asks(app, arguments) && !path.exists();
     let text = match asks {
-        true => asked(app, name)?,
+        true => ask(app, name)?,
         false => text,
     };
     std::fs::create_dir_all(&directory).map_err(failed)?;
@@ -68,8 +69,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
         Err(error) => return Err(failed(error)),
     };
     if let Err(error) = file.write_all(text.as_bytes()) {
-        // Half of it would be in the way of the next try; if that fails as well, the first error
-        // says enough.
+        // An incomplete file would block the next run. An error of the removal is ignored, because
+        // the first error is reported.
         let _ = std::fs::remove_file(&path);
         return Err(failed(error));
     }
@@ -107,15 +108,18 @@ impl NewArgs {
     }
 }
 
-/// Refuses a release that is neither in the table nor locked.
-fn known(app: &App<'_>, release: &Version) -> Result<(), Failure> {
+/// Checks that a release has recorded facts or a lock.
+///
+/// # Errors
+/// [`Failure::UnknownRelease`] otherwise.
+fn require_known(app: &App<'_>, release: &Version) -> Result<(), Failure> {
     match release::new::is_known(&app.workspace, release) {
         true => Ok(()),
         false => Err(Failure::UnknownRelease(format!("v{release}"))),
     }
 }
 
-/// Returns whether an operator is there to be asked, and has answered nothing on the command line.
+/// Returns whether to ask questions: on a terminal, if no option answers one.
 fn asks(app: &App<'_>, arguments: &NewArgs) -> bool {
     let is_answered = arguments.release.is_some()
         || QUESTIONS
@@ -124,8 +128,8 @@ fn asks(app: &App<'_>, arguments: &NewArgs) -> bool {
     !arguments.defaults && !is_answered && std::io::stdin().is_terminal() && app.ui.draws()
 }
 
-/// Asks, and returns the text of the file.
-fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
+/// Asks the questions, and returns the text of the file.
+fn ask(app: &App<'_>, name: &str) -> Result<String, Failure> {
     let (locked, others) = release::new::releases(&app.workspace);
     for (what, releases) in [("locked", locked), ("not locked yet", others)] {
         let names: Vec<String> = releases.iter().map(|it| format!("v{it}")).collect();
@@ -139,8 +143,8 @@ fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
         .default(default)
         .validate_with(|answer: &String| {
             super::release(answer)
-                .and_then(|release| known(app, &release))
-                .map_err(folded)
+                .and_then(|release| require_known(app, &release))
+                .map_err(wrapped)
         })
         .interact_text()?;
     let release = super::release(&release)?;
@@ -149,7 +153,7 @@ fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
         let answer: String = Input::new()
             .with_prompt(question.to_string())
             .default(question.example(name))
-            .validate_with(|answer: &String| question.check(answer).map_err(folded))
+            .validate_with(|answer: &String| question.check(answer).map_err(wrapped))
             .interact_text()?;
         answers.push((question, answer));
     }
@@ -160,8 +164,8 @@ fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Returns a message, wrapped to fit behind the label that the prompt writes before it.
-fn folded(error: impl std::fmt::Display) -> String {
+/// Returns a message, wrapped to fit after the label that the prompt adds.
+fn wrapped(error: impl std::fmt::Display) -> String {
     const LABEL: &str = "error: ";
     let text = Columns::of_messages().fold(&format!("{LABEL}{error}"));
     text[LABEL.len()..].to_owned()

@@ -1,4 +1,4 @@
-//! `pack`: a medium for a site without internet.
+//! `pack`: writes a medium for a site without internet.
 
 use std::process::ExitCode;
 
@@ -75,7 +75,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
         ));
     }
     match stream {
-        // Standard output is the medium.
+        // Standard output has the medium.
         Some(_) => app.ui.note(text.trim_end()),
         None => app.ui.result(&text, &packed.summary)?,
     }

@@ -1,5 +1,4 @@
-//! `promote`: one environment gets the release that was tried on another, in its file and its
-//! `mke4.yaml`.
+//! `promote`: writes the release of one environment into the file and `mke4.yaml` of another.
 
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use release::config::promote::Promoted;
 use crate::app::App;
 use crate::cli::PromoteArgs;
 use crate::failure::Failure;
-use crate::tasks::inspect::diff;
+use crate::tasks::inspect::diff::Comparison as _;
 use crate::ui::coloured;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PromoteArgs) -> Result<ExitCode, Failure> {
@@ -38,11 +37,11 @@ fn text(promoted: &Promoted) -> String {
         edit => format!("{to}: {old} → {new}\n\n{}", coloured(edit)),
     };
     text.push_str(&match &promoted.config {
-        Some(config) => format!("\n{}", diff::text_of(config)),
+        Some(config) => format!("\n{}", config.text()),
         None => format!("\n{} is written\n", promoted.config_path),
     });
     if let Some(releases) = &promoted.releases {
-        text.push_str(&format!("\n{}", diff::text_of(releases)));
+        text.push_str(&format!("\n{}", releases.text()));
     }
     if !edit.is_empty() {
         text.push_str(&format!(
@@ -62,11 +61,11 @@ fn markdown(promoted: &Promoted) -> String {
         text.push_str(&format!("```diff\n{}```\n\n", promoted.edit));
     }
     match &promoted.config {
-        Some(config) => text.push_str(&diff::markdown_of(config)),
+        Some(config) => text.push_str(&config.markdown()),
         None => text.push_str(&format!("`{}` is new.\n", promoted.config_path)),
     }
     if let Some(releases) = &promoted.releases {
-        text.push_str(&format!("\n{}", diff::markdown_of(releases)));
+        text.push_str(&format!("\n{}", releases.markdown()));
     }
     text
 }

@@ -1,10 +1,13 @@
-//! The hidden command that plays mkectl in a rehearsal. It prints as mkectl does, not as the rest
-//! of Airlock.
+//! The hidden command that plays mkectl in a rehearsal. Its output has mkectl's form.
+//!
+//! All paths in its arguments are absolute. It needs no workspace, because it may be started in a
+//! folder outside.
 
 use std::process::ExitCode;
 
 use crate::cli::{RehearsalArgs, RehearsalCommand};
 use crate::failure::Failure;
+use crate::interrupt;
 
 pub(crate) fn run(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout();
@@ -15,7 +18,7 @@ pub(crate) fn run(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
         }
         RehearsalCommand::Apply { file, .. } => {
             let run = release::rehearse::apply(&arguments.release, &arguments.lock, file, &mut out);
-            end(run)
+            block_on(run)
         }
         RehearsalCommand::Upgrade(flags) if flags.help => {
             release::rehearse::upgrade_help(&arguments.release, &mut out)
@@ -29,7 +32,7 @@ pub(crate) fn run(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
                 release_matrix: flags.release_matrix.as_deref(),
             };
             let (release, lock) = (&arguments.release, &arguments.lock);
-            end(release::rehearse::upgrade(
+            block_on(release::rehearse::upgrade(
                 release, lock, &upgrading, &mut out,
             ))
         }
@@ -41,12 +44,9 @@ pub(crate) fn run(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Runs it to its end.
-fn end(run: impl Future<Output = std::io::Result<u8>>) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
-    let code = runtime.block_on(run).map_err(Failure::Output)?;
+fn block_on(run: impl Future<Output = std::io::Result<u8>>) -> Result<ExitCode, Failure> {
+    let code = interrupt::runtime()?
+        .block_on(run)
+        .map_err(Failure::Output)?;
     Ok(ExitCode::from(code))
 }

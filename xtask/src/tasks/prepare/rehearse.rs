@@ -1,4 +1,4 @@
-//! `rehearse`: the whole way, without touching registry or cluster.
+//! `rehearse`: runs a deploy with an embedded registry and a stand-in for mkectl.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `render`: mke4.yaml, written or compared.
+//! `render`: writes mke4.yaml, or compares it with the environment.
 
 use std::process::ExitCode;
 
@@ -6,19 +6,21 @@ use release::config::render::{Outcome, keep, one};
 use serde_json::json;
 
 use crate::app::App;
+use crate::cli::RenderArgs;
 use crate::failure::{DIFFERS, Failure};
 use crate::ui::coloured;
 
-pub(crate) fn run(app: &App<'_>, name: Option<&str>, check: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, arguments: &RenderArgs) -> Result<ExitCode, Failure> {
+    let (name, check) = (arguments.environment.as_deref(), arguments.check);
     let names = super::one_or_all(app, name)?;
     let outcomes = super::with_each(&names, |name| one(&app.workspace, name))?;
-    // Only now, so one wrong environment does not leave the others half-way between two commits.
+    // Written after all were rendered: an invalid environment must not leave some files rewritten.
     if !check {
         let stale = outcomes.iter().filter(|outcome| !outcome.diff.is_empty());
         let locked = stale.map(|outcome| app.lock_environment(&outcome.environment, "render"));
         let locked = locked.collect::<Result<Vec<_>, Failure>>()?;
         for (environment, _) in &locked {
-            // The command that held the lock before may have written it.
+            // Rendered again: a command that held the lock before may have changed the environment.
             keep(&app.workspace, &one(&app.workspace, &environment.name)?)?;
         }
     }

@@ -1,4 +1,4 @@
-//! `unpack`: from a courier's medium into the workspace.
+//! `unpack`: verifies a medium and imports it into the workspace.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use release::courier::unpack::{From, HistoryUpdate, Trust, Unpacked};
 use crate::app::App;
 use crate::called;
 use crate::cli::UnpackArgs;
-use crate::consent::typed;
+use crate::consent::ask_for;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
@@ -36,18 +36,18 @@ pub(crate) fn run(app: &App<'_>, arguments: &UnpackArgs) -> Result<ExitCode, Fai
             )?)
         })
     })?;
-    // It is not folded: a line of it is to be copied.
+    // A document is not wrapped: the operator copies lines of it.
     app.ui.document(&text(&unpacked), &unpacked)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks the operator whether the key is the one that the other side announced.
+/// Asks the operator whether the key's fingerprint is the sender's.
 fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), Refused> {
     let question = format!(
         "\nThe medium is signed by this key, which the workspace does not list:\n  {algorithm} {fingerprint}\n\
          Compare it with the fingerprint from the other side. Type `yes` to accept it: "
     );
-    typed(&question, "yes", &|| false)
+    ask_for(&question, "yes", &|| false)
 }
 
 fn text(unpacked: &Unpacked) -> String {

@@ -1,4 +1,4 @@
-//! The bars of the steps that are under way, and their lines for a log.
+//! Progress bars of the steps in progress, and their lines for a log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,29 +13,29 @@ use crate::ui::fold::shorten;
 use crate::ui::narrow::Narrow;
 use crate::ui::speed::Speed;
 
-/// How often it is looked whether a line is due.
+/// Interval of checks whether a line is due.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Bars that would vanish immediately are not drawn.
+/// Bars of shorter steps are not drawn.
 pub(super) const DRAW_AFTER: Duration = Duration::from_millis(150);
 
-/// The widest that a bar is drawn.
+/// Maximum width of a bar.
 const BAR: usize = 30;
 
-/// What a bar's line has beside the bar: the step, the widest numbers, and room for a name.
+/// Columns of a bar's line besides the bar: the step, the widest numbers, and room for a name.
 const BESIDE_BAR: usize = 67;
 
-/// A name is not shown in fewer columns than this.
+/// Minimum columns of a name; in fewer, it is not shown.
 const NAME: usize = 8;
 
-/// A step that is under way and known by its bytes.
+/// A step in progress, measured in bytes.
 pub(super) struct Running {
     pub(super) step: Step,
     pub(super) bar: ProgressBar,
-    /// The name of what is under way now.
+    /// Name of the item in progress.
     pub(super) item: Arc<Mutex<String>>,
     pub(super) is_drawn: bool,
-    /// The bytes that were moved, and those that need not be.
+    /// Bytes that were transferred or did not need to be.
     pub(super) done: u64,
     total: Option<u64>,
     pub(super) speed: Arc<Mutex<Speed>>,
@@ -44,7 +44,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Begins a step. Its bar is not drawn before it has moved for a while.
+    /// Starts a step. Its bar is drawn later, if the step takes long enough.
     pub(super) fn new(step: Step, total: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let columns = usize::from(Narrow::stderr().columns());
@@ -59,8 +59,8 @@ impl Running {
                 if let Some(total) = total {
                     numbers.push_str(&format!("/{}", DecimalBytes(total)));
                 }
-                let left = total.map(|total| total.saturating_sub(state.pos()));
-                let words = lock(&speed).words(left, Instant::now());
+                let remaining = total.map(|total| total.saturating_sub(state.pos()));
+                let words = lock(&speed).words(remaining, Instant::now());
                 let _ = out.write_str(&beside_bar(&numbers, &words, &lock(&item), room));
             };
             bar.set_style(style.progress_chars("=> ").with_key("rest", rest));
@@ -79,21 +79,20 @@ impl Running {
         }
     }
 
-    /// The line for a log: progress, rate and time left.
+    /// Returns the line for a log: progress, rate and time left.
     fn line(&self) -> String {
         let mut line = format!("{} {}", label(self.step), DecimalBytes(self.done));
         if let Some(total) = self.total {
             line.push_str(&format!(" of {}", DecimalBytes(total)));
         }
-        let left = self.total.map(|total| total.saturating_sub(self.done));
-        line.push_str(", ");
-        line.push_str(&lock(&self.speed).words(left, Instant::now()));
-        line
+        let remaining = self.total.map(|total| total.saturating_sub(self.done));
+        let speed = lock(&self.speed).words(remaining, Instant::now());
+        format!("{line}, {speed}")
     }
 }
 
-/// Writes a line every ten seconds for each step that is under way and known by its bytes, until
-/// the process ends.
+/// Writes a line every ten seconds for each step in progress that has a total or has moved bytes,
+/// until the process ends.
 pub(super) fn tick(running: Weak<Mutex<Vec<Running>>>) {
     std::thread::spawn(move || {
         loop {
@@ -116,9 +115,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the template of a line with a bar that fits into this many columns, and the columns that
-/// are left for numbers and a name. A line that wraps leaves its first half behind when something
-/// is written above it.
+/// Returns the template of a line with a bar that fits into this many columns, and the columns left
+/// for numbers and a name. The line must not wrap: its first part would stay on the terminal when a
+/// message is written above.
 fn template(columns: usize, is_total_known: bool) -> (String, usize) {
     let bar = match is_total_known {
         true => columns.saturating_sub(BESIDE_BAR).min(BAR),
@@ -133,12 +132,15 @@ fn template(columns: usize, is_total_known: bool) -> (String, usize) {
     }
 }
 
-/// Returns the part of a line beside the bar: the numbers, and as much of the name as fits.
+/// Returns the part of a line after the bar: the numbers, and as much of the name as fits.
 fn beside_bar(numbers: &str, speed: &str, item: &str, room: usize) -> String {
     let text = format!("{numbers} {speed}");
     match room.saturating_sub(text.len() + 1) {
         NAME.. if item.is_empty() => text,
-        left @ NAME.. => format!("{text} {}", style(shorten(item, left)).for_stderr().dim()),
+        columns @ NAME.. => format!(
+            "{text} {}",
+            style(shorten(item, columns)).for_stderr().dim()
+        ),
         _ => text,
     }
 }

@@ -1,4 +1,4 @@
-//! Failures, for people: what failed, why, and what to do.
+//! The text of failures: what failed, why, and hints.
 
 use std::sync::Arc;
 
@@ -11,11 +11,10 @@ use crate::failure::Failure;
 use crate::ui::edge::{message, word};
 use crate::ui::{findings, plan as plans, problems};
 
-/// How many of mkectl's last lines an error repeats; they have scrolled by already, and the log has
-/// them all.
+/// Number of mkectl's last lines that an error repeats. The log has all of them.
 const LAST_LINES: usize = 5;
 
-/// How many environments that are wrong are named, and how many artifacts that failed for one
+/// Maximum number of names in a list: of invalid environments, or of artifacts that failed for one
 /// reason.
 const NAMES: usize = 10;
 
@@ -39,7 +38,7 @@ pub(super) fn text(failure: &Failure, coloured: bool) -> String {
     text
 }
 
-/// Returns everything that is wrong with several environments. What they inherit is wrong once.
+/// Returns the problems of several environments. A problem in an inherited file is shown once.
 fn wrong(failure: &Failure, wrong: &[(String, release::Error)], coloured: bool) -> String {
     let mut text = String::new();
     let mut found: Vec<&environment::Problem> = Vec::new();
@@ -54,7 +53,7 @@ fn wrong(failure: &Failure, wrong: &[(String, release::Error)], coloured: bool) 
             )),
         }
     }
-    // In the order of the environments, so what is next to each other was found next to each other.
+    // Duplicates are not adjacent, because the problems are in the order of the environments.
     let mut seen: Vec<&environment::Problem> = Vec::new();
     for problem in found {
         if !seen.contains(&problem) {
@@ -70,8 +69,7 @@ fn wrong(failure: &Failure, wrong: &[(String, release::Error)], coloured: bool) 
     text
 }
 
-/// Returns the error with all its causes, the details that it carries in lists, and what mkectl
-/// said last.
+/// Returns the error with its causes, its lists of details, and the last lines of mkectl.
 fn chain(failure: &Failure) -> String {
     if let Failure::Interrupted(failure) = failure {
         return chain(failure);
@@ -121,7 +119,7 @@ fn chain(failure: &Failure) -> String {
             None => text.push_str(&lock_changes(changes)),
         },
         release::Error::Set(error) => {
-            for wrong in crate::failure::set::entries(error) {
+            for wrong in crate::failure::set::entry_errors(error) {
                 text.push_str(&format!("  {}\n", message(wrong)));
             }
         }
@@ -136,8 +134,7 @@ fn chain(failure: &Failure) -> String {
     text
 }
 
-/// Returns what failed, a line each. What failed for the same reason is listed together: a registry
-/// that is down fails everything.
+/// Returns the failed artifacts by cause: if a registry is down, all have the same.
 fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
     let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
     for (artifact, cause) in failed {
@@ -162,7 +159,7 @@ fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
     text
 }
 
-/// Returns what differs between two locks: a line a kind.
+/// Returns the differences of two locks, one line for each kind.
 pub(crate) fn lock_changes(changes: &release::transfer::lock::Changes) -> String {
     let mut text = String::new();
     for (key, old, new) in &changes.keys {
@@ -182,7 +179,7 @@ pub(crate) fn lock_changes(changes: &release::transfer::lock::Changes) -> String
     text
 }
 
-/// Returns the first names, and how many others there are.
+/// Returns the first ten names, and the number of the others.
 pub(crate) fn first_names(names: &[&str]) -> String {
     let shown = names.len().min(NAMES);
     let text = names[..shown].join(", ");

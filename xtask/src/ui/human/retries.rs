@@ -1,14 +1,13 @@
-//! Which retried requests are reported: a registry that is down fails all of them.
+//! Limits the messages about retried requests: if a registry is down, every request is retried.
 
 use std::time::Instant;
 
 use super::LINE_EVERY;
 
-/// How many retried requests are reported within [`LINE_EVERY`]: a registry that is down fails all
-/// of them.
+/// Maximum number of retried requests that are reported within [`LINE_EVERY`].
 const RETRIES: usize = 3;
 
-/// Counts the retried requests.
+/// Counts retried requests.
 #[derive(Default)]
 pub(super) struct Retries {
     since: Option<Instant>,
@@ -17,7 +16,8 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// Counts one, and returns how many before it were not reported, if this one is.
+    /// Counts a retried request. If it is to be reported, returns the number of unreported ones
+    /// before.
     pub(super) fn add(&mut self) -> Option<usize> {
         if self.since.is_none_or(|since| since.elapsed() > LINE_EVERY) {
             self.since = Some(Instant::now());
@@ -31,13 +31,13 @@ impl Retries {
         Some(self.take_unreported())
     }
 
-    /// Returns how many were not reported, and forgets them.
+    /// Returns the number of unreported requests and resets it.
     pub(super) fn take_unreported(&mut self) -> usize {
         std::mem::take(&mut self.unreported)
     }
 }
 
-/// Returns how many others there are, if there are any.
+/// Returns ` (and N more)`, or nothing for 0.
 pub(super) fn more(count: usize) -> String {
     match count {
         0 => String::new(),

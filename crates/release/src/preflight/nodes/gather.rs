@@ -1,29 +1,31 @@
-//! What many nodes share, reported once with the names of the nodes.
+//! Collects the checks of all nodes: a fault that many nodes have is reported once, with their
+//! names.
 
 use super::{Aspect, Node, NodeCheck, NodeFault, NodeVerdict, Nodes};
 use crate::preflight::{Check, Fault, Group, Verdict};
 
-/// How many different sentences about the same thing are shown.
+/// Maximum number of different sentences for a fault.
 const SENTENCES: usize = 3;
 
-/// How many nodes are named in a sentence. All of them are in the table.
+/// Maximum number of nodes that a sentence names. The table has all of them.
 const NAMED: usize = 8;
 
 /// Nodes with the same fault.
 #[derive(Debug, Clone, Default)]
 pub struct Shared {
-    /// Their addresses, in the order of the configuration.
+    /// Addresses of the nodes, in the order of the configuration.
     pub nodes: Vec<String>,
-    /// The machines whose host keys it is about, with their ports, each once.
-    pub doors: Vec<(String, u16)>,
-    /// How one logs in to the first of them, to be typed; empty where that is not known.
+    /// Addresses and ports of the SSH servers to which the nodes' host keys belong, without
+    /// repeats.
+    pub ssh_servers: Vec<(String, u16)>,
+    /// The command that logs in to the first node; empty if it is not known.
     pub ssh: String,
-    /// Whether one of them is reached through another machine.
+    /// Whether a node is reached through a bastion.
     pub has_bastion: bool,
 }
 
-/// What to report, once for each fault.
-struct Told {
+/// A fault or unknown state that nodes share.
+struct Finding {
     aspect: Aspect,
     verdict: NodeVerdict,
     fault: Option<NodeFault>,
@@ -31,7 +33,7 @@ struct Told {
     shared: Shared,
 }
 
-/// Returns a check for each thing that is wrong, however many nodes share it.
+/// Returns one check for each finding, for all nodes that share it.
 pub(in crate::preflight) fn checks(nodes: &Nodes) -> Vec<Check> {
     let check = |name, verdict, fault: Option<NodeFault>, text| Check {
         group: Group::Nodes,
@@ -49,42 +51,42 @@ pub(in crate::preflight) fn checks(nodes: &Nodes) -> Vec<Check> {
         let text = "a rehearsal has no nodes".to_owned();
         return vec![check(name, Verdict::Skipped, None, text)];
     }
-    let told = gather(nodes);
-    if told.is_empty() {
+    let findings = gather(nodes);
+    if findings.is_empty() {
         let text = format!("all {} are as required", nodes.nodes.len());
         return vec![check(name, Verdict::Ok, None, text)];
     }
-    let checks = told.into_iter().map(|told| {
-        let verdict = match told.verdict {
+    let checks = findings.into_iter().map(|finding| {
+        let verdict = match finding.verdict {
             NodeVerdict::Problem => Verdict::Problem,
             NodeVerdict::Warning => Verdict::Warning,
             NodeVerdict::Ok | NodeVerdict::CannotTell | NodeVerdict::Skipped => Verdict::Skipped,
         };
         Check {
-            shared: told.shared,
-            ..check(told.aspect.name(), verdict, told.fault, told.text)
+            shared: finding.shared,
+            ..check(finding.aspect.name(), verdict, finding.fault, finding.text)
         }
     });
     checks.collect()
 }
 
-/// A sentence, and the nodes that it is about.
+/// A sentence, and the addresses of the nodes that it is about.
 type Sentence = (String, Vec<String>);
 
-/// Collects faults, and what could not be checked, over all nodes.
-fn gather(nodes: &Nodes) -> Vec<Told> {
-    let mut told: Vec<(Told, Vec<Sentence>)> = Vec::new();
+/// Collects faults and unknown states of all nodes.
+fn gather(nodes: &Nodes) -> Vec<Finding> {
+    let mut findings: Vec<(Finding, Vec<Sentence>)> = Vec::new();
     for aspect in Aspect::ALL {
         for node in &nodes.nodes {
-            let Some(check) = node.check(aspect).filter(|check| is_worth_telling(check)) else {
+            let Some(check) = node.check(aspect).filter(|check| is_finding(check)) else {
                 continue;
             };
-            let same = |(known, _): &&mut (Told, _)| {
+            let same = |(known, _): &&mut (Finding, _)| {
                 known.aspect == aspect
                     && known.verdict == check.verdict
                     && known.fault == check.fault
             };
-            match told.iter_mut().find(same) {
+            match findings.iter_mut().find(same) {
                 Some((known, sentences)) => {
                     add(&mut known.shared, node);
                     match sentences.iter_mut().find(|(text, _)| *text == check.text) {
@@ -99,8 +101,8 @@ fn gather(nodes: &Nodes) -> Vec<Told> {
                     };
                     add(&mut shared, node);
                     let sentence = (check.text.clone(), vec![node.address.clone()]);
-                    told.push((
-                        Told {
+                    findings.push((
+                        Finding {
                             aspect,
                             verdict: check.verdict,
                             fault: check.fault,
@@ -113,15 +115,16 @@ fn gather(nodes: &Nodes) -> Vec<Told> {
             }
         }
     }
-    told.into_iter()
-        .map(|(told, sentences)| Told {
-            text: text(told.verdict, &sentences),
-            ..told
+    findings
+        .into_iter()
+        .map(|(finding, sentences)| Finding {
+            text: text(finding.verdict, &sentences),
+            ..finding
         })
         .collect()
 }
 
-fn is_worth_telling(check: &NodeCheck) -> bool {
+fn is_finding(check: &NodeCheck) -> bool {
     matches!(
         check.verdict,
         NodeVerdict::Warning | NodeVerdict::Problem | NodeVerdict::CannotTell
@@ -131,10 +134,10 @@ fn is_worth_telling(check: &NodeCheck) -> bool {
 fn add(shared: &mut Shared, node: &Node) {
     shared.nodes.push(node.address.clone());
     shared.has_bastion |= node.has_bastion;
-    if let Some(door) = &node.door
-        && !shared.doors.contains(door)
+    if let Some(server) = &node.ssh_server
+        && !shared.ssh_servers.contains(server)
     {
-        shared.doors.push(door.clone());
+        shared.ssh_servers.push(server.clone());
     }
 }
 
@@ -175,13 +178,13 @@ mod tests {
             role: "worker".to_owned(),
             checks: vec![check],
             ssh: format!("ssh 10.0.0.{last}"),
-            door: Some(("jump".to_owned(), 22)),
+            ssh_server: Some(("jump".to_owned(), 22)),
             has_bastion: true,
         }
     }
 
     #[test]
-    fn what_fifty_nodes_share_is_reported_once() {
+    fn a_fault_of_fifty_nodes_is_reported_once() {
         let missing =
             || NodeCheck::wrong(Aspect::Name, NodeFault::NameNotResolved, "has no address");
         let off = |seconds: usize| {
@@ -195,11 +198,11 @@ mod tests {
             58,
             NodeCheck::cannot_tell(Aspect::Name, "there is no getent"),
         ));
-        let told = gather(&Nodes {
+        let findings = gather(&Nodes {
             nodes,
             ..Nodes::default()
         });
-        let texts: Vec<&str> = told.iter().map(|told| told.text.as_str()).collect();
+        let texts: Vec<&str> = findings.iter().map(|one| one.text.as_str()).collect();
         assert_eq!(
             texts,
             [
@@ -208,8 +211,8 @@ mod tests {
                 "10.0.0.51: is 5100 s ahead; 10.0.0.52: is 5200 s ahead; 10.0.0.53: is 5300 s ahead; and similar on 3 more",
             ]
         );
-        assert_eq!(told[0].shared.nodes.len(), 50);
-        assert_eq!(told[0].shared.doors, [("jump".to_owned(), 22)]);
-        assert_eq!(told[0].shared.ssh, "ssh 10.0.0.1");
+        assert_eq!(findings[0].shared.nodes.len(), 50);
+        assert_eq!(findings[0].shared.ssh_servers, [("jump".to_owned(), 22)]);
+        assert_eq!(findings[0].shared.ssh, "ssh 10.0.0.1");
     }
 }

@@ -1,35 +1,34 @@
-//! Finds address, user, port and key of each host in the files of an environment, without any
-//! secret.
+//! Reads address, user, port and key of each host from an environment, without reading secrets.
 
 use environment::yaml::Node;
 use environment::{Environment, Reference, reference};
 use programs::ssh::{Destination, Key, Login};
 
-/// What SSH takes where no port is given.
+/// Default port of SSH.
 const SSH_PORT: u16 = 22;
 
-/// A host that one can log in to.
+/// A host with everything that a login needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
-    /// `controller+worker`, `worker` or `single`; empty where none is given.
+    /// `controller+worker`, `worker` or `single`; empty if the configuration has none.
     pub(super) role: String,
-    /// Where and as whom.
+    /// Address, port, account and key.
     pub(super) destination: Destination,
 }
 
 /// A host whose description does not allow a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Undescribed {
-    /// Its address, or its place in the list where that is not known.
+    /// Its address; if that is unknown, its place in the configuration: `config.hosts[0]`.
     pub(super) name: String,
-    /// What is the matter, a fragment.
+    /// The problem, a clause: `it has no address`.
     pub(super) why: &'static str,
 }
 
-/// Returns the hosts of an environment, those of its inventory among them, in their order.
+/// Returns the hosts of an environment, including those of its inventory, in their order.
 ///
-/// References are not followed, since a login shows the address to every user of the machine; only
-/// a key's path may be a reference.
+/// References are not resolved, because every user of this machine can read the arguments of `ssh`.
+/// Only a key's path may be a reference.
 pub(super) fn hosts(environment: &Environment) -> Vec<Result<Host, Undescribed>> {
     let hosts = mke::hosts(environment);
     let hosts = hosts.iter().enumerate();

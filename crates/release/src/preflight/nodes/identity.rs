@@ -1,19 +1,18 @@
-//! What no two nodes may share: k0s makes the names of its leases and etcd members of them, and
-//! k0sctl refuses equal ones (k0sctl#435).
+//! Compares machine ids and host names, which must be unique: k0s derives the names of leases and
+//! etcd members from them, and k0sctl refuses equal ones (k0sctl#435).
 
 use super::{Aspect, Node, NodeCheck, NodeFault};
 
-/// What identifies a node.
+/// Machine id and host name of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The content of `/etc/machine-id`; none if there is none.
+    /// The content of `/etc/machine-id`; `None` if it is missing or not initialized.
     pub(super) machine_id: Option<String>,
-    /// Its host name.
     pub(super) hostname: String,
 }
 
-/// Replaces the check of the identity of nodes that share it. `identities` are theirs, in the same
-/// order.
+/// Replaces the identity checks of nodes that share a machine id or a host name. `identities` are
+/// in the order of `nodes`.
 pub(super) fn compare(nodes: &mut [Node], identities: &[Option<Identity>]) {
     let addresses: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
     for (index, node) in nodes.iter_mut().enumerate() {
@@ -63,7 +62,7 @@ mod tests {
             role: "worker".to_owned(),
             checks: vec![NodeCheck::fine(Aspect::Identity, "it has a machine id")],
             ssh: String::new(),
-            door: None,
+            ssh_server: None,
             has_bastion: false,
         }
     }
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_share_an_id_or_a_name_are_named_to_each_other() {
+    fn nodes_with_the_same_id_or_name_are_problems() {
         let mut nodes: Vec<Node> = (1..=6).map(node).collect();
         let without = Some(Identity {
             machine_id: None,
@@ -91,12 +90,12 @@ mod tests {
             None,
         ];
         compare(&mut nodes, &identities);
-        let told: Vec<String> = nodes
+        let checks: Vec<String> = nodes
             .iter()
             .map(|node| format!("{:?} {}", node.checks[0].fault, node.checks[0].text))
             .collect();
         assert_eq!(
-            told,
+            checks,
             [
                 "Some(SameMachineId) it has the machine id of 10.0.0.2",
                 "Some(SameMachineId) it has the machine id of 10.0.0.1",

@@ -1,4 +1,4 @@
-//! Judges the output of the script on a node. Pure, so each judgement is tested.
+//! Turns the output of the script on a node into checks, without side effects.
 
 mod proxy;
 
@@ -10,37 +10,39 @@ use programs::ssh::Answer;
 use super::identity::Identity;
 use super::{Aspect, NodeCheck, NodeFault, script};
 
-/// From which difference on a clock is worth a word, in seconds. One that follows a time server is
-/// not off by so much.
+/// Difference of clocks that is a warning, in seconds. A clock that follows a time server differs
+/// less.
 const CLOCKS_DIFFER: f64 = 10.0;
 
-/// From which difference on tokens and certificates fail by it, in seconds; the same as for the
-/// registry's clock.
+/// Difference of clocks that is a problem, in seconds: tokens and certificates fail. The limit for
+/// the registry's clock is the same.
 const CLOCKS_FAIL: f64 = 300.0;
 
-/// How many times the size of the images in the registry a node needs: it keeps them as they come
-/// and unpacks them beside that. A rule of thumb, and so a warning's worth.
+/// Disk space that a node needs, as a multiple of the images' size in the registry: it stores them
+/// compressed and unpacked. A rule of thumb, so less is only a warning.
 const UNPACKED: u64 = 3;
 
-/// What is wanted of a node.
+/// The requirements that a node must meet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wanted {
+pub(super) struct Requirements {
+    /// Host of the registry.
     pub(super) registry: String,
-    /// With its port.
+    /// Host and port of the registry.
     pub(super) registry_address: String,
+    /// Host of the load balancer.
     pub(super) balancer: String,
-    /// The registry is on this machine's loopback, for a trial.
+    /// Whether the registry has a loopback address, as in a trial.
     pub(super) is_loopback: bool,
     pub(super) pulls_with_secret: bool,
     pub(super) has_ca: bool,
     pub(super) needs: mke::NodeNeeds,
-    /// As `uname -m` has it.
+    /// Architecture, as `uname -m` prints it.
     pub(super) machine: &'static str,
-    /// How many bytes the images have in the registry, where that is known.
+    /// Size of the images in the registry in bytes; `None` without a lock.
     pub(super) images: Option<u64>,
 }
 
-impl Wanted {
+impl Requirements {
     pub(super) fn of(environment: &Environment, lock: Option<&bundle::Lock>) -> Self {
         let release = mke::Release::of(&environment.release).ok();
         let release = release.as_ref();
@@ -62,7 +64,7 @@ impl Wanted {
     }
 }
 
-/// Returns how many bytes the images of a lock have, what several share once.
+/// Returns the size of a lock's images in bytes, each blob counted once.
 fn images(lock: &bundle::Lock) -> u64 {
     let images = (lock.artifacts.iter()).filter(|artifact| artifact.kind == bundle::Kind::Image);
     let blobs: std::collections::BTreeMap<String, u64> = images
@@ -72,88 +74,93 @@ fn images(lock: &bundle::Lock) -> u64 {
     blobs.values().sum()
 }
 
-/// A line of the script: a word about something, and a text.
+/// A line of the script's output: its subject, a keyword and a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
-    what: String,
-    word: String,
+    subject: String,
+    keyword: String,
     text: String,
 }
 
-/// Returns a check for each aspect but the login, in their order. `clock` is an instant and the
-/// time that it was here.
+/// Returns a check for each aspect except the login, in their order. `clock` is an instant and the
+/// time of this machine's clock at that instant.
 pub(super) fn judge(
     answer: &Answer,
-    wanted: &Wanted,
+    required: &Requirements,
     clock: (Instant, jiff::Timestamp),
 ) -> Vec<NodeCheck> {
-    let lines: Vec<Line> = answer.lines.iter().filter_map(|line| read(line)).collect();
-    let of = |what: &str| lines.iter().find(|line| line.what == what);
-    let name = resolved(Aspect::Name, &wanted.registry, of("name"));
+    let lines: Vec<Line> = answer
+        .lines
+        .iter()
+        .filter_map(|line| parse_line(line))
+        .collect();
+    let of = |subject: &str| lines.iter().find(|line| line.subject == subject);
+    let name = resolved(Aspect::Name, &required.registry, of("name"));
     let has_no_address = name.fault == Some(NodeFault::NameNotResolved);
-    let (https, pull) = registry(wanted, has_no_address, of("https"), of("pull"));
+    let (https, pull) = registry(required, has_no_address, of("https"), of("pull"));
     vec![
         name,
-        resolved(Aspect::Balancer, &wanted.balancer, of("balancer")),
+        resolved(Aspect::Balancer, &required.balancer, of("balancer")),
         https,
         pull,
         time(answer, clock, of("time")),
-        disk(wanted.images, of("disk")),
-        cgroup(wanted.needs.cgroup_2, of("cgroup")),
-        proxies(wanted, &lines),
+        disk(required.images, of("disk")),
+        cgroup(required.needs.cgroup_2, of("cgroup")),
+        proxies(required, &lines),
         services(
-            wanted,
-            lines.iter().filter(|line| line.what == "service"),
+            required,
+            lines.iter().filter(|line| line.subject == "service"),
             of("selinux"),
         ),
-        machine(wanted.machine, of("machine")),
+        machine(required.machine, of("machine")),
         sudo(of("sudo")),
         identified(of("identity")),
-        system(&wanted.needs, of("machine"), of("system")),
-        limits(&wanted.needs, of("inotify")),
-        packages(lines.iter().filter(|line| line.what == "package")),
+        system(&required.needs, of("machine"), of("system")),
+        limits(&required.needs, of("inotify")),
+        packages(lines.iter().filter(|line| line.subject == "package")),
     ]
 }
 
-/// Returns what identifies a node, if it responded.
+/// Returns the machine id and host name of a node, if its output has them.
 pub(super) fn identity(answer: &Answer) -> Option<Identity> {
-    let mut lines = answer.lines.iter().filter_map(|line| read(line));
-    let line = lines.find(|line| line.what == "identity")?;
-    let machine_id = has_machine_id(&line).then(|| line.word.clone());
+    let mut lines = answer.lines.iter().filter_map(|line| parse_line(line));
+    let line = lines.find(|line| line.subject == "identity")?;
+    let machine_id = has_machine_id(&line).then(|| line.keyword.clone());
     Some(Identity {
         machine_id,
         hostname: line.text,
     })
 }
 
-/// systemd writes `uninitialized` into images that are to get an id of their own.
+/// Returns whether a line has a machine id. systemd writes `uninitialized` into images whose
+/// machines generate one.
 fn has_machine_id(line: &Line) -> bool {
-    !matches!(line.word.as_str(), "" | "none" | "uninitialized")
+    !matches!(line.keyword.as_str(), "" | "none" | "uninitialized")
 }
 
-fn read(line: &str) -> Option<Line> {
+/// Parses a line of the script's output: `airlock`, subject, keyword and text, separated by tabs.
+fn parse_line(line: &str) -> Option<Line> {
     let mut parts = line.strip_prefix("airlock\t")?.split('\t');
-    let what = readable(parts.next()?);
-    let longest = match what.as_str() {
-        // Lists of hosts without a proxy are long, and each entry counts.
+    let subject = readable(parts.next()?);
+    let longest = match subject.as_str() {
+        // NO_PROXY may be long, and each entry matters.
         "proxy" => 16 * 1024,
         _ => LONGEST,
     };
     let mut part = || parts.next().map(|part| readable_up_to(part, longest));
     Some(Line {
-        word: part()?,
+        keyword: part()?,
         text: part().unwrap_or_default(),
-        what,
+        subject,
     })
 }
 
-/// Returns a text of another machine without what could move the cursor here, and no longer than a
-/// line.
+/// Removes control characters from a node's text, and cuts it at [`LONGEST`] characters.
 pub(super) fn readable(text: &str) -> String {
     readable_up_to(text, LONGEST)
 }
 
-/// The longest text of another machine that is shown, in characters.
+/// Maximum length of a node's text, in characters.
 pub(super) const LONGEST: usize = 200;
 
 fn readable_up_to(text: &str, longest: usize) -> String {
@@ -161,8 +168,8 @@ fn readable_up_to(text: &str, longest: usize) -> String {
     plain.take(longest).collect::<String>().trim().to_owned()
 }
 
-/// The node's answers ended before this one.
-fn unanswered(aspect: Aspect) -> NodeCheck {
+/// Returns the check of an aspect that the output lacks.
+fn missing_from_output(aspect: Aspect) -> NodeCheck {
     NodeCheck::cannot_tell(aspect, "its output does not report it")
 }
 
@@ -174,7 +181,7 @@ fn resolved(aspect: Aspect, name: &str, line: Option<&Line>) -> NodeCheck {
         };
         return NodeCheck::fine(aspect, text);
     };
-    match line.word.as_str() {
+    match line.keyword.as_str() {
         "found" => {
             let addresses = line.text.split(' ').filter_map(|text| text.parse().ok());
             let addresses: Vec<std::net::IpAddr> = addresses.collect();
@@ -196,9 +203,9 @@ fn resolved(aspect: Aspect, name: &str, line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Judges the connection to the registry, and what is pulled by it.
+/// Returns the checks of the connection to the registry and of pulls.
 fn registry(
-    wanted: &Wanted,
+    required: &Requirements,
     has_no_address: bool,
     https: Option<&Line>,
     pull: Option<&Line>,
@@ -209,76 +216,79 @@ fn registry(
             NodeCheck::skipped(Aspect::Pull, text),
         )
     };
-    if wanted.is_loopback {
+    if required.is_loopback {
         return both("the registry listens on the loopback of one machine");
     }
     if has_no_address {
         return both("not checked: the registry's name does not resolve");
     }
     let Some(https) = https else {
-        return (unanswered(Aspect::Https), unanswered(Aspect::Pull));
+        return (
+            missing_from_output(Aspect::Https),
+            missing_from_output(Aspect::Pull),
+        );
     };
-    let https = connection(wanted, https);
+    let https = connection(required, https);
     let pull = match (https.fault, pull) {
         (Some(_), _) => NodeCheck::skipped(Aspect::Pull, "not checked: no connection"),
-        (None, Some(line)) => pulled(wanted, line),
+        (None, Some(line)) => pulled(required, line),
         (None, None) => NodeCheck::skipped(Aspect::Pull, "not checked: the lock cannot be used"),
     };
     (https, pull)
 }
 
-fn connection(wanted: &Wanted, line: &Line) -> NodeCheck {
+fn connection(required: &Requirements, line: &Line) -> NodeCheck {
     let aspect = Aspect::Https;
-    let said = &line.text;
-    let of = match wanted.has_ca {
+    let message = &line.text;
+    let of = match required.has_ca {
         true => "by registry.ca",
         false => "by its system's CAs",
     };
-    match line.word.as_str() {
-        "verified" if matches!(said.as_str(), "200" | "401" | "403") => NodeCheck::fine(
+    match line.keyword.as_str() {
+        "verified" if matches!(message.as_str(), "200" | "401" | "403") => NodeCheck::fine(
             aspect,
             format!("the registry's certificate is trusted {of}"),
         ),
         "verified" => {
-            let text = format!("the service at this address is not a registry: {said}");
+            let text = format!("the service at this address is not a registry: {message}");
             NodeCheck::wrong(aspect, NodeFault::NotARegistry, text)
         }
         "untrusted" => {
-            let said = match said.contains("asn1") || said.contains("signature") {
+            let message = match message.contains("asn1") || message.contains("signature") {
                 true => "it is signed by a different key than that of the CA with this name",
-                false => said,
+                false => message,
             };
-            let text = format!("the registry's certificate is not trusted {of}: {said}");
+            let text = format!("the registry's certificate is not trusted {of}: {message}");
             NodeCheck::wrong(aspect, NodeFault::NotTrusted, text)
         }
         "unreachable" | "late" => {
-            let text = format!("the registry cannot be reached: {said}");
+            let text = format!("the registry cannot be reached: {message}");
             NodeCheck::wrong(aspect, NodeFault::RegistryNotReached, text)
         }
         "failed" => {
-            let text = format!("no HTTPS connection to the registry: {said}");
+            let text = format!("no HTTPS connection to the registry: {message}");
             NodeCheck::wrong(aspect, NodeFault::NoHttps, text)
         }
-        _ => NodeCheck::cannot_tell(aspect, said),
+        _ => NodeCheck::cannot_tell(aspect, message),
     }
 }
 
-fn pulled(wanted: &Wanted, line: &Line) -> NodeCheck {
+fn pulled(required: &Requirements, line: &Line) -> NodeCheck {
     let aspect = Aspect::Pull;
-    match line.word.as_str() {
+    match line.keyword.as_str() {
         "200" => NodeCheck::fine(aspect, "manifests are served without credentials"),
         "404" => NodeCheck::fine(
             aspect,
             "no credentials are required; the release is not pushed yet",
         ),
-        "401" | "403" | "token" if wanted.pulls_with_secret => NodeCheck::fine(
+        "401" | "403" | "token" if required.pulls_with_secret => NodeCheck::fine(
             aspect,
             "the registry requires credentials; the nodes' secret has them",
         ),
         "401" | "403" => {
             let text = format!(
                 "the registry requires credentials from nodes: {}",
-                line.word
+                line.keyword
             );
             NodeCheck::wrong(aspect, NodeFault::NotAnonymous, text)
         }
@@ -295,10 +305,10 @@ fn pulled(wanted: &Wanted, line: &Line) -> NodeCheck {
     }
 }
 
-/// Compares the node's clock with ours, at the middle of the way there and back.
+/// Compares the node's clock with this machine's, at the middle of the round trip.
 fn time(answer: &Answer, clock: (Instant, jiff::Timestamp), line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Clock;
-    let Some(theirs) = line.and_then(|line| line.word.parse::<f64>().ok()) else {
+    let Some(theirs) = line.and_then(|line| line.keyword.parse::<f64>().ok()) else {
         return NodeCheck::cannot_tell(aspect, "its `date` does not print the seconds");
     };
     let half = (answer.first - answer.sent).as_secs_f64() / 2.0;
@@ -308,14 +318,20 @@ fn time(answer: &Answer, clock: (Instant, jiff::Timestamp), line: Option<&Line>)
         reason = "seconds of this century fit many times over"
     )]
     let ours = clock.1.as_millisecond() as f64 / 1000.0 + since + half;
-    // They say whole seconds, half a second too little in the mean.
-    let apart = theirs + 0.5 - ours;
-    let certain = (apart.abs() - half - 0.5).max(0.0);
-    let side = if apart > 0.0 { "ahead of" } else { "behind" };
-    let text = format!("its clock is {:.0} s {side} this machine's", apart.abs());
-    if certain < CLOCKS_DIFFER {
+    // The node prints whole seconds: half a second too little on average.
+    let difference = theirs + 0.5 - ours;
+    let minimum = (difference.abs() - half - 0.5).max(0.0);
+    let side = match difference > 0.0 {
+        true => "ahead of",
+        false => "behind",
+    };
+    let text = format!(
+        "its clock is {:.0} s {side} this machine's",
+        difference.abs()
+    );
+    if minimum < CLOCKS_DIFFER {
         NodeCheck::fine(aspect, "agrees with this machine's")
-    } else if certain < CLOCKS_FAIL {
+    } else if minimum < CLOCKS_FAIL {
         NodeCheck::warn(aspect, NodeFault::ClockOff, text)
     } else {
         NodeCheck::wrong(aspect, NodeFault::ClockOff, text)
@@ -325,9 +341,9 @@ fn time(answer: &Answer, clock: (Instant, jiff::Timestamp), line: Option<&Line>)
 fn disk(images: Option<u64>, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Disk;
     let Some(line) = line else {
-        return unanswered(aspect);
+        return missing_from_output(aspect);
     };
-    let Ok(free) = line.word.parse::<u64>().map(|blocks| blocks * 1024) else {
+    let Ok(free) = line.keyword.parse::<u64>().map(|blocks| blocks * 1024) else {
         let why = match line.text.is_empty() || line.text.starts_with('/') {
             true => "its `df` does not report the free space",
             false => &line.text,
@@ -352,8 +368,8 @@ fn disk(images: Option<u64>, line: Option<&Line>) -> NodeCheck {
 
 fn cgroup(needs_2: bool, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Cgroup;
-    match line.map(|line| (line.word.as_str(), &line.text)) {
-        None => unanswered(aspect),
+    match line.map(|line| (line.keyword.as_str(), &line.text)) {
+        None => missing_from_output(aspect),
         Some(("2", _)) => NodeCheck::fine(aspect, "version 2"),
         Some(("1", _)) if needs_2 => {
             let text = "cgroups are of version 1, but the release's k0s requires version 2";
@@ -367,10 +383,10 @@ fn cgroup(needs_2: bool, line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Looks for what the vendor requires to be off on Red Hat's systems (LAB); other systems are
-/// checked too.
+/// Checks services and SELinux. The vendor requires these services to be off on Red Hat's systems
+/// (LAB); other systems are checked too.
 fn services<'a>(
-    wanted: &Wanted,
+    required: &Requirements,
     lines: impl Iterator<Item = &'a Line>,
     selinux: Option<&Line>,
 ) -> NodeCheck {
@@ -378,7 +394,7 @@ fn services<'a>(
     let mut active = Vec::new();
     let mut unknown = None;
     for line in lines {
-        match line.word.as_str() {
+        match line.keyword.as_str() {
             "active" => active.push(line.text.as_str()),
             "unknown" => unknown = Some(&line.text),
             _ => {}
@@ -388,7 +404,7 @@ fn services<'a>(
         let text = format!("{} runs", active.join(" and "));
         return NodeCheck::warn(aspect, NodeFault::ServiceInTheWay, text);
     }
-    if selinux.is_some_and(|line| line.word == "1") && !wanted.needs.selinux {
+    if selinux.is_some_and(|line| line.keyword == "1") && !required.needs.selinux {
         let text = "SELinux is enforcing, which is known to work only from v4.1.3 on";
         return NodeCheck::warn(aspect, NodeFault::Selinux, text);
     }
@@ -398,12 +414,12 @@ fn services<'a>(
     }
 }
 
-/// Looks at the variables of a login, which `mkectl` gets on the node, and at those of the units of
-/// k0s, by which images are pulled (k0s#1099).
-fn proxies(wanted: &Wanted, lines: &[Line]) -> NodeCheck {
-    let of = |what: &'static str| lines.iter().filter(move |line| line.what == what);
-    let login = proxy::judge(wanted, of("proxy"));
-    let units = proxy::judge(wanted, of("unit"));
+/// Checks proxy variables: those of a login, which mkectl uses on the node, and those of k0s's
+/// units, with which images are pulled (k0s#1099).
+fn proxies(required: &Requirements, lines: &[Line]) -> NodeCheck {
+    let of = |subject: &'static str| lines.iter().filter(move |line| line.subject == subject);
+    let login = proxy::judge(required, of("proxy"));
+    let units = proxy::judge(required, of("unit"));
     match (login.fault, units.fault) {
         (Some(NodeFault::ProxyForBalancer), _) | (_, None) => login,
         (_, Some(_)) => {
@@ -413,13 +429,14 @@ fn proxies(wanted: &Wanted, lines: &[Line]) -> NodeCheck {
     }
 }
 
-/// k0sctl, which mkectl has in it, needs the rights of root without a password (k0sctl#517).
+/// Checks that the account can become root. k0sctl, a part of mkectl, requires that without a
+/// password (k0sctl#517).
 fn sudo(line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Sudo;
     let Some(line) = line else {
-        return unanswered(aspect);
+        return missing_from_output(aspect);
     };
-    match line.word.as_str() {
+    match line.keyword.as_str() {
         "root" => NodeCheck::fine(aspect, "the account is root"),
         "free" => NodeCheck::fine(aspect, "the account becomes root without a password"),
         "password" => {
@@ -444,7 +461,7 @@ fn sudo(line: Option<&Line>) -> NodeCheck {
 fn identified(line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Identity;
     match line {
-        None => unanswered(aspect),
+        None => missing_from_output(aspect),
         Some(line) if has_machine_id(line) => NodeCheck::fine(aspect, "it has a machine id"),
         Some(_) => {
             let text = "/etc/machine-id is missing or empty";
@@ -453,11 +470,11 @@ fn identified(line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Compares the operating system, the processors and the memory with what the vendor lists.
+/// Compares operating system, processors and memory with the vendor's requirements.
 fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::System;
     let Some((machine, line)) = machine.zip(line) else {
-        return unanswered(aspect);
+        return missing_from_output(aspect);
     };
     let name = machine.text.as_str();
     let mut missing = Vec::new();
@@ -466,12 +483,12 @@ fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -
         let listed = needs.systems.join(", ");
         missing.push(format!("{name} is not among the listed systems: {listed}"));
     }
-    let processors = line.word.parse::<u64>().ok();
+    let processors = line.keyword.parse::<u64>().ok();
     if let Some(processors) = processors.filter(|count| *count < needs.processors) {
         let needed = needs.processors;
         missing.push(format!("{processors} processors; {needed} are required"));
     }
-    // What the kernel keeps for itself is not counted.
+    // MemTotal excludes memory that the kernel reserves, so a tenth less is accepted.
     let memory = line.text.parse::<u64>().ok().map(|blocks| blocks * 1024);
     if let Some(memory) = memory.filter(|memory| *memory < needs.memory / 10 * 9) {
         let shown = |bytes| bytesize::ByteSize(bytes).display().si().to_string();
@@ -496,14 +513,15 @@ fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -
     }
 }
 
-/// Compares the limits of inotify. The values that the vendor asks for were not seen, so a low one
-/// is a warning.
+/// Compares the inotify limits. The values that the vendor requires were not seen, so a low limit
+/// is only a warning.
 fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Limits;
     let Some(line) = line else {
-        return unanswered(aspect);
+        return missing_from_output(aspect);
     };
-    let (Ok(instances), Ok(watches)) = (line.word.parse::<u64>(), line.text.parse::<u64>()) else {
+    let (Ok(instances), Ok(watches)) = (line.keyword.parse::<u64>(), line.text.parse::<u64>())
+    else {
         return NodeCheck::cannot_tell(aspect, "the limits of inotify cannot be read");
     };
     let low: Vec<String> = [
@@ -520,13 +538,13 @@ fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Looks for what no bundle has and MKE would install from a repository (SELINUX), or does not
-/// install at all (FIPS).
+/// Checks packages that are not in the bundle: MKE would install them from a repository (SELINUX),
+/// or never installs them (FIPS).
 fn packages<'a>(lines: impl Iterator<Item = &'a Line>) -> NodeCheck {
     let aspect = Aspect::Packages;
     let (mut missing, mut fips, mut ended) = (Vec::new(), None, false);
     for line in lines {
-        match line.word.as_str() {
+        match line.keyword.as_str() {
             "missing" if !missing.contains(&line.text.as_str()) => missing.push(line.text.as_str()),
             "fips" => fips = Some(&line.text),
             "end" => ended = true,
@@ -545,20 +563,20 @@ fn packages<'a>(lines: impl Iterator<Item = &'a Line>) -> NodeCheck {
     } else if ended {
         NodeCheck::fine(aspect, "all packages that bundles lack are installed")
     } else {
-        unanswered(aspect)
+        missing_from_output(aspect)
     }
 }
 
-fn machine(wanted: &str, line: Option<&Line>) -> NodeCheck {
+fn machine(required: &str, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Machine;
-    let Some(line) = line.filter(|line| !line.word.is_empty()) else {
-        return unanswered(aspect);
+    let Some(line) = line.filter(|line| !line.keyword.is_empty()) else {
+        return missing_from_output(aspect);
     };
-    let text = format!("{}, {}", line.word, line.text);
-    match line.word == wanted {
+    let text = format!("{}, {}", line.keyword, line.text);
+    match line.keyword == required {
         true => NodeCheck::fine(aspect, text.trim_end_matches([',', ' '])),
         false => {
-            let text = format!("it is {}, but the bundle is for {wanted}", line.word);
+            let text = format!("it is {}, but the bundle is for {required}", line.keyword);
             NodeCheck::wrong(aspect, NodeFault::OtherMachine, text)
         }
     }

@@ -1,8 +1,8 @@
-# What a node is asked before an installation. It is sent to the node's shell with some variables before it; see nodes/script.rs.
+# Reports facts about a node before an installation. It is sent to the node's shell, after variables; see nodes/script.rs.
 #
-# Everything is read and nothing is written, not even a temporary file: the CA goes from the shell to whoever verifies by a pipe.
-# Each line of the answer is `airlock`, what it is about, a word, and a text, with tabs between them. What a minimal node has no
-# program for is answered with `unknown` and why. Nothing may read standard input, which is this script.
+# It writes nothing, not even a temporary file: programs that verify certificates read the CA from a pipe.
+# Each line of output is `airlock`, a subject, a keyword and a text, separated by tabs. If a minimal node lacks a program, the
+# keyword is `unknown` and the text is the reason. No program may read standard input, which is this script.
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -11,7 +11,7 @@ say() { printf 'airlock\t%s\t%s\t%s\n' "$1" "$2" "$(printf '%s' "$3" | tr '\t\r\
 # bounded SECONDS COMMAND...
 bounded() { if have timeout; then timeout "$@"; else shift; "$@"; fi; }
 
-# with_ca COMMAND...: the CA, if there is one, is its standard input.
+# with_ca COMMAND...: runs it with the CA, if any, as standard input.
 with_ca() { if [ -n "$ca" ]; then printf '%s\n' "$ca" | "$@"; else "$@" </dev/null; fi; }
 
 first_line() { sed -n '/./{p;q;}'; }
@@ -32,7 +32,7 @@ resolve() {
     esac
 }
 
-# The three ways to ask the registry. Each sets outcome (verified, untrusted, unreachable, late, failed), status, said and challenge.
+# Three ways to send a request. Each sets outcome (verified, untrusted, unreachable, late, failed), status, said and challenge.
 by_curl() {
     answer=$(with_ca curl -q -sS --noproxy '*' --connect-timeout 4 --max-time 6 ${ca:+--cacert /dev/stdin} \
         -H "Accept: $kinds" ${token:+-H "Authorization: Bearer $token"} \
@@ -46,7 +46,7 @@ by_curl() {
     esac
     status=$(printf '%s\n' "$answer" | sed -n 's/^airlock-status //p')
     said=$(printf '%s\n' "$answer" | sed -n 's/^curl: ([0-9]*) //p' | first_line)
-    # A CA of the same name with another key is told as an error of the handshake.
+    # For a CA of the same name with a different key, curl reports an error of the handshake.
     case $outcome:$said in
         failed:*[Cc]ertificate* | failed:*asn1* | failed:*signature*) outcome=untrusted ;;
     esac
@@ -81,7 +81,7 @@ by_openssl() {
         *[!0-9.]*) match="-verify_hostname $name -servername $name" ;;
         *) match="-verify_ip $name" ;;
     esac
-    # The CA comes by another descriptor, since the request is the standard input.
+    # The CA has a descriptor of its own, because the request is standard input.
     answer=$(
         {
             printf 'GET %s HTTP/1.0\r\nHost: %s\r\nAccept: %s\r\n' "$path" "$host" "$kinds"
@@ -112,10 +112,10 @@ challenge_of() {
     challenge=$(printf '%s\n' "$1" | tr -d '\r' | sed -n 's/^ *[Ww][Ww][Ww]-[Aa]uthenticate: *//p' | first_line)
 }
 
-# part NAME: a part of the challenge.
+# part NAME: prints a parameter of the challenge.
 part() { printf '%s' "$challenge" | sed -n "s/.*$1=\"\\([^\"]*\\)\".*/\\1/p"; }
 
-# A token for nobody in particular, as a node without credentials asks for one. Only curl and wget can.
+# Requests a token without credentials, as a node does. Needs curl or wget.
 anonymous_token() {
     realm=$(part realm)
     query="service=$(part service)&scope=repository:$repository:pull"
@@ -176,12 +176,12 @@ ask_registry() {
     fi
 }
 
-# What stands before an @ is a password, and stays here.
+# Prints proxy variables. Text before an @ may be a password and is masked.
 proxies() {
     sed -n 's/^\([A-Za-z]*_[Pp][Rr][Oo][Xx][Yy]\)=/\1=/p' | tr -d "\"'" | sed 's/=.*@/=***@/' | sort -u
 }
 
-# The variables of the units of k0s, which have none of a login's: in the units, their drop-ins and what these name.
+# Prints the variables of k0s's units, which do not get those of a login: from units, drop-ins and their EnvironmentFiles.
 unit_variables() {
     for file in /etc/systemd/system.conf /etc/systemd/system.conf.d/*.conf \
         /etc/systemd/system/k0s*.service /etc/systemd/system/k0s*.service.d/*.conf \
@@ -194,7 +194,7 @@ unit_variables() {
     done
 }
 
-# What gives the account the rights of root.
+# Reports how the account can become root.
 rights() {
     if ! have id; then
         say sudo unknown 'there is no id'
@@ -209,7 +209,7 @@ rights() {
     fi
 }
 
-# What no bundle has: the policy of SELinux and its tools, and what FIPS needs.
+# Reports missing packages that are not in the bundle: SELinux's policy and tools, and the library for FIPS.
 packages() {
     if [ -r /sys/fs/selinux/enforce ]; then
         [ -d /usr/share/containers/selinux ] || [ -e /usr/share/selinux/packages/container.pp.bz2 ] ||

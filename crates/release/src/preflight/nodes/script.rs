@@ -1,7 +1,7 @@
-//! The script that a node's shell runs: variables with this environment's values, then `look.sh`.
+//! The script that a node's shell runs: variables with the environment's values, then `look.sh`.
 //!
-//! No secret is in it. The CA is none, and it stays out of every argument, too, since it comes by
-//! standard input.
+//! It contains no secret. It is sent by standard input, so it is in no argument of a process
+//! either.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -10,13 +10,13 @@ use environment::Environment;
 
 const LOOK: &str = include_str!("look.sh");
 
-/// Where k0s keeps everything, unless `k8sProviderSpecs.dataDir` says otherwise.
+/// Default data folder of k0s; `k8sProviderSpecs.dataDir` changes it.
 const DATA: &str = "/var/lib/k0s";
 
-/// Returns the script for an environment. The manifest that is asked for is one of the release.
+/// Returns the script for an environment. With a lock, it also requests a manifest of the release.
 pub(super) fn script(environment: &Environment, lock: Option<&bundle::Lock>) -> String {
     let registry = &environment.registry;
-    let artifact = lock.and_then(|lock| asked_for(&lock.artifacts));
+    let artifact = lock.and_then(|lock| probed_artifact(&lock.artifacts));
     let repository = artifact.map(|artifact| registry.repository(&artifact.repository));
     let reference = artifact.map(|artifact| artifact.tag.clone());
     let balancer = mke::external_address(environment).unwrap_or_default();
@@ -44,15 +44,15 @@ pub(super) fn script(environment: &Environment, lock: Option<&bundle::Lock>) -> 
     script + LOOK
 }
 
-/// Returns the artifact that nodes are asked to read: one that is neither an image nor a chart
-/// where there is one, since nodes pull k0s as such (AV) and not every registry serves it.
-fn asked_for(artifacts: &[bundle::Artifact]) -> Option<&bundle::Artifact> {
+/// Returns the artifact whose manifest the nodes read. Preferred is one that is neither an image
+/// nor a chart: nodes pull k0s as such an artifact (AV), and not every registry serves those.
+fn probed_artifact(artifacts: &[bundle::Artifact]) -> Option<&bundle::Artifact> {
     let mut others = artifacts.iter();
     let other = others.find(|artifact| artifact.kind == bundle::Kind::Artifact);
     other.or_else(|| artifacts.first())
 }
 
-/// Returns a host if it is a name, and nothing for an address, which needs no resolver.
+/// Returns a host if it is a name, else an empty text: addresses need no lookup.
 fn name(host: &str) -> &str {
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(_) => "",
@@ -60,13 +60,13 @@ fn name(host: &str) -> &str {
     }
 }
 
-/// Returns `host` of `host[:port]`.
+/// Returns `HOST` of `HOST[:PORT]`.
 pub(super) fn host(address: &str) -> &str {
     if let Some(inner) = address.strip_prefix('[') {
         return inner.split(']').next().unwrap_or_default();
     }
     match address.split_once(':') {
-        // An address of IPv6 without brackets has no port.
+        // An IPv6 address without brackets has no port.
         Some((_, rest)) if rest.contains(':') => address,
         Some((host, _)) => host,
         None => address,
@@ -91,9 +91,8 @@ mod tests {
         }
     }
 
-    /// Item 25: nodes are asked to read what not every registry serves, where the release has it.
     #[test]
-    fn nodes_are_asked_to_read_another_artifact_where_there_is_one() {
+    fn nodes_read_an_artifact_that_is_neither_image_nor_chart_if_there_is_one() {
         let artifact = |repository: &str, kind| bundle::Artifact {
             repository: repository.to_owned(),
             tag: "1".to_owned(),
@@ -107,8 +106,9 @@ mod tests {
         };
         let image = artifact("image", bundle::Kind::Image);
         let k0s = artifact("k0s", bundle::Kind::Artifact);
-        let asked =
-            |artifacts: &[bundle::Artifact]| asked_for(artifacts).map(|one| one.repository.clone());
+        let asked = |artifacts: &[bundle::Artifact]| {
+            probed_artifact(artifacts).map(|one| one.repository.clone())
+        };
         assert_eq!(asked(&[image.clone(), k0s]).as_deref(), Some("k0s"));
         assert_eq!(asked(&[image]).as_deref(), Some("image"));
         assert_eq!(asked(&[]), None);

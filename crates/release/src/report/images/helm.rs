@@ -1,4 +1,4 @@
-//! The values by which Helm installs a chart of an environment with the images of its registry.
+//! Values for Helm that make a chart use the images of an environment's registry.
 
 use bundle::set::Reference;
 use bundle::{Artifact, ChartValues, ImagePlace, Kind};
@@ -8,33 +8,33 @@ use super::{Images, images};
 use crate::transfer::fetch::open_store;
 use crate::{Workspace, locked};
 
-/// The largest chart that is read, in bytes.
+/// Maximum size of a chart, in bytes.
 const LARGEST_CHART: u64 = 64 << 20;
 
 /// Why values for a chart cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The name is that of no chart, or of several.
+    /// The name matches no chart, or several.
     #[error("`{name}` names {} of {environment}", if matching.is_empty() { "no chart" } else { "several charts" })]
     Name {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// What was named.
+        /// The name that was given.
         name: String,
-        /// The charts that it fits.
+        /// The charts that the name matches, `repository:tag`.
         matching: Vec<String>,
-        /// All charts.
+        /// All charts of the environment, `repository:tag`.
         known: Vec<String>,
     },
     /// The store lacks the chart.
     #[error("bundles/store lacks the chart {chart}")]
     Unfetched {
-        /// The environment.
+        /// Name of the environment.
         environment: String,
         /// The chart, `repository:tag`.
         chart: String,
     },
-    /// The artifact is not a chart that can be read.
+    /// No layer of the artifact is a readable chart.
     #[error("{chart} has no content that Helm reads as a chart")]
     Unreadable {
         /// The chart, `repository:tag`.
@@ -52,11 +52,14 @@ impl Error {
     }
 }
 
-/// Returns a file of values for a chart of an environment, which is named by its path in the
-/// registry or the end of it, with or without the tag.
+/// Returns a values file for a chart of an environment. `name` is the chart's path in the registry
+/// or its last part, with or without the tag.
 ///
 /// # Errors
-/// A lock is missing, the chart is not one of the environment, or the store lacks it.
+/// - [`Error::Name`] if `name` matches no chart, or several
+/// - [`Error::Unfetched`] if the store lacks the chart
+/// - [`Error::Unreadable`] if the chart cannot be read
+/// - a lock is missing
 pub fn helm(
     workspace: &Workspace,
     environment: &Environment,
@@ -72,7 +75,7 @@ pub fn helm(
         let mut ends = whole.iter().filter_map(|whole| whole.rsplit('/').next());
         ends.any(|end| end == name)
     };
-    // The whole name is one chart's own, even if it is the end of another one's.
+    // A full path wins, even if it is also the last part of a different chart's path.
     let exact: Vec<&Artifact> = charts.iter().copied().filter(is_exact).collect();
     let matching = match exact.is_empty() {
         true => charts.iter().copied().filter(is_named).collect(),
@@ -101,7 +104,7 @@ fn read(
     place: &dyn Fn(&Reference, &str) -> Option<ImagePlace>,
 ) -> Result<ChartValues, crate::Error> {
     let store = open_store(workspace)?;
-    // The config comes first. The chart is a layer, and its signature may be one.
+    // The first blob is the config. One layer is the chart; its provenance file may be another.
     let manifests = chart.manifests.iter();
     let layers: Vec<_> = manifests.flat_map(|one| one.blobs.iter().skip(1)).collect();
     if layers.iter().any(|one| !store.has(&one.digest, one.size)) {
@@ -126,29 +129,31 @@ fn read(
 }
 
 impl Images {
-    /// Returns where an image is. Without a tag it is the one of this version, or else the only one
-    /// that the locks have.
-    fn place(&self, asked: &Reference, version: &str) -> Option<ImagePlace> {
-        let from =
-            |one: &&super::Mirrored| one.from == (asked.host.clone(), asked.repository.clone());
-        let known: Vec<&super::Mirrored> = self.pulled().filter(from).collect();
+    /// Returns the place of an image. An image without a tag is the one with `version` as its tag,
+    /// else the only one in the locks.
+    fn place(&self, requested: &Reference, version: &str) -> Option<ImagePlace> {
+        let from = |one: &&super::Mirrored| {
+            one.from == (requested.host.clone(), requested.repository.clone())
+        };
+        let candidates: Vec<&super::Mirrored> = self.pulled().filter(from).collect();
         let of_tag = |tag: &str| {
-            let mut known = known.iter().copied();
-            known.find(|one| one.tag.as_deref() == Some(tag))
+            let mut candidates = candidates.iter().copied();
+            candidates.find(|one| one.tag.as_deref() == Some(tag))
         };
         let own_version = || of_tag(version).or_else(|| of_tag(&format!("v{version}")));
-        let (found, has_tag) = match (&asked.tag, &asked.digest) {
+        let (found, has_tag) = match (&requested.tag, &requested.digest) {
             (tag, Some(digest)) => {
-                let mut known = known.iter().copied();
-                let found =
-                    known.find(|one| one.digest == *digest || one.whole.as_ref() == Some(digest));
+                let mut candidates = candidates.iter().copied();
+                let found = candidates.find(|one| {
+                    one.digest == *digest || one.upstream_digest.as_ref() == Some(digest)
+                });
                 (
                     found,
                     tag.is_none() || found.is_some_and(|one| one.tag == *tag),
                 )
             }
             (Some(tag), None) => (of_tag(tag), true),
-            (None, None) => match (own_version(), known.as_slice()) {
+            (None, None) => match (own_version(), candidates.as_slice()) {
                 (Some(found), _) => (Some(found), true),
                 (None, [only]) => (Some(*only), false),
                 (None, _) => (None, false),
@@ -162,20 +167,20 @@ impl Images {
             registry: self.address.clone(),
             repository: repository.trim_start_matches('/').to_owned(),
             tag: (!is_same).then(|| tag.to_owned()),
-            digest: (asked
+            digest: (requested
                 .digest
                 .as_ref()
-                .is_some_and(|asked| *asked != found.digest))
+                .is_some_and(|requested| *requested != found.digest))
             .then(|| found.digest.clone()),
         })
     }
 
-    /// Returns the file with what to know of it in comments.
+    /// Returns the values file, with the command to install and warnings in comments.
     fn file(&self, chart: &Artifact, values: &ChartValues) -> String {
         let url = format!("oci://{}/{}", self.registry, chart.repository);
         let version = chart.tag.replace('_', "+");
         let mut text = format!("# helm install NAME {url} --version {version} --values FILE\n");
-        // What a chart says is on the line that it is written to.
+        // Text of the chart must stay in its line.
         let line = |text: &str| redaction::line(text, 300);
         for (path, image) in &values.missing {
             text.push_str(&format!(

@@ -1,5 +1,5 @@
-//! Asks the registries of many environments: each name is looked up once, each registry API is
-//! checked once, and each tag is requested once. One deadline holds for all of it.
+//! Reads the registries of many environments, within one deadline. Each name is looked up once,
+//! each registry API is checked once, and each tag is requested once.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -21,44 +21,45 @@ use crate::transfer::look::{self, Planned, QUESTIONS_AT_ONCE, Seen};
 use crate::workspace::Output;
 use crate::{Context, Credentials, Error, chain, rehearse};
 
-/// How long all registries together have to answer all that they are asked.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for all registries together.
+const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How many projects of one registry are asked about concurrently.
-const PROJECTS_AT_ONCE: usize = 4;
+/// Maximum number of projects that are read concurrently from one registry.
+const CONCURRENT_PROJECTS: usize = 4;
 
-/// How many names are looked up concurrently: resolvers drop questions that come in hundreds.
-const LOOKUPS_AT_ONCE: usize = 16;
+/// Maximum number of concurrent name lookups: resolvers drop requests that come in hundreds.
+const CONCURRENT_LOOKUPS: usize = 16;
 
-/// How long a lookup may keep the next one waiting.
+/// Time after which a lookup lets the next one start.
 const LOOKUP_TURN: Duration = Duration::from_millis(20);
 
-/// What is to be asked of an environment's registry.
+/// The question about the state of an environment's registry, and its answer.
 pub(super) struct Question {
     environment: Environment,
     lock: Arc<bundle::Lock>,
-    /// The sets whose artifacts are in it, with the SHA-256 of their locks.
+    /// Sets whose artifacts are in the lock, with the SHA-256 of their own locks.
     sets: BTreeMap<String, String>,
     output: Output,
-    /// Nothing if it cannot be read: then it is compared with nothing.
+    /// `None` if the receipt cannot be read: then nothing is compared with it.
     receipt: Option<Option<Receipt>>,
     answer: OnceLock<Result<Answer, Drift>>,
 }
 
 struct Answer {
-    /// What is under each tag of the lock.
+    /// The state of each tag of the lock.
     seen: Arc<Vec<Seen>>,
     standing: Standing,
 }
 
-/// What makes two environments ask the same of a registry.
+/// Key of a question: environments with equal keys share the requests.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Asked<'a> {
+struct QuestionKey<'a> {
     project: &'a str,
     release: &'a str,
     sets: &'a BTreeMap<String, String>,
-    /// Whether images and charts are pulled with credentials, and with which.
+    /// Whether nodes pull images and charts with credentials.
     secrets: (bool, bool),
+    /// Names of the push and pull credentials.
     credentials: [Option<&'a str>; 2],
 }
 
@@ -79,8 +80,8 @@ impl Question {
         }
     }
 
-    /// Returns where the registry is and by whose certificate it is known. Rehearsals have a
-    /// registry each.
+    /// Returns the key of the registry: address, CA and, for a rehearsal, the environment's name,
+    /// because each rehearsal has a registry of its own.
     fn registry(&self) -> (&str, Option<&str>, Option<&str>) {
         let Environment {
             name,
@@ -92,11 +93,11 @@ impl Question {
         (&registry.address, ca, rehearsal.then_some(name))
     }
 
-    fn asked(&self) -> Asked<'_> {
+    fn key(&self) -> QuestionKey<'_> {
         let registry = &self.environment.registry;
         let secrets = mke::PullSecrets::of(&self.environment);
         let [push, pull] = [&registry.push_credentials, &registry.pull_credentials];
-        Asked {
+        QuestionKey {
             project: &registry.project,
             release: &self.lock.release,
             sets: &self.sets,
@@ -113,7 +114,7 @@ impl Question {
             Error::Rehearse(_) => Fix::FreeAddress,
             _ => Fix::Preflight,
         };
-        // The first answer counts.
+        // Fails if there is an answer already, which is kept.
         let _ = self.answer.set(Err(Drift {
             what: chain(why),
             fix,
@@ -121,8 +122,8 @@ impl Question {
     }
 }
 
-/// Removes what no registry is asked about, the machines above all. It is kept for every
-/// environment until its registry has answered.
+/// Removes the parts of an environment that requests to its registry do not need, such as machines:
+/// all environments are in memory until their registries have answered.
 fn for_registry(mut environment: Environment) -> Environment {
     let registries = environment.config.get("registries").cloned();
     environment.config = Node::mapping(registries.map(|node| ("registries", node)));
@@ -134,7 +135,7 @@ fn for_registry(mut environment: Environment) -> Environment {
     environment
 }
 
-/// Asks, and adds the answers to the states of the environments.
+/// Reads the registries, and adds the answers to the states of the environments.
 pub(super) async fn ask(
     context: &Context<'_>,
     all: &mut [Status],
@@ -147,14 +148,14 @@ pub(super) async fn ask(
             .or_default()
             .push(question);
     }
-    let lookups = &Semaphore::new(LOOKUPS_AT_ONCE);
+    let lookups = &Semaphore::new(CONCURRENT_LOOKUPS);
     let asking = futures_util::stream::iter(registries.into_values())
         .for_each_concurrent(None, |questions| one_registry(context, lookups, questions));
-    // What was answered before the deadline counts.
-    let _ = timeout_at(Instant::now() + PATIENCE, asking).await;
+    // Answers before the deadline are used.
+    let _ = timeout_at(Instant::now() + DEADLINE, asking).await;
     for (status, question) in all.iter_mut().zip(questions) {
         if let Some(question) = question {
-            question.answered(status);
+            question.add_answer(status);
         }
     }
 }
@@ -163,24 +164,24 @@ async fn one_registry(context: &Context<'_>, lookups: &Semaphore, questions: Vec
     let Some(first) = questions.first() else {
         return;
     };
-    let _registry = match reached(context, lookups, &first.environment).await {
+    let _registry = match connect_once(context, lookups, &first.environment).await {
         Ok(registry) => registry,
         Err(error) => return questions.iter().for_each(|question| question.fail(&error)),
     };
-    let mut projects: BTreeMap<Asked<'_>, Vec<&Question>> = BTreeMap::new();
+    let mut projects: BTreeMap<QuestionKey<'_>, Vec<&Question>> = BTreeMap::new();
     for question in questions {
-        projects.entry(question.asked()).or_default().push(question);
+        projects.entry(question.key()).or_default().push(question);
     }
     futures_util::stream::iter(projects.into_values())
-        .for_each_concurrent(PROJECTS_AT_ONCE, |questions| {
+        .for_each_concurrent(CONCURRENT_PROJECTS, |questions| {
             one_project(context, questions)
         })
         .await;
 }
 
-/// Looks up the registry's name and asks whether it is a registry. Returns the embedded one of a
-/// rehearsal.
-async fn reached(
+/// Checks that the registry's name resolves and the registry responds. Returns the embedded
+/// registry of a rehearsal, which ends when it is dropped.
+async fn connect_once(
     context: &Context<'_>,
     lookups: &Semaphore,
     environment: &Environment,
@@ -194,21 +195,20 @@ async fn reached(
     Ok(served)
 }
 
-/// Waits for a turn and for a future, which gives its turn away if it takes long.
-async fn in_turn<T>(turns: &Semaphore, future: impl Future<Output = T>) -> T {
+/// Waits for a permit, then for `future`. The permit is released if the future takes long.
+async fn in_turn<T>(permits: &Semaphore, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
-    let turn = turns.acquire().await;
+    let permit = permits.acquire().await;
     match timeout(LOOKUP_TURN, &mut future).await {
         Ok(done) => done,
         Err(_) => {
-            drop(turn);
+            drop(permit);
             future.await
         }
     }
 }
 
-/// Looks at each tag of a lock once, as a node, and at what the registry records of the last deploy
-/// of each environment.
+/// Reads each tag of a lock once, as a node, and the shared state of each environment.
 async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
     let Some(first) = questions.first() else {
         return;
@@ -232,8 +232,8 @@ async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
 }
 
 impl Question {
-    /// Adds to an environment's state what its registry has.
-    fn answered(self, status: &mut Status) {
+    /// Adds the answer to the state of the environment.
+    fn add_answer(self, status: &mut Status) {
         let Self {
             environment,
             lock,
@@ -248,7 +248,7 @@ impl Question {
             served: None,
         });
         let answer = answer.into_inner().unwrap_or_else(|| {
-            let (address, seconds) = (&environment.registry.address, PATIENCE.as_secs());
+            let (address, seconds) = (&environment.registry.address, DEADLINE.as_secs());
             Err(Drift {
                 what: format!("registry {address} did not respond within {seconds} s"),
                 fix: Fix::Preflight,
@@ -262,7 +262,7 @@ impl Question {
             let artifacts = lock.artifacts.iter().zip(seen.iter());
             artifacts
                 .filter(|(artifact, seen)| match wanted {
-                    // A node that is refused cannot see what is there.
+                    // The registry refuses nodes, so the content of the tag is unknown.
                     Planned::Unconfirmed => !seen.is_open,
                     wanted => seen.is_open && seen.planned(&artifact.digest) == wanted,
                 })
@@ -291,8 +291,7 @@ impl Question {
                 status.add(format!("{what} {count} of {all}"), Fix::Push);
             }
         }
-        // Some registries refuse every request for content that they do not have: how many
-        // artifacts exist is not known.
+        // No number: some registries also refuse requests for artifacts that they do not have.
         if count(Planned::Unconfirmed) > 0 {
             let secrets = mke::PullSecrets::of(&environment);
             let how = match secrets.images || secrets.charts {
@@ -313,10 +312,10 @@ mod tests {
 
     use super::*;
 
-    /// Returns how many lookups ran concurrently at most, and how long 320 of them took.
+    /// Runs 320 lookups. Returns the maximum number of concurrent ones, and the time of all.
     async fn looked_up(each: Duration) -> (usize, Duration) {
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let turns = Semaphore::new(LOOKUPS_AT_ONCE);
+        let turns = Semaphore::new(CONCURRENT_LOOKUPS);
         let began = Instant::now();
         let lookup = |_| async {
             let now = running.fetch_add(1, Ordering::Relaxed) + 1;
@@ -334,7 +333,7 @@ mod tests {
     async fn a_resolver_gets_few_questions_concurrently_and_a_silent_one_costs_its_time_limit_once()
     {
         let (most, took) = looked_up(Duration::from_millis(5)).await;
-        assert_eq!(most, LOOKUPS_AT_ONCE);
+        assert_eq!(most, CONCURRENT_LOOKUPS);
         assert!(took < Duration::from_millis(200), "{took:?}");
         let (_, took) = looked_up(Duration::from_secs(2)).await;
         assert!(took < Duration::from_millis(2_500), "{took:?}");

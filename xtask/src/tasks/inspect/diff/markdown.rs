@@ -1,9 +1,10 @@
-//! Differences for a comment on a pull request.
+//! Comparisons as Markdown, for a comment on a pull request.
 
 use indicatif::DecimalBytes;
 use release::config::diff::{Change, Drift, Pair, Releases, State};
 
-use super::{applied, area, committed, lacks, shares, short};
+use super::{applied, area, artifact_counts, committed, to_send};
+use crate::tasks::short_digest;
 
 pub(super) fn drift(drift: &Drift) -> String {
     let mut text = format!("### {}\n\n{}.\n", drift.environment, committed(drift));
@@ -32,13 +33,13 @@ pub(super) fn releases(releases: &Releases) -> String {
         "### {} → {}\n\n{}; {}.\n",
         releases.old,
         releases.new,
-        shares(releases),
-        lacks(releases)
+        artifact_counts(releases),
+        to_send(releases)
     );
     if releases.differs() {
         text.push_str("\n| artifact | old | new | size | to send |\n|---|---|---|---:|---:|\n");
     }
-    let at = |tag: &str, digest: &str| code(&format!("{tag}@{}", short(digest)));
+    let at = |tag: &str, digest: &str| code(&format!("{tag}@{}", short_digest(digest)));
     let mut row = |repository: &str, old: String, new: String, size: u64, bytes: Option<u64>| {
         let bytes = bytes.map_or_else(String::new, |bytes| DecimalBytes(bytes).to_string());
         text.push_str(&format!(
@@ -103,8 +104,7 @@ fn changes(text: &mut String, changes: &[Change]) {
     }
 }
 
-/// Returns text as code in a cell of a table: nothing in it is taken for markup, and it stays in
-/// its cell.
+/// Returns text as a code span for a cell of a table, with `|` and line ends replaced.
 pub(in crate::tasks) fn code(text: &str) -> String {
     if text.is_empty() {
         return String::new();
@@ -118,7 +118,7 @@ pub(in crate::tasks) fn code(text: &str) -> String {
     let text = text.replace('|', "\\|").replace('\n', " ");
     match longest {
         0 => format!("{fence}{text}{fence}"),
-        // A backtick at the end would be taken for part of the fence.
+        // Spaces separate backticks at the ends of the text from the fence.
         _ => format!("{fence} {text} {fence}"),
     }
 }

@@ -1,13 +1,14 @@
-//! Differences for a terminal: a sign, the place, the old value and the new one. Colour never
-//! carries meaning alone.
+//! Comparisons for a terminal: a sign, the path, the old and the new value. Signs have the meaning
+//! of colours, too.
 
 use console::style;
 use indicatif::DecimalBytes;
 use release::config::diff::{Change, Drift, Pair, Releases, State};
 
-use super::{applied, area, committed, lacks, shares, short};
+use super::{applied, area, artifact_counts, committed, to_send};
+use crate::tasks::short_digest;
 
-/// How many characters of a value are shown. JSON has them all.
+/// Maximum number of characters of a value. JSON has the whole value.
 const WIDTH: usize = 100;
 
 pub(super) fn drift(drift: &Drift) -> String {
@@ -33,7 +34,11 @@ pub(super) fn pair(pair: &Pair) -> String {
 
 pub(super) fn releases(releases: &Releases) -> String {
     let mut text = format!("from {} to {}\n", releases.old, releases.new);
-    text.push_str(&format!("{}\n{}\n", shares(releases), lacks(releases)));
+    text.push_str(&format!(
+        "{}\n{}\n",
+        artifact_counts(releases),
+        to_send(releases)
+    ));
     let mut rows: Vec<(char, String, String, u64)> = Vec::new();
     for (sign, entries) in [('+', &releases.added), ('-', &releases.removed)] {
         for entry in entries {
@@ -46,8 +51,8 @@ pub(super) fn releases(releases: &Releases) -> String {
             true => format!(
                 "{}, {} → {}",
                 changed.new,
-                short(&changed.old_digest),
-                short(&changed.new_digest)
+                short_digest(&changed.old_digest),
+                short_digest(&changed.new_digest)
             ),
             false => format!("{} → {}", changed.old, changed.new),
         };
@@ -90,7 +95,7 @@ pub(super) fn releases(releases: &Releases) -> String {
     text
 }
 
-pub(super) fn changes(text: &mut String, changes: &[Change]) {
+pub(in crate::tasks) fn changes(text: &mut String, changes: &[Change]) {
     let mut last = None;
     for change in changes {
         if last != Some(change.area) {
@@ -108,7 +113,7 @@ pub(super) fn changes(text: &mut String, changes: &[Change]) {
 }
 
 fn cut(value: &str) -> String {
-    // A secret that was cut is hard to recognise.
+    // Masked before it is cut, because the masker does not recognise a part of a secret.
     let value = redaction::run().mask(value);
     match value.char_indices().nth(WIDTH) {
         Some((end, _)) => format!("{}…", &value[..end]),

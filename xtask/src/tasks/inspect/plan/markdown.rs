@@ -1,4 +1,4 @@
-//! A plan for a comment on a pull request.
+//! A plan as Markdown, for a comment on a pull request.
 
 use indicatif::DecimalBytes;
 use release::plan::Summary;
@@ -18,10 +18,10 @@ pub(super) fn plan(plan: &Summary) -> String {
     for warning in &plan.warnings {
         text.push_str(&format!("- **warning:** {warning}\n"));
     }
+    let artifacts = environment::count(plan.artifacts, "artifact");
     if plan.nothing_to_do {
         text.push_str(&format!(
-            "\nNothing to do: {} are in the registry, `mke4.yaml` is applied.\n",
-            super::super::count(plan.artifacts, "artifact")
+            "\nNothing to do: {artifacts} are in the registry, `mke4.yaml` is applied.\n"
         ));
         return text;
     }
@@ -36,15 +36,10 @@ pub(super) fn plan(plan: &Summary) -> String {
         ("different content", &plan.different),
         ("present, but refused to nodes", &plan.unconfirmed),
     ];
-    let to_push = plan.missing.len() + plan.different.len();
-    text.push_str(&match to_push {
-        0 => format!(
-            "\nThe registry has all of {}.\n",
-            super::super::count(plan.artifacts, "artifact")
-        ),
-        _ => format!(
-            "\nPush {to_push} of {}, {} at most.\n",
-            super::super::count(plan.artifacts, "artifact"),
+    text.push_str(&match plan.missing.len() + plan.different.len() {
+        0 => format!("\nThe registry has all of {artifacts}.\n"),
+        to_push => format!(
+            "\nPush {to_push} of {artifacts}, {} at most.\n",
             DecimalBytes(plan.bytes_to_send)
         ),
     });

@@ -1,4 +1,4 @@
-//! What to do about each fault that preflight finds, and the command for it, where there is one.
+//! The fix for each fault that preflight finds: advice, and a command if there is one.
 
 mod node;
 
@@ -10,71 +10,71 @@ use release::preflight::{Check, Fault, RegistryFault, WorkspaceFault};
 use crate::advice;
 use crate::called::is_inside;
 
-/// What is to be done.
+/// The fix of a fault.
 pub(super) struct Fix {
-    /// In words.
+    /// The advice.
     pub(super) text: Cow<'static, str>,
-    /// The command that does it, or shows more.
+    /// A command that fixes the fault or shows more about it.
     pub(super) command: Option<String>,
 }
 
 /// Returns the fix of the fault that a check found in an environment.
 pub(super) fn fix(fault: Fault, check: &Check, environment: &Environment) -> Fix {
     match fault {
-        Fault::Workspace(fault) => here(fault, environment),
-        Fault::Registry(fault) => there(fault, environment),
-        Fault::Node(fault) => node::on_nodes(fault, &check.shared, environment),
+        Fault::Workspace(fault) => workspace_fix(fault, environment),
+        Fault::Registry(fault) => registry_fix(fault, environment),
+        Fault::Node(fault) => node::node_fix(fault, &check.shared, environment),
     }
 }
 
-fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
+fn workspace_fix(fault: WorkspaceFault, environment: &Environment) -> Fix {
     let name = &environment.name;
     let release = &environment.release;
     match fault {
-        WorkspaceFault::Configuration => with(
+        WorkspaceFault::Configuration => with_command(
             "correct environment.yaml; the command shows each problem with its line",
             format!("cargo xtask check {name}"),
         ),
         WorkspaceFault::AuthorityOutOfDate => {
-            words("put the current certificate into the file of registry.ca")
+            advice_only("put the current certificate into the file of registry.ca")
         }
-        WorkspaceFault::CredentialsMissing => words(advice::CREDENTIALS),
+        WorkspaceFault::CredentialsMissing => advice_only(advice::CREDENTIALS),
         WorkspaceFault::MkectlMissing => {
             let text = advice::mkectl(&format!("v{release}"), None);
             match is_inside() {
-                true => words(text),
-                false => with(text, format!("cargo xtask fetch {name}")),
+                true => advice_only(text),
+                false => with_command(text, format!("cargo xtask fetch {name}")),
             }
         }
-        WorkspaceFault::NotLocked => words(advice::not_locked(&format!("v{release}"))),
+        WorkspaceFault::NotLocked => advice_only(advice::not_locked(&format!("v{release}"))),
         WorkspaceFault::SetNotLocked => {
             let sets = environment.set_names().join("`, `cargo xtask lock ");
-            words(advice::not_locked(&sets))
+            advice_only(advice::not_locked(&sets))
         }
-        WorkspaceFault::LockBroken => words(advice::lock_broken("'bundles/*.lock.yaml'")),
-        WorkspaceFault::BundleMissing if is_inside() => words(advice::bundle_missing("")),
-        WorkspaceFault::BundleMissing => with(
+        WorkspaceFault::LockBroken => advice_only(advice::lock_broken("'bundles/*.lock.yaml'")),
+        WorkspaceFault::BundleMissing if is_inside() => advice_only(advice::bundle_missing("")),
+        WorkspaceFault::BundleMissing => with_command(
             format!("{}, or download it", advice::bundle_missing("")),
             format!("cargo xtask fetch {name}"),
         ),
-        WorkspaceFault::BlobsMissing => words(advice::to_be_carried(name).join("; ")),
-        WorkspaceFault::BundleDiffers => words(advice::bundle_differs(None)),
-        WorkspaceFault::NotInBundle => words(
+        WorkspaceFault::BlobsMissing => advice_only(advice::blobs_missing(name).join("; ")),
+        WorkspaceFault::BundleDiffers => advice_only(advice::bundle_differs(None)),
+        WorkspaceFault::NotInBundle => advice_only(
             "copy it across the gap and prepare the nodes with it; then write `accept: [not-in-bundle]` in environment.yaml",
         ),
         WorkspaceFault::ToolMissing => {
-            words("copy kubectl and helm across the gap to a folder of PATH")
+            advice_only("copy kubectl and helm across the gap to a folder of PATH")
         }
         WorkspaceFault::RequirementUnmet => {
             let required = environment.requires.as_ref();
             let required = required.map_or("", |one| one.environment.as_str());
-            words(advice::requirement_unmet(name, required))
+            advice_only(advice::requirement_unmet(name, required))
         }
-        WorkspaceFault::DiskFull => words(advice::DISK_FULL),
+        WorkspaceFault::DiskFull => advice_only(advice::DISK_FULL),
     }
 }
 
-fn there(fault: RegistryFault, environment: &Environment) -> Fix {
+fn registry_fix(fault: RegistryFault, environment: &Environment) -> Fix {
     let address = &environment.registry.address;
     let host = environment.registry.host();
     let port = environment.registry.port().unwrap_or(443);
@@ -132,9 +132,9 @@ fn there(fault: RegistryFault, environment: &Environment) -> Fix {
         | RegistryFault::NoDelete
         | RegistryFault::RateLimited
         | RegistryFault::Unavailable
-        | RegistryFault::Other => return words(advice::registry(fault)),
+        | RegistryFault::Other => return advice_only(advice::registry(fault)),
     };
-    with(advice::registry(fault), command)
+    with_command(advice::registry(fault), command)
 }
 
 fn show_certificate(host: &str, port: u16) -> String {
@@ -145,14 +145,14 @@ fn show_certificate(host: &str, port: u16) -> String {
     format!("openssl s_client -connect {address}:{port} -servername {host} -showcerts </dev/null")
 }
 
-fn words(text: impl Into<Cow<'static, str>>) -> Fix {
+fn advice_only(text: impl Into<Cow<'static, str>>) -> Fix {
     Fix {
         text: text.into(),
         command: None,
     }
 }
 
-fn with(text: impl Into<Cow<'static, str>>, command: String) -> Fix {
+fn with_command(text: impl Into<Cow<'static, str>>, command: String) -> Fix {
     Fix {
         text: text.into(),
         command: Some(command),

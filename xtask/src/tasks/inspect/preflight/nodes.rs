@@ -1,26 +1,28 @@
-//! The nodes: a table of hosts by what was looked at, and everything of each for programs.
+//! The results of nodes: a table of nodes and aspects, and JSON.
 
 use release::preflight::nodes::{Aspect, Node, NodeVerdict, Nodes};
 use serde_json::{Value, json};
 
 use crate::ui::table;
 
-/// Returns the table, a row a node. An aspect has a column where a node has something to say of it;
-/// those that are fine wherever they were looked at are in a line below.
+/// Returns a table with a row for each node. An aspect has a column if a node has a finding about
+/// it. A line below lists the aspects without findings.
 pub(super) fn table_of(nodes: &Nodes) -> String {
     if nodes.nodes.is_empty() {
         return String::new();
     }
-    let has = |aspect: &Aspect, is: &dyn Fn(NodeVerdict) -> bool| {
+    let any = |aspect: &Aspect, is: fn(NodeVerdict) -> bool| {
         let mut checks = nodes.nodes.iter().filter_map(|node| node.check(*aspect));
         checks.any(|check| is(check.verdict))
     };
-    let is_fine = |verdict| verdict == NodeVerdict::Ok;
-    let is_worth_a_column = |verdict| !matches!(verdict, NodeVerdict::Ok | NodeVerdict::Skipped);
     let (others, fine): (Vec<Aspect>, Vec<Aspect>) = Aspect::ALL
         .into_iter()
-        .filter(|aspect| has(aspect, &is_fine) || has(aspect, &is_worth_a_column))
-        .partition(|aspect| has(aspect, &is_worth_a_column));
+        .filter(|aspect| any(aspect, |verdict| verdict != NodeVerdict::Skipped))
+        .partition(|aspect| {
+            any(aspect, |verdict| {
+                !matches!(verdict, NodeVerdict::Ok | NodeVerdict::Skipped)
+            })
+        });
     let mut titles = vec!["host"];
     titles.extend(others.iter().map(|aspect| aspect.name()));
     let rows = nodes.nodes.iter().map(|node| row(node, &others)).collect();
@@ -58,7 +60,7 @@ fn cell(verdict: NodeVerdict) -> &'static str {
     }
 }
 
-/// Returns how many nodes have a problem, and what mkectl can look at besides.
+/// Returns the number of nodes with a problem, and the further checks that mkectl has.
 pub(super) fn summary(nodes: &Nodes, environment: &str) -> String {
     let mut text = String::new();
     let wrong = nodes.nodes.iter().filter(|node| node.has_problem()).count();
@@ -79,10 +81,9 @@ pub(super) fn summary(nodes: &Nodes, environment: &str) -> String {
     text
 }
 
-/// Returns everything that each node answered.
+/// Returns the results of all nodes as JSON.
 pub(super) fn value(nodes: &Nodes) -> Value {
-    let all: Vec<Value> = nodes.nodes.iter().map(of_node).collect();
-    Value::Array(all)
+    nodes.nodes.iter().map(of_node).collect()
 }
 
 fn of_node(node: &Node) -> Value {

@@ -1,4 +1,4 @@
-//! `verify --watch`: a line whenever the state of a registry changes, until a signal ends it.
+//! `verify --watch`: prints a line when the state of a registry changes, until a signal ends it.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ pub(super) fn run(
     let environment = app.environment(name)?;
     let quiet = Quiet {
         ui: app.ui,
-        told: Mutex::default(),
+        warnings: Mutex::default(),
     };
     let mut last = None;
     let each = |round: &Round| {
@@ -63,14 +63,15 @@ pub(super) fn run(
 /// Hides the progress of each check, and reports each warning once.
 struct Quiet<'a> {
     ui: &'a Ui,
-    told: Mutex<BTreeSet<String>>,
+    /// Warnings that were reported.
+    warnings: Mutex<BTreeSet<String>>,
 }
 
 impl Reporter for Quiet<'_> {
     fn report(&self, event: Event<'_>) {
         let Event::Warning(text) = event else { return };
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(text.clone()) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.insert(text.clone()) {
             self.ui.report(Event::Warning(text));
         }
     }
@@ -96,7 +97,7 @@ fn text(round: &Round, state: &State, elsewhere: &str) -> String {
             )
         }
         State::Unknown(error) => {
-            // Several problems are several lines; a state is one.
+            // Several problems are several lines, but a state is one line.
             let error: Vec<&str> = error.lines().map(str::trim).collect();
             format!("{at} {name}: unknown: {}{elsewhere}\n", error.join("; "))
         }

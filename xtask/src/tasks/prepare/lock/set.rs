@@ -1,4 +1,4 @@
-//! `lock` of a set: what registries have is recorded, or compared with what was recorded.
+//! `lock` of a set: records the digests of its entries; `--check` compares them with upstream.
 
 use std::process::ExitCode;
 
@@ -12,9 +12,9 @@ use crate::cli::LockArgs;
 use crate::failure::set::moved_hints;
 use crate::failure::{DIFFERS, Failure};
 use crate::interrupt::until_interrupted;
-use crate::tasks::prepare::fetch::list;
+use crate::tasks::prepare::fetch::warn_of_unlocked;
 
-/// Returns the option that only a set has, if one was typed.
+/// Returns the first option on the command line that is for sets only.
 pub(super) fn option_of_sets(arguments: &LockArgs) -> Option<&'static str> {
     match (arguments.check, arguments.update.is_empty()) {
         (true, _) => Some("--check"),
@@ -23,7 +23,7 @@ pub(super) fn option_of_sets(arguments: &LockArgs) -> Option<&'static str> {
     }
 }
 
-/// Returns the option that only a bundle has, if one was typed.
+/// Returns the first option on the command line that is for bundles only.
 fn option_of_bundles(arguments: &LockArgs) -> Option<&'static str> {
     let options = [
         (arguments.bundle.is_some(), "--bundle"),
@@ -86,7 +86,7 @@ pub(super) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
     for hint in moved_hints(set, &outcome.moved) {
         text.push_str(&format!("{hint}\n"));
     }
-    let unlocked = list(&outcome.unlocked, &mut text);
+    let unlocked = warn_of_unlocked(&outcome.unlocked, &mut text);
     app.ui.result(
         &text,
         &json!({

@@ -1,42 +1,45 @@
-//! Whether a node's proxy variables send to a proxy what must not go there. mkectl asks the load
-//! balancer from the nodes, where a proxy breaks it (LAB, commit c393df2).
+//! Checks whether a node's proxy variables apply to the load balancer or the registry. mkectl sends
+//! requests from the nodes to the load balancer, which fail through a proxy (LAB, commit c393df2).
 
 use network::Proxies;
 
 use super::super::{Aspect, NodeCheck, NodeFault};
-use super::{Line, Wanted};
+use super::{Line, Requirements};
 
-pub(super) fn judge<'a>(wanted: &Wanted, lines: impl Iterator<Item = &'a Line>) -> NodeCheck {
+pub(super) fn judge<'a>(
+    required: &Requirements,
+    lines: impl Iterator<Item = &'a Line>,
+) -> NodeCheck {
     let aspect = Aspect::Proxy;
     let mut ended = false;
     let mut variables = Vec::new();
     for line in lines {
-        ended |= line.word == "end";
+        ended |= line.keyword == "end";
         variables.extend(line.text.split_once('='));
     }
     if !ended {
-        return super::unanswered(aspect);
+        return super::missing_from_output(aspect);
     }
     let proxies = Proxies::from_variables(|name| {
         let mut values = variables.iter().filter(|(known, _)| *known == name);
         values.next().map(|(_, value)| (*value).to_owned())
     });
-    // What is asked of both is HTTPS.
-    let caught = |host: &str| match format!("https://{host}/").parse() {
+    // Requests to both use HTTPS.
+    let proxy_for = |host: &str| match format!("https://{host}/").parse() {
         Ok(url) if !host.is_empty() => match proxies.of(&url) {
             Ok(proxy) => proxy.map(|proxy| format!("the proxy {proxy}")),
             Err(error) => Some(format!("a proxy that cannot be used ({error})")),
         },
         _ => None,
     };
-    if let Some(proxy) = caught(&wanted.balancer) {
+    if let Some(proxy) = proxy_for(&required.balancer) {
         let text = format!(
             "requests to the load balancer {} use {proxy}",
-            wanted.balancer
+            required.balancer
         );
         NodeCheck::wrong(aspect, NodeFault::ProxyForBalancer, text)
-    } else if let Some(proxy) = caught(&wanted.registry_address) {
-        let text = format!("requests to the registry {} use {proxy}", wanted.registry);
+    } else if let Some(proxy) = proxy_for(&required.registry_address) {
+        let text = format!("requests to the registry {} use {proxy}", required.registry);
         NodeCheck::warn(aspect, NodeFault::ProxyForRegistry, text)
     } else {
         NodeCheck::fine(aspect, "none for the registry and the load balancer")
@@ -50,16 +53,16 @@ mod tests {
 
     #[test]
     fn a_proxy_for_the_balancer_is_worse_than_one_for_the_registry() {
-        let wanted = Wanted {
+        let required = Requirements {
             registry: "registry.example.com".to_owned(),
             registry_address: "registry.example.com:5000".to_owned(),
             balancer: "mke.example.com".to_owned(),
-            ..Wanted::default()
+            ..Requirements::default()
         };
         let judged = |variables: &[&str]| {
-            let line = |word: &str, text: &str| Line {
-                what: "proxy".to_owned(),
-                word: word.to_owned(),
+            let line = |keyword: &str, text: &str| Line {
+                subject: "proxy".to_owned(),
+                keyword: keyword.to_owned(),
                 text: text.to_owned(),
             };
             let mut lines: Vec<Line> = variables
@@ -67,7 +70,7 @@ mod tests {
                 .map(|text| line("variable", text))
                 .collect();
             lines.push(line("end", ""));
-            judge(&wanted, lines.iter()).verdict
+            judge(&required, lines.iter()).verdict
         };
         let proxy = "HTTPS_PROXY=http://proxy:3128";
         assert_eq!(judged(&[]), NodeVerdict::Ok);
@@ -95,6 +98,6 @@ mod tests {
             "a.tld,".repeat(99)
         );
         let line = format!("airlock\tproxy\tvariable\t{many}");
-        assert_eq!(super::super::read(&line).unwrap().text, many);
+        assert_eq!(super::super::parse_line(&line).unwrap().text, many);
     }
 }

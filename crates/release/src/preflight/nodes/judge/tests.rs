@@ -1,11 +1,11 @@
-//! Tests of what lines come to, and of the script by the shells of this machine.
+//! Tests of the checks for each line of the script's output.
 
 use std::time::Duration;
 
 use super::*;
 use crate::preflight::nodes::NodeVerdict;
 
-/// What a node says with which nothing is the matter.
+/// The output of a node without faults.
 const FINE: &str = "airlock\ttime\t1800000000\t\n\
     airlock\tmachine\tx86_64\tubuntu 22.04\n\
     airlock\tname\tfound\t10.0.0.5 \n\
@@ -24,11 +24,11 @@ const FINE: &str = "airlock\ttime\t1800000000\t\n\
     airlock\tpackage\tend\t\n\
     airlock\tend\t\t\n";
 
-fn judged(wanted: &Wanted, text: &str) -> Vec<NodeCheck> {
-    judged_after(wanted, text, Duration::from_millis(20))
+fn judged(required: &Requirements, text: &str) -> Vec<NodeCheck> {
+    judged_after(required, text, Duration::from_millis(20))
 }
 
-fn judged_after(wanted: &Wanted, text: &str, round_trip: Duration) -> Vec<NodeCheck> {
+fn judged_after(required: &Requirements, text: &str, round_trip: Duration) -> Vec<NodeCheck> {
     let begun = Instant::now();
     let sent = begun + Duration::from_secs(1);
     let answer = Answer {
@@ -37,11 +37,11 @@ fn judged_after(wanted: &Wanted, text: &str, round_trip: Duration) -> Vec<NodeCh
         first: sent + round_trip,
     };
     let now = jiff::Timestamp::from_second(1_799_999_999).unwrap();
-    judge(&answer, wanted, (begun, now))
+    judge(&answer, required, (begun, now))
 }
 
-fn wanted() -> Wanted {
-    Wanted {
+fn required() -> Requirements {
+    Requirements {
         registry: "registry.example.com".to_owned(),
         registry_address: "registry.example.com".to_owned(),
         balancer: "mke.example.com".to_owned(),
@@ -51,12 +51,12 @@ fn wanted() -> Wanted {
             .node_needs(),
         machine: "x86_64",
         images: Some(5_000_000_000),
-        ..Wanted::default()
+        ..Requirements::default()
     }
 }
 
-/// Returns what came of an aspect when one line is another.
-fn with(wanted: &Wanted, line: &str) -> Vec<(Aspect, NodeVerdict, Option<NodeFault>)> {
+/// Returns the checks with findings if `line` replaces the line of its subject.
+fn with(required: &Requirements, line: &str) -> Vec<(Aspect, NodeVerdict, Option<NodeFault>)> {
     let what = line.split('\t').nth(1).unwrap();
     let begins = format!("airlock\t{what}\t");
     let text: Vec<&str> = FINE
@@ -66,7 +66,7 @@ fn with(wanted: &Wanted, line: &str) -> Vec<(Aspect, NodeVerdict, Option<NodeFau
         })
         .chain([line])
         .collect();
-    let checks = judged(wanted, &text.join("\n")).into_iter();
+    let checks = judged(required, &text.join("\n")).into_iter();
     let not_fine = checks.filter(|check| check.verdict != NodeVerdict::Ok);
     not_fine
         .map(|check| (check.aspect, check.verdict, check.fault))
@@ -75,7 +75,7 @@ fn with(wanted: &Wanted, line: &str) -> Vec<(Aspect, NodeVerdict, Option<NodeFau
 
 #[test]
 fn a_correct_node_has_no_findings() {
-    let checks = judged(&wanted(), FINE);
+    let checks = judged(&required(), FINE);
     assert_eq!(checks.len(), Aspect::ALL.len() - 1);
     for check in checks {
         assert_eq!(check.verdict, NodeVerdict::Ok, "{check:?}");
@@ -263,31 +263,31 @@ fn each_line_has_its_fault() {
             Some(NodeFault::FipsMissing),
         ),
     ] {
-        let found = with(&wanted(), &format!("airlock\t{line}"));
+        let found = with(&required(), &format!("airlock\t{line}"));
         assert_eq!(found, [(aspect, verdict, fault)], "{line}");
     }
-    let wants_2 = Wanted {
+    let wants_2 = Requirements {
         needs: mke::NodeNeeds {
             cgroup_2: true,
             selinux: false,
-            ..wanted().needs
+            ..required().needs
         },
-        ..wanted()
+        ..required()
     };
     assert_eq!(with(&wants_2, "airlock\tcgroup\t1\t")[0].1, Problem);
     assert_eq!(
         with(&wants_2, "airlock\tselinux\t1\t")[0].2,
         Some(NodeFault::Selinux)
     );
-    let with_secret = Wanted {
+    let with_secret = Requirements {
         pulls_with_secret: true,
-        ..wanted()
+        ..required()
     };
     assert_eq!(with(&with_secret, "airlock\tpull\t401\t"), []);
 }
 
 #[test]
-fn what_follows_from_a_fault_is_not_told_as_another_one() {
+fn consequences_of_a_fault_are_skipped() {
     use NodeVerdict::{Problem, Skipped};
     for (line, expected) in [
         (
@@ -314,7 +314,7 @@ fn what_follows_from_a_fault_is_not_told_as_another_one() {
         ),
     ] {
         assert_eq!(
-            with(&wanted(), &format!("airlock\t{line}")),
+            with(&required(), &format!("airlock\t{line}")),
             expected,
             "{line}"
         );
@@ -322,11 +322,11 @@ fn what_follows_from_a_fault_is_not_told_as_another_one() {
 }
 
 #[test]
-fn a_slow_line_is_not_taken_for_a_wrong_clock() {
+fn a_slow_connection_is_not_a_wrong_clock() {
     // Forty seconds apart, of which the line may have taken all but five.
     let text = FINE.replace("1800000000", "1800000040");
     let clock = |round_trip| {
-        let checks = judged_after(&wanted(), &text, Duration::from_secs(round_trip));
+        let checks = judged_after(&required(), &text, Duration::from_secs(round_trip));
         checks
             .into_iter()
             .find(|check| check.aspect == Aspect::Clock)
@@ -338,9 +338,9 @@ fn a_slow_line_is_not_taken_for_a_wrong_clock() {
 }
 
 #[test]
-fn a_cut_answer_is_unknown_and_not_fine() {
+fn aspects_missing_from_the_output_are_unknown() {
     let checks = judged(
-        &wanted(),
+        &required(),
         "airlock\ttime\t1800000000\t\nairlock\tname\tfound\t10.0.0.5",
     );
     for aspect in [
@@ -367,16 +367,16 @@ fn texts_of_nodes_cannot_move_the_cursor() {
 }
 
 #[test]
-fn a_unit_without_a_proxy_hides_no_other_one_and_the_worse_one_is_reported() {
-    let fine = with(&wanted(), "airlock\tunit\tvariable\tNO_PROXY=10.0.0.0/8");
+fn the_worse_proxy_of_login_and_units_is_reported() {
+    let fine = with(&required(), "airlock\tunit\tvariable\tNO_PROXY=10.0.0.0/8");
     assert_eq!(fine, []);
     // A login's proxy for the registry alone is a warning; in the units of k0s it stops the pulls.
     let exempt = "airlock\tproxy\tvariable\tNO_PROXY=mke.example.com\nairlock\tproxy\tvariable\tHTTPS_PROXY=http://p:1";
-    let found = with(&wanted(), exempt);
+    let found = with(&required(), exempt);
     assert_eq!(found[0].2, Some(NodeFault::ProxyForRegistry));
     let both = format!(
         "{exempt}\nairlock\tunit\tvariable\tNO_PROXY=mke.example.com\nairlock\tunit\tvariable\tHTTPS_PROXY=http://p:1"
     );
-    let found = with(&wanted(), &both);
+    let found = with(&required(), &both);
     assert_eq!(found[0].2, Some(NodeFault::ProxyInUnits));
 }
