@@ -146,8 +146,11 @@ fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
 /// Does with the environment whatever needs no network, and returns whether it could be rendered.
 fn look(workspace: &Workspace) -> bool {
     let now = "2026-06-01T00:00:00Z".parse().unwrap();
-    if let Err(error) = release::config::check::one(workspace, "lab", now, &Variables::default()) {
-        let _ = release::chain(&error);
+    let names = ["lab".to_owned()];
+    for checked in release::config::check::all(workspace, &names, now, &Variables::default()) {
+        if let Err(error) = checked {
+            let _ = release::chain(&error);
+        }
     }
     match release::config::render::one(workspace, "lab") {
         Ok(first) => {
