@@ -45,8 +45,7 @@ impl Pushed {
         let sandbox = Sandbox::new(AIRLOCK);
         registry.describe(&sandbox, "");
         let path = "environments/lab/environment.yaml";
-        let text = sandbox.read(path);
-        sandbox.write(path, &text.replace("mke/four", project));
+        sandbox.edit(path, "mke/four", project);
         bundles::make_locked(&sandbox, &sixty());
         sandbox.run("push lab").success();
         let lock = bundles::lock_of(&sandbox);
@@ -171,14 +170,14 @@ async fn sixty_images_of_a_set_have_the_digests_that_skopeo_copies() {
     let listed = of_upstream.artifacts.iter().map(Artifact::reference);
     let listed: String = (listed.map(|name| format!("- {address}/mke/four/{name}\n"))).collect();
     let set = format!("images:\n{listed}");
-    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    lab.write("bundles/platform.set.yaml", &set);
     let refused = lab.run("lock platform").exits_with(5);
     refused.reports("hint: log in with `skopeo login 127.0.0.1:[PORT]`");
-    lab.sandbox.log_in(address, &login);
+    lab.log_in(address, &login);
     for command in ["lock platform", "fetch platform", "push lab", "verify lab"] {
         lab.run(command).success();
     }
-    let lock = lab.sandbox.path("bundles/platform.lock.yaml");
+    let lock = lab.path("bundles/platform.lock.yaml");
     let lock = Lock::read(&lock).unwrap();
     assert_eq!(lock.artifacts.len(), ARCHIVES);
     let account = format!("{}:{}", registries::USER, registries::PASSWORD);

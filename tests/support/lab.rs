@@ -1,11 +1,11 @@
 //! An environment that is deployed to a registry of the test, by a fake mkectl.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 use camino::Utf8PathBuf;
 
-use crate::sandbox::Arguments;
-use crate::{Run, Sandbox, TestRegistry, bundles};
+use crate::{Sandbox, TestRegistry, bundles};
 
 /// The user that the environment's variables name.
 pub const USER: &str = "planted-user-7f3a";
@@ -90,17 +90,9 @@ accept: [telemetry]
     }
 
     /// Replaces text in the environment's file.
+    #[track_caller]
     pub fn edit_environment(&self, from: &str, to: &str) {
-        let path = "environments/lab/environment.yaml";
-        let text = self.sandbox.read(path);
-        assert!(text.contains(from), "{from:?} is not in\n{text}");
-        self.sandbox.write(path, &text.replace(from, to));
-    }
-
-    /// Runs the command to its end.
-    #[must_use]
-    pub fn run(&self, arguments: impl Arguments) -> Run {
-        self.sandbox.run(arguments)
+        self.edit("environments/lab/environment.yaml", from, to);
     }
 
     /// Returns the calls of mkectl so far.
@@ -134,6 +126,21 @@ accept: [telemetry]
     /// Returns the receipt, with what differs from run to run replaced.
     pub fn receipt(&self) -> String {
         self.sandbox.receipt("lab")
+    }
+}
+
+/// A lab is used as its workspace.
+impl Deref for Lab {
+    type Target = Sandbox;
+
+    fn deref(&self) -> &Sandbox {
+        &self.sandbox
+    }
+}
+
+impl DerefMut for Lab {
+    fn deref_mut(&mut self) -> &mut Sandbox {
+        &mut self.sandbox
     }
 }
 

@@ -1,6 +1,7 @@
 //! A workspace of its own for each test, and the real command run in it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -166,6 +167,21 @@ impl Sandbox {
         std::fs::write(folder.join("config.json"), auth).expect("a file");
     }
 
+    /// Replaces text in a file below the workspace.
+    #[track_caller]
+    pub fn edit(&self, below: &str, from: &str, to: &str) {
+        let text = self.read(below);
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        self.write(below, &text.replace(from, to));
+    }
+
+    /// Removes a file below the workspace.
+    #[track_caller]
+    pub fn remove(&self, below: &str) {
+        let path = self.path(below);
+        std::fs::remove_file(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
     /// Reads a file below the workspace.
     pub fn read(&self, below: &str) -> String {
         let path = self.path(below);
@@ -229,9 +245,15 @@ impl Sandbox {
         changed
     }
 
-    /// Puts the program `source` on the command's PATH under `name`.
+    /// Puts the program `source` on the command's PATH under `name`, in place of one of that name.
     pub fn install(&self, source: &str, name: &str) {
+        let _ = std::fs::remove_file(self.bin().join(name));
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
+    }
+
+    /// Puts a program with this content on the command's PATH, in place of one of that name.
+    pub fn install_script(&self, name: &str, program: impl AsRef<[u8]>) {
+        write_program(&self.bin().join(name), program);
     }
 
     /// Puts a program that every machine has which builds this on the command's PATH, and returns
@@ -371,6 +393,13 @@ impl Run {
         )
     }
 
+    /// Returns the last object that a run with `--format json` wrote.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        let line = self.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {}", self.whole()))
+    }
+
     /// Checks that the run succeeded, and shows what it printed if not.
     #[track_caller]
     pub fn success(self) -> Self {
@@ -457,6 +486,13 @@ fn system(name: &str) -> Utf8PathBuf {
     let folders = ["/usr/bin", "/usr/local/bin"].into_iter();
     let mut paths = folders.map(|folder| Utf8Path::new(folder).join(name));
     paths.find(|path| path.exists()).expect("the program")
+}
+
+/// Writes a program, in place of what is there.
+pub fn write_program(path: &Utf8Path, program: impl AsRef<[u8]>) {
+    let _ = std::fs::remove_file(path);
+    std::fs::write(path, program).expect("a file");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 /// Returns this repository's root.

@@ -36,8 +36,8 @@ async fn a_terminal_is_shown_the_plan_and_asked() {
 async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let run = |arguments: &[&str]| {
-        let output = lab.sandbox.command(arguments).output().unwrap();
-        let stderr = lab.sandbox.redact(&String::from_utf8_lossy(&output.stderr));
+        let output = lab.command(arguments).output().unwrap();
+        let stderr = lab.redact(&String::from_utf8_lossy(&output.stderr));
         Run {
             code: output.status.code(),
             stdout: String::new(),
@@ -77,8 +77,7 @@ fn the_demo_and_rehearsals_ask_nothing() {
 async fn a_protected_environment_wants_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let nobody_to_ask = lab.run("deploy lab");
-    assert_eq!(nobody_to_ask.code, Some(8));
+    let nobody_to_ask = lab.run("deploy lab").exits_with(8);
     insta::assert_snapshot!(nobody_to_ask.whole(), @"
     exit code: 8
     --- stdout
@@ -107,8 +106,7 @@ async fn a_protected_environment_wants_its_name() {
     hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
     ");
     // `run` adds `--yes`, which is not enough.
-    let wrong = lab.run("deploy lab --confirm prod");
-    assert_eq!(wrong.code, Some(8));
+    let wrong = lab.run("deploy lab --confirm prod").exits_with(8);
     insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
     exit code: 8
     error: lab was not confirmed: `--confirm` has `prod`, but expected `lab`
@@ -159,15 +157,10 @@ async fn at_a_terminal_the_name_is_asked_for() {
 fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
     let (mut controller, terminal) = support::terminal::open();
     controller.write_all(typed.as_bytes()).unwrap();
-    let output = lab
-        .sandbox
-        .command(arguments)
-        .stdin(terminal)
-        .output()
-        .unwrap();
+    let output = lab.command(arguments).stdin(terminal).output().unwrap();
     Run {
         code: output.status.code(),
-        stdout: lab.sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
-        stderr: lab.sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
+        stdout: lab.redact(&String::from_utf8_lossy(&output.stdout)),
+        stderr: lab.redact(&String::from_utf8_lossy(&output.stderr)),
     }
 }

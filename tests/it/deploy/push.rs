@@ -302,7 +302,7 @@ async fn the_command_pushes_once_and_then_finds_nothing_to_do() {
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 
     // Neither bundle nor store is needed once the registry has everything.
-    std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    sandbox.remove(&format!("bundles/{FILE}"));
     bundles::forget_store(&sandbox);
     let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole(), @"
@@ -360,8 +360,7 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
     );
     sandbox.write("environments/lab/receipt.yaml", &receipt);
     let run = sandbox.run("push prod --format json");
-    let last = run.stdout.lines().last().unwrap();
-    let result: serde_json::Value = serde_json::from_str(last).unwrap();
+    let result = run.json();
     assert_eq!(result["result"]["sent-bytes"], 0, "{}", run.whole());
     let lock = bundles::lock_of(&sandbox);
     for artifact in artifacts(&lock, "mke/prod") {
@@ -556,14 +555,7 @@ async fn credentials_are_found_where_docker_keeps_them() {
     // Nodes have a secret to pull with, so a registry which refuses strangers will do.
     registry.describe(&sandbox, "");
     let file = "environments/lab/environment.yaml";
-    let text = sandbox.read(file);
-    sandbox.write(
-        file,
-        &text.replace(
-            "config:\n",
-            "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n",
-        ),
-    );
+    sandbox.edit(file, "config:\n", "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n");
     bundles::make_locked(&sandbox, &bundles::tiny());
     // base64 of `courier:correct-horse`, as `docker login` writes it.
     let auths = serde_json::json!({

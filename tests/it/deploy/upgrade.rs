@@ -31,9 +31,8 @@ impl Road {
     /// Makes it, with the mkectl of the later release on PATH and no other one.
     async fn new(from: &str, to: &str) -> Self {
         let mut lab = Lab::without_mkectl(AIRLOCK).await;
-        let cluster = lab.sandbox.home().join("cluster.yaml");
-        lab.sandbox
-            .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+        let cluster = lab.home().join("cluster.yaml");
+        lab.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
         lab.edit_environment("config:\n", &format!("config:\n{PORTS}"));
         let road = Self { lab };
         road.lock(from);
@@ -52,12 +51,9 @@ impl Road {
 
     /// Locks a release with the bundle that all of them have here, without a mkectl.
     fn lock(&self, release: &str) {
-        let bundle = self
-            .lab
-            .sandbox
-            .path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+        let bundle = self.lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         if !self.lock_path(release).exists() {
-            self.lab.sandbox.lock_as(release, &bundle);
+            self.lab.lock_as(release, &bundle);
         }
         self.edit_lock(release, |lock| {
             lock.mkectl.clear();
@@ -67,7 +63,7 @@ impl Road {
 
     fn lock_path(&self, release: &str) -> Utf8PathBuf {
         let file = format!("bundles/{release}-amd64.lock.yaml");
-        self.lab.sandbox.path(&file)
+        self.lab.path(&file)
     }
 
     fn edit_lock(&self, release: &str, edit: impl FnOnce(&mut bundle::Lock)) {
@@ -95,7 +91,7 @@ impl Road {
         let download = download(release);
         self.lock_mkectl(release, "http://127.0.0.1:1/mkectl".to_owned(), &download);
         let folder = format!("bundles/mkectl/{release}/{}", platform());
-        let folder = self.lab.sandbox.path(&folder);
+        let folder = self.lab.path(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("mkectl.tar.gz"), download).unwrap();
         write_script(&folder.join("mkectl"), release);
@@ -103,7 +99,7 @@ impl Road {
 
     /// Loses every mkectl of a release that was kept.
     fn lose(&self, release: &str) {
-        let folder = self.lab.sandbox.path("bundles/mkectl");
+        let folder = self.lab.path("bundles/mkectl");
         for entry in folder.read_dir_utf8().unwrap() {
             let entry = entry.unwrap();
             if entry.file_name().starts_with(&format!("{release}-")) {
@@ -115,27 +111,27 @@ impl Road {
     /// Names a release in the environment.
     fn name(&self, release: &str) {
         let path = "environments/lab/environment.yaml";
-        let text = self.lab.sandbox.read(path);
+        let text = self.lab.read(path);
         let line = text.lines().find(|line| line.starts_with("release: "));
         let text = text.replace(line.unwrap(), &format!("release: {release}"));
-        self.lab.sandbox.write(path, &text);
+        self.lab.write(path, &text);
     }
 
     /// Puts the mkectl of a release on PATH.
     fn install(&self, release: &str) {
-        write_script(&self.lab.sandbox.bin().join("mkectl"), release);
+        write_script(&self.lab.bin().join("mkectl"), release);
     }
 
     /// Changes what the cluster is.
     fn edit_cluster(&self, edit: impl FnOnce(String) -> String) {
-        let path = self.lab.sandbox.home().join("cluster.yaml");
+        let path = self.lab.home().join("cluster.yaml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, edit(text)).unwrap();
     }
 
     /// Puts a kubeconfig where mkectl looks for one.
     fn has_kubeconfig(&self) {
-        let folder = self.lab.sandbox.home().join(".mke");
+        let folder = self.lab.home().join(".mke");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     }
@@ -157,7 +153,7 @@ impl Road {
             .filter(|call| call.arguments != ["version"])
             .map(|call| {
                 let release = &call.environment["FAKE_MKECTL_VERSION"];
-                let arguments = self.lab.sandbox.redact(&call.arguments.join(" "));
+                let arguments = self.lab.redact(&call.arguments.join(" "));
                 format!("{release}: {}", arguments.replace("[WORKSPACE]/", ""))
             })
             .collect()
@@ -173,7 +169,7 @@ impl Road {
     }
 
     fn backups(&self) -> Vec<String> {
-        let folder = self.lab.sandbox.path("environments/lab/backups");
+        let folder = self.lab.path("environments/lab/backups");
         let mut names: Vec<String> = folder
             .read_dir_utf8()
             .unwrap()
@@ -202,9 +198,7 @@ fn script(release: &str) -> String {
 }
 
 pub(crate) fn write_script(path: &Utf8Path, release: &str) {
-    let _ = std::fs::remove_file(path);
-    std::fs::write(path, script(release)).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    support::sandbox::write_program(path, script(release));
 }
 
 fn download(release: &str) -> Vec<u8> {
@@ -214,7 +208,7 @@ fn download(release: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuilt_receipt_does_not_need_the_mkectl_that_installed_the_cluster_on_path() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    let receipt = road.lab.sandbox.path("environments/lab/receipt.yaml");
+    let receipt = road.lab.path("environments/lab/receipt.yaml");
     let rebuild = "receipt rebuild lab --confirm lab";
     // PATH has that of the release that the environment names, or that of a later one.
     for names in ["v4.1.2", "v4.1.1"] {
@@ -233,7 +227,7 @@ async fn a_rebuilt_receipt_does_not_need_the_mkectl_that_installed_the_cluster_o
     use sha2::Digest as _;
     let hash = hex::encode(sha2::Sha256::digest(&text));
     let folder = format!("bundles/mkectl/v4.1.1-{}/{}", &hash[..12], platform());
-    let folder = road.lab.sandbox.path(&folder);
+    let folder = road.lab.path(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let other = folder.join("mkectl");
     write_script(&other, "v4.1.1");
@@ -254,7 +248,7 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
         road.lock(release);
         road.name(release);
         let run = road.lab.run("status lab --format json").success();
-        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let value = run.json();
         let drift = value["result"]["environments"][0]["drift"]
             .as_array()
             .unwrap();
@@ -364,25 +358,22 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_pair_of_releases_has_its_commands_or_a_reason() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    std::fs::remove_file(road.lab.bin().join("mkectl")).unwrap();
     for release in RELEASES {
         road.lock(release);
         road.keep(release);
     }
     // What was applied is rendered for 4.1.0, so each other release finds another configuration.
-    let receipt = road.lab.sandbox.read(RECEIPT);
-    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let cluster = road.lab.home().join("cluster.yaml");
     let mut upgraded = 0;
     let mut all = String::new();
     for to in RELEASES {
         road.name(to);
-        std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+        road.lab.remove(RECEIPT);
         write!(all, "{}", described("new", to, &plan(&road))).unwrap();
         for from in RELEASES {
-            road.lab.sandbox.write(
-                RECEIPT,
-                &receipt.replace("release: v4.1.1", &format!("release: {from}")),
-            );
+            road.lab
+                .edit(RECEIPT, "release: v4.1.1", &format!("release: {from}"));
             road.edit_cluster(|text| {
                 let line = text.lines().find(|line| line.starts_with("  version: "));
                 let line = line.unwrap().to_owned();
@@ -410,7 +401,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
 /// Returns what a plan says, as machines read it.
 fn plan(road: &Road) -> serde_json::Value {
     let run = road.lab.run("plan lab --format json");
-    let text = road.lab.sandbox.redact(&run.stdout);
+    let text = road.lab.redact(&run.stdout);
     serde_json::from_str(&text).unwrap()
 }
 
@@ -454,7 +445,6 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
 async fn a_failed_upgrade_is_reported_and_run_again() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
-        .sandbox
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
     let run = road.run("deploy").exits_with(7);
@@ -476,7 +466,7 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
             .prints("because the last upgrade failed");
     }
     road.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.lab.variable("FAKE_MKECTL_EXIT", "0");
     road.run("deploy").success();
     assert!(road.lab.receipt().contains("  release: v4.1.2\n"));
     // What the first try kept is still there.
@@ -497,7 +487,7 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_leaves_the_cluster_as_it_was_is_a_failure() {
     let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "none");
+    road.lab.variable("FAKE_MKECTL_UPGRADE", "none");
     let run = road.run("deploy").exits_with(7);
     run.reports(
         "error: `mkectl upgrade` exited with code 0, but according to `mkectl config get` the cluster runs v4.1.5 at mke.lab.example.com \
@@ -511,8 +501,8 @@ async fn an_upgrade_that_leaves_the_cluster_as_it_was_is_a_failure() {
         .has("failed:\n  release: v4.2.0\n")
         .has("  step: upgrade\n");
     let note = "environments/lab/logs/under-way.yaml";
-    assert!(!road.lab.sandbox.path(note).exists());
-    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "");
+    assert!(!road.lab.path(note).exists());
+    road.lab.variable("FAKE_MKECTL_UPGRADE", "");
     road.run("deploy").success();
     road.lab
         .receipt()
@@ -524,11 +514,11 @@ async fn an_upgrade_that_leaves_the_cluster_as_it_was_is_a_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
     let road = Road::new("v4.1.5", "v4.2.0").await;
-    let before = road.lab.sandbox.read(RECEIPT);
-    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let before = road.lab.read(RECEIPT);
+    let cluster = road.lab.home().join("cluster.yaml");
     let installed = std::fs::read_to_string(&cluster).unwrap();
     road.run("deploy").success();
-    road.lab.sandbox.write(RECEIPT, &before);
+    road.lab.write(RECEIPT, &before);
     road.name("v4.1.5");
     road.install("v4.1.5");
     road.run("render").success();
@@ -541,7 +531,7 @@ async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
     run.reports(
         "error: the registry records a deploy of v4.2.0 to lab, and the cluster does not return its configuration\n",
     );
-    assert_eq!(road.lab.sandbox.read(RECEIPT), before);
+    assert_eq!(road.lab.read(RECEIPT), before);
     // It was restored meanwhile.
     std::fs::write(&cluster, installed).unwrap();
     let run = road.lab.run(&take_over).success();
@@ -555,19 +545,17 @@ async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
 async fn a_bad_backup_after_a_failed_upgrade_does_not_stop_the_next_deploy() {
     let mut road = Road::new("v4.1.5", "v4.2.0").await;
     road.lab
-        .sandbox
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
     road.run("deploy").exits_with(7);
     road.lab
-        .sandbox
         .variable("FAKE_MKECTL_EXIT", "0")
         .variable("FAKE_MKECTL_BACKUP", "empty");
     road.run("deploy")
         .exits_with(7)
         .reports("receipt.yaml keeps the earlier failure at upgrade");
     road.lab.receipt().has("  step: upgrade\n");
-    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
+    road.lab.variable("FAKE_MKECTL_BACKUP", "");
     road.run("deploy").success();
 }
 
@@ -576,11 +564,10 @@ async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkec
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
     road.has_kubeconfig();
     road.lab
-        .sandbox
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
     road.run("deploy").exits_with(7);
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.lab.variable("FAKE_MKECTL_EXIT", "0");
     road.name("v4.1.1");
     road.install("v4.1.1");
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
@@ -595,15 +582,11 @@ async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkec
 async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
-        .sandbox
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_HANG", "yes");
     let mut running = Running::start(&road.lab, &["deploy", "lab"]);
     running.wait_for("waiting for nodes");
-    let note = road
-        .lab
-        .sandbox
-        .read("environments/lab/logs/under-way.yaml");
+    let note = road.lab.read("environments/lab/logs/under-way.yaml");
     assert!(
         note.starts_with("command: upgrade\nrelease: v4.1.2\n"),
         "{note}"
@@ -620,16 +603,15 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
     assert!(road.lab.receipt().contains("  step: upgrade\n"));
 
     // As if Airlock had been killed meanwhile, and mkectl had come to its end.
-    let receipt = road.lab.sandbox.read(RECEIPT);
+    let receipt = road.lab.read(RECEIPT);
     let (applied, _) = receipt.split_once("failed:\n").unwrap();
-    road.lab.sandbox.write(RECEIPT, applied);
+    road.lab.write(RECEIPT, applied);
     let note: String = note
         .lines()
         .filter(|line| !line.starts_with("process: "))
         .map(|line| format!("{line}\n"))
         .collect();
     road.lab
-        .sandbox
         .write("environments/lab/logs/under-way.yaml", &note);
     let plan = road.run("plan").success();
     plan.prints("upgrade from v4.1.1");
@@ -658,12 +640,12 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
     road.keep("v4.1.2");
     // A changed byte in it.
     let program = format!("bundles/mkectl/v4.1.2/{}/mkectl", platform());
-    let program = road.lab.sandbox.path(&program);
+    let program = road.lab.path(&program);
     std::fs::write(&program, format!("{}#", script("v4.1.2"))).unwrap();
     refused(6, "it was changed");
     write_script(&program, "v4.1.2");
     // The cluster.
-    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let cluster = road.lab.home().join("cluster.yaml");
     let kept = std::fs::read_to_string(&cluster).unwrap();
     std::fs::remove_file(&cluster).unwrap();
     refused(6, "the cluster of lab does not return its configuration");
@@ -671,9 +653,7 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
     // The release matrix.
     road.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
     refused(3, "the bundle of v4.2.1 has none");
-    road.lab
-        .sandbox
-        .write("environments/lab/matrix.json", "[]\n");
+    road.lab.write("environments/lab/matrix.json", "[]\n");
     road.lab
         .edit_environment("release:", "release-matrix: matrix.json\nrelease:");
     // The ports.
@@ -718,7 +698,7 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab.remove(RECEIPT);
     // Without a kubeconfig no cluster can be read: a first installation. But the registry records
     // the deploy before.
     let plan = road.run("plan").exits_with(8);
@@ -745,7 +725,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     road.assert_untouched();
 
     // One that is gone holds nothing up.
-    std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
+    std::fs::remove_file(road.lab.home().join("cluster.yaml")).unwrap();
     let plan = road.run("plan").exits_with(8);
     plan.prints("this counts as a first installation")
         .prints("mkectl apply -f");
@@ -756,8 +736,8 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
-    road.lab.sandbox.init_git();
-    road.lab.sandbox.commit("first");
+    road.lab.init_git();
+    road.lab.commit("first");
     let run = road.run("deploy").success();
     run.reports("differs from what is rendered, in 2 places");
     let plan = road.run("plan").success();
@@ -772,7 +752,7 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
     let road = Road::new("v4.2.0", "v4.2.1").await;
-    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    std::fs::remove_file(road.lab.bin().join("mkectl")).unwrap();
     let server = Server::start(|asked| {
         use axum::response::IntoResponse as _;
         let release = asked.path.trim_start_matches('/').to_owned();
@@ -801,7 +781,6 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
     for release in ["v4.2.0", "v4.2.1"] {
         let folder = road
             .lab
-            .sandbox
             .path(&format!("bundles/mkectl/{release}/{}", platform()));
         assert!(folder.join("mkectl").exists(), "{folder}");
         std::fs::remove_dir_all(folder).unwrap();
@@ -811,7 +790,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
     // Both are kept.
     for release in ["v4.2.0", "v4.2.1"] {
         let program = format!("bundles/mkectl/{release}/{}/mkectl", platform());
-        assert!(road.lab.sandbox.path(&program).exists(), "{program}");
+        assert!(road.lab.path(&program).exists(), "{program}");
     }
 }
 
@@ -827,8 +806,7 @@ async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
         run.whole()
     );
     let run = road.lab.run("verify lab --format json");
-    let value: serde_json::Value =
-        serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let value = run.json();
     assert_eq!(value["result"]["release"], "v4.2.0");
     assert_eq!(value["result"]["deployed"], "v4.1.5");
     road.run("deploy").success();
@@ -839,7 +817,7 @@ async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_accepted() {
     let mut road = Road::new("v4.1.2", "v4.1.5").await;
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab.remove(RECEIPT);
     road.lab.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
@@ -850,7 +828,6 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
          chartRegistry: { credentialsSecretName: pull }\n",
     );
     road.lab
-        .sandbox
         .variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
     let lacks = "mkectl lists no --chart-registry-username and no --image-registry-username: nodes get no pull credentials from it";
@@ -868,7 +845,7 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
     let plan = road.lab.run(&saved).exits_with(8);
     let accepted = format!("{lacks}, which the environment accepts");
     plan.prints(&accepted);
-    let saved = road.lab.sandbox.read("lab.plan.yaml");
+    let saved = road.lab.read("lab.plan.yaml");
     saved.has("which the environment accepts");
     road.lab.run(&take_over).success();
     assert_eq!(road.lab.applies().len(), 2);
@@ -880,7 +857,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     const PASSWORD: &str = "planted-pull-password-c2d8";
     let mut road = Road::new("v4.2.0", "v4.2.1").await;
     let sandbox = &mut road.lab.sandbox;
-    std::fs::remove_file(sandbox.path(RECEIPT)).unwrap();
+    sandbox.remove(RECEIPT);
     road.lab.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
@@ -894,7 +871,6 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     let run = road.run("plan").exits_with(3);
     run.reports("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set");
     road.lab
-        .sandbox
         .variable("LAB_PULL_USERNAME", USER)
         .variable("LAB_PULL_PASSWORD", PASSWORD)
         .variable("FAKE_MKECTL_LEAK", "MKE_IMAGE_REGISTRY_PASSWORD");
@@ -905,15 +881,14 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     );
     plan.prints(&command);
     // The failed command is shown as it ran, without secrets.
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    road.lab.variable("FAKE_MKECTL_EXIT", "3");
     let failed = ["deploy", "lab", "--take-over", "--format", "json"];
     let failed = road.lab.run(&failed);
-    let last: serde_json::Value =
-        serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
+    let last = failed.json();
     let told = last["error"]["mkectl-command"].as_str().unwrap();
     assert_eq!(format!("{told}\n"), command);
     failed.does_not_mention(PASSWORD);
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.lab.variable("FAKE_MKECTL_EXIT", "0");
     let deploy = road.run("deploy").success();
     deploy.reports("WRN connecting with ***");
     let applied = road.lab.applies().pop().unwrap();
@@ -925,7 +900,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     for run in [&plan, &deploy] {
         run.does_not_mention(PASSWORD);
     }
-    for (path, content) in road.lab.sandbox.files() {
+    for (path, content) in road.lab.files() {
         let content = String::from_utf8_lossy(&content);
         let is_record = path.as_str().ends_with("mkectl-calls");
         assert!(is_record || !content.contains(PASSWORD), "{path}");
@@ -938,7 +913,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
     let mut road = Road::new("v4.2.0", "v4.2.1").await;
     let wire = Wire::before(&road.lab.registry.address).await;
     wire.close("/mirrored-chart-");
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab.remove(RECEIPT);
     road.lab
         .edit_environment(&road.lab.registry.address, &wire.address);
     road.lab.edit_environment(
@@ -950,7 +925,6 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
         "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
     );
     road.lab
-        .sandbox
         .variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", PASSWORD);
     // Charts are pulled without, but the registry requires credentials for them.
@@ -978,7 +952,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    let home = road.lab.sandbox.home();
+    let home = road.lab.home();
     let (mine, other) = (home.join("mine.kubeconf"), home.join("other.kubeconf"));
     std::fs::write(&mine, format!("# cluster: {home}/cluster.yaml\n")).unwrap();
     std::fs::write(&other, format!("# cluster: {home}/other.yaml\n")).unwrap();
@@ -988,12 +962,10 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
         .replace("192.0.2.10", "192.0.2.99");
     std::fs::write(home.join("other.yaml"), &text).unwrap();
 
-    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
+    road.lab.variable("KUBECONFIG", other.as_str());
     let run = road.run("deploy").exits_with(3);
     run.reports("hint: unset KUBECONFIG");
-    road.lab
-        .sandbox
-        .variable("KUBECONFIG", "/nowhere/mke.kubeconf");
+    road.lab.variable("KUBECONFIG", "/nowhere/mke.kubeconf");
     let run = road.run("deploy").exits_with(3);
     run.reports(
         "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab\n\
@@ -1026,15 +998,15 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     }
 
     // A new environment does not use it, and is refused while it leads to another cluster.
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab.remove(RECEIPT);
     road.lab
         .edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
-    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
+    road.lab.variable("KUBECONFIG", other.as_str());
     let run = road.run("deploy").exits_with(3);
     run.reports("error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
              environment's").reports("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`");
     std::fs::remove_file(home.join("cluster.yaml")).unwrap();
-    road.lab.sandbox.variable("KUBECONFIG", "");
+    road.lab.variable("KUBECONFIG", "");
     road.lab.run("deploy lab --take-over").success();
     let apply = road.lab.applies().pop().unwrap();
     assert!(
@@ -1075,7 +1047,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             "`mkectl backup` took longer than 2 s and exited with code 130",
         ),
     ] {
-        road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", backup);
+        road.lab.variable("FAKE_MKECTL_BACKUP", backup);
         let run = road.run("deploy").exits_with(7);
         assert!(run.stderr.contains(problem), "{backup}: {}", run.stderr);
         assert!(
@@ -1103,7 +1075,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
         let receipt = road.lab.receipt();
         receipt.has("  release: v4.1.3\n").has("  step: backup\n");
     }
-    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
+    road.lab.variable("FAKE_MKECTL_BACKUP", "");
     road.run("deploy").success();
     assert!(was_upgraded(&road));
 }
@@ -1186,7 +1158,7 @@ async fn changed_kubelet_settings_ask_for_a_restart_of_k0s() {
 async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
     for (release, has_one) in [("v4.1.5", false), ("v4.2.0", true)] {
         let mut road = Road::new(release, release).await;
-        road.lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "unknown");
+        road.lab.variable("FAKE_MKECTL_PASSWORD", "unknown");
         road.lab.edit_environment(
             "tracking: { enabled: false }",
             "tracking: { enabled: true }",
@@ -1230,10 +1202,7 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_deploy() {
     let road = Road::new("v4.1.4", "v4.1.5").await;
-    let text = road.lab.sandbox.read(RECEIPT);
-    road.lab
-        .sandbox
-        .write(RECEIPT, &text.replace("release: v4.1.4", "release: v4.1.5"));
+    road.lab.edit(RECEIPT, "release: v4.1.4", "release: v4.1.5");
     let run = road.run("deploy").exits_with(3);
     run.reports("v4.1.5").reports("v4.1.4");
     road.assert_untouched();
@@ -1245,12 +1214,12 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     let road = Road::new("v4.1.4", "v4.1.5").await;
     let note = "environments/lab/logs/under-way.yaml";
     for text in ["", "command: upgr", "release: 4.1.5\nlog: x\n"] {
-        road.lab.sandbox.write(note, text);
+        road.lab.write(note, text);
         for command in ["plan", "deploy"] {
             let run = road.run(command).exits_with(3);
             run.reports(note);
         }
-        assert_eq!(road.lab.sandbox.read(note), text);
+        assert_eq!(road.lab.read(note), text);
     }
     insta::assert_snapshot!(road.run("deploy").whole(), @"
     exit code: 3
@@ -1299,7 +1268,7 @@ async fn with_a_signed_plan() -> Road {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
     road.keep("v4.1.3");
     road.lab.run("plan lab --out signed.yaml").success();
-    road.lab.sandbox.variable("FAKE_MKECTL_AT", "upgrade");
+    road.lab.variable("FAKE_MKECTL_AT", "upgrade");
     road
 }
 
@@ -1307,9 +1276,9 @@ async fn with_a_signed_plan() -> Road {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
     let mut road = with_a_signed_plan().await;
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    road.lab.variable("FAKE_MKECTL_EXIT", "1");
     road.lab.run(&SIGNED).exits_with(7);
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.lab.variable("FAKE_MKECTL_EXIT", "0");
     road.lab.run(&SIGNED).success();
     let names = road.backups();
     assert!(
@@ -1324,12 +1293,12 @@ async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_plan_is_executed_again_after_its_upgrade_was_killed() {
     let mut road = with_a_signed_plan().await;
-    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    road.lab.variable("FAKE_MKECTL_HANG", "yes");
     let mut running = Running::start(&road.lab, &SIGNED);
     running.wait_for("waiting for nodes");
     running.kill();
     assert_eq!(running.end().code, None);
-    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    road.lab.variable("FAKE_MKECTL_HANG", "no");
     road.lab.run(&SIGNED).success();
 }
 

@@ -78,7 +78,7 @@ fn machines_get_every_artifact() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let run = sandbox.run("inspect v4.1.5-demo --format json").success();
     assert_eq!(run.stderr, "");
-    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let value = run.json();
     let result = &value["result"];
     let artifacts = result["artifacts"].as_array().unwrap();
     assert_eq!(artifacts.len(), 14);

@@ -37,7 +37,7 @@ fn machines_get_certainties_and_sources() {
     let sandbox = Sandbox::new(AIRLOCK);
     let result = |arguments: &[&str]| {
         let run = sandbox.run(arguments).success();
-        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let value = run.json();
         value["result"].clone()
     };
     let rows = result(&["releases", "--format", "json"]);

@@ -171,7 +171,7 @@ fn recipe(release: &str) -> Recipe {
 }
 
 fn result(run: &Run) -> Value {
-    let line: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let line = run.json();
     line["result"].clone()
 }
 
@@ -467,18 +467,12 @@ async fn without_a_plan_no_request_removes_anything() {
     let wire = Wire::before(&registry.address).await;
     let site = Site::new(registry).await;
     let file = "environments/lab/environment.yaml";
-    let text = site.sandbox.read(file);
     site.sandbox
-        .write(file, &text.replace(&site.registry.address, &wire.address));
+        .edit(file, &site.registry.address, &wire.address);
     let receipt = "environments/lab/receipt.yaml";
     site.sandbox.run("prune lab").success();
-    site.sandbox.write(
-        receipt,
-        &site
-            .sandbox
-            .read(receipt)
-            .replace(&site.registry.address, &wire.address),
-    );
+    site.sandbox
+        .edit(receipt, &site.registry.address, &wire.address);
     site.sandbox.run("prune lab --out prune.yaml").success();
     let seen = wire.take();
     assert!(
@@ -647,7 +641,7 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     let run = site.sandbox.run("prune lab").exits_with(3);
     run.reports("environments/unmounted");
     std::fs::remove_file(unmounted).unwrap();
-    std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
+    site.sandbox.remove(&lock_path(RELEASES[2]));
     let run = site.sandbox.run("prune lab").exits_with(3);
     run.reports("its lock was not found");
 }

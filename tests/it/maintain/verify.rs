@@ -24,7 +24,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 async fn everything_that_is_served_is_verified_without_bundle_and_store() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::small());
-    std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    sandbox.remove(&format!("bundles/{FILE}"));
     bundles::forget_store(&sandbox);
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 0
@@ -575,7 +575,7 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     assert_eq!(metric("airlock_verify_artifacts").as_deref(), Some("3"));
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
-    sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
+    sandbox.edit(file, &registry.address, &free);
     sandbox.run(&look).exits_with(5);
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
@@ -595,7 +595,7 @@ async fn a_missing_registry_is_reported() {
     let sandbox = pushed(&registry, &bundles::tiny());
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
-    sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
+    sandbox.edit(file, &registry.address, &free);
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 5
     --- stdout
@@ -622,12 +622,12 @@ fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accepted() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.write(
+    lab.write(
         "images.txt",
         "registry.mirantis.com/mke/calico/node:v3.30.2\nregistry.mirantis.com/mke/felix:v9\nquay.io/other/thing:v1\n",
     );
-    let list = lab.sandbox.path("images.txt");
-    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    let list = lab.path("images.txt");
+    lab.variable("FAKE_MKECTL_IMAGES", list.as_str());
     let lacks = "registry.mirantis.com/mke/felix:v9";
     let plan = lab.run("plan lab").exits_with(3);
     plan.prints(&format!(
@@ -639,16 +639,13 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
     assert_eq!(lab.applies().len(), 0);
     // Of two reasons, plan and deploy name the same one.
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let text = lab.read("environments/lab/environment.yaml");
     let required = format!("{text}requires: lab-before\n");
-    lab.sandbox
-        .write("environments/lab-before/environment.yaml", &text);
-    lab.sandbox
-        .write("environments/lab/environment.yaml", &required);
+    lab.write("environments/lab-before/environment.yaml", &text);
+    lab.write("environments/lab/environment.yaml", &required);
     lab.run("plan lab").exits_with(8);
     lab.run("deploy lab").exits_with(8);
-    lab.sandbox
-        .write("environments/lab/environment.yaml", &text);
+    lab.write("environments/lab/environment.yaml", &text);
     lab.run("push lab").success();
     lab.run("apply lab").exits_with(3);
     let run = lab.run("verify lab").success();
@@ -669,9 +666,9 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
     let listed = "registry.mirantis.com/mke/calico/node:extra";
-    lab.sandbox.write("images.txt", &format!("{listed}\n"));
-    let list = lab.sandbox.path("images.txt");
-    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    lab.write("images.txt", &format!("{listed}\n"));
+    let list = lab.path("images.txt");
+    lab.variable("FAKE_MKECTL_IMAGES", list.as_str());
     lab.run("deploy lab").exits_with(3);
     let url = |tag: &str| {
         format!(
@@ -703,9 +700,9 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_lists_nothing_is_not_asked() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.2");
-    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
-    lab.sandbox.lock_as("v4.1.2", &bundle);
+    lab.variable("FAKE_MKECTL_VERSION", "v4.1.2");
+    let bundle = lab.path(&format!("bundles/{FILE}"));
+    lab.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.1.5", "v4.1.2");
     lab.run("deploy lab").success();
     let asked = lab
@@ -726,11 +723,11 @@ elsewhere: { image: 'docker.io/library/busybox:1.36' }
 relative: { image: 'busybox:1.36' }
 own: { repository: registry.mirantis.com/mke/late, tag: '' }
 ";
-    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let bundle = lab.path(&format!("bundles/{FILE}"));
     let bytes = with_values(&std::fs::read(&bundle).unwrap(), values);
-    std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
+    lab.remove(bundles::LOCK);
     bundles::put_locked(&lab.sandbox, &bytes);
-    lab.sandbox.variable("FAKE_MKECTL_CHARTS", "/dev/null");
+    lab.variable("FAKE_MKECTL_CHARTS", "/dev/null");
     let run = lab.run("deploy lab").success();
     let warnings: Vec<&str> = run
         .stderr
@@ -747,7 +744,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
         run.whole()
     );
     // It is in the store now, so a plan reports it before anything is done.
-    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    lab.remove("environments/lab/receipt.yaml");
     // The registry records the deploy that the receipt lacks.
     let plan = lab.run("plan lab").exits_with(8);
     assert_eq!(
@@ -759,7 +756,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     // A plan's file is the same without the bundle in a store.
     let written = || {
         lab.run("plan lab --out plan.yaml").exits_with(8);
-        lab.sandbox.read("plan.yaml")
+        lab.read("plan.yaml")
     };
     let here = written();
     bundles::forget_store(&lab.sandbox);

@@ -656,7 +656,7 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
     ] {
         let run = lock(&sandbox, &bundle, &arguments).success();
         run.prints("SHA-256 confirmed by ");
-        std::fs::remove_file(sandbox.path(LOCK)).unwrap();
+        sandbox.remove(LOCK);
     }
     for (arguments, code) in [
         (["--checksum", &wrong], 4),

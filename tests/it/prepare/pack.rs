@@ -11,6 +11,7 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
+use support::sandbox::write_program;
 use support::{Sandbox, Text as _, bundles};
 
 use crate::AIRLOCK;
@@ -383,9 +384,7 @@ fn a_portable_program_is_built_for_the_medium() {
     let both = [&pack[..], &["--program", "program"]].concat();
     site.sandbox.run(&both).exits_with(64);
     for name in ["cargo", "cargo-zigbuild"] {
-        let path = site.sandbox.bin().join(name);
-        fs::write(&path, CARGO).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        site.sandbox.install_script(name, CARGO);
     }
     // A dry run builds nothing.
     site.sandbox.run("pack lab --portable --dry-run").success();
@@ -465,7 +464,7 @@ fn other_files_of_the_folder_are_named_and_stay() {
     assert!(run.stderr.starts_with(note), "{}", run.stderr);
     assert_eq!(site.sandbox.read("disk/photos/one.jpg"), "one");
     // The files of the medium itself are not named.
-    std::fs::remove_file(site.sandbox.path("disk/notes.txt")).unwrap();
+    site.sandbox.remove("disk/notes.txt");
     std::fs::remove_dir_all(site.sandbox.path("disk/photos")).unwrap();
     let again = site.pack(&["--out", "disk"]).success();
     again.does_not_report("also has");
@@ -492,14 +491,9 @@ fn what_is_not_committed_is_not_packed() {
     // Git does not trust the owner.
     let program = site.sandbox.bin().join("git");
     let real = fs::read_link(&program).unwrap();
-    fs::remove_file(&program).unwrap();
     let refusal = "fatal: detected dubious ownership in repository at '/srv/workspace'";
-    fs::write(
-        &program,
-        format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n"),
-    )
-    .unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n");
+    site.sandbox.install_script("git", script);
     let run = site.pack(&["--dry-run"]).exits_with(3);
     run.reports("`/srv/workspace`, which belongs to a different user\n")
         .reports("hint: trust it: `git config --global --add safe.directory /srv/workspace`");
@@ -686,8 +680,7 @@ fn ssh(site: &Site, program: &str, arguments: &[&str], socket: &Utf8Path) -> std
 fn an_encrypted_key_and_a_key_of_an_agent_sign() {
     let mut site = Site::new();
     let askpass = site.sandbox.path("../askpass");
-    fs::write(&askpass, "#!/bin/sh\necho open sesame\n").unwrap();
-    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&askpass, "#!/bin/sh\necho open sesame\n");
     let (key, socket) = (site.sandbox.path("../key"), site.sandbox.path("../agent"));
     let make = [
         "-q",

@@ -22,7 +22,7 @@ struct Sides {
 impl Sides {
     async fn new() -> Self {
         let courier = Courier::new(AIRLOCK, FAKE_MKECTL).await;
-        courier.lab.sandbox.install_system("ssh-keygen");
+        courier.lab.install_system("ssh-keygen");
         let sides = Self { courier };
         sides.carry();
         sides
@@ -41,7 +41,7 @@ impl Sides {
     }
 
     fn new_folder(&self, name: &str) -> Utf8PathBuf {
-        let folder = self.courier.lab.sandbox.path("..").join(name);
+        let folder = self.courier.lab.path("..").join(name);
         let _ = fs::remove_dir_all(&folder);
         folder
     }
@@ -238,7 +238,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
 
     // Both sides have moved on. What is not committed inside stays there and is named.
     sides.commit_inside("inside.txt", "inside\n");
-    sides.courier.lab.sandbox.write("outside.txt", "outside\n");
+    sides.courier.lab.write("outside.txt", "outside\n");
     sides.courier.commit("Outside");
     let environment = "environments/lab/environment.yaml";
     let text = sandbox.read(environment);
@@ -258,7 +258,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     let run = sides.receive(&back).exits_with(8);
     run.reports("local changes would be overwritten: inside.txt");
     assert_eq!(sandbox.read("inside.txt"), "mine\n");
-    fs::remove_file(sandbox.path("inside.txt")).unwrap();
+    sandbox.remove("inside.txt");
     sides.receive(&back).success();
     assert_eq!(sandbox.read("inside.txt"), "inside\n");
     assert_eq!(sandbox.read("outside.txt"), "outside\n");
@@ -356,12 +356,12 @@ async fn a_return_is_signed_streamed_or_only_counted() {
         "-C",
         inside.as_str(),
     ];
-    let mut packing = courier.lab.sandbox.command(&pack);
+    let mut packing = courier.lab.command(&pack);
     let stream = packing.stderr(Stdio::null()).output().unwrap();
     assert!(stream.status.success());
-    let file = courier.lab.sandbox.path("../stream");
+    let file = courier.lab.path("../stream");
     fs::write(&file, stream.stdout).unwrap();
-    let mut unpacking = courier.lab.sandbox.command("unpack - --allow-unsigned");
+    let mut unpacking = courier.lab.command("unpack - --allow-unsigned");
     let output = unpacking
         .stdin(fs::File::open(file).unwrap())
         .output()

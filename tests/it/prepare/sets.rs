@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use bundle::{Lock, Store};
 use support::upstream::Upstream;
-use support::{Sandbox, Server, bundles};
+use support::{Sandbox, Server, Text as _, bundles};
 
 use crate::AIRLOCK;
 
@@ -112,7 +112,7 @@ async fn a_set_is_locked_by_digest_and_the_same_upstream_gives_the_same_bytes() 
     let before = place.upstream.count();
     place.sandbox.run(&["lock", "platform"]).success();
     assert_eq!(place.upstream.count() - before, 3);
-    std::fs::remove_file(place.sandbox.path("bundles/platform.lock.yaml")).unwrap();
+    place.sandbox.remove("bundles/platform.lock.yaml");
     std::fs::remove_dir_all(place.sandbox.path("bundles/store")).unwrap();
     place.sandbox.run(&["lock", "platform"]).success();
     assert_eq!(place.sandbox.read("bundles/platform.lock.yaml"), first);
@@ -137,11 +137,7 @@ async fn what_is_locked_stays_until_it_is_updated() {
         .sandbox
         .run(&["lock", "platform", "--check"])
         .exits_with(2);
-    assert!(
-        checked.stdout.contains(&format!("and is {nginx} now")),
-        "{}",
-        checked.stdout
-    );
+    checked.prints(&format!("and is {nginx} now"));
     let kept = place.sandbox.run(&["lock", "platform"]).success();
     kept.prints("kept as locked; moved upstream: docker.io/library/nginx:1.29");
     let address = &place.upstream.address;
@@ -177,13 +173,7 @@ async fn what_is_locked_stays_until_it_is_updated() {
         .sandbox
         .run(&["lock", "platform", "--update", "redis"])
         .exits_with(64);
-    assert!(
-        unknown
-            .stderr
-            .contains("`redis` names no entry of the set platform"),
-        "{}",
-        unknown.stderr
-    );
+    unknown.reports("`redis` names no entry of the set platform");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -318,12 +308,7 @@ async fn only_the_platforms_that_are_listed_are_carried() {
         "- {{ reference: '{address}/a/one:1', platforms: [linux/ppc64le] }}\n"
     ));
     let run = place.sandbox.run(&["lock", "platform"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("has no linux/ppc64le, only: linux/amd64, linux/arm64/v8, linux/s390x"),
-        "{}",
-        run.stderr
-    );
+    run.reports("has no linux/ppc64le, only: linux/amd64, linux/arm64/v8, linux/s390x");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -368,7 +353,7 @@ async fn a_tag_that_moved_after_it_was_locked_is_named_and_the_digest_is_fetched
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
     let run = place.sandbox.run(&["fetch", "platform"]).exits_with(2);
-    assert!(run.stderr.contains("the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29"), "{}", run.stderr);
+    run.reports("the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29");
     place.everything_is_there();
 }
 
@@ -395,12 +380,12 @@ async fn a_tag_that_was_removed_upstream_is_named_and_the_lock_stays() {
         let run = place.sandbox.run(arguments).exits_with(code);
         let text = run.whole();
         assert!(text.contains(&removed), "{text}");
-        assert!(!text.contains("--update"), "{text}");
+        text.lacks("--update");
     }
     let run = place.sandbox.run(&["fetch", "platform"]).exits_with(2);
     let hint =
         "keep the lock, or remove docker.io/library/nginx:1.29 from bundles/platform.set.yaml";
-    assert!(run.stderr.contains(hint), "{}", run.stderr);
+    run.reports(hint);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -463,7 +448,7 @@ async fn a_name_that_only_another_lock_has_is_removed_from_the_store() {
         "{}",
         stored.stdout
     );
-    std::fs::remove_file(place.sandbox.path("bundles/tools.lock.yaml")).unwrap();
+    place.sandbox.remove("bundles/tools.lock.yaml");
     let run = place.sandbox.run(&["store", "gc"]).success();
     insta::assert_snapshot!(run.stdout, @"1 name removed; all blobs belong to other locks");
 }
@@ -475,7 +460,7 @@ async fn mistakes_in_a_set_are_named() {
     let refused = |more: &str, code: i32, words: &str| {
         place.write(more);
         let run = place.sandbox.run(&["lock", "platform"]).exits_with(code);
-        assert!(run.stderr.contains(words), "{}", run.stderr);
+        run.reports(words);
         assert!(!place.sandbox.path("bundles/platform.lock.yaml").exists());
     };
     refused(
@@ -512,18 +497,9 @@ async fn mistakes_in_a_set_are_named() {
     // The lock must be of what is listed.
     place.write(&format!("- {address}/charts/other:1\n"));
     let run = place.sandbox.run(&["fetch", "platform"]).exits_with(3);
-    assert!(
-        run.stderr.contains("charts/other:1 is not locked"),
-        "{}",
-        run.stderr
-    );
+    run.reports("charts/other:1 is not locked");
     let run = place.sandbox.run(&["push", "platform"]).exits_with(64);
-    assert!(
-        run.stderr
-            .contains("`platform` is a set; name an environment that lists it"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`platform` is a set; name an environment that lists it");
     place.sandbox.write(
         "environments/site/environment.yaml",
         "release: v4.1.5\nregistry:\n  address: registry.site.example.com\nsets: [platform]\n",
@@ -543,28 +519,18 @@ async fn mistakes_in_a_set_are_named() {
         ),
     ] {
         let run = place.sandbox.run(arguments).exits_with(64);
-        assert!(run.stderr.contains(words), "{}", run.stderr);
+        run.reports(words);
     }
     let run = place
         .sandbox
         .run(&["lock", "v4.1.5", "--update", "nginx"])
         .exits_with(64);
-    assert!(
-        run.stderr
-            .contains("`--update` is for sets, and `v4.1.5` is not a set"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`--update` is for sets, and `v4.1.5` is not a set");
     let run = place
         .sandbox
         .run(&["lock", "platform", "--url", "https://a"])
         .exits_with(64);
-    assert!(
-        run.stderr
-            .contains("`--url` is for bundles, and `platform` is a set"),
-        "{}",
-        run.stderr
-    );
+    run.reports("`--url` is for bundles, and `platform` is a set");
 }
 
 #[test]
@@ -587,14 +553,14 @@ fn what_airlock_keeps_in_the_registry_is_not_a_place_for_a_set() {
     ] {
         sandbox.write("bundles/platform.set.yaml", &places);
         let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
-        assert!(run.stderr.contains("is reserved"), "{}", run.stderr);
+        run.reports("is reserved");
     }
     sandbox.write(
         "bundles/platform.set.yaml",
         "images: ['quay.io/airlocks/state:1']\n",
     );
     let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
-    assert!(run.stderr.contains("is not locked"), "{}", run.stderr);
+    run.reports("is not locked");
 }
 
 #[test]
@@ -617,7 +583,7 @@ fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
     ] {
         sandbox.write("bundles/platform.set.yaml", text);
         let run = sandbox.run(&["lock", "platform"]).exits_with(3);
-        assert!(!run.whole().contains("secret"), "{}", run.whole());
+        run.does_not_mention("secret");
         all.push_str(&run.stderr);
     }
     insta::assert_snapshot!(all, @"
@@ -652,7 +618,7 @@ fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
         &format!("images: ['nginx@{digest}']\nregistries: {{ docker.io: {{ mirror: 'quay.io:443/hub/' }} }}\n"),
     );
     let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
-    assert!(run.stderr.contains("is not locked"), "{}", run.stderr);
+    run.reports("is not locked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -665,9 +631,9 @@ async fn an_offline_run_asks_no_upstream() {
         &["fetch", "platform", "--offline", "-v"],
     ] {
         let run = place.sandbox.run(arguments).exits_with(1);
-        assert!(run.stderr.contains("offline"), "{}", run.stderr);
+        run.reports("offline");
         // Only the host: the registry is asked by plain HTTP here.
-        assert!(!run.stderr.contains("https://"), "{}", run.stderr);
+        run.does_not_report("https://");
     }
     assert_eq!(place.upstream.count(), before);
 }
@@ -706,8 +672,8 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
              warning: the chart charts/monitoring:1.0.0 names quay.io/org/sidecar:v2, which is in no lock\n\
              hint: list an image in a set if the cluster needs it\n"
         );
-        assert!(!run.stdout.contains("nginx"), "{}", run.stdout);
-        assert!(!run.stdout.contains("exporter"), "{}", run.stdout);
+        run.does_not_print("nginx");
+        run.does_not_print("exporter");
     }
     // The file of another set counts, also before it is locked.
     let other = "bundles/other.set.yaml";
@@ -719,20 +685,12 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
     again.does_not_mention("in no lock");
     assert_eq!(place.sandbox.read("bundles/platform.lock.yaml"), lock);
     let inspected = place.sandbox.run(&["inspect", "platform"]).success();
-    assert!(
-        inspected.stdout.contains("library/nginx:1.29"),
-        "{}",
-        inspected.stdout
-    );
-    assert!(
-        inspected.stdout.contains("\nset platform\n3 artifacts of "),
-        "{}",
-        inspected.stdout
-    );
+    inspected.prints("library/nginx:1.29");
+    inspected.prints("\nset platform\n3 artifacts of ");
     let listed = place.sandbox.run(&["list"]).success();
-    assert!(listed.stdout.contains("platform"), "{}", listed.stdout);
+    listed.prints("platform");
     let stored = place.sandbox.run(&["store"]).success();
-    assert!(stored.stdout.contains("platform"), "{}", stored.stdout);
+    stored.prints("platform");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -744,7 +702,7 @@ async fn a_chart_that_cannot_be_read_when_it_is_locked_is_named_and_locked() {
     let run = place.sandbox.run(&["lock", "platform"]).success();
     run.reports(&format!("{not_searched}\n"));
     let asked = place.upstream.asked().join("\n");
-    assert!(!asked.contains("/blobs/"), "{asked}");
+    asked.lacks("/blobs/");
 
     place.upstream.chart("charts/monitoring", "1.0.0");
     let refuse = |what: &'static str, status: StatusCode| {
@@ -794,6 +752,6 @@ fn a_password_that_is_typed_without_a_scheme_is_not_repeated() {
     ] {
         let run = sandbox.run(command);
         assert_ne!(run.code, Some(0), "{}", run.whole());
-        assert!(!run.whole().contains("planted-55"), "{}", run.whole());
+        run.does_not_mention("planted-55");
     }
 }

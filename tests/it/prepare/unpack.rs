@@ -104,10 +104,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     let mut lines = first.stdout.lines().map(str::trim);
     let line = lines.find(|line| line.starts_with("courier "));
     let signers = format!("{}\n", line.unwrap());
-    courier
-        .lab
-        .sandbox
-        .write("environments/allowed_signers", &signers);
+    courier.lab.write("environments/allowed_signers", &signers);
     courier.commit("Permit the courier's key");
     let manifest = courier.pack(&Choice {
         known: vec![known],
@@ -188,14 +185,13 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
         assert_eq!(courier.git_in(&inside, &["status", "--porcelain"]), status);
     };
     let environment = "environments/lab/environment.yaml";
-    let text = courier.lab.sandbox.read(environment);
+    let text = courier.lab.read(environment);
 
     // A file that the medium changes has local changes.
     courier
         .lab
-        .sandbox
         .write(environment, &format!("{text}# outside\n"));
-    courier.lab.sandbox.write("new.txt", "outside\n");
+    courier.lab.write("new.txt", "outside\n");
     courier.commit("Change the environment");
     let manifest = courier.pack(&Choice::default());
     std::fs::write(inside.join(environment), "# inside\n").unwrap();
@@ -402,20 +398,17 @@ async fn volumes_in_any_order_twice_or_missing_are_finished_or_named() {
 async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     let courier = courier().await;
     let first = courier.pack(&Choice::default());
-    let kept = courier.lab.sandbox.path("../first");
+    let kept = courier.lab.path("../first");
     std::fs::rename(&courier.medium, &kept).unwrap();
     courier.commit("Another pack");
     courier.pack(&Choice::default());
     let run = courier.unpack(&[&kept, &courier.medium], UNSIGNED);
     let stderr = run.exits_with(64).stderr;
     stderr.has("belongs to a different pack");
-    let nothing = courier.lab.sandbox.home();
+    let nothing = courier.lab.home();
     let run = courier.unpack(&[&nothing], UNSIGNED).exits_with(64);
     run.reports("contains no medium");
-    let file = courier
-        .lab
-        .sandbox
-        .path("environments/lab/environment.yaml");
+    let file = courier.lab.path("environments/lab/environment.yaml");
     let run = courier.unpack(&[&file], UNSIGNED).exits_with(64);
     run.reports("is a file, not the folder of a medium");
     let on_medium = courier.medium.join("workspace");
@@ -475,7 +468,7 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
 async fn without_git_nothing_is_written_and_git_is_named() {
     let courier = courier().await;
     courier.pack(&Choice::default());
-    std::fs::remove_file(courier.lab.sandbox.bin().join("git")).unwrap();
+    std::fs::remove_file(courier.lab.bin().join("git")).unwrap();
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(1);
     insta::assert_snapshot!(hashes(&run.whole()), @"
     exit code: 1
@@ -537,7 +530,6 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
     let big = vec![7_u8; 30_000_000];
     courier
         .lab
-        .sandbox
         .write("large.txt", &String::from_utf8_lossy(&big));
     courier.commit("A large file");
     let manifest = courier.pack(&Choice::default());
@@ -550,7 +542,7 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
         "--allow-unsigned",
     ];
     for round in 0..10_u64 {
-        let mut child = (courier.lab.sandbox.command(&arguments))
+        let mut child = (courier.lab.command(&arguments))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -631,7 +623,7 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
     let manifest = courier.pack(&signed());
     let fingerprint = courier.fingerprint(&courier.key);
     let arguments = ["--fingerprint", fingerprint.as_str()];
-    let medium = courier.lab.sandbox.path("../first");
+    let medium = courier.lab.path("../first");
     std::fs::rename(&courier.medium, &medium).unwrap();
     let history = &manifest.contents[0].sha256;
     let pieces = files(&medium);

@@ -26,7 +26,7 @@ impl Carried {
         upstream.image("monitoring/exporter", "v1.9", BOTH, 2 << 20, "1");
         upstream.chart("charts/extra", "1.0.0");
         let address = &upstream.address;
-        lab.sandbox.write(
+        lab.write(
             "bundles/platform.set.yaml",
             &format!(
                 "images:\n- nginx:1.29\n- {{ reference: '{address}/monitoring/exporter:v1.9', as: tools/exporter }}\n\
@@ -39,11 +39,11 @@ impl Carried {
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.lab.sandbox.path("bundles/store")).unwrap()
+        Store::open(&self.lab.path("bundles/store")).unwrap()
     }
 
     fn set(&self) -> Lock {
-        Lock::read(&self.lab.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+        Lock::read(&self.lab.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     /// Checks that the registry serves everything of the set, byte for byte.
@@ -76,14 +76,14 @@ async fn what_was_hashed_as_it_came_is_sent_without_hashing_it_again() {
     let lab = &carried.lab;
     let hashed = |trace: &str| {
         lab.run(&["push", "lab", "--trace", trace]).success();
-        let lines = std::fs::read_to_string(lab.sandbox.path(trace)).unwrap();
+        let lines = std::fs::read_to_string(lab.path(trace)).unwrap();
         let lines = lines
             .lines()
             .map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
         let hashed = lines.filter_map(|line| line["hashes"].as_bool());
         hashed.collect::<Vec<bool>>()
     };
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     let first = hashed("first");
     assert!(first.len() > 10 && !first.contains(&true), "{first:?}");
     // A later run did not see how the blobs came.
@@ -104,24 +104,13 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
         "{}",
         plan.stdout
     );
-    assert!(
-        plan.stdout
-            .contains("platform: fetch 8 blobs from upstream"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("platform: fetch 8 blobs from upstream");
     let preflight = lab.run(&["preflight", "lab"]);
-    assert!(
-        preflight
-            .stdout
-            .contains("3 artifacts, 8 blobs to be fetched from upstream"),
-        "{}",
-        preflight.whole()
-    );
+    preflight.prints("3 artifacts, 8 blobs to be fetched from upstream");
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
     let receipt = lab.receipt();
-    assert!(receipt.contains("  sets:\n    platform: "), "{receipt}");
+    receipt.has("  sets:\n    platform: ");
     lab.run(&["verify", "lab"]).success();
     let page = lab.run(&["report", "lab"]).success().stdout;
     let row = "<tr><th scope=\"row\">platform</th><td class=\"size\">3</td><td class=\"size\">";
@@ -134,15 +123,11 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
         assert!(page.contains(text), "{text}: {page}");
     }
     let status = lab.run(&["status", "lab"]).success();
-    assert!(
-        !status.stdout.contains("different lock"),
-        "{}",
-        status.stdout
-    );
+    status.does_not_print("different lock");
     // Nothing to do asks no upstream.
     let before = carried.upstream.count();
     let again = lab.run(&["deploy", "lab"]).success();
-    assert!(again.whole().contains("Nothing to do"), "{}", again.whole());
+    again.mentions("Nothing to do");
     assert_eq!(carried.upstream.count(), before);
 
     // A new lock of the set is a difference, and the next deploy brings it.
@@ -154,25 +139,13 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     lab.run(&["lock", "platform", "--update", "nginx"])
         .success();
     let status = lab.run(&["status", "lab"]);
-    assert!(
-        status
-            .stdout
-            .contains("it was deployed from a different lock"),
-        "{}",
-        status.whole()
-    );
+    status.prints("it was deployed from a different lock");
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
 
     lab.write_environment("");
     let status = lab.run(&["status", "lab"]);
-    assert!(
-        status
-            .stdout
-            .contains("it was deployed with the set platform, which is no longer listed"),
-        "{}",
-        status.whole()
-    );
+    status.prints("it was deployed with the set platform, which is no longer listed");
 }
 
 // promise 1, of sets
@@ -183,7 +156,7 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
     lab.run(&["fetch", "lab"]).success();
     lab.run(&["push", "lab"]).success();
     let path = "bundles/platform.lock.yaml";
-    let good = lab.sandbox.read(path);
+    let good = lab.read(path);
     let layer = carried.set().artifacts[0].manifests[0].blobs[1].clone();
     // The line with the digest, and the one with the size.
     let mut lines: Vec<&str> = good.lines().collect();
@@ -198,7 +171,7 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
     let retyped = good.replace("application/vnd.oci.image.manifest.v1+json", "text/html");
     for wrong in [without, resized, retyped] {
         assert_ne!(wrong, good);
-        lab.sandbox.write(path, &wrong);
+        lab.write(path, &wrong);
         for command in [
             &["lock", "platform"][..],
             &["lock", "platform", "--check"],
@@ -221,12 +194,12 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
         }
     }
     // Without manifests in the store, those that are fetched decide.
-    let wrong = lab.sandbox.read(path);
+    let wrong = lab.read(path);
     bundles::forget_store(&lab.sandbox);
-    lab.sandbox.write(path, &wrong);
+    lab.write(path, &wrong);
     let run = lab.run(&["fetch", "lab"]);
     assert_ne!(run.code, Some(0), "{}", run.whole());
-    lab.sandbox.write(path, &good);
+    lab.write(path, &good);
     lab.run(&["fetch", "lab"]).success();
     lab.run(&["verify", "lab", "--full"]).success();
 }
@@ -242,12 +215,7 @@ async fn a_check_of_what_was_fetched_reads_the_sets_too() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let run = lab.run(&["fetch", "lab", "--check"]).exits_with(4);
-    assert!(
-        run.stderr
-            .contains("bundles/store lacks 1 blob that sets name"),
-        "{}",
-        run.stderr
-    );
+    run.reports("bundles/store lacks 1 blob that sets name");
     std::fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
     let run = lab.run(&["fetch", "lab", "--check"]);
     assert_ne!(run.code, Some(0), "{}", run.whole());
@@ -267,7 +235,7 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
             .then(|| StatusCode::NOT_FOUND.into_response())
     });
     let run = lab.run(&["deploy", "lab"]).exits_with(5);
-    assert!(run.stderr.contains(&lost), "{}", run.stderr);
+    run.reports(&lost);
     assert!(lab.applies().is_empty());
     let client = lab.registry.client();
     assert!(
@@ -305,7 +273,7 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
         .await
         .unwrap();
     let run = lab.run(&["verify", "lab"]).exits_with(5);
-    assert!(run.stderr.contains("tools/exporter"), "{}", run.whole());
+    run.reports("tools/exporter");
     lab.run(&["verify", "lab", "--repair"]).success();
     carried.everything_is_served().await;
 }
@@ -321,7 +289,7 @@ async fn the_receipt_of_a_deploy_that_upstream_failed_names_the_fetch() {
         .instead(move |_| Some(refused.into_response()));
     lab.run(&["deploy", "lab"]).exits_with(5);
     let receipt = lab.receipt();
-    assert!(receipt.contains("  step: fetch\n"), "{receipt}");
+    receipt.has("  step: fetch\n");
     carried.upstream.as_usual();
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
@@ -340,7 +308,7 @@ async fn a_push_that_is_stopped_while_upstream_is_read_says_that_it_was_stopped(
     });
     for _ in 0..4 {
         let before = carried.upstream.count();
-        let push = lab.sandbox.command(&["push", "lab"]);
+        let push = lab.command(&["push", "lab"]);
         let mut push = { push }.stderr(Stdio::piped()).spawn().unwrap();
         while carried.upstream.count() < before + 4 {
             assert!(push.try_wait().unwrap().is_none(), "it ended too soon");
@@ -370,7 +338,7 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         "{}",
         check.whole()
     );
-    lab.sandbox.write(
+    lab.write(
         "bundles/gpu.set.yaml",
         &format!(
             "images: [{}/monitoring/exporter:v1.9]\n",
@@ -378,23 +346,14 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         ),
     );
     let check = lab.run(&["check", "lab"]).success();
-    assert!(
-        check.stderr.contains("gpu is not locked"),
-        "{}",
-        check.whole()
-    );
+    check.reports("gpu is not locked");
     let plan = lab.run(&["plan", "lab"]).exits_with(3);
-    assert!(
-        plan.stderr
-            .contains("hint: on a machine with internet: `cargo xtask lock gpu`"),
-        "{}",
-        plan.stderr
-    );
+    plan.reports("hint: on a machine with internet: `cargo xtask lock gpu`");
     // Different content under one name.
     carried
         .upstream
         .image("library/nginx", "1.29", BOTH, 10, "other");
-    lab.sandbox.write(
+    lab.write(
         "bundles/gpu.set.yaml",
         &format!(
             "images: [{}/library/nginx:1.29]\n",
@@ -412,10 +371,10 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         "{}",
         plan.stderr
     );
-    assert!(!plan.stderr.contains("--update"), "{}", plan.stderr);
+    plan.does_not_report("--update");
     // Of one reference, at different times.
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
-    lab.sandbox.write("bundles/gpu.set.yaml", &set);
+    let set = lab.read("bundles/platform.set.yaml");
+    lab.write("bundles/gpu.set.yaml", &set);
     lab.run(&["lock", "gpu", "--replace"]).success();
     lab.run(&["plan", "lab"])
         .exits_with(3)
@@ -423,19 +382,16 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     // The same in two environments of one project.
     let of_lab = "environments/lab/environment.yaml";
     lab.write_environment("sets: [gpu]\n");
-    lab.sandbox.write(
-        "environments/lab2/environment.yaml",
-        &lab.sandbox.read(of_lab),
-    );
+    lab.write("environments/lab2/environment.yaml", &lab.read(of_lab));
     lab.write_environment("sets: [platform]\n");
     let push = lab.run(&["push", "lab", "lab2"]).exits_with(3);
     let refused = "lab and lab2 require different content under";
-    assert!(push.stderr.contains(refused), "{}", push.stderr);
+    push.reports(refused);
     assert!(lab.repositories().await.is_empty());
     lab.run(&["push", "lab2"]).success();
     let push = lab.run(&["push", "lab"]).success();
     let moved = "lab: the registry has different content under 1 tag, which the push moves";
-    assert!(push.stderr.contains(moved), "{}", push.stderr);
+    push.reports(moved);
 
     // Where a cluster pulls, a push moves tags only if a deploy may.
     lab.run(&["deploy", "lab"]).success();
@@ -487,13 +443,13 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
         carried
             .upstream
             .image("library/nginx", &format!("1.29-{seed}"), BOTH, 3000, seed);
-        let set = lab.sandbox.read("bundles/platform.set.yaml");
+        let set = lab.read("bundles/platform.set.yaml");
         let line = set
             .lines()
             .find(|line| line.starts_with("- nginx:"))
             .unwrap()
             .to_owned();
-        lab.sandbox.write(
+        lab.write(
             "bundles/platform.set.yaml",
             &set.replace(&line, &format!("- nginx:1.29-{seed}")),
         );
@@ -503,7 +459,7 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     }
     // The third one runs and the second one ran before it.
     lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
-    let plan = lab.sandbox.read("prune.yaml");
+    let plan = lab.read("prune.yaml");
     let (_, remove) = plan.split_once("\nremove:").unwrap();
     assert!(remove.contains("- '1.29'\n"), "{plan}");
     assert!(
@@ -519,21 +475,14 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     carried.everything_is_served().await;
 
     // Without the lock of a set, what another environment needs is unknown.
-    let other = (lab.sandbox.read("environments/lab/environment.yaml"))
+    let other = (lab.read("environments/lab/environment.yaml"))
         .replace("sets: [platform]", "sets: [unlocked]");
-    lab.sandbox
-        .write("environments/other/environment.yaml", &other);
-    lab.sandbox
-        .write("bundles/unlocked.set.yaml", "images: [nginx:1.29-2]\n");
+    lab.write("environments/other/environment.yaml", &other);
+    lab.write("bundles/unlocked.set.yaml", "images: [nginx:1.29-2]\n");
     let run = lab
         .run(&["prune", "lab", "--out", "again.yaml"])
         .exits_with(3);
-    assert!(
-        run.stderr
-            .contains("other needs unlocked, and its lock was not found"),
-        "{}",
-        run.stderr
-    );
+    run.reports("other needs unlocked, and its lock was not found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -546,11 +495,10 @@ async fn images_that_no_lock_has_are_named_when_the_charts_of_sets_come() {
         members.map(|(name, text)| bundles::Member::new(&format!("chart/{name}"), text.as_bytes()));
     let packed = bundles::gzip(&bundles::tar(&members));
     (carried.upstream).chart_of("charts/extra", "2.0.0", packed);
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
-    (lab.sandbox).write("bundles/platform.set.yaml", &set.replace("1.0.0", "2.0.0"));
+    lab.edit("bundles/platform.set.yaml", "1.0.0", "2.0.0");
     lab.run(&["lock", "platform"]).success();
     // A clone of the repository has no store.
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     let named =
         "warning: the chart charts/extra:2.0.0 names quay.io/org/sidecar:v2, which is in no lock\n";
     lab.run(&["deploy", "lab"]).success().reports(named);
@@ -563,9 +511,9 @@ async fn images_that_no_lock_has_are_named_when_the_charts_of_sets_come() {
 async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["push", "lab"]).success();
-    let locked = Lock::read(&lab.sandbox.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
+    let locked = Lock::read(&lab.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
     let bundle = &locked.bundle;
-    lab.sandbox.write(
+    lab.write(
         "bundles/twice.set.yaml",
         &format!(
             "bundles:\n- url: {}\n  sha256: {}\n  as: mke\n",
@@ -587,8 +535,10 @@ async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     let mut carried = Carried::new().await;
-    let cluster = carried.lab.sandbox.home().join("cluster.yaml");
-    (carried.lab.sandbox).variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let cluster = carried.lab.home().join("cluster.yaml");
+    carried
+        .lab
+        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
     let lab = &carried.lab;
     lab.run(&["deploy", "lab"]).success();
     commit(&carried);
@@ -596,7 +546,7 @@ async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
         "bundles/platform.lock.yaml",
         "environments/lab/receipt.yaml",
     ];
-    let before = files.map(|file| lab.sandbox.read(file));
+    let before = files.map(|file| lab.read(file));
     (carried.upstream).image("library/nginx", "1.29", BOTH, 3000, "2");
     lab.run(&["lock", "platform", "--update", "nginx:1.29"])
         .success();
@@ -614,7 +564,7 @@ async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     assert!(lab.receipt().contains("platform: "), "{}", lab.receipt());
 
     for (file, text) in files.iter().zip(&before) {
-        lab.sandbox.write(file, text);
+        lab.write(file, text);
     }
     for command in ["deploy", "push"] {
         let run = lab.run(&[command, "lab"]).exits_with(8);
@@ -628,8 +578,8 @@ async fn a_medium_carries_the_sets_over_the_gap() {
     let carried = Carried::of(lab).await;
     let lab = &carried.lab;
     commit(&carried);
-    lab.sandbox.write("../program", support::PROGRAM);
-    let medium = lab.sandbox.path("../medium");
+    lab.write("../program", support::PROGRAM);
+    let medium = lab.path("../medium");
     let packed = lab.run(&[
         "pack",
         "lab",
@@ -640,7 +590,7 @@ async fn a_medium_carries_the_sets_over_the_gap() {
     ]);
     assert_eq!(packed.code, Some(0), "{}", packed.whole());
     // The site has neither upstream nor bundle.
-    let inside = lab.sandbox.path("../inside");
+    let inside = lab.path("../inside");
     let run = lab.run(&[
         "unpack",
         medium.as_str(),
@@ -732,7 +682,7 @@ async fn a_set_without_a_lock_is_called_a_set() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
     let path = "bundles/platform.lock.yaml";
-    let good = lab.sandbox.read(path);
+    let good = lab.read(path);
     let about_lock = |lab: &Lab, code: i32| {
         let run = lab.run(&["preflight", "lab"]).exits_with(code);
         let lines = run.stdout.lines();
@@ -741,7 +691,7 @@ async fn a_set_without_a_lock_is_called_a_set() {
         let all: Vec<&str> = lines.take_while(|line| !is_disk(line)).collect();
         all.join("\n")
     };
-    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    lab.remove(path);
     insta::assert_snapshot!(about_lock(lab, 3), @"
     PROBLEM  lock              the set platform is not locked: `bundles/platform.lock.yaml` does not exist
                                fix: with internet: `cargo xtask lock platform`, and commit it; without: unpack a medium that has the lock
@@ -752,10 +702,10 @@ async fn a_set_without_a_lock_is_called_a_set() {
         assert!(run.whole().contains(said), "{command}: {}", run.whole());
     }
     // An entry that the lock lacks.
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    let set = lab.read("bundles/platform.set.yaml");
     let more = set.replace("images:\n", "images:\n- nginx:1.30\n");
-    lab.sandbox.write(path, &good);
-    lab.sandbox.write("bundles/platform.set.yaml", &more);
+    lab.write(path, &good);
+    lab.write("bundles/platform.set.yaml", &more);
     let about = about_lock(lab, 3);
     assert!(
         about.contains("docker.io/library/nginx:1.30 is not locked")
