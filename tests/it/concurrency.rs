@@ -66,20 +66,24 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_was_killed_is_named_by_the_next_one() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.variable("FAKE_MKECTL_HANG", "yes");
-    let mut first = Running::start(&lab, &["deploy", "lab"]);
-    first.wait_for("waiting for nodes");
-    first.kill();
-    assert_eq!(first.end().code, None);
-    // The system ends mkectl.
-    while lab.run("plan lab").stdout.contains("still running") {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    lab.variable("FAKE_MKECTL_HANG", "no");
+    kill_while_mkectl_runs(&mut lab, "deploy");
     let run = lab.run("deploy lab").success();
     run.reports("warning: `deploy` (process ");
     let again = lab.run("deploy lab").success();
     again.does_not_report("warning");
+}
+
+/// Kills a command while mkectl runs, and waits until the system has ended mkectl.
+fn kill_while_mkectl_runs(lab: &mut Lab, command: &str) {
+    lab.variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(lab, &[command, "lab"]);
+    running.wait_for("waiting for nodes");
+    running.kill();
+    assert_eq!(running.end().code, None);
+    while lab.run("plan lab").stdout.contains("still running") {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    lab.variable("FAKE_MKECTL_HANG", "no");
 }
 
 /// Returns a second checkout of the lab's workspace: the same files and the same registry, with a
@@ -248,15 +252,7 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
     let other = second_checkout(&lab).await;
     lab.run("push lab").success();
     for checkout in ["the same", "another"] {
-        lab.variable("FAKE_MKECTL_HANG", "yes");
-        let mut first = Running::start(&lab, &["apply", "lab"]);
-        first.wait_for("waiting for nodes");
-        first.kill();
-        assert_eq!(first.end().code, None);
-        while lab.run("plan lab").stdout.contains("still running") {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        lab.variable("FAKE_MKECTL_HANG", "no");
+        kill_while_mkectl_runs(&mut lab, "apply");
         if checkout == "the same" {
             let run = lab.run("deploy lab").success();
             run.reports("warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n");

@@ -45,11 +45,7 @@ fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
         std::thread::sleep(Duration::from_millis(20));
     }
     let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
-        stderr: sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
-    }
+    sandbox.ended(&output)
 }
 
 #[test]

@@ -28,6 +28,8 @@ struct Team {
     state: Mutex<Jobs>,
 }
 
+support::used_as!(Team, lab: Lab);
+
 #[derive(Default)]
 struct Jobs {
     /// Environments to be deployed, once for each push to the repository.
@@ -95,7 +97,7 @@ impl Team {
             registries,
             state: Mutex::default(),
         };
-        let root = team.lab.path("");
+        let root = team.path("");
         git(&root, &["init", "--quiet", "--initial-branch=main"]);
         git(&root, &["add", "--all"]);
         git(&root, &["commit", "--quiet", "--message", "Describe all"]);
@@ -105,7 +107,7 @@ impl Team {
     }
 
     fn origin(&self) -> Utf8PathBuf {
-        self.lab.path("../origin.git")
+        self.path("../origin.git")
     }
 
     /// Returns a new clone, with the store of the runner's cache.
@@ -113,9 +115,9 @@ impl Team {
         let _ = std::fs::remove_dir_all(folder);
         // As over a network: a clone of a path copies files that others change meanwhile.
         let origin = format!("file://{}", self.origin());
-        let root = self.lab.path("");
+        let root = self.path("");
         git(&root, &["clone", "--quiet", &origin, folder.as_str()]);
-        let (cache, store) = (self.lab.path("bundles/store"), folder.join("bundles/store"));
+        let (cache, store) = (self.path("bundles/store"), folder.join("bundles/store"));
         let copied = run(
             "cp",
             &["--recursive", "--link", cache.as_str(), store.as_str()],
@@ -126,10 +128,10 @@ impl Team {
     fn command(&self, folder: &Utf8Path, environment: &str, arguments: &[&str]) -> Command {
         let leading = ["-C", folder.as_str()];
         let mut command = self.lab.command(&[&leading[..], arguments].concat());
-        let cluster = self.lab.path("../clusters").join(environment);
+        let cluster = self.path("../clusters").join(environment);
         command
             .env("FAKE_MKECTL_CLUSTER", cluster)
-            .env("FAKE_MKECTL_RECORD", self.lab.path("../calls"))
+            .env("FAKE_MKECTL_RECORD", self.path("../calls"))
             .process_group(0)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -165,7 +167,7 @@ impl Team {
     /// What a job does: clone, deploy, and push the receipt. One that was killed, refused or lost
     /// is queued again.
     fn job(&self, runner: usize, environment: &str) {
-        let folder = self.lab.path(&format!("../runner-{runner}"));
+        let folder = self.path(&format!("../runner-{runner}"));
         let (take_over, is_lost, kill) = {
             let mut jobs = self.state.lock().unwrap();
             let running = jobs.running.entry(environment.to_owned()).or_default();
@@ -375,9 +377,9 @@ async fn forty_environments_are_deployed_once_each_by_runners_that_are_killed() 
         jobs.refused,
         jobs.rebuilt
     );
-    let checkout = team.lab.path("../checkout");
+    let checkout = team.path("../checkout");
     team.clone_into(&checkout);
-    let digest = bundle::Lock::digest(&team.lab.read(bundles::LOCK));
+    let digest = bundle::Lock::digest(&team.read(bundles::LOCK));
     for index in 0..ENVIRONMENTS {
         let environment = name(index);
         let path = checkout.join(format!("environments/{environment}/receipt.yaml"));

@@ -26,6 +26,8 @@ pub struct Courier {
     pub key: Utf8PathBuf,
 }
 
+crate::used_as!(Courier, lab: Lab);
+
 /// What a medium has, other than everything.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
@@ -264,11 +266,7 @@ impl Courier {
         let _ = input.write_all(stream);
         drop(input);
         let output = child.wait_with_output().expect("the command under test");
-        Run {
-            code: output.status.code(),
-            stdout: self.lab.redact(&String::from_utf8_lossy(&output.stdout)),
-            stderr: self.lab.redact(&String::from_utf8_lossy(&output.stderr)),
-        }
+        self.lab.ended(&output)
     }
 
     /// Checks that the workspace inside has everything that the medium has.

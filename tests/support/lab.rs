@@ -1,7 +1,6 @@
 //! An environment that is deployed to a registry of the test, by a fake mkectl.
 
 use std::collections::BTreeMap;
-use std::ops::{Deref, DerefMut};
 
 use camino::Utf8PathBuf;
 
@@ -129,20 +128,7 @@ accept: [telemetry]
     }
 }
 
-/// A lab is used as its workspace.
-impl Deref for Lab {
-    type Target = Sandbox;
-
-    fn deref(&self) -> &Sandbox {
-        &self.sandbox
-    }
-}
-
-impl DerefMut for Lab {
-    fn deref_mut(&mut self) -> &mut Sandbox {
-        &mut self.sandbox
-    }
-}
+crate::used_as!(Lab, sandbox: Sandbox);
 
 fn record(sandbox: &Sandbox) -> Utf8PathBuf {
     sandbox.home().join("mkectl-calls")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -350,11 +350,32 @@ impl Sandbox {
             .approved(arguments)
             .output()
             .expect("the command under test");
+        self.ended(&output)
+    }
+
+    /// Returns the result of a process that ran in this workspace came to.
+    #[must_use]
+    pub fn ended(&self, output: &Output) -> Run {
         Run {
             code: output.status.code(),
             stdout: self.redact(&String::from_utf8_lossy(&output.stdout)),
             stderr: self.redact(&String::from_utf8_lossy(&output.stderr)),
         }
+    }
+
+    /// Packs a medium of the environment `lab` and unpacks it into an empty folder, which is
+    /// returned.
+    #[track_caller]
+    pub fn carry(&self) -> Utf8PathBuf {
+        self.write("../program", crate::PROGRAM);
+        let (medium, inside) = (self.path("../medium"), self.path("../inside"));
+        let program = ["--program", "../program", "--out", medium.as_str()];
+        self.run(&[&["pack", "lab"], &program[..]].concat())
+            .success();
+        let unpack = ["unpack", medium.as_str(), "--allow-unsigned"];
+        self.run(&[&unpack[..], &["-C", inside.as_str()]].concat())
+            .success();
+        inside
     }
 
     /// Locks a bundle as this release, whatever the bundle itself says.

@@ -94,11 +94,7 @@ fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: &[&str]) -> Run {
     let mut command = sandbox.command(arguments);
     namespaces.place(&mut command);
     let output = command.output().unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
-        stderr: sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
-    }
+    sandbox.ended(&output)
 }
 
 /// Returns the checks of a node that are not fine, as `name verdict fault`.

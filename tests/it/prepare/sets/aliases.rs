@@ -12,6 +12,8 @@ struct Aliased {
     upstream: Upstream,
 }
 
+support::used_as!(Aliased, lab: Lab);
+
 impl Aliased {
     async fn new() -> Self {
         let upstream = Upstream::start().await;
@@ -23,28 +25,26 @@ impl Aliased {
 
     fn lock(&self, aliases: &str) -> Lock {
         let address = &self.upstream.address;
-        self.lab.write(
+        self.write(
             "bundles/platform.set.yaml",
             &format!(
                 "images: [{{ reference: 'pause:3.10', as: tools/pause, aliases: {aliases} }}]\n\
                  registries: {{ docker.io: {{ mirror: '{address}' }} }}\n"
             ),
         );
-        self.lab.run(&["lock", "platform"]).success();
-        Lock::read(&self.lab.path("bundles/platform.lock.yaml")).unwrap()
+        self.run(&["lock", "platform"]).success();
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     async fn has(&self, repository: &str, tag: &str) -> bool {
-        let client = self.lab.registry.client();
+        let client = self.registry.client();
         let found = client.head_manifest(repository, tag).await;
         found.unwrap().is_some()
     }
 }
 
 fn result(run: Run) -> serde_json::Value {
-    let run = run.success();
-    let value = run.json();
-    value["result"].clone()
+    run.success().json()["result"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,11 +168,11 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
 async fn wrong_aliases_are_named() {
     let aliased = Aliased::new().await;
     let refused = |aliases: &str| {
-        aliased.lab.write(
+        aliased.write(
             "bundles/platform.set.yaml",
             &format!("images: [{{ reference: 'pause:3.10', aliases: {aliases} }}]\n"),
         );
-        let run = aliased.lab.run(&["lock", "platform"]);
+        let run = aliased.run(&["lock", "platform"]);
         run.exits_with(3).stderr.lines().next().unwrap().to_owned()
     };
     let all = ["[A]", "[one, one]", "[library/pause]", "[airlock/one]"].map(refused);

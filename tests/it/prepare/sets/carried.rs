@@ -15,6 +15,8 @@ struct Carried {
     upstream: Upstream,
 }
 
+support::used_as!(Carried, lab: Lab);
+
 impl Carried {
     async fn new() -> Self {
         Self::of(Lab::new(AIRLOCK, FAKE_MKECTL).await).await
@@ -39,16 +41,16 @@ impl Carried {
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.lab.path("bundles/store")).unwrap()
+        Store::open(&self.path("bundles/store")).unwrap()
     }
 
     fn set(&self) -> Lock {
-        Lock::read(&self.lab.path("bundles/platform.lock.yaml")).unwrap()
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     /// Checks that the registry serves everything of the set, byte for byte.
     async fn everything_is_served(&self) {
-        let client = self.lab.registry.client();
+        let client = self.registry.client();
         for artifact in &self.set().artifacts {
             let repository = format!("mke/{}", artifact.repository);
             let found = client
@@ -400,37 +402,12 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     push.reports("error: lab requires lab2: lab2 has no receipt of a deploy\n");
 }
 
-/// Runs git in a workspace, as its owner.
-fn git(folder: &camino::Utf8Path, arguments: &[&str]) {
-    #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
-    let mut git = std::process::Command::new("git");
-    git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
-        .args(arguments)
-        .current_dir(folder);
-    let output = git.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
-/// Makes a repository of the workspace, and commits it.
-fn commit(carried: &Carried) {
-    let sandbox = &carried.lab.sandbox;
-    if !sandbox.path(".git").exists() {
-        let known = ["/usr/bin/git", "/usr/local/bin/git"];
-        let found = known
-            .into_iter()
-            .find(|git| std::path::Path::new(git).exists());
-        sandbox.install(found.unwrap(), "git");
-        sandbox.write(".gitignore", "/bundles/store/\n/bundles/pack/\n/bundles/registries/\n*.tar.gz\nlogs/\nadmin-password\nbackups/\n");
-        git(
-            &sandbox.path(""),
-            &["init", "--quiet", "--initial-branch=main"],
-        );
+/// Commits the workspace, which becomes a repository.
+fn commit(lab: &Lab) {
+    if !lab.path(".git").exists() {
+        lab.init_git();
     }
-    git(&sandbox.path(""), &["add", "."]);
-    git(
-        &sandbox.path(""),
-        &["commit", "--quiet", "--message", "deployed"],
-    );
+    lab.commit("deployed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,7 +415,7 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
     lab.run(&["deploy", "lab"]).success();
-    commit(&carried);
+    commit(lab);
     for seed in ["2", "3"] {
         carried
             .upstream
@@ -455,7 +432,7 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
         );
         lab.run(&["lock", "platform"]).success();
         lab.run(&["deploy", "lab"]).success();
-        commit(&carried);
+        commit(lab);
     }
     // The third one runs and the second one ran before it.
     lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
@@ -535,13 +512,11 @@ async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     let mut carried = Carried::new().await;
-    let cluster = carried.lab.home().join("cluster.yaml");
-    carried
-        .lab
-        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let cluster = carried.home().join("cluster.yaml");
+    carried.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
     let lab = &carried.lab;
     lab.run(&["deploy", "lab"]).success();
-    commit(&carried);
+    commit(lab);
     let files = [
         "bundles/platform.lock.yaml",
         "environments/lab/receipt.yaml",
@@ -577,28 +552,9 @@ async fn a_medium_carries_the_sets_over_the_gap() {
     let Courier { lab, .. } = Courier::new(AIRLOCK, FAKE_MKECTL).await;
     let carried = Carried::of(lab).await;
     let lab = &carried.lab;
-    commit(&carried);
-    lab.write("../program", support::PROGRAM);
-    let medium = lab.path("../medium");
-    let packed = lab.run(&[
-        "pack",
-        "lab",
-        "--program",
-        "../program",
-        "--out",
-        medium.as_str(),
-    ]);
-    assert_eq!(packed.code, Some(0), "{}", packed.whole());
+    commit(lab);
     // The site has neither upstream nor bundle.
-    let inside = lab.path("../inside");
-    let run = lab.run(&[
-        "unpack",
-        medium.as_str(),
-        "-C",
-        inside.as_str(),
-        "--allow-unsigned",
-    ]);
-    assert_eq!(run.code, Some(0), "{}", run.whole());
+    let inside = lab.carry();
     let before = carried.upstream.count();
     lab.run(&["push", "lab", "-C", inside.as_str(), "--offline"])
         .success();

@@ -188,18 +188,9 @@ async fn a_medium_carries_files_over_the_gap() {
     write(&lab.sandbox, &url, &sha256(&bytes), places);
     lab.write_environment("sets: [platform]\n");
     lab.run(&["lock", "platform"]).success();
-    let git = |arguments: &[&str]| lab.git(arguments);
-    git(&["add", "--all"]);
-    git(&["commit", "-q", "-m", "Carry a tool"]);
-    lab.write("../program", support::PROGRAM);
-    let medium = lab.path("../medium");
-    let program = ["--program", "../program", "--out", medium.as_str()];
-    lab.run(&[&["pack", "lab"][..], &program].concat())
-        .success();
-    let inside = lab.path("../inside");
+    lab.commit("Carry a tool");
+    let inside = lab.carry();
     let to = ["-C", inside.as_str()];
-    let unpack = ["unpack", medium.as_str(), "--allow-unsigned"];
-    lab.run(&[&unpack[..], &to].concat()).success();
     let before = web.count();
     let push = ["push", "lab", "--offline"];
     lab.run(&[&push[..], &to].concat()).success();

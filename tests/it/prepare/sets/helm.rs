@@ -40,6 +40,8 @@ struct Classic {
     packed: Vec<u8>,
 }
 
+support::used_as!(Classic, sandbox: Sandbox);
+
 impl Classic {
     async fn new() -> Self {
         let packed = web::chart("monitoring", METADATA, 3 << 20);
@@ -72,15 +74,15 @@ impl Classic {
     }
 
     fn lock(&self) -> Lock {
-        Lock::read(&self.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     fn forget_store(&self) {
-        std::fs::remove_dir_all(self.sandbox.path("bundles/store")).unwrap();
+        std::fs::remove_dir_all(self.path("bundles/store")).unwrap();
     }
 
     fn everything_is_there(&self) {
-        let store = Store::open(&self.sandbox.path("bundles/store")).unwrap();
+        let store = Store::open(&self.path("bundles/store")).unwrap();
         for (digest, size) in self.lock().artifacts.iter().flat_map(|one| one.blobs()) {
             store.verify_blob(digest, size).unwrap();
         }
@@ -97,7 +99,7 @@ fn set(repository: &str, more: &str) -> String {
 async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
     let classic = Classic::new().await;
     classic.run(&["lock", "platform"]).success();
-    let text = classic.sandbox.read("bundles/platform.lock.yaml");
+    let text = classic.read("bundles/platform.lock.yaml");
     let shown = text.replace(&classic.web.address, "127.0.0.1:[PORT]");
     let layer = classic.lock().artifacts[0].manifests[0].blobs[1].clone();
     assert_eq!(layer.size, classic.packed.len() as u64);
@@ -105,9 +107,9 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
 
     // The same upstream gives the same bytes, also into an empty store.
     classic.forget_store();
-    classic.sandbox.remove("bundles/platform.lock.yaml");
+    classic.remove("bundles/platform.lock.yaml");
     classic.run(&["lock", "platform"]).success();
-    assert_eq!(classic.sandbox.read("bundles/platform.lock.yaml"), text);
+    assert_eq!(classic.read("bundles/platform.lock.yaml"), text);
 
     // A lock that was edited is refused.
     for url in ["ftp://127.0.0.1/a", "http://charts.example.com/a.tgz", "a"] {
@@ -208,7 +210,7 @@ async fn mistakes_of_a_chart_are_named() {
         classic.sandbox.write("bundles/platform.set.yaml", set);
         let run = classic.run(&["lock", "platform"]).exits_with(code);
         run.does_not_mention("secret");
-        assert!(!classic.sandbox.path("bundles/platform.lock.yaml").exists());
+        assert!(!classic.path("bundles/platform.lock.yaml").exists());
         all.push_str(&run.stderr);
     };
     let chart = |keys: &str| format!("charts:\n- {{ {keys} }}\n");
@@ -306,7 +308,7 @@ async fn mirrors_certificates_and_credentials_are_those_of_the_host() {
         ),
     );
     let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
-    classic.sandbox.log_in(address, &login);
+    classic.log_in(address, &login);
     let index = web::index(
         "monitoring",
         "1.2.3+build.5",

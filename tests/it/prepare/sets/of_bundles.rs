@@ -92,6 +92,8 @@ struct Vendor {
     bundle: bytes::Bytes,
 }
 
+support::used_as!(Vendor, sandbox: Sandbox);
+
 impl Vendor {
     async fn new() -> Self {
         let vendor = Self::unsigned().await;
@@ -117,13 +119,13 @@ impl Vendor {
         let key = key.as_str();
         let generate = ["ecparam", "-name", curve, "-genkey", "-noout", "-out", key];
         self.openssl(&generate);
-        let public = self.sandbox.path(&format!("bundles/{name}.pub"));
+        let public = self.path(&format!("bundles/{name}.pub"));
         self.openssl(&["ec", "-in", key, "-pubout", "-out", public.as_str()]);
     }
 
     /// Returns what `cosign sign-blob` writes for these bytes.
     fn sign(&self, name: &str, bytes: &[u8]) -> String {
-        let path = |name: &str| self.sandbox.home().join(name).to_string();
+        let path = |name: &str| self.home().join(name).to_string();
         let (blob, der, signature) = (path("blob"), path("blob.der"), path("blob.sig"));
         std::fs::write(&blob, bytes).unwrap();
         let key = self.private_key(name).to_string();
@@ -133,7 +135,7 @@ impl Vendor {
     }
 
     fn private_key(&self, name: &str) -> camino::Utf8PathBuf {
-        self.sandbox.home().join(format!("{name}.key"))
+        self.home().join(format!("{name}.key"))
     }
 
     fn openssl(&self, arguments: &[&str]) {
@@ -162,15 +164,15 @@ impl Vendor {
     }
 
     fn lock(&self) -> Lock {
-        Lock::read(&self.sandbox.path(LOCK)).unwrap()
+        Lock::read(&self.path(LOCK)).unwrap()
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.sandbox.path("bundles/store")).unwrap()
+        Store::open(&self.path("bundles/store")).unwrap()
     }
 
     fn file(&self) -> camino::Utf8PathBuf {
-        self.sandbox.path(&format!("bundles/{FILE}"))
+        self.path(&format!("bundles/{FILE}"))
     }
 
     /// Makes it a machine that has neither store nor bundle.
@@ -181,8 +183,8 @@ impl Vendor {
 
     /// Checks that nothing was written but what a download leaves.
     fn nothing_is_trusted(&self) {
-        assert!(!self.sandbox.path(LOCK).exists());
-        assert!(!self.sandbox.path("bundles/store/blobs").exists());
+        assert!(!self.path(LOCK).exists());
+        assert!(!self.path("bundles/store/blobs").exists());
     }
 
     fn everything_is_there(&self) {
@@ -223,7 +225,7 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
     warning: release-matrix.json in airlock-bundle-1.2.3.tar.gz is not carried: it is not an OCI archive
     warning: notes.tar in airlock-bundle-1.2.3.tar.gz is not carried: `notes.tar` has neither `@` nor `_` between repository and tag
     ");
-    let text = vendor.sandbox.read(LOCK);
+    let text = vendor.read(LOCK);
     let lock = vendor.lock();
     let head = text.split("artifacts:").next().unwrap();
     let head = head
@@ -247,14 +249,14 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
         vendor.asked_since(before),
         [format!("HEAD {FILE}"), format!("GET {FILE}.sig")]
     );
-    vendor.sandbox.remove(LOCK);
+    vendor.remove(LOCK);
     support::bundles::forget_store(&vendor.sandbox);
     let before = vendor.web.count();
     vendor.run(&["lock", "k0rdent"]).success();
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
     assert_eq!(vendor.asked_since(before), [format!("GET {FILE}.sig")]);
     // Offline with the signature beside the bundle.
-    vendor.sandbox.remove(LOCK);
+    vendor.remove(LOCK);
     let offline = ["lock", "k0rdent", "--offline"];
     let run = vendor.run(&offline).exits_with(1);
     run.reports(&format!("bundles/{FILE}.sig"));
@@ -263,7 +265,7 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
     vendor.sandbox.write(&beside, &signature);
     for _ in 0..2 {
         vendor.run(&offline).success();
-        assert_eq!(vendor.sandbox.read(LOCK), text);
+        assert_eq!(vendor.read(LOCK), text);
     }
 
     let inspected = vendor.run(&["inspect", "k0rdent"]).success();
@@ -418,11 +420,11 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     assert_eq!(vendor.lock().artifacts.len(), 3);
     assert_eq!(vendor.web.count(), before);
     // A lock with a conflict of git has nothing to keep.
-    let text = vendor.sandbox.read(LOCK);
+    let text = vendor.read(LOCK);
     vendor.sandbox.write(LOCK, &format!("<<<<<<< HEAD\n{text}"));
     vendor.run(&["lock", "k0rdent"]).exits_with(3);
     vendor.run(&["lock", "k0rdent", "--replace"]).success();
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
     // A different file that was copied to its place.
     let other = pack(&enterprise("v2"));
     std::fs::write(vendor.file(), &other).unwrap();
@@ -436,7 +438,7 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     run.reports("was changed after");
 
     // Without either, what comes is trusted, and only a different size is noticed.
-    vendor.sandbox.remove(LOCK);
+    vendor.remove(LOCK);
     vendor.write("strip: 0");
     let run = vendor.run(&["lock", "k0rdent"]).success();
     run.reports(&format!("the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes"));
@@ -456,7 +458,7 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     let run = vendor.run(&["lock", "k0rdent"]).success();
     let verified = "airlock-bundle-1.2.3.tar.gz is signed with bundles/vendor.pub";
     run.reports(verified);
-    let text = vendor.sandbox.read(LOCK);
+    let text = vendor.read(LOCK);
     let locked = vendor.lock().bundles[0].sha256.clone();
     vendor.run(&["lock", "k0rdent", "--check"]).success();
     // A different file of the same size is known by its signature.
@@ -469,13 +471,13 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     run.prints(&moved);
     let run = vendor.run(&["lock", "k0rdent"]).success();
     run.prints("kept as locked");
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
     // What is fetched is what is locked, or nothing.
     let run = vendor.run(&["fetch", "k0rdent"]).exits_with(2);
     run.reports("moved upstream");
     vendor.forget();
     vendor.run(&["fetch", "k0rdent"]).exits_with(4);
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
 
     // A new file whose signature is wrong does not replace the one that is here.
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
@@ -485,7 +487,7 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     let wrong = format!("`bundles/unverified-{FILE}` was not signed with `bundles/vendor.pub`");
     run.reports(&wrong);
     assert_eq!(std::fs::read(vendor.file()).unwrap(), vendor.bundle);
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
     vendor.publish(&same_size);
 
     let update = ["lock", "k0rdent", "--update", "k0rdent-enterprise"];
@@ -541,7 +543,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let set = |more: &str| format!("bundles:\n- {{ url: '{url}', strip: 2 }}\n{more}");
     vendor.sandbox.write("bundles/ceph.set.yaml", &set(""));
     vendor.run(&["lock", "ceph"]).success();
-    let path = vendor.sandbox.path("bundles/ceph.lock.yaml");
+    let path = vendor.path("bundles/ceph.lock.yaml");
     let lock = || Lock::read(&path).unwrap();
     let names: Vec<String> = lock().artifacts.iter().map(|one| one.reference()).collect();
     assert_eq!(names, ["charts/dex:0.23.0", "rook:v1.16"]);
@@ -568,7 +570,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     vendor.sandbox.write("bundles/other.set.yaml", &other);
     let run = vendor.run(&["lock", "other"]).exits_with(3);
     run.reports("both be downloaded as bundles/ceph.tgz");
-    vendor.sandbox.remove("bundles/other.set.yaml");
+    vendor.remove("bundles/other.set.yaml");
 
     // Another entry under the name of an artifact.
     let tool = format!("http://{}/tool", vendor.web.address);
@@ -584,7 +586,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     vendor.web.put("/ceph/ceph.tgz", pack(&damaged));
     let plain = format!("bundles: [{{ url: '{url}' }}]\n");
     vendor.sandbox.write("bundles/ceph.set.yaml", &plain);
-    vendor.sandbox.remove("bundles/ceph.tgz");
+    vendor.remove("bundles/ceph.tgz");
     let run = vendor.run(&["lock", "ceph"]).exits_with(4);
     assert!(
         run.stderr.contains("capi/a_1.tar")
@@ -599,7 +601,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     vendor
         .web
         .answer("/ceph/ceph.tgz", |_| StatusCode::NOT_FOUND.into_response());
-    vendor.sandbox.remove("bundles/ceph.tgz");
+    vendor.remove("bundles/ceph.tgz");
     let run = vendor.run(&["lock", "ceph"]).exits_with(1);
     run.reports("hint: check the URL in the set's file");
     // Reserved names are those of the artifacts.
@@ -657,7 +659,7 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
             "bundles: [{{ url: 'https://{address}{ORIGIN}' }}]\nregistries: {{ {address}: {{ ca: ca.pem }} }}\n"
         ),
     );
-    let log_in = |login: &str| vendor.sandbox.log_in(address, login);
+    let log_in = |login: &str| vendor.log_in(address, login);
     let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
     let answer = behind_a_login(&vendor.bundle, &login);
     vendor.web.answer(ORIGIN, answer);
@@ -726,7 +728,7 @@ async fn a_refused_certificate_gets_the_advice_for_its_fault() {
 async fn a_server_that_a_redirect_leads_to_gets_no_account() {
     let (vendor, other) = (Vendor::unsigned().await, Web::start().await);
     let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
-    vendor.sandbox.log_in(&vendor.web.address, &login);
+    vendor.log_in(&vendor.web.address, &login);
     let to = format!("http://{}/storage", other.address);
     vendor
         .web
@@ -857,7 +859,7 @@ async fn archives_of_skopeo_are_carried_or_left_out_by_their_form() {
     let vendor = Vendor::unsigned().await;
     let controller = image("x", "1", &["linux/amd64"], &[("base", 900)]);
     let made = archives(vec![("made.tar", controller)]).remove(0).bytes;
-    let path = |name: &str| vendor.sandbox.home().join(name).to_string();
+    let path = |name: &str| vendor.home().join(name).to_string();
     std::fs::write(path("made.tar"), made).unwrap();
     let mut members = Vec::new();
     for (form, name) in [
@@ -940,18 +942,9 @@ async fn an_environment_carries_bundles_over_the_gap() {
         fetch.unwrap_or_default(),
         @"  sets      k0rdent: fetch 14 blobs from upstream (2.15 MB)"
     );
-    let git = |arguments: &[&str]| lab.git(arguments);
-    git(&["add", "--all"]);
-    git(&["commit", "-q", "-m", "Carry k0rdent"]);
-    lab.write("../program", support::PROGRAM);
-    let medium = lab.path("../medium");
-    let program = ["--program", "../program", "--out", medium.as_str()];
-    lab.run(&[&["pack", "lab"][..], &program].concat())
-        .success();
-    let inside = lab.path("../inside");
+    lab.commit("Carry k0rdent");
+    let inside = lab.carry();
     let to = ["-C", inside.as_str()];
-    let unpack = ["unpack", medium.as_str(), "--allow-unsigned"];
-    lab.run(&[&unpack[..], &to].concat()).success();
     let before = web.count();
     let offline = |command: &str| lab.run(&[&[command, "lab", "--offline"][..], &to].concat());
     offline("push").success();

@@ -15,6 +15,8 @@ struct Signed {
     image: String,
 }
 
+support::used_as!(Signed, lab: Lab);
+
 impl Signed {
     async fn new() -> Self {
         let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -42,7 +44,7 @@ impl Signed {
     }
 
     fn lock(&self) -> Lock {
-        Lock::read(&self.lab.path("bundles/platform.lock.yaml")).unwrap()
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     /// Returns the tags of the lock, with the image's own digest as `D`.
