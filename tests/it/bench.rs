@@ -168,13 +168,11 @@ fn at_a_distance_each_shape_is_measured_beside_its_floor_and_the_base() {
 #[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
 fn a_program_of_others_that_fails_is_named_and_the_rest_is_measured() {
     let mut sandbox = Sandbox::new(BENCH);
-    let crane = sandbox.path("crane");
-    sandbox.write(
+    sandbox.install_script(
         "crane",
         "#!/bin/sh\necho \"crane $1 is out of order\" >&2\nexit 3\n",
     );
-    std::fs::set_permissions(&crane, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    sandbox.variable("PATH", &format!("{}:{}", sandbox.path(""), path()));
+    sandbox.variable("PATH", &format!("{}:{}", sandbox.bin(), path()));
     let options = "bench --size 1MB --archives 2 --only crane,zarf,inflate";
     let arguments: Vec<&str> = options.split(' ').collect();
     let text = sandbox.run(&arguments).success().whole();

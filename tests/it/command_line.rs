@@ -178,9 +178,7 @@ async fn a_signal_ends_json_output_with_the_error() {
     // A command that asks a registry, and one that is between two steps of its own.
     let asked = sandbox.path("asked");
     let script = format!("#!/bin/sh\n: > {asked}\nexec /bin/sleep 60\n");
-    std::fs::write(sandbox.bin().join("mkectl"), script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(sandbox.bin().join("mkectl"), mode).unwrap();
+    sandbox.install_script("mkectl", script);
     let is_asked: [&dyn Fn() -> bool; 2] = [&|| registry.played() > 0, &|| asked.exists()];
     for (arguments, is_asked) in ["verify lab", "check lab --with-mkectl"]
         .iter()
@@ -334,7 +332,7 @@ fn json_output_reports_a_mistyped_command_too() {
     let sandbox = Sandbox::new(AIRLOCK);
     for format in [&["--format", "json"][..], &["--format=json"]] {
         let run = sandbox.run(&[format, &["depoly"]].concat()).exits_with(64);
-        let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let object = run.json();
         assert_eq!(object["error"]["exit-code"], 64);
         let message = object["error"]["message"].as_str().unwrap();
         assert!(
@@ -559,14 +557,13 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
     let run =
         |[command, name, option]: [&str; 3], path: &str| lab.run(&[command, name, option, path]);
     // An empty plan is not written, so this one is of an earlier run.
-    lab.sandbox
-        .write("prune.yaml", "# Run `prune lab --plan FILE`.\n");
+    lab.write("prune.yaml", "# Run `prune lab --plan FILE`.\n");
     for (command, own) in kinds {
         run(command, own).success();
         run(command, own).success();
     }
-    crate::files::pipe(&lab.sandbox.path("pipe"));
-    let before = lab.sandbox.state();
+    crate::files::pipe(&lab.path("pipe"));
+    let before = lab.state();
     for (command, own) in kinds {
         let others = kinds.iter().map(|(_, other)| *other);
         let others = others.filter(|other| *other != own).chain([
@@ -578,7 +575,7 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
             run(command, other).exits_with(3);
         }
     }
-    assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
+    assert_eq!(lab.changes_since(&before), [""; 0]);
     // The pipe is still refused, so no file replaced it.
     let refused = [
         run(kinds[0].0, "prune.yaml"),

@@ -15,8 +15,8 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     lab.run("plan lab --out plan.yaml").success();
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    lab.variable("FAKE_MKECTL_HANG", "yes");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     let mut first = Running::start(&lab, &["deploy", "lab"]);
     first.wait_for("waiting for nodes");
     // Stale again, so `render` has something to write.
@@ -44,7 +44,7 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
             "{command:?}"
         );
     }
-    assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    assert_eq!(lab.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), applied);
     // What only looks is not held up. A plan says that a deploy would be refused.
     lab.run("plan lab")
@@ -56,9 +56,9 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     assert_eq!(first.end().code, Some(130));
     assert_ended(&lab);
 
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    lab.variable("FAKE_MKECTL_HANG", "no");
     lab.run("deploy lab").success();
-    let lock = lab.sandbox.path("environments/lab/logs/environment.lock");
+    let lock = lab.path("environments/lab/logs/environment.lock");
     assert!(!lock.exists(), "the lock is left");
 }
 
@@ -66,20 +66,24 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_was_killed_is_named_by_the_next_one() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
-    let mut first = Running::start(&lab, &["deploy", "lab"]);
-    first.wait_for("waiting for nodes");
-    first.kill();
-    assert_eq!(first.end().code, None);
-    // The system ends mkectl.
-    while lab.run("plan lab").stdout.contains("still running") {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    kill_while_mkectl_runs(&mut lab, "deploy");
     let run = lab.run("deploy lab").success();
     run.reports("warning: `deploy` (process ");
     let again = lab.run("deploy lab").success();
     again.does_not_report("warning");
+}
+
+/// Kills a command while mkectl runs, and waits until the system has ended mkectl.
+fn kill_while_mkectl_runs(lab: &mut Lab, command: &str) {
+    lab.variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(lab, &[command, "lab"]);
+    running.wait_for("waiting for nodes");
+    running.kill();
+    assert_eq!(running.end().code, None);
+    while lab.run("plan lab").stdout.contains("still running") {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    lab.variable("FAKE_MKECTL_HANG", "no");
 }
 
 /// Returns a second checkout of the lab's workspace: the same files and the same registry, with a
@@ -89,7 +93,7 @@ async fn second_checkout(lab: &Lab) -> Lab {
     other.edit_environment(&other.registry.address, &lab.registry.address);
     assert_eq!(
         other.sandbox.read("environments/lab/environment.yaml"),
-        lab.sandbox.read("environments/lab/environment.yaml")
+        lab.read("environments/lab/environment.yaml")
     );
     other
 }
@@ -104,7 +108,7 @@ fn pull(from: &Sandbox, to: &Sandbox) {
 
 /// Makes `mkectl apply` wait until the file exists that is returned.
 fn gate(lab: &Lab) -> Utf8PathBuf {
-    let gate = lab.sandbox.home().join("gate");
+    let gate = lab.home().join("gate");
     let script = format!(
         "#!/bin/sh\n\
          if [ \"$1 $2\" = 'apply -f' ]; then\n\
@@ -113,17 +117,13 @@ fn gate(lab: &Lab) -> Utf8PathBuf {
          fi\n\
          exec {FAKE_MKECTL} \"$@\"\n"
     );
-    let path = lab.sandbox.bin().join("mkectl");
-    std::fs::remove_file(&path).unwrap();
-    std::fs::write(&path, script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).unwrap();
+    lab.install_script("mkectl", script);
     gate
 }
 
 /// Returns the files of the environment that are not ignored by git.
 fn committed(lab: &Lab) -> Vec<String> {
-    let folder = lab.sandbox.path("environments/lab");
+    let folder = lab.path("environments/lab");
     let names = folder.read_dir_utf8().unwrap();
     let mut names: Vec<String> = names
         .map(|entry| entry.unwrap().file_name().to_owned())
@@ -196,7 +196,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         .success();
     pull(&lab.sandbox, &other.sandbox);
     let run = other.run(&["status", "lab", "--format", "json"]);
-    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let value = run.json();
     let status = &value["result"]["environments"][0];
     assert_eq!(status["shared"]["phase"], "ended");
     assert_eq!(status["drift"], serde_json::json!([]));
@@ -252,15 +252,7 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
     let other = second_checkout(&lab).await;
     lab.run("push lab").success();
     for checkout in ["the same", "another"] {
-        lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
-        let mut first = Running::start(&lab, &["apply", "lab"]);
-        first.wait_for("waiting for nodes");
-        first.kill();
-        assert_eq!(first.end().code, None);
-        while lab.run("plan lab").stdout.contains("still running") {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+        kill_while_mkectl_runs(&mut lab, "apply");
         if checkout == "the same" {
             let run = lab.run("deploy lab").success();
             run.reports("warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n");
@@ -331,7 +323,7 @@ async fn the_shared_state_is_of_no_release_and_stays() {
         (&state["phase"], &state["release"]),
         (&"ended".into(), &"v4.1.5".into())
     );
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     assert!(
         receipt.contains(state["run"].as_str().unwrap()),
         "{receipt}"
@@ -339,7 +331,7 @@ async fn the_shared_state_is_of_no_release_and_stays() {
     assert_eq!(state["receipt"], sha256(receipt.as_bytes()));
     assert_eq!(
         state["lock"],
-        sha256(lab.sandbox.read(support::bundles::LOCK).as_bytes())
+        sha256(lab.read(support::bundles::LOCK).as_bytes())
     );
 }
 
@@ -347,7 +339,7 @@ async fn the_shared_state_is_of_no_release_and_stays() {
 fn a_demo_without_its_receipt_is_deployed_again() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.run("deploy demo").success();
-    std::fs::remove_file(sandbox.path("environments/demo/receipt.yaml")).unwrap();
+    sandbox.remove("environments/demo/receipt.yaml");
     sandbox.run("deploy demo").success();
 }
 

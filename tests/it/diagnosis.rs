@@ -48,7 +48,7 @@ async fn each_request_and_program_is_logged_and_no_secret() {
     // One `-v` is about requests, not about headers.
     run.does_not_report("TRACE");
 
-    let trace = lab.sandbox.read("run.jsonl");
+    let trace = lab.read("run.jsonl");
     assert_no_secret(&trace);
     let lines: Vec<Value> = trace
         .lines()
@@ -81,8 +81,7 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
     let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment(&lab.registry.address.clone(), &registry.address);
-    lab.sandbox
-        .variable("LAB_REGISTRY_USERNAME", support::faulty::USER)
+    lab.variable("LAB_REGISTRY_USERNAME", support::faulty::USER)
         .variable("LAB_REGISTRY_PASSWORD", support::faulty::PASSWORD)
         .variable("AIRLOCK_LOG", "trace");
     let run = lab.run("push lab").success();
@@ -114,20 +113,20 @@ async fn what_cannot_be_logged_is_an_error_and_no_file_is_lost() {
         "environments/lab/environment.yaml",
         "environments/lab/receipt.yaml",
     ] {
-        let before = lab.sandbox.state();
+        let before = lab.state();
         lab.run(&["list", "--trace", file]).exits_with(3);
-        assert!(lab.sandbox.changes_since(&before).is_empty());
+        assert!(lab.changes_since(&before).is_empty());
     }
-    lab.sandbox.write("trace", "something else\n");
+    lab.write("trace", "something else\n");
     let run = lab.run("list --trace trace");
     run.reports("`trace` exists and is not a trace");
     // A trace replaces an earlier one, and what a run that was stopped at its start left.
-    lab.sandbox.write("again", "");
+    lab.write("again", "");
     for _ in 0..2 {
         lab.run("push lab --trace again").success();
-        assert!(!lab.sandbox.read("again").is_empty());
+        assert!(!lab.read("again").is_empty());
     }
-    lab.sandbox.variable("AIRLOCK_LOG", "registry=loud");
+    lab.variable("AIRLOCK_LOG", "registry=loud");
     insta::assert_snapshot!(lab.run("list").whole(), @r"
     exit code: 64
     --- stdout

@@ -45,11 +45,7 @@ fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
         std::thread::sleep(Duration::from_millis(20));
     }
     let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
-        stderr: sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
-    }
+    sandbox.ended(&output)
 }
 
 #[test]
@@ -130,16 +126,16 @@ async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
         "  tracking:",
         "  license: { token: { $file: secret } }\n  tracking:",
     );
-    pipe(&lab.sandbox.path("environments/lab/secret"));
+    pipe(&lab.path("environments/lab/secret"));
     let text = run(&lab.sandbox, &["deploy", "lab"]).whole();
     text.has("environments/lab/secret")
         .has("it is a named pipe, not a regular file");
 
     lab.write_environment("");
     lab.edit_environment("  push-credentials: { env: LAB_REGISTRY }\n", "");
-    let file = lab.sandbox.home().join("auth.json");
+    let file = lab.home().join("auth.json");
     pipe(&file);
-    lab.sandbox.variable("REGISTRY_AUTH_FILE", file.as_str());
+    lab.variable("REGISTRY_AUTH_FILE", file.as_str());
     let text = run(&lab.sandbox, &["push", "lab"]).whole();
     text.has("auth.json")
         .has("it is a named pipe, not a regular file");

@@ -28,6 +28,8 @@ struct Team {
     state: Mutex<Jobs>,
 }
 
+support::used_as!(Team, lab: Lab);
+
 #[derive(Default)]
 struct Jobs {
     /// Environments to be deployed, once for each push to the repository.
@@ -66,19 +68,15 @@ impl Team {
         let sandbox = &mut lab.sandbox;
         // Fails if a mkectl runs for the same cluster already. `flock` becomes mkectl, so that the
         // lock ends with it.
-        sandbox.write(
-            "../mkectl",
-            &format!(
+        sandbox.install_script(
+            "mkectl",
+            format!(
                 "#!/bin/sh\n\
                  case \"$*\" in *--help*|*--dry-run*) exec {FAKE_MKECTL} \"$@\";; esac\n\
                  [ \"$1\" = apply ] || exec {FAKE_MKECTL} \"$@\"\n\
                  exec /usr/bin/flock --nonblock --no-fork --conflict-exit-code 99 \"$FAKE_MKECTL_CLUSTER.lock\" {FAKE_MKECTL} \"$@\"\n"
             ),
         );
-        let script = sandbox.path("../mkectl");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&script, mode).unwrap();
-        sandbox.install(script.as_str(), "mkectl");
         sandbox.install("/usr/bin/git", "git");
         let ignored = std::fs::read_to_string(support::sandbox::repository().join(".gitignore"));
         sandbox.write(".gitignore", &ignored.unwrap());
@@ -91,15 +89,15 @@ impl Team {
                 .replace(&lab.registry.address, address)
                 .replace("mke.lab.example.com", &format!("{name}.example.com"));
             let path = format!("environments/{name}/environment.yaml");
-            lab.sandbox.write(&path, &text);
+            lab.write(&path, &text);
         }
-        std::fs::create_dir_all(lab.sandbox.path("../clusters")).unwrap();
+        std::fs::create_dir_all(lab.path("../clusters")).unwrap();
         let team = Self {
             lab,
             registries,
             state: Mutex::default(),
         };
-        let root = team.lab.sandbox.path("");
+        let root = team.path("");
         git(&root, &["init", "--quiet", "--initial-branch=main"]);
         git(&root, &["add", "--all"]);
         git(&root, &["commit", "--quiet", "--message", "Describe all"]);
@@ -109,7 +107,7 @@ impl Team {
     }
 
     fn origin(&self) -> Utf8PathBuf {
-        self.lab.sandbox.path("../origin.git")
+        self.path("../origin.git")
     }
 
     /// Returns a new clone, with the store of the runner's cache.
@@ -117,12 +115,9 @@ impl Team {
         let _ = std::fs::remove_dir_all(folder);
         // As over a network: a clone of a path copies files that others change meanwhile.
         let origin = format!("file://{}", self.origin());
-        let root = self.lab.sandbox.path("");
+        let root = self.path("");
         git(&root, &["clone", "--quiet", &origin, folder.as_str()]);
-        let (cache, store) = (
-            self.lab.sandbox.path("bundles/store"),
-            folder.join("bundles/store"),
-        );
+        let (cache, store) = (self.path("bundles/store"), folder.join("bundles/store"));
         let copied = run(
             "cp",
             &["--recursive", "--link", cache.as_str(), store.as_str()],
@@ -132,14 +127,11 @@ impl Team {
 
     fn command(&self, folder: &Utf8Path, environment: &str, arguments: &[&str]) -> Command {
         let leading = ["-C", folder.as_str()];
-        let mut command = self
-            .lab
-            .sandbox
-            .command(&[&leading[..], arguments].concat());
-        let cluster = self.lab.sandbox.path("../clusters").join(environment);
+        let mut command = self.lab.command(&[&leading[..], arguments].concat());
+        let cluster = self.path("../clusters").join(environment);
         command
             .env("FAKE_MKECTL_CLUSTER", cluster)
-            .env("FAKE_MKECTL_RECORD", self.lab.sandbox.path("../calls"))
+            .env("FAKE_MKECTL_RECORD", self.path("../calls"))
             .process_group(0)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -175,7 +167,7 @@ impl Team {
     /// What a job does: clone, deploy, and push the receipt. One that was killed, refused or lost
     /// is queued again.
     fn job(&self, runner: usize, environment: &str) {
-        let folder = self.lab.sandbox.path(&format!("../runner-{runner}"));
+        let folder = self.path(&format!("../runner-{runner}"));
         let (take_over, is_lost, kill) = {
             let mut jobs = self.state.lock().unwrap();
             let running = jobs.running.entry(environment.to_owned()).or_default();
@@ -385,9 +377,9 @@ async fn forty_environments_are_deployed_once_each_by_runners_that_are_killed() 
         jobs.refused,
         jobs.rebuilt
     );
-    let checkout = team.lab.sandbox.path("../checkout");
+    let checkout = team.path("../checkout");
     team.clone_into(&checkout);
-    let digest = bundle::Lock::digest(&team.lab.sandbox.read(bundles::LOCK));
+    let digest = bundle::Lock::digest(&team.read(bundles::LOCK));
     for index in 0..ENVIRONMENTS {
         let environment = name(index);
         let path = checkout.join(format!("environments/{environment}/receipt.yaml"));

@@ -37,9 +37,9 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let proxy = proxy().await;
     through(&mut lab.sandbox, &proxy);
-    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let bundle = lab.path(&format!("bundles/{FILE}"));
     let bytes = std::fs::read(&bundle).unwrap();
-    let elsewhere = lab.sandbox.path("elsewhere.tar.gz");
+    let elsewhere = lab.path("elsewhere.tar.gz");
     std::fs::write(&elsewhere, &bytes).unwrap();
     let commands: [&[&str]; 28] = [
         &["check", "lab", "--with-mkectl"],
@@ -80,7 +80,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     ];
     for with_variable in [false, true] {
         if with_variable {
-            lab.sandbox.variable("AIRLOCK_OFFLINE", "1");
+            lab.variable("AIRLOCK_OFFLINE", "1");
         }
         for has_bundle in [false, true] {
             for command in commands {
@@ -101,7 +101,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
         }
     }
     // The proxy would have seen a request.
-    lab.sandbox.variable("AIRLOCK_OFFLINE", "0");
+    lab.variable("AIRLOCK_OFFLINE", "0");
     std::fs::remove_file(&bundle).unwrap();
     bundles::forget_store(&lab.sandbox);
     lab.run("fetch v4.1.5").exits_with(1);
@@ -113,7 +113,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
 async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
-    std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    lab.remove(&format!("bundles/{FILE}"));
     insta::assert_snapshot!(lab.run("push lab --offline").whole(), @"
     exit code: 1
     --- stdout
@@ -126,7 +126,7 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
     for url in ["http://nowhere.invalid/b", "http://127.0.0.1:9/b"] {
         let mut lock = bundles::lock_of(&lab.sandbox);
         lock.bundle.url = url.to_owned();
-        lab.sandbox.write(LOCK, &lock.to_yaml());
+        lab.write(LOCK, &lock.to_yaml());
         let began = Instant::now();
         let run = lab.run("push lab").exits_with(1);
         assert!(began.elapsed() < Duration::from_secs(20), "{}", run.whole());
@@ -215,7 +215,7 @@ async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     run.reports("mkectl is of this release and is used");
     let run = lab.run("fetch lab --offline").success();
     run.reports("an offline run does not ask");
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.3");
+    lab.variable("FAKE_MKECTL_VERSION", "v4.1.3");
     let run = lab.run("fetch lab --offline").exits_with(1);
     run.reports("put the release's mkectl on PATH");
 }
@@ -260,7 +260,7 @@ async fn preflight_compares_the_content_of_the_bundle() {
     bundles::forget_store(&lab.sandbox);
     let run = lab.run("preflight lab --offline");
     run.prints("has the SHA-256 in the lock");
-    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let bundle = lab.path(&format!("bundles/{FILE}"));
     let mut bytes = std::fs::read(&bundle).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&bundle, bytes).unwrap();
@@ -287,9 +287,9 @@ fn advice(run: &support::Run) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn inside_no_hint_needs_internet_or_cargo() {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
-    lab.sandbox.as_of_medium();
-    lab.sandbox.variable("AIRLOCK_OFFLINE", "1");
-    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    lab.as_of_medium();
+    lab.variable("AIRLOCK_OFFLINE", "1");
+    let bundle = lab.path(&format!("bundles/{FILE}"));
     let assert_inside = |arguments: &[&str], expected: &str| {
         let run = lab.run(arguments);
         // The hint for a missing lock serves both sides.
@@ -316,7 +316,7 @@ async fn inside_no_hint_needs_internet_or_cargo() {
     assert_inside(&["push", "lab"], "copy the file to bundles/");
     assert_inside(&preflight, "copy the file to bundles/");
     assert_inside(&["fetch", "lab"], "copy the file to bundles/");
-    std::fs::remove_file(lab.sandbox.path(LOCK)).unwrap();
+    lab.remove(LOCK);
     assert_inside(&["deploy", "lab"], "unpack a medium that has the lock");
     assert_inside(&preflight, "unpack a medium that has the lock");
     let list = lab.run("list").success();

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::{
     BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD,
 };
+use support::sandbox::write_program;
 use support::server::{Asked, Server};
 use support::{Lab, Text as _, lab};
 
@@ -80,8 +81,8 @@ fn forms(user: &str, secret: &str) -> Vec<String> {
 #[track_caller]
 fn check(lab: &Lab, run: &support::Run, forms: &[String]) {
     let mut texts = vec![("output".to_owned(), run.whole())];
-    for (path, content) in lab.sandbox.files() {
-        if path.starts_with(lab.sandbox.path("environments")) || path.extension() == Some("yaml") {
+    for (path, content) in lab.files() {
+        if path.starts_with(lab.path("environments")) || path.extension() == Some("yaml") {
             texts.push((
                 path.to_string(),
                 String::from_utf8_lossy(&content).into_owned(),
@@ -143,7 +144,7 @@ async fn reflecting(bearer: bool, text: String) -> Server {
 async fn a_registry_that_repeats_what_it_was_sent_leaks_nothing() {
     for bearer in [false, true] {
         let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-        lab.sandbox.variable("LAB_REGISTRY_PASSWORD", PASSWORD);
+        lab.variable("LAB_REGISTRY_PASSWORD", PASSWORD);
         let mut forms = forms(lab::USER, PASSWORD);
         if bearer {
             forms.push("t0ken~of~the~server~8c21".to_owned());
@@ -168,8 +169,7 @@ async fn a_registry_that_repeats_what_it_was_sent_leaks_nothing() {
 async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let referred = "0idc-cl!ent \"secret\"/91c4";
-    lab.sandbox
-        .variable("LAB_REGISTRY_PASSWORD", PASSWORD)
+    lab.variable("LAB_REGISTRY_PASSWORD", PASSWORD)
         .variable("OIDC_SECRET", &format!("{referred}\r\n"))
         .variable(
             "HTTPS_PROXY",
@@ -183,7 +183,7 @@ async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
     let mut all = forms(lab::USER, PASSWORD);
     all.extend(forms("dex", referred));
     all.extend(forms("proxy-user", "pr0xy pass!"));
-    let printed = lab.sandbox.home().join("printed");
+    let printed = lab.home().join("printed");
     let lines: String = all
         .iter()
         .map(|form| format!("INF value={form} {HIDDEN}\n"))
@@ -205,7 +205,7 @@ async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
         run.mentions("end");
         check(&lab, &run, &all);
     }
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     receipt.has("failed:");
 }
 
@@ -263,7 +263,7 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
         (b"one\x1b[0mtwo", "contains U+001B"),
         (b"one\xfftwo", "is not UTF-8 text"),
     ] {
-        let mut command = lab.sandbox.command("push lab");
+        let mut command = lab.command("push lab");
         let output = command
             .env("LAB_REGISTRY_PASSWORD", OsStr::from_bytes(value))
             .output()
@@ -274,10 +274,8 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
         assert!(said.contains(&rule) && !said.contains("two"), "{said}");
     }
     for end in ["\n", "\r\n"] {
-        lab.sandbox
-            .variable("LAB_REGISTRY_PASSWORD", &format!("{}{end}", lab::PASSWORD));
-        lab.sandbox
-            .variable("LAB_REGISTRY_USERNAME", &format!("{}{end}", lab::USER));
+        lab.variable("LAB_REGISTRY_PASSWORD", &format!("{}{end}", lab::PASSWORD));
+        lab.variable("LAB_REGISTRY_USERNAME", &format!("{}{end}", lab::USER));
         lab.run("push lab").success();
     }
 }
@@ -286,15 +284,15 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn others_cannot_write_the_files_of_a_run_whatever_the_umask() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    std::fs::remove_file(lab.sandbox.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
+    let bundle = lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    lab.remove("bundles/v4.1.5-amd64.lock.yaml");
     for umask in [0o000, 0o077] {
         for arguments in [
             &["lock", "v4.1.5", "--bundle", bundle.as_str()][..],
             &["deploy", "lab"],
             &["new", "other"],
         ] {
-            let mut command = lab.sandbox.approved(arguments);
+            let mut command = lab.approved(arguments);
             // SAFETY: `umask` may be called between `fork` and `exec`.
             unsafe {
                 std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
@@ -305,7 +303,7 @@ async fn others_cannot_write_the_files_of_a_run_whatever_the_umask() {
             let _ = command.output().unwrap();
         }
         let mut logs = 0;
-        for (path, _) in lab.sandbox.files() {
+        for (path, _) in lab.files() {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode & 0o022, 0, "{path} has mode {mode:o}");
             if path.as_str().ends_with(".log") || path.as_str().ends_with("admin-password") {
@@ -324,27 +322,26 @@ async fn others_cannot_write_the_files_of_a_run_whatever_the_umask() {
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.install("/bin/sh", "sh");
-    lab.sandbox.init_git();
-    lab.sandbox.git(&["add", "environments"]);
-    lab.sandbox.git(&["commit", "--quiet", "--message=first"]);
-    let mark = lab.sandbox.home().join("mark");
-    let program = lab.sandbox.home().join("program");
-    std::fs::write(&program, format!("#!/bin/sh\necho ran >> {mark}\n")).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let config = lab.sandbox.path(".git/config");
+    lab.install("/bin/sh", "sh");
+    lab.init_git();
+    lab.git(&["add", "environments"]);
+    lab.git(&["commit", "--quiet", "--message=first"]);
+    let mark = lab.home().join("mark");
+    let program = lab.home().join("program");
+    write_program(&program, format!("#!/bin/sh\necho ran >> {mark}\n"));
+    let config = lab.path(".git/config");
     let hostile = format!(
         "[log]\nshowSignature = true\n[gpg]\nprogram = {program}\n[core]\nfsmonitor = {program}\nhooksPath = {home}\npager = {program}\n\
          [filter \"a\"]\nclean = {program}\nprocess = {program}\nrequired = true\n[diff]\nexternal = {program}\n",
-        home = lab.sandbox.home(),
+        home = lab.home(),
     );
     std::fs::write(
         &config,
         std::fs::read_to_string(&config).unwrap() + &hostile,
     )
     .unwrap();
-    lab.sandbox.write(".gitattributes", "* filter=a\n");
-    lab.sandbox.write(".git/info/attributes", "* filter=a\n");
+    lab.write(".gitattributes", "* filter=a\n");
+    lab.write(".git/info/attributes", "* filter=a\n");
     lab.edit_environment("role: controller+worker", "role: controller+worker ");
     for arguments in [
         &["plan", "lab"][..],
@@ -355,20 +352,14 @@ async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() 
         let _ = lab.run(arguments);
         assert!(!mark.exists(), "{arguments:?} ran a program");
     }
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     receipt.has("clean: false");
 }
 
 /// Puts a mkectl on the PATH that does as `script` says, and otherwise what the usual one does.
 fn install_script(lab: &Lab, script: &str) {
-    let path = lab.sandbox.bin().join("mkectl");
-    std::fs::remove_file(&path).unwrap();
-    std::fs::write(
-        &path,
-        format!("#!/bin/sh\n{script}\nexec {FAKE_MKECTL} \"$@\"\n"),
-    )
-    .unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\n{script}\nexec {FAKE_MKECTL} \"$@\"\n");
+    lab.install_script("mkectl", script);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,11 +371,10 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
         "older-license",
     ];
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox
-        .variable("LAB_LICENSE", "license-of-the-variable");
+    lab.variable("LAB_LICENSE", "license-of-the-variable");
     let config = "environments/lab/mke4.yaml";
     lab.run("render lab").success();
-    let without = lab.sandbox.read(config);
+    let without = lab.read(config);
     let masked = |arguments: &[&str], code: i32| -> String {
         let whole = lab.run(arguments).exits_with(code).whole();
         for secret in secrets {
@@ -410,8 +400,8 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
     assert_ne!(older, without);
     for committed in [None, Some(without), Some(older)] {
         match committed {
-            Some(text) => lab.sandbox.write(config, &text),
-            None => std::fs::remove_file(lab.sandbox.path(config)).unwrap(),
+            Some(text) => lab.write(config, &text),
+            None => lab.remove(config),
         }
         let check = masked(&["render", "lab", "--check"], 2);
         check.has("token: ***");
@@ -420,7 +410,7 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
         let _ = masked(&["plan", "lab", "--markdown"], 0);
         let _ = masked(&["plan", "lab", "--format", "json"], 0);
         let _ = masked(&["plan", "lab", "--out", "plan.yaml"], 0);
-        let plan = lab.sandbox.read("plan.yaml");
+        let plan = lab.read("plan.yaml");
         plan.has("token: ***");
         assert!(
             !secrets.iter().any(|secret| plan.contains(secret)),
@@ -429,14 +419,14 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
     }
 
     let _ = masked(&["deploy", "lab", "--plan", "plan.yaml"], 0);
-    let rendered = lab.sandbox.read(config);
+    let rendered = lab.read(config);
     for secret in &secrets[..3] {
         assert!(rendered.contains(secret), "{rendered}");
     }
     lab.edit_environment("token: supersecretlicense", "token: { $env: LAB_LICENSE }");
     let deployed = masked(&["deploy", "lab"], 0);
     deployed.has("-    token: ***");
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     assert!(
         !secrets.iter().any(|secret| receipt.contains(secret)),
         "{receipt}"

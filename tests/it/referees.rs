@@ -34,6 +34,8 @@ struct Pushed {
     lock: Lock,
 }
 
+support::used_as!(Pushed, sandbox: Sandbox);
+
 impl Pushed {
     async fn new() -> Self {
         Self::below("mke/four").await
@@ -45,8 +47,7 @@ impl Pushed {
         let sandbox = Sandbox::new(AIRLOCK);
         registry.describe(&sandbox, "");
         let path = "environments/lab/environment.yaml";
-        let text = sandbox.read(path);
-        sandbox.write(path, &text.replace("mke/four", project));
+        sandbox.edit(path, "mke/four", project);
         bundles::make_locked(&sandbox, &sixty());
         sandbox.run("push lab").success();
         let lock = bundles::lock_of(&sandbox);
@@ -78,16 +79,16 @@ impl Pushed {
 
     /// Returns the file of the registry's CA.
     fn ca(&self) -> Utf8PathBuf {
-        self.sandbox.path("environments/lab/registry-ca.pem")
+        self.path("environments/lab/registry-ca.pem")
     }
 
     /// Returns a folder in which Docker's tools look for the CA of a registry.
     fn certificates(&self) -> Utf8PathBuf {
-        self.sandbox.write(
+        self.write(
             "certificates/ca.crt",
             self.registry.ca_pem.as_deref().unwrap(),
         );
-        self.sandbox.path("certificates")
+        self.path("certificates")
     }
 }
 
@@ -171,14 +172,14 @@ async fn sixty_images_of_a_set_have_the_digests_that_skopeo_copies() {
     let listed = of_upstream.artifacts.iter().map(Artifact::reference);
     let listed: String = (listed.map(|name| format!("- {address}/mke/four/{name}\n"))).collect();
     let set = format!("images:\n{listed}");
-    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    lab.write("bundles/platform.set.yaml", &set);
     let refused = lab.run("lock platform").exits_with(5);
     refused.reports("hint: log in with `skopeo login 127.0.0.1:[PORT]`");
-    lab.sandbox.log_in(address, &login);
+    lab.log_in(address, &login);
     for command in ["lock platform", "fetch platform", "push lab", "verify lab"] {
         lab.run(command).success();
     }
-    let lock = lab.sandbox.path("bundles/platform.lock.yaml");
+    let lock = lab.path("bundles/platform.lock.yaml");
     let lock = Lock::read(&lock).unwrap();
     assert_eq!(lock.artifacts.len(), ARCHIVES);
     let account = format!("{}:{}", registries::USER, registries::PASSWORD);
@@ -205,13 +206,13 @@ async fn containerd_pulls_every_image_as_nodes_do() {
     let pushed = Pushed::new().await;
     let containerd = Containerd::start(&pushed.sandbox);
     let (address, ca) = (&pushed.registry.address, pushed.ca());
-    pushed.sandbox.write(
+    pushed.write(
         &format!("hosts/{address}/hosts.toml"),
         &format!(
             "server = \"https://{address}\"\n[host.\"https://{address}\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = \"{ca}\"\n"
         ),
     );
-    let hosts = pushed.sandbox.path("hosts");
+    let hosts = pushed.path("hosts");
     let images = pushed.of(Kind::Image);
     each(&images, |artifact| {
         let name = pushed.name(artifact);
@@ -249,7 +250,6 @@ async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
     let containerd = Containerd::start(&pushed.sandbox);
     let address = &pushed.registry.address;
     let printed = pushed
-        .sandbox
         .run("images lab --as containerd")
         .success()
         .stdout
@@ -260,9 +260,9 @@ async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
         );
     for file in printed.split("# /etc/containerd/certs.d/").skip(1) {
         let (path, text) = file.split_once('\n').unwrap();
-        pushed.sandbox.write(&format!("hosts/{path}"), text);
+        pushed.write(&format!("hosts/{path}"), text);
     }
-    let hosts = pushed.sandbox.path("hosts");
+    let hosts = pushed.path("hosts");
     let images = pushed.of(Kind::Image);
     let name = |artifact: &Artifact| format!("registry.mirantis.com/mke/{}", artifact.reference());
     each(&images, |artifact| {
@@ -308,7 +308,7 @@ async fn podman_pulls_every_image() {
     let pushed = Pushed::new().await;
     let (certificates, images) = (pushed.certificates(), pushed.of(Kind::Image));
     let names: Vec<String> = images.iter().map(|image| pushed.name(image)).collect();
-    let [root, state] = ["podman/root", "podman/run"].map(|path| pushed.sandbox.path(path));
+    let [root, state] = ["podman/root", "podman/run"].map(|path| pushed.path(path));
     let podman = |arguments: &[&str]| {
         let place = ["--root", root.as_str(), "--runroot", state.as_str()];
         let driver = ["--storage-driver", "vfs"];
@@ -357,7 +357,7 @@ async fn helm_shows_pulls_and_renders_every_chart() {
         let helm = |command: &[&str]| run(&pushed.sandbox, "helm", &[command, &named].concat());
         let shown = helm(&["show", "chart"]);
         shown.has(&format!("version: {version}"));
-        let folder = pushed.sandbox.path(&format!("charts/{repository}"));
+        let folder = pushed.path(&format!("charts/{repository}"));
         std::fs::create_dir_all(&folder).unwrap();
         let pulled = helm(&["pull", "--destination", folder.as_str()]);
         assert!(

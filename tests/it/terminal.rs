@@ -52,7 +52,7 @@ impl Wide {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_fits_80_columns() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("FAKE_MKECTL_LIST_IMAGES", "0");
+    lab.variable("FAKE_MKECTL_LIST_IMAGES", "0");
     let mut wide = Wide::default();
     let bundle = "bundles/mke_bundle_v4.1.5_amd64.tar.gz";
     let before: &[&[&str]] = &[
@@ -122,7 +122,7 @@ async fn a_diff_has_its_sign_in_every_line() {
     let long = "/home/operator/keys of the whole company and all of its departments/id_ed25519";
     lab.edit_environment("~/.ssh/id_ed25519", &format!("\"{long}\""));
     for arguments in [&["plan", "lab"][..], &["render", "lab", "--check"]] {
-        let shown = show(lab.sandbox.command(arguments), "");
+        let shown = show(lab.command(arguments), "");
         let lines = shown.lines();
         let has_long = |line: &&String| line.starts_with('+') && line.contains(long);
         assert!(lines.iter().any(|line| has_long(&line)), "{}", shown.text);
@@ -135,7 +135,7 @@ async fn every_error_fits_80_columns() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let mut wide = Wide::default();
     let file = "environments/lab/environment.yaml";
-    let sound = lab.sandbox.read(file);
+    let sound = lab.read(file);
     for arguments in [
         &["depoly", "lab"][..],
         &["push", "lab", "--max-rate", "20"],
@@ -172,14 +172,13 @@ async fn every_error_fits_80_columns() {
         ("push-credentials", "protected: true #"),
     ];
     for (from, to) in edits {
-        lab.sandbox.write(file, &sound.replace(from, to));
+        lab.write(file, &sound.replace(from, to));
         let _ = wide.look(&lab.sandbox, &["deploy", "lab"]);
     }
-    lab.sandbox
-        .write(file, &format!("protected: true\n{sound}"));
+    lab.write(file, &format!("protected: true\n{sound}"));
     let _ = wide.look_typing(&lab.sandbox, &["deploy", "lab"], "prod\ny\n");
-    lab.sandbox.write(file, &sound);
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.write(file, &sound);
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     let _ = wide.look(&lab.sandbox, &["deploy", "lab"]);
     wide.assert_none();
 }
@@ -201,7 +200,7 @@ async fn a_terminal_without_control_sequences_gets_plain_lines() {
         (&["push", "lab", "--max-rate", "1MB"][..], "push done: "),
         (&["new", "site"], "wrote environments/site/environment.yaml"),
     ] {
-        let mut command = lab.sandbox.command(arguments);
+        let mut command = lab.command(arguments);
         command.env("TERM", "dumb").env_remove("NO_COLOR");
         let shown = show_as_it_is(command, "");
         assert_eq!(shown.code, Some(0), "{}", shown.text);

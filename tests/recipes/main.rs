@@ -1,6 +1,6 @@
-//! Follows the recipe "Add an MKE release" of CONTRIBUTING.md in a copy of the crates that it
-//! touches, and the first step of "Add a task of your own". It is a test of its own, because it
-//! builds.
+//! Follows recipes of CONTRIBUTING.md in copies of the crates that they touch: "Add an MKE release",
+//! "Add a command", "Add an error", and the first step of "Add a task of your own". It is a program
+//! of its own because it builds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -32,7 +32,7 @@ fn main() {
 
 #[test]
 fn a_release_is_added_as_the_recipe_says() {
-    let copy = Copy::new();
+    let copy = Copy::of_mke();
     // Step 1 and 2. A fact without a source that fits its certainty is found.
     let table = copy.read("crates/mke/src/releases.yaml");
     let (_, row) = table.rsplit_once("  - version: ").unwrap();
@@ -76,13 +76,98 @@ fn a_release_is_added_as_the_recipe_says() {
     assert_eq!(shown.unwrap(), "true true mke_bundle_v4.2.2_arm64.tar.gz\n");
 }
 
+/// The step of a new command, with an error of its own. `KINDS` stands for the arms of `kind`.
+const STEP: &str = r#"//! Greets an environment.
+
+use crate::Kind;
+
+/// Why an environment is not greeted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The environment's name is empty.
+    #[error("the name is empty")]
+    Nameless,
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {KINDS}
+    }
+}
+
+/// Returns the greeting of an environment.
+///
+/// # Errors
+/// [`Error::Nameless`] if the name is empty.
+pub fn greet(name: &str) -> Result<String, crate::Error> {
+    if name.is_empty() {
+        return Err(Error::Nameless.into());
+    }
+    Ok(format!("Hello, {name}\n"))
+}
+"#;
+
+/// The command's own file.
+const TASK: &str = r#"//! `greet`: a greeting.
+
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
+    let greeting = release::report::greet::greet("lab")?;
+    app.ui.result(&greeting, &greeting)?;
+    Ok(ExitCode::SUCCESS)
+}
+"#;
+
+#[test]
+fn a_command_with_an_error_is_added_as_the_recipes_say() {
+    let copy = Copy::whole("recipe-of-command");
+    let as_list = |line: &str| line.replace("List", "Greet").replace("list", "greet");
+    // "Add a command", step 1 to 3, and step 1 and 3 of "Add an error".
+    copy.add("xtask/src", "^    List,$", |line| {
+        format!("    /// Greet an environment\n{}", as_list(line))
+    });
+    copy.add("xtask/src", "^  list  ", as_list);
+    copy.add("xtask/src/tasks.rs", "pub.* mod list;$", as_list);
+    copy.write("xtask/src/tasks/inspect/greet.rs", TASK);
+    copy.add("crates/release/src/report.rs", "pub mod list;$", as_list);
+    let errors = "crates/release/src/error.rs";
+    copy.add(errors, "^    Helm\\(", |_| {
+        "    /// No greeting.\n    #[error(transparent)]\n    Greet(#[from] crate::report::greet::Error),"
+            .to_owned()
+    });
+    let step = "crates/release/src/report/greet.rs";
+    copy.write(step, &STEP.replace("KINDS", ""));
+    // Without step 2 of "Add an error", neither the error nor the step has a kind.
+    let failed = copy.cargo(&["check", "--package", "release"]).unwrap_err();
+    assert_eq!(failed.matches("error[E0004]").count(), 2, "{failed}");
+    for file in [step, errors] {
+        assert!(failed.contains(&format!("--> {file}:")), "{failed}");
+    }
+    copy.write(
+        step,
+        &STEP.replace("KINDS", " Self::Nameless => Kind::Workspace "),
+    );
+    copy.add(errors, "Self::Helm\\(error\\) =>", |line| {
+        line.replace("Helm", "Greet")
+    });
+
+    // Without step 4 of "Add a command", nothing runs it.
+    let check = ["check", "--package", "xtask"];
+    let failed = copy.cargo(&check).unwrap_err();
+    assert!(failed.contains("::Greet` not covered"), "{failed}");
+    copy.add("xtask/src/tasks.rs", "list::run\\(app\\),$", as_list);
+    copy.cargo(&check).unwrap();
+}
+
 #[test]
 fn a_team_takes_the_place_of_the_example_in_the_workspace() {
-    let copy = Copy(Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("recipe-of-team"));
-    let _ = std::fs::remove_dir_all(&copy.0);
-    for path in ["Cargo.toml", "Cargo.lock", "crates", "xtask", "tests"] {
-        copy.take(path);
-    }
+    let copy = Copy::whole("recipe-of-team");
     let (from, to) = (copy.0.join("tests/team"), copy.0.join("team"));
     run(command("cp").args(["-a", from.as_str(), to.as_str()])).unwrap();
     let manifest = copy.read("Cargo.toml");
@@ -94,13 +179,28 @@ fn a_team_takes_the_place_of_the_example_in_the_workspace() {
     assert!(known.unwrap().contains("/recipe-of-team/team#"));
 }
 
-/// The crate `mke` and what it uses, in a folder that stays the same, so cargo builds little again.
+/// A copy of crates in a folder whose path stays the same, so cargo builds little again.
 struct Copy(Utf8PathBuf);
 
 impl Copy {
-    fn new() -> Self {
-        let copy = Self(Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("recipe"));
-        let _ = std::fs::remove_dir_all(&copy.0);
+    fn empty(name: &str) -> Self {
+        let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        Self(folder)
+    }
+
+    /// Copies everything that cargo reads.
+    fn whole(name: &str) -> Self {
+        let copy = Self::empty(name);
+        for path in ["Cargo.toml", "Cargo.lock", "crates", "xtask", "tests"] {
+            copy.take(path);
+        }
+        copy
+    }
+
+    /// Copies the crate `mke` and what it uses.
+    fn of_mke() -> Self {
+        let copy = Self::empty("recipe");
         for name in ["environment", "files", "mke", "redaction"] {
             copy.take(&format!("crates/{name}"));
         }
@@ -135,6 +235,25 @@ impl Copy {
 
     fn write(&self, path: &str, text: &str) {
         std::fs::write(self.0.join(path), text).unwrap();
+    }
+
+    /// Finds the only line below `path` that matches a pattern, and adds a line after it, made of
+    /// that line.
+    fn add(&self, path: &str, pattern: &str, made_of: impl Fn(&str) -> String) {
+        let grep = ["-rHnE", "--include=*.rs", pattern, path];
+        let found = run(command("grep").current_dir(&self.0).args(grep)).unwrap();
+        let mut lines = found.lines();
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            panic!("not one line: {found}");
+        };
+        let [file, number, line] = line.splitn(3, ':').collect::<Vec<_>>()[..] else {
+            panic!("not of grep: {line}");
+        };
+        let text = self.read(file);
+        let mut lines: Vec<&str> = text.lines().collect();
+        let added = made_of(line);
+        lines.insert(number.parse().unwrap(), &added);
+        self.write(file, &(lines.join("\n") + "\n"));
     }
 
     /// Returns everything that cargo printed, if a check fails.

@@ -26,6 +26,8 @@ pub struct Courier {
     pub key: Utf8PathBuf,
 }
 
+crate::used_as!(Courier, lab: Lab);
+
 /// What a medium has, other than everything.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
@@ -49,10 +51,10 @@ impl Courier {
         let lab = Lab::new(program, fake_mkectl).await;
         let script = b"#!/bin/sh\nexec mkectl \"$@\"\n";
         bundles::lock_mkectl(&lab.sandbox, "v4.1.5", script);
-        lab.sandbox.init_git();
+        lab.init_git();
         let courier = Self {
-            medium: lab.sandbox.path("../medium"),
-            key: lab.sandbox.path("../key"),
+            medium: lab.path("../medium"),
+            key: lab.path("../key"),
             lab,
         };
         courier.commit("Lock v4.1.5");
@@ -85,17 +87,17 @@ impl Courier {
 
     /// Commits everything, and returns the commit.
     pub fn commit(&self, message: &str) -> String {
-        self.lab.sandbox.commit(message)
+        self.lab.commit(message)
     }
 
     /// Runs git in the workspace of the connected side.
     pub fn git(&self, arguments: &[&str]) -> String {
-        self.lab.sandbox.git(arguments)
+        self.lab.git(arguments)
     }
 
     /// Runs git in a folder, as the owner of that side.
     pub fn git_in(&self, folder: &Utf8Path, arguments: &[&str]) -> String {
-        self.lab.sandbox.git_in(folder, arguments)
+        self.lab.git_in(folder, arguments)
     }
 
     fn output(&self, program: &str, arguments: &[&str]) -> String {
@@ -113,7 +115,7 @@ impl Courier {
 
     /// Returns the workspace inside, which does not exist at first.
     pub fn inside(&self, below: &str) -> Utf8PathBuf {
-        self.lab.sandbox.path("../inside").join(below)
+        self.lab.path("../inside").join(below)
     }
 
     /// Returns what the medium consists of.
@@ -214,13 +216,13 @@ impl Courier {
             manifest: &bytes,
             signature: signature.as_deref(),
             start: START,
-            program: Some(&self.lab.sandbox.path("../program")),
+            program: Some(&self.lab.path("../program")),
         });
     }
 
     /// Signs bytes as `ssh-keygen` does.
     pub fn sign(&self, key: &Utf8Path, bytes: &[u8]) -> String {
-        let file = self.lab.sandbox.path("../signed");
+        let file = self.lab.path("../signed");
         std::fs::write(&file, bytes).expect("a file");
         let _ = std::fs::remove_file(format!("{file}.sig"));
         let arguments = [
@@ -253,7 +255,7 @@ impl Courier {
         let inside = self.inside("");
         let mut arguments = vec!["unpack", "-C", inside.as_str(), "-"];
         arguments.extend(more);
-        let mut child = (self.lab.sandbox.command(&arguments))
+        let mut child = (self.lab.command(&arguments))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -264,17 +266,7 @@ impl Courier {
         let _ = input.write_all(stream);
         drop(input);
         let output = child.wait_with_output().expect("the command under test");
-        Run {
-            code: output.status.code(),
-            stdout: self
-                .lab
-                .sandbox
-                .redact(&String::from_utf8_lossy(&output.stdout)),
-            stderr: self
-                .lab
-                .sandbox
-                .redact(&String::from_utf8_lossy(&output.stderr)),
-        }
+        self.lab.ended(&output)
     }
 
     /// Checks that the workspace inside has everything that the medium has.

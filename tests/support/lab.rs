@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-use crate::sandbox::Arguments;
-use crate::{Run, Sandbox, TestRegistry, bundles};
+use crate::{Sandbox, TestRegistry, bundles};
 
 /// The user that the environment's variables name.
 pub const USER: &str = "planted-user-7f3a";
@@ -90,17 +89,9 @@ accept: [telemetry]
     }
 
     /// Replaces text in the environment's file.
+    #[track_caller]
     pub fn edit_environment(&self, from: &str, to: &str) {
-        let path = "environments/lab/environment.yaml";
-        let text = self.sandbox.read(path);
-        assert!(text.contains(from), "{from:?} is not in\n{text}");
-        self.sandbox.write(path, &text.replace(from, to));
-    }
-
-    /// Runs the command to its end.
-    #[must_use]
-    pub fn run(&self, arguments: impl Arguments) -> Run {
-        self.sandbox.run(arguments)
+        self.edit("environments/lab/environment.yaml", from, to);
     }
 
     /// Returns the calls of mkectl so far.
@@ -136,6 +127,8 @@ accept: [telemetry]
         self.sandbox.receipt("lab")
     }
 }
+
+crate::used_as!(Lab, sandbox: Sandbox);
 
 fn record(sandbox: &Sandbox) -> Utf8PathBuf {
     sandbox.home().join("mkectl-calls")

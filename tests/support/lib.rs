@@ -5,6 +5,26 @@
 //! holds only what a test puts there. What it prints is redacted, so snapshots hold on every
 //! machine.
 
+/// Lets a place that tests share be used as one of its fields: a lab as its workspace.
+#[macro_export]
+macro_rules! used_as {
+    ($place:ty, $field:ident: $target:ty) => {
+        impl std::ops::Deref for $place {
+            type Target = $target;
+
+            fn deref(&self) -> &$target {
+                &self.$field
+            }
+        }
+
+        impl std::ops::DerefMut for $place {
+            fn deref_mut(&mut self) -> &mut $target {
+                &mut self.$field
+            }
+        }
+    };
+}
+
 pub mod browser;
 pub mod bundles;
 pub mod courier;

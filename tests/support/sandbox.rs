@@ -1,7 +1,8 @@
 //! A workspace of its own for each test, and the real command run in it.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -166,6 +167,21 @@ impl Sandbox {
         std::fs::write(folder.join("config.json"), auth).expect("a file");
     }
 
+    /// Replaces text in a file below the workspace.
+    #[track_caller]
+    pub fn edit(&self, below: &str, from: &str, to: &str) {
+        let text = self.read(below);
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        self.write(below, &text.replace(from, to));
+    }
+
+    /// Removes a file below the workspace.
+    #[track_caller]
+    pub fn remove(&self, below: &str) {
+        let path = self.path(below);
+        std::fs::remove_file(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
     /// Reads a file below the workspace.
     pub fn read(&self, below: &str) -> String {
         let path = self.path(below);
@@ -229,9 +245,15 @@ impl Sandbox {
         changed
     }
 
-    /// Puts the program `source` on the command's PATH under `name`.
+    /// Puts the program `source` on the command's PATH under `name`, in place of one of that name.
     pub fn install(&self, source: &str, name: &str) {
+        let _ = std::fs::remove_file(self.bin().join(name));
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
+    }
+
+    /// Puts a program with this content on the command's PATH, in place of one of that name.
+    pub fn install_script(&self, name: &str, program: impl AsRef<[u8]>) {
+        write_program(&self.bin().join(name), program);
     }
 
     /// Puts a program that every machine has which builds this on the command's PATH, and returns
@@ -328,11 +350,32 @@ impl Sandbox {
             .approved(arguments)
             .output()
             .expect("the command under test");
+        self.ended(&output)
+    }
+
+    /// Returns the result of a process that ran in this workspace came to.
+    #[must_use]
+    pub fn ended(&self, output: &Output) -> Run {
         Run {
             code: output.status.code(),
             stdout: self.redact(&String::from_utf8_lossy(&output.stdout)),
             stderr: self.redact(&String::from_utf8_lossy(&output.stderr)),
         }
+    }
+
+    /// Packs a medium of the environment `lab` and unpacks it into an empty folder, which is
+    /// returned.
+    #[track_caller]
+    pub fn carry(&self) -> Utf8PathBuf {
+        self.write("../program", crate::PROGRAM);
+        let (medium, inside) = (self.path("../medium"), self.path("../inside"));
+        let program = ["--program", "../program", "--out", medium.as_str()];
+        self.run(&[&["pack", "lab"], &program[..]].concat())
+            .success();
+        let unpack = ["unpack", medium.as_str(), "--allow-unsigned"];
+        self.run(&[&unpack[..], &["-C", inside.as_str()]].concat())
+            .success();
+        inside
     }
 
     /// Locks a bundle as this release, whatever the bundle itself says.
@@ -369,6 +412,13 @@ impl Run {
             "exit code: {code}\n--- stdout\n{}--- stderr\n{}",
             self.stdout, self.stderr
         )
+    }
+
+    /// Returns the last object that a run with `--format json` wrote.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        let line = self.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {}", self.whole()))
     }
 
     /// Checks that the run succeeded, and shows what it printed if not.
@@ -457,6 +507,13 @@ fn system(name: &str) -> Utf8PathBuf {
     let folders = ["/usr/bin", "/usr/local/bin"].into_iter();
     let mut paths = folders.map(|folder| Utf8Path::new(folder).join(name));
     paths.find(|path| path.exists()).expect("the program")
+}
+
+/// Writes a program, in place of what is there.
+pub fn write_program(path: &Utf8Path, program: impl AsRef<[u8]>) {
+    let _ = std::fs::remove_file(path);
+    std::fs::write(path, program).expect("a file");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 /// Returns this repository's root.

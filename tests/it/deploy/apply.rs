@@ -30,9 +30,9 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
     ");
     assert_eq!(lab.applies().len(), 0);
     // Nothing was attempted, so there is nothing to record.
-    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.path("environments/lab/receipt.yaml").exists());
     let run = lab.run("apply lab --format json").exits_with(5);
-    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let last = run.json();
     assert_eq!(last["error"]["wrong"].as_array().unwrap().len(), 14);
 }
 
@@ -71,13 +71,13 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
         .has("  pushed:\n    artifacts: 0\n");
     assert_eq!(
         lab.applies()[0].file,
-        Some(lab.sandbox.read("environments/lab/mke4.yaml"))
+        Some(lab.read("environments/lab/mke4.yaml"))
     );
     // Deploy has nothing to add, and apply does it again when asked.
     insta::assert_snapshot!(lab.run("deploy lab").stdout, @r#"lab: nothing to do"#);
     let run = lab.run("apply lab --format json").success();
     assert_eq!(run.stderr, "");
-    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let last = run.json();
     assert_eq!(last["result"]["environment"], "lab");
     assert_eq!(lab.applies().len(), 2);
 }
@@ -89,8 +89,8 @@ async fn a_missing_mkectl_is_reported_first() {
     lab.run("push lab").success();
     let run = lab.run("apply lab").exits_with(6);
     run.reports("hint: put the mkectl of v4.1.5 on PATH");
-    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
+    assert!(!lab.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.path("environments/lab/mke4.yaml").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,9 +129,9 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         .reports("the file `secrets/oidc` cannot be read");
     assert!(lab.applies().is_empty());
 
-    lab.sandbox.variable("LAB_LICENSE", TOKEN);
-    lab.sandbox.write("secrets/oidc", &format!("{KEY}\n"));
-    lab.sandbox.write(
+    lab.variable("LAB_LICENSE", TOKEN);
+    lab.write("secrets/oidc", &format!("{KEY}\n"));
+    lab.write(
         "environments/lab/logs/.mke4-killed.yaml",
         "left by a run that was killed",
     );
@@ -153,7 +153,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         for run in &runs {
             run.does_not_mention(secret);
         }
-        for (path, content) in lab.sandbox.files() {
+        for (path, content) in lab.files() {
             if path.ends_with("secrets/oidc") || path.as_str().contains("mkectl-calls") {
                 continue;
             }
@@ -161,9 +161,9 @@ async fn secrets_are_resolved_for_mkectl_alone() {
             assert!(!content.contains(secret), "{path} holds {secret}");
         }
     }
-    let committed = lab.sandbox.read("environments/lab/mke4.yaml");
+    let committed = lab.read("environments/lab/mke4.yaml");
     committed.has("      $env: LAB_LICENSE\n");
-    let logs = lab.sandbox.path("environments/lab/logs");
+    let logs = lab.path("environments/lab/logs");
     let left: Vec<String> = (logs.read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().file_name().to_owned())
         .filter(|name| name.starts_with('.'))
@@ -176,13 +176,12 @@ async fn secrets_are_resolved_for_mkectl_alone() {
 async fn an_environment_that_was_renamed_is_not_applied_again() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    let rename =
-        |from: &str, to: &str| std::fs::rename(lab.sandbox.path(from), lab.sandbox.path(to));
+    let rename = |from: &str, to: &str| std::fs::rename(lab.path(from), lab.path(to));
     rename("environments/lab", "environments/lab2").unwrap();
     lab.run("deploy lab2").success();
     assert_eq!(lab.applies().len(), 1);
-    let config = lab.sandbox.read("environments/lab2/mke4.yaml");
-    assert!(config.contains("render lab2"), "{config}");
+    let config = lab.read("environments/lab2/mke4.yaml");
+    config.has("render lab2");
     let again = lab.run("deploy lab2").success();
     assert_eq!(again.stdout, "lab2: nothing to do\n");
 }

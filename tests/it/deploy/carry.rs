@@ -241,7 +241,7 @@ async fn a_push_stops_at_its_time_and_the_next_one_continues() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_that_is_interrupted_while_it_downloads_leaves_a_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let path = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let path = lab.path(&format!("bundles/{FILE}"));
     let whole = Bytes::from(std::fs::read(&path).unwrap());
     std::fs::remove_file(&path).unwrap();
     let released = Arc::new(AtomicBool::new(false));
@@ -249,7 +249,7 @@ async fn a_deploy_that_is_interrupted_while_it_downloads_leaves_a_receipt() {
     bundles::forget_store(&lab.sandbox);
     let mut lock = bundles::lock_of(&lab.sandbox);
     lock.bundle.url = server.url(FILE);
-    lab.sandbox.write(bundles::LOCK, &lock.to_yaml());
+    lab.write(bundles::LOCK, &lock.to_yaml());
     let mut running = Running::start(&lab, &["deploy", "lab"]);
     running.wait_for(&server.url(FILE));
     // Some of it is here.

@@ -162,8 +162,7 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     bundles::make(&second, &file);
     sandbox.lock_as("v4.1.6", &file);
     let environment = "environments/lab/environment.yaml";
-    let text = sandbox.read(environment);
-    sandbox.write(environment, &text.replace("v4.1.5", "v4.1.6"));
+    sandbox.edit(environment, "v4.1.5", "v4.1.6");
     sandbox.run("push lab").success();
     is_complete(&registry, &new);
     is_complete(&registry, &old);

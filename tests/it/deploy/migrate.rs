@@ -13,17 +13,14 @@ const MKE3: &str = "mke3: { version: 3.8.2, credentials: { env: LAB_MKE3 } }\n";
 /// Makes a lab for a release, whose machines are an MKE 3 cluster still.
 async fn lab_of(release: &str, mke3: &str) -> Lab {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox
-        .variable("LAB_MKE3_USERNAME", USER)
+    lab.variable("LAB_MKE3_USERNAME", USER)
         .variable("LAB_MKE3_PASSWORD", PASSWORD)
         .variable("FAKE_MKECTL_VERSION", release);
     lab.write_environment(mke3);
     if release != "v4.1.5" {
-        let bundle = lab
-            .sandbox
-            .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
+        let bundle = lab.path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
         bundles::make(&bundles::small(), &bundle);
-        lab.sandbox.lock_as(release, &bundle);
+        lab.lock_as(release, &bundle);
         lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
     }
     lab.edit_environment(
@@ -38,7 +35,7 @@ fn upgrades(lab: &Lab) -> Vec<String> {
     let calls = lab.calls().into_iter();
     let upgrades = calls.filter(|call| call.arguments[0] == "upgrade");
     upgrades
-        .map(|call| lab.sandbox.redact(&call.arguments.join(" ")))
+        .map(|call| lab.redact(&call.arguments.join(" ")))
         .filter(|arguments| !arguments.ends_with("--help"))
         .collect()
 }
@@ -66,7 +63,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
       keyPath: ~/.ssh/id_ed25519
     ");
     // What the cluster was given is beside the environment, to be adopted.
-    let adopted = lab.sandbox.read("environments/lab/mke4.adopted.yaml");
+    let adopted = lab.read("environments/lab/mke4.adopted.yaml");
     assert!(
         adopted.starts_with("apiVersion: mke.mirantis.com/v1alpha1\n"),
         "{adopted}"
@@ -74,7 +71,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     // From here on it is a cluster like any other.
     let run = lab.run(&allowed).exits_with(3);
     run.reports("the cluster of lab already runs v4.1.5");
-    for (path, content) in lab.sandbox.files() {
+    for (path, content) in lab.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
         let text = String::from_utf8_lossy(&content);
         assert!(is_meant || !text.contains(PASSWORD), "{path}");
@@ -146,7 +143,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
         8,
         "--mke3-admin-password would be visible in the process list",
     );
-    let leftover = lab.sandbox.home().join(".mke/mke.kubeconf");
+    let leftover = lab.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(leftover.parent().unwrap()).unwrap();
     std::fs::write(&leftover, "").unwrap();
     refused(
@@ -175,8 +172,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     run.reports(
         "`mke3.config` names environments/lab/ucp.toml, which does not exist on this machine",
     );
-    lab.sandbox
-        .write("environments/lab/ucp.toml", "[auth]\nkey = planted\n");
+    lab.write("environments/lab/ucp.toml", "[auth]\nkey = planted\n");
     refused(
         3,
         "`mke3.config` names a file whose line 2 is not valid TOML",
@@ -189,7 +185,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
             "only clusters with the proxier iptables",
         ),
     ] {
-        lab.sandbox.write(
+        lab.write(
             "environments/lab/ucp.toml",
             &format!("[cluster_config]\n  {setting}\n"),
         );
@@ -247,12 +243,11 @@ async fn what_files_show_is_found_by_check_and_preflight() {
 async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
     let mke3 = "mke3: { version: 3.8.2, credentials: { env: LAB_MKE3 }, config: ucp.toml }\n";
     let mut lab = lab_of("v4.1.5", mke3).await;
-    lab.sandbox
-        .write("environments/lab/ucp.toml", "[scheduling_configuration]\n");
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "6");
+    lab.write("environments/lab/ucp.toml", "[scheduling_configuration]\n");
+    lab.variable("FAKE_MKECTL_EXIT", "6");
     // A run before this one was killed, and the failing check does not show how it ended.
     let note = "environments/lab/logs/under-way.yaml";
-    lab.sandbox.write(
+    lab.write(
         note,
         "command: migrate\nrelease: v4.1.5\nlog: environments/lab/logs/x-migrate.log\nbegan: 2026-01-02T03:04:05Z\n",
     );
@@ -261,19 +256,19 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
         .reports("FTL check mke3 failed");
     assert!(upgrades(&lab).is_empty());
     assert!(lab.receipt().contains("step: migrate"), "{}", lab.receipt());
-    assert!(lab.sandbox.path(note).exists());
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    assert!(lab.path(note).exists());
+    lab.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("migrate lab --allow-visible-secrets")
         .success()
         .reports("/environments/lab/ucp.toml --output=.");
     assert_eq!(upgrades(&lab).len(), 1);
-    assert!(!lab.sandbox.path(note).exists());
+    assert!(!lab.path(note).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_fails_is_reported_with_its_rollback_and_tried_again() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     let run = lab.run("migrate lab --allow-visible-secrets").exits_with(7);
     run.reports("rollback is complete");
     run.reports("error: `mkectl upgrade` exited with code 1");
@@ -282,7 +277,7 @@ async fn a_migration_that_fails_is_reported_with_its_rollback_and_tried_again() 
     let status = lab.run("status lab").success();
     status.prints("cargo xtask migrate lab");
     status.does_not_mention("cargo xtask deploy lab");
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("migrate lab --allow-visible-secrets").success();
     assert!(!lab.receipt().contains("failed:"), "{}", lab.receipt());
 }
@@ -298,8 +293,7 @@ async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
         "config:\n",
         "config:\n  registries: { imageRegistry: { credentialsSecretName: pull } }\n",
     );
-    lab.sandbox
-        .variable("LAB_PULL_USERNAME", "puller")
+    lab.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
     let allowed = ["migrate", "lab", "--allow-visible-secrets"];
     let run = lab.run(&allowed).exits_with(6);
@@ -312,8 +306,8 @@ async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_leaves_something_else_is_a_failure() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
-    let left = lab.sandbox.home().join("left.yaml");
-    lab.sandbox.variable("FAKE_MKECTL_MIGRATED", left.as_str());
+    let left = lab.home().join("left.yaml");
+    lab.variable("FAKE_MKECTL_MIGRATED", left.as_str());
     let whole = |release: &str, registry: &str| {
         format!(
             "spec:\n  registries: {{ imageRegistry: {{ url: {registry} }} }}\n  version: {release}\n"
@@ -344,19 +338,19 @@ async fn a_migration_that_leaves_something_else_is_a_failure() {
         .does_not_report("MKE 3 became");
         lab.receipt().has("  step: migrate\n").lacks("applied:");
         // The file stays, and has secrets.
-        let folder = lab.sandbox.path("environments/lab/logs/mke3-migrated");
+        let folder = lab.path("environments/lab/logs/mke3-migrated");
         assert!(folder.join("mke4.yaml").exists());
         let mode = std::fs::metadata(folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let note = "environments/lab/logs/under-way.yaml";
-        assert!(!lab.sandbox.path(note).exists());
+        assert!(!lab.path(note).exists());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipt_of_a_migration_has_the_networks_that_the_cluster_keeps() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
-    let left = lab.sandbox.home().join("left.yaml");
+    let left = lab.home().join("left.yaml");
     let network = "  network:\n    serviceCIDR: 10.200.0.0/16\n    providers:\n      \
                    - { provider: calico, enabled: true, extraConfig: { cidrV4: 10.210.0.0/16 } }\n";
     let registry = format!("{}/mke", lab.registry.address);
@@ -364,7 +358,7 @@ async fn the_receipt_of_a_migration_has_the_networks_that_the_cluster_keeps() {
         "spec:\n{network}  registries: {{ imageRegistry: {{ url: {registry} }} }}\n  version: v4.1.5\n"
     );
     std::fs::write(&left, text).unwrap();
-    lab.sandbox.variable("FAKE_MKECTL_MIGRATED", left.as_str());
+    lab.variable("FAKE_MKECTL_MIGRATED", left.as_str());
     lab.run("migrate lab --allow-visible-secrets").success();
     lab.receipt()
         .has("    network.serviceCIDR: 10.200.0.0/16\n")

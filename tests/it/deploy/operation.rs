@@ -23,12 +23,12 @@ const KEPT: &str = "environments/lab/admin-password";
 async fn the_administrators_password_is_in_one_file_even_when_mkectl_crashes() {
     for format in ["human", "json"] {
         let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-        lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "crash");
+        lab.variable("FAKE_MKECTL_PASSWORD", "crash");
         let run = lab
             .run(&["deploy", "lab", "--format", format])
             .exits_with(7);
-        assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
-        let mode = std::fs::metadata(lab.sandbox.path(KEPT))
+        assert_eq!(lab.read(KEPT), format!("{PASSWORD}\n"));
+        let mode = std::fs::metadata(lab.path(KEPT))
             .unwrap()
             .permissions()
             .mode();
@@ -43,7 +43,7 @@ async fn the_administrators_password_is_in_one_file_even_when_mkectl_crashes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_gets_the_administrators_password_on_its_standard_input() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let safe = lab.sandbox.home().join("safe");
+    let safe = lab.home().join("safe");
     lab.write_environment(&format!(
         "admin-password: {{ command: [/bin/sh, -c, '/bin/cat - /proc/$$/cmdline > {safe}'] }}\n"
     ));
@@ -53,7 +53,7 @@ async fn a_command_gets_the_administrators_password_on_its_standard_input() {
     assert!(text.starts_with(&format!("{PASSWORD}\n")), "{text}");
     assert_eq!(text.matches(PASSWORD).count(), 1, "{text}");
     std::fs::remove_file(safe).unwrap();
-    assert!(!lab.sandbox.path(KEPT).exists());
+    assert!(!lab.path(KEPT).exists());
     assert_nowhere_else(&lab, &run.whole());
 }
 
@@ -64,7 +64,7 @@ async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
     let run = lab.run("deploy lab").success();
     run.reports("exited with code 3 and may not have kept the password");
     run.reports(KEPT);
-    assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+    assert_eq!(lab.read(KEPT), format!("{PASSWORD}\n"));
     assert_nowhere_else(&lab, &run.whole());
 }
 
@@ -72,7 +72,7 @@ async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_the_command_that_gets_the_password_and_the_receipt_is_written() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let got = lab.sandbox.home().join("got");
+    let got = lab.home().join("got");
     lab.write_environment(&format!(
         "admin-password: {{ command: [/bin/sh, -c, 'echo $$ > {got}; exec /bin/sleep 60'] }}\n"
     ));
@@ -83,7 +83,7 @@ async fn a_signal_ends_the_command_that_gets_the_password_and_the_receipt_is_wri
     unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!programs::exists(process().unwrap()));
-    assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+    assert_eq!(lab.read(KEPT), format!("{PASSWORD}\n"));
     lab.run("deploy lab").success().prints("lab: nothing to do");
 }
 
@@ -93,7 +93,7 @@ async fn a_signal_ends_the_question_about_the_password_and_the_receipt_is_writte
     lab.write_environment("admin-password: ask\n");
     let (mut controller, terminal) = support::terminal::open();
     let copy = || terminal.try_clone().unwrap();
-    let mut command = lab.sandbox.approved(&["deploy", "lab"]);
+    let mut command = lab.approved(&["deploy", "lab"]);
     command.stdin(copy()).stdout(copy()).stderr(copy());
     let mut child = command.spawn().unwrap();
     drop((command, terminal));
@@ -111,7 +111,7 @@ async fn a_signal_ends_the_question_about_the_password_and_the_receipt_is_writte
     assert_eq!(child.wait().unwrap().code(), Some(130), "{seen}");
     let said = "was not shown on the terminal: interrupted";
     assert!(seen.replace("\r\n", " ").contains(said), "{seen}");
-    assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+    assert_eq!(lab.read(KEPT), format!("{PASSWORD}\n"));
     lab.run("deploy lab").success().prints("lab: nothing to do");
 }
 
@@ -122,7 +122,7 @@ async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file
     let run = lab.run("deploy lab").success();
     run.reports("was not shown on the terminal: a terminal is required to show it")
         .reports(&format!("is in {KEPT}, which only you can read"));
-    assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+    assert_eq!(lab.read(KEPT), format!("{PASSWORD}\n"));
     assert_nowhere_else(&lab, &run.whole());
 }
 
@@ -131,13 +131,12 @@ async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file
 async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it_in_order() {
     const TOKEN: &str = "planted-license-5d21";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let cleaned = lab.sandbox.home().join("cleaned");
+    let cleaned = lab.home().join("cleaned");
     lab.edit_environment(
         "config:\n",
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
     );
-    lab.sandbox
-        .variable("LAB_LICENSE", TOKEN)
+    lab.variable("LAB_LICENSE", TOKEN)
         .variable("FAKE_MKECTL_HANG", "yes")
         .variable("FAKE_MKECTL_CLEANED", cleaned.as_str());
     let secrets = [TOKEN, support::lab::PASSWORD];
@@ -174,7 +173,7 @@ async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it
         "{log}"
     );
     assert!(proc(&mkectl, "cmdline").is_err(), "mkectl is still there");
-    for (path, content) in lab.sandbox.files() {
+    for (path, content) in lab.files() {
         let text = String::from_utf8_lossy(&content);
         for secret in secrets {
             // What mkectl was given in its file, the record of the test has.
@@ -194,15 +193,14 @@ async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
     );
     // It cannot have the token from its environment, so the test gives it by a different name, and
     // it comes cut in two reads.
-    lab.sandbox
-        .variable("LAB_LICENSE", TOKEN)
+    lab.variable("LAB_LICENSE", TOKEN)
         .variable("REPEATED", TOKEN)
         .variable("FAKE_MKECTL_LEAK", "REPEATED")
         .variable("FAKE_MKECTL_CRASH", "yes");
     let run = lab.run("deploy lab --format json").exits_with(7);
     run.prints("connecting with ***");
     run.does_not_mention(TOKEN);
-    for (path, content) in lab.sandbox.files() {
+    for (path, content) in lab.files() {
         let text = String::from_utf8_lossy(&content);
         let is_meant = path.as_str().ends_with("mkectl-calls");
         assert!(is_meant || !text.contains(TOKEN), "{path}");
@@ -214,18 +212,17 @@ async fn what_mkectl_repeats_of_a_kubeconfig_is_masked() {
     const TOKEN: &str = "planted-bearer-77ac";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("kubeconfig: kubeconfig.yaml\n");
-    lab.sandbox.write(
+    lab.write(
         "environments/lab/kubeconfig.yaml",
         &format!("users: [{{ name: admin, user: {{ token: {TOKEN} }} }}]\n"),
     );
-    let cluster = lab.sandbox.path("cluster.yaml");
-    lab.sandbox
-        .variable("REPEATED", TOKEN)
+    let cluster = lab.path("cluster.yaml");
+    lab.variable("REPEATED", TOKEN)
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str())
         .variable("FAKE_MKECTL_LEAK", "REPEATED");
     let run = lab.run("deploy lab").success();
     run.reports("connecting with ***");
-    for (path, content) in lab.sandbox.files() {
+    for (path, content) in lab.files() {
         let text = String::from_utf8_lossy(&content);
         let is_meant =
             path.as_str().ends_with("kubeconfig.yaml") || path.as_str().ends_with("mkectl-calls");
@@ -237,17 +234,17 @@ async fn what_mkectl_repeats_of_a_kubeconfig_is_masked() {
 async fn a_file_that_the_environment_names_is_never_written_over() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { file: ../../safe/admin }\n");
-    lab.sandbox.write("safe/admin", "of another cluster\n");
+    lab.write("safe/admin", "of another cluster\n");
     lab.run("deploy lab").success();
-    assert_eq!(lab.sandbox.read("safe/admin"), "of another cluster\n");
-    let files: Vec<Utf8PathBuf> = (lab.sandbox.path("safe").read_dir_utf8().unwrap())
+    assert_eq!(lab.read("safe/admin"), "of another cluster\n");
+    let files: Vec<Utf8PathBuf> = (lab.path("safe").read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().into_path())
         .filter(|path| path.file_name() != Some("admin"))
         .collect();
     assert_eq!(files.len(), 1, "{files:?}");
     let text = std::fs::read_to_string(&files[0]).unwrap();
     assert_eq!(text, format!("{PASSWORD}\n"));
-    assert!(!lab.sandbox.path(KEPT).exists());
+    assert!(!lab.path(KEPT).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +252,7 @@ async fn mkectl_is_asked_to_end_when_its_time_is_up() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
     lab.write_environment("apply-timeout: 3s\n");
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    lab.variable("FAKE_MKECTL_HANG", "yes");
     let run = lab.run("apply lab").exits_with(7);
     run.reports("error: `mkectl apply` took longer than 3 s and exited with code 130\n");
     run.reports("received SIGINT, cleaning up");
@@ -266,9 +263,8 @@ async fn mkectl_is_asked_to_end_when_its_time_is_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let cleaned = lab.sandbox.home().join("cleaned");
-    lab.sandbox
-        .variable("FAKE_MKECTL_HANG", "yes")
+    let cleaned = lab.home().join("cleaned");
+    lab.variable("FAKE_MKECTL_HANG", "yes")
         .variable("FAKE_MKECTL_CLEANED", cleaned.as_str());
     let mut child = start(&lab.sandbox, &["deploy", "lab"]);
     wait_for_log(&lab.sandbox, "waiting for nodes");
@@ -280,7 +276,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
     let told = "`mkectl apply` for v4.1.5 began at [TIME], and Airlock ended before it recorded the result; \
                 its log is environments/lab/logs/[TIME]-apply.log";
     wait_until(|| lab.run("plan lab").whole().contains(told));
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    lab.variable("FAKE_MKECTL_HANG", "no");
     let run = lab.run("deploy lab").success();
     run.reports(told);
     // Now it is known, and no longer reported.
@@ -298,7 +294,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "ignore");
+    lab.variable("FAKE_MKECTL_HANG", "ignore");
     let mut child = start(&lab.sandbox, &["deploy", "lab"]);
     wait_for_log(&lab.sandbox, "waiting for nodes");
     child.kill().unwrap();
@@ -327,11 +323,11 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
 async fn a_flood_of_a_million_lines_is_in_the_log_and_not_in_memory() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    lab.variable("FAKE_MKECTL_HANG", "yes");
     let mut peaks = Vec::new();
     for lines in ["1000", "1000000"] {
-        let _ = std::fs::remove_dir_all(lab.sandbox.path("environments/lab/logs"));
-        lab.sandbox.variable("FAKE_MKECTL_FLOOD", lines);
+        let _ = std::fs::remove_dir_all(lab.path("environments/lab/logs"));
+        lab.variable("FAKE_MKECTL_FLOOD", lines);
         let mut child = start(&lab.sandbox, &["apply", "lab"]);
         wait_for_log(&lab.sandbox, "waiting for nodes");
         peaks.push(peak(child.id()));
@@ -361,7 +357,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lock_mkectl(&lab.sandbox, &server.url("mkectl.tar.gz"), &download);
     let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
-    let program = lab.sandbox.path(&format!("{folder}/mkectl"));
+    let program = lab.path(&format!("{folder}/mkectl"));
 
     let run = lab.run("fetch v4.1.5").success();
     run.reports(&format!("mkectl v4.1.5 is in {folder}/mkectl"));
@@ -385,7 +381,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
             .reports("it was changed");
     }
     assert_eq!(lab.repositories().await, [""; 0]);
-    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
+    assert!(!lab.path("environments/lab/mke4.yaml").exists());
     std::fs::write(&program, whole).unwrap();
     let run = lab.run("deploy lab").success();
     run.reports(&folder);
@@ -393,8 +389,8 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     let asked = |call: &support::lab::Call| call.arguments == ["apply", "--help"];
     assert_eq!(lab.calls().iter().filter(|call| asked(call)).count(), 1);
     // An environment's own word goes before it.
-    lab.sandbox.install(FAKE_MKECTL, "other");
-    lab.write_environment(&format!("mkectl: {}\n", lab.sandbox.bin().join("other")));
+    lab.install(FAKE_MKECTL, "other");
+    lab.write_environment(&format!("mkectl: {}\n", lab.bin().join("other")));
     let run = lab.run("apply lab").success();
     run.reports("bin/other apply");
 }
@@ -410,7 +406,7 @@ async fn a_mkectl_that_is_not_the_locked_one_is_not_kept() {
     run.reports("mkectl.tar.gz");
     let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
     for name in ["mkectl", "mkectl.tar.gz"] {
-        let path = lab.sandbox.path(&format!("{folder}/{name}"));
+        let path = lab.path(&format!("{folder}/{name}"));
         assert!(!path.exists(), "{path}");
     }
 }
@@ -423,7 +419,7 @@ fn assert_nowhere_else(lab: &Lab, output: &str) {
     for call in lab.calls() {
         assert!(!format!("{call:?}").contains(PASSWORD), "{call:?}");
     }
-    for (path, content) in lab.sandbox.files() {
+    for (path, content) in lab.files() {
         let found = String::from_utf8_lossy(&content).contains(PASSWORD);
         // The program itself has it, where it is installed and where it is kept.
         let is_meant = path.as_str().ends_with("/admin-password") || path.as_str() == KEPT;

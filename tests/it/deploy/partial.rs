@@ -74,7 +74,7 @@ fn carry_without(sandbox: &Sandbox, left: &BTreeSet<String>) {
         let digest = bundle::sha256_digest(digest).unwrap();
         store(sandbox).discard(&digest).unwrap();
     }
-    std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    sandbox.remove(&format!("bundles/{FILE}"));
 }
 
 /// An environment whose registry has all of the release but the tags, and all content but that of

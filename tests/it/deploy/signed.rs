@@ -14,7 +14,7 @@ const RECEIPT: &str = "environments/lab/receipt.yaml";
 
 fn plan(lab: &Lab) -> String {
     lab.run(&["plan", "lab", "--out", PLAN]).success();
-    lab.sandbox.read(PLAN)
+    lab.read(PLAN)
 }
 
 fn obey(lab: &Lab) -> support::Run {
@@ -50,7 +50,7 @@ fn redact(text: &str) -> String {
 async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let first = plan(&lab);
-    insta::assert_snapshot!("plan", redact(&lab.sandbox.redact(&first)));
+    insta::assert_snapshot!("plan", redact(&lab.redact(&first)));
     assert_eq!(plan(&lab), first);
     for secret in [support::lab::USER, support::lab::PASSWORD] {
         assert!(!first.contains(secret), "{secret}");
@@ -58,7 +58,7 @@ async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
     let json = lab
         .run(&["plan", "lab", "--out", PLAN, "--format", "json"])
         .success();
-    let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let value = json.json();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
     assert_eq!(value["result"]["file"]["sha256"], digest.as_str());
     insta::assert_snapshot!("markdown", lab.run("plan lab --markdown").success().stdout);
@@ -92,7 +92,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
     let _ = wire.take();
     let run = obey(&lab).success();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&text));
-    let receipt = lab.sandbox.read(RECEIPT);
+    let receipt = lab.read(RECEIPT);
     receipt.has(&format!("  plan: {digest}\n"));
     let seen = wire.take();
     let tagged: Vec<&String> = seen
@@ -130,17 +130,17 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let _ = plan(&lab);
     let applies = lab.applies().len();
-    let file = lab.sandbox.path("environments/lab/environment.yaml");
+    let file = lab.path("environments/lab/environment.yaml");
     let environment = std::fs::read_to_string(&file).unwrap();
-    let before = lab.sandbox.state();
+    let before = lab.state();
 
-    let lock = lab.sandbox.read(LOCK);
-    lab.sandbox.write(LOCK, &format!("{lock}# another\n"));
+    let lock = lab.read(LOCK);
+    lab.write(LOCK, &format!("{lock}# another\n"));
     insta::assert_snapshot!(moved(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       lock: was [SHA-256] and is [SHA-256]
     ");
-    lab.sandbox.write(LOCK, &lock);
+    lab.write(LOCK, &lock);
 
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
     insta::assert_snapshot!(moved(&lab), @r"
@@ -149,8 +149,8 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     ");
     std::fs::write(&file, &environment).unwrap();
 
-    let config = lab.sandbox.read("environments/lab/mke4.yaml");
-    lab.sandbox.write(
+    let config = lab.read("environments/lab/mke4.yaml");
+    lab.write(
         "environments/lab/mke4.yaml",
         &format!("{config}# by hand\n"),
     );
@@ -158,33 +158,28 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       config: environments/lab/mke4.yaml was changed by something else
     ");
-    lab.sandbox.write("environments/lab/mke4.yaml", &config);
+    lab.write("environments/lab/mke4.yaml", &config);
 
-    let receipt = lab.sandbox.read(RECEIPT);
-    lab.sandbox.write(RECEIPT, &format!("{receipt}# signed\n"));
+    let receipt = lab.read(RECEIPT);
+    lab.write(RECEIPT, &format!("{receipt}# signed\n"));
     insta::assert_snapshot!(moved(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       receipt: was [SHA-256] and is [SHA-256]
     ");
-    lab.sandbox.write(RECEIPT, &receipt);
+    lab.write(RECEIPT, &receipt);
 
     // Another build of the same version.
-    let mkectl = lab.sandbox.bin().join("mkectl");
-    std::fs::remove_file(&mkectl).unwrap();
     let mut program = std::fs::read(FAKE_MKECTL).unwrap();
     program.extend_from_slice(b"another build");
-    std::fs::write(&mkectl, program).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&mkectl, mode).unwrap();
+    lab.install_script("mkectl", program);
     insta::assert_snapshot!(moved(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       mkectl: was v4.1.5 [SHA-256] and is v4.1.5 [SHA-256]
     ");
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
+    lab.variable("FAKE_MKECTL_VERSION", "v4.1.4");
     obey(&lab).exits_with(6);
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.5");
-    std::fs::remove_file(&mkectl).unwrap();
-    lab.sandbox.install(FAKE_MKECTL, "mkectl");
+    lab.variable("FAKE_MKECTL_VERSION", "v4.1.5");
+    lab.install(FAKE_MKECTL, "mkectl");
 
     let artifacts = bundles::lock_of(&lab.sandbox).artifacts;
     let (one, other) = (&artifacts[0], &artifacts[1]);
@@ -204,12 +199,12 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     let json = lab
         .run(&["deploy", "lab", "--plan", PLAN, "--format", "json"])
         .exits_with(2);
-    let value: serde_json::Value = serde_json::from_str(json.stdout.trim()).unwrap();
+    let value = json.json();
     assert_eq!(value["error"]["moved"][0]["subject"], "registry");
     assert_eq!(value["error"]["exit-code"], 2);
 
     assert_eq!(lab.applies().len(), applies, "mkectl ran");
-    let mut changes = lab.sandbox.changes_since(&before);
+    let mut changes = lab.changes_since(&before);
     // Written back by this test, or learned of the other mkectl.
     let written = [
         LOCK,
@@ -226,34 +221,32 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
 async fn what_is_not_a_plan_of_this_environment_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let text = plan(&lab);
-    lab.sandbox
-        .write(PLAN, &text.replace("environment: lab", "environment: prod"));
+    lab.write(PLAN, &text.replace("environment: lab", "environment: prod"));
     let run = obey(&lab).exits_with(64);
     assert_eq!(
         run.stderr,
         "error: `lab.plan.yaml` is a plan for prod, not for lab\nhint: `cargo xtask deploy prod --plan lab.plan.yaml`, or name a plan of lab\n"
     );
-    lab.sandbox
-        .write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
+    lab.write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
     let run = obey(&lab).exits_with(3);
     run.reports("error: `lab.plan.yaml` is a plan of version 2, which this version of Airlock does not support");
     // An inserted line is noticed.
-    lab.sandbox.write(
+    lab.write(
         PLAN,
         &text.replace("registry:\n", "approved: yes\nregistry:\n"),
     );
     let run = obey(&lab).exits_with(3);
     run.reports("`lab.plan.yaml` is not a plan");
-    std::fs::remove_file(lab.sandbox.path(PLAN)).unwrap();
+    lab.remove(PLAN);
     obey(&lab).exits_with(3);
     assert!(lab.repositories().await.is_empty());
-    assert!(!lab.sandbox.path(RECEIPT).exists());
+    assert!(!lab.path(RECEIPT).exists());
 
     // A plan that does not say what would be run is not written.
-    std::fs::remove_file(lab.sandbox.bin().join("mkectl")).unwrap();
+    std::fs::remove_file(lab.bin().join("mkectl")).unwrap();
     let run = lab.run(&["plan", "lab", "--out", PLAN]).exits_with(6);
     run.reports("cannot plan for lab");
-    assert!(!lab.sandbox.path(PLAN).exists());
+    assert!(!lab.path(PLAN).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,9 +255,9 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     let _ = plan(&lab);
     // It fails half-way: everything is pushed, the configuration is written, and the receipt
     // records the failure.
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     obey(&lab).exits_with(7);
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.variable("FAKE_MKECTL_EXIT", "0");
     let run = obey(&lab).success();
     run.prints(" 0 pushed");
     assert!(!lab.receipt().contains("failed:"));
@@ -272,10 +265,9 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     // It is killed while mkectl runs, and writes no receipt at all.
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let _ = plan(&lab);
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    lab.variable("FAKE_MKECTL_HANG", "yes");
     let applies = lab.applies().len();
     let mut child = lab
-        .sandbox
         .command(&["deploy", "lab", "--plan", PLAN])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -288,7 +280,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    lab.variable("FAKE_MKECTL_HANG", "no");
     let began = std::time::Instant::now();
     let last = loop {
         let run = obey(&lab);
@@ -302,12 +294,12 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     // A failure by another plan is none of this one's.
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
     let _ = plan(&lab);
-    let signed = lab.sandbox.read(PLAN);
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let signed = lab.read(PLAN);
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.edit_environment("mke3.lab.example.com", "mke4.lab.example.com");
     lab.run("deploy lab").exits_with(7);
     lab.edit_environment("mke4.lab.example.com", "mke3.lab.example.com");
-    lab.sandbox.write(PLAN, &signed);
+    lab.write(PLAN, &signed);
     let moved = moved(&lab);
     moved.has("receipt: was");
 }

@@ -27,37 +27,31 @@ struct Road {
     lab: Lab,
 }
 
+support::used_as!(Road, lab: Lab);
+
 impl Road {
     /// Makes it, with the mkectl of the later release on PATH and no other one.
     async fn new(from: &str, to: &str) -> Self {
         let mut lab = Lab::without_mkectl(AIRLOCK).await;
-        let cluster = lab.sandbox.home().join("cluster.yaml");
-        lab.sandbox
-            .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+        let cluster = lab.home().join("cluster.yaml");
+        lab.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
         lab.edit_environment("config:\n", &format!("config:\n{PORTS}"));
         let road = Self { lab };
         road.lock(from);
         road.lock(to);
         road.name(from);
         road.install(from);
-        road.lab.run("deploy lab").success();
+        road.run("deploy lab").success();
         road.name(to);
         road.install(to);
         road
     }
 
-    fn run(&self, command: &str) -> support::Run {
-        self.lab.run(&[command, "lab"])
-    }
-
     /// Locks a release with the bundle that all of them have here, without a mkectl.
     fn lock(&self, release: &str) {
-        let bundle = self
-            .lab
-            .sandbox
-            .path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+        let bundle = self.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         if !self.lock_path(release).exists() {
-            self.lab.sandbox.lock_as(release, &bundle);
+            self.lock_as(release, &bundle);
         }
         self.edit_lock(release, |lock| {
             lock.mkectl.clear();
@@ -67,7 +61,7 @@ impl Road {
 
     fn lock_path(&self, release: &str) -> Utf8PathBuf {
         let file = format!("bundles/{release}-amd64.lock.yaml");
-        self.lab.sandbox.path(&file)
+        self.path(&file)
     }
 
     fn edit_lock(&self, release: &str, edit: impl FnOnce(&mut bundle::Lock)) {
@@ -95,7 +89,7 @@ impl Road {
         let download = download(release);
         self.lock_mkectl(release, "http://127.0.0.1:1/mkectl".to_owned(), &download);
         let folder = format!("bundles/mkectl/{release}/{}", platform());
-        let folder = self.lab.sandbox.path(&folder);
+        let folder = self.path(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("mkectl.tar.gz"), download).unwrap();
         write_script(&folder.join("mkectl"), release);
@@ -103,7 +97,7 @@ impl Road {
 
     /// Loses every mkectl of a release that was kept.
     fn lose(&self, release: &str) {
-        let folder = self.lab.sandbox.path("bundles/mkectl");
+        let folder = self.path("bundles/mkectl");
         for entry in folder.read_dir_utf8().unwrap() {
             let entry = entry.unwrap();
             if entry.file_name().starts_with(&format!("{release}-")) {
@@ -115,27 +109,27 @@ impl Road {
     /// Names a release in the environment.
     fn name(&self, release: &str) {
         let path = "environments/lab/environment.yaml";
-        let text = self.lab.sandbox.read(path);
+        let text = self.read(path);
         let line = text.lines().find(|line| line.starts_with("release: "));
         let text = text.replace(line.unwrap(), &format!("release: {release}"));
-        self.lab.sandbox.write(path, &text);
+        self.write(path, &text);
     }
 
     /// Puts the mkectl of a release on PATH.
     fn install(&self, release: &str) {
-        write_script(&self.lab.sandbox.bin().join("mkectl"), release);
+        write_script(&self.bin().join("mkectl"), release);
     }
 
     /// Changes what the cluster is.
     fn edit_cluster(&self, edit: impl FnOnce(String) -> String) {
-        let path = self.lab.sandbox.home().join("cluster.yaml");
+        let path = self.home().join("cluster.yaml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, edit(text)).unwrap();
     }
 
     /// Puts a kubeconfig where mkectl looks for one.
     fn has_kubeconfig(&self) {
-        let folder = self.lab.sandbox.home().join(".mke");
+        let folder = self.home().join(".mke");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     }
@@ -143,7 +137,7 @@ impl Road {
     /// Returns the commands of mkectl since the first installation, each with the release of that
     /// mkectl. Questions about itself are left out.
     fn commands(&self) -> Vec<String> {
-        let calls = self.lab.calls();
+        let calls = self.calls();
         let begun = calls
             .iter()
             .position(|call| {
@@ -157,7 +151,7 @@ impl Road {
             .filter(|call| call.arguments != ["version"])
             .map(|call| {
                 let release = &call.environment["FAKE_MKECTL_VERSION"];
-                let arguments = self.lab.sandbox.redact(&call.arguments.join(" "));
+                let arguments = self.redact(&call.arguments.join(" "));
                 format!("{release}: {}", arguments.replace("[WORKSPACE]/", ""))
             })
             .collect()
@@ -173,7 +167,7 @@ impl Road {
     }
 
     fn backups(&self) -> Vec<String> {
-        let folder = self.lab.sandbox.path("environments/lab/backups");
+        let folder = self.path("environments/lab/backups");
         let mut names: Vec<String> = folder
             .read_dir_utf8()
             .unwrap()
@@ -202,9 +196,7 @@ fn script(release: &str) -> String {
 }
 
 pub(crate) fn write_script(path: &Utf8Path, release: &str) {
-    let _ = std::fs::remove_file(path);
-    std::fs::write(path, script(release)).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    support::sandbox::write_program(path, script(release));
 }
 
 fn download(release: &str) -> Vec<u8> {
@@ -214,36 +206,36 @@ fn download(release: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuilt_receipt_does_not_need_the_mkectl_that_installed_the_cluster_on_path() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    let receipt = road.lab.sandbox.path("environments/lab/receipt.yaml");
+    let receipt = road.path("environments/lab/receipt.yaml");
     let rebuild = "receipt rebuild lab --confirm lab";
     // PATH has that of the release that the environment names, or that of a later one.
     for names in ["v4.1.2", "v4.1.1"] {
         std::fs::remove_file(&receipt).unwrap();
         road.name(names);
-        road.lab.run(rebuild).success();
-        let is_known = road.lab.receipt().contains("sha256");
-        assert_eq!(is_known, names == "v4.1.1", "{}", road.lab.receipt());
+        road.run(rebuild).success();
+        let is_known = road.receipt().contains("sha256");
+        assert_eq!(is_known, names == "v4.1.1", "{}", road.receipt());
         road.name("v4.1.2");
-        road.run("plan").success();
+        road.run("plan lab").success();
     }
     // Of two builds, either may have installed it.
     std::fs::remove_file(&receipt).unwrap();
-    road.lab.run(rebuild).success();
+    road.run(rebuild).success();
     let text = format!("{}# another build\n", script("v4.1.1"));
     use sha2::Digest as _;
     let hash = hex::encode(sha2::Sha256::digest(&text));
     let folder = format!("bundles/mkectl/v4.1.1-{}/{}", &hash[..12], platform());
-    let folder = road.lab.sandbox.path(&folder);
+    let folder = road.path(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let other = folder.join("mkectl");
     write_script(&other, "v4.1.1");
     std::fs::write(&other, text).unwrap();
-    road.run("plan")
+    road.run("plan lab")
         .exits_with(6)
         .prints("requires mkectl v4.1.1, which was not found");
     // One that was changed since does not count.
     write_script(&other, "v4.1.1");
-    road.run("plan").success();
+    road.run("plan lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,8 +245,8 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
     for release in ["v4.1.5", "v4.1.4", "v4.1.3"] {
         road.lock(release);
         road.name(release);
-        let run = road.lab.run("status lab --format json").success();
-        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let run = road.run("status lab --format json").success();
+        let value = run.json();
         let drift = value["result"]["environments"][0]["drift"]
             .as_array()
             .unwrap();
@@ -278,7 +270,7 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    insta::assert_snapshot!(without_hash(&road.run("plan").success().whole()), @"
+    insta::assert_snapshot!(without_hash(&road.run("plan lab").success().whole()), @"
     exit code: 0
     --- stdout
     Plan for lab: v4.1.2 to 127.0.0.1:[PORT]/mke
@@ -308,10 +300,10 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     road.assert_untouched();
     insta::assert_snapshot!(
         "deploy",
-        without_hash(&road.run("deploy").success().whole())
+        without_hash(&road.run("deploy lab").success().whole())
     );
-    insta::assert_snapshot!("receipt", road.lab.receipt());
-    let sandbox = &road.lab.sandbox;
+    insta::assert_snapshot!("receipt", road.receipt());
+    let sandbox = &road.sandbox;
     // What it was before is kept for a restore, and the matrix is the vendor's to the byte.
     let before = sandbox.read("environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml");
     before.has("version: v4.1.1\n");
@@ -331,10 +323,10 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
             .unwrap()
             .contains("  upgraded: true\n")
     );
-    let calls = road.lab.calls().len();
-    let again = road.run("deploy").success();
+    let calls = road.calls().len();
+    let again = road.run("deploy lab").success();
     assert_eq!(again.stdout, "lab: nothing to do\n");
-    assert_eq!(road.lab.calls().len(), calls, "nobody is asked for nothing");
+    assert_eq!(road.calls().len(), calls, "nobody is asked for nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,13 +340,13 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
     ] {
         let road = Road::new(from, to).await;
         // The old one is not on PATH any more, and was kept when it installed the cluster.
-        road.run("deploy").success();
+        road.run("deploy lab").success();
         writeln!(all, "{from} to {to}").unwrap();
         for command in road.commands() {
             writeln!(all, "  {command}").unwrap();
         }
         writeln!(all, "  leaves {}", road.backups().join(", ")).unwrap();
-        let receipt = road.lab.receipt();
+        let receipt = road.receipt();
         receipt.has(&format!("  release: {to}\n"));
         receipt.lacks("failed:");
     }
@@ -364,25 +356,21 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_pair_of_releases_has_its_commands_or_a_reason() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    std::fs::remove_file(road.bin().join("mkectl")).unwrap();
     for release in RELEASES {
         road.lock(release);
         road.keep(release);
     }
     // What was applied is rendered for 4.1.0, so each other release finds another configuration.
-    let receipt = road.lab.sandbox.read(RECEIPT);
-    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let cluster = road.home().join("cluster.yaml");
     let mut upgraded = 0;
     let mut all = String::new();
     for to in RELEASES {
         road.name(to);
-        std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+        road.remove(RECEIPT);
         write!(all, "{}", described("new", to, &plan(&road))).unwrap();
         for from in RELEASES {
-            road.lab.sandbox.write(
-                RECEIPT,
-                &receipt.replace("release: v4.1.1", &format!("release: {from}")),
-            );
+            road.edit(RECEIPT, "release: v4.1.1", &format!("release: {from}"));
             road.edit_cluster(|text| {
                 let line = text.lines().find(|line| line.starts_with("  version: "));
                 let line = line.unwrap().to_owned();
@@ -397,7 +385,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
                 let kept = std::fs::read_to_string(&cluster).unwrap();
                 // The registry still records the pair before.
                 let deploy = ["deploy", "lab", "--take-over"];
-                road.lab.run(&deploy).success();
+                road.run(&deploy).success();
                 std::fs::write(&cluster, kept).unwrap();
                 upgraded += 1;
             }
@@ -409,8 +397,8 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
 
 /// Returns what a plan says, as machines read it.
 fn plan(road: &Road) -> serde_json::Value {
-    let run = road.lab.run("plan lab --format json");
-    let text = road.lab.sandbox.redact(&run.stdout);
+    let run = road.run("plan lab --format json");
+    let text = road.redact(&run.stdout);
     serde_json::from_str(&text).unwrap()
 }
 
@@ -453,14 +441,12 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_upgrade_is_reported_and_run_again() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
-    road.lab
-        .sandbox
-        .variable("FAKE_MKECTL_AT", "upgrade")
+    road.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    let run = road.run("deploy").exits_with(7);
+    let run = road.run("deploy lab").exits_with(7);
     run.reports("rollback is complete")
         .reports("error: `mkectl upgrade` exited with code 3");
-    let receipt = road.lab.receipt();
+    let receipt = road.receipt();
     receipt.has("  error: '`mkectl upgrade` exited with code 3'\n");
     receipt
         .has("  release: v4.1.1\n")
@@ -471,14 +457,14 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
         road.edit_cluster(|text| {
             text.replace("  version: v4.1.1", &format!("  version: {version}"))
         });
-        let plan = road.run("plan").success();
+        let plan = road.run("plan lab").success();
         plan.prints("upgrade from v4.1.1")
             .prints("because the last upgrade failed");
     }
     road.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    road.run("deploy").success();
-    assert!(road.lab.receipt().contains("  release: v4.1.2\n"));
+    road.variable("FAKE_MKECTL_EXIT", "0");
+    road.run("deploy lab").success();
+    assert!(road.receipt().contains("  release: v4.1.2\n"));
     // What the first try kept is still there.
     assert_eq!(
         road.backups(),
@@ -497,113 +483,99 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_leaves_the_cluster_as_it_was_is_a_failure() {
     let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "none");
-    let run = road.run("deploy").exits_with(7);
+    road.variable("FAKE_MKECTL_UPGRADE", "none");
+    let run = road.run("deploy lab").exits_with(7);
     run.reports(
         "error: `mkectl upgrade` exited with code 0, but according to `mkectl config get` the cluster runs v4.1.5 at mke.lab.example.com \
          and pulls from 127.0.0.1:[PORT]/mke, not v4.2.0 from 127.0.0.1:[PORT]/mke\n\
          hint: its output is in environments/lab/logs/[TIME]-upgrade.log\n",
     )
     .does_not_report("v4.1.5 became v4.2.0");
-    let receipt = road.lab.receipt();
+    let receipt = road.receipt();
     receipt
         .has("  release: v4.1.5\n")
         .has("failed:\n  release: v4.2.0\n")
         .has("  step: upgrade\n");
     let note = "environments/lab/logs/under-way.yaml";
-    assert!(!road.lab.sandbox.path(note).exists());
-    road.lab.sandbox.variable("FAKE_MKECTL_UPGRADE", "");
-    road.run("deploy").success();
-    road.lab
-        .receipt()
-        .has("  release: v4.2.0\n")
-        .lacks("failed:");
+    assert!(!road.path(note).exists());
+    road.variable("FAKE_MKECTL_UPGRADE", "");
+    road.run("deploy lab").success();
+    road.receipt().has("  release: v4.2.0\n").lacks("failed:");
 }
 
 /// A different checkout upgraded the cluster, and its receipt is not here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
     let road = Road::new("v4.1.5", "v4.2.0").await;
-    let before = road.lab.sandbox.read(RECEIPT);
-    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let before = road.read(RECEIPT);
+    let cluster = road.home().join("cluster.yaml");
     let installed = std::fs::read_to_string(&cluster).unwrap();
-    road.run("deploy").success();
-    road.lab.sandbox.write(RECEIPT, &before);
+    road.run("deploy lab").success();
+    road.write(RECEIPT, &before);
     road.name("v4.1.5");
     road.install("v4.1.5");
-    road.run("render").success();
-    road.run("deploy").exits_with(8).reports("git pull");
+    road.run("render lab").success();
+    road.run("deploy lab").exits_with(8).reports("git pull");
     let take_over = ["deploy", "lab", "--take-over"];
-    let run = road.lab.run(&take_over).exits_with(3);
+    let run = road.run(&take_over).exits_with(3);
     run.reports("but the cluster that mkectl reaches runs v4.2.0");
     std::fs::remove_file(&cluster).unwrap();
-    let run = road.lab.run(&take_over).exits_with(6);
+    let run = road.run(&take_over).exits_with(6);
     run.reports(
         "error: the registry records a deploy of v4.2.0 to lab, and the cluster does not return its configuration\n",
     );
-    assert_eq!(road.lab.sandbox.read(RECEIPT), before);
+    assert_eq!(road.read(RECEIPT), before);
     // It was restored meanwhile.
     std::fs::write(&cluster, installed).unwrap();
-    let run = road.lab.run(&take_over).success();
+    let run = road.run(&take_over).success();
     run.reports("because the registry records a deploy that the receipt does not");
-    assert_eq!(road.lab.applies().len(), 2);
-    road.run("deploy").success().prints("nothing to do");
+    assert_eq!(road.applies().len(), 2);
+    road.run("deploy lab").success().prints("nothing to do");
 }
 
 /// The receipt that stays has to name the run that the registry records.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_backup_after_a_failed_upgrade_does_not_stop_the_next_deploy() {
     let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    road.lab
-        .sandbox
-        .variable("FAKE_MKECTL_AT", "upgrade")
+    road.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    road.run("deploy").exits_with(7);
-    road.lab
-        .sandbox
-        .variable("FAKE_MKECTL_EXIT", "0")
+    road.run("deploy lab").exits_with(7);
+    road.variable("FAKE_MKECTL_EXIT", "0")
         .variable("FAKE_MKECTL_BACKUP", "empty");
-    road.run("deploy")
+    road.run("deploy lab")
         .exits_with(7)
         .reports("receipt.yaml keeps the earlier failure at upgrade");
-    road.lab.receipt().has("  step: upgrade\n");
-    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
-    road.run("deploy").success();
+    road.receipt().has("  step: upgrade\n");
+    road.variable("FAKE_MKECTL_BACKUP", "");
+    road.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
     road.has_kubeconfig();
-    road.lab
-        .sandbox
-        .variable("FAKE_MKECTL_AT", "upgrade")
+    road.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    road.run("deploy").exits_with(7);
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.run("deploy lab").exits_with(7);
+    road.variable("FAKE_MKECTL_EXIT", "0");
     road.name("v4.1.1");
     road.install("v4.1.1");
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
-    let run = road.run("deploy").exits_with(3);
+    let run = road.run("deploy lab").exits_with(3);
     run.reports("the receipt of lab records v4.1.1 from 127.0.0.1:[PORT]/mke, but the cluster that mkectl reaches runs v4.1.2");
     road.edit_cluster(|text| text.replace("version: v4.1.2", "version: v4.1.1"));
-    road.run("deploy").success();
-    assert_eq!(road.lab.applies().len(), 2);
+    road.run("deploy lab").success();
+    assert_eq!(road.applies().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
-    road.lab
-        .sandbox
-        .variable("FAKE_MKECTL_AT", "upgrade")
+    road.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_HANG", "yes");
     let mut running = Running::start(&road.lab, &["deploy", "lab"]);
     running.wait_for("waiting for nodes");
-    let note = road
-        .lab
-        .sandbox
-        .read("environments/lab/logs/under-way.yaml");
+    let note = road.read("environments/lab/logs/under-way.yaml");
     assert!(
         note.starts_with("command: upgrade\nrelease: v4.1.2\n"),
         "{note}"
@@ -617,24 +589,22 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
         run.stderr
     );
     assert_ended(&road.lab);
-    assert!(road.lab.receipt().contains("  step: upgrade\n"));
+    assert!(road.receipt().contains("  step: upgrade\n"));
 
     // As if Airlock had been killed meanwhile, and mkectl had come to its end.
-    let receipt = road.lab.sandbox.read(RECEIPT);
+    let receipt = road.read(RECEIPT);
     let (applied, _) = receipt.split_once("failed:\n").unwrap();
-    road.lab.sandbox.write(RECEIPT, applied);
+    road.write(RECEIPT, applied);
     let note: String = note
         .lines()
         .filter(|line| !line.starts_with("process: "))
         .map(|line| format!("{line}\n"))
         .collect();
-    road.lab
-        .sandbox
-        .write("environments/lab/logs/under-way.yaml", &note);
-    let plan = road.run("plan").success();
+    road.write("environments/lab/logs/under-way.yaml", &note);
+    let plan = road.run("plan lab").success();
     plan.prints("upgrade from v4.1.1");
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
-    let plan = road.run("plan").success();
+    let plan = road.run("plan lab").success();
     plan.prints("the upgrade to v4.1.2 was interrupted, but the cluster of lab runs it")
         .prints("mkectl apply -f");
 }
@@ -643,9 +613,9 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
 async fn what_is_missing_is_reported_before_anything_is_touched() {
     let road = Road::new("v4.1.2", "v4.2.1").await;
     let refused = |code: i32, text: &str| {
-        let run = road.run("deploy").exits_with(code);
+        let run = road.run("deploy lab").exits_with(code);
         assert!(run.stderr.contains(text), "{text}\n{}", run.whole());
-        let plan = road.run("plan");
+        let plan = road.run("plan lab");
         assert!(plan.whole().contains(text), "{text}\n{}", plan.whole());
         road.assert_untouched();
     };
@@ -658,12 +628,12 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
     road.keep("v4.1.2");
     // A changed byte in it.
     let program = format!("bundles/mkectl/v4.1.2/{}/mkectl", platform());
-    let program = road.lab.sandbox.path(&program);
+    let program = road.path(&program);
     std::fs::write(&program, format!("{}#", script("v4.1.2"))).unwrap();
     refused(6, "it was changed");
     write_script(&program, "v4.1.2");
     // The cluster.
-    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let cluster = road.home().join("cluster.yaml");
     let kept = std::fs::read_to_string(&cluster).unwrap();
     std::fs::remove_file(&cluster).unwrap();
     refused(6, "the cluster of lab does not return its configuration");
@@ -671,18 +641,14 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
     // The release matrix.
     road.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
     refused(3, "the bundle of v4.2.1 has none");
-    road.lab
-        .sandbox
-        .write("environments/lab/matrix.json", "[]\n");
-    road.lab
-        .edit_environment("release:", "release-matrix: matrix.json\nrelease:");
+    road.write("environments/lab/matrix.json", "[]\n");
+    road.edit_environment("release:", "release-matrix: matrix.json\nrelease:");
     // The ports.
-    road.lab.edit_environment(PORTS, "");
+    road.edit_environment(PORTS, "");
     refused(3, "this upgrade requires the gateway's node ports");
-    let check = road.run("check").exits_with(3);
+    let check = road.run("check lab").exits_with(3);
     check.reports("the gateway's node ports");
-    road.lab
-        .edit_environment("config:\n", &format!("config:\n{PORTS}"));
+    road.edit_environment("config:\n", &format!("config:\n{PORTS}"));
     // The same cluster in a different registry.
     road.edit_cluster(|text| text.replace("/mke", "/other"));
     refused(
@@ -702,7 +668,7 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
     refused(3, "runs v4.1.5 at mke.lab.example.com");
 
     std::fs::write(&cluster, kept).unwrap();
-    road.run("deploy").success();
+    road.run("deploy lab").success();
     let upgrade = road
         .commands()
         .into_iter()
@@ -718,35 +684,35 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.remove(RECEIPT);
     // Without a kubeconfig no cluster can be read: a first installation. But the registry records
     // the deploy before.
-    let plan = road.run("plan").exits_with(8);
+    let plan = road.run("plan lab").exits_with(8);
     plan.prints("mkectl apply -f");
     assert!(road.commands().is_empty());
 
     road.has_kubeconfig();
-    let plan = road.run("plan").exits_with(8);
+    let plan = road.run("plan lab").exits_with(8);
     plan.prints("no receipt records the cluster of lab, but it responds: it runs v4.1.1")
         .prints("upgrade from v4.1.1");
     // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is
     // one with other machines.
-    road.lab.edit_environment("project: mke", "project: other");
-    let run = road.run("deploy").exits_with(3);
+    road.edit_environment("project: mke", "project: other");
+    let run = road.run("deploy lab").exits_with(3);
     run.reports("`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
              environment's").reports("pulls from 127.0.0.1:[PORT]/other").reports("hint: if the file belongs to another environment, move it").does_not_report("receipt.yaml");
-    road.lab.edit_environment("project: other", "project: mke");
+    road.edit_environment("project: other", "project: mke");
     road.edit_cluster(|text| text.replace("192.0.2.10", "192.0.2.99"));
-    let run = road.run("deploy").exits_with(3);
+    let run = road.run("deploy lab").exits_with(3);
     run.reports("reached the cluster at 192.0.2.99");
     road.edit_cluster(|text| text.replace("mke.lab.example.com", "other.example.com"));
-    let run = road.run("deploy").exits_with(3);
+    let run = road.run("deploy lab").exits_with(3);
     run.reports("reached the cluster at other.example.com");
     road.assert_untouched();
 
     // One that is gone holds nothing up.
-    std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
-    let plan = road.run("plan").exits_with(8);
+    std::fs::remove_file(road.home().join("cluster.yaml")).unwrap();
+    let plan = road.run("plan lab").exits_with(8);
     plan.prints("this counts as a first installation")
         .prints("mkectl apply -f");
 }
@@ -754,25 +720,27 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    road.lab
-        .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
-    road.lab.sandbox.init_git();
-    road.lab.sandbox.commit("first");
-    let run = road.run("deploy").success();
+    road.edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    road.init_git();
+    road.commit("first");
+    let run = road.run("deploy lab").success();
     run.reports("differs from what is rendered, in 2 places");
-    let plan = road.run("plan").success();
+    let plan = road.run("plan lab").success();
     plan.prints("mkectl apply -f")
         .prints("because the configuration changed")
         .prints("\n+    maxPods: 250\n")
         .does_not_print("-  version: v4.1.1");
-    road.run("deploy").success();
-    assert_eq!(road.run("deploy").success().stdout, "lab: nothing to do\n");
+    road.run("deploy lab").success();
+    assert_eq!(
+        road.run("deploy lab").success().stdout,
+        "lab: nothing to do\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
     let road = Road::new("v4.2.0", "v4.2.1").await;
-    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    std::fs::remove_file(road.bin().join("mkectl")).unwrap();
     let server = Server::start(|asked| {
         use axum::response::IntoResponse as _;
         let release = asked.path.trim_start_matches('/').to_owned();
@@ -786,39 +754,36 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
         "http://127.0.0.1:1/mkectl".to_owned(),
         &download("v4.2.1"),
     );
-    let run = road.run("deploy").exits_with(6);
+    let run = road.run("deploy lab").exits_with(6);
     run.reports("mkectl v4.2.1 is not here and could not be brought");
     // Another one than the locked is not kept.
     road.lock_mkectl("v4.2.1", server.url("v4.2.0"), &download("v4.2.1"));
-    road.run("deploy").exits_with(4);
+    road.run("deploy lab").exits_with(4);
     road.assert_untouched();
 
     for release in ["v4.2.0", "v4.2.1"] {
         road.lock_mkectl(release, server.url(release), &download(release));
     }
     // So does `fetch`, for carrying both across the gap.
-    road.run("fetch").success();
+    road.run("fetch lab").success();
     for release in ["v4.2.0", "v4.2.1"] {
-        let folder = road
-            .lab
-            .sandbox
-            .path(&format!("bundles/mkectl/{release}/{}", platform()));
+        let folder = road.path(&format!("bundles/mkectl/{release}/{}", platform()));
         assert!(folder.join("mkectl").exists(), "{folder}");
         std::fs::remove_dir_all(folder).unwrap();
     }
-    road.run("deploy").success();
+    road.run("deploy lab").success();
     insta::assert_debug_snapshot!("fetched", road.commands());
     // Both are kept.
     for release in ["v4.2.0", "v4.2.1"] {
         let program = format!("bundles/mkectl/{release}/{}/mkectl", platform());
-        assert!(road.lab.sandbox.path(&program).exists(), "{program}");
+        assert!(road.path(&program).exists(), "{program}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
     let road = Road::new("v4.1.5", "v4.2.0").await;
-    let run = road.run("verify").success();
+    let run = road.run("verify lab").success();
     assert!(
         run.stdout.ends_with(
             "14 artifacts of v4.2.0 to nodes; according to the receipt, the cluster runs v4.1.5\n"
@@ -826,52 +791,48 @@ async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
         "{}",
         run.whole()
     );
-    let run = road.lab.run("verify lab --format json");
-    let value: serde_json::Value =
-        serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let run = road.run("verify lab --format json");
+    let value = run.json();
     assert_eq!(value["result"]["release"], "v4.2.0");
     assert_eq!(value["result"]["deployed"], "v4.1.5");
-    road.run("deploy").success();
-    let run = road.run("verify").success();
+    road.run("deploy lab").success();
+    let run = road.run("verify lab").success();
     run.does_not_print("v4.1.5");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_accepted() {
     let mut road = Road::new("v4.1.2", "v4.1.5").await;
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
-    road.lab.edit_environment(
+    road.remove(RECEIPT);
+    road.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
     );
-    road.lab.edit_environment(
+    road.edit_environment(
         "config:\n",
         "facts: { anonymous-pull: optional }\nconfig:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
          chartRegistry: { credentialsSecretName: pull }\n",
     );
-    road.lab
-        .sandbox
-        .variable("LAB_PULL_USERNAME", "puller")
+    road.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
     let lacks = "mkectl lists no --chart-registry-username and no --image-registry-username: nodes get no pull credentials from it";
     let take_over = ["deploy", "lab", "--take-over"];
     // The registry has the shared state of the receipt that was removed.
-    let plan = road.run("plan").exits_with(8);
+    let plan = road.run("plan lab").exits_with(8);
     plan.prints(lacks);
-    let run = road.lab.run(&take_over).exits_with(6);
+    let run = road.run(&take_over).exits_with(6);
     run.reports(lacks).reports("`accept: [pull-secret]`");
     road.assert_untouched();
 
-    road.lab
-        .edit_environment("[telemetry]", "[telemetry, pull-secret]");
+    road.edit_environment("[telemetry]", "[telemetry, pull-secret]");
     let saved = ["plan", "lab", "--out", "lab.plan.yaml"];
-    let plan = road.lab.run(&saved).exits_with(8);
+    let plan = road.run(&saved).exits_with(8);
     let accepted = format!("{lacks}, which the environment accepts");
     plan.prints(&accepted);
-    let saved = road.lab.sandbox.read("lab.plan.yaml");
+    let saved = road.read("lab.plan.yaml");
     saved.has("which the environment accepts");
-    road.lab.run(&take_over).success();
-    assert_eq!(road.lab.applies().len(), 2);
+    road.run(&take_over).success();
+    assert_eq!(road.applies().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -879,44 +840,41 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     const USER: &str = "planted-puller-3e9b";
     const PASSWORD: &str = "planted-pull-password-c2d8";
     let mut road = Road::new("v4.2.0", "v4.2.1").await;
-    let sandbox = &mut road.lab.sandbox;
-    std::fs::remove_file(sandbox.path(RECEIPT)).unwrap();
-    road.lab.edit_environment(
+    let sandbox = &mut road.sandbox;
+    sandbox.remove(RECEIPT);
+    road.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
     );
-    road.lab.edit_environment(
+    road.edit_environment(
         "config:\n",
         "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
          chartRegistry: { credentialsSecretName: pull }\n",
     );
     // The registry is looked at with them, as nodes do.
-    let run = road.run("plan").exits_with(3);
+    let run = road.run("plan lab").exits_with(3);
     run.reports("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set");
-    road.lab
-        .sandbox
-        .variable("LAB_PULL_USERNAME", USER)
+    road.variable("LAB_PULL_USERNAME", USER)
         .variable("LAB_PULL_PASSWORD", PASSWORD)
         .variable("FAKE_MKECTL_LEAK", "MKE_IMAGE_REGISTRY_PASSWORD");
-    let plan = road.run("plan").exits_with(8);
+    let plan = road.run("plan lab").exits_with(8);
     let command = format!(
         "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml \
          --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
     );
     plan.prints(&command);
     // The failed command is shown as it ran, without secrets.
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    road.variable("FAKE_MKECTL_EXIT", "3");
     let failed = ["deploy", "lab", "--take-over", "--format", "json"];
-    let failed = road.lab.run(&failed);
-    let last: serde_json::Value =
-        serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
+    let failed = road.run(&failed);
+    let last = failed.json();
     let told = last["error"]["mkectl-command"].as_str().unwrap();
     assert_eq!(format!("{told}\n"), command);
     failed.does_not_mention(PASSWORD);
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let deploy = road.run("deploy").success();
+    road.variable("FAKE_MKECTL_EXIT", "0");
+    let deploy = road.run("deploy lab").success();
     deploy.reports("WRN connecting with ***");
-    let applied = road.lab.applies().pop().unwrap();
+    let applied = road.applies().pop().unwrap();
     for variable in ["MKE_CHART_REGISTRY_PASSWORD", "MKE_IMAGE_REGISTRY_PASSWORD"] {
         assert_eq!(applied.environment[variable], PASSWORD);
     }
@@ -925,7 +883,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     for run in [&plan, &deploy] {
         run.does_not_mention(PASSWORD);
     }
-    for (path, content) in road.lab.sandbox.files() {
+    for (path, content) in road.files() {
         let content = String::from_utf8_lossy(&content);
         let is_record = path.as_str().ends_with("mkectl-calls");
         assert!(is_record || !content.contains(PASSWORD), "{path}");
@@ -936,36 +894,32 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
 async fn each_registry_is_pulled_from_with_its_own_secret() {
     const PASSWORD: &str = "planted-pull-password-c2d8";
     let mut road = Road::new("v4.2.0", "v4.2.1").await;
-    let wire = Wire::before(&road.lab.registry.address).await;
+    let wire = Wire::before(&road.registry.address).await;
     wire.close("/mirrored-chart-");
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
-    road.lab
-        .edit_environment(&road.lab.registry.address, &wire.address);
-    road.lab.edit_environment(
+    road.remove(RECEIPT);
+    road.edit_environment(&road.registry.address, &wire.address);
+    road.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
     );
-    road.lab.edit_environment(
+    road.edit_environment(
         "config:\n",
         "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
     );
-    road.lab
-        .sandbox
-        .variable("LAB_PULL_USERNAME", "puller")
+    road.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", PASSWORD);
     // Charts are pulled without, but the registry requires credentials for them.
-    road.run("push").exits_with(5);
-    let plan = road.run("plan").exits_with(8);
+    road.run("push lab").exits_with(5);
+    let plan = road.run("plan lab").exits_with(8);
     plan.prints("--image-registry-username puller")
         .does_not_print("--chart-registry-username");
     let private = "the registry refuses nodes without credentials";
     plan.prints(private);
-    road.lab
-        .edit_environment("    imageRegistry:", "    chartRegistry:");
-    let plan = road.run("plan").exits_with(8);
+    road.edit_environment("    imageRegistry:", "    chartRegistry:");
+    let plan = road.run("plan lab").exits_with(8);
     plan.does_not_print(private);
-    road.lab.run("deploy lab --take-over").success();
-    let applied = road.lab.applies().pop().unwrap();
+    road.run("deploy lab --take-over").success();
+    let applied = road.applies().pop().unwrap();
     assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
     assert!(
         !applied
@@ -978,7 +932,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    let home = road.lab.sandbox.home();
+    let home = road.home();
     let (mine, other) = (home.join("mine.kubeconf"), home.join("other.kubeconf"));
     std::fs::write(&mine, format!("# cluster: {home}/cluster.yaml\n")).unwrap();
     std::fs::write(&other, format!("# cluster: {home}/other.yaml\n")).unwrap();
@@ -988,27 +942,24 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
         .replace("192.0.2.10", "192.0.2.99");
     std::fs::write(home.join("other.yaml"), &text).unwrap();
 
-    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
-    let run = road.run("deploy").exits_with(3);
+    road.variable("KUBECONFIG", other.as_str());
+    let run = road.run("deploy lab").exits_with(3);
     run.reports("hint: unset KUBECONFIG");
-    road.lab
-        .sandbox
-        .variable("KUBECONFIG", "/nowhere/mke.kubeconf");
-    let run = road.run("deploy").exits_with(3);
+    road.variable("KUBECONFIG", "/nowhere/mke.kubeconf");
+    let run = road.run("deploy lab").exits_with(3);
     run.reports(
         "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab\n\
          hint: write it with `cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`, ",
     );
     run.reports("`cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`");
     road.assert_untouched();
-    road.lab.edit_environment(
+    road.edit_environment(
         "release:",
         "kubeconfig: ../../../home/mine.kubeconf\nrelease:",
     );
-    let run = road.run("deploy").success();
+    let run = road.run("deploy lab").success();
     run.reports("--kubeconfig ");
     for call in road
-        .lab
         .calls()
         .iter()
         .filter(|call| call.arguments.contains(&"--name".to_owned()))
@@ -1026,17 +977,16 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     }
 
     // A new environment does not use it, and is refused while it leads to another cluster.
-    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
-    road.lab
-        .edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
-    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
-    let run = road.run("deploy").exits_with(3);
+    road.remove(RECEIPT);
+    road.edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
+    road.variable("KUBECONFIG", other.as_str());
+    let run = road.run("deploy lab").exits_with(3);
     run.reports("error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
              environment's").reports("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`");
     std::fs::remove_file(home.join("cluster.yaml")).unwrap();
-    road.lab.sandbox.variable("KUBECONFIG", "");
-    road.lab.run("deploy lab --take-over").success();
-    let apply = road.lab.applies().pop().unwrap();
+    road.variable("KUBECONFIG", "");
+    road.run("deploy lab --take-over").success();
+    let apply = road.applies().pop().unwrap();
     assert!(
         !apply.arguments.contains(&"--kubeconfig".to_owned())
             && !apply.environment.contains_key("KUBECONFIG")
@@ -1057,8 +1007,7 @@ fn was_upgraded(road: &Road) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_without_a_complete_backup_is_not_started() {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
-    road.lab
-        .edit_environment("release:", "apply-timeout: 2s\nrelease:");
+    road.edit_environment("release:", "apply-timeout: 2s\nrelease:");
     for (backup, problem) in [
         (
             "none",
@@ -1075,8 +1024,8 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             "`mkectl backup` took longer than 2 s and exited with code 130",
         ),
     ] {
-        road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", backup);
-        let run = road.run("deploy").exits_with(7);
+        road.variable("FAKE_MKECTL_BACKUP", backup);
+        let run = road.run("deploy lab").exits_with(7);
         assert!(run.stderr.contains(problem), "{backup}: {}", run.stderr);
         assert!(
             run.stderr
@@ -1100,11 +1049,11 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             "{}",
             run.stderr
         );
-        let receipt = road.lab.receipt();
+        let receipt = road.receipt();
         receipt.has("  release: v4.1.3\n").has("  step: backup\n");
     }
-    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
-    road.run("deploy").success();
+    road.variable("FAKE_MKECTL_BACKUP", "");
+    road.run("deploy lab").success();
     assert!(was_upgraded(&road));
 }
 
@@ -1112,24 +1061,21 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
     let road = Road::new("v4.1.0", "v4.1.1").await;
-    let run = road.run("deploy").exits_with(6);
+    let run = road.run("deploy lab").exits_with(6);
     run.reports("mkectl v4.1.0 cannot write a backup archive to a local file");
     road.assert_untouched();
     let reason = ["--without-backup", "Velero has it as nightly-7"];
-    road.lab
-        .run(&["plan", "lab", reason[0], reason[1]])
+    road.run(&["plan", "lab", reason[0], reason[1]])
         .success()
         .prints("so there is no archive to restore: Velero has it as nightly-7")
         .does_not_print("mkectl backup")
         .does_not_print(" --name ");
-    road.lab
-        .run(&["deploy", "lab", reason[0], reason[1]])
-        .success();
-    let receipt = road.lab.receipt();
+    road.run(&["deploy", "lab", reason[0], reason[1]]).success();
+    let receipt = road.receipt();
     receipt
         .has("  release: v4.1.1\n")
         .has("  without-backup: Velero has it as nightly-7\n");
-    let empty = road.lab.run(&["deploy", "lab", reason[0], " "]);
+    let empty = road.run(&["deploy", "lab", reason[0], " "]);
     empty.exits_with(64);
 }
 
@@ -1137,7 +1083,7 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() {
     let road = Road::new("v4.1.5", "v4.2.0").await;
-    let plan = road.run("plan").success();
+    let plan = road.run("plan lab").success();
     plan.prints(
         "rolls back without asking: it resets and reboots every controller, then every worker",
     )
@@ -1154,7 +1100,7 @@ async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() 
             chart.archive = format!("bundles/charts/kube-prometheus-stack@{tag}.tar");
             lock.artifacts.sort_by_key(|one| one.reference());
         });
-        road.run("plan").success().stdout
+        road.run("plan lab").success().stdout
     };
     let plan = rename("79.5.0");
     plan.has("but the lock has kube-prometheus-stack:79.5.0 instead");
@@ -1162,22 +1108,26 @@ async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() 
     plan.has("`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
              kube-prometheus-stack/charts/crds/crds/`");
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    assert!(!road.run("plan").stdout.contains("kube-prometheus-stack"));
+    assert!(
+        !road
+            .run("plan lab")
+            .stdout
+            .contains("kube-prometheus-stack")
+    );
 }
 
 // Item 30: k0s reads kubelet settings when it starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_kubelet_settings_ask_for_a_restart_of_k0s() {
     let road = Road::new("v4.1.1", "v4.1.1").await;
-    road.lab
-        .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    road.edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
     let notice = "the kubelet settings change: after the deploy, restart k0s on every node";
-    let told = |road: &Road| road.run("plan").success().stdout.contains(notice);
+    let told = |road: &Road| road.run("plan lab").success().stdout.contains(notice);
     assert!(told(&road), "by what was rendered last");
     road.has_kubeconfig();
-    road.run("render").success();
+    road.run("render lab").success();
     assert!(told(&road), "by what the cluster reports");
-    road.run("deploy").success();
+    road.run("deploy lab").success();
     assert!(!told(&road));
 }
 
@@ -1186,12 +1136,12 @@ async fn changed_kubelet_settings_ask_for_a_restart_of_k0s() {
 async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
     for (release, has_one) in [("v4.1.5", false), ("v4.2.0", true)] {
         let mut road = Road::new(release, release).await;
-        road.lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "unknown");
-        road.lab.edit_environment(
+        road.variable("FAKE_MKECTL_PASSWORD", "unknown");
+        road.edit_environment(
             "tracking: { enabled: false }",
             "tracking: { enabled: true }",
         );
-        let run = road.run("deploy").success();
+        let run = road.run("deploy lab").success();
         run.reports("in an unknown format: look for it in the log");
         assert_eq!(
             run.stderr
@@ -1219,10 +1169,10 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
         runs[0].whole(),
         runs[1].whole()
     );
-    let receipt = road.lab.receipt();
+    let receipt = road.receipt();
     receipt.has("  release: v4.2.1\n");
     receipt.lacks("failed:");
-    let plan = road.run("plan").success();
+    let plan = road.run("plan lab").success();
     plan.does_not_print("upgrade from");
 }
 
@@ -1230,11 +1180,8 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_deploy() {
     let road = Road::new("v4.1.4", "v4.1.5").await;
-    let text = road.lab.sandbox.read(RECEIPT);
-    road.lab
-        .sandbox
-        .write(RECEIPT, &text.replace("release: v4.1.4", "release: v4.1.5"));
-    let run = road.run("deploy").exits_with(3);
+    road.edit(RECEIPT, "release: v4.1.4", "release: v4.1.5");
+    let run = road.run("deploy lab").exits_with(3);
     run.reports("v4.1.5").reports("v4.1.4");
     road.assert_untouched();
 }
@@ -1245,14 +1192,14 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     let road = Road::new("v4.1.4", "v4.1.5").await;
     let note = "environments/lab/logs/under-way.yaml";
     for text in ["", "command: upgr", "release: 4.1.5\nlog: x\n"] {
-        road.lab.sandbox.write(note, text);
+        road.write(note, text);
         for command in ["plan", "deploy"] {
             let run = road.run(command).exits_with(3);
             run.reports(note);
         }
-        assert_eq!(road.lab.sandbox.read(note), text);
+        assert_eq!(road.read(note), text);
     }
-    insta::assert_snapshot!(road.run("deploy").whole(), @"
+    insta::assert_snapshot!(road.run("deploy lab").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -1261,7 +1208,7 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     hint: check with `pgrep -a mkectl` that none is running, read the newest log in [WORKSPACE]/environments/lab/logs, then delete [WORKSPACE]/environments/lab/logs/under-way.yaml
     hint: then run mkectl again: `cargo xtask apply lab`
     ");
-    let run = road.lab.run("status --format json");
+    let run = road.run("status --format json");
     run.prints("under-way.yaml");
     road.assert_untouched();
 }
@@ -1272,24 +1219,24 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
 async fn every_command_uses_the_mkectl_that_was_kept() {
     let road = Road::new("v4.1.4", "v4.1.5").await;
     let program =
-        |road: &Road| road.lab.calls().pop().unwrap().environment["FAKE_MKECTL_VERSION"].clone();
+        |road: &Road| road.calls().pop().unwrap().environment["FAKE_MKECTL_VERSION"].clone();
     for arguments in [
         &["cluster", "status", "lab"][..],
         &["cluster", "backup", "lab"],
         &["mkectl", "lab", "--", "config", "get"],
         &["diff", "lab", "--live"],
     ] {
-        road.lab.run(arguments).success();
+        road.run(arguments).success();
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
     // The environment is back at the release that runs, and PATH is not.
     road.name("v4.1.4");
     for arguments in [&["diff", "lab", "--live"][..], &["apply", "lab"]] {
-        road.lab.run(arguments).success();
+        road.run(arguments).success();
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
     road.lose("v4.1.4");
-    road.lab.run("diff lab --live").exits_with(6);
+    road.run("diff lab --live").exits_with(6);
 }
 
 const SIGNED: [&str; 4] = ["deploy", "lab", "--plan", "signed.yaml"];
@@ -1298,8 +1245,8 @@ const SIGNED: [&str; 4] = ["deploy", "lab", "--plan", "signed.yaml"];
 async fn with_a_signed_plan() -> Road {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
     road.keep("v4.1.3");
-    road.lab.run("plan lab --out signed.yaml").success();
-    road.lab.sandbox.variable("FAKE_MKECTL_AT", "upgrade");
+    road.run("plan lab --out signed.yaml").success();
+    road.variable("FAKE_MKECTL_AT", "upgrade");
     road
 }
 
@@ -1307,10 +1254,10 @@ async fn with_a_signed_plan() -> Road {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
     let mut road = with_a_signed_plan().await;
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    road.lab.run(&SIGNED).exits_with(7);
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    road.lab.run(&SIGNED).success();
+    road.variable("FAKE_MKECTL_EXIT", "1");
+    road.run(&SIGNED).exits_with(7);
+    road.variable("FAKE_MKECTL_EXIT", "0");
+    road.run(&SIGNED).success();
     let names = road.backups();
     assert!(
         names
@@ -1324,13 +1271,13 @@ async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_plan_is_executed_again_after_its_upgrade_was_killed() {
     let mut road = with_a_signed_plan().await;
-    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    road.variable("FAKE_MKECTL_HANG", "yes");
     let mut running = Running::start(&road.lab, &SIGNED);
     running.wait_for("waiting for nodes");
     running.kill();
     assert_eq!(running.end().code, None);
-    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    road.lab.run(&SIGNED).success();
+    road.variable("FAKE_MKECTL_HANG", "no");
+    road.run(&SIGNED).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1339,11 +1286,11 @@ async fn what_was_changed_on_the_cluster_is_named_before_it_is_overwritten() {
     road.has_kubeconfig();
     let notice =
         "differs from the configuration that was applied last in 1 value, which mkectl overwrites";
-    road.lab.edit_environment(
+    road.edit_environment(
         "config:\n",
         "config:\n  dns: { lameduck: { enabled: true } }\n",
     );
-    road.run("plan").success().does_not_mention(notice);
+    road.run("plan lab").success().does_not_mention(notice);
     road.edit_cluster(|text| text.replace("enabled: false", "enabled: true"));
-    road.run("plan").success().prints(notice);
+    road.run("plan lab").success().prints(notice);
 }

@@ -8,7 +8,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 fn json(run: Run) -> serde_json::Value {
     let run = run.success();
     assert_eq!(run.stderr, "");
-    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let value = run.json();
     value["result"].clone()
 }
 
@@ -121,7 +121,7 @@ fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
     nothing was applied yet
     --- stderr
     "#);
-    std::fs::remove_file(sandbox.path(path)).unwrap();
+    sandbox.remove(path);
     insta::assert_snapshot!(sandbox.run("diff staging").whole(), @r#"
     exit code: 0
     --- stdout
@@ -187,7 +187,7 @@ async fn the_receipt_records_what_was_applied() {
     --- stderr
     "#);
 
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.run("deploy lab").exits_with(7);
     let result = json(lab.run("diff lab --format json"));
     assert_eq!(result["applied"]["config"], "another");
@@ -359,8 +359,8 @@ fn two_releases_are_compared_by_their_locks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bytes_of_a_diff_are_those_that_a_push_sends() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.write(bundles::LOCK, "");
-    std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
+    lab.write(bundles::LOCK, "");
+    lab.remove(bundles::LOCK);
     bundles::forget_store(&lab.sandbox);
     lock_two(&lab.sandbox);
     lab.edit_environment("v4.1.5", "v4.1.3");
@@ -376,8 +376,7 @@ async fn the_bytes_of_a_diff_are_those_that_a_push_sends() {
 }
 
 fn json_of_last_line(run: &Run) -> serde_json::Value {
-    let line = run.stdout.lines().last().unwrap();
-    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    let value = run.json();
     value["result"].clone()
 }
 

@@ -15,7 +15,7 @@ async fn lab() -> (Lab, Upstream) {
     upstream.image("org/tool", "v1", &["linux/amd64"], 100, "1");
     upstream.chart("charts/extra", "1.0.0");
     let address = &upstream.address;
-    lab.sandbox.write(
+    lab.write(
         "bundles/platform.set.yaml",
         &format!(
             "images: [nginx:1.29, {{ reference: 'quay.io/org/tool:v1', as: tools/tool }}]\ncharts: [ghcr.io/charts/extra:1.0.0]\n\
@@ -49,7 +49,7 @@ async fn references_are_listed_in_both_registries() {
     ");
     run.prints("registry.mirantis.com/mke/calico/node:");
     let json = lab.run("images lab --format json").success();
-    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let json = json.json();
     assert_eq!(
         json["result"]["artifacts"][0]["upstream"],
         "docker.io/library/nginx:1.29"
@@ -100,7 +100,7 @@ async fn kustomize_puts_the_images_of_the_registry_into_manifests() {
     let address = &lab.registry.address;
     let images = images.replace("127.0.0.1:[PORT]", address);
     let kustomization = format!("resources: [pod.yaml]\n{images}");
-    (lab.sandbox).write("app/kustomization.yaml", &kustomization);
+    lab.write("app/kustomization.yaml", &kustomization);
     let named = [
         ("nginx:1.29", "library/nginx:1.29"),
         ("docker.io/library/nginx:1.29", "library/nginx:1.29"),
@@ -110,13 +110,13 @@ async fn kustomize_puts_the_images_of_the_registry_into_manifests() {
     let containers: String = containers
         .map(|((image, _), number)| format!("  - {{ name: c{number}, image: '{image}' }}\n"))
         .collect();
-    lab.sandbox.write(
+    lab.write(
         "app/pod.yaml",
         &format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{ name: app }}\nspec:\n  containers:\n{containers}"
         ),
     );
-    let folder = lab.sandbox.path("app");
+    let folder = lab.path("app");
     let built = referees::run(&lab.sandbox, "kubectl", &["kustomize", folder.as_str()]);
     for (image, place) in named {
         let expected = format!("image: {address}/mke/{place}\n");
@@ -148,7 +148,7 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     let by_digest = upstream.image("org/three", "1", &three, 100, "3");
     upstream.image("hub/org/agent", "1", &["linux/amd64"], 100, "4");
     let address = &upstream.address;
-    lab.sandbox.write(
+    lab.write(
         "bundles/platform.set.yaml",
         &format!(
             "images:\n- {{ reference: 'quay.io/org/one:1', as: 'org/one:1.0' }}\n- {{ reference: 'quay.io/org/two:1', as: 'old/two' }}\n\

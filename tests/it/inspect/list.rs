@@ -68,7 +68,7 @@ async fn what_was_done_is_listed() {
     let states = |lab: &Lab| {
         let run = lab.run("list --format json").success();
         assert_eq!(run.stderr, "");
-        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let value = run.json();
         let environment = &value["result"]["environments"][0];
         assert_eq!(environment["name"], "lab");
         assert_eq!(environment["release"], "v4.1.5");
@@ -81,18 +81,18 @@ async fn what_was_done_is_listed() {
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     assert_eq!(states(&lab), pair("never deployed", "in the store"));
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     assert_eq!(
         states(&lab),
         pair("never deployed", "bundle is in bundles/")
     );
-    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    let bundle = lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     lab.run("deploy lab").success();
     assert_eq!(states(&lab), pair("v4.1.5 deployed [TIME]", "in the store"));
 
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     std::fs::remove_file(&bundle).unwrap();
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.run("apply lab").exits_with(7);
     assert_eq!(
         states(&lab),

@@ -7,11 +7,11 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_says_everything_and_does_nothing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let before = lab.sandbox.state();
+    let before = lab.state();
     let run = lab.run("plan lab").success();
     insta::assert_snapshot!("first", run.whole());
     // But for what it has learned of this very mkectl, which is asked once only.
-    let mut changes = lab.sandbox.changes_since(&before);
+    let mut changes = lab.changes_since(&before);
     changes.retain(|path| !path.starts_with("bundles/mkectl/help/"));
     assert_eq!(changes, [""; 0]);
     assert!(lab.repositories().await.is_empty());
@@ -22,7 +22,7 @@ async fn a_plan_says_everything_and_does_nothing() {
 async fn a_long_list_ends_with_the_command_that_shows_the_rest() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for file in [bundles::LOCK, "bundles/mke_bundle_v4.1.5_amd64.tar.gz"] {
-        std::fs::remove_file(lab.sandbox.path(file)).unwrap();
+        lab.remove(file);
     }
     let image = |number: usize| {
         let repository = format!("demo/image-{number}");
@@ -52,8 +52,8 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
 
     // Each of these alone is something to do.
     let path = "environments/lab/mke4.yaml";
-    let config = lab.sandbox.read(path);
-    lab.sandbox.write(path, &format!("{config}# by hand\n"));
+    let config = lab.read(path);
+    lab.write(path, &format!("{config}# by hand\n"));
     let by_hand = lab.run(&plan);
     insta::assert_snapshot!(by_hand.whole(), @r#"
     exit code: 2
@@ -73,10 +73,10 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
     -# by hand
     --- stderr
     "#);
-    lab.sandbox.write(path, &config);
+    lab.write(path, &config);
     lab.run(&plan).success();
 
-    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    lab.remove("environments/lab/receipt.yaml");
     // A refusal of `deploy` takes precedence over a difference.
     lab.run(&plan).exits_with(8);
 }
@@ -89,7 +89,7 @@ async fn machines_get_the_same_plan() {
             .run("plan lab --format json --detailed-exitcode")
             .exits_with(code);
         assert_eq!(run.stderr, "");
-        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let value = run.json();
         value["result"].clone()
     };
     let first = plan(&lab, 2);
@@ -114,7 +114,7 @@ async fn machines_get_the_same_plan() {
     assert_eq!(first["mkectl"]["action"], "apply");
     assert_eq!(first["mkectl"]["problem"], serde_json::Value::Null);
 
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
+    lab.variable("FAKE_MKECTL_VERSION", "v4.1.4");
     let without = plan(&lab, 2);
     assert_eq!(without["mkectl"]["commands"], serde_json::json!([]));
     let problem = without["mkectl"]["problem"].as_str().unwrap();
@@ -123,7 +123,7 @@ async fn machines_get_the_same_plan() {
         "{problem}"
     );
 
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.5");
+    lab.variable("FAKE_MKECTL_VERSION", "v4.1.5");
     lab.run("deploy lab").success();
     let last = plan(&lab, 0);
     assert_eq!(last["nothing-to-do"], true);
@@ -171,8 +171,7 @@ fn a_release_without_a_lock_says_how_to_lock_it() {
 fn a_misspelt_pre_release_says_which_one_was_meant() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let path = "environments/demo/environment.yaml";
-    let text = sandbox.read(path);
-    sandbox.write(path, &text.replace("v4.1.5-demo", "v4.1.5-dmeo"));
+    sandbox.edit(path, "v4.1.5-demo", "v4.1.5-dmeo");
     let run = sandbox.run("plan demo").exits_with(3);
     assert!(
         run.stderr.ends_with("hint: did you mean `v4.1.5-demo`?\n"),
@@ -199,8 +198,7 @@ async fn a_registry_that_is_down_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_cannot_be_read_stops_it() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox
-        .write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
+    lab.write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
     insta::assert_snapshot!(lab.run("plan lab").whole(), @r#"
     exit code: 3
     --- stdout
@@ -209,8 +207,7 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
       because: unknown field `signed`, expected one of `version`, `run`, `applied`, `failed` at line 2 column 1
     hint: restore the committed file: it records what the cluster runs
     "#);
-    lab.sandbox
-        .write("environments/lab/receipt.yaml", "version: 3\n");
+    lab.write("environments/lab/receipt.yaml", "version: 3\n");
     insta::assert_snapshot!(lab.run("plan lab").whole(), @r#"
     exit code: 3
     --- stdout
@@ -224,9 +221,8 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
 async fn a_lock_that_is_broken_stops_it() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let path = "bundles/v4.1.5-amd64.lock.yaml";
-    let lock = lab.sandbox.read(path);
-    lab.sandbox
-        .write(path, &lock.replacen("kind: image", "kind: picture", 1));
+    let lock = lab.read(path);
+    lab.write(path, &lock.replacen("kind: image", "kind: picture", 1));
     insta::assert_snapshot!(lab.run("plan lab").whole(), @r#"
     exit code: 3
     --- stdout
@@ -278,23 +274,21 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
 
     // It is rendered and committed, as on the way through a review: only git's history has what was
     // applied.
-    lab.sandbox.init_git();
+    lab.init_git();
     for arguments in [
         &["config", "user.name", "Jane Doe"][..],
         &["config", "user.email", "jane@example.com"],
         &["add", "environments", bundles::LOCK],
         &["commit", "--quiet", "--message=first"],
     ] {
-        lab.sandbox.git(arguments);
+        lab.git(arguments);
     }
     lab.run("render lab").success();
-    lab.sandbox
-        .git(&["commit", "--quiet", "--all", "--message=second"]);
+    lab.git(&["commit", "--quiet", "--all", "--message=second"]);
     let run = lab.run("deploy lab").exits_with(8);
     insta::assert_snapshot!("removed_host_committed", run.stderr);
     let json = lab.run("plan lab --format json").success();
-    let plan: serde_json::Value =
-        serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    let plan = json.json();
     assert_eq!(
         plan["result"]["removed-hosts"],
         serde_json::json!(["192.0.2.11"])
@@ -316,12 +310,12 @@ async fn a_lock_that_is_not_the_committed_one_is_named_once() {
             .count()
     };
     assert_eq!(warnings(), 0);
-    lab.sandbox.init_git();
+    lab.init_git();
     assert_eq!(warnings(), 1);
-    lab.sandbox.commit("lab");
+    lab.commit("lab");
     assert_eq!(warnings(), 0);
-    let text = lab.sandbox.read(lock);
-    lab.sandbox.write(lock, &format!("{text}# changed\n"));
+    let text = lab.read(lock);
+    lab.write(lock, &format!("{text}# changed\n"));
     assert_eq!(warnings(), 1);
     let run = lab.run("deploy lab").success().whole();
     assert_eq!(run.matches(&warning).count(), 1, "{run}");

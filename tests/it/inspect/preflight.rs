@@ -257,7 +257,7 @@ async fn tools_for_the_monitoring_crds_are_looked_for_before_an_upgrade_to_4_2()
         "{missing}"
     );
     for tool in ["kubectl", "helm"] {
-        std::fs::write(lab.sandbox.bin().join(tool), "").unwrap();
+        std::fs::write(lab.bin().join(tool), "").unwrap();
     }
     assert_eq!(of_tools()["verdict"], "ok");
 }

@@ -22,15 +22,14 @@ const ENVIRONMENT: &str = "environments/lab/environment.yaml";
 /// become v4.1.5; of the others some are as wanted, and some are not, each in its own way.
 async fn fleet() -> Lab {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
-    lab.sandbox.init_git();
+    lab.init_git();
     let commit = |lab: &Lab, message: &str| {
-        lab.sandbox.git(&["add", "environments"]);
+        lab.git(&["add", "environments"]);
         let message = format!("--message={message}");
-        lab.sandbox.git(&["commit", "--quiet", &message]);
+        lab.git(&["commit", "--quiet", &message]);
     };
-    let cluster = lab.sandbox.home().join("cluster.yaml");
-    lab.sandbox
-        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str())
+    let cluster = lab.home().join("cluster.yaml");
+    lab.variable("FAKE_MKECTL_CLUSTER", cluster.as_str())
         .variable("USER", "jane");
     lab.edit_environment("release:", "record-operator: true\nrelease:");
     // What is in v4.1.5 and changed since.
@@ -47,19 +46,17 @@ async fn fleet() -> Lab {
     let mut gone = bundles::pause("3.9");
     gone.repository = "ucp/kube-proxy".to_owned();
     older.artifacts.push(gone);
-    let file = lab.sandbox.path("bundles/mke_bundle_v4.1.3_amd64.tar.gz");
+    let file = lab.path("bundles/mke_bundle_v4.1.3_amd64.tar.gz");
     bundles::make(&older, &file);
-    lab.sandbox.lock_as("v4.1.3", &file);
+    lab.lock_as("v4.1.3", &file);
     for release in ["v4.1.3", "v4.1.5"] {
-        let path = lab
-            .sandbox
-            .path(&format!("bundles/{release}-amd64.lock.yaml"));
+        let path = lab.path(&format!("bundles/{release}-amd64.lock.yaml"));
         let mut lock = bundle::Lock::read(&path).unwrap();
         lock.mkectl.clear();
         lock.forced_release.clear();
         std::fs::write(path, lock.to_yaml()).unwrap();
     }
-    let mkectl = lab.sandbox.bin().join("mkectl");
+    let mkectl = lab.bin().join("mkectl");
     lab.edit_environment(
         "release: v4.1.5",
         "accept: [incomplete-lock]\nrelease: v4.1.3",
@@ -74,10 +71,10 @@ async fn fleet() -> Lab {
         "  tracking: { enabled: false }",
         "  tracking: { enabled: false }\n  dns: { lameduck: { enabled: true } }",
     );
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
+    lab.variable("FAKE_MKECTL_EXIT", "7");
     lab.run("deploy lab").exits_with(7);
     commit(&lab, "lab: deploy failed");
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("deploy lab").success();
     commit(&lab, "lab: deploy again");
     lab.edit_environment("release: v4.1.3", "release: v4.1.5");
@@ -160,7 +157,7 @@ fn pages(lab: &Lab) -> [Utf8PathBuf; 2] {
     lab.run("report --all --out all.html").success();
     ["lab.html", "all.html"].map(|name| {
         let to = gallery().join(name);
-        std::fs::copy(lab.sandbox.path(name), &to).unwrap();
+        std::fs::copy(lab.path(name), &to).unwrap();
         to
     })
 }
@@ -240,7 +237,7 @@ fn assert_sound(found: &Value, look: Look) {
 async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
     let lab = fleet().await;
     let run = lab.run("report lab --format json").success();
-    let page: Value = serde_json::from_str(&run.stdout).unwrap();
+    let page = run.json();
     let section = &page["result"]["environments"][0];
     assert_eq!(section["status"]["release"], "v4.1.5");
     assert_eq!(section["applied"]["release"], "v4.1.3");
@@ -260,7 +257,7 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
     assert_eq!(failures, [&json!(null), &json!("apply"), &json!(null)]);
 
     let html = lab.run("report lab").success().stdout;
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     let lock = receipt
         .lines()
         .find_map(|line| line.trim().strip_prefix("lock: "));
@@ -310,7 +307,7 @@ async fn a_registry_without_an_answer_is_part_of_the_page() {
 async fn a_page_has_no_secret_and_nothing_that_runs() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let secret = "pl4nted<&\"'s3cret";
-    lab.sandbox.variable("LAB_REGISTRY_PASSWORD", secret);
+    lab.variable("LAB_REGISTRY_PASSWORD", secret);
     lab.edit_environment(
         "config:\n",
         &format!(
@@ -319,13 +316,13 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
         ),
     );
     lab.run("deploy lab").success();
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     let version = receipt
         .lines()
         .find(|line| line.contains("version: v4.1.5"))
         .unwrap();
     let hostile = format!("    version: <script>alert(1)</script> {secret}");
-    lab.sandbox.write(
+    lab.write(
         "environments/lab/receipt.yaml",
         &receipt.replace(version, &hostile),
     );

@@ -163,7 +163,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
         let run = sandbox.run("show lab --format json").exits_with(3);
         assert_eq!(run.stderr, "", "{name}");
         assert!(!run.stdout.contains("hunter2"), "{name}: {}", run.stdout);
-        let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let line = run.json();
         for problem in line["error"]["problems"].as_array().unwrap() {
             assert!(
                 problem["file"].as_str().unwrap().ends_with(".yaml"),

@@ -18,7 +18,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     --- stderr
     the snapshot is in lab.snapshot.yaml
     ");
-    let first = lab.sandbox.read("lab.snapshot.yaml");
+    let first = lab.read("lab.snapshot.yaml");
     let asked = wire.take();
     assert_eq!(asked.len(), 15, "{asked:?}");
 
@@ -31,7 +31,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     let taken = lab.run("plan lab --snapshot lab.snapshot.yaml");
     assert_eq!(taken.whole(), live.whole());
     let _ = wire.take();
-    let plan = lab.sandbox.read("lab.plan.yaml");
+    let plan = lab.read("lab.plan.yaml");
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
     plan.has(&format!("\nsnapshot: {digest}\n"));
     assert_eq!(
@@ -45,19 +45,19 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
         earlier.success().stderr,
         "the snapshot is in earlier.yaml\n"
     );
-    assert_eq!(lab.sandbox.read("earlier.yaml"), first);
+    assert_eq!(lab.read("earlier.yaml"), first);
     lab.run("plan lab --inventory earlier.yaml --out earlier.plan.yaml")
         .success();
-    assert_eq!(lab.sandbox.read("earlier.plan.yaml"), plan);
+    assert_eq!(lab.read("earlier.plan.yaml"), plan);
     let earlier = plan.replace("\nsnapshot: ", "\ninventory: ");
-    lab.sandbox.write("lab.plan.yaml", &earlier);
+    lab.write("lab.plan.yaml", &earlier);
 
     lab.run("deploy lab --plan lab.plan.yaml").success();
     lab.run("snapshot lab --out lab.snapshot.yaml").success();
-    let second = lab.sandbox.read("lab.snapshot.yaml");
+    let second = lab.read("lab.snapshot.yaml");
     second.lacks("found: nothing");
     lab.run("snapshot lab --out again.yaml").success();
-    assert_eq!(second, lab.sandbox.read("again.yaml"));
+    assert_eq!(second, lab.read("again.yaml"));
     lab.run("plan lab --snapshot again.yaml --detailed-exitcode")
         .success()
         .prints("Nothing to do");
@@ -68,10 +68,10 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
     let path = "bundles/v4.1.5-amd64.lock.yaml";
-    let lock = lab.sandbox.read(path);
-    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    let lock = lab.read(path);
+    lab.remove(path);
     lab.run("snapshot lab --out empty.yaml").success();
-    lab.sandbox.write(path, &lock);
+    lab.write(path, &lock);
     let arguments = [
         "plan",
         "lab",
@@ -92,9 +92,9 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
 async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("snapshot lab --out lab.yaml").success();
-    let list = lab.sandbox.home().join("images.txt");
+    let list = lab.home().join("images.txt");
     std::fs::write(&list, "registry.mirantis.com/mke/calico/other:v1\n").unwrap();
-    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    lab.variable("FAKE_MKECTL_IMAGES", list.as_str());
     let plan = lab.run("plan lab --snapshot lab.yaml").exits_with(3);
     plan.prints("warning: the snapshot does not list 1 artifact that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry\n");
 }
@@ -103,9 +103,9 @@ async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
 async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("snapshot lab --out lab.yaml").success();
-    let text = lab.sandbox.read("lab.yaml");
+    let text = lab.read("lab.yaml");
     let plan = |text: &str| {
-        lab.sandbox.write("other.yaml", text);
+        lab.write("other.yaml", text);
         lab.run("plan lab --snapshot other.yaml")
             .exits_with(3)
             .stderr
@@ -126,7 +126,7 @@ async fn a_file_that_was_named_by_mistake_is_not_quoted() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let mut all = String::new();
     for text in ["hunter2, expected\n", "version: hunter2\nformat: hunter2\n"] {
-        lab.sandbox.write("secret.txt", text);
+        lab.write("secret.txt", text);
         for command in [
             &["plan", "lab", "--snapshot", "secret.txt"][..],
             &["deploy", "lab", "--plan", "secret.txt"],
@@ -169,6 +169,6 @@ async fn a_folder_that_is_missing_is_a_mistake_and_is_not_made() {
         lab.run(&[command, "lab", "--out", "mistyped/lab.yaml"])
             .exits_with(3)
             .reports("the folder `mistyped`");
-        assert!(!lab.sandbox.path("mistyped").exists(), "{command} made it");
+        assert!(!lab.path("mistyped").exists(), "{command} made it");
     }
 }

@@ -128,22 +128,22 @@ async fn both_records_of_a_deploy_agree_on_how_it_ended() {
         let cells: Vec<_> = cells.map(str::to_owned).collect();
         (cells[2].clone(), cells[4].clone())
     };
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.run("deploy lab").exits_with(7);
     let (deployed, shared) = row(&lab);
     assert_eq!(deployed, "nothing; the last deploy failed at apply, [TIME]");
     assert_eq!(shared, "a deploy of v4.1.5 failed [TIME]");
 
     // Only the receipt of a deploy records how it ended, and this checkout has a different one.
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
-    lab.sandbox.write(
+    let receipt = lab.read("environments/lab/receipt.yaml");
+    lab.write(
         "environments/lab/receipt.yaml",
         &format!("{receipt}# another\n"),
     );
     assert_eq!(row(&lab).1, "a deploy of v4.1.5 ended [TIME]");
-    lab.sandbox.write("environments/lab/receipt.yaml", &receipt);
+    lab.write("environments/lab/receipt.yaml", &receipt);
 
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("deploy lab").success();
     assert_eq!(row(&lab).1, "v4.1.5 deployed [TIME]");
     lab.run("cluster reset lab --confirm lab").success();
@@ -157,19 +157,18 @@ async fn both_records_of_a_deploy_agree_on_how_it_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_known_is_not_called_never_deployed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox
-        .write("environments/lab/receipt.yaml", "garbage\n");
+    lab.write("environments/lab/receipt.yaml", "garbage\n");
     let run = lab.run("status lab").success();
     run.does_not_print("deploy lab");
     run.prints("git checkout -- ");
 
-    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    lab.remove("environments/lab/receipt.yaml");
     // It leads a session of its own, as every mkectl does.
     let mut at_work = std::process::Command::new("setsid")
         .args(["sleep", "60"])
         .spawn()
         .unwrap();
-    lab.sandbox.write(
+    lab.write(
         "environments/lab/logs/under-way.yaml",
         &format!(
             "command: apply\nrelease: v4.1.5\nlog: x.log\nbegan: now\nprocess: {}\n",
@@ -190,7 +189,7 @@ async fn each_difference_has_its_command() {
     let only = |lab: &Lab, arguments: &[&str]| {
         let arguments = [&["status", "lab", "--format", "json"], arguments].concat();
         let run = lab.run(&arguments).success();
-        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let value = run.json();
         let drift = value["result"]["environments"][0]["drift"].clone();
         let drift: Vec<String> = drift
             .as_array()
@@ -201,13 +200,13 @@ async fn each_difference_has_its_command() {
                 format!("{} | {}", text("what"), text("fix"))
             })
             .collect();
-        lab.sandbox.redact(&drift.join("\n"))
+        lab.redact(&drift.join("\n"))
     };
     assert_eq!(only(&lab, &[]), "");
 
-    let config = lab.sandbox.read("environments/lab/mke4.yaml");
-    let live = lab.sandbox.home().join("live.yaml");
-    lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
+    let config = lab.read("environments/lab/mke4.yaml");
+    let live = lab.home().join("live.yaml");
+    lab.variable("FAKE_MKECTL_CONFIG", live.as_str());
     std::fs::write(&live, config.replace("user: ubuntu", "user: root")).unwrap();
     assert_eq!(
         only(&lab, &["--live"]),
@@ -218,10 +217,9 @@ async fn each_difference_has_its_command() {
         only(&lab, &["--live"]),
         "its receipt records v4.1.5, but the cluster reports v4.2.0 | git pull"
     );
-    lab.sandbox
-        .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
+    lab.variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
 
-    lab.sandbox.write(
+    lab.write(
         "environments/lab/mke4.yaml",
         &format!("{config}# by hand\n"),
     );
@@ -229,11 +227,11 @@ async fn each_difference_has_its_command() {
         only(&lab, &[]),
         "environments/lab/mke4.yaml differs from what is rendered | cargo xtask render lab"
     );
-    std::fs::write(lab.sandbox.path("environments/lab/mke4.yaml"), b"\xff").unwrap();
+    std::fs::write(lab.path("environments/lab/mke4.yaml"), b"\xff").unwrap();
     assert!(
         only(&lab, &[]).ends_with(" contains an invalid byte | ls -l environments/lab/mke4.yaml")
     );
-    lab.sandbox.write("environments/lab/mke4.yaml", &config);
+    lab.write("environments/lab/mke4.yaml", &config);
 
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     assert_eq!(
@@ -243,8 +241,8 @@ async fn each_difference_has_its_command() {
     );
     lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
 
-    let lock = lab.sandbox.read("bundles/v4.1.5-amd64.lock.yaml");
-    lab.sandbox.write(
+    let lock = lab.read("bundles/v4.1.5-amd64.lock.yaml");
+    lab.write(
         "bundles/v4.1.5-amd64.lock.yaml",
         &format!("{lock}# another\n"),
     );
@@ -252,15 +250,15 @@ async fn each_difference_has_its_command() {
         only(&lab, &[]),
         "it was deployed from a different lock | cargo xtask deploy lab"
     );
-    lab.sandbox.write("bundles/v4.1.5-amd64.lock.yaml", &lock);
+    lab.write("bundles/v4.1.5-amd64.lock.yaml", &lock);
 
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.run("apply lab").exits_with(7);
     assert_eq!(
         only(&lab, &[]),
         "the last deploy, of v4.1.5, failed at apply | cargo xtask deploy lab"
     );
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("deploy lab").success();
 
     lab.edit_environment("release: v4.1.5", "relaese: v4.1.5");
@@ -269,8 +267,7 @@ async fn each_difference_has_its_command() {
         "its files have 1 problem | cargo xtask check lab"
     );
     lab.edit_environment("relaese: v4.1.5", "release: v4.1.5");
-    lab.sandbox
-        .write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
+    lab.write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
     assert!(
         only(&lab, &[]).contains("is not a receipt: unknown field `signed`"),
         "{}",
@@ -283,10 +280,10 @@ async fn one_registry_is_asked_once_for_many_environments() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let text = lab.read("environments/lab/environment.yaml");
     for number in 1..30 {
         let path = format!("environments/lab-{number}/environment.yaml");
-        lab.sandbox.write(&path, &text);
+        lab.write(&path, &text);
     }
     let run = lab.run("status").success();
     let answers = run.stdout.lines().filter(|line| line.contains("0 of 14"));
@@ -304,9 +301,9 @@ async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_othe
     // They take connections and say nothing.
     let silent = [(); 6].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let gone = format!("127.0.0.1:{}", support::sandbox::free_port());
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let text = lab.read("environments/lab/environment.yaml");
     let environment = |name: &str, address: &str| {
-        lab.sandbox.write(
+        lab.write(
             &format!("environments/{name}/environment.yaml"),
             &text.replace(&lab.registry.address, address),
         );
@@ -351,8 +348,7 @@ async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_othe
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipt_of_a_newer_version_is_not_replaced() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox
-        .write("environments/lab/receipt.yaml", "version: 99\n");
+    lab.write("environments/lab/receipt.yaml", "version: 99\n");
     lab.run("status lab")
         .success()
         .prints("use the version of Airlock that wrote it, or a newer one")

@@ -1,8 +1,6 @@
 //! `ci`: the steps of the workspace's own checks, played with a `cargo` that only writes down how
 //! it was called.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use regex_lite::Regex;
 use support::sandbox::repository;
 use support::{Run, Sandbox, Text as _};
@@ -14,13 +12,10 @@ use crate::AIRLOCK;
 fn ci(arguments: &[&str], failing: &str) -> (Run, String) {
     let mut sandbox = Sandbox::shipped(AIRLOCK);
     let calls = sandbox.path("calls");
-    sandbox.write(
+    sandbox.install_script(
         "cargo",
-        &format!("#!/bin/sh\necho \"$RUSTDOCFLAGS|$*\" >>{calls}\n[ \"$1\" != '{failing}' ]\n"),
+        format!("#!/bin/sh\necho \"$RUSTDOCFLAGS|$*\" >>{calls}\n[ \"$1\" != '{failing}' ]\n"),
     );
-    let cargo = sandbox.path("cargo");
-    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
-    sandbox.install(cargo.as_str(), "cargo");
     sandbox.variable("RUSTDOCFLAGS", "");
     let run = sandbox.run(&[&["ci"], arguments].concat());
     (run, std::fs::read_to_string(calls).unwrap_or_default())

@@ -9,20 +9,18 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 /// Makes a lab whose environment has a different release than v4.1.5, and whose mkectl serves it.
 async fn lab_of(release: &str) -> Lab {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let bundle = lab
-        .sandbox
-        .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
+    let bundle = lab.path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
     bundles::make(&bundles::small(), &bundle);
-    lab.sandbox.lock_as(release, &bundle);
+    lab.lock_as(release, &bundle);
     lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
+    lab.variable("FAKE_MKECTL_VERSION", release);
     lab
 }
 
 /// Returns the arguments of the last call, without what is random.
 fn last(lab: &Lab) -> String {
     let call = lab.calls().pop().unwrap();
-    lab.sandbox.redact(&call.arguments.join(" "))
+    lab.redact(&call.arguments.join(" "))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,10 +37,10 @@ async fn status_says_what_is_known() {
     ");
     lab.run("deploy lab").success();
     lab.run("cluster backup lab").success();
-    let live = lab.sandbox.home().join("live.yaml");
-    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    let live = lab.home().join("live.yaml");
+    let config = lab.read("environments/lab/mke4.yaml");
     std::fs::write(&live, config).unwrap();
-    lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
+    lab.variable("FAKE_MKECTL_CONFIG", live.as_str());
     insta::assert_snapshot!(lab.run("cluster status lab").whole(), @"
     exit code: 0
     --- stdout
@@ -53,10 +51,9 @@ async fn status_says_what_is_known() {
     lab: mkectl is v4.1.5
     --- stderr
     ");
-    lab.sandbox
-        .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
+    lab.variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
     let run = lab.run("cluster status lab --format json").success();
-    let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let line = run.json();
     assert!(line["result"]["unreached"].is_string(), "{line}");
     let run = lab.run("cluster status nowhere").exits_with(3);
     run.reports("nowhere");
@@ -88,7 +85,7 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
             last(&lab),
             format!("{backup} -f {file} --name before.tar{plain}")
         );
-        let mode = std::fs::metadata(lab.sandbox.path(archive))
+        let mode = std::fs::metadata(lab.path(archive))
             .unwrap()
             .permissions()
             .mode();
@@ -104,7 +101,7 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
             .exits_with(1)
             .reports("cannot write to")
             .reports("share");
-        assert!(!lab.sandbox.path("share").exists());
+        assert!(!lab.path("share").exists());
 
         lab.run(&["cluster", "restore", "lab", archive])
             .exits_with(8);
@@ -146,7 +143,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         ("cut", "is not a complete tar archive"),
         ("fail", "`mkectl backup` exited with code 1"),
     ] {
-        lab.sandbox.variable("FAKE_MKECTL_BACKUP", backup);
+        lab.variable("FAKE_MKECTL_BACKUP", backup);
         let archive = format!("environments/lab/{backup}.tar");
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", &archive])
@@ -155,8 +152,8 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         // No upgrade was asked for.
         let (_, hint) = run.stderr.rsplit_once("hint: ").unwrap();
         hint.has("environments/lab/logs/").lacks("upgrade");
-        assert!(!lab.sandbox.path(&format!("{archive}.yaml")).exists());
-        if let Ok(left) = std::fs::metadata(lab.sandbox.path(&format!("{archive}.failed"))) {
+        assert!(!lab.path(&format!("{archive}.yaml")).exists());
+        if let Ok(left) = std::fs::metadata(lab.path(&format!("{archive}.failed"))) {
             assert_eq!(left.permissions().mode() & 0o777, 0o600);
         }
     }
@@ -174,8 +171,8 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
 async fn nothing_is_done_to_a_cluster_of_another_environment() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    let home = lab.sandbox.home();
-    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    let home = lab.home();
+    let config = lab.read("environments/lab/mke4.yaml");
     let config = config
         .replace("192.0.2.10", "192.0.2.99")
         .replace("mke.lab.example.com", "other.example.com");
@@ -185,8 +182,7 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
         format!("# cluster: {home}/other.yaml\n"),
     )
     .unwrap();
-    lab.sandbox
-        .variable("KUBECONFIG", home.join("other.kubeconf").as_str());
+    lab.variable("KUBECONFIG", home.join("other.kubeconf").as_str());
     for command in [
         &["cluster", "backup", "lab"][..],
         &["cluster", "reset", "lab", "--confirm", "lab"],
@@ -226,10 +222,10 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let run = lab.run("cluster backup lab --format json").success();
-    let line: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let line = run.json();
     assert_eq!(line["result"]["mkectl"], "v4.1.5");
     // Its name has a time, so it is found by the folder.
-    let folder = lab.sandbox.path("environments/lab/backups");
+    let folder = lab.path("environments/lab/backups");
     let archive = (folder.read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().into_path())
         .find(|path| path.as_str().ends_with("-v4.1.5.tar"))
@@ -279,7 +275,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     // A later release has been applied meanwhile. What the cluster runs after is what it ran then.
     std::fs::write(&archive, content).unwrap();
     let receipt = || {
-        let text = lab.sandbox.read("environments/lab/receipt.yaml");
+        let text = lab.read("environments/lab/receipt.yaml");
         let lines = text.lines().filter(|line| !line.starts_with("run: "));
         lines.collect::<Vec<_>>().join("\n")
     };
@@ -303,7 +299,7 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     let archive = "environments/lab/backups/before.tar";
     lab.run(&["cluster", "backup", "lab", "--output", archive])
         .success();
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "4");
+    lab.variable("FAKE_MKECTL_EXIT", "4");
     lab.run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
         .exits_with(7)
         .reports("error: `mkectl restore` exited with code 4");
@@ -338,16 +334,16 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     }
     let to_file = ["cluster", "kubeconfig", "lab", "--output", "lab.kubeconf"];
     let run = lab.run(&to_file).success();
-    let mode = std::fs::metadata(lab.sandbox.path("lab.kubeconf"))
+    let mode = std::fs::metadata(lab.path("lab.kubeconf"))
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let kept = lab.sandbox.read("lab.kubeconf");
+    let kept = lab.read("lab.kubeconf");
     lab.run(&to_file).exits_with(3);
     let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
     // Git would commit it, unless it is ignored or outside.
-    lab.sandbox.init_git();
+    lab.init_git();
     for (path, code) in [
         ("new.kubeconf", 3),
         ("environments/lab/lab.yaml", 3),
@@ -357,10 +353,10 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
         let run = lab.run(&["cluster", "kubeconfig", "lab", "--output", path]);
         let run = run.exits_with(code);
         match code {
-            0 => std::fs::remove_file(lab.sandbox.path(path)).unwrap(),
+            0 => lab.remove(path),
             _ => drop(run.reports("would be committed\nhint: name a file outside of the repository, or environments/lab/kubeconfig,")),
         }
-        assert!(!lab.sandbox.path(path).exists(), "{path}");
+        assert!(!lab.path(path).exists(), "{path}");
     }
     lab.run("cluster backup lab --output environments/lab/x.tar")
         .exits_with(3)
@@ -369,7 +365,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     #[cfg(target_os = "linux")]
     {
         let full = std::fs::File::options().write(true).open("/dev/full");
-        let typed = lab.sandbox.command(&["mkectl", "lab", "--", "kubeconfig"]);
+        let typed = lab.command(&["mkectl", "lab", "--", "kubeconfig"]);
         let run = { typed }.stdout(full.unwrap()).output().unwrap();
         assert_eq!(run.status.code(), Some(1));
     }
@@ -380,7 +376,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
         run.does_not_mention(secret);
         again.does_not_mention(secret);
         typed.does_not_report(secret);
-        for (path, content) in lab.sandbox.files() {
+        for (path, content) in lab.files() {
             let is_meant = path.as_str().ends_with("lab.kubeconf");
             let text = String::from_utf8_lossy(&content);
             assert!(is_meant || !text.contains(secret), "{path}");
@@ -391,7 +387,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "5");
+    lab.variable("FAKE_MKECTL_EXIT", "5");
     let run = lab.run("cluster kubeconfig lab").exits_with(7);
     assert_eq!(run.stdout, "");
     run.reports("`mkectl kubeconfig` exited with code 5");
@@ -422,7 +418,7 @@ async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
     mkectl | INF check ports is done
     ");
     // The second one runs also where the first finds something.
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
+    lab.variable("FAKE_MKECTL_EXIT", "9");
     insta::assert_snapshot!(lab.run("cluster check lab").whole(), @"
     exit code: 7
     --- stdout
@@ -472,14 +468,14 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     };
     assert_eq!(resets(&lab), 0);
     let earlier = "environments/lab/admin-password-2026-11-30T14-16-02Z";
-    lab.sandbox.write(earlier, "planted-earlier");
+    lab.write(earlier, "planted-earlier");
     lab.run("cluster reset lab --confirm lab")
         .success()
         .reports(" --force ")
         .reports("environments/lab/admin-password belongs to the cluster that was reset")
         .reports("admin-password-[TIME] belongs to the cluster that was reset");
     assert_eq!(resets(&lab), 1);
-    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.path("environments/lab/receipt.yaml").exists());
     let plan = lab.run("plan lab").success();
     plan.prints("because no receipt records a successful deploy");
 }
@@ -531,13 +527,13 @@ async fn files_that_were_not_deployed_are_neither_reset_nor_restored() {
 async fn a_kubeconfig_that_is_named_and_is_not_a_file_is_an_error() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    let home = lab.sandbox.home();
+    let home = lab.home();
     for (path, fault) in [
         ("/nowhere/kubeconf", "does not exist"),
         ("~/kubeconf", "does not exist"),
         (home.as_str(), "is not a file"),
     ] {
-        lab.sandbox.variable("KUBECONFIG", path);
+        lab.variable("KUBECONFIG", path);
         for command in [
             "cluster status lab",
             "cluster backup lab",
@@ -550,7 +546,7 @@ async fn a_kubeconfig_that_is_named_and_is_not_a_file_is_an_error() {
             ));
         }
     }
-    let mut command = lab.sandbox.command("cluster status lab");
+    let mut command = lab.command("cluster status lab");
     let path = std::os::unix::ffi::OsStrExt::from_bytes(b"/nowhere/\xff");
     let run = command
         .env::<_, &std::ffi::OsStr>("KUBECONFIG", path)

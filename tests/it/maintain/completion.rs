@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::Sandbox;
+use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
@@ -115,9 +115,9 @@ impl Drop for Session {
 #[test]
 fn machines_get_the_script_as_an_object() {
     let run = sandbox().run("completion bash --format json").success();
-    let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let object = run.json();
     let script = object["result"]["script"].as_str().unwrap();
-    assert!(script.contains("complete -o "), "{script}");
+    script.has("complete -o ");
 }
 
 /// Makes a workspace whose environment `prod` alone begins with `pr`.

@@ -134,8 +134,8 @@ async fn any_other_command_gets_the_right_program_and_file() {
         "config:\n",
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
     );
-    lab.sandbox.variable("LAB_LICENSE", "planted-license-5d21");
-    let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
+    lab.variable("LAB_LICENSE", "planted-license-5d21");
+    let kubeconfig = lab.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     std::fs::write(&kubeconfig, "apiVersion: v1\n").unwrap();
     insta::assert_snapshot!(
@@ -152,7 +152,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
         call.arguments
     );
     // It works, it fails, and its own code is reported.
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    lab.variable("FAKE_MKECTL_EXIT", "3");
     insta::assert_snapshot!(lab.run("mkectl lab -- apply --check-ports")
             .exits_with(7)
             .whole(), @"
@@ -170,19 +170,15 @@ async fn any_other_command_gets_the_right_program_and_file() {
     let run = lab
         .run("mkectl lab --format json -- nonsense")
         .exits_with(7);
-    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let last = run.json();
     assert_eq!(last["error"]["mkectl-exit-code"], 2);
     // Nothing of the values is left, nor a note: it was not killed.
-    for (path, content) in lab.sandbox.files() {
+    for (path, content) in lab.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
         let text = String::from_utf8_lossy(&content);
         assert!(is_meant || !text.contains("planted-license"), "{path}");
     }
-    assert!(
-        !lab.sandbox
-            .path("environments/lab/logs/under-way.yaml")
-            .exists()
-    );
+    assert!(!lab.path("environments/lab/logs/under-way.yaml").exists());
     lab.run("mkectl lab").exits_with(64);
 }
 
@@ -190,7 +186,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
 async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
     const SECRET: &str = "planted-admin-4410";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("FAKE_MKECTL_LEAK", "arguments");
+    lab.variable("FAKE_MKECTL_LEAK", "arguments");
     let typed = ["--", "apply", "--admin-password", SECRET];
     let run = lab.run(&[&["mkectl", "lab"][..], &typed].concat());
     insta::assert_snapshot!(run.whole(), @"
@@ -225,7 +221,7 @@ async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
         lab.applies()[0].arguments.last().unwrap(),
         &format!("--admin-password={SECRET}")
     );
-    for (path, content) in lab.sandbox.files() {
+    for (path, content) in lab.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
         let text = String::from_utf8_lossy(&content);
         assert!(is_meant || !text.contains(SECRET), "{path}");
@@ -241,7 +237,7 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
     let run = lab.run("mkectl lab -- version").success();
     assert_eq!(run.stdout, "Version: v4.1.5\n");
     run.reports("according to its receipt, the cluster of lab runs v4.1.5, but the environment requires v4.2.1");
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
+    lab.variable("FAKE_MKECTL_VERSION", "v4.2.1");
     lab.run("mkectl lab -- version").exits_with(6);
 }
 
@@ -271,16 +267,13 @@ async fn a_reset_that_is_typed_is_confirmed_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_reported_also_where_the_file_for_mkectl_is_gone() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let real = lab.sandbox.path("../bin/real-mkectl");
-    let program = lab.sandbox.path("../bin/mkectl");
-    std::fs::rename(&program, &real).unwrap();
+    let real = lab.path("../bin/real-mkectl");
+    std::fs::rename(lab.path("../bin/mkectl"), &real).unwrap();
     // It tidies up more than it should.
     let script = format!(
         "#!/bin/sh\nif [ \"$1 $2\" = 'apply -f' ]; then /bin/rm \"$3\"; exit 3; fi\nexec {real} \"$@\"\n"
     );
-    std::fs::write(&program, script).unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, executable).unwrap();
+    lab.install_script("mkectl", script);
     let run = lab.run("mkectl lab -- apply").exits_with(7);
     run.reports("error: `mkectl apply` exited with code 3");
 }

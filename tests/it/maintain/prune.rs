@@ -25,6 +25,8 @@ struct Site {
     registry: TestRegistry,
 }
 
+support::used_as!(Site, sandbox: Sandbox);
+
 impl Site {
     async fn new(registry: TestRegistry) -> Self {
         Self::with(registry, 3).await
@@ -41,11 +43,11 @@ impl Site {
         registry.describe(&sandbox, "");
         sandbox.install_system("git");
         let site = Self { sandbox, registry };
-        site.sandbox.write(
+        site.write(
             ".gitignore",
             "/bundles/store/\n*.tar.gz\nadmin-password\nbackups/\n",
         );
-        site.sandbox.git(&["init", "--quiet"]);
+        site.git(&["init", "--quiet"]);
         for release in RELEASES {
             let mut recipe = recipe(release);
             if release == RELEASES[0] {
@@ -59,23 +61,21 @@ impl Site {
     /// Locks a release, pushes it, and commits a receipt that records it.
     fn deploy(&self, release: &str, recipe: &Recipe, pushed: usize) {
         let file = "environments/lab/environment.yaml";
-        let text = self.sandbox.read(file);
+        let text = self.read(file);
         let (_, rest) = text.split_once('\n').unwrap();
-        self.sandbox
-            .write(file, &format!("release: {release}\n{rest}"));
-        let bundle = self.sandbox.path("bundles/b.tar.gz");
+        self.write(file, &format!("release: {release}\n{rest}"));
+        let bundle = self.path("bundles/b.tar.gz");
         bundles::make(recipe, &bundle);
-        self.sandbox.lock_as(release, &bundle);
-        self.sandbox.run("push lab").success();
+        self.lock_as(release, &bundle);
+        self.run("push lab").success();
         self.receipt(release, pushed);
-        self.sandbox.git(&["add", "."]);
-        self.sandbox
-            .git(&["commit", "--quiet", "--message", release]);
+        self.git(&["add", "."]);
+        self.git(&["commit", "--quiet", "--message", release]);
     }
 
     fn receipt(&self, release: &str, pushed: usize) {
-        let lock = self.sandbox.read(&lock_path(release));
-        self.sandbox.write(
+        let lock = self.read(&lock_path(release));
+        self.write(
             "environments/lab/receipt.yaml",
             &format!(
                 "version: 2\napplied:\n  release: {release}\n  lock: {}\n  registry: {}/mke/four\n  config: aa\n  mkectl: {{ version: \
@@ -89,7 +89,7 @@ impl Site {
     }
 
     fn plan(&self) -> Value {
-        result(&self.sandbox.run("prune lab --format json").success())
+        result(&self.run("prune lab --format json").success())
     }
 
     /// Returns what the registry has under each tag of a repository.
@@ -133,8 +133,8 @@ impl Site {
 
     #[must_use]
     async fn remove_by_plan(&self) -> Run {
-        self.sandbox.run("prune lab --out prune.yaml").success();
-        self.sandbox.run("prune lab --plan prune.yaml")
+        self.run("prune lab --out prune.yaml").success();
+        self.run("prune lab --plan prune.yaml")
     }
 }
 
@@ -171,8 +171,7 @@ fn recipe(release: &str) -> Recipe {
 }
 
 fn result(run: &Run) -> Value {
-    let line: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
-    line["result"].clone()
+    run.json()["result"].clone()
 }
 
 fn removed(plan: &Value) -> Vec<String> {
@@ -195,7 +194,7 @@ fn removed(plan: &Value) -> Vec<String> {
 /// their index; everything else stays whole.
 async fn frees_what_is_needless(registry: TestRegistry) {
     let site = Site::new(registry).await;
-    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let node = &first.artifacts[0];
     let child = node.manifests[0].digest.to_string();
     assert_eq!(removed(&site.plan()), NEEDLESS);
@@ -215,15 +214,13 @@ async fn frees_what_is_needless(registry: TestRegistry) {
     );
     for release in [RELEASES[1], RELEASES[2]] {
         let file = "environments/lab/environment.yaml";
-        let text = site.sandbox.read(file);
+        let text = site.read(file);
         let (_, rest) = text.split_once('\n').unwrap();
-        site.sandbox
-            .write(file, &format!("release: {release}\n{rest}"));
-        site.sandbox.run("verify lab --full").success();
+        site.write(file, &format!("release: {release}\n{rest}"));
+        site.run("verify lab --full").success();
     }
     // The same plan once more has nothing to do, and a new one nothing to propose.
-    site.sandbox
-        .run("prune lab --plan prune.yaml")
+    site.run("prune lab --plan prune.yaml")
         .success()
         .prints("2 gone already");
     assert_eq!(removed(&site.plan()), [""; 0]);
@@ -234,11 +231,11 @@ async fn frees_what_is_needless(registry: TestRegistry) {
 async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_holds() {
     let site = Site::new(TestRegistry::embedded().await).await;
     // The receipts of the first two deploys were never committed.
-    std::fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
-    site.sandbox.git(&["init", "--quiet"]);
-    site.sandbox.git(&["add", "."]);
-    site.sandbox.git(&["commit", "--quiet", "--message", "all"]);
-    let run = site.sandbox.run("prune lab").success();
+    std::fs::remove_dir_all(site.path(".git")).unwrap();
+    site.git(&["init", "--quiet"]);
+    site.git(&["add", "."]);
+    site.git(&["commit", "--quiet", "--message", "all"]);
+    let run = site.run("prune lab").success();
     for release in &RELEASES[..2] {
         let note = format!(
             " in the registry: no receipt here or in git's history records their deploy from {}: ",
@@ -249,13 +246,13 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     run.prints("calico/node:");
     run.does_not_print(&lock_path(RELEASES[2]));
     // An empty plan replaces an older one, and removes nothing.
-    site.sandbox.write("empty.yaml", "");
-    let run = site.sandbox.run("prune lab --out empty.yaml").success();
+    site.write("empty.yaml", "");
+    let run = site.run("prune lab --out empty.yaml").success();
     run.prints("the plan in empty.yaml is empty");
-    let run = site.sandbox.run("prune lab --plan empty.yaml").success();
+    let run = site.run("prune lab --plan empty.yaml").success();
     run.prints("lab: nothing to remove in 127.0.0.1:[PORT]/mke/four\n");
     // What the registry does not hold is not noted.
-    let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let lock = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let client = site.registry.client();
     for artifact in &lock.artifacts {
         let repository = format!("mke/four/{}", artifact.repository);
@@ -264,20 +261,20 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
             .await
             .unwrap();
     }
-    let run = site.sandbox.run("prune lab").success();
+    let run = site.run("prune lab").success();
     run.does_not_print(&lock_path(RELEASES[0]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_mkectl_of_a_kept_release_lists_stays() {
     let mut site = Site::new(TestRegistry::embedded().await).await;
-    site.sandbox.install(FAKE_MKECTL, "mkectl");
-    let images = site.sandbox.home().join("images");
+    site.install(FAKE_MKECTL, "mkectl");
+    let images = site.home().join("images");
     std::fs::write(&images, "registry.mirantis.com/mke/only-first:1\n").unwrap();
-    site.sandbox.variable("FAKE_MKECTL_IMAGES", images.as_str());
+    site.variable("FAKE_MKECTL_IMAGES", images.as_str());
     assert_eq!(removed(&site.plan()), [NEEDLESS[0]]);
     // The mkectl of the release before is not here.
-    let run = site.sandbox.run("prune lab").success();
+    let run = site.run("prune lab").success();
     run.prints("note: what mkectl v4.1.2 lists");
     run.does_not_print("what mkectl v4.1.5 lists");
     run.prints("kept: v4.1.5: required by lab, running in lab\n");
@@ -288,9 +285,9 @@ async fn what_the_mkectl_of_a_kept_release_lists_stays() {
 async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     let site = Site::new(TestRegistry::embedded().await).await;
     let path = lock_path(RELEASES[0]);
-    let text = site.sandbox.read(&path);
-    site.sandbox.write(&path, &format!("# by hand\n{text}"));
-    let run = site.sandbox.run("prune lab").success();
+    let text = site.read(&path);
+    site.write(&path, &format!("# by hand\n{text}"));
+    let run = site.run("prune lab").success();
     run.prints("only-first");
     let notes: Vec<&str> = (run.stdout.lines())
         .filter(|line| line.contains("only that lock"))
@@ -302,7 +299,7 @@ async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
 /// was killed after an index, the next one by the same plan removes.
 async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
     let site = Site::new(registry).await;
-    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let node = &first.artifacts[0];
     let repository = "mke/four/calico/node";
     let children = || {
@@ -310,23 +307,21 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
         manifests.filter(|digest| **digest != node.digest)
     };
     assert_eq!(children().count(), 2);
-    site.sandbox.run("prune lab --out prune.yaml").success();
+    site.run("prune lab --out prune.yaml").success();
     // It removed the index, and then one of its children.
     let client = site.registry.client();
     for digest in [&node.digest, children().next().unwrap()] {
         let removed = client.remove_manifest(repository, digest).await.unwrap();
         assert_eq!(removed, registry::Removed::Gone);
     }
-    site.sandbox
-        .run("prune lab --plan prune.yaml")
+    site.run("prune lab --plan prune.yaml")
         .success()
         .prints("lab: 1 tag removed with 2 manifests, 1 gone already");
     for child in children() {
         assert_eq!(site.holds(repository, child.as_ref()).await, None);
     }
-    site.sandbox.run("verify lab --full").success();
-    site.sandbox
-        .run("prune lab --plan prune.yaml")
+    site.run("verify lab --full").success();
+    site.run("prune lab --plan prune.yaml")
         .success()
         .prints("0 tags removed with 0 manifests, 2 gone already");
 }
@@ -345,10 +340,10 @@ async fn a_killed_run_is_finished_in_registry_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let (index, repository) = (&first.artifacts[0], "mke/four/calico/node");
     let child = &index.manifests[0].digest;
-    site.sandbox.run("prune lab --out prune.yaml").success();
+    site.run("prune lab --out prune.yaml").success();
     let client = site.registry.client();
     let _ = client.remove_manifest(repository, &index.digest).await;
     let url = |reference: &str| {
@@ -361,7 +356,7 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let bytes = bytes.send().await.unwrap().bytes().await.unwrap();
     let put = http.put(url("theirs")).header("content-type", media_type);
     put.body(bytes).send().await.unwrap();
-    site.sandbox.run("prune lab --plan prune.yaml").success();
+    site.run("prune lab --plan prune.yaml").success();
     assert!(site.holds(repository, "theirs").await.is_some());
     let other = &index.manifests[1].digest;
     assert_eq!(site.holds(repository, other.as_ref()).await, None);
@@ -381,7 +376,7 @@ async fn what_two_indexes_list_stays_while_one_of_them_does() {
     let wire = Wire::before(&registry.address).await;
     registry.address = wire.address.clone();
     let site = Site::of(registry, 3, first.collect()).await;
-    let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let lock = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let of = |tag: &str| {
         let mut artifacts = lock.artifacts.iter();
         artifacts
@@ -437,7 +432,7 @@ async fn a_registry_that_removes_nothing_is_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_plan_shows_is_for_people() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    let run = site.sandbox.run("prune lab --out prune.yaml");
+    let run = site.run("prune lab --out prune.yaml");
     insta::assert_snapshot!(run.whole(), @"
     exit code: 0
     --- stdout
@@ -453,7 +448,7 @@ async fn what_the_plan_shows_is_for_people() {
     Review prune.yaml, then run `cargo xtask prune lab --plan prune.yaml`: it removes exactly that, or refuses.
     --- stderr
     ");
-    let text = site.sandbox.redact(&site.sandbox.read("prune.yaml"));
+    let text = site.redact(&site.read("prune.yaml"));
     let stable: Vec<&str> = text
         .lines()
         .filter(|line| !line.contains("revision: ") && !line.contains("receipt: "))
@@ -467,19 +462,11 @@ async fn without_a_plan_no_request_removes_anything() {
     let wire = Wire::before(&registry.address).await;
     let site = Site::new(registry).await;
     let file = "environments/lab/environment.yaml";
-    let text = site.sandbox.read(file);
-    site.sandbox
-        .write(file, &text.replace(&site.registry.address, &wire.address));
+    site.edit(file, &site.registry.address, &wire.address);
     let receipt = "environments/lab/receipt.yaml";
-    site.sandbox.run("prune lab").success();
-    site.sandbox.write(
-        receipt,
-        &site
-            .sandbox
-            .read(receipt)
-            .replace(&site.registry.address, &wire.address),
-    );
-    site.sandbox.run("prune lab --out prune.yaml").success();
+    site.run("prune lab").success();
+    site.edit(receipt, &site.registry.address, &wire.address);
+    site.run("prune lab --out prune.yaml").success();
     let seen = wire.take();
     assert!(
         seen.iter()
@@ -525,9 +512,9 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    site.sandbox.run("prune lab --out prune.yaml").success();
-    let obey = || site.sandbox.run("prune lab --plan prune.yaml");
-    let reviewed = site.sandbox.read("prune.yaml");
+    site.run("prune lab --out prune.yaml").success();
+    let obey = || site.run("prune lab --plan prune.yaml");
+    let reviewed = site.read("prune.yaml");
     let refused = |run: &Run, why: &str| {
         run.reports(why);
         run.reports("nothing was removed");
@@ -539,32 +526,31 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     run.reports("`cargo xtask prune lab --out prune.yaml`");
     site.receipt(RELEASES[2], 3);
     // A different environment of the same registry requires it.
-    let lab = site.sandbox.read("environments/lab/environment.yaml");
-    site.sandbox.write(
+    let lab = site.read("environments/lab/environment.yaml");
+    site.write(
         "environments/other/environment.yaml",
         &lab.replace(RELEASES[2], RELEASES[0]),
     );
     refused(&obey().exits_with(2), "a lock that is kept names it");
-    std::fs::remove_dir_all(site.sandbox.path("environments/other")).unwrap();
+    std::fs::remove_dir_all(site.path("environments/other")).unwrap();
     // Somebody wrote another tag into the plan.
-    site.sandbox.write(
+    site.write(
         "prune.yaml",
         &reviewed
             .replace("only-first", "pause")
             .replace("- '1'", "- old"),
     );
     refused(&obey().exits_with(2), "mke/four/pause:old");
-    site.sandbox.write(
+    site.write(
         "prune.yaml",
         &reviewed.replace("environment: lab", "environment: prod"),
     );
     let run = obey().exits_with(64);
     let why = "error: `prune.yaml` is a prune plan for prod, not for lab\n";
     assert!(run.stderr.starts_with(why), "{}", run.whole());
-    site.sandbox
-        .write("prune.yaml", &format!("{reviewed}more: 1\n"));
+    site.write("prune.yaml", &format!("{reviewed}more: 1\n"));
     assert_eq!(obey().code, Some(3));
-    site.sandbox.write("prune.yaml", &reviewed);
+    site.write("prune.yaml", &reviewed);
     // A tag of the plan points at something else.
     let http = support::registries::http();
     let url = |repository: &str, reference: &str| {
@@ -573,7 +559,7 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
             site.registry.address
         )
     };
-    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let child = first.artifacts[0].manifests[0].digest.to_string();
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let bytes = http
@@ -602,14 +588,13 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
 async fn a_protected_environment_is_asked() {
     let site = Site::new(TestRegistry::embedded().await).await;
     let file = "environments/lab/environment.yaml";
-    let text = site.sandbox.read(file);
-    site.sandbox
-        .write(file, &format!("{text}protected: true\n"));
+    let text = site.read(file);
+    site.write(file, &format!("{text}protected: true\n"));
     let run = site.remove_by_plan().await.exits_with(8);
     run.reports("hint: add `--confirm lab` for runs without a terminal\n");
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
     let confirmed = ["prune", "lab", "--plan", "prune.yaml", "--confirm", "lab"];
-    site.sandbox.run(&confirmed).success();
+    site.run(&confirmed).success();
     assert!(site.holds("mke/four/only-first", "1").await.is_none());
 }
 
@@ -622,17 +607,14 @@ async fn what_was_only_found_there_stays_unless_it_is_asked_for() {
         plan["stays"].to_string().contains("not that it was pushed"),
         "{plan}"
     );
-    let run = site
-        .sandbox
-        .run("prune lab --also-found --format json")
-        .success();
+    let run = site.run("prune lab --also-found --format json").success();
     assert_eq!(removed(&result(&run)), NEEDLESS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    std::fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
+    std::fs::remove_dir_all(site.path(".git")).unwrap();
     let plan = site.plan();
     assert_eq!(removed(&plan), [""; 0]);
     assert!(
@@ -642,21 +624,21 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
         "{plan}"
     );
     // What an environment on a disk that is not mounted runs is unknown.
-    let unmounted = site.sandbox.path("environments/unmounted");
+    let unmounted = site.path("environments/unmounted");
     std::os::unix::fs::symlink("/nowhere", &unmounted).unwrap();
-    let run = site.sandbox.run("prune lab").exits_with(3);
+    let run = site.run("prune lab").exits_with(3);
     run.reports("environments/unmounted");
     std::fs::remove_file(unmounted).unwrap();
-    std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
-    let run = site.sandbox.run("prune lab").exits_with(3);
+    site.remove(&lock_path(RELEASES[2]));
+    let run = site.run("prune lab").exits_with(3);
     run.reports("its lock was not found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_that_this_checkout_lacks_is_pulled_first() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    site.sandbox.run("prune lab --out prune.yaml").success();
-    let lock = Lock::digest(&site.sandbox.read(&lock_path(RELEASES[0])));
+    site.run("prune lab --out prune.yaml").success();
+    let lock = Lock::digest(&site.read(&lock_path(RELEASES[0])));
     for (phase, why) in [
         (
             "began",
@@ -669,7 +651,7 @@ async fn a_deploy_that_this_checkout_lacks_is_pulled_first() {
     ] {
         site.record("lab", phase, &lock, Some(RUN)).await;
         for command in ["prune lab", "prune lab --plan prune.yaml"] {
-            let run = site.sandbox.run(command).exits_with(8);
+            let run = site.run(command).exits_with(8);
             run.reports(why).reports("run `git pull`");
             run.reports(", run `cargo xtask deploy lab --take-over` first\n");
         }
@@ -678,45 +660,38 @@ async fn a_deploy_that_this_checkout_lacks_is_pulled_first() {
     // With its receipt, the plan is outdated.
     site.receipt(RELEASES[0], 3);
     let receipt = "environments/lab/receipt.yaml";
-    let text = site.sandbox.read(receipt);
+    let text = site.read(receipt);
     let known = text.replacen("applied:", &format!("run: {RUN}\napplied:"), 1);
-    site.sandbox.write(receipt, &known);
-    let run = site
-        .sandbox
-        .run("prune lab --plan prune.yaml")
-        .exits_with(2);
+    site.write(receipt, &known);
+    let run = site.run("prune lab --plan prune.yaml").exits_with(2);
     run.reports("a lock that is kept names it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_registry_records_for_an_environment_that_is_not_here_stays() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    site.sandbox.run("prune lab --out prune.yaml").success();
-    let lock = Lock::digest(&site.sandbox.read(&lock_path(RELEASES[0])));
+    site.run("prune lab --out prune.yaml").success();
+    let lock = Lock::digest(&site.read(&lock_path(RELEASES[0])));
     // One that was removed from the workspace, and one that reaches the registry by a second name.
-    let lab = site.sandbox.read("environments/lab/environment.yaml");
+    let lab = site.read("environments/lab/environment.yaml");
     let second = lab.replace("127.0.0.1", "localhost");
     assert_ne!(lab, second);
-    site.sandbox
-        .write("environments/second/environment.yaml", &second);
+    site.write("environments/second/environment.yaml", &second);
     for name in ["gone", "second"] {
         for phase in ["began", "ended"] {
             site.record(name, phase, &lock, Some(RUN)).await;
             assert_eq!(removed(&site.plan()), [""; 0]);
         }
-        let run = site.sandbox.run("prune lab").success();
+        let run = site.run("prune lab").success();
         run.prints(&format!(
             "kept: v4.1.1: the registry records a deploy to {name}\n"
         ));
-        let run = site
-            .sandbox
-            .run("prune lab --plan prune.yaml")
-            .exits_with(2);
+        let run = site.run("prune lab --plan prune.yaml").exits_with(2);
         run.reports("a lock that is kept names it");
         // Its lock is unknown.
         site.record(name, "ended", RUN, Some(RUN)).await;
         for command in ["prune lab", "prune lab --plan prune.yaml"] {
-            let run = site.sandbox.run(command).exits_with(3);
+            let run = site.run(command).exits_with(3);
             run.reports(&format!(
                 "airlock/state:{name} records v4.1.1, and its lock was not found"
             ));
@@ -731,13 +706,12 @@ async fn what_the_registry_records_for_an_environment_that_is_not_here_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_without_a_lock_stops_a_removal() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    site.sandbox.run("prune lab --out prune.yaml").success();
-    let lab = site.sandbox.read("environments/lab/environment.yaml");
+    site.run("prune lab --out prune.yaml").success();
+    let lab = site.read("environments/lab/environment.yaml");
     let other = lab.replace(RELEASES[2], "v4.1.4");
-    site.sandbox
-        .write("environments/other/environment.yaml", &other);
+    site.write("environments/other/environment.yaml", &other);
     for command in ["prune lab", "prune lab --plan prune.yaml"] {
-        let run = site.sandbox.run(command).exits_with(3);
+        let run = site.run(command).exits_with(3);
         run.reports("error: other needs v4.1.4, and its lock was not found");
         run.reports("without it the artifacts to keep are unknown");
     }

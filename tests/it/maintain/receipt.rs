@@ -24,12 +24,12 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
         .count();
     receipt.has(&format!("  pushed:\n    artifacts: {images}\n"));
     let written = release::receipt::Receipt::parse(
-        &lab.sandbox.read("environments/lab/receipt.yaml"),
+        &lab.read("environments/lab/receipt.yaml"),
         "receipt.yaml".into(),
     );
     let failed = written.unwrap().failed.unwrap();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(
-        lab.sandbox.read("bundles/v4.1.5-amd64.lock.yaml"),
+        lab.read("bundles/v4.1.5-amd64.lock.yaml"),
     ));
     assert_eq!(failed.lock.as_ref(), Some(&digest));
     assert!(failed.pushed.unwrap().sent.bytes > 1_000_000);
@@ -41,7 +41,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let path = "environments/lab/receipt.yaml";
-    let first = lab.sandbox.read(path);
+    let first = lab.read(path);
     // Without shared state, as after a repair of the registry.
     let (client, repository) = (lab.registry.client(), "mke/airlock/state");
     let state = client.head_manifest(repository, "lab").await.unwrap();
@@ -50,14 +50,14 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let run = lab.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n");
     assert_eq!(
-        lab.sandbox.read(path),
+        lab.read(path),
         first,
         "nothing was to do, and it was written"
     );
 
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.run("apply lab").exits_with(7);
-    let receipt = lab.sandbox.read(path);
+    let receipt = lab.read(path);
     let applied = |text: &str| {
         let receipt = release::receipt::Receipt::parse(text, "receipt.yaml".into());
         receipt.unwrap().applied
@@ -71,9 +71,8 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_says_from_which_revision_and_by_whom() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.install_system("git");
-    lab.sandbox
-        .variable("USER", "planted-login")
+    lab.install_system("git");
+    lab.variable("USER", "planted-login")
         .variable("GIT_DIR", "/nowhere");
     // In no repository git has no answer, which is none of a deploy's business.
     lab.run("deploy lab").success();
@@ -83,7 +82,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         "{receipt}"
     );
 
-    (lab.sandbox).write(".gitignore", "/bundles/\nlogs/\nadmin-password\nbackups/\n");
+    lab.write(".gitignore", "/bundles/\nlogs/\nadmin-password\nbackups/\n");
     for arguments in [
         &["init", "--quiet"][..],
         &["config", "user.name", "Jane Doe"],
@@ -91,9 +90,9 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         &["add", "environments"],
         &["commit", "--quiet", "--message=first"],
     ] {
-        lab.sandbox.git(arguments);
+        lab.git(arguments);
     }
-    let revision = lab.sandbox.git(&["rev-parse", "HEAD"]);
+    let revision = lab.git(&["rev-parse", "HEAD"]);
     lab.run("apply lab").success();
     let receipt = lab.receipt();
     let expected = format!(
@@ -104,10 +103,9 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
 
     // The receipt that the last one wrote makes no tree dirty.
     lab.edit_environment("release:", "record-operator: true\nrelease:");
-    lab.sandbox.git(&["add", ".gitignore", "environments"]);
-    lab.sandbox
-        .git(&["reset", "--quiet", "--", "environments/lab/receipt.yaml"]);
-    lab.sandbox.git(&["commit", "--quiet", "--message=second"]);
+    lab.git(&["add", ".gitignore", "environments"]);
+    lab.git(&["reset", "--quiet", "--", "environments/lab/receipt.yaml"]);
+    lab.git(&["commit", "--quiet", "--message=second"]);
     lab.run("apply lab").success();
     let receipt = lab.receipt();
     receipt.has("    clean: true\n");
@@ -136,13 +134,12 @@ async fn an_unknown_operator_causes_a_warning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let cluster = lab.sandbox.home().join("cluster.yaml");
-    lab.sandbox
-        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let cluster = lab.home().join("cluster.yaml");
+    lab.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
     lab.run("deploy lab").success();
     let path = "environments/lab/receipt.yaml";
-    let file = lab.sandbox.path(path);
-    let before = lab.sandbox.read(path);
+    let file = lab.path(path);
+    let before = lab.read(path);
     let applies = lab.applies().len();
     // Lost, damaged, and the receipt of an older deploy.
     for lost in [
@@ -156,7 +153,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     ] {
         match &lost {
             None => std::fs::remove_file(&file).unwrap(),
-            Some(text) => lab.sandbox.write(path, text),
+            Some(text) => lab.write(path, text),
         }
         let run = lab.run("receipt rebuild lab").exits_with(8);
         assert!(
@@ -203,7 +200,7 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     let path = "environments/lab/receipt.yaml";
     let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
     let change = "was installed with `network.serviceCIDR`: 10.200.0.0/16, but the environment has 10.201.0.0/16";
-    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    lab.remove(path);
     lab.run(&rebuild).success();
     let receipt = lab.receipt();
     receipt.has("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n");
@@ -215,7 +212,7 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
 
     // The values are the cluster's, even if the environment was changed before the receipt was
     // rebuilt.
-    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    lab.remove(path);
     lab.run(&rebuild).success();
     let run = lab.run("deploy lab").exits_with(3);
     run.reports(change);
@@ -226,16 +223,16 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
 async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
     let (lab, cluster) = deployed("config:\n").await;
     let path = "environments/lab/receipt.yaml";
-    let receipt = lab.sandbox.read(path);
+    let receipt = lab.read(path);
     let live = std::fs::read_to_string(&cluster).unwrap();
     let refused = |address: &str, expected: &str| {
-        let before = std::fs::read_to_string(lab.sandbox.path(path)).ok();
+        let before = std::fs::read_to_string(lab.path(path)).ok();
         let run = lab.run("receipt rebuild lab --confirm lab").exits_with(3);
         let reached = format!(
             "`mkectl config get` reached the cluster at {address} by [SANDBOX]/home/.mke/mke.kubeconf, which is not this environment's"
         );
         run.reports(&reached).reports(expected);
-        let after = std::fs::read_to_string(lab.sandbox.path(path)).ok();
+        let after = std::fs::read_to_string(lab.path(path)).ok();
         assert_eq!(after, before, "the receipt was written");
     };
     let (mke, here) = ("mke.lab.example.com", "mke9.lab.example.com");
@@ -248,8 +245,8 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
         (false, (mke, here, here)),
     ] {
         match is_lost {
-            true => drop(std::fs::remove_file(lab.sandbox.path(path))),
-            false => lab.sandbox.write(path, &receipt),
+            true => drop(std::fs::remove_file(lab.path(path))),
+            false => lab.write(path, &receipt),
         }
         let other = live.replace(from, to);
         assert_ne!(other, live, "{from}");
@@ -262,13 +259,12 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
     }
     // The environment agrees with the cluster, but the receipt does not.
     std::fs::write(&cluster, &live).unwrap();
-    lab.sandbox.write(path, &receipt.replace(mke, here));
+    lab.write(path, &receipt.replace(mke, here));
     refused(
         mke,
         "lab is at mke9.lab.example.com and pulls from 127.0.0.1:[PORT]/mke",
     );
-    lab.sandbox
-        .write(path, &receipt.replace("/mke\n", "/other\n"));
+    lab.write(path, &receipt.replace("/mke\n", "/other\n"));
     refused(
         mke,
         "lab is at mke.lab.example.com and pulls from 127.0.0.1:[PORT]/other",
@@ -278,15 +274,11 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_does_not_answer_is_not_blamed_on_mkectl() {
     let (lab, _) = deployed("config:\n").await;
-    let path = lab.sandbox.bin().join("mkectl");
-    std::fs::remove_file(&path).unwrap();
     let refuses = "case \"$*\" in 'config get'*) echo connection refused; exit 1;; esac";
     let script = format!("#!/bin/sh\n{refuses}\nexec {FAKE_MKECTL} \"$@\"\n");
-    std::fs::write(&path, script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).unwrap();
+    lab.install_script("mkectl", script);
     // No receipt names a build that is kept.
-    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    lab.remove("environments/lab/receipt.yaml");
     let run = lab.run("receipt rebuild lab --confirm lab").exits_with(6);
     run.reports("connection refused")
         .reports("hint: check that the cluster is up");
@@ -298,9 +290,8 @@ async fn a_cluster_that_does_not_answer_is_not_blamed_on_mkectl() {
 async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment("config:\n", config);
-    let cluster = lab.sandbox.home().join("cluster.yaml");
-    lab.sandbox
-        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let cluster = lab.home().join("cluster.yaml");
+    lab.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
     lab.run("deploy lab").success();
     (lab, cluster)
 }

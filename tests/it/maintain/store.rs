@@ -42,7 +42,7 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
     assert_eq!(blobs(&sandbox), whole);
 
     let lock = sandbox.read(LOCK);
-    fs::remove_file(sandbox.path(LOCK)).unwrap();
+    sandbox.remove(LOCK);
     let before = sandbox.state();
     let text = sandbox.run("store gc --dry-run").success().whole();
     text.has("  k0sproject/pause:3.10\n");
@@ -64,7 +64,7 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
 fn gc_removes_nothing_while_another_process_writes() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
-    fs::remove_file(sandbox.path(LOCK)).unwrap();
+    sandbox.remove(LOCK);
     // What a process holds that reads a bundle into the store.
     let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
     writing.lock_shared().unwrap();
@@ -80,7 +80,7 @@ fn gc_removes_nothing_while_another_process_writes() {
 fn gc_removes_nothing_while_git_cannot_say_which_locks_are_missing() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
-    fs::remove_file(sandbox.path(LOCK)).unwrap();
+    sandbox.remove(LOCK);
     sandbox.git(&["init", "--quiet"]);
     // Its PATH lacks git.
     let run = sandbox.run("store gc").exits_with(8);
@@ -109,7 +109,7 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
     assert!(fs::read(&path).unwrap() == right);
     // What was sent before it was found is counted.
     let receipt = sandbox.read("environments/demo/receipt.yaml");
-    assert!(receipt.contains("sent:\n      blobs: 40\n"), "{receipt}");
+    receipt.has("sent:\n      blobs: 40\n");
 }
 
 // case 7.9
@@ -125,7 +125,7 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     let unknown = "bundles/v4.1.4-demo-amd64.lock.yaml";
     sandbox.write(unknown, &sandbox.read(LOCK));
     for lock in [LOCK, unknown] {
-        fs::remove_file(sandbox.path(lock)).unwrap();
+        sandbox.remove(lock);
     }
     let gc = ["store", "gc", "--dry-run"];
     let run = sandbox.run(&gc).success();
@@ -138,8 +138,7 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     let json = sandbox
         .run(&[&gc[..], &["--format", "json"]].concat())
         .success();
-    let last: serde_json::Value =
-        serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    let last = json.json();
     assert_eq!(last["result"]["missing-locks"], serde_json::json!([LOCK]));
 
     // Nothing goes that it names.

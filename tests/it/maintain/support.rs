@@ -38,17 +38,14 @@ fn unpack(path: &Utf8Path) -> BTreeMap<String, String> {
 async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    let before = lab.sandbox.state();
+    let before = lab.state();
     let run = lab.run("support lab --out lab.tar.gz").success();
-    let changes = lab.sandbox.changes_since(&before);
+    let changes = lab.changes_since(&before);
     // What `preflight` measures of the registry is kept.
     assert!(changes[0].starts_with("bundles/registries/"), "{changes:?}");
     assert_eq!(changes[1..], ["lab.tar.gz"]);
-    let entries = unpack(&lab.sandbox.path("lab.tar.gz"));
-    let names: Vec<String> = entries
-        .keys()
-        .map(|name| lab.sandbox.redact(name))
-        .collect();
+    let entries = unpack(&lab.path("lab.tar.gz"));
+    let names: Vec<String> = entries.keys().map(|name| lab.redact(name)).collect();
     assert_eq!(
         names,
         [
@@ -72,7 +69,7 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
     let versions: Value = serde_json::from_str(&entries["support/versions.json"]).unwrap();
     assert_eq!(versions["environment"], "lab");
     let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(lab.sandbox.path("lab.tar.gz"))
+        &std::fs::metadata(lab.path("lab.tar.gz"))
             .unwrap()
             .permissions(),
     );
@@ -83,13 +80,13 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
     // An environment that is not valid has its problems in the archive.
     lab.edit_environment("release:", "relaese:");
     let run = lab.run("support lab --format json").success();
-    let last: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let last = run.json();
     assert_eq!(
         last["result"]["entries"],
         serde_json::json!(["problems.json", "versions.json"])
     );
     run.prints("lab is not valid, see problems.json in the archive");
-    let logs = lab.sandbox.path("environments/lab/logs");
+    let logs = lab.path("environments/lab/logs");
     let mut written = logs
         .read_dir_utf8()
         .unwrap()
@@ -108,12 +105,12 @@ async fn what_cannot_be_read_is_named_and_everything_else_is_in_the_archive() {
     let unreadable = b"version: \xff\xfe\n";
     let archive = |name: &str| {
         let run = lab.run(&["support", "lab", "--out", name]).success();
-        (run, unpack(&lab.sandbox.path(name)))
+        (run, unpack(&lab.path(name)))
     };
-    let receipt = lab.sandbox.path("environments/lab/receipt.yaml");
+    let receipt = lab.path("environments/lab/receipt.yaml");
     std::fs::write(receipt, unreadable).unwrap();
     let log = "environments/lab/logs/2999-01-01T00-00-00Z-apply.log";
-    std::fs::create_dir(lab.sandbox.path(log)).unwrap();
+    std::fs::create_dir(lab.path(log)).unwrap();
     let (run, entries) = archive("receipt.tar.gz");
     run.reports("-apply.log is left out: ");
     assert!(entries["support/unread.txt"].contains("receipt.yaml"));
@@ -123,7 +120,7 @@ async fn what_cannot_be_read_is_named_and_everything_else_is_in_the_archive() {
     assert!(has_logs(&entries) && entries.contains_key("support/mke4.yaml"));
 
     // The secrets of a configuration that cannot be read could not be masked in the logs.
-    let config = lab.sandbox.path("environments/lab/mke4.yaml");
+    let config = lab.path("environments/lab/mke4.yaml");
     std::fs::write(config, unreadable).unwrap();
     let (_, entries) = archive("config.tar.gz");
     assert!(entries["support/unread.txt"].contains("the logs are left out"));
@@ -133,11 +130,11 @@ async fn what_cannot_be_read_is_named_and_everything_else_is_in_the_archive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_may_have_the_administrators_password_is_left_out() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "unknown");
+    lab.variable("FAKE_MKECTL_PASSWORD", "unknown");
     lab.run("deploy lab").success();
     let run = lab.run("support lab --out lab.tar.gz").success();
     run.reports("-apply.log is left out: it may have the administrator's password");
-    let entries = unpack(&lab.sandbox.path("lab.tar.gz"));
+    let entries = unpack(&lab.path("lab.tar.gz"));
     assert!(
         !entries.keys().any(|name| name.contains("logs/")),
         "{entries:?}"
@@ -147,7 +144,7 @@ async fn a_log_that_may_have_the_administrators_password_is_left_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_planted_secret_is_in_the_archives_of_fifty_runs() {
     let lab = Arc::new(Lab::new(AIRLOCK, FAKE_MKECTL).await);
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let text = lab.read("environments/lab/environment.yaml");
     let found: Vec<String> = futures_util::stream::iter(0..RUNS)
         .map(|run| {
             let (lab, text) = (Arc::clone(&lab), text.clone());
@@ -257,11 +254,11 @@ fn plant(sandbox: &Sandbox, run: usize, text: &str) -> Vec<String> {
 async fn a_secret_that_the_masker_cannot_reach_stops_the_archive() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     // It is the name of an entry, which is not masked.
-    lab.sandbox.variable("SOME_TOKEN", "preflight.json");
+    lab.variable("SOME_TOKEN", "preflight.json");
     lab.run("support lab --out lab.tar.gz")
         .exits_with(8)
         .reports("a secret would be in *** of the archive; nothing was written");
-    assert!(!lab.sandbox.path("lab.tar.gz").exists());
+    assert!(!lab.path("lab.tar.gz").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

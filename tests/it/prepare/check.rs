@@ -54,7 +54,7 @@ fn a_lock_that_cannot_be_read_is_found_and_a_missing_one_is_ignored() {
     let run = sandbox.run("check").exits_with(3);
     run.reports(lock);
     run.does_not_print("nothing is wrong");
-    std::fs::remove_file(sandbox.path(lock)).unwrap();
+    sandbox.remove(lock);
     sandbox.run("check").success();
 }
 
@@ -72,9 +72,9 @@ async fn warnings_are_counted_and_strict_makes_them_fail() {
     let run = lab.run("check --strict").exits_with(3);
     run.reports("`--strict` treats warnings as errors");
     // What remains is a fact of the release.
-    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.4_amd64.tar.gz");
+    let bundle = lab.path("bundles/mke_bundle_v4.1.4_amd64.tar.gz");
     bundles::make(&bundles::small(), &bundle);
-    lab.sandbox.lock_as("v4.1.4", &bundle);
+    lab.lock_as("v4.1.4", &bundle);
     let run = lab.run("check --strict").success();
     run.prints("; 1 warning\n")
         .reports("warning: lab: v4.1.4: ");
@@ -101,7 +101,7 @@ fn a_new_environment_is_right_and_warned_of() {
 
     let run = sandbox.run("check --format json").success();
     assert_eq!(run.stderr, "");
-    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let value = run.json();
     let one = &value["result"]["environments"][0];
     assert_eq!(one["environment"], "lab");
     assert_eq!(one["release"], "v4.1.4");
@@ -114,7 +114,7 @@ async fn a_secret_that_git_would_commit_is_refused_before_anything_runs() {
     lab.write_environment("admin-password: { file: pw.txt }\n");
     // Without a repository nothing is committed.
     lab.run("check lab").success();
-    lab.sandbox.init_git();
+    lab.init_git();
     insta::assert_snapshot!(lab.run("check lab").exits_with(3).stderr, @"
     error: `admin-password.file` is in the repository, and git does not ignore it: the password would be committed
      --> environments/lab/environment.yaml:1:25
@@ -163,8 +163,8 @@ async fn a_secret_that_git_would_commit_is_refused_before_anything_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_in_their_usual_places_are_ignored_by_git_or_nothing_runs() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.init_git();
-    let shipped = lab.sandbox.read(".gitignore");
+    lab.init_git();
+    let shipped = lab.read(".gitignore");
     for (missing, file, what) in [
         (
             "/environments/*/admin-password*",
@@ -173,8 +173,7 @@ async fn secrets_in_their_usual_places_are_ignored_by_git_or_nothing_runs() {
         ),
         ("/environments/*/backups/", "backups", "cluster's secrets"),
     ] {
-        lab.sandbox
-            .write(".gitignore", &shipped.replace(missing, ""));
+        lab.write(".gitignore", &shipped.replace(missing, ""));
         let problem = format!(
             "`environments/lab/{file}` is in the repository, and git does not ignore it: the {what} would be committed"
         );
@@ -187,19 +186,19 @@ async fn secrets_in_their_usual_places_are_ignored_by_git_or_nothing_runs() {
         lab.run("preflight lab").exits_with(3).prints(&problem);
     }
     assert!(lab.applies().is_empty());
-    lab.sandbox.write(".gitignore", &shipped);
+    lab.write(".gitignore", &shipped);
     lab.run("check lab").success();
     // Without git, the lines of .gitignore are trusted for these places, and no other path is.
-    std::fs::remove_file(lab.sandbox.bin().join("git")).unwrap();
+    std::fs::remove_file(lab.bin().join("git")).unwrap();
     lab.run("deploy lab").success();
     for (command, path) in [("kubeconfig", "kc"), ("backup", "x.tar")] {
         let output = format!("environments/lab/{path}");
         let run = lab.run(&["cluster", command, "lab", "--output", &output]);
         run.exits_with(3)
             .reports("it is unknown whether git ignores it (git is not installed)");
-        assert!(!lab.sandbox.path(&output).exists());
+        assert!(!lab.path(&output).exists());
     }
-    lab.sandbox.write(".gitignore", "");
+    lab.write(".gitignore", "");
     lab.run("check lab")
         .exits_with(3)
         .reports("add the line `/environments/*/admin-password*` to .gitignore");
@@ -209,19 +208,17 @@ async fn secrets_in_their_usual_places_are_ignored_by_git_or_nothing_runs() {
 async fn strict_accepts_an_upgrade_and_a_requirement_that_is_not_met_yet() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
-    lab.sandbox.write(
+    let text = lab.read("environments/lab/environment.yaml");
+    lab.write(
         "environments/prod/environment.yaml",
         &format!("requires: {{ environment: lab, minimum-age: 24h }}\n{text}")
             .replace("192.0.2.10", "192.0.2.20"),
     );
     let receipt = "environments/lab/receipt.yaml";
-    let applied = lab.sandbox.read(receipt);
     let run = lab.run("check --strict").success();
     run.reports("it requires lab, but lab has run it only since")
         .prints("1 warning");
-    lab.sandbox
-        .write(receipt, &applied.replace("v4.1.5", "v4.1.2"));
+    lab.edit(receipt, "v4.1.5", "v4.1.2");
     lab.edit_environment(
         "config:\n",
         "config:\n  gatewayMKEIngress: { nodePorts: { http: 33010, https: 33011 } }\n",
@@ -233,9 +230,8 @@ async fn strict_accepts_an_upgrade_and_a_requirement_that_is_not_met_yet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_of_two_environments_is_a_warning_in_both() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
-    lab.sandbox
-        .write("environments/twin/environment.yaml", &text);
+    let text = lab.read("environments/lab/environment.yaml");
+    lab.write("environments/twin/environment.yaml", &text);
     for (name, other) in [("lab", "twin"), ("twin", "lab")] {
         let run = lab.run(&["check", name, "--strict"]).exits_with(3);
         run.reports(&format!(
@@ -243,8 +239,7 @@ async fn a_machine_of_two_environments_is_a_warning_in_both() {
         ));
     }
     let rehearsal = format!("rehearsal: true\n{text}");
-    lab.sandbox
-        .write("environments/twin/environment.yaml", &rehearsal);
+    lab.write("environments/twin/environment.yaml", &rehearsal);
     lab.run("check lab --strict").success();
 }
 
@@ -328,7 +323,7 @@ fn machines_get_the_problems_of_each_environment() {
     let sandbox = wrong();
     let run = sandbox.run("check --all --format json").exits_with(3);
     assert_eq!(run.stderr, "");
-    let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
+    let value = run.json();
     let error = &value["error"];
     assert_eq!(error["exit-code"], 3);
     assert_eq!(error["message"], "4 of 5 environments are wrong");
@@ -437,9 +432,7 @@ async fn a_release_without_an_upgrade_path_is_reported_with_the_reason() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let receipt = "environments/lab/receipt.yaml";
-    let applied = lab.sandbox.read(receipt);
-    lab.sandbox
-        .write(receipt, &applied.replace("v4.1.5", "v4.1.2"));
+    lab.edit(receipt, "v4.1.5", "v4.1.2");
     lab.edit_environment("v4.1.5", "v4.1.3");
     let run = lab.run("check lab").success();
     run.reports("warning: lab: the cluster runs v4.1.2, but v4.1.3 is not an upgrade target: Mirantis supports only fresh \
@@ -459,8 +452,7 @@ async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() 
   kubelet: { maxPods: 250 }
 ",
     );
-    lab.sandbox
-        .variable("LAB_LICENSE", "planted-license-5d21")
+    lab.variable("LAB_LICENSE", "planted-license-5d21")
         .variable("FAKE_MKECTL_REFUSED", "maxPods");
     lab.run("check lab").success();
     for command in [
@@ -473,8 +465,7 @@ async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() 
             .reports("maxPods is not allowed");
     }
     assert!(lab.repositories().await.is_empty() && lab.applies().is_empty());
-    lab.sandbox
-        .variable("FAKE_MKECTL_REFUSED", "planted-license-5d21");
+    lab.variable("FAKE_MKECTL_REFUSED", "planted-license-5d21");
     let run = lab.run("check lab --with-mkectl").exits_with(3);
     run.reports("*** is not allowed")
         .does_not_mention("planted-license");
@@ -484,16 +475,16 @@ async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apply_is_simulated_first_where_mkectl_can() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
+    let bundle = lab.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
     support::bundles::make(&support::bundles::small(), &bundle);
-    lab.sandbox.lock_as("v4.2.0", &bundle);
+    lab.lock_as("v4.2.0", &bundle);
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
-    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.0");
-    lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "fail");
+    lab.variable("FAKE_MKECTL_VERSION", "v4.2.0");
+    lab.variable("FAKE_MKECTL_DRY_RUN", "fail");
     let run = lab.run("deploy lab").exits_with(7);
     run.reports("`mkectl apply --dry-run` exited with code 1");
     assert!(lab.applies().is_empty());
-    lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "");
+    lab.variable("FAKE_MKECTL_DRY_RUN", "");
     lab.run("deploy lab").success();
     let calls = lab.calls();
     let applies = calls
@@ -551,7 +542,7 @@ async fn a_table_of_machines_without_machines_or_with_control_characters_is_name
             "`10.0.0. [31m1` contains a control character\n --> environments/lab/hosts.csv:2:1",
         ),
     ] {
-        lab.sandbox.write("environments/lab/hosts.csv", text);
+        lab.write("environments/lab/hosts.csv", text);
         let run = lab.run("check lab").exits_with(3);
         assert!(run.whole().contains(expected), "{text:?}: {}", run.whole());
     }

@@ -58,8 +58,7 @@ fn lock_keeps_what_mkectl_would_configure_and_rendering_puts_the_environment_ove
 #[test]
 fn defaults_that_are_not_the_locked_ones_are_refused() {
     let sandbox = locked();
-    let text = sandbox.read(INIT);
-    sandbox.write(INIT, &text.replace("10.96.0.0/16", "10.96.0.0/12"));
+    sandbox.edit(INIT, "10.96.0.0/16", "10.96.0.0/12");
     insta::assert_snapshot!(sandbox.run("render lab").exits_with(3).whole(), @"
     exit code: 3
     --- stdout
@@ -71,7 +70,7 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     let preflight = sandbox.run("preflight lab").exits_with(3).whole();
     let said = "`bundles/v4.1.5.init.yaml` differs from the lock of v4.1.5";
     assert!(preflight.contains(said), "{preflight}");
-    std::fs::remove_file(sandbox.path(INIT)).unwrap();
+    sandbox.remove(INIT);
     insta::assert_snapshot!(sandbox.run("render lab").exits_with(3).stderr, @"
     error: `bundles/v4.1.5.init.yaml` is missing: the lock of v4.1.5 names it, but it was not committed
     hint: commit it where the release was locked: `git add bundles/v4.1.5.init.yaml`; or put mkectl v4.1.5 on PATH and run `cargo xtask fetch v4.1.5`, which writes it
@@ -91,7 +90,7 @@ fn defaults_that_are_not_recorded_are_warned_of() {
 fn fetch_brings_back_what_the_lock_names() {
     let sandbox = locked();
     let text = sandbox.read(INIT);
-    std::fs::remove_file(sandbox.path(INIT)).unwrap();
+    sandbox.remove(INIT);
     bundles::forget_mkectl(&sandbox);
     sandbox.run("fetch v4.1.5").success();
     assert_eq!(sandbox.read(INIT), text);
@@ -135,13 +134,13 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
         run.reports(hint);
     }
     // mkectl finds the cluster by the kubeconfig that it keeps itself.
-    let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
+    let kubeconfig = lab.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     std::fs::write(kubeconfig, "apiVersion: v1\n").unwrap();
     let live = lab.run("mkectl lab -- config get").success().stdout;
-    let file = lab.sandbox.home().join("live.yaml");
+    let file = lab.home().join("live.yaml");
     std::fs::write(&file, live.replace("1.2.3.4", "192.0.2.10")).unwrap();
-    lab.sandbox.variable("FAKE_MKECTL_CONFIG", file.as_str());
+    lab.variable("FAKE_MKECTL_CONFIG", file.as_str());
     insta::assert_snapshot!(lab.run("diff lab --live").whole(), @"
     exit code: 0
     --- stdout

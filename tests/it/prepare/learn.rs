@@ -152,8 +152,8 @@ fn with_docker_types(members: &[Member]) -> Vec<Member> {
 async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let sandbox = &lab.sandbox;
-    std::fs::remove_file(sandbox.path(bundles::LOCK)).unwrap();
-    std::fs::remove_file(sandbox.path(&format!("bundles/{}", bundles::FILE))).unwrap();
+    sandbox.remove(bundles::LOCK);
+    sandbox.remove(&format!("bundles/{}", bundles::FILE));
     bundles::forget_store(sandbox);
     std::fs::write(sandbox.path(FILE), odd_bundle()).unwrap();
     let checksum = format!("{}  {FILE}\n", "0f".repeat(32));

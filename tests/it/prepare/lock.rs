@@ -254,13 +254,7 @@ fn releases_are_taken_as_they_are_known() {
        verify bundle.tar.gz
        verify done: 3 artifacts locked
     ");
-    insta::assert_snapshot!(locked("4.1.5"), @"
-    exit code: 64
-    --- stdout
-    --- stderr
-    error: `4.1.5` is not a release; expected a version such as v4.1.5
-    hint: did you mean `v4.1.5`?
-    ");
+    locked("4.1.5").has("hint: did you mean `v4.1.5`?");
 }
 
 #[test]
@@ -656,7 +650,7 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
     ] {
         let run = lock(&sandbox, &bundle, &arguments).success();
         run.prints("SHA-256 confirmed by ");
-        std::fs::remove_file(sandbox.path(LOCK)).unwrap();
+        sandbox.remove(LOCK);
     }
     for (arguments, code) in [
         (["--checksum", &wrong], 4),

@@ -11,6 +11,7 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
+use support::sandbox::write_program;
 use support::{Sandbox, Text as _, bundles};
 
 use crate::AIRLOCK;
@@ -23,6 +24,8 @@ const NEW: &str = "v4.1.5";
 struct Site {
     sandbox: Sandbox,
 }
+
+support::used_as!(Site, sandbox: Sandbox);
 
 fn recipe(release: &str) -> Recipe {
     let mut layers = vec![
@@ -49,7 +52,7 @@ impl Site {
             bundles::lock_mkectl(&sandbox, release, release.as_bytes());
         }
         let site = Self { sandbox };
-        site.sandbox.write(
+        site.write(
             "environments/lab/environment.yaml",
             "release: v4.1.5
 registry: { address: registry.example.com, project: mke }
@@ -60,14 +63,14 @@ config:
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }
 ",
         );
-        site.sandbox.commit("lab");
+        site.commit("lab");
         site
     }
 
     /// Commits a receipt that records the first release.
     fn receipt(&self) {
-        let lock = self.sandbox.read(&lock_path(OLD));
-        self.sandbox.write(
+        let lock = self.read(&lock_path(OLD));
+        self.write(
             "environments/lab/receipt.yaml",
             &format!(
                 "version: 2\napplied:\n  release: {OLD}\n  lock: {}\n  registry: registry.example.com/mke\n  config: aa\n  mkectl: {{ version: \
@@ -77,7 +80,7 @@ config:
                 Lock::digest(&lock),
             ),
         );
-        self.sandbox.commit("receipt");
+        self.commit("receipt");
     }
 
     fn arguments<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {
@@ -85,19 +88,19 @@ config:
     }
 
     fn pack(&self, more: &[&str]) -> support::Run {
-        self.sandbox.run(&self.arguments(more))
+        self.run(&self.arguments(more))
     }
 
     /// Packs to a new folder.
     fn packed(&self, name: &str, more: &[&str]) -> Utf8PathBuf {
-        let folder = self.sandbox.path("..").join(name);
+        let folder = self.path("..").join(name);
         self.pack(&[&["--out", folder.as_str()], more].concat())
             .success();
         folder
     }
 
     fn lock(&self, release: &str) -> Lock {
-        Lock::read(&self.sandbox.path(&lock_path(release))).unwrap()
+        Lock::read(&self.path(&lock_path(release))).unwrap()
     }
 
     /// Returns the bytes of the second release that the first one does not have.
@@ -156,10 +159,10 @@ fn size(folder: &Utf8Path) -> u64 {
 #[test]
 fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
     let site = Site::new();
-    let before = site.sandbox.state();
+    let before = site.state();
     let one = site.packed("one", &[]);
     assert_eq!(
-        site.sandbox.changes_since(&before),
+        site.changes_since(&before),
         ["bundles/mkectl/v4.1.5/linux-x86_64/mkectl"]
     );
     assert_eq!(tree(&one), tree(&site.packed("two", &[])));
@@ -184,7 +187,7 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
     assert!(manifest.assumes.is_empty(), "{:?}", manifest.assumes);
     assert_eq!(
         fs::read(one.join("airlock")).unwrap(),
-        fs::read(site.sandbox.path("program")).unwrap()
+        fs::read(site.path("program")).unwrap()
     );
     let start = fs::read_to_string(one.join("START.txt")).unwrap();
     start.has("./airlock unpack . -C DIR --allow-unsigned\r\n");
@@ -212,14 +215,13 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
     // The history can be cloned from it.
     let is_history = |content: &&medium::Content| matches!(content.what, What::Repository { .. });
     let history = manifest.contents.iter().find(is_history).unwrap();
-    let bundle = site.sandbox.path("../history.bundle");
+    let bundle = site.path("../history.bundle");
     let mut file = fs::File::create(&bundle).unwrap();
     medium.copy(history, &mut file, &|_| true).unwrap();
-    let clone = site.sandbox.path("../clone");
-    site.sandbox
-        .git(&["clone", "--quiet", bundle.as_str(), clone.as_str()]);
+    let clone = site.path("../clone");
+    site.git(&["clone", "--quiet", bundle.as_str(), clone.as_str()]);
     let lock = fs::read_to_string(clone.join(lock_path(NEW))).unwrap();
-    assert_eq!(lock, site.sandbox.read(&lock_path(NEW)));
+    assert_eq!(lock, site.read(&lock_path(NEW)));
 
     // A second run finds everything there, and a different pack is not mixed with it.
     site.pack(&["--out", one.as_str()]).success();
@@ -232,7 +234,7 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
 fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
     let site = Site::new();
     let first = site.packed("first", &["--all"]);
-    site.sandbox.write(
+    site.write(
         "../snapshot.yaml",
         &format!(
             "version: 1\nenvironment: lab\nregistry: registry.example.com/mke\ntags:\n{}",
@@ -243,7 +245,7 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
                 .collect::<String>()
         ),
     );
-    let snapshot = site.sandbox.path("../snapshot.yaml");
+    let snapshot = site.path("../snapshot.yaml");
     site.receipt();
     let missing = site.new_bytes();
     assert!(missing * 4 < site.lock(NEW).unique_bytes(), "{missing}");
@@ -267,7 +269,7 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
         );
     }
     // The cluster runs the first release, whose mkectl writes the backup before the upgrade.
-    let packed = open(&site.sandbox.path("../receipts"));
+    let packed = open(&site.path("../receipts"));
     let contents = packed.manifest().contents.iter();
     let releases: Vec<&str> = contents
         .filter_map(|content| match &content.what {
@@ -278,22 +280,22 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
     assert_eq!(releases, [OLD, NEW]);
     // A new environment, of which a different one with the same registry has returned something.
     let file = |name: &str, file: &str| format!("environments/{name}/{file}");
-    let lab = site.sandbox.read(&file("lab", "environment.yaml"));
-    site.sandbox.write(&file("new", "environment.yaml"), &lab);
+    let lab = site.read(&file("lab", "environment.yaml"));
+    site.write(&file("new", "environment.yaml"), &lab);
     let returned = format!(
         "{}taken: 2026-01-02T03:04:05Z\n",
-        site.sandbox.read("../snapshot.yaml")
+        site.read("../snapshot.yaml")
     );
     let at = file("lab", "registry.snapshot.yaml");
-    site.sandbox.write(&at, &returned);
-    site.sandbox.commit("new");
+    site.write(&at, &returned);
+    site.commit("new");
     let warning = "new has not returned anything, but lab with the same registry has";
-    let run = site.sandbox.run("pack new --dry-run --program program");
+    let run = site.run("pack new --dry-run --program program");
     run.success().reports(warning);
     site.pack(&["--dry-run"])
         .success()
         .does_not_report("not returned");
-    site.sandbox.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    site.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     // An earlier medium has all of it, and the history up to its commit.
     let manifest = first.join("manifest.yaml");
     let medium = open(&site.packed("have", &["--have", manifest.as_str()]));
@@ -308,15 +310,15 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
     assert_eq!(blobs(&all), site.lock(NEW).blobs());
 
     // The registry of the environment was changed since.
-    let taken = site.sandbox.read("../snapshot.yaml");
+    let taken = site.read("../snapshot.yaml");
     let moved = taken.replace("registry.example.com/", "old.example.com/");
-    site.sandbox.write("../snapshot.yaml", &moved);
+    site.write("../snapshot.yaml", &moved);
     let run = site
         .pack(&["--dry-run", "--have", snapshot.as_str()])
         .exits_with(3);
     run.reports("the snapshot is of old.example.com/mke");
     let other = taken.replace("environment: lab", "environment: other");
-    site.sandbox.write("../snapshot.yaml", &other);
+    site.write("../snapshot.yaml", &other);
     let run = site
         .pack(&["--dry-run", "--have", snapshot.as_str()])
         .exits_with(3);
@@ -329,9 +331,9 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
 fn a_dry_run_prints_the_size_and_writes_nothing() {
     let site = Site::new();
     bundles::forget_store(&site.sandbox);
-    let before = site.sandbox.state();
+    let before = site.state();
     let run = site.pack(&["--dry-run", "--out", "nowhere"]).success();
-    assert_eq!(site.sandbox.changes_since(&before), Vec::<String>::new());
+    assert_eq!(site.changes_since(&before), Vec::<String>::new());
     assert!(
         run.stdout.starts_with("A pack for lab has 10."),
         "{}",
@@ -339,17 +341,17 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     );
     run.prints("blobs");
     // The checkout is read-only.
-    site.sandbox.write("bundles/pack", "");
+    site.write("bundles/pack", "");
     let again = site.pack(&["--dry-run", "--out", "nowhere"]).success();
     assert_eq!(again.stdout, run.stdout);
-    fs::remove_file(site.sandbox.path("bundles/pack")).unwrap();
+    fs::remove_file(site.path("bundles/pack")).unwrap();
     run.does_not_report("not downloaded");
     let archive = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
-    let kept = fs::read(site.sandbox.path(archive)).unwrap();
-    fs::remove_file(site.sandbox.path(archive)).unwrap();
+    let kept = fs::read(site.path(archive)).unwrap();
+    fs::remove_file(site.path(archive)).unwrap();
     let run = site.pack(&["--dry-run"]).success();
     run.reports("mkectl v4.1.5 for linux-x86_64 is not downloaded yet");
-    fs::write(site.sandbox.path(archive), kept).unwrap();
+    fs::write(site.path(archive), kept).unwrap();
     let bogus = site.pack(&["--dry-run", "--platform", "bogus"]);
     bogus.reports("no mkectl for bogus");
     // What the store lacks is read from the bundle.
@@ -358,10 +360,10 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     // A blob of the store is damaged.
     let (blob, _) = site.lock(NEW).blobs().pop_last().unwrap();
     let blob = format!("bundles/store/blobs/{}", blob.replace(':', "/"));
-    let mut bytes = fs::read(site.sandbox.path(&blob)).unwrap();
+    let mut bytes = fs::read(site.path(&blob)).unwrap();
     bytes[0] ^= 1;
-    fs::remove_file(site.sandbox.path(&blob)).unwrap();
-    fs::write(site.sandbox.path(&blob), bytes).unwrap();
+    fs::remove_file(site.path(&blob)).unwrap();
+    fs::write(site.path(&blob), bytes).unwrap();
     let run = site.pack(&["--out", "../other"]).exits_with(4);
     run.reports(&format!("because: `{blob}` is not what was expected"));
 }
@@ -378,24 +380,22 @@ cp program target/x86_64-unknown-linux-gnu/portable/xtask
 fn a_portable_program_is_built_for_the_medium() {
     let site = Site::new();
     let pack = ["pack", "lab", "--portable", "--out", "medium"];
-    let run = site.sandbox.run(&pack).exits_with(1);
+    let run = site.run(&pack).exits_with(1);
     run.reports("pip install cargo-zigbuild ziglang");
     let both = [&pack[..], &["--program", "program"]].concat();
-    site.sandbox.run(&both).exits_with(64);
+    site.run(&both).exits_with(64);
     for name in ["cargo", "cargo-zigbuild"] {
-        let path = site.sandbox.bin().join(name);
-        fs::write(&path, CARGO).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        site.install_script(name, CARGO);
     }
     // A dry run builds nothing.
-    site.sandbox.run("pack lab --portable --dry-run").success();
-    assert!(!site.sandbox.path("target").exists());
-    site.sandbox.run(&pack).success();
+    site.run("pack lab --portable --dry-run").success();
+    assert!(!site.path("target").exists());
+    site.run(&pack).success();
     assert_eq!(
-        fs::read(site.sandbox.path("medium/airlock")).unwrap(),
-        fs::read(site.sandbox.path("program")).unwrap()
+        fs::read(site.path("medium/airlock")).unwrap(),
+        fs::read(site.path("program")).unwrap()
     );
-    let asked = fs::read_to_string(site.sandbox.home().join("cargo")).unwrap();
+    let asked = fs::read_to_string(site.home().join("cargo")).unwrap();
     assert!(asked.starts_with("zigbuild --locked "), "{asked}");
     let target = "--package xtask --profile portable --target x86_64-unknown-linux-gnu.2.17\n";
     assert!(asked.ends_with(target), "{asked}");
@@ -404,21 +404,21 @@ fn a_portable_program_is_built_for_the_medium() {
 #[test]
 fn a_different_program_is_not_packed() {
     let site = Site::new();
-    site.sandbox.write("other", "#!/bin/sh\necho airlock\n");
+    site.write("other", "#!/bin/sh\necho airlock\n");
     let text = "environments/lab/environment.yaml";
     for (program, what) in [("other", "Airlock"), (text, "an executable file")] {
         let pack = ["pack", "lab", "--dry-run", "--program", program];
-        let run = site.sandbox.run(&pack).exits_with(64);
+        let run = site.run(&pack).exits_with(64);
         run.reports(&format!("`{program}` is not {what}"));
     }
     let pack = ["pack", "lab", "--dry-run", "--program", AIRLOCK];
-    site.sandbox.run(&pack).success();
+    site.run(&pack).success();
 }
 
 #[test]
 fn folders_of_the_workspace_are_no_medium() {
     let site = Site::new();
-    let before = site.sandbox.state();
+    let before = site.state();
     for folder in [
         ".",
         ".git",
@@ -432,74 +432,68 @@ fn folders_of_the_workspace_are_no_medium() {
                  hint: name a folder outside the workspace, such as that of a disk\n"
         ));
     }
-    assert_eq!(site.sandbox.changes_since(&before), [""; 0]);
+    assert_eq!(site.changes_since(&before), [""; 0]);
     site.pack(&["--out", "medium"]).success();
     // A disk with a file under the name of a medium's that no pack wrote.
-    site.sandbox.write("disk/START.txt", "hi");
+    site.write("disk/START.txt", "hi");
     let run = site.pack(&["--out", "disk"]).exits_with(1);
     run.reports("has a file `START.txt` that is not of a medium")
         .reports("hint: name an empty folder\n");
-    assert_eq!(site.sandbox.read("disk/START.txt"), "hi");
+    assert_eq!(site.read("disk/START.txt"), "hi");
     // A named link leads to a disk, but not into the workspace.
-    fs::create_dir(site.sandbox.path("../mounted")).unwrap();
+    fs::create_dir(site.path("../mounted")).unwrap();
     for (target, name, code) in [
         ("../mounted", "../link", 0),
         ("nowhere", "../dangling", 3),
         ("environments", "../within", 64),
     ] {
-        let (target, link) = (site.sandbox.path(target), site.sandbox.path(name));
+        let (target, link) = (site.path(target), site.path(name));
         std::os::unix::fs::symlink(target, &link).unwrap();
         site.pack(&["--out", link.as_str()]).exits_with(code);
     }
-    open(&site.sandbox.path("../mounted"));
+    open(&site.path("../mounted"));
 }
 
 #[test]
 fn other_files_of_the_folder_are_named_and_stay() {
     let site = Site::new();
-    site.sandbox.write("disk/photos/one.jpg", "one");
-    site.sandbox.write("disk/notes.txt", "two");
-    site.sandbox.write("disk/.hidden", "three");
+    site.write("disk/photos/one.jpg", "one");
+    site.write("disk/notes.txt", "two");
+    site.write("disk/.hidden", "three");
     let run = site.pack(&["--out", "disk"]).success();
     let note = "`disk` also has 2 other files: notes.txt, photos; `unpack` ignores them\n";
     assert!(run.stderr.starts_with(note), "{}", run.stderr);
-    assert_eq!(site.sandbox.read("disk/photos/one.jpg"), "one");
+    assert_eq!(site.read("disk/photos/one.jpg"), "one");
     // The files of the medium itself are not named.
-    std::fs::remove_file(site.sandbox.path("disk/notes.txt")).unwrap();
-    std::fs::remove_dir_all(site.sandbox.path("disk/photos")).unwrap();
+    site.remove("disk/notes.txt");
+    std::fs::remove_dir_all(site.path("disk/photos")).unwrap();
     let again = site.pack(&["--out", "disk"]).success();
     again.does_not_report("also has");
-    open(&site.sandbox.path("disk"));
+    open(&site.path("disk"));
 }
 
 #[test]
 fn what_is_not_committed_is_not_packed() {
     let site = Site::new();
-    site.sandbox.write("notes.txt", "not carried");
+    site.write("notes.txt", "not carried");
     site.pack(&["--dry-run"]).success();
-    site.sandbox
-        .write("environments/other/environment.yaml", "release: v4.1.5\n");
+    site.write("environments/other/environment.yaml", "release: v4.1.5\n");
     let run = site.pack(&["--out", "medium"]).exits_with(3);
     run.reports("1 file is not committed: environments/other/environment.yaml");
-    assert!(!site.sandbox.path("medium").exists());
+    assert!(!site.path("medium").exists());
     // The workspace is a subfolder of a repository.
-    let (git, above) = (site.sandbox.path(".git"), site.sandbox.path("../.git"));
+    let (git, above) = (site.path(".git"), site.path("../.git"));
     fs::rename(&git, &above).unwrap();
     let run = site.pack(&["--dry-run"]).exits_with(3);
     run.reports("is not the root of its repository, which is `")
         .reports("a repository of its own");
     fs::rename(&above, &git).unwrap();
     // Git does not trust the owner.
-    let program = site.sandbox.bin().join("git");
+    let program = site.bin().join("git");
     let real = fs::read_link(&program).unwrap();
-    fs::remove_file(&program).unwrap();
     let refusal = "fatal: detected dubious ownership in repository at '/srv/workspace'";
-    fs::write(
-        &program,
-        format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n"),
-    )
-    .unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n");
+    site.install_script("git", script);
     let run = site.pack(&["--dry-run"]).exits_with(3);
     run.reports("`/srv/workspace`, which belongs to a different user\n")
         .reports("hint: trust it: `git config --global --add safe.directory /srv/workspace`");
@@ -513,8 +507,8 @@ fn what_is_not_committed_is_not_packed() {
 #[test]
 fn a_second_pack_at_the_same_time_is_refused() {
     let site = Site::new();
-    site.sandbox.write("bundles/pack/lock", "");
-    let lock = fs::File::open(site.sandbox.path("bundles/pack/lock")).unwrap();
+    site.write("bundles/pack/lock", "");
+    let lock = fs::File::open(site.path("bundles/pack/lock")).unwrap();
     lock.lock().unwrap();
     let run = site.pack(&["--dry-run"]).exits_with(8);
     assert!(
@@ -570,8 +564,7 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     };
     assert_eq!(required(&run), required(&tiny));
     // The program travels beside the volumes.
-    site.sandbox
-        .write("program", &support::PROGRAM.repeat(170_000));
+    site.write("program", &support::PROGRAM.repeat(170_000));
     let large = site.pack(&["--dry-run", "--volume", "6MB"]).success();
     large.reports("airlock and START.txt have 7.0 MB together, more than a volume of 6.0 MB");
     let run = site
@@ -580,7 +573,7 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     run.reports("this pack has no piece")
         .reports("by `--only history`");
     // The history of a later commit replaces that of the medium.
-    let commit = site.sandbox.commit("later");
+    let commit = site.commit("later");
     let only = ["--only", "history", "--volume", "6MB"];
     let history = open(&site.packed("history", &only));
     let [content] = &history.manifest().contents[..] else {
@@ -594,13 +587,13 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
 fn a_stream_is_a_medium_in_a_tar() {
     let site = Site::new();
     let arguments = site.arguments(&["--out", "-"]);
-    let output = site.sandbox.command(&arguments).output().unwrap();
+    let output = site.command(&arguments).output().unwrap();
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let folder = site.sandbox.path("../unpacked");
+    let folder = site.path("../unpacked");
     tar::Archive::new(&output.stdout[..])
         .unpack(&folder)
         .unwrap();
@@ -612,7 +605,7 @@ fn a_stream_is_a_medium_in_a_tar() {
 #[cfg_attr(without_ssh_keygen, ignore = "needs `ssh-keygen`")]
 fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
     let site = Site::new();
-    let key = site.sandbox.path("../key");
+    let key = site.path("../key");
     #[expect(clippy::disallowed_methods, reason = "the courier's key")]
     let made = std::process::Command::new("ssh-keygen")
         .args([
@@ -629,7 +622,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         .status();
     assert!(made.unwrap().success());
     let public = fs::read_to_string(format!("{key}.pub")).unwrap();
-    let folder = site.sandbox.path("../signed");
+    let folder = site.path("../signed");
     let run = site
         .pack(&["--out", folder.as_str(), "--sign", key.as_str()])
         .success();
@@ -646,12 +639,12 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
             .contains("--allow-unsigned")
     );
 
-    site.sandbox.write(
+    site.write(
         "environments/allowed_signers",
         &format!("courier@example.com namespaces=\"airlock\" {public}"),
     );
-    site.sandbox.commit("signers");
-    let other = site.sandbox.path("../listed");
+    site.commit("signers");
+    let other = site.path("../listed");
     let run = site
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
         .success();
@@ -666,7 +659,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         .pack(&["--out", "x", "--sign", "environments"])
         .exits_with(64);
     run.reports("`environments` is not the file of an OpenSSH key");
-    assert!(!site.sandbox.path("x").exists());
+    assert!(!site.path("x").exists());
 }
 
 /// Runs a program of OpenSSH, with what answers its questions.
@@ -675,7 +668,7 @@ fn ssh(site: &Site, program: &str, arguments: &[&str], socket: &Utf8Path) -> std
     let mut command = std::process::Command::new(program);
     command
         .args(arguments)
-        .env("SSH_ASKPASS", site.sandbox.path("../askpass"))
+        .env("SSH_ASKPASS", site.path("../askpass"))
         .env("SSH_ASKPASS_REQUIRE", "force")
         .env("SSH_AUTH_SOCK", socket);
     command
@@ -685,10 +678,9 @@ fn ssh(site: &Site, program: &str, arguments: &[&str], socket: &Utf8Path) -> std
 #[cfg_attr(without_ssh_keygen, ignore = "needs `ssh-keygen`")]
 fn an_encrypted_key_and_a_key_of_an_agent_sign() {
     let mut site = Site::new();
-    let askpass = site.sandbox.path("../askpass");
-    fs::write(&askpass, "#!/bin/sh\necho open sesame\n").unwrap();
-    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
-    let (key, socket) = (site.sandbox.path("../key"), site.sandbox.path("../agent"));
+    let askpass = site.path("../askpass");
+    write_program(&askpass, "#!/bin/sh\necho open sesame\n");
+    let (key, socket) = (site.path("../key"), site.path("../agent"));
     let make = [
         "-q",
         "-t",
@@ -700,8 +692,7 @@ fn an_encrypted_key_and_a_key_of_an_agent_sign() {
     ];
     let made = ssh(&site, "ssh-keygen", &make, &socket).status().unwrap();
     assert!(made.success());
-    site.sandbox
-        .variable("SSH_ASKPASS", askpass.as_str())
+    site.variable("SSH_ASKPASS", askpass.as_str())
         .variable("SSH_ASKPASS_REQUIRE", "force");
     let signed = |site: &Site, name: &str, key: &str| {
         let folder = site.packed(name, &["--sign", key]);
@@ -720,7 +711,7 @@ fn an_encrypted_key_and_a_key_of_an_agent_sign() {
     assert!(added.unwrap().status.success());
     // Its private half is with the agent alone.
     fs::remove_file(&key).unwrap();
-    site.sandbox.variable("SSH_AUTH_SOCK", socket.as_str());
+    site.variable("SSH_AUTH_SOCK", socket.as_str());
     let of_agent = signed(&site, "by-agent", &format!("{key}.pub"));
     agent.kill().unwrap();
     agent.wait().unwrap();
@@ -731,10 +722,10 @@ fn an_encrypted_key_and_a_key_of_an_agent_sign() {
 #[test]
 fn a_run_that_is_killed_at_any_moment_is_completed_by_the_next() {
     let site = Site::new();
-    let folder = site.sandbox.path("../medium");
+    let folder = site.path("../medium");
     let arguments = site.arguments(&["--out", folder.as_str()]);
     for round in 0..10 {
-        let mut command = site.sandbox.command(&arguments);
+        let mut command = site.command(&arguments);
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(15 * round));
         child.kill().unwrap();
@@ -749,5 +740,5 @@ fn a_run_that_is_killed_at_any_moment_is_completed_by_the_next() {
     site.pack(&["--out", folder.as_str()]).success();
     open(&folder);
     assert_eq!(tree(&folder), tree(&site.packed("whole", &[])));
-    assert!(!site.sandbox.path("bundles/pack").exists());
+    assert!(!site.path("bundles/pack").exists());
 }

@@ -10,8 +10,8 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 async fn with_staging(more: &str) -> Lab {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("");
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
-    lab.sandbox.write(
+    let text = lab.read("environments/lab/environment.yaml");
+    lab.write(
         "environments/staging/environment.yaml",
         &text
             .replace("project: mke", "project: staging")
@@ -23,8 +23,8 @@ async fn with_staging(more: &str) -> Lab {
 
 /// Locks the lab's bundle once more, as another release.
 fn lock_as(lab: &Lab, release: &str) {
-    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.sandbox.lock_as(release, &bundle);
+    let bundle = lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    lab.lock_as(release, &bundle);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,16 +42,16 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     check.reports("warning: lab: it requires staging, but staging has no receipt of a deploy: until then `deploy` and `apply` are refused\n");
     assert!(lab.repositories().await.is_empty(), "something was pushed");
     assert!(lab.applies().is_empty());
-    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.path("environments/lab/receipt.yaml").exists());
     // The registry may have it before.
     lab.run("push lab").success();
     lab.run("apply lab").exits_with(8);
 
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.run("deploy staging").exits_with(7);
     let failed = lab.run("deploy lab").exits_with(8);
     failed.reports("the last deploy to staging, of v4.1.5, failed at apply");
-    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    lab.variable("FAKE_MKECTL_EXIT", "0");
     lab.run("deploy staging").success();
     lab.run("deploy lab").success();
     assert!(!lab.receipt().contains("overridden"));
@@ -66,15 +66,15 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
         "error: lab requires staging: staging has run it only since [TIME]; wait until [TIME]\n",
     );
     let path = "environments/staging/receipt.yaml";
-    let receipt = lab.sandbox.read(path);
+    let receipt = lab.read(path);
     let (head, tail) = receipt.split_once("  ended: ").unwrap();
     let old = format!("{head}  ended: 2026-01-02T03:04:05Z{}", &tail[20..]);
-    lab.sandbox.write(path, &old);
+    lab.write(path, &old);
     lab.run("deploy lab").success();
 
     let locked = "bundles/v4.1.5-amd64.lock.yaml";
-    let lock = lab.sandbox.read(locked);
-    lab.sandbox.write(locked, &format!("{lock}# another\n"));
+    let lock = lab.read(locked);
+    lab.write(locked, &format!("{lock}# another\n"));
     let other = lab.run("deploy lab").exits_with(8);
     other.reports("staging got v4.1.5 from a different lock");
     // A deploy updates the receipt of staging, though nothing is sent or applied.
@@ -135,10 +135,9 @@ async fn an_environment_that_is_missing_cannot_be_required() {
             ");
         }
     }
-    let mut report = lab.run("preflight lab");
-    assert_eq!(report.code, Some(3), "{}", report.whole());
+    lab.run("preflight lab").exits_with(3);
     lab.edit_environment("stagin", "staging");
-    report = lab.run("preflight lab").exits_with(8);
+    let report = lab.run("preflight lab").exits_with(8);
     report.prints("staging has no receipt of a deploy");
 }
 
@@ -147,17 +146,16 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     let lab = with_staging("").await;
     lock_as(&lab, "v4.1.2");
     // Prod is at an earlier release and inherits it; staging was deployed.
-    lab.sandbox.write(
+    lab.write(
         "environments/base.yaml",
         "# Shared.\nrelease: v4.1.2 # the last one\n",
     );
-    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let text = lab.read("environments/lab/environment.yaml");
     let inheriting = text.replace(
         "release: v4.1.5\n",
         "# Production: by hand.\ninherit: ../base.yaml   # all of it\n",
     );
-    lab.sandbox
-        .write("environments/lab/environment.yaml", &inheriting);
+    lab.write("environments/lab/environment.yaml", &inheriting);
     lab.run("render lab").success();
     let unproven = lab.run("promote staging lab").exits_with(3);
     insta::assert_snapshot!(unproven.whole(), @"
@@ -170,18 +168,18 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     ");
     lab.run("deploy staging").success();
 
-    let before = lab.sandbox.state();
+    let before = lab.state();
     let run = lab.run("promote staging lab").success();
     insta::assert_snapshot!("promoted", run.whole());
     assert_eq!(
-        lab.sandbox.changes_since(&before),
+        lab.changes_since(&before),
         [
             "environments/lab/environment.yaml",
             "environments/lab/mke4.yaml"
         ]
     );
     assert_eq!(
-        lab.sandbox.read("environments/lab/environment.yaml"),
+        lab.read("environments/lab/environment.yaml"),
         inheriting.replace(
             "inherit: ../base.yaml   # all of it\n",
             "inherit: ../base.yaml   # all of it\nrelease: v4.1.5\n"
@@ -197,7 +195,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
 
     // The other way round, by Markdown: an own release is changed in place.
     let own = text.replace("release: v4.1.5", "release: \"v4.1.2\"  # not yet");
-    lab.sandbox.write("environments/lab/environment.yaml", &own);
+    lab.write("environments/lab/environment.yaml", &own);
     let markdown = lab.run("promote staging lab --markdown").success();
     assert!(
         markdown.stdout.starts_with("### staging → lab: v4.1.2 → v4.1.5\n\n```diff\n--- a/environments/lab/environment.yaml\n"),
@@ -205,7 +203,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
         markdown.stdout
     );
     assert_eq!(
-        lab.sandbox.read("environments/lab/environment.yaml"),
+        lab.read("environments/lab/environment.yaml"),
         own.replace("v4.1.2", "v4.1.5")
     );
 }
@@ -217,12 +215,12 @@ async fn a_rehearsal_proves_nothing() {
     let proven = lab.run("check lab").success();
     proven.does_not_report("rehearsal");
     let path = "environments/staging/environment.yaml";
-    let text = lab.sandbox.read(path);
-    lab.sandbox.write(path, &format!("rehearsal: true\n{text}"));
+    let text = lab.read(path);
+    lab.write(path, &format!("rehearsal: true\n{text}"));
 
     let check = lab.run("check lab").success();
     check.reports("warning: lab: it requires staging, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster\n");
-    let before = lab.sandbox.state();
+    let before = lab.state();
     let refused = lab.run("promote staging lab").exits_with(3);
     insta::assert_snapshot!(refused.whole(), @"
     exit code: 3
@@ -232,7 +230,7 @@ async fn a_rehearsal_proves_nothing() {
       because: staging is a rehearsal: a deploy to it reaches no cluster
     hint: promote from an environment with a cluster; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
-    assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
+    assert_eq!(lab.changes_since(&before), [""; 0]);
     lab.run("promote staging lab --unproven")
         .success()
         .reports("warning: staging is a rehearsal: a deploy to it reaches no cluster\n");
@@ -244,9 +242,9 @@ async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     lab.run("deploy lab").success();
     lock_as(&lab, "v4.1.2");
     let path = "environments/staging/environment.yaml";
-    let text = lab.sandbox.read(path).replace("v4.1.5", "v4.1.2");
-    lab.sandbox.write(path, &text);
-    let before = lab.sandbox.state();
+    let text = lab.read(path).replace("v4.1.5", "v4.1.2");
+    lab.write(path, &text);
+    let before = lab.state();
     let run = lab.run("promote staging lab --unproven");
     insta::assert_snapshot!(run.whole(), @"
     exit code: 3
@@ -259,10 +257,10 @@ async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     lab.run("promote lab lab").exits_with(3);
     lab.run("promote lab nowhere").exits_with(3);
     // A configuration that cannot be rendered with the release leaves the file as it was.
-    lab.sandbox.write(path, &text.replace("v4.1.2", "v9.9.9"));
+    lab.write(path, &text.replace("v4.1.2", "v9.9.9"));
     lab.run("promote staging lab --unproven").exits_with(3);
-    lab.sandbox.write(path, &text);
-    let changes = lab.sandbox.changes_since(&before);
+    lab.write(path, &text);
+    let changes = lab.changes_since(&before);
     assert!(
         !changes.iter().any(|path| path.contains("/lab/")),
         "{changes:?}"

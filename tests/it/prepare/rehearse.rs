@@ -48,9 +48,9 @@ async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
     });
     assert_eq!(asked.count(), 1, "{calls:?}");
     assert!(lab.repositories().await.is_empty());
-    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
-    assert!(!lab.sandbox.path("environments/lab/logs").exists());
+    assert!(!lab.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.path("environments/lab/mke4.yaml").exists());
+    assert!(!lab.path("environments/lab/logs").exists());
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn machines_get_the_result() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let run = sandbox.run("rehearse prod --format json").success();
     assert_eq!(run.stderr, "");
-    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let last = run.json();
     let result = &last["result"];
     assert_eq!(result["environment"], "prod");
     assert_eq!(result["applied"], true);
@@ -76,13 +76,10 @@ fn machines_get_the_result() {
 fn a_configuration_that_cannot_be_is_refused() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/staging/environment.yaml";
-    let text = sandbox.read(path);
-    sandbox.write(
+    sandbox.edit(
         path,
-        &text.replace(
-            "externalAddress: mke.staging.example.com",
-            "externalAddress: https://mke",
-        ),
+        "externalAddress: mke.staging.example.com",
+        "externalAddress: https://mke",
     );
     insta::assert_snapshot!(sandbox.run("rehearse staging").whole(), @r#"
     exit code: 3
@@ -104,17 +101,17 @@ fn a_configuration_that_cannot_be_is_refused() {
 async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    lab.sandbox.lock_as("v4.2.1", &bundle);
+    let bundle = lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    lab.lock_as("v4.2.1", &bundle);
     lab.edit_environment("v4.1.5", "v4.2.1");
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = lab.read("environments/lab/receipt.yaml");
     let run = lab.run("rehearse lab").success();
     insta::assert_snapshot!("upgrade", run.whole());
     // The real ones are as they were.
-    assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    assert_eq!(lab.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), 1);
     // What the vendor does not support is refused here, too.
-    lab.sandbox.lock_as("v4.1.2", &bundle);
+    lab.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.2.1", "v4.1.2");
     let run = lab.run("rehearse lab").exits_with(3);
     run.reports("v4.1.2 is older than v4.1.5");

@@ -168,8 +168,7 @@ fn what_people_write_arrives_as_they_wrote_it() {
 fn a_stale_file_is_shown_by_check_and_written_without() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/staging/environment.yaml";
-    let text = sandbox.read(path);
-    sandbox.write(path, &text.replace("10.20.0.21", "10.20.0.22"));
+    sandbox.edit(path, "10.20.0.21", "10.20.0.22");
     let rendered = "environments/staging/mke4.yaml";
     let before = sandbox.read(rendered);
 
@@ -232,7 +231,7 @@ fn machines_get_the_diff() {
         .run("render --all --check --format json")
         .exits_with(2);
     assert_eq!(run.stderr, "");
-    let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
+    let value = run.json();
     let rows = value["result"].as_array().unwrap();
     let changed: Vec<(&str, bool)> = rows
         .iter()

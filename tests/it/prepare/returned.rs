@@ -22,7 +22,7 @@ struct Sides {
 impl Sides {
     async fn new() -> Self {
         let courier = Courier::new(AIRLOCK, FAKE_MKECTL).await;
-        courier.lab.sandbox.install_system("ssh-keygen");
+        courier.install_system("ssh-keygen");
         let sides = Self { courier };
         sides.carry();
         sides
@@ -31,7 +31,7 @@ impl Sides {
     /// Packs a medium outside and unpacks it inside.
     fn carry(&self) {
         let medium = self.new_folder("medium");
-        let sandbox = &self.courier.lab.sandbox;
+        let sandbox = &self.courier.sandbox;
         sandbox.write("program", support::PROGRAM);
         let out = ["--out", medium.as_str(), "--program", "program"];
         self.outside(&[&["pack", "lab"], &out[..]].concat())
@@ -41,19 +41,19 @@ impl Sides {
     }
 
     fn new_folder(&self, name: &str) -> Utf8PathBuf {
-        let folder = self.courier.lab.sandbox.path("..").join(name);
+        let folder = self.courier.path("..").join(name);
         let _ = fs::remove_dir_all(&folder);
         folder
     }
 
     fn outside(&self, arguments: &[&str]) -> Run {
-        self.courier.lab.run(arguments)
+        self.courier.run(arguments)
     }
 
     fn inside(&self, arguments: &[&str]) -> Run {
         let folder = self.courier.inside("");
         let arguments = [arguments, &["-C", folder.as_str(), "--offline"]].concat();
-        self.courier.lab.run(&arguments)
+        self.courier.run(&arguments)
     }
 
     /// Returns to a new folder.
@@ -149,7 +149,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
        unpack pack [HASH]
        unpack done: every used piece of pack [HASH] is verified
     ");
-    let sandbox = &sides.courier.lab.sandbox;
+    let sandbox = &sides.courier.sandbox;
     let text = fs::read_to_string(sides.courier.inside(RECEIPT)).unwrap();
     assert_eq!(sandbox.read(RECEIPT), text);
     assert!(sandbox.read(SNAPSHOT).contains("\ntaken: "));
@@ -175,7 +175,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     let lost = artifact.manifests[0].blobs.last().unwrap();
     let url = format!(
         "http://{}/v2/mke/{}/blobs/{}",
-        sides.courier.lab.registry.address, artifact.repository, lost.digest
+        sides.courier.registry.address, artifact.repository, lost.digest
     );
     let removed = support::registries::http()
         .delete(url)
@@ -230,7 +230,7 @@ fn walk(folder: &Utf8PathBuf) -> Vec<Utf8PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     let sides = Sides::new().await;
-    let sandbox = &sides.courier.lab.sandbox;
+    let sandbox = &sides.courier.sandbox;
     // An environment that was never deployed has a snapshot.
     let (back, run) = sides.returned(&["lab"]);
     run.success();
@@ -238,7 +238,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
 
     // Both sides have moved on. What is not committed inside stays there and is named.
     sides.commit_inside("inside.txt", "inside\n");
-    sides.courier.lab.sandbox.write("outside.txt", "outside\n");
+    sides.courier.write("outside.txt", "outside\n");
     sides.courier.commit("Outside");
     let environment = "environments/lab/environment.yaml";
     let text = sandbox.read(environment);
@@ -258,7 +258,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     let run = sides.receive(&back).exits_with(8);
     run.reports("local changes would be overwritten: inside.txt");
     assert_eq!(sandbox.read("inside.txt"), "mine\n");
-    fs::remove_file(sandbox.path("inside.txt")).unwrap();
+    sandbox.remove("inside.txt");
     sides.receive(&back).success();
     assert_eq!(sandbox.read("inside.txt"), "inside\n");
     assert_eq!(sandbox.read("outside.txt"), "outside\n");
@@ -299,7 +299,7 @@ async fn a_secret_of_the_run_is_not_returned() {
     fs::write(logs.join("2027-apply.log"), missed).unwrap();
     let file = sides.courier.inside("environments/lab/environment.yaml");
     let text = fs::read_to_string(&file).unwrap();
-    let address = &sides.courier.lab.registry.address;
+    let address = &sides.courier.registry.address;
     let port = format!("127.0.0.1:{}", support::sandbox::free_port());
     fs::write(&file, text.replace(address.as_str(), &port)).unwrap();
     let (back, run) = sides.returned(&[]);
@@ -312,7 +312,7 @@ async fn a_secret_of_the_run_is_not_returned() {
         assert!(!String::from_utf8_lossy(&bytes).contains(PASSWORD));
     }
     sides.receive(&back).success();
-    let sandbox = &sides.courier.lab.sandbox;
+    let sandbox = &sides.courier.sandbox;
     assert_eq!(
         sandbox.read("environments/lab/logs/2026-apply.log"),
         "login *** failed\n"
@@ -356,12 +356,12 @@ async fn a_return_is_signed_streamed_or_only_counted() {
         "-C",
         inside.as_str(),
     ];
-    let mut packing = courier.lab.sandbox.command(&pack);
+    let mut packing = courier.command(&pack);
     let stream = packing.stderr(Stdio::null()).output().unwrap();
     assert!(stream.status.success());
-    let file = courier.lab.sandbox.path("../stream");
+    let file = courier.path("../stream");
     fs::write(&file, stream.stdout).unwrap();
-    let mut unpacking = courier.lab.sandbox.command("unpack - --allow-unsigned");
+    let mut unpacking = courier.command("unpack - --allow-unsigned");
     let output = unpacking
         .stdin(fs::File::open(file).unwrap())
         .output()

@@ -104,10 +104,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     let mut lines = first.stdout.lines().map(str::trim);
     let line = lines.find(|line| line.starts_with("courier "));
     let signers = format!("{}\n", line.unwrap());
-    courier
-        .lab
-        .sandbox
-        .write("environments/allowed_signers", &signers);
+    courier.write("environments/allowed_signers", &signers);
     courier.commit("Permit the courier's key");
     let manifest = courier.pack(&Choice {
         known: vec![known],
@@ -188,14 +185,11 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
         assert_eq!(courier.git_in(&inside, &["status", "--porcelain"]), status);
     };
     let environment = "environments/lab/environment.yaml";
-    let text = courier.lab.sandbox.read(environment);
+    let text = courier.read(environment);
 
     // A file that the medium changes has local changes.
-    courier
-        .lab
-        .sandbox
-        .write(environment, &format!("{text}# outside\n"));
-    courier.lab.sandbox.write("new.txt", "outside\n");
+    courier.write(environment, &format!("{text}# outside\n"));
+    courier.write("new.txt", "outside\n");
     courier.commit("Change the environment");
     let manifest = courier.pack(&Choice::default());
     std::fs::write(inside.join(environment), "# inside\n").unwrap();
@@ -402,24 +396,21 @@ async fn volumes_in_any_order_twice_or_missing_are_finished_or_named() {
 async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     let courier = courier().await;
     let first = courier.pack(&Choice::default());
-    let kept = courier.lab.sandbox.path("../first");
+    let kept = courier.path("../first");
     std::fs::rename(&courier.medium, &kept).unwrap();
     courier.commit("Another pack");
     courier.pack(&Choice::default());
     let run = courier.unpack(&[&kept, &courier.medium], UNSIGNED);
     let stderr = run.exits_with(64).stderr;
     stderr.has("belongs to a different pack");
-    let nothing = courier.lab.sandbox.home();
+    let nothing = courier.home();
     let run = courier.unpack(&[&nothing], UNSIGNED).exits_with(64);
     run.reports("contains no medium");
-    let file = courier
-        .lab
-        .sandbox
-        .path("environments/lab/environment.yaml");
+    let file = courier.path("environments/lab/environment.yaml");
     let run = courier.unpack(&[&file], UNSIGNED).exits_with(64);
     run.reports("is a file, not the folder of a medium");
     let on_medium = courier.medium.join("workspace");
-    let run = courier.lab.run(&[
+    let run = courier.run(&[
         "unpack",
         courier.medium.as_str(),
         "-C",
@@ -475,7 +466,7 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
 async fn without_git_nothing_is_written_and_git_is_named() {
     let courier = courier().await;
     courier.pack(&Choice::default());
-    std::fs::remove_file(courier.lab.sandbox.bin().join("git")).unwrap();
+    std::fs::remove_file(courier.bin().join("git")).unwrap();
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(1);
     insta::assert_snapshot!(hashes(&run.whole()), @"
     exit code: 1
@@ -535,10 +526,7 @@ async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
 async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
     let courier = courier().await;
     let big = vec![7_u8; 30_000_000];
-    courier
-        .lab
-        .sandbox
-        .write("large.txt", &String::from_utf8_lossy(&big));
+    courier.write("large.txt", &String::from_utf8_lossy(&big));
     courier.commit("A large file");
     let manifest = courier.pack(&Choice::default());
     let inside = courier.inside("");
@@ -550,7 +538,7 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
         "--allow-unsigned",
     ];
     for round in 0..10_u64 {
-        let mut child = (courier.lab.sandbox.command(&arguments))
+        let mut child = (courier.command(&arguments))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -631,7 +619,7 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
     let manifest = courier.pack(&signed());
     let fingerprint = courier.fingerprint(&courier.key);
     let arguments = ["--fingerprint", fingerprint.as_str()];
-    let medium = courier.lab.sandbox.path("../first");
+    let medium = courier.path("../first");
     std::fs::rename(&courier.medium, &medium).unwrap();
     let history = &manifest.contents[0].sha256;
     let pieces = files(&medium);
@@ -736,7 +724,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
         courier.git_in(&inside, &["commit", "--quiet", "--message", file]);
         courier.git_in(&inside, &["rev-parse", "HEAD"])
     };
-    let sandbox = &courier.lab.sandbox;
+    let sandbox = &courier.sandbox;
     let file = |name: &str, text: &str| {
         let path = sandbox.path(&format!("../{name}"));
         std::fs::write(&path, text).unwrap();
@@ -788,9 +776,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
             ],
             ..Choice::default()
         });
-        courier
-            .lab
-            .run(&["unpack", courier.medium.as_str(), "--allow-unsigned"])
+        courier.run(&["unpack", courier.medium.as_str(), "--allow-unsigned"])
     };
     // Both sides have moved on.
     courier.commit("Outside");

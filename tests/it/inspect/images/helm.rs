@@ -132,7 +132,7 @@ async fn lab() -> (Lab, Upstream) {
         bundles::gzip(&bundles::tar(&members)),
     );
     let address = &upstream.address;
-    lab.sandbox.write(
+    lab.write(
         "bundles/platform.set.yaml",
         &format!(
             "images:\n- nginx:1.29\n- {{ reference: 'quay.io/org/proxy:1.9', platforms: [linux/amd64] }}\n\
@@ -218,14 +218,14 @@ async fn helm_renders_only_images_of_the_mirror() {
     ");
     let address = &lab.registry.address;
     let values = run.stdout.replace("127.0.0.1:[PORT]", address);
-    lab.sandbox.write("values.yaml", &values);
+    lab.write("values.yaml", &values);
     let url = format!("oci://{address}/mke/charts/app");
     let before = rendered(&lab.sandbox, &url, &[]);
     assert!(
         before.iter().all(|image| !image.contains(address)),
         "{before:?}"
     );
-    let file = lab.sandbox.path("values.yaml");
+    let file = lab.path("values.yaml");
     let after = rendered(&lab.sandbox, &url, &["--values", file.as_str()]);
     assert_eq!(after.len(), before.len());
     let client = lab.registry.client();
@@ -296,11 +296,10 @@ async fn a_chart_that_is_missing_is_named() {
     insta::assert_snapshot!(run.exits_with(4).stderr, @"error: charts/app:1.0.0 has no content that Helm reads as a chart");
     // A whole name is not ambiguous because a different one ends with it.
     upstream.chart("charts/other", "1.0.0");
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    let set = lab.read("bundles/platform.set.yaml");
     let chart = "ghcr.io/charts/app:1.0.0";
     let both = format!("{chart}, {{ reference: 'ghcr.io/charts/other:1.0.0', as: 'app:1.0.0' }}");
-    lab.sandbox
-        .write("bundles/platform.set.yaml", &set.replace(chart, &both));
+    lab.write("bundles/platform.set.yaml", &set.replace(chart, &both));
     lab.run("lock platform --replace").success();
     lab.run("fetch platform").success();
     insta::assert_snapshot!(refused(&["--as", "helm", "--chart", "app:1.0.0"], 4), @"error: app:1.0.0 has no content that Helm reads as a chart");

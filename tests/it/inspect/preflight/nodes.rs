@@ -71,9 +71,7 @@ fn sandbox(namespaces: &Namespaces, ca_pem: &str, hosts: &str, known: &str) -> S
         which("ssh").unwrap().display(),
         namespaces.file("ssh_config")
     );
-    std::fs::write(sandbox.bin().join("ssh"), ssh).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(sandbox.bin().join("ssh"), mode).unwrap();
+    sandbox.install_script("ssh", ssh);
     sandbox.write("environments/lab/registry-ca.pem", ca_pem);
     sandbox.write(
         "environments/lab/environment.yaml",
@@ -96,11 +94,7 @@ fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: &[&str]) -> Run {
     let mut command = sandbox.command(arguments);
     namespaces.place(&mut command);
     let output = command.output().unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
-        stderr: sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
-    }
+    sandbox.ended(&output)
 }
 
 /// Returns the checks of a node that are not fine, as `name verdict fault`.
@@ -512,11 +506,9 @@ fn shell(path: &std::path::Path, script: &str) -> String {
 async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
     for (release, offered) in [("v4.1.5", false), ("v4.2.0", true)] {
         let mut lab = support::Lab::new(crate::AIRLOCK, crate::FAKE_MKECTL).await;
-        let sandbox = lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
+        let sandbox = lab.variable("FAKE_MKECTL_VERSION", release);
         // An `ssh` that reaches no machine.
-        std::fs::write(sandbox.bin().join("ssh"), "#!/bin/sh\nexit 255\n").unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(sandbox.bin().join("ssh"), mode).unwrap();
+        sandbox.install_script("ssh", "#!/bin/sh\nexit 255\n");
         let run = sandbox.run("preflight lab --nodes");
         let offer = "$ cargo xtask cluster check lab\n";
         assert_eq!(run.stdout.contains(offer), offered, "{}", run.whole());
@@ -528,8 +520,9 @@ async fn without_ssh_the_rest_is_looked_at_and_that_is_said() {
     let registry = FaultyRegistry::start(super::limited(), &[], 1).await;
     let sandbox = super::sandbox();
     super::describe(&sandbox, "lab", &registry.address, None);
-    let run = sandbox.run("preflight lab --nodes --format json");
-    assert_eq!(run.code, Some(1), "{}", run.whole());
+    let run = sandbox
+        .run("preflight lab --nodes --format json")
+        .exits_with(1);
     let result = super::result(&run.stdout);
     assert_eq!(super::of_verdict(&result, "problem"), ["ssh no-ssh"]);
     assert_eq!(result["nodes"].as_array().unwrap().len(), 0);

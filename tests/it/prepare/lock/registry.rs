@@ -24,6 +24,8 @@ struct Mirrored {
     upstream: Upstream,
 }
 
+support::used_as!(Mirrored, lab: Lab);
+
 impl Mirrored {
     async fn new() -> Self {
         let upstream = Upstream::start().await;
@@ -32,18 +34,18 @@ impl Mirrored {
         upstream.chart("mirror/mke/dex-http-server-chart", "0.3.0_k0s.1");
         upstream.chart("mirror/mke/charts/k0rdent-enterprise", "1.2.3");
         let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-        std::fs::remove_file(lab.sandbox.path(LOCK)).unwrap();
-        std::fs::remove_file(lab.sandbox.path(&format!("bundles/{}", bundles::FILE))).unwrap();
+        lab.remove(LOCK);
+        lab.remove(&format!("bundles/{}", bundles::FILE));
         bundles::forget_store(&lab.sandbox);
-        lab.sandbox.write("list.txt", LIST);
+        lab.write("list.txt", LIST);
         Self { lab, upstream }
     }
 
     fn lock(&self, more: &[&str]) -> Run {
         let from = format!("{}/mirror/mke", self.upstream.address);
-        let file = self.lab.sandbox.path("list.txt");
+        let file = self.path("list.txt");
         let arguments = ["lock", "v4.1.5", "--from", &from, "--images", file.as_str()];
-        self.lab.run(&[&arguments, more].concat())
+        self.run(&[&arguments, more].concat())
     }
 }
 
@@ -57,7 +59,7 @@ async fn a_plan_tells_what_is_fetched_of_the_release_from_what_is_of_sets() {
         "images: ['{}/library/nginx:1.29']\n",
         mirrored.upstream.address
     );
-    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    lab.write("bundles/platform.set.yaml", &set);
     lab.write_environment("sets: [platform]\n");
     lab.run("lock platform").success();
     let plan = lab.run("plan lab").success();
@@ -85,7 +87,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     warning: a registry has no release matrix; an upgrade to v4.1.5 may require the vendor's: name the file as `release-matrix:` in environment.yaml
        verify done: 4 artifacts locked
     ");
-    let text = lab.sandbox.read(LOCK);
+    let text = lab.read(LOCK);
     let head: Vec<&str> = text.lines().take(6).collect();
     let head = head.join("\n");
     insta::assert_snapshot!(head.replace(&mirrored.upstream.address, "127.0.0.1:[PORT]"), @"
@@ -157,9 +159,9 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     let upstream = &mirrored.upstream;
     let moved = upstream.image("mirror/mke/calico/node", "v3.30.2", BOTH, 3000, "2");
     mirrored.lock(&[]).exits_with(2);
-    assert_eq!(lab.sandbox.read(LOCK), text);
+    assert_eq!(lab.read(LOCK), text);
     mirrored.lock(&["--replace"]).success();
-    assert!(lab.sandbox.read(LOCK).contains(&moved));
+    assert!(lab.read(LOCK).contains(&moved));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,8 +170,8 @@ async fn a_fetch_brings_a_release_into_the_store() {
     let lab = &mirrored.lab;
     mirrored.lock(&[]).success();
     lab.run("fetch v4.1.5").success();
-    let store = bundle::Store::open(&lab.sandbox.path("bundles/store")).unwrap();
-    let lock = Lock::read(&lab.sandbox.path(LOCK)).unwrap();
+    let store = bundle::Store::open(&lab.path("bundles/store")).unwrap();
+    let lock = Lock::read(&lab.path(LOCK)).unwrap();
     for (digest, size) in lock.artifacts.iter().flat_map(|one| one.blobs()) {
         store.verify_blob(digest, size).unwrap();
     }
@@ -184,14 +186,14 @@ async fn a_lock_that_its_manifests_contradict_is_named_when_they_arrive() {
     let mirrored = Mirrored::new().await;
     let lab = &mirrored.lab;
     mirrored.lock(&[]).success();
-    let text = lab.sandbox.read(LOCK);
-    let lock = Lock::read(&lab.sandbox.path(LOCK)).unwrap();
+    let text = lab.read(LOCK);
+    let lock = Lock::read(&lab.path(LOCK)).unwrap();
     let layer = lock.artifacts[0].manifests[0].blobs[1].digest.to_string();
     // The line with the digest, and the one with the size.
     let mut lines: Vec<&str> = text.lines().collect();
     let at = lines.iter().position(|line| line.contains(&layer)).unwrap();
     lines.drain(at..at + 2);
-    lab.sandbox.write(LOCK, &(lines.join("\n") + "\n"));
+    lab.write(LOCK, &(lines.join("\n") + "\n"));
     bundles::forget_store(&lab.sandbox);
     let run = lab.run("fetch v4.1.5").exits_with(4);
     run.reports("`bundles/v4.1.5-amd64.lock.yaml` does not list what manifest sha256:");
@@ -204,17 +206,11 @@ async fn a_medium_carries_a_release_without_its_bundle() {
     mirrored.lock(&[]).success();
     let script = b"#!/bin/sh\nexec mkectl \"$@\"\n";
     bundles::lock_mkectl(&lab.sandbox, "v4.1.5", script);
-    lab.sandbox.init_git();
-    lab.sandbox.commit("Lock v4.1.5");
-    lab.sandbox.write("../program", support::PROGRAM);
-    let paths = ["../medium", "../inside"].map(|path| lab.sandbox.path(path));
-    let [medium, inside] = paths.each_ref().map(|path| path.as_str());
-    lab.run(&["pack", "lab", "--program", "../program", "--out", medium])
-        .success();
-    lab.run(&["unpack", medium, "-C", inside, "--allow-unsigned"])
-        .success();
+    lab.init_git();
+    lab.commit("Lock v4.1.5");
+    let inside = lab.carry();
     let asked = mirrored.upstream.count();
-    lab.run(&["push", "lab", "-C", inside, "--offline"])
+    lab.run(&["push", "lab", "-C", inside.as_str(), "--offline"])
         .success();
     assert_eq!(mirrored.upstream.count(), asked);
     lab.run("verify lab").success();
@@ -223,7 +219,7 @@ async fn a_medium_carries_a_release_without_its_bundle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_sources_are_named_and_nothing_is_locked() {
     let mirrored = Mirrored::new().await;
-    let sandbox = &mirrored.lab.sandbox;
+    let sandbox = &mirrored.sandbox;
     let mut all = Vec::new();
     let mut refused = |from: &str, code: i32| {
         let file = sandbox.path("list.txt");

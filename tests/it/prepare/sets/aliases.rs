@@ -12,6 +12,8 @@ struct Aliased {
     upstream: Upstream,
 }
 
+support::used_as!(Aliased, lab: Lab);
+
 impl Aliased {
     async fn new() -> Self {
         let upstream = Upstream::start().await;
@@ -23,29 +25,26 @@ impl Aliased {
 
     fn lock(&self, aliases: &str) -> Lock {
         let address = &self.upstream.address;
-        self.lab.sandbox.write(
+        self.write(
             "bundles/platform.set.yaml",
             &format!(
                 "images: [{{ reference: 'pause:3.10', as: tools/pause, aliases: {aliases} }}]\n\
                  registries: {{ docker.io: {{ mirror: '{address}' }} }}\n"
             ),
         );
-        self.lab.run(&["lock", "platform"]).success();
-        Lock::read(&self.lab.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+        self.run(&["lock", "platform"]).success();
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     async fn has(&self, repository: &str, tag: &str) -> bool {
-        let client = self.lab.registry.client();
+        let client = self.registry.client();
         let found = client.head_manifest(repository, tag).await;
         found.unwrap().is_some()
     }
 }
 
 fn result(run: Run) -> serde_json::Value {
-    let run = run.success();
-    let line = run.stdout.lines().last().unwrap();
-    let value: serde_json::Value = serde_json::from_str(line).unwrap();
-    value["result"].clone()
+    run.success().json()["result"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,11 +64,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
 
     let plan = lab.run(&["plan", "lab"]).success();
     for place in &places[..2] {
-        assert!(
-            plan.stdout.contains(&format!("+ {place}")),
-            "{}",
-            plan.stdout
-        );
+        plan.prints(&format!("+ {place}"));
     }
     let pushed = result(lab.run(&["push", "lab", "--format", "json"]));
     assert_eq!(pushed["sent-bytes"], 0, "{pushed}");
@@ -94,7 +89,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     // Consumers are led to one place. The list has all.
     let kustomize = lab.run(&["images", "lab", "--as", "kustomize"]).success();
     let entry = "- name: docker.io/library/pause\n  newName: 127.0.0.1:[PORT]/mke/tools/pause\n";
-    assert!(kustomize.stdout.contains(entry), "{}", kustomize.stdout);
+    kustomize.prints(entry);
     let listed = lab.run(&["images", "lab"]).success();
     let listed = listed
         .stdout
@@ -108,7 +103,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
         .image("library/pause", "3.10", BOTH, 3000, "2");
     lab.run(&["lock", "platform", "--update", "pause"])
         .success();
-    let lock = Lock::read(&lab.sandbox.path("bundles/platform.lock.yaml")).unwrap();
+    let lock = Lock::read(&lab.path("bundles/platform.lock.yaml")).unwrap();
     let moved = |one: &bundle::Artifact| *one.digest.as_ref() == *moved;
     assert!(lock.artifacts.iter().all(moved));
 }
@@ -117,7 +112,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
 async fn prune_keeps_aliases_and_removes_dropped_ones() {
     let aliased = Aliased::new().await;
     let lab = &aliased.lab;
-    lab.sandbox.init_git();
+    lab.init_git();
     let http = support::registries::http();
     let oci = "application/vnd.oci.image.manifest.v1+json";
     let address = &lab.registry.address;
@@ -130,10 +125,10 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
         aliased.lock(aliases);
         lab.run(&["lock", "platform", "--replace"]).success();
         lab.run(&["deploy", "lab"]).success();
-        lab.sandbox.commit(&format!("Deploy {seed}"));
+        lab.commit(&format!("Deploy {seed}"));
         if seed == "1" {
             // The registry records the same for an environment that is not in the workspace.
-            first = lab.sandbox.read("environments/lab/receipt.yaml");
+            first = lab.read("environments/lab/receipt.yaml");
             let bytes = http.get(url("lab")).header("accept", oci).send();
             let bytes = bytes.await.unwrap().bytes().await.unwrap();
             let put = http
@@ -150,10 +145,10 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
     };
     prune().prints("note: the sets that gone needs are unknown");
     let receipt = "environments/gone/receipt.yaml";
-    lab.sandbox.write(receipt, &first);
-    lab.sandbox.commit("Add gone");
-    std::fs::remove_dir_all(lab.sandbox.path("environments/gone")).unwrap();
-    lab.sandbox.commit("Remove gone");
+    lab.write(receipt, &first);
+    lab.commit("Add gone");
+    std::fs::remove_dir_all(lab.path("environments/gone")).unwrap();
+    lab.commit("Remove gone");
     prune().prints("kept: platform: the registry records a deploy to gone\n");
     let state = lab.registry.client();
     let found = state.head_manifest("mke/airlock/state", "gone").await;
@@ -173,11 +168,11 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
 async fn wrong_aliases_are_named() {
     let aliased = Aliased::new().await;
     let refused = |aliases: &str| {
-        aliased.lab.sandbox.write(
+        aliased.write(
             "bundles/platform.set.yaml",
             &format!("images: [{{ reference: 'pause:3.10', aliases: {aliases} }}]\n"),
         );
-        let run = aliased.lab.run(&["lock", "platform"]);
+        let run = aliased.run(&["lock", "platform"]);
         run.exits_with(3).stderr.lines().next().unwrap().to_owned()
     };
     let all = ["[A]", "[one, one]", "[library/pause]", "[airlock/one]"].map(refused);
@@ -193,7 +188,7 @@ async fn wrong_aliases_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_environment_gives_a_release_second_names() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.write(
+    lab.write(
         "environments/lab-twice/environment.yaml",
         "inherit: ../lab/environment.yaml\nregistry: { project: mke/mke }\n",
     );

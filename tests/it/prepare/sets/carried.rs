@@ -15,6 +15,8 @@ struct Carried {
     upstream: Upstream,
 }
 
+support::used_as!(Carried, lab: Lab);
+
 impl Carried {
     async fn new() -> Self {
         Self::of(Lab::new(AIRLOCK, FAKE_MKECTL).await).await
@@ -26,7 +28,7 @@ impl Carried {
         upstream.image("monitoring/exporter", "v1.9", BOTH, 2 << 20, "1");
         upstream.chart("charts/extra", "1.0.0");
         let address = &upstream.address;
-        lab.sandbox.write(
+        lab.write(
             "bundles/platform.set.yaml",
             &format!(
                 "images:\n- nginx:1.29\n- {{ reference: '{address}/monitoring/exporter:v1.9', as: tools/exporter }}\n\
@@ -39,16 +41,16 @@ impl Carried {
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.lab.sandbox.path("bundles/store")).unwrap()
+        Store::open(&self.path("bundles/store")).unwrap()
     }
 
     fn set(&self) -> Lock {
-        Lock::read(&self.lab.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     /// Checks that the registry serves everything of the set, byte for byte.
     async fn everything_is_served(&self) {
-        let client = self.lab.registry.client();
+        let client = self.registry.client();
         for artifact in &self.set().artifacts {
             let repository = format!("mke/{}", artifact.repository);
             let found = client
@@ -82,14 +84,14 @@ async fn what_was_hashed_as_it_came_is_sent_without_hashing_it_again() {
     let lab = &carried.lab;
     let hashed = |trace: &str| {
         lab.run(&["push", "lab", "--trace", trace]).success();
-        let lines = std::fs::read_to_string(lab.sandbox.path(trace)).unwrap();
+        let lines = std::fs::read_to_string(lab.path(trace)).unwrap();
         let lines = lines
             .lines()
             .map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
         let hashed = lines.filter_map(|line| line["hashes"].as_bool());
         hashed.collect::<Vec<bool>>()
     };
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     let first = hashed("first");
     assert!(first.len() > 10 && !first.contains(&true), "{first:?}");
     // A later run did not see how the blobs came.
@@ -110,24 +112,13 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
         "{}",
         plan.stdout
     );
-    assert!(
-        plan.stdout
-            .contains("platform: fetch 8 blobs from upstream"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("platform: fetch 8 blobs from upstream");
     let preflight = lab.run(&["preflight", "lab"]);
-    assert!(
-        preflight
-            .stdout
-            .contains("3 artifacts, 8 blobs to be fetched from upstream"),
-        "{}",
-        preflight.whole()
-    );
+    preflight.prints("3 artifacts, 8 blobs to be fetched from upstream");
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
     let receipt = lab.receipt();
-    assert!(receipt.contains("  sets:\n    platform: "), "{receipt}");
+    receipt.has("  sets:\n    platform: ");
     lab.run(&["verify", "lab"]).success();
     let page = lab.run(&["report", "lab"]).success().stdout;
     let row = "<tr><th scope=\"row\">platform</th><td class=\"size\">3</td><td class=\"size\">";
@@ -140,15 +131,11 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
         assert!(page.contains(text), "{text}: {page}");
     }
     let status = lab.run(&["status", "lab"]).success();
-    assert!(
-        !status.stdout.contains("different lock"),
-        "{}",
-        status.stdout
-    );
+    status.does_not_print("different lock");
     // Nothing to do asks no upstream.
     let before = carried.upstream.count();
     let again = lab.run(&["deploy", "lab"]).success();
-    assert!(again.whole().contains("Nothing to do"), "{}", again.whole());
+    again.mentions("Nothing to do");
     assert_eq!(carried.upstream.count(), before);
 
     // A new lock of the set is a difference, and the next deploy brings it.
@@ -160,25 +147,13 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     lab.run(&["lock", "platform", "--update", "nginx"])
         .success();
     let status = lab.run(&["status", "lab"]);
-    assert!(
-        status
-            .stdout
-            .contains("it was deployed from a different lock"),
-        "{}",
-        status.whole()
-    );
+    status.prints("it was deployed from a different lock");
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
 
     lab.write_environment("");
     let status = lab.run(&["status", "lab"]);
-    assert!(
-        status
-            .stdout
-            .contains("it was deployed with the set platform, which is no longer listed"),
-        "{}",
-        status.whole()
-    );
+    status.prints("it was deployed with the set platform, which is no longer listed");
 }
 
 // promise 1, of sets
@@ -189,7 +164,7 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
     lab.run(&["fetch", "lab"]).success();
     lab.run(&["push", "lab"]).success();
     let path = "bundles/platform.lock.yaml";
-    let good = lab.sandbox.read(path);
+    let good = lab.read(path);
     let layer = carried.set().artifacts[0].manifests[0].blobs[1].clone();
     // The line with the digest, and the one with the size.
     let mut lines: Vec<&str> = good.lines().collect();
@@ -204,7 +179,7 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
     let retyped = good.replace("application/vnd.oci.image.manifest.v1+json", "text/html");
     for wrong in [without, resized, retyped] {
         assert_ne!(wrong, good);
-        lab.sandbox.write(path, &wrong);
+        lab.write(path, &wrong);
         for command in [
             &["lock", "platform"][..],
             &["lock", "platform", "--check"],
@@ -227,12 +202,12 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
         }
     }
     // Without manifests in the store, those that are fetched decide.
-    let wrong = lab.sandbox.read(path);
+    let wrong = lab.read(path);
     bundles::forget_store(&lab.sandbox);
-    lab.sandbox.write(path, &wrong);
+    lab.write(path, &wrong);
     let run = lab.run(&["fetch", "lab"]);
     assert_ne!(run.code, Some(0), "{}", run.whole());
-    lab.sandbox.write(path, &good);
+    lab.write(path, &good);
     lab.run(&["fetch", "lab"]).success();
     lab.run(&["verify", "lab", "--full"]).success();
 }
@@ -248,12 +223,7 @@ async fn a_check_of_what_was_fetched_reads_the_sets_too() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let run = lab.run(&["fetch", "lab", "--check"]).exits_with(4);
-    assert!(
-        run.stderr
-            .contains("bundles/store lacks 1 blob that sets name"),
-        "{}",
-        run.stderr
-    );
+    run.reports("bundles/store lacks 1 blob that sets name");
     std::fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
     let run = lab.run(&["fetch", "lab", "--check"]);
     assert_ne!(run.code, Some(0), "{}", run.whole());
@@ -273,7 +243,7 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
             .then(|| StatusCode::NOT_FOUND.into_response())
     });
     let run = lab.run(&["deploy", "lab"]).exits_with(5);
-    assert!(run.stderr.contains(&lost), "{}", run.stderr);
+    run.reports(&lost);
     assert!(lab.applies().is_empty());
     let client = lab.registry.client();
     assert!(
@@ -311,7 +281,7 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
         .await
         .unwrap();
     let run = lab.run(&["verify", "lab"]).exits_with(5);
-    assert!(run.stderr.contains("tools/exporter"), "{}", run.whole());
+    run.reports("tools/exporter");
     lab.run(&["verify", "lab", "--repair"]).success();
     carried.everything_is_served().await;
 }
@@ -327,7 +297,7 @@ async fn the_receipt_of_a_deploy_that_upstream_failed_names_the_fetch() {
         .instead(move |_| Some(refused.into_response()));
     lab.run(&["deploy", "lab"]).exits_with(5);
     let receipt = lab.receipt();
-    assert!(receipt.contains("  step: fetch\n"), "{receipt}");
+    receipt.has("  step: fetch\n");
     carried.upstream.as_usual();
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
@@ -346,7 +316,7 @@ async fn a_push_that_is_stopped_while_upstream_is_read_says_that_it_was_stopped(
     });
     for _ in 0..4 {
         let before = carried.upstream.count();
-        let push = lab.sandbox.command(&["push", "lab"]);
+        let push = lab.command(&["push", "lab"]);
         let mut push = { push }.stderr(Stdio::piped()).spawn().unwrap();
         while carried.upstream.count() < before + 4 {
             assert!(push.try_wait().unwrap().is_none(), "it ended too soon");
@@ -376,7 +346,7 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         "{}",
         check.whole()
     );
-    lab.sandbox.write(
+    lab.write(
         "bundles/gpu.set.yaml",
         &format!(
             "images: [{}/monitoring/exporter:v1.9]\n",
@@ -384,23 +354,14 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         ),
     );
     let check = lab.run(&["check", "lab"]).success();
-    assert!(
-        check.stderr.contains("gpu is not locked"),
-        "{}",
-        check.whole()
-    );
+    check.reports("gpu is not locked");
     let plan = lab.run(&["plan", "lab"]).exits_with(3);
-    assert!(
-        plan.stderr
-            .contains("hint: on a machine with internet: `cargo xtask lock gpu`"),
-        "{}",
-        plan.stderr
-    );
+    plan.reports("hint: on a machine with internet: `cargo xtask lock gpu`");
     // Different content under one name.
     carried
         .upstream
         .image("library/nginx", "1.29", BOTH, 10, "other");
-    lab.sandbox.write(
+    lab.write(
         "bundles/gpu.set.yaml",
         &format!(
             "images: [{}/library/nginx:1.29]\n",
@@ -418,10 +379,10 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
         "{}",
         plan.stderr
     );
-    assert!(!plan.stderr.contains("--update"), "{}", plan.stderr);
+    plan.does_not_report("--update");
     // Of one reference, at different times.
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
-    lab.sandbox.write("bundles/gpu.set.yaml", &set);
+    let set = lab.read("bundles/platform.set.yaml");
+    lab.write("bundles/gpu.set.yaml", &set);
     lab.run(&["lock", "gpu", "--replace"]).success();
     lab.run(&["plan", "lab"])
         .exits_with(3)
@@ -429,19 +390,16 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     // The same in two environments of one project.
     let of_lab = "environments/lab/environment.yaml";
     lab.write_environment("sets: [gpu]\n");
-    lab.sandbox.write(
-        "environments/lab2/environment.yaml",
-        &lab.sandbox.read(of_lab),
-    );
+    lab.write("environments/lab2/environment.yaml", &lab.read(of_lab));
     lab.write_environment("sets: [platform]\n");
     let push = lab.run(&["push", "lab", "lab2"]).exits_with(3);
     let refused = "lab and lab2 require different content under";
-    assert!(push.stderr.contains(refused), "{}", push.stderr);
+    push.reports(refused);
     assert!(lab.repositories().await.is_empty());
     lab.run(&["push", "lab2"]).success();
     let push = lab.run(&["push", "lab"]).success();
     let moved = "lab: the registry has different content under 1 tag, which the push moves";
-    assert!(push.stderr.contains(moved), "{}", push.stderr);
+    push.reports(moved);
 
     // Where a cluster pulls, a push moves tags only if a deploy may.
     lab.run(&["deploy", "lab"]).success();
@@ -450,37 +408,12 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     push.reports("error: lab requires lab2: lab2 has no receipt of a deploy\n");
 }
 
-/// Runs git in a workspace, as its owner.
-fn git(folder: &camino::Utf8Path, arguments: &[&str]) {
-    #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
-    let mut git = std::process::Command::new("git");
-    git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
-        .args(arguments)
-        .current_dir(folder);
-    let output = git.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
-/// Makes a repository of the workspace, and commits it.
-fn commit(carried: &Carried) {
-    let sandbox = &carried.lab.sandbox;
-    if !sandbox.path(".git").exists() {
-        let known = ["/usr/bin/git", "/usr/local/bin/git"];
-        let found = known
-            .into_iter()
-            .find(|git| std::path::Path::new(git).exists());
-        sandbox.install(found.unwrap(), "git");
-        sandbox.write(".gitignore", "/bundles/store/\n/bundles/pack/\n/bundles/registries/\n*.tar.gz\nlogs/\nadmin-password\nbackups/\n");
-        git(
-            &sandbox.path(""),
-            &["init", "--quiet", "--initial-branch=main"],
-        );
+/// Commits the workspace, which becomes a repository.
+fn commit(lab: &Lab) {
+    if !lab.path(".git").exists() {
+        lab.init_git();
     }
-    git(&sandbox.path(""), &["add", "."]);
-    git(
-        &sandbox.path(""),
-        &["commit", "--quiet", "--message", "deployed"],
-    );
+    lab.commit("deployed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -488,28 +421,28 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
     lab.run(&["deploy", "lab"]).success();
-    commit(&carried);
+    commit(lab);
     for seed in ["2", "3"] {
         carried
             .upstream
             .image("library/nginx", &format!("1.29-{seed}"), BOTH, 3000, seed);
-        let set = lab.sandbox.read("bundles/platform.set.yaml");
+        let set = lab.read("bundles/platform.set.yaml");
         let line = set
             .lines()
             .find(|line| line.starts_with("- nginx:"))
             .unwrap()
             .to_owned();
-        lab.sandbox.write(
+        lab.write(
             "bundles/platform.set.yaml",
             &set.replace(&line, &format!("- nginx:1.29-{seed}")),
         );
         lab.run(&["lock", "platform"]).success();
         lab.run(&["deploy", "lab"]).success();
-        commit(&carried);
+        commit(lab);
     }
     // The third one runs and the second one ran before it.
     lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
-    let plan = lab.sandbox.read("prune.yaml");
+    let plan = lab.read("prune.yaml");
     let (_, remove) = plan.split_once("\nremove:").unwrap();
     assert!(remove.contains("- '1.29'\n"), "{plan}");
     assert!(
@@ -525,21 +458,14 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     carried.everything_is_served().await;
 
     // Without the lock of a set, what another environment needs is unknown.
-    let other = (lab.sandbox.read("environments/lab/environment.yaml"))
+    let other = (lab.read("environments/lab/environment.yaml"))
         .replace("sets: [platform]", "sets: [unlocked]");
-    lab.sandbox
-        .write("environments/other/environment.yaml", &other);
-    lab.sandbox
-        .write("bundles/unlocked.set.yaml", "images: [nginx:1.29-2]\n");
+    lab.write("environments/other/environment.yaml", &other);
+    lab.write("bundles/unlocked.set.yaml", "images: [nginx:1.29-2]\n");
     let run = lab
         .run(&["prune", "lab", "--out", "again.yaml"])
         .exits_with(3);
-    assert!(
-        run.stderr
-            .contains("other needs unlocked, and its lock was not found"),
-        "{}",
-        run.stderr
-    );
+    run.reports("other needs unlocked, and its lock was not found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -552,11 +478,10 @@ async fn images_that_no_lock_has_are_named_when_the_charts_of_sets_come() {
         members.map(|(name, text)| bundles::Member::new(&format!("chart/{name}"), text.as_bytes()));
     let packed = bundles::gzip(&bundles::tar(&members));
     (carried.upstream).chart_of("charts/extra", "2.0.0", packed);
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
-    (lab.sandbox).write("bundles/platform.set.yaml", &set.replace("1.0.0", "2.0.0"));
+    lab.edit("bundles/platform.set.yaml", "1.0.0", "2.0.0");
     lab.run(&["lock", "platform"]).success();
     // A clone of the repository has no store.
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     let named =
         "warning: the chart charts/extra:2.0.0 names quay.io/org/sidecar:v2, which is in no lock\n";
     lab.run(&["deploy", "lab"]).success().reports(named);
@@ -569,9 +494,9 @@ async fn images_that_no_lock_has_are_named_when_the_charts_of_sets_come() {
 async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["push", "lab"]).success();
-    let locked = Lock::read(&lab.sandbox.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
+    let locked = Lock::read(&lab.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
     let bundle = &locked.bundle;
-    lab.sandbox.write(
+    lab.write(
         "bundles/twice.set.yaml",
         &format!(
             "bundles:\n- url: {}\n  sha256: {}\n  as: mke\n",
@@ -593,16 +518,16 @@ async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     let mut carried = Carried::new().await;
-    let cluster = carried.lab.sandbox.home().join("cluster.yaml");
-    (carried.lab.sandbox).variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let cluster = carried.home().join("cluster.yaml");
+    carried.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
     let lab = &carried.lab;
     lab.run(&["deploy", "lab"]).success();
-    commit(&carried);
+    commit(lab);
     let files = [
         "bundles/platform.lock.yaml",
         "environments/lab/receipt.yaml",
     ];
-    let before = files.map(|file| lab.sandbox.read(file));
+    let before = files.map(|file| lab.read(file));
     (carried.upstream).image("library/nginx", "1.29", BOTH, 3000, "2");
     lab.run(&["lock", "platform", "--update", "nginx:1.29"])
         .success();
@@ -620,7 +545,7 @@ async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     assert!(lab.receipt().contains("platform: "), "{}", lab.receipt());
 
     for (file, text) in files.iter().zip(&before) {
-        lab.sandbox.write(file, text);
+        lab.write(file, text);
     }
     for command in ["deploy", "push"] {
         let run = lab.run(&[command, "lab"]).exits_with(8);
@@ -633,28 +558,9 @@ async fn a_medium_carries_the_sets_over_the_gap() {
     let Courier { lab, .. } = Courier::new(AIRLOCK, FAKE_MKECTL).await;
     let carried = Carried::of(lab).await;
     let lab = &carried.lab;
-    commit(&carried);
-    lab.sandbox.write("../program", support::PROGRAM);
-    let medium = lab.sandbox.path("../medium");
-    let packed = lab.run(&[
-        "pack",
-        "lab",
-        "--program",
-        "../program",
-        "--out",
-        medium.as_str(),
-    ]);
-    assert_eq!(packed.code, Some(0), "{}", packed.whole());
+    commit(lab);
     // The site has neither upstream nor bundle.
-    let inside = lab.sandbox.path("../inside");
-    let run = lab.run(&[
-        "unpack",
-        medium.as_str(),
-        "-C",
-        inside.as_str(),
-        "--allow-unsigned",
-    ]);
-    assert_eq!(run.code, Some(0), "{}", run.whole());
+    let inside = lab.carry();
     let before = carried.upstream.count();
     lab.run(&["push", "lab", "-C", inside.as_str(), "--offline"])
         .success();
@@ -738,7 +644,7 @@ async fn a_set_without_a_lock_is_called_a_set() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
     let path = "bundles/platform.lock.yaml";
-    let good = lab.sandbox.read(path);
+    let good = lab.read(path);
     let about_lock = |lab: &Lab, code: i32| {
         let run = lab.run(&["preflight", "lab"]).exits_with(code);
         let lines = run.stdout.lines();
@@ -747,7 +653,7 @@ async fn a_set_without_a_lock_is_called_a_set() {
         let all: Vec<&str> = lines.take_while(|line| !is_disk(line)).collect();
         all.join("\n")
     };
-    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    lab.remove(path);
     insta::assert_snapshot!(about_lock(lab, 3), @"
     PROBLEM  lock              the set platform is not locked: `bundles/platform.lock.yaml` does not exist
                                fix: with internet: `cargo xtask lock platform`, and commit it; without: unpack a medium that has the lock
@@ -758,10 +664,10 @@ async fn a_set_without_a_lock_is_called_a_set() {
         assert!(run.whole().contains(said), "{command}: {}", run.whole());
     }
     // An entry that the lock lacks.
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    let set = lab.read("bundles/platform.set.yaml");
     let more = set.replace("images:\n", "images:\n- nginx:1.30\n");
-    lab.sandbox.write(path, &good);
-    lab.sandbox.write("bundles/platform.set.yaml", &more);
+    lab.write(path, &good);
+    lab.write("bundles/platform.set.yaml", &more);
     let about = about_lock(lab, 3);
     assert!(
         about.contains("docker.io/library/nginx:1.30 is not locked")

@@ -20,7 +20,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
         nothing.stdout
     );
     let sent = "to send to an empty registry: ";
-    assert!(nothing.stdout.contains(sent), "{}", nothing.stdout);
+    nothing.prints(sent);
     sandbox.commit("Lock platform");
     let same = ["diff", "platform", "--detailed-exitcode"];
     sandbox.run(&same).success();
@@ -65,7 +65,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
     let bytes = sandbox
         .run(&["diff", "platform", "--format", "json"])
         .success();
-    let bytes: serde_json::Value = serde_json::from_str(&bytes.stdout).unwrap();
+    let bytes = bytes.json();
     let moved = &bytes["result"]["changed"][0];
     assert_eq!(moved["new-digest"].as_str().unwrap().len(), 71, "{moved}");
     assert_ne!(moved["new-digest"], moved["old-digest"]);

@@ -69,7 +69,7 @@ async fn a_file_is_locked_by_its_digest_and_its_download_is_resumed() {
     // A different digest in the set is a different file.
     write(&sandbox, &url, &"0".repeat(64), "");
     let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
-    assert!(run.stderr.contains("is not locked"), "{}", run.stderr);
+    run.reports("is not locked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,11 +81,7 @@ async fn a_file_that_is_not_the_one_of_its_digest_never_reaches_the_store() {
     write(&sandbox, &url, &wrong, "");
     sandbox.run(&["lock", "platform"]).success();
     let run = sandbox.run(&["fetch", "platform"]).exits_with(4);
-    assert!(
-        run.stderr.contains("/tool: the server has"),
-        "{}",
-        run.stderr
-    );
+    run.reports("/tool: the server has");
     assert!(
         !sandbox
             .path(&format!("bundles/store/blobs/sha256/{wrong}"))
@@ -99,15 +95,10 @@ async fn a_file_that_is_not_the_one_of_its_digest_never_reaches_the_store() {
         axum::body::Body::from_stream(futures_util::stream::iter(chunks)).into_response()
     });
     let run = sandbox.run(&["lock", "platform", "--replace"]).success();
-    assert!(run.stdout.contains("unchanged"), "{}", run.stdout);
-    std::fs::remove_file(sandbox.path("bundles/platform.lock.yaml")).unwrap();
+    run.prints("unchanged");
+    sandbox.remove("bundles/platform.lock.yaml");
     let run = sandbox.run(&["lock", "platform"]).exits_with(4);
-    assert!(
-        run.stderr
-            .contains("its SHA-256 differs from that of the set"),
-        "{}",
-        run.stderr
-    );
+    run.reports("its SHA-256 differs from that of the set");
     write(&sandbox, &url, &sha256(&bytes), "");
     sandbox.run(&["lock", "platform"]).success();
     // It was kept as it was read.
@@ -147,10 +138,10 @@ async fn a_download_follows_redirects_and_takes_no_credentials_along() {
     write(&sandbox, &url, &sha256(&bytes()), "");
     sandbox.run(&["lock", "platform"]).success();
     let run = sandbox.run(&["fetch", "platform", "-v"]).success();
-    assert!(!run.whole().contains("planted-secret"), "{}", run.whole());
+    run.does_not_mention("planted-secret");
     assert_eq!(redirects.load(Ordering::SeqCst), 2);
     let text = sandbox.read("bundles/platform.lock.yaml");
-    assert!(!text.contains("planted-secret"), "{text}");
+    text.lacks("planted-secret");
 }
 
 #[test]
@@ -181,7 +172,7 @@ fn mistakes_of_a_file_are_named() {
     ] {
         write(&sandbox, url, sha256, more);
         let run = sandbox.run(&["lock", "platform"]).exits_with(3);
-        assert!(!run.whole().contains("secret"), "{}", run.whole());
+        run.does_not_mention("secret");
         all.push_str(&run.stderr);
     }
     insta::assert_snapshot!(all);
@@ -197,18 +188,9 @@ async fn a_medium_carries_files_over_the_gap() {
     write(&lab.sandbox, &url, &sha256(&bytes), places);
     lab.write_environment("sets: [platform]\n");
     lab.run(&["lock", "platform"]).success();
-    let git = |arguments: &[&str]| lab.sandbox.git(arguments);
-    git(&["add", "--all"]);
-    git(&["commit", "-q", "-m", "Carry a tool"]);
-    lab.sandbox.write("../program", support::PROGRAM);
-    let medium = lab.sandbox.path("../medium");
-    let program = ["--program", "../program", "--out", medium.as_str()];
-    lab.run(&[&["pack", "lab"][..], &program].concat())
-        .success();
-    let inside = lab.sandbox.path("../inside");
+    lab.commit("Carry a tool");
+    let inside = lab.carry();
     let to = ["-C", inside.as_str()];
-    let unpack = ["unpack", medium.as_str(), "--allow-unsigned"];
-    lab.run(&[&unpack[..], &to].concat()).success();
     let before = web.count();
     let push = ["push", "lab", "--offline"];
     lab.run(&[&push[..], &to].concat()).success();
@@ -228,7 +210,7 @@ async fn a_medium_carries_files_over_the_gap() {
     // Nodes do not pull it.
     for consumer in ["kustomize", "containerd", "idms"] {
         let printed = lab.run(&["images", "lab", "--as", consumer]).success();
-        assert!(!printed.stdout.contains("tool"), "{}", printed.stdout);
+        printed.does_not_print("tool");
     }
 }
 
@@ -246,7 +228,7 @@ async fn oras_pulls_the_file_from_distribution_with_its_name() {
     lab.edit_environment("release: v4.1.5", "sets: [platform]\nrelease: v4.1.5");
     lab.run(&["lock", "platform"]).success();
     lab.run(&["push", "lab"]).success();
-    let out = lab.sandbox.path("pulled");
+    let out = lab.path("pulled");
     std::fs::create_dir(&out).unwrap();
     let script = "import sys, oras.client\n\
                   client = oras.client.OrasClient(hostname=sys.argv[1], insecure=True)\n\

@@ -40,6 +40,8 @@ struct Classic {
     packed: Vec<u8>,
 }
 
+support::used_as!(Classic, sandbox: Sandbox);
+
 impl Classic {
     async fn new() -> Self {
         let packed = web::chart("monitoring", METADATA, 3 << 20);
@@ -72,15 +74,15 @@ impl Classic {
     }
 
     fn lock(&self) -> Lock {
-        Lock::read(&self.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     fn forget_store(&self) {
-        std::fs::remove_dir_all(self.sandbox.path("bundles/store")).unwrap();
+        std::fs::remove_dir_all(self.path("bundles/store")).unwrap();
     }
 
     fn everything_is_there(&self) {
-        let store = Store::open(&self.sandbox.path("bundles/store")).unwrap();
+        let store = Store::open(&self.path("bundles/store")).unwrap();
         for (digest, size) in self.lock().artifacts.iter().flat_map(|one| one.blobs()) {
             store.verify_blob(digest, size).unwrap();
         }
@@ -97,7 +99,7 @@ fn set(repository: &str, more: &str) -> String {
 async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
     let classic = Classic::new().await;
     classic.run(&["lock", "platform"]).success();
-    let text = classic.sandbox.read("bundles/platform.lock.yaml");
+    let text = classic.read("bundles/platform.lock.yaml");
     let shown = text.replace(&classic.web.address, "127.0.0.1:[PORT]");
     let layer = classic.lock().artifacts[0].manifests[0].blobs[1].clone();
     assert_eq!(layer.size, classic.packed.len() as u64);
@@ -105,9 +107,9 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
 
     // The same upstream gives the same bytes, also into an empty store.
     classic.forget_store();
-    std::fs::remove_file(classic.sandbox.path("bundles/platform.lock.yaml")).unwrap();
+    classic.remove("bundles/platform.lock.yaml");
     classic.run(&["lock", "platform"]).success();
-    assert_eq!(classic.sandbox.read("bundles/platform.lock.yaml"), text);
+    assert_eq!(classic.read("bundles/platform.lock.yaml"), text);
 
     // A lock that was edited is refused.
     for url in ["ftp://127.0.0.1/a", "http://charts.example.com/a.tgz", "a"] {
@@ -118,13 +120,9 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
         let edited: String = edited.collect();
         classic.sandbox.write("bundles/platform.lock.yaml", &edited);
         let run = classic.run(&["fetch", "platform"]).exits_with(3);
-        assert!(
-            run.stderr.contains("the lock contradicts itself"),
-            "{}",
-            run.stderr
-        );
+        run.reports("the lock contradicts itself");
         let hint = "restore the committed lock: `git checkout -- bundles/platform.lock.yaml`; or delete it and run `cargo xtask lock platform`";
-        assert!(run.stderr.contains(hint), "{}", run.stderr);
+        run.reports(hint);
     }
     classic.sandbox.write("bundles/platform.lock.yaml", &text);
 
@@ -172,19 +170,15 @@ async fn a_chart_that_moved_is_named_and_moves_only_on_request() {
     classic.publish("monitoring-1.2.3+build.5.tgz", &other);
     let run = classic.run(&["lock", "platform", "--check"]).exits_with(2);
     let was = &before.artifacts[0].manifests[0].blobs[1].digest;
-    assert!(
-        run.stdout.contains(&format!(
-            "/stable/monitoring:1.2.3+build.5 was {was} when it was locked and is sha256:"
-        )),
-        "{}",
-        run.stdout
-    );
+    run.prints(&format!(
+        "/stable/monitoring:1.2.3+build.5 was {was} when it was locked and is sha256:"
+    ));
     classic.run(&["lock", "platform"]).success();
     assert_eq!(classic.lock(), before);
     // What was locked is not served any more.
     classic.forget_store();
     let run = classic.run(&["fetch", "platform"]).exits_with(5);
-    assert!(run.stderr.contains("cannot read http://"), "{}", run.stderr);
+    run.reports("cannot read http://");
     classic
         .run(&["lock", "platform", "--update", "monitoring"])
         .success();
@@ -196,7 +190,7 @@ async fn a_chart_that_moved_is_named_and_moves_only_on_request() {
         .web
         .put("/stable/index.yaml", "entries: { monitoring: [] }\n");
     let run = classic.run(&["lock", "platform", "--check"]).exits_with(2);
-    assert!(run.stdout.contains("removed upstream: "), "{}", run.stdout);
+    run.prints("removed upstream: ");
     // Without a digest in the index, the chart is compared.
     classic.web.put(
         "/stable/index.yaml",
@@ -215,8 +209,8 @@ async fn mistakes_of_a_chart_are_named() {
     let mut refused = |set: &str, code: i32| {
         classic.sandbox.write("bundles/platform.set.yaml", set);
         let run = classic.run(&["lock", "platform"]).exits_with(code);
-        assert!(!run.whole().contains("secret"), "{}", run.whole());
-        assert!(!classic.sandbox.path("bundles/platform.lock.yaml").exists());
+        run.does_not_mention("secret");
+        assert!(!classic.path("bundles/platform.lock.yaml").exists());
         all.push_str(&run.stderr);
     };
     let chart = |keys: &str| format!("charts:\n- {{ {keys} }}\n");
@@ -314,7 +308,7 @@ async fn mirrors_certificates_and_credentials_are_those_of_the_host() {
         ),
     );
     let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
-    classic.sandbox.log_in(address, &login);
+    classic.log_in(address, &login);
     let index = web::index(
         "monitoring",
         "1.2.3+build.5",
@@ -335,8 +329,7 @@ async fn mirrors_certificates_and_credentials_are_those_of_the_host() {
     classic
         .web
         .put("/stable/monitoring.tgz", classic.packed.clone());
-    let run = classic.run(&["lock", "platform"]);
-    assert_eq!(run.code, Some(0), "{}", run.whole());
+    classic.run(&["lock", "platform"]).success();
     let source = classic.lock().artifacts[0].source.clone().unwrap();
     assert_eq!(
         source.url.as_deref(),
@@ -348,7 +341,7 @@ async fn mirrors_certificates_and_credentials_are_those_of_the_host() {
     let offline = classic
         .run(&["lock", "platform", "--check", "--offline"])
         .exits_with(1);
-    assert!(offline.stderr.contains("offline"), "{}", offline.stderr);
+    offline.reports("offline");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,7 +354,7 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     web.put("/stable/index.yaml", index);
     web.put("/stable/m.tgz", packed.clone());
     let set = set(&format!("http://{}/stable", web.address), "");
-    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    lab.write("bundles/platform.set.yaml", &set);
     lab.write_environment("sets: [platform]\n");
     lab.run(&["lock", "platform"]).success();
     lab.run(&["deploy", "lab"]).success();
@@ -369,7 +362,7 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     let mirror = format!("oci://{}/mke/stable", lab.registry.address);
     let chart = format!("{mirror}/monitoring");
     let version = ["--plain-http", "--version", "1.2.3+build.5"];
-    let out = lab.sandbox.path("pulled");
+    let out = lab.path("pulled");
     std::fs::create_dir(&out).unwrap();
     let pull = ["pull", &chart, "--destination", out.as_str()];
     run(&lab.sandbox, "helm", &[&pull[..], &version].concat());
@@ -380,13 +373,13 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
         "helm",
         &[&["show", "chart", &chart][..], &version].concat(),
     );
-    assert!(shown.contains("\nname: monitoring\n"), "{shown}");
+    shown.has("\nname: monitoring\n");
 
     let images = lab.run(&["images", "lab"]).success();
     let upstream = "/stable/monitoring:1.2.3+build.5 ";
-    assert!(images.stdout.contains(upstream), "{}", images.stdout);
+    images.prints(upstream);
     let document = lab.run(&["images", "lab", "--as", "cyclonedx"]).success();
-    let lock = Lock::read(&lab.sandbox.path("bundles/platform.lock.yaml")).unwrap();
+    let lock = Lock::read(&lab.path("bundles/platform.lock.yaml")).unwrap();
     let layer = &lock.artifacts[0].manifests[0].blobs[1];
     let checksum = layer.digest.to_string().replace(':', "%3A");
     let purl = format!(

@@ -92,6 +92,8 @@ struct Vendor {
     bundle: bytes::Bytes,
 }
 
+support::used_as!(Vendor, sandbox: Sandbox);
+
 impl Vendor {
     async fn new() -> Self {
         let vendor = Self::unsigned().await;
@@ -117,13 +119,13 @@ impl Vendor {
         let key = key.as_str();
         let generate = ["ecparam", "-name", curve, "-genkey", "-noout", "-out", key];
         self.openssl(&generate);
-        let public = self.sandbox.path(&format!("bundles/{name}.pub"));
+        let public = self.path(&format!("bundles/{name}.pub"));
         self.openssl(&["ec", "-in", key, "-pubout", "-out", public.as_str()]);
     }
 
     /// Returns what `cosign sign-blob` writes for these bytes.
     fn sign(&self, name: &str, bytes: &[u8]) -> String {
-        let path = |name: &str| self.sandbox.home().join(name).to_string();
+        let path = |name: &str| self.home().join(name).to_string();
         let (blob, der, signature) = (path("blob"), path("blob.der"), path("blob.sig"));
         std::fs::write(&blob, bytes).unwrap();
         let key = self.private_key(name).to_string();
@@ -133,7 +135,7 @@ impl Vendor {
     }
 
     fn private_key(&self, name: &str) -> camino::Utf8PathBuf {
-        self.sandbox.home().join(format!("{name}.key"))
+        self.home().join(format!("{name}.key"))
     }
 
     fn openssl(&self, arguments: &[&str]) {
@@ -162,15 +164,15 @@ impl Vendor {
     }
 
     fn lock(&self) -> Lock {
-        Lock::read(&self.sandbox.path(LOCK)).unwrap()
+        Lock::read(&self.path(LOCK)).unwrap()
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.sandbox.path("bundles/store")).unwrap()
+        Store::open(&self.path("bundles/store")).unwrap()
     }
 
     fn file(&self) -> camino::Utf8PathBuf {
-        self.sandbox.path(&format!("bundles/{FILE}"))
+        self.path(&format!("bundles/{FILE}"))
     }
 
     /// Makes it a machine that has neither store nor bundle.
@@ -181,8 +183,8 @@ impl Vendor {
 
     /// Checks that nothing was written but what a download leaves.
     fn nothing_is_trusted(&self) {
-        assert!(!self.sandbox.path(LOCK).exists());
-        assert!(!self.sandbox.path("bundles/store/blobs").exists());
+        assert!(!self.path(LOCK).exists());
+        assert!(!self.path("bundles/store/blobs").exists());
     }
 
     fn everything_is_there(&self) {
@@ -223,7 +225,7 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
     warning: release-matrix.json in airlock-bundle-1.2.3.tar.gz is not carried: it is not an OCI archive
     warning: notes.tar in airlock-bundle-1.2.3.tar.gz is not carried: `notes.tar` has neither `@` nor `_` between repository and tag
     ");
-    let text = vendor.sandbox.read(LOCK);
+    let text = vendor.read(LOCK);
     let lock = vendor.lock();
     let head = text.split("artifacts:").next().unwrap();
     let head = head
@@ -242,28 +244,28 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
     // Nothing is downloaded for what is known, and the file in bundles/ gives the same lock.
     let before = vendor.web.count();
     let run = vendor.run(&["lock", "k0rdent"]).success();
-    assert!(run.stdout.contains("unchanged"), "{}", run.stdout);
+    run.prints("unchanged");
     assert_eq!(
         vendor.asked_since(before),
         [format!("HEAD {FILE}"), format!("GET {FILE}.sig")]
     );
-    std::fs::remove_file(vendor.sandbox.path(LOCK)).unwrap();
+    vendor.remove(LOCK);
     support::bundles::forget_store(&vendor.sandbox);
     let before = vendor.web.count();
     vendor.run(&["lock", "k0rdent"]).success();
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
     assert_eq!(vendor.asked_since(before), [format!("GET {FILE}.sig")]);
     // Offline with the signature beside the bundle.
-    std::fs::remove_file(vendor.sandbox.path(LOCK)).unwrap();
+    vendor.remove(LOCK);
     let offline = ["lock", "k0rdent", "--offline"];
     let run = vendor.run(&offline).exits_with(1);
-    assert!(run.stderr.contains(&format!("bundles/{FILE}.sig")));
+    run.reports(&format!("bundles/{FILE}.sig"));
     let signature = vendor.sign("vendor", &vendor.bundle);
     let beside = format!("bundles/{FILE}.sig");
     vendor.sandbox.write(&beside, &signature);
     for _ in 0..2 {
         vendor.run(&offline).success();
-        assert_eq!(vendor.sandbox.read(LOCK), text);
+        assert_eq!(vendor.read(LOCK), text);
     }
 
     let inspected = vendor.run(&["inspect", "k0rdent"]).success();
@@ -311,10 +313,7 @@ async fn lock_and_fetch_resume_and_compare_every_digest() {
     vendor.everything_is_there();
     vendor.forget();
     let run = vendor.run(&["fetch", "k0rdent", "--offline"]).exits_with(1);
-    assert!(
-        run.stderr
-            .contains(&format!("bundles/{FILE} is not fetched"))
-    );
+    run.reports(&format!("bundles/{FILE} is not fetched"));
     // A copied bundle that was changed is refused, although each blob that was kept is right.
     let mut damaged = vendor.bundle.to_vec();
     let middle = damaged.len() / 2;
@@ -380,7 +379,7 @@ async fn what_is_not_signed_with_the_key_reaches_neither_store_nor_lock() {
     let elsewhere = format!("http://{}/elsewhere", vendor.web.address);
     vendor.write(&format!("key: other.pub, signature: '{elsewhere}'"));
     let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
-    assert!(run.stdout.contains("was changed after it was locked"));
+    run.prints("was changed after it was locked");
     let before = vendor.web.count();
     vendor.run(&["lock", "k0rdent"]).success();
     // The locked checksum is verified, without another download.
@@ -399,17 +398,12 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     let zeros = "0".repeat(64);
     vendor.write(&format!("sha256: {zeros}"));
     let run = vendor.run(&["lock", "k0rdent"]).exits_with(4);
-    assert!(run.stderr.contains("expected"), "{}", run.stderr);
+    run.reports("expected");
     vendor.nothing_is_trusted();
     // Also a file that was copied.
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
     let run = vendor.run(&["lock", "k0rdent"]).exits_with(4);
-    assert!(
-        run.stderr
-            .contains(&format!("has SHA-256 {sha256}, expected {zeros}")),
-        "{}",
-        run.stderr
-    );
+    run.reports(&format!("has SHA-256 {sha256}, expected {zeros}"));
     vendor.nothing_is_trusted();
     vendor.write(&format!("sha256: {sha256}"));
     let before = vendor.web.count();
@@ -426,11 +420,11 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     assert_eq!(vendor.lock().artifacts.len(), 3);
     assert_eq!(vendor.web.count(), before);
     // A lock with a conflict of git has nothing to keep.
-    let text = vendor.sandbox.read(LOCK);
+    let text = vendor.read(LOCK);
     vendor.sandbox.write(LOCK, &format!("<<<<<<< HEAD\n{text}"));
     vendor.run(&["lock", "k0rdent"]).exits_with(3);
     vendor.run(&["lock", "k0rdent", "--replace"]).success();
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
     // A different file that was copied to its place.
     let other = pack(&enterprise("v2"));
     std::fs::write(vendor.file(), &other).unwrap();
@@ -441,24 +435,15 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
     vendor.write(&format!("sha256: {zeros}"));
     let run = vendor.run(&["fetch", "k0rdent"]).exits_with(3);
-    assert!(run.stderr.contains("was changed after"), "{}", run.stderr);
+    run.reports("was changed after");
 
     // Without either, what comes is trusted, and only a different size is noticed.
-    std::fs::remove_file(vendor.sandbox.path(LOCK)).unwrap();
+    vendor.remove(LOCK);
     vendor.write("strip: 0");
     let run = vendor.run(&["lock", "k0rdent"]).success();
-    assert!(
-        run.stderr
-            .contains(&format!("the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes")),
-        "{}",
-        run.stderr
-    );
+    run.reports(&format!("the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes"));
     let run = vendor.run(&["lock", "k0rdent", "--check"]).success();
-    assert!(
-        run.stdout.contains("only the size was compared: http:"),
-        "{}",
-        run.stdout
-    );
+    run.prints("only the size was compared: http:");
     // What is upstream now is not what is here.
     assert_eq!(other.len(), vendor.bundle.len());
     vendor.web.put(ORIGIN, other);
@@ -472,8 +457,8 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     let vendor = Vendor::new().await;
     let run = vendor.run(&["lock", "k0rdent"]).success();
     let verified = "airlock-bundle-1.2.3.tar.gz is signed with bundles/vendor.pub";
-    assert!(run.stderr.contains(verified), "{}", run.stderr);
-    let text = vendor.sandbox.read(LOCK);
+    run.reports(verified);
+    let text = vendor.read(LOCK);
     let locked = vendor.lock().bundles[0].sha256.clone();
     vendor.run(&["lock", "k0rdent", "--check"]).success();
     // A different file of the same size is known by its signature.
@@ -483,16 +468,16 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
     let moved =
         format!("was sha256:{locked} when it was locked and is signed as a different file now");
-    assert!(run.stdout.contains(&moved), "{}", run.stdout);
+    run.prints(&moved);
     let run = vendor.run(&["lock", "k0rdent"]).success();
-    assert!(run.stdout.contains("kept as locked"), "{}", run.stdout);
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    run.prints("kept as locked");
+    assert_eq!(vendor.read(LOCK), text);
     // What is fetched is what is locked, or nothing.
     let run = vendor.run(&["fetch", "k0rdent"]).exits_with(2);
-    assert!(run.stderr.contains("moved upstream"), "{}", run.stderr);
+    run.reports("moved upstream");
     vendor.forget();
     vendor.run(&["fetch", "k0rdent"]).exits_with(4);
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
 
     // A new file whose signature is wrong does not replace the one that is here.
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
@@ -500,14 +485,14 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     vendor.web.put(&signature, vendor.sign("vendor", b"other"));
     let run = vendor.run(&["lock", "k0rdent", "--replace"]).exits_with(4);
     let wrong = format!("`bundles/unverified-{FILE}` was not signed with `bundles/vendor.pub`");
-    assert!(run.stderr.contains(&wrong), "{}", run.stderr);
+    run.reports(&wrong);
     assert_eq!(std::fs::read(vendor.file()).unwrap(), vendor.bundle);
-    assert_eq!(vendor.sandbox.read(LOCK), text);
+    assert_eq!(vendor.read(LOCK), text);
     vendor.publish(&same_size);
 
     let update = ["lock", "k0rdent", "--update", "k0rdent-enterprise"];
     let run = vendor.run(&update).success();
-    assert!(run.stdout.contains("updated: "), "{}", run.stdout);
+    run.prints("updated: ");
     assert_eq!(std::fs::read(vendor.file()).unwrap(), same_size);
     let names: Vec<String> = vendor
         .lock()
@@ -524,14 +509,10 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     larger.push(Member::new("more", vec![0; 1000]));
     vendor.publish(&pack(&larger).into());
     let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
-    assert!(
-        run.stdout.contains(&format!(
-            " was a file of {} bytes when it was locked and is a file of ",
-            vendor.bundle.len()
-        )),
-        "{}",
-        run.stdout
-    );
+    run.prints(&format!(
+        " was a file of {} bytes when it was locked and is a file of ",
+        vendor.bundle.len()
+    ));
     // The file of before is in the way, and is replaced.
     vendor.run(&["lock", "k0rdent", "--replace"]).success();
     vendor.run(&["lock", "k0rdent", "--check"]).success();
@@ -539,7 +520,7 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
         .web
         .answer(ORIGIN, |_| StatusCode::NOT_FOUND.into_response());
     let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
-    assert!(run.stdout.contains("removed upstream: "), "{}", run.stdout);
+    run.prints("removed upstream: ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -562,7 +543,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let set = |more: &str| format!("bundles:\n- {{ url: '{url}', strip: 2 }}\n{more}");
     vendor.sandbox.write("bundles/ceph.set.yaml", &set(""));
     vendor.run(&["lock", "ceph"]).success();
-    let path = vendor.sandbox.path("bundles/ceph.lock.yaml");
+    let path = vendor.path("bundles/ceph.lock.yaml");
     let lock = || Lock::read(&path).unwrap();
     let names: Vec<String> = lock().artifacts.iter().map(|one| one.reference()).collect();
     assert_eq!(names, ["charts/dex:0.23.0", "rook:v1.16"]);
@@ -571,20 +552,14 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let stripped = set("").replace("strip: 2", "strip: 9");
     vendor.sandbox.write("bundles/ceph.set.yaml", &stripped);
     let run = vendor.run(&["lock", "ceph"]).exits_with(4);
-    assert!(
-        run.stderr.contains(
-            "none of its 2 files can be used; the first archive, `host.example&ceph&rook@v1.16.tar`: `host.example/ceph/rook` has no 9 \
-             leading folders to leave out\nhint: if its name is the reason, change `as:` or `strip:`"
-        ),
-        "{}",
-        run.stderr
-    );
+    run.reports("none of its 2 files can be used; the first archive, `host.example&ceph&rook@v1.16.tar`: `host.example/ceph/rook` has no 9 \
+             leading folders to leave out\nhint: if its name is the reason, change `as:` or `strip:`");
 
     // A different place is a different lock, for which the file is read again.
     let moved = set("").replace("strip: 2", "strip: 2, as: ceph");
     vendor.sandbox.write("bundles/ceph.set.yaml", &moved);
     let run = vendor.run(&["fetch", "ceph"]).exits_with(3);
-    assert!(run.stderr.contains("was changed after"), "{}", run.stderr);
+    run.reports("was changed after");
     let before = vendor.web.count();
     vendor.run(&["lock", "ceph"]).success();
     assert_eq!(vendor.web.count(), before);
@@ -594,13 +569,8 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let other = set("").replace("/ceph/ceph.tgz", "/other/ceph.tgz");
     vendor.sandbox.write("bundles/other.set.yaml", &other);
     let run = vendor.run(&["lock", "other"]).exits_with(3);
-    assert!(
-        run.stderr
-            .contains("both be downloaded as bundles/ceph.tgz"),
-        "{}",
-        run.stderr
-    );
-    std::fs::remove_file(vendor.sandbox.path("bundles/other.set.yaml")).unwrap();
+    run.reports("both be downloaded as bundles/ceph.tgz");
+    vendor.remove("bundles/other.set.yaml");
 
     // Another entry under the name of an artifact.
     let tool = format!("http://{}/tool", vendor.web.address);
@@ -609,18 +579,14 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let file = format!("files: [{{ url: '{tool}', sha256: {digest}, as: 'rook:v1.16' }}]\n");
     vendor.sandbox.write("bundles/ceph.set.yaml", &set(&file));
     let run = vendor.run(&["lock", "ceph"]).exits_with(3);
-    assert!(
-        run.stderr.contains("/ceph/ceph.tgz both have rook:v1.16"),
-        "{}",
-        run.stderr
-    );
+    run.reports("/ceph/ceph.tgz both have rook:v1.16");
     // A damaged archive is not left out, and not for `learn`.
     let mut damaged = archives(vec![("capi/a_1.tar", dex())]);
     damaged[0].bytes.truncate(3000);
     vendor.web.put("/ceph/ceph.tgz", pack(&damaged));
     let plain = format!("bundles: [{{ url: '{url}' }}]\n");
     vendor.sandbox.write("bundles/ceph.set.yaml", &plain);
-    std::fs::remove_file(vendor.sandbox.path("bundles/ceph.tgz")).unwrap();
+    vendor.remove("bundles/ceph.tgz");
     let run = vendor.run(&["lock", "ceph"]).exits_with(4);
     assert!(
         run.stderr.contains("capi/a_1.tar")
@@ -635,22 +601,14 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     vendor
         .web
         .answer("/ceph/ceph.tgz", |_| StatusCode::NOT_FOUND.into_response());
-    std::fs::remove_file(vendor.sandbox.path("bundles/ceph.tgz")).unwrap();
+    vendor.remove("bundles/ceph.tgz");
     let run = vendor.run(&["lock", "ceph"]).exits_with(1);
-    assert!(
-        run.stderr.contains("hint: check the URL in the set's file"),
-        "{}",
-        run.stderr
-    );
+    run.reports("hint: check the URL in the set's file");
     // Reserved names are those of the artifacts.
     let reserved = archives(vec![("airlock/state_1.tar", dex())]);
     vendor.web.put("/ceph/ceph.tgz", pack(&reserved));
     let run = vendor.run(&["lock", "ceph"]).exits_with(3);
-    assert!(
-        run.stderr.contains("airlock/ is reserved"),
-        "{}",
-        run.stderr
-    );
+    run.reports("airlock/ is reserved");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -701,15 +659,15 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
             "bundles: [{{ url: 'https://{address}{ORIGIN}' }}]\nregistries: {{ {address}: {{ ca: ca.pem }} }}\n"
         ),
     );
-    let log_in = |login: &str| vendor.sandbox.log_in(address, login);
+    let log_in = |login: &str| vendor.log_in(address, login);
     let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
     let answer = behind_a_login(&vendor.bundle, &login);
     vendor.web.answer(ORIGIN, answer);
     log_in(&BASE64_STANDARD.encode("courier:planted-other-5d20"));
     let refused = vendor.run(&["lock", "k0rdent"]).exits_with(1);
-    assert!(refused.stderr.contains("401"), "{}", refused.stderr);
+    refused.reports("401");
     let hint = "hint: log in to the server";
-    assert!(refused.stderr.contains(hint), "{}", refused.stderr);
+    refused.reports(hint);
     vendor.nothing_is_trusted();
     log_in(&login);
     vendor.run(&["lock", "k0rdent"]).success();
@@ -723,7 +681,7 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
         }
     });
     let fetched = vendor.run(&["fetch", "k0rdent", "-v"]).success();
-    assert!(!fetched.whole().contains("planted"), "{}", fetched.whole());
+    fetched.does_not_mention("planted");
     vendor.everything_is_there();
 }
 
@@ -762,7 +720,7 @@ async fn a_refused_certificate_gets_the_advice_for_its_fault() {
         }
         vendor.sandbox.write("bundles/k0rdent.set.yaml", &set);
         let run = vendor.run(&["lock", "k0rdent"]).exits_with(1);
-        assert!(run.stderr.contains(hint), "{}", run.whole());
+        run.reports(hint);
     }
 }
 
@@ -770,7 +728,7 @@ async fn a_refused_certificate_gets_the_advice_for_its_fault() {
 async fn a_server_that_a_redirect_leads_to_gets_no_account() {
     let (vendor, other) = (Vendor::unsigned().await, Web::start().await);
     let login = BASE64_STANDARD.encode("courier:planted-password-91c4");
-    vendor.sandbox.log_in(&vendor.web.address, &login);
+    vendor.log_in(&vendor.web.address, &login);
     let to = format!("http://{}/storage", other.address);
     vendor
         .web
@@ -805,7 +763,7 @@ async fn with_image_and_bundle(bytes: &bytes::Bytes) -> (Lab, support::upstream:
     );
     upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
     web.put(ORIGIN, bytes.clone());
-    lab.sandbox.write(
+    lab.write(
         "bundles/k0rdent.set.yaml",
         &format!(
             "images: ['{}/library/nginx:1.29']\nbundles: [{{ url: 'http://{}{ORIGIN}' }}]\n",
@@ -822,11 +780,11 @@ async fn with_image_and_bundle(bytes: &bytes::Bytes) -> (Lab, support::upstream:
 async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read() {
     let bytes: bytes::Bytes = pack(&enterprise("v1")).into();
     let (lab, _upstream, web) = with_image_and_bundle(&bytes).await;
-    std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    lab.remove(&format!("bundles/{FILE}"));
 
     // The end of the bundle is served once a layer of the registry's image and one of the bundle's
     // beginning were sent.
-    let lock = Lock::read(&lab.sandbox.path(LOCK)).unwrap();
+    let lock = Lock::read(&lab.path(LOCK)).unwrap();
     let layers = |repository: &str| -> Vec<String> {
         let artifact = lock
             .artifacts
@@ -870,10 +828,10 @@ async fn an_offline_run_reads_the_bundles_that_are_here_and_names_what_is_missin
     let push = lab.run(&["push", "lab", "--offline"]).exits_with(1);
     let plan = lab.run(&["plan", "lab", "--offline"]).success();
     let warning = plan.stdout.lines().find(|line| line.contains("would fail"));
-    assert!(!plan.stdout.contains("from upstream"), "{}", plan.stdout);
+    plan.does_not_print("from upstream");
     for text in [push.stderr.as_str(), warning.unwrap_or_default()] {
-        assert!(text.contains("library/nginx:1.29"), "{text}");
-        assert!(!text.contains(".tar.gz"), "{text}");
+        text.has("library/nginx:1.29");
+        text.lacks(".tar.gz");
     }
     lab.run(&["push", "lab"]).success();
 
@@ -901,7 +859,7 @@ async fn archives_of_skopeo_are_carried_or_left_out_by_their_form() {
     let vendor = Vendor::unsigned().await;
     let controller = image("x", "1", &["linux/amd64"], &[("base", 900)]);
     let made = archives(vec![("made.tar", controller)]).remove(0).bytes;
-    let path = |name: &str| vendor.sandbox.home().join(name).to_string();
+    let path = |name: &str| vendor.home().join(name).to_string();
     std::fs::write(path("made.tar"), made).unwrap();
     let mut members = Vec::new();
     for (form, name) in [
@@ -949,7 +907,7 @@ fn mistakes_of_a_bundle_are_named() {
         let text = format!("bundles: {bundles}\n");
         sandbox.write("bundles/platform.set.yaml", &text);
         let run = sandbox.run(&["lock", "platform"]).exits_with(3);
-        assert!(!run.whole().contains("secret"), "{}", run.whole());
+        run.does_not_mention("secret");
         all.push_str(&run.stderr);
     }
     insta::assert_snapshot!(all);
@@ -962,25 +920,20 @@ async fn an_environment_carries_bundles_over_the_gap() {
     web.put(ORIGIN, pack(&enterprise("v1")));
     let url = format!("http://{}{ORIGIN}", web.address);
     let set = format!("bundles: [{{ url: '{url}', as: k0rdent-enterprise }}]\n");
-    lab.sandbox.write("bundles/k0rdent.set.yaml", &set);
+    lab.write("bundles/k0rdent.set.yaml", &set);
     lab.write_environment("sets: [k0rdent]\n");
     lab.run(&["lock", "k0rdent"]).success();
-    let path = lab.sandbox.path(LOCK);
+    let path = lab.path(LOCK);
     let lock = Lock::read(&path).unwrap();
     // A machine that has neither store nor bundle.
     lab.run(&["fetch", "lab"]).success();
-    std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
-    let store = Store::open(&lab.sandbox.path("bundles/store")).unwrap();
+    lab.remove(&format!("bundles/{FILE}"));
+    let store = Store::open(&lab.path("bundles/store")).unwrap();
     for (digest, _) in lock.artifacts.iter().flat_map(|one| one.blobs()) {
         let _ = std::fs::remove_file(store.path(digest));
     }
     let plan = lab.run(&["plan", "lab"]).success();
-    assert!(
-        plan.stdout
-            .contains("+ k0rdent-enterprise/capi/controller:v2.8.2"),
-        "{}",
-        plan.stdout
-    );
+    plan.prints("+ k0rdent-enterprise/capi/controller:v2.8.2");
     let fetch = plan
         .stdout
         .lines()
@@ -989,18 +942,9 @@ async fn an_environment_carries_bundles_over_the_gap() {
         fetch.unwrap_or_default(),
         @"  sets      k0rdent: fetch 14 blobs from upstream (2.15 MB)"
     );
-    let git = |arguments: &[&str]| lab.sandbox.git(arguments);
-    git(&["add", "--all"]);
-    git(&["commit", "-q", "-m", "Carry k0rdent"]);
-    lab.sandbox.write("../program", support::PROGRAM);
-    let medium = lab.sandbox.path("../medium");
-    let program = ["--program", "../program", "--out", medium.as_str()];
-    lab.run(&[&["pack", "lab"][..], &program].concat())
-        .success();
-    let inside = lab.sandbox.path("../inside");
+    lab.commit("Carry k0rdent");
+    let inside = lab.carry();
     let to = ["-C", inside.as_str()];
-    let unpack = ["unpack", medium.as_str(), "--allow-unsigned"];
-    lab.run(&[&unpack[..], &to].concat()).success();
     let before = web.count();
     let offline = |command: &str| lab.run(&[&[command, "lab", "--offline"][..], &to].concat());
     offline("push").success();
@@ -1025,16 +969,12 @@ async fn an_environment_carries_bundles_over_the_gap() {
     // Where nodes would look for it is not known.
     for consumer in ["kustomize", "containerd", "idms"] {
         let printed = lab.run(&["images", "lab", "--as", consumer]).success();
-        assert!(!printed.stdout.contains("capi"), "{}", printed.stdout);
+        printed.does_not_print("capi");
     }
     let status = lab.run(&["status", "lab"]).success();
-    assert!(
-        !status.whole().contains("different lock"),
-        "{}",
-        status.whole()
-    );
+    status.does_not_mention("different lock");
     let listed = lab.run(&["list"]).success();
-    assert!(listed.stdout.contains("k0rdent"), "{}", listed.stdout);
+    listed.prints("k0rdent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1047,27 +987,22 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
         let path = format!("/{tag}/bundle-{tag}.tar.gz");
         web.put(&path, pack(&enterprise(tag)));
         let text = format!("bundles: [{{ url: 'http://{}{path}' }}]\n", web.address);
-        lab.sandbox
-            .write(&format!("bundles/{name}.set.yaml"), &text);
+        lab.write(&format!("bundles/{name}.set.yaml"), &text);
         lab.run(&["lock", &name]).success();
-        std::fs::remove_file(lab.sandbox.path(&format!("bundles/bundle-{tag}.tar.gz"))).unwrap();
+        lab.remove(&format!("bundles/bundle-{tag}.tar.gz"));
         sets.push(name);
     }
     support::bundles::forget_store(&lab.sandbox);
     lab.write_environment(&format!("sets: [{}]\n", sets.join(", ")));
     let preflight = lab.run(&["preflight", "lab"]);
-    assert!(
-        preflight.stdout.contains("to be fetched from upstream"),
-        "{}",
-        preflight.whole()
-    );
+    preflight.prints("to be fetched from upstream");
     let other = "bundles/bundle-v1.tar.gz";
-    lab.sandbox.write(other, "another file");
+    lab.write(other, "another file");
     for command in ["plan", "deploy"] {
         let run = lab.run(&[command, "lab"]).exits_with(4);
-        assert!(run.stderr.contains(other), "{}", run.stderr);
+        run.reports(other);
     }
-    std::fs::remove_file(lab.sandbox.path(other)).unwrap();
+    lab.remove(other);
     let before = web.count();
     lab.run(&["rehearse", "lab"]).success();
     assert_eq!(web.count(), before, "a rehearsal downloads nothing");
@@ -1079,7 +1014,7 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
         "{repositories:?}"
     );
     let again = lab.run(&["deploy", "lab"]).success();
-    assert!(again.whole().contains("Nothing to do"), "{}", again.whole());
+    again.mentions("Nothing to do");
 
     // What a node misses is read from the bundle again.
     let client = lab.registry.client();
@@ -1097,14 +1032,14 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     let after = client.get_manifest(provider.0, provider.1).await.unwrap();
     assert_eq!(after.digest, before.digest);
     let diff = lab.run(&["diff", "k0rdent-v1", "k0rdent-v2"]);
-    assert!(diff.stdout.contains("capi/provider"), "{}", diff.whole());
+    diff.prints("capi/provider");
 
     // One URL, locked at different times. The set that is behind may be the first or the second.
     web.put("/v1/bundle-v1.tar.gz", pack(&enterprise("v3")));
-    let text = lab.sandbox.read("bundles/k0rdent-v1.set.yaml");
+    let text = lab.read("bundles/k0rdent-v1.set.yaml");
     let text = text.replace("' }", "', as: later }");
-    lab.sandbox.write("bundles/later.set.yaml", &text);
-    std::fs::remove_file(lab.sandbox.path("bundles/bundle-v1.tar.gz")).unwrap();
+    lab.write("bundles/later.set.yaml", &text);
+    lab.remove("bundles/bundle-v1.tar.gz");
     lab.run(&["lock", "later"]).success();
     lab.write_environment("sets: [k0rdent-v1, later]\n");
     let run = lab.run(&["plan", "lab"]).exits_with(3);

@@ -15,6 +15,8 @@ struct Signed {
     image: String,
 }
 
+support::used_as!(Signed, lab: Lab);
+
 impl Signed {
     async fn new() -> Self {
         let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -35,14 +37,14 @@ impl Signed {
 
     fn write(&self, more: &str) {
         let address = &self.upstream.address;
-        self.lab.sandbox.write(
+        self.lab.write(
             "bundles/platform.set.yaml",
             &format!("{more}images:\n- {address}/a/app:1\n- {{ reference: '{address}/a/app:1-slim', as: 'a/app:slim' }}\n"),
         );
     }
 
     fn lock(&self) -> Lock {
-        Lock::read(&self.lab.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+        Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
     /// Returns the tags of the lock, with the image's own digest as `D`.
@@ -88,14 +90,14 @@ async fn signatures_are_carried_on_request_and_move_only_on_request() {
     signed.is_served(&lab.registry).await;
     lab.run(&["verify", "lab"]).success();
     let pruned = lab.run(&["prune", "lab"]).success();
-    assert!(!pruned.stdout.contains("a/app"), "{}", pruned.stdout);
+    pruned.does_not_print("a/app");
 
     // A later attestation, under the tag that stands for the referrers API.
     let attestation = upstream.signature("a/app", &signed.image, "later");
     upstream.index("a/app", &tag(&signed.image), &[&attestation]);
-    let before = lab.sandbox.read("bundles/platform.lock.yaml");
+    let before = lab.read("bundles/platform.lock.yaml");
     lab.run(&["lock", "platform"]).success();
-    assert_eq!(lab.sandbox.read("bundles/platform.lock.yaml"), before);
+    assert_eq!(lab.read("bundles/platform.lock.yaml"), before);
     lab.run(&["lock", "platform", "--update", "a/app:1"])
         .success();
     assert_eq!(
@@ -106,16 +108,12 @@ async fn signatures_are_carried_on_request_and_move_only_on_request() {
     signed.is_served(&lab.registry).await;
     // Nodes do not pull them.
     let printed = lab.run(&["images", "lab", "--as", "containerd"]).success();
-    assert!(!printed.stdout.contains(".sig"), "{}", printed.stdout);
+    printed.does_not_print(".sig");
 
     // Without the request, the lock is of something else.
     signed.write("");
     let run = lab.run(&["fetch", "platform"]).exits_with(3);
-    assert!(
-        run.stderr.contains("was changed after it was locked"),
-        "{}",
-        run.stderr
-    );
+    run.reports("was changed after it was locked");
     lab.run(&["lock", "platform"]).success();
     assert_eq!(signed.tags(), ["1", "slim"].map(str::to_owned));
 }
@@ -143,28 +141,24 @@ async fn what_a_referrers_api_lists_is_an_index_with_the_same_bytes_each_time() 
         signed.tags(),
         ["1", "D", "D.sig", "slim"].map(str::to_owned)
     );
-    let text = lab.sandbox.read("bundles/platform.lock.yaml");
-    let path = lab.sandbox.path("bundles/platform.lock.yaml");
+    let text = lab.read("bundles/platform.lock.yaml");
+    let path = lab.path("bundles/platform.lock.yaml");
     std::fs::remove_file(&path).unwrap();
     listed(&[&two, &one]);
     lab.run(&["lock", "platform"]).success();
-    assert_eq!(lab.sandbox.read("bundles/platform.lock.yaml"), text);
+    assert_eq!(lab.read("bundles/platform.lock.yaml"), text);
     // The index is made again, of what was locked.
     listed(&[&later, &two, &one]);
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     lab.run(&["fetch", "platform"]).success();
-    let store = Store::open(&lab.sandbox.path("bundles/store")).unwrap();
+    let store = Store::open(&lab.path("bundles/store")).unwrap();
     for (digest, size) in signed.lock().artifacts.iter().flat_map(|one| one.blobs()) {
         store.verify_blob(digest, size).unwrap();
     }
     listed(&[&later, &two]);
-    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     let run = lab.run(&["fetch", "platform"]).exits_with(4);
-    assert!(
-        run.stderr.contains("do not give the index that was locked"),
-        "{}",
-        run.stderr
-    );
+    run.reports("do not give the index that was locked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +198,7 @@ async fn a_referrers_api_with_pages_is_read_to_its_end() {
     for signature in &all {
         assert!(found.contains(&digest(signature)), "{found:?}");
     }
-    let store = lab.sandbox.path("bundles/store");
+    let store = lab.path("bundles/store");
     std::fs::remove_dir_all(&store).unwrap();
     lab.run(&["fetch", "platform"]).success();
 
@@ -217,7 +211,7 @@ async fn a_referrers_api_with_pages_is_read_to_its_end() {
     });
     let run = lab.run(&["lock", "platform", "--replace"]).exits_with(5);
     let expected = "continues its referrers at a different place";
-    assert!(run.stderr.contains(expected), "{}", run.stderr);
+    run.reports(expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,7 +229,7 @@ async fn distribution_serves_signatures_and_the_tag_for_referrers() {
 
     // It is an upstream as good as the first one, although it has no referrers API.
     let first = signed.lock();
-    let set = lab.sandbox.read("bundles/platform.set.yaml");
+    let set = lab.read("bundles/platform.set.yaml");
     let moved = set.replace(
         &format!("{}/a/app:1-slim", upstream.address),
         &format!("{}/mke/a/app:slim", registry.address),
@@ -247,7 +241,7 @@ async fn distribution_serves_signatures_and_the_tag_for_referrers() {
             registry.address
         ),
     );
-    lab.sandbox.write("bundles/platform.set.yaml", &moved);
+    lab.write("bundles/platform.set.yaml", &moved);
     lab.run(&["lock", "platform"]).success();
     let digests = |lock: &Lock| -> Vec<_> {
         let all = lock.artifacts.iter();
@@ -265,15 +259,11 @@ async fn an_image_whose_tag_is_that_of_its_signatures_is_named() {
     upstream.index("a/app", &tag(&signed.image), &[&attestation]);
     let by_digest = format!("{}/a/app@{}", upstream.address, signed.image);
     let set = format!("images:\n- {{ reference: '{by_digest}', signatures: true }}\n");
-    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    lab.write("bundles/platform.set.yaml", &set);
     let run = lab.run(&["lock", "platform"]).exits_with(4);
-    assert!(
-        run.stderr.contains("its tag is that of its signatures"),
-        "{}",
-        run.stderr
-    );
+    run.reports("its tag is that of its signatures");
     let set = set.replace("signatures", "as: 'a/app:1', signatures");
-    lab.sandbox.write("bundles/platform.set.yaml", &set);
+    lab.write("bundles/platform.set.yaml", &set);
     lab.run(&["lock", "platform"]).success();
     assert_eq!(signed.tags(), ["1", "D", "D.sig"].map(str::to_owned));
 }
