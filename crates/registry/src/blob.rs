@@ -320,11 +320,11 @@ mod tests {
         let blobs = Blobs::new();
         let blob = blobs.blob(b"twelve bytes");
         assert!(
-            !registry
+            registry
                 .find_blob(REPOSITORY, &blob.digest)
                 .await
                 .unwrap()
-                .is_some()
+                .is_none()
         );
         registry
             .upload(REPOSITORY, &blob, &blobs, None, &())
@@ -393,11 +393,11 @@ mod tests {
         let blobs = Blobs::new();
         let blob = blobs.blob(b"twelve bytes");
         assert!(
-            !registry
+            registry
                 .find_blob(REPOSITORY, &blob.digest)
                 .await
                 .unwrap()
-                .is_some()
+                .is_none()
         );
         registry
             .upload(REPOSITORY, &blob, &blobs, None, &())
