@@ -1,6 +1,6 @@
-//! Follows recipes of CONTRIBUTING.md in copies of the crates that they touch: "Add an MKE release",
-//! "Add a command", "Add an error", and the first step of "Add a task of your own". It is a program
-//! of its own because it builds.
+//! Follows recipes of CONTRIBUTING.md in copies of the crates that they touch: "Add an MKE
+//! release", "Add a command", "Add an error", and the first step of "Add a task of your own". It is
+//! a program of its own because it builds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

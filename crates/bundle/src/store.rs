@@ -283,7 +283,7 @@ impl Store {
         Ok(blobs)
     }
 
-    /// Locks the store for removing blobs. Returns `None` if there is no store.
+    /// Locks the store for removing blobs. Returns `None` if the store does not exist.
     ///
     /// # Errors
     /// [`StoreError`] if the store is being written to, or cannot be locked. Other [`Store`]s of

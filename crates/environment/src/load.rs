@@ -79,7 +79,7 @@ fn may_be_environment(folder: &std::path::Path) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`Error::Wrong`] with everything that is wrong with the files at once, or what kept them
+/// Returns [`Error::Wrong`] with everything that is wrong with the files, or what kept them
 /// from being read.
 pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
     load_with(root, name, &|_, _| Default::default())

@@ -48,8 +48,8 @@ pub(crate) trait Read: Sized {
 }
 
 /// Makes a struct each of whose fields is read from the key of its name, with hyphens for
-/// underscores. A field whose name is no key reads the same mapping as its struct. The fields after
-/// `others` are not of the document, and begin empty.
+/// underscores. A field whose name is not a key reads the same mapping as its struct. The fields
+/// after `others` are not of the document, and begin empty.
 macro_rules! keyed {
     (
         $(#[$about:meta])*

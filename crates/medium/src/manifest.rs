@@ -183,7 +183,7 @@ pub struct Piece {
 }
 
 impl Assumed {
-    /// Returns whether there are no assumptions.
+    /// Returns whether nothing is assumed.
     pub fn is_empty(&self) -> bool {
         self.because.is_empty() && self.commits.is_empty() && self.blobs.is_empty()
     }

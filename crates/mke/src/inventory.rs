@@ -22,8 +22,8 @@ const COLUMNS: [(&str, &[&str]); 9] = [
 /// The column that becomes a label of the node.
 const ZONE: &str = "zone";
 
-/// Returns the `hosts` of an environment, with the machines of its inventory. What is wrong with
-/// the inventory is told by [`render`](crate::render()).
+/// Returns the `hosts` of an environment, with the machines of its inventory. Faults of the
+/// inventory are reported by [`render`](crate::render()).
 pub fn hosts(environment: &Environment) -> Vec<Node> {
     let empty = Mapping::new();
     let config = environment.config.as_mapping().unwrap_or(&empty);

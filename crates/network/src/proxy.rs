@@ -254,7 +254,7 @@ impl Exception {
     }
 }
 
-/// Splits `host:port` or `[address]:port`. Returns `None` if there is no port, and for an IPv6
+/// Splits `host:port` or `[address]:port`. Returns `None` without a port, and for an IPv6
 /// address without brackets. An empty port counts as none.
 fn split_port(entry: &str) -> Option<(&str, Option<String>)> {
     let (host, port) = entry.rsplit_once(':')?;

@@ -205,7 +205,7 @@ fn patterns(secret: &str) -> Vec<Pattern> {
     let mut all: Vec<&str> = vec![secret, secret.trim()];
     if secret.contains('\n') {
         let lines = secret.lines().flat_map(|line| [line, line.trim()]);
-        // The first and last line of a PEM block are no secret.
+        // The first and last line of a PEM block are not secret.
         all.extend(lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----")));
     }
     let parts: Vec<&str> = all.iter().flat_map(|whole| parts(whole)).collect();

@@ -84,8 +84,8 @@ impl Pattern {
         &self.secret
     }
 
-    /// Returns the end of the secret, if it begins at `start`. If `is_complete`, the text is complete,
-    /// and a secret that was cut off at its end matches, too.
+    /// Returns the end of the secret, if it begins at `start`. If `is_complete`, the text is
+    /// complete, and a secret that was cut off at its end matches, too.
     pub(crate) fn end(&self, text: &[u8], start: usize, is_complete: bool) -> Option<usize> {
         let mut characters = self.secret.chars();
         let first = characters.next()?;

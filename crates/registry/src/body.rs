@@ -26,7 +26,7 @@ use crate::recorded::lock;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
-/// How much of a file is read at once, in bytes. Smaller pieces cost processor time, larger ones
+/// Size of one read from a file, in bytes. Smaller pieces cost processor time, larger ones
 /// only memory.
 const PIECE: usize = 512 * 1024;
 

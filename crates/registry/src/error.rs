@@ -478,7 +478,20 @@ impl Error {
             | Self::TimedOut { at, .. }
             | Self::Stalled { at, .. }
             | Self::ConnectionLost { at, .. } => Some(at),
-            _ => None,
+            Self::Address { .. }
+            | Self::CertificateAuthority { .. }
+            | Self::Client { .. }
+            | Self::Name { .. }
+            | Self::DigestAlgorithm { .. }
+            | Self::Artifact { .. }
+            | Self::Source { .. }
+            | Self::SourceContent { .. }
+            | Self::Target { .. }
+            | Self::Stopped
+            | Self::SourceEnded
+            | Self::Withheld
+            | Self::NodePull { .. }
+            | Self::NodeContent { .. } => None,
         }
     }
 

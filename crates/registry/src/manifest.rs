@@ -217,7 +217,7 @@ impl Registry {
         }
     }
 
-    /// Returns the digest that a tag points at, or `None` if there is no such tag. Takes a second
+    /// Returns the digest that a tag points at, or `None` if the tag does not exist. Takes a second
     /// request if the first response has no digest.
     pub(crate) async fn tag_digest(
         &self,

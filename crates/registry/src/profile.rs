@@ -65,7 +65,7 @@ impl ProfileFolder {
         }
     }
 
-    /// Returns the stored profile and the Unix time of its measurement. `None` if there is no valid
+    /// Returns the stored profile and the Unix time of its measurement. `None` without a valid
     /// profile of this registry, or if it is too old at `now`.
     pub fn load(&self, now: i64) -> Option<(Profile, i64)> {
         let text = files::read_text(self.path()).ok()?;

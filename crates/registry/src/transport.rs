@@ -434,7 +434,7 @@ impl Transport {
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && is_own {
                 // A single-use token may have been used by a concurrent request, so a second one is
-                // fetched. During the first write there is no concurrent request.
+                // fetched. The first write has no concurrent requests.
                 let is_final = was_challenged
                     || is_first_write
                         && sent.is_some_and(|sent| {
@@ -680,7 +680,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if there is no readable `Location`; [`Error::Location`] if it cannot be
+    /// [`Error::Protocol`] without a readable `Location`; [`Error::Location`] if it cannot be
     /// used.
     pub(crate) fn location(
         &self,

@@ -255,7 +255,7 @@ pub(crate) async fn begin(
 }
 
 /// Records in the registry that a deploy ended, with the digest of the receipt's file. After a
-/// reset there is no such file. Warns if the registry refuses the state.
+/// reset that file is missing. Warns if the registry refuses the state.
 pub(crate) async fn end(
     context: &Context<'_>,
     subject: &Subject<'_>,

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use support::{Lab, Run, Sandbox};
 
-use crate::deploy::deploy::last_stderr;
+use crate::deploy::deploy::{last_line, last_stderr};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,15 @@ async fn a_terminal_is_shown_the_plan_and_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = |arguments: &[&str]| lab.ended(&lab.command(arguments).output().unwrap());
+    let run = |arguments: &[&str]| {
+        let output = lab.command(arguments).output().unwrap();
+        let stderr = lab.redact(&String::from_utf8_lossy(&output.stderr));
+        Run {
+            code: output.status.code(),
+            stdout: String::new(),
+            stderr,
+        }
+    };
     let refused = run(&["deploy", "lab"]);
     refused.reports("Plan for lab: v4.1.5");
     insta::assert_snapshot!(last_stderr(&refused, 2), @"
@@ -69,10 +77,31 @@ fn the_demo_and_rehearsals_ask_nothing() {
 async fn a_protected_environment_wants_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let unasked = lab.run("deploy lab").exits_with(8);
-    unasked.reports("registry  push 14 of 14 artifacts");
-    insta::assert_snapshot!(last_stderr(&unasked, 2), @"
+    let nobody_to_ask = lab.run("deploy lab").exits_with(8);
+    insta::assert_snapshot!(nobody_to_ask.whole(), @"
     exit code: 8
+    --- stdout
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    already in the store
+      registry  push 14 of 14 artifacts, 3.10 MB at most
+                + calico/apiserver:v3.30.2
+                + calico/node:v3.30.2
+                + charts/k0rdent-enterprise:1.2.3
+                + dex-http-server:v0.7.0
+                + dex-http-server-chart:0.3.0
+                + dexidp/dex:v2.42.0
+                + envoyproxy/envoy:distroless-v1.37.3
+                + k0sproject/coredns:1.12.1
+                + k0sproject/pause:3.10
+                + mirrored-chart-dex:v0.23.0
+                + mke-dashboard:v1.6.2
+                + mke-operator:v1.6.3
+                + mke-operator-chart:3.17.2
+                + nfd/node-feature-discovery:v0.17.2
+      config    write environments/lab/mke4.yaml
+      mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+                because no receipt records a successful deploy
     error: lab was not confirmed: a terminal is required to confirm
     hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
     ");
@@ -84,7 +113,7 @@ async fn a_protected_environment_wants_its_name() {
     hint: use `--confirm lab`
     "#);
     let machine = lab.run("deploy lab --format json").exits_with(8);
-    assert_eq!(machine.json()["error"]["exit-code"], 8);
+    assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
     assert!(lab.repositories().await.is_empty());
     assert_eq!(lab.applies().len(), 0);
 
@@ -129,5 +158,9 @@ fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
     let (mut controller, terminal) = support::terminal::open();
     controller.write_all(typed.as_bytes()).unwrap();
     let output = lab.command(arguments).stdin(terminal).output().unwrap();
-    lab.ended(&output)
+    Run {
+        code: output.status.code(),
+        stdout: lab.redact(&String::from_utf8_lossy(&output.stdout)),
+        stderr: lab.redact(&String::from_utf8_lossy(&output.stderr)),
+    }
 }

@@ -249,7 +249,7 @@ async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
     // Any other code of mkectl's is our 7, too.
     lab.variable("FAKE_MKECTL_EXIT", "3");
     let run = lab.run("deploy lab --format json").exits_with(7);
-    let error = run.json()["error"].clone();
+    let error = last_line(&run)["error"].clone();
     assert_eq!(error["exit-code"], 7);
     assert_eq!(error["mkectl-exit-code"], 3);
 
@@ -356,16 +356,38 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     bundles::forget_mkectl(&lab.sandbox);
     let missing = lab.run("deploy lab");
-    insta::assert_snapshot!(last_stderr(&missing, 3), @"
+    insta::assert_snapshot!(missing.whole(), @"
     exit code: 6
+    --- stdout
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    already in the store
+      registry  push 14 of 14 artifacts, 3.10 MB at most
+                + calico/apiserver:v3.30.2
+                + calico/node:v3.30.2
+                + charts/k0rdent-enterprise:1.2.3
+                + dex-http-server:v0.7.0
+                + dex-http-server-chart:0.3.0
+                + dexidp/dex:v2.42.0
+                + envoyproxy/envoy:distroless-v1.37.3
+                + k0sproject/coredns:1.12.1
+                + k0sproject/pause:3.10
+                + mirrored-chart-dex:v0.23.0
+                + mke-dashboard:v1.6.2
+                + mke-operator:v1.6.3
+                + mke-operator-chart:3.17.2
+                + nfd/node-feature-discovery:v0.17.2
+      config    write environments/lab/mke4.yaml
       mkectl    cannot be run: no `mkectl` in any folder of PATH (1 searched), and the lock of v4.1.5 lists none for linux-x86_64
     error: no `mkectl` in any folder of PATH (1 searched), and the lock of v4.1.5 lists none for linux-x86_64
     hint: put the mkectl of v4.1.5 on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`
     ");
+    assert_eq!(missing.code, Some(6));
 
     let path = lab.bin().join("mkectl");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
-    insta::assert_snapshot!(last_stderr(&lab.run("deploy lab"), 2), @"
+    let not_executable = lab.run("deploy lab").exits_with(6);
+    insta::assert_snapshot!(last_stderr(&not_executable, 2), @"
     exit code: 6
     error: `[SANDBOX]/bin/mkectl` is not executable
     hint: chmod +x [SANDBOX]/bin/mkectl
@@ -383,14 +405,16 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let mut lab = lab;
     lab.install(FAKE_MKECTL, "mkectl");
     lab.variable("FAKE_MKECTL_VERSION", "v4.1.4");
-    insta::assert_snapshot!(last_stderr(&lab.run("deploy lab"), 2), @"
+    let wrong_version = lab.run("deploy lab").exits_with(6);
+    insta::assert_snapshot!(last_stderr(&wrong_version, 2), @"
     exit code: 6
     error: [SANDBOX]/bin/mkectl is mkectl v4.1.4, but release v4.1.5 requires its own
     hint: install mkectl v4.1.5: each mkectl serves one release
     ");
 
     lab.variable("FAKE_MKECTL_VERSION", "");
-    insta::assert_snapshot!(last_stderr(&lab.run("deploy lab"), 2), @"
+    let no_version = lab.run("deploy lab").exits_with(6);
+    insta::assert_snapshot!(last_stderr(&no_version, 2), @"
     exit code: 6
     error: `[SANDBOX]/bin/mkectl version` prints no version: mkectl, built from source
     hint: check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`
@@ -399,7 +423,8 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let named = lab.path("environments/lab/environment.yaml");
     let text = std::fs::read_to_string(&named).unwrap();
     std::fs::write(&named, format!("mkectl: ../../tools/mkectl\n{text}")).unwrap();
-    insta::assert_snapshot!(last_stderr(&lab.run("deploy lab"), 2), @"
+    let not_there = lab.run("deploy lab").exits_with(6);
+    insta::assert_snapshot!(last_stderr(&not_there, 2), @"
     exit code: 6
     error: program not found: `[WORKSPACE]/tools/mkectl`
     hint: correct the path after `mkectl:` in environment.yaml, or remove the key to use a downloaded mkectl
@@ -447,6 +472,7 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
     error: `mkectl apply` was interrupted and exited with code 130
     hint: its output is in environments/lab/logs/[TIME]-apply.log
     ");
+    assert_eq!(run.code, Some(130), "{}", run.whole());
     assert_eq!(
         run.stderr.matches("received SIGINT").count(),
         1,
@@ -508,6 +534,7 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
     error: `mkectl apply` was interrupted and was ended by signal 9
     hint: its output is in environments/lab/logs/[TIME]-apply.log
     ");
+    assert_eq!(run.code, Some(130), "{}", run.whole());
     assert_ended(&lab);
 }
 
@@ -517,8 +544,23 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
     lab.run("deploy lab").success();
     lab.edit_environment("project: mke", "project: other");
     for command in ["deploy", "plan", "apply", "push"] {
-        let run = lab.run(&[command, "lab"]).exits_with(3);
-        run.reports("error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, but the environment names 127.0.0.1:[PORT]/other\n");
+        let run = lab.run(&[command, "lab"]);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @r#"
+            exit code: 3
+            --- stdout
+            --- stderr
+            error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, but the environment names 127.0.0.1:[PORT]/other
+             --> environments/lab/environment.yaml:4:12
+              |
+            4 |   project: other
+              |            ^^^^^
+              |
+              = help: set it back to 127.0.0.1:[PORT]/mke. The vendor: "can only be configured once during the first running of the mkectl apply command". Only for a new cluster, delete the environment's receipt.yaml
+
+            1 problem
+            "#);
+        }
     }
     assert_eq!(lab.applies().len(), 1);
     assert!(
@@ -656,7 +698,7 @@ async fn machines_get_the_plan_the_events_and_the_result() {
         "{keys:?}"
     );
     assert_eq!(keys.last().unwrap(), "result");
-    let result = run.json()["result"].clone();
+    let result = last_line(&run)["result"].clone();
     assert_eq!(result["environment"], "lab");
     assert_eq!(result["artifacts"], result["pushed"]);
     assert_eq!(result["applied"], true);
@@ -676,7 +718,7 @@ async fn machines_get_the_plan_the_events_and_the_result() {
     );
 
     let again = lab.run("deploy lab --format json").success();
-    let result = again.json()["result"].clone();
+    let result = last_line(&again)["result"].clone();
     assert_eq!(result["nothing-to-do"], true);
     assert_eq!(result["pushed"], 0);
 }
@@ -750,6 +792,16 @@ pub(crate) fn last_stderr(run: &Run, lines: usize) -> String {
         "exit code: {code}\n{}",
         all[all.len().saturating_sub(lines)..].join("\n")
     )
+}
+
+/// Returns the last line of JSON that a run wrote.
+pub(crate) fn last_line(run: &Run) -> serde_json::Value {
+    let line = run
+        .stdout
+        .lines()
+        .last()
+        .unwrap_or_else(|| panic!("{}", run.whole()));
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
 #[track_caller]
@@ -843,8 +895,9 @@ impl<'a> Running<'a> {
         self.stderr.read_to_string(&mut self.seen).unwrap();
         let output = self.child.wait_with_output().unwrap();
         Run {
+            code: output.status.code(),
+            stdout: self.lab.redact(&String::from_utf8_lossy(&output.stdout)),
             stderr: self.lab.redact(&self.seen),
-            ..self.lab.ended(&output)
         }
     }
 }

@@ -451,6 +451,29 @@ async fn a_push_to_a_protected_environment_requires_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn the_command_pushes_to_registry_2_over_plain_http_on_loopback() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::small());
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 14 artifacts in 127.0.0.1:[PORT]/mke/four, 14 pushed, 3.09 MB sent
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 14 artifacts to 127.0.0.1:[PORT]/mke/four
+       verify done: 14 artifacts match the lock
+         push done: 14 artifacts pushed: 40 blobs sent, 7 mounted or already present
+      confirm 14 artifacts as a node pulls them
+      confirm done: 14 artifacts are served to nodes
+    ");
+    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn the_command_trusts_the_authority_that_the_environment_names() {
     let registry = TestRegistry::tls().await;
     let sandbox = Sandbox::new(AIRLOCK);
@@ -535,15 +558,32 @@ async fn credentials_are_found_where_docker_keeps_them() {
     let sandbox = Sandbox::new(AIRLOCK);
     // Nodes have a secret to pull with, so a registry which refuses strangers will do.
     registry.describe(&sandbox, "");
-    sandbox.edit(
-        "environments/lab/environment.yaml",
-        "config:\n",
-        "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n",
-    );
+    let file = "environments/lab/environment.yaml";
+    sandbox.edit(file, "config:\n", "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    // base64 of `courier:correct-horse`.
-    sandbox.log_in(&registry.address, "Y291cmllcjpjb3JyZWN0LWhvcnNl");
-    sandbox.run("push lab").success();
+    // base64 of `courier:correct-horse`, as `docker login` writes it.
+    let auths = serde_json::json!({
+        "auths": { &registry.address: { "auth": "Y291cmllcjpjb3JyZWN0LWhvcnNl" } }
+    });
+    std::fs::create_dir_all(sandbox.home().join(".docker")).unwrap();
+    std::fs::write(
+        sandbox.home().join(".docker/config.json"),
+        auths.to_string(),
+    )
+    .unwrap();
+    let run = sandbox.run("push lab");
+    insta::assert_snapshot!(run.whole(), @"
+    exit code: 0
+    --- stdout
+    lab: 3 artifacts in 127.0.0.1:[PORT]/mke/four, 3 pushed, 16.25 kB sent
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+       verify done: 3 artifacts match the lock
+         push done: 3 artifacts pushed: 9 blobs sent, 1 mounted or already present
+      confirm 3 artifacts as a node pulls them
+      confirm done: 3 artifacts are served to nodes
+    ");
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 }
 
@@ -639,19 +679,19 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
         .position(|member| member.path.contains("pause"))
         .unwrap();
 
-    let refused = |bundle: &[Member], cause: &str| {
-        let run = push_of(&sandbox, &bundles::pack(bundle)).exits_with(4);
-        run.reports(&format!(
-            "error: `bundles/{FILE}` is refused\n  because: {cause}\nhint: trust the lock "
-        ));
-    };
     // An archive is gone, and the size is as it was.
     let mut without = members.clone();
     without[place].path = "bundles/images/padding.txt".to_owned();
-    refused(
-        &without,
-        "the bundle lacks `bundles/images/pause@3.10.tar`, which the lock lists",
-    );
+    insta::assert_snapshot!(push_of(&sandbox, &bundles::pack(&without)).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: the bundle lacks `bundles/images/pause@3.10.tar`, which the lock lists
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
 
     // An archive holds something else of the same size: a layer's byte, and its digests with it.
     let mut other = bundles::tiny();
@@ -661,20 +701,31 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
         &["linux/amd64"],
         &[("base", 900), ("esuap", 700)],
     );
-    refused(
-        &bundles::unpack(&bundles::bytes(&other)),
-        "`bundles/images/pause@3.10.tar` contains `sha256:394d92f94b7b7bb4c4af3d8e03d25448dc382990acf083c702b0bac7bae6155b`, but the lock \
-         records `sha256:3ec34db4bc5a9858aa383238dc0cd38e1a0fa7728bc3b694a8f390b11ebe2903`",
-    );
+    let other = bundles::pack(&bundles::unpack(&bundles::bytes(&other)));
+    insta::assert_snapshot!(push_of(&sandbox, &other).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: `bundles/images/pause@3.10.tar` contains `sha256:394d92f94b7b7bb4c4af3d8e03d25448dc382990acf083c702b0bac7bae6155b`, but the lock records `sha256:3ec34db4bc5a9858aa383238dc0cd38e1a0fa7728bc3b694a8f390b11ebe2903`
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
 
     // The archives are as they were, and their order is not.
     let mut turned = members.clone();
     turned.swap(place, place - 1);
-    refused(
-        &turned,
-        "the bundle has SHA-256 3978f790da32c911e6c78036cad22e8d9ed0152de94a284db91c263e1f61f6c5, but the lock records \
-         b280279e71110f49d19a90a69d988deed84005d79e5e23ee7b37b51458d84e5e",
-    );
+    insta::assert_snapshot!(push_of(&sandbox, &bundles::pack(&turned)).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: the bundle has SHA-256 3978f790da32c911e6c78036cad22e8d9ed0152de94a284db91c263e1f61f6c5, but the lock records b280279e71110f49d19a90a69d988deed84005d79e5e23ee7b37b51458d84e5e
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
 
     // One more archive, in the place of the matrix.
     let mut more = members.clone();
@@ -682,16 +733,25 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
         "bundles/images/extra@v1.tar",
         members[place].bytes.clone(),
     ));
+    let more = bundles::pack(&more);
     let text = sandbox.read(bundles::LOCK);
-    sandbox.edit(
+    sandbox.write(
         bundles::LOCK,
-        &format!("size: {}\n", lock.bundle.size),
-        &format!("size: {}\n", bundles::pack(&more).len()),
+        &text.replace(
+            &format!("size: {}\n", lock.bundle.size),
+            &format!("size: {}\n", more.len()),
+        ),
     );
-    refused(
-        &more,
-        "the bundle contains `bundles/images/extra@v1.tar`, which the lock does not list",
-    );
+    insta::assert_snapshot!(push_of(&sandbox, &more).whole(), @"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify bundles/mke_bundle_v4.1.5_amd64.tar.gz
+         push 3 artifacts to 127.0.0.1:[PORT]/mke/four
+    error: `bundles/mke_bundle_v4.1.5_amd64.tar.gz` is refused
+      because: the bundle contains `bundles/images/extra@v1.tar`, which the lock does not list
+    hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
+    ");
     sandbox.write(bundles::LOCK, &text);
     assert_nothing_tagged(&registry, &lock).await;
 }

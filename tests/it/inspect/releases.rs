@@ -207,6 +207,13 @@ fn a_wrong_file_of_facts_is_named_with_its_places() {
             "anonymous-pull-required: { value: true",
         ),
     );
-    let run = sandbox.run("releases --check").success();
-    run.reports("environments/releases.yaml:12:30: warning: `anonymous-pull-required` differs from the documented fact of the table (DOCS-421, APPLY-421)\n");
+    insta::assert_snapshot!(sandbox.run("releases --check").whole(), @"
+    exit code: 0
+    --- stdout
+    no errors in environments/releases.yaml
+    adds v4.2.2
+    changes v4.2.1
+    --- stderr
+    environments/releases.yaml:12:30: warning: `anonymous-pull-required` differs from the documented fact of the table (DOCS-421, APPLY-421)
+    ");
 }

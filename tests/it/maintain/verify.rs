@@ -75,8 +75,13 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
     let node = artifact(&lock, "calico/node");
-    move_tag(&registry, node).await;
-    delete(&manifest_url(&registry, pause, pause.digest.as_ref())).await;
+    let http = support::registries::http();
+    move_tag(&http, &registry, node).await;
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
 
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 5
@@ -113,14 +118,21 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     let lock = bundles::lock_of(&sandbox);
     let node = artifact(&lock, "calico/node");
     let dex = artifact(&lock, "charts/dex");
-    delete(&manifest_url(
-        &registry,
-        node,
-        node.manifests[0].digest.as_ref(),
-    ))
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, node, node.manifests[0].digest.as_ref()),
+    )
     .await;
     let layer = &dex.manifests[0].blobs[1].digest;
-    delete(&blob_url(&registry, dex, layer.as_ref())).await;
+    delete(
+        &http,
+        &format!(
+            "http://{}/v2/mke/four/{}/blobs/{layer}",
+            registry.address, dex.repository
+        ),
+    )
+    .await;
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 5
     --- stdout
@@ -152,8 +164,10 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     let lock = bundles::lock_of(&sandbox);
     let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
     let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
+    let http = support::registries::http();
     let manifest = |reference: &str| manifest_url(&registry, node, reference);
-    let blob = |digest: &str| blob_url(&registry, pause, digest);
+    let blob =
+        |digest: &str| manifest_url(&registry, pause, digest).replace("/manifests/", "/blobs/");
     let children = child.digest.to_string();
     let cases = [
         (
@@ -185,10 +199,10 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     ];
     for (kind, digest, changes) in cases {
         match kind {
-            "missing-child" => delete(&manifest(&children)).await,
-            "missing-blob" => delete(&blob(layer.digest.as_ref())).await,
-            "missing-tag" => delete(&manifest(node.digest.as_ref())).await,
-            _ => move_tag(&registry, node).await,
+            "missing-child" => delete(&http, &manifest(&children)).await,
+            "missing-blob" => delete(&http, &blob(layer.digest.as_ref())).await,
+            "missing-tag" => delete(&http, &manifest(node.digest.as_ref())).await,
+            _ => move_tag(&http, &registry, node).await,
         }
         let found = findings(&sandbox.run("verify lab --format json").exits_with(5));
         let [finding] = found.as_slice() else {
@@ -225,7 +239,12 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     let sandbox = pushed(&registry, &bundles::tiny());
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
-    delete(&manifest_url(&registry, pause, pause.digest.as_ref())).await;
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
     bundles::forget_store(&sandbox);
     sandbox.run("verify lab --repair").success();
     sandbox.run("verify lab").success();
@@ -239,7 +258,8 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[9] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    delete(&blob_url(&registry, pause, layer.as_ref())).await;
+    let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
+    delete(&http, &url).await;
     sandbox.run("verify lab --repair").success();
     sandbox.run("verify lab --full").success();
 }
@@ -265,7 +285,7 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.run("deploy demo").success();
     let run = sandbox.run("verify demo --full --format json").success();
-    let read = run.json()["result"]["read-bytes"].as_u64();
+    let read = last(&run)["result"]["read-bytes"].as_u64();
     let lock = Lock::read(&sandbox.path("bundles/v4.1.5-demo-amd64.lock.yaml")).unwrap();
     let unique: u64 = lock.blobs().values().sum();
     assert_eq!(read, Some(unique), "each byte once, whatever shares it");
@@ -324,8 +344,8 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     sandbox.run("verify demo --full").success();
 }
 
-/// Makes a workspace with a small release for a registry that plays faults.
-fn locked_for(registry: &FaultyRegistry, more: &str) -> Sandbox {
+/// Pushes a small release to a registry that is open to everyone.
+fn pushed_to(registry: &FaultyRegistry, more: &str) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, more);
     bundles::make_locked(&sandbox, &bundles::tiny());
@@ -335,7 +355,7 @@ fn locked_for(registry: &FaultyRegistry, more: &str) -> Sandbox {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_looked_up_but_not_served_is_missing() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
-    let sandbox = locked_for(&registry, "");
+    let sandbox = pushed_to(&registry, "");
     sandbox.run("push lab").success();
     sandbox.run("verify lab").success();
     let missing = Fault::Answer {
@@ -359,7 +379,7 @@ async fn a_storage_that_refuses_what_a_registry_redirects_to_it_is_named() {
         redirects.then(|| redirect(&to))
     })
     .await;
-    let sandbox = locked_for(&registry, "");
+    let sandbox = pushed_to(&registry, "");
     sandbox.run("push lab").success();
     is_broken.store(true, Ordering::Relaxed);
     let run = sandbox.run("verify lab").exits_with(5);
@@ -387,7 +407,7 @@ async fn a_registry_that_hides_a_private_project_behind_404_is_not_taken_for_an_
         })
     })
     .await;
-    let mut sandbox = locked_for(&registry, "  push-credentials: { env: LAB }\n");
+    let mut sandbox = pushed_to(&registry, "  push-credentials: { env: LAB }\n");
     sandbox.variable("LAB_USERNAME", "courier");
     sandbox.variable("LAB_PASSWORD", "correct-horse");
     for command in ["push lab", "verify lab"] {
@@ -400,7 +420,9 @@ async fn a_registry_that_hides_a_private_project_behind_404_is_not_taken_for_an_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_without_an_end_is_read_to_its_locked_size() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
-    let sandbox = locked_for(&registry, "");
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
     sandbox.run("push lab").success();
     sandbox.run("render lab").success();
     let rule = always(&[Kind::GetBlob], Fault::Endless);
@@ -414,7 +436,9 @@ async fn a_registry_that_stops_answering_in_the_middle_is_named() {
     let silent = Fault::Stall { after: 0 };
     let rule = always(&[Kind::GetManifest], silent);
     let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
-    let sandbox = locked_for(&registry, "");
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
     let mut command = sandbox.command(&["verify", "lab"]);
     let mut verify = command.stderr(Stdio::piped()).spawn().unwrap();
     let expected = format!(
@@ -500,7 +524,12 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
     std::thread::sleep(Duration::from_millis(2_500));
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
-    delete(&manifest_url(&registry, pause, pause.digest.as_ref())).await;
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
     assert_eq!(line(), "[TIME] lab: pause:3.10 is missing");
     let text = std::fs::read_to_string(&metrics).unwrap();
     text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n");
@@ -581,8 +610,13 @@ async fn a_missing_registry_is_reported() {
 #[test]
 fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    let run = sandbox.run("verify prod").exits_with(3);
-    run.reports("hint: with internet: `cargo xtask lock v4.1.5`, and commit it");
+    insta::assert_snapshot!(sandbox.run("verify prod").whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.5 is not locked: `bundles/v4.1.5-amd64.lock.yaml` does not exist
+    hint: with internet: `cargo xtask lock v4.1.5`, and commit it; without: unpack a medium that has the lock
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -753,18 +787,17 @@ fn manifest_url(registry: &TestRegistry, artifact: &bundle::Artifact, reference:
     )
 }
 
-fn blob_url(registry: &TestRegistry, artifact: &bundle::Artifact, digest: &str) -> String {
-    manifest_url(registry, artifact, digest).replace("/manifests/", "/blobs/")
-}
-
-async fn delete(url: &str) {
-    let deleted = support::registries::http().delete(url).send().await;
-    deleted.unwrap().error_for_status().unwrap();
+async fn delete(http: &reqwest::Client, url: &str) {
+    http.delete(url)
+        .send()
+        .await
+        .unwrap()
+        .error_for_status()
+        .unwrap();
 }
 
 /// Lets the tag of an image for two platforms point at the first of its children.
-async fn move_tag(registry: &TestRegistry, artifact: &bundle::Artifact) {
-    let http = support::registries::http();
+async fn move_tag(http: &reqwest::Client, registry: &TestRegistry, artifact: &bundle::Artifact) {
     let child = &artifact.manifests[0];
     let url = manifest_url(registry, artifact, child.digest.as_ref());
     let media_type = child.media_type.to_string();
@@ -777,9 +810,15 @@ async fn move_tag(registry: &TestRegistry, artifact: &bundle::Artifact) {
     moved.send().await.unwrap().error_for_status().unwrap();
 }
 
+/// Returns the last object that a run wrote.
+fn last(run: &Run) -> Value {
+    let line = run.stdout.lines().last().unwrap();
+    serde_json::from_str(line).unwrap()
+}
+
 /// Returns what a run with `--format json` found.
 fn findings(run: &Run) -> Vec<Value> {
-    let error = &run.json()["error"];
+    let error = &last(run)["error"];
     serde_json::from_value(error["findings"].clone()).unwrap()
 }
 

@@ -254,7 +254,13 @@ fn releases_are_taken_as_they_are_known() {
        verify bundle.tar.gz
        verify done: 3 artifacts locked
     ");
-    locked("4.1.5").has("hint: did you mean `v4.1.5`?");
+    insta::assert_snapshot!(locked("4.1.5"), @"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: `4.1.5` is not a release; expected a version such as v4.1.5
+    hint: did you mean `v4.1.5`?
+    ");
 }
 
 #[test]

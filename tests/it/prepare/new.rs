@@ -138,27 +138,32 @@ fn the_release_can_be_named() {
             .read("environments/lab/environment.yaml")
             .contains("\nrelease: v4.1.1\n")
     );
-    for (arguments, code, expected) in [
-        ("new demo", 64, "reserved for the demo"),
+    insta::assert_snapshot!(sandbox.run("new old --release v4.0.0").whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: v4.0.0 has no documented offline installation; the first release with one is v4.1.0
+    "#);
+    for (arguments, expected) in [
+        (&["new", "demo"][..], (64, "reserved for the demo")),
         (
-            "new old --release v9.9.9",
-            3,
-            "neither known to Airlock nor locked",
-        ),
-        (
-            "new old --release v4.0.0",
-            3,
-            "v4.0.0 has no documented offline installation",
-        ),
-        (
-            "new old --release 4.1.5",
-            64,
-            "hint: did you mean `v4.1.5`?",
+            &["new", "lab", "--release", "v9.9.9"],
+            (3, "neither known to Airlock nor locked"),
         ),
     ] {
-        sandbox.run(arguments).exits_with(code).reports(expected);
+        let (code, expected) = expected;
+        let run = sandbox.run(arguments).exits_with(code);
+        run.reports(expected);
     }
+    insta::assert_snapshot!(sandbox.run("new older --release 4.1.5").whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: `4.1.5` is not a release; expected a version such as v4.1.5
+    hint: did you mean `v4.1.5`?
+    "#);
     assert!(!sandbox.path("environments/old").exists());
+    assert!(!sandbox.path("environments/older").exists());
 }
 
 #[test]

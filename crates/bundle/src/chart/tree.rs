@@ -39,7 +39,7 @@ struct Files {
 
 /// Reads a packed chart. Returns the chart, and whether a part was skipped.
 ///
-/// There is no chart if its metadata cannot be read, or if it has a file twice: Helm merges some
+/// Returns no chart if its metadata cannot be read, or if it has a file twice: Helm merges some
 /// such files and uses the last of others.
 pub(super) fn read(chart: impl Read) -> (Option<Rc<Chart>>, bool) {
     let mut folders: BTreeMap<String, Files> = BTreeMap::new();

@@ -216,7 +216,7 @@ async fn a_complete_part_is_not_requested_again() {
     leave(&known);
     run(&known).await.unwrap();
     assert!(server.requests().is_empty());
-    // The size is not known: the server responds that there are no more bytes.
+    // The size is not known: the server responds that no more bytes exist.
     fs::remove_file(folder.join("bundles/bundle.tar.gz")).unwrap();
     let unknown = request(&server, &folder, None);
     leave(&unknown);

@@ -14,7 +14,7 @@ use crate::config::check::{BACKUPS, committed_secret, refuse_committed};
 use crate::event::Event;
 use crate::{Context, Error, Kind, cluster, receipt, shared_state};
 
-/// Why there is no backup that can be restored.
+/// Why a backup that can be restored is missing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {

@@ -28,7 +28,7 @@ pub use error::Error;
 /// The response of a cluster to `mkectl config get`.
 #[derive(Debug, Default)]
 pub(crate) enum Response {
-    /// It was not asked, because there is no kubeconfig by which mkectl would find it.
+    /// It was not asked, because mkectl has no kubeconfig to find it.
     #[default]
     NotAsked,
     /// It did not answer.
@@ -102,7 +102,7 @@ pub(crate) fn ask(
     asked
 }
 
-/// Returns the release that the cluster runs; `None` if there is no cluster yet. Adds to `warnings`
+/// Returns the release that the cluster runs; `None` before the installation. Adds to `warnings`
 /// if the cluster does not answer, or runs something that the receipt does not record.
 ///
 /// # Errors

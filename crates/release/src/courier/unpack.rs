@@ -156,7 +156,7 @@ fn import_contents(
         unpacked.repository = damaged.unless_piece(context, medium, content, moved)?;
     }
     if unpacked.repository.is_none() && !workspace.root().join("environments").is_dir() {
-        // All pieces to replace are reported at once.
+        // All pieces to replace are reported together.
         if damaged.is_empty() {
             return Err(Error::NoRepository {
                 folder: workspace.root().to_owned(),

@@ -27,7 +27,7 @@ pub(super) struct History {
     /// Locks of the workspace that no receipt names and no environment needs, with their paths
     /// relative to the workspace.
     pub(super) unclaimed: Vec<(Utf8PathBuf, Lock)>,
-    /// Shared states in the registry, by environment. Empty if there is no past lock.
+    /// Shared states in the registry, by environment. Empty without a past lock.
     pub(super) states: BTreeMap<String, Result<State, StateFault>>,
     /// Number of different receipts of the environment.
     pub(super) receipts: usize,

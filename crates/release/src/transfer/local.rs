@@ -28,7 +28,7 @@ pub struct Checked {
 pub enum Read {
     /// The bundle in this file. It matches its lock.
     Bundle(Utf8PathBuf),
-    /// The blobs in the store, because there is no bundle. Each matches its digest.
+    /// The blobs in the store, because the bundle is missing. Each matches its digest.
     Store {
         /// Number of blobs in the store.
         blobs: usize,

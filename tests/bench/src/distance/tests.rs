@@ -42,8 +42,8 @@ fn distances_are_read_as_people_write_them() {
     assert_eq!(rate("10000000bit"), Ok(10_000_000));
 }
 
-/// Sends this many bytes over `connections` at once on a clock of its own, and returns the seconds
-/// until the last arrives.
+/// Sends this many bytes over `connections` concurrently on a clock of its own, and returns the
+/// seconds until the last arrives.
 fn send(distance: Distance, connections: usize, bytes: u64) -> f64 {
     let began = Instant::now();
     let mut now = began;

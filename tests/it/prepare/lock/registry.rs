@@ -24,8 +24,6 @@ struct Mirrored {
     upstream: Upstream,
 }
 
-support::used_as!(Mirrored, lab: Lab);
-
 impl Mirrored {
     async fn new() -> Self {
         let upstream = Upstream::start().await;
@@ -43,9 +41,9 @@ impl Mirrored {
 
     fn lock(&self, more: &[&str]) -> Run {
         let from = format!("{}/mirror/mke", self.upstream.address);
-        let file = self.path("list.txt");
+        let file = self.lab.path("list.txt");
         let arguments = ["lock", "v4.1.5", "--from", &from, "--images", file.as_str()];
-        self.run(&[&arguments, more].concat())
+        self.lab.run(&[&arguments, more].concat())
     }
 }
 
@@ -208,9 +206,15 @@ async fn a_medium_carries_a_release_without_its_bundle() {
     bundles::lock_mkectl(&lab.sandbox, "v4.1.5", script);
     lab.init_git();
     lab.commit("Lock v4.1.5");
-    let inside = lab.carry();
+    lab.write("../program", support::PROGRAM);
+    let paths = ["../medium", "../inside"].map(|path| lab.path(path));
+    let [medium, inside] = paths.each_ref().map(|path| path.as_str());
+    lab.run(&["pack", "lab", "--program", "../program", "--out", medium])
+        .success();
+    lab.run(&["unpack", medium, "-C", inside, "--allow-unsigned"])
+        .success();
     let asked = mirrored.upstream.count();
-    lab.run(&["push", "lab", "-C", inside.as_str(), "--offline"])
+    lab.run(&["push", "lab", "-C", inside, "--offline"])
         .success();
     assert_eq!(mirrored.upstream.count(), asked);
     lab.run("verify lab").success();
@@ -219,7 +223,7 @@ async fn a_medium_carries_a_release_without_its_bundle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_sources_are_named_and_nothing_is_locked() {
     let mirrored = Mirrored::new().await;
-    let sandbox = &mirrored.sandbox;
+    let sandbox = &mirrored.lab.sandbox;
     let mut all = Vec::new();
     let mut refused = |from: &str, code: i32| {
         let file = sandbox.path("list.txt");

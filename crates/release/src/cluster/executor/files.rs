@@ -69,7 +69,7 @@ pub(super) fn keep_config(
 }
 
 /// Returns the live configuration: the contents of the file that mkectl wrote, or the answer of the
-/// cluster if there is no such file. The inner error is the failure to ask the cluster.
+/// cluster if that file is missing. The inner error is the failure to ask the cluster.
 ///
 /// # Errors
 /// The file exists and cannot be read.
