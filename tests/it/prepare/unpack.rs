@@ -100,7 +100,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     courier.assert_complete(&manifest);
 
     // The second medium has the key's line, and only what is new.
-    let known = courier.git(&["rev-parse", "HEAD"]);
+    let known = courier.git("rev-parse HEAD");
     let mut lines = first.stdout.lines().map(str::trim);
     let line = lines.find(|line| line.starts_with("courier "));
     let signers = format!("{}\n", line.unwrap());
@@ -177,12 +177,12 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     courier.unpack(&[&courier.medium], UNSIGNED).success();
     let inside = courier.inside("");
     let refused = |words: &str| {
-        let head = courier.git_in(&inside, &["rev-parse", "HEAD"]);
-        let status = courier.git_in(&inside, &["status", "--porcelain"]);
+        let head = courier.git_in(&inside, "rev-parse HEAD");
+        let status = courier.git_in(&inside, "status --porcelain");
         let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(8);
         run.reports(words);
-        assert_eq!(courier.git_in(&inside, &["rev-parse", "HEAD"]), head);
-        assert_eq!(courier.git_in(&inside, &["status", "--porcelain"]), status);
+        assert_eq!(courier.git_in(&inside, "rev-parse HEAD"), head);
+        assert_eq!(courier.git_in(&inside, "status --porcelain"), status);
     };
     let environment = "environments/lab/environment.yaml";
     let text = courier.read(environment);
@@ -213,8 +213,8 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     courier.assert_complete(&manifest);
 
     // An older medium changes nothing, not even the program, unless that is missing.
-    let head = courier.git(&["rev-parse", "HEAD"]);
-    courier.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    let head = courier.git("rev-parse HEAD");
+    courier.git("reset --quiet --hard HEAD~1");
     courier.pack(&Choice::default());
     let program = inside.join("airlock");
     std::fs::write(&program, "a newer one").unwrap();
@@ -224,7 +224,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     std::fs::remove_file(&program).unwrap();
     courier.unpack(&[&courier.medium], UNSIGNED).success();
     assert!(program.exists());
-    assert_eq!(courier.git_in(&inside, &["rev-parse", "HEAD"]), head);
+    assert_eq!(courier.git_in(&inside, "rev-parse HEAD"), head);
 
     // The other side has rewritten its last commit.
     courier.commit("Rewritten");
@@ -235,10 +235,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     courier.git(&["reset", "--quiet", "--hard", &head]);
     courier.commit("Outside");
     courier.pack(&Choice::default());
-    courier.git_in(
-        &inside,
-        &["commit", "--quiet", "--allow-empty", "--message", "Inside"],
-    );
+    courier.git_in(&inside, "commit --quiet --allow-empty --message Inside");
     refused("does not build");
 
     // The medium builds on a commit that the inside lacks.
@@ -580,14 +577,18 @@ async fn a_git_of_a_killed_run_that_still_holds_a_lock_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_a_killed_git_left_in_a_new_repository_stops_nothing() {
+async fn locks_that_a_killed_git_left_in_a_new_repository_stop_nothing() {
     let courier = courier().await;
     let manifest = courier.pack(&Choice::default());
-    let lock = courier.inside(".git/config.lock");
-    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
-    std::fs::write(&lock, "").unwrap();
-    courier.unpack(&[&courier.medium], UNSIGNED).success();
-    courier.assert_complete(&manifest);
+    for lock in ["config.lock", "HEAD.lock"] {
+        let inside = courier.inside("");
+        let _ = std::fs::remove_dir_all(&inside);
+        let lock = inside.join(".git").join(lock);
+        std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        std::fs::write(&lock, "").unwrap();
+        courier.unpack(&[&courier.medium], UNSIGNED).success();
+        courier.assert_complete(&manifest);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -717,12 +718,12 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     courier.pack(&Choice::default());
     courier.unpack(&[&courier.medium], UNSIGNED).success();
     let inside = courier.inside("");
-    let base = courier.git_in(&inside, &["rev-parse", "HEAD"]);
+    let base = courier.git_in(&inside, "rev-parse HEAD");
     let commit_inside = |file: &str, text: &str| {
         std::fs::write(inside.join(file), text).unwrap();
-        courier.git_in(&inside, &["add", "--all"]);
+        courier.git_in(&inside, "add --all");
         courier.git_in(&inside, &["commit", "--quiet", "--message", file]);
-        courier.git_in(&inside, &["rev-parse", "HEAD"])
+        courier.git_in(&inside, "rev-parse HEAD")
     };
     let sandbox = &courier.sandbox;
     let file = |name: &str, text: &str| {
@@ -807,6 +808,6 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     let commit = commit_inside("both.txt", "inside, too\n");
     let run = unpack_return(&commit, second).exits_with(8);
     run.reports("both.txt changed here too");
-    assert_eq!(courier.git(&["rev-parse", "HEAD"]), head);
-    assert_eq!(courier.git(&["status", "--porcelain"]), "");
+    assert_eq!(courier.git("rev-parse HEAD"), head);
+    assert_eq!(courier.git("status --porcelain"), "");
 }

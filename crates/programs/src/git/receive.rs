@@ -76,22 +76,29 @@ impl Receiver {
     /// # Errors
     /// Git fails.
     pub fn init(&self, branch: &str) -> Result<(), Absent> {
-        let init = || self.run(&["init", "--quiet", "--template="]);
-        if let Err(refused) = init() {
-            // A killed git leaves its lock. No other git can hold it, because the repository has no
-            // commit yet.
-            let lock = self.root.join(".git/config.lock");
-            let is_empty = !matches!(self.commit("HEAD"), Ok(Some(_)));
-            if !is_empty || std::fs::remove_file(lock).is_err() {
-                return Err(refused);
-            }
-            init()?;
-        }
+        self.run_in_new(&["init", "--quiet", "--template="])?;
         let branch = format!("refs/heads/{branch}");
         match self.commit("HEAD")? {
             Some(_) => Ok(()),
-            None => self.run(&["symbolic-ref", "HEAD", &branch]).map(drop),
+            None => self.run_in_new(&["symbolic-ref", "HEAD", &branch]),
         }
+    }
+
+    /// Runs git in a repository that may be new. If git fails and the repository has no commit yet,
+    /// removes the locks that a killed git left and runs git again. No other git can hold them.
+    fn run_in_new(&self, arguments: &[&str]) -> Result<(), Absent> {
+        let Err(refused) = self.run(arguments) else {
+            return Ok(());
+        };
+        if matches!(self.commit("HEAD"), Ok(Some(_))) {
+            return Err(refused);
+        }
+        let locks = ["config.lock", "HEAD.lock"].map(|lock| self.root.join(".git").join(lock));
+        let removed = locks.map(std::fs::remove_file);
+        if removed.iter().all(Result::is_err) {
+            return Err(refused);
+        }
+        self.run(arguments).map(drop)
     }
 
     /// Returns the root of the repository.

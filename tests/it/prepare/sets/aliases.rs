@@ -32,7 +32,7 @@ impl Aliased {
                  registries: {{ docker.io: {{ mirror: '{address}' }} }}\n"
             ),
         );
-        self.run(&["lock", "platform"]).success();
+        self.run("lock platform").success();
         Lock::read(&self.path("bundles/platform.lock.yaml")).unwrap()
     }
 
@@ -54,7 +54,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     aliased.lock("[]");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     let asked = aliased.upstream.count();
     let lock = aliased.lock("[mke/pause, 'other/pause:latest']");
     assert_eq!(aliased.upstream.count() - asked, 1, "the tag is looked at");
@@ -62,35 +62,35 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     let places = ["mke/pause:3.10", "other/pause:latest", "tools/pause:3.10"];
     assert_eq!(names, places);
 
-    let plan = lab.run(&["plan", "lab"]).success();
+    let plan = lab.run("plan lab").success();
     for place in &places[..2] {
         plan.prints(&format!("+ {place}"));
     }
-    let pushed = result(lab.run(&["push", "lab", "--format", "json"]));
+    let pushed = result(lab.run("push lab --format json"));
     assert_eq!(pushed["sent-bytes"], 0, "{pushed}");
     assert!(aliased.has("mke/mke/pause", "3.10").await);
     assert!(aliased.has("mke/other/pause", "latest").await);
-    lab.run(&["deploy", "lab"]).success();
-    lab.run(&["verify", "lab", "--full"]).success();
+    lab.run("deploy lab").success();
+    lab.run("verify lab --full").success();
     assert_eq!(aliased.upstream.count() - asked, 1);
-    lab.run(&["fetch", "platform"]).success();
+    lab.run("fetch platform").success();
 
-    // A new name for what is deployed is mounted, too, since a registry need not have its blobs in
-    // every repository.
+    // Blobs of a new name are mounted too: a registry may keep blobs for each repository. The
+    // embedded registry refuses mounts, and three refusals end the attempts.
     aliased.lock("[mke/renamed, 'other/pause:latest']");
     wire.take();
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let requests = wire.take();
     let asks_to_mount = |one: &&String| one.starts_with("POST /v2/mke/mke/renamed/blobs/uploads/");
     let mounts = requests.iter().filter(asks_to_mount).count();
-    assert!(mounts >= 5, "{requests:?}");
+    assert!(mounts >= 3, "{requests:?}");
     aliased.lock("[mke/pause, 'other/pause:latest']");
 
     // Consumers are led to one place. The list has all.
-    let kustomize = lab.run(&["images", "lab", "--as", "kustomize"]).success();
+    let kustomize = lab.run("images lab --as kustomize").success();
     let entry = "- name: docker.io/library/pause\n  newName: 127.0.0.1:[PORT]/mke/tools/pause\n";
     kustomize.prints(entry);
-    let listed = lab.run(&["images", "lab"]).success();
+    let listed = lab.run("images lab").success();
     let listed = listed
         .stdout
         .matches("docker.io/library/pause:3.10 ")
@@ -101,8 +101,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     let moved = aliased
         .upstream
         .image("library/pause", "3.10", BOTH, 3000, "2");
-    lab.run(&["lock", "platform", "--update", "pause"])
-        .success();
+    lab.run("lock platform --update pause").success();
     let lock = Lock::read(&lab.path("bundles/platform.lock.yaml")).unwrap();
     let moved = |one: &bundle::Artifact| *one.digest.as_ref() == *moved;
     assert!(lock.artifacts.iter().all(moved));
@@ -123,8 +122,8 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
         let upstream = &aliased.upstream;
         upstream.image("library/pause", "3.10", BOTH, 3000, seed);
         aliased.lock(aliases);
-        lab.run(&["lock", "platform", "--replace"]).success();
-        lab.run(&["deploy", "lab"]).success();
+        lab.run("lock platform --replace").success();
+        lab.run("deploy lab").success();
         lab.commit(&format!("Deploy {seed}"));
         if seed == "1" {
             // The registry records the same for an environment that is not in the workspace.
@@ -139,9 +138,9 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
         }
     }
     let prune = || {
-        let run = lab.run(&["prune", "lab", "--format", "json"]).success();
+        let run = lab.run("prune lab --format json").success();
         assert_eq!(result(run)["remove"], serde_json::json!([]));
-        lab.run(&["prune", "lab"]).success()
+        lab.run("prune lab").success()
     };
     prune().prints("note: the sets that gone needs are unknown");
     let receipt = "environments/gone/receipt.yaml";
@@ -155,13 +154,13 @@ async fn prune_keeps_aliases_and_removes_dropped_ones() {
     let digest = found.unwrap().unwrap().digest.unwrap();
     let removed = state.remove_manifest("mke/airlock/state", &digest).await;
     assert_eq!(removed.unwrap(), registry::Removed::Gone);
-    lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
-    lab.run(&["prune", "lab", "--plan", "prune.yaml"]).success();
+    lab.run("prune lab --out prune.yaml").success();
+    lab.run("prune lab --plan prune.yaml").success();
     assert!(!aliased.has("mke/two", "3.10").await);
     for kept in ["mke/one", "mke/three", "mke/tools/pause"] {
         assert!(aliased.has(kept, "3.10").await, "{kept}");
     }
-    lab.run(&["verify", "lab"]).success();
+    lab.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +171,7 @@ async fn wrong_aliases_are_named() {
             "bundles/platform.set.yaml",
             &format!("images: [{{ reference: 'pause:3.10', aliases: {aliases} }}]\n"),
         );
-        let run = aliased.run(&["lock", "platform"]);
+        let run = aliased.run("lock platform");
         run.exits_with(3).stderr.lines().next().unwrap().to_owned()
     };
     let all = ["[A]", "[one, one]", "[library/pause]", "[airlock/one]"].map(refused);
@@ -192,10 +191,10 @@ async fn a_second_environment_gives_a_release_second_names() {
         "environments/lab-twice/environment.yaml",
         "inherit: ../lab/environment.yaml\nregistry: { project: mke/mke }\n",
     );
-    lab.run(&["push", "lab"]).success();
-    let pushed = result(lab.run(&["push", "lab-twice", "--format", "json"]));
+    lab.run("push lab").success();
+    let pushed = result(lab.run("push lab-twice --format json"));
     assert_eq!(pushed["sent-bytes"], 0, "{pushed}");
-    lab.run(&["verify", "lab-twice"]).success();
+    lab.run("verify lab-twice").success();
     let lock = bundles::lock_of(&lab.sandbox);
     let client = lab.registry.client();
     for one in &lock.artifacts {
@@ -204,12 +203,12 @@ async fn a_second_environment_gives_a_release_second_names() {
         assert_eq!(found.digest, one.digest);
     }
     // One cluster is deployed by one environment.
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     for command in ["plan", "deploy", "apply"] {
         let run = lab.run(&[command, "lab-twice"]).exits_with(3);
         run.reports("lab-twice and lab name one cluster, at mke.lab.example.com");
     }
-    let status = lab.run(&["status", "lab-twice"]).success();
+    let status = lab.run("status lab-twice").success();
     status.does_not_mention("deploy lab-twice");
-    lab.run(&["push", "lab-twice"]).success();
+    lab.run("push lab-twice").success();
 }
