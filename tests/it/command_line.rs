@@ -485,7 +485,7 @@ fn every_command_has_help() {
 
 #[test]
 fn the_version_is_that_of_the_package_and_names_the_revision() {
-    let run = Sandbox::new(AIRLOCK).run(&["--version"]).success();
+    let run = Sandbox::new(AIRLOCK).run("--version").success();
     let version = run.stdout.trim_end();
     let package = concat!("airlock ", env!("CARGO_PKG_VERSION"));
     // A tarball without Git has no revision.

@@ -17,7 +17,7 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     lab.run("plan lab --out plan.yaml").success();
     lab.variable("FAKE_MKECTL_HANG", "yes");
     let receipt = lab.read("environments/lab/receipt.yaml");
-    let mut first = Running::start(&lab, &["deploy", "lab"]);
+    let mut first = Running::start(&lab, "deploy lab");
     first.wait_for("waiting for nodes");
     // Stale again, so `render` has something to write.
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
@@ -139,7 +139,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let other = second_checkout(&lab).await;
     let gate = gate(&lab);
-    let mut first = Running::start(&lab, &["deploy", "lab"]);
+    let mut first = Running::start(&lab, "deploy lab");
     first.wait_for("waiting for the gate");
     for arguments in [
         &["deploy", "lab"][..],
@@ -159,9 +159,9 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
             run.stderr
         );
     }
-    let plan = other.run(&["plan", "lab"]).exits_with(8);
+    let plan = other.run("plan lab").exits_with(8);
     plan.prints("  refused   a deploy of v4.1.5 to lab began");
-    let status = other.run(&["status", "lab"]).success();
+    let status = other.run("status lab").success();
     status.prints("v4.1.5 deploying since [TIME]");
     status.prints("lab: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n    git pull\n");
     assert_eq!(committed(&other), ["environment.yaml"]);
@@ -175,7 +175,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         "{}",
         first.stderr
     );
-    let run = other.run(&["deploy", "lab"]).exits_with(8);
+    let run = other.run("deploy lab").exits_with(8);
     assert!(
         run.stderr.ends_with(
             "error: the registry records that a deploy of v4.1.5 to lab ended at [TIME], but this checkout has no receipt\n\
@@ -187,27 +187,25 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         "{}",
         run.stderr
     );
-    let status = other.run(&["status", "lab"]).success();
+    let status = other.run("status lab").success();
     status.prints("a deploy of v4.1.5 ended [TIME]");
     status.prints("    git pull\n");
     status.does_not_print("cargo xtask");
-    other
-        .run(&["cluster", "backup", "lab", "--take-over"])
-        .success();
+    other.run("cluster backup lab --take-over").success();
     pull(&lab.sandbox, &other.sandbox);
-    let run = other.run(&["status", "lab", "--format", "json"]);
+    let run = other.run("status lab --format json");
     let value = run.json();
     let status = &value["result"]["environments"][0];
     assert_eq!(status["shared"]["phase"], "ended");
     assert_eq!(status["drift"], serde_json::json!([]));
-    let run = other.run(&["deploy", "lab"]).success();
+    let run = other.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n");
 
     // And back: the next change is the other operator's.
     for checkout in [&lab, &other] {
         checkout.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     }
-    other.run(&["deploy", "lab"]).success();
+    other.run("deploy lab").success();
     let run = lab.run("deploy lab").exits_with(8);
     run.reports("but the receipt in this checkout records v4.1.5 of [TIME]");
     pull(&other.sandbox, &lab.sandbox);
@@ -220,7 +218,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
 async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let other = second_checkout(&lab).await;
-    let mut slow = Running::start(&other, &["deploy", "lab", "--max-rate", "400KB"]);
+    let mut slow = Running::start(&other, "deploy lab --max-rate 400KB");
     slow.wait_for("Plan for lab");
     lab.run("deploy lab").success();
     let slow = slow.end().exits_with(8);
@@ -229,14 +227,14 @@ async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 0));
     assert_eq!(committed(&other), ["environment.yaml"]);
     pull(&lab.sandbox, &other.sandbox);
-    other.run(&["deploy", "lab"]).success();
+    other.run("deploy lab").success();
 }
 
 // case 1.6b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let mut slow = Running::start(&lab, &["deploy", "lab", "--max-rate", "400KB"]);
+    let mut slow = Running::start(&lab, "deploy lab --max-rate 400KB");
     slow.wait_for("Plan for lab");
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let slow = slow.end().exits_with(2);
@@ -259,8 +257,8 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
             pull(&lab.sandbox, &other.sandbox);
             continue;
         }
-        other.run(&["deploy", "lab"]).exits_with(8);
-        let run = other.run(&["apply", "lab", "--take-over"]).success();
+        other.run("deploy lab").exits_with(8);
+        let run = other.run("apply lab --take-over").success();
         run.reports("  set aside a deploy of");
         run.does_not_report("refused");
         // Now the checkout of the killed deploy lacks the receipt.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use support::{Lab, Run, Sandbox, Text as _};
+use support::{Arguments, Lab, Run, Sandbox, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -29,7 +29,7 @@ pub(crate) fn pipe(path: &Utf8Path) {
 
 /// Runs a command that must not wait for a pipe.
 #[must_use]
-fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
+fn run(sandbox: &Sandbox, arguments: impl Arguments) -> Run {
     let mut child = sandbox
         .approved(arguments)
         .stdout(Stdio::piped())
@@ -127,7 +127,7 @@ async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
         "  license: { token: { $file: secret } }\n  tracking:",
     );
     pipe(&lab.path("environments/lab/secret"));
-    let text = run(&lab.sandbox, &["deploy", "lab"]).whole();
+    let text = run(&lab.sandbox, "deploy lab").whole();
     text.has("environments/lab/secret")
         .has("it is a named pipe, not a regular file");
 
@@ -136,7 +136,7 @@ async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
     let file = lab.home().join("auth.json");
     pipe(&file);
     lab.variable("REGISTRY_AUTH_FILE", file.as_str());
-    let text = run(&lab.sandbox, &["push", "lab"]).whole();
+    let text = run(&lab.sandbox, "push lab").whole();
     text.has("auth.json")
         .has("it is a named pipe, not a regular file");
 }

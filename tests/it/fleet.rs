@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use support::{Lab, TestRegistry, bundles};
+use support::{Arguments, Lab, TestRegistry, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -98,8 +98,8 @@ impl Team {
             state: Mutex::default(),
         };
         let root = team.path("");
-        git(&root, &["init", "--quiet", "--initial-branch=main"]);
-        git(&root, &["add", "--all"]);
+        git(&root, "init --quiet --initial-branch=main");
+        git(&root, "add --all");
         git(&root, &["commit", "--quiet", "--message", "Describe all"]);
         let origin = team.origin();
         git(&root, &["clone", "--quiet", "--bare", ".", origin.as_str()]);
@@ -321,23 +321,22 @@ fn push_receipt(folder: &Utf8Path, environment: &str) -> bool {
     false
 }
 
-fn git(folder: &Utf8Path, arguments: &[&str]) -> String {
-    let leading = [
-        "-C",
-        folder.as_str(),
-        "-c",
-        "user.name=CI",
-        "-c",
-        "user.email=ci@example.com",
-    ];
-    let (success, text) = run("git", &[&leading[..], arguments].concat());
+fn git(folder: &Utf8Path, arguments: impl Arguments) -> String {
+    let leading = format!("-C {folder} -c user.name=CI -c user.email=ci@example.com");
+    let (success, text) = run(
+        "git",
+        &[leading.as_str().words(), arguments.words()].concat(),
+    );
     assert!(success, "git {arguments:?}: {text}");
     text
 }
 
-fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+fn run(program: &str, arguments: impl Arguments) -> (bool, String) {
     #[expect(clippy::disallowed_methods, reason = "what a runner calls")]
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = Command::new(program)
+        .args(arguments.words())
+        .output()
+        .unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
         output.status.success(),

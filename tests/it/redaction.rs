@@ -324,8 +324,8 @@ async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() 
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.install("/bin/sh", "sh");
     lab.init_git();
-    lab.git(&["add", "environments"]);
-    lab.git(&["commit", "--quiet", "--message=first"]);
+    lab.git("add environments");
+    lab.git("commit --quiet --message=first");
     let mark = lab.home().join("mark");
     let program = lab.home().join("program");
     write_program(&program, format!("#!/bin/sh\necho ran >> {mark}\n"));

@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use bundle::make::{ArtifactRecipe, ContentsRecipe, Recipe};
 use bundle::{Artifact, Kind, Lock};
 use camino::{Utf8Path, Utf8PathBuf};
-use support::{Lab, Sandbox, Terminator, TestRegistry, Text as _, bundles, registries};
+use support::{Arguments, Lab, Sandbox, Terminator, TestRegistry, Text as _, bundles, registries};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -227,7 +227,7 @@ async fn containerd_pulls_every_image_as_nodes_do() {
         let pull = [&pull[..], &["--hosts-dir", hosts.as_str(), &name]].concat();
         containerd.ctr(&pushed.sandbox, &pull);
     });
-    let listed = containerd.ctr(&pushed.sandbox, &["images", "ls"]);
+    let listed = containerd.ctr(&pushed.sandbox, "images ls");
     for artifact in images {
         let name = pushed.name(artifact);
         let row = listed
@@ -271,7 +271,7 @@ async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
         let pull = [&pull[..], &[hosts.as_str(), &name]].concat();
         containerd.ctr(&pushed.sandbox, &pull);
     });
-    let listed = containerd.ctr(&pushed.sandbox, &["images", "ls"]);
+    let listed = containerd.ctr(&pushed.sandbox, "images ls");
     for artifact in images {
         let name = name(artifact);
         let mut rows = listed.lines();
@@ -519,9 +519,9 @@ impl Containerd {
         panic!("{}", std::fs::read_to_string(log).unwrap());
     }
 
-    fn ctr(&self, sandbox: &Sandbox, arguments: &[&str]) -> String {
+    fn ctr(&self, sandbox: &Sandbox, arguments: impl Arguments) -> String {
         let place = ["--address", self.socket.as_str()];
-        run(sandbox, "ctr", &[&place[..], arguments].concat())
+        run(sandbox, "ctr", &[&place, &arguments.words()[..]].concat())
     }
 }
 
@@ -560,8 +560,11 @@ fn program(sandbox: &Sandbox, name: &str) -> Command {
 }
 
 /// Runs another program to its end and returns everything that it printed.
-pub(crate) fn run(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> String {
-    let output = program(sandbox, name).args(arguments).output().unwrap();
+pub(crate) fn run(sandbox: &Sandbox, name: &str, arguments: impl Arguments) -> String {
+    let output = program(sandbox, name)
+        .args(arguments.words())
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} {arguments:?}: {text}");
     text.into_owned()

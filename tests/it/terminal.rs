@@ -2,7 +2,7 @@
 //! a diff are wider.
 
 use support::terminal::{COLUMNS, Shown, show, show_as_it_is};
-use support::{Lab, Sandbox};
+use support::{Arguments, Lab, Sandbox};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -13,12 +13,12 @@ struct Wide(Vec<String>);
 
 impl Wide {
     #[track_caller]
-    fn look(&mut self, sandbox: &Sandbox, arguments: &[&str]) -> Shown {
+    fn look(&mut self, sandbox: &Sandbox, arguments: impl Arguments) -> Shown {
         self.look_typing(sandbox, arguments, "y\n")
     }
 
     #[track_caller]
-    fn look_typing(&mut self, sandbox: &Sandbox, arguments: &[&str], typed: &str) -> Shown {
+    fn look_typing(&mut self, sandbox: &Sandbox, arguments: impl Arguments, typed: &str) -> Shown {
         let shown = show(sandbox.command(arguments), typed);
         let is_wrong = matches!(shown.code, None | Some(101));
         assert!(!is_wrong, "{arguments:?}: {}", shown.text);
@@ -69,7 +69,7 @@ async fn every_command_fits_80_columns() {
         &["deploy", "lab"],
     ];
     for arguments in before {
-        let shown = wide.look(&lab.sandbox, arguments);
+        let shown = wide.look(&lab.sandbox, *arguments);
         assert_eq!(shown.code, Some(0), "{arguments:?}: {}", shown.text);
     }
     lab.edit_environment("port: 22", "port: 2222");
@@ -105,7 +105,7 @@ async fn every_command_fits_80_columns() {
     ];
     let mut failed = Vec::new();
     for arguments in after {
-        let shown = wide.look(&lab.sandbox, arguments);
+        let shown = wide.look(&lab.sandbox, *arguments);
         if shown.code != Some(0) {
             failed.push(format!("{arguments:?}: {}", shown.text));
         }
@@ -173,13 +173,13 @@ async fn every_error_fits_80_columns() {
     ];
     for (from, to) in edits {
         lab.write(file, &sound.replace(from, to));
-        let _ = wide.look(&lab.sandbox, &["deploy", "lab"]);
+        let _ = wide.look(&lab.sandbox, "deploy lab");
     }
     lab.write(file, &format!("protected: true\n{sound}"));
-    let _ = wide.look_typing(&lab.sandbox, &["deploy", "lab"], "prod\ny\n");
+    let _ = wide.look_typing(&lab.sandbox, "deploy lab", "prod\ny\n");
     lab.write(file, &sound);
     lab.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = wide.look(&lab.sandbox, &["deploy", "lab"]);
+    let _ = wide.look(&lab.sandbox, "deploy lab");
     wide.assert_none();
 }
 
@@ -188,7 +188,7 @@ async fn every_error_fits_80_columns() {
 async fn a_bar_names_what_is_sent_and_fits_80_columns() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let mut wide = Wide::default();
-    let shown = wide.look(&lab.sandbox, &["push", "lab", "--max-rate", "200kB"]);
+    let shown = wide.look(&lab.sandbox, "push lab --max-rate 200kB");
     assert!(shown.text.contains("kB/s"), "{}", shown.text);
     wide.assert_none();
 }

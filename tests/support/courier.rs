@@ -7,7 +7,7 @@ use bundle::Lock;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Assumed, Files, Manifest, RootFile, Served, ServedLock, Source, What, split};
 
-use crate::{Lab, Run, bundles};
+use crate::{Arguments, Lab, Run, bundles};
 
 /// What `START.txt` of the medium says.
 const START: &str = "Start here.\n";
@@ -91,19 +91,19 @@ impl Courier {
     }
 
     /// Runs git in the workspace of the connected side.
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub fn git(&self, arguments: impl Arguments) -> String {
         self.lab.git(arguments)
     }
 
     /// Runs git in a folder, as the owner of that side.
-    pub fn git_in(&self, folder: &Utf8Path, arguments: &[&str]) -> String {
+    pub fn git_in(&self, folder: &Utf8Path, arguments: impl Arguments) -> String {
         self.lab.git_in(folder, arguments)
     }
 
-    fn output(&self, program: &str, arguments: &[&str]) -> String {
+    fn output(&self, program: &str, arguments: impl Arguments) -> String {
         #[expect(clippy::disallowed_methods, reason = "the operators of both sides")]
         let output = std::process::Command::new(program)
-            .args(arguments)
+            .args(arguments.words())
             .output()
             .expect("a program that every machine that builds this has");
         assert!(
@@ -122,7 +122,7 @@ impl Courier {
     pub fn contents(&self, choice: &Choice) -> (Manifest, Vec<Source>) {
         let sandbox = &self.lab.sandbox;
         let history = sandbox.path("../history");
-        let commit = self.git(&["rev-parse", "HEAD"]);
+        let commit = self.git("rev-parse HEAD");
         let without: Vec<String> = choice.known.iter().map(|one| format!("^{one}")).collect();
         let mut create = vec!["bundle", "create", "--quiet", history.as_str(), "main"];
         create.extend(without.iter().map(String::as_str));
@@ -282,8 +282,8 @@ impl Courier {
                 }
                 What::Repository { commit, .. } => {
                     let folder = self.inside("");
-                    assert_eq!(self.git_in(&folder, &["rev-parse", "HEAD"]), *commit);
-                    assert_eq!(self.git_in(&folder, &["status", "--porcelain"]), "");
+                    assert_eq!(self.git_in(&folder, "rev-parse HEAD"), *commit);
+                    assert_eq!(self.git_in(&folder, "status --porcelain"), "");
                 }
                 What::Program { .. } => assert!(self.inside("airlock").is_file()),
                 What::Mkectl { .. } => {

@@ -45,7 +45,7 @@ pub use courier::{Courier, PROGRAM};
 pub use lab::Lab;
 pub use namespaces::Namespaces;
 pub use registries::TestRegistry;
-pub use sandbox::{Run, Sandbox, Text};
+pub use sandbox::{Arguments, Run, Sandbox, Text};
 pub use servers::{Asked, Certificates, FaultyRegistry, Server, faulty, server};
 pub use terminators::Terminator;
 pub use tls::TlsProxy;

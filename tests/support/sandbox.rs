@@ -39,7 +39,7 @@ pub struct Run {
 
 /// The arguments of a command: one text of words with spaces between them, or a list of any
 /// arguments.
-pub trait Arguments {
+pub trait Arguments: Copy + std::fmt::Debug {
     /// Returns them one by one.
     fn words(&self) -> Vec<&str>;
 }
@@ -269,23 +269,23 @@ impl Sandbox {
         self.install_system("git");
         let ignored = std::fs::read_to_string(repository().join(".gitignore"));
         self.write(".gitignore", &ignored.expect("a file"));
-        self.git(&["init", "--quiet", "--initial-branch=main"]);
+        self.git("init --quiet --initial-branch=main");
     }
 
     /// Commits everything, and returns the commit.
     pub fn commit(&self, message: &str) -> String {
-        self.git(&["add", "--all"]);
+        self.git("add --all");
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
-        self.git(&["rev-parse", "HEAD"])
+        self.git("rev-parse HEAD")
     }
 
     /// Runs git in the workspace, as its owner, and returns what it printed.
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub fn git(&self, arguments: impl Arguments) -> String {
         self.git_in(&self.path(""), arguments)
     }
 
     /// Runs git in a folder, as the owner of the workspace, and returns what it printed.
-    pub fn git_in(&self, folder: &Utf8Path, arguments: &[&str]) -> String {
+    pub fn git_in(&self, folder: &Utf8Path, arguments: impl Arguments) -> String {
         #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
         let mut git = Command::new(system("git"));
         let identity = ["user.name=Jane Doe", "user.email=jane@example.com"];

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use support::{Lab, Run, Sandbox};
+use support::{Arguments, Lab, Run, Sandbox};
 
 use crate::deploy::deploy::{last_line, last_stderr};
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -11,7 +11,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 async fn a_terminal_is_shown_the_plan_and_asked() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for typed in ["\n", "n\n", "lab\n"] {
-        let run = answer(&lab, &["deploy", "lab"], typed).exits_with(8);
+        let run = answer(&lab, "deploy lab", typed).exits_with(8);
         let (plan, rest) = run.stderr.split_once("\n\n").unwrap();
         assert!(plan.starts_with("Plan for lab: v4.1.5"), "{plan}");
         insta::allow_duplicates! {
@@ -23,19 +23,19 @@ async fn a_terminal_is_shown_the_plan_and_asked() {
     assert!(lab.repositories().await.is_empty());
     for (typed, port) in [("y\n", "port: 22"), ("YES\n", "port: 2222")] {
         lab.edit_environment("port: 22", port);
-        let run = answer(&lab, &["deploy", "lab"], typed).success();
+        let run = answer(&lab, "deploy lab", typed).success();
         run.reports("[y/N] ");
     }
     assert_eq!(lab.applies().len(), 2);
     // A deploy with nothing to do asks nothing.
-    let run = answer(&lab, &["deploy", "lab"], "").success();
+    let run = answer(&lab, "deploy lab", "").success();
     run.does_not_report("[y/N]");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = |arguments: &[&str]| {
+    let run = |arguments: &str| {
         let output = lab.command(arguments).output().unwrap();
         let stderr = lab.redact(&String::from_utf8_lossy(&output.stderr));
         Run {
@@ -44,7 +44,7 @@ async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
             stderr,
         }
     };
-    let refused = run(&["deploy", "lab"]);
+    let refused = run("deploy lab");
     refused.reports("Plan for lab: v4.1.5");
     insta::assert_snapshot!(last_stderr(&refused, 2), @"
     exit code: 8
@@ -52,15 +52,15 @@ async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
     hint: review the plan and add `--yes`; or save it with `plan --out FILE`, and run `deploy --plan FILE`
     ");
     assert!(lab.repositories().await.is_empty());
-    run(&["plan", "lab", "--out", "lab.plan.yaml"]).success();
-    run(&["deploy", "lab", "--plan", "lab.plan.yaml"]).success();
+    run("plan lab --out lab.plan.yaml").success();
+    run("deploy lab --plan lab.plan.yaml").success();
     // Nothing to do, nothing to approve.
-    run(&["deploy", "lab"]).success();
-    run(&["apply", "lab"]).exits_with(8);
-    run(&["apply", "lab", "--yes"]).success();
+    run("deploy lab").success();
+    run("apply lab").exits_with(8);
+    run("apply lab --yes").success();
     // The name says more than `--yes`.
-    run(&["apply", "lab", "--confirm", "lab"]).success();
-    run(&["apply", "lab", "--confirm", "prod", "--yes"]).exits_with(8);
+    run("apply lab --confirm lab").success();
+    run("apply lab --confirm prod --yes").exits_with(8);
     assert_eq!(lab.applies().len(), 3);
 }
 
@@ -127,7 +127,7 @@ async fn a_protected_environment_wants_its_name() {
 async fn at_a_terminal_the_name_is_asked_for() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let wrong = answer(&lab, &["deploy", "lab"], "prod\n");
+    let wrong = answer(&lab, "deploy lab", "prod\n");
     insta::assert_snapshot!(last_stderr(&wrong, 4), @r#"
     exit code: 8
                 because no receipt records a successful deploy
@@ -136,25 +136,25 @@ async fn at_a_terminal_the_name_is_asked_for() {
     hint: run it again and type `lab`
     "#);
     // With `--confirm`, nothing is typed.
-    let wrong = answer(&lab, &["deploy", "lab", "--confirm", "prod"], "");
+    let wrong = answer(&lab, "deploy lab --confirm prod", "");
     insta::assert_snapshot!(last_stderr(&wrong, 1), @r#"
     exit code: 8
     hint: use `--confirm lab`
     "#);
-    let nothing = answer(&lab, &["deploy", "lab"], "\n");
+    let nothing = answer(&lab, "deploy lab", "\n");
     insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
     exit code: 8
     lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed; expected `lab`
     hint: run it again and type `lab`
     "#);
     assert!(lab.repositories().await.is_empty());
-    answer(&lab, &["deploy", "lab"], "lab\n").success();
+    answer(&lab, "deploy lab", "lab\n").success();
     assert_eq!(lab.applies().len(), 1);
 }
 
 /// Runs the command with a terminal for standard input, on which this is typed.
 #[must_use]
-fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
+fn answer(lab: &Lab, arguments: impl Arguments, typed: &str) -> Run {
     let (mut controller, terminal) = support::terminal::open();
     controller.write_all(typed.as_bytes()).unwrap();
     let output = lab.command(arguments).stdin(terminal).output().unwrap();

@@ -250,7 +250,7 @@ async fn a_deploy_that_is_interrupted_while_it_downloads_leaves_a_receipt() {
     let mut lock = bundles::lock_of(&lab.sandbox);
     lock.bundle.url = server.url(FILE);
     lab.write(bundles::LOCK, &lock.to_yaml());
-    let mut running = Running::start(&lab, &["deploy", "lab"]);
+    let mut running = Running::start(&lab, "deploy lab");
     running.wait_for(&server.url(FILE));
     // Some of it is here.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -275,7 +275,7 @@ async fn a_deploy_that_is_interrupted_at_the_end_of_its_push_touches_no_cluster(
         let repository = format!("/v2/mke/{}", artifact.repository);
         wire.slow_down(format!("PUT {repository}/manifests/{}", artifact.tag));
     }
-    let running = Running::start(&lab, &["deploy", "lab"]);
+    let running = Running::start(&lab, "deploy lab");
     let began = Instant::now();
     let mut requests = Vec::new();
     while manifests_put(&requests) < unique_manifests(&lock) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use support::wire::Wire;
-use support::{Lab, Run, Sandbox, TestRegistry, Text as _, bundles, lab, registries};
+use support::{Arguments, Lab, Run, Sandbox, TestRegistry, Text as _, bundles, lab, registries};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -454,7 +454,7 @@ async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() 
 async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_HANG", "yes");
-    let mut running = Running::start(&lab, &["deploy", "lab"]);
+    let mut running = Running::start(&lab, "deploy lab");
     running.wait_for("waiting for nodes");
     // A plan at that moment takes the deploy neither for interrupted nor for done.
     let plan = lab.run("plan lab").exits_with(8);
@@ -490,7 +490,7 @@ async fn a_lost_terminal_stops_no_mkectl_and_the_receipt_is_written() {
     lab.variable("FAKE_MKECTL_HANG", "yes");
     let (mut controller, terminal) = support::terminal::open();
     let copy = || terminal.try_clone().unwrap();
-    let mut command = lab.approved(&["deploy", "lab"]);
+    let mut command = lab.approved("deploy lab");
     command.stdin(copy()).stdout(copy()).stderr(copy());
     let mut child = command.spawn().unwrap();
     drop((command, terminal));
@@ -517,7 +517,7 @@ async fn a_lost_terminal_stops_no_mkectl_and_the_receipt_is_written() {
 async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_HANG", "ignore");
-    let mut running = Running::start(&lab, &["deploy", "lab"]);
+    let mut running = Running::start(&lab, "deploy lab");
     running.wait_for("waiting for nodes");
     running.interrupt();
     running.wait_for("which is ignored");
@@ -846,7 +846,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    pub(crate) fn start(lab: &'a Lab, arguments: &[&str]) -> Self {
+    pub(crate) fn start(lab: &'a Lab, arguments: impl Arguments) -> Self {
         let mut child = lab
             .approved(arguments)
             .process_group(0)

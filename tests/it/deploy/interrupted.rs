@@ -12,7 +12,7 @@ use bundle::make::Recipe;
 use registry::Artifact;
 use support::bundles::{self, FILE};
 use support::faulty::{FaultyRegistry, Kind, Quirks, quirks};
-use support::{Sandbox, TestRegistry};
+use support::{Arguments, Sandbox, TestRegistry};
 
 use crate::AIRLOCK;
 use crate::deploy::push::{Content, root};
@@ -49,7 +49,7 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
         let complete = registry.blobs();
         let opened = registry.transfers().len();
         let before = registry.received();
-        let mut push = start(&sandbox, &["push", "lab"]);
+        let mut push = start(&sandbox, "push lab");
         let after = before + 1_000_000 + random(&mut state) % 8_000_000;
         let killed = kill_when(&mut push, || registry.received() >= after).await;
         registry.is_left_alone().await;
@@ -101,7 +101,7 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
     let quirks = quirks!(keeps_cut_sessions: true, rate: Some(rate));
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     let sandbox = sandbox_for(&registry, &recipe);
-    let mut push = start(&sandbox, &["push", "lab"]);
+    let mut push = start(&sandbox, "push lab");
     assert!(kill_when(&mut push, || registry.received() >= total / 2).await);
     registry.is_left_alone().await;
     let kept = registry.most_held();
@@ -208,7 +208,7 @@ fn sandbox_for(registry: &FaultyRegistry, recipe: &Recipe) -> Sandbox {
     sandbox
 }
 
-fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
+fn start(sandbox: &Sandbox, arguments: impl Arguments) -> Child {
     sandbox
         .approved(arguments)
         .stdout(Stdio::null())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use sha2::Digest as _;
 use support::bundles::{self, LOCK, Member};
-use support::{Lab, Sandbox, Server};
+use support::{Arguments, Lab, Sandbox, Server};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -76,7 +76,7 @@ async fn a_signal_ends_the_command_that_gets_the_password_and_the_receipt_is_wri
     lab.write_environment(&format!(
         "admin-password: {{ command: [/bin/sh, -c, 'echo $$ > {got}; exec /bin/sleep 60'] }}\n"
     ));
-    let mut child = start(&lab.sandbox, &["deploy", "lab"]);
+    let mut child = start(&lab.sandbox, "deploy lab");
     let process = || std::fs::read_to_string(&got).ok()?.trim().parse().ok();
     wait_until(|| process().is_some());
     // SAFETY: `kill` touches no memory, and the process has not been waited for.
@@ -93,7 +93,7 @@ async fn a_signal_ends_the_question_about_the_password_and_the_receipt_is_writte
     lab.write_environment("admin-password: ask\n");
     let (mut controller, terminal) = support::terminal::open();
     let copy = || terminal.try_clone().unwrap();
-    let mut command = lab.approved(&["deploy", "lab"]);
+    let mut command = lab.approved("deploy lab");
     command.stdin(copy()).stdout(copy()).stderr(copy());
     let mut child = command.spawn().unwrap();
     drop((command, terminal));
@@ -140,7 +140,7 @@ async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it
         .variable("FAKE_MKECTL_HANG", "yes")
         .variable("FAKE_MKECTL_CLEANED", cleaned.as_str());
     let secrets = [TOKEN, support::lab::PASSWORD];
-    let mut child = start(&lab.sandbox, &["deploy", "lab"]);
+    let mut child = start(&lab.sandbox, "deploy lab");
     wait_for_log(&lab.sandbox, "waiting for nodes");
     let mkectl = lab.applies()[0].process;
     let proc = |process: &str, file: &str| {
@@ -266,7 +266,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
     let cleaned = lab.home().join("cleaned");
     lab.variable("FAKE_MKECTL_HANG", "yes")
         .variable("FAKE_MKECTL_CLEANED", cleaned.as_str());
-    let mut child = start(&lab.sandbox, &["deploy", "lab"]);
+    let mut child = start(&lab.sandbox, "deploy lab");
     wait_for_log(&lab.sandbox, "waiting for nodes");
     child.kill().unwrap();
     child.wait().unwrap();
@@ -295,7 +295,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
 async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_HANG", "ignore");
-    let mut child = start(&lab.sandbox, &["deploy", "lab"]);
+    let mut child = start(&lab.sandbox, "deploy lab");
     wait_for_log(&lab.sandbox, "waiting for nodes");
     child.kill().unwrap();
     child.wait().unwrap();
@@ -328,7 +328,7 @@ async fn a_flood_of_a_million_lines_is_in_the_log_and_not_in_memory() {
     for lines in ["1000", "1000000"] {
         let _ = std::fs::remove_dir_all(lab.path("environments/lab/logs"));
         lab.variable("FAKE_MKECTL_FLOOD", lines);
-        let mut child = start(&lab.sandbox, &["apply", "lab"]);
+        let mut child = start(&lab.sandbox, "apply lab");
         wait_for_log(&lab.sandbox, "waiting for nodes");
         peaks.push(peak(child.id()));
         // SAFETY: `kill` touches no memory, and the process has not been waited for.
@@ -446,7 +446,7 @@ pub(crate) fn platform() -> String {
     format!("{system}-{machine}")
 }
 
-fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
+fn start(sandbox: &Sandbox, arguments: impl Arguments) -> Child {
     sandbox
         .approved(arguments)
         .process_group(0)

@@ -577,7 +577,7 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
     road.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_HANG", "yes");
-    let mut running = Running::start(&road.lab, &["deploy", "lab"]);
+    let mut running = Running::start(&road.lab, "deploy lab");
     running.wait_for("waiting for nodes");
     let note = road.read("environments/lab/logs/under-way.yaml");
     assert!(
@@ -1161,8 +1161,8 @@ async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
     let road = Road::new("v4.2.0", "v4.2.1").await;
-    let first = Running::start(&road.lab, &["deploy", "lab", "--max-rate", "80MB"]);
-    let second = Running::start(&road.lab, &["deploy", "lab", "--max-rate", "8MB"]);
+    let first = Running::start(&road.lab, "deploy lab --max-rate 80MB");
+    let second = Running::start(&road.lab, "deploy lab --max-rate 8MB");
     let runs = [first.end(), second.end()];
     let mut codes = runs.iter().map(|run| run.code).collect::<Vec<_>>();
     codes.sort();

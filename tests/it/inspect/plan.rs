@@ -1,6 +1,6 @@
 //! `plan`: what deploy would do, for people, machines and scripts.
 
-use support::{Lab, Sandbox, Text as _, bundles};
+use support::{Arguments, Lab, Sandbox, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -138,9 +138,12 @@ async fn a_mkectl_that_deploy_cannot_download_is_a_refusal() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     lab.run("plan lab").success();
     let refused = |more: &[&str]| {
-        let run = |command: &[&str]| lab.run(&[command, more].concat()).exits_with(6).stderr;
-        let hint = run(&["plan", "lab"]);
-        let deploy = run(&["deploy", "lab"]);
+        let run = |command: &str| {
+            let arguments = [&command.words(), more].concat();
+            lab.run(&arguments).exits_with(6).stderr
+        };
+        let hint = run("plan lab");
+        let deploy = run("deploy lab");
         hint.has("put the mkectl of v4.1.5 on PATH");
         assert!(deploy.ends_with(&hint), "{deploy}");
     };
@@ -284,7 +287,7 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
         lab.git(arguments);
     }
     lab.run("render lab").success();
-    lab.git(&["commit", "--quiet", "--all", "--message=second"]);
+    lab.git("commit --quiet --all --message=second");
     let run = lab.run("deploy lab").exits_with(8);
     insta::assert_snapshot!("removed_host_committed", run.stderr);
     let json = lab.run("plan lab --format json").success();

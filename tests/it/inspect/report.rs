@@ -24,7 +24,7 @@ async fn fleet() -> Lab {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
     lab.init_git();
     let commit = |lab: &Lab, message: &str| {
-        lab.git(&["add", "environments"]);
+        lab.git("add environments");
         let message = format!("--message={message}");
         lab.git(&["commit", "--quiet", &message]);
     };

@@ -365,7 +365,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     #[cfg(target_os = "linux")]
     {
         let full = std::fs::File::options().write(true).open("/dev/full");
-        let typed = lab.command(&["mkectl", "lab", "--", "kubeconfig"]);
+        let typed = lab.command("mkectl lab -- kubeconfig");
         let run = { typed }.stdout(full.unwrap()).output().unwrap();
         assert_eq!(run.status.code(), Some(1));
     }

@@ -47,7 +47,7 @@ impl Site {
             ".gitignore",
             "/bundles/store/\n*.tar.gz\nadmin-password\nbackups/\n",
         );
-        site.git(&["init", "--quiet"]);
+        site.git("init --quiet");
         for release in RELEASES {
             let mut recipe = recipe(release);
             if release == RELEASES[0] {
@@ -69,7 +69,7 @@ impl Site {
         self.lock_as(release, &bundle);
         self.run("push lab").success();
         self.receipt(release, pushed);
-        self.git(&["add", "."]);
+        self.git("add .");
         self.git(&["commit", "--quiet", "--message", release]);
     }
 
@@ -232,9 +232,9 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     let site = Site::new(TestRegistry::embedded().await).await;
     // The receipts of the first two deploys were never committed.
     std::fs::remove_dir_all(site.path(".git")).unwrap();
-    site.git(&["init", "--quiet"]);
-    site.git(&["add", "."]);
-    site.git(&["commit", "--quiet", "--message", "all"]);
+    site.git("init --quiet");
+    site.git("add .");
+    site.git("commit --quiet --message all");
     let run = site.run("prune lab").success();
     for release in &RELEASES[..2] {
         let note = format!(

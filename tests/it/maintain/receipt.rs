@@ -92,7 +92,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     ] {
         lab.git(arguments);
     }
-    let revision = lab.git(&["rev-parse", "HEAD"]);
+    let revision = lab.git("rev-parse HEAD");
     lab.run("apply lab").success();
     let receipt = lab.receipt();
     let expected = format!(
@@ -103,9 +103,9 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
 
     // The receipt that the last one wrote makes no tree dirty.
     lab.edit_environment("release:", "record-operator: true\nrelease:");
-    lab.git(&["add", ".gitignore", "environments"]);
-    lab.git(&["reset", "--quiet", "--", "environments/lab/receipt.yaml"]);
-    lab.git(&["commit", "--quiet", "--message=second"]);
+    lab.git("add .gitignore environments");
+    lab.git("reset --quiet -- environments/lab/receipt.yaml");
+    lab.git("commit --quiet --message=second");
     lab.run("apply lab").success();
     let receipt = lab.receipt();
     receipt.has("    clean: true\n");

@@ -81,7 +81,7 @@ fn gc_removes_nothing_while_git_cannot_say_which_locks_are_missing() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
     sandbox.remove(LOCK);
-    sandbox.git(&["init", "--quiet"]);
+    sandbox.git("init --quiet");
     // Its PATH lacks git.
     let run = sandbox.run("store gc").exits_with(8);
     run.reports(
@@ -118,9 +118,9 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     let sandbox = fetched();
     sandbox.install_system("git");
     let names = |lock: &str| format!("`git restore {lock}` restores it");
-    sandbox.git(&["init", "--quiet"]);
+    sandbox.git("init --quiet");
     sandbox.git(&["add", "--force", LOCK]);
-    sandbox.git(&["commit", "--quiet", "--message", "lock"]);
+    sandbox.git("commit --quiet --message lock");
     // One that git never had is not named.
     let unknown = "bundles/v4.1.4-demo-amd64.lock.yaml";
     sandbox.write(unknown, &sandbox.read(LOCK));
@@ -156,7 +156,7 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
 
     // One whose removal is committed is gone, and gc says so of the content only.
     sandbox.git(&["rm", "--quiet", LOCK]);
-    sandbox.git(&["commit", "--quiet", "--message", "remove"]);
+    sandbox.git("commit --quiet --message remove");
     let run = sandbox.run(&gc).success();
     run.does_not_mention("working tree");
     run.prints("would be removed");

@@ -439,7 +439,7 @@ async fn a_registry_that_stops_answering_in_the_middle_is_named() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let mut command = sandbox.command(&["verify", "lab"]);
+    let mut command = sandbox.command("verify lab");
     let mut verify = command.stderr(Stdio::piped()).spawn().unwrap();
     let expected = format!(
         "registry {} has not answered for 10 s; still waiting",

@@ -6,7 +6,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
 fn what_is_shipped_is_right_and_nothing_is_written() {
-    let fresh = Sandbox::shipped(AIRLOCK).run(&["check"]).success();
+    let fresh = Sandbox::shipped(AIRLOCK).run("check").success();
     assert_eq!(fresh.stdout, "no errors in 1 environment\n");
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let before = sandbox.state();

@@ -7,7 +7,7 @@ use std::fs;
 use bundle::Lock;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::What;
-use support::{Run, Sandbox, TestRegistry, bundles, registries};
+use support::{Arguments, Run, Sandbox, TestRegistry, bundles, registries};
 
 use crate::AIRLOCK;
 
@@ -109,10 +109,11 @@ impl World {
         self.outside.path("..").join(self.sites[site].name)
     }
 
-    fn run_inside(&self, site: usize, arguments: &[&str]) -> Run {
+    fn run_inside(&self, site: usize, arguments: impl Arguments) -> Run {
         let folder = self.inside(site);
         let more = ["-C", folder.as_str(), "--offline"];
-        self.outside.run(&[arguments, &more].concat())
+        self.outside
+            .run(&[arguments.words(), more.to_vec()].concat())
     }
 
     fn url(&self, site: usize, path: &str) -> String {

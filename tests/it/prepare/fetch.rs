@@ -123,7 +123,7 @@ async fn a_download_that_starts_over_is_counted_once() {
     .await;
     let sandbox = locked(&bundle, &server.url(FILE));
     support::bundles::forget_store(&sandbox);
-    let output = sandbox.command(&["fetch", "v4.1.5"]).output().unwrap();
+    let output = sandbox.command("fetch v4.1.5").output().unwrap();
     let progress = String::from_utf8(output.stderr).unwrap();
     let verified = progress.lines().find(|line| line.contains("verify done"));
     let megabytes = bundle.len() as f64 / 1e6;

@@ -7,7 +7,7 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use sha2::Digest as _;
 use support::bundles::{self, FILE, LOCK, Member};
-use support::{Run, Sandbox, Server, Text as _};
+use support::{Arguments, Run, Sandbox, Server, Text as _};
 
 use crate::AIRLOCK;
 
@@ -114,7 +114,7 @@ fn a_committed_lock_is_replaced_only_when_asked() {
     hint: keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock
     ");
     assert_eq!(sandbox.read(LOCK), committed);
-    lock(&sandbox, &other, &["--replace"]).success();
+    lock(&sandbox, &other, "--replace").success();
     assert!(sandbox.read(LOCK).contains("3.11"));
 }
 
@@ -122,8 +122,8 @@ fn a_committed_lock_is_replaced_only_when_asked() {
 fn a_lock_that_differs_beside_the_bundle_does_not_blame_the_bundle() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
-    lock(&sandbox, &bundle, &["--url", "https://one.example/b"]).success();
-    insta::assert_snapshot!(lock(&sandbox, &bundle, &["--url", "https://two.example/b"]).whole(), @"
+    lock(&sandbox, &bundle, "--url https://one.example/b").success();
+    insta::assert_snapshot!(lock(&sandbox, &bundle, "--url https://two.example/b").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -375,7 +375,7 @@ async fn a_secret_in_a_url_is_not_committed() {
 fn an_unreadable_lock_is_not_written() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
-    let run = lock(&sandbox, &bundle, &["--url", "packages.example.com/bundle"]);
+    let run = lock(&sandbox, &bundle, "--url packages.example.com/bundle");
     insta::assert_snapshot!(run.whole(), @"
     exit code: 64
     --- stdout
@@ -627,9 +627,9 @@ fn what_differs_from_a_committed_lock_is_a_summary() {
       changed: 1 artifact: calico/node:v3.30.2
     hint: keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock
     ");
-    let all = lock(&sandbox, &other, &["--diff"]).exits_with(4);
+    let all = lock(&sandbox, &other, "--diff").exits_with(4);
     assert!(all.stderr.lines().count() > 200, "{}", all.stderr);
-    let run = lock(&sandbox, &other, &["--replace"]).success();
+    let run = lock(&sandbox, &other, "--replace").success();
     run.prints("  removed: ");
 }
 
@@ -772,11 +772,11 @@ fn assert_refused(name: &str, bundle: &[u8]) {
 
 /// Locks these bytes as v4.1.5.
 #[must_use]
-fn lock(sandbox: &Sandbox, bundle: &[u8], more: &[&str]) -> Run {
+fn lock(sandbox: &Sandbox, bundle: &[u8], more: impl Arguments) -> Run {
     let file = sandbox.path("bundle.tar.gz");
     std::fs::write(&file, bundle).unwrap();
     let mut arguments = vec!["lock", "v4.1.5", "--bundle", file.as_str()];
-    arguments.extend(more);
+    arguments.extend(more.words());
     sandbox.run(&arguments)
 }
 

@@ -12,7 +12,7 @@ use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
 use support::sandbox::write_program;
-use support::{Sandbox, Text as _, bundles};
+use support::{Arguments, Sandbox, Text as _, bundles};
 
 use crate::AIRLOCK;
 
@@ -83,18 +83,15 @@ config:
         self.commit("receipt");
     }
 
-    fn arguments<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {
-        [&["pack", "lab", "--program", "program"], more].concat()
-    }
-
-    fn pack(&self, more: &[&str]) -> support::Run {
-        self.run(&self.arguments(more))
+    fn pack(&self, more: impl Arguments) -> support::Run {
+        let pack = "pack lab --program program".words();
+        self.run(&[pack, more.words()].concat())
     }
 
     /// Packs to a new folder.
-    fn packed(&self, name: &str, more: &[&str]) -> Utf8PathBuf {
+    fn packed(&self, name: &str, more: impl Arguments) -> Utf8PathBuf {
         let folder = self.path("..").join(name);
-        self.pack(&[&["--out", folder.as_str()], more].concat())
+        self.pack(&[vec!["--out", folder.as_str()], more.words()].concat())
             .success();
         folder
     }
@@ -292,10 +289,10 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
     let warning = "new has not returned anything, but lab with the same registry has";
     let run = site.run("pack new --dry-run --program program");
     run.success().reports(warning);
-    site.pack(&["--dry-run"])
+    site.pack("--dry-run")
         .success()
         .does_not_report("not returned");
-    site.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    site.git("reset --quiet --hard HEAD~1");
     // An earlier medium has all of it, and the history up to its commit.
     let manifest = first.join("manifest.yaml");
     let medium = open(&site.packed("have", &["--have", manifest.as_str()]));
@@ -323,7 +320,7 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
         .pack(&["--dry-run", "--have", snapshot.as_str()])
         .exits_with(3);
     run.reports("is of other, which is not packed");
-    let run = site.pack(&["--dry-run", "--have", "program"]).exits_with(3);
+    let run = site.pack("--dry-run --have program").exits_with(3);
     run.reports("is not a registry snapshot");
 }
 
@@ -332,7 +329,7 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     let site = Site::new();
     bundles::forget_store(&site.sandbox);
     let before = site.state();
-    let run = site.pack(&["--dry-run", "--out", "nowhere"]).success();
+    let run = site.pack("--dry-run --out nowhere").success();
     assert_eq!(site.changes_since(&before), Vec::<String>::new());
     assert!(
         run.stdout.starts_with("A pack for lab has 10."),
@@ -342,17 +339,17 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     run.prints("blobs");
     // The checkout is read-only.
     site.write("bundles/pack", "");
-    let again = site.pack(&["--dry-run", "--out", "nowhere"]).success();
+    let again = site.pack("--dry-run --out nowhere").success();
     assert_eq!(again.stdout, run.stdout);
     fs::remove_file(site.path("bundles/pack")).unwrap();
     run.does_not_report("not downloaded");
     let archive = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
     let kept = fs::read(site.path(archive)).unwrap();
     fs::remove_file(site.path(archive)).unwrap();
-    let run = site.pack(&["--dry-run"]).success();
+    let run = site.pack("--dry-run").success();
     run.reports("mkectl v4.1.5 for linux-x86_64 is not downloaded yet");
     fs::write(site.path(archive), kept).unwrap();
-    let bogus = site.pack(&["--dry-run", "--platform", "bogus"]);
+    let bogus = site.pack("--dry-run --platform bogus");
     bogus.reports("no mkectl for bogus");
     // What the store lacks is read from the bundle.
     let folder = site.packed("medium", &[]);
@@ -364,7 +361,7 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     bytes[0] ^= 1;
     fs::remove_file(site.path(&blob)).unwrap();
     fs::write(site.path(&blob), bytes).unwrap();
-    let run = site.pack(&["--out", "../other"]).exits_with(4);
+    let run = site.pack("--out ../other").exits_with(4);
     run.reports(&format!("because: `{blob}` is not what was expected"));
 }
 
@@ -433,10 +430,10 @@ fn folders_of_the_workspace_are_no_medium() {
         ));
     }
     assert_eq!(site.changes_since(&before), [""; 0]);
-    site.pack(&["--out", "medium"]).success();
+    site.pack("--out medium").success();
     // A disk with a file under the name of a medium's that no pack wrote.
     site.write("disk/START.txt", "hi");
-    let run = site.pack(&["--out", "disk"]).exits_with(1);
+    let run = site.pack("--out disk").exits_with(1);
     run.reports("has a file `START.txt` that is not of a medium")
         .reports("hint: name an empty folder\n");
     assert_eq!(site.read("disk/START.txt"), "hi");
@@ -460,14 +457,14 @@ fn other_files_of_the_folder_are_named_and_stay() {
     site.write("disk/photos/one.jpg", "one");
     site.write("disk/notes.txt", "two");
     site.write("disk/.hidden", "three");
-    let run = site.pack(&["--out", "disk"]).success();
+    let run = site.pack("--out disk").success();
     let note = "`disk` also has 2 other files: notes.txt, photos; `unpack` ignores them\n";
     assert!(run.stderr.starts_with(note), "{}", run.stderr);
     assert_eq!(site.read("disk/photos/one.jpg"), "one");
     // The files of the medium itself are not named.
     site.remove("disk/notes.txt");
     std::fs::remove_dir_all(site.path("disk/photos")).unwrap();
-    let again = site.pack(&["--out", "disk"]).success();
+    let again = site.pack("--out disk").success();
     again.does_not_report("also has");
     open(&site.path("disk"));
 }
@@ -476,15 +473,15 @@ fn other_files_of_the_folder_are_named_and_stay() {
 fn what_is_not_committed_is_not_packed() {
     let site = Site::new();
     site.write("notes.txt", "not carried");
-    site.pack(&["--dry-run"]).success();
+    site.pack("--dry-run").success();
     site.write("environments/other/environment.yaml", "release: v4.1.5\n");
-    let run = site.pack(&["--out", "medium"]).exits_with(3);
+    let run = site.pack("--out medium").exits_with(3);
     run.reports("1 file is not committed: environments/other/environment.yaml");
     assert!(!site.path("medium").exists());
     // The workspace is a subfolder of a repository.
     let (git, above) = (site.path(".git"), site.path("../.git"));
     fs::rename(&git, &above).unwrap();
-    let run = site.pack(&["--dry-run"]).exits_with(3);
+    let run = site.pack("--dry-run").exits_with(3);
     run.reports("is not the root of its repository, which is `")
         .reports("a repository of its own");
     fs::rename(&above, &git).unwrap();
@@ -494,13 +491,13 @@ fn what_is_not_committed_is_not_packed() {
     let refusal = "fatal: detected dubious ownership in repository at '/srv/workspace'";
     let script = format!("#!/bin/sh\necho \"{refusal}\" >&2\nexit 128\n");
     site.install_script("git", script);
-    let run = site.pack(&["--dry-run"]).exits_with(3);
+    let run = site.pack("--dry-run").exits_with(3);
     run.reports("`/srv/workspace`, which belongs to a different user\n")
         .reports("hint: trust it: `git config --global --add safe.directory /srv/workspace`");
     fs::remove_file(&program).unwrap();
     std::os::unix::fs::symlink(real, &program).unwrap();
     fs::remove_dir_all(&git).unwrap();
-    let run = site.pack(&["--out", "medium"]).exits_with(3);
+    let run = site.pack("--out medium").exits_with(3);
     run.reports("git init");
 }
 
@@ -510,7 +507,7 @@ fn a_second_pack_at_the_same_time_is_refused() {
     site.write("bundles/pack/lock", "");
     let lock = fs::File::open(site.path("bundles/pack/lock")).unwrap();
     lock.lock().unwrap();
-    let run = site.pack(&["--dry-run"]).exits_with(8);
+    let run = site.pack("--dry-run").exits_with(8);
     assert!(
         run.stderr
             .starts_with("error: a different command uses `bundles/pack`\n"),
@@ -547,16 +544,14 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     assert!(content.pieces.iter().any(|one| one.sha256 == piece.sha256));
     assert!(content.pieces.len() > 1, "a piece is a part of a volume");
     // The hint is in the unit of the option, and enough.
-    let run = site
-        .pack(&["--out", "x", "--volume", "1MiB"])
-        .exits_with(64);
+    let run = site.pack("--out x --volume 1MiB").exits_with(64);
     run.reports("a volume of 1.0 MiB is too small: 1.");
     let hint = run.stderr.split('`').nth(1).unwrap();
     let enough: Vec<&str> = hint.split(' ').collect();
     site.packed("enough", &enough);
     // What is required does not depend on how much too small the volume is, and almost no less is
     // enough.
-    let tiny = site.pack(&["--out", "x", "--volume", "1kB"]).exits_with(64);
+    let tiny = site.pack("--out x --volume 1kB").exits_with(64);
     tiny.reports(hint);
     let required = |run: &support::Run| {
         let (_, rest) = run.stderr.split_once("too small: ").unwrap();
@@ -565,11 +560,9 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     assert_eq!(required(&run), required(&tiny));
     // The program travels beside the volumes.
     site.write("program", &support::PROGRAM.repeat(170_000));
-    let large = site.pack(&["--dry-run", "--volume", "6MB"]).success();
+    let large = site.pack("--dry-run --volume 6MB").success();
     large.reports("airlock and START.txt have 7.0 MB together, more than a volume of 6.0 MB");
-    let run = site
-        .pack(&["--out", "x", "--only", "00000000"])
-        .exits_with(64);
+    let run = site.pack("--out x --only 00000000").exits_with(64);
     run.reports("this pack has no piece")
         .reports("by `--only history`");
     // The history of a later commit replaces that of the medium.
@@ -586,8 +579,10 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
 #[test]
 fn a_stream_is_a_medium_in_a_tar() {
     let site = Site::new();
-    let arguments = site.arguments(&["--out", "-"]);
-    let output = site.command(&arguments).output().unwrap();
+    let output = site
+        .command("pack lab --program program --out -")
+        .output()
+        .unwrap();
     assert!(
         output.status.success(),
         "{}",
@@ -655,9 +650,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         .pack(&["--out", "x", "--sign", key.as_str()])
         .exits_with(1);
     run.reports("Permissions 0644 for").reports("are too open");
-    let run = site
-        .pack(&["--out", "x", "--sign", "environments"])
-        .exits_with(64);
+    let run = site.pack("--out x --sign environments").exits_with(64);
     run.reports("`environments` is not the file of an OpenSSH key");
     assert!(!site.path("x").exists());
 }
@@ -723,9 +716,9 @@ fn an_encrypted_key_and_a_key_of_an_agent_sign() {
 fn a_run_that_is_killed_at_any_moment_is_completed_by_the_next() {
     let site = Site::new();
     let folder = site.path("../medium");
-    let arguments = site.arguments(&["--out", folder.as_str()]);
+    let arguments = format!("pack lab --program program --out {folder}");
     for round in 0..10 {
-        let mut command = site.command(&arguments);
+        let mut command = site.command(arguments.as_str());
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(15 * round));
         child.kill().unwrap();

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use camino::Utf8PathBuf;
 use medium::What;
 use support::lab::PASSWORD;
-use support::{Courier, Run, Text as _};
+use support::{Arguments, Courier, Run, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -46,21 +46,25 @@ impl Sides {
         folder
     }
 
-    fn outside(&self, arguments: &[&str]) -> Run {
+    fn outside(&self, arguments: impl Arguments) -> Run {
         self.courier.run(arguments)
     }
 
-    fn inside(&self, arguments: &[&str]) -> Run {
+    fn inside(&self, arguments: impl Arguments) -> Run {
         let folder = self.courier.inside("");
-        let arguments = [arguments, &["-C", folder.as_str(), "--offline"]].concat();
+        let mut arguments = arguments.words();
+        arguments.extend(["-C", folder.as_str(), "--offline"]);
         self.courier.run(&arguments)
     }
 
     /// Returns to a new folder.
-    fn returned(&self, more: &[&str]) -> (Utf8PathBuf, Run) {
+    fn returned(&self, more: impl Arguments) -> (Utf8PathBuf, Run) {
         let back = self.new_folder("back");
         let pack = ["pack", "--return", "--out", back.as_str()];
-        (back.clone(), self.inside(&[&pack[..], more].concat()))
+        (
+            back.clone(),
+            self.inside(&[&pack, &more.words()[..]].concat()),
+        )
     }
 
     /// Unpacks outside.
@@ -68,7 +72,7 @@ impl Sides {
         self.outside(&["unpack", back.as_str(), "--allow-unsigned"])
     }
 
-    fn git_inside(&self, arguments: &[&str]) -> String {
+    fn git_inside(&self, arguments: impl Arguments) -> String {
         self.courier.git_in(&self.courier.inside(""), arguments)
     }
 
@@ -100,11 +104,11 @@ fn kinds(folder: &Utf8PathBuf) -> Vec<&'static str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     let sides = Sides::new().await;
-    let nothing = sides.inside(&["pack", "--return", "--out", "back"]);
+    let nothing = sides.inside("pack --return --out back");
     let nothing = nothing.exits_with(3);
     nothing.reports("nothing to return");
 
-    sides.inside(&["deploy", "lab"]).success();
+    sides.inside("deploy lab").success();
     let (back, run) = sides.returned(&[]);
     let run = run.success();
     assert_eq!(kinds(&back), ["snapshot", "receipt", "log"]);
@@ -154,7 +158,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     assert_eq!(sandbox.read(RECEIPT), text);
     assert!(sandbox.read(SNAPSHOT).contains("\ntaken: "));
     sides.courier.commit("Return of lab");
-    let run = sides.outside(&["pack", "lab", "--dry-run", "--program", "program"]);
+    let run = sides.outside("pack lab --dry-run --program program");
     let text = run.success().stdout;
     text.lacks("\n  blobs ");
     text.lacks("\n  mkectl ");
@@ -163,7 +167,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     // The next medium moves the site on, whose receipt is the one that was returned.
     sides.carry();
     assert_eq!(
-        sides.git_inside(&["status", "--porcelain", "environments/lab/receipt.yaml"]),
+        sides.git_inside("status --porcelain environments/lab/receipt.yaml"),
         ""
     );
 
@@ -232,7 +236,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     let sides = Sides::new().await;
     let sandbox = &sides.courier.sandbox;
     // An environment that was never deployed has a snapshot.
-    let (back, run) = sides.returned(&["lab"]);
+    let (back, run) = sides.returned("lab");
     run.success();
     assert_eq!(kinds(&back), ["snapshot"]);
 
@@ -247,7 +251,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
         format!("{text}# a note\n"),
     )
     .unwrap();
-    let (back, run) = sides.returned(&["lab"]);
+    let (back, run) = sides.returned("lab");
     let run = run.success();
     run.reports(&format!(
         "1 file is not committed, and not returned: {environment}"
@@ -267,8 +271,8 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     sides.courier.commit("Return of lab");
     sides.carry();
     assert_eq!(
-        sides.git_inside(&["rev-parse", "HEAD"]),
-        sides.courier.git(&["rev-parse", "HEAD"])
+        sides.git_inside("rev-parse HEAD"),
+        sides.courier.git("rev-parse HEAD")
     );
 }
 
@@ -276,17 +280,17 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
 async fn a_secret_of_the_run_is_not_returned() {
     let sides = Sides::new().await;
     sides.commit_inside("notes.txt", &format!("the password is {PASSWORD}\n"));
-    let commit = sides.git_inside(&["rev-parse", "--short=12", "HEAD"]);
-    let (back, run) = sides.returned(&["lab"]);
+    let commit = sides.git_inside("rev-parse --short=12 HEAD");
+    let (back, run) = sides.returned("lab");
     let run = run.exits_with(8);
     run.reports(&format!("a secret would be in commit {commit}"));
     run.does_not_mention(PASSWORD);
     assert!(!back.exists());
     // To remove it is not to add it, but the commit before still has it.
     sides.commit_inside("notes.txt", "nothing\n");
-    sides.returned(&["lab"]).1.exits_with(8);
-    sides.git_inside(&["reset", "--quiet", "--soft", "HEAD~2"]);
-    sides.git_inside(&["commit", "--quiet", "--message", "notes"]);
+    sides.returned("lab").1.exits_with(8);
+    sides.git_inside("reset --quiet --soft HEAD~2");
+    sides.git_inside("commit --quiet --message notes");
     // A log is masked, and an unreachable registry is named.
     let logs = sides.courier.inside("environments/lab/logs");
     fs::create_dir_all(&logs).unwrap();
@@ -332,11 +336,11 @@ async fn a_return_is_signed_streamed_or_only_counted() {
     let sides = Sides::new().await;
     let courier = &sides.courier;
     let before = walk(&courier.inside("")).len();
-    let run = sides.inside(&["pack", "lab", "--return", "--dry-run"]);
+    let run = sides.inside("pack lab --return --dry-run");
     assert!(run.success().stdout.contains("snapshots"));
     assert_eq!(walk(&courier.inside("")).len(), before);
     sides
-        .inside(&["pack", "lab", "--return", "--all", "--out", "x"])
+        .inside("pack lab --return --all --out x")
         .exits_with(64);
 
     let (back, run) = sides.returned(&["lab", "--sign", courier.key.as_str()]);

@@ -77,7 +77,7 @@ impl Place {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_is_locked_by_digest_and_the_same_upstream_gives_the_same_bytes() {
     let place = Place::new().await;
-    let run = place.run(&["lock", "platform"]).success();
+    let run = place.run("lock platform").success();
     insta::assert_snapshot!(run.stdout, @"wrote bundles/platform.lock.yaml: 3 artifacts, 19.34 kB");
     let first = place.read("bundles/platform.lock.yaml");
     let head: Vec<&str> = first.lines().take(9).collect();
@@ -112,29 +112,29 @@ async fn a_set_is_locked_by_digest_and_the_same_upstream_gives_the_same_bytes() 
 
     // Known tags are only looked at.
     let before = place.upstream.count();
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     assert_eq!(place.upstream.count() - before, 3);
     place.remove("bundles/platform.lock.yaml");
     std::fs::remove_dir_all(place.path("bundles/store")).unwrap();
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     assert_eq!(place.read("bundles/platform.lock.yaml"), first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_locked_stays_until_it_is_updated() {
     let place = Place::new().await;
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     let before = place.lock();
-    place.run(&["lock", "platform", "--check"]).success();
+    place.run("lock platform --check").success();
     let nginx = place
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
     let exporter = place
         .upstream
         .image("prometheus/node-exporter", "v1.9", BOTH, 2000, "2");
-    let checked = place.run(&["lock", "platform", "--check"]).exits_with(2);
+    let checked = place.run("lock platform --check").exits_with(2);
     checked.prints(&format!("and is {nginx} now"));
-    let kept = place.run(&["lock", "platform"]).success();
+    let kept = place.run("lock platform").success();
     kept.prints("kept as locked; moved upstream: docker.io/library/nginx:1.29");
     let address = &place.upstream.address;
     let all = format!(
@@ -144,9 +144,7 @@ async fn what_is_locked_stays_until_it_is_updated() {
     kept.prints(&all);
     checked.prints(&all);
     assert_eq!(place.lock(), before);
-    place
-        .run(&["lock", "platform", "--update", "nginx"])
-        .success();
+    place.run("lock platform --update nginx").success();
     let digests = |lock: &Lock| -> BTreeMap<String, String> {
         lock.artifacts
             .iter()
@@ -159,11 +157,9 @@ async fn what_is_locked_stays_until_it_is_updated() {
         updated["prometheus/node-exporter"],
         digests(&before)["prometheus/node-exporter"]
     );
-    place.run(&["lock", "platform", "--replace"]).success();
+    place.run("lock platform --replace").success();
     assert_eq!(digests(&place.lock())["prometheus/node-exporter"], exporter);
-    let unknown = place
-        .run(&["lock", "platform", "--update", "redis"])
-        .exits_with(64);
+    let unknown = place.run("lock platform --update redis").exits_with(64);
     unknown.reports("`redis` names no entry of the set platform");
 }
 
@@ -173,11 +169,11 @@ async fn an_entry_that_was_changed_keeps_what_it_was_locked_as() {
     let first = place.upstream.image("a/one", "1", BOTH, 500, "1");
     let one = format!("{}/a/one:1", place.upstream.address);
     place.write(&format!("- {one}\n"));
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     place.upstream.image("a/one", "1", BOTH, 500, "2");
     let relocked = |change: &str, expected: &str| {
         place.write(&format!("- {{ reference: '{one}', {change} }}\n"));
-        let run = place.run(&["lock", "platform"]).success();
+        let run = place.run("lock platform").success();
         let kept = format!("kept as locked; {expected} upstream: 127.0.0.1:[PORT]/a/one:1 ");
         assert!(run.stdout.contains(&kept), "{change}: {}", run.stdout);
         let lock = place.lock();
@@ -208,8 +204,8 @@ async fn an_entry_that_was_changed_keeps_what_it_was_locked_as() {
 async fn a_registry_that_is_not_reached_does_not_stop_the_others() {
     let place = Place::new().await;
     let address = &place.upstream.address;
-    place.run(&["lock", "platform"]).success();
-    place.run(&["fetch", "platform"]).success();
+    place.run("lock platform").success();
+    place.run("fetch platform").success();
     place.upstream.image("a/new", "1", BOTH, 500, "1");
     // A registry that refuses connections is asked six times, which takes longer.
     let answers = |status: StatusCode| {
@@ -219,8 +215,8 @@ async fn a_registry_that_is_not_reached_does_not_stop_the_others() {
         });
     };
     answers(StatusCode::FORBIDDEN);
-    place.run(&["lock", "platform", "--check"]).exits_with(5);
-    let fetch = place.run(&["fetch", "platform"]).success();
+    place.run("lock platform --check").exits_with(5);
+    let fetch = place.run("fetch platform").success();
     fetch.reports("1 locked reference of 127.0.0.1:");
     answers(StatusCode::SERVICE_UNAVAILABLE);
     let warning = "warning: not compared with upstream: 1 locked reference of 127.0.0.1:";
@@ -231,25 +227,23 @@ async fn a_registry_that_is_not_reached_does_not_stop_the_others() {
     bundles/platform.lock.yaml: the others are as upstream has them
     ");
     check.reports(warning);
-    let fetch = place.run(&["fetch", "platform"]).success();
+    let fetch = place.run("fetch platform").success();
     fetch.reports(warning);
     let only = ["lock", "platform", "--update", "node-exporter"];
     let only = place.run(&only).success();
     only.does_not_report("not compared");
     place.write(&format!("- {address}/a/new:1\n"));
-    let locked = place.run(&["lock", "platform"]).success();
+    let locked = place.run("lock platform").success();
     locked.reports(warning);
     assert_eq!(place.lock().artifacts.len(), 4);
     // What is to move is needed.
-    place
-        .run(&["lock", "platform", "--update", "nginx"])
-        .exits_with(5);
+    place.run("lock platform --update nginx").exits_with(5);
     place.sandbox.write(
         "bundles/platform.set.yaml",
         &format!("images: [nginx:1.29]\nregistries: {{ docker.io: {{ mirror: '{address}' }} }}\n"),
     );
-    place.run(&["lock", "platform"]).success();
-    place.run(&["lock", "platform", "--check"]).exits_with(5);
+    place.run("lock platform").success();
+    place.run("lock platform --check").exits_with(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,8 +257,8 @@ async fn only_the_platforms_that_are_listed_are_carried() {
          - {{ reference: '{address}/a/one:1', platforms: [linux/s390x, linux/amd64], as: 'some/two:both' }}\n\
          - {{ reference: '{address}/a/one@{whole}', as: some/all }}\n"
     ));
-    place.run(&["lock", "platform"]).success();
-    place.run(&["fetch", "platform"]).success();
+    place.run("lock platform").success();
+    place.run("fetch platform").success();
     place.everything_is_there();
     let lock = place.lock();
     let platforms = |place: &str| -> Vec<String> {
@@ -285,30 +279,30 @@ async fn only_the_platforms_that_are_listed_are_carried() {
     assert_eq!(platforms(&by_digest), three);
     // A reduced index is made again from the whole one.
     std::fs::remove_dir_all(place.path("bundles/store")).unwrap();
-    place.run(&["fetch", "platform"]).success();
+    place.run("fetch platform").success();
     place.everything_is_there();
 
     place.write(&format!(
         "- {{ reference: '{address}/a/one:1', platforms: [linux/ppc64le] }}\n"
     ));
-    let run = place.run(&["lock", "platform"]).exits_with(3);
+    let run = place.run("lock platform").exits_with(3);
     run.reports("has no linux/ppc64le, only: linux/amd64, linux/arm64/v8, linux/s390x");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_brings_each_blob_once_and_nothing_to_do_costs_a_request_an_artifact() {
     let place = Place::new().await;
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     // Manifests and charts are in the store since they were locked.
     let asked = place.upstream.asked().into_iter();
     assert_eq!(asked.filter(|one| one.contains("/blobs/")).count(), 2);
-    place.run(&["fetch", "platform"]).success();
+    place.run("fetch platform").success();
     place.everything_is_there();
     let asked = place.upstream.asked();
     let blobs: Vec<&String> = asked.iter().filter(|one| one.contains("/blobs/")).collect();
     let unique: BTreeSet<_> = blobs.iter().collect();
     assert_eq!(blobs.len(), unique.len(), "{blobs:?}");
-    let again = place.run(&["fetch", "platform"]).success();
+    let again = place.run("fetch platform").success();
     insta::assert_snapshot!(again.stdout, @"the set platform is fetched: 0 new blobs, 0 B");
     assert_eq!(place.upstream.count() - asked.len(), 3);
     // Inside the gap, where upstream cannot be asked, everything is there as well.
@@ -324,19 +318,19 @@ async fn a_set_is_fetched_from_the_mirrors_of_its_own_file() {
         "bundles/zeta.set.yaml",
         "images: [busybox:1]\nregistries: { docker.io: { mirror: '127.0.0.1:1' } }\n",
     );
-    place.run(&["lock", "platform"]).success();
-    place.run(&["fetch", "platform"]).success();
+    place.run("lock platform").success();
+    place.run("fetch platform").success();
     place.everything_is_there();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_moved_after_it_was_locked_is_named_and_the_digest_is_fetched() {
     let place = Place::new().await;
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     place
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
-    let run = place.run(&["fetch", "platform"]).exits_with(2);
+    let run = place.run("fetch platform").exits_with(2);
     run.reports("the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29");
     place.everything_is_there();
 }
@@ -344,8 +338,8 @@ async fn a_tag_that_moved_after_it_was_locked_is_named_and_the_digest_is_fetched
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_was_removed_upstream_is_named_and_the_lock_stays() {
     let place = Place::new().await;
-    place.run(&["lock", "platform"]).success();
-    place.run(&["fetch", "platform"]).success();
+    place.run("lock platform").success();
+    place.run("fetch platform").success();
     place.upstream.instead(|asked| {
         (asked.path.ends_with("/library/nginx/manifests/1.29"))
             .then(|| StatusCode::NOT_FOUND.into_response())
@@ -366,7 +360,7 @@ async fn a_tag_that_was_removed_upstream_is_named_and_the_lock_stays() {
         assert!(text.contains(&removed), "{text}");
         text.lacks("--update");
     }
-    let run = place.run(&["fetch", "platform"]).exits_with(2);
+    let run = place.run("fetch platform").exits_with(2);
     let hint =
         "keep the lock, or remove docker.io/library/nginx:1.29 from bundles/platform.set.yaml";
     run.reports(hint);
@@ -382,12 +376,12 @@ async fn entries_that_are_new_changed_or_removed_have_a_line_each() {
     place.sandbox.write("bundles/platform.set.yaml", &mirrors);
     place.upstream.image("org/a", "1", BOTH, 500, "1");
     place.upstream.image("org/gone", "1", BOTH, 500, "2");
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     let edited = mirrors
         .replace("as: one", "as: two")
         .replace("org/gone:1", "org/new:1");
     place.sandbox.write("bundles/platform.set.yaml", &edited);
-    let run = place.run(&["lock", "platform", "--check"]).exits_with(2);
+    let run = place.run("lock platform --check").exits_with(2);
     insta::assert_snapshot!(run.stdout, @"
     quay.io/org/new:1 is not locked
     the entry of quay.io/org/a:1 was changed after it was locked
@@ -399,12 +393,12 @@ async fn entries_that_are_new_changed_or_removed_have_a_line_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_with_the_comment_of_an_earlier_version_is_not_changed() {
     let place = Place::new().await;
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     let text = place.read("bundles/platform.lock.yaml");
     let (_, body) = text.split_once('\n').unwrap();
     let earlier = format!("# Written by an earlier version.\n{body}");
     place.sandbox.write("bundles/platform.lock.yaml", &earlier);
-    let run = place.run(&["lock", "platform"]).success();
+    let run = place.run("lock platform").success();
     assert!(run.stdout.starts_with("unchanged: "), "{}", run.stdout);
     // Receipts name a lock by the digest of its text.
     assert_eq!(place.read("bundles/platform.lock.yaml"), earlier);
@@ -423,14 +417,14 @@ async fn a_name_that_only_another_lock_has_is_removed_from_the_store() {
         place.run(&["lock", set]).success();
         place.run(&["fetch", set]).success();
     }
-    let stored = place.run(&["store"]).success();
+    let stored = place.run("store").success();
     assert!(
         stored.stdout.starts_with("RELEASE OR SET"),
         "{}",
         stored.stdout
     );
     place.remove("bundles/tools.lock.yaml");
-    let run = place.run(&["store", "gc"]).success();
+    let run = place.run("store gc").success();
     insta::assert_snapshot!(run.stdout, @"1 name removed; all blobs belong to other locks");
 }
 
@@ -440,7 +434,7 @@ async fn mistakes_in_a_set_are_named() {
     let address = place.upstream.address.clone();
     let refused = |more: &str, code: i32, words: &str| {
         place.write(more);
-        let run = place.run(&["lock", "platform"]).exits_with(code);
+        let run = place.run("lock platform").exits_with(code);
         run.reports(words);
         assert!(!place.path("bundles/platform.lock.yaml").exists());
     };
@@ -474,12 +468,12 @@ async fn mistakes_in_a_set_are_named() {
     );
     refused(&format!("- {address}/no/such:1\n"), 5, "cannot read ");
     place.write("");
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     // The lock must be of what is listed.
     place.write(&format!("- {address}/charts/other:1\n"));
-    let run = place.run(&["fetch", "platform"]).exits_with(3);
+    let run = place.run("fetch platform").exits_with(3);
     run.reports("charts/other:1 is not locked");
-    let run = place.run(&["push", "platform"]).exits_with(64);
+    let run = place.run("push platform").exits_with(64);
     run.reports("`platform` is a set; name an environment that lists it");
     place.sandbox.write(
         "environments/site/environment.yaml",
@@ -502,13 +496,9 @@ async fn mistakes_in_a_set_are_named() {
         let run = place.run(arguments).exits_with(64);
         run.reports(words);
     }
-    let run = place
-        .run(&["lock", "v4.1.5", "--update", "nginx"])
-        .exits_with(64);
+    let run = place.run("lock v4.1.5 --update nginx").exits_with(64);
     run.reports("`--update` is for sets, and `v4.1.5` is not a set");
-    let run = place
-        .run(&["lock", "platform", "--url", "https://a"])
-        .exits_with(64);
+    let run = place.run("lock platform --url https://a").exits_with(64);
     run.reports("`--url` is for bundles, and `platform` is a set");
 }
 
@@ -519,7 +509,7 @@ fn what_airlock_keeps_in_the_registry_is_not_a_place_for_a_set() {
         "bundles/platform.set.yaml",
         "images: [{ reference: 'nginx:1', as: 'airlock/state:qa' }]\n",
     );
-    insta::assert_snapshot!(sandbox.run(&["lock", "platform"]).whole(), @"
+    insta::assert_snapshot!(sandbox.run("lock platform").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -531,14 +521,14 @@ fn what_airlock_keeps_in_the_registry_is_not_a_place_for_a_set() {
         "charts: ['quay.io/airlock/state:lab']\n".to_owned(),
     ] {
         sandbox.write("bundles/platform.set.yaml", &places);
-        let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+        let run = sandbox.run("fetch platform").exits_with(3);
         run.reports("is reserved");
     }
     sandbox.write(
         "bundles/platform.set.yaml",
         "images: ['quay.io/airlocks/state:1']\n",
     );
-    let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+    let run = sandbox.run("fetch platform").exits_with(3);
     run.reports("is not locked");
 }
 
@@ -561,7 +551,7 @@ fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
         "images: [nginx:1]\nregistries:\n  docker.io/library: { mirror: quay.io }\n",
     ] {
         sandbox.write("bundles/platform.set.yaml", text);
-        let run = sandbox.run(&["lock", "platform"]).exits_with(3);
+        let run = sandbox.run("lock platform").exits_with(3);
         run.does_not_mention("secret");
         all.push_str(&run.stderr);
     }
@@ -596,14 +586,14 @@ fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
         "bundles/platform.set.yaml",
         &format!("images: ['nginx@{digest}']\nregistries: {{ docker.io: {{ mirror: 'quay.io:443/hub/' }} }}\n"),
     );
-    let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+    let run = sandbox.run("fetch platform").exits_with(3);
     run.reports("is not locked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offline_run_asks_no_upstream() {
     let place = Place::new().await;
-    place.run(&["lock", "platform"]).success();
+    place.run("lock platform").success();
     let before = place.upstream.count();
     for arguments in [
         &["lock", "platform", "--check", "--offline"],
@@ -635,14 +625,14 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
     place
         .upstream
         .chart_of("charts/monitoring", "1.0.0", packed);
-    let locked = place.run(&["lock", "platform"]).success();
+    let locked = place.run("lock platform").success();
     let lock = place.read("bundles/platform.lock.yaml");
     let blobs = || {
         let asked = place.upstream.asked();
         asked.into_iter().filter(|one| one.contains("/blobs/"))
     };
     assert_eq!(blobs().count(), 2, "config and layer of the chart");
-    let fetched = place.run(&["fetch", "platform"]).success();
+    let fetched = place.run("fetch platform").success();
     let (count, unique) = (blobs().count(), blobs().collect::<BTreeSet<_>>().len());
     assert_eq!(count, unique, "the chart was read twice");
     for run in [locked, fetched] {
@@ -660,15 +650,15 @@ async fn images_that_charts_name_and_no_lock_has_are_listed() {
         other,
         "images: ['quay.io/org/sidecar:v2', 'quay.io/org/agent:7.1']\n",
     );
-    let again = place.run(&["lock", "platform"]).success();
+    let again = place.run("lock platform").success();
     again.does_not_mention("in no lock");
     assert_eq!(place.read("bundles/platform.lock.yaml"), lock);
-    let inspected = place.run(&["inspect", "platform"]).success();
+    let inspected = place.run("inspect platform").success();
     inspected.prints("library/nginx:1.29");
     inspected.prints("\nset platform\n3 artifacts of ");
-    let listed = place.run(&["list"]).success();
+    let listed = place.run("list").success();
     listed.prints("platform");
-    let stored = place.run(&["store"]).success();
+    let stored = place.run("store").success();
     stored.prints("platform");
 }
 
@@ -678,7 +668,7 @@ async fn a_chart_that_cannot_be_read_when_it_is_locked_is_named_and_locked() {
     let not_searched = "not searched for images that no lock has: charts/monitoring:1.0.0";
     let large = vec![0; 17 << 20];
     (place.upstream).chart_of("charts/monitoring", "1.0.0", large);
-    let run = place.run(&["lock", "platform"]).success();
+    let run = place.run("lock platform").success();
     run.reports(&format!("{not_searched}\n"));
     let asked = place.upstream.asked().join("\n");
     asked.lacks("/blobs/");
@@ -703,7 +693,7 @@ async fn a_chart_that_cannot_be_read_when_it_is_locked_is_named_and_locked() {
     std::fs::remove_dir_all(place.path("bundles/store")).unwrap();
     refuse("/charts/", StatusCode::SERVICE_UNAVAILABLE);
     let before = reads();
-    let run = place.run(&["lock", "platform"]).success();
+    let run = place.run("lock platform").success();
     run.reports(&format!("{not_searched}\n"));
     assert_eq!(reads(), before);
 }

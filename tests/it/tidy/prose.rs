@@ -131,7 +131,7 @@ fn messages_in_the_troubleshooting_page_are_those_of_the_program() {
 
 #[test]
 fn every_exit_code_is_explained() {
-    let help = Sandbox::new(crate::AIRLOCK).run(&["--help"]).stdout;
+    let help = Sandbox::new(crate::AIRLOCK).run("--help").stdout;
     let (_, list) = help.split_once("Exit codes:").unwrap();
     let page = read("docs/troubleshooting.md");
     let mut codes = 0;

@@ -49,7 +49,7 @@ async fn stops_calmly(signal: i32) {
     bundles::make_locked(&sandbox, &recipe);
     let total = SIZE as u64;
 
-    let mut push = start(&sandbox, &["push", "lab", "--max-rate", "20MB"]);
+    let mut push = start(&sandbox, "push lab --max-rate 20MB");
     while tap.sent() < total / 3 {
         assert!(push.try_wait().unwrap().is_none(), "it ended too soon");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -85,7 +85,7 @@ async fn a_registry_that_takes_a_blob_and_never_answers_is_named_and_keeps_no_pu
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let mut command = sandbox.command(&["push", "lab"]);
+    let mut command = sandbox.command("push lab");
     let mut push = command.stderr(Stdio::piped()).spawn().unwrap();
     let stderr = BufReader::new(push.stderr.take().unwrap());
     let expected = format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::faulty::{FaultyRegistry, quirks};
 use support::namespaces::{HUB, HUB_TOO, Special, which};
-use support::{Namespaces, Run, Sandbox, TlsProxy};
+use support::{Arguments, Namespaces, Run, Sandbox, TlsProxy};
 use tokio::net::TcpListener;
 
 /// The registry's name, and where it listens.
@@ -90,7 +90,7 @@ fn host(address: &str, more: &str) -> String {
 
 /// Runs a command where the operator of the namespaces is.
 #[must_use]
-fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: &[&str]) -> Run {
+fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: impl Arguments) -> Run {
     let mut command = sandbox.command(arguments);
     namespaces.place(&mut command);
     let output = command.output().unwrap();
@@ -236,11 +236,7 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
     known.push_str(&namespaces.known_host(&behind, true));
     let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &hosts, &known);
     let seen = tokio::task::block_in_place(|| {
-        run(
-            &namespaces,
-            &sandbox,
-            &["preflight", "lab", "--nodes", "--format", "json"],
-        )
+        run(&namespaces, &sandbox, "preflight lab --nodes --format json")
     });
     assert_eq!(seen.code, Some(1), "{}", seen.whole());
     seen.does_not_mention("hunter2");

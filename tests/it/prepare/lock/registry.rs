@@ -3,7 +3,7 @@
 use bundle::Lock;
 use support::bundles::{self, LOCK};
 use support::upstream::Upstream;
-use support::{Lab, Run};
+use support::{Arguments, Lab, Run};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -39,11 +39,11 @@ impl Mirrored {
         Self { lab, upstream }
     }
 
-    fn lock(&self, more: &[&str]) -> Run {
+    fn lock(&self, more: impl Arguments) -> Run {
         let from = format!("{}/mirror/mke", self.upstream.address);
         let file = self.lab.path("list.txt");
         let arguments = ["lock", "v4.1.5", "--from", &from, "--images", file.as_str()];
-        self.lab.run(&[&arguments, more].concat())
+        self.lab.run(&[&arguments, &more.words()[..]].concat())
     }
 }
 
@@ -158,7 +158,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
     let moved = upstream.image("mirror/mke/calico/node", "v3.30.2", BOTH, 3000, "2");
     mirrored.lock(&[]).exits_with(2);
     assert_eq!(lab.read(LOCK), text);
-    mirrored.lock(&["--replace"]).success();
+    mirrored.lock("--replace").success();
     assert!(lab.read(LOCK).contains(&moved));
 }
 

@@ -36,7 +36,7 @@ impl Carried {
             ),
         );
         lab.write_environment("sets: [platform]\n");
-        lab.run(&["lock", "platform"]).success();
+        lab.run("lock platform").success();
         Self { lab, upstream }
     }
 
@@ -105,7 +105,7 @@ async fn what_was_hashed_as_it_came_is_sent_without_hashing_it_again() {
 async fn a_deploy_carries_the_sets_of_its_environment() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
-    let plan = lab.run(&["plan", "lab"]).success();
+    let plan = lab.run("plan lab").success();
     assert!(
         plan.stdout.contains("+ library/nginx:1.29")
             && plan.stdout.contains("+ tools/exporter:v1.9"),
@@ -113,14 +113,14 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
         plan.stdout
     );
     plan.prints("platform: fetch 8 blobs from upstream");
-    let preflight = lab.run(&["preflight", "lab"]);
+    let preflight = lab.run("preflight lab");
     preflight.prints("3 artifacts, 8 blobs to be fetched from upstream");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     carried.everything_is_served().await;
     let receipt = lab.receipt();
     receipt.has("  sets:\n    platform: ");
-    lab.run(&["verify", "lab"]).success();
-    let page = lab.run(&["report", "lab"]).success().stdout;
+    lab.run("verify lab").success();
+    let page = lab.run("report lab").success().stdout;
     let row = "<tr><th scope=\"row\">platform</th><td class=\"size\">3</td><td class=\"size\">";
     assert!(page.contains(row), "{page}");
     // The sentence counts what the lock of the set names, too.
@@ -130,11 +130,11 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
-    let status = lab.run(&["status", "lab"]).success();
+    let status = lab.run("status lab").success();
     status.does_not_print("different lock");
     // Nothing to do asks no upstream.
     let before = carried.upstream.count();
-    let again = lab.run(&["deploy", "lab"]).success();
+    let again = lab.run("deploy lab").success();
     again.mentions("Nothing to do");
     assert_eq!(carried.upstream.count(), before);
 
@@ -143,16 +143,15 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
         .upstream
         .image("library/nginx", "1.29", BOTH, 3000, "2");
     let moved = "the set platform is fetched as it was locked; moved upstream: docker.io/library/nginx:1.29";
-    lab.run(&["fetch", "lab"]).exits_with(2).reports(moved);
-    lab.run(&["lock", "platform", "--update", "nginx"])
-        .success();
-    let status = lab.run(&["status", "lab"]);
+    lab.run("fetch lab").exits_with(2).reports(moved);
+    lab.run("lock platform --update nginx").success();
+    let status = lab.run("status lab");
     status.prints("it was deployed from a different lock");
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     carried.everything_is_served().await;
 
     lab.write_environment("");
-    let status = lab.run(&["status", "lab"]);
+    let status = lab.run("status lab");
     status.prints("it was deployed with the set platform, which is no longer listed");
 }
 
@@ -161,8 +160,8 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
 async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
-    lab.run(&["fetch", "lab"]).success();
-    lab.run(&["push", "lab"]).success();
+    lab.run("fetch lab").success();
+    lab.run("push lab").success();
     let path = "bundles/platform.lock.yaml";
     let good = lab.read(path);
     let layer = carried.set().artifacts[0].manifests[0].blobs[1].clone();
@@ -205,27 +204,27 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
     let wrong = lab.read(path);
     bundles::forget_store(&lab.sandbox);
     lab.write(path, &wrong);
-    let run = lab.run(&["fetch", "lab"]);
+    let run = lab.run("fetch lab");
     assert_ne!(run.code, Some(0), "{}", run.whole());
     lab.write(path, &good);
-    lab.run(&["fetch", "lab"]).success();
-    lab.run(&["verify", "lab", "--full"]).success();
+    lab.run("fetch lab").success();
+    lab.run("verify lab --full").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_of_what_was_fetched_reads_the_sets_too() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
-    lab.run(&["fetch", "lab"]).success();
-    lab.run(&["fetch", "lab", "--check"]).success();
+    lab.run("fetch lab").success();
+    lab.run("fetch lab --check").success();
     let layer = carried.set().artifacts[0].manifests[0].blobs[1].clone();
     let path = carried.store().path(&layer.digest);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let run = lab.run(&["fetch", "lab", "--check"]).exits_with(4);
+    let run = lab.run("fetch lab --check").exits_with(4);
     run.reports("bundles/store lacks 1 blob that sets name");
     std::fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
-    let run = lab.run(&["fetch", "lab", "--check"]);
+    let run = lab.run("fetch lab --check");
     assert_ne!(run.code, Some(0), "{}", run.whole());
 }
 
@@ -242,7 +241,7 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
             .ends_with(&digest)
             .then(|| StatusCode::NOT_FOUND.into_response())
     });
-    let run = lab.run(&["deploy", "lab"]).exits_with(5);
+    let run = lab.run("deploy lab").exits_with(5);
     run.reports(&lost);
     assert!(lab.applies().is_empty());
     let client = lab.registry.client();
@@ -261,7 +260,7 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
             .is_none()
     );
     carried.upstream.as_usual();
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     carried.everything_is_served().await;
 
     // A manifest of the set that the registry loses is found, and restored.
@@ -280,9 +279,9 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
         .send()
         .await
         .unwrap();
-    let run = lab.run(&["verify", "lab"]).exits_with(5);
+    let run = lab.run("verify lab").exits_with(5);
     run.reports("tools/exporter");
-    lab.run(&["verify", "lab", "--repair"]).success();
+    lab.run("verify lab --repair").success();
     carried.everything_is_served().await;
 }
 
@@ -295,11 +294,11 @@ async fn the_receipt_of_a_deploy_that_upstream_failed_names_the_fetch() {
     carried
         .upstream
         .instead(move |_| Some(refused.into_response()));
-    lab.run(&["deploy", "lab"]).exits_with(5);
+    lab.run("deploy lab").exits_with(5);
     let receipt = lab.receipt();
     receipt.has("  step: fetch\n");
     carried.upstream.as_usual();
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     carried.everything_is_served().await;
 }
 
@@ -316,7 +315,7 @@ async fn a_push_that_is_stopped_while_upstream_is_read_says_that_it_was_stopped(
     });
     for _ in 0..4 {
         let before = carried.upstream.count();
-        let push = lab.command(&["push", "lab"]);
+        let push = lab.command("push lab");
         let mut push = { push }.stderr(Stdio::piped()).spawn().unwrap();
         while carried.upstream.count() < before + 4 {
             assert!(push.try_wait().unwrap().is_none(), "it ended too soon");
@@ -330,7 +329,7 @@ async fn a_push_that_is_stopped_while_upstream_is_read_says_that_it_was_stopped(
         assert_eq!(ended.status.code(), Some(130), "{said}");
     }
     carried.upstream.as_usual();
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     carried.everything_is_served().await;
 }
 
@@ -339,7 +338,7 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
     lab.write_environment("sets: [platform, gpu]\n");
-    let check = lab.run(&["check", "lab"]).exits_with(3);
+    let check = lab.run("check lab").exits_with(3);
     assert!(
         check.stderr.contains("`gpu` is not a set")
             && check.stderr.contains("environments/lab/environment.yaml:"),
@@ -353,9 +352,9 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
             carried.upstream.address
         ),
     );
-    let check = lab.run(&["check", "lab"]).success();
+    let check = lab.run("check lab").success();
     check.reports("gpu is not locked");
-    let plan = lab.run(&["plan", "lab"]).exits_with(3);
+    let plan = lab.run("plan lab").exits_with(3);
     plan.reports("hint: on a machine with internet: `cargo xtask lock gpu`");
     // Different content under one name.
     carried
@@ -368,8 +367,8 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
             carried.upstream.address
         ),
     );
-    lab.run(&["lock", "gpu"]).success();
-    let plan = lab.run(&["plan", "lab"]).exits_with(3);
+    lab.run("lock gpu").success();
+    let plan = lab.run("plan lab").exits_with(3);
     assert!(
         plan.stderr
             .contains("platform and gpu both have library/nginx:1.29, with different content")
@@ -383,8 +382,8 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     // Of one reference, at different times.
     let set = lab.read("bundles/platform.set.yaml");
     lab.write("bundles/gpu.set.yaml", &set);
-    lab.run(&["lock", "gpu", "--replace"]).success();
-    lab.run(&["plan", "lab"])
+    lab.run("lock gpu --replace").success();
+    lab.run("plan lab")
         .exits_with(3)
         .reports("--update docker.io/library/nginx:1.29`, then `cargo xtask lock ");
     // The same in two environments of one project.
@@ -392,19 +391,19 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     lab.write_environment("sets: [gpu]\n");
     lab.write("environments/lab2/environment.yaml", &lab.read(of_lab));
     lab.write_environment("sets: [platform]\n");
-    let push = lab.run(&["push", "lab", "lab2"]).exits_with(3);
+    let push = lab.run("push lab lab2").exits_with(3);
     let refused = "lab and lab2 require different content under";
     push.reports(refused);
     assert!(lab.repositories().await.is_empty());
-    lab.run(&["push", "lab2"]).success();
-    let push = lab.run(&["push", "lab"]).success();
+    lab.run("push lab2").success();
+    let push = lab.run("push lab").success();
     let moved = "lab: the registry has different content under 1 tag, which the push moves";
     push.reports(moved);
 
     // Where a cluster pulls, a push moves tags only if a deploy may.
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     lab.write_environment("sets: [gpu]\nrequires: lab2\n");
-    let push = lab.run(&["push", "lab"]).exits_with(8);
+    let push = lab.run("push lab").exits_with(8);
     push.reports("error: lab requires lab2: lab2 has no receipt of a deploy\n");
 }
 
@@ -420,7 +419,7 @@ fn commit(lab: &Lab) {
 async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     commit(lab);
     for seed in ["2", "3"] {
         carried
@@ -436,12 +435,12 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
             "bundles/platform.set.yaml",
             &set.replace(&line, &format!("- nginx:1.29-{seed}")),
         );
-        lab.run(&["lock", "platform"]).success();
-        lab.run(&["deploy", "lab"]).success();
+        lab.run("lock platform").success();
+        lab.run("deploy lab").success();
         commit(lab);
     }
     // The third one runs and the second one ran before it.
-    lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
+    lab.run("prune lab --out prune.yaml").success();
     let plan = lab.read("prune.yaml");
     let (_, remove) = plan.split_once("\nremove:").unwrap();
     assert!(remove.contains("- '1.29'\n"), "{plan}");
@@ -450,7 +449,7 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
         "{plan}"
     );
     assert!(!remove.contains("tools/exporter"), "{plan}");
-    lab.run(&["prune", "lab", "--plan", "prune.yaml"]).success();
+    lab.run("prune lab --plan prune.yaml").success();
     let client = lab.registry.client();
     let held = |tag: &'static str| client.head_manifest("mke/library/nginx", tag);
     assert_eq!(held("1.29").await.unwrap(), None);
@@ -462,9 +461,7 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
         .replace("sets: [platform]", "sets: [unlocked]");
     lab.write("environments/other/environment.yaml", &other);
     lab.write("bundles/unlocked.set.yaml", "images: [nginx:1.29-2]\n");
-    let run = lab
-        .run(&["prune", "lab", "--out", "again.yaml"])
-        .exits_with(3);
+    let run = lab.run("prune lab --out again.yaml").exits_with(3);
     run.reports("other needs unlocked, and its lock was not found");
 }
 
@@ -479,21 +476,21 @@ async fn images_that_no_lock_has_are_named_when_the_charts_of_sets_come() {
     let packed = bundles::gzip(&bundles::tar(&members));
     (carried.upstream).chart_of("charts/extra", "2.0.0", packed);
     lab.edit("bundles/platform.set.yaml", "1.0.0", "2.0.0");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     // A clone of the repository has no store.
     std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
     let named =
         "warning: the chart charts/extra:2.0.0 names quay.io/org/sidecar:v2, which is in no lock\n";
-    lab.run(&["deploy", "lab"]).success().reports(named);
-    lab.run(&["fetch", "lab"]).success().reports(named);
-    (lab.run(&["deploy", "lab"]).success()).does_not_report("in no lock");
+    lab.run("deploy lab").success().reports(named);
+    lab.run("fetch lab").success().reports(named);
+    (lab.run("deploy lab").success()).does_not_report("in no lock");
 }
 
 /// As docs/sets.md describes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     let locked = Lock::read(&lab.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
     let bundle = &locked.bundle;
     lab.write(
@@ -503,15 +500,15 @@ async fn the_bundle_of_a_release_gives_it_second_names_without_a_byte() {
             bundle.url, bundle.sha256
         ),
     );
-    lab.run(&["lock", "twice"]).success();
+    lab.run("lock twice").success();
     lab.write_environment("sets: [twice]\n");
-    let run = lab.run(&["push", "lab"]).success();
+    let run = lab.run("push lab").success();
     assert!(
         run.stdout.ends_with(", 14 pushed, 0 B sent\n"),
         "{}",
         run.stdout
     );
-    lab.run(&["verify", "lab"]).success();
+    lab.run("verify lab").success();
 }
 
 /// mkectl does not run where only sets changed, but their tags move.
@@ -521,7 +518,7 @@ async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     let cluster = carried.home().join("cluster.yaml");
     carried.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
     let lab = &carried.lab;
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     commit(lab);
     let files = [
         "bundles/platform.lock.yaml",
@@ -529,15 +526,14 @@ async fn a_checkout_that_lacks_a_deploy_of_sets_moves_no_tag() {
     ];
     let before = files.map(|file| lab.read(file));
     (carried.upstream).image("library/nginx", "1.29", BOTH, 3000, "2");
-    lab.run(&["lock", "platform", "--update", "nginx:1.29"])
-        .success();
+    lab.run("lock platform --update nginx:1.29").success();
     // What the registry does not hold was not deployed.
     let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
     lab.run(&rebuild).success().reports(
         "warning: the receipt does not record platform, since the registry does not hold all of it",
     );
     assert!(!lab.receipt().contains("platform: "), "{}", lab.receipt());
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     assert_eq!(lab.applies().len(), 1);
     lab.run(&rebuild)
         .success()
@@ -585,7 +581,7 @@ async fn a_push_from_distribution_to_distribution_keeps_every_digest() {
     // The release itself is what the set is made of: under the same project of another registry.
     let moved = environment.replace(&target.address, &upstream.address);
     sandbox.write("environments/lab/environment.yaml", &moved);
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     sandbox.write(
         "environments/lab/environment.yaml",
         &format!("sets: [copied]\n{environment}"),
@@ -611,10 +607,10 @@ async fn a_push_from_distribution_to_distribution_keeps_every_digest() {
         "bundles/copied.set.yaml",
         &format!("images:\n{}charts:\n{}", list(&images), list(&charts)),
     );
-    sandbox.run(&["lock", "copied"]).success();
+    sandbox.run("lock copied").success();
     // What is fetched is not what the release brought.
     std::fs::remove_dir_all(sandbox.path("bundles/store")).unwrap();
-    sandbox.run(&["push", "lab"]).success();
+    sandbox.run("push lab").success();
     sandbox.variable("NO_PROXY", "127.0.0.1");
     let copied = Lock::read(&sandbox.path("bundles/copied.lock.yaml")).unwrap();
     assert_eq!(copied.artifacts.len(), release.artifacts.len());
@@ -646,7 +642,7 @@ async fn a_set_without_a_lock_is_called_a_set() {
     let path = "bundles/platform.lock.yaml";
     let good = lab.read(path);
     let about_lock = |lab: &Lab, code: i32| {
-        let run = lab.run(&["preflight", "lab"]).exits_with(code);
+        let run = lab.run("preflight lab").exits_with(code);
         let lines = run.stdout.lines();
         let lines = lines.skip_while(|line| !line.contains(" lock "));
         let is_disk = |line: &&str| line.contains(" disk ");

@@ -10,8 +10,8 @@ async fn a_lock_is_compared_with_the_committed_one() {
     upstream.image("org/old", "1", BOTH, 900, "1");
     let address = &upstream.address;
     place.write(&format!("- {address}/org/old:1\n"));
-    sandbox.run(&["lock", "platform"]).success();
-    let nothing = sandbox.run(&["diff", "platform"]).success();
+    sandbox.run("lock platform").success();
+    let nothing = sandbox.run("diff platform").success();
     assert!(
         nothing.stdout.starts_with(
             "from nothing (platform is not yet committed) to platform\n4 artifacts added"
@@ -35,9 +35,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
         "bundles/platform.set.yaml",
         &set.replace("node-exporter:v1.9", "node-exporter:v1.10"),
     );
-    sandbox
-        .run(&["lock", "platform", "--update", "nginx"])
-        .success();
+    sandbox.run("lock platform --update nginx").success();
     let run = sandbox.run(&same).exits_with(2);
     insta::assert_snapshot!(run.stdout, @"
     from platform of HEAD to platform
@@ -49,7 +47,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
       ~ library/nginx             1.29, sha256:05138b6f49df → sha256:f7dbf20bd94c  10.76 kB
       ~ prometheus/node-exporter  v1.9 → v1.10                                     0 B
     ");
-    let markdown = sandbox.run(&["diff", "platform", "--markdown"]).success();
+    let markdown = sandbox.run("diff platform --markdown").success();
     insta::assert_snapshot!(markdown.stdout, @"
     ### platform of HEAD → platform
 
@@ -62,19 +60,17 @@ async fn a_lock_is_compared_with_the_committed_one() {
     | `library/nginx` | `1.29@sha256:05138b6f49df` | `1.29@sha256:f7dbf20bd94c` | 10.76 kB | 10.76 kB |
     | `prometheus/node-exporter` | `v1.9@sha256:314f0eb18794` | `v1.10@sha256:314f0eb18794` | 7.76 kB | 0 B |
     ");
-    let bytes = sandbox
-        .run(&["diff", "platform", "--format", "json"])
-        .success();
+    let bytes = sandbox.run("diff platform --format json").success();
     let bytes = bytes.json();
     let moved = &bytes["result"]["changed"][0];
     assert_eq!(moved["new-digest"].as_str().unwrap().len(), 71, "{moved}");
     assert_ne!(moved["new-digest"], moved["old-digest"]);
 
     // The bytes are those that a fetch brings.
-    sandbox.git(&["stash", "--quiet"]);
-    sandbox.run(&["fetch", "platform"]).exits_with(2);
-    sandbox.git(&["stash", "pop", "--quiet"]);
-    let fetched = sandbox.run(&["fetch", "platform"]).success();
+    sandbox.git("stash --quiet");
+    sandbox.run("fetch platform").exits_with(2);
+    sandbox.git("stash pop --quiet");
+    let fetched = sandbox.run("fetch platform").success();
     let blobs = &bytes["result"]["blobs"];
     let expected = format!("the set platform is fetched: {blobs} new blobs, ");
     assert!(fetched.stdout.starts_with(&expected), "{}", fetched.stdout);
@@ -86,7 +82,7 @@ async fn a_lock_is_compared_with_the_committed_one() {
         sandbox.run(&since).success().stdout,
         run.stdout.replace("of HEAD", "of HEAD~1")
     );
-    let wrong = sandbox.run(&["diff", "platform", "--since", "no/such"]);
+    let wrong = sandbox.run("diff platform --since no/such");
     insta::assert_snapshot!(wrong.exits_with(3).stderr, @"
     error: cannot compare `bundles/platform.lock.yaml` with no/such
       because: `no/such` is not a commit of the repository
@@ -102,9 +98,9 @@ async fn two_sets_are_compared_and_nothing_else_with_them() {
         "bundles/smaller.set.yaml",
         &set.replace("- nginx:1.29\n", ""),
     );
-    sandbox.run(&["lock", "platform"]).success();
-    sandbox.run(&["lock", "smaller"]).success();
-    let run = sandbox.run(&["diff", "platform", "smaller"]).success();
+    sandbox.run("lock platform").success();
+    sandbox.run("lock smaller").success();
+    let run = sandbox.run("diff platform smaller").success();
     insta::assert_snapshot!(run.stdout, @"
     from platform to smaller
     0 artifacts added, 1 removed, 0 changed, 2 the same

@@ -16,7 +16,7 @@ async fn locked() -> Place {
         "bundles/platform.set.yaml",
         &format!("images:\n- {}/a/large:1\n", upstream.address),
     );
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     Place { sandbox, upstream }
 }
 
@@ -39,7 +39,7 @@ async fn a_body_that_is_cut_is_resumed_where_it_ended() {
         seen.push(asked.header("range").to_owned());
         (seen.len() == 1).then(|| cut_after(&bytes, 2 << 20))
     });
-    place.sandbox.run(&["fetch", "platform"]).success();
+    place.sandbox.run("fetch platform").success();
     place.everything_is_there();
     let ranges = ranges.lock().unwrap().clone();
     assert_eq!(ranges.len(), 2, "{ranges:?}");
@@ -75,7 +75,7 @@ async fn wrong_bytes_are_named_and_never_reach_the_store() {
                 false => StatusCode::RANGE_NOT_SATISFIABLE.into_response(),
             })
         });
-        let run = place.sandbox.run(&["fetch", "platform"]).exits_with(5);
+        let run = place.sandbox.run("fetch platform").exits_with(5);
         assert!(
             run.stderr.contains(&format!("cannot read {large}")),
             "{name}: {}",
@@ -85,7 +85,7 @@ async fn wrong_bytes_are_named_and_never_reach_the_store() {
         assert!(!place.store().path(&digest).exists(), "{name}");
     }
     place.upstream.as_usual();
-    place.sandbox.run(&["fetch", "platform"]).success();
+    place.sandbox.run("fetch platform").success();
     place.everything_is_there();
 }
 
@@ -98,7 +98,7 @@ async fn a_child_that_upstream_lost_is_named() {
     place.upstream.instead(move |asked| {
         is_blob(asked, &digest).then(|| StatusCode::NOT_FOUND.into_response())
     });
-    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(5);
+    let run = place.sandbox.run("fetch platform").exits_with(5);
     run.reports(&format!("cannot read {child} of "));
     run.reports("404");
 }
@@ -111,7 +111,7 @@ async fn a_limit_that_passes_is_waited_for_and_a_long_one_is_named_with_its_rese
         let is_first = asked.path.contains("/blobs/") && count.fetch_add(1, Ordering::SeqCst) == 0;
         is_first.then(|| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response())
     });
-    place.sandbox.run(&["fetch", "platform"]).success();
+    place.sandbox.run("fetch platform").success();
     place.everything_is_there();
 
     std::fs::remove_dir_all(place.sandbox.path("bundles/store")).unwrap();
@@ -129,7 +129,7 @@ async fn a_limit_that_passes_is_waited_for_and_a_long_one_is_named_with_its_rese
                 .into_response()
         })
     });
-    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(5);
+    let run = place.sandbox.run("fetch platform").exits_with(5);
     run.reports("requests: 100 in 6 h, 0 left; again in 2 h");
     run.reports("hint: wait until the limit is reset");
 }
@@ -185,7 +185,7 @@ async fn tokens_that_expire_are_asked_for_again_and_never_go_to_another_host() {
     });
     let login = "dXNlcjpzZXNhbWUtb3Blbg==";
     place.sandbox.log_in(&place.upstream.address, login);
-    let run = place.sandbox.run(&["fetch", "platform", "-v"]).success();
+    let run = place.sandbox.run("fetch platform -v").success();
     place.everything_is_there();
     assert!(tokens.load(Ordering::SeqCst) >= 2, "{}", run.stderr);
     run.does_not_report("sesame-open");
@@ -206,7 +206,7 @@ async fn tokens_of_each_repository_expire_in_the_middle_of_a_fetch() {
         "bundles/platform.set.yaml",
         &format!("images:\n- {address}/a/one:1\n- {address}/b/two:1\n"),
     );
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     std::fs::remove_dir_all(sandbox.path("bundles/store")).unwrap();
     let place = Place { sandbox, upstream };
     let blobs: BTreeMap<String, bytes::Bytes> = (place.upstream.blobs().into_iter())
@@ -259,7 +259,7 @@ async fn tokens_of_each_repository_expire_in_the_middle_of_a_fetch() {
         let length = [("content-length", large.len().to_string())];
         Some((length, axum::body::Body::from_stream(body)).into_response())
     });
-    place.sandbox.run(&["fetch", "platform"]).success();
+    place.sandbox.run("fetch platform").success();
     place.everything_is_there();
     let tokens = tokens.lock().unwrap();
     for repository in ["a/one", "b/two"] {
@@ -285,7 +285,7 @@ async fn a_limit_that_names_the_second_of_its_reset_is_reported_with_the_wait() 
         let is_it = asked.path.contains("/manifests/");
         is_it.then(|| (StatusCode::TOO_MANY_REQUESTS, headers).into_response())
     });
-    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(5);
+    let run = place.sandbox.run("fetch platform").exits_with(5);
     run.reports("again in 3 h");
     let relock = ["lock", "platform", "--replace"];
     let run = place.sandbox.run(&relock).exits_with(5);
@@ -304,7 +304,7 @@ async fn ten_interruptions_fetch_no_finished_blob_twice() {
         .map(|number| format!("- {}/a/image-{number}:1\n", upstream.address))
         .collect();
     sandbox.write("bundles/platform.set.yaml", &format!("images:\n{images}"));
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     let place = Place { sandbox, upstream };
     let (store, requests) = (
         place.store(),
@@ -352,7 +352,7 @@ async fn ten_interruptions_fetch_no_finished_blob_twice() {
     for number in 1..=10_u64 {
         let mut run = place
             .sandbox
-            .command(&["fetch", "platform"])
+            .command("fetch platform")
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
@@ -360,7 +360,7 @@ async fn ten_interruptions_fetch_no_finished_blob_twice() {
         run.kill().unwrap();
         run.wait().unwrap();
     }
-    place.sandbox.run(&["fetch", "platform"]).success();
+    place.sandbox.run("fetch platform").success();
     place.everything_is_there();
     assert_eq!(
         *requests.lock().unwrap(),

@@ -37,7 +37,7 @@ async fn a_file_is_locked_by_its_digest_and_its_download_is_resumed() {
     web.put("/v3/tool.tgz", bytes.clone());
     let url = format!("http://{}/v3/tool.tgz", web.address);
     write(&sandbox, &url, &sha256(&bytes), "");
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     // Its content is not needed.
     assert_eq!(web.asked(), ["HEAD /v3/tool.tgz"]);
     let text = sandbox.read("bundles/platform.lock.yaml");
@@ -56,19 +56,19 @@ async fn a_file_is_locked_by_its_digest_and_its_download_is_resumed() {
             _ => part_of(&served, asked),
         }
     });
-    let run = sandbox.run(&["fetch", "platform"]).success();
+    let run = sandbox.run("fetch platform").success();
     insta::assert_snapshot!(run.stdout, @"the set platform is fetched: 3 new blobs, 1.60 MB");
     for (digest, size) in artifact.blobs() {
         store.verify_blob(digest, size).unwrap();
     }
     // A digest never moves: nothing is asked.
     let before = web.count();
-    sandbox.run(&["lock", "platform", "--check"]).success();
-    sandbox.run(&["fetch", "platform"]).success();
+    sandbox.run("lock platform --check").success();
+    sandbox.run("fetch platform").success();
     assert_eq!(web.count(), before);
     // A different digest in the set is a different file.
     write(&sandbox, &url, &"0".repeat(64), "");
-    let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+    let run = sandbox.run("fetch platform").exits_with(3);
     run.reports("is not locked");
 }
 
@@ -79,8 +79,8 @@ async fn a_file_that_is_not_the_one_of_its_digest_never_reaches_the_store() {
     let url = format!("http://{}/tool", web.address);
     let wrong = "1".repeat(64);
     write(&sandbox, &url, &wrong, "");
-    sandbox.run(&["lock", "platform"]).success();
-    let run = sandbox.run(&["fetch", "platform"]).exits_with(4);
+    sandbox.run("lock platform").success();
+    let run = sandbox.run("fetch platform").exits_with(4);
     run.reports("/tool: the server has");
     assert!(
         !sandbox
@@ -94,19 +94,19 @@ async fn a_file_that_is_not_the_one_of_its_digest_never_reaches_the_store() {
         let chunks = [Ok::<_, std::io::Error>(served.clone())];
         axum::body::Body::from_stream(futures_util::stream::iter(chunks)).into_response()
     });
-    let run = sandbox.run(&["lock", "platform", "--replace"]).success();
+    let run = sandbox.run("lock platform --replace").success();
     run.prints("unchanged");
     sandbox.remove("bundles/platform.lock.yaml");
-    let run = sandbox.run(&["lock", "platform"]).exits_with(4);
+    let run = sandbox.run("lock platform").exits_with(4);
     run.reports("its SHA-256 differs from that of the set");
     write(&sandbox, &url, &sha256(&bytes), "");
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     // It was kept as it was read.
     let run = ["fetch", "platform", "--offline"];
     sandbox.run(&run).success();
     std::fs::remove_dir_all(sandbox.path("bundles/store")).unwrap();
     sandbox.run(&run).exits_with(1);
-    sandbox.run(&["fetch", "platform"]).success();
+    sandbox.run("fetch platform").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,8 +136,8 @@ async fn a_download_follows_redirects_and_takes_no_credentials_along() {
     sandbox.log_in(&web.address, "dXNlcjpzZXNhbWUtb3Blbg==");
     let url = format!("http://{}/tool", web.address);
     write(&sandbox, &url, &sha256(&bytes()), "");
-    sandbox.run(&["lock", "platform"]).success();
-    let run = sandbox.run(&["fetch", "platform", "-v"]).success();
+    sandbox.run("lock platform").success();
+    let run = sandbox.run("fetch platform -v").success();
     run.does_not_mention("planted-secret");
     assert_eq!(redirects.load(Ordering::SeqCst), 2);
     let text = sandbox.read("bundles/platform.lock.yaml");
@@ -171,7 +171,7 @@ fn mistakes_of_a_file_are_named() {
         ("https://a.example/airlock/state", &digest, ""),
     ] {
         write(&sandbox, url, sha256, more);
-        let run = sandbox.run(&["lock", "platform"]).exits_with(3);
+        let run = sandbox.run("lock platform").exits_with(3);
         run.does_not_mention("secret");
         all.push_str(&run.stderr);
     }
@@ -187,7 +187,7 @@ async fn a_medium_carries_files_over_the_gap() {
     let places = ", as: 'tools/tool:v3', aliases: [more/tool, 'more/tool:latest']";
     write(&lab.sandbox, &url, &sha256(&bytes), places);
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     lab.commit("Carry a tool");
     let inside = lab.carry();
     let to = ["-C", inside.as_str()];
@@ -204,7 +204,7 @@ async fn a_medium_carries_files_over_the_gap() {
         let pushed = client.get_manifest(&format!("mke/{place}"), tag).await;
         let digest = pushed.unwrap().digest;
         assert_eq!(digest, lock_of(&lab.sandbox).artifacts[0].digest);
-        let images = lab.run(&["images", "lab"]).success();
+        let images = lab.run("images lab").success();
         images.prints(&format!("/mke/{place}:{tag}@sha256:"));
     }
     // Nodes do not pull it.
@@ -226,8 +226,8 @@ async fn oras_pulls_the_file_from_distribution_with_its_name() {
     let url = format!("http://{}/Tool-Linux.tgz", web.address);
     write(&lab.sandbox, &url, &sha256(&bytes), ", as: 'tools/tool:v3'");
     lab.edit_environment("release: v4.1.5", "sets: [platform]\nrelease: v4.1.5");
-    lab.run(&["lock", "platform"]).success();
-    lab.run(&["push", "lab"]).success();
+    lab.run("lock platform").success();
+    lab.run("push lab").success();
     let out = lab.path("pulled");
     std::fs::create_dir(&out).unwrap();
     let script = "import sys, oras.client\n\

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use support::server::cut_after;
-use support::{Lab, Run, TlsProxy, Web, web};
+use support::{Arguments, Lab, Run, TlsProxy, Web, web};
 
 use super::*;
 use crate::FAKE_MKECTL;
@@ -69,7 +69,7 @@ impl Classic {
             .write("bundles/platform.set.yaml", &set(repository, more));
     }
 
-    fn run(&self, arguments: &[&str]) -> Run {
+    fn run(&self, arguments: impl Arguments) -> Run {
         self.sandbox.run(arguments)
     }
 
@@ -98,7 +98,7 @@ fn set(repository: &str, more: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
     let classic = Classic::new().await;
-    classic.run(&["lock", "platform"]).success();
+    classic.run("lock platform").success();
     let text = classic.read("bundles/platform.lock.yaml");
     let shown = text.replace(&classic.web.address, "127.0.0.1:[PORT]");
     let layer = classic.lock().artifacts[0].manifests[0].blobs[1].clone();
@@ -108,7 +108,7 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
     // The same upstream gives the same bytes, also into an empty store.
     classic.forget_store();
     classic.remove("bundles/platform.lock.yaml");
-    classic.run(&["lock", "platform"]).success();
+    classic.run("lock platform").success();
     assert_eq!(classic.read("bundles/platform.lock.yaml"), text);
 
     // A lock that was edited is refused.
@@ -119,7 +119,7 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
         });
         let edited: String = edited.collect();
         classic.sandbox.write("bundles/platform.lock.yaml", &edited);
-        let run = classic.run(&["fetch", "platform"]).exits_with(3);
+        let run = classic.run("fetch platform").exits_with(3);
         run.reports("the lock contradicts itself");
         let hint = "restore the committed lock: `git checkout -- bundles/platform.lock.yaml`; or delete it and run `cargo xtask lock platform`";
         run.reports(hint);
@@ -128,7 +128,7 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
 
     // What is in the store is not downloaded again: the index alone is asked for.
     let before = classic.web.count();
-    let run = classic.run(&["fetch", "platform"]).success();
+    let run = classic.run("fetch platform").success();
     insta::assert_snapshot!(run.stdout, @"the set platform is fetched: 0 new blobs, 0 B");
     assert_eq!(classic.web.asked()[before..], ["GET /stable/index.yaml"]);
 
@@ -151,7 +151,7 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
                 _ => support::server::part_of(&bytes, request),
             }
         });
-    classic.run(&["fetch", "platform"]).success();
+    classic.run("fetch platform").success();
     classic.everything_is_there();
     let ranges = ranges.lock().unwrap().clone();
     assert!(
@@ -163,42 +163,40 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chart_that_moved_is_named_and_moves_only_on_request() {
     let classic = Classic::new().await;
-    classic.run(&["lock", "platform"]).success();
-    classic.run(&["lock", "platform", "--check"]).success();
+    classic.run("lock platform").success();
+    classic.run("lock platform --check").success();
     let before = classic.lock();
     let other = web::chart("monitoring", METADATA, 1000);
     classic.publish("monitoring-1.2.3+build.5.tgz", &other);
-    let run = classic.run(&["lock", "platform", "--check"]).exits_with(2);
+    let run = classic.run("lock platform --check").exits_with(2);
     let was = &before.artifacts[0].manifests[0].blobs[1].digest;
     run.prints(&format!(
         "/stable/monitoring:1.2.3+build.5 was {was} when it was locked and is sha256:"
     ));
-    classic.run(&["lock", "platform"]).success();
+    classic.run("lock platform").success();
     assert_eq!(classic.lock(), before);
     // What was locked is not served any more.
     classic.forget_store();
-    let run = classic.run(&["fetch", "platform"]).exits_with(5);
+    let run = classic.run("fetch platform").exits_with(5);
     run.reports("cannot read http://");
-    classic
-        .run(&["lock", "platform", "--update", "monitoring"])
-        .success();
+    classic.run("lock platform --update monitoring").success();
     assert_ne!(classic.lock(), before);
-    classic.run(&["fetch", "platform"]).success();
+    classic.run("fetch platform").success();
     classic.everything_is_there();
 
     classic
         .web
         .put("/stable/index.yaml", "entries: { monitoring: [] }\n");
-    let run = classic.run(&["lock", "platform", "--check"]).exits_with(2);
+    let run = classic.run("lock platform --check").exits_with(2);
     run.prints("removed upstream: ");
     // Without a digest in the index, the chart is compared.
     classic.web.put(
         "/stable/index.yaml",
         "entries: { monitoring: [{ version: 1.2.3+build.5, urls: ['monitoring-1.2.3+build.5.tgz'] }] }\n",
     );
-    classic.run(&["lock", "platform", "--check"]).success();
+    classic.run("lock platform --check").success();
     classic.publish("monitoring-1.2.3+build.5.tgz", &classic.packed);
-    classic.run(&["lock", "platform", "--check"]).exits_with(2);
+    classic.run("lock platform --check").exits_with(2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +206,7 @@ async fn mistakes_of_a_chart_are_named() {
     let mut all = String::new();
     let mut refused = |set: &str, code: i32| {
         classic.sandbox.write("bundles/platform.set.yaml", set);
-        let run = classic.run(&["lock", "platform"]).exits_with(code);
+        let run = classic.run("lock platform").exits_with(code);
         run.does_not_mention("secret");
         assert!(!classic.path("bundles/platform.lock.yaml").exists());
         all.push_str(&run.stderr);
@@ -329,18 +327,16 @@ async fn mirrors_certificates_and_credentials_are_those_of_the_host() {
     classic
         .web
         .put("/stable/monitoring.tgz", classic.packed.clone());
-    classic.run(&["lock", "platform"]).success();
+    classic.run("lock platform").success();
     let source = classic.lock().artifacts[0].source.clone().unwrap();
     assert_eq!(
         source.url.as_deref(),
         Some("https://charts.example.com/monitoring.tgz")
     );
     classic.forget_store();
-    classic.run(&["fetch", "platform"]).success();
+    classic.run("fetch platform").success();
     classic.everything_is_there();
-    let offline = classic
-        .run(&["lock", "platform", "--check", "--offline"])
-        .exits_with(1);
+    let offline = classic.run("lock platform --check --offline").exits_with(1);
     offline.reports("offline");
 }
 
@@ -356,8 +352,8 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     let set = set(&format!("http://{}/stable", web.address), "");
     lab.write("bundles/platform.set.yaml", &set);
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("lock platform").success();
+    lab.run("deploy lab").success();
 
     let mirror = format!("oci://{}/mke/stable", lab.registry.address);
     let chart = format!("{mirror}/monitoring");
@@ -375,10 +371,10 @@ async fn helm_pulls_the_chart_and_would_have_pushed_the_same() {
     );
     shown.has("\nname: monitoring\n");
 
-    let images = lab.run(&["images", "lab"]).success();
+    let images = lab.run("images lab").success();
     let upstream = "/stable/monitoring:1.2.3+build.5 ";
     images.prints(upstream);
-    let document = lab.run(&["images", "lab", "--as", "cyclonedx"]).success();
+    let document = lab.run("images lab --as cyclonedx").success();
     let lock = Lock::read(&lab.path("bundles/platform.lock.yaml")).unwrap();
     let layer = &lock.artifacts[0].manifests[0].blobs[1];
     let checksum = layer.digest.to_string().replace(':', "%3A");

@@ -67,7 +67,7 @@ async fn a_lock_whose_origins_were_edited_is_named_and_locked_again() {
             web.address
         ),
     );
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     let good = sandbox.read("bundles/platform.lock.yaml");
     let path = sandbox.path("bundles/platform.lock.yaml");
     let lock = Lock::read(&path).unwrap();
@@ -123,19 +123,19 @@ async fn a_lock_whose_origins_were_edited_is_named_and_locked_again() {
     ];
     for (place, change, expected) in changes {
         edited(place, change);
-        let run = sandbox.run(&["lock", "platform", "--check"]).exits_with(2);
+        let run = sandbox.run("lock platform --check").exits_with(2);
         assert!(
             run.stdout.contains(&shown(&expected)),
             "{expected}: {}",
             run.whole()
         );
-        let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+        let run = sandbox.run("fetch platform").exits_with(3);
         assert!(
             run.stderr.contains(&shown(&expected)),
             "{expected}: {}",
             run.stderr
         );
-        sandbox.run(&["lock", "platform"]).success();
+        sandbox.run("lock platform").success();
         let what = format!("{place} {expected}");
         assert_eq!(sandbox.read("bundles/platform.lock.yaml"), good, "{what}");
     }
@@ -161,17 +161,17 @@ async fn a_lock_whose_origins_were_edited_is_named_and_locked_again() {
     edited("stable/app:", &|one| {
         one.source.as_mut().unwrap().url = Some(copy.clone())
     });
-    let run = sandbox.run(&["lock", "platform", "--check"]).exits_with(2);
+    let run = sandbox.run("lock platform --check").exits_with(2);
     let expected = format!(
         "was {copy} when it was locked and is http://{}/stable/app.tgz now",
         web.address
     );
     run.prints(&shown(&expected));
-    let run = sandbox.run(&["lock", "platform"]).success();
+    let run = sandbox.run("lock platform").success();
     run.mentions(&shown(&expected));
-    sandbox.run(&["lock", "platform", "--replace"]).success();
+    sandbox.run("lock platform --replace").success();
     assert_eq!(sandbox.read("bundles/platform.lock.yaml"), good);
-    sandbox.run(&["lock", "platform", "--check"]).success();
+    sandbox.run("lock platform --check").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,7 +243,7 @@ async fn sizes_that_cannot_be_are_named_with_what_served_them() {
             };
             is_it.then(|| ([("content-type", media_type)], body.clone()).into_response())
         });
-        let run = sandbox.run(&["lock", "platform"]).exits_with(4);
+        let run = sandbox.run("lock platform").exits_with(4);
         assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
         let served = format!(
             "docker.io/library/app:1 from {} cannot be carried",
@@ -268,7 +268,7 @@ async fn an_index_that_is_wrong_about_its_manifests_is_named() {
     let chosen =
         format!("images:\n- {{ reference: '{address}/a/app:1', platforms: [linux/amd64] }}\n");
     sandbox.write("bundles/platform.set.yaml", &whole);
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     let path = sandbox.path("bundles/platform.lock.yaml");
     let lock = Lock::read(&path).unwrap();
     let child = &lock.artifacts[0].manifests[0];
@@ -305,7 +305,7 @@ async fn an_index_that_is_wrong_about_its_manifests_is_named() {
         for set in [&whole, &chosen] {
             sandbox.write("bundles/platform.set.yaml", set);
             std::fs::remove_file(&path).ok();
-            let run = sandbox.run(&["lock", "platform"]).exits_with(4);
+            let run = sandbox.run("lock platform").exits_with(4);
             assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
             assert!(!path.exists());
         }
@@ -336,7 +336,7 @@ async fn two_artifacts_that_disagree_about_a_size_are_both_named() {
         );
         Some(([("content-type", MANIFEST)], body).into_response())
     });
-    let run = sandbox.run(&["lock", "platform"]).exits_with(4);
+    let run = sandbox.run("lock platform").exits_with(4);
     let expected = format!(
         "{address}/a/app:1 and {address}/b/app:1 cannot be carried: they list one blob with different sizes"
     );
@@ -381,7 +381,7 @@ async fn a_wrong_authority_is_named_with_the_key_of_the_set() {
         if let Some(text) = text {
             place.sandbox.write("bundles/mirror-ca.pem", &text);
         }
-        let run = place.sandbox.run(&["lock", "platform"]).exits_with(3);
+        let run = place.sandbox.run("lock platform").exits_with(3);
         let key = format!("bundles/platform.set.yaml: `ca` of {address} in `registries`: ");
         assert!(
             run.stderr.contains(&shown(&key)),
@@ -404,12 +404,12 @@ async fn a_certificate_that_is_not_trusted_is_fixed_in_the_set() {
         &format!("images: ['{address}/library/nginx:1.29']\nregistries: {{ '{address}': {{ ca: ca.pem }} }}\n"),
     );
     place.sandbox.write("bundles/ca.pem", &other.ca_pem);
-    let run = place.sandbox.run(&["lock", "platform"]).exits_with(5);
+    let run = place.sandbox.run("lock platform").exits_with(5);
     let hint = format!("in the set's file: `registries: {{ '{address}': {{ ca: FILE }} }}`");
     run.reports(&shown(&hint));
     run.does_not_report("registry.ca");
     place.sandbox.write("bundles/ca.pem", &proxy.ca_pem);
-    place.sandbox.run(&["lock", "platform"]).success();
+    place.sandbox.run("lock platform").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -425,7 +425,7 @@ async fn a_plan_refuses_a_ca_that_a_deploy_could_not_use() {
     );
     lab.write("bundles/ca.pem", &proxy.ca_pem);
     lab.write_environment("sets: [platform]\n");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     support::bundles::forget_store(&lab.sandbox);
     lab.write("bundles/ca.pem", "of last year");
     for command in ["plan", "deploy"] {
@@ -435,7 +435,7 @@ async fn a_plan_refuses_a_ca_that_a_deploy_could_not_use() {
     }
     assert_eq!(lab.repositories().await, Vec::<String>::new());
     lab.write("bundles/ca.pem", &proxy.ca_pem);
-    lab.run(&["plan", "lab"]).success();
+    lab.run("plan lab").success();
 }
 
 /// Runs a command until its standard error has a text, and returns how long that took.
@@ -501,7 +501,7 @@ async fn layers_that_nodes_download_from_elsewhere_are_named_by_lock() {
         Some((headers, manifest.clone()).into_response())
     });
     place.write(&format!("- {}/windows/app:1\n", place.upstream.address));
-    let run = place.sandbox.run(&["lock", "platform"]).success();
+    let run = place.sandbox.run("lock platform").success();
     let warning = "warning: external layers are not pushed, and nodes download them from the URLs in the manifests: windows/app:1 (1)";
     run.reports(warning);
 }
@@ -524,7 +524,7 @@ async fn a_damaged_partial_download_is_not_blamed_on_the_registry() {
     let sandbox = Sandbox::new(AIRLOCK);
     let set = format!("images:\n- {}/a/large:1\n", upstream.address);
     sandbox.write("bundles/platform.set.yaml", &set);
-    sandbox.run(&["lock", "platform"]).success();
+    sandbox.run("lock platform").success();
     let place = Place { sandbox, upstream };
     let large = place.upstream.blobs()[0].clone();
     let partial = place.sandbox.path("bundles/store/partial");
@@ -532,7 +532,7 @@ async fn a_damaged_partial_download_is_not_blamed_on_the_registry() {
     std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
     for damaged in [vec![7; 1000], vec![7; 3 << 20], vec![7; 4 << 20]] {
         std::fs::write(&partial, damaged).unwrap();
-        let run = place.sandbox.run(&["fetch", "platform"]).success();
+        let run = place.sandbox.run("fetch platform").success();
         run.does_not_report("registry");
         place.everything_is_there();
         let large = bundle::sha256_digest(&large).unwrap();
@@ -544,6 +544,6 @@ async fn a_damaged_partial_download_is_not_blamed_on_the_registry() {
         (asked.path.ends_with(&digest)).then(|| vec![8; 3 << 20].into_response())
     });
     std::fs::write(&partial, vec![7; 1000]).unwrap();
-    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(5);
+    let run = place.sandbox.run("fetch platform").exits_with(5);
     run.reports(&format!("cannot read {large}"));
 }

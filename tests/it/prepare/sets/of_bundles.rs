@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 use support::bundles::{Member, dex, image, of, pack, tar, unpack, untar};
 use support::server::{cut_after, part_of};
-use support::{Courier, Lab, TlsProxy, Web};
+use support::{Arguments, Courier, Lab, TlsProxy, Web};
 
 use super::*;
 use crate::FAKE_MKECTL;
@@ -138,7 +138,7 @@ impl Vendor {
         self.home().join(format!("{name}.key"))
     }
 
-    fn openssl(&self, arguments: &[&str]) {
+    fn openssl(&self, arguments: impl Arguments) {
         run(&self.sandbox, "openssl", arguments);
     }
 
@@ -159,7 +159,7 @@ impl Vendor {
         self.sandbox.write("bundles/k0rdent.set.yaml", &text);
     }
 
-    fn run(&self, arguments: &[&str]) -> support::Run {
+    fn run(&self, arguments: impl Arguments) -> support::Run {
         self.sandbox.run(arguments)
     }
 
@@ -207,7 +207,7 @@ impl Vendor {
 #[cfg_attr(without_openssl, ignore = "openssl is not on PATH")]
 async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
     let vendor = Vendor::new().await;
-    let run = vendor.run(&["lock", "k0rdent"]).success();
+    let run = vendor.run("lock k0rdent").success();
     insta::assert_snapshot!(run.stdout, @"wrote bundles/k0rdent.lock.yaml: 3 artifacts, 2.11 MB");
     // The signature is there before gigabytes are downloaded.
     assert_eq!(
@@ -243,7 +243,7 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
 
     // Nothing is downloaded for what is known, and the file in bundles/ gives the same lock.
     let before = vendor.web.count();
-    let run = vendor.run(&["lock", "k0rdent"]).success();
+    let run = vendor.run("lock k0rdent").success();
     run.prints("unchanged");
     assert_eq!(
         vendor.asked_since(before),
@@ -252,7 +252,7 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
     vendor.remove(LOCK);
     support::bundles::forget_store(&vendor.sandbox);
     let before = vendor.web.count();
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     assert_eq!(vendor.read(LOCK), text);
     assert_eq!(vendor.asked_since(before), [format!("GET {FILE}.sig")]);
     // Offline with the signature beside the bundle.
@@ -268,7 +268,7 @@ async fn a_signed_bundle_is_locked_with_all_its_artifacts() {
         assert_eq!(vendor.read(LOCK), text);
     }
 
-    let inspected = vendor.run(&["inspect", "k0rdent"]).success();
+    let inspected = vendor.run("inspect k0rdent").success();
     let of_bundle = inspected.stdout.split("set k0rdent").nth(1).unwrap();
     insta::assert_snapshot!(of_bundle.replace(&lock.bundles[0].sha256, "[SHA256]"));
 }
@@ -296,32 +296,32 @@ async fn lock_and_fetch_resume_and_compare_every_digest() {
         }
         answer
     });
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     assert_eq!(ranges.load(Ordering::SeqCst), 1);
     vendor.forget();
-    let run = vendor.run(&["fetch", "k0rdent"]).success();
+    let run = vendor.run("fetch k0rdent").success();
     insta::assert_snapshot!(run.stdout, @"the set k0rdent is fetched: 14 new blobs, 2.11 MB");
     assert_eq!(ranges.load(Ordering::SeqCst), 2);
     vendor.everything_is_there();
 
     // With everything in the store, nothing is downloaded; with the file, neither.
     let before = vendor.web.count();
-    vendor.run(&["fetch", "k0rdent", "--offline"]).success();
+    vendor.run("fetch k0rdent --offline").success();
     support::bundles::forget_store(&vendor.sandbox);
-    vendor.run(&["fetch", "k0rdent", "--offline"]).success();
+    vendor.run("fetch k0rdent --offline").success();
     assert_eq!(vendor.web.count(), before);
     vendor.everything_is_there();
     vendor.forget();
-    let run = vendor.run(&["fetch", "k0rdent", "--offline"]).exits_with(1);
+    let run = vendor.run("fetch k0rdent --offline").exits_with(1);
     run.reports(&format!("bundles/{FILE} is not fetched"));
     // A copied bundle that was changed is refused, although each blob that was kept is right.
     let mut damaged = vendor.bundle.to_vec();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
     std::fs::write(vendor.file(), damaged).unwrap();
-    vendor.run(&["fetch", "k0rdent", "--offline"]).exits_with(4);
+    vendor.run("fetch k0rdent --offline").exits_with(4);
     std::fs::write(vendor.file(), "short").unwrap();
-    vendor.run(&["fetch", "k0rdent", "--offline"]).exits_with(4);
+    vendor.run("fetch k0rdent --offline").exits_with(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +331,7 @@ async fn what_is_not_signed_with_the_key_reaches_neither_store_nor_lock() {
     let signature = format!("{ORIGIN}.sig");
     let mut all = String::new();
     let mut refused = |code: i32| {
-        let run = vendor.run(&["lock", "k0rdent"]).exits_with(code);
+        let run = vendor.run("lock k0rdent").exits_with(code);
         vendor.nothing_is_trusted();
         all.push_str(&run.stderr);
         all.push('\n');
@@ -370,7 +370,7 @@ async fn what_is_not_signed_with_the_key_reaches_neither_store_nor_lock() {
         .web
         .put(&signature, vendor.sign("vendor", &vendor.bundle));
     let before = vendor.web.count();
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     assert_eq!(vendor.asked_since(before), [format!("GET {FILE}.sig")]);
     // A signature elsewhere.
     vendor
@@ -378,16 +378,16 @@ async fn what_is_not_signed_with_the_key_reaches_neither_store_nor_lock() {
         .put("/elsewhere", vendor.sign("other", &vendor.bundle));
     let elsewhere = format!("http://{}/elsewhere", vendor.web.address);
     vendor.write(&format!("key: other.pub, signature: '{elsewhere}'"));
-    let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
+    let run = vendor.run("lock k0rdent --check").exits_with(2);
     run.prints("was changed after it was locked");
     let before = vendor.web.count();
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     // The locked checksum is verified, without another download.
     assert_eq!(
         vendor.asked_since(before),
         [format!("HEAD {FILE}"), "GET /elsewhere".to_owned()]
     );
-    vendor.run(&["lock", "k0rdent", "--check"]).success();
+    vendor.run("lock k0rdent --check").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -397,57 +397,57 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     let sha256 = hex::encode(sha2::Sha256::digest(&vendor.bundle));
     let zeros = "0".repeat(64);
     vendor.write(&format!("sha256: {zeros}"));
-    let run = vendor.run(&["lock", "k0rdent"]).exits_with(4);
+    let run = vendor.run("lock k0rdent").exits_with(4);
     run.reports("expected");
     vendor.nothing_is_trusted();
     // Also a file that was copied.
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
-    let run = vendor.run(&["lock", "k0rdent"]).exits_with(4);
+    let run = vendor.run("lock k0rdent").exits_with(4);
     run.reports(&format!("has SHA-256 {sha256}, expected {zeros}"));
     vendor.nothing_is_trusted();
     vendor.write(&format!("sha256: {sha256}"));
     let before = vendor.web.count();
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     // What the set lists does not move: nothing is asked.
-    vendor.run(&["lock", "k0rdent", "--check"]).success();
-    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    vendor.run("lock k0rdent --check").success();
+    vendor.run("lock k0rdent --replace").success();
     assert_eq!(vendor.web.count(), before);
     // A lock that was edited is made again from the file that is here.
     let mut edited = vendor.lock();
     edited.artifacts.pop();
     vendor.sandbox.write(LOCK, &edited.to_yaml());
-    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    vendor.run("lock k0rdent --replace").success();
     assert_eq!(vendor.lock().artifacts.len(), 3);
     assert_eq!(vendor.web.count(), before);
     // A lock with a conflict of git has nothing to keep.
     let text = vendor.read(LOCK);
     vendor.sandbox.write(LOCK, &format!("<<<<<<< HEAD\n{text}"));
-    vendor.run(&["lock", "k0rdent"]).exits_with(3);
-    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    vendor.run("lock k0rdent").exits_with(3);
+    vendor.run("lock k0rdent --replace").success();
     assert_eq!(vendor.read(LOCK), text);
     // A different file that was copied to its place.
     let other = pack(&enterprise("v2"));
     std::fs::write(vendor.file(), &other).unwrap();
     let listed = hex::encode(sha2::Sha256::digest(&other));
     vendor.write(&format!("sha256: {listed}"));
-    vendor.run(&["lock", "k0rdent", "--offline"]).success();
+    vendor.run("lock k0rdent --offline").success();
     assert_eq!(vendor.lock().bundles[0].sha256, listed);
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
     vendor.write(&format!("sha256: {zeros}"));
-    let run = vendor.run(&["fetch", "k0rdent"]).exits_with(3);
+    let run = vendor.run("fetch k0rdent").exits_with(3);
     run.reports("was changed after");
 
     // Without either, what comes is trusted, and only a different size is noticed.
     vendor.remove(LOCK);
     vendor.write("strip: 0");
-    let run = vendor.run(&["lock", "k0rdent"]).success();
+    let run = vendor.run("lock k0rdent").success();
     run.reports(&format!("the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes"));
-    let run = vendor.run(&["lock", "k0rdent", "--check"]).success();
+    let run = vendor.run("lock k0rdent --check").success();
     run.prints("only the size was compared: http:");
     // What is upstream now is not what is here.
     assert_eq!(other.len(), vendor.bundle.len());
     vendor.web.put(ORIGIN, other);
-    vendor.run(&["lock", "k0rdent", "--replace"]).success();
+    vendor.run("lock k0rdent --replace").success();
     assert_eq!(vendor.lock().bundles[0].sha256, listed);
 }
 
@@ -455,35 +455,35 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
 #[cfg_attr(without_openssl, ignore = "openssl is not on PATH")]
 async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
     let vendor = Vendor::new().await;
-    let run = vendor.run(&["lock", "k0rdent"]).success();
+    let run = vendor.run("lock k0rdent").success();
     let verified = "airlock-bundle-1.2.3.tar.gz is signed with bundles/vendor.pub";
     run.reports(verified);
     let text = vendor.read(LOCK);
     let locked = vendor.lock().bundles[0].sha256.clone();
-    vendor.run(&["lock", "k0rdent", "--check"]).success();
+    vendor.run("lock k0rdent --check").success();
     // A different file of the same size is known by its signature.
     let same_size: bytes::Bytes = pack(&enterprise("v2")).into();
     assert_eq!(same_size.len(), vendor.bundle.len());
     vendor.publish(&same_size);
-    let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
+    let run = vendor.run("lock k0rdent --check").exits_with(2);
     let moved =
         format!("was sha256:{locked} when it was locked and is signed as a different file now");
     run.prints(&moved);
-    let run = vendor.run(&["lock", "k0rdent"]).success();
+    let run = vendor.run("lock k0rdent").success();
     run.prints("kept as locked");
     assert_eq!(vendor.read(LOCK), text);
     // What is fetched is what is locked, or nothing.
-    let run = vendor.run(&["fetch", "k0rdent"]).exits_with(2);
+    let run = vendor.run("fetch k0rdent").exits_with(2);
     run.reports("moved upstream");
     vendor.forget();
-    vendor.run(&["fetch", "k0rdent"]).exits_with(4);
+    vendor.run("fetch k0rdent").exits_with(4);
     assert_eq!(vendor.read(LOCK), text);
 
     // A new file whose signature is wrong does not replace the one that is here.
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
     let signature = format!("{ORIGIN}.sig");
     vendor.web.put(&signature, vendor.sign("vendor", b"other"));
-    let run = vendor.run(&["lock", "k0rdent", "--replace"]).exits_with(4);
+    let run = vendor.run("lock k0rdent --replace").exits_with(4);
     let wrong = format!("`bundles/unverified-{FILE}` was not signed with `bundles/vendor.pub`");
     run.reports(&wrong);
     assert_eq!(std::fs::read(vendor.file()).unwrap(), vendor.bundle);
@@ -504,22 +504,22 @@ async fn a_bundle_that_changed_upstream_is_named_and_stays_as_it_was_locked() {
         names.contains(&"k0rdent-enterprise/capi/provider:v2".to_owned()),
         "{names:?}"
     );
-    vendor.run(&["lock", "k0rdent", "--check"]).success();
+    vendor.run("lock k0rdent --check").success();
     let mut larger = enterprise("v3");
     larger.push(Member::new("more", vec![0; 1000]));
     vendor.publish(&pack(&larger).into());
-    let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
+    let run = vendor.run("lock k0rdent --check").exits_with(2);
     run.prints(&format!(
         " was a file of {} bytes when it was locked and is a file of ",
         vendor.bundle.len()
     ));
     // The file of before is in the way, and is replaced.
-    vendor.run(&["lock", "k0rdent", "--replace"]).success();
-    vendor.run(&["lock", "k0rdent", "--check"]).success();
+    vendor.run("lock k0rdent --replace").success();
+    vendor.run("lock k0rdent --check").success();
     vendor
         .web
         .answer(ORIGIN, |_| StatusCode::NOT_FOUND.into_response());
-    let run = vendor.run(&["lock", "k0rdent", "--check"]).exits_with(2);
+    let run = vendor.run("lock k0rdent --check").exits_with(2);
     run.prints("removed upstream: ");
 }
 
@@ -542,7 +542,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let url = format!("http://{}/ceph/ceph.tgz", vendor.web.address);
     let set = |more: &str| format!("bundles:\n- {{ url: '{url}', strip: 2 }}\n{more}");
     vendor.sandbox.write("bundles/ceph.set.yaml", &set(""));
-    vendor.run(&["lock", "ceph"]).success();
+    vendor.run("lock ceph").success();
     let path = vendor.path("bundles/ceph.lock.yaml");
     let lock = || Lock::read(&path).unwrap();
     let names: Vec<String> = lock().artifacts.iter().map(|one| one.reference()).collect();
@@ -551,24 +551,24 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     // All names are too short.
     let stripped = set("").replace("strip: 2", "strip: 9");
     vendor.sandbox.write("bundles/ceph.set.yaml", &stripped);
-    let run = vendor.run(&["lock", "ceph"]).exits_with(4);
+    let run = vendor.run("lock ceph").exits_with(4);
     run.reports("none of its 2 files can be used; the first archive, `host.example&ceph&rook@v1.16.tar`: `host.example/ceph/rook` has no 9 \
              leading folders to leave out\nhint: if its name is the reason, change `as:` or `strip:`");
 
     // A different place is a different lock, for which the file is read again.
     let moved = set("").replace("strip: 2", "strip: 2, as: ceph");
     vendor.sandbox.write("bundles/ceph.set.yaml", &moved);
-    let run = vendor.run(&["fetch", "ceph"]).exits_with(3);
+    let run = vendor.run("fetch ceph").exits_with(3);
     run.reports("was changed after");
     let before = vendor.web.count();
-    vendor.run(&["lock", "ceph"]).success();
+    vendor.run("lock ceph").success();
     assert_eq!(vendor.web.count(), before);
     assert_eq!(lock().artifacts[1].reference(), "ceph/rook:v1.16");
 
     // The file of one set is not taken for that of another.
     let other = set("").replace("/ceph/ceph.tgz", "/other/ceph.tgz");
     vendor.sandbox.write("bundles/other.set.yaml", &other);
-    let run = vendor.run(&["lock", "other"]).exits_with(3);
+    let run = vendor.run("lock other").exits_with(3);
     run.reports("both be downloaded as bundles/ceph.tgz");
     vendor.remove("bundles/other.set.yaml");
 
@@ -578,7 +578,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let digest = "1".repeat(64);
     let file = format!("files: [{{ url: '{tool}', sha256: {digest}, as: 'rook:v1.16' }}]\n");
     vendor.sandbox.write("bundles/ceph.set.yaml", &set(&file));
-    let run = vendor.run(&["lock", "ceph"]).exits_with(3);
+    let run = vendor.run("lock ceph").exits_with(3);
     run.reports("/ceph/ceph.tgz both have rook:v1.16");
     // A damaged archive is not left out, and not for `learn`.
     let mut damaged = archives(vec![("capi/a_1.tar", dex())]);
@@ -587,7 +587,7 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
     let plain = format!("bundles: [{{ url: '{url}' }}]\n");
     vendor.sandbox.write("bundles/ceph.set.yaml", &plain);
     vendor.remove("bundles/ceph.tgz");
-    let run = vendor.run(&["lock", "ceph"]).exits_with(4);
+    let run = vendor.run("lock ceph").exits_with(4);
     assert!(
         run.stderr.contains("capi/a_1.tar")
             && run
@@ -602,12 +602,12 @@ async fn names_with_signs_lose_leading_folders_and_never_overlap() {
         .web
         .answer("/ceph/ceph.tgz", |_| StatusCode::NOT_FOUND.into_response());
     vendor.remove("bundles/ceph.tgz");
-    let run = vendor.run(&["lock", "ceph"]).exits_with(1);
+    let run = vendor.run("lock ceph").exits_with(1);
     run.reports("hint: check the URL in the set's file");
     // Reserved names are those of the artifacts.
     let reserved = archives(vec![("airlock/state_1.tar", dex())]);
     vendor.web.put("/ceph/ceph.tgz", pack(&reserved));
-    let run = vendor.run(&["lock", "ceph"]).exits_with(3);
+    let run = vendor.run("lock ceph").exits_with(3);
     run.reports("airlock/ is reserved");
 }
 
@@ -622,10 +622,10 @@ async fn a_mirror_has_the_bundle_and_the_lock_has_the_vendors_url() {
         "bundles/k0rdent.set.yaml",
         &format!("bundles: [{{ url: '{url}' }}]\nregistries: {{ {registries} }}\n"),
     );
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     assert_eq!(vendor.lock().bundles[0].url, url);
     vendor.forget();
-    vendor.run(&["fetch", "k0rdent"]).success();
+    vendor.run("fetch k0rdent").success();
     vendor.everything_is_there();
     let asked = vendor.web.asked();
     let expected = ["GET", "GET", "HEAD"].map(|method| format!("{method} {path}"));
@@ -664,13 +664,13 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
     let answer = behind_a_login(&vendor.bundle, &login);
     vendor.web.answer(ORIGIN, answer);
     log_in(&BASE64_STANDARD.encode("courier:planted-other-5d20"));
-    let refused = vendor.run(&["lock", "k0rdent"]).exits_with(1);
+    let refused = vendor.run("lock k0rdent").exits_with(1);
     refused.reports("401");
     let hint = "hint: log in to the server";
     refused.reports(hint);
     vendor.nothing_is_trusted();
     log_in(&login);
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     vendor.forget();
     // Some servers forbid without a challenge.
     let (bundle, wanted) = (vendor.bundle.clone(), format!("Basic {login}"));
@@ -680,7 +680,7 @@ async fn a_bundle_is_downloaded_with_the_ca_and_the_account_of_its_server() {
             false => StatusCode::FORBIDDEN.into_response(),
         }
     });
-    let fetched = vendor.run(&["fetch", "k0rdent", "-v"]).success();
+    let fetched = vendor.run("fetch k0rdent -v").success();
     fetched.does_not_mention("planted");
     vendor.everything_is_there();
 }
@@ -719,7 +719,7 @@ async fn a_refused_certificate_gets_the_advice_for_its_fault() {
             set.push_str(&format!("registries: {{ {address}: {{ ca: ca.pem }} }}\n"));
         }
         vendor.sandbox.write("bundles/k0rdent.set.yaml", &set);
-        let run = vendor.run(&["lock", "k0rdent"]).exits_with(1);
+        let run = vendor.run("lock k0rdent").exits_with(1);
         run.reports(hint);
     }
 }
@@ -739,7 +739,7 @@ async fn a_server_that_a_redirect_leads_to_gets_no_account() {
         (StatusCode::UNAUTHORIZED, challenge).into_response()
     });
     vendor.write("strip: 0");
-    vendor.run(&["lock", "k0rdent"]).exits_with(1);
+    vendor.run("lock k0rdent").exits_with(1);
     assert!(other.count() > 0);
 }
 
@@ -771,7 +771,7 @@ async fn with_image_and_bundle(bytes: &bytes::Bytes) -> (Lab, support::upstream:
         ),
     );
     lab.write_environment("sets: [k0rdent]\n");
-    lab.run(&["lock", "k0rdent"]).success();
+    lab.run("lock k0rdent").success();
     support::bundles::forget_store(&lab.sandbox);
     (lab, upstream, web)
 }
@@ -817,23 +817,23 @@ async fn what_registries_and_bundles_of_sets_have_is_sent_while_the_rest_is_read
         axum::body::Body::from_stream(parts).into_response()
     });
     let before = web.count();
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
     assert_eq!(web.count() - before, 1, "the bundle was asked for again");
-    lab.run(&["verify", "lab"]).success();
+    lab.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offline_run_reads_the_bundles_that_are_here_and_names_what_is_missing() {
     let (lab, _upstream, web) = with_image_and_bundle(&pack(&enterprise("v1")).into()).await;
-    let push = lab.run(&["push", "lab", "--offline"]).exits_with(1);
-    let plan = lab.run(&["plan", "lab", "--offline"]).success();
+    let push = lab.run("push lab --offline").exits_with(1);
+    let plan = lab.run("plan lab --offline").success();
     let warning = plan.stdout.lines().find(|line| line.contains("would fail"));
     plan.does_not_print("from upstream");
     for text in [push.stderr.as_str(), warning.unwrap_or_default()] {
         text.has("library/nginx:1.29");
         text.lacks(".tar.gz");
     }
-    lab.run(&["push", "lab"]).success();
+    lab.run("push lab").success();
 
     // The registry has the image but lost an artifact of each bundle.
     let client = lab.registry.client();
@@ -848,9 +848,9 @@ async fn an_offline_run_reads_the_bundles_that_are_here_and_names_what_is_missin
     }
     support::bundles::forget_store(&lab.sandbox);
     let before = web.count();
-    lab.run(&["push", "lab", "--offline"]).success();
+    lab.run("push lab --offline").success();
     assert_eq!(web.count(), before);
-    lab.run(&["verify", "lab"]).success();
+    lab.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -874,7 +874,7 @@ async fn archives_of_skopeo_are_carried_or_left_out_by_their_form() {
     }
     vendor.web.put(ORIGIN, pack(&members));
     vendor.write("strip: 0");
-    vendor.run(&["lock", "k0rdent"]).success();
+    vendor.run("lock k0rdent").success();
     let lock = vendor.lock();
     let names: Vec<String> = lock.artifacts.iter().map(|one| one.reference()).collect();
     assert_eq!(names, ["capi/controller:v1"]);
@@ -906,7 +906,7 @@ fn mistakes_of_a_bundle_are_named() {
     ] {
         let text = format!("bundles: {bundles}\n");
         sandbox.write("bundles/platform.set.yaml", &text);
-        let run = sandbox.run(&["lock", "platform"]).exits_with(3);
+        let run = sandbox.run("lock platform").exits_with(3);
         run.does_not_mention("secret");
         all.push_str(&run.stderr);
     }
@@ -922,17 +922,17 @@ async fn an_environment_carries_bundles_over_the_gap() {
     let set = format!("bundles: [{{ url: '{url}', as: k0rdent-enterprise }}]\n");
     lab.write("bundles/k0rdent.set.yaml", &set);
     lab.write_environment("sets: [k0rdent]\n");
-    lab.run(&["lock", "k0rdent"]).success();
+    lab.run("lock k0rdent").success();
     let path = lab.path(LOCK);
     let lock = Lock::read(&path).unwrap();
     // A machine that has neither store nor bundle.
-    lab.run(&["fetch", "lab"]).success();
+    lab.run("fetch lab").success();
     lab.remove(&format!("bundles/{FILE}"));
     let store = Store::open(&lab.path("bundles/store")).unwrap();
     for (digest, _) in lock.artifacts.iter().flat_map(|one| one.blobs()) {
         let _ = std::fs::remove_file(store.path(digest));
     }
-    let plan = lab.run(&["plan", "lab"]).success();
+    let plan = lab.run("plan lab").success();
     plan.prints("+ k0rdent-enterprise/capi/controller:v2.8.2");
     let fetch = plan
         .stdout
@@ -956,7 +956,7 @@ async fn an_environment_carries_bundles_over_the_gap() {
         let pushed = client.get_manifest(&repository, &artifact.tag).await;
         assert_eq!(pushed.unwrap().digest, artifact.digest);
     }
-    let images = lab.run(&["images", "lab"]).success();
+    let images = lab.run("images lab").success();
     let line = images
         .stdout
         .lines()
@@ -971,9 +971,9 @@ async fn an_environment_carries_bundles_over_the_gap() {
         let printed = lab.run(&["images", "lab", "--as", consumer]).success();
         printed.does_not_print("capi");
     }
-    let status = lab.run(&["status", "lab"]).success();
+    let status = lab.run("status lab").success();
     status.does_not_mention("different lock");
-    let listed = lab.run(&["list"]).success();
+    let listed = lab.run("list").success();
     listed.prints("k0rdent");
 }
 
@@ -994,7 +994,7 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     }
     support::bundles::forget_store(&lab.sandbox);
     lab.write_environment(&format!("sets: [{}]\n", sets.join(", ")));
-    let preflight = lab.run(&["preflight", "lab"]);
+    let preflight = lab.run("preflight lab");
     preflight.prints("to be fetched from upstream");
     let other = "bundles/bundle-v1.tar.gz";
     lab.write(other, "another file");
@@ -1004,16 +1004,16 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     }
     lab.remove(other);
     let before = web.count();
-    lab.run(&["rehearse", "lab"]).success();
+    lab.run("rehearse lab").success();
     assert_eq!(web.count(), before, "a rehearsal downloads nothing");
-    lab.run(&["deploy", "lab"]).success();
-    lab.run(&["verify", "lab"]).success();
+    lab.run("deploy lab").success();
+    lab.run("verify lab").success();
     let repositories = lab.repositories().await;
     assert!(
         repositories.contains(&"mke/capi/controller".to_owned()),
         "{repositories:?}"
     );
-    let again = lab.run(&["deploy", "lab"]).success();
+    let again = lab.run("deploy lab").success();
     again.mentions("Nothing to do");
 
     // What a node misses is read from the bundle again.
@@ -1027,11 +1027,11 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     let lost = support::registries::http().delete(format!("{manifests}/{}", before.digest));
     lost.send().await.unwrap();
     support::bundles::forget_store(&lab.sandbox);
-    lab.run(&["verify", "lab"]).exits_with(5);
-    lab.run(&["verify", "lab", "--repair"]).success();
+    lab.run("verify lab").exits_with(5);
+    lab.run("verify lab --repair").success();
     let after = client.get_manifest(provider.0, provider.1).await.unwrap();
     assert_eq!(after.digest, before.digest);
-    let diff = lab.run(&["diff", "k0rdent-v1", "k0rdent-v2"]);
+    let diff = lab.run("diff k0rdent-v1 k0rdent-v2");
     diff.prints("capi/provider");
 
     // One URL, locked at different times. The set that is behind may be the first or the second.
@@ -1040,9 +1040,9 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     let text = text.replace("' }", "', as: later }");
     lab.write("bundles/later.set.yaml", &text);
     lab.remove("bundles/bundle-v1.tar.gz");
-    lab.run(&["lock", "later"]).success();
+    lab.run("lock later").success();
     lab.write_environment("sets: [k0rdent-v1, later]\n");
-    let run = lab.run(&["plan", "lab"]).exits_with(3);
+    let run = lab.run("plan lab").exits_with(3);
     assert!(
         run.stderr.contains("the sets k0rdent-v1 and later have")
             && run.stderr.contains(
@@ -1054,5 +1054,5 @@ async fn a_deploy_fetches_a_bundle_and_two_sets_may_share_artifacts() {
     for set in ["k0rdent-v1", "later"] {
         lab.run(&["lock", set, "--replace"]).success();
     }
-    lab.run(&["plan", "lab"]).success();
+    lab.run("plan lab").success();
 }

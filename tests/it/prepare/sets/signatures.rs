@@ -84,37 +84,36 @@ fn digest(descriptor: &str) -> &str {
 async fn signatures_are_carried_on_request_and_move_only_on_request() {
     let signed = Signed::new().await;
     let (lab, upstream) = (&signed.lab, &signed.upstream);
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     assert_eq!(signed.tags(), ["1", "D.sig", "slim"].map(str::to_owned));
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     signed.is_served(&lab.registry).await;
-    lab.run(&["verify", "lab"]).success();
-    let pruned = lab.run(&["prune", "lab"]).success();
+    lab.run("verify lab").success();
+    let pruned = lab.run("prune lab").success();
     pruned.does_not_print("a/app");
 
     // A later attestation, under the tag that stands for the referrers API.
     let attestation = upstream.signature("a/app", &signed.image, "later");
     upstream.index("a/app", &tag(&signed.image), &[&attestation]);
     let before = lab.read("bundles/platform.lock.yaml");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     assert_eq!(lab.read("bundles/platform.lock.yaml"), before);
-    lab.run(&["lock", "platform", "--update", "a/app:1"])
-        .success();
+    lab.run("lock platform --update a/app:1").success();
     assert_eq!(
         signed.tags(),
         ["1", "D", "D.sig", "slim"].map(str::to_owned)
     );
-    lab.run(&["deploy", "lab"]).success();
+    lab.run("deploy lab").success();
     signed.is_served(&lab.registry).await;
     // Nodes do not pull them.
-    let printed = lab.run(&["images", "lab", "--as", "containerd"]).success();
+    let printed = lab.run("images lab --as containerd").success();
     printed.does_not_print(".sig");
 
     // Without the request, the lock is of something else.
     signed.write("");
-    let run = lab.run(&["fetch", "platform"]).exits_with(3);
+    let run = lab.run("fetch platform").exits_with(3);
     run.reports("was changed after it was locked");
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     assert_eq!(signed.tags(), ["1", "slim"].map(str::to_owned));
 }
 
@@ -136,7 +135,7 @@ async fn what_a_referrers_api_lists_is_an_index_with_the_same_bytes_each_time() 
         });
     };
     listed(&[&one, &two]);
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     assert_eq!(
         signed.tags(),
         ["1", "D", "D.sig", "slim"].map(str::to_owned)
@@ -145,19 +144,19 @@ async fn what_a_referrers_api_lists_is_an_index_with_the_same_bytes_each_time() 
     let path = lab.path("bundles/platform.lock.yaml");
     std::fs::remove_file(&path).unwrap();
     listed(&[&two, &one]);
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     assert_eq!(lab.read("bundles/platform.lock.yaml"), text);
     // The index is made again, of what was locked.
     listed(&[&later, &two, &one]);
     std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
-    lab.run(&["fetch", "platform"]).success();
+    lab.run("fetch platform").success();
     let store = Store::open(&lab.path("bundles/store")).unwrap();
     for (digest, size) in signed.lock().artifacts.iter().flat_map(|one| one.blobs()) {
         store.verify_blob(digest, size).unwrap();
     }
     listed(&[&later, &two]);
     std::fs::remove_dir_all(lab.path("bundles/store")).unwrap();
-    let run = lab.run(&["fetch", "platform"]).exits_with(4);
+    let run = lab.run("fetch platform").exits_with(4);
     run.reports("do not give the index that was locked");
 }
 
@@ -186,7 +185,7 @@ async fn a_referrers_api_with_pages_is_read_to_its_end() {
             false => index.into_response(),
         })
     });
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     let lock = signed.lock();
     let found = lock
         .artifacts
@@ -200,7 +199,7 @@ async fn a_referrers_api_with_pages_is_read_to_its_end() {
     }
     let store = lab.path("bundles/store");
     std::fs::remove_dir_all(&store).unwrap();
-    lab.run(&["fetch", "platform"]).success();
+    lab.run("fetch platform").success();
 
     // A page elsewhere is not asked for.
     let other = format!("http://{}{path}?last=1", Upstream::start().await.address);
@@ -209,7 +208,7 @@ async fn a_referrers_api_with_pages_is_read_to_its_end() {
         let is_api = asked.path.contains("/referrers/");
         is_api.then(|| (link, index_of(&[])).into_response())
     });
-    let run = lab.run(&["lock", "platform", "--replace"]).exits_with(5);
+    let run = lab.run("lock platform --replace").exits_with(5);
     let expected = "continues its referrers at a different place";
     run.reports(expected);
 }
@@ -223,8 +222,8 @@ async fn distribution_serves_signatures_and_the_tag_for_referrers() {
     lab.edit_environment(&lab.registry.address, &registry.address);
     let attestation = upstream.signature("a/app", &signed.image, "attestation");
     upstream.index("a/app", &tag(&signed.image), &[&attestation]);
-    lab.run(&["lock", "platform"]).success();
-    lab.run(&["push", "lab"]).success();
+    lab.run("lock platform").success();
+    lab.run("push lab").success();
     signed.is_served(&registry).await;
 
     // It is an upstream as good as the first one, although it has no referrers API.
@@ -242,7 +241,7 @@ async fn distribution_serves_signatures_and_the_tag_for_referrers() {
         ),
     );
     lab.write("bundles/platform.set.yaml", &moved);
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     let digests = |lock: &Lock| -> Vec<_> {
         let all = lock.artifacts.iter();
         all.map(|one| (one.reference(), one.digest.clone()))
@@ -260,10 +259,10 @@ async fn an_image_whose_tag_is_that_of_its_signatures_is_named() {
     let by_digest = format!("{}/a/app@{}", upstream.address, signed.image);
     let set = format!("images:\n- {{ reference: '{by_digest}', signatures: true }}\n");
     lab.write("bundles/platform.set.yaml", &set);
-    let run = lab.run(&["lock", "platform"]).exits_with(4);
+    let run = lab.run("lock platform").exits_with(4);
     run.reports("its tag is that of its signatures");
     let set = set.replace("signatures", "as: 'a/app:1', signatures");
     lab.write("bundles/platform.set.yaml", &set);
-    lab.run(&["lock", "platform"]).success();
+    lab.run("lock platform").success();
     assert_eq!(signed.tags(), ["1", "D", "D.sig"].map(str::to_owned));
 }
