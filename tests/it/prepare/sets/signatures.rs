@@ -1,6 +1,8 @@
 //! Signatures and attestations of a set's images: by the tags of cosign, by the referrers API, and
 //! by the tag that stands for it.
 
+use std::collections::BTreeSet;
+
 use support::upstream::index_of;
 use support::{Lab, TestRegistry};
 
@@ -115,6 +117,41 @@ async fn signatures_are_carried_on_request_and_move_only_on_request() {
     run.reports("was changed after it was locked");
     lab.run("lock platform").success();
     assert_eq!(signed.tags(), ["1", "slim"].map(str::to_owned));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_in_other_repositories_have_the_signatures() {
+    let signed = Signed::new().await;
+    let lab = &signed.lab;
+    let address = &signed.upstream.address;
+    let lock = |aliases: &str| {
+        let image = format!("{{ reference: '{address}/a/app:1', aliases: {aliases} }}");
+        let set = format!("signatures: true\nimages:\n- {image}\n");
+        lab.write("bundles/platform.set.yaml", &set);
+        lab.run("lock platform").success();
+        let artifacts = signed.lock().artifacts;
+        let references = artifacts.iter().map(bundle::Artifact::reference);
+        references
+            .map(|one| one.replace(&tag(&signed.image), "D"))
+            .collect::<BTreeSet<_>>()
+    };
+    let places = "a/app:1 a/app:D.sig a/app:second b/other:2 b/other:D.sig";
+    let expected = |places: &str| places.split(' ').map(str::to_owned).collect();
+    assert_eq!(lock("['b/other:2', 'a/app:second']"), expected(places));
+    let before = lab.read("bundles/platform.lock.yaml");
+    lab.run("lock platform").success();
+    assert_eq!(lab.read("bundles/platform.lock.yaml"), before);
+    lab.run("fetch platform").success();
+    lab.run("deploy lab").success();
+    lab.run("verify lab --full").success();
+    let client = lab.registry.client();
+    for artifact in signed.lock().artifacts {
+        let repository = format!("mke/{}", artifact.repository);
+        let served = client.get_manifest(&repository, &artifact.tag).await;
+        assert_eq!(served.unwrap().digest, artifact.digest);
+    }
+    // Without the alias, its signatures are gone as well.
+    assert_eq!(lock("[]"), expected("a/app:1 a/app:D.sig"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 //! Locked entries stay locked: a tag that moved upstream is reported, and moves in the lock only on
 //! request. Entries that the set's file adds or drops are added to or dropped from the lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::set::{BundleItem, Entry, Origin, file_name};
 use bundle::{Artifact, Kind, Lock, Source, Store};
@@ -168,8 +168,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         artifacts.extend(all.into_iter().map(|one| (one.reference(), one)));
     }
     let mut artifacts: Vec<Artifact> = artifacts.into_values().collect();
-    let aliases: Vec<Artifact> = aliases(&loaded, &artifacts).collect();
-    artifacts.extend(aliases);
+    artifacts.extend(aliases(&loaded, &artifacts));
     let mut bundles = Vec::new();
     for item in &loaded.set.bundles {
         let may_move = request.replace || update.contains(&Item::Bundle(item));
@@ -436,16 +435,27 @@ fn placed(artifact: &Artifact, entry: &Entry) -> Artifact {
     }
 }
 
-/// Returns the artifacts for aliases: copies of the artifact at the entry's own place.
-fn aliases<'a>(
-    loaded: &'a Loaded,
-    artifacts: &'a [Artifact],
-) -> impl Iterator<Item = Artifact> + 'a {
-    loaded.entries.iter().filter_map(|entry| {
-        let own = entry.alias_of.as_ref()?;
-        let own = artifacts.iter().find(|one| one.reference() == *own)?;
-        Some(placed(own, entry))
-    })
+/// Returns the artifacts for aliases: copies of the artifact at the entry's own place, and of its
+/// signatures if the alias is in a different repository.
+fn aliases(loaded: &Loaded, artifacts: &[Artifact]) -> Vec<Artifact> {
+    let known: BTreeSet<String> = artifacts.iter().map(Artifact::reference).collect();
+    let mut aliases = BTreeMap::new();
+    for entry in &loaded.entries {
+        let own = entry.alias_of.as_ref();
+        let Some(own) = own.and_then(|own| artifacts.iter().find(|one| one.reference() == *own))
+        else {
+            continue;
+        };
+        let signatures = artifacts.iter().filter(|one| one.is_about(own));
+        let signatures = signatures.map(|signature| Artifact {
+            repository: entry.repository.clone(),
+            ..signature.clone()
+        });
+        let all = signatures.chain([placed(own, entry)]);
+        aliases.extend(all.map(|one| (one.reference(), one)));
+    }
+    aliases.retain(|reference, _| !known.contains(reference));
+    aliases.into_values().collect()
 }
 
 /// An entry or bundle of a set.
