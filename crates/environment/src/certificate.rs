@@ -129,7 +129,7 @@ pub(crate) fn date_fault(validity: &[Validity], now: i64) -> Option<String> {
 /// Returns what is wrong with a file that cannot be read, and what to do about it.
 fn unreadable(error: &io::Error, written: &str, node: &Node) -> (String, String) {
     if paths::is_absent(error) {
-        let help = paths::looked_for_from(&node.source);
+        let help = paths::base_folder_help(&node.source);
         return (format!("the file {written} does not exist"), help);
     }
     if let Some(files::Refusal::NotUtf8 { .. }) = files::Refusal::of(error) {

@@ -1,4 +1,4 @@
-//! Tests of the keys that say how mkectl is run, in an environment that is right otherwise.
+//! Tests of the settings for running mkectl, in an otherwise valid environment.
 
 use super::*;
 use crate::{Environment, Error};
@@ -15,7 +15,7 @@ fn loaded(more: &str) -> (tempfile::TempDir, Result<Environment, Error>) {
 }
 
 #[test]
-fn how_mkectl_is_run_is_read() {
+fn settings_for_running_mkectl_are_read() {
     let load = |more: &str| {
         let (folder, loaded) = loaded(more);
         let file = folder.path().join("environments/prod/admin");
@@ -38,7 +38,7 @@ fn how_mkectl_is_run_is_read() {
 }
 
 #[test]
-fn how_mkectl_is_run_is_checked() {
+fn settings_for_running_mkectl_are_checked() {
     let wrong_key = |more: &str| match loaded(more).1 {
         Err(Error::Wrong(problems)) => problems.to_string(),
         other => panic!("{other:?}"),

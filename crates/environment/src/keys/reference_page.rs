@@ -31,9 +31,11 @@ An empty cell under `default` means that none is documented, under `releases` th
 |---|---|---|---|
 ";
 
-/// Returns the page, in Markdown. `config` has what is known of the keys below `config`; `rules`
-/// are the names that `accept` may have; `managed` are the paths below `config` that Airlock sets.
-pub fn reference(config: &Key, rules: &[&str], managed: &[&str]) -> String {
+/// Returns the page, in Markdown.
+///
+/// `config` is the table of keys below `config`; `rules` are the names that `accept` may contain;
+/// `managed` are the paths below `config` that Airlock sets.
+pub fn reference_page(config: &Key, rules: &[&str], managed: &[&str]) -> String {
     let mut page = INTRODUCTION.to_owned();
     rows(&KEYS, "", &mut |path, key, rule| {
         let about = rule.about.as_deref().unwrap_or_default();
@@ -67,7 +69,7 @@ pub fn reference(config: &Key, rules: &[&str], managed: &[&str]) -> String {
     page
 }
 
-/// Calls `row` with each key that has a rule, in the order of the table, with its path.
+/// Calls `row` for each key that has a rule, with its path, in the order of the table.
 fn rows(key: &Key, path: &str, row: &mut dyn FnMut(&str, &Key, &Rule)) {
     if let Some(rule) = &key.rule {
         row(path, key, rule);
@@ -84,16 +86,16 @@ fn rows(key: &Key, path: &str, row: &mut dyn FnMut(&str, &Key, &Rule)) {
     }
 }
 
-/// Returns names as they are typed, with commas between them.
+/// Returns names in code style, separated by commas.
 fn quoted(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }
 
-/// Returns what a value may be.
+/// Returns the allowed values of a key, in words.
 fn value(key: &Key, rule: &Rule) -> String {
     let values: Vec<&str> = rule.current_values().collect();
-    let what = rule.kind.what();
+    let what = rule.kind.name();
     let what = ["a ", "an ", "the "]
         .iter()
         .find_map(|article| what.strip_prefix(article));
@@ -101,7 +103,7 @@ fn value(key: &Key, rule: &Rule) -> String {
         (false, ..) => quoted(&values),
         (true, Some(min), Some(max)) => format!("integer from {min} to {max}"),
         (true, Some(min), None) if rule.kind == Kind::Integer => format!("integer from {min}"),
-        _ => what.unwrap_or(rule.kind.what()).to_owned(),
+        _ => what.unwrap_or(rule.kind.name()).to_owned(),
     };
     if let Some(example) = rule.kind.example().filter(|_| values.is_empty()) {
         what += &format!(", such as `{example}`");
