@@ -21,5 +21,5 @@ pub use mapping::Mapping;
 pub use node::{Node, Value};
 pub use parse::parse;
 pub use scalar::{Scalar, Style};
-pub(crate) use source::without_byte_order_mark;
+pub(crate) use source::{BYTE_ORDER_MARK, without_byte_order_mark};
 pub use source::{Position, Source};

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use camino::Utf8PathBuf;
 
 /// The mark that some editors write at the start of a file. The first line does not include it.
-pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The source of all nodes that were made in code.
 static BUILT: LazyLock<Arc<Source>> = LazyLock::new(|| {
