@@ -8,9 +8,9 @@ use std::{ops::Range, sync::Arc};
 use crate::{
     findings::Findings,
     form,
-    keys::{KEYS, Key, Kind, kind::environment_value_fault},
+    keys::{KEYS, Key, Kind, join, kind::environment_value_fault},
     nearest::nearest,
-    problem::{Problem, quote},
+    problem::{Problem, quote, quoted_list},
     yaml::{Mapping, Node, Source},
 };
 
@@ -128,14 +128,6 @@ fn is_misspelt(name: &str, key: &Key, mapping: &Mapping) -> bool {
     })
 }
 
-/// Returns the path of the key `name` below `path`.
-fn join(path: &str, name: &str) -> String {
-    match path {
-        "" => name.to_owned(),
-        path => format!("{path}.{name}"),
-    }
-}
-
 /// Reports a key that is not in the table.
 fn report_unknown_key(name: &Node, value: &Node, key: &Key, parent: &str, findings: &mut Findings) {
     let text = name.text().unwrap_or_default();
@@ -164,14 +156,13 @@ fn report_unknown_key(name: &Node, value: &Node, key: &Key, parent: &str, findin
         (_, Some(section)) => format!("{} belongs below `{section}`", quote(text)),
         (Some(nearest), None) => format!("did you mean `{nearest}`?"),
         (None, None) => {
-            let known: Vec<String> = key.names().map(|key| format!("`{key}`")).collect();
-            let known = match known.as_slice() {
-                [only] => format!("the only key is {only}"),
-                known => format!("the keys are {}", known.join(", ")),
-            };
-            match parent {
-                "" => format!("{known}; settings of the cluster belong below `config`"),
-                _ => known,
+            let names = quoted_list(key.names(), ", ");
+            match (parent, key.fields.len()) {
+                ("", _) => {
+                    format!("the keys are {names}; settings of the cluster belong below `config`")
+                }
+                (_, 1) => format!("the only key is {names}"),
+                _ => format!("the keys are {names}"),
             }
         }
     };

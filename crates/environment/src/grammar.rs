@@ -136,18 +136,19 @@ fn check_host(host: &str) -> Result<(), Fault> {
         return Err(Fault::new(format!("the host {quoted} is not a host name"))
             .help("a host name is made of letters, digits and hyphens between single dots"));
     }
-    // Resolvers read a name whose last part is a number as an IPv4 address.
-    let ends_in_number = host
-        .rsplit('.')
-        .next()
-        .is_some_and(|label| label.chars().all(|c| c.is_ascii_digit()));
-    if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
+    if ends_in_number(host) && host.parse::<Ipv4Addr>().is_err() {
         return Err(Fault::new(format!(
             "the address {quoted} is neither a host name nor an IPv4 address"
         ))
         .help("write `host` or `host:port`, such as `registry.example.com:5000`"));
     }
     Ok(())
+}
+
+/// Returns whether the last part of a host is a number. Resolvers read such a host as an IPv4 address.
+pub(crate) fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns whether a text may be a host name. Upper-case letters and underscores are allowed:

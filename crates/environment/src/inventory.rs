@@ -92,9 +92,7 @@ pub(crate) fn read(
             Ok(Some(Inventory { source, rows }))
         }
         Err(problems) => {
-            problems
-                .into_iter()
-                .for_each(|problem| findings.add(problem));
+            findings.problems.extend(problems);
             Ok(None)
         }
     }

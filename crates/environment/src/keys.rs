@@ -226,8 +226,7 @@ impl Rule {
 
     /// Returns whether a release has the key.
     pub fn is_in(&self, release: &Version) -> bool {
-        self.since.as_ref().is_none_or(|since| since <= release)
-            && self.until.as_ref().is_none_or(|until| release <= until)
+        is_in_range(release, self.since.as_ref(), self.until.as_ref())
     }
 }
 
@@ -254,11 +253,22 @@ impl Certainty {
 impl Caution {
     /// Returns whether it applies to a value in a release.
     pub fn applies_to(&self, value: Option<&str>, release: &Version) -> bool {
-        let is_in_release = self.since.as_ref().is_none_or(|since| since <= release)
-            && self.until.as_ref().is_none_or(|until| release <= until);
         let has_value = self.values.is_empty()
             || value.is_some_and(|value| self.values.iter().any(|known| known == value));
-        is_in_release && has_value
+        has_value && is_in_range(release, self.since.as_ref(), self.until.as_ref())
+    }
+}
+
+/// Returns whether a release is from `since` to `until`, both included.
+fn is_in_range(release: &Version, since: Option<&Version>, until: Option<&Version>) -> bool {
+    since.is_none_or(|since| since <= release) && until.is_none_or(|until| release <= until)
+}
+
+/// Returns the path of the key `name` below `path`.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
     }
 }
 

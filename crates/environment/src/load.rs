@@ -26,8 +26,8 @@ const ENVIRONMENTS: &str = "environments";
 /// The file in an environment's folder that describes the environment.
 const FILE: &str = "environment.yaml";
 
-/// Returns the names of all environments, sorted: the folders below `environments` that contain an
-/// `environment.yaml`.
+/// Returns the names of all environments, sorted: the folders below `environments` that contain or
+/// may contain an `environment.yaml`.
 ///
 /// `root` is the workspace root. The result includes names that are not valid: [`load`] reports the
 /// problem with such a name.
@@ -117,11 +117,8 @@ pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Enviro
         .collect();
     let merged = merge_all(chain.documents);
     if let Some(merged) = &merged {
-        if chain.is_complete {
-            let keys = merged.as_mapping().into_iter();
-            keys.for_each(|keys| {
-                document_check::report_missing_keys(keys, &chain.files[0], &mut findings)
-            });
+        if let (true, Some(keys)) = (chain.is_complete, merged.as_mapping()) {
+            document_check::report_missing_keys(keys, &chain.files[0], &mut findings);
         }
         check_rehearsal(merged, &mut findings);
     }

@@ -124,6 +124,12 @@ pub fn count_with_verb(number: usize, thing: &str) -> String {
     format!("{} {verb}", count(number, thing))
 }
 
+/// Quotes each name and joins them: `` `a`, `b` `` with the separator `, `.
+pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>, separator: &str) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    names.join(separator)
+}
+
 /// Quotes text from a file for a message: on one line, cut after 60 characters.
 pub fn quote(text: &str) -> String {
     const LONGEST: usize = 60;

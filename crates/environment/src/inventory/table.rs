@@ -185,16 +185,13 @@ fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
         if !content.starts_with('#')
             && let Some(open) = open_quote(content)
         {
-            problems.push(
-                Problem {
-                    source: Arc::clone(source),
-                    span: start + open..start + content.len(),
-                    rule: "this quote is not closed on its line".to_owned(),
-                    help: None,
-                    is_warning: false,
-                }
-                .with_help("write `\"` after the value as well, or remove this one"),
-            );
+            problems.push(Problem {
+                source: Arc::clone(source),
+                span: start + open..start + content.len(),
+                rule: "this quote is not closed on its line".to_owned(),
+                help: Some("write `\"` after the value as well, or remove this one".to_owned()),
+                is_warning: false,
+            });
         }
         start += line.len();
     }

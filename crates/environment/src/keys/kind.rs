@@ -13,7 +13,7 @@ use super::{Key, Rule};
 use crate::duration::parse_duration;
 use crate::grammar::{self, without_brackets};
 use crate::nearest::nearest;
-use crate::problem::quote;
+use crate::problem::{quote, quoted_list};
 use crate::yaml::{Node, Scalar, Style};
 
 /// The type of a value.
@@ -135,8 +135,9 @@ pub fn config_value_fault(rule: &Rule, node: &Node) -> Option<Fault> {
                     "write it without quotes",
                 ))
             }
-            _ => Some(Fault::new(
-                format!("{}, not a port", quote(&value.text)),
+            _ => Some(Fault::quoting(
+                &value.text,
+                "not a port",
                 "a port is a number from 1 to 65535",
             )),
         }),
@@ -317,8 +318,7 @@ pub(crate) fn environment_value_fault(
 
 /// Returns values in words: `` `a` or `b` ``.
 fn alternatives(values: &[String]) -> String {
-    let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-    values.join(" or ")
+    quoted_list(values.iter().map(String::as_str), " or ")
 }
 
 /// Parses a range of ports.
@@ -342,6 +342,11 @@ impl Fault {
             help: help.into(),
             is_warning: false,
         }
+    }
+
+    /// Returns a fault whose description begins with the quoted text of the value.
+    fn quoting(text: &str, description: &str, help: impl Into<String>) -> Fault {
+        Fault::new(format!("{}, {description}", quote(text)), help)
     }
 }
 
@@ -415,31 +420,31 @@ fn scalar(node: &Node, check: impl Fn(&Scalar) -> Option<Fault>) -> Option<Fault
 }
 
 fn boolean(value: &Scalar) -> Option<Fault> {
-    let quoted = quote(&value.text);
+    let text = value.text.as_str();
     match scalar_type(value) {
         ScalarType::Boolean => None,
         ScalarType::OldBoolean(meant) => Some(Fault {
             is_warning: true,
-            ..Fault::new(
-                format!(
-                    "{quoted}, which some YAML readers take for a boolean and others for a string"
-                ),
+            ..Fault::quoting(
+                text,
+                "which some YAML readers take for a boolean and others for a string",
                 format!("write `{meant}`"),
             )
         }),
-        ScalarType::String if matches!(value.text.as_str(), "true" | "false") => Some(Fault::new(
+        ScalarType::String if matches!(text, "true" | "false") => Some(Fault::new(
             "a string, not a boolean",
-            format!("write {quoted} without quotes"),
+            format!("write {} without quotes", quote(text)),
         )),
-        _ => Some(Fault::new(
-            format!("{quoted}, not a boolean"),
+        _ => Some(Fault::quoting(
+            text,
+            "not a boolean",
             "write `true` or `false`",
         )),
     }
 }
 
 fn integer(value: &Scalar, (least, most): (Option<i64>, Option<i64>)) -> Option<Fault> {
-    let quoted = quote(&value.text);
+    let text = value.text.as_str();
     let range = match (least, most) {
         (Some(least), Some(most)) => format!("an integer from {least} to {most}"),
         (Some(least), None) => format!("an integer of {least} or more"),
@@ -453,16 +458,19 @@ fn integer(value: &Scalar, (least, most): (Option<i64>, Option<i64>)) -> Option<
         {
             None
         }
-        ScalarType::Integer(_) => Some(Fault::new(
-            format!("{quoted}, which is out of range"),
+        ScalarType::Integer(_) => Some(Fault::quoting(
+            text,
+            "which is out of range",
             format!("write {range}"),
         )),
-        ScalarType::Number => Some(Fault::new(
-            format!("{quoted}, which YAML readers take for different numbers"),
+        ScalarType::Number => Some(Fault::quoting(
+            text,
+            "which YAML readers take for different numbers",
             format!("write {range}, in decimal digits"),
         )),
-        _ => Some(Fault::new(
-            format!("{quoted}, not a number"),
+        _ => Some(Fault::quoting(
+            text,
+            "not a number",
             format!("write {range}, without quotes"),
         )),
     }
@@ -470,16 +478,14 @@ fn integer(value: &Scalar, (least, most): (Option<i64>, Option<i64>)) -> Option<
 
 /// Checks that YAML readers read a value as a string.
 fn string_fault(value: &Scalar) -> Option<Fault> {
-    let what = match scalar_type(value) {
+    let scalar_type = match scalar_type(value) {
         ScalarType::String => return None,
         ScalarType::Boolean | ScalarType::OldBoolean(_) => "a boolean",
         ScalarType::Integer(_) | ScalarType::Number => "a number",
     };
-    Some(Fault::new(
-        format!(
-            "{}, which YAML reads as {what}, not as a string",
-            quote(&value.text)
-        ),
+    Some(Fault::quoting(
+        &value.text,
+        &format!("which YAML reads as {scalar_type}, not as a string"),
         format!("write it in quotes: `\"{}\"`", value.text),
     ))
 }
@@ -500,10 +506,7 @@ fn string_of_kind(kind: Kind, value: &Scalar) -> Option<Fault> {
         }
     }
     let text = value.text.as_str();
-    let fault = |description: &str, help: &str| {
-        let description = format!("{}, {description}", quote(text));
-        Some(Fault::new(description, help))
-    };
+    let fault = |description: &str, help: &str| Some(Fault::quoting(text, description, help));
     match kind {
         Kind::PortRange if port_range(text).is_none() => fault(
             "not a port range",
@@ -527,10 +530,10 @@ fn string_of_kind(kind: Kind, value: &Scalar) -> Option<Fault> {
             ),
             Some(networks) => {
                 let network = networks.iter().find(|net| net.trunc() != **net)?;
-                Some(Fault::new(
-                    format!("{}, whose address has host bits set", quote(text)),
-                    format!("write `{}`", network.trunc()),
-                ))
+                fault(
+                    "whose address has host bits set",
+                    &format!("write `{}`", network.trunc()),
+                )
             }
         },
         Kind::Interface if text.parse::<IpNet>().is_err() => fault(
@@ -559,26 +562,16 @@ fn allowed_value(rule: &Rule, text: &str) -> Option<Fault> {
     if rule.values.is_empty() || rule.values.iter().any(|value| value == text) {
         return None;
     }
-    let known: Vec<String> = rule
-        .current_values()
-        .map(|value| format!("`{value}`"))
-        .collect();
     let help = match nearest(text, rule.current_values()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => format!("write one of {}", known.join(", ")),
+        None => format!("write one of {}", quoted_list(rule.current_values(), ", ")),
     };
-    Some(Fault::new(
-        format!("{}, which is not one of its values", quote(text)),
-        help,
-    ))
+    Some(Fault::quoting(text, "which is not one of its values", help))
 }
 
 /// Checks an IP address or a host name. [`Kind::Host`] allows a port.
 pub(crate) fn host(kind: Kind, text: &str) -> Option<Fault> {
-    let fault = |description: &str, help: &str| {
-        let description = format!("{}, {description}", quote(text));
-        Some(Fault::new(description, help))
-    };
+    let fault = |description: &str, help: &str| Some(Fault::quoting(text, description, help));
     if text.contains("://") {
         return fault("which has a scheme", "remove everything up to `://`");
     }
@@ -612,11 +605,7 @@ pub(crate) fn host(kind: Kind, text: &str) -> Option<Fault> {
     if without_brackets(host).parse::<Ipv6Addr>().is_ok() {
         return None;
     }
-    let ends_in_number = host
-        .rsplit('.')
-        .next()
-        .is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
-    if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
+    if grammar::ends_in_number(host) && host.parse::<Ipv4Addr>().is_err() {
         return fault(
             "which is neither a host name nor an IPv4 address",
             "write a host name, or an IPv4 address such as `10.0.0.5`",

@@ -108,7 +108,8 @@ fn config_key(key: &Key) -> Value {
     schema
 }
 
-/// Returns the schema of a single value or a list. References may replace the values of `config`.
+/// Returns the schema of a single value or a list. A reference is allowed for types of keys below
+/// `config`.
 fn value(rule: &Rule) -> Value {
     let mut schema = match rule.kind {
         Kind::Boolean => json!({ "type": ["boolean", "null"] }),

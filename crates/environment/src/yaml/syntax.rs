@@ -207,15 +207,9 @@ fn by_message(text: &str, at: usize, message: &str) -> Option<Explanation> {
             .rfind('\n')
             .map_or(0, |end| end + 1);
         let start = if is_first { above } else { line.start };
+        let key = text[self::line(text, start)].trim_end();
         (
-            start
-                ..start
-                    + text[start..]
-                        .lines()
-                        .next()
-                        .unwrap_or_default()
-                        .trim_end()
-                        .len(),
+            start..start + key.len(),
             "a key is not followed by `:`",
             "write `:` and a space after the key",
         )
