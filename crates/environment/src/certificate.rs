@@ -39,8 +39,8 @@ pub(crate) enum Fault {
     NotAnAuthority(usize),
     /// The name constraints of all CAs in the file exclude the registry's host.
     HostExcluded,
-    /// Airlock cannot verify the signatures of any CA in the file, because of the type of its key, such
-    /// as `ECDSA on P-521`.
+    /// Airlock cannot verify the signatures of any CA in the file, because of the type of its key,
+    /// such as `ECDSA on P-521`.
     UnsupportedKey(String),
     /// The file contains a private key.
     PrivateKey,
@@ -82,7 +82,8 @@ impl Read for CertificateAuthority {
     }
 }
 
-/// Reads the file with the CA of a host that is not an environment's registry, and returns its text.
+/// Reads the file with the CA of a host that is not an environment's registry, and returns its
+/// text.
 ///
 /// `shown` is the path for messages, `now` is in seconds since 1970. A server's own certificate is
 /// accepted, as by most clients.
@@ -147,8 +148,8 @@ fn explain_read_error(error: &io::Error, written: &str, node: &Node) -> (String,
 }
 
 impl Fault {
-    /// Returns the problem and the fix in words. `written` is the path of the file and `host` is the
-    /// registry's host, both in quotes.
+    /// Returns the problem and the fix in words. `written` is the path of the file and `host` is
+    /// the registry's host, both in quotes.
     fn explain(self, written: &str, host: &str) -> (String, String) {
         let (rule, help) = match self {
             Fault::NotAnAuthority(number) => (
@@ -199,8 +200,8 @@ pub(crate) struct Authorities {
 
 /// Checks that a text contains certificates of CAs that may sign for a host, and no private key.
 ///
-/// A server's own certificate is refused: some clients accept one as a CA, but mkectl does not (LAB).
-/// The validity is not checked here, because the time is not known.
+/// A server's own certificate is refused: some clients accept one as a CA, but mkectl does not
+/// (LAB). The validity is not checked here, because the time is not known.
 pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
     let text = text.trim_start_matches(BYTE_ORDER_MARK);
     // The label alone is checked: a private key of any type is refused, encrypted or not.
@@ -263,8 +264,8 @@ const CURVE_P384: &str = "1.3.132.0.34";
 const CURVE_P521: &str = "1.3.132.0.35";
 const ECDSA_WITH_SHA512: &str = "1.2.840.10045.4.3.4";
 
-/// Returns the type of a CA's key if ring, the provider of the TLS library, cannot verify signatures
-/// of that key.
+/// Returns the type of a CA's key if ring, the provider of the TLS library, cannot verify
+/// signatures of that key.
 fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
     match certificate.public_key().parsed() {
         // ring verifies RSA keys of 2048 to 8192 bits.
@@ -281,8 +282,9 @@ fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
     }
 }
 
-/// Returns whether a certificate has a key on P-384 and a signature with SHA-512. ring verifies P-384
-/// only with SHA-256 and SHA-384. A CA with such a signature probably signs servers in the same way.
+/// Returns whether a certificate has a key on P-384 and a signature with SHA-512. ring verifies
+/// P-384 only with SHA-256 and SHA-384. A CA with such a signature probably signs servers in the
+/// same way.
 fn is_p384_with_sha512(certificate: &X509Certificate<'_>) -> bool {
     curve(certificate) == CURVE_P384
         && certificate.signature_algorithm.algorithm.to_id_string() == ECDSA_WITH_SHA512

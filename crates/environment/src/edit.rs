@@ -19,7 +19,7 @@ pub fn with_release(source: &Arc<Source>, release: &Version) -> Result<String, P
     let text = &source.text;
     let new = format!("v{release}");
     let edited = match document.as_mapping().and_then(|keys| keys.pair("release")) {
-        // The value of an alias is the text of its anchor, which other aliases may use too.
+        // Other aliases may use the text of an alias too. The empty text fails the check below.
         Some((key, value)) if value.span.start < key.span.end && !value.span.is_empty() => {
             String::new()
         }

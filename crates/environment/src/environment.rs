@@ -26,8 +26,8 @@ keyed! {
         pub sets: Vec<Node>,
         /// Whether a deploy must be confirmed with the environment's name.
         pub protected: bool,
-        /// Whether deploys are rehearsals on this machine: with the embedded registry and a stand-in
-        /// for `mkectl`.
+        /// Whether deploys are rehearsals on this machine: with the embedded registry and a
+        /// stand-in for `mkectl`.
         pub rehearsal: bool,
         /// The `mkectl` to run instead of the one on the PATH. Whether the file exists has not been
         /// checked.

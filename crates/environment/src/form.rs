@@ -1,5 +1,5 @@
-//! The special forms of values below `config`: the references `{ $env: NAME }` and `{ $file: path }`,
-//! and the patch `{ $merge: [...], $by: key }`.
+//! The special forms of values below `config`: the references `{ $env: NAME }` and
+//! `{ $file: path }`, and the patch `{ $merge: [...], $by: key }`.
 //!
 //! Files in the repository contain references, never their values. [`resolve_references`] inserts
 //! the values, for a temporary file. The caller reads the variables and files.
@@ -146,7 +146,8 @@ fn replace_references(
     }
 }
 
-/// Returns whether the value of a key has a single line. Certificates and private keys have several.
+/// Returns whether the value of a key has a single line. Certificates and private keys have
+/// several.
 fn has_single_line(key: &str) -> bool {
     const WORDS: &[&str] = &["pass", "secret", "token", "user"];
     let key = key.to_lowercase();

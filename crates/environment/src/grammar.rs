@@ -145,7 +145,8 @@ fn check_host(host: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns whether the last part of a host is a number. Resolvers read such a host as an IPv4 address.
+/// Returns whether the last part of a host is a number. Resolvers read such a host as an IPv4
+/// address.
 pub(crate) fn ends_in_number(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();
     last.bytes().all(|byte| byte.is_ascii_digit())
@@ -163,8 +164,8 @@ pub(crate) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Refuses a host without a dot and without a port, unless it is `localhost`. In an image reference,
-/// such a host is a namespace on Docker Hub, and the nodes would pull from there.
+/// Refuses a host without a dot and without a port, unless it is `localhost`. In an image
+/// reference, such a host is a namespace on Docker Hub, and the nodes would pull from there.
 fn check_not_docker_hub(host: &str) -> Result<(), Fault> {
     if host.contains(['.', ':']) || host == "localhost" {
         return Ok(());

@@ -17,7 +17,8 @@ use crate::{
 pub(crate) struct Chain {
     /// Every file that was read.
     pub(crate) files: Vec<Arc<Source>>,
-    /// The documents of the files that could be parsed. Each is a mapping, or null for an empty file.
+    /// The documents of the files that could be parsed. Each is a mapping, or null for an empty
+    /// file.
     pub(crate) documents: Vec<Node>,
     /// Whether every file was found and parsed. Otherwise a required key may be in a missing
     /// document.

@@ -98,7 +98,7 @@ pub(crate) fn read(
     }
 }
 
-/// Returns a problem for each cell with a control character. Addresses, users and paths contain none.
+/// Returns a problem for each cell with a control character. No address, user or path has one.
 fn check_control_characters(rows: &[Node]) -> Vec<Problem> {
     let cells = rows.iter().filter_map(Node::as_mapping);
     let cells = cells.flat_map(|cells| cells.iter());

@@ -29,7 +29,7 @@ pub(crate) static KEYS: LazyLock<Key> = LazyLock::new(|| {
 /// A key, or the items of a list: a place of a document that may have a value.
 #[derive(Debug, Default)]
 pub struct Key {
-    /// The row of the table. Nothing for a mapping that only groups the keys below it.
+    /// The row of the table. `None` for a mapping without a row, which only groups other keys.
     pub rule: Option<Rule>,
     /// If the value is a mapping: its keys, in the order of the table.
     pub fields: Vec<(String, Key)>,
@@ -64,11 +64,11 @@ pub struct Rule {
     /// Whether the value is a secret, or may be a secret by mistake.
     #[serde(default, rename = "secret")]
     pub is_secret: bool,
-    /// The first release with the key; nothing if the first release has it.
+    /// The first release with the key; `None` without a lower limit.
     pub since: Option<Version>,
-    /// The last release with the key; nothing if the latest release has it.
+    /// The last release with the key; `None` without an upper limit.
     pub until: Option<Version>,
-    /// How reliable the row is. Nothing for keys of `environment.yaml`.
+    /// How reliable the row is. `None` for keys of `environment.yaml`.
     pub certainty: Option<Certainty>,
     /// The names of the source documents.
     #[serde(default, rename = "source")]
@@ -82,13 +82,13 @@ pub struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certainty {
-    /// The vendor documents it.
+    /// The vendor's documentation confirms the statement.
     Documented,
-    /// It follows from earlier and later releases, or third parties report that it works.
+    /// Earlier and later releases imply the statement, or third parties report it.
     Inferred,
-    /// Sources contradict each other or do not mention it.
+    /// Sources contradict each other, or do not mention the subject.
     Unverified,
-    /// It was observed in a real bundle or with a real mkectl.
+    /// A real bundle or a real mkectl confirms the statement.
     Observed,
 }
 
@@ -96,7 +96,7 @@ pub enum Certainty {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Caution {
-    /// The values that it applies to; empty for all values.
+    /// The values to warn of; empty for all values.
     #[serde(default)]
     values: Vec<String>,
     since: Option<Version>,
@@ -111,7 +111,7 @@ pub struct Caution {
     pub source: Vec<String>,
 }
 
-/// A table of keys, as its file has it.
+/// A table of keys, as parsed from its file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Table {
@@ -144,7 +144,8 @@ impl Table {
         serde_yaml::from_str(text)
     }
 
-    /// Returns its keys as a tree. A row without sources, certainty or release takes those of its group.
+    /// Returns the keys as a tree. A row inherits missing sources, certainty and release from its
+    /// group.
     pub fn tree(self) -> Key {
         let mut root = Key::default();
         for group in self.groups {
@@ -172,12 +173,12 @@ impl Key {
     /// Returns the key of a name directly below this key.
     pub fn field(&self, name: &str) -> Option<&Key> {
         let mut fields = self.fields.iter();
-        fields.find_map(|(own, key)| (own == name).then_some(key))
+        fields.find_map(|(field, key)| (field == name).then_some(key))
     }
 
     fn field_mut(&mut self, name: &str) -> &mut Key {
-        let known = self.fields.iter().position(|(own, _)| own == name);
-        let index = known.unwrap_or_else(|| {
+        let position = self.fields.iter().position(|(field, _)| field == name);
+        let index = position.unwrap_or_else(|| {
             self.fields.push((name.to_owned(), Key::default()));
             self.fields.len() - 1
         });
@@ -204,7 +205,7 @@ impl Key {
     }
 
     /// Returns whether the mapping may have keys that are not in [`Key::fields`].
-    pub fn is_open(&self) -> bool {
+    pub fn allows_unknown_keys(&self) -> bool {
         self.rule
             .as_ref()
             .is_some_and(|rule| rule.kind == Kind::Map)
@@ -251,10 +252,10 @@ impl Certainty {
 }
 
 impl Caution {
-    /// Returns whether it applies to a value in a release.
+    /// Returns whether the warning applies to a value in a release.
     pub fn applies_to(&self, value: Option<&str>, release: &Version) -> bool {
         let has_value = self.values.is_empty()
-            || value.is_some_and(|value| self.values.iter().any(|known| known == value));
+            || value.is_some_and(|value| self.values.iter().any(|listed| listed == value));
         has_value && is_in_range(release, self.since.as_ref(), self.until.as_ref())
     }
 }

@@ -34,8 +34,8 @@ const FILE: &str = "environment.yaml";
 ///
 /// # Errors
 ///
-/// Returns [`Error::Read`] if the folder cannot be read. If the folder does not exist, the result is
-/// empty.
+/// Returns [`Error::Read`] if the folder cannot be read. If the folder does not exist, the result
+/// is empty.
 pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     let directory = root.join(ENVIRONMENTS);
     let cannot_read = |source| Error::Read {
@@ -79,8 +79,8 @@ fn may_be_environment(folder: &std::path::Path) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`Error::Wrong`] with all problems of the files, or a different error if the files cannot
-/// be read.
+/// Returns [`Error::Wrong`] with all problems of the files, or a different error if the files
+/// cannot be read.
 pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
     load_with(root, name, &|_, _| Default::default())
 }

@@ -22,8 +22,8 @@ keyed! {
         pub apply_timeout: Option<Duration>,
         /// The folder for backups before upgrades. `None` means Airlock's default folder.
         pub backups: Option<Utf8PathBuf>,
-        /// The vendor's release matrix, for a release whose bundle has none. Whether the file exists
-        /// has not been checked.
+        /// The vendor's release matrix, for a release whose bundle has none. Whether the file
+        /// exists has not been checked.
         pub release_matrix: Option<Utf8PathBuf>,
         /// The kubeconfig of the cluster. The file may not exist yet.
         pub kubeconfig: Option<Utf8PathBuf>,

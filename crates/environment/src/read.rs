@@ -1,7 +1,7 @@
 //! Reads the values of a merged document into structs. A field has the name of its key.
 //!
-//! Every file has already been checked against the table of keys. A value with a known problem reads
-//! as `None`, without a second problem.
+//! Every file has already been checked against the table of keys. A value with a known problem
+//! reads as `None`, without a second problem.
 
 use std::time::Duration;
 

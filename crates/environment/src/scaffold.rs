@@ -39,8 +39,8 @@ impl Question {
     ///
     /// Returns [`Error::Answer`] if the answer is not valid.
     pub fn check(self, answer: &str) -> Result<(), Error> {
-        // The command `check` uses the same rule. A name without a dot is allowed here: nodes do not
-        // pull images from these addresses.
+        // The same rule as for `config`. A name without a dot is allowed, because nodes do not pull
+        // images from these addresses.
         let host = |kind| match kind::host(kind, answer) {
             None => Ok(()),
             Some(fault) => Err(Fault {
@@ -93,7 +93,8 @@ impl std::fmt::Display for Question {
 ///
 /// # Errors
 ///
-/// Returns [`Error::Name`] if the name is not valid, and [`Error::Answer`] if an answer is not valid.
+/// Returns [`Error::Name`] if the name is not valid, and [`Error::Answer`] if an answer is not
+/// valid.
 pub fn scaffold(
     name: &str,
     release: &Version,

@@ -87,7 +87,7 @@ impl Walk<'_> {
                 },
                 None if is_left_to_others(&path) => {}
                 // It may have any key, but one that resembles a known one is probably a slip.
-                None if key.is_open()
+                None if key.allows_unknown_keys()
                     && nearest(text, key.fields.iter().map(|(name, _)| name.as_str()))
                         .is_none() => {}
                 None => self.unknown(key, name, value, &path),

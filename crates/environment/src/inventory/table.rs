@@ -107,8 +107,8 @@ struct Layout {
 }
 
 impl Layout {
-    /// Detects the format. The delimiter is set by a first line such as `sep=;`. Otherwise it is the
-    /// most frequent delimiter of the header.
+    /// Detects the format. The delimiter is set by a first line such as `sep=;`. Otherwise it is
+    /// the most frequent delimiter of the header.
     fn of(text: &str) -> Self {
         let mut start = 0;
         for line in text.split_inclusive('\n') {

@@ -1,8 +1,8 @@
 //! The types of values, and the check of a value against its type.
 //!
-//! `mkectl` reads YAML 1.1 and passes the values on as JSON. An unquoted `1.10` therefore arrives as
-//! a number. The check refuses a string that would arrive as a different type. It warns of a word
-//! that YAML 1.1 and YAML 1.2 read differently.
+//! `mkectl` reads YAML 1.1 and passes the values on as JSON. An unquoted `1.10` therefore arrives
+//! as a number. The check refuses a string that would arrive as a different type. It warns of a
+//! word that YAML 1.1 and YAML 1.2 read differently.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -217,8 +217,8 @@ impl Kind {
     }
 }
 
-/// Checks a value of `environment.yaml` outside `config`. References are not allowed there, and only
-/// this crate reads the value.
+/// Checks a value of `environment.yaml` outside `config`. References are not allowed there, and
+/// only this crate reads the value.
 pub(crate) fn environment_value_fault(
     key: &Key,
     path: &str,

@@ -17,9 +17,9 @@ const LONGEST_SIMPLE_KEY: usize = 1000;
 
 /// Writes a document in block style.
 ///
-/// The result ends in a line break and has the same values as the tree. Scalars keep their style and
-/// text. If a style cannot represent the text, the scalar gets a different style: double quotes for
-/// a plain scalar of several lines, a literal block for a folded block.
+/// The result ends in a line break and has the same values as the tree. Scalars keep their style
+/// and text. If a style cannot represent the text, the scalar gets a different style: double quotes
+/// for a plain scalar of several lines, a literal block for a folded block.
 pub fn emit(node: &Node) -> String {
     Emitter::new(false).document(node)
 }
@@ -58,8 +58,8 @@ impl Emitter {
         }
     }
 
-    /// Writes each pair on its own line, indented by `indent`. With `inline`, the first pair continues
-    /// the current line.
+    /// Writes each pair on its own line, indented by `indent`. With `inline`, the first pair
+    /// continues the current line.
     fn pairs(&mut self, mapping: &Mapping, indent: usize, inline: bool) {
         for (index, (key, value)) in mapping.iter().enumerate() {
             self.begin_line(indent, inline && index == 0);
@@ -87,8 +87,8 @@ impl Emitter {
         }
     }
 
-    /// Writes each item after a dash on its own line, indented by `indent`. With `inline`, the first
-    /// item continues the current line.
+    /// Writes each item after a dash on its own line, indented by `indent`. With `inline`, the
+    /// first item continues the current line.
     fn items(&mut self, items: &[Node], indent: usize, inline: bool) {
         for (index, item) in items.iter().enumerate() {
             self.begin_line(indent, inline && index == 0);

@@ -32,7 +32,8 @@ pub enum Value {
 }
 
 impl Node {
-    /// Returns a string: plain if all readers read the text as a string, otherwise in double quotes.
+    /// Returns a string: plain if all readers read the text as a string, otherwise in double
+    /// quotes.
     pub fn string(text: impl Into<String>) -> Node {
         let text = text.into();
         let style = if is_plain_string(&text) {
@@ -53,8 +54,8 @@ impl Node {
         Node::scalar(value.to_string(), Style::Plain)
     }
 
-    /// Returns a string of several lines, such as a PEM certificate. It is written as a `|` block, or
-    /// in double quotes if a block cannot represent the text.
+    /// Returns a string of several lines, such as a PEM certificate. It is written as a `|` block,
+    /// or in double quotes if a block cannot represent the text.
     pub fn literal(text: impl Into<String>) -> Node {
         Node::scalar(text.into(), Style::Literal)
     }
@@ -135,7 +136,8 @@ impl Node {
         self.as_scalar().is_some_and(Scalar::is_null)
     }
 
-    /// Returns the kind of the value, for messages: `a list`, `a mapping`, `a single value` or `null`.
+    /// Returns the kind of the value, for messages: `a list`, `a mapping`, `a single value` or
+    /// `null`.
     pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Scalar(scalar) if scalar.is_null() => "null",

@@ -35,8 +35,8 @@ const MAX_COPIED_BYTES: usize = 8 << 20;
 /// # Errors
 ///
 /// Returns the first problem with the file: invalid YAML, a second document, a duplicate key, a key
-/// that is not a single value, a tag on a list or mapping, more than 128 levels, or aliases that copy
-/// too much.
+/// that is not a single value, a tag on a list or mapping, more than 128 levels, or aliases that
+/// copy too much.
 pub fn parse(source: Arc<Source>) -> Result<Node, Problem> {
     let body = source
         .text
@@ -189,8 +189,8 @@ impl<'source> Builder<'source> {
     }
 
     fn alias(&mut self, anchor: usize, span: &Range<usize>) -> Result<Node, Problem> {
-        // The parser refuses unknown names. An anchor that is not in `anchors` belongs to an open list
-        // or mapping, which contains this alias.
+        // The parser refuses unknown names. An anchor that is not in `anchors` belongs to an open
+        // list or mapping, which contains this alias.
         let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
             return Err(self.problem(
                 span.clone(),
@@ -265,8 +265,8 @@ impl<'source> Builder<'source> {
         self.attach(node, span)
     }
 
-    /// Adds a parsed value to the innermost list or mapping, or makes it the root. `span` is the place
-    /// of the use: for an alias, the alias itself.
+    /// Adds a parsed value to the innermost list or mapping; without one, the value is the root.
+    /// `span` is the place of the use: for an alias, the alias itself.
     fn attach(&mut self, node: Node, span: Range<usize>) -> Result<(), Problem> {
         let Some(frame) = self.frames.last_mut() else {
             self.root = Some(node);
@@ -388,8 +388,8 @@ impl OpenMapping {
         Ok(())
     }
 
-    /// Inserts the pairs that `<<` merges. The mapping's own keys win; among the merged mappings, the
-    /// earlier ones win.
+    /// Inserts the pairs that `<<` merges. The mapping's own keys win; among the merged mappings,
+    /// the earlier ones win.
     fn close(mut self) -> Mapping {
         let Some(Merge { index, mappings }) = self.merge else {
             return Mapping::of_distinct(self.pairs);

@@ -10,7 +10,8 @@ pub struct Scalar {
     pub text: String,
     /// The notation of the text.
     pub style: Style,
-    /// The full tag, if the file has one: `tag:yaml.org,2002:str` for `!!str`, `!local` for `!local`.
+    /// The full tag, if the file has one: `tag:yaml.org,2002:str` for `!!str`, `!local` for
+    /// `!local`.
     pub tag: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Explains why a text is not valid YAML: the probable mistake, and its place.
 //!
-//! The parser may stop many lines below the mistake, such as a quote or a bracket that is not closed.
-//! This module scans the text again, only for quotes, brackets and tabs.
+//! The parser may stop many lines below the mistake, such as a quote or a bracket that is not
+//! closed. This module scans the text again, only for quotes, brackets and tabs.
 
 use std::ops::Range;
 
@@ -65,7 +65,7 @@ fn tab(text: &str, whole: &Scan, at: usize, message: &str) -> Option<Explanation
 
 /// Finds a quote without its closing quote.
 ///
-/// The quote is open where the parser stopped, or a quote on the same line has closed it by accident.
+/// Either the quote is open where the parser stopped, or a later quote has closed it by accident.
 fn open_quote(
     text: &str,
     before: &Scan,
@@ -318,8 +318,8 @@ struct Scan {
 impl Scan {
     fn of(text: &str) -> Self {
         let mut scan = Self::default();
-        // The column of the key with a block (`|` or `>`). Lines with more indentation belong to the
-        // block.
+        // The column of the key with a block (`|` or `>`). Lines with more indentation belong to
+        // the block.
         let mut block: Option<usize> = None;
         for (start, line) in lines(text) {
             let line = line.trim_end_matches('\r');
