@@ -113,8 +113,7 @@ fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
         b'{' => ('{', '}'),
         _ => ('[', ']'),
     };
-    let line_end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-    if text[at..line_end].contains(closing) {
+    if text[at..line(text, at).end].contains(closing) {
         return Some(Explanation {
             span: character(text, at),
             rule: format!("this does not belong between `{bracket}` and `{closing}`"),
@@ -181,35 +180,31 @@ fn unusual_space(text: &str, lines: Range<usize>) -> Option<Explanation> {
 
 /// Explains an invalid line, according to the parser's message.
 fn by_message(text: &str, at: usize, message: &str) -> Option<Explanation> {
-    let line = line(text, at);
-    let rest = text[at..line.end].trim_end();
+    let current = line(text, at);
+    let rest = text[at..current.end].trim_end();
     if message.contains("mapping values are not allowed") || message.contains("simple key expect") {
-        let above = text[..line.start].trim_end_matches('\n');
-        let above = above.rfind('\n').map_or(0, |end| end + 1);
-        if let Some(found) = unusual_space(text, above..line.end) {
+        let above = line(text, text[..current.start].trim_end_matches('\n').len());
+        if let Some(found) = unusual_space(text, above.start..current.end) {
             return Some(found);
         }
     }
     let (span, rule, help) = if message.contains("mapping values are not allowed") {
         // The parser stops at the second colon. The first colon of the line ends the key.
-        let before = &text[line.start..at];
-        let value = before.find(": ")? + line.start + 2;
+        let before = &text[current.start..at];
+        let value = before.find(": ")? + current.start + 2;
         (
-            value..line.start + text[line.clone()].trim_end().len(),
+            value..current.start + text[current.clone()].trim_end().len(),
             "this text contains a colon and a space",
             "put quotes around it",
         )
     } else if message.contains("simple key expect") {
         // The parser may have continued to the next line.
-        let is_first = text[line.start..at].trim().is_empty();
-        let above = text[..line.start]
-            .trim_end()
-            .rfind('\n')
-            .map_or(0, |end| end + 1);
-        let start = if is_first { above } else { line.start };
-        let key = text[self::line(text, start)].trim_end();
+        let key = match text[current.start..at].trim().is_empty() {
+            true => line(text, text[..current.start].trim_end().len()),
+            false => current,
+        };
         (
-            start..start + key.len(),
+            key.start..key.start + text[key].trim_end().len(),
             "a key is not followed by `:`",
             "write `:` and a space after the key",
         )
