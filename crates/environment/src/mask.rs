@@ -20,8 +20,8 @@ impl Secrets {
     }
 
     /// Adds secrets that a different check of the same files found.
-    pub fn extend(&mut self, others: Secrets) {
-        self.0.extend(others.0);
+    pub fn extend(&mut self, secrets: Secrets) {
+        self.0.extend(secrets.0);
     }
 
     /// Masks the secrets in the sources of all problems.
@@ -31,8 +31,8 @@ impl Secrets {
             let source = masked
                 .entry(source.path.clone())
                 .or_insert_with(|| Source::clone(source));
-            let mask: String = source.text[span.clone()].chars().map(mask).collect();
-            source.text.replace_range(span.clone(), &mask);
+            let text: String = source.text[span.clone()].chars().map(mask).collect();
+            source.text.replace_range(span.clone(), &text);
         }
         let masked: HashMap<Utf8PathBuf, Arc<Source>> = masked
             .into_iter()

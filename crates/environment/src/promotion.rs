@@ -15,28 +15,26 @@ pub struct Requirement {
     /// The minimum age of that deploy; `None` means any age.
     pub minimum_age: Option<Duration>,
     /// The node with the name, for messages.
-    pub written: Node,
+    pub node: Node,
 }
 
 impl Read for Requirement {
     fn read(key: &Key, node: Option<&Node>, reader: &mut Reader<'_>) -> Option<Requirement> {
         let node = node?;
-        let written = match node.as_mapping() {
+        let name = match node.as_mapping() {
             None => node,
             Some(keys) => keys.get("environment")?,
         };
-        let environment = written.text()?;
+        let environment = name.text()?;
         if environment == reader.name {
             let rule = format!("{} requires itself", quote(environment));
             let help = "name the environment on which releases are tried first";
-            reader
-                .findings
-                .add(Problem::at(written, rule).with_help(help));
+            reader.findings.add(Problem::at(name, rule).with_help(help));
         }
         Some(Requirement {
             environment: environment.to_owned(),
             minimum_age: read_field("minimum-age", key, Some(node), reader)?,
-            written: written.clone(),
+            node: name.clone(),
         })
     }
 }
